@@ -1,0 +1,407 @@
+"""The rules that `cloning` walks: of the request, and of each image volume that a location names ([clone]).
+
+`STRICT` is the specification's list, made safe where it is silent; `UPSTREAM` is what Cinder 29.0.0 looks at.  A rule
+is a function of facts that gives its answer and the sentence that says why, and a row in a table below.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from imagevol_core.errors import InvalidMetadata
+from imagevol_core.facts import Backend, Image, Volume
+from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.sizing import GIB, image_fits
+from imagevol_core.verdicts import Policy, Rule
+
+__all__ = ["REQUEST_RULES", "VOLUME_RULES", "CloneCandidate", "CloneRequest", "CloneSettings"]
+
+_ENCRYPTION_KEYS = ("cinder_encryption_key_id", "os_encrypt_key_id")
+_SIGNATURE_KEYS = (
+    "img_signature",
+    "img_signature_hash_method",
+    "img_signature_key_type",
+    "img_signature_certificate_uuid",
+)
+_SETTLED = (None, "", "none", "success", "error")  # a failed migration leaves the volume where it was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneSettings:
+    """What the operator allows.
+
+    Args:
+        allowed_direct_url_schemes: Cinder's option of that name.
+        trusted_projects: ids of the projects in which no user can write a volume's metadata: the one that the stores
+            keep image volumes in, and Cinder's internal tenant.
+        enforce_signatures: whether a signed image must have been verified (Cinder's `verify_glance_signatures`).
+    """
+
+    allowed_direct_url_schemes: tuple[str, ...] = ()
+    trusted_projects: frozenset[str] = frozenset()
+    enforce_signatures: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneRequest:
+    """What the rules about the image and the target look at."""
+
+    image: Image
+    target: Volume
+    backend: Backend
+    settings: CloneSettings
+    volume_ids: tuple[str, ...]
+    not_locations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneCandidate:
+    """What the rules about one image volume look at."""
+
+    request: CloneRequest
+    found: Volume | None
+    record: ImageVolumeMetadata | InvalidMetadata | None
+
+    @property
+    def volume(self) -> Volume:
+        """The volume, for the rules behind the gate `volume-found`."""
+        return cast(Volume, self.found)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the volume's metadata are more than a user's word."""
+        return self.volume.project_id in self.request.settings.trusted_projects
+
+
+# The rules about the image and the target.
+
+
+def _cinder_urls_allowed(request: CloneRequest) -> tuple[bool, str]:
+    schemes = request.settings.allowed_direct_url_schemes
+    return "cinder" in schemes, f"allowed_direct_url_schemes is {', '.join(schemes) or 'empty'}"
+
+
+def _image_active(request: CloneRequest) -> tuple[bool, str]:
+    return request.image.status == "active", f"the image's status is {_said(request.image.status)}"
+
+
+def _image_raw(request: CloneRequest) -> tuple[bool, str]:
+    return request.image.disk_format == "raw", f"the image's disk_format is {_said(request.image.disk_format)}"
+
+
+def _image_bare(request: CloneRequest) -> tuple[bool, str]:
+    container = request.image.container_format
+    return container == "bare", f"the image's container_format is {_said(container)}"
+
+
+def _image_not_encrypted(request: CloneRequest) -> tuple[bool, str]:
+    keys = [key for key in _ENCRYPTION_KEYS if request.image.properties.get(key)]
+    return not keys, f"the image has {keys[0]}" if keys else "the image has no encryption key"
+
+
+def _target_not_encrypted(request: CloneRequest) -> tuple[bool, str]:
+    encrypted = request.target.encrypted
+    return encrypted is False, f"whether the new volume is encrypted: {_yes(encrypted)}"
+
+
+def _image_fits(request: CloneRequest) -> tuple[bool, str]:
+    verdict = image_fits(request.image, size_gib=request.target.size_gib)
+    return verdict.passed, verdict.text
+
+
+def _has_cinder_location(request: CloneRequest) -> tuple[bool, str]:
+    if request.volume_ids:
+        return True, f"its locations name {_count(len(request.volume_ids), 'volume')}"
+    if not request.not_locations:
+        return False, "no location of the image is known; Glance may not show them to these credentials"
+    return False, "; ".join(request.not_locations)
+
+
+# The rules about one image volume.
+
+
+def _volume_found(candidate: CloneCandidate) -> tuple[bool, str]:
+    if candidate.found is None:
+        return False, "Cinder knows no such volume, or does not show it to these credentials"
+    return True, "Cinder knows it"
+
+
+def _volume_available(candidate: CloneCandidate) -> tuple[bool, str]:
+    volume = candidate.volume
+    if volume.status == "in-use":
+        return volume.readonly is True, f"it is in-use; whether it is read-only: {_yes(volume.readonly)}"
+    return volume.status == "available", f"its status is {_said(volume.status)}"
+
+
+def _volume_same_backend(candidate: CloneCandidate) -> tuple[bool, str]:
+    source, target = candidate.volume, candidate.request.target
+    across = candidate.request.backend.clone_across_pools
+    here, there = (target.cluster_name, source.cluster_name) if target.cluster_name else (target.host, source.host)
+    text = f"it is on {_said(there)} and the new volume on {_said(here)}"
+    if not here or not there:
+        return False, text
+    if across:
+        return _backend(here) == _backend(there), f"{text}; the backend clones across its pools"
+    return here == there, text
+
+
+def _volume_owner(candidate: CloneCandidate) -> tuple[bool, str]:
+    owner, volume = candidate.request.image.owner, candidate.volume
+    if candidate.trusted:
+        holder = volume.metadata.get("image_owner")
+        text = (
+            f"the image belongs to {_said(owner)} and image_owner of this trusted project's volume is {_said(holder)}"
+        )
+    else:
+        holder = volume.project_id
+        text = f"the image belongs to {_said(owner)} and the volume to {_said(holder)}, which is not a trusted project"
+    return bool(owner) and owner == holder, text
+
+
+def _volume_is_this_image(candidate: CloneCandidate) -> tuple[bool, str]:
+    record, image_id = candidate.record, candidate.request.image.id
+    if isinstance(record, InvalidMetadata):
+        return False, str(record)
+    recorded = record.image_id if record else None
+    if recorded is None:
+        kind = "a trusted project, where it must" if candidate.trusted else "a project of users, where it need not"
+        return not candidate.trusted, f"it names no image, in {kind}"
+    return recorded == image_id, f"it was written as image {recorded}; this is image {image_id}"
+
+
+def _volume_not_encrypted(candidate: CloneCandidate) -> tuple[bool, str]:
+    encrypted = candidate.volume.encrypted
+    return encrypted is False, f"whether it is encrypted: {_yes(encrypted)}"
+
+
+def _volume_settled(candidate: CloneCandidate) -> tuple[bool, str]:
+    status = candidate.volume.migration_status
+    return status in _SETTLED, f"its migration status is {status or 'none'}"
+
+
+def _volume_fits(candidate: CloneCandidate) -> tuple[bool, str]:
+    source, target = candidate.volume.size_gib, candidate.request.target.size_gib
+    return source <= target, f"it has {source} GiB and the new volume {target} GiB"
+
+
+def _volume_holds_image(candidate: CloneCandidate) -> tuple[bool, str]:
+    record, size_bytes = candidate.record, candidate.request.image.size_bytes
+    if isinstance(record, InvalidMetadata):
+        return False, str(record)
+    if size_bytes is not None and size_bytes > candidate.volume.size_gib * GIB:
+        return False, f"it has {candidate.volume.size_gib} GiB, too little for the image's {size_bytes} bytes"
+    recorded = record.size_bytes if record else None
+    if recorded is None:
+        return True, "it records no size"
+    return recorded == size_bytes, f"it records {recorded} bytes and the image has {_said(size_bytes)}"
+
+
+def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
+    request, record = candidate.request, candidate.record
+    if not request.settings.enforce_signatures:
+        return True, "signatures are not enforced"
+    if not any(key in request.image.properties for key in _SIGNATURE_KEYS):
+        return True, "the image is not signed"
+    verified = isinstance(record, ImageVolumeMetadata) and record.signature_verified is True and candidate.trusted
+    return verified, f"the image is signed; a trusted record that this volume was verified: {_yes(verified)}"
+
+
+# What Cinder 29.0.0 decides instead.
+
+
+def _image_fits_upstream(request: CloneRequest) -> tuple[bool, str]:
+    verdict = image_fits(request.image, size_gib=request.target.size_gib, policy=Policy.UPSTREAM)
+    return verdict.passed, verdict.text
+
+
+def _target_not_encrypted_upstream(request: CloneRequest) -> tuple[bool, str]:
+    encrypted = request.target.encrypted
+    return not encrypted, f"whether the new volume is encrypted: {_yes(encrypted)}"
+
+
+def _volume_same_backend_upstream(candidate: CloneCandidate) -> tuple[bool, str]:
+    source, target = candidate.volume, candidate.request.target
+    if candidate.request.backend.clone_across_pools:
+        return True, "Cinder looks at no host at all where the backend clones across pools"
+    wanted, has = (target.cluster_name, source.cluster_name) if target.cluster_name else (target.host, source.host)
+    if not wanted:
+        return True, "Cinder looks at no host where the new volume has none"
+    return has is not None and _matches(wanted, has), f"it is on {_said(has)} and Cinder asks its database for {wanted}"
+
+
+def _volume_owner_upstream(candidate: CloneCandidate) -> tuple[bool, str]:
+    owner = candidate.request.image.owner
+    holders = (candidate.request.target.project_id, candidate.volume.metadata.get("image_owner"))
+    text = f"the image belongs to {_said(owner)}, the new volume to {_said(holders[0])}; image_owner is {_said(holders[1])}"
+    return owner in holders, text
+
+
+def _matches(wanted: str, has: str) -> bool:
+    """As Cinder's `_filter_host` asks: exactly, and with SQL's LIKE (`_` and `%` are wild) where no pool is named."""
+    tails = [] if "#" in wanted else ["#"] if "@" in wanted else ["#", "@"]
+    like = "".join({"_": ".", "%": ".*"}.get(letter, re.escape(letter)) for letter in wanted)
+    return wanted == has or any(re.fullmatch(f"{like}{tail}.*", has, re.DOTALL) for tail in tails)
+
+
+# The words that the sentences are made of.
+
+
+def _said(value: object) -> str:
+    return "not known" if value is None else str(value)
+
+
+def _yes(value: bool | None) -> str:
+    return {True: "yes", False: "no", None: "not known"}[value]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _backend(host: str) -> str:
+    return host.partition("#")[0]
+
+
+# The tables.
+
+_SPEC = "[clone]"
+_API = "cinder.volume.volume_utils.check_image_metadata"
+_FLOW = "cinder CreateVolumeFromSpecTask._clone_image_volume"
+
+REQUEST_RULES: Mapping[Policy, tuple[Rule[CloneRequest], ...]] = {
+    Policy.STRICT: (
+        Rule(
+            id="cinder-urls-allowed",
+            text="`cinder` is in `allowed_direct_url_schemes`",
+            source=_SPEC,
+            predicate=_cinder_urls_allowed,
+        ),
+        Rule(id="image-active", text="the image is active", source=_SPEC, predicate=_image_active),
+        Rule(id="image-raw", text="its disk format is raw", source=_SPEC, predicate=_image_raw),
+        Rule(id="image-bare", text="its container format is bare", source=_SPEC, predicate=_image_bare),
+        Rule(
+            id="image-not-encrypted",
+            text="the image has no encryption key",
+            source=_SPEC,
+            predicate=_image_not_encrypted,
+        ),
+        Rule(
+            id="target-not-encrypted",
+            text="the new volume is known not to be encrypted",
+            source=_SPEC,
+            predicate=_target_not_encrypted,
+        ),
+        Rule(
+            id="image-fits",
+            text="the image, as stored, as a disk, and its min_disk, fits the new volume",
+            source=_SPEC,
+            predicate=_image_fits,
+        ),
+        Rule(
+            id="has-cinder-location",
+            text="a location of the image names a volume",
+            source=f"{_SPEC} [multi]",
+            predicate=_has_cinder_location,
+        ),
+    ),
+    Policy.UPSTREAM: (
+        Rule(id="image-active", text="the image is active", source=_API, predicate=_image_active),
+        Rule(
+            id="image-fits",
+            text="the image fits, with the virtual size rounded through a float",
+            source=_API,
+            predicate=_image_fits_upstream,
+        ),
+        Rule(
+            id="cinder-urls-allowed",
+            text="`cinder` is in `allowed_direct_url_schemes`",
+            source="cinder CreateVolumeFromSpecTask._create_from_image",
+            predicate=_cinder_urls_allowed,
+        ),
+        Rule(
+            id="target-not-encrypted",
+            text="the new volume has no encryption key",
+            source=_FLOW,
+            predicate=_target_not_encrypted_upstream,
+        ),
+        Rule(id="image-bare", text="its container format is bare", source=_FLOW, predicate=_image_bare),
+        Rule(id="image-raw", text="its disk format is raw", source=_FLOW, predicate=_image_raw),
+        Rule(
+            id="has-cinder-location",
+            text="a location of the image names a volume, as Cinder reads it",
+            source=_FLOW,
+            predicate=_has_cinder_location,
+        ),
+    ),
+}
+
+VOLUME_RULES: Mapping[Policy, tuple[Rule[CloneCandidate], ...]] = {
+    Policy.STRICT: (
+        Rule(id="volume-found", text="the volume exists", source=_SPEC, predicate=_volume_found, gate=True),
+        Rule(
+            id="volume-available",
+            text="it is available, or in use and read-only",
+            source=_SPEC,
+            predicate=_volume_available,
+        ),
+        Rule(
+            id="volume-same-backend",
+            text="it is in the cluster of the new volume if that has one, else in its pool; in any pool of the backend "
+            "where the backend clones across pools",
+            source=_SPEC,
+            predicate=_volume_same_backend,
+        ),
+        Rule(
+            id="volume-owner",
+            text="image and volume have the same owner; a volume in a trusted project has the owner that its "
+            "`image_owner` names, any other the project it lives in",
+            source=f"{_SPEC} OSSN-0065",
+            predicate=_volume_owner,
+        ),
+        Rule(
+            id="volume-is-this-image",
+            text="its metadata name this image; outside the trusted projects they may name none",
+            source=_SPEC,
+            predicate=_volume_is_this_image,
+        ),
+        Rule(
+            id="volume-not-encrypted",
+            text="it is known not to be encrypted",
+            source=_SPEC,
+            predicate=_volume_not_encrypted,
+        ),
+        Rule(id="volume-settled", text="it is not migrating", source=_SPEC, predicate=_volume_settled),
+        Rule(id="volume-fits", text="it is not larger than the new volume", source=_SPEC, predicate=_volume_fits),
+        Rule(
+            id="volume-holds-image",
+            text="it has room for the image, and the size it records, if any, is the image's",
+            source=f"{_SPEC} [store]",
+            predicate=_volume_holds_image,
+        ),
+        Rule(
+            id="signature-satisfied",
+            text="where signatures are enforced, a signed image was verified when the volume was written",
+            source=_SPEC,
+            predicate=_signature_satisfied,
+        ),
+    ),
+    Policy.UPSTREAM: (
+        Rule(id="volume-found", text="the volume exists", source=_FLOW, predicate=_volume_found, gate=True),
+        Rule(
+            id="volume-same-backend",
+            text="Cinder's database matches its host or cluster with the new volume's; not asked where the backend "
+            "clones across pools",
+            source=_FLOW,
+            predicate=_volume_same_backend_upstream,
+        ),
+        Rule(
+            id="volume-owner",
+            text="the image belongs to the project of the *new* volume, or to whom the volume's metadata say",
+            source=_FLOW,
+            predicate=_volume_owner_upstream,
+        ),
+    ),
+}

@@ -1,0 +1,165 @@
+"""Which image volumes a new volume may be cloned from, and in which order ([clone]).
+
+An image is cloned when some rules hold for the image and the target, and some others for an image volume that one of
+the image's locations names.  Every rule is asked of every such volume, so that the decision explains all that stands in
+the way; all volumes that pass are kept, best first, because a clone can fail and the next one be tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES, CloneCandidate, CloneRequest, CloneSettings
+from imagevol_core.errors import InvalidFact, InvalidLocation, InvalidMetadata
+from imagevol_core.facts import Backend, Image, Volume
+from imagevol_core.locations import Dialect, parse_location
+from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.verdicts import Policy, Verdict, evaluate, failed
+
+__all__ = ["CloneDecision", "CloneSettings", "decide_clone"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneDecision:
+    """Whether and from what a volume is cloned.
+
+    Attributes:
+        policy: whose rules decided.
+        sources: the image volumes that may be cloned, in the order in which to try them.
+        extend_to_gib: the size that the clone must end with; None where there is nothing to clone.
+        verdicts: what each rule said, first of the request, then of each volume in the order of the locations.
+    """
+
+    policy: Policy
+    sources: tuple[Volume, ...]
+    extend_to_gib: int | None
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def eligible(self) -> bool:
+        """Whether there is a volume to clone."""
+        return bool(self.sources)
+
+
+def decide_clone(
+    image: Image,
+    *,
+    target: Volume,
+    volumes: Iterable[Volume],
+    backend: Backend,
+    settings: CloneSettings,
+    policy: Policy = Policy.STRICT,
+) -> CloneDecision:
+    """Decide which image volumes `target` may be cloned from ([clone]).
+
+    Args:
+        image: with its locations.
+        target: the volume to be made, with its final size, its project, and where it will be.
+        volumes: the volumes that the locations name, as far as they exist; others are not looked at.
+        backend: what the target's backend can do.
+        settings: what the operator allows.
+        policy: whose rules.
+
+    Returns:
+        The volumes that may be cloned, best first, and why each other one may not.  A volume is eligible if and only
+        if no verdict about the request and none about that volume failed.
+
+    Raises:
+        InvalidFact: two of `volumes` have the same id and differ.
+
+    >>> from imagevol_core import ImageLocation
+    >>> fast = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
+    >>> image = Image(id="i", status="active", owner="p", disk_format="raw", container_format="bare",
+    ...               size_bytes=5, locations=(ImageLocation(f"cinder://fast/{fast}"),))
+    >>> target = Volume(id="t", project_id="p", host="h@fast#fast", size_gib=1, encrypted=False)
+    >>> decision = decide_clone(image, target=target, volumes=[], backend=Backend(),
+    ...                         settings=CloneSettings(allowed_direct_url_schemes=("cinder",)))
+    >>> decision.eligible
+    False
+    >>> [str(verdict) for verdict in decision.verdicts if not verdict.passed]
+    ['failed volume-found (9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1): Cinder knows no such volume, or does not show it to \
+these credentials']
+    """
+    known = _by_id(volumes)
+    volume_ids, not_locations = _named(image, _DIALECTS[policy])
+    request = CloneRequest(
+        image=image,
+        target=target,
+        backend=backend,
+        settings=settings,
+        volume_ids=volume_ids,
+        not_locations=not_locations,
+    )
+    verdicts = list(evaluate(REQUEST_RULES[policy], request))
+    refused = bool(failed(verdicts))
+    eligible: list[Volume] = []
+    for volume_id in volume_ids:
+        volume = known.get(volume_id)
+        candidate = CloneCandidate(request=request, found=volume, record=_record(volume))
+        about = evaluate(VOLUME_RULES[policy], candidate, subject=volume_id)
+        verdicts.extend(about)
+        if volume is not None and not refused and not failed(about):
+            eligible.append(volume)
+    sources = _IN_ORDER[policy](eligible, target)
+    return CloneDecision(
+        policy=policy,
+        sources=sources,
+        extend_to_gib=target.size_gib if sources else None,
+        verdicts=tuple(verdicts),
+    )
+
+
+def _by_id(volumes: Iterable[Volume]) -> dict[str, Volume]:
+    known: dict[str, Volume] = {}
+    for volume in volumes:
+        if known.setdefault(volume.id, volume) != volume:
+            raise InvalidFact("volumes", f"volume {volume.id} is given twice and differs; give each volume once")
+    return known
+
+
+def _named(image: Image, dialect: Dialect) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The volumes that the locations name, each once and in order, and why the other locations name none."""
+    volume_ids: dict[str, None] = {}
+    not_locations: list[str] = []
+    for location in image.locations:
+        try:
+            volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
+        except InvalidLocation as error:
+            not_locations.append(str(error))
+    return tuple(volume_ids), tuple(not_locations)
+
+
+def _record(volume: Volume | None) -> ImageVolumeMetadata | InvalidMetadata | None:
+    """What the volume says of its image; that it cannot be read is for the rules about it to say."""
+    if volume is None:
+        return None
+    try:
+        return ImageVolumeMetadata.from_volume(volume.metadata)
+    except InvalidMetadata as error:
+        return error
+
+
+# Which volumes a location names, and in which order the eligible ones are tried.
+
+_DIALECTS = {Policy.STRICT: Dialect.STRICT, Policy.UPSTREAM: Dialect.CINDER}
+
+
+def _best_first(eligible: list[Volume], target: Volume) -> tuple[Volume, ...]:
+    """Same pool, then same backend; then least to extend; then as the locations are; then by id."""
+
+    def key(volume: Volume) -> tuple[bool, int]:
+        return volume.host != target.host, target.size_gib - volume.size_gib
+
+    return tuple(sorted(eligible, key=key))  # stable: the locations' order stays, and no id comes twice
+
+
+def _newest_only(eligible: list[Volume], target: Volume) -> tuple[Volume, ...]:
+    """Cinder takes the first row of its query, newest first and then by id, and tries no other."""
+    never = datetime.min.replace(tzinfo=UTC)
+    rows = sorted(eligible, key=lambda volume: (volume.created_at or never, volume.id), reverse=True)
+    return tuple(rows[:1])
+
+
+_IN_ORDER = {Policy.STRICT: _best_first, Policy.UPSTREAM: _newest_only}

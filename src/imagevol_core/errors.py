@@ -1,0 +1,267 @@
+"""The error tree.
+
+Every error of the project is an `ImagevolError` and, beside it, the builtin that fits, so that a program may catch
+either.  Three families say whose fault it is and so who can mend it: the caller (`CallerError`: ask differently), a
+service (`ServiceError`: try again, or look at the service), the storage (`StorageError`: look at the backend).
+
+An error keeps what it knows as typed attributes and derives its sentence from them.  What a failed procedure could not
+clean up is in `leftovers`, and in the sentence.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AccessDenied",
+    "AttachFailed",
+    "CallerError",
+    "ContentMismatch",
+    "DeadlineExceeded",
+    "DeviceFailed",
+    "ImagevolError",
+    "InUse",
+    "InvalidFact",
+    "InvalidLocation",
+    "InvalidMetadata",
+    "InvalidSize",
+    "MissingDependency",
+    "NotFound",
+    "OverQuota",
+    "RequestRefused",
+    "ServiceError",
+    "ServiceFailed",
+    "ServiceUnreachable",
+    "SourceFailed",
+    "StorageError",
+    "VolumeFailed",
+    "WrongLength",
+]
+
+
+class ImagevolError(Exception):
+    """The root of all errors of this project.
+
+    Attributes:
+        leftovers: what a failed procedure could not clean up, a phrase each; empty nearly always.
+    """
+
+    def __init__(self, message: str) -> None:
+        """Keep the sentence; subclasses build it from their attributes."""
+        super().__init__(message)
+        self.message = message
+        self.leftovers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The sentence, and what was left behind if anything was."""
+        if not self.leftovers:
+            return self.message
+        return f"{self.message}; left behind: {', '.join(self.leftovers)}"
+
+
+class CallerError(ImagevolError):
+    """The request cannot be met as it was made: ask differently."""
+
+
+class ServiceError(ImagevolError):
+    """A service did not do its part: try again later, or look at the service."""
+
+
+class StorageError(ImagevolError):
+    """The storage, or the way to it, failed: look at the backend and at this host's connection to it."""
+
+
+# What a caller got wrong.
+
+
+class InvalidFact(CallerError, ValueError):
+    """A fact that contradicts itself or another one.
+
+    Attributes:
+        fact: which one.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, fact: str, reason: str) -> None:
+        """Name the fact and what is wrong with it."""
+        super().__init__(f"{fact}: {reason}")
+        self.fact = fact
+        self.reason = reason
+
+
+class InvalidLocation(CallerError, ValueError):
+    """A location that does not name a volume.
+
+    Attributes:
+        shown: the location as it may be printed: what could be a credential is left out, a long one is cut.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, shown: str, reason: str) -> None:
+        """Take the printable form only: the text itself may carry a credential."""
+        super().__init__(f"location {shown}: {reason}")
+        self.shown = shown
+        self.reason = reason
+
+
+class InvalidMetadata(CallerError, ValueError):
+    """Metadata of an image volume that cannot be what it claims.
+
+    Attributes:
+        key: the metadata key.
+        value: its value.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, key: str, value: str, reason: str) -> None:
+        """Name the key, its value and what is wrong."""
+        super().__init__(f"volume metadata {key}={value!r}: {reason}")
+        self.key = key
+        self.value = value
+        self.reason = reason
+
+
+class InvalidSize(CallerError, ValueError):
+    """A size that no volume or image can have.
+
+    Attributes:
+        name: which size.
+        value: what was given.
+    """
+
+    def __init__(self, name: str, value: object, reason: str) -> None:
+        """Name the size, what was given and what would be right."""
+        super().__init__(f"{name} is {value!r}: {reason}")
+        self.name = name
+        self.value = value
+
+
+class WrongLength(CallerError, ValueError):
+    """A stream that is not as long as it was said to be.
+
+    Attributes:
+        expected_bytes: what was announced.
+        actual_bytes: what came, at least; a longer stream is not read to its end.
+    """
+
+    def __init__(self, *, expected_bytes: int, actual_bytes: int) -> None:
+        """Say which of the two lengths is the greater."""
+        verb = "ends after" if actual_bytes < expected_bytes else "goes on after"
+        at = min(actual_bytes, expected_bytes)
+        super().__init__(f"the data {verb} {at} bytes, and {expected_bytes} bytes were announced")
+        self.expected_bytes = expected_bytes
+        self.actual_bytes = actual_bytes
+
+
+class NotFound(CallerError, LookupError):
+    """A thing that does not exist, or that these credentials cannot see.
+
+    Attributes:
+        kind: what kind of thing (`volume`, `image`, …).
+        name: its id or name.
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        """Name the thing."""
+        super().__init__(f"{kind} {name} does not exist, or these credentials cannot see it")
+        self.kind = kind
+        self.name = name
+
+
+class AccessDenied(CallerError, PermissionError):
+    """Credentials that are wrong, or that do not suffice."""
+
+
+class InUse(CallerError, RuntimeError):
+    """A thing that cannot be changed or deleted while something else depends on it."""
+
+
+class OverQuota(CallerError, RuntimeError):
+    """The project's quota does not allow what was asked."""
+
+
+class RequestRefused(CallerError, ValueError):
+    """A service refused the request as it was made; the sentence is the service's own."""
+
+
+class MissingDependency(CallerError, ImportError):
+    """A library that this function needs is not installed.
+
+    Attributes:
+        extra: the extra of this distribution that brings it.
+    """
+
+    def __init__(self, library: str, extra: str) -> None:
+        """Name the library and the extra that brings it."""
+        super().__init__(f"{library} is not installed: pip install 'imagevol[{extra}]'")
+        self.extra = extra
+
+
+class SourceFailed(CallerError, OSError):
+    """The data to be stored could not be read to its end."""
+
+
+# What a service did not do.
+
+
+class ServiceUnreachable(ServiceError, ConnectionError):
+    """No answer from a service at all."""
+
+
+class ServiceFailed(ServiceError, RuntimeError):
+    """A service answered that it failed."""
+
+
+class DeadlineExceeded(ServiceError, TimeoutError):
+    """A thing did not reach the wanted state in time.
+
+    Attributes:
+        seconds: how long it was given.
+    """
+
+    def __init__(self, what: str, *, seconds: float) -> None:
+        """Say what was waited for and how long."""
+        super().__init__(f"{what} after {seconds:g} s")
+        self.seconds = seconds
+
+
+# What the storage did not do.
+
+
+class VolumeFailed(StorageError, RuntimeError):
+    """A volume came to a state from which it does not go on by itself.
+
+    Attributes:
+        volume_id: which volume.
+        status: the state it is in.
+    """
+
+    def __init__(self, volume_id: str, *, status: str, wanted: str) -> None:
+        """Name the volume, where it is and where it should be."""
+        super().__init__(
+            f"volume {volume_id} is '{status}' and should be '{wanted}': "
+            f"see `openstack volume message list` and the log of cinder-volume"
+        )
+        self.volume_id = volume_id
+        self.status = status
+
+
+class AttachFailed(StorageError, OSError):
+    """A volume could not be connected to this host, or not be let go."""
+
+
+class DeviceFailed(StorageError, OSError):
+    """Reading from or writing to an attached volume failed."""
+
+
+class ContentMismatch(StorageError, ValueError):
+    """The data are not what was stored.
+
+    Attributes:
+        expected: the recorded digest, as `algorithm:value`.
+        actual: the digest of what was read.
+    """
+
+    def __init__(self, what: str, *, expected: str, actual: str) -> None:
+        """Name what was read and both digests."""
+        super().__init__(f"{what} has been altered: its digest is {actual} and {expected} was recorded")
+        self.expected = expected
+        self.actual = actual

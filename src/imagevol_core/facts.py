@@ -1,0 +1,213 @@
+"""What decisions are made from: values that adapters, tools and tests build, and that nothing changes.
+
+A fact that is not known is `None`, never a made-up default: a rule must be able to tell "no" from "nobody said".  Sizes
+name their unit, because Cinder counts GiB and Glance bytes.  Mappings are copied on the way in, so that a later change
+to the caller's own dict does not reach a decision; they are to be read only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from imagevol_core.errors import InvalidFact, InvalidSize
+
+__all__ = ["Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType"]
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A digest of an image's whole data, as Glance keeps it (`os_hash_algo`, `os_hash_value`).
+
+    Both parts are compared in lower case: hex is hex.
+
+    Args:
+        algorithm: a name that hashlib knows, such as `sha512`.
+        value: hexadecimal.
+
+    Raises:
+        InvalidFact: the value is not hexadecimal, or one part is empty.
+
+    >>> Digest("SHA256", "ABCD") == Digest("sha256", "abcd")
+    True
+    >>> print(Digest("md5", "0f"))
+    md5:0f
+    """
+
+    algorithm: str
+    value: str
+
+    def __post_init__(self) -> None:
+        """Bring both parts to one spelling."""
+        if not self.algorithm:
+            raise InvalidFact("Digest.algorithm", "is empty: name the algorithm, such as sha512")
+        if not self.value or not set(self.value) <= set("0123456789abcdefABCDEF"):
+            raise InvalidFact("Digest.value", f"{self.value!r} is not hexadecimal")
+        object.__setattr__(self, "algorithm", self.algorithm.lower())
+        object.__setattr__(self, "value", self.value.lower())
+
+    def __str__(self) -> str:
+        """The usual `algorithm:value`."""
+        return f"{self.algorithm}:{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLocation:
+    """One place where an image's data are, as Glance lists it.
+
+    Args:
+        url: any URL; what it names is for `parse_location` to say.
+        metadata: Glance's; `metadata["store"]` names the store.
+    """
+
+    url: str
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Keep a copy of the mapping."""
+        object.__setattr__(self, "metadata", dict(self.metadata))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image, as Glance shows it.
+
+    Args:
+        id: its UUID.
+        status: `active`, `queued`, …
+        owner: the id of the project that owns it.
+        visibility: `public`, `private`, `shared` or `community`.
+        disk_format: `raw`, `qcow2`, …
+        container_format: `bare`, …
+        size_bytes: as stored.
+        virtual_size_bytes: as a disk.
+        min_disk_gib: the least disk it asks for.
+        updated_at: with a time zone.
+        digest: the multihash.
+        locations: in Glance's order; empty also where they may not be seen.
+        properties: the additional ones, `cinder_encryption_key_id` and `img_signature` among them.
+
+    Raises:
+        InvalidSize: a size is negative.
+        InvalidFact: `updated_at` has no time zone, so that it names no instant.
+    """
+
+    id: str
+    status: str | None = None
+    owner: str | None = None
+    visibility: str | None = None
+    disk_format: str | None = None
+    container_format: str | None = None
+    size_bytes: int | None = None
+    virtual_size_bytes: int | None = None
+    min_disk_gib: int | None = None
+    updated_at: datetime | None = None
+    digest: Digest | None = None
+    locations: tuple[ImageLocation, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no image can be, and keep copies."""
+        _not_negative("Image.size_bytes", self.size_bytes)
+        _not_negative("Image.virtual_size_bytes", self.virtual_size_bytes)
+        _not_negative("Image.min_disk_gib", self.min_disk_gib)
+        _instant("Image.updated_at", self.updated_at)
+        object.__setattr__(self, "locations", tuple(self.locations))
+        object.__setattr__(self, "properties", dict(self.properties))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume, as Cinder shows it to an administrator.
+
+    Args:
+        id: its UUID.
+        project_id: the project that it lives in.
+        host: `host@backend#pool`.
+        cluster_name: `cluster@backend#pool`, where Cinder runs active-active.
+        size_gib: in GiB.
+        status: `available`, `in-use`, `error`, …
+        volume_type: the name of its type.
+        encrypted: whether its bytes are ciphertext.
+        migration_status: None when it never migrated.
+        readonly: whether it is marked so that no attachment may write to it.
+        metadata: the user-visible ones, which the users of its project can write.
+        created_at: with a time zone; Cinder prefers the newest of several image volumes.
+
+    Raises:
+        InvalidSize: the size is negative.
+        InvalidFact: `created_at` has no time zone.
+    """
+
+    id: str
+    project_id: str | None = None
+    host: str | None = None
+    cluster_name: str | None = None
+    size_gib: int
+    status: str | None = None
+    volume_type: str | None = None
+    encrypted: bool | None = None
+    migration_status: str | None = None
+    readonly: bool | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    created_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no volume can be, and keep a copy."""
+        _not_negative("Volume.size_gib", self.size_gib)
+        _instant("Volume.created_at", self.created_at)
+        object.__setattr__(self, "metadata", dict(self.metadata))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """What a Cinder backend can do.
+
+    Args:
+        clone_across_pools: whether it clones from one of its pools into another (Cinder's capability of that name).
+    """
+
+    clone_across_pools: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeType:
+    """A volume type.
+
+    Args:
+        name: as operators configure it.
+        extra_specs: `image_service:store_id` and `volume_backend_name` among them.
+    """
+
+    name: str
+    extra_specs: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Keep a copy of the mapping."""
+        object.__setattr__(self, "extra_specs", dict(self.extra_specs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who asks.
+
+    Args:
+        project_id: the project that the request is made in.
+        user_id: the user.
+        roles: the roles in that project.
+    """
+
+    project_id: str | None = None
+    user_id: str | None = None
+    roles: frozenset[str] = frozenset()
+
+
+def _not_negative(name: str, value: int | None) -> None:
+    if value is not None and value < 0:
+        raise InvalidSize(name, value, "give a size of 0 or more, or None where it is not known")
+
+
+def _instant(name: str, value: datetime | None) -> None:
+    if value is not None and value.utcoffset() is None:
+        raise InvalidFact(name, f"{value.isoformat()} has no time zone; give one, such as datetime.UTC")

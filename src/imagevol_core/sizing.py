@@ -1,0 +1,133 @@
+"""Bytes and GiB: the least volume for an image, whether an image fits, how far to grow a volume for a stream.
+
+Integers only.  Cinder rounds through a float and so takes 2**53 + 1 bytes for 2**23 GiB.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from imagevol_core.errors import InvalidSize
+from imagevol_core.facts import Image
+from imagevol_core.verdicts import Policy, Verdict
+
+__all__ = ["GIB", "Growth", "gib_for", "image_fits", "next_size_gib"]
+
+GIB = 1 << 30
+
+
+def gib_for(size_bytes: int) -> int:
+    """Give the size of the least volume that holds `size_bytes`.
+
+    Args:
+        size_bytes: 0 or more.
+
+    Returns:
+        GiB, rounded up exactly, and at least 1: Cinder has no smaller volume.
+
+    Raises:
+        InvalidSize: the size is negative.
+
+    >>> gib_for(0), gib_for(2**30), gib_for(2**30 + 1), gib_for(2**53 + 1)
+    (1, 1, 2, 8388609)
+    """
+    if size_bytes < 0:
+        raise InvalidSize("size_bytes", size_bytes, "give a size of 0 or more")
+    return max(1, -(-size_bytes // GIB))
+
+
+def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -> Verdict:
+    """Say whether an image fits a volume ([clone]).
+
+    The larger of its stored and its virtual size decides, and its `min_disk`.  An image of unknown size is not known to
+    fit.  Under `UPSTREAM`, what Cinder 29.0.0 answers (`check_image_metadata`, `check_virtual_size`).
+
+    Args:
+        image: what is to be put into the volume.
+        size_gib: the volume's size.
+        policy: whose rule.
+
+    Returns:
+        A verdict of the rule `image-fits`.
+
+    >>> image_fits(Image(id="i", size_bytes=3 * 2**30), size_gib=2).text
+    'the image needs 3 GiB (size 3221225472 bytes) and the volume has 2 GiB'
+    >>> image_fits(Image(id="i"), size_gib=2).passed
+    False
+    """
+    passed, text = _FITS[policy](image, size_gib)
+    return Verdict("image-fits", passed, None, text)
+
+
+def _fits(image: Image, size_gib: int) -> tuple[bool, str]:
+    sizes = {"size": image.size_bytes, "virtual size": image.virtual_size_bytes}
+    known = {name: size for name, size in sizes.items() if size is not None}
+    if not known:
+        return False, "the image's size is not known"
+    name, largest = max(known.items(), key=lambda item: item[1])
+    least, because = gib_for(largest), f"{name} {largest} bytes"
+    if image.min_disk_gib is not None and image.min_disk_gib > least:
+        least, because = image.min_disk_gib, "min_disk"
+    return least <= size_gib, f"the image needs {least} GiB ({because}) and the volume has {size_gib} GiB"
+
+
+def _fits_upstream(image: Image, size_gib: int) -> tuple[bool, str]:
+    if image.size_bytes is None or image.min_disk_gib is None:
+        return False, "Cinder fails with a TypeError where an image's size or min_disk is null"
+    least = max(-(-image.size_bytes // GIB), image.min_disk_gib)
+    if image.virtual_size_bytes:
+        least = max(least, math.ceil(float(image.virtual_size_bytes) / GIB))
+    return least <= size_gib, f"Cinder counts {least} GiB for the image and the volume has {size_gib} GiB"
+
+
+_FITS = {Policy.STRICT: _fits, Policy.UPSTREAM: _fits_upstream}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """How a volume grows under a stream of unknown length.
+
+    Args:
+        percent: by how much of its size at each step.  With 25 the number of extends is logarithmic (20 for 100 GiB,
+            where glance_store takes 99) and the volume ends less than 25 % above its content.
+        least_gib: the least step, which is what counts while a volume is small.
+
+    Raises:
+        InvalidSize: a step could be nothing, and the volume would never grow.
+    """
+
+    percent: int = 25
+    least_gib: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a growth that does not grow."""
+        if self.percent < 0:
+            raise InvalidSize("Growth.percent", self.percent, "give 0 or more")
+        if self.least_gib < 1:
+            raise InvalidSize("Growth.least_gib", self.least_gib, "give 1 or more")
+
+
+def next_size_gib(written_bytes: int, *, current_gib: int, growth: Growth = Growth()) -> int:
+    """Say how large a volume should be for one more byte of a stream whose end is not known ([store]).
+
+    Args:
+        written_bytes: what the stream has given so far.
+        current_gib: the volume's size.
+        growth: how it grows.
+
+    Returns:
+        GiB: the present size while there is room, and otherwise the next step, which has room for one more byte.
+
+    Raises:
+        InvalidSize: a size is negative.
+
+    >>> next_size_gib(2**30, current_gib=1), next_size_gib(100 * 2**30, current_gib=100)
+    (2, 125)
+    """
+    if current_gib < 0:
+        raise InvalidSize("current_gib", current_gib, "give a size of 0 or more")
+    needed = gib_for(written_bytes + 1) if written_bytes >= 0 else gib_for(written_bytes)
+    if needed <= current_gib:
+        return current_gib
+    return max(needed, current_gib + max(growth.least_gib, current_gib * growth.percent // 100))
