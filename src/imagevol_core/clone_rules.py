@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from imagevol_core.errors import InvalidMetadata
+from imagevol_core.errors import InvalidLocation, InvalidMetadata
 from imagevol_core.facts import Backend, Image, Volume
+from imagevol_core.locations import NOT_A_URL
 from imagevol_core.metadata import ImageVolumeMetadata
 from imagevol_core.sizing import GIB, image_fits
 from imagevol_core.verdicts import Policy, Rule
@@ -54,7 +55,7 @@ class CloneRequest:
     backend: Backend
     settings: CloneSettings
     volume_ids: tuple[str, ...]
-    not_locations: tuple[str, ...]
+    not_locations: tuple[InvalidLocation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class CloneCandidate:
 
 def _cinder_urls_allowed(request: CloneRequest) -> tuple[bool, str]:
     schemes = request.settings.allowed_direct_url_schemes
-    return "cinder" in schemes, f"allowed_direct_url_schemes is {', '.join(schemes) or 'empty'}"
+    return "cinder" in schemes, f"allowed_direct_url_schemes is {_said(', '.join(schemes) or 'empty')}"
 
 
 def _image_active(request: CloneRequest) -> tuple[bool, str]:
@@ -117,7 +118,7 @@ def _has_cinder_location(request: CloneRequest) -> tuple[bool, str]:
         return True, f"its locations name {_count(len(request.volume_ids), 'volume')}"
     if not request.not_locations:
         return False, "no location of the image is known; Glance may not show them to these credentials"
-    return False, "; ".join(request.not_locations)
+    return False, "; ".join(map(str, request.not_locations))
 
 
 # The rules about one image volume.
@@ -169,7 +170,7 @@ def _volume_is_this_image(candidate: CloneCandidate) -> tuple[bool, str]:
     if recorded is None:
         kind = "a trusted project, where it must" if candidate.trusted else "a project of users, where it need not"
         return not candidate.trusted, f"it names no image, in {kind}"
-    return recorded == image_id, f"it was written as image {recorded}; this is image {image_id}"
+    return recorded == image_id, f"it was written as image {_said(recorded)}; this is image {_said(image_id)}"
 
 
 def _volume_not_encrypted(candidate: CloneCandidate) -> tuple[bool, str]:
@@ -179,7 +180,7 @@ def _volume_not_encrypted(candidate: CloneCandidate) -> tuple[bool, str]:
 
 def _volume_settled(candidate: CloneCandidate) -> tuple[bool, str]:
     status = candidate.volume.migration_status
-    return status in _SETTLED, f"its migration status is {status or 'none'}"
+    return status in _SETTLED, f"its migration status is {_said(status or 'none')}"
 
 
 def _volume_fits(candidate: CloneCandidate) -> tuple[bool, str]:
@@ -222,6 +223,11 @@ def _target_not_encrypted_upstream(request: CloneRequest) -> tuple[bool, str]:
     return not encrypted, f"whether the new volume is encrypted: {_yes(encrypted)}"
 
 
+def _locations_are_urls(request: CloneRequest) -> tuple[bool, str]:
+    fatal = [str(error) for error in request.not_locations if error.reason == NOT_A_URL]
+    return not fatal, f"Cinder fails with a ValueError: {fatal[0]}" if fatal else "Cinder can read each location"
+
+
 def _volume_same_backend_upstream(candidate: CloneCandidate) -> tuple[bool, str]:
     source, target = candidate.volume, candidate.request.target
     if candidate.request.backend.clone_across_pools:
@@ -229,14 +235,15 @@ def _volume_same_backend_upstream(candidate: CloneCandidate) -> tuple[bool, str]
     wanted, has = (target.cluster_name, source.cluster_name) if target.cluster_name else (target.host, source.host)
     if not wanted:
         return True, "Cinder looks at no host where the new volume has none"
-    return has is not None and _matches(wanted, has), f"it is on {_said(has)} and Cinder asks its database for {wanted}"
+    text = f"it is on {_said(has)} and Cinder asks its database for {_said(wanted)}"
+    return has is not None and _matches(wanted, has), text
 
 
 def _volume_owner_upstream(candidate: CloneCandidate) -> tuple[bool, str]:
-    owner = candidate.request.image.owner
-    holders = (candidate.request.target.project_id, candidate.volume.metadata.get("image_owner"))
-    text = f"the image belongs to {_said(owner)}, the new volume to {_said(holders[0])}; image_owner is {_said(holders[1])}"
-    return owner in holders, text
+    owner, project_id = candidate.request.image.owner, candidate.request.target.project_id
+    holder = candidate.volume.metadata.get("image_owner")
+    text = f"the image belongs to {_said(owner)}, the new volume to {_said(project_id)}; image_owner is {_said(holder)}"
+    return owner in (project_id, holder), text
 
 
 def _matches(wanted: str, has: str) -> bool:
@@ -250,7 +257,9 @@ def _matches(wanted: str, has: str) -> bool:
 
 
 def _said(value: object) -> str:
-    return "not known" if value is None else str(value)
+    """The value on one line: users write some of them, and a terminal obeys what it is shown."""
+    text = "not known" if value is None else str(value)
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _yes(value: bool | None) -> str:
@@ -329,6 +338,12 @@ REQUEST_RULES: Mapping[Policy, tuple[Rule[CloneRequest], ...]] = {
         ),
         Rule(id="image-bare", text="its container format is bare", source=_FLOW, predicate=_image_bare),
         Rule(id="image-raw", text="its disk format is raw", source=_FLOW, predicate=_image_raw),
+        Rule(
+            id="locations-are-urls",
+            text="every location of the image, of whatever scheme, is a URL",
+            source="cinder CreateVolumeFromSpecTask._extract_cinder_ids",
+            predicate=_locations_are_urls,
+        ),
         Rule(
             id="has-cinder-location",
             text="a location of the image names a volume, as Cinder reads it",

@@ -119,15 +119,15 @@ def _by_id(volumes: Iterable[Volume]) -> dict[str, Volume]:
     return known
 
 
-def _named(image: Image, dialect: Dialect) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named(image: Image, dialect: Dialect) -> tuple[tuple[str, ...], tuple[InvalidLocation, ...]]:
     """The volumes that the locations name, each once and in order, and why the other locations name none."""
     volume_ids: dict[str, None] = {}
-    not_locations: list[str] = []
+    not_locations: list[InvalidLocation] = []
     for location in image.locations:
         try:
             volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
         except InvalidLocation as error:
-            not_locations.append(str(error))
+            not_locations.append(error)
     return tuple(volume_ids), tuple(not_locations)
 
 
@@ -155,7 +155,7 @@ def _best_first(eligible: list[Volume], target: Volume) -> tuple[Volume, ...]:
     return tuple(sorted(eligible, key=key))  # stable: the locations' order stays, and no id comes twice
 
 
-def _newest_only(eligible: list[Volume], target: Volume) -> tuple[Volume, ...]:
+def _newest_only(eligible: list[Volume], _target: Volume) -> tuple[Volume, ...]:
     """Cinder takes the first row of its query, newest first and then by id, and tries no other."""
     never = datetime.min.replace(tzinfo=UTC)
     rows = sorted(eligible, key=lambda volume: (volume.created_at or never, volume.id), reverse=True)

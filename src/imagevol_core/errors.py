@@ -10,6 +10,8 @@ clean up is in `leftovers`, and in the sentence.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AccessDenied",
     "AttachFailed",
@@ -55,6 +57,10 @@ class ImagevolError(Exception):
         if not self.leftovers:
             return self.message
         return f"{self.message}; left behind: {', '.join(self.leftovers)}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a process hand it to another: restored from its attributes, since `args` is but the sentence."""
+        return type(self).__new__, (type(self),), {**self.__dict__, "args": self.args}
 
 
 class CallerError(ImagevolError):
@@ -232,16 +238,16 @@ class VolumeFailed(StorageError, RuntimeError):
     Attributes:
         volume_id: which volume.
         status: the state it is in.
+        reason: what Cinder says of it, where it says anything.
     """
 
-    def __init__(self, volume_id: str, *, status: str, wanted: str) -> None:
-        """Name the volume, where it is and where it should be."""
-        super().__init__(
-            f"volume {volume_id} is '{status}' and should be '{wanted}': "
-            f"see `openstack volume message list` and the log of cinder-volume"
-        )
+    def __init__(self, volume_id: str, *, status: str, wanted: str, reason: str | None = None) -> None:
+        """Name the volume, where it is, where it should be, and why it is not."""
+        look = reason or "Cinder gives no reason; see `openstack volume message list` and the log of cinder-volume"
+        super().__init__(f"volume {volume_id} is '{status}' and should be '{wanted}': {look}")
         self.volume_id = volume_id
         self.status = status
+        self.reason = reason
 
 
 class AttachFailed(StorageError, OSError):

@@ -5,8 +5,8 @@
     volume-id = canonical lower-case hyphenated UUID
 
 Cinder and glance_store each read more than that, and not the same (14 of 30 probes differ): what both would take for
-the same volume is read here, and nothing else.  Each of theirs is a `Dialect`, for programs that must know what a service
-would do with a URL that is already in its database.
+the same volume is read here, and nothing else.  Each of theirs is a `Dialect`, for programs that must know what a
+service would do with a URL that is already in its database.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _RESERVED = "os_glance_"  # Glance's own staging and tasks stores
 _STORE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{32}")
+_ANY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_QUERY = re.compile(r"[?#]")
 _SHOWN = 120  # a location in Glance's database has no limit worth printing
+
+NOT_A_URL = "it is not a URL"  # the reason of which Cinder does not pass over the location but fails
 
 
 class Dialect(Enum):
@@ -124,8 +128,8 @@ def _strict_parts(url: str) -> tuple[str | None, str]:
 def _cinder_parts(url: str) -> tuple[str | None, str]:
     try:
         parts = urlsplit(url)
-    except ValueError as error:  # Cinder lets it escape, and the volume goes to error
-        raise InvalidLocation(_shown(url), "it is not a URL") from error
+    except ValueError:  # and no cause: its sentence may hold the userinfo
+        raise InvalidLocation(_shown(url), NOT_A_URL) from None
     if parts.scheme != "cinder":
         raise InvalidLocation(_shown(url), f"it does not begin with {_SCHEME}")
     if not parts.path:
@@ -164,12 +168,15 @@ _IS_VOLUME_ID = {
 
 def _shown(url: str) -> str:
     """The part of a location that may be printed: a URL can carry a password or a signature."""
-    head, mark, _ = url.partition("?") if "?" in url else url.partition("#")
-    before, at, after = head.rpartition("@")
-    if at:
-        scheme, separator, _ = before.partition("://")
-        head = f"{scheme}{separator}***@{after}" if separator else f"***@{after}"
-    return _cut(f"{head}{mark}" + ("..." if mark else ""))
+    scheme = _ANY_SCHEME.match(url)
+    before = scheme[0] if scheme else ""
+    mark = _QUERY.search(url)
+    plain, hidden = (url[: mark.start()], url[mark.start() :]) if mark else (url, "")
+    if "@" in hidden:  # of a query, or a password has the mark in it
+        plain = f"{before}***"
+    elif "@" in plain:
+        plain = f"{before}***@{plain.rpartition('@')[2]}"
+    return _cut(f"{plain}{hidden[:1]}..." if hidden else plain)
 
 
 def _cut(text: str) -> str:

@@ -80,7 +80,7 @@ class ImageVolumeMetadata:
         ids = {metadata[key] for key in _IMAGE_IDS if key in metadata}
         if len(ids) > 1:
             glance_id, image_id = (metadata[key] for key in _IMAGE_IDS)
-            raise InvalidMetadata("image_id", image_id, f"glance_image_id names another image, {glance_id}")
+            raise InvalidMetadata("image_id", image_id, f"glance_image_id names another image, {glance_id!r}")
         return cls(
             image_id=next(iter(ids), None),
             image_owner=metadata.get(_OWNER),

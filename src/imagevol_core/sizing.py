@@ -77,7 +77,10 @@ def _fits_upstream(image: Image, size_gib: int) -> tuple[bool, str]:
         return False, "Cinder fails with a TypeError where an image's size or min_disk is null"
     least = max(-(-image.size_bytes // GIB), image.min_disk_gib)
     if image.virtual_size_bytes:
-        least = max(least, math.ceil(float(image.virtual_size_bytes) / GIB))
+        try:
+            least = max(least, math.ceil(float(image.virtual_size_bytes) / GIB))
+        except OverflowError:
+            return False, "Cinder fails with an OverflowError where an image's virtual size is no float"
     return least <= size_gib, f"Cinder counts {least} GiB for the image and the volume has {size_gib} GiB"
 
 

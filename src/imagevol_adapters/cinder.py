@@ -1,0 +1,238 @@
+"""Cinder, through python-cinderclient over a keystoneauth1 session.
+
+A session carries its own credentials and TLS settings; two stores with different ones have two `CinderVolumes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+from cinderclient import client as cinder_client
+from cinderclient import exceptions as cinder_errors
+from cinderclient.v3.client import Client
+from keystoneauth1.session import Session
+
+from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.translation import KEYSTONE, Table, translated
+from imagevol_adapters.waiting import wait_until
+from imagevol_core import (
+    AccessDenied,
+    InUse,
+    NotFound,
+    OverQuota,
+    RequestRefused,
+    ServiceFailed,
+    ServiceUnreachable,
+    Volume,
+    VolumeFailed,
+)
+
+__all__ = ["CinderVolumes"]
+
+# 3.54 attaches read-only, and is the least that does what is needed; 3.61 tells the cluster of a volume.
+_LEAST = "3.54"
+_WANTED = ("3.61", "3.54")
+
+_ERRORS: Table = (
+    (cinder_errors.Unauthorized, AccessDenied),
+    (cinder_errors.Forbidden, AccessDenied),
+    (cinder_errors.OverLimit, OverQuota),
+    (cinder_errors.BadRequest, RequestRefused),
+    (cinder_errors.ClientException, ServiceFailed),
+    (cinder_errors.EndpointNotFound, ServiceUnreachable),
+    (cinder_errors.ConnectionError, ServiceUnreachable),
+    *KEYSTONE,
+)
+_CONFLICTS: Table = ((cinder_errors.BadRequest, InUse), *_ERRORS)
+
+
+@attrs.define(kw_only=True)
+class CinderVolumes:
+    """The volumes that one set of credentials may use: a `VolumeService`.
+
+    Args:
+        session: who asks.
+        region_name: which region's Cinder.
+        interface: which of its endpoints.
+        wait_seconds: how long a volume may take from one state to the next; glance_store's default.
+    """
+
+    session: Session
+    region_name: str | None = None
+    interface: str = "public"
+    wait_seconds: float = 300
+    _client: Client | None = attrs.field(default=None, init=False, repr=False)
+
+    def create(
+        self, *, size_gib: int, name: str, volume_type: str | None = None, image_id: str | None = None
+    ) -> Volume:
+        """Ask for a volume, empty or made from an image."""
+        with _translated(f"creating volume {name}"):
+            return _facts(
+                self._cinder().volumes.create(size_gib, name=name, volume_type=volume_type, imageRef=image_id)
+            )
+
+    def get(self, volume_id: str) -> Volume:
+        """Give what is known of one volume."""
+        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+            return _facts(self._cinder().volumes.get(volume_id))
+
+    def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+        """Give those of the volumes that exist, in the order asked."""
+        found = []
+        for volume_id in volume_ids:
+            try:
+                found.append(self.get(volume_id))
+            except NotFound:
+                continue
+        return tuple(found)
+
+    def wait(self, volume_id: str) -> Volume:
+        """Return when the volume is available."""
+
+        def available(volume: Volume) -> bool:
+            self._refuse_error(volume, wanted="available")
+            return volume.status == "available"
+
+        return wait_until(
+            lambda: self.get(volume_id),
+            available,
+            what=f"volume {volume_id} is not available",
+            seconds=self.wait_seconds,
+        )
+
+    def set_readonly(self, volume_id: str, *, readonly: bool) -> None:
+        """Mark the volume so that no attachment may write to it, or take the mark away."""
+        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+            self._cinder().volumes.update_readonly_flag(volume_id, readonly)
+
+    def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
+        """Write these keys; others stay."""
+        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+            self._cinder().volumes.set_metadata(volume_id, dict(metadata))
+
+    def delete(self, volume_id: str) -> None:
+        """Delete the volume, and return when it is gone."""
+        with _translated(f"deleting volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+            self._cinder().volumes.delete(volume_id)
+
+        def gone(volumes: tuple[Volume, ...]) -> bool:
+            for volume in volumes:
+                self._refuse_error(volume, wanted="deleted")
+            return not volumes
+
+        wait_until(
+            lambda: self.find([volume_id]),
+            gone,
+            what=f"volume {volume_id} is not gone",
+            seconds=self.wait_seconds,
+        )
+
+    def attach(self, volume_id: str, *, connector: Mapping[str, Any], mode: AccessMode) -> Attachment:
+        """Reserve the volume for a host and give what it connects by.
+
+        In two steps, so that the attachment is known, and taken back, when the backend refuses the host.
+        """
+        attachments = self._cinder().attachments
+        with _translated(f"attaching volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+            attachment_id = attachments.create(volume_id, None, mode=mode.value)["id"]
+        reserved = Attachment(id=attachment_id, volume_id=volume_id, connection={})
+        try:
+            with _translated(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
+                connection = attachments.update(attachment_id, dict(connector)).connection_info
+        except BaseException:
+            self.detach(reserved)
+            raise
+        return attrs.evolve(reserved, connection=connection)
+
+    def complete(self, attachment: Attachment) -> None:
+        """Tell that the host has connected the volume."""
+        with _translated(f"attachment {attachment.id}", ("attachment", attachment.id)):
+            self._cinder().attachments.complete(attachment.id)
+
+    def detach(self, attachment: Attachment) -> None:
+        """Take the leave back; one that is gone already is no error."""
+        try:
+            with _translated(f"detaching volume {attachment.volume_id}", ("attachment", attachment.id)):
+                self._cinder().attachments.delete(attachment.id)
+        except NotFound:
+            return
+
+    def _cinder(self) -> Client:
+        """The client, made when it is first needed, with the highest of the wanted versions that Cinder has."""
+        if self._client is None:
+            with translated(KEYSTONE, doing="Cinder"):
+                endpoint = self.session.get_endpoint_data(
+                    service_type="block-storage", interface=self.interface, region_name=self.region_name, min_version="3"
+                )
+            highest = endpoint.max_microversion if endpoint else None
+            if endpoint is None:
+                raise ServiceUnreachable("Cinder: the service catalogue has no block-storage endpoint for this region")
+            version = next((version for version in _WANTED if highest and highest >= _version(version)), None)
+            if version is None:
+                raise ServiceFailed(f"Cinder: it speaks at most API {highest}, and {_LEAST} is the least that is needed")
+            self._client = cinder_client.Client(
+                version,
+                session=self.session,
+                service_type="block-storage",
+                interface=self.interface,
+                region_name=self.region_name,
+            )
+        return self._client
+
+    def _refuse_error(self, volume: Volume, *, wanted: str) -> None:
+        """Raise when the volume is in one of Cinder's error states, with the newest thing that Cinder says of it."""
+        if not str(volume.status).startswith("error"):
+            return
+        reason = None
+        with suppress(cinder_errors.ClientException):
+            messages = self._cinder().messages.list(search_opts={"resource_uuid": volume.id})
+            newest = max(messages, key=lambda message: str(message.created_at), default=None)
+            reason = newest.user_message if newest else None
+        raise VolumeFailed(volume.id, status=str(volume.status), wanted=wanted, reason=reason)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+@contextmanager
+def _translated(doing: str, missing: tuple[str, str] | None = None, table: Table = _ERRORS) -> Iterator[None]:
+    """Ours for cinderclient's errors; `missing` is what does not exist when Cinder answers 404."""
+    try:
+        with translated(table, doing=f"Cinder, {doing}"):
+            yield
+    except ServiceFailed as error:
+        if missing and isinstance(error.__cause__, cinder_errors.NotFound):
+            raise NotFound(*missing) from error.__cause__
+        raise
+
+
+def _facts(volume: Any) -> Volume:
+    """What cinderclient's volume says, as facts; what only an administrator sees is None for others."""
+    shown = volume.to_dict()
+    metadata = {key: str(value) for key, value in shown["metadata"].items()}
+    readonly = metadata.pop("readonly", None)  # Cinder merges its own mark into the user's metadata
+    return Volume(
+        id=shown["id"],
+        project_id=shown.get("os-vol-tenant-attr:tenant_id"),
+        host=shown.get("os-vol-host-attr:host"),
+        cluster_name=shown.get("cluster_name"),
+        size_gib=shown["size"],
+        status=shown["status"],
+        volume_type=shown.get("volume_type"),
+        encrypted=shown.get("encrypted"),
+        migration_status=shown.get("os-vol-mig-status-attr:migstat"),
+        readonly=str(readonly).lower() == "true",
+        metadata=metadata,
+        created_at=_instant(shown.get("created_at")),
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    """Cinder writes UTC and leaves the zone out."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None

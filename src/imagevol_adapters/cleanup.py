@@ -1,0 +1,64 @@
+"""Cleaning up so that nothing is lost silently: what could not be cleaned is named in the error under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from imagevol_core import ImagevolError
+
+__all__ = ["released", "undone_on_failure"]
+
+
+@contextmanager
+def released(what: str, release: Callable[[], object]) -> Iterator[None]:
+    """Release something at the end of the context, however it ends.
+
+    Args:
+        what: names what is left if it cannot be released, with enough to find it.
+        release: releases it.
+
+    Raises:
+        ImagevolError: `release` failed although all went well inside, with `what` in its `leftovers`.  When something
+            else failed inside, that error goes on, with `what` in its own.
+
+    >>> from imagevol_core import DeviceFailed, ServiceFailed
+    >>> def unplug():
+    ...     raise ServiceFailed("the socket is stuck")
+    >>> with released("the plug", unplug):
+    ...     raise DeviceFailed("no power")
+    Traceback (most recent call last):
+    imagevol_core.errors.DeviceFailed: no power; left behind: the plug (the socket is stuck)
+    """
+    with undone_on_failure(what, release):
+        yield
+    try:
+        release()
+    except ImagevolError as failure:
+        _name(failure, what)
+        raise
+
+
+@contextmanager
+def undone_on_failure(what: str, undo: Callable[[], object]) -> Iterator[None]:
+    """Undo something if the context ends with an error, which goes on.
+
+    Args:
+        what: names what is left if it cannot be undone, with enough to find it.
+        undo: undoes it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            undo()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the first error is the one to raise
+            _name(error, f"{what} ({failure})")
+        raise
+
+
+def _name(error: BaseException, leftover: str) -> None:
+    if isinstance(error, ImagevolError):
+        error.leftovers += (leftover,)
+    else:  # not ours to change; a note is printed with its traceback
+        error.add_note(f"left behind: {leftover}")

@@ -1,0 +1,32 @@
+"""The command line `imagevol`: credentials as for every OpenStack client, one line for every error.
+
+A command collects arguments, calls one procedure or one decision, and shows the answer; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status is 0, 1 after an error, 2 after a wrong option, 130 when interrupted.
+
+    Args:
+        argv: the arguments; those of the process when None.
+    """
+    if not sys.warnoptions:  # what libraries deprecate is not for the operator to read
+        warnings.simplefilter("ignore")
+    from imagevol_adapters.cli.app import Imagevol  # noqa: PLC0415 - only now, or its imports warn
+
+    try:
+        return Imagevol().run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt as interrupt:
+        for line in ("interrupted", *getattr(interrupt, "__notes__", ())):
+            print(line, file=sys.stderr)
+        return _INTERRUPTED

@@ -1,0 +1,120 @@
+"""The application around the commands: options, credentials, services, the last line of an error."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from cliff.app import App
+from cliff.commandmanager import CommandManager
+from keystoneauth1.session import Session
+from openstack.config import OpenStackConfig
+from openstack.config.cloud_region import CloudRegion
+from openstack.exceptions import SDKException
+from tqdm import tqdm
+
+from imagevol_adapters.brick import BrickAttacher, become_privileged
+from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.engine import Progress
+from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.translation import KEYSTONE, translated
+from imagevol_core import AccessDenied
+
+__all__ = ["Imagevol"]
+
+_LOCKS = Path("/run/lock/imagevol")
+
+
+class Imagevol(App):
+    """The application: the services that its commands use, made when they are first asked for."""
+
+    def __init__(self) -> None:
+        """Find the commands by their entry points."""
+        super().__init__(
+            description="Moves data between Glance images and Cinder volumes, and explains how it decides.",
+            version=version("imagevol"),
+            command_manager=CommandManager("imagevol.commands"),
+            deferred_help=True,
+        )
+
+    def build_option_parser(self, description: str | None, version: str | None) -> argparse.ArgumentParser:  # type: ignore[override]
+        """Take the credentials' options of every OpenStack client."""
+        parser = super().build_option_parser(description, version)
+        OpenStackConfig(load_yaml_config=False).register_argparse_arguments(parser, [])
+        parser.add_argument(
+            "--wait-seconds",
+            type=float,
+            default=300,
+            metavar="SECONDS",
+            help="how long a volume or image may take from one state to the next (default: %(default)g)",
+        )
+        return parser
+
+    def configure_logging(self) -> None:
+        """Keep the libraries silent unless more is asked for: an error is one line, and it is ours."""
+        super().configure_logging()
+        if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
+            for library in ("keystoneauth", "cinderclient", "glanceclient", "os_brick", "oslo_privsep", "stevedore"):
+                logging.getLogger(library).setLevel(logging.CRITICAL)
+
+    @functools.cached_property
+    def cloud(self) -> CloudRegion:
+        """The cloud that the options, the environment and `clouds.yaml` name."""
+        try:
+            return OpenStackConfig().get_one(argparse=self.options)
+        except SDKException as error:
+            raise AccessDenied(f"no cloud to talk to: {error}; set OS_CLOUD or give --os-cloud") from error
+
+    @functools.cached_property
+    def session(self) -> Session:
+        """The session of those credentials."""
+        with translated(KEYSTONE, doing="the credentials"):
+            return self.cloud.get_session()
+
+    @property
+    def project_id(self) -> str | None:
+        """The project that the credentials are for."""
+        with translated(KEYSTONE, doing="Keystone"):
+            return self.session.get_project_id()
+
+    @functools.cached_property
+    def volumes(self) -> CinderVolumes:
+        """Cinder."""
+        return CinderVolumes(
+            session=self.session,
+            region_name=self.cloud.get_region_name(),
+            interface=self.cloud.get_interface("block-storage") or "public",
+            wait_seconds=self.options.wait_seconds,
+        )
+
+    @functools.cached_property
+    def images(self) -> GlanceImages:
+        """Glance."""
+        return GlanceImages(
+            session=self.session,
+            region_name=self.cloud.get_region_name(),
+            interface=self.cloud.get_interface("image") or "public",
+            wait_seconds=self.options.wait_seconds,
+        )
+
+    @functools.cached_property
+    def attacher(self) -> BrickAttacher:
+        """This host; os-brick needs no daemon when we are root."""
+        if os.geteuid() == 0:
+            become_privileged(_LOCKS)
+        return BrickAttacher()
+
+    @contextmanager
+    def progress(self, label: str, total_bytes: int) -> Iterator[Progress]:
+        """A bar on a terminal, nothing elsewhere."""
+        with tqdm(
+            total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, disable=None, file=sys.stderr
+        ) as bar:
+            yield bar.update

@@ -1,0 +1,170 @@
+"""`imagevol put`, `get` and `rm`: an image file into a volume, out of it, and away."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+from cliff.command import Command
+from cliff.show import ShowOne
+
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.engine import chunks
+from imagevol_adapters.transfers import delete_image_volume, open_image_volume, register_image, store_image
+from imagevol_core import RequestRefused, SourceFailed
+
+__all__ = ["Get", "Put", "Rm"]
+
+
+class Put(ShowOne):
+    """Store a raw image file in a new volume, and register it with Glance if asked."""
+
+    app: Imagevol
+    _columns: ClassVar[tuple[str, ...]] = ("volume_id", "image_id", "size_bytes", "volume_type", "digest", "seconds")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the file, and what the volume and the image shall be."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", type=Path, help="the image, raw")
+        parser.add_argument("--volume-type", metavar="TYPE", help="of the volume; Cinder's default if not given")
+        parser.add_argument(
+            "--register", metavar="NAME", help="make it an image of this name in Glance, with the volume as location"
+        )
+        parser.add_argument("--store", help="with --register: the store whose volume type this is")
+        parser.add_argument("--owner", metavar="PROJECT_ID", help="who owns the image; your project if not given")
+        parser.add_argument(
+            "--visibility",
+            choices=("public", "private", "shared", "community"),
+            help="with --register: Glance's default if not given",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """Store the file."""
+        with _opened(parsed_args.file) as (file, size_bytes), self.app.progress("put", size_bytes) as progress:
+            if parsed_args.register:
+                image, stored = register_image(
+                    chunks(file),
+                    name=parsed_args.register,
+                    size_bytes=size_bytes,
+                    images=self.app.images,
+                    volumes=self.app.volumes,
+                    attacher=self.app.attacher,
+                    store=parsed_args.store,
+                    volume_type=parsed_args.volume_type,
+                    owner=parsed_args.owner,
+                    visibility=parsed_args.visibility,
+                    progress=progress,
+                )
+                image_id = image.id
+            else:
+                image_id = str(uuid.uuid4())
+                stored = store_image(
+                    chunks(file),
+                    image_id=image_id,
+                    image_owner=parsed_args.owner or self.app.project_id,
+                    size_bytes=size_bytes,
+                    volumes=self.app.volumes,
+                    attacher=self.app.attacher,
+                    volume_type=parsed_args.volume_type,
+                    progress=progress,
+                )
+        return self._columns, (
+            stored.volume.id,
+            image_id,
+            size_bytes,
+            stored.volume.volume_type,
+            str(stored.record.digest),
+            round(stored.report.seconds, 3),
+        )
+
+
+class Get(Command):
+    """Read an image volume into a new file; a whole image is checked against its recorded digest."""
+
+    app: Imagevol
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the volume, the file and the range."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("volume", help="the id of the image volume")
+        parser.add_argument("file", type=Path, help="where to; it must not exist yet")
+        parser.add_argument("--offset", type=int, default=0, metavar="BYTES", help="from this byte of the image on")
+        parser.add_argument("--length", type=int, metavar="BYTES", help="this many bytes; to the end if not given")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Read into a file beside the wanted one, which appears only when it is whole."""
+        with (
+            _appearing(parsed_args.file) as file,
+            open_image_volume(
+                parsed_args.volume,
+                volumes=self.app.volumes,
+                attacher=self.app.attacher,
+                offset=parsed_args.offset,
+                length=parsed_args.length,
+            ) as content,
+            self.app.progress("get", content.size_bytes) as progress,
+        ):
+            for part in content.parts:
+                file.write(part)
+                progress(len(part))
+
+
+class Rm(Command):
+    """Delete an image volume; one that holds no image is refused."""
+
+    app: Imagevol
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the volume."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("volume", help="the id of the image volume")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Delete it, and wait until it is gone."""
+        delete_image_volume(parsed_args.volume, volumes=self.app.volumes)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A file or block device and how many bytes it has."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise SourceFailed(f"{path} cannot be read: {error.strerror}; give a raw image file") from error
+    with file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            raise SourceFailed(f"{path} is no file with a size; give a raw image file")
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        yield file, size_bytes
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that has its name only once it is whole; one that is there already is not touched."""
+    try:
+        if path.exists():
+            raise FileExistsError(None, "it exists already")
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise RequestRefused(
+            f"{path} cannot be written: {error.strerror}; give a new file in a directory that is there"
+        ) from error
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        os.link(partial, path)  # unlike a rename it never replaces
+    finally:
+        partial.unlink()

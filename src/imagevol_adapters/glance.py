@@ -1,0 +1,237 @@
+"""Glance, through python-glanceclient over a keystoneauth1 session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import attrs
+from glanceclient import exc as glance_errors
+from glanceclient.v2.client import Client
+from keystoneauth1.session import Session
+
+from imagevol_adapters.engine import verified
+from imagevol_adapters.translation import KEYSTONE, Table, translated
+from imagevol_adapters.waiting import wait_until
+from imagevol_core import (
+    AccessDenied,
+    Digest,
+    Image,
+    ImageLocation,
+    NotFound,
+    OverQuota,
+    RequestRefused,
+    ServiceFailed,
+    ServiceUnreachable,
+)
+
+__all__ = ["GlanceImages"]
+
+_ERRORS: Table = (
+    (glance_errors.Unauthorized, AccessDenied),
+    (glance_errors.Forbidden, AccessDenied),
+    (glance_errors.OverLimit, OverQuota),
+    (glance_errors.BadRequest, RequestRefused),
+    (glance_errors.Conflict, RequestRefused),
+    (glance_errors.CommunicationError, ServiceUnreachable),
+    (glance_errors.InvalidEndpoint, ServiceUnreachable),
+    (glance_errors.EndpointNotFound, ServiceUnreachable),
+    (glance_errors.HTTPException, ServiceFailed),
+    (OSError, ServiceFailed),  # requests' own, in the middle of a body
+    *KEYSTONE,
+)
+
+# What Glance's schema names; all else that an image shows is a property of its owner's.
+_NOT_PROPERTIES = frozenset(
+    {
+        "checksum", "container_format", "created_at", "direct_url", "disk_format", "file", "id", "locations", "min_disk",
+        "min_ram", "name", "os_hash_algo", "os_hash_value", "os_hidden", "owner", "protected", "schema", "self", "size",
+        "status", "stores", "tags", "updated_at", "virtual_size", "visibility",
+    }
+)  # fmt: skip
+
+
+@attrs.define(kw_only=True)
+class GlanceImages:
+    """The images that one set of credentials may use: an `ImageService`.
+
+    Args:
+        session: who asks.
+        region_name: which region's Glance.
+        interface: which of its endpoints.
+        wait_seconds: how long Glance may take to take a location.
+    """
+
+    session: Session
+    region_name: str | None = None
+    interface: str = "public"
+    wait_seconds: float = 300
+    _client: Client | None = attrs.field(default=None, init=False, repr=False)
+
+    def get(self, image_id: str) -> Image:
+        """Give what is known of one image, with its locations where these credentials may see them."""
+        with _translated(f"image {image_id}", image_id):
+            shown = self._glance().images.get(image_id)
+        return _facts(shown, self._locations(shown))
+
+    def find(self, name_or_id: str) -> Image:
+        """Give the image of that id, or the only one of that name."""
+        try:
+            return self.get(name_or_id)
+        except NotFound:
+            with _translated(f"images named {name_or_id}"):
+                named = list(self._glance().images.list(filters={"name": name_or_id}))
+        if not named:
+            raise NotFound("image", name_or_id)
+        if len(named) > 1:
+            raise RequestRefused(f"{len(named)} images are named {name_or_id}: give the id of one")
+        return self.get(named[0]["id"])
+
+    def create(
+        self,
+        *,
+        name: str,
+        disk_format: str,
+        owner: str | None = None,
+        visibility: str | None = None,
+        container_format: str = "bare",
+    ) -> Image:
+        """Make the record of an image that has no data yet."""
+        wishes = {"owner": owner, "visibility": visibility}
+        with _translated(f"creating image {name}"):
+            shown = self._glance().images.create(
+                name=name,
+                disk_format=disk_format,
+                container_format=container_format,
+                **{key: value for key, value in wishes.items() if value is not None},
+            )
+        return _facts(shown, ())
+
+    def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
+        """Register where the data of a queued image are; return when Glance has taken it.
+
+        By the Location API, which takes it in the background, and where that is missing or does not trust these
+        credentials, by the older way that `show_multiple_locations` opens.  The new API refuses everything but a
+        digest beside the URL and finds the store by itself.
+        """
+        validation = {"os_hash_algo": digest.algorithm, "os_hash_value": digest.value} if digest else {}
+        images = self._glance().images
+        with _translated(f"registering a location of image {image_id}", image_id):
+            try:
+                images.add_image_location(image_id, url, validation)
+            except (glance_errors.HTTPNotImplemented, glance_errors.Forbidden):
+                images.add_location(image_id, url, {"store": store} if store else {}, validation)
+        return wait_until(
+            lambda: self.get(image_id),
+            _is_active,
+            what=f"image {image_id} has not taken its location",
+            seconds=self.wait_seconds,
+        )
+
+    def upload(self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None) -> Image:
+        """Send an image's data to a store, or to the default one; return when the image is active."""
+        with _translated(f"uploading image {image_id}", image_id):
+            self._glance().images.upload(image_id, _Reader(iter(data)), image_size=size_bytes, backend=store)
+        return self.get(image_id)
+
+    def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Give an image's data, whole or a part; whole they are checked against the multihash."""
+        image = self.get(image_id)
+        if image.size_bytes is None:
+            raise RequestRefused(f"image {image_id} is '{image.status}' and has no data")
+        available = max(0, image.size_bytes - offset)
+        wanted = available if length is None else min(length, available)
+        if not wanted:
+            return iter(())
+        headers = {} if wanted == image.size_bytes else {"Range": f"bytes={offset}-{offset + wanted - 1}"}
+        data = self._body(image_id, headers, wanted)
+        return verified(data, image.digest, f"image {image_id}") if wanted == image.size_bytes else data
+
+    def delete(self, image_id: str) -> None:
+        """Delete the image, and with it the data in its stores."""
+        with _translated(f"deleting image {image_id}", image_id):
+            self._glance().images.delete(image_id)
+
+    def _glance(self) -> Client:
+        if self._client is None:
+            self._client = Client(session=self.session, interface=self.interface, region_name=self.region_name)
+        return self._client
+
+    def _locations(self, shown: Mapping[str, Any]) -> tuple[ImageLocation, ...]:
+        """As the image shows them, or as the Location API does, or the one that is its direct URL."""
+        locations = shown.get("locations")
+        if locations is None:
+            try:
+                locations = self._glance().images.get_image_locations(shown["id"])
+            except glance_errors.HTTPException:
+                direct = shown.get("direct_url")
+                locations = [{"url": direct, "metadata": {}}] if direct else []
+        return tuple(ImageLocation(location["url"], location["metadata"]) for location in locations)
+
+    def _body(self, image_id: str, headers: Mapping[str, str], wanted: int) -> Iterator[bytes]:
+        """The bytes of an answer, all of them: an answer that ends early is an error."""
+        seen = 0
+        with _translated(f"reading image {image_id}", image_id):
+            _, body = self._glance().http_client.get(f"/v2/images/{image_id}/file", headers=dict(headers))
+            for chunk in body:
+                seen += len(chunk)
+                yield chunk
+        if seen != wanted:
+            raise ServiceFailed(f"Glance, reading image {image_id}: the data ended after {seen} of {wanted} bytes")
+
+
+class _Reader:
+    """An iterable as the file that glanceclient reads; it asks for less than a part, and gets the rest later."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = memoryview(b"")
+
+    def read(self, length: int) -> bytes:
+        while not self._rest:
+            part = next(self._parts, None)
+            if part is None:
+                return b""
+            self._rest = memoryview(part)
+        head, self._rest = self._rest[:length], self._rest[length:]
+        return bytes(head)
+
+
+@contextmanager
+def _translated(doing: str, image_id: str | None = None) -> Iterator[None]:
+    """Ours for glanceclient's errors; `image_id` is what does not exist when Glance answers 404."""
+    try:
+        with translated(_ERRORS, doing=f"Glance, {doing}"):
+            yield
+    except ServiceFailed as error:
+        if image_id and isinstance(error.__cause__, glance_errors.NotFound):
+            raise NotFound("image", image_id) from error.__cause__
+        raise
+
+
+def _is_active(image: Image) -> bool:
+    if image.status in ("killed", "deleted"):
+        raise ServiceFailed(f"Glance, image {image.id}: it has become '{image.status}'; see the log of glance-api")
+    return image.status == "active"
+
+
+def _facts(shown: Mapping[str, Any], locations: tuple[ImageLocation, ...]) -> Image:
+    """What glanceclient's image says, as facts."""
+    hashed = shown.get("os_hash_algo") and shown.get("os_hash_value")
+    return Image(
+        id=shown["id"],
+        status=shown.get("status"),
+        owner=shown.get("owner"),
+        visibility=shown.get("visibility"),
+        disk_format=shown.get("disk_format"),
+        container_format=shown.get("container_format"),
+        size_bytes=shown.get("size"),
+        virtual_size_bytes=shown.get("virtual_size"),
+        min_disk_gib=shown.get("min_disk"),
+        updated_at=datetime.fromisoformat(shown["updated_at"]),
+        digest=Digest(shown["os_hash_algo"], shown["os_hash_value"]) if hashed else None,
+        locations=locations,
+        properties={key: value for key, value in shown.items() if key not in _NOT_PROPERTIES},
+    )

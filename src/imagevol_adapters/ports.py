@@ -1,0 +1,199 @@
+"""The seams between the procedures and the world.
+
+`transfers` is written against these protocols only.  The real ones are in `cinder`, `glance` and `brick`; the in-memory
+ones of `testing` pass the same conformance suite.  A port raises nothing but `ImagevolError`, with the library's own
+error as `__cause__`, and gives facts of `imagevol_core`, never a library's objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from enum import Enum
+from typing import Any, Protocol
+
+import attrs
+
+from imagevol_core import Digest, Image, Volume
+
+__all__ = ["AccessMode", "Attacher", "Attachment", "Device", "ImageService", "VolumeService"]
+
+
+class AccessMode(Enum):
+    """What an attachment may do to its volume; the values are Cinder's."""
+
+    READ = "ro"
+    WRITE = "rw"
+
+
+@attrs.frozen(kw_only=True)
+class Attachment:
+    """Cinder's leave to connect a volume to this host.
+
+    Attributes:
+        id: the attachment's UUID.
+        volume_id: the volume.
+        connection: Cinder's connection info, what an `Attacher` connects by; it may hold secrets.
+    """
+
+    id: str
+    volume_id: str
+    connection: Mapping[str, Any] = attrs.field(repr=False)
+
+
+class Device(Protocol):
+    """The bytes of an attached volume."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many there are."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Give up to `length` bytes from `offset` on; none only at the end.
+
+        Raises:
+            DeviceFailed: they cannot be read.
+        """
+
+    def write(self, offset: int, data: memoryview) -> int:
+        """Write from `offset` on, as much as goes at once, and give how much that was.
+
+        Raises:
+            DeviceFailed: nothing can be written.
+        """
+
+    def flush(self) -> None:
+        """Return when all that was written is on the storage.
+
+        Raises:
+            DeviceFailed: it is not.
+        """
+
+
+class Attacher(Protocol):
+    """Connects volumes to this host."""
+
+    def connector(self) -> Mapping[str, Any]:
+        """Tell what Cinder must know of this host.
+
+        Raises:
+            AttachFailed: it cannot be found out.
+        """
+
+    def open(self, attachment: Attachment, *, mode: AccessMode) -> AbstractContextManager[Device]:
+        """Connect the volume while the context lasts.
+
+        Leaving it closes the device and disconnects it, whatever happened inside.
+
+        Raises:
+            AttachFailed: the volume could not be connected, or not be let go; then the error names what is left.
+        """
+
+
+class VolumeService(Protocol):
+    """Cinder, as far as images need it.
+
+    Every method raises `NotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
+    `ServiceFailed`; what it raises besides is said at the method.
+    """
+
+    def create(
+        self,
+        *,
+        size_gib: int,
+        name: str,
+        volume_type: str | None = None,
+        image_id: str | None = None,
+    ) -> Volume:
+        """Ask for a volume, empty or made from an image; it is usable once `wait` has returned."""
+
+    def get(self, volume_id: str) -> Volume:
+        """Give what is known of one volume."""
+
+    def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+        """Give those of the volumes that exist, in the order asked."""
+
+    def wait(self, volume_id: str) -> Volume:
+        """Return when the volume is available.
+
+        Raises:
+            VolumeFailed: it has come to an error, with what Cinder says of it.
+            DeadlineExceeded: it has come to neither in time.
+        """
+
+    def set_readonly(self, volume_id: str, *, readonly: bool) -> None:
+        """Mark the volume so that no attachment may write to it, or take the mark away."""
+
+    def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
+        """Write these keys; others stay."""
+
+    def delete(self, volume_id: str) -> None:
+        """Delete the volume, and return when it is gone.
+
+        Raises:
+            InUse: it is attached, or has snapshots or dependents.
+            VolumeFailed: Cinder could not delete it.
+            DeadlineExceeded: it is not gone in time.
+        """
+
+    def attach(self, volume_id: str, *, connector: Mapping[str, Any], mode: AccessMode) -> Attachment:
+        """Reserve the volume for a host and give what it connects by.
+
+        Raises:
+            InUse: it is attached elsewhere, or its state does not allow it.
+        """
+
+    def complete(self, attachment: Attachment) -> None:
+        """Tell that the host has connected the volume."""
+
+    def detach(self, attachment: Attachment) -> None:
+        """Take the leave back; one that is gone already is no error."""
+
+
+class ImageService(Protocol):
+    """Glance, as far as volumes need it.
+
+    Every method raises `NotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
+    `ServiceFailed`; what it raises besides is said at the method.
+    """
+
+    def get(self, image_id: str) -> Image:
+        """Give what is known of one image, with its locations where these credentials may see them."""
+
+    def find(self, name_or_id: str) -> Image:
+        """Give the image of that id, or the only one of that name.
+
+        Raises:
+            RequestRefused: several have that name.
+        """
+
+    def create(
+        self,
+        *,
+        name: str,
+        disk_format: str,
+        owner: str | None = None,
+        visibility: str | None = None,
+        container_format: str = "bare",
+    ) -> Image:
+        """Make the record of an image that has no data yet."""
+
+    def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
+        """Register where the data of a queued image are; return when Glance has taken it.
+
+        Raises:
+            DeadlineExceeded: Glance has neither taken nor refused it in time.
+        """
+
+    def upload(self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None) -> Image:
+        """Send an image's data to a store, or to the default one; return when the image is active."""
+
+    def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Give an image's data, whole or a part.
+
+        Raises:
+            ServiceFailed: also in the middle, where the data end before they should.
+        """
+
+    def delete(self, image_id: str) -> None:
+        """Delete the image, and with it the data in its stores."""

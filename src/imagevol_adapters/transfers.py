@@ -1,0 +1,274 @@
+"""The procedures: an image into a new volume, out of a volume, and away.
+
+Straight-line code over ports.  Each step that makes something stands with what undoes it; what fails leaves nothing
+behind, or its error names what it left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import attrs
+
+from imagevol_adapters.cleanup import released, undone_on_failure
+from imagevol_adapters.engine import Progress, TransferReport, read_device, verified, write_stream
+from imagevol_adapters.ports import AccessMode, Attacher, Device, ImageService, VolumeService
+from imagevol_core import (
+    GIB,
+    CinderLocation,
+    Image,
+    ImageVolumeMetadata,
+    InvalidSize,
+    NotFound,
+    RequestRefused,
+    Volume,
+    gib_for,
+)
+
+__all__ = [
+    "StoredImage",
+    "VolumeContent",
+    "attached",
+    "delete_image_volume",
+    "open_image_volume",
+    "register_image",
+    "store_image",
+]
+
+_CHECKSUM = "md5"  # the legacy digest that Glance keeps beside the multihash
+
+
+@attrs.frozen(kw_only=True)
+class StoredImage:
+    """An image that is in a volume.
+
+    Attributes:
+        volume: the image volume, read-only and marked.
+        record: what was written on it.
+        report: how the bytes went.
+    """
+
+    volume: Volume
+    record: ImageVolumeMetadata
+    report: TransferReport
+
+
+@attrs.frozen(kw_only=True)
+class VolumeContent:
+    """What is read from an image volume.
+
+    Attributes:
+        size_bytes: how many bytes the parts have together.
+        parts: the bytes, once.
+    """
+
+    size_bytes: int
+    parts: Iterator[bytes]
+
+
+@contextmanager
+def attached(
+    volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher
+) -> Iterator[Device]:
+    """Attach a volume to this host while the context lasts.
+
+    The device is closed and disconnected, and the attachment taken back, in that order and whatever fails.
+
+    Raises:
+        AttachFailed: it could not be connected, or not be let go.
+        InUse: its state does not allow it.
+        ImagevolError: whatever else the ports raise.
+    """
+    attachment = volumes.attach(volume_id, connector=attacher.connector(), mode=mode)
+    with (
+        released(f"attachment {attachment.id} of volume {volume_id}", lambda: volumes.detach(attachment)),
+        attacher.open(attachment, mode=mode) as device,
+    ):
+        volumes.complete(attachment)
+        yield device
+
+
+def store_image(
+    source: Iterable[bytes],
+    *,
+    image_id: str,
+    image_owner: str | None,
+    size_bytes: int,
+    volumes: VolumeService,
+    attacher: Attacher,
+    volume_type: str | None = None,
+    hash_algorithm: str = "sha512",
+    progress: Progress | None = None,
+) -> StoredImage:
+    """Store an image in a new volume ([store]).
+
+    In the specification's order: create at the size that holds it, wait, attach, write, flush, detach, mark read-only,
+    write the metadata.  A volume is called an image only by the last step.
+
+    Args:
+        source: the data, in parts of any length.
+        image_id: the image that the volume will hold.
+        image_owner: the project that owns the image.
+        size_bytes: how many bytes there are.
+        volumes: where the volume is made.
+        attacher: connects it to this host.
+        volume_type: of the volume; Cinder's default when None.
+        hash_algorithm: of the multihash, as Glance's `hashing_algorithm`.
+        progress: told of the bytes as they are written.
+
+    Raises:
+        InvalidSize: the size is negative.
+        WrongLength: the data are not of that length.
+        SourceFailed: the data could not be read to their end.
+        RequestRefused: volumes of this type are encrypted.
+        ImagevolError: whatever else the ports raise; in each case the volume is gone, or named in `leftovers`.
+    """
+    with ExitStack() as undo:
+        created = volumes.create(size_gib=gib_for(size_bytes), name=f"image-{image_id}", volume_type=volume_type)
+        undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: _delete_volume(volumes, created.id)))
+        _refuse_encrypted(volumes.wait(created.id))
+        with attached(created.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
+            report = write_stream(
+                source, device, size_bytes=size_bytes, algorithms=(_CHECKSUM, hash_algorithm), progress=progress
+            )
+        volumes.wait(created.id)
+        volumes.set_readonly(created.id, readonly=True)
+        record = ImageVolumeMetadata(
+            image_id=image_id,
+            image_owner=image_owner,
+            size_bytes=size_bytes,
+            digest=report.digests[hash_algorithm],
+            checksum=report.digests[_CHECKSUM].value,
+        )
+        volumes.set_metadata(created.id, record.to_volume())
+        return StoredImage(volume=volumes.get(created.id), record=record, report=report)
+
+
+@contextmanager
+def open_image_volume(
+    volume_id: str,
+    *,
+    volumes: VolumeService,
+    attacher: Attacher,
+    offset: int = 0,
+    length: int | None = None,
+) -> Iterator[VolumeContent]:
+    """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
+
+    A whole image is checked against the multihash that the volume records, if it does, once the last byte was given:
+    who keeps the bytes keeps them only when the iteration has ended without an error.
+
+    Args:
+        volume_id: the image volume.
+        volumes: where it is.
+        attacher: connects it to this host.
+        offset: from which byte of the image on.
+        length: how many bytes; to the image's end when None.  A range beyond the end gives what there is of it.
+
+    Raises:
+        InvalidSize: a part of the range is negative.
+        InvalidMetadata: what the volume says of its image makes no sense.
+        ContentMismatch: the data were altered since they were stored.
+        DeviceFailed: they cannot be read to their end.
+        ImagevolError: whatever else the ports raise.
+    """
+    if offset < 0 or (length is not None and length < 0):
+        raise InvalidSize("range", (offset, length), "give an offset and a length of 0 or more")
+    volume = volumes.get(volume_id)
+    _refuse_encrypted(volume)
+    record = ImageVolumeMetadata.from_volume(volume.metadata)
+    size_bytes = volume.size_gib * GIB if record.size_bytes is None else record.size_bytes
+    available = max(0, size_bytes - offset)
+    wanted = available if length is None else min(length, available)
+    with attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher) as device:
+        data = read_device(device, offset=offset, length=wanted)
+        whole = offset == 0 and wanted == size_bytes
+        parts = verified(data, record.digest, f"volume {volume_id}") if whole else data
+        yield VolumeContent(size_bytes=wanted, parts=parts)
+
+
+def delete_image_volume(volume_id: str, *, volumes: VolumeService) -> None:
+    """Delete an image volume, and return when it is gone ([store]).
+
+    Raises:
+        NotFound: there is none.
+        RequestRefused: the volume holds no image; it may be somebody's data.
+        InUse: it is attached, or has snapshots or dependents.
+        ImagevolError: whatever else the port raises.
+    """
+    volume = volumes.get(volume_id)
+    if ImageVolumeMetadata.from_volume(volume.metadata).image_id is None:
+        raise RequestRefused(
+            f"volume {volume_id} has no image_id in its metadata and so holds no image; "
+            f"delete it with `openstack volume delete` if it is to go"
+        )
+    volumes.delete(volume_id)
+
+
+def register_image(
+    source: Iterable[bytes],
+    *,
+    name: str,
+    size_bytes: int,
+    images: ImageService,
+    volumes: VolumeService,
+    attacher: Attacher,
+    store: str | None = None,
+    volume_type: str | None = None,
+    owner: str | None = None,
+    visibility: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Image, StoredImage]:
+    """Store raw data in a new volume and make them an image of Glance, without sending them through Glance.
+
+    Args:
+        source: the data, in parts of any length.
+        name: of the image.
+        size_bytes: how many bytes there are.
+        images: where the image is made.
+        volumes: where the volume is made.
+        attacher: connects it to this host.
+        store: the store that the location names; none of them when None, as in the single-store days.
+        volume_type: of the volume: the one of that store.
+        owner: of the image; the project of the credentials when None.
+        visibility: of the image; Glance's default when None.
+        progress: told of the bytes as they are written.
+
+    Raises:
+        ImagevolError: what `store_image` and the ports raise; in each case image and volume are gone, or named in
+            `leftovers`.
+    """
+    with ExitStack() as undo:
+        image = images.create(name=name, disk_format="raw", owner=owner, visibility=visibility)
+        undo.enter_context(undone_on_failure(f"image {image.id}", lambda: images.delete(image.id)))
+        stored = store_image(
+            source,
+            image_id=image.id,
+            image_owner=image.owner,
+            size_bytes=size_bytes,
+            volumes=volumes,
+            attacher=attacher,
+            volume_type=volume_type,
+            progress=progress,
+        )
+        volume_id = stored.volume.id
+        undo.enter_context(undone_on_failure(f"volume {volume_id}", lambda: _delete_volume(volumes, volume_id)))
+        location = CinderLocation(store=store, volume_id=volume_id)
+        registered = images.add_location(image.id, str(location), store=store, digest=stored.record.digest)
+        return registered, stored
+
+
+def _delete_volume(volumes: VolumeService, volume_id: str) -> None:
+    """One that is gone already, as when Glance deleted it with its image, is as wanted."""
+    with suppress(NotFound):
+        volumes.delete(volume_id)
+
+
+def _refuse_encrypted(volume: Volume) -> None:
+    """What is written beneath Cinder's encryption would be read as ciphertext, and the other way round."""
+    if volume.encrypted:
+        raise RequestRefused(
+            f"volume {volume.id} of type {volume.volume_type} is encrypted, and an image's bytes would be taken for "
+            f"ciphertext; choose a type without encryption"
+        )
