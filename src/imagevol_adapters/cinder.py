@@ -38,16 +38,17 @@ _LEAST = "3.54"
 _WANTED = ("3.61", "3.54")
 
 _ERRORS: Table = (
-    (cinder_errors.Unauthorized, AccessDenied),
-    (cinder_errors.Forbidden, AccessDenied),
-    (cinder_errors.OverLimit, OverQuota),
-    (cinder_errors.BadRequest, RequestRefused),
-    (cinder_errors.ClientException, ServiceFailed),
-    (cinder_errors.EndpointNotFound, ServiceUnreachable),
-    (cinder_errors.ConnectionError, ServiceUnreachable),
+    (cinder_errors.Unauthorized, AccessDenied, "check the credentials"),
+    (cinder_errors.Forbidden, AccessDenied, "use credentials that may do this"),
+    (cinder_errors.OverLimit, OverQuota, "free some space, or ask for a larger quota"),
+    (cinder_errors.BadRequest, RequestRefused, ""),
+    (cinder_errors.NotFound, RequestRefused, ""),
+    (cinder_errors.ClientException, ServiceFailed, "see the log of cinder-api"),
+    (cinder_errors.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
+    (cinder_errors.ConnectionError, ServiceUnreachable, "check that the service runs"),
     *KEYSTONE,
 )
-_CONFLICTS: Table = ((cinder_errors.BadRequest, InUse), *_ERRORS)
+_CONFLICTS: Table = ((cinder_errors.BadRequest, InUse, ""), *_ERRORS)
 
 
 @attrs.define(kw_only=True)
@@ -206,7 +207,7 @@ def _translated(doing: str, missing: tuple[str, str] | None = None, table: Table
     try:
         with translated(table, doing=f"Cinder, {doing}"):
             yield
-    except ServiceFailed as error:
+    except RequestRefused as error:
         if missing and isinstance(error.__cause__, cinder_errors.NotFound):
             raise NotFound(*missing) from error.__cause__
         raise

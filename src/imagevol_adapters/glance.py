@@ -30,16 +30,17 @@ from imagevol_core import (
 __all__ = ["GlanceImages"]
 
 _ERRORS: Table = (
-    (glance_errors.Unauthorized, AccessDenied),
-    (glance_errors.Forbidden, AccessDenied),
-    (glance_errors.OverLimit, OverQuota),
-    (glance_errors.BadRequest, RequestRefused),
-    (glance_errors.Conflict, RequestRefused),
-    (glance_errors.CommunicationError, ServiceUnreachable),
-    (glance_errors.InvalidEndpoint, ServiceUnreachable),
-    (glance_errors.EndpointNotFound, ServiceUnreachable),
-    (glance_errors.HTTPException, ServiceFailed),
-    (OSError, ServiceFailed),  # requests' own, in the middle of a body
+    (glance_errors.Unauthorized, AccessDenied, "check the credentials"),
+    (glance_errors.Forbidden, AccessDenied, "use credentials that may do this"),
+    (glance_errors.OverLimit, OverQuota, "free some space, or ask for a larger quota"),
+    (glance_errors.BadRequest, RequestRefused, ""),
+    (glance_errors.Conflict, RequestRefused, ""),
+    (glance_errors.NotFound, RequestRefused, ""),
+    (glance_errors.CommunicationError, ServiceUnreachable, "check that the service runs"),
+    (glance_errors.InvalidEndpoint, ServiceUnreachable, "check that the service runs"),
+    (glance_errors.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
+    (glance_errors.HTTPException, ServiceFailed, "see the log of glance-api"),
+    (OSError, ServiceFailed, ""),  # requests' own, in the middle of a body
     *KEYSTONE,
 )
 
@@ -205,7 +206,7 @@ def _translated(doing: str, image_id: str | None = None) -> Iterator[None]:
     try:
         with translated(_ERRORS, doing=f"Glance, {doing}"):
             yield
-    except ServiceFailed as error:
+    except RequestRefused as error:
         if image_id and isinstance(error.__cause__, glance_errors.NotFound):
             raise NotFound("image", image_id) from error.__cause__
         raise

@@ -24,6 +24,7 @@ from imagevol_core import (
     RequestRefused,
     Volume,
     gib_for,
+    is_store_name,
 )
 
 __all__ = [
@@ -236,9 +237,12 @@ def register_image(
         progress: told of the bytes as they are written.
 
     Raises:
+        RequestRefused: `store` cannot be the name of one.
         ImagevolError: what `store_image` and the ports raise; in each case image and volume are gone, or named in
             `leftovers`.
     """
+    if store is not None and not is_store_name(store):
+        raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
     with ExitStack() as undo:
         image = images.create(name=name, disk_format="raw", owner=owner, visibility=visibility)
         undo.enter_context(undone_on_failure(f"image {image.id}", lambda: images.delete(image.id)))

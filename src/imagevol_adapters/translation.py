@@ -15,38 +15,38 @@ from imagevol_core import AccessDenied, ImagevolError, ServiceFailed, ServiceUnr
 
 __all__ = ["KEYSTONE", "Table", "translated"]
 
-Table = Sequence[tuple[type[Exception], Callable[[str], ImagevolError]]]
-"""Rows of a library's error and of what makes ours from its text."""
+Table = Sequence[tuple[type[Exception], Callable[[str], ImagevolError], str]]
+"""Rows of a library's error, ours, and what to do about it, which may be nothing that is not in the text."""
 
 KEYSTONE: Table = (
-    (keystone.Unauthorized, lambda text: AccessDenied(f"Keystone refuses the credentials: {text}; check the cloud's auth settings")),
-    (keystone.Forbidden, lambda text: AccessDenied(f"Keystone does not allow it: {text}")),
-    (keystone.MissingRequiredOptions, lambda text: AccessDenied(f"the credentials are incomplete: {text}")),
-    (keystone.MissingAuthPlugin, lambda text: AccessDenied(f"there are no credentials: {text}")),
-    (keystone.AuthorizationFailure, lambda text: AccessDenied(f"Keystone gives no token: {text}")),
-    (keystone.EndpointNotFound, lambda text: ServiceUnreachable(f"the service catalogue has no such endpoint: {text}")),
-    (keystone.ConnectFailure, lambda text: ServiceUnreachable(f"no answer: {text}")),
-    (keystone.DiscoveryFailure, lambda text: ServiceUnreachable(f"no usable API there: {text}")),
-    (keystone.ClientException, ServiceFailed),
+    (keystone.Unauthorized, AccessDenied, "check user, password and project in clouds.yaml or in OS_*"),
+    (keystone.Forbidden, AccessDenied, "use credentials that may do this"),
+    (keystone.MissingRequiredOptions, AccessDenied, "name a cloud with OS_CLOUD or --os-cloud, or set all of OS_*"),
+    (keystone.MissingAuthPlugin, AccessDenied, "name a cloud with OS_CLOUD or --os-cloud, or set all of OS_*"),
+    (keystone.AuthorizationFailure, AccessDenied, "check the credentials in clouds.yaml or in OS_*"),
+    (keystone.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
+    (keystone.ConnectFailure, ServiceUnreachable, "check the URL, and that the service runs"),
+    (keystone.DiscoveryFailure, ServiceUnreachable, "check the URL, and that the service runs"),
+    (keystone.ClientException, ServiceFailed, ""),
 )
 
 
 @contextmanager
 def translated(table: Table, *, doing: str) -> Iterator[None]:
-    """Turn the errors of a table into ours, with what was being done in front.
+    """Turn the errors of a table into ours, with what was being done in front and what to do behind.
 
     Args:
         table: which becomes which.
         doing: for the sentence, as `Cinder, volume X`.
 
-    >>> with translated([(KeyError, ServiceFailed)], doing="Cinder, volume 7"):
+    >>> with translated([(KeyError, ServiceFailed, "look there")], doing="Cinder, volume 7"):
     ...     {}["size"]
     Traceback (most recent call last):
-    imagevol_core.errors.ServiceFailed: Cinder, volume 7: 'size'
+    imagevol_core.errors.ServiceFailed: Cinder, volume 7: 'size'; look there
     """
     try:
         yield
-    except tuple(kind for kind, _ in table) as error:
-        make = next(make for kind, make in table if isinstance(error, kind))
-        text = " ".join(str(error).split())
-        raise make(f"{doing}: {text}") from error
+    except tuple(kind for kind, _, _ in table) as error:
+        make, advice = next((make, advice) for kind, make, advice in table if isinstance(error, kind))
+        text = f"{doing}: {' '.join(str(error).split())}"
+        raise make(f"{text}; {advice}" if advice else text) from error

@@ -73,14 +73,17 @@ def _fits(image: Image, size_gib: int) -> tuple[bool, str]:
 
 
 def _fits_upstream(image: Image, size_gib: int) -> tuple[bool, str]:
-    if image.size_bytes is None or image.min_disk_gib is None:
-        return False, "Cinder fails with a TypeError where an image's size or min_disk is null"
-    least = max(-(-image.size_bytes // GIB), image.min_disk_gib)
-    if image.virtual_size_bytes:
+    if image.size_bytes is None:
+        return False, "Cinder fails with a TypeError where an image's size is null"
+    least = -(-image.size_bytes // GIB)
+    if least <= size_gib and image.min_disk_gib is None:
+        return False, "Cinder fails with a TypeError where an image's min_disk is null"
+    least = max(least, image.min_disk_gib or 0)
+    if least <= size_gib and image.virtual_size_bytes:
         try:
             least = max(least, math.ceil(float(image.virtual_size_bytes) / GIB))
         except OverflowError:
-            return False, "Cinder fails with an OverflowError where an image's virtual size is no float"
+            return False, "Cinder fails with an OverflowError where an image's virtual size is too large for a float"
     return least <= size_gib, f"Cinder counts {least} GiB for the image and the volume has {size_gib} GiB"
 
 

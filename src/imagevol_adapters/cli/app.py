@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
+from keystoneauth1.loading import get_plugin_loader
 from keystoneauth1.session import Session
 from openstack.config import OpenStackConfig
 from openstack.config.cloud_region import CloudRegion
@@ -68,9 +69,20 @@ class Imagevol(App):
     def cloud(self) -> CloudRegion:
         """The cloud that the options, the environment and `clouds.yaml` name."""
         try:
-            return OpenStackConfig().get_one(argparse=self.options)
+            return OpenStackConfig().get_one(argparse=self.options, auth=self._given_auth())
         except SDKException as error:
-            raise AccessDenied(f"no cloud to talk to: {error}; set OS_CLOUD or give --os-cloud") from error
+            raise AccessDenied(f"{error} Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud") from error
+
+    def _given_auth(self) -> dict[str, str]:
+        """The credentials' options that were typed: openstacksdk would prefer what `clouds.yaml` says."""
+        loader = get_plugin_loader(self.options.os_auth_type or "password")
+        names = (option.dest for option in loader.get_options())
+        given = {name: getattr(self.options, f"os_{name}", None) for name in names}
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None and value != self.parser.get_default(f"os_{name}")
+        }
 
     @functools.cached_property
     def session(self) -> Session:

@@ -150,7 +150,7 @@ def _sentences(decision: CloneDecision) -> list[str]:
         against = _against(verdict for verdict in decision.verdicts if verdict.subject == volume_id)
         outcome = "cannot be cloned" if against else "has nothing against it"
         if volume_id in tried:
-            outcome = f"is number {tried[volume_id]} to be tried"
+            outcome = f"is tried {'first' if tried[volume_id] == 1 else f'as number {tried[volume_id]}'}"
         lines += [f"Volume {volume_id} {outcome}{':' if against else '.'}", *against]
     return lines
 
