@@ -16,6 +16,7 @@ from cinderclient import exceptions as cinder_errors
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
+from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.translation import KEYSTONE, Table, translated
 from imagevol_adapters.waiting import wait_until
@@ -36,6 +37,8 @@ __all__ = ["CinderVolumes"]
 # 3.54 attaches read-only, and is the least that does what is needed; 3.61 tells the cluster of a volume.
 _LEAST = "3.54"
 _WANTED = ("3.61", "3.54")
+
+_PASSING = frozenset({"creating", "downloading", "detaching"})  # Cinder refuses to delete these, for now
 
 _ERRORS: Table = (
     (cinder_errors.Unauthorized, AccessDenied, "check the credentials"),
@@ -117,9 +120,16 @@ class CinderVolumes:
             self._cinder().volumes.set_metadata(volume_id, dict(metadata))
 
     def delete(self, volume_id: str) -> None:
-        """Delete the volume, and return when it is gone."""
-        with _translated(f"deleting volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
-            self._cinder().volumes.delete(volume_id)
+        """Delete the volume, once Cinder is done with what it does to it, and return when it is gone."""
+        volume = wait_until(
+            lambda: self.get(volume_id),
+            lambda volume: volume.status not in _PASSING,
+            what=f"volume {volume_id} is still being made or let go",
+            seconds=self.wait_seconds,
+        )
+        if volume.status != "deleting":  # as when Glance deletes it with its image
+            with _translated(f"deleting volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+                self._cinder().volumes.delete(volume_id)
 
         def gone(volumes: tuple[Volume, ...]) -> bool:
             for volume in volumes:
@@ -142,13 +152,13 @@ class CinderVolumes:
         with _translated(f"attaching volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
             attachment_id = attachments.create(volume_id, None, mode=mode.value)["id"]
         reserved = Attachment(id=attachment_id, volume_id=volume_id, connection={})
-        try:
+        left = f"attachment {attachment_id} of volume {volume_id}"
+        with undone_on_failure(left, lambda: self.detach(reserved)):
             with _translated(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
                 connection = attachments.update(attachment_id, dict(connector)).connection_info
-        except BaseException:
-            self.detach(reserved)
-            raise
-        return attrs.evolve(reserved, connection=connection)
+            if mode is AccessMode.WRITE and connection.get("access_mode") == "ro":  # Cinder tells, and lets it pass
+                raise InUse(f"volume {volume_id} is read-only: `openstack volume set --read-write` takes the mark away")
+            return attrs.evolve(reserved, connection=connection)
 
     def complete(self, attachment: Attachment) -> None:
         """Tell that the host has connected the volume."""

@@ -34,7 +34,7 @@ def released(what: str, release: Callable[[], object]) -> Iterator[None]:
         yield
     try:
         release()
-    except ImagevolError as failure:
+    except BaseException as failure:
         _name(failure, what)
         raise
 
@@ -54,6 +54,9 @@ def undone_on_failure(what: str, undo: Callable[[], object]) -> Iterator[None]:
             undo()
         except Exception as failure:  # noqa: BLE001 - whatever it is, the first error is the one to raise
             _name(error, f"{what} ({failure})")
+        except BaseException as interrupt:
+            _name(interrupt, what)
+            raise
         raise
 
 

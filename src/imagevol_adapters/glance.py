@@ -10,9 +10,10 @@ from typing import Any
 import attrs
 from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client
+from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
-from imagevol_adapters.engine import verified
+from imagevol_adapters.engine import CHUNK_BYTES, verified
 from imagevol_adapters.translation import KEYSTONE, Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
@@ -20,6 +21,7 @@ from imagevol_core import (
     Digest,
     Image,
     ImageLocation,
+    ImagevolError,
     NotFound,
     OverQuota,
     RequestRefused,
@@ -40,9 +42,14 @@ _ERRORS: Table = (
     (glance_errors.InvalidEndpoint, ServiceUnreachable, "check that the service runs"),
     (glance_errors.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
     (glance_errors.HTTPException, ServiceFailed, "see the log of glance-api"),
+    (keystone_errors.NotFound, RequestRefused, ""),
     (OSError, ServiceFailed, ""),  # requests' own, in the middle of a body
     *KEYSTONE,
 )
+
+_MISSING = (glance_errors.NotFound, keystone_errors.NotFound)
+# glanceclient checks what it is given by Glance's schema before it asks.
+_UNCHECKED: Table = ((TypeError, RequestRefused, ""), *_ERRORS)
 
 # What Glance's schema names; all else that an image shows is a property of its owner's.
 _NOT_PROPERTIES = frozenset(
@@ -101,7 +108,7 @@ class GlanceImages:
     ) -> Image:
         """Make the record of an image that has no data yet."""
         wishes = {"owner": owner, "visibility": visibility}
-        with _translated(f"creating image {name}"):
+        with _translated(f"creating image {name}", table=_UNCHECKED):
             shown = self._glance().images.create(
                 name=name,
                 disk_format=disk_format,
@@ -124,17 +131,30 @@ class GlanceImages:
                 images.add_image_location(image_id, url, validation)
             except (glance_errors.HTTPNotImplemented, glance_errors.Forbidden):
                 images.add_location(image_id, url, {"store": store} if store else {}, validation)
+
+        def taken(image: Image) -> bool:
+            if image.status in ("killed", "deleted"):
+                raise ServiceFailed(f"Glance, image {image_id}: it is '{image.status}'; see the log of glance-api")
+            # With a digest to check, Glance is busy with the image until it shows the digest, and cannot delete it.
+            return image.status == "active" and (digest is None or image.digest is not None)
+
         return wait_until(
             lambda: self.get(image_id),
-            _is_active,
+            taken,
             what=f"image {image_id} has not taken its location",
             seconds=self.wait_seconds,
         )
 
     def upload(self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None) -> Image:
         """Send an image's data to a store, or to the default one; return when the image is active."""
-        with _translated(f"uploading image {image_id}", image_id):
-            self._glance().images.upload(image_id, _Reader(iter(data)), image_size=size_bytes, backend=store)
+        reader = _Reader(iter(data))
+        try:
+            with _translated(f"uploading image {image_id}", image_id):
+                self._glance().images.upload(image_id, reader, image_size=size_bytes, backend=store)
+        except ServiceUnreachable:
+            if reader.error is None:
+                raise
+            raise reader.error from None  # the connection broke because the data did
         return self.get(image_id)
 
     def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -174,9 +194,15 @@ class GlanceImages:
     def _body(self, image_id: str, headers: Mapping[str, str], wanted: int) -> Iterator[bytes]:
         """The bytes of an answer, all of them: an answer that ends early is an error."""
         seen = 0
-        with _translated(f"reading image {image_id}", image_id):
-            _, body = self._glance().http_client.get(f"/v2/images/{image_id}/file", headers=dict(headers))
-            for chunk in body:
+        endpoint = {"service_type": "image", "interface": self.interface, "region_name": self.region_name}
+        with (
+            _translated(f"reading image {image_id}", image_id),
+            # Not through glanceclient, which percent-encodes the = of a Range header, so that Glance refuses it.
+            self.session.get(
+                f"/v2/images/{image_id}/file", endpoint_filter=endpoint, headers=dict(headers), stream=True
+            ) as answer,
+        ):
+            for chunk in answer.iter_content(CHUNK_BYTES):
                 seen += len(chunk)
                 yield chunk
         if seen != wanted:
@@ -189,33 +215,35 @@ class _Reader:
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
         self._rest = memoryview(b"")
+        self.error: ImagevolError | None = None
 
     def read(self, length: int) -> bytes:
         while not self._rest:
-            part = next(self._parts, None)
+            part = self._next()
             if part is None:
                 return b""
             self._rest = memoryview(part)
         head, self._rest = self._rest[:length], self._rest[length:]
         return bytes(head)
 
+    def _next(self) -> bytes | None:
+        try:
+            return next(self._parts, None)
+        except ImagevolError as error:
+            self.error = error
+            raise
+
 
 @contextmanager
-def _translated(doing: str, image_id: str | None = None) -> Iterator[None]:
+def _translated(doing: str, image_id: str | None = None, table: Table = _ERRORS) -> Iterator[None]:
     """Ours for glanceclient's errors; `image_id` is what does not exist when Glance answers 404."""
     try:
-        with translated(_ERRORS, doing=f"Glance, {doing}"):
+        with translated(table, doing=f"Glance, {doing}"):
             yield
     except RequestRefused as error:
-        if image_id and isinstance(error.__cause__, glance_errors.NotFound):
+        if image_id and isinstance(error.__cause__, _MISSING):
             raise NotFound("image", image_id) from error.__cause__
         raise
-
-
-def _is_active(image: Image) -> bool:
-    if image.status in ("killed", "deleted"):
-        raise ServiceFailed(f"Glance, image {image.id}: it has become '{image.status}'; see the log of glance-api")
-    return image.status == "active"
 
 
 def _facts(shown: Mapping[str, Any], locations: tuple[ImageLocation, ...]) -> Image:

@@ -128,7 +128,7 @@ class VolumeService(Protocol):
         """Write these keys; others stay."""
 
     def delete(self, volume_id: str) -> None:
-        """Delete the volume, and return when it is gone.
+        """Delete the volume, also one that is just being made, and return when it is gone.
 
         Raises:
             InUse: it is attached, or has snapshots or dependents.
@@ -140,7 +140,7 @@ class VolumeService(Protocol):
         """Reserve the volume for a host and give what it connects by.
 
         Raises:
-            InUse: it is attached elsewhere, or its state does not allow it.
+            InUse: it is attached elsewhere, its state does not allow it, or it is marked read-only and `mode` is not.
         """
 
     def complete(self, attachment: Attachment) -> None:

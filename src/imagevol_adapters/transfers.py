@@ -19,6 +19,7 @@ from imagevol_core import (
     CinderLocation,
     Image,
     ImageVolumeMetadata,
+    InUse,
     InvalidSize,
     NotFound,
     RequestRefused,
@@ -189,21 +190,29 @@ def open_image_volume(
         yield VolumeContent(size_bytes=wanted, parts=parts)
 
 
-def delete_image_volume(volume_id: str, *, volumes: VolumeService) -> None:
+def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: ImageService) -> None:
     """Delete an image volume, and return when it is gone ([store]).
 
     Raises:
         NotFound: there is none.
         RequestRefused: the volume holds no image; it may be somebody's data.
-        InUse: it is attached, or has snapshots or dependents.
-        ImagevolError: whatever else the port raises.
+        InUse: an image has its data there, or it is attached, or has snapshots or dependents.
+        ImagevolError: whatever else the ports raise.
     """
-    volume = volumes.get(volume_id)
-    if ImageVolumeMetadata.from_volume(volume.metadata).image_id is None:
+    image_id = ImageVolumeMetadata.from_volume(volumes.get(volume_id).metadata).image_id
+    if image_id is None:
         raise RequestRefused(
             f"volume {volume_id} has no image_id in its metadata and so holds no image; "
             f"delete it with `openstack volume delete` if it is to go"
         )
+    with suppress(NotFound):
+        image = images.get(image_id)
+        # Locations that may not be seen may name the volume.
+        if not image.locations or any(volume_id in location.url for location in image.locations):
+            raise InUse(
+                f"volume {volume_id} has the data of image {image_id}; delete the image with "
+                f"`openstack image delete`, and Glance deletes the volume"
+            )
     volumes.delete(volume_id)
 
 

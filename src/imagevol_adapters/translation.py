@@ -46,6 +46,8 @@ def translated(table: Table, *, doing: str) -> Iterator[None]:
     """
     try:
         yield
+    except ImagevolError:
+        raise  # some are the operating system's errors too
     except tuple(kind for kind, _, _ in table) as error:
         make, advice = next((make, advice) for kind, make, advice in table if isinstance(error, kind))
         text = f"{doing}: {' '.join(str(error).split())}"

@@ -7,12 +7,12 @@ drives the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Policy", "Rule", "RuleTable", "Verdict", "evaluate", "failed"]
+__all__ = ["Policy", "Rule", "RuleTable", "Verdict", "evaluate", "failed", "first_match"]
 
 Facts = TypeVar("Facts", contravariant=True)
 
@@ -37,6 +37,7 @@ class Verdict:
         passed: whether it lets the subject through.
         subject: what was looked at, where a decision looks at several: a volume id, a store, a URL.
         text: the facts that decided, as a sentence.
+        warning: whether a failure is to be told, and stands in the way of nothing.
 
     >>> print(Verdict("volume-found", False, "7ad3", "there is no such volume"))
     failed volume-found (7ad3): there is no such volume
@@ -46,11 +47,13 @@ class Verdict:
     passed: bool
     subject: str | None
     text: str
+    warning: bool = False
 
     def __str__(self) -> str:
         """The verdict as one line for a person."""
+        outcome = "passed" if self.passed else "warning" if self.warning else "failed"
         about = f" ({self.subject})" if self.subject else ""
-        return f"{'passed' if self.passed else 'failed'} {self.rule}{about}: {self.text}"
+        return f"{outcome} {self.rule}{about}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Rule(Generic[Facts]):
         source: where it comes from: a specification as `[clone]`, or the upstream function.
         predicate: takes the facts, gives whether the rule holds and the sentence that says why.
         gate: whether the rules after it make no sense where it does not hold, and are then not asked.
+        warning: whether it is worth telling that it does not hold, and no more.
     """
 
     id: str
@@ -70,6 +74,7 @@ class Rule(Generic[Facts]):
     source: str
     predicate: Callable[[Facts], tuple[bool, str]]
     gate: bool = False
+    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +111,44 @@ def evaluate(rules: Iterable[Rule[Facts]], facts: Facts, *, subject: str | None 
     verdicts = []
     for rule in rules:
         passed, text = rule.predicate(facts)
-        verdicts.append(Verdict(rule.id, passed, subject, text))
+        verdicts.append(Verdict(rule.id, passed, subject, text, rule.warning))
         if rule.gate and not passed:
             break
     return tuple(verdicts)
 
 
 def failed(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    """Give the verdicts that stand in the way, in order.
+    """Give the verdicts that stand in the way, in order; a warning does not.
 
     >>> failed([Verdict("a", True, None, "fine"), Verdict("b", False, None, "not fine")])
-    (Verdict(rule='b', passed=False, subject=None, text='not fine'),)
+    (Verdict(rule='b', passed=False, subject=None, text='not fine', warning=False),)
     """
-    return tuple(verdict for verdict in verdicts if not verdict.passed)
+    return tuple(verdict for verdict in verdicts if not verdict.passed and not verdict.warning)
+
+
+def first_match(
+    rules: Sequence[Rule[Facts]], facts: Facts, *, subject: str | None = None
+) -> tuple[Rule[Facts], tuple[Verdict, ...]]:
+    """Walk a table of which the first rule that applies decides; its last rule applies to everything.
+
+    Args:
+        rules: the table.
+        facts: what its predicates take; here they say whether a rule applies.
+        subject: what the verdicts are about, where there are several such things.
+
+    Returns:
+        The rule that applies, and a verdict on each rule up to it: passed where it applied.
+
+    >>> named = Rule(id="named", text="the one that is named", source="", predicate=lambda n: (bool(n), f"{n!r}"))
+    >>> other = Rule(id="default", text="the default", source="", predicate=lambda n: (True, "none is named"))
+    >>> first_match([named, other], "")[0].id
+    'default'
+    """
+    verdicts = []
+    for rule in rules[:-1]:
+        applies, text = rule.predicate(facts)
+        verdicts.append(Verdict(rule.id, applies, subject, text))
+        if applies:
+            return rule, tuple(verdicts)
+    last = rules[-1]
+    return last, (*verdicts, Verdict(last.id, True, subject, last.predicate(facts)[1]))

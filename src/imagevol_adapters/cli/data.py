@@ -119,7 +119,7 @@ class Get(Command):
 
 
 class Rm(Command):
-    """Delete an image volume; one that holds no image is refused."""
+    """Delete an image volume; one that holds no image, or that an image of Glance lives in, is refused."""
 
     app: Imagevol
 
@@ -131,7 +131,7 @@ class Rm(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Delete it, and wait until it is gone."""
-        delete_image_volume(parsed_args.volume, volumes=self.app.volumes)
+        delete_image_volume(parsed_args.volume, volumes=self.app.volumes, images=self.app.images)
 
 
 @contextmanager

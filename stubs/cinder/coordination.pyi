@@ -1,0 +1,4 @@
+class Coordinator:
+    def start(self) -> None: ...
+
+COORDINATOR: Coordinator

@@ -1,0 +1,7 @@
+from cinder.objects.volume import Volume
+
+class Snapshot:
+    id: str
+    name: str
+    volume: Volume
+    volume_size: int

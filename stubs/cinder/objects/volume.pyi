@@ -1,0 +1,4 @@
+class Volume:
+    id: str
+    name: str
+    size: int

@@ -1,0 +1,3 @@
+from oslo_config.cfg import ConfigOpts
+
+def init(conf: ConfigOpts) -> None: ...

@@ -1,0 +1,217 @@
+"""Start a cloud from nothing: a database, Keystone, Cinder and Glance, filled and ready.
+
+Every cloud starts fresh, which takes seconds. A start that fails, or is interrupted, takes down
+what it had started.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.cloud import configuration, identity, prerequisites, services, teardown
+from tests.cloud.processes import (
+    CHECKOUT,
+    CloudError,
+    Process,
+    environment,
+    finish,
+    wait_until,
+)
+from tests.cloud.record import MARKER, RECORD, Cloud
+from tests.cloud.rest import answers
+from tests.cloud.settings import Settings, Site, new_passwords, reserve_ports
+
+# Told the name of each step when it is done, and the seconds it took.
+Report = Callable[[str, float], None]
+
+DIRECTORIES = (
+    "bin",
+    "cinder/conversion",
+    "cinder/coordination",
+    "etc",
+    "glance/images",
+    "glance/mnt",
+    "glance/staging",
+    "glance/tasks",
+    "keystone",
+    "locks",
+    "log",
+    "mariadb",
+    "tmp",
+    "volumes",
+)
+# The path of a Unix socket takes 107 characters, and the longest one here is privsep's.
+LONGEST_DIRECTORY = 107 - len("/tmp/tmpXXXXXXXX/privsep.sock")
+# It goes into commands, lists and URLs in the services' configuration, each with its own quoting.
+PLAIN_PATH = re.compile(r"[a-zA-Z0-9/._+-]+")
+# For a machine that is busy with something else. An idle one needs a tenth of it.
+START_SECONDS = 180.0
+
+
+def _silent(_step: str, _seconds: float) -> None:
+    """Report nothing."""
+
+
+def up(directory: Path, settings: Settings | None = None, *, report: Report = _silent) -> Cloud:
+    """Start a cloud in this directory, in place of any unfinished one, and leave it running."""
+    directory = directory.resolve()
+    with _claimed(directory):
+        return _start(directory, settings or Settings(), report)
+
+
+@contextmanager
+def running(
+    directory: Path,
+    settings: Settings | None = None,
+    *,
+    report: Report = _silent,
+    keep_logs: bool = False,
+) -> Iterator[Cloud]:
+    """A cloud for the time of a `with` block, taken down even if this process is killed in it."""
+    directory = directory.resolve()
+    with _claimed(directory), _watchdog(directory):
+        cloud = _start(directory, settings or Settings(), report)
+        try:
+            yield cloud
+        finally:
+            teardown.remove(directory, keep_logs=keep_logs)
+
+
+def running_in(directory: Path) -> Cloud | None:
+    """The cloud in this directory, if all of it runs."""
+    if not (directory / RECORD).exists():
+        return None
+    cloud = Cloud.load(directory)
+    return cloud if all(cloud.services().values()) else None
+
+
+@contextmanager
+def _claimed(directory: Path) -> Iterator[None]:
+    """Hold a directory that is fit for a cloud, and has none in it."""
+    if problems := prerequisites.problems():
+        raise CloudError("\n".join(problems))
+    if len(str(directory)) > LONGEST_DIRECTORY or not PLAIN_PATH.fullmatch(str(directory)):
+        raise CloudError(
+            f"{directory}: choose a path of at most {LONGEST_DIRECTORY} characters, "
+            "all of them letters, digits or /._+-"
+        )
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (directory / MARKER).exists() and any(directory.iterdir()):
+        raise CloudError(f"{directory} has other files in it: choose an empty or a new directory")
+    with teardown.locked(directory):
+        if running_in(directory):
+            raise CloudError(f"a cloud runs in {directory} already")
+        teardown.remove(directory, keep_logs=True)
+        shutil.rmtree(directory / "log", ignore_errors=True)
+        yield
+
+
+@contextmanager
+def _watchdog(directory: Path) -> Iterator[None]:
+    """A process that takes the cloud down when this one is gone without having done it."""
+    # The end of its standard input tells it.
+    watchdog = subprocess.Popen(
+        [sys.executable, "-m", "tests.cloud.watchdog", str(directory)],
+        cwd=CHECKOUT,
+        env=environment(directory),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with watchdog:
+        try:
+            yield
+        finally:
+            watchdog.kill()
+
+
+def _start(directory: Path, settings: Settings, report: Report) -> Cloud:
+    try:
+        with ExitStack() as until_ready:
+            site = Site(
+                directory=directory,
+                settings=settings,
+                ports=reserve_ports(("keystone", "cinder", "glance"), until_ready),
+                passwords=new_passwords(),
+            )
+            return _run_steps(site, report)
+    except BaseException:
+        # The logs stay, because the error names one of them.
+        teardown.remove(directory, keep_logs=True)
+        raise
+
+
+def _run_steps(site: Site, report: Report) -> Cloud:
+    with _timed(report, "database, file system for volumes"):
+        _lay_out(site)
+        mariadb = services.database(site)
+        services.mount_volumes(site)
+        wait_until(site.database_socket.exists, process=mariadb, seconds=START_SECONDS)
+    with _timed(report, "Keystone, schemas of Cinder and Glance"):
+        one_shots = [
+            services.keystone_setup(site),
+            services.cinder_schema(site),
+            services.glance_schema(site),
+        ]
+        # Loading Keystone takes as long as making its schema, and does not need it.
+        keystone = services.keystone(site)
+        for process in one_shots:
+            finish(process, seconds=START_SECONDS)
+        _wait_for_answer(keystone, site.auth_url)
+    with _timed(report, "projects, users, roles, catalogue"):
+        site = identity.fill_keystone(site)
+        # Again, now that the id of Cinder's internal tenant is known.
+        configuration.write(site)
+    with _timed(report, "Cinder"):
+        cinder = services.cinder(site)
+        _wait_for_answer(cinder, site.volume_url)
+        api = identity.cinder_api(site)
+        backends = set(configuration.enabled_backends(site))
+        wait_until(
+            lambda: backends <= set(identity.backend_hosts(api)),
+            process=cinder,
+            seconds=START_SECONDS,
+        )
+        # Before Glance starts, because its stores look for their types then.
+        identity.create_backend_types(api)
+    with _timed(report, "Glance"):
+        glance = services.glance(site)
+        _wait_for_answer(glance, site.image_url)
+        identity.create_store_type(api)
+    cloud = Cloud(
+        directory=site.directory,
+        auth_url=site.auth_url,
+        volume_url=site.volume_url,
+        image_url=site.image_url,
+        project_ids=site.project_ids,
+        user_ids=site.user_ids,
+        backend_hosts=identity.backend_hosts(api),
+        pids={process.name: process.pid for process in (mariadb, keystone, cinder, glance)},
+    )
+    cloud.save()
+    return cloud
+
+
+def _lay_out(site: Site) -> None:
+    for name in DIRECTORIES:
+        (site.directory / name).mkdir(parents=True)
+    configuration.write(site)
+    services.root_helper(site)
+    services.keystone_keys(site)
+
+
+def _wait_for_answer(process: Process, url: str) -> None:
+    wait_until(lambda: answers(url), process=process, seconds=START_SECONDS)
+
+
+@contextmanager
+def _timed(report: Report, step: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    report(step, time.monotonic() - started)

@@ -1,0 +1,70 @@
+"""Cinder's API, scheduler and every volume backend in one process: `python -m ... CONFIGURATION`.
+
+With `transport_url = fake://` messages between them stay in the process, so no message broker is
+needed. What the services do is what cinder-api, cinder-scheduler and cinder-volume do.
+"""
+
+# Eventlet replaces modules of the standard library, and must do so before anybody imports them.
+from cinder import monkey_patch
+
+monkey_patch.patch()
+
+import os  # noqa: E402
+import shlex  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+import threading  # noqa: E402
+
+import os_brick  # noqa: E402
+from cinder import coordination, objects, rpc, service, utils, version  # noqa: E402
+from cinder.common import config as _registers_options  # noqa: E402, F401
+from cinder.common import constants  # noqa: E402
+from oslo_config import cfg  # noqa: E402
+from oslo_log import log  # noqa: E402
+from oslo_privsep import priv_context  # noqa: E402
+
+CONF = cfg.CONF
+
+
+class Service(service.Service):
+    """A service among others in its process.
+
+    Cinder keeps the id of a service's row on the class, for one service a process: all but the one
+    started last would miss their heartbeats and count as down.
+    """
+
+    def report_state(self) -> None:
+        service.Service.service_id = self.origin_service_id
+        super().report_state()
+
+
+def main(configuration: str) -> None:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    objects.register_all()
+    CONF(["--config-file", configuration], project="cinder", version=version.version_string())
+    log.setup(CONF, "cinder")
+    priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
+    os_brick.setup(CONF)
+    coordination.COORDINATOR.start()
+    rpc.init(CONF)
+    # The scheduler first: it must hear the backends report their storage.
+    Service.create(binary=constants.SCHEDULER_BINARY).start()
+    for backend in CONF.enabled_backends:
+        CONF.register_opt(cfg.StrOpt("backend_host"), group=backend)
+        Service.create(
+            host=f"{CONF.host}@{backend}",
+            service_name=backend,
+            binary=constants.VOLUME_BINARY,
+            coordination=True,
+        ).start()
+    service.WSGIService("osapi_volume").start()
+    while not stop.wait(0.2):
+        pass
+    # Nothing that this process holds outlives the cloud: there is nothing to end in good order.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

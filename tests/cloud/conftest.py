@@ -1,0 +1,47 @@
+"""The fixture `cloud`: real services, started once for all tests of a run and ended with it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cloud import prerequisites
+from tests.cloud.bringup import running
+from tests.cloud.record import Cloud
+
+# What the clients' own dependencies say when they are imported. It is not ours to mend.
+IGNORED_WARNINGS = ("ignore:'cgi' is deprecated:DeprecationWarning",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for warning in IGNORED_WARNINGS:
+        config.addinivalue_line("filterwarnings", warning)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cloud",
+        metavar="DIR",
+        help="use the cloud that `python -m tests.cloud up` started in DIR, and leave it running",
+    )
+
+
+@pytest.fixture(scope="session")
+def able_machine() -> None:
+    """A machine on which a cloud can be started; on another one the test is skipped."""
+    if problems := prerequisites.problems():
+        pytest.skip("; ".join(problems))
+
+
+@pytest.fixture(scope="session")
+def cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
+    """A running cloud."""
+    directory = request.config.getoption("--cloud", default=None)
+    if directory is not None:
+        yield Cloud.load(Path(directory))
+        return
+    request.getfixturevalue("able_machine")
+    with running(tmp_path_factory.mktemp("cloud"), keep_logs=True) as cloud:
+        yield cloud

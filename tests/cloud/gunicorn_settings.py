@@ -1,0 +1,17 @@
+"""How gunicorn serves Keystone and Glance."""
+
+import sys
+
+workers = 1
+worker_class = "gthread"
+threads = 8
+keepalive = 30
+# One request may carry a whole image.
+timeout = 600
+graceful_timeout = 2
+control_socket_disable = True
+
+
+def post_fork(_server: object, _worker: object) -> None:
+    """Keystone's WSGI module parses sys.argv, and would refuse gunicorn's arguments."""
+    del sys.argv[1:]

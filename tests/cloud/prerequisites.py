@@ -1,0 +1,88 @@
+"""What the rig needs of the machine, which of it is missing, and how to get it."""
+
+import importlib.util
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.cloud.processes import SYSTEM_PATH
+
+# Program to the Debian package that brings it. mariadb-server-core and not mariadb-server, which
+# would start a service of the system's.
+PROGRAMS = {
+    "blockdev": "util-linux",
+    "losetup": "mount",
+    "mariadbd": "mariadb-server-core",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mount": "mount",
+    "qemu-img": "qemu-utils",
+    "sfdisk": "fdisk",
+    "umount": "mount",
+}
+# Distribution's module to what it is called in a sentence.
+SERVICES = {"cinder": "Cinder", "glance": "Glance", "keystone": "Keystone", "gunicorn": "gunicorn"}
+
+
+def problems() -> list[str]:
+    """What keeps a cloud from being started here; each in one line that says what to do."""
+    return [*_services(), *_machine(), *_packages()]
+
+
+def missing_packages() -> list[str]:
+    """Debian packages of the programs that are not there, however others may have come."""
+    missing = {
+        package
+        for program, package in PROGRAMS.items()
+        if shutil.which(program, path=SYSTEM_PATH) is None
+    }
+    return sorted(missing)
+
+
+def install_command(packages: Iterable[str]) -> list[str]:
+    return ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+
+
+def install() -> None:
+    """Install the missing packages, as root, by apt-get."""
+    command = install_command(missing_packages())
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if subprocess.run(command, env=environment, check=False).returncode:
+        # Package lists may be missing (a fresh container) or name versions that are gone.
+        subprocess.run(["apt-get", "update"], env=environment, check=True)
+        subprocess.run(command, env=environment, check=True)
+
+
+def _services() -> Iterable[str]:
+    missing = [name for name in SERVICES if importlib.util.find_spec(name) is None]
+    if missing:
+        yield (
+            f"{sys.executable} has no {', '.join(SERVICES[name] for name in missing)}: run "
+            "`make demo` once, then `.nox/cloud/bin/python -m tests.cloud up`"
+        )
+
+
+def _machine() -> Iterable[str]:
+    if os.geteuid() != 0:
+        yield "not root: loop devices and mounts need it, so run this as root"
+    if not Path("/dev/loop-control").exists():
+        yield "no loop devices: run `modprobe loop`, or give the container /dev/loop-control"
+    try:
+        socket.getaddrinfo(socket.gethostname(), None)
+    except OSError:
+        yield (
+            "the host name has no address, which Glance needs: run "
+            f"`echo 127.0.1.1 {socket.gethostname()} >> /etc/hosts`"
+        )
+
+
+def _packages() -> Iterable[str]:
+    packages = missing_packages()
+    if packages:
+        command = shlex.join(install_command(packages))
+        yield f"Debian packages are missing: run `{command}`"

@@ -1,0 +1,91 @@
+"""What a test may choose about a cloud, and what is drawn for each cloud anew."""
+
+import secrets
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Section to option to value; None takes away what the rig would have written.
+Sections = Mapping[str, Mapping[str, str | None]]
+
+# Backends of Cinder, and stores of Glance of the same names that keep their images there.
+BACKENDS = ("fast", "slow")
+HOST = "rig"
+REGION = "RegionOne"
+
+# User, project, roles. Users and projects that Keystone's bootstrap did not make are created.
+ASSIGNMENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("admin", "demo", ("admin",)),
+    ("glance", "service", ("admin", "service")),
+    ("cinder", "service", ("admin", "service")),
+    ("demo", "demo", ("member",)),
+    ("other", "other", ("member",)),
+)
+# Name in clouds.yaml to user and project.
+CLOUDS = {
+    "admin": ("admin", "demo"),
+    "service": ("glance", "service"),
+    "demo": ("demo", "demo"),
+    "other": ("other", "other"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What differs between clouds."""
+
+    #: The glance_store driver behind the stores `fast` and `slow`.
+    store_driver: str = "cinder"
+    #: What each backend may hold before it is full. The files are sparse: nothing is reserved.
+    capacity_gib: int = 100
+    #: File (a key of `configuration.files`) to its sections, laid over what the rig writes.
+    overrides: Mapping[str, Sections] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One cloud to be: its place, ports and passwords, and what Keystone named its projects."""
+
+    directory: Path
+    settings: Settings
+    ports: Mapping[str, int]
+    passwords: Mapping[str, str]
+    project_ids: Mapping[str, str] = field(default_factory=dict)
+    user_ids: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def auth_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['keystone']}/v3"
+
+    @property
+    def volume_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['cinder']}/v3"
+
+    @property
+    def image_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['glance']}"
+
+    @property
+    def database_socket(self) -> Path:
+        return self.directory / "tmp" / "mariadb.sock"
+
+
+def new_passwords() -> dict[str, str]:
+    return {user: secrets.token_urlsafe(16) for user, _, _ in ASSIGNMENTS}
+
+
+def reserve_ports(services: tuple[str, ...], until: ExitStack) -> dict[str, int]:
+    """A free loopback port for each service, which nobody else is given `until` this closes.
+
+    A socket that is bound and does not listen keeps the port from everybody but those who
+    say SO_REUSEADDR, as servers do and outgoing connections do not.
+    """
+    ports = {}
+    for service in services:
+        holder = until.enter_context(socket.socket())
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        ports[service] = holder.getsockname()[1]
+    return ports

@@ -1,0 +1,27 @@
+"""What is missing on a machine is said in one line that can be typed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cloud import prerequisites
+
+
+def test_missing_programs_are_named_by_their_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "qemu-img").touch(mode=0o755)
+    monkeypatch.setattr(prerequisites, "SYSTEM_PATH", str(tmp_path))
+    command = (
+        "apt-get install --yes --no-install-recommends "
+        "e2fsprogs fdisk mariadb-server-core mount util-linux xfsprogs"
+    )
+    assert f"Debian packages are missing: run `{command}`" in prerequisites.problems()
+
+
+def test_a_python_without_the_services_is_told_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(prerequisites.SERVICES, "no_such_service", "Nova")
+    (problem,) = (line for line in prerequisites.problems() if "has no" in line)
+    assert "Nova: run `make demo` once" in problem
