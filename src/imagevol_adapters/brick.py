@@ -25,7 +25,7 @@ from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_core import AttachFailed, DeviceFailed
 
-__all__ = ["BrickAttacher", "HandleDevice", "PathDevice", "become_privileged"]
+__all__ = ["BrickAttacher", "Handle", "HandleDevice", "PathDevice", "become_privileged"]
 
 _FAILURES = (brick_errors.BrickException, processutils.ProcessExecutionError, OSError, ValueError, KeyError)
 
@@ -89,9 +89,10 @@ class BrickAttacher:
             except _FAILURES as error:
                 raise AttachFailed(f"{about} cannot be disconnected: {_line(error)}") from error
 
-        with released(f"device {info['path']} on {socket.gethostname()}", disconnect), _device(
-            info["path"], mode, about
-        ) as device:
+        with (
+            released(f"device {info['path']} on {socket.gethostname()}", disconnect),
+            _device(info["path"], mode, about) as device,
+        ):
             yield device
 
 

@@ -178,14 +178,19 @@ class CinderVolumes:
         if self._client is None:
             with translated(KEYSTONE, doing="Cinder"):
                 endpoint = self.session.get_endpoint_data(
-                    service_type="block-storage", interface=self.interface, region_name=self.region_name, min_version="3"
+                    service_type="block-storage",
+                    interface=self.interface,
+                    region_name=self.region_name,
+                    min_version="3",
                 )
             highest = endpoint.max_microversion if endpoint else None
             if endpoint is None:
                 raise ServiceUnreachable("Cinder: the service catalogue has no block-storage endpoint for this region")
             version = next((version for version in _WANTED if highest and highest >= _version(version)), None)
             if version is None:
-                raise ServiceFailed(f"Cinder: it speaks at most API {highest}, and {_LEAST} is the least that is needed")
+                raise ServiceFailed(
+                    f"Cinder: it speaks at most API {highest}, and {_LEAST} is the least that is needed"
+                )
             self._client = cinder_client.Client(
                 version,
                 session=self.session,

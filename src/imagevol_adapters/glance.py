@@ -53,12 +53,34 @@ _UNCHECKED: Table = ((TypeError, RequestRefused, ""), *_ERRORS)
 
 # What Glance's schema names; all else that an image shows is a property of its owner's.
 _NOT_PROPERTIES = frozenset(
-    {
-        "checksum", "container_format", "created_at", "direct_url", "disk_format", "file", "id", "locations", "min_disk",
-        "min_ram", "name", "os_hash_algo", "os_hash_value", "os_hidden", "owner", "protected", "schema", "self", "size",
-        "status", "stores", "tags", "updated_at", "virtual_size", "visibility",
-    }
-)  # fmt: skip
+    (
+        "checksum",
+        "container_format",
+        "created_at",
+        "direct_url",
+        "disk_format",
+        "file",
+        "id",
+        "locations",
+        "min_disk",
+        "min_ram",
+        "name",
+        "os_hash_algo",
+        "os_hash_value",
+        "os_hidden",
+        "owner",
+        "protected",
+        "schema",
+        "self",
+        "size",
+        "status",
+        "stores",
+        "tags",
+        "updated_at",
+        "virtual_size",
+        "visibility",
+    )
+)
 
 
 @attrs.define(kw_only=True)
@@ -145,7 +167,9 @@ class GlanceImages:
             seconds=self.wait_seconds,
         )
 
-    def upload(self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None) -> Image:
+    def upload(
+        self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None
+    ) -> Image:
         """Send an image's data to a store, or to the default one; return when the image is active."""
         reader = _Reader(iter(data))
         try:

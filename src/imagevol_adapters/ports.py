@@ -185,7 +185,9 @@ class ImageService(Protocol):
             DeadlineExceeded: Glance has neither taken nor refused it in time.
         """
 
-    def upload(self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None) -> Image:
+    def upload(
+        self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None
+    ) -> Image:
         """Send an image's data to a store, or to the default one; return when the image is active."""
 
     def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:

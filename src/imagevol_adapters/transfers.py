@@ -70,9 +70,7 @@ class VolumeContent:
 
 
 @contextmanager
-def attached(
-    volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher
-) -> Iterator[Device]:
+def attached(volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher) -> Iterator[Device]:
     """Attach a volume to this host while the context lasts.
 
     The device is closed and disconnected, and the attachment taken back, in that order and whatever fails.

@@ -24,7 +24,7 @@ def gib_for(size_bytes: int) -> int:
         size_bytes: 0 or more.
 
     Returns:
-        GiB, rounded up exactly, and at least 1: Cinder has no smaller volume.
+        GiB, rounded up exactly, and at least 1 because Cinder has no smaller volume.
 
     Raises:
         InvalidSize: the size is negative.
@@ -123,7 +123,7 @@ def next_size_gib(written_bytes: int, *, current_gib: int, growth: Growth = Grow
         growth: how it grows.
 
     Returns:
-        GiB: the present size while there is room, and otherwise the next step, which has room for one more byte.
+        GiB, the present size while there is room, and otherwise the next step, which has room for one more byte.
 
     Raises:
         InvalidSize: a size is negative.

@@ -23,7 +23,7 @@ def rule_tables() -> tuple[RuleTable, ...]:
     ['volume-found']
     """
     return tuple(
-        RuleTable(name=name, policy=policy, rules=by_policy[policy])
+        RuleTable(name=name, policy=policy, rules=rules)
         for name, by_policy in _TABLES.items()
-        for policy in Policy
+        for policy, rules in by_policy.items()
     )

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 __all__ = ["Policy", "Rule", "RuleTable", "Verdict", "evaluate", "failed", "first_match"]
 
-Facts = TypeVar("Facts", contravariant=True)
+Facts = TypeVar("Facts")
 
 
 class Policy(Enum):
@@ -137,7 +137,7 @@ def first_match(
         subject: what the verdicts are about, where there are several such things.
 
     Returns:
-        The rule that applies, and a verdict on each rule up to it: passed where it applied.
+        The rule that applies, and a verdict on each rule up to it, passed for the one that applies.
 
     >>> named = Rule(id="named", text="the one that is named", source="", predicate=lambda n: (bool(n), f"{n!r}"))
     >>> other = Rule(id="default", text="the default", source="", predicate=lambda n: (True, "none is named"))

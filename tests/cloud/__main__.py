@@ -20,9 +20,7 @@ DEFAULT_DIRECTORY = CHECKOUT / ".cloud"
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cloud", description=__doc__)
-    parser.add_argument(
-        "--directory", type=Path, default=DEFAULT_DIRECTORY, help="where the cloud lives"
-    )
+    parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY, help="where the cloud lives")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start a cloud and leave it running")
     ending = commands.add_parser("down", help="take it down, whatever state it is in")

@@ -34,9 +34,7 @@ def able_machine() -> None:
 
 
 @pytest.fixture(scope="session")
-def cloud(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cloud]:
+def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A running cloud."""
     directory = request.config.getoption("--cloud", default=None)
     if directory is not None:

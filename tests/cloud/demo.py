@@ -95,7 +95,9 @@ class Demo:
 
     def round_trip(self, disk: DiskImage) -> None:
         with step("Put it into a volume, read it back, compare"):
-            volume_id = self.imagevol("put", disk.raw, "--volume-type", "fast", "-f", "value", "-c", "volume_id").strip()
+            volume_id = self.imagevol(
+                "put", disk.raw, "--volume-type", "fast", "-f", "value", "-c", "volume_id"
+            ).strip()
             back = self.work / "back.raw"
             self.imagevol("get", volume_id, back)
             same = filecmp.cmp(disk.raw, back, shallow=False)

@@ -36,11 +36,7 @@ def problems() -> list[str]:
 
 def missing_packages() -> list[str]:
     """Debian packages of the programs that are not there, however others may have come."""
-    missing = {
-        package
-        for program, package in PROGRAMS.items()
-        if shutil.which(program, path=SYSTEM_PATH) is None
-    }
+    missing = {package for program, package in PROGRAMS.items() if shutil.which(program, path=SYSTEM_PATH) is None}
     return sorted(missing)
 
 

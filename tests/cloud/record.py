@@ -38,9 +38,7 @@ class Cloud:
         try:
             values = json.loads((directory / RECORD).read_text())
         except FileNotFoundError:
-            raise CloudError(
-                f"no cloud runs in {directory}: start one with `python -m tests.cloud up`"
-            ) from None
+            raise CloudError(f"no cloud runs in {directory}: start one with `python -m tests.cloud up`") from None
         return cls(directory=directory, **values)
 
     def save(self) -> None:

@@ -13,9 +13,7 @@ class Api:
         self._url = urlsplit(url)
         self._token = token
 
-    def request(
-        self, method: str, path: str, body: object = None
-    ) -> tuple[http.client.HTTPMessage, dict[str, Any]]:
+    def request(self, method: str, path: str, body: object = None) -> tuple[http.client.HTTPMessage, dict[str, Any]]:
         """Headers and decoded body of the answer; an answer of 400 and above is a ValueError."""
         headers = {"Content-Type": "application/json"}
         if self._token is not None:

@@ -94,9 +94,7 @@ class ReflinkFileDriver(driver.VolumeDriver):
 
     # Connections
 
-    def initialize_connection(
-        self, volume: Volume, connector: object, **_: object
-    ) -> dict[str, Any]:
+    def initialize_connection(self, volume: Volume, connector: object, **_: object) -> dict[str, Any]:
         path = self._path(volume)
         with self._lock:
             devices = _loop_devices(path) or [_attach_loop_device(path)]

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
-from keystoneauth1.loading import get_plugin_loader
+from keystoneauth1.loading import BaseLoader, get_plugin_loader
 from keystoneauth1.session import Session
 from openstack.config import OpenStackConfig
 from openstack.config.cloud_region import CloudRegion
@@ -75,7 +76,7 @@ class Imagevol(App):
 
     def _given_auth(self) -> dict[str, str]:
         """The credentials' options that were typed: openstacksdk would prefer what `clouds.yaml` says."""
-        loader = get_plugin_loader(self.options.os_auth_type or "password")
+        loader: BaseLoader[Any] = get_plugin_loader(self.options.os_auth_type or "password")
         names = (option.dest for option in loader.get_options())
         given = {name: getattr(self.options, f"os_{name}", None) for name in names}
         return {
@@ -102,7 +103,7 @@ class Imagevol(App):
         return CinderVolumes(
             session=self.session,
             region_name=self.cloud.get_region_name(),
-            interface=self.cloud.get_interface("block-storage") or "public",
+            interface=self._interface("block-storage"),
             wait_seconds=self.options.wait_seconds,
         )
 
@@ -112,9 +113,14 @@ class Imagevol(App):
         return GlanceImages(
             session=self.session,
             region_name=self.cloud.get_region_name(),
-            interface=self.cloud.get_interface("image") or "public",
+            interface=self._interface("image"),
             wait_seconds=self.options.wait_seconds,
         )
+
+    def _interface(self, service_type: str) -> str:
+        """The first of the interfaces that the cloud names for the service."""
+        interface = self.cloud.get_interface(service_type)
+        return interface[0] if isinstance(interface, list) else interface or "public"
 
     @functools.cached_property
     def attacher(self) -> BrickAttacher:
@@ -129,4 +135,8 @@ class Imagevol(App):
         with tqdm(
             total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, disable=None, file=sys.stderr
         ) as bar:
-            yield bar.update
+
+            def advance(done_bytes: int) -> None:
+                bar.update(done_bytes)
+
+            yield advance

@@ -112,7 +112,7 @@ class Explain(ShowOne):
         )
 
 
-class Explanation(FormattableColumn[CloneDecision]):
+class Explanation(FormattableColumn[Any]):  # a decision in, a list of verdicts out
     """A decision: sentences for a person, every verdict for a program."""
 
     def human_readable(self) -> str:

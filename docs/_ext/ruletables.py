@@ -1,0 +1,48 @@
+"""The `ruletables` directive: the rules that decide, as tables, out of the code that walks them.
+
+A page that is written by hand drifts from the code; this one is the code.
+"""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from imagevol_core import RuleTable, rule_tables
+
+COLUMNS = {"Rule": 20, "What must hold": 55, "Source": 25}
+
+
+class RuleTables(SphinxDirective):
+    """A section for each rule table, with a row for each rule in the order in which it is asked."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the sections."""
+        return [self.section(table) for table in rule_tables()]
+
+    def section(self, table: RuleTable) -> nodes.section:
+        """Make the section of one table; it can be linked to by its heading."""
+        title = f"{table.name} ({table.policy.value})"
+        section = nodes.section("", nodes.title(text=title), ids=[nodes.make_id(title)])
+        self.state.document.note_implicit_target(section)
+        body = nodes.tbody()
+        for rule in table.rules:
+            body += row(nodes.literal(text=rule.id), nodes.Text(rule.text), nodes.Text(rule.source))
+        columns = [nodes.colspec(colwidth=width) for width in COLUMNS.values()]
+        head = nodes.thead("", row(*map(nodes.Text, COLUMNS)))
+        group = nodes.tgroup("", *columns, head, body, cols=len(COLUMNS))
+        section += nodes.table("", group)
+        return section
+
+
+def row(*cells: nodes.Node) -> nodes.row:
+    """Make a row with a paragraph in each cell."""
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Tell Sphinx of the directive."""
+    app.add_directive("ruletables", RuleTables)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

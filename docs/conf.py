@@ -1,0 +1,55 @@
+"""How the pages are built: `nox -s docs`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "imagevol"
+author = "the imagevol authors"
+copyright = author  # noqa: A001 - Sphinx names it so
+version = release = version_of("imagevol")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "cliff.sphinxext", "ruletables"]
+exclude_patterns = ["_ext"]
+html_theme = "furo"
+html_title = f"imagevol {version}"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.header"]
+
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+default_role = "code"  # single backticks in docstrings are code, as in Markdown
+add_module_names = False
+python_use_unqualified_type_names = True
+
+# There is no network where these pages are built, so other projects' inventories are not asked.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(imagevol_.*\.)?(Facts|T)"),  # a type variable has no page
+    (r"py:.*", r"(collections|contextlib|datetime|typing|enum|pathlib|argparse|types)\..*"),
+    (
+        r"py:.*",
+        r"(attr|attrs|cliff|cinderclient|glanceclient|keystoneauth1|openstack|hypothesis)\..*",
+    ),
+]
+
+
+def write_factories_as_python(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str
+) -> tuple[str, str] | None:
+    """Replace `<factory>`, as dataclasses show a default: no parser reads a signature with it."""
+    return (signature.replace("<factory>", "..."), returns) if signature else None
+
+
+def setup(app: Sphinx) -> None:
+    """Tell Sphinx of it."""
+    app.connect("autodoc-process-signature", write_factories_as_python)

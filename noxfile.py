@@ -1,0 +1,282 @@
+"""Every check of the project, each as a nox session; plain `nox` runs what `make test` promises.
+
+The tests run against the wheel, built once per run, never against the tree: what is not in the
+wheel is not there.  Environments are kept, and pip is asked again only when the constraints or the
+dependencies have changed, so that a second run costs seconds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "typing", "docs", "tests", "property", "upstream", "cloud"]
+
+ROOT = Path(__file__).parent
+NOX = ROOT / ".nox"
+CONSTRAINTS = ROOT / "constraints.txt"
+PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+SUPPORTED = nox.project.python_versions(PROJECT)
+OLDEST = SUPPORTED[0]
+SERVICES_PYTHON = "3.11"  # the one that the pinned releases of the services are run on
+
+OLDEST_TESTS = f"tests-{OLDEST.replace('.', '-')}"  # what nox calls that environment
+LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance", "typing", "docs")]
+
+
+def candidates(version: str) -> Iterator[str]:
+    """Give what may be this Python: the first on the PATH, nox's own, what pyenv has installed."""
+    if on_path := shutil.which(f"python{version}"):
+        yield on_path
+    yield sys.executable
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))
+
+
+def runs(python: str, version: str) -> bool:
+    """Whether it starts and is that version: a shim of pyenv may be there and refuse to run."""
+    command = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.returncode == 0 and answer.stdout.strip() == version
+
+
+def find_pythons() -> dict[str, str]:
+    """Give the supported Pythons that run here, and put each on the PATH, where nox looks."""
+    found = {}
+    for version in SUPPORTED:
+        if python := next((each for each in candidates(version) if runs(each, version)), None):
+            found[version] = python
+            os.environ["PATH"] = os.pathsep.join([str(Path(python).parent), os.environ["PATH"]])
+        else:
+            print(f"Python {version} is not found here: left out.", file=sys.stderr)
+    return found
+
+
+PYTHONS = find_pythons()
+
+
+def own(session: nox.Session) -> Path:
+    """Give the Python of the session's own environment."""
+    return Path(session.virtualenv.location, "bin", "python")
+
+
+def shared(session: nox.Session, name: str, *, version: str = OLDEST) -> Path:
+    """Give the Python of an environment that sessions share; nox itself keeps one for each."""
+    if version not in PYTHONS:
+        session.error(f"Python {version} is needed and not found: apt-get install python{version}")
+    python = NOX / name / "bin" / "python"
+    if not (python.exists() and runs(str(python), version)):
+        command = [sys.executable, "-m", "virtualenv", "--quiet", "--clear", "--no-periodic-update"]
+        session.run(*command, "-p", PYTHONS[version], str(NOX / name), external=True)
+    return python
+
+
+def run(session: nox.Session, python: Path, *arguments: str, **options: Any) -> None:
+    """Run a module in an environment, with the environment's commands first on the PATH."""
+    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
+    environment = {"PATH": path} | options.pop("env", {})
+    session.run(str(python), "-m", *arguments, external=True, env=environment, **options)
+
+
+@functools.cache
+def wheel() -> Path:
+    """Build the wheel, once per run of nox."""
+    directory = NOX / "wheel"
+    shutil.rmtree(directory, ignore_errors=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    subprocess.run([*command, str(directory), str(ROOT)], check=True)
+    (built,) = directory.glob("*.whl")
+    return built
+
+
+def group(*names: str) -> tuple[str, ...]:
+    """Give the requirements of these dependency groups."""
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+def install(session: nox.Session, python: Path, *groups: str, pins: Path | None = CONSTRAINTS) -> None:
+    """Install the wheel with all its extras, and these groups; pip resolves only after a change."""
+    pinned = ["--constraint", str(pins)] if pins else ["--upgrade"]
+    asked = [*group(*groups), repr(EXTRAS), pins.read_text() if pins else ""]
+    wanted = hashlib.sha256("\n".join(asked).encode()).hexdigest()
+    stamp = python.parent.parent / "installed"
+    pip = ("pip", "install", "--quiet")
+    if not pins or not stamp.exists() or stamp.read_text() != wanted:
+        stamp.unlink(missing_ok=True)
+        run(session, python, *pip, *pinned, *group(*groups), f"imagevol[all] @ {wheel().as_uri()}")
+        stamp.write_text(wanted)
+    run(session, python, *pip, "--no-deps", "--force-reinstall", str(wheel()))
+
+
+reports: list[Path] = []
+
+
+def pytest(session: nox.Session, python: Path, *arguments: str) -> None:
+    """Run pytest on the installed wheel; what follows `--` on nox's command line is handed on."""
+    report = NOX / "reports" / f"{session.name}.xml"
+    report.unlink(missing_ok=True)
+    reports.append(report)
+    command = ["pytest", f"--junit-xml={report}", *arguments, *session.posargs]
+    run(session, python, *command, env={"IMAGEVOL_TESTS_THE_WHEEL": "1"})
+
+
+@atexit.register
+def print_total() -> None:
+    """Close a run that ran tests with one line that adds them up."""
+    total = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    for suite in (s for r in reports if r.exists() for s in ElementTree.parse(r).iter("testsuite")):
+        for count in total:
+            total[count] += int(suite.get(count, 0))
+    if any(total.values()):
+        failed = total["failures"] + total["errors"]
+        passed = total["tests"] - failed - total["skipped"]
+        print(f"{passed} passed, {failed} failed, {total['skipped']} skipped", flush=True)
+
+
+def prerequisites(session: nox.Session, python: Path, *, required: bool = False) -> None:
+    """Install the Debian packages of the services and qemu-img, or say which to install.
+
+    The demo cannot do without; a test that cannot is skipped and says so.
+    """
+    command = ["tests.cloud", "prerequisites", "--install"]
+    run(session, python, *command, success_codes=[0] if required else [0, 1])
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format, and that the changelog can be built."""
+    session.install("--quiet", "--constraint", str(CONSTRAINTS), *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    version = PROJECT["project"]["version"]
+    session.run("towncrier", "build", "--draft", "--version", version, silent=True)
+
+
+@nox.session(venv_backend="none")
+def typing(session: nox.Session) -> None:
+    """Check the types of the tree, and what a user's type checker sees of the wheel."""
+    python = shared(session, "typing")
+    install(session, python, "typing")
+    run(session, python, "mypy")
+    # Without the paths of the tree: these types can only come out of the wheel.
+    run(
+        session,
+        python,
+        "mypy",
+        "--strict",
+        "--config-file=",
+        "--cache-dir=.nox/mypy-wheel",
+        "tests/typing",
+    )
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """Build the pages; a warning is an error."""
+    python = shared(session, "typing")
+    install(session, python, "typing")
+    run(session, python, "sphinx", "-W", "-n", "-q", "--keep-going", "docs", str(NOX / "html"))
+
+
+@nox.session(python=list(PYTHONS))
+def tests(session: nox.Session) -> None:
+    """Run the library's own tests, and hold that every branch of the core was taken."""
+    python = own(session)
+    install(session, python, "tests")
+    prerequisites(session, python)
+    covered = ["--cov", "--cov-report=term-missing:skip-covered"] if session.python == OLDEST else []
+    pytest(session, python, *LIBRARY_TESTS, *covered)
+
+
+@nox.session(name="property", venv_backend="none")
+def property_(session: nox.Session) -> None:
+    """Try the laws of the core on many more examples."""
+    python = shared(session, OLDEST_TESTS)
+    install(session, python, "tests")
+    pytest(session, python, "tests/core", "-m", "hypothesis", "--hypothesis-profile=property")
+
+
+@nox.session(venv_backend="none")
+def upstream(session: nox.Session) -> None:
+    """Give the same facts to us and to the code of the services."""
+    python = shared(session, "cloud", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
+    pytest(session, python, "tests/upstream")
+
+
+@nox.session(venv_backend="none")
+def cloud(session: nox.Session) -> None:
+    """Run the tests on real Keystone, Cinder and Glance."""
+    python = shared(session, "cloud", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
+    prerequisites(session, python)
+    pytest(session, python, "tests/cloud")
+
+
+@nox.session(venv_backend="none")
+def demo(session: nox.Session) -> None:
+    """Do the main job on real services, and show it."""
+    python = shared(session, "cloud", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
+    prerequisites(session, python, required=True)
+    run(session, python, "tests.cloud.demo", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Measure, side by side with others."""
+    python = shared(session, OLDEST_TESTS)
+    install(session, python, "tests")
+    run(session, python, "benchmarks", *session.posargs)
+
+
+@nox.session(python=list(PYTHONS)[-1:])
+def newest(session: nox.Session) -> None:
+    """Run the library's tests on the newest release of everything."""
+    python = own(session)
+    install(session, python, "tests", pins=None)
+    pytest(session, python, *LIBRARY_TESTS)
+
+
+@nox.session(python=OLDEST)
+def lowest(session: nox.Session) -> None:
+    """Run the library's tests on the lowest releases that pyproject.toml admits."""
+    pins = NOX / "lowest.txt"
+    session.install("--quiet", "--constraint", str(CONSTRAINTS), *group("resolve"))
+    resolve(session, "--all-extras", "--resolution=lowest-direct", f"--output-file={pins}")
+    python = own(session)
+    install(session, python, "tests", pins=pins)
+    pytest(session, python, *LIBRARY_TESTS)
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Write constraints.txt anew, with the newest releases that go together."""
+    session.install("--quiet", *group("resolve"))
+    pins = NOX / "constraints.txt"
+    resolve(session, "--universal", "--all-extras", "--group=dev", f"--output-file={pins}")
+    heading = "# What the tests and the services install; written by `nox -s constraints`.\n"
+    CONSTRAINTS.write_text(heading + pins.read_text())
+
+
+def resolve(session: nox.Session, *arguments: str) -> None:
+    """Let uv work out which releases go together; nothing in what it writes depends on the host."""
+    plain = ["--quiet", "--upgrade", "--no-header", "--no-annotate", "--no-emit-index-url"]
+    session.run("uv", "pip", "compile", f"--python-version={OLDEST}", *plain, *arguments, "pyproject.toml")

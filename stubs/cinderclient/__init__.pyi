@@ -1,0 +1,1 @@
+"""What is used of python-cinderclient, which ships no types."""

@@ -1,0 +1,3 @@
+from oslo_privsep.priv_context import PrivContext
+
+default: PrivContext

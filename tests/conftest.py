@@ -1,0 +1,60 @@
+"""What holds for every test: how many examples a law is tried on, and that no group goes missing.
+
+A group is a directory of `tests`.  A test that cannot run here is skipped and names what it misses
+(no root, no package).  Where `CI` is set nothing may be missing: a group of which every test was
+skipped fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import hypothesis
+import pytest
+
+# No deadline anywhere: a busy machine is not a defect.
+hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=1000)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+class NoGroupMissing:
+    """Counts, group by group, what ran and what was skipped; at the end it judges."""
+
+    def __init__(self) -> None:
+        self.ran = Counter[str]()
+        self.skipped = Counter[str]()
+
+    @property
+    def missing(self) -> list[str]:
+        """The groups of which nothing ran."""
+        return sorted(self.skipped.keys() - self.ran.keys())
+
+    def count(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        """Take note of one outcome; an expected failure is a test that ran."""
+        group = report.nodeid.removeprefix("tests/").partition("/")[0]
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.skipped[group] += 1
+        elif report.when == "call":
+            self.ran[group] += 1
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.count(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.count(report)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.missing and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for group in self.missing:
+            terminalreporter.line(f"FAILED {group}: every test was skipped, and in CI none may miss", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("CI"):
+        config.pluginmanager.register(NoGroupMissing())

@@ -1,0 +1,85 @@
+"""Every example in the pages and in the docstrings is run, so none can go stale.
+
+In Markdown, a `python` block holds `>>>` examples, which share one namespace per page, and a
+`console` block holds `$` commands, each followed by what it prints; `...` stands for anything.
+An example that cannot run here is preceded by a comment that says why:
+`<!--- skip: next "it needs a cloud" -->`.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from unittest import SkipTest
+
+import pytest
+from sybil import Document, Example
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PACKAGES = ["imagevol_core", "imagevol_adapters"]
+FLAGS = doctest.ELLIPSIS
+
+
+def run_console(example: Example) -> str | None:
+    """Run the commands of a block one by one, in one directory; say where the output differs."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for block in ("\n" + example.parsed).split("\n$ ")[1:]:
+        command, _, wanted = block.partition("\n")
+        done = subprocess.run(
+            command,
+            shell=True,
+            check=False,
+            text=True,
+            env=os.environ | {"PATH": path, "COLUMNS": "80"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        if not doctest.OutputChecker().check_output(wanted.rstrip() + "\n", done.stdout.rstrip() + "\n", FLAGS):
+            return f"$ {command}\nshould print\n{wanted}\nand printed\n{done.stdout}"
+    return None
+
+
+def modules() -> Iterator[str]:
+    """Name every module of the distribution."""
+    for package in PACKAGES:
+        yield package
+        path = importlib.import_module(package).__path__
+        yield from (module.name for module in pkgutil.walk_packages(path, f"{package}."))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_example_of_a_page_does_what_the_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parsers = (
+        PythonCodeBlockParser(doctest_optionflags=FLAGS),
+        CodeBlockParser("console", run_console),
+        SkipParser(),
+    )
+    for example in Document.parse(str(page), *parsers):
+        with suppress(SkipTest):
+            example.evaluate()
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_every_example_of_a_docstring_does_what_it_says(name: str) -> None:
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for test in doctest.DocTestFinder().find(importlib.import_module(name), name):
+        runner.run(test, out=report.append)
+    assert "".join(report) == ""
+
+
+def test_every_module_of_the_core_has_its_page() -> None:
+    written = {page.stem for page in (ROOT / "docs/reference/core").glob("*.md")} - {"index"}
+    assert written == {name.partition(".")[2] for name in modules() if name.startswith("imagevol_core.")}
