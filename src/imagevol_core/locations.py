@@ -1,4 +1,6 @@
-"""What a `cinder://` URL names ([store], [multi])::
+"""What a `cinder://` URL names ([store], [multi]).
+
+The grammar::
 
     location  = "cinder://" [ store "/" ] volume-id
     store     = 1*64( ALPHA / DIGIT / "_" / "." / "-" ), not beginning "os_glance_"
