@@ -127,9 +127,7 @@ def _holders(directory: Path, loops: list[str]) -> Iterator[str]:
     """Processes that have a file or their working directory there."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            links = [
-                str(link.readlink()) for link in (process / "cwd", *(process / "fd").iterdir())
-            ]
+            links = [str(link.readlink()) for link in (process / "cwd", *(process / "fd").iterdir())]
             name = (process / "comm").read_text().strip()
         except OSError:  # gone, or not ours to look at
             continue

@@ -31,9 +31,7 @@ def left_behind(directory: Path) -> list[object]:
 @contextmanager
 def starter(*arguments: str, directory: Path, started: int) -> Iterator[None]:
     """A program that starts a cloud, killed as soon as so many processes of that cloud run."""
-    program = subprocess.Popen(
-        [sys.executable, *arguments], cwd=CHECKOUT, stdout=subprocess.DEVNULL
-    )
+    program = subprocess.Popen([sys.executable, *arguments], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
     with program:
         for _ in ticks(PATIENCE, interval=0.01):
             if len(marked(directory)) >= started and mount_points(directory):
@@ -53,9 +51,7 @@ def directory(tmp_path: Path, able_machine: None) -> Iterator[Path]:
 
 # One process: the database. Five: Keystone and the schemas of all three.
 @pytest.mark.parametrize("started", [1, 5])
-def test_down_removes_all_of_a_cloud_whose_starter_was_killed(
-    directory: Path, started: int
-) -> None:
+def test_down_removes_all_of_a_cloud_whose_starter_was_killed(directory: Path, started: int) -> None:
     command = ("-m", "tests.cloud", "--directory", str(directory), "up")
     with starter(*command, directory=directory, started=started):
         assert left_behind(directory)
@@ -83,9 +79,7 @@ def test_a_start_that_fails_names_the_service_and_leaves_only_logs(directory: Pa
     assert {entry.name for entry in directory.iterdir()} == {"log", MARKER}
 
 
-def test_down_detaches_loop_devices_of_deleted_files_and_of_no_other_cloud(
-    directory: Path, tmp_path: Path
-) -> None:
+def test_down_detaches_loop_devices_of_deleted_files_and_of_no_other_cloud(directory: Path, tmp_path: Path) -> None:
     # A name that begins like the other's: paths are compared whole.
     other = tmp_path / "cloud2"
     for place in (directory, other):

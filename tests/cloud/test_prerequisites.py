@@ -7,14 +7,11 @@ import pytest
 from tests.cloud import prerequisites
 
 
-def test_missing_programs_are_named_by_their_packages(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_programs_are_named_by_their_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "qemu-img").touch(mode=0o755)
     monkeypatch.setattr(prerequisites, "SYSTEM_PATH", str(tmp_path))
     command = (
-        "apt-get install --yes --no-install-recommends "
-        "e2fsprogs fdisk mariadb-server-core mount util-linux xfsprogs"
+        "apt-get install --yes --no-install-recommends e2fsprogs fdisk mariadb-server-core mount util-linux xfsprogs"
     )
     assert f"Debian packages are missing: run `{command}`" in prerequisites.problems()
 

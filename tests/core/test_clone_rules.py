@@ -1,0 +1,293 @@
+"""What each strict rule lets through and what it does not, at its edges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_adapters.testing.strategies import CloneCase, clone_cases
+from imagevol_core import GIB, Backend, Image, ImageLocation, Policy, Volume
+from tests.core.cases import GOOD, IMAGE_ID, URL, image, says, settings, target, volume
+
+
+def said(case: CloneCase, rule: str, policy: Policy = Policy.STRICT) -> tuple[bool, str]:
+    """Whether this rule passed, and why."""
+    (verdict,) = (verdict for verdict in case.decide(policy).verdicts if verdict.rule == rule)
+    return verdict.passed, verdict.text
+
+
+def on(here: str | None, there: str | None, *, across: bool = False) -> CloneCase:
+    """The new volume here, the image volume there."""
+    return replace(volume(host=there), target=target(host=here).target, backend=Backend(clone_across_pools=across))
+
+
+def in_clusters(here: str | None, there: str | None, *, across: bool = False) -> CloneCase:
+    """The same with clusters, the hosts differing."""
+    case = on("node@fast#one", "other@fast#one", across=across)
+    return replace(
+        case,
+        target=replace(case.target, cluster_name=here),
+        volumes=(replace(case.volumes[0], cluster_name=there),),
+    )
+
+
+def signed(**says: str) -> CloneCase:
+    """A signed image where signatures are enforced, and a volume that says this beside the rest."""
+    case = settings(image(properties={"img_signature_key_type": "RSA-PSS"}), enforce_signatures=True)
+    found = replace(case.volumes[0], metadata={**case.volumes[0].metadata, **says})
+    return replace(case, volumes=(found,))
+
+
+def of_a_user(project_id: str | None, **metadata: str) -> CloneCase:
+    """The image volume in a project of users, saying nothing else."""
+    return volume(project_id=project_id, metadata=metadata)
+
+
+class TestTheRequest:
+    """About the image and the target."""
+
+    @pytest.mark.parametrize(
+        "case, rule, text",
+        [
+            (
+                settings(GOOD, allowed_direct_url_schemes=()),
+                "cinder-urls-allowed",
+                "allowed_direct_url_schemes is empty",
+            ),
+            (image(status=None), "image-active", "the image's status is not known"),
+            (image(disk_format=None), "image-raw", "the image's disk_format is not known"),
+            (image(disk_format="RAW"), "image-raw", "the image's disk_format is RAW"),
+            (image(container_format=None), "image-bare", "the image's container_format is not known"),
+            (
+                image(properties={"os_encrypt_key_id": "key"}),
+                "image-not-encrypted",
+                "the image has os_encrypt_key_id",
+            ),
+            (target(encrypted=True), "target-not-encrypted", "whether the new volume is encrypted: yes"),
+            (target(encrypted=None), "target-not-encrypted", "whether the new volume is encrypted: not known"),
+            (image(size_bytes=None), "image-fits", "the image's size is not known"),
+            (
+                image(locations=()),
+                "has-cinder-location",
+                "no location of the image is known; Glance may not show them to these credentials",
+            ),
+            (
+                image(locations=(ImageLocation("file:///x"), ImageLocation("cinder://fast?token=hunter2"))),
+                "has-cinder-location",
+                (
+                    "location file:///x: it does not begin with cinder://; "
+                    "location cinder://fast?...: it has a query or a fragment"
+                ),
+            ),
+        ],
+    )
+    def test_it_stands_in_the_way_and_says_why(self, case: CloneCase, rule: str, text: str) -> None:
+        assert said(case, rule) == (False, text)
+
+    def test_an_empty_key_is_no_key(self) -> None:
+        assert said(image(properties={"cinder_encryption_key_id": ""}), "image-not-encrypted")[0]
+
+    def test_a_location_that_is_none_does_not_hide_one_that_is(self) -> None:
+        case = image(locations=(ImageLocation("http://["), ImageLocation(URL)))
+        assert said(case, "has-cinder-location") == (True, "its locations name 1 volume")
+        assert said(case, "locations-are-urls", Policy.UPSTREAM) == (
+            False,
+            "Cinder fails with a ValueError: location http://[: it is not a URL",
+        )
+
+
+class TestVolumeAvailable:
+    """`available`, or `in-use` and read-only."""
+
+    @pytest.mark.parametrize(
+        "status, readonly, passed",
+        [
+            *(("available", None, True), ("available", False, True), ("in-use", True, True)),
+            *(("in-use", False, False), ("in-use", None, False), ("error", True, False), (None, True, False)),
+        ],
+    )
+    def test_by_status_and_readonly(self, status: str | None, readonly: bool | None, passed: bool) -> None:
+        assert said(volume(status=status, readonly=readonly), "volume-available")[0] is passed
+
+
+class TestVolumeSameBackend:
+    """Same cluster if the target has one, else same host and pool; where the backend clones across pools, same
+    backend; never another backend."""
+
+    @pytest.mark.parametrize(
+        "case, passed",
+        [
+            (on("node@fast#one", "node@fast#one"), True),
+            (on("node@fast#one", "node@fast#two"), False),
+            (on("node@fast#one", "node@fast#two", across=True), True),
+            (on("node@fast#one", "node@slow#one", across=True), False),
+            (on("node@fast", "node@fast#one"), False),
+            (on("node@fast", "node@fast#one", across=True), True),
+            (on(None, None), False),
+            (on(None, None, across=True), False),
+            (on("node@fast#one", None, across=True), False),
+            (on("", ""), False),
+            (in_clusters("pair@fast#one", "pair@fast#one"), True),
+            (in_clusters("pair@fast#one", "pair@fast#two"), False),
+            (in_clusters("pair@fast#one", "pair@fast#two", across=True), True),
+            (in_clusters("pair@fast#one", "twin@fast#one", across=True), False),
+            (in_clusters("pair@fast#one", None), False),
+            (in_clusters(None, "pair@fast#one"), False),  # then by host, and those differ
+            (in_clusters("", ""), False),
+        ],
+    )
+    def test_by_where_both_are(self, case: CloneCase, passed: bool) -> None:
+        assert said(case, "volume-same-backend")[0] is passed
+
+    def test_cinder_asks_with_wild_letters_where_no_pool_is_named(self) -> None:
+        assert said(on("n_de@fast", "node@fast#one"), "volume-same-backend", Policy.UPSTREAM)[0]
+        assert said(on("node", "node@fast#one"), "volume-same-backend", Policy.UPSTREAM)[0]
+        assert not said(on("n_de@fast#one", "node@fast#one"), "volume-same-backend", Policy.UPSTREAM)[0]
+
+    def test_cinder_asks_nothing_across_pools_or_of_a_volume_without_a_host(self) -> None:
+        assert said(on("a@fast#one", "b@slow#one", across=True), "volume-same-backend", Policy.UPSTREAM)[0]
+        assert said(on(None, "node@fast#one"), "volume-same-backend", Policy.UPSTREAM)[0]
+        assert said(in_clusters("pair@fast", "pair@fast#two"), "volume-same-backend", Policy.UPSTREAM)[0]
+
+
+class TestVolumeOwner:
+    """The image's owner and the volume's owner are the same and neither is unknown."""
+
+    @pytest.mark.parametrize(
+        "case, passed",
+        [
+            (GOOD, True),
+            (says(image_owner="theirs"), False),
+            (volume(metadata={}), False),  # a trusted project does not own what it keeps
+            (of_a_user("ours"), True),
+            (of_a_user("ours", image_owner="theirs"), True),  # whatever its metadata say
+            (of_a_user("theirs", image_owner="ours"), False),  # OSSN-0065
+            (of_a_user(None), False),
+            (replace(of_a_user(None), image=image(owner=None).image), False),
+            (replace(says(image_owner=""), image=image(owner="").image), False),
+        ],
+    )
+    def test_by_whose_word_it_is(self, case: CloneCase, passed: bool) -> None:
+        assert said(case, "volume-owner")[0] is passed
+
+    def test_cinder_believes_the_new_volume_or_anybodys_metadata(self) -> None:
+        for case in (of_a_user("theirs"), replace(of_a_user("theirs", image_owner="ours"), target=target().target)):
+            assert said(case, "volume-owner", Policy.UPSTREAM)[0]
+        unknown = replace(of_a_user("theirs"), image=image(owner=None).image, target=target(project_id="ours").target)
+        assert said(unknown, "volume-owner", Policy.UPSTREAM)[0]  # None is None
+
+
+class TestVolumeIsThisImage:
+    """`glance_image_id` (or `image_id`) names this image; it may be absent only outside the trusted projects."""
+
+    @pytest.mark.parametrize(
+        "case, passed",
+        [
+            (volume(metadata={"glance_image_id": IMAGE_ID}), True),
+            (volume(metadata={"image_id": IMAGE_ID}), True),
+            (volume(metadata={"image_id": "another"}), False),
+            (volume(metadata={}), False),
+            (of_a_user("ours"), True),
+            (of_a_user("ours", image_id="another"), False),
+            (of_a_user("ours", image_id=IMAGE_ID, glance_image_id="another"), False),
+        ],
+    )
+    def test_by_what_it_names(self, case: CloneCase, passed: bool) -> None:
+        assert said(case, "volume-is-this-image")[0] is passed
+
+
+class TestVolumeHoldsImage:
+    """It has room for the image, and the size it records, if any, is the image's."""
+
+    @pytest.mark.parametrize(
+        "case, passed",
+        [
+            (GOOD, True),
+            (of_a_user("ours"), True),
+            (says(image_size=str(GIB - 1)), False),
+            (says(image_size="lots"), False),
+            (replace(volume(size_gib=1), image=image(size_bytes=GIB + 1).image), False),
+            (image(size_bytes=None), False),  # it records one
+        ],
+    )
+    def test_by_its_size_and_its_record(self, case: CloneCase, passed: bool) -> None:
+        assert said(case, "volume-holds-image")[0] is passed
+
+
+class TestOtherRules:
+    """`volume-not-encrypted`, `volume-settled`, `volume-fits`."""
+
+    @pytest.mark.parametrize("encrypted, passed", [(False, True), (True, False), (None, False)])
+    def test_a_volume_is_known_not_to_be_encrypted(self, encrypted: bool | None, passed: bool) -> None:
+        assert said(volume(encrypted=encrypted), "volume-not-encrypted")[0] is passed
+
+    @pytest.mark.parametrize(
+        "status, passed",
+        [
+            *((None, True), ("", True), ("none", True), ("success", True), ("error", True)),
+            *(("starting", False), ("migrating", False), ("completing", False), ("target:7ad3", False)),
+        ],
+    )
+    def test_a_volume_is_not_migrating(self, status: str | None, passed: bool) -> None:
+        assert said(volume(migration_status=status), "volume-settled")[0] is passed
+
+    @pytest.mark.parametrize("size_gib, passed", [(1, True), (2, True), (3, False)])
+    def test_a_volume_is_not_larger_than_the_new_one(self, size_gib: int, passed: bool) -> None:
+        assert said(volume(size_gib=size_gib), "volume-fits")[0] is passed
+
+
+class TestSignatureSatisfied:
+    """A signed image, where signatures are enforced, is cloned only from a volume recorded as verified."""
+
+    @pytest.mark.parametrize(
+        "case, passed",
+        [
+            (GOOD, True),
+            (settings(GOOD, enforce_signatures=True), True),  # not signed
+            (image(properties={"img_signature": "c2ln"}), True),  # not enforced
+            (signed(), False),
+            (signed(signature_verified="False"), False),
+            (signed(signature_verified="True"), True),
+            (signed(signature_verified="perhaps"), False),
+            (settings(signed(signature_verified="True"), trusted_projects=frozenset()), False),
+        ],
+    )
+    def test_by_a_trusted_record(self, case: CloneCase, passed: bool) -> None:
+        assert said(case, "signature-satisfied")[0] is passed
+
+
+words = st.none() | st.text(max_size=9)
+
+
+class TestSentences:
+    """A verdict is one printable line, whatever users wrote into the facts."""
+
+    @given(clone_cases(), st.lists(words, min_size=8, max_size=8), st.sampled_from(Policy))
+    def test_no_fact_breaks_the_line_or_reaches_the_terminal(
+        self, case: CloneCase, words: list[str | None], policy: Policy
+    ) -> None:
+        status, owner, disk_format, container_format, host, migration_status, holder, other = words
+        hostile_image: Image = replace(
+            case.image,
+            id=other or "i",
+            status=status,
+            owner=owner,
+            disk_format=disk_format,
+            container_format=container_format,
+        )
+
+        def hostile(volume: Volume) -> Volume:
+            metadata = dict.fromkeys(volume.metadata, other or "") | {"image_owner": holder or ""}
+            return replace(volume, host=host, status=status, migration_status=migration_status, metadata=metadata)
+
+        case = replace(
+            case,
+            image=hostile_image,
+            target=replace(case.target, host=owner, project_id=holder),
+            volumes=tuple(map(hostile, case.volumes)),
+            settings=replace(case.settings, allowed_direct_url_schemes=(other or "",)),
+        )
+        assert [str(verdict) for verdict in case.decide(policy).verdicts if not str(verdict).isprintable()] == []

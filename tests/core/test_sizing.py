@@ -1,0 +1,160 @@
+"""Bytes and GiB: exact, answered also where a size is not known, and grown in few steps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from imagevol_adapters.testing import strategies
+from imagevol_core import GIB, Growth, Image, InvalidSize, Policy, gib_for, image_fits, next_size_gib
+
+growths = st.builds(Growth, percent=st.integers(0, 300), least_gib=st.integers(1, 64))
+
+
+class TestGibFor:
+    """Exact integer ceiling, no float.  Least volume: 1 GiB."""
+
+    @given(strategies.sizes_bytes())
+    @example((1 << 53) - 1)
+    @example(1 << 53)
+    @example((1 << 53) + 1)
+    def test_it_is_the_least_volume_that_holds_the_bytes(self, size_bytes: int) -> None:
+        size_gib = gib_for(size_bytes)
+        assert size_bytes <= size_gib * GIB
+        assert size_gib == 1 or (size_gib - 1) * GIB < size_bytes
+
+    @pytest.mark.parametrize(
+        "size_bytes, size_gib",
+        [
+            *((0, 1), (1, 1), (GIB - 1, 1), (GIB, 1), (GIB + 1, 2), (2 * GIB, 2)),
+            *(((1 << 53) - 1, 1 << 23), (1 << 53, 1 << 23), ((1 << 53) + 1, (1 << 23) + 1)),
+        ],
+    )
+    def test_it_is_exact_at_the_edges(self, size_bytes: int, size_gib: int) -> None:
+        assert gib_for(size_bytes) == size_gib
+
+    def test_less_than_nothing_is_refused(self) -> None:
+        with pytest.raises(InvalidSize, match="size_bytes is -1"):
+            gib_for(-1)
+
+
+class TestImageFits:
+    """The larger of virtual and stored size, and min_disk.  Unknown size: an answer, not a TypeError."""
+
+    @given(
+        size_bytes=st.none() | strategies.sizes_bytes(),
+        virtual_size_bytes=st.none() | strategies.sizes_bytes(),
+        min_disk_gib=st.none() | st.integers(0, 1 << 24),
+        size_gib=st.integers(0, 1 << 24),
+    )
+    def test_it_fits_if_each_that_is_known_does_and_a_size_is_known(
+        self, size_bytes: int | None, virtual_size_bytes: int | None, min_disk_gib: int | None, size_gib: int
+    ) -> None:
+        image = Image(id="i", size_bytes=size_bytes, virtual_size_bytes=virtual_size_bytes, min_disk_gib=min_disk_gib)
+        sizes = [size for size in (size_bytes, virtual_size_bytes) if size is not None]
+        fits = all(size <= size_gib * GIB for size in sizes) and (min_disk_gib or 0) <= size_gib and size_gib >= 1
+        assert image_fits(image, size_gib=size_gib).passed is (bool(sizes) and fits)
+
+    @given(
+        size_bytes=st.none() | st.integers(0),
+        virtual_size_bytes=st.none() | st.integers(0) | st.just(10**400),
+        min_disk_gib=st.none() | st.integers(0),
+        size_gib=st.integers(),
+        policy=st.sampled_from(Policy),
+    )
+    @example(size_bytes=0, virtual_size_bytes=10**400, min_disk_gib=0, size_gib=1, policy=Policy.UPSTREAM)
+    def test_whatever_the_sizes_there_is_an_answer(
+        self,
+        size_bytes: int | None,
+        virtual_size_bytes: int | None,
+        min_disk_gib: int | None,
+        size_gib: int,
+        policy: Policy,
+    ) -> None:
+        image = Image(id="i", size_bytes=size_bytes, virtual_size_bytes=virtual_size_bytes, min_disk_gib=min_disk_gib)
+        verdict = image_fits(image, size_gib=size_gib, policy=policy)
+        assert (verdict.rule, verdict.subject) == ("image-fits", None)
+
+    @pytest.mark.parametrize(
+        "image, text",
+        [
+            (Image(id="i"), "the image's size is not known"),
+            (
+                Image(id="i", size_bytes=7, virtual_size_bytes=GIB + 1),
+                "the image needs 2 GiB (virtual size 1073741825 bytes) and the volume has 1 GiB",
+            ),
+            (
+                Image(id="i", size_bytes=7, min_disk_gib=2),
+                "the image needs 2 GiB (min_disk) and the volume has 1 GiB",
+            ),
+        ],
+    )
+    def test_it_says_what_decided(self, image: Image, text: str) -> None:
+        assert image_fits(image, size_gib=1).text == text
+
+    def test_cinder_rounds_through_a_float_and_we_do_not(self) -> None:
+        image = Image(id="i", size_bytes=0, virtual_size_bytes=(1 << 53) + 1, min_disk_gib=0)
+        assert image_fits(image, size_gib=1 << 23, policy=Policy.UPSTREAM).passed
+        assert not image_fits(image, size_gib=1 << 23).passed
+
+    def test_cinder_fails_where_a_size_is_null(self) -> None:
+        image = Image(id="i", size_bytes=None, min_disk_gib=0)
+        assert "TypeError" in image_fits(image, size_gib=1, policy=Policy.UPSTREAM).text
+
+
+class TestNextSize:
+    """The number of extends is O(log n), and the volume ends less than 25 % or 1 GiB above its content."""
+
+    @given(strategies.sizes_bytes())
+    @example(100 * GIB)
+    def test_a_whole_stream_takes_few_extends_and_leaves_little_room(self, size_bytes: int) -> None:
+        current_gib, extends = grow(size_bytes)
+        over = current_gib * GIB - size_bytes
+        assert over >= 0
+        assert over <= GIB if size_bytes == 0 else over < max(GIB, size_bytes / 4)
+        # Above 8 GiB each step is at least two elevenths (11 GiB to 13), and up to there at least 1 GiB.
+        assert extends <= 8 + math.log(max(1, current_gib / 8), 13 / 11)
+
+    def test_a_hundred_gib_take_twenty_extends(self) -> None:
+        assert grow(100 * GIB)[1] == 20
+
+    @given(growths, st.integers(0, 1 << 30), strategies.sizes_bytes())
+    def test_there_is_always_room_for_one_more_byte(self, growth: Growth, current_gib: int, written_bytes: int) -> None:
+        size_gib = next_size_gib(written_bytes, current_gib=current_gib, growth=growth)
+        assert written_bytes < size_gib * GIB
+        if written_bytes < current_gib * GIB:
+            assert size_gib == current_gib
+        else:
+            assert size_gib >= current_gib + growth.least_gib
+
+    @given(growths, strategies.sizes_bytes(largest=300 * GIB))
+    def test_any_growth_comes_to_the_end_of_a_stream(self, growth: Growth, size_bytes: int) -> None:
+        current_gib, _ = grow(size_bytes, growth)
+        room = max(GIB * growth.least_gib, size_bytes * growth.percent // 100)
+        assert 0 <= current_gib * GIB - size_bytes <= room
+
+    def test_a_step_of_nothing_or_less_is_refused(self) -> None:
+        with pytest.raises(InvalidSize, match="percent is -1"):
+            Growth(percent=-1)
+        with pytest.raises(InvalidSize, match="least_gib is 0"):
+            Growth(least_gib=0)
+
+    def test_less_than_nothing_is_refused(self) -> None:
+        with pytest.raises(InvalidSize, match="size_bytes is -1"):
+            next_size_gib(-1, current_gib=1)
+        with pytest.raises(InvalidSize, match="current_gib is -1"):
+            next_size_gib(0, current_gib=-1)
+
+
+def grow(size_bytes: int, growth: Growth | None = None) -> tuple[int, int]:
+    """Write a stream to a volume of 1 GiB, asking whenever it is full; give its last size and the extends."""
+    current_gib, written_bytes, extends = 1, 0, 0
+    while written_bytes < size_bytes:
+        wanted_gib = next_size_gib(written_bytes, current_gib=current_gib, growth=growth or Growth())
+        extends += wanted_gib > current_gib
+        current_gib = wanted_gib
+        written_bytes = min(size_bytes, current_gib * GIB)
+    return current_gib, extends
