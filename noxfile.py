@@ -242,8 +242,8 @@ def demo(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Measure, side by side with others."""
-    python = shared(session, OLDEST_TESTS)
-    install(session, python, "tests")
+    python = shared(session, "cloud", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
     run(session, python, "benchmarks", *session.posargs)
 
 

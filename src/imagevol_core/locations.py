@@ -14,6 +14,7 @@ service would do with a URL that is already in its database.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
@@ -70,10 +71,10 @@ class CinderLocation:
 
     def __post_init__(self) -> None:
         """Hold the parts to the grammar."""
-        if self.store is not None and not is_store_name(self.store):
-            raise InvalidLocation(_shown(str(self)), "what stands before the volume id is not the name of a store")
         if not _IS_VOLUME_ID[self.dialect](self.volume_id):
             raise InvalidLocation(_shown(str(self)), "it does not end with the id of a volume")
+        if self.store is not None and not is_store_name(self.store):
+            raise InvalidLocation(_shown(str(self)), "what stands before the volume id is not the name of a store")
 
     def __str__(self) -> str:
         """The URL."""
@@ -109,11 +110,12 @@ def parse_location(url: str, *, dialect: Dialect = Dialect.STRICT) -> CinderLoca
     imagevol_core.errors.InvalidLocation: location cinder://***@fast?...: it has a query or a fragment
     """
     store, volume_id = _PARTS[dialect](url)
-    if dialect is not Dialect.STRICT and store is not None and not is_store_name(store):
-        store = None
     try:
         return CinderLocation(store=store, volume_id=volume_id, dialect=dialect)
     except InvalidLocation as error:
+        if store is not None and dialect is not Dialect.STRICT:  # the services do not look at it
+            with suppress(InvalidLocation):
+                return CinderLocation(volume_id=volume_id, dialect=dialect)
         raise InvalidLocation(_shown(url), error.reason) from None
 
 

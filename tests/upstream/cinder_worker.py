@@ -97,9 +97,14 @@ def fill(volumes: list[dict[str, Any]]) -> None:
                 connection.execute(model.__table__.insert(), rows)
 
 
+def create_tables() -> None:
+    """Make the database; its queries tell case, as those of the databases do that Cinder is run on."""
+    models.BASE.metadata.create_all(database.get_engine())
+    with database.get_engine().begin() as only_connection:
+        only_connection.exec_driver_sql("PRAGMA case_sensitive_like = ON")
+
+
 if __name__ == "__main__":
     logging.disable()
-    models.BASE.metadata.create_all(database.get_engine())
-    with database.get_engine().begin() as only_connection:  # the databases that Cinder is run on tell case
-        only_connection.exec_driver_sql("PRAGMA case_sensitive_like = ON")
+    create_tables()
     serve({"extract": extract, "fits": fits, "clone": clone})

@@ -1,0 +1,1 @@
+"""Measurements, each side by side with what users have now, in one run."""
