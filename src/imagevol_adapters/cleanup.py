@@ -52,11 +52,8 @@ def undone_on_failure(what: str, undo: Callable[[], object]) -> Iterator[None]:
     except BaseException as error:
         try:
             undo()
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the first error is the one to raise
-            _name(error, f"{what} ({failure})")
-        except BaseException as interrupt:
-            _name(interrupt, what)
-            raise
+        except BaseException as failure:  # noqa: BLE001 - also an interrupt: the first error is the one to raise
+            _name(error, f"{what} ({str(failure) or type(failure).__name__})")
         raise
 
 

@@ -244,10 +244,12 @@ def register_image(
         progress: told of the bytes as they are written.
 
     Raises:
-        RequestRefused: `store` cannot be the name of one.
+        RequestRefused: `store` cannot be the name of one, or there is not one byte, which Glance takes no location for.
         ImagevolError: what `store_image` and the ports raise; in each case image and volume are gone, or named in
             `leftovers`.
     """
+    if size_bytes == 0:
+        raise RequestRefused(f"image {name} has no data, and Glance takes no location for that")
     if store is not None and not is_store_name(store):
         raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
     with ExitStack() as undo:

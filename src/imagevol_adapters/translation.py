@@ -6,6 +6,7 @@ in order, so the special stands before the general.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -25,7 +26,7 @@ KEYSTONE: Table = (
     (keystone.MissingAuthPlugin, AccessDenied, "name a cloud with OS_CLOUD or --os-cloud, or set all of OS_*"),
     (keystone.AuthorizationFailure, AccessDenied, "check the credentials in clouds.yaml or in OS_*"),
     (keystone.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
-    (keystone.ConnectFailure, ServiceUnreachable, "check the URL, and that the service runs"),
+    (keystone.ConnectionError, ServiceUnreachable, "check the URL, and that the service runs"),
     (keystone.DiscoveryFailure, ServiceUnreachable, "check the URL, and that the service runs"),
     (keystone.ClientException, ServiceFailed, ""),
 )
@@ -50,5 +51,5 @@ def translated(table: Table, *, doing: str) -> Iterator[None]:
         raise  # some are the operating system's errors too
     except tuple(kind for kind, _, _ in table) as error:
         make, advice = next((make, advice) for kind, make, advice in table if isinstance(error, kind))
-        text = f"{doing}: {' '.join(str(error).split())}"
+        text = f"{doing}: {' '.join(html.unescape(str(error)).split())}"  # Glance answers in HTML
         raise make(f"{text}; {advice}" if advice else text) from error

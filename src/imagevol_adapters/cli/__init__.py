@@ -22,11 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if not sys.warnoptions:  # what libraries deprecate is not for the operator to read
         warnings.simplefilter("ignore")
-    from imagevol_adapters.cli.app import Imagevol  # noqa: PLC0415 - only now, or its imports warn
-
     try:
+        from imagevol_adapters.cli.app import Imagevol  # noqa: PLC0415 - only now, or its imports warn
+
         return Imagevol().run(list(sys.argv[1:] if argv is None else argv))
-    except KeyboardInterrupt as interrupt:
-        for line in ("interrupted", *getattr(interrupt, "__notes__", ())):
-            print(line, file=sys.stderr)
+    except KeyboardInterrupt:  # before or after the command; during it cliff gives that status
         return _INTERRUPTED

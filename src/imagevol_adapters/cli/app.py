@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cliff.app import App
+from cliff.command import Command
 from cliff.commandmanager import CommandManager
 from keystoneauth1.loading import BaseLoader, get_plugin_loader
 from keystoneauth1.session import Session
@@ -65,6 +66,13 @@ class Imagevol(App):
         if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
             for library in ("keystoneauth", "cinderclient", "glanceclient", "os_brick", "oslo_privsep", "stevedore"):
                 logging.getLogger(library).setLevel(logging.CRITICAL)
+
+    def clean_up(self, cmd: Command, result: int, err: BaseException | None) -> None:
+        """Say what cliff does not: that it was interrupted, and what is left after an error that is not ours."""
+        if isinstance(err, KeyboardInterrupt):
+            self.LOG.error("interrupted")
+        for note in getattr(err, "__notes__", ()):
+            self.LOG.error(note)
 
     @functools.cached_property
     def cloud(self) -> CloudRegion:

@@ -403,14 +403,24 @@ class ImageServiceConformance(_WithVolumes):
             impatient.add_location(image.id, url.format(store=self.volume_store), store=None, digest=None)
         assert impatient.get(image.id).status == "queued"
 
+    def test_a_volume_with_an_image_of_no_bytes_is_not_taken(
+        self, impatient: ImageService, volumes: VolumeService, new_image: NewImage, new_volume: NewVolume
+    ) -> None:
+        volume = new_volume(volume_type=self.volume_type)
+        volumes.set_metadata(volume.id, {"image_size": "0"})
+        url = f"cinder://{self.volume_store}/{volume.id}"
+        with pytest.raises((DeadlineExceeded, RequestRefused)):
+            impatient.add_location(new_image().id, url, store=self.volume_store, digest=None)
+
     def test_with_an_image_goes_its_volume(
         self, images: ImageService, volumes: VolumeService, new_image: NewImage, new_volume: NewVolume
     ) -> None:
         volume = new_volume(volume_type=self.volume_type)
-        volumes.set_metadata(volume.id, {"image_size": "0"})
+        volumes.set_metadata(volume.id, {"image_size": "512"})
         image = new_image()
         url = f"cinder://{self.volume_store}/{volume.id}"
-        images.add_location(image.id, url, store=self.volume_store, digest=None)
+        digest = Digest("sha512", hashlib.sha512(bytes(512)).hexdigest())
+        images.add_location(image.id, url, store=self.volume_store, digest=digest)
         images.delete(image.id)
         with pytest.raises(NotFound):
             images.get(image.id)

@@ -412,6 +412,8 @@ class MemoryImages:
         except CallerError as error:
             raise never from error
         size_bytes = _size_bytes(volume)
+        if not size_bytes:
+            raise never
         if digest is not None:
             actual = hashlib.new(digest.algorithm)
             for part in self._content(volume.id, size_bytes):

@@ -1,0 +1,172 @@
+"""Faults on purpose: every step of a procedure can be made to fail, and every read and write of a device.
+
+A procedure is run once to count its steps, and then once for each of them to see it fail there::
+
+    steps = Steps()
+    procedure(volumes=steps.volumes(volumes), attacher=steps.attacher(attacher))
+    for number in range(len(steps.taken)):
+        failing = Steps(fail_at=number)
+        with pytest.raises(ServiceFailed):
+            procedure(volumes=failing.volumes(volumes), attacher=failing.attacher(attacher))
+        assert volumes.find(...) == ()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar, cast
+
+import attrs
+
+from imagevol_adapters.cleanup import released
+from imagevol_adapters.ports import AccessMode, Attacher, Attachment, Device, ImageService, VolumeService
+from imagevol_core import ServiceFailed
+
+__all__ = ["FaultyDevice", "Steps"]
+
+T = TypeVar("T")
+
+
+def _fault() -> BaseException:
+    return ServiceFailed("failed on purpose")
+
+
+@attrs.define(kw_only=True)
+class Steps:
+    """The calls to the ports that it watches, in order, one of which may fail before it has done anything.
+
+    Args:
+        fail_at: which one, from 0 on; none when None.
+        fault: makes what is raised there.
+        lasting: whether every later call fails too, as when a service is gone for good.
+
+    Attributes:
+        taken: the names of the calls, as `volumes.create`; leaving what `Attacher.open` gives is `attacher.close`.
+    """
+
+    fail_at: int | None = None
+    fault: Callable[[], BaseException] = _fault
+    lasting: bool = False
+    taken: list[str] = attrs.field(factory=list, init=False)
+
+    def volumes(self, port: VolumeService) -> VolumeService:
+        """Watch a volume service."""
+        return self._watched(port, "volumes")
+
+    def images(self, port: ImageService) -> ImageService:
+        """Watch an image service."""
+        return self._watched(port, "images")
+
+    def device(self, device: Device) -> Device:
+        """Watch a device."""
+        return self._watched(device, "device")
+
+    def attacher(self, port: Attacher) -> Attacher:
+        """Watch an attacher and the devices that it gives."""
+        return _WatchedAttacher(port, self)
+
+    def take(self, name: str) -> None:
+        """Count one step, and fail if it is the one."""
+        number = len(self.taken)
+        self.taken.append(name)
+        if self.fail_at is not None and (number == self.fail_at or (self.lasting and number > self.fail_at)):
+            raise self.fault()
+
+    def _watched(self, port: T, name: str) -> T:
+        return cast("T", _Watched(port, name, self))
+
+
+@attrs.define
+class _Watched:
+    """Any object, of which each call of a method is a step."""
+
+    _port: object
+    _name: str
+    _steps: Steps
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._port, name)
+        if not callable(value):
+            return value
+
+        def step(*args: Any, **kwargs: Any) -> Any:
+            self._steps.take(f"{self._name}.{name}")
+            return value(*args, **kwargs)
+
+        return step
+
+
+@attrs.define
+class _WatchedAttacher:
+    """An attacher, of which connecting and letting go are two steps; what is not let go stays connected."""
+
+    _port: Attacher
+    _steps: Steps
+
+    def connector(self) -> Mapping[str, Any]:
+        """Tell what Cinder must know of this host."""
+        self._steps.take("attacher.connector")
+        return self._port.connector()
+
+    @contextmanager
+    def open(self, attachment: Attachment, *, mode: AccessMode) -> Iterator[Device]:
+        """Connect the volume while the context lasts."""
+        self._steps.take("attacher.open")
+        connection = self._port.open(attachment, mode=mode)
+        device = connection.__enter__()
+        with released(f"device of volume {attachment.volume_id}", lambda: self._close(connection)):
+            yield self._steps.device(device)
+
+    def _close(self, connection: AbstractContextManager[Device]) -> None:
+        self._steps.take("attacher.close")
+        connection.__exit__(None, None, None)
+
+
+@attrs.define
+class FaultyDevice:
+    """A device that takes and gives less than it could, or fails, as a script says: a `Device`.
+
+    Args:
+        device: the one behind it.
+        writes: for each call of `write`, how many bytes it takes at most, or what it raises; then all are taken.
+        reads: the same for `read`.
+        flushes: what each call of `flush` raises, if not None.
+
+    >>> from imagevol_adapters.testing.memory import MemoryDevice
+    >>> FaultyDevice(MemoryDevice(16), writes=[3]).write(0, memoryview(b"bytes"))
+    3
+    """
+
+    device: Device
+    writes: Iterable[int | BaseException] = attrs.field(default=(), converter=iter, kw_only=True)
+    reads: Iterable[int | BaseException] = attrs.field(default=(), converter=iter, kw_only=True)
+    flushes: Iterable[BaseException | None] = attrs.field(default=(), converter=iter, kw_only=True)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+        return self.device.size_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Give as much as the script says."""
+        return self.device.read(offset, _scripted(self.reads, length))
+
+    def write(self, offset: int, data: memoryview) -> int:
+        """Write as much as the script says."""
+        return self.device.write(offset, data[: _scripted(self.writes, len(data))])
+
+    def flush(self) -> None:
+        """Fail if the script says so."""
+        fault = next(iter(self.flushes), None)
+        if fault is not None:
+            raise fault
+        self.device.flush()
+
+
+def _scripted(script: Iterable[int | BaseException], length: int) -> int:
+    """The script's next word about a call that would move so many bytes."""
+    word = next(iter(script), length)
+    if isinstance(word, BaseException):
+        raise word
+    return min(word, length)

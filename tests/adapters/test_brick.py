@@ -1,0 +1,377 @@
+"""os-brick on this machine: plain files, a loop device where there can be one, and a wrapper as Ceph's."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from os_brick import exception as brick_errors
+from oslo_concurrency import processutils
+
+from imagevol_adapters import brick
+from imagevol_adapters.brick import BrickAttacher, HandleDevice, PathDevice, become_privileged
+from imagevol_adapters.engine import read_device, write_stream
+from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_core import AttachFailed, DeviceFailed
+
+SIZE_BYTES = 1 << 20
+SECRET = "auth-password-of-a-target"  # noqa: S105 - of no target
+
+
+def attachment(path: Path | str, **more: Any) -> Attachment:
+    """What Cinder tells of a volume of os-brick's LOCAL protocol."""
+    connection = {"driver_volume_type": "local", "device_path": str(path), "auth_password": SECRET, **more}
+    return Attachment(id="a", volume_id="7", connection=connection)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    path = tmp_path / "volume"
+    path.write_bytes(bytes(SIZE_BYTES))
+    return path
+
+
+@pytest.fixture
+def attacher(tmp_path: Path) -> BrickAttacher:
+    become_privileged(tmp_path / "locks")
+    return BrickAttacher()
+
+
+@pytest.fixture
+def root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("not root: a loop device needs it")
+    if not Path("/dev/loop-control").exists():
+        pytest.skip("no loop devices on this machine")
+
+
+@pytest.fixture
+def loop_device(root: None, volume: Path) -> Iterator[Path]:
+    command = ["losetup", "--find", "--show", str(volume)]
+    path = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield Path(path)
+    finally:
+        subprocess.run(["losetup", "--detach", path], check=True)
+
+
+def open_files() -> dict[str, str]:
+    """What this process has open."""
+    return {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)}
+
+
+def _is_open(fd: str) -> bool:
+    return Path(f"/proc/self/fd/{fd}").is_symlink()
+
+
+class TestPaths:
+    def test_what_is_written_is_in_the_file_and_nothing_stays_open(
+        self, attacher: BrickAttacher, volume: Path
+    ) -> None:
+        before = open_files()
+        with attacher.open(attachment(volume), mode=AccessMode.WRITE) as device:
+            assert device.size_bytes == SIZE_BYTES
+            report = write_stream([b"by", b"tes"], device, size_bytes=5)
+            assert device.read(0, 9) == b"bytes" + bytes(4)
+        assert report.written_bytes == 5
+        assert open_files() == before
+        assert volume.read_bytes() == b"bytes" + bytes(SIZE_BYTES - 5)
+
+    def test_a_device_opened_to_be_read_refuses_to_write(self, attacher: BrickAttacher, volume: Path) -> None:
+        with (
+            attacher.open(attachment(volume), mode=AccessMode.READ) as device,
+            pytest.raises(DeviceFailed, match="writing at byte 3 failed"),
+        ):
+            device.write(3, memoryview(b"bytes"))
+        assert volume.read_bytes() == bytes(SIZE_BYTES)
+
+    def test_opening_never_shortens_what_is_there(self, attacher: BrickAttacher, volume: Path) -> None:
+        for mode in AccessMode:
+            with attacher.open(attachment(volume), mode=mode):
+                pass
+        assert volume.stat().st_size == SIZE_BYTES
+
+    def test_a_loop_device_is_a_device(self, attacher: BrickAttacher, loop_device: Path) -> None:
+        with attacher.open(attachment(loop_device), mode=AccessMode.WRITE) as device:
+            assert device.size_bytes == SIZE_BYTES
+            write_stream([b"x" * SIZE_BYTES], device, size_bytes=SIZE_BYTES)
+            with pytest.raises(DeviceFailed, match=f"writing at byte {SIZE_BYTES} failed: .*No space left"):
+                device.write(SIZE_BYTES, memoryview(b"y"))
+        with attacher.open(attachment(loop_device), mode=AccessMode.READ) as device:
+            assert b"".join(read_device(device, length=SIZE_BYTES)) == b"x" * SIZE_BYTES
+            with pytest.raises(DeviceFailed, match="ends at byte"):
+                b"".join(read_device(device, length=SIZE_BYTES + 1))
+
+    def test_a_descriptor_that_fails_is_an_error_at_every_call(self, volume: Path) -> None:
+        fd = os.open(volume, os.O_RDONLY)
+        os.close(fd)
+        device = PathDevice(fd=fd)
+        for call, text in (
+            (lambda: device.read(3, 1), "reading at byte 3 failed"),
+            (lambda: device.write(3, memoryview(b"x")), "writing at byte 3 failed"),
+            (device.flush, "flushing failed"),
+        ):
+            with pytest.raises(DeviceFailed, match=text) as caught:
+                call()
+            assert isinstance(caught.value.__cause__, OSError)
+
+    def test_what_is_full_is_an_error(self) -> None:
+        fd = os.open("/dev/full", os.O_RDWR)
+        try:
+            with pytest.raises(DeviceFailed, match="No space left on device"):
+                PathDevice(fd=fd).write(0, memoryview(b"x"))
+        finally:
+            os.close(fd)
+
+
+class Connector:
+    """os-brick's, as far as it is used, and failing where it is told to."""
+
+    def __init__(self, path: object, *, connect: Exception | None = None, disconnect: Exception | None = None) -> None:
+        self.path = path
+        self.faults = {"connect": connect, "disconnect": disconnect}
+        self.calls: list[str] = []
+
+    def connect_volume(self, connection: Mapping[str, Any]) -> dict[str, Any]:
+        self._call("connect")
+        return {"type": "block", "path": self.path}
+
+    def disconnect_volume(self, connection: Mapping[str, Any], info: Mapping[str, Any], *, force: bool) -> None:
+        assert force
+        assert info["path"] is self.path
+        self._call("disconnect")
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if fault := self.faults[name]:
+            raise fault
+
+
+@pytest.fixture
+def using(monkeypatch: pytest.MonkeyPatch) -> Callable[[Connector], BrickAttacher]:
+    """An attacher whose os-brick is this connector."""
+
+    def use(connector: Connector) -> BrickAttacher:
+        monkeypatch.setattr(brick.InitiatorConnector, "factory", lambda *_, **__: connector)
+        return BrickAttacher()
+
+    return use
+
+
+Using = Callable[[Connector], BrickAttacher]
+BRICK_FAULTS = [
+    brick_errors.VolumeDeviceNotFound(device="/dev/sdz"),
+    brick_errors.TargetPortalNotFound(target_portal="10.0.0.1"),
+    processutils.ProcessExecutionError(exit_code=5, cmd=f"iscsiadm -v {SECRET}", stderr=SECRET, stdout=SECRET),
+    OSError(5, "Input/output error"),
+    ValueError("no target"),
+    KeyError("target_iqn"),
+]
+
+
+class TestLettingGo:
+    @pytest.mark.parametrize("error", [DeviceFailed("x"), ZeroDivisionError("x"), KeyboardInterrupt(), SystemExit()])
+    def test_a_volume_is_let_go_whatever_happens(self, using: Using, volume: Path, error: BaseException) -> None:
+        connector = Connector(str(volume))
+        with (
+            pytest.raises(type(error)) as caught,
+            using(connector).open(attachment(volume), mode=AccessMode.WRITE),
+        ):
+            raise error
+        assert caught.value is error
+        assert connector.calls == ["connect", "disconnect"]
+
+    def test_the_device_is_closed_before_the_volume_is_let_go(self, using: Using, volume: Path) -> None:
+        before = open_files()
+
+        class Watching(Connector):
+            def disconnect_volume(self, *arguments: Any, **options: Any) -> None:
+                super().disconnect_volume(*arguments, **options)
+                assert open_files() == before
+
+        connector = Watching(str(volume))
+        with using(connector).open(attachment(volume), mode=AccessMode.WRITE):
+            assert open_files() != before
+        assert connector.calls == ["connect", "disconnect"]
+
+    def test_a_path_that_cannot_be_opened_is_let_go(self, using: Using, tmp_path: Path) -> None:
+        connector = Connector(str(tmp_path / "none"))
+        attacher = using(connector)
+        with (
+            pytest.raises(AttachFailed, match="volume 7 .*is connected and cannot be opened: .*run as root"),
+            attacher.open(attachment("none"), mode=AccessMode.READ),
+        ):
+            pass
+        assert connector.calls == ["connect", "disconnect"]
+
+    @pytest.mark.parametrize("fault", BRICK_FAULTS)
+    def test_what_cannot_be_connected_is_an_error_without_secrets(
+        self, using: Using, volume: Path, fault: Exception
+    ) -> None:
+        connector = Connector(str(volume), connect=fault)
+        with (
+            pytest.raises(AttachFailed, match=r"volume 7 \(local\) cannot be connected to this host") as caught,
+            using(connector).open(attachment(volume), mode=AccessMode.READ),
+        ):
+            pass
+        assert connector.calls == ["connect"]
+        assert caught.value.__cause__ is fault
+        assert SECRET not in str(caught.value)
+        assert str(caught.value).isprintable()
+
+    @pytest.mark.parametrize("fault", BRICK_FAULTS)
+    def test_what_cannot_be_let_go_is_an_error_that_names_it(
+        self, using: Using, volume: Path, fault: Exception
+    ) -> None:
+        connector = Connector(str(volume), disconnect=fault)
+        with (
+            pytest.raises(AttachFailed, match=r"volume 7 \(local\) cannot be disconnected") as caught,
+            using(connector).open(attachment(volume), mode=AccessMode.READ),
+        ):
+            pass
+        assert len(caught.value.leftovers) == 1
+        assert caught.value.leftovers[0].startswith(f"device {volume} on ")
+        assert SECRET not in str(caught.value)
+
+    def test_the_first_error_goes_on_and_names_what_cannot_be_let_go(self, using: Using, volume: Path) -> None:
+        connector = Connector(str(volume), disconnect=OSError("stuck"))
+        with (
+            pytest.raises(DeviceFailed, match=f"bad sector; left behind: device {volume}.*stuck"),
+            using(connector).open(attachment(volume), mode=AccessMode.READ),
+        ):
+            raise DeviceFailed("bad sector")
+
+    @pytest.mark.parametrize("connection", [{}, {"driver_volume_type": "carrier-pigeon"}, {"driver_volume_type": None}])
+    def test_a_protocol_that_there_is_not_is_an_error(
+        self, attacher: BrickAttacher, connection: dict[str, Any]
+    ) -> None:
+        unknown = Attachment(id="a", volume_id="7", connection=connection)
+        with pytest.raises(AttachFailed, match="volume 7"), attacher.open(unknown, mode=AccessMode.READ):
+            pass
+
+    def test_a_connection_without_its_device_is_an_error(self, attacher: BrickAttacher) -> None:
+        broken = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "local"})
+        with pytest.raises(AttachFailed, match="volume 7"), attacher.open(broken, mode=AccessMode.READ):
+            pass
+
+    def test_what_cinder_told_is_not_altered(self, attacher: BrickAttacher, volume: Path) -> None:
+        told = attachment(volume)
+        before = dict(told.connection)
+        with attacher.open(told, mode=AccessMode.READ):
+            pass
+        assert told.connection == before
+        assert SECRET not in repr(told)
+
+
+class RbdError(Exception):
+    """librbd's, which is no OSError."""
+
+
+class RbdLike(io.RawIOBase):
+    """What os-brick gives for Ceph: it takes bytes only, says nothing of how many, and is closed by os-brick."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.content = bytearray(size_bytes)
+        self.place = 0
+        self.fault: Exception | None = None
+        self.flushed = 0
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self.place = offset if whence == os.SEEK_SET else len(self.content) + offset
+        return self.place
+
+    def tell(self) -> int:
+        return self.place
+
+    def read(self, length: int = -1, /) -> bytes:
+        self._check()
+        data = bytes(self.content[self.place : self.place + length])
+        self.place += len(data)
+        return data
+
+    def write(self, data: Any, /) -> None:  # type: ignore[override]
+        self._check()
+        assert type(data) is bytes, "librbd takes bytes only"
+        if self.place + len(data) > len(self.content):
+            raise RbdError("beyond the image")
+        self.content[self.place : self.place + len(data)] = data
+        self.place += len(data)
+
+    def flush(self) -> None:
+        self._check()
+        self.flushed += 1
+
+    def _check(self) -> None:
+        if getattr(self, "fault", None):
+            raise self.fault  # type: ignore[misc]
+
+
+class TestHandles:
+    def test_a_file_like_object_is_a_device(self, using: Using) -> None:
+        handle = RbdLike(100)
+        connector = Connector(handle)
+        with using(connector).open(attachment("none"), mode=AccessMode.WRITE) as device:
+            assert device.size_bytes == 100
+            report = write_stream([b"by", b"tes"], device, size_bytes=5)
+            assert b"".join(read_device(device, offset=1, length=3)) == b"yte"
+            assert device.read(98, 9) == bytes(2)
+            assert device.read(100, 9) == b""
+        assert report.written_bytes == 5
+        assert bytes(handle.content) == b"bytes" + bytes(95)
+        assert handle.flushed == 1
+        assert not handle.closed
+        assert connector.calls == ["connect", "disconnect"]
+
+    def test_it_is_written_where_it_is_said_whatever_was_read_in_between(self) -> None:
+        handle = RbdLike(10)
+        device = HandleDevice(handle=handle)
+        device.write(2, memoryview(b"ab"))
+        assert device.size_bytes == 10
+        device.read(7, 2)
+        device.write(4, memoryview(b"cd"))
+        assert bytes(handle.content) == b"\0\0abcd\0\0\0\0"
+
+    def test_its_own_errors_are_ours(self) -> None:
+        handle = RbdLike(10)
+        device = HandleDevice(handle=handle)
+        handle.fault = RbdError("[errno 108] RBD image\n is blocklisted")
+        for call, text in (
+            (lambda: device.read(3, 1), "reading at byte 3 failed: .*is blocklisted"),
+            (lambda: device.write(3, memoryview(b"x")), "writing at byte 3 failed: .*is blocklisted"),
+            (device.flush, "flushing failed: .*is blocklisted"),
+        ):
+            with pytest.raises(DeviceFailed, match=text) as caught:
+                call()
+            assert caught.value.__cause__ is handle.fault
+        handle.fault = None
+
+    def test_a_handle_that_tells_how_much_it_took_is_believed(self) -> None:
+        class Short(io.BytesIO):
+            def write(self, data: Any, /) -> int:
+                return super().write(data[:2])
+
+        handle = Short(bytes(9))
+        write_stream([b"bytes"], HandleDevice(handle=handle), size_bytes=5)
+        assert handle.getvalue() == b"bytes" + bytes(4)
+
+
+class TestThisHost:
+    def test_it_tells_cinder_its_name_and_address(self, attacher: BrickAttacher) -> None:
+        told = attacher.connector()
+        assert told["host"] == os.uname().nodename
+        assert told["ip"] == "127.0.0.1"
+
+    @pytest.mark.parametrize("fault", BRICK_FAULTS)
+    def test_what_cannot_be_found_out_is_an_error(self, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+        def broken(*_: object, **__: object) -> None:
+            raise fault
+
+        monkeypatch.setattr(brick, "get_connector_properties", broken)
+        with pytest.raises(AttachFailed, match="this host's initiators cannot be read") as caught:
+            BrickAttacher().connector()
+        assert SECRET not in str(caught.value)

@@ -1,0 +1,333 @@
+"""Cinder where a real one cannot be brought to: broken answers, error states, another age.
+
+What it does when all is well is in the conformance suite, on a real Cinder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+import tenacity
+from keystoneauth1.identity.v3 import Password
+from keystoneauth1.session import Session
+from requests_mock import ANY, Mocker
+
+from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_core import (
+    AccessDenied,
+    DeadlineExceeded,
+    ImagevolError,
+    InUse,
+    NotFound,
+    OverQuota,
+    RequestRefused,
+    ServiceFailed,
+    ServiceUnreachable,
+    Volume,
+    VolumeFailed,
+)
+from tests.adapters.rest import CINDER, TOKEN, asked, offer_cinder, session
+
+CONNECTOR = {"host": "here"}
+ATTACHMENT = Attachment(id="a", volume_id="7", connection={})
+
+
+@pytest.fixture
+def http() -> Iterator[Mocker]:
+    with Mocker() as http:
+        offer_cinder(http)
+        yield http
+
+
+@pytest.fixture
+def volumes() -> CinderVolumes:
+    return CinderVolumes(session=session(CINDER), wait_seconds=20)
+
+
+@pytest.fixture(autouse=True)
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes only when somebody sleeps."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(tenacity.nap.time, "sleep", sleep)
+    monkeypatch.setattr(tenacity.time, "monotonic", lambda: now[0])
+
+
+def shown(status: str = "available", **more: Any) -> dict[str, Any]:
+    return {"volume": {"id": "7", "size": 1, "status": status, "metadata": {}, **more}}
+
+
+def states(http: Mocker, *answers: str | int) -> None:
+    """What the volume's status is each time somebody asks; a number is an HTTP error."""
+    http.get(
+        f"{CINDER}/volumes/7",
+        [{"json": shown(answer)} if isinstance(answer, str) else {"status_code": answer} for answer in answers],
+    )
+
+
+CALLS: dict[str, Callable[[CinderVolumes], object]] = {
+    "create": lambda volumes: volumes.create(size_gib=1, name="n"),
+    "get": lambda volumes: volumes.get("7"),
+    "find": lambda volumes: volumes.find(["7"]),
+    "wait": lambda volumes: volumes.wait("7"),
+    "set_readonly": lambda volumes: volumes.set_readonly("7", readonly=True),
+    "set_metadata": lambda volumes: volumes.set_metadata("7", {"a": "b"}),
+    "delete": lambda volumes: volumes.delete("7"),
+    "attach": lambda volumes: volumes.attach("7", connector=CONNECTOR, mode=AccessMode.READ),
+    "complete": lambda volumes: volumes.complete(ATTACHMENT),
+    "detach": lambda volumes: volumes.detach(ATTACHMENT),
+}
+
+
+class TestEveryCall:
+    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize(
+        "status, expected",
+        [
+            *((401, AccessDenied), (403, AccessDenied), (413, OverQuota), (500, ServiceFailed), (502, ServiceFailed)),
+            *((503, ServiceFailed), (418, ServiceFailed)),
+        ],
+    )
+    def test_an_answer_that_is_an_error_is_one_of_ours(
+        self, http: Mocker, volumes: CinderVolumes, call: str, status: int, expected: type[ImagevolError]
+    ) -> None:
+        http.register_uri(ANY, re.compile(f"{CINDER}/.+"), status_code=status, text="the server\nis ill")
+        with pytest.raises(ImagevolError) as caught:
+            CALLS[call](volumes)
+        assert type(caught.value) is expected
+        assert str(caught.value).startswith("Cinder, ")
+        assert str(caught.value).isprintable()
+        assert caught.value.__cause__ is not None
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_no_answer_is_one_of_ours_and_shows_no_token(
+        self, http: Mocker, volumes: CinderVolumes, call: str
+    ) -> None:
+        http.register_uri(ANY, re.compile(f"{CINDER}/.+"), exc=requests.exceptions.ConnectTimeout)
+        with pytest.raises(ServiceUnreachable, match=r"^Cinder, .*check that the service runs|check the URL") as caught:
+            CALLS[call](volumes)
+        assert TOKEN not in str(caught.value)
+
+
+class TestVersion:
+    @pytest.mark.parametrize("newest, used", [("3.71", "3.61"), ("3.61", "3.61"), ("3.60", "3.54"), ("3.54", "3.54")])
+    def test_the_best_version_that_there_is_is_used(
+        self, http: Mocker, volumes: CinderVolumes, newest: str, used: str
+    ) -> None:
+        offer_cinder(http, newest=newest)
+        states(http, "available")
+        volumes.get("7")
+        assert http.last_request.headers["OpenStack-API-Version"] == f"volume {used}"
+
+    def test_a_cinder_that_is_too_old_is_refused_before_anything_is_asked(
+        self, http: Mocker, volumes: CinderVolumes
+    ) -> None:
+        offer_cinder(http, newest="3.53")
+        with pytest.raises(ServiceFailed, match=r"3\.53|\(3, 53\)") as caught:
+            volumes.create(size_gib=1, name="n")
+        assert "3.54" in str(caught.value)
+        assert asked(http) == []
+
+    def test_a_catalogue_without_cinder_says_so(self, http: Mocker) -> None:
+        catalog = [{"type": "image", "id": "1", "endpoints": [{"interface": "public", "url": "http://glance.test"}]}]
+        token = {"methods": ["password"], "expires_at": "2999-01-01T00:00:00.000000Z", "catalog": catalog}
+        http.get("http://keystone.test/v3", json={"version": {"id": "v3.14", "status": "stable", "links": []}})
+        answer = {"json": {"token": token}, "headers": {"X-Subject-Token": TOKEN}, "status_code": 201}
+        http.post("http://keystone.test/v3/auth/tokens", **answer)
+        auth = Password("http://keystone.test/v3", username="u", password="hunter2", user_domain_id="default")
+        with pytest.raises(ServiceUnreachable, match="service catalogue") as caught:
+            CinderVolumes(session=Session(auth=auth), region_name="R").get("7")
+        assert "hunter2" not in str(caught.value)
+
+
+class TestWaiting:
+    def test_a_volume_is_waited_for_until_it_is_available(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "creating", "downloading", "creating", "available")
+        assert volumes.wait("7").status == "available"
+
+    @pytest.mark.parametrize("status", ["creating", "in-use", "maintenance"])
+    def test_a_volume_that_stays_where_it_is_has_a_deadline(
+        self, http: Mocker, volumes: CinderVolumes, status: str
+    ) -> None:
+        states(http, status)
+        with pytest.raises(DeadlineExceeded, match="volume 7 is not available after 20 s"):
+            volumes.wait("7")
+
+    @pytest.mark.parametrize("status", ["error", "error_extending", "error_managing", "error_deleting"])
+    def test_a_volume_that_failed_says_the_newest_that_cinder_says_of_it(
+        self, http: Mocker, volumes: CinderVolumes, status: str
+    ) -> None:
+        states(http, "creating", status)
+        messages = [
+            {"id": "1", "user_message": "the old one", "created_at": "2025-06-01T11:00:00.000000"},
+            {"id": "2", "user_message": "the backend is full", "created_at": "2025-06-01T12:00:00.000000"},
+        ]
+        listing = http.get(f"{CINDER}/messages", json={"messages": messages})
+        with pytest.raises(VolumeFailed, match=f"volume 7 is '{status}' .*: the backend is full$") as caught:
+            volumes.wait("7")
+        assert (caught.value.volume_id, caught.value.status) == ("7", status)
+        assert listing.last_request.qs == {"resource_uuid": ["7"]}
+
+    @pytest.mark.parametrize("answer", [{"json": {"messages": []}}, {"status_code": 403}, {"status_code": 500}])
+    def test_a_volume_that_failed_failed_also_where_cinder_says_nothing(
+        self, http: Mocker, volumes: CinderVolumes, answer: dict[str, Any]
+    ) -> None:
+        states(http, "error")
+        http.get(f"{CINDER}/messages", **answer)
+        with pytest.raises(VolumeFailed, match="volume message list") as caught:
+            volumes.wait("7")
+        assert caught.value.reason is None
+
+    def test_a_volume_that_is_gone_is_not_waited_for(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "creating", 404)
+        with pytest.raises(NotFound, match="volume 7 does not exist"):
+            volumes.wait("7")
+
+
+class TestDeleting:
+    def test_it_returns_when_the_volume_is_gone(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "available", "deleting", "deleting", 404)
+        http.delete(f"{CINDER}/volumes/7", status_code=202)
+        volumes.delete("7")
+        assert asked(http) == ["GET /volumes/7", "DELETE /volumes/7", *["GET /volumes/7"] * 3]
+
+    @pytest.mark.parametrize("status", ["creating", "downloading", "detaching"])
+    def test_it_waits_for_what_cinder_is_doing_first(
+        self, http: Mocker, volumes: CinderVolumes, status: str
+    ) -> None:
+        states(http, status, status, "available", 404)
+        http.delete(f"{CINDER}/volumes/7", status_code=202)
+        volumes.delete("7")
+        assert asked(http) == [*["GET /volumes/7"] * 3, "DELETE /volumes/7", "GET /volumes/7"]
+
+    def test_what_somebody_else_deletes_is_waited_for(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "deleting", "deleting", 404)
+        volumes.delete("7")
+        assert asked(http) == ["GET /volumes/7"] * 3
+
+    def test_a_volume_in_error_is_deleted(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "error", 404)
+        http.delete(f"{CINDER}/volumes/7", status_code=202)
+        volumes.delete("7")
+
+    def test_a_volume_that_cannot_be_deleted_failed(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "available", "deleting", "error_deleting")
+        http.delete(f"{CINDER}/volumes/7", status_code=202)
+        http.get(f"{CINDER}/messages", json={"messages": []})
+        with pytest.raises(VolumeFailed, match="is 'error_deleting' and should be 'deleted'"):
+            volumes.delete("7")
+
+    @pytest.mark.parametrize("status", ["creating", "deleting"])
+    def test_a_volume_that_does_not_go_has_a_deadline(
+        self, http: Mocker, volumes: CinderVolumes, status: str
+    ) -> None:
+        states(http, status)
+        with pytest.raises(DeadlineExceeded, match="after 20 s"):
+            volumes.delete("7")
+
+    def test_a_volume_with_dependents_is_in_use(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "available")
+        http.delete(f"{CINDER}/volumes/7", status_code=400, json={"badRequest": {"message": "it has snapshots"}})
+        with pytest.raises(InUse, match="deleting volume 7: it has snapshots"):
+            volumes.delete("7")
+
+
+class TestAttaching:
+    @pytest.fixture
+    def deleting(self, http: Mocker) -> Any:
+        http.post(f"{CINDER}/attachments", json={"attachment": {"id": "a"}})
+        return http.delete(f"{CINDER}/attachments/a", json={"attachments": []})
+
+    @pytest.mark.parametrize("status, expected", [(500, ServiceFailed), (400, RequestRefused), (403, AccessDenied)])
+    def test_a_host_that_the_backend_refuses_leaves_no_attachment(
+        self, http: Mocker, volumes: CinderVolumes, deleting: Any, status: int, expected: type[ImagevolError]
+    ) -> None:
+        http.put(f"{CINDER}/attachments/a", status_code=status)
+        with pytest.raises(expected, match="exporting volume 7 to this host") as caught:
+            CALLS["attach"](volumes)
+        assert deleting.called_once
+        assert caught.value.leftovers == ()
+
+    def test_an_attachment_that_cannot_be_taken_back_is_named(self, http: Mocker, volumes: CinderVolumes) -> None:
+        http.post(f"{CINDER}/attachments", json={"attachment": {"id": "a"}})
+        http.put(f"{CINDER}/attachments/a", status_code=500)
+        http.delete(f"{CINDER}/attachments/a", status_code=503)
+        with pytest.raises(ServiceFailed, match="exporting volume 7 .*; left behind: attachment a of volume 7"):
+            CALLS["attach"](volumes)
+
+    def test_a_read_only_volume_is_not_attached_to_be_written_though_cinder_would(
+        self, http: Mocker, volumes: CinderVolumes, deleting: Any
+    ) -> None:
+        connection = {"driver_volume_type": "rbd", "access_mode": "ro"}
+        http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": connection}})
+        with pytest.raises(InUse, match="volume 7 is read-only"):
+            volumes.attach("7", connector=CONNECTOR, mode=AccessMode.WRITE)
+        assert deleting.called_once
+        assert volumes.attach("7", connector=CONNECTOR, mode=AccessMode.READ) == Attachment(
+            id="a", volume_id="7", connection=connection
+        )
+        assert deleting.called_once
+
+    def test_what_is_asked_is_the_mode_and_this_host(
+        self, http: Mocker, volumes: CinderVolumes, deleting: Any
+    ) -> None:
+        http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": {}}})
+        for mode in AccessMode:
+            volumes.attach("7", connector=CONNECTOR, mode=mode)
+            *_, post, put = http.request_history
+            assert post.json() == {"attachment": {"volume_uuid": "7", "connector": None, "mode": mode.value}}
+            assert put.json() == {"attachment": {"connector": CONNECTOR}}
+
+    @pytest.mark.parametrize("status, expected", [(500, ServiceFailed), (400, RequestRefused)])
+    def test_an_attachment_that_stays_is_an_error(
+        self, http: Mocker, volumes: CinderVolumes, status: int, expected: type[ImagevolError]
+    ) -> None:
+        http.delete(f"{CINDER}/attachments/a", status_code=status)
+        with pytest.raises(expected, match="detaching volume 7"):
+            volumes.detach(ATTACHMENT)
+
+
+class TestFacts:
+    def test_all_that_an_administrator_sees_is_a_fact(self, http: Mocker, volumes: CinderVolumes) -> None:
+        seen = shown(
+            "in-use",
+            **{
+                "os-vol-tenant-attr:tenant_id": "p",
+                "os-vol-host-attr:host": "node@fast#one",
+                "os-vol-mig-status-attr:migstat": "success",
+            },
+            size=3,
+            cluster_name="cluster@fast",
+            volume_type="fast",
+            encrypted=True,
+            metadata={"readonly": "True", "image_id": "i"},
+            created_at="2025-06-01T12:00:00.000001",
+        )
+        http.get(f"{CINDER}/volumes/7", json=seen)
+        assert volumes.get("7") == Volume(
+            id="7",
+            project_id="p",
+            host="node@fast#one",
+            cluster_name="cluster@fast",
+            size_gib=3,
+            status="in-use",
+            volume_type="fast",
+            encrypted=True,
+            migration_status="success",
+            readonly=True,
+            metadata={"image_id": "i"},
+            created_at=datetime(2025, 6, 1, 12, 0, 0, 1, tzinfo=UTC),
+        )
+
+    def test_what_a_user_does_not_see_is_not_known(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "available")
+        assert volumes.get("7") == Volume(id="7", size_gib=1, status="available", readonly=False)

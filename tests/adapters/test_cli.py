@@ -1,0 +1,349 @@
+"""The command line, in this process and on ports in memory: status, one line for every error, no credential."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from imagevol_adapters.cli import data, main
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.testing.faults import Steps
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
+from imagevol_core import Policy, ServiceFailed
+from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
+
+PASSWORD = "hunter2-that-nobody-may-see"  # noqa: S105 - of no cloud
+CREDENTIALS = (
+    *("--os-auth-url", "http://127.0.0.1:1/v3", "--os-username", "u", "--os-password", PASSWORD),
+    *("--os-project-name", "p", "--os-user-domain-id", "default", "--os-project-domain-id", "default"),
+)
+DATA = bytes(range(256)) * 1000
+
+
+@attrs.frozen
+class Ran:
+    """What a run of the command line did."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ran]
+
+
+@contextmanager
+def logging_as_before() -> Iterator[None]:
+    """The application sets up the loggers, as it may in a process of its own."""
+    loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+
+
+@pytest.fixture(autouse=True)
+def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whoever runs the tests may have clouds."""
+    empty = tmp_path_factory.mktemp("no-cloud")
+    monkeypatch.setenv("HOME", str(empty))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(empty / "clouds.yaml"))
+    for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME", "OS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        with logging_as_before():
+            try:
+                status = main([str(argument) for argument in arguments])
+            except SystemExit as end:  # argparse
+                status = int(end.code or 0)
+        return Ran(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryVolumes:
+    """The application's services, in memory."""
+    volumes = MemoryVolumes(project_id="p", host="node@fast#one", volume_types={"fast": False, "secret": True})
+    monkeypatch.setattr(Imagevol, "volumes", volumes)
+    monkeypatch.setattr(Imagevol, "images", MemoryImages(volumes=volumes, project_id="p", stores=("fast",)))
+    monkeypatch.setattr(Imagevol, "attacher", MemoryAttacher(volumes=volumes))
+    monkeypatch.setattr(Imagevol, "project_id", "p")
+    return volumes
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.raw"
+    path.write_bytes(DATA)
+    return path
+
+
+class TestRoundTrip:
+    def test_a_file_goes_into_a_volume_and_comes_back_and_away(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
+    ) -> None:
+        put = run("put", file, "--owner", "q", "-f", "json")
+        assert (put.status, put.err) == (0, "")
+        assert set(put.json) == {"volume_id", "image_id", "size_bytes", "volume_type", "digest", "seconds"}
+        (volume,) = memory.volumes.values()
+        assert put.json["volume_id"] == volume.id
+        assert put.json["image_id"] == volume.metadata["image_id"]
+        assert put.json["digest"] == f"sha512:{volume.metadata['os_hash_value']}"
+        assert volume.metadata["image_owner"] == "q"
+        assert run("get", volume.id, tmp_path / "back") == Ran(0, "", "")
+        assert (tmp_path / "back").read_bytes() == DATA
+        assert run("get", volume.id, tmp_path / "part", "--offset", 100, "--length", 500) == Ran(0, "", "")
+        assert (tmp_path / "part").read_bytes() == DATA[100:600]
+        assert run("rm", volume.id) == Ran(0, "", "")
+        assert memory.volumes == {}
+        assert {path.name for path in tmp_path.iterdir()} == {"disk.raw", "back", "part"}
+
+    def test_an_image_is_registered_and_its_volume_is_not_removed(
+        self, run: Run, memory: MemoryVolumes, file: Path
+    ) -> None:
+        put = run("put", file, "--register", "disk", "--store", "fast", "--visibility", "public", "-f", "json")
+        image = memory.images.get(put.json["image_id"])  # type: ignore[union-attr]
+        assert (image.status, image.owner, image.visibility) == ("active", "p", "public")
+        removed = run("rm", put.json["volume_id"])
+        assert removed.status == 1
+        assert "openstack image delete" in removed.err
+
+    def test_without_an_owner_the_image_is_the_callers(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
+        run("put", file)
+        assert [volume.metadata["image_owner"] for volume in memory.volumes.values()] == ["p"]
+
+
+class TestErrors:
+    """One line on stderr that says what to do, and status 1; a traceback only with --debug."""
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            pytest.param("put {here}/none.raw", id="a missing file"),
+            pytest.param("put {here}", id="a directory"),
+            pytest.param("put /dev/null", id="a device without a size"),
+            pytest.param("put {here}/huge.raw", id="a full backend"),
+            pytest.param("put {here}/disk.raw --volume-type none", id="an unknown type"),
+            pytest.param("put {here}/disk.raw --volume-type secret", id="an encrypted type"),
+            pytest.param("put {here}/disk.raw --register disk --store no/store", id="no store's name"),
+            pytest.param("get no-such-volume {here}/new", id="get an unknown volume"),
+            pytest.param("get {plain} {here}/disk.raw", id="a file that exists"),
+            pytest.param("get {plain} {here}/none/new", id="a directory that is missing"),
+            pytest.param("get {plain} {here}/new --offset=-1", id="a negative offset"),
+            pytest.param("get {busy} {here}/new", id="a volume in use"),
+            pytest.param("rm {plain}", id="a volume that holds no image"),
+            pytest.param("rm no-such-volume", id="rm an unknown volume"),
+            pytest.param("explain no-such-image --size 1 --host node@fast#one", id="an unknown image"),
+        ],
+    )
+    def test_bad_input_is_one_line_and_leaves_nothing(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path, arguments: str
+    ) -> None:
+        plain, busy = (memory.wait(memory.create(size_gib=1, name=name).id).id for name in ("plain", "busy"))
+        memory.attach(busy, connector={}, mode=AccessMode.READ)
+        with (tmp_path / "huge.raw").open("wb") as huge:
+            huge.truncate(200 << 30)
+        words = arguments.format(here=tmp_path, plain=plain, busy=busy).split()
+        before = dict(memory.volumes), dict(memory.attachments), set(tmp_path.iterdir())
+        ran = run(*words)
+        assert (ran.status, ran.out) == (1, "")
+        assert ran.err.endswith("\n")
+        assert ran.err.strip().isprintable()
+        debugged = run("--debug", *words)
+        assert (debugged.status, debugged.out) == (1, "")
+        assert "Traceback (most recent call last)" in debugged.err
+        assert (dict(memory.volumes), dict(memory.attachments), set(tmp_path.iterdir())) == before
+
+    def test_what_could_not_be_cleaned_up_is_in_the_line(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = Steps(fail_at=6, lasting=True, fault=lambda: ServiceFailed("the network is down"))
+        monkeypatch.setattr(Imagevol, "volumes", steps.volumes(memory))
+        monkeypatch.setattr(Imagevol, "attacher", steps.attacher(MemoryAttacher(volumes=memory)))
+        ran = run("put", file)
+        assert ran.status == 1
+        assert ran.err.strip().isprintable()
+        for name in (*memory.volumes, *memory.attachments):
+            assert name in ran.err
+
+    def test_a_file_that_is_not_what_was_stored_does_not_appear(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
+    ) -> None:
+        volume_id = run("put", file, "-f", "json").json["volume_id"]
+        memory.contents[volume_id].write(0, memoryview(b"!"))
+        ran = run("get", volume_id, tmp_path / "back")
+        assert ran.status == 1
+        assert f"volume {volume_id} has been altered" in ran.err
+        assert list(tmp_path.iterdir()) == [file]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("put",),
+            ("put", "--no-such-option", "x"),
+            ("put", "x", "--visibility", "secret"),
+            ("get", "x"),
+            ("get", "x", "y", "--offset", "lots"),
+            ("explain", "x"),
+            ("no-such-command",),
+        ],
+    )
+    def test_a_wrong_option_is_status_2(self, run: Run, memory: MemoryVolumes, arguments: tuple[str, ...]) -> None:
+        ran = run(*arguments)
+        assert ran.status == 2
+        assert ran.out + ran.err
+        assert "Traceback" not in ran.err
+
+    def test_an_interrupt_is_status_130_and_leaves_nothing(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(_: object) -> Iterator[bytes]:
+            yield DATA[:1000]
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(data, "chunks", interrupted)
+        assert run("put", file) == Ran(130, "", "interrupted\n")
+        assert (memory.volumes, memory.attachments) == ({}, {})
+
+    def test_an_interrupt_says_what_could_not_be_cleaned_up(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = Steps(fail_at=6, fault=KeyboardInterrupt)
+        monkeypatch.setattr(Imagevol, "attacher", steps.attacher(MemoryAttacher(volumes=memory)))
+        monkeypatch.setattr(Imagevol, "volumes", steps.volumes(memory))
+        monkeypatch.setattr(
+            MemoryVolumes, "delete", lambda *_: (_ for _ in ()).throw(ServiceFailed("the network is down"))
+        )
+        ran = run("put", file)
+        (volume_id,) = memory.volumes
+        assert ran == Ran(130, "", f"interrupted\nleft behind: volume {volume_id} (the network is down)\n")
+
+
+class TestExplaining:
+    @pytest.fixture
+    def image_id(self, run: Run, memory: MemoryVolumes, file: Path) -> str:
+        return str(run("put", file, "--register", "disk", "--store", "fast", "-f", "json").json["image_id"])
+
+    ARGUMENTS = ("--size", 1, "--trusted-project", "p")
+
+    def test_a_program_gets_every_rule_by_its_id(self, run: Run, image_id: str) -> None:
+        ran = run("explain", image_id, *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json")
+        assert (ran.status, ran.err) == (0, "")
+        answer = ran.json
+        assert {key: type(value) for key, value in answer.items()} == {
+            "image_id": str,
+            "policy": str,
+            "eligible": bool,
+            "sources": list,
+            "extend_to_gib": int,
+            "verdicts": list,
+        }
+        assert (answer["image_id"], answer["policy"], answer["eligible"]) == (image_id, "strict", True)
+        assert all(verdict.keys() >= {"rule", "passed", "subject", "text"} for verdict in answer["verdicts"])
+        assert {verdict["rule"] for verdict in answer["verdicts"]} == rule_ids()
+        assert {verdict["subject"] for verdict in answer["verdicts"]} == {None, *answer["sources"]}
+
+    def test_a_person_gets_sentences_and_the_rules_that_say_no(self, run: Run, image_id: str) -> None:
+        ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@slow#one", "--encrypted")
+        assert ran.status == 0
+        first, *lines = ran.out.splitlines()
+        assert first == "The volume is not cloned; the image's data are copied into it."
+        assert any(line.startswith("  target-not-encrypted: ") for line in lines)
+        assert any(line.startswith("  volume-same-backend: ") for line in lines)
+        assert not any("volume-available" in line for line in lines)
+
+    def test_the_other_policy_is_another_answer(self, run: Run, image_id: str) -> None:
+        arguments = ("explain", image_id, "--size", 1, "--host", "node@fast#one", "-f", "json")
+        assert run(*arguments, "--policy", "upstream").json["policy"] == "upstream"
+
+
+def rule_ids() -> set[str]:
+    """Those of the specification's table."""
+    return {rule.id for rule in (*REQUEST_RULES[Policy.STRICT], *VOLUME_RULES[Policy.STRICT])}
+
+
+class TestProgress:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def test_there_is_a_bar_on_a_terminal(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal = self.Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert run("put", file).status == 0
+        assert "put: 100%" in terminal.getvalue()
+
+    def test_there_is_none_elsewhere(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
+        assert run("put", file).err == ""
+
+
+class TestCredentials:
+    @pytest.mark.parametrize("level", [(), ("-v",), ("-v", "-v"), ("--debug",)])
+    @pytest.mark.parametrize(
+        "command", [("rm", "x"), ("put", "{file}"), ("explain", "x", "--size", "1", "--host", "h"), ("get", "x", "y")]
+    )
+    def test_no_output_shows_one(
+        self, run: Run, file: Path, level: tuple[str, ...], command: tuple[str, ...]
+    ) -> None:
+        ran = run(*level, *CREDENTIALS, *(word.format(file=file) for word in command))
+        assert ran.status == 1
+        assert "check the URL, and that the service runs" in ran.err
+        assert PASSWORD not in ran.out + ran.err
+
+    def test_who_gives_none_is_told_how_to(self, run: Run) -> None:
+        ran = run("rm", "x")
+        assert ran.status == 1
+        assert "OS_CLOUD or --os-cloud" in ran.err
+
+    def test_a_cloud_that_there_is_not_is_named(self, run: Run) -> None:
+        ran = run("--os-cloud", "heaven", "rm", "x")
+        assert ran.status == 1
+        assert "heaven" in ran.err
+
+
+def test_the_command_is_installed_and_starts_silently() -> None:
+    command = Path(sysconfig.get_path("scripts")) / "imagevol"
+    ran = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"imagevol {version('imagevol')}\n"
+    assert ran.stderr == ""
+
+
+def test_a_defect_is_no_traceback_either_and_says_what_is_left(
+    run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object, **__: object) -> None:
+        error = ZeroDivisionError("nobody thought of it")
+        error.add_note("left behind: volume 7")
+        raise error
+
+    monkeypatch.setattr(data, "store_image", defect)
+    assert run("put", file) == Ran(1, "", "nobody thought of it\nleft behind: volume 7\n")
+    assert "Traceback" in run("--debug", "put", file).err

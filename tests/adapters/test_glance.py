@@ -1,0 +1,308 @@
+"""Glance where a real one cannot be brought to: broken answers, bodies that end early, another age.
+
+What it does when all is well is in the conformance suite, on a real Glance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+import tenacity
+from requests_mock import ANY, Mocker
+
+from imagevol_adapters.glance import GlanceImages
+from imagevol_core import (
+    AccessDenied,
+    ContentMismatch,
+    DeadlineExceeded,
+    Digest,
+    Image,
+    ImageLocation,
+    ImagevolError,
+    NotFound,
+    OverQuota,
+    RequestRefused,
+    ServiceFailed,
+    ServiceUnreachable,
+)
+from tests.adapters.rest import GLANCE, TOKEN, asked, offer_glance, session
+
+IMAGES = f"{GLANCE}/v2/images"
+URL = "cinder://fast/5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
+DATA = b"the image"
+DIGEST = Digest("sha512", hashlib.sha512(DATA).hexdigest())
+
+
+@pytest.fixture
+def http() -> Iterator[Mocker]:
+    with Mocker() as http:
+        offer_glance(http)
+        http.get(f"{GLANCE}/v2/schemas/image", json={"name": "image", "properties": {}})
+        yield http
+
+
+@pytest.fixture
+def images() -> GlanceImages:
+    return GlanceImages(session=session(GLANCE), wait_seconds=20)
+
+
+@pytest.fixture(autouse=True)
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes only when somebody sleeps."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(tenacity.nap.time, "sleep", sleep)
+    monkeypatch.setattr(tenacity.time, "monotonic", lambda: now[0])
+
+
+def shown(status: str = "active", **more: Any) -> dict[str, Any]:
+    return {"id": "7", "status": status, "updated_at": "2025-06-01T12:00:00Z", "locations": [], **more}
+
+
+def with_data(http: Mocker, body: bytes, **answer: Any) -> None:
+    """An image of `DATA`, of which Glance gives this body."""
+    hashed = {"os_hash_algo": DIGEST.algorithm, "os_hash_value": DIGEST.value}
+    http.get(f"{IMAGES}/7", json=shown(size=len(DATA), **hashed))
+    http.get(f"{IMAGES}/7/file", content=body, **answer)
+
+
+CALLS: dict[str, Callable[[GlanceImages], object]] = {
+    "get": lambda images: images.get("7"),
+    "find": lambda images: images.find("7"),
+    "create": lambda images: images.create(name="n", disk_format="raw"),
+    "add_location": lambda images: images.add_location("7", URL, store="fast", digest=None),
+    "upload": lambda images: images.upload("7", [DATA], size_bytes=len(DATA)),
+    "read": lambda images: b"".join(images.read("7")),
+    "delete": lambda images: images.delete("7"),
+}
+
+
+class TestEveryCall:
+    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize(
+        "status, expected",
+        [
+            *((401, AccessDenied), (403, AccessDenied), (413, OverQuota), (500, ServiceFailed), (502, ServiceFailed)),
+            *((503, ServiceFailed), (400, RequestRefused), (409, RequestRefused)),
+        ],
+    )
+    def test_an_answer_that_is_an_error_is_one_of_ours(
+        self, http: Mocker, images: GlanceImages, call: str, status: int, expected: type[ImagevolError]
+    ) -> None:
+        body = "<html><title>ill</title><body>the server&#x27;s<br/>\n\nill</body></html>"
+        http.register_uri(ANY, re.compile(IMAGES), status_code=status, text=body, headers={"content-type": "text/html"})
+        with pytest.raises(ImagevolError) as caught:
+            CALLS[call](images)
+        assert type(caught.value) is expected
+        assert str(caught.value).startswith("Glance, ")
+        assert str(caught.value).isprintable()
+        assert "&#x27;" not in str(caught.value)
+        assert caught.value.__cause__ is not None
+
+    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize("error", [requests.exceptions.ConnectTimeout, requests.exceptions.ConnectionError])
+    def test_no_answer_is_one_of_ours_and_shows_no_token(
+        self, http: Mocker, images: GlanceImages, call: str, error: type[Exception]
+    ) -> None:
+        http.register_uri(ANY, re.compile(IMAGES), exc=error)
+        with pytest.raises(ServiceUnreachable, match="^Glance, ") as caught:
+            CALLS[call](images)
+        assert TOKEN not in str(caught.value)
+
+
+class TestReading:
+    def test_a_body_that_ends_early_is_an_error_and_never_a_short_image(
+        self, http: Mocker, images: GlanceImages
+    ) -> None:
+        with_data(http, DATA[:4])
+        parts = images.read("7")
+        assert next(parts) == DATA[:4]
+        with pytest.raises(ServiceFailed, match="reading image 7: the data ended after 4 of 9 bytes"):
+            next(parts)
+
+    @pytest.mark.parametrize("offset, length", [(1, None), (0, 8), (2, 3)])
+    def test_a_part_that_ends_early_is_an_error_too(
+        self, http: Mocker, images: GlanceImages, offset: int, length: int | None
+    ) -> None:
+        with_data(http, b"x", status_code=206)
+        with pytest.raises(ServiceFailed, match="the data ended after 1 of"):
+            b"".join(images.read("7", offset=offset, length=length))
+
+    def test_a_part_of_which_glance_gives_the_whole_is_an_error(self, http: Mocker, images: GlanceImages) -> None:
+        with_data(http, DATA)
+        with pytest.raises(ServiceFailed, match="the data ended after 9 of 3 bytes"):
+            b"".join(images.read("7", offset=1, length=3))
+
+    def test_a_connection_that_breaks_in_the_middle_is_an_error(self, http: Mocker, images: GlanceImages) -> None:
+        class Broken(io.BytesIO):
+            def read(self, *length: int | None) -> bytes:
+                if part := super().read(*length):
+                    return part
+                raise ConnectionResetError("Connection reset by peer")
+
+        http.get(f"{IMAGES}/7", json=shown(size=len(DATA)))
+        http.get(f"{IMAGES}/7/file", body=Broken(DATA[:4]))
+        with pytest.raises(ServiceFailed, match="reading image 7: .*Connection reset by peer"):
+            b"".join(images.read("7"))
+
+    def test_a_whole_image_that_is_not_what_was_recorded_is_an_error(
+        self, http: Mocker, images: GlanceImages
+    ) -> None:
+        with_data(http, DATA.upper())
+        with pytest.raises(ContentMismatch, match="image 7 has been altered"):
+            b"".join(images.read("7"))
+
+    def test_a_range_is_asked_for_as_http_has_it(self, http: Mocker, images: GlanceImages) -> None:
+        with_data(http, DATA[2:5], status_code=206)
+        assert b"".join(images.read("7", offset=2, length=3)) == DATA[2:5]
+        assert http.last_request.headers["Range"] == "bytes=2-4"
+
+    def test_an_image_that_went_in_between_is_not_found(self, http: Mocker, images: GlanceImages) -> None:
+        with_data(http, b"", status_code=404)
+        with pytest.raises(NotFound, match="image 7 does not exist"):
+            b"".join(images.read("7"))
+
+
+class TestLocations:
+    """Glance before 2024.2 has no Location API, and later ones may not trust these credentials with it."""
+
+    def test_where_the_api_is_missing_the_older_way_is_taken(self, http: Mocker, images: GlanceImages) -> None:
+        offer_glance(http, newest="v2.16")
+        http.patch(f"{IMAGES}/7", json=shown())
+        hashed = shown(os_hash_algo=DIGEST.algorithm, os_hash_value=DIGEST.value)
+        http.get(f"{IMAGES}/7", [{"json": shown("queued")}, {"json": shown()}, {"json": shown()}, {"json": hashed}])
+        assert images.add_location("7", URL, store="fast", digest=DIGEST).digest == DIGEST
+        (patch,) = (request for request in http.request_history if request.method == "PATCH")
+        validation = {"os_hash_algo": DIGEST.algorithm, "os_hash_value": DIGEST.value}
+        value = {"url": URL, "metadata": {"store": "fast"}, "validation_data": validation}
+        assert patch.json() == [{"op": "add", "path": "/locations/-", "value": value}]
+
+    def test_where_the_api_does_not_trust_us_the_older_way_is_taken(self, http: Mocker, images: GlanceImages) -> None:
+        http.post(f"{IMAGES}/7/locations", status_code=403)
+        http.patch(f"{IMAGES}/7", json=shown())
+        http.get(f"{IMAGES}/7", json=shown())
+        images.add_location("7", URL, store=None, digest=None)
+        (patch,) = (request for request in http.request_history if request.method == "PATCH")
+        assert patch.json() == [{"op": "add", "path": "/locations/-", "value": {"url": URL, "metadata": {}}}]
+
+    def test_where_neither_is_allowed_that_is_the_error(self, http: Mocker, images: GlanceImages) -> None:
+        http.post(f"{IMAGES}/7/locations", status_code=403)
+        http.patch(f"{IMAGES}/7", status_code=403)
+        with pytest.raises(AccessDenied, match="registering a location of image 7"):
+            images.add_location("7", URL, store="fast", digest=None)
+
+    def test_any_other_answer_of_the_api_is_final(self, http: Mocker, images: GlanceImages) -> None:
+        http.post(f"{IMAGES}/7/locations", status_code=409)
+        with pytest.raises(RequestRefused):
+            images.add_location("7", URL, store="fast", digest=None)
+        assert asked(http) == ["POST /images/7/locations"]
+
+    @pytest.mark.parametrize("status", ["killed", "deleted"])
+    def test_an_image_that_does_not_become_active_failed(
+        self, http: Mocker, images: GlanceImages, status: str
+    ) -> None:
+        http.post(f"{IMAGES}/7/locations", json={})
+        http.get(f"{IMAGES}/7", [{"json": shown("queued")}, {"json": shown("importing")}, {"json": shown(status)}])
+        with pytest.raises(ServiceFailed, match=f"image 7: it is '{status}'"):
+            images.add_location("7", URL, store="fast", digest=None)
+
+    def test_an_image_that_stays_queued_has_a_deadline(self, http: Mocker, images: GlanceImages) -> None:
+        http.post(f"{IMAGES}/7/locations", json={})
+        http.get(f"{IMAGES}/7", json=shown("queued"))
+        with pytest.raises(DeadlineExceeded, match="image 7 has not taken its location after 20 s"):
+            images.add_location("7", URL, store="fast", digest=None)
+
+    def test_locations_come_from_the_api_where_the_image_does_not_show_them(
+        self, http: Mocker, images: GlanceImages
+    ) -> None:
+        http.get(f"{IMAGES}/7", json=shown(locations=None))
+        http.get(f"{IMAGES}/7/locations", json=[{"url": URL, "metadata": {"store": "fast"}}])
+        assert images.get("7").locations == (ImageLocation(URL, {"store": "fast"}),)
+
+    @pytest.mark.parametrize("direct, expected", [(URL, (ImageLocation(URL),)), (None, ())])
+    @pytest.mark.parametrize("answer", [403, 404, "v2.16"])
+    def test_or_from_the_direct_url_or_are_not_seen(
+        self,
+        http: Mocker,
+        images: GlanceImages,
+        direct: str | None,
+        expected: tuple[ImageLocation, ...],
+        answer: int | str,
+    ) -> None:
+        if isinstance(answer, str):
+            offer_glance(http, newest=answer)
+        else:
+            http.get(f"{IMAGES}/7/locations", status_code=answer)
+        http.get(f"{IMAGES}/7", json=shown(locations=None, direct_url=direct))
+        assert images.get("7").locations == expected
+
+
+class TestFacts:
+    def test_all_that_glance_shows_is_a_fact(self, http: Mocker, images: GlanceImages) -> None:
+        seen = shown(
+            owner="p",
+            visibility="public",
+            disk_format="raw",
+            container_format="bare",
+            size=9,
+            virtual_size=10,
+            min_disk=1,
+            min_ram=2,
+            os_hash_algo=DIGEST.algorithm,
+            os_hash_value=DIGEST.value,
+            checksum="0f",
+            locations=[{"url": URL, "metadata": {"store": "fast"}}],
+            direct_url=URL,
+            name="n",
+            tags=[],
+            os_hidden=False,
+            protected=False,
+            stores="fast",
+            file="/v2/images/7/file",
+            schema="/v2/schemas/image",
+            created_at="2025-06-01T11:00:00Z",
+            hw_disk_bus="scsi",
+        )
+        seen["self"] = "/v2/images/7"
+        http.get(f"{IMAGES}/7", json=seen)
+        assert images.get("7") == Image(
+            id="7",
+            status="active",
+            owner="p",
+            visibility="public",
+            disk_format="raw",
+            container_format="bare",
+            size_bytes=9,
+            virtual_size_bytes=10,
+            min_disk_gib=1,
+            updated_at=datetime(2025, 6, 1, 12, tzinfo=UTC),
+            digest=DIGEST,
+            locations=(ImageLocation(URL, {"store": "fast"}),),
+            properties={"hw_disk_bus": "scsi"},
+        )
+
+    @pytest.mark.parametrize(
+        "half", [{"os_hash_algo": "md5"}, {"os_hash_value": "0f"}, {"os_hash_algo": "", "os_hash_value": ""}]
+    )
+    def test_half_a_digest_is_none(self, http: Mocker, images: GlanceImages, half: dict[str, str]) -> None:
+        http.get(f"{IMAGES}/7", json=shown(**half))
+        assert images.get("7").digest is None
+
+    @pytest.mark.parametrize("names, expected", [([], NotFound), (["8", "9"], RequestRefused)])
+    def test_a_name_that_is_not_one_images_is_refused(
+        self, http: Mocker, images: GlanceImages, names: list[str], expected: type[ImagevolError]
+    ) -> None:
+        http.get(f"{IMAGES}/disk", status_code=404)
+        http.get(IMAGES, json={"images": [{**shown(), "id": name} for name in names]})
+        with pytest.raises(expected, match="disk"):
+            images.find("disk")

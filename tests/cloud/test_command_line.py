@@ -1,0 +1,257 @@
+"""The command line as an operator runs it: a process of its own, on real services."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sysconfig
+import termios
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from cinderclient.client import Client as CinderClient
+from glanceclient.v2.client import Client as GlanceClient
+
+from imagevol_core import Policy
+from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
+from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, sign_in
+from tests.cloud.processes import ticks
+from tests.cloud.record import Cloud
+
+IMAGEVOL = Path(sysconfig.get_path("scripts")) / "imagevol"
+MIB, GIB = 1 << 20, 1 << 30
+
+
+@attrs.frozen
+class CommandLine:
+    """`imagevol` with credentials as a store has them."""
+
+    cloud: Cloud
+    clouds_yaml: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+        return kept | {"OS_CLIENT_CONFIG_FILE": str(self.clouds_yaml), "OS_CLOUD": "service"}
+
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [IMAGEVOL, *map(str, arguments)]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+    def ask(self, *arguments: object) -> Any:
+        """What a command answers to a program; it must succeed without a word."""
+        ran = self.run(*arguments, "-f", "json")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        return json.loads(ran.stdout)
+
+    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen([IMAGEVOL, *map(str, arguments)], env=self.environment, text=True, **options)
+
+
+@pytest.fixture
+def imagevol(cloud: Cloud) -> CommandLine:
+    return CommandLine(cloud, cloud.clouds_yaml)
+
+
+@pytest.fixture(autouse=True)
+def left(cloud: Cloud) -> Iterator[None]:
+    """Every test leaves the cloud as it found it."""
+    with nothing_left(cloud):
+        yield
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.raw"
+    path.write_bytes(os.urandom(3 * MIB) + bytes(2 * MIB) + b"end")
+    return path
+
+
+@pytest.fixture
+def put(imagevol: CommandLine, file: Path) -> Iterator[dict[str, Any]]:
+    """An image volume that goes with the test."""
+    put: dict[str, Any] = imagevol.ask("put", file)
+    yield put
+    if f"volume {put['volume_id']}" in inventory(imagevol.cloud):
+        assert imagevol.run("rm", put["volume_id"]).returncode == 0
+
+
+def test_a_file_goes_into_a_volume_and_comes_back_and_away(
+    imagevol: CommandLine, file: Path, tmp_path: Path
+) -> None:
+    put = imagevol.ask("put", file, "--volume-type", "slow")
+    assert (put["size_bytes"], put["volume_type"]) == (file.stat().st_size, "slow")
+    for arguments, expected in (
+        (("get", put["volume_id"], tmp_path / "back"), file.read_bytes()),
+        (("get", put["volume_id"], tmp_path / "part", "--offset", MIB, "--length", 7), file.read_bytes()[MIB : MIB + 7]),
+    ):
+        ran = imagevol.run(*arguments)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+        assert Path(str(arguments[2])).read_bytes() == expected
+    ran = imagevol.run("rm", put["volume_id"])
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("store", ["fast", "slow"])
+def test_a_registered_image_is_explained_rule_by_rule(
+    cloud: Cloud, imagevol: CommandLine, file: Path, store: str
+) -> None:
+    put = imagevol.ask("put", file, "--register", "explained", "--store", store, "--volume-type", store)
+    ask = ("explain", put["image_id"], "--size", 1, "--trusted-project", cloud.project_ids["service"])
+    try:
+        near = imagevol.ask(*ask, "--host", cloud.backend_hosts[store])
+        assert (near["eligible"], near["sources"], near["extend_to_gib"]) == (True, [put["volume_id"]], 1)
+        assert {verdict["rule"] for verdict in near["verdicts"]} == {
+            rule.id for rule in (*REQUEST_RULES[Policy.STRICT], *VOLUME_RULES[Policy.STRICT])
+        }
+        assert all(verdict["passed"] for verdict in near["verdicts"])
+        far = imagevol.ask(*ask, "--host", "rig@elsewhere#pool")
+        assert (far["eligible"], far["sources"]) == (False, [])
+        failed = [(one["rule"], one["subject"]) for one in far["verdicts"] if not one["passed"]]
+        assert failed == [("volume-same-backend", put["volume_id"])]
+        sentences = imagevol.run(*ask, "--host", "rig@elsewhere#pool").stdout
+        assert sentences.startswith("The volume is not cloned; the image's data are copied into it.\n")
+        assert "volume-same-backend" in sentences
+    finally:
+        GlanceClient(session=sign_in(cloud, "admin")).images.delete(put["image_id"])
+
+
+@pytest.fixture(scope="module")
+def dead_region(cloud: Cloud) -> Iterator[str]:
+    """A region in which Keystone says that there are services, and none answers."""
+    keystone, at = sign_in(cloud, "admin"), {"endpoint_override": cloud.auth_url}
+    region = keystone.post("/regions", json={"region": {"id": "Dead"}}, **at).json()["region"]["id"]
+    endpoints = [
+        keystone.post("/endpoints", json={"endpoint": endpoint}, **at).json()["endpoint"]["id"]
+        for service in keystone.get("/services", **at).json()["services"]
+        if service["type"] in ("block-storage", "image")
+        for endpoint in [
+            {
+                "service_id": service["id"],
+                "interface": "public",
+                "region_id": region,
+                "url": "http://127.0.0.1:1/v3" if service["type"] == "block-storage" else "http://127.0.0.1:1",
+            }
+        ]
+    ]
+    yield region
+    for endpoint_id in endpoints:
+        keystone.delete(f"/endpoints/{endpoint_id}", **at)
+    keystone.delete(f"/regions/{region}", **at)
+
+
+class TestBadInput:
+    """One line on stderr that says what to do, status 1, nothing left behind; a traceback only with --debug."""
+
+    @staticmethod
+    def holds(imagevol: CommandLine, *arguments: object, says: str) -> None:
+        before = inventory(imagevol.cloud)
+        ran = imagevol.run(*arguments)
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert ran.stderr.count("\n") == 1
+        assert re.search(says, ran.stderr), ran.stderr
+        debugged = imagevol.run("--debug", *arguments)
+        assert (debugged.returncode, debugged.stdout) == (1, "")
+        assert "Traceback (most recent call last)" in debugged.stderr
+        for password in passwords(imagevol.cloud):
+            assert password not in ran.stderr + debugged.stderr
+        assert inventory(imagevol.cloud) == before
+
+    def test_a_missing_file(self, imagevol: CommandLine, tmp_path: Path) -> None:
+        self.holds(imagevol, "put", tmp_path / "none.raw", says="none.raw cannot be read: No such file or directory")
+
+    def test_a_keystone_that_does_not_answer(self, imagevol: CommandLine, file: Path) -> None:
+        self.holds(
+            imagevol, "--os-auth-url", "http://127.0.0.1:1/v3", "put", file, says="check the URL, and that the service"
+        )
+
+    @pytest.mark.parametrize(
+        "arguments, service",
+        [
+            ("put {file}", "Cinder"),
+            ("rm 5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47", "Cinder"),
+            ("put {file} --register disk", "Glance"),
+            ("explain disk --size 1 --host h", "Glance"),
+        ],
+    )
+    def test_a_service_that_does_not_answer(
+        self, imagevol: CommandLine, file: Path, tmp_path: Path, dead_region: str, arguments: str, service: str
+    ) -> None:
+        clouds = json.loads(imagevol.clouds_yaml.read_text())
+        clouds["clouds"]["service"]["region_name"] = dead_region
+        clouds_yaml = tmp_path / "clouds.yaml"
+        clouds_yaml.write_text(json.dumps(clouds))
+        self.holds(
+            attrs.evolve(imagevol, clouds_yaml=clouds_yaml),
+            *arguments.format(file=file).split(),
+            says=f"^{service}.*Connection refused.*check .*that the service runs$",
+        )
+
+    @pytest.mark.parametrize("arguments", [("put", "{file}"), ("rm", "x"), ("explain", "x", "--size", "1", "--host", "h")])
+    def test_a_wrong_password(self, imagevol: CommandLine, file: Path, arguments: tuple[str, ...]) -> None:
+        self.holds(
+            imagevol,
+            *("--os-password", "wrong"),
+            *(argument.format(file=file) for argument in arguments),
+            says="HTTP 401.*check",
+        )
+
+    def test_a_volume_in_error(self, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
+        cinder = CinderClient("3.60", session=sign_in(imagevol.cloud, "admin"))
+        cinder.volumes.reset_state(put["volume_id"], "error")
+        self.holds(imagevol, "get", put["volume_id"], tmp_path / "back", says=f"volume {put['volume_id']}.* error")
+        assert not (tmp_path / "back").exists()
+
+    def test_a_full_backend(self, imagevol: CommandLine, tmp_path: Path) -> None:
+        with (tmp_path / "huge.raw").open("wb") as huge:
+            huge.truncate(2000 * GIB)
+        self.holds(imagevol, "put", tmp_path / "huge.raw", says="is 'error' and should be 'available'")
+
+    def test_an_altered_volume(self, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
+        stored = next(imagevol.cloud.directory.glob(f"volumes/*/volume-{put['volume_id']}"))
+        with stored.open("r+b") as volume:
+            volume.seek(MIB)
+            volume.write(b"altered")
+        self.holds(imagevol, "get", put["volume_id"], tmp_path / "back", says="has been altered")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.raw"]
+
+
+def passwords(cloud: Cloud) -> list[str]:
+    clouds = json.loads(cloud.clouds_yaml.read_text())["clouds"]
+    return [clouds[name]["auth"]["password"] for name in clouds]
+
+
+@pytest.mark.parametrize("moment", ["volume", "attachment"])
+def test_an_interrupt_in_the_middle_leaves_nothing(imagevol: CommandLine, tmp_path: Path, moment: str) -> None:
+    with (tmp_path / "large.raw").open("wb") as large:
+        large.truncate(8 * GIB)
+    before = inventory(imagevol.cloud)
+    with imagevol.start("put", tmp_path / "large.raw", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as putting:
+        for _ in ticks(PATIENCE_SECONDS):
+            if any(thing.startswith(moment) for thing in inventory(imagevol.cloud) - before):
+                break
+        putting.send_signal(signal.SIGINT)
+        out, err = putting.communicate(timeout=PATIENCE_SECONDS)
+    assert (putting.returncode, out, err) == (130, "", "interrupted\n")
+
+
+def test_there_is_a_bar_on_a_terminal(imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with os.fdopen(ours, "rb") as terminal:
+        with imagevol.start("get", put["volume_id"], tmp_path / "back", stderr=theirs) as getting:
+            os.close(theirs)
+            shown = b""
+            with suppress(OSError):  # how Linux says that nobody has the other end any more
+                while part := terminal.read1():
+                    shown += part
+        assert getting.returncode == 0
+    assert b"get: 100%" in shown
