@@ -34,6 +34,7 @@ from imagevol_core import (
 
 __all__ = ["CinderVolumes"]
 
+_SERVICE = "block-storage"
 # 3.54 attaches read-only, and is the least that does what is needed; 3.61 tells the cluster of a volume.
 _LEAST = "3.54"
 _WANTED = ("3.61", "3.54")
@@ -177,28 +178,33 @@ class CinderVolumes:
         """The client, made when it is first needed, with the highest of the wanted versions that Cinder has."""
         if self._client is None:
             with translated(KEYSTONE, doing="Cinder"):
-                endpoint = self.session.get_endpoint_data(
-                    service_type="block-storage",
-                    interface=self.interface,
-                    region_name=self.region_name,
-                    min_version="3",
-                )
-            highest = endpoint.max_microversion if endpoint else None
-            if endpoint is None:
-                raise ServiceUnreachable("Cinder: the service catalogue has no block-storage endpoint for this region")
+                highest = self._highest_version()
             version = next((version for version in _WANTED if highest and highest >= _version(version)), None)
             if version is None:
                 raise ServiceFailed(
-                    f"Cinder: it speaks at most API {highest}, and {_LEAST} is the least that is needed"
+                    f"Cinder: it speaks API {_text(highest)} at most, and {_LEAST} is the least that is needed"
                 )
             self._client = cinder_client.Client(
                 version,
                 session=self.session,
-                service_type="block-storage",
+                service_type=_SERVICE,
                 interface=self.interface,
                 region_name=self.region_name,
             )
         return self._client
+
+    def _highest_version(self) -> tuple[float, ...] | None:
+        """What Cinder tells, or why it tells nothing."""
+        endpoint = self.session.get_endpoint_data(
+            service_type=_SERVICE, interface=self.interface, region_name=self.region_name, min_version="3"
+        )
+        if endpoint and endpoint.max_microversion:
+            return endpoint.max_microversion
+        url = self.session.get_endpoint(service_type=_SERVICE, interface=self.interface, region_name=self.region_name)
+        if url is None:
+            raise ServiceUnreachable("Cinder: the service catalogue has no block-storage endpoint for this region")
+        self.session.get(url)  # the lookup passes over what is wrong there, and this raises it
+        return None
 
     def _refuse_error(self, volume: Volume, *, wanted: str) -> None:
         """Raise when the volume is in one of Cinder's error states, with the newest thing that Cinder says of it."""
@@ -210,6 +216,10 @@ class CinderVolumes:
             newest = max(messages, key=lambda message: str(message.created_at), default=None)
             reason = newest.user_message if newest else None
         raise VolumeFailed(volume.id, status=str(volume.status), wanted=wanted, reason=reason)
+
+
+def _text(version: tuple[float, ...] | None) -> str:
+    return ".".join(map(str, version)) if version else "3.0"
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 from requests_mock import Mocker
 
-TOKEN = "gAAAAA-a-token-that-nobody-may-see"  # noqa: S105 - of no cloud
+TOKEN = "gAAAAA-a-token-that-nobody-may-see"
 CINDER = "http://cinder.test/v3"
 GLANCE = "http://glance.test"
 
@@ -41,3 +41,9 @@ def asked(http: Mocker) -> list[str]:
         for request in http.request_history
         if request.path not in ("/v3", "/v3/", "", "/", "/versions")
     ]
+
+
+def asked_last(http: Any) -> Any:
+    """The last request to all of them, or to one that was registered."""
+    assert http.last_request is not None
+    return http.last_request

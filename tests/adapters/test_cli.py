@@ -25,7 +25,7 @@ from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, Memor
 from imagevol_core import Policy, ServiceFailed
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 
-PASSWORD = "hunter2-that-nobody-may-see"  # noqa: S105 - of no cloud
+PASSWORD = "hunter2-that-nobody-may-see"
 CREDENTIALS = (
     *("--os-auth-url", "http://127.0.0.1:1/v3", "--os-username", "u", "--os-password", PASSWORD),
     *("--os-project-name", "p", "--os-user-domain-id", "default", "--os-project-domain-id", "default"),
@@ -202,6 +202,21 @@ class TestErrors:
         assert f"volume {volume_id} has been altered" in ran.err
         assert list(tmp_path.iterdir()) == [file]
 
+    def test_a_file_that_somebody_else_made_meanwhile_is_not_replaced(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volume_id = run("put", file, "-f", "json").json["volume_id"]
+        detach = MemoryVolumes.detach
+
+        def meanwhile(*arguments: Any) -> None:
+            (tmp_path / "back").write_text("theirs")
+            detach(*arguments)
+
+        monkeypatch.setattr(MemoryVolumes, "detach", meanwhile)
+        assert run("get", volume_id, tmp_path / "back").status == 1
+        assert (tmp_path / "back").read_text() == "theirs"
+        assert {path.name for path in tmp_path.iterdir()} == {"disk.raw", "back"}
+
     @pytest.mark.parametrize(
         "arguments",
         [
@@ -285,7 +300,10 @@ class TestExplaining:
 
 def rule_ids() -> set[str]:
     """Those of the specification's table."""
-    return {rule.id for rule in (*REQUEST_RULES[Policy.STRICT], *VOLUME_RULES[Policy.STRICT])}
+    return {
+        *(rule.id for rule in REQUEST_RULES[Policy.STRICT]),
+        *(rule.id for rule in VOLUME_RULES[Policy.STRICT]),
+    }
 
 
 class TestProgress:
@@ -310,9 +328,7 @@ class TestCredentials:
     @pytest.mark.parametrize(
         "command", [("rm", "x"), ("put", "{file}"), ("explain", "x", "--size", "1", "--host", "h"), ("get", "x", "y")]
     )
-    def test_no_output_shows_one(
-        self, run: Run, file: Path, level: tuple[str, ...], command: tuple[str, ...]
-    ) -> None:
+    def test_no_output_shows_one(self, run: Run, file: Path, level: tuple[str, ...], command: tuple[str, ...]) -> None:
         ran = run(*level, *CREDENTIALS, *(word.format(file=file) for word in command))
         assert ran.status == 1
         assert "check the URL, and that the service runs" in ran.err

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import requests
-import tenacity
 from requests_mock import ANY, Mocker
 
 from imagevol_adapters.glance import GlanceImages
@@ -32,12 +31,15 @@ from imagevol_core import (
     ServiceFailed,
     ServiceUnreachable,
 )
-from tests.adapters.rest import GLANCE, TOKEN, asked, offer_glance, session
+from tests.adapters.rest import GLANCE, TOKEN, asked, asked_last, offer_glance, session
 
 IMAGES = f"{GLANCE}/v2/images"
 URL = "cinder://fast/5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
 DATA = b"the image"
 DIGEST = Digest("sha512", hashlib.sha512(DATA).hexdigest())
+
+
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture
@@ -51,18 +53,6 @@ def http() -> Iterator[Mocker]:
 @pytest.fixture
 def images() -> GlanceImages:
     return GlanceImages(session=session(GLANCE), wait_seconds=20)
-
-
-@pytest.fixture(autouse=True)
-def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes only when somebody sleeps."""
-    now = [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    monkeypatch.setattr(tenacity.nap.time, "sleep", sleep)
-    monkeypatch.setattr(tenacity.time, "monotonic", lambda: now[0])
 
 
 def shown(status: str = "active", **more: Any) -> dict[str, Any]:
@@ -115,7 +105,7 @@ class TestEveryCall:
         self, http: Mocker, images: GlanceImages, call: str, error: type[Exception]
     ) -> None:
         http.register_uri(ANY, re.compile(IMAGES), exc=error)
-        with pytest.raises(ServiceUnreachable, match="^Glance, ") as caught:
+        with pytest.raises(ServiceUnreachable, match=r"^Glance, ") as caught:
             CALLS[call](images)
         assert TOKEN not in str(caught.value)
 
@@ -152,12 +142,10 @@ class TestReading:
 
         http.get(f"{IMAGES}/7", json=shown(size=len(DATA)))
         http.get(f"{IMAGES}/7/file", body=Broken(DATA[:4]))
-        with pytest.raises(ServiceFailed, match="reading image 7: .*Connection reset by peer"):
+        with pytest.raises(ServiceFailed, match=r"reading image 7: .*Connection reset by peer"):
             b"".join(images.read("7"))
 
-    def test_a_whole_image_that_is_not_what_was_recorded_is_an_error(
-        self, http: Mocker, images: GlanceImages
-    ) -> None:
+    def test_a_whole_image_that_is_not_what_was_recorded_is_an_error(self, http: Mocker, images: GlanceImages) -> None:
         with_data(http, DATA.upper())
         with pytest.raises(ContentMismatch, match="image 7 has been altered"):
             b"".join(images.read("7"))
@@ -165,7 +153,7 @@ class TestReading:
     def test_a_range_is_asked_for_as_http_has_it(self, http: Mocker, images: GlanceImages) -> None:
         with_data(http, DATA[2:5], status_code=206)
         assert b"".join(images.read("7", offset=2, length=3)) == DATA[2:5]
-        assert http.last_request.headers["Range"] == "bytes=2-4"
+        assert asked_last(http).headers["Range"] == "bytes=2-4"
 
     def test_an_image_that_went_in_between_is_not_found(self, http: Mocker, images: GlanceImages) -> None:
         with_data(http, b"", status_code=404)
@@ -208,9 +196,7 @@ class TestLocations:
         assert asked(http) == ["POST /images/7/locations"]
 
     @pytest.mark.parametrize("status", ["killed", "deleted"])
-    def test_an_image_that_does_not_become_active_failed(
-        self, http: Mocker, images: GlanceImages, status: str
-    ) -> None:
+    def test_an_image_that_does_not_become_active_failed(self, http: Mocker, images: GlanceImages, status: str) -> None:
         http.post(f"{IMAGES}/7/locations", json={})
         http.get(f"{IMAGES}/7", [{"json": shown("queued")}, {"json": shown("importing")}, {"json": shown(status)}])
         with pytest.raises(ServiceFailed, match=f"image 7: it is '{status}'"):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import attrs
 import pytest
@@ -32,8 +33,8 @@ from imagevol_core import (
     Digest,
     Image,
     ImageLocation,
-    ImageVolumeMetadata,
     ImagevolError,
+    ImageVolumeMetadata,
     InUse,
     InvalidFact,
     InvalidMetadata,
@@ -67,23 +68,23 @@ class World:
         self.images = steps.images(self.memory_images)
         self.attacher = steps.attacher(self.memory_attacher)
 
-    def store(self, data: bytes = DATA, **wishes: object) -> StoredImage:
-        arguments = {"image_id": IMAGE_ID, "image_owner": "p", "size_bytes": len(data), **wishes}
+    def store(self, data: bytes = DATA, **wishes: Any) -> StoredImage:
+        arguments: dict[str, Any] = {"image_id": IMAGE_ID, "image_owner": "p", "size_bytes": len(data), **wishes}
         return store_image(
             iter([data[:1000], data[1000:]]),
             volumes=self.volumes,
             attacher=self.attacher,
-            **arguments,  # type: ignore[arg-type]
+            **arguments,
         )
 
-    def register(self, data: bytes = DATA, **wishes: object) -> tuple[Image, StoredImage]:
-        arguments = {"name": "disk", "size_bytes": len(data), "store": "fast", **wishes}
+    def register(self, data: bytes = DATA, **wishes: Any) -> tuple[Image, StoredImage]:
+        arguments: dict[str, Any] = {"name": "disk", "size_bytes": len(data), "store": "fast", **wishes}
         return register_image(
             iter([data]),
             images=self.images,
             volumes=self.volumes,
             attacher=self.attacher,
-            **arguments,  # type: ignore[arg-type]
+            **arguments,
         )
 
     def read(self, volume_id: str, *, offset: int = 0, length: int | None = None) -> bytes:
@@ -207,7 +208,7 @@ class TestStoring:
         ],
     )
     def test_what_cannot_be_stored_leaves_nothing(
-        self, world: World, wish: dict[str, object], expected: type[ImagevolError]
+        self, world: World, wish: dict[str, Any], expected: type[ImagevolError]
     ) -> None:
         with pytest.raises(expected) as caught:
             world.store(**wish)
@@ -215,7 +216,7 @@ class TestStoring:
         assert world.left == set()
 
     def test_an_encrypted_volume_is_never_attached(self, world: World) -> None:
-        with pytest.raises(RequestRefused, match="of type secret is encrypted.*choose a type without encryption"):
+        with pytest.raises(RequestRefused, match=r"of type secret is encrypted.*choose a type without encryption"):
             world.store(volume_type="secret")
         assert world.steps.taken == ["volumes.create", "volumes.wait", "volumes.delete"]
 
@@ -263,7 +264,7 @@ class TestRegistering:
 
     @pytest.mark.parametrize("wish", [{"store": "no/store"}, {"store": ""}, {"size_bytes": 0}])
     def test_what_glance_would_not_take_is_refused_before_anything_is_made(
-        self, world: World, wish: dict[str, object]
+        self, world: World, wish: dict[str, Any]
     ) -> None:
         with pytest.raises(RequestRefused):
             world.register(**wish)
@@ -461,8 +462,7 @@ class TestReading:
             pytest.raises(kind),
             open_image_volume(volume_id, volumes=world.volumes, attacher=world.attacher) as content,
         ):
-            next(content.parts)
-            raise kind
+            raise kind(next(content.parts))
         assert world.left == {("volume", volume_id)}
 
     def test_an_encrypted_volume_is_never_attached(self, world: World) -> None:
@@ -508,13 +508,13 @@ class TestDeleting:
     def test_a_volume_that_holds_no_image_is_refused(self, world: World, metadata: dict[str, str]) -> None:
         volume = world.memory.wait(world.memory.create(size_gib=1, name="data").id)
         world.memory.set_metadata(volume.id, metadata)
-        with pytest.raises(RequestRefused, match=f"volume {volume.id} has no image_id .*openstack volume delete"):
+        with pytest.raises(RequestRefused, match=rf"volume {volume.id} has no image_id .*openstack volume delete"):
             world.delete(volume.id)
         assert world.left == {("volume", volume.id)}
 
     def test_a_volume_that_an_image_lives_in_is_refused(self, world: World) -> None:
         image, stored = world.register()
-        with pytest.raises(InUse, match=f"has the data of image {image.id}.*openstack image delete"):
+        with pytest.raises(InUse, match=rf"has the data of image {image.id}.*openstack image delete"):
             world.delete(stored.volume.id)
         assert world.left == {("volume", stored.volume.id), ("image", image.id)}
 

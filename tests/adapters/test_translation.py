@@ -74,9 +74,7 @@ def raised(kind: type[Exception]) -> Exception:
     return error
 
 
-@pytest.mark.parametrize(
-    "seam, kind", [(seam, kind) for seam, (module, _) in SEAMS.items() for kind in errors(module)]
-)
+@pytest.mark.parametrize("seam, kind", [(seam, kind) for seam, (module, _) in SEAMS.items() for kind in errors(module)])
 def test_every_error_of_a_library_becomes_ours_or_is_known_never_to_be_met(seam: str, kind: type[Exception]) -> None:
     table = SEAMS[seam][1]
     error = raised(kind)

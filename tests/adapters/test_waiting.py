@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import tenacity
 
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import DeadlineExceeded, VolumeFailed
-
-
-class Clock:
-    """Time that passes only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    clock = Clock()
-    monkeypatch.setattr(tenacity.nap.time, "sleep", clock.sleep)
-    monkeypatch.setattr(tenacity.time, "monotonic", lambda: clock.now)
-    yield clock
+from tests.adapters.conftest import Clock
 
 
 def test_the_answer_is_given_as_soon_as_it_is_the_wanted_one(clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""The library's real ports on a running cloud, with the credentials of one of its users; and all that is in the cloud."""
+"""The library's real ports on a running cloud, as one of its users; and all that is in the cloud."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.glance import GlanceImages
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
+from tests.cloud.settings import REGION
 from tests.cloud.teardown import loop_devices
 
 PATIENCE_SECONDS = 60
@@ -41,8 +42,8 @@ def ports(cloud: Cloud, name: str = "service") -> Ports:
     session = sign_in(cloud, name)
     become_privileged(cloud.directory / "locks")
     return Ports(
-        CinderVolumes(session=session, wait_seconds=PATIENCE_SECONDS),
-        GlanceImages(session=session, wait_seconds=PATIENCE_SECONDS),
+        CinderVolumes(session=session, region_name=REGION, wait_seconds=PATIENCE_SECONDS),
+        GlanceImages(session=session, region_name=REGION, wait_seconds=PATIENCE_SECONDS),
         BrickAttacher(),
     )
 
@@ -50,11 +51,13 @@ def ports(cloud: Cloud, name: str = "service") -> Ports:
 def inventory(cloud: Cloud) -> set[str]:
     """All that a procedure could leave in the cloud, whoever's it is: each thing by its kind and id."""
     session = sign_in(cloud, "admin")
-    cinder, everybodys = CinderClient("3.60", session=session), {"all_tenants": 1}
+    cinder = CinderClient("3.60", session=session, region_name=REGION)
+    glance = GlanceClient(session=session, region_name=REGION)
+    everybodys = {"all_tenants": 1}
     return {
         *(f"volume {volume.id}" for volume in cinder.volumes.list(search_opts=everybodys)),
         *(f"attachment {attachment.id}" for attachment in cinder.attachments.list(search_opts=everybodys)),
-        *(f"image {image['id']}" for image in GlanceClient(session=session).images.list()),
+        *(f"image {image['id']}" for image in glance.images.list()),
         *(f"loop device {device}" for device in loop_devices(cloud.directory)),
     }
 

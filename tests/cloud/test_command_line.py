@@ -25,6 +25,7 @@ from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
+from tests.cloud.settings import REGION
 
 IMAGEVOL = Path(sysconfig.get_path("scripts")) / "imagevol"
 MIB, GIB = 1 << 20, 1 << 30
@@ -43,7 +44,7 @@ class CommandLine:
         return kept | {"OS_CLIENT_CONFIG_FILE": str(self.clouds_yaml), "OS_CLOUD": "service"}
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [IMAGEVOL, *map(str, arguments)]
+        command = [str(IMAGEVOL), *map(str, arguments)]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
 
     def ask(self, *arguments: object) -> Any:
@@ -84,14 +85,15 @@ def put(imagevol: CommandLine, file: Path) -> Iterator[dict[str, Any]]:
         assert imagevol.run("rm", put["volume_id"]).returncode == 0
 
 
-def test_a_file_goes_into_a_volume_and_comes_back_and_away(
-    imagevol: CommandLine, file: Path, tmp_path: Path
-) -> None:
+def test_a_file_goes_into_a_volume_and_comes_back_and_away(imagevol: CommandLine, file: Path, tmp_path: Path) -> None:
     put = imagevol.ask("put", file, "--volume-type", "slow")
     assert (put["size_bytes"], put["volume_type"]) == (file.stat().st_size, "slow")
     for arguments, expected in (
         (("get", put["volume_id"], tmp_path / "back"), file.read_bytes()),
-        (("get", put["volume_id"], tmp_path / "part", "--offset", MIB, "--length", 7), file.read_bytes()[MIB : MIB + 7]),
+        (
+            ("get", put["volume_id"], tmp_path / "part", "--offset", MIB, "--length", 7),
+            file.read_bytes()[MIB : MIB + 7],
+        ),
     ):
         ran = imagevol.run(*arguments)
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
@@ -110,7 +112,8 @@ def test_a_registered_image_is_explained_rule_by_rule(
         near = imagevol.ask(*ask, "--host", cloud.backend_hosts[store])
         assert (near["eligible"], near["sources"], near["extend_to_gib"]) == (True, [put["volume_id"]], 1)
         assert {verdict["rule"] for verdict in near["verdicts"]} == {
-            rule.id for rule in (*REQUEST_RULES[Policy.STRICT], *VOLUME_RULES[Policy.STRICT])
+            *(rule.id for rule in REQUEST_RULES[Policy.STRICT]),
+            *(rule.id for rule in VOLUME_RULES[Policy.STRICT]),
         }
         assert all(verdict["passed"] for verdict in near["verdicts"])
         far = imagevol.ask(*ask, "--host", "rig@elsewhere#pool")
@@ -121,7 +124,7 @@ def test_a_registered_image_is_explained_rule_by_rule(
         assert sentences.startswith("The volume is not cloned; the image's data are copied into it.\n")
         assert "volume-same-backend" in sentences
     finally:
-        GlanceClient(session=sign_in(cloud, "admin")).images.delete(put["image_id"])
+        GlanceClient(session=sign_in(cloud, "admin"), region_name=REGION).images.delete(put["image_id"])
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +198,9 @@ class TestBadInput:
             says=f"^{service}.*Connection refused.*check .*that the service runs$",
         )
 
-    @pytest.mark.parametrize("arguments", [("put", "{file}"), ("rm", "x"), ("explain", "x", "--size", "1", "--host", "h")])
+    @pytest.mark.parametrize(
+        "arguments", [("put", "{file}"), ("rm", "x"), ("explain", "x", "--size", "1", "--host", "h")]
+    )
     def test_a_wrong_password(self, imagevol: CommandLine, file: Path, arguments: tuple[str, ...]) -> None:
         self.holds(
             imagevol,
@@ -205,7 +210,7 @@ class TestBadInput:
         )
 
     def test_a_volume_in_error(self, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
-        cinder = CinderClient("3.60", session=sign_in(imagevol.cloud, "admin"))
+        cinder = CinderClient("3.60", session=sign_in(imagevol.cloud, "admin"), region_name=REGION)
         cinder.volumes.reset_state(put["volume_id"], "error")
         self.holds(imagevol, "get", put["volume_id"], tmp_path / "back", says=f"volume {put['volume_id']}.* error")
         assert not (tmp_path / "back").exists()

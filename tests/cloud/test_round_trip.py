@@ -125,7 +125,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(real: Ports) -> None:
 
 
 def test_a_full_backend_says_so_and_leaves_nothing(real: Ports) -> None:
-    with pytest.raises(VolumeFailed, match="is 'error' and should be 'available': .*backend") as caught:
+    with pytest.raises(VolumeFailed, match=r"is 'error' and should be 'available': .*backend") as caught:
         store_image(
             [],
             image_id=IMAGE_ID,
@@ -138,7 +138,7 @@ def test_a_full_backend_says_so_and_leaves_nothing(real: Ports) -> None:
 
 
 def test_a_volume_in_error_is_neither_read_nor_forgotten(cloud: Cloud, real: Ports, stored: StoredImage) -> None:
-    CinderClient("3.60", session=sign_in(cloud, "admin")).volumes.reset_state(stored.volume, "error")
+    CinderClient("3.60", session=sign_in(cloud, "admin")).volumes.reset_state(stored.volume.id, "error")
     with pytest.raises(InUse, match="error state"):
         read(real, stored.volume.id)
     delete_image_volume(stored.volume.id, volumes=real.volumes, images=real.images)
@@ -197,10 +197,10 @@ class TestRegistered:
             demo.volumes.wait(created.id)
             lines = cloud.log("cinder").read_text()[logged:].splitlines()
             assert [line for line in lines if "Will clone a volume from the image volume" in line]
-            assert [line for line in lines if "reflink clone" in line and stored.volume.id in line and created.id in line]
-            with attached(
-                created.id, mode=AccessMode.READ, volumes=demo.volumes, attacher=demo.attacher
-            ) as device:
+            assert [
+                line for line in lines if "reflink clone" in line and stored.volume.id in line and created.id in line
+            ]
+            with attached(created.id, mode=AccessMode.READ, volumes=demo.volumes, attacher=demo.attacher) as device:
                 assert b"".join(read_device(device, length=len(DATA))) == DATA
         finally:
             demo.volumes.delete(created.id)
@@ -210,9 +210,7 @@ class TestRegistered:
     ) -> None:
         image, stored = registered
         real.volumes.set_readonly(stored.volume.id, readonly=False)
-        with attached(
-            stored.volume.id, mode=AccessMode.WRITE, volumes=real.volumes, attacher=real.attacher
-        ) as device:
+        with attached(stored.volume.id, mode=AccessMode.WRITE, volumes=real.volumes, attacher=real.attacher) as device:
             device.write(10 * MIB, memoryview(b"!"))
         with pytest.raises(ContentMismatch, match=f"image {image.id} has been altered"):
             b"".join(real.images.read(image.id))

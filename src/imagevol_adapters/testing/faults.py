@@ -123,6 +123,14 @@ class _WatchedAttacher:
         connection.__exit__(None, None, None)
 
 
+def _script(words: Iterable[int | BaseException]) -> Iterator[int | BaseException]:
+    return iter(words)
+
+
+def _flushes(words: Iterable[BaseException | None]) -> Iterator[BaseException | None]:
+    return iter(words)
+
+
 @attrs.define
 class FaultyDevice:
     """A device that takes and gives less than it could, or fails, as a script says: a `Device`.
@@ -139,9 +147,9 @@ class FaultyDevice:
     """
 
     device: Device
-    writes: Iterable[int | BaseException] = attrs.field(default=(), converter=iter, kw_only=True)
-    reads: Iterable[int | BaseException] = attrs.field(default=(), converter=iter, kw_only=True)
-    flushes: Iterable[BaseException | None] = attrs.field(default=(), converter=iter, kw_only=True)
+    writes: Iterator[int | BaseException] = attrs.field(default=(), converter=_script, kw_only=True)
+    reads: Iterator[int | BaseException] = attrs.field(default=(), converter=_script, kw_only=True)
+    flushes: Iterator[BaseException | None] = attrs.field(default=(), converter=_flushes, kw_only=True)
 
     @property
     def size_bytes(self) -> int:
@@ -158,15 +166,15 @@ class FaultyDevice:
 
     def flush(self) -> None:
         """Fail if the script says so."""
-        fault = next(iter(self.flushes), None)
+        fault = next(self.flushes, None)
         if fault is not None:
             raise fault
         self.device.flush()
 
 
-def _scripted(script: Iterable[int | BaseException], length: int) -> int:
+def _scripted(script: Iterator[int | BaseException], length: int) -> int:
     """The script's next word about a call that would move so many bytes."""
-    word = next(iter(script), length)
+    word = next(script, length)
     if isinstance(word, BaseException):
         raise word
     return min(word, length)

@@ -1,0 +1,23 @@
+"""What every port must do, as tests: subclass one and give it the port.
+
+The ports in memory and the real ones on real services pass the same classes.  A subclass overrides the fixtures that
+raise; pytest finds it by its name::
+
+    class TestMyVolumes(VolumeServiceConformance):
+        volume_type = "thin"
+
+        @pytest.fixture
+        def volumes(self) -> VolumeService:
+            return MyVolumes()
+"""
+
+import pytest
+
+# So that a failure shows the values.
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("attacher", "images", "volumes")))
+
+from imagevol_adapters.testing.conformance.attacher import AttacherConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.images import ImageServiceConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.volumes import VolumeServiceConformance  # noqa: E402
+
+__all__ = ["AttacherConformance", "ImageServiceConformance", "VolumeServiceConformance"]

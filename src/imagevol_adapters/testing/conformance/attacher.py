@@ -1,0 +1,107 @@
+"""What an `Attacher` must do, a sentence each."""
+# ruff: noqa: D102, S101
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from imagevol_adapters.ports import AccessMode, Attacher, Attachment, Device, VolumeService
+from imagevol_adapters.testing.conformance.fixtures import NOBODY, NewVolume, WithVolumes
+from imagevol_core import (
+    GIB,
+    AttachFailed,
+    DeviceFailed,
+)
+
+__all__ = ["AttacherConformance"]
+
+
+class AttacherConformance(WithVolumes):
+    """An `Attacher`, together with the service whose volumes it connects."""
+
+    @pytest.fixture
+    def attacher(self) -> Attacher:
+        raise NotImplementedError("override this fixture")
+
+    def test_what_it_tells_of_this_host_can_be_sent(self, attacher: Attacher) -> None:
+        assert json.loads(json.dumps(attacher.connector()))["host"]
+
+    def test_what_was_written_is_read_by_the_next(
+        self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        volume = new_volume()
+        data = bytes(range(256)) * 1024
+        with _opened(volume.id, AccessMode.WRITE, attacher, volumes) as device:
+            assert device.size_bytes == GIB
+            _write(device, 4096, data)
+            _write(device, GIB - 512, data[:512])
+            device.flush()
+            assert device.read(4096, len(data)) == data
+        with _opened(volume.id, AccessMode.READ, attacher, volumes) as device:
+            assert device.size_bytes == GIB
+            assert device.read(4096, len(data)) == data
+            assert device.read(4608, 512) == data[512:1024]
+
+    def test_a_device_ends_where_its_volume_does(
+        self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        with _opened(new_volume().id, AccessMode.WRITE, attacher, volumes) as device:
+            assert device.write(GIB - 512, memoryview(bytes(1024))) == 512
+            with pytest.raises(DeviceFailed):
+                device.write(GIB, memoryview(b"beyond"))
+            assert len(device.read(GIB - 512, 1024)) == 512
+            assert device.read(GIB, 1) == device.read(2 * GIB, 1) == b""
+
+    def test_nothing_is_written_through_a_device_opened_to_be_read(
+        self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        volume = new_volume()
+        with _opened(volume.id, AccessMode.READ, attacher, volumes) as device:
+            before = device.read(0, 512)
+            with pytest.raises(DeviceFailed):
+                device.write(0, memoryview(b"x" * 512))
+            assert device.read(0, 512) == before
+
+    def test_an_error_inside_goes_on_and_the_volume_is_let_go(
+        self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        volume = new_volume()
+
+        def interrupted() -> None:
+            with _opened(volume.id, AccessMode.WRITE, attacher, volumes) as device:
+                _write(device, 0, b"x" * 512)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert volumes.wait(volume.id).status == "available"
+        with _opened(volume.id, AccessMode.READ, attacher, volumes) as device:
+            assert device.read(0, 512) == b"x" * 512
+
+    def test_what_is_not_attached_is_not_connected(self, attacher: Attacher, new_volume: NewVolume) -> None:
+        attachment = Attachment(id=NOBODY, volume_id=new_volume().id, connection={})
+        with pytest.raises(AttachFailed), attacher.open(attachment, mode=AccessMode.READ):
+            pass
+
+
+@contextmanager
+def _opened(volume_id: str, mode: AccessMode, attacher: Attacher, volumes: VolumeService) -> Iterator[Device]:
+    volumes.wait(volume_id)
+    attachment = volumes.attach(volume_id, connector=attacher.connector(), mode=mode)
+    try:
+        with attacher.open(attachment, mode=mode) as device:
+            volumes.complete(attachment)
+            yield device
+    finally:
+        volumes.detach(attachment)
+
+
+def _write(device: Device, offset: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = device.write(offset, rest)
+        offset, rest = offset + written, rest[written:]

@@ -1,0 +1,179 @@
+"""What a `VolumeService` must do, a sentence each."""
+# ruff: noqa: D102, S101
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from imagevol_adapters.ports import AccessMode, Attachment, VolumeService
+from imagevol_adapters.testing.conformance.fixtures import NAME, NOBODY, NewVolume, WithVolumes
+from imagevol_core import (
+    DeadlineExceeded,
+    InUse,
+    NotFound,
+    RequestRefused,
+    VolumeFailed,
+)
+
+__all__ = ["VolumeServiceConformance"]
+
+
+class VolumeServiceConformance(WithVolumes):
+    """A `VolumeService`.
+
+    Attributes:
+        volume_type: one that there is, and that is not encrypted.
+        too_large_gib: a size that the service takes, and that the backend then has no room for.
+    """
+
+    volume_type: ClassVar[str]
+    too_large_gib: ClassVar[int] = 10_000
+
+    @pytest.fixture
+    def impatient(self, volumes: VolumeService) -> VolumeService:
+        """The same service, that waits but a second."""
+        return volumes
+
+    def test_a_new_volume_is_available_once_it_was_waited_for(
+        self, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        volume = new_volume(size_gib=2, volume_type=self.volume_type)
+        assert volume == volumes.get(volume.id)
+        assert (volume.status, volume.size_gib, volume.volume_type) == ("available", 2, self.volume_type)
+        assert (volume.readonly, volume.encrypted, volume.metadata) == (False, False, {})
+        assert volume.project_id
+        assert volume.created_at
+
+    def test_a_volume_has_a_type_if_none_was_wished(self, new_volume: NewVolume) -> None:
+        assert new_volume().volume_type
+
+    @pytest.mark.parametrize(
+        "wish", [{"volume_type": "no-such-type"}, {"size_gib": 0}, {"size_gib": -1}, {"image_id": NOBODY}]
+    )
+    def test_a_wish_that_cannot_be_met_is_refused(self, new_volume: NewVolume, wish: dict[str, Any]) -> None:
+        with pytest.raises(RequestRefused):
+            new_volume(**wish)
+
+    def test_a_volume_that_finds_no_room_fails_and_can_be_deleted(self, volumes: VolumeService) -> None:
+        created = volumes.create(size_gib=self.too_large_gib, name=NAME)
+        try:
+            with pytest.raises(VolumeFailed) as caught:
+                volumes.wait(created.id)
+            assert (caught.value.volume_id, caught.value.status) == (created.id, "error")
+            assert caught.value.reason
+            with pytest.raises(InUse):
+                volumes.attach(created.id, connector={"host": NAME}, mode=AccessMode.READ)
+        finally:
+            volumes.delete(created.id)
+        assert volumes.find([created.id]) == ()
+
+    def test_what_does_not_exist_is_not_found(self, volumes: VolumeService, connector: Mapping[str, Any]) -> None:
+        for ask in (
+            lambda: volumes.get(NOBODY),
+            lambda: volumes.get("no-id-at-all"),
+            lambda: volumes.wait(NOBODY),
+            lambda: volumes.set_readonly(NOBODY, readonly=True),
+            lambda: volumes.set_metadata(NOBODY, {"key": "value"}),
+            lambda: volumes.delete(NOBODY),
+            lambda: volumes.attach(NOBODY, connector=connector, mode=AccessMode.READ),
+            lambda: volumes.complete(Attachment(id=NOBODY, volume_id=NOBODY, connection={})),
+        ):
+            with pytest.raises(NotFound):
+                ask()
+
+    def test_those_that_exist_are_found_in_the_order_asked(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+        first, second = new_volume(), new_volume()
+        assert volumes.find([second.id, NOBODY, first.id]) == (second, first)
+        assert volumes.find([]) == ()
+
+    def test_metadata_are_added_to_those_that_are_there(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+        volume = new_volume()
+        volumes.set_metadata(volume.id, {"one": "1", "two": ""})
+        volumes.set_metadata(volume.id, {"one": "other", "three": "x" * 255})
+        assert volumes.get(volume.id).metadata == {"one": "other", "two": "", "three": "x" * 255}
+        with pytest.raises(RequestRefused):
+            volumes.set_metadata(volume.id, {"one": "x" * 256})
+
+    def test_a_mark_is_set_and_taken_away_and_is_no_metadata(
+        self, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        volume = new_volume()
+        for readonly in (True, False):
+            volumes.set_readonly(volume.id, readonly=readonly)
+            marked = volumes.get(volume.id)
+            assert (marked.readonly, marked.metadata) == (readonly, {})
+
+    def test_a_deleted_volume_isgone_and_is_not_deleted_twice(
+        self, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        volume = new_volume()
+        volumes.delete(volume.id)
+        assert volumes.find([volume.id]) == ()
+        with pytest.raises(NotFound):
+            volumes.delete(volume.id)
+
+    def test_a_volume_that_is_being_made_can_be_deleted(self, volumes: VolumeService) -> None:
+        created = volumes.create(size_gib=1, name=NAME)
+        volumes.delete(created.id)
+        assert volumes.find([created.id]) == ()
+
+    @pytest.mark.parametrize("mode", AccessMode)
+    def test_an_attached_volume_is_in_use_until_it_is_detached(
+        self,
+        volumes: VolumeService,
+        impatient: VolumeService,
+        new_volume: NewVolume,
+        connector: Mapping[str, Any],
+        mode: AccessMode,
+    ) -> None:
+        volume = new_volume()
+        attachment = volumes.attach(volume.id, connector=connector, mode=mode)
+        try:
+            assert attachment.volume_id == volume.id
+            for status in ("attaching", "in-use"):
+                assert volumes.get(volume.id).status == status
+                for refused in (
+                    lambda: volumes.delete(volume.id),
+                    lambda: volumes.attach(volume.id, connector=connector, mode=mode),
+                ):
+                    with pytest.raises(InUse):
+                        refused()
+                with pytest.raises(RequestRefused):
+                    volumes.set_readonly(volume.id, readonly=True)
+                volumes.set_metadata(volume.id, {"while": status})
+                volumes.complete(attachment)
+            with pytest.raises(DeadlineExceeded):
+                impatient.wait(volume.id)
+        finally:
+            volumes.detach(attachment)
+        assert volumes.wait(volume.id).status == "available"
+
+    def test_an_attachment_that_isgone_is_detached_again_but_not_completed(
+        self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
+    ) -> None:
+        volume = new_volume()
+        attachment = volumes.attach(volume.id, connector=connector, mode=AccessMode.READ)
+        volumes.detach(attachment)
+        volumes.detach(attachment)
+        with pytest.raises(NotFound):
+            volumes.complete(attachment)
+
+    def test_a_read_only_volume_is_attached_to_be_read_only(
+        self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
+    ) -> None:
+        volume = new_volume()
+        volumes.set_readonly(volume.id, readonly=True)
+        with pytest.raises(InUse):
+            volumes.attach(volume.id, connector=connector, mode=AccessMode.WRITE)
+        assert volumes.wait(volume.id).status == "available"
+        volumes.detach(volumes.attach(volume.id, connector=connector, mode=AccessMode.READ))
+
+    def test_an_attachment_does_not_show_what_it_connects_by(
+        self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
+    ) -> None:
+        attachment = volumes.attach(new_volume().id, connector=connector, mode=AccessMode.READ)
+        volumes.detach(attachment)
+        assert "connection" not in repr(attachment)

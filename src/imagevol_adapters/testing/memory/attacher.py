@@ -1,0 +1,105 @@
+"""A host in memory, to which volumes in memory are connected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import attrs
+
+from imagevol_adapters.ports import AccessMode, Attachment, Device
+from imagevol_adapters.testing.memory.volumes import MemoryVolumes
+from imagevol_core import AttachFailed, DeviceFailed
+
+__all__ = ["MemoryAttacher"]
+
+
+@attrs.define
+class _Opened:
+    """The device of one attachment: closed with it, and read-only if that is."""
+
+    _device: Device
+    _what: str
+    _writable: bool
+    _closed: bool = attrs.field(default=False, init=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+        return self._device.size_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Give up to `length` bytes."""
+        self._check()
+        return self._device.read(offset, length)
+
+    def write(self, offset: int, data: memoryview) -> int:
+        """Write as much as there is room for."""
+        self._check()
+        if not self._writable:
+            raise DeviceFailed(f"writing at byte {offset} failed: the device of {self._what} is read-only")
+        return self._device.write(offset, data)
+
+    def flush(self) -> None:
+        """Return when all is on the storage."""
+        self._check()
+        self._device.flush()
+
+    def close(self) -> None:
+        """From now on it can do nothing."""
+        self._closed = True
+
+    def _check(self) -> None:
+        if self._closed:
+            raise DeviceFailed(f"the device of {self._what} is closed")
+
+
+@attrs.define(kw_only=True)
+class MemoryAttacher:
+    """A host in memory: an `Attacher`.
+
+    Args:
+        volumes: whose volumes it connects.
+
+    Attributes:
+        connected: the volume of each attachment that is connected, by the attachment's id.
+    """
+
+    volumes: MemoryVolumes
+    connected: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+
+    def connector(self) -> Mapping[str, Any]:
+        """Tell what Cinder must know of this host."""
+        return {"host": "memory", "ip": "127.0.0.1", "platform": "memory", "os_type": "memory"}
+
+    def open(self, attachment: Attachment, *, mode: AccessMode) -> AbstractContextManager[Device]:
+        """Connect the volume while the context lasts."""
+        return _Connection(self, attachment, mode)
+
+
+@attrs.define
+class _Connection(AbstractContextManager[Device]):
+    """One volume on the host; it stays there until the context is left, also if nobody remembers it."""
+
+    _attacher: MemoryAttacher
+    _attachment: Attachment
+    _mode: AccessMode
+    _device: _Opened | None = attrs.field(default=None, init=False)
+
+    def __enter__(self) -> Device:
+        attachment, volumes = self._attachment, self._attacher.volumes
+        if attachment.id not in volumes.attachments or attachment.id in self._attacher.connected:
+            raise AttachFailed(f"volume {attachment.volume_id} is not to be connected by attachment {attachment.id}")
+        writable = self._mode is AccessMode.WRITE
+        if writable and attachment.connection["access_mode"] != AccessMode.WRITE.value:
+            raise AttachFailed(f"volume {attachment.volume_id} may be read only by attachment {attachment.id}")
+        self._attacher.connected[attachment.id] = attachment.volume_id
+        content = volumes.contents[attachment.volume_id]
+        self._device = _Opened(content, f"volume {attachment.volume_id}", writable)
+        return self._device
+
+    def __exit__(self, *_: object) -> None:
+        if self._device is not None:
+            self._device.close()
+        self._attacher.connected.pop(self._attachment.id, None)

@@ -1,0 +1,54 @@
+"""The bytes of a volume in memory: sparse, as a volume is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from imagevol_core import DeviceFailed
+
+__all__ = ["MemoryDevice"]
+
+_BLOCK_BYTES = 1 << 16
+
+
+@attrs.define
+class MemoryDevice:
+    """Bytes that take memory only where something was written: a `Device`."""
+
+    size_bytes: int
+    _blocks: dict[int, bytearray] = attrs.field(factory=dict, init=False, repr=False)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Give up to `length` bytes."""
+        end = min(offset + length, self.size_bytes)
+        data = bytearray(max(0, end - offset))
+        for number, start, stop in _blocks(offset, end):
+            if block := self._blocks.get(number):
+                at = number * _BLOCK_BYTES
+                data[start - offset : stop - offset] = block[start - at : stop - at]
+        return bytes(data)
+
+    def write(self, offset: int, data: memoryview) -> int:
+        """Write as much as there is room for."""
+        end = min(offset + len(data), self.size_bytes)
+        if end <= offset and data:
+            raise DeviceFailed(f"writing at byte {offset} failed: the device ends at byte {self.size_bytes}")
+        for number, start, stop in _blocks(offset, end):
+            block = self._blocks.setdefault(number, bytearray(_BLOCK_BYTES))
+            at = number * _BLOCK_BYTES
+            block[start - at : stop - at] = data[start - offset : stop - offset]
+        return end - offset
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _blocks(offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Each block that a range touches: its number, and where the range begins and ends in it."""
+    while offset < end:
+        number = offset // _BLOCK_BYTES
+        stop = min(end, (number + 1) * _BLOCK_BYTES)
+        yield number, offset, stop
+        offset = stop

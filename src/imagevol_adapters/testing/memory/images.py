@@ -1,0 +1,184 @@
+"""A Glance in memory, whose images live in itself or in volumes in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from imagevol_adapters.testing.memory.volumes import MemoryVolumes
+from imagevol_core import (
+    GIB,
+    CallerError,
+    DeadlineExceeded,
+    Digest,
+    Image,
+    ImageLocation,
+    ImageVolumeMetadata,
+    InUse,
+    NotFound,
+    RequestRefused,
+    Volume,
+    parse_location,
+)
+
+__all__ = ["MemoryImages"]
+
+_DISK_FORMATS = frozenset({"ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"})
+
+
+@attrs.define(kw_only=True)
+class MemoryImages:
+    """A Glance in memory: an `ImageService`.
+
+    Args:
+        volumes: where the image volumes are; its volumes can then be made from these images.
+        project_id: who owns the images that are made for nobody else.
+        stores: their names; the first is the default.
+
+    Attributes:
+        images: every image, by its id.
+        names: their names.
+        data: the bytes of those that were uploaded.
+    """
+
+    volumes: MemoryVolumes
+    project_id: str = "memory"
+    stores: tuple[str, ...] = ("memory",)
+    images: dict[str, Image] = attrs.field(factory=dict, init=False, repr=False)
+    names: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    data: dict[str, bytes] = attrs.field(factory=dict, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Let volumes be made from these images."""
+        self.volumes.images = self
+
+    def get(self, image_id: str) -> Image:
+        """Give what is known of one image."""
+        try:
+            return self.images[image_id]
+        except KeyError as error:
+            raise NotFound("image", image_id) from error
+
+    def find(self, name_or_id: str) -> Image:
+        """Give the image of that id, or the only one of that name."""
+        named = [image_id for image_id, name in self.names.items() if name == name_or_id]
+        if name_or_id not in self.images and len(named) > 1:
+            raise RequestRefused(f"{len(named)} images are named {name_or_id}: give the id of one")
+        return self.get(name_or_id if name_or_id in self.images or not named else named[0])
+
+    def create(
+        self,
+        *,
+        name: str,
+        disk_format: str,
+        owner: str | None = None,
+        visibility: str | None = None,
+        container_format: str = "bare",
+    ) -> Image:
+        """Make the record of an image that is `queued`."""
+        if disk_format not in _DISK_FORMATS:
+            raise RequestRefused(f"creating image {name}: {disk_format} is none of {', '.join(sorted(_DISK_FORMATS))}")
+        image = Image(
+            id=str(uuid.uuid4()),
+            status="queued",
+            owner=owner or self.project_id,
+            visibility=visibility or "shared",
+            disk_format=disk_format,
+            container_format=container_format,
+            min_disk_gib=0,
+            updated_at=datetime.now(UTC),
+        )
+        self.names[image.id] = name
+        self.images[image.id] = image
+        return image
+
+    def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
+        """Register where the data are; data that are not as the digest says are deleted, as Glance does."""
+        self._expect_queued(image_id)
+        never = DeadlineExceeded(f"image {image_id} has not taken its location", seconds=0)
+        try:
+            location = parse_location(url)
+            volume = self.volumes.get(location.volume_id)
+        except CallerError as error:
+            raise never from error
+        size_bytes = _size_bytes(volume)
+        if not size_bytes:
+            raise never
+        if digest is not None:
+            actual = hashlib.new(digest.algorithm)
+            for part in self._content(volume.id, size_bytes):
+                actual.update(part)
+            if actual.hexdigest() != digest.value:
+                self.volumes.delete(volume.id)
+                raise never
+        found = ImageLocation(url, {"store": store or location.store or self.stores[0]})
+        return self._activate(image_id, locations=(found,), size_bytes=size_bytes, digest=digest)
+
+    def upload(
+        self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None
+    ) -> Image:
+        """Keep an image's data."""
+        self._expect_queued(image_id)
+        if (store or self.stores[0]) not in self.stores:
+            raise RequestRefused(f"uploading image {image_id}: there is no store {store}")
+        content = b"".join(data)
+        if size_bytes is not None and len(content) != size_bytes:
+            raise RequestRefused(f"uploading image {image_id}: {size_bytes} bytes were announced, {len(content)} came")
+        self.data[image_id] = content
+        return self._activate(
+            image_id,
+            locations=(ImageLocation(f"file:///memory/{image_id}", {"store": store or self.stores[0]}),),
+            size_bytes=len(content),
+            digest=Digest("sha512", hashlib.sha512(content).hexdigest()),
+        )
+
+    def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Give an image's data, whole or a part."""
+        image = self.get(image_id)
+        if image.size_bytes is None:
+            raise RequestRefused(f"image {image_id} is '{image.status}' and has no data")
+        end = image.size_bytes if length is None else min(image.size_bytes, offset + length)
+        if image_id in self.data:
+            return iter([self.data[image_id][offset:end]] if end > offset else [])
+        return self._content(parse_location(image.locations[0].url).volume_id, end, offset)
+
+    def delete(self, image_id: str) -> None:
+        """Delete the image, and the volumes that have its data."""
+        for location in self.get(image_id).locations:
+            with suppress(NotFound):
+                if location.url.startswith("cinder:"):
+                    self._delete_volume(image_id, parse_location(location.url).volume_id)
+        del self.images[image_id], self.names[image_id]
+        self.data.pop(image_id, None)
+
+    def _expect_queued(self, image_id: str) -> None:
+        if (image := self.get(image_id)).status != "queued":
+            raise RequestRefused(f"image {image_id} is '{image.status}' and takes data while it is 'queued'")
+
+    def _activate(self, image_id: str, **facts: Any) -> Image:
+        self.images[image_id] = replace(self.images[image_id], status="active", updated_at=datetime.now(UTC), **facts)
+        return self.images[image_id]
+
+    def _content(self, volume_id: str, end: int, offset: int = 0) -> Iterator[bytes]:
+        device = self.volumes.contents[volume_id]
+        for start in range(offset, end, 1 << 22):
+            yield device.read(start, min(1 << 22, end - start))
+
+    def _delete_volume(self, image_id: str, volume_id: str) -> None:
+        try:
+            self.volumes.delete(volume_id)
+        except InUse as error:
+            raise RequestRefused(f"deleting image {image_id}: {error}") from error
+
+
+def _size_bytes(volume: Volume) -> int:
+    """How much of an image volume is the image."""
+    recorded = ImageVolumeMetadata.from_volume(volume.metadata).size_bytes
+    return volume.size_gib * GIB if recorded is None else recorded

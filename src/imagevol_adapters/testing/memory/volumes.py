@@ -1,0 +1,191 @@
+"""A Cinder in memory."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import attrs
+
+from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.testing.memory.device import MemoryDevice
+from imagevol_core import (
+    GIB,
+    CallerError,
+    DeadlineExceeded,
+    Image,
+    InUse,
+    NotFound,
+    RequestRefused,
+    Volume,
+    VolumeFailed,
+    image_fits,
+)
+
+__all__ = ["ImageSource", "MemoryVolumes"]
+
+_LONGEST_VALUE = 255
+
+
+class ImageSource(Protocol):
+    """What a `MemoryVolumes` uses to make a volume from an image."""
+
+    def get(self, image_id: str) -> Image:
+        """Give what is known of it."""
+
+    def read(self, image_id: str) -> Iterator[bytes]:
+        """Give its data."""
+
+
+@attrs.define(kw_only=True)
+class MemoryVolumes:
+    """A Cinder in memory: a `VolumeService`.
+
+    Args:
+        project_id: the project that its volumes live in.
+        host: where they are.
+        volume_types: each type, and whether its volumes are encrypted; the first is the default.
+        capacity_gib: what the backend may hold; a volume beyond it goes to `error`.
+
+    Attributes:
+        volumes: every volume, by its id.
+        contents: their bytes.
+        attachments: every attachment, by its id.
+        images: where `create` finds images; a `MemoryImages` of these volumes puts itself there.
+    """
+
+    project_id: str = "memory"
+    host: str = "memory@memory#memory"
+    volume_types: Mapping[str, bool] = {"memory": False, "encrypted": True}
+    capacity_gib: int = 100
+    volumes: dict[str, Volume] = attrs.field(factory=dict, init=False, repr=False)
+    contents: dict[str, MemoryDevice] = attrs.field(factory=dict, init=False, repr=False)
+    attachments: dict[str, Attachment] = attrs.field(factory=dict, init=False, repr=False)
+    images: ImageSource | None = attrs.field(default=None, init=False, repr=False)
+
+    def create(
+        self, *, size_gib: int, name: str, volume_type: str | None = None, image_id: str | None = None
+    ) -> Volume:
+        """Make a volume that is `creating`."""
+        kind = next(iter(self.volume_types)) if volume_type is None else volume_type
+        if kind not in self.volume_types:
+            raise RequestRefused(f"creating volume {name}: there is no volume type {kind}")
+        if size_gib < 1:
+            raise RequestRefused(f"creating volume {name}: {size_gib} GiB is less than the least, 1 GiB")
+        content = MemoryDevice(size_gib * GIB)
+        if image_id is not None:
+            self._fill(content, image_id, size_gib)
+        volume = Volume(
+            id=str(uuid.uuid4()),
+            project_id=self.project_id,
+            size_gib=size_gib,
+            status="creating",
+            volume_type=kind,
+            encrypted=self.volume_types[kind],
+            readonly=False,
+            created_at=datetime.now(UTC),
+        )
+        self.volumes[volume.id] = volume
+        self.contents[volume.id] = content
+        return volume
+
+    def get(self, volume_id: str) -> Volume:
+        """Give what is known of one volume."""
+        try:
+            return self.volumes[volume_id]
+        except KeyError as error:
+            raise NotFound("volume", volume_id) from error
+
+    def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+        """Give those of the volumes that exist, in the order asked."""
+        return tuple(self.volumes[volume_id] for volume_id in volume_ids if volume_id in self.volumes)
+
+    def wait(self, volume_id: str) -> Volume:
+        """Let the volume become what it is going to be; what would never be available has no time."""
+        volume = self.get(volume_id)
+        if volume.status == "creating":
+            fits = sum(each.size_gib for each in self.volumes.values()) <= self.capacity_gib
+            volume = self._change(volume_id, status="available" if fits else "error", host=self.host if fits else None)
+        if str(volume.status).startswith("error"):
+            raise VolumeFailed(volume_id, status=str(volume.status), wanted="available", reason="the backend is full")
+        if volume.status != "available":
+            raise DeadlineExceeded(f"volume {volume_id} is not available", seconds=0)
+        return volume
+
+    def set_readonly(self, volume_id: str, *, readonly: bool) -> None:
+        """Mark the volume, or take the mark away."""
+        volume = self.get(volume_id)
+        if volume.status != "available":
+            raise RequestRefused(
+                f"volume {volume_id} is '{volume.status}': its mark is changed while it is 'available'"
+            )
+        self._change(volume_id, readonly=readonly)
+
+    def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
+        """Write these keys; others stay."""
+        volume = self.get(volume_id)
+        for key, value in metadata.items():
+            if len(value) > _LONGEST_VALUE:
+                raise RequestRefused(f"volume {volume_id}: the value of {key} is longer than {_LONGEST_VALUE}")
+        self._change(volume_id, metadata={**volume.metadata, **metadata})
+
+    def delete(self, volume_id: str) -> None:
+        """Delete the volume."""
+        if self.get(volume_id).status in ("attaching", "in-use"):
+            raise InUse(f"volume {volume_id} is attached")
+        del self.volumes[volume_id], self.contents[volume_id]
+
+    def attach(
+        self,
+        volume_id: str,
+        *,
+        connector: Mapping[str, Any],  # noqa: ARG002 - it exports to any host
+        mode: AccessMode,
+    ) -> Attachment:
+        """Reserve the volume."""
+        volume = self.get(volume_id)
+        if volume.status != "available":
+            raise InUse(f"volume {volume_id} is '{volume.status}' and is attached while it is 'available'")
+        if volume.readonly and mode is AccessMode.WRITE:
+            raise InUse(f"volume {volume_id} is read-only")
+        self._change(volume_id, status="attaching")
+        attachment = Attachment(
+            id=str(uuid.uuid4()),
+            volume_id=volume_id,
+            connection={"driver_volume_type": "memory", "access_mode": mode.value},
+        )
+        self.attachments[attachment.id] = attachment
+        return attachment
+
+    def complete(self, attachment: Attachment) -> None:
+        """Tell that the host has connected the volume."""
+        if attachment.id not in self.attachments:
+            raise NotFound("attachment", attachment.id)
+        self._change(attachment.volume_id, status="in-use")
+
+    def detach(self, attachment: Attachment) -> None:
+        """Take the leave back."""
+        if self.attachments.pop(attachment.id, None):
+            self._change(attachment.volume_id, status="available")
+
+    def _change(self, volume_id: str, **facts: Any) -> Volume:
+        self.volumes[volume_id] = replace(self.volumes[volume_id], **facts)
+        return self.volumes[volume_id]
+
+    def _fill(self, content: MemoryDevice, image_id: str, size_gib: int) -> None:
+        """Write an image into a new volume, if Cinder would."""
+        try:
+            if self.images is None:
+                raise NotFound("image", image_id)
+            image = self.images.get(image_id)
+            parts = self.images.read(image_id)
+        except CallerError as error:
+            raise RequestRefused(f"creating a volume from image {image_id}: {error}") from error
+        if not (fits := image_fits(image, size_gib=size_gib)).passed:
+            raise RequestRefused(f"creating a volume from image {image_id}: {fits.text}")
+        offset = 0
+        for part in parts:
+            offset += content.write(offset, memoryview(part))
