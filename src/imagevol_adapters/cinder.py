@@ -63,12 +63,14 @@ class CinderVolumes:
         session: who asks.
         region_name: which region's Cinder.
         interface: which of its endpoints.
+        endpoint_override: where it is, whatever the service catalogue says.
         wait_seconds: how long a volume may take from one state to the next; glance_store's default.
     """
 
     session: Session
     region_name: str | None = None
     interface: str = "public"
+    endpoint_override: str | None = None
     wait_seconds: float = 300
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
 
@@ -190,17 +192,24 @@ class CinderVolumes:
                 service_type=_SERVICE,
                 interface=self.interface,
                 region_name=self.region_name,
+                endpoint_override=self.endpoint_override,
             )
         return self._client
 
     def _highest_version(self) -> tuple[float, ...] | None:
         """What Cinder tells, or why it tells nothing."""
         endpoint = self.session.get_endpoint_data(
-            service_type=_SERVICE, interface=self.interface, region_name=self.region_name, min_version="3"
+            service_type=_SERVICE,
+            interface=self.interface,
+            region_name=self.region_name,
+            endpoint_override=self.endpoint_override,
+            min_version="3",
         )
         if endpoint and endpoint.max_microversion:
             return endpoint.max_microversion
-        url = self.session.get_endpoint(service_type=_SERVICE, interface=self.interface, region_name=self.region_name)
+        url = self.endpoint_override or self.session.get_endpoint(
+            service_type=_SERVICE, interface=self.interface, region_name=self.region_name
+        )
         if url is None:
             raise ServiceUnreachable("Cinder: the service catalogue has no block-storage endpoint for this region")
         self.session.get(url)  # the lookup passes over what is wrong there, and this raises it

@@ -91,12 +91,14 @@ class GlanceImages:
         session: who asks.
         region_name: which region's Glance.
         interface: which of its endpoints.
+        endpoint_override: where it is, whatever the service catalogue says.
         wait_seconds: how long Glance may take to take a location.
     """
 
     session: Session
     region_name: str | None = None
     interface: str = "public"
+    endpoint_override: str | None = None
     wait_seconds: float = 300
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
 
@@ -201,7 +203,12 @@ class GlanceImages:
 
     def _glance(self) -> Client:
         if self._client is None:
-            self._client = Client(session=self.session, interface=self.interface, region_name=self.region_name)
+            self._client = Client(
+                session=self.session,
+                interface=self.interface,
+                region_name=self.region_name,
+                endpoint_override=self.endpoint_override,
+            )
         return self._client
 
     def _locations(self, shown: Mapping[str, Any]) -> tuple[ImageLocation, ...]:
@@ -223,7 +230,11 @@ class GlanceImages:
             _translated(f"reading image {image_id}", image_id),
             # Not through glanceclient, which percent-encodes the = of a Range header, so that Glance refuses it.
             self.session.get(
-                f"/v2/images/{image_id}/file", endpoint_filter=endpoint, headers=dict(headers), stream=True
+                f"/v2/images/{image_id}/file",
+                endpoint_filter=endpoint,
+                endpoint_override=self.endpoint_override,
+                headers=dict(headers),
+                stream=True,
             ) as answer,
         ):
             for chunk in answer.iter_content(CHUNK_BYTES):

@@ -5,6 +5,7 @@ A command collects arguments, calls one procedure or one decision, and shows the
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; those of the process when None.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us, what was begun is undone
     if not sys.warnoptions:  # what libraries deprecate is not for the operator to read
         warnings.simplefilter("ignore")
     try:

@@ -112,6 +112,7 @@ class Imagevol(App):
             session=self.session,
             region_name=self.cloud.get_region_name(),
             interface=self._interface("block-storage"),
+            endpoint_override=self.cloud.get_endpoint("block-storage"),
             wait_seconds=self.options.wait_seconds,
         )
 
@@ -122,6 +123,7 @@ class Imagevol(App):
             session=self.session,
             region_name=self.cloud.get_region_name(),
             interface=self._interface("image"),
+            endpoint_override=self.cloud.get_endpoint("image"),
             wait_seconds=self.options.wait_seconds,
         )
 

@@ -8,7 +8,8 @@ import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from errno import EEXIST
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
@@ -18,7 +19,7 @@ from cliff.show import ShowOne
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.engine import chunks
 from imagevol_adapters.transfers import delete_image_volume, open_image_volume, register_image, store_image
-from imagevol_core import RequestRefused, SourceFailed
+from imagevol_core import ImagevolError, RequestRefused, SourceFailed
 
 __all__ = ["Get", "Put", "Rm"]
 
@@ -153,18 +154,20 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
 @contextmanager
 def _appearing(path: Path) -> Iterator[BinaryIO]:
     """A new file that has its name only once it is whole; one that is there already is not touched."""
-    try:
-        if path.exists():
-            raise FileExistsError(None, "it exists already")
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise RequestRefused(
-            f"{path} cannot be written: {error.strerror}; give a new file in a directory that is there"
-        ) from error
-    partial = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        os.link(partial, path)  # unlike a rename it never replaces
-    finally:
-        partial.unlink()
+    with ExitStack() as stack:
+        try:
+            if path.exists():
+                raise FileExistsError(EEXIST, os.strerror(EEXIST))
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            partial = Path(name)
+            stack.callback(partial.unlink, missing_ok=True)
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+            path.touch(exist_ok=False)  # who came before keeps the name
+            partial.replace(path)
+        except ImagevolError:
+            raise  # some are the operating system's errors too
+        except OSError as error:
+            raise RequestRefused(
+                f"{path} cannot be written: {error.strerror}; give a new file in a directory with room for it"
+            ) from error

@@ -11,4 +11,11 @@ class _HTTPClient:
 class Client:
     http_client: _HTTPClient
     images: Controller
-    def __init__(self, *, session: Session, interface: str = ..., region_name: str | None = ...) -> None: ...
+    def __init__(
+        self,
+        *,
+        session: Session,
+        interface: str = ...,
+        region_name: str | None = ...,
+        endpoint_override: str | None = ...,
+    ) -> None: ...
