@@ -23,9 +23,9 @@ from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
     InUse,
-    NotFound,
     OverQuota,
     RequestRefused,
+    ResourceNotFound,
     ServiceFailed,
     ServiceUnreachable,
     Volume,
@@ -94,7 +94,7 @@ class CinderVolumes:
         for volume_id in volume_ids:
             try:
                 found.append(self.get(volume_id))
-            except NotFound:
+            except ResourceNotFound:
                 continue
         return tuple(found)
 
@@ -173,7 +173,7 @@ class CinderVolumes:
         try:
             with _translated(f"detaching volume {attachment.volume_id}", ("attachment", attachment.id)):
                 self._cinder().attachments.delete(attachment.id)
-        except NotFound:
+        except ResourceNotFound:
             return
 
     def _cinder(self) -> Client:
@@ -243,7 +243,7 @@ def _translated(doing: str, missing: tuple[str, str] | None = None, table: Table
             yield
     except RequestRefused as error:
         if missing and isinstance(error.__cause__, cinder_errors.NotFound):
-            raise NotFound(*missing) from error.__cause__
+            raise ResourceNotFound(*missing) from error.__cause__
         raise
 
 

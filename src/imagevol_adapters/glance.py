@@ -22,9 +22,9 @@ from imagevol_core import (
     Image,
     ImageLocation,
     ImagevolError,
-    NotFound,
     OverQuota,
     RequestRefused,
+    ResourceNotFound,
     ServiceFailed,
     ServiceUnreachable,
 )
@@ -112,11 +112,11 @@ class GlanceImages:
         """Give the image of that id, or the only one of that name."""
         try:
             return self.get(name_or_id)
-        except NotFound:
+        except ResourceNotFound:
             with _translated(f"images named {name_or_id}"):
                 named = list(self._glance().images.list(filters={"name": name_or_id}))
         if not named:
-            raise NotFound("image", name_or_id)
+            raise ResourceNotFound("image", name_or_id)
         if len(named) > 1:
             raise RequestRefused(f"{len(named)} images are named {name_or_id}: give the id of one")
         return self.get(named[0]["id"])
@@ -277,7 +277,7 @@ def _translated(doing: str, image_id: str | None = None, table: Table = _ERRORS)
             yield
     except RequestRefused as error:
         if image_id and isinstance(error.__cause__, _MISSING):
-            raise NotFound("image", image_id) from error.__cause__
+            raise ResourceNotFound("image", image_id) from error.__cause__
         raise
 
 

@@ -93,7 +93,7 @@ class Attacher(Protocol):
 class VolumeService(Protocol):
     """Cinder, as far as images need it.
 
-    Every method raises `NotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
+    Every method raises `ResourceNotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
     `ServiceFailed`; what it raises besides is said at the method.
     """
 
@@ -153,7 +153,7 @@ class VolumeService(Protocol):
 class ImageService(Protocol):
     """Glance, as far as volumes need it.
 
-    Every method raises `NotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
+    Every method raises `ResourceNotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
     `ServiceFailed`; what it raises besides is said at the method.
     """
 

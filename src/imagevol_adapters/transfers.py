@@ -21,8 +21,8 @@ from imagevol_core import (
     ImageVolumeMetadata,
     InUse,
     InvalidSize,
-    NotFound,
     RequestRefused,
+    ResourceNotFound,
     Volume,
     gib_for,
     is_store_name,
@@ -192,7 +192,7 @@ def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: Image
     """Delete an image volume, and return when it is gone ([store]).
 
     Raises:
-        NotFound: there is none.
+        ResourceNotFound: there is none.
         RequestRefused: the volume holds no image; it may be somebody's data.
         InUse: an image has its data there, or it is attached, or has snapshots or dependents.
         ImagevolError: whatever else the ports raise.
@@ -203,7 +203,7 @@ def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: Image
             f"volume {volume_id} has no image_id in its metadata and so holds no image; "
             f"delete it with `openstack volume delete` if it is to go"
         )
-    with suppress(NotFound):
+    with suppress(ResourceNotFound):
         image = images.get(image_id)
         # Locations that may not be seen may name the volume.
         if not image.locations or any(volume_id in location.url for location in image.locations):
@@ -274,7 +274,7 @@ def register_image(
 
 def _delete_volume(volumes: VolumeService, volume_id: str) -> None:
     """One that is gone already, as when Glance deleted it with its image, is as wanted."""
-    with suppress(NotFound):
+    with suppress(ResourceNotFound):
         volumes.delete(volume_id)
 
 

@@ -26,7 +26,7 @@ __all__ = [
     "InvalidMetadata",
     "InvalidSize",
     "MissingDependency",
-    "NotFound",
+    "ResourceNotFound",
     "OverQuota",
     "RequestRefused",
     "ServiceError",
@@ -157,7 +157,7 @@ class WrongLength(CallerError, ValueError):
         self.actual_bytes = actual_bytes
 
 
-class NotFound(CallerError, LookupError):
+class ResourceNotFound(CallerError, LookupError):
     """A thing that does not exist, or that these credentials cannot see.
 
     Attributes:

@@ -23,9 +23,9 @@ from imagevol_core import (
     DeadlineExceeded,
     ImagevolError,
     InUse,
-    NotFound,
     OverQuota,
     RequestRefused,
+    ResourceNotFound,
     ServiceFailed,
     ServiceUnreachable,
     Volume,
@@ -201,7 +201,7 @@ class TestWaiting:
 
     def test_a_volume_that_is_gone_is_not_waited_for(self, http: Mocker, volumes: CinderVolumes) -> None:
         states(http, "creating", 404)
-        with pytest.raises(NotFound, match="volume 7 does not exist"):
+        with pytest.raises(ResourceNotFound, match="volume 7 does not exist"):
             volumes.wait("7")
 
 

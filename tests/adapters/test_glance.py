@@ -25,9 +25,9 @@ from imagevol_core import (
     Image,
     ImageLocation,
     ImagevolError,
-    NotFound,
     OverQuota,
     RequestRefused,
+    ResourceNotFound,
     ServiceFailed,
     ServiceUnreachable,
 )
@@ -157,7 +157,7 @@ class TestReading:
 
     def test_an_image_that_went_in_between_is_not_found(self, http: Mocker, images: GlanceImages) -> None:
         with_data(http, b"", status_code=404)
-        with pytest.raises(NotFound, match="image 7 does not exist"):
+        with pytest.raises(ResourceNotFound, match="image 7 does not exist"):
             b"".join(images.read("7"))
 
 
@@ -284,7 +284,7 @@ class TestFacts:
         http.get(f"{IMAGES}/7", json=shown(**half))
         assert images.get("7").digest is None
 
-    @pytest.mark.parametrize("names, expected", [([], NotFound), (["8", "9"], RequestRefused)])
+    @pytest.mark.parametrize("names, expected", [([], ResourceNotFound), (["8", "9"], RequestRefused)])
     def test_a_name_that_is_not_one_images_is_refused(
         self, http: Mocker, images: GlanceImages, names: list[str], expected: type[ImagevolError]
     ) -> None:

@@ -39,8 +39,8 @@ from imagevol_core import (
     InvalidFact,
     InvalidMetadata,
     InvalidSize,
-    NotFound,
     RequestRefused,
+    ResourceNotFound,
     ServiceFailed,
     SourceFailed,
     VolumeFailed,
@@ -485,7 +485,7 @@ class TestAttached:
     def test_a_volume_that_is_in_use_is_not_touched(self, world: World) -> None:
         volume_id = world.store().volume.id
         there = world.memory.attach(volume_id, connector={}, mode=AccessMode.READ)
-        with pytest.raises(InUse), suppress(NotFound):
+        with pytest.raises(InUse), suppress(ResourceNotFound):
             world.read(volume_id)
         assert world.memory.attachments == {there.id: there}
 
@@ -538,5 +538,5 @@ class TestDeleting:
             world.delete(volume_id)
 
     def test_a_volume_that_there_is_not_is_not_found(self, world: World) -> None:
-        with pytest.raises(NotFound):
+        with pytest.raises(ResourceNotFound):
             world.delete(IMAGE_ID)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagevol_adapters.ports import VolumeService
-from imagevol_core import NotFound, Volume
+from imagevol_core import ResourceNotFound, Volume
 
 __all__ = ["NAME", "NOBODY", "NewVolume", "WithVolumes", "gone"]
 
@@ -47,5 +47,5 @@ class WithVolumes:
 
 def gone(delete: Callable[[str], None], thing_id: str) -> None:
     """Delete what a test may have deleted itself."""
-    with suppress(NotFound):
+    with suppress(ResourceNotFound):
         delete(thing_id)

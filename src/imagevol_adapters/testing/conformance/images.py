@@ -19,8 +19,8 @@ from imagevol_core import (
     DeviceFailed,
     Digest,
     Image,
-    NotFound,
     RequestRefused,
+    ResourceNotFound,
 )
 
 __all__ = ["ImageServiceConformance"]
@@ -90,7 +90,7 @@ class ImageServiceConformance(WithVolumes):
             lambda: b"".join(images.read(NOBODY)),
             lambda: images.delete(NOBODY),
         ):
-            with pytest.raises(NotFound):
+            with pytest.raises(ResourceNotFound):
                 ask()
 
     def test_an_image_is_found_by_its_id_and_by_a_name_that_no_other_has(
@@ -221,9 +221,9 @@ class ImageServiceConformance(WithVolumes):
         digest = Digest("sha512", hashlib.sha512(bytes(512)).hexdigest())
         images.add_location(image.id, url, store=self.volume_store, digest=digest)
         images.delete(image.id)
-        with pytest.raises(NotFound):
+        with pytest.raises(ResourceNotFound):
             images.get(image.id)
-        with suppress(NotFound):
+        with suppress(ResourceNotFound):
             volumes.delete(volume.id)  # returns when it is gone, whoever began
         assert volumes.find([volume.id]) == ()
 

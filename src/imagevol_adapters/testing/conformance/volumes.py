@@ -13,8 +13,8 @@ from imagevol_adapters.testing.conformance.fixtures import NAME, NOBODY, NewVolu
 from imagevol_core import (
     DeadlineExceeded,
     InUse,
-    NotFound,
     RequestRefused,
+    ResourceNotFound,
     VolumeFailed,
 )
 
@@ -81,7 +81,7 @@ class VolumeServiceConformance(WithVolumes):
             lambda: volumes.attach(NOBODY, connector=connector, mode=AccessMode.READ),
             lambda: volumes.complete(Attachment(id=NOBODY, volume_id=NOBODY, connection={})),
         ):
-            with pytest.raises(NotFound):
+            with pytest.raises(ResourceNotFound):
                 ask()
 
     def test_those_that_exist_are_found_in_the_order_asked(self, volumes: VolumeService, new_volume: NewVolume) -> None:
@@ -112,7 +112,7 @@ class VolumeServiceConformance(WithVolumes):
         volume = new_volume()
         volumes.delete(volume.id)
         assert volumes.find([volume.id]) == ()
-        with pytest.raises(NotFound):
+        with pytest.raises(ResourceNotFound):
             volumes.delete(volume.id)
 
     def test_a_volume_that_is_being_made_can_be_deleted(self, volumes: VolumeService) -> None:
@@ -158,7 +158,7 @@ class VolumeServiceConformance(WithVolumes):
         attachment = volumes.attach(volume.id, connector=connector, mode=AccessMode.READ)
         volumes.detach(attachment)
         volumes.detach(attachment)
-        with pytest.raises(NotFound):
+        with pytest.raises(ResourceNotFound):
             volumes.complete(attachment)
 
     def test_a_read_only_volume_is_attached_to_be_read_only(

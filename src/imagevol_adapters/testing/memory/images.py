@@ -22,8 +22,8 @@ from imagevol_core import (
     ImageLocation,
     ImageVolumeMetadata,
     InUse,
-    NotFound,
     RequestRefused,
+    ResourceNotFound,
     Volume,
     parse_location,
 )
@@ -64,7 +64,7 @@ class MemoryImages:
         try:
             return self.images[image_id]
         except KeyError as error:
-            raise NotFound("image", image_id) from error
+            raise ResourceNotFound("image", image_id) from error
 
     def find(self, name_or_id: str) -> Image:
         """Give the image of that id, or the only one of that name."""
@@ -152,7 +152,7 @@ class MemoryImages:
     def delete(self, image_id: str) -> None:
         """Delete the image, and the volumes that have its data."""
         for location in self.get(image_id).locations:
-            with suppress(NotFound):
+            with suppress(ResourceNotFound):
                 if location.url.startswith("cinder:"):
                     self._delete_volume(image_id, parse_location(location.url).volume_id)
         del self.images[image_id], self.names[image_id]

@@ -18,8 +18,8 @@ from imagevol_core import (
     DeadlineExceeded,
     Image,
     InUse,
-    NotFound,
     RequestRefused,
+    ResourceNotFound,
     Volume,
     VolumeFailed,
     image_fits,
@@ -97,7 +97,7 @@ class MemoryVolumes:
         try:
             return self.volumes[volume_id]
         except KeyError as error:
-            raise NotFound("volume", volume_id) from error
+            raise ResourceNotFound("volume", volume_id) from error
 
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist, in the order asked."""
@@ -163,7 +163,7 @@ class MemoryVolumes:
     def complete(self, attachment: Attachment) -> None:
         """Tell that the host has connected the volume."""
         if attachment.id not in self.attachments:
-            raise NotFound("attachment", attachment.id)
+            raise ResourceNotFound("attachment", attachment.id)
         self._change(attachment.volume_id, status="in-use")
 
     def detach(self, attachment: Attachment) -> None:
@@ -179,7 +179,7 @@ class MemoryVolumes:
         """Write an image into a new volume, if Cinder would."""
         try:
             if self.images is None:
-                raise NotFound("image", image_id)
+                raise ResourceNotFound("image", image_id)
             image = self.images.get(image_id)
             parts = self.images.read(image_id)
         except CallerError as error:
