@@ -13,6 +13,7 @@ import pytest
 
 from imagevol_adapters.ports import ImageService, VolumeService
 from imagevol_adapters.testing.conformance.fixtures import NAME, NOBODY, NewVolume, WithVolumes, gone
+from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     GIB,
     DeadlineExceeded,
@@ -148,7 +149,13 @@ class ImageServiceConformance(WithVolumes):
         image = new_image()
         with pytest.raises(DeviceFailed, match="the volume is gone"):
             images.upload(image.id, broken(), size_bytes=4, store=self.store)
-        assert images.get(image.id).status == "queued"
+        status = wait_until(  # Glance needs a moment to notice that nothing more comes
+            lambda: images.get(image.id).status,
+            lambda status: status != "saving",
+            what="the image is not queued again",
+            seconds=60,
+        )
+        assert status == "queued"
 
     def test_a_store_that_there_is_not_is_refused(self, images: ImageService, new_image: NewImage) -> None:
         with pytest.raises(RequestRefused):
