@@ -213,6 +213,14 @@ def property_(session: nox.Session) -> None:
     pytest(session, python, "tests/core", "-m", "hypothesis", "--hypothesis-profile=property")
 
 
+@nox.session(python=OLDEST)
+def mutation(session: nox.Session) -> None:
+    """Change the core in small ways: its tests must notice.  What follows `--` names modules."""
+    python = own(session)
+    install(session, python, "mutation")
+    run(session, python, "tests.mutation", str(NOX / "mutants"), *session.posargs, env={"PYTHONUNBUFFERED": "1"})
+
+
 @nox.session(venv_backend="none")
 def upstream(session: nox.Session) -> None:
     """Give the same facts to us and to the code of the services."""

@@ -16,7 +16,14 @@ author = "the imagevol authors"
 copyright = author  # noqa: A001 - Sphinx names it so
 version = release = version_of("imagevol")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "cliff.sphinxext", "ruletables"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "cliff.sphinxext",
+    "differences",
+    "ruletables",
+]
 exclude_patterns = ["_ext"]
 html_theme = "furo"
 html_title = f"imagevol {version}"

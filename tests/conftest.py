@@ -17,6 +17,16 @@ import pytest
 hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=1000)
+# For a mutant: the same few examples each time, and none of them made smaller, since nobody looks at it.
+hypothesis.settings.register_profile(
+    "mutation",
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=50,
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

@@ -4,22 +4,64 @@ Standard library only, and of it no I/O, no clock, no environment, no logging, n
 `imagevol_adapters` collects the facts and carries the decisions out.
 """
 
-from imagevol_core import cloning, errors, facts, locations, metadata, sizing, tables, verdicts
+from imagevol_core import (
+    auditing,
+    caching,
+    cloning,
+    copying,
+    creation,
+    errors,
+    facts,
+    locations,
+    metadata,
+    migration,
+    safety,
+    selection,
+    sizing,
+    stores,
+    tables,
+    templates,
+    upgrade,
+    uploading,
+    verdicts,
+)
+from imagevol_core.auditing import *
+from imagevol_core.caching import *
 from imagevol_core.cloning import *
+from imagevol_core.copying import *
+from imagevol_core.creation import *
 from imagevol_core.errors import *
 from imagevol_core.facts import *
 from imagevol_core.locations import *
 from imagevol_core.metadata import *
+from imagevol_core.migration import *
+from imagevol_core.safety import *
+from imagevol_core.selection import *
 from imagevol_core.sizing import *
+from imagevol_core.stores import *
 from imagevol_core.tables import *
+from imagevol_core.templates import *
+from imagevol_core.upgrade import *
+from imagevol_core.uploading import *
 from imagevol_core.verdicts import *
 
 __all__: list[str] = []
+__all__ += auditing.__all__
+__all__ += caching.__all__
 __all__ += cloning.__all__
+__all__ += copying.__all__
+__all__ += creation.__all__
 __all__ += errors.__all__
 __all__ += facts.__all__
 __all__ += locations.__all__
 __all__ += metadata.__all__
+__all__ += migration.__all__
+__all__ += safety.__all__
+__all__ += selection.__all__
 __all__ += sizing.__all__
+__all__ += stores.__all__
 __all__ += tables.__all__
+__all__ += templates.__all__
+__all__ += upgrade.__all__
+__all__ += uploading.__all__
 __all__ += verdicts.__all__

@@ -5,7 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from imagevol_core.audit_rules import (
+    ATTACHMENT_RULES,
+    ENTRY_RULES,
+    IMAGE_RULES,
+    IMAGE_VOLUME_RULES,
+    PLACEMENT_RULES,
+    SHARING_RULES,
+    TEMPLATE_RULES,
+)
+from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
+from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
+from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES
+from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
+from imagevol_core.safety import SAFETY_RULES
+from imagevol_core.selection import SELECTION_RULES
+from imagevol_core.stores import CATALOGUE_RULES, STORE_RULES
+from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES
+from imagevol_core.upgrade import UPGRADE_RULES
+from imagevol_core.uploading import UPLOAD_RULES
 from imagevol_core.verdicts import Policy, Rule, RuleTable
 
 __all__ = ["rule_tables"]
@@ -13,6 +32,32 @@ __all__ = ["rule_tables"]
 _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Cloning: the image and the new volume": REQUEST_RULES,
     "Cloning: each image volume": VOLUME_RULES,
+    "Creation: the request": CREATION_RULES,
+    "Creation: whether the cache serves": CACHE_RULES,
+    "Creation: the ways, in order": WAY_RULES,
+    "Creation: what stops Cinder after the image volumes": STOP_RULES,
+    "Caching: freshness (the first that applies)": FRESHNESS_RULES,
+    "Caching: admission": ADMISSION_RULES,
+    "Templates: the request": REQUEST_TEMPLATE_RULES,
+    "Templates: the template's state (the first that applies)": TEMPLATE_STATE_RULES,
+    "Uploading: whether a clone is registered": UPLOAD_RULES,
+    "Stores: each store": STORE_RULES,
+    "Stores: all of them": CATALOGUE_RULES,
+    "Selection: the stores of an upload (the first that applies)": SELECTION_RULES,
+    "Migration: a location that is there (the first that applies)": MIGRATION_RULES,
+    "Migration: a location that is added (the first that applies)": ADDED_RULES,
+    "Upgrade: from a single store": UPGRADE_RULES,
+    "Copying: what stands in the way": COPY_RULES,
+    "Copying: the method (the first that applies)": METHOD_RULES,
+    "Copying: the zeros (the first that applies)": ZERO_RULES,
+    "Safety: an untrusted image": SAFETY_RULES,
+    "Auditing: each image": IMAGE_RULES,
+    "Auditing: each location of an image": PLACEMENT_RULES,
+    "Auditing: each image volume": IMAGE_VOLUME_RULES,
+    "Auditing: a volume and the images that name it": SHARING_RULES,
+    "Auditing: each attachment": ATTACHMENT_RULES,
+    "Auditing: each cache entry": ENTRY_RULES,
+    "Auditing: each template": TEMPLATE_RULES,
 }
 
 
@@ -20,7 +65,7 @@ def rule_tables() -> tuple[RuleTable, ...]:
     """Give every table, by name and then by policy.
 
     >>> [rule.id for table in rule_tables() for rule in table.rules if rule.gate and table.policy is Policy.STRICT]
-    ['volume-found']
+    ['volume-found', 'single-store', 'kinds-known', 'stores-named', 'location-without-volume']
     """
     return tuple(
         RuleTable(name=name, policy=policy, rules=rules)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from imagevol_adapters.testing.strategies import CloneCase, clone_cases
 from imagevol_core import GIB, Backend, Image, ImageLocation, Policy, Volume
-from tests.core.cases import GOOD, IMAGE_ID, URL, image, says, settings, target, volume
+from tests.core.cases import GOOD, IMAGE_ID, URL, VOLUME_ID, image, says, settings, target, volume
 
 
 def said(case: CloneCase, rule: str, policy: Policy = Policy.STRICT) -> tuple[bool, str]:
@@ -260,6 +260,238 @@ class TestSignatureSatisfied:
 
 
 words = st.none() | st.text(max_size=9)
+
+
+class TestWhatIsSaid:
+    """The facts that decided, in a sentence: also where nothing stands in the way."""
+
+    def test_where_nothing_stands_in_the_way_each_rule_says_what_it_saw(self) -> None:
+        assert [str(verdict) for verdict in GOOD.decide(Policy.STRICT).verdicts] == [
+            "passed cinder-urls-allowed: allowed_direct_url_schemes is cinder",
+            "passed image-active: the image's status is active",
+            "passed image-raw: the image's disk_format is raw",
+            "passed image-bare: the image's container_format is bare",
+            "passed image-not-encrypted: the image has no encryption key",
+            "passed target-not-encrypted: whether the new volume is encrypted: no",
+            "passed image-fits: the image needs 1 GiB (size 1073741824 bytes) and the volume has 2 GiB",
+            "passed has-cinder-location: its locations name 1 volume",
+            f"passed volume-found ({VOLUME_ID}): Cinder knows it",
+            f"passed volume-available ({VOLUME_ID}): its status is available",
+            f"passed volume-same-backend ({VOLUME_ID}): it is on node@fast#one and the new volume on node@fast#one",
+            (
+                f"passed volume-owner ({VOLUME_ID}): the image belongs to ours and image_owner of this trusted "
+                "project's volume is ours"
+            ),
+            f"passed volume-is-this-image ({VOLUME_ID}): it was written as image {IMAGE_ID}; this is image {IMAGE_ID}",
+            f"passed volume-not-encrypted ({VOLUME_ID}): whether it is encrypted: no",
+            f"passed volume-settled ({VOLUME_ID}): its migration status is none",
+            f"passed volume-fits ({VOLUME_ID}): it has 1 GiB and the new volume 2 GiB",
+            f"passed volume-holds-image ({VOLUME_ID}): it records 1073741824 bytes and the image has 1073741824",
+            f"passed signature-satisfied ({VOLUME_ID}): signatures are not enforced",
+        ]
+
+    def test_so_do_the_rules_of_cinder(self) -> None:
+        assert [str(verdict) for verdict in GOOD.decide(Policy.UPSTREAM).verdicts] == [
+            "passed image-active: the image's status is active",
+            "passed image-fits: Cinder counts 1 GiB for the image and the volume has 2 GiB",
+            "passed cinder-urls-allowed: allowed_direct_url_schemes is cinder",
+            "passed target-not-encrypted: whether the new volume is encrypted: no",
+            "passed image-bare: the image's container_format is bare",
+            "passed image-raw: the image's disk_format is raw",
+            "passed locations-are-urls: Cinder can read each location",
+            "passed has-cinder-location: its locations name 1 volume",
+            f"passed volume-found ({VOLUME_ID}): Cinder knows it",
+            (
+                f"passed volume-same-backend ({VOLUME_ID}): it is on node@fast#one and Cinder asks its database for "
+                "node@fast#one"
+            ),
+            (
+                f"passed volume-owner ({VOLUME_ID}): the image belongs to ours, the new volume to ours; image_owner is "
+                "ours"
+            ),
+        ]
+
+    @pytest.mark.parametrize(
+        "case, rule, passed, text",
+        [
+            (
+                settings(GOOD, allowed_direct_url_schemes=("file", "cinder")),
+                "cinder-urls-allowed",
+                True,
+                "allowed_direct_url_schemes is file, cinder",
+            ),
+            (
+                image(locations=(ImageLocation(URL), ImageLocation(f"cinder://{IMAGE_ID}"))),
+                "has-cinder-location",
+                True,
+                "its locations name 2 volumes",
+            ),
+            (
+                replace(GOOD, volumes=()),
+                "volume-found",
+                False,
+                "Cinder knows no such volume, or does not show it to these credentials",
+            ),
+            (
+                volume(status="in-use", readonly=True),
+                "volume-available",
+                True,
+                "it is in-use; whether it is read-only: yes",
+            ),
+            (
+                volume(status="in-use", readonly=None),
+                "volume-available",
+                False,
+                "it is in-use; whether it is read-only: not known",
+            ),
+            (volume(status=None), "volume-available", False, "its status is not known"),
+            (
+                on(None, "node@fast#one"),
+                "volume-same-backend",
+                False,
+                "it is on node@fast#one and the new volume on not known",
+            ),
+            (
+                on("node@fast#one", "node@fast#two", across=True),
+                "volume-same-backend",
+                True,
+                "it is on node@fast#two and the new volume on node@fast#one; the backend clones across its pools",
+            ),
+            (
+                in_clusters("pair@fast#one", "twin@fast#one"),
+                "volume-same-backend",
+                False,
+                "it is on twin@fast#one and the new volume on pair@fast#one",
+            ),
+            (
+                of_a_user("theirs"),
+                "volume-owner",
+                False,
+                "the image belongs to ours and the volume to theirs, which is not a trusted project",
+            ),
+            (
+                says(image_size="lots"),
+                "volume-is-this-image",
+                False,
+                "volume metadata image_size='lots': it is not a number of bytes",
+            ),
+            (
+                says(image_size="lots"),
+                "volume-holds-image",
+                False,
+                "volume metadata image_size='lots': it is not a number of bytes",
+            ),
+            (
+                volume(metadata={}),
+                "volume-is-this-image",
+                False,
+                "it names no image, in a trusted project, where it must",
+            ),
+            (
+                of_a_user("ours"),
+                "volume-is-this-image",
+                True,
+                "it names no image, in a project of users, where it need not",
+            ),
+            (volume(migration_status="migrating"), "volume-settled", False, "its migration status is migrating"),
+            (
+                image(size_bytes=GIB + 1),
+                "volume-holds-image",
+                False,
+                "it has 1 GiB, too little for the image's 1073741825 bytes",
+            ),
+            (volume(metadata={}), "volume-holds-image", True, "it records no size"),
+            (
+                settings(GOOD, enforce_signatures=True),
+                "signature-satisfied",
+                True,
+                "the image is not signed",
+            ),
+            (
+                signed(),
+                "signature-satisfied",
+                False,
+                "the image is signed; a trusted record that this volume was verified: no",
+            ),
+            (
+                signed(signature_verified="True"),
+                "signature-satisfied",
+                True,
+                "the image is signed; a trusted record that this volume was verified: yes",
+            ),
+            (image(status="act\x1bive"), "image-active", False, "the image's status is act\\x1bive"),
+        ],
+    )
+    def test_each_rule_says_what_decided(self, case: CloneCase, rule: str, passed: bool, text: str) -> None:
+        assert said(case, rule) == (passed, text)
+
+    @pytest.mark.parametrize(
+        "case, rule, passed, text",
+        [
+            (
+                target(encrypted=None),
+                "target-not-encrypted",
+                True,
+                "whether the new volume is encrypted: not known",
+            ),
+            (target(encrypted=True), "target-not-encrypted", False, "whether the new volume is encrypted: yes"),
+            (
+                on("a@fast#one", "b@slow#one", across=True),
+                "volume-same-backend",
+                True,
+                "Cinder looks at no host at all where the backend clones across pools",
+            ),
+            (
+                on(None, "node@fast#one"),
+                "volume-same-backend",
+                True,
+                "Cinder looks at no host where the new volume has none",
+            ),
+            (
+                on("node@fast", None),
+                "volume-same-backend",
+                False,
+                "it is on not known and Cinder asks its database for node@fast",
+            ),
+            (
+                replace(of_a_user("x"), target=target(project_id="theirs").target),
+                "volume-owner",
+                False,
+                "the image belongs to ours, the new volume to theirs; image_owner is not known",
+            ),
+        ],
+    )
+    def test_each_rule_of_cinder_says_what_decided(self, case: CloneCase, rule: str, passed: bool, text: str) -> None:
+        assert said(case, rule, Policy.UPSTREAM) == (passed, text)
+
+    @pytest.mark.parametrize(
+        "here, there, passed",
+        [
+            *(
+                ("node", "node", True),
+                ("node", "node#one", True),
+                ("node", "node@fast", True),
+                ("node", "nodes", False),
+            ),
+            *(("node@fast", "node@fast", True), ("node@fast", "node@fast@x", False), ("n%@fast", "node@fast#1", True)),
+            *(("n%@fast", "node@slow#1", False), ("n.de@fast", "node@fast#1", False), ("node@fast", "x@fast#1", False)),
+            *(("node@fast", "node@fast#\n", True), ("n%#one", "node#one", False), ("node#one", "node#one@x", False)),
+        ],
+    )
+    def test_cinder_asks_exactly_or_for_what_begins_so(self, here: str, there: str, passed: bool) -> None:
+        assert said(on(here, there), "volume-same-backend", Policy.UPSTREAM)[0] is passed
+
+    @pytest.mark.parametrize(
+        "key",
+        ["img_signature", "img_signature_hash_method", "img_signature_key_type", "img_signature_certificate_uuid"],
+    )
+    def test_any_key_of_a_signature_makes_an_image_signed(self, key: str) -> None:
+        case = settings(image(properties={key: "x"}), enforce_signatures=True)
+        assert not said(case, "signature-satisfied")[0]
+
+    @pytest.mark.parametrize("key", ["cinder_encryption_key_id", "os_encrypt_key_id"])
+    def test_either_key_makes_an_image_encrypted(self, key: str) -> None:
+        assert said(image(properties={key: "7ad3"}), "image-not-encrypted") == (False, f"the image has {key}")
 
 
 class TestSentences:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import pytest
 
@@ -35,57 +37,112 @@ from imagevol_core.errors import (
     WrongLength,
 )
 
-# One of each: its family, the builtin beside it, and its sentence.
-ONE_OF_EACH: list[tuple[ImagevolError, type[ImagevolError], type[Exception], str]] = [
-    (InvalidFact("Image.id", "is empty"), CallerError, ValueError, "Image.id: is empty"),
-    (InvalidLocation("x", "it is not a URL"), CallerError, ValueError, "location x: it is not a URL"),
-    (InvalidMetadata("k", "v\n", "no"), CallerError, ValueError, "volume metadata k='v\\n': no"),
-    (InvalidSize("size_gib", -1, "give more"), CallerError, ValueError, "size_gib is -1: give more"),
-    (
-        WrongLength(expected_bytes=5, actual_bytes=3),
+
+class Example(NamedTuple):
+    """How an error is made, its family, the builtin beside it, its sentence, and what else it knows."""
+
+    make: Callable[[], ImagevolError]
+    family: type[ImagevolError]
+    builtin: type[Exception]
+    sentence: str
+    knows: Mapping[str, object] = {}
+
+
+EXAMPLES: Mapping[type[ImagevolError], Example] = {
+    InvalidFact: Example(
+        lambda: InvalidFact("Image.id", "is empty"),
+        CallerError,
+        ValueError,
+        "Image.id: is empty",
+        {"fact": "Image.id", "reason": "is empty"},
+    ),
+    InvalidLocation: Example(
+        lambda: InvalidLocation("x", "it is not a URL"),
+        CallerError,
+        ValueError,
+        "location x: it is not a URL",
+        {"shown": "x", "reason": "it is not a URL"},
+    ),
+    InvalidMetadata: Example(
+        lambda: InvalidMetadata("k", "v\n", "no"),
+        CallerError,
+        ValueError,
+        "volume metadata k='v\\n': no",
+        {"key": "k", "value": "v\n", "reason": "no"},
+    ),
+    InvalidSize: Example(
+        lambda: InvalidSize("size_gib", -1, "give more"),
+        CallerError,
+        ValueError,
+        "size_gib is -1: give more",
+        {"name": "size_gib", "value": -1},
+    ),
+    WrongLength: Example(
+        lambda: WrongLength(expected_bytes=5, actual_bytes=3),
         CallerError,
         ValueError,
         "the data ends after 3 bytes, and 5 bytes were announced",
+        {"expected_bytes": 5, "actual_bytes": 3},
     ),
-    (
-        ResourceNotFound("volume", "7ad3"),
+    ResourceNotFound: Example(
+        lambda: ResourceNotFound("volume", "7ad3"),
         CallerError,
         LookupError,
         "volume 7ad3 does not exist, or these credentials cannot see it",
+        {"kind": "volume", "name": "7ad3"},
     ),
-    (AccessDenied("no"), CallerError, PermissionError, "no"),
-    (InUse("no"), CallerError, RuntimeError, "no"),
-    (OverQuota("no"), CallerError, RuntimeError, "no"),
-    (RequestRefused("no"), CallerError, ValueError, "no"),
-    (
-        MissingDependency("os-brick", "brick"),
+    AccessDenied: Example(lambda: AccessDenied("no"), CallerError, PermissionError, "no"),
+    InUse: Example(lambda: InUse("no"), CallerError, RuntimeError, "no"),
+    OverQuota: Example(lambda: OverQuota("no"), CallerError, RuntimeError, "no"),
+    RequestRefused: Example(lambda: RequestRefused("no"), CallerError, ValueError, "no"),
+    MissingDependency: Example(
+        lambda: MissingDependency("os-brick", "brick"),
         CallerError,
         ImportError,
         "os-brick is not installed: pip install 'imagevol[brick]'",
+        {"extra": "brick"},
     ),
-    (SourceFailed("no"), CallerError, OSError, "no"),
-    (ServiceUnreachable("no"), ServiceError, ConnectionError, "no"),
-    (ServiceFailed("no"), ServiceError, RuntimeError, "no"),
-    (DeadlineExceeded("still creating", seconds=90), ServiceError, TimeoutError, "still creating after 90 s"),
-    (
-        VolumeFailed("7ad3", status="error", wanted="available"),
+    SourceFailed: Example(lambda: SourceFailed("no"), CallerError, OSError, "no"),
+    ServiceUnreachable: Example(lambda: ServiceUnreachable("no"), ServiceError, ConnectionError, "no"),
+    ServiceFailed: Example(lambda: ServiceFailed("no"), ServiceError, RuntimeError, "no"),
+    DeadlineExceeded: Example(
+        lambda: DeadlineExceeded("still creating", seconds=90),
+        ServiceError,
+        TimeoutError,
+        "still creating after 90 s",
+        {"seconds": 90},
+    ),
+    VolumeFailed: Example(
+        lambda: VolumeFailed("7ad3", status="error", wanted="available"),
         StorageError,
         RuntimeError,
         (
             "volume 7ad3 is 'error' and should be 'available': Cinder gives no reason; "
             "see `openstack volume message list` and the log of cinder-volume"
         ),
+        {"volume_id": "7ad3", "status": "error", "reason": None},
     ),
-    (AttachFailed("no"), StorageError, OSError, "no"),
-    (DeviceFailed("no"), StorageError, OSError, "no"),
-    (
-        ContentMismatch("image e38f", expected="md5:0f", actual="md5:1f"),
+    AttachFailed: Example(lambda: AttachFailed("no"), StorageError, OSError, "no"),
+    DeviceFailed: Example(lambda: DeviceFailed("no"), StorageError, OSError, "no"),
+    ContentMismatch: Example(
+        lambda: ContentMismatch("image e38f", expected="md5:0f", actual="md5:1f"),
         StorageError,
         ValueError,
         "image e38f has been altered: its digest is md5:1f and md5:0f was recorded",
+        {"expected": "md5:0f", "actual": "md5:1f"},
     ),
-]
-each_error = pytest.mark.parametrize("error", [row[0] for row in ONE_OF_EACH], ids=lambda error: type(error).__name__)
+}
+
+
+@pytest.fixture
+def error(request: pytest.FixtureRequest) -> ImagevolError:
+    """The error of an example, made while the test runs."""
+    made = EXAMPLES[request.param].make()
+    assert type(made) is request.param
+    return made
+
+
+each_error = pytest.mark.parametrize("error", EXAMPLES, indirect=True, ids=lambda kind: kind.__name__)
 
 
 class TestTree:
@@ -97,19 +154,27 @@ class TestTree:
         defined = {
             value for _, value in inspect.getmembers(errors, inspect.isclass) if value.__module__ == errors.__name__
         }
-        assert public == defined == {type(row[0]) for row in ONE_OF_EACH} | families
+        assert public == defined == EXAMPLES.keys() | families
 
-    @pytest.mark.parametrize("error, family, builtin, sentence", ONE_OF_EACH, ids=lambda each: None)
-    def test_it_has_one_family_a_builtin_and_its_sentence(
-        self, error: ImagevolError, family: type[ImagevolError], builtin: type[Exception], sentence: str
-    ) -> None:
-        assert [each for each in (CallerError, ServiceError, StorageError) if isinstance(error, each)] == [family]
-        assert isinstance(error, builtin)
-        assert str(error) == error.message == sentence
+    @each_error
+    def test_it_has_one_family_a_builtin_and_its_sentence(self, error: ImagevolError) -> None:
+        example = EXAMPLES[type(error)]
+        assert [each for each in (CallerError, ServiceError, StorageError) if isinstance(error, each)] == [
+            example.family
+        ]
+        assert isinstance(error, example.builtin)
+        assert str(error) == error.message == example.sentence
+        assert error.args == (example.sentence,)
+
+    @each_error
+    def test_it_keeps_what_it_knows(self, error: ImagevolError) -> None:
+        beside = {"message": EXAMPLES[type(error)].sentence, "leftovers": ()}
+        assert error.__dict__ == {**beside, **EXAMPLES[type(error)].knows}
 
     def test_what_cinder_says_of_a_failed_volume_is_in_the_sentence(self) -> None:
         error = VolumeFailed("7ad3", status="error", wanted="available", reason="no host has room")
         assert str(error) == "volume 7ad3 is 'error' and should be 'available': no host has room"
+        assert error.reason == "no host has room"
 
     def test_a_longer_stream_goes_on(self) -> None:
         error = WrongLength(expected_bytes=5, actual_bytes=6)

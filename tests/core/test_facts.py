@@ -15,6 +15,7 @@ from imagevol_adapters.testing import strategies
 from imagevol_core import Digest, Image, ImageLocation, InvalidFact, InvalidSize, Requester, Volume, VolumeType
 
 NAIVE = datetime(2025, 6, 1)  # noqa: DTZ001 - it is to be refused
+NOT_NEGATIVE = "give a size of 0 or more, or None where it is not known"
 
 
 class TestCopies:
@@ -57,12 +58,12 @@ class TestRefusals:
 
     @pytest.mark.parametrize("name", ["size_bytes", "virtual_size_bytes", "min_disk_gib"])
     def test_no_image_has_a_negative_size(self, name: str) -> None:
-        with pytest.raises(InvalidSize, match=rf"^Image.{name} is -1: give a size of 0 or more"):
+        with pytest.raises(InvalidSize, match=rf"^Image.{name} is -1: {NOT_NEGATIVE}$"):
             Image(id="i", **{name: -1})  # type: ignore[arg-type]
         assert getattr(Image(id="i", **{name: 0}), name) == 0  # type: ignore[arg-type]
 
     def test_no_volume_has_a_negative_size(self) -> None:
-        with pytest.raises(InvalidSize, match=r"^Volume.size_gib is -1"):
+        with pytest.raises(InvalidSize, match=rf"^Volume.size_gib is -1: {NOT_NEGATIVE}$"):
             Volume(id="v", size_gib=-1)
 
     def test_a_time_without_a_zone_names_no_instant(self) -> None:
@@ -91,10 +92,13 @@ class TestDigest:
         assert int(digest.value, 16) >= 0
         assert Digest(digest.algorithm, digest.value) == digest
 
-    @pytest.mark.parametrize("value", ["", "0x1f", "1_0", " 1f", "1f\n", "-1", "\u0661", "xyz"])
+    @pytest.mark.parametrize("value", ["", "0x1f", "1_0", " 1f", "1f\n", "-1", "\u0661", "xyz", "X"])
     def test_a_value_is_hexadecimal_digits_and_nothing_else(self, value: str) -> None:
         with pytest.raises(InvalidFact, match=r"^Digest.value: .* is not hexadecimal$"):
             Digest("sha512", value)
+
+    def test_a_value_may_hold_every_digit_in_both_cases(self) -> None:
+        assert Digest("sha512", "0123456789abcdefABCDEF").value == "0123456789abcdefabcdef"
 
     def test_an_algorithm_has_a_name(self) -> None:
         with pytest.raises(InvalidFact, match=r"^Digest.algorithm: is empty"):

@@ -70,10 +70,14 @@ class TestGrammar:
 
     @pytest.mark.parametrize("dialect", Dialect)
     def test_parts_that_make_no_location_are_refused_when_put_together(self, dialect: Dialect) -> None:
-        with pytest.raises(InvalidLocation, match="not the name of a store"):
+        with pytest.raises(InvalidLocation) as caught:
             CinderLocation(store="a/b", volume_id=ID, dialect=dialect)
-        with pytest.raises(InvalidLocation, match="does not end with the id"):
+        reason = "what stands before the volume id is not the name of a store"
+        assert (caught.value.shown, caught.value.reason) == (f"cinder://a/b/{ID}", reason)
+        with pytest.raises(InvalidLocation) as caught:
             CinderLocation(store="fast", volume_id="7", dialect=dialect)
+        reason = "it does not end with the id of a volume"
+        assert (caught.value.shown, caught.value.reason) == ("cinder://fast/7", reason)
 
 
 class TestDialects:
@@ -84,6 +88,11 @@ class TestDialects:
         assert parse_location(f"cinder://fast/{volume_id}", dialect=Dialect.CINDER).volume_id == volume_id
         with pytest.raises(InvalidLocation):
             parse_location(f"cinder://fast/{volume_id}", dialect=Dialect.GLANCE_STORE)
+
+    @pytest.mark.parametrize("volume_id", [f"X{ID}", f"({ID})", f"{ID}0", ID[:-1], f"{{{ID}", ""])
+    def test_cinder_takes_nothing_else_for_a_uuid(self, volume_id: str) -> None:
+        taken = refusal(f"cinder://fast/{volume_id}", Dialect.CINDER) is None
+        assert taken is volume_id.startswith("{")  # of a pair of braces either may be missing
 
     def test_cinder_takes_any_case_of_the_scheme_a_query_and_a_missing_authority(self) -> None:
         for url in (f"CINDER://fast/{ID}?a=b#c", f"cinder:{ID}", f"cinder://{ID}"):
@@ -248,6 +257,25 @@ class TestSecrecy:
         with pytest.raises(InvalidLocation) as caught:
             parse_location(f"cinder://user:hunter2@fast/{ID}?token=hunter2")
         assert caught.value.shown == f"cinder://***@fast/{ID}?..."
+
+    @pytest.mark.parametrize(
+        "text, dialect, shown",
+        [
+            ("cinder://user:hun@ter2@fast/7", Dialect.STRICT, "cinder://***@fast/7"),
+            ("user:hunter2@fast", Dialect.STRICT, "***@fast"),
+            ("user:hun?ter2@fast", Dialect.STRICT, "***?..."),
+            ("file:///x", Dialect.STRICT, "file:///x"),
+            ("http://[", Dialect.CINDER, "http://["),
+            ("cinder://f\u00e4st/7", Dialect.STRICT, "cinder://f\u00e4st/7"),
+            ("cinder://fast\n/\u00e4", Dialect.STRICT, r"cinder://fast\n/\xe4"),
+            ("x" * 120, Dialect.STRICT, "x" * 120),
+            ("x" * 121, Dialect.STRICT, f"{'x' * 120}..."),
+        ],
+    )
+    def test_what_is_shown_is_the_rest_of_it(self, text: str, dialect: Dialect, shown: str) -> None:
+        refused = refusal(text, dialect)
+        assert refused is not None
+        assert refused.shown == shown
 
     def test_a_mark_in_a_password_does_not_end_it(self) -> None:
         with pytest.raises(InvalidLocation) as caught:

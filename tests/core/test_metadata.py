@@ -88,18 +88,27 @@ class TestHostility:
         assert refused is None or str(refused).isprintable()
 
     @pytest.mark.parametrize(
-        "metadata, key",
+        "metadata, key, value, reason",
         [
-            ({"image_id": "a", "glance_image_id": "b"}, "image_id"),
-            *(({"image_size": size}, "image_size") for size in ("", "-1", "1.0", " 1", "1_0", "\u0661", "9" * 21)),
-            *(({"image_size": size}, "image_size") for size in ("\u00b2", "0x10", "9" * 5000)),
-            ({"os_hash_algo": "sha512", "os_hash_value": "g"}, "os_hash_value"),
-            ({"os_hash_algo": "", "os_hash_value": "0f"}, "os_hash_value"),
-            ({"signature_verified": "yes"}, "signature_verified"),
+            ({"image_id": "a", "glance_image_id": "b"}, "image_id", "a", "glance_image_id names another image, 'b'"),
+            *(
+                ({"image_size": size}, "image_size", size[:40], "it is not a number of bytes")
+                for size in ("", "-1", "1.0", " 1", "1_0", "\u0661", "\u00b2", "0x10", "9" * 21, "9" * 5000)
+            ),
+            ({"os_hash_algo": "sha512", "os_hash_value": "g"}, "os_hash_value", "g", "'g' is not hexadecimal"),
+            (
+                {"os_hash_algo": "", "os_hash_value": "0f"},
+                "os_hash_value",
+                "0f",
+                "is empty: name the algorithm, such as sha512",
+            ),
+            ({"signature_verified": "yes"}, "signature_verified", "yes", "it is neither True nor False"),
         ],
     )
-    def test_it_names_the_key_that_cannot_be(self, metadata: dict[str, str], key: str) -> None:
+    def test_it_names_the_key_that_cannot_be(self, metadata: dict[str, str], key: str, value: str, reason: str) -> None:
         with pytest.raises(InvalidMetadata) as caught:
             ImageVolumeMetadata.from_volume(metadata)
-        assert caught.value.key == key
-        assert len(str(caught.value)) < 200
+        assert (caught.value.key, caught.value.value, caught.value.reason) == (key, value, reason)
+
+    def test_a_number_of_bytes_has_at_most_twenty_digits(self) -> None:
+        assert ImageVolumeMetadata.from_volume({"image_size": "9" * 20}).size_bytes == 10**20 - 1

@@ -58,6 +58,71 @@ DECISIONS = {
         backend=Backend(),
         settings=CloneSettings(allowed_direct_url_schemes=('cinder',)),
     )""",
+    "cache_key": "cache_key(Volume(id='t', size_gib=1, host='h@fast#fast'))",
+    "decide_freshness": """decide_freshness(
+        Image(id='i', digest=Digest('md5', '0f')),
+        entry=CacheEntry(volume_id='v', image_id='i', size_gib=1, digest=Digest('md5', '0f')),
+    )""",
+    "plan_admission": """plan_admission(
+        [CacheEntry(volume_id='v', image_id='i', size_gib=1)], newcomer_gib=1, limits=CacheLimits(max_gib=1)
+    )""",
+    "decide_template": """decide_template(
+        Image(id='i', status='active', visibility='public', virtual_size_bytes=5),
+        target=Volume(id='t', size_gib=1, encrypted=False), template=None, settings=TemplateSettings(enabled=True),
+    )""",
+    "plan_creation": """plan_creation(
+        Image(id='i', status='active', disk_format='raw', size_bytes=5),
+        target=Volume(id='t', host='h@fast#fast', size_gib=1, encrypted=False), volumes=(), backend=Backend(),
+        clone_settings=CloneSettings(), cache=ImageCache(enabled=True, internal_tenant=True),
+    )""",
+    "plan_upload": """plan_upload(
+        Volume(id='v', size_gib=1, encrypted=False),
+        image=Image(id='i', owner='p', disk_format='raw', container_format='bare'),
+        volume_type=VolumeType(name='fast'), base_image_id=None, requester=Requester(project_id='p'),
+        settings=UploadSettings(use_cinder_backend=True),
+    ).steps""",  # not the whole plan: a set is printed in an order of its own
+    "plan_copy": """plan_copy(
+        CopySource(path='/image', format='qcow2', virtual_size_bytes=GIB),
+        target=CopyTarget(path='/dev/vdb', size_bytes=GIB, zero=FreshThin(path='/dev/vdb')),
+    )""",
+    "check_image_safety": "check_image_safety(Inspection(formats=('qcow2',)), declared_format='raw')",
+    "audit": """tuple(audit(
+        images=[Image(id='i', status='active')], volumes=[Volume(id='v', size_gib=1)],
+        settings=AuditSettings(now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC)),
+    ))""",
+    "upload_headers": "upload_headers(store='fast', base_image_id='i', size_bytes=5)",
+    "check_stores": """check_stores(
+        StoreCatalogue(stores=(Store(name='fast', kind='cinder', volume_type='ssd'),), default='fast'),
+        credentials={'fast': ['cinder_store_password']}, volume_types=['hdd'],
+    )""",
+    "is_associated": "is_associated(Store(name='a', kind='cinder'), volume_type='b', default_volume_type='b')",
+    "store_of_location": """store_of_location(
+        ImageLocation('cinder://[', {'store': 'a'}), policy=Policy.UPSTREAM,
+        catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder'),)),
+    )""",
+    "select_stores": """select_stores(
+        StoreCatalogue(stores=(Store(name='a', kind='cinder'),)), store_header=None,
+        base_image=Image(id='i', locations=(ImageLocation('x', {'store': 'a'}),)),
+    )""",
+    "plan_location": """plan_location(
+        ImageLocation('cinder://9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1'), volume_type='ssd',
+        catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder', volume_type='ssd'),)),
+    )""",
+    "plan_added_location": """plan_added_location(
+        ImageLocation('s3://a@['), catalogue=StoreCatalogue(stores=()), volume_type=NotFound(), policy=Policy.UPSTREAM
+    )""",
+    "plan_image": """plan_image(
+        Image(id='i', locations=(ImageLocation('s3://k@h/b'),)), catalogue=StoreCatalogue(stores=()),
+        volume_types={}, policy=Policy.UPSTREAM,
+    )""",
+    "plan_migration": """list(plan_migration(
+        [Image(id='i', locations=(ImageLocation('cinder://9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1'),))],
+        catalogue=StoreCatalogue(stores=()), volume_types=lambda ids: dict.fromkeys(ids, NoAnswer('down')),
+    ))""",
+    "plan_store_upgrade": """plan_store_upgrade(
+        {'glance_store': {'stores': 'cinder', 'default_store': 'cinder'}}, names={'cinder': 'a'},
+        default_volume_type='b',
+    )""",
     "evaluate": "evaluate([], None)",
     "first_match": """first_match(
         [Rule(id='a', text='b', source='c', predicate=lambda facts: (True, 'd'))], None

@@ -37,7 +37,7 @@ class TestGibFor:
         assert gib_for(size_bytes) == size_gib
 
     def test_less_than_nothing_is_refused(self) -> None:
-        with pytest.raises(InvalidSize, match="size_bytes is -1"):
+        with pytest.raises(InvalidSize, match=r"^size_bytes is -1: give a size of 0 or more$"):
             gib_for(-1)
 
 
@@ -90,6 +90,10 @@ class TestImageFits:
                 Image(id="i", size_bytes=7, min_disk_gib=2),
                 "the image needs 2 GiB (min_disk) and the volume has 1 GiB",
             ),
+            (
+                Image(id="i", size_bytes=GIB + 1, min_disk_gib=2),
+                "the image needs 2 GiB (size 1073741825 bytes) and the volume has 1 GiB",
+            ),
         ],
     )
     def test_it_says_what_decided(self, image: Image, text: str) -> None:
@@ -100,9 +104,43 @@ class TestImageFits:
         assert image_fits(image, size_gib=1 << 23, policy=Policy.UPSTREAM).passed
         assert not image_fits(image, size_gib=1 << 23).passed
 
-    def test_cinder_fails_where_a_size_is_null(self) -> None:
-        image = Image(id="i", size_bytes=None, min_disk_gib=0)
-        assert "TypeError" in image_fits(image, size_gib=1, policy=Policy.UPSTREAM).text
+    @pytest.mark.parametrize(
+        "size_bytes, virtual_size_bytes, min_disk_gib, text",
+        [
+            (None, None, 0, "Cinder fails with a TypeError where an image's size is null"),
+            (GIB, None, None, "Cinder fails with a TypeError where an image's min_disk is null"),
+            (
+                GIB,
+                10**400,
+                0,
+                "Cinder fails with an OverflowError where an image's virtual size is too large for a float",
+            ),
+        ],
+    )
+    def test_where_cinder_fails_the_image_does_not_fit(
+        self, size_bytes: int | None, virtual_size_bytes: int | None, min_disk_gib: int | None, text: str
+    ) -> None:
+        image = Image(id="i", size_bytes=size_bytes, virtual_size_bytes=virtual_size_bytes, min_disk_gib=min_disk_gib)
+        verdict = image_fits(image, size_gib=1, policy=Policy.UPSTREAM)
+        assert (verdict.passed, verdict.text) == (False, text)
+
+    @pytest.mark.parametrize(
+        "image, size_gib, passed, counted_gib",
+        [
+            (Image(id="i", size_bytes=GIB + 1, min_disk_gib=0), 2, True, 2),
+            (Image(id="i", size_bytes=GIB + 1), 1, False, 2),  # min_disk is not looked at any more
+            (Image(id="i", size_bytes=0, min_disk_gib=0), 0, True, 0),
+            (Image(id="i", size_bytes=0, min_disk_gib=3), 2, False, 3),
+            (Image(id="i", size_bytes=GIB, virtual_size_bytes=2 * GIB + 1, min_disk_gib=0), 1, False, 3),
+            (Image(id="i", size_bytes=GIB, virtual_size_bytes=5 * GIB, min_disk_gib=3), 2, False, 3),
+        ],
+    )
+    def test_cinder_stops_counting_at_what_does_not_fit(
+        self, image: Image, size_gib: int, passed: bool, counted_gib: int
+    ) -> None:
+        verdict = image_fits(image, size_gib=size_gib, policy=Policy.UPSTREAM)
+        assert verdict.passed is passed
+        assert verdict.text == f"Cinder counts {counted_gib} GiB for the image and the volume has {size_gib} GiB"
 
 
 class TestNextSize:
@@ -130,6 +168,12 @@ class TestNextSize:
         else:
             assert size_gib >= current_gib + growth.least_gib
 
+    @pytest.mark.parametrize(
+        "written_bytes, size_gib", [(0, 1), (GIB - 1, 1), (GIB, 2), (2 * GIB - 1, 2), (2 * GIB, 3)]
+    )
+    def test_the_last_byte_of_a_volume_is_written_before_it_grows(self, written_bytes: int, size_gib: int) -> None:
+        assert next_size_gib(written_bytes, current_gib=1) == size_gib
+
     @given(growths, strategies.sizes_bytes(largest=300 * GIB))
     def test_any_growth_comes_to_the_end_of_a_stream(self, growth: Growth, size_bytes: int) -> None:
         current_gib, _ = grow(size_bytes, growth)
@@ -137,15 +181,15 @@ class TestNextSize:
         assert 0 <= current_gib * GIB - size_bytes <= room
 
     def test_a_step_of_nothing_or_less_is_refused(self) -> None:
-        with pytest.raises(InvalidSize, match="percent is -1"):
+        with pytest.raises(InvalidSize, match=r"^Growth\.percent is -1: give 0 or more$"):
             Growth(percent=-1)
-        with pytest.raises(InvalidSize, match="least_gib is 0"):
+        with pytest.raises(InvalidSize, match=r"^Growth\.least_gib is 0: give 1 or more$"):
             Growth(least_gib=0)
 
     def test_less_than_nothing_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match="size_bytes is -1"):
             next_size_gib(-1, current_gib=1)
-        with pytest.raises(InvalidSize, match="current_gib is -1"):
+        with pytest.raises(InvalidSize, match=r"^current_gib is -1: give a size of 0 or more$"):
             next_size_gib(0, current_gib=-1)
 
 
@@ -154,6 +198,7 @@ def grow(size_bytes: int, growth: Growth | None = None) -> tuple[int, int]:
     current_gib, written_bytes, extends = 1, 0, 0
     while written_bytes < size_bytes:
         wanted_gib = next_size_gib(written_bytes, current_gib=current_gib, growth=growth or Growth())
+        assert written_bytes < wanted_gib * GIB  # or this would not end
         extends += wanted_gib > current_gib
         current_gib = wanted_gib
         written_bytes = min(size_bytes, current_gib * GIB)

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
+SOLIDFIRE = ROOT / ".nox/cinder-13/cinder/volume/drivers/solidfire.py"  # where `nox -s upstream` unpacks cinder 13.0.9
 
 
 class Worker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imagevol_adapters.testing.strategies import CloneCase
-from imagevol_core import Image, Volume
+from imagevol_core import CacheEntry, Image, Volume
 
 
 def image_for_cinder(image: Image) -> dict[str, Any]:
@@ -39,6 +39,18 @@ def case_for_cinder(case: CloneCase) -> dict[str, Any]:
         "volumes": [_row(volume) for volume in case.volumes],
         "schemes": list(case.settings.allowed_direct_url_schemes),
         "clone_across_pools": case.backend.clone_across_pools,
+    }
+
+
+def entry_for_cinder(entry: CacheEntry) -> dict[str, Any]:
+    """An entry of the cache as the worker's questions take it."""
+    return {
+        "volume_id": entry.volume_id,
+        "image_id": entry.image_id,
+        "size_gib": entry.size_gib,
+        "host": entry.host,
+        "cluster_name": entry.cluster_name,
+        "image_updated_at": entry.image_updated_at.isoformat() if entry.image_updated_at else None,
     }
 
 

@@ -8,16 +8,16 @@ from importlib.util import find_spec
 import hypothesis
 import pytest
 
-from tests.upstream.asking import Worker
+from tests.upstream.asking import SOLIDFIRE, Worker
 
 # By hand, before a release: `nox -s upstream -- --hypothesis-profile=thorough`.
 hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=100_000)
 
 
-def worker(service: str) -> Iterator[Worker]:
+def worker(service: str, asks: str | None = None) -> Iterator[Worker]:
     if find_spec(service) is None:
         pytest.skip(f"{service} is not installed; `nox -s upstream` installs it")
-    with Worker(service) as started:
+    with Worker(asks or service) as started:
         yield started
 
 
@@ -27,5 +27,27 @@ def cinder() -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="session")
+def cinder_ways() -> Iterator[Worker]:
+    yield from worker("cinder", "cinder_ways")
+
+
+@pytest.fixture(scope="session")
+def cinder_copy() -> Iterator[Worker]:
+    yield from worker("cinder", "cinder_copy")
+
+
+@pytest.fixture(scope="session")
 def glance_store() -> Iterator[Worker]:
     yield from worker("glance_store")
+
+
+@pytest.fixture(scope="session")
+def glance() -> Iterator[Worker]:
+    yield from worker("glance")
+
+
+@pytest.fixture(scope="session")
+def solidfire() -> Iterator[Worker]:
+    if not SOLIDFIRE.exists():
+        pytest.skip("cinder 13.0.9 is not unpacked; `nox -s upstream` unpacks it")
+    yield from worker("cinder", "solidfire")

@@ -1,0 +1,373 @@
+"""Hypothesis strategies for the ways between images and volumes: caches, templates, creation, upload.
+
+Each `…Case` holds all the facts of one decision and asks the core with `decide`.  Most facts are in order, so that
+every outcome is drawn often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from imagevol_adapters.testing.strategies import CloneCase, clone_cases
+from imagevol_core import (
+    GIB,
+    Admission,
+    CacheEntry,
+    CacheLimits,
+    ConversionSettings,
+    CreationPlan,
+    Digest,
+    Freshness,
+    Image,
+    ImageCache,
+    Policy,
+    Requester,
+    Template,
+    TemplateDecision,
+    TemplateSettings,
+    UploadPlan,
+    UploadSettings,
+    Volume,
+    VolumeType,
+    decide_freshness,
+    decide_template,
+    plan_admission,
+    plan_creation,
+    plan_upload,
+)
+
+__all__ = [
+    "AdmissionCase",
+    "CreationCase",
+    "FreshnessCase",
+    "TemplateCase",
+    "UploadCase",
+    "admission_cases",
+    "cache_entries",
+    "cache_limits",
+    "creation_cases",
+    "freshness_cases",
+    "instants",
+    "template_cases",
+    "upload_cases",
+]
+
+T = TypeVar("T")
+
+_NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+_EAST = timezone(timedelta(hours=5, minutes=30))
+_DIE = st.integers(0, 199)
+_IMAGE_ID, _OTHER_IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47", "0d9c1e52-3f7b-4b6a-8e15-7a2c9b4d6e80"
+_ONE, _OTHER = Digest("sha512", "0a"), Digest("sha512", "0b")
+_HERE = "node@fast#one"
+_VOLUME_IDS = st.integers(0, 31).map("{:08x}-1b7e-4f58-b6c4-0e9d8a7f6b52".format)
+_IMAGE_IDS = st.sampled_from([_IMAGE_ID, _OTHER_IMAGE_ID])
+_PROJECTS = st.sampled_from(["ours", "ours", "ours", "ours", "theirs", None])
+_CACHED_SIZES = st.sampled_from([1, 1, 2, 3, 0])
+_CACHED_DIGESTS = st.sampled_from([None, _ONE, _OTHER, Digest("sha256", "0a")])
+
+
+def _mostly(draw: DrawFn, usual: T, *others: T) -> T:
+    """The usual fact, or one time in twenty one of the others; shrinks to the usual."""
+    at = draw(_DIE)
+    return usual if at < 190 else others[at % len(others)]
+
+
+def instants() -> SearchStrategy[datetime]:
+    """A few times, of which some are the same instant in other zones, and some differ by a microsecond."""
+    near = st.sampled_from([_NOON + timedelta(microseconds=offset) for offset in (0, 0, 1, -1, 3_600_000_000)])
+    zones = st.sampled_from([UTC, UTC, _EAST, timezone(-timedelta(hours=8)), timezone(timedelta(0), "Z")])
+    return st.builds(lambda at, zone: at.astimezone(zone), near, zones)
+
+
+def cache_limits() -> SearchStrategy[CacheLimits]:
+    """Limits, each unlimited as often as not."""
+    return st.builds(CacheLimits, max_gib=st.just(0) | st.integers(0, 12), max_count=st.just(0) | st.integers(0, 5))
+
+
+_USES = st.none() | instants()
+
+
+@st.composite
+def cache_entries(draw: DrawFn, *, image_ids: SearchStrategy[str] | None = None) -> CacheEntry:
+    """Cached volumes of a few images, in a few places."""
+    return CacheEntry(
+        volume_id=draw(_VOLUME_IDS),
+        image_id=draw(_IMAGE_IDS if image_ids is None else image_ids),
+        size_gib=draw(_CACHED_SIZES),
+        image_updated_at=_mostly(draw, _NOON, None, _NOON + timedelta(microseconds=1), _NOON.astimezone(_EAST)),
+        digest=draw(_CACHED_DIGESTS),
+        last_used=draw(_USES),
+        host=_mostly(draw, _HERE, "node@fast#two", "node@slow#one", "node@fast", None, ""),
+        cluster_name=_mostly(draw, _HERE, None, "node@fast#two", ""),
+        in_use=_mostly(draw, False, True),
+    )
+
+
+def _volume_id(entry: CacheEntry) -> str:
+    return entry.volume_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshnessCase:
+    """All the facts of one decision whether a cached volume still is the image."""
+
+    image: Image
+    entry: CacheEntry
+
+    def decide(self, policy: Policy = Policy.STRICT) -> Freshness:
+        """Ask the core."""
+        return decide_freshness(self.image, entry=self.entry, policy=policy)
+
+
+def freshness_cases() -> SearchStrategy[FreshnessCase]:
+    """An image and what may have been made from it."""
+    digests = st.none() | st.sampled_from([_ONE, _OTHER, Digest("sha256", "0a"), Digest("SHA512", "0A")])
+    ids = st.sampled_from([_IMAGE_ID, _IMAGE_ID, _OTHER_IMAGE_ID])
+    entries = st.builds(
+        CacheEntry,
+        volume_id=st.just("cached"),
+        image_id=ids,
+        size_gib=st.integers(0, 3),
+        image_updated_at=st.none() | instants(),
+        digest=digests,
+    )
+    images = st.builds(Image, id=st.just(_IMAGE_ID), updated_at=st.none() | instants(), digest=digests)
+    return st.builds(FreshnessCase, image=images, entry=entries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionCase:
+    """All the facts of one decision what to evict."""
+
+    entries: tuple[CacheEntry, ...]
+    newcomer_gib: int
+    limits: CacheLimits
+
+    def decide(self, policy: Policy = Policy.STRICT) -> Admission:
+        """Ask the core."""
+        return plan_admission(self.entries, newcomer_gib=self.newcomer_gib, limits=self.limits, policy=policy)
+
+
+def admission_cases() -> SearchStrategy[AdmissionCase]:
+    """Caches of up to eight volumes."""
+    return st.builds(
+        AdmissionCase,
+        entries=st.lists(cache_entries(), max_size=8, unique_by=_volume_id).map(tuple),
+        newcomer_gib=st.integers(0, 9),
+        limits=cache_limits(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateCase:
+    """All the facts of one decision about a template."""
+
+    image: Image
+    target: Volume
+    template: Template | None
+    settings: TemplateSettings
+    others: tuple[CacheEntry, ...] = ()
+
+    def decide(self, policy: Policy = Policy.STRICT) -> TemplateDecision:
+        """Ask the core."""
+        return decide_template(
+            self.image,
+            target=self.target,
+            template=self.template,
+            settings=self.settings,
+            others=self.others,
+            policy=policy,
+        )
+
+
+_SIZES = (2 * GIB - 5, 0, GIB, GIB + 1, 3 * GIB + 1, (1 << 53) + 1)
+_WORDS: tuple[dict[str, str], ...] = (
+    {},
+    {"virtual_size": str(GIB + 1)},
+    {"virtual_size": "lots"},
+    {"virtual_size": "-1"},
+    {"virtual_size": "9" * 30},
+)
+
+
+@st.composite
+def template_cases(draw: DrawFn) -> TemplateCase:
+    """An image that may be shared, and its template, mostly whole and fresh."""
+    image = Image(
+        id=_IMAGE_ID,
+        status=_mostly(draw, "active", "queued", None),
+        owner=draw(_PROJECTS),
+        visibility=draw(st.sampled_from(["public", "private", "private", "shared", "community", None])),
+        size_bytes=_mostly(draw, 512, None, *_SIZES),
+        virtual_size_bytes=_mostly(draw, _SIZES[0], None, *_SIZES),
+        updated_at=_mostly(draw, _NOON, _NOON + timedelta(seconds=1), _NOON.astimezone(_EAST), None),
+        digest=draw(st.sampled_from([None, None, None, _ONE, _OTHER])),
+        properties=_mostly(draw, *_WORDS),
+    )
+    target = Volume(
+        id="e5b7a9c1-2d4f-4863-95a7-1c3e5f7a9b0d",
+        project_id=draw(_PROJECTS),
+        host=_HERE,
+        size_gib=_mostly(draw, 4, 1, 2, 3),
+        encrypted=_mostly(draw, False, True, None),
+    )
+    entry = replace(draw(cache_entries()), image_id=_IMAGE_ID, size_gib=_mostly(draw, 2, 1, 3, 5))
+    template = Template(
+        entry=entry,
+        status=_mostly(draw, "available", "in-use", "error", None),
+        project_id=_mostly(draw, "templates", "ours", None),
+        readonly=_mostly(draw, True, False, None),
+        being_made_for=draw(st.sampled_from([None, None, None, *(timedelta(minutes=at) for at in (0, 29, 30, 31))])),
+        maker_alive=draw(st.sampled_from([None, True, False])),
+    )
+    settings = TemplateSettings(
+        enabled=_mostly(draw, True, False),
+        trusted_projects=frozenset({"templates"}),
+        longest_making=timedelta(minutes=30),
+        limits=draw(cache_limits()),
+    )
+    others = draw(st.lists(cache_entries(image_ids=st.just(_OTHER_IMAGE_ID)), max_size=3, unique_by=_volume_id))
+    return TemplateCase(
+        image=image,
+        target=target,
+        template=draw(st.sampled_from([template, template, template, None])),
+        settings=settings,
+        others=tuple(others),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreationCase:
+    """All the facts of one plan how a volume is made from an image."""
+
+    clone: CloneCase
+    cache: ImageCache
+    template: Template | None
+    template_settings: TemplateSettings
+    conversion: ConversionSettings
+    other_templates: tuple[CacheEntry, ...] = ()
+
+    def decide(self, policy: Policy = Policy.STRICT) -> CreationPlan:
+        """Ask the core."""
+        return plan_creation(
+            self.clone.image,
+            target=self.clone.target,
+            volumes=self.clone.volumes,
+            backend=self.clone.backend,
+            clone_settings=self.clone.settings,
+            cache=self.cache,
+            template=self.template,
+            template_settings=self.template_settings,
+            other_templates=self.other_templates,
+            conversion=self.conversion,
+            policy=policy,
+        )
+
+
+_WHOLE = Template(
+    entry=CacheEntry(volume_id="template", image_id=_IMAGE_ID, size_gib=1, image_updated_at=_NOON),
+    status="available",
+    project_id="templates",
+    readonly=True,
+)
+_TEMPLATES = st.sampled_from(
+    [
+        None,
+        _WHOLE,
+        replace(_WHOLE, entry=replace(_WHOLE.entry, image_updated_at=_NOON - timedelta(days=1))),
+        replace(_WHOLE, entry=replace(_WHOLE.entry, image_updated_at=None)),
+        replace(_WHOLE, being_made_for=timedelta(minutes=1)),
+        replace(_WHOLE, being_made_for=timedelta(minutes=31)),
+        replace(_WHOLE, being_made_for=timedelta(minutes=1), maker_alive=False),
+        replace(_WHOLE, readonly=False),
+    ]
+)
+_MAYBE = st.booleans()
+
+
+@st.composite
+def creation_cases(draw: DrawFn) -> CreationCase:
+    """A clone case on a backend that also has a cache and templates."""
+    clone = draw(clone_cases())
+    image = replace(
+        clone.image,
+        visibility="public" if draw(_MAYBE) else "private",
+        updated_at=_mostly(draw, _NOON, _NOON + timedelta(seconds=1)),
+        digest=_ONE if draw(_MAYBE) else None,
+    )
+    clone = replace(clone, image=image, volumes=clone.volumes if draw(_MAYBE) else ())
+    entries = draw(st.lists(cache_entries(), max_size=4, unique_by=_volume_id))
+    return CreationCase(
+        clone=clone,
+        cache=ImageCache(
+            enabled=_mostly(draw, True, False),
+            internal_tenant=_mostly(draw, True, False, None),
+            entries=tuple(entries),
+            limits=draw(cache_limits()),
+        ),
+        template=draw(_TEMPLATES),
+        template_settings=TemplateSettings(enabled=draw(_MAYBE), trusted_projects=frozenset({"templates"})),
+        conversion=ConversionSettings(
+            allowed=_mostly(draw, True, False),
+            free_bytes=_mostly(draw, 1 << 80, None, 0, GIB - 512, GIB),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadCase:
+    """All the facts of one plan how a volume becomes an image."""
+
+    volume: Volume
+    image: Image
+    volume_type: VolumeType | None
+    base_image_id: str | None
+    requester: Requester
+    settings: UploadSettings
+
+    def decide(self, policy: Policy = Policy.STRICT) -> UploadPlan:
+        """Ask the core."""
+        return plan_upload(
+            self.volume,
+            image=self.image,
+            volume_type=self.volume_type,
+            base_image_id=self.base_image_id,
+            requester=self.requester,
+            settings=self.settings,
+            policy=policy,
+        )
+
+
+@st.composite
+def upload_cases(draw: DrawFn) -> UploadCase:
+    """An upload that mostly registers a clone."""
+    store = draw(st.sampled_from([None, "fast", "fast2", "", "a/b", "os_glance_x"]))
+    volume_type = VolumeType(name="quick", extra_specs={} if store is None else {"image_service:store_id": store})
+    return UploadCase(
+        volume=Volume(
+            id="9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1",
+            project_id="ours",
+            size_gib=draw(st.integers(1, 5)),
+            encrypted=_mostly(draw, False, True, None),
+        ),
+        image=Image(
+            id=_IMAGE_ID,
+            owner=_mostly(draw, "ours", "theirs", None),
+            disk_format=_mostly(draw, "raw", "qcow2", "RAW", None),
+            container_format=_mostly(draw, "bare", "compressed", None),
+        ),
+        volume_type=_mostly(draw, volume_type, None),
+        base_image_id=draw(st.sampled_from([None, "", _OTHER_IMAGE_ID])),
+        requester=Requester(project_id=_mostly(draw, "ours", None)),
+        settings=UploadSettings(
+            use_cinder_backend=_mostly(draw, True, False),
+            use_internal_tenant=draw(st.booleans()),
+            internal_tenant=draw(st.sampled_from([None, "internal"])),
+        ),
+    )

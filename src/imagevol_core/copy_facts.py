@@ -1,0 +1,252 @@
+"""What is copied, where to, with what, and what proves that a target reads as zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imagevol_core.errors import InvalidFact, InvalidSize
+
+__all__ = [
+    "QEMU_NAMES",
+    "Copy",
+    "CopySettings",
+    "CopySource",
+    "CopyTarget",
+    "Discarded",
+    "DriverGuarantee",
+    "FreshThin",
+    "LuksCipher",
+    "ZeroProof",
+]
+
+# What the inspectors and Glance call a format, and what qemu-img does.  Of what it reads these are all that an image
+# may be: each of the others is a way to a network, to a directory or to another driver.
+QEMU_NAMES: Mapping[str, str] = {
+    **{name: name for name in ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc", "luks", "parallels")},
+    "vhd": "vpc",
+    "ploop": "parallels",
+    "iso": "raw",
+    "gpt": "raw",
+}
+_WRITTEN = ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc", "luks")
+_COMPRESSED = ("qcow2",)
+_SECTOR = 512  # qemu-img reads and writes whole ones: a raw file of 1000 bytes is one of 1024 to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshThin:
+    """Proof that a target reads as zeros: a thin volume that was just made, and that nobody has written to.
+
+    Args:
+        path: of the target.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discarded:
+    """Proof that a target reads as zeros: it was discarded, and says that it reads as zeros then.
+
+    Args:
+        path: of the target.
+        size_bytes: how much of it, from its beginning.
+    """
+
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverGuarantee:
+    """Proof that a target reads as zeros: the driver of its backend promises it of every new volume.
+
+    Args:
+        path: of the target.
+        driver: which one.
+    """
+
+    path: str
+    driver: str
+
+
+ZeroProof = FreshThin | Discarded | DriverGuarantee
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LuksCipher:
+    """How a LUKS target is encrypted, in qemu-img's words.
+
+    Args:
+        algorithm: such as `aes-256`.
+        mode: such as `xts`.
+        ivgen: such as `plain64`.
+    """
+
+    algorithm: str
+    mode: str
+    ivgen: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySource:
+    """Where the bytes come from.
+
+    Args:
+        path: a file or a device.
+        format: as the inspection found it, in the inspectors', Glance's or qemu-img's words; never as it was declared.
+        declared_format: the image's `disk_format`; Cinder names it to qemu-img, and nothing else here looks at it.
+        size_bytes: as stored.
+        virtual_size_bytes: as a disk.
+        direct_io: whether it can be read past the page cache.
+        key_file: the file with its LUKS passphrase.
+
+    Raises:
+        InvalidSize: a size is negative.
+    """
+
+    path: str
+    format: str | None = None
+    declared_format: str | None = None
+    size_bytes: int | None = None
+    virtual_size_bytes: int | None = None
+    direct_io: bool | None = None
+    key_file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no source can be."""
+        _not_negative("CopySource.size_bytes", self.size_bytes)
+        _not_negative("CopySource.virtual_size_bytes", self.virtual_size_bytes)
+
+    @property
+    def disk_bytes(self) -> int | None:
+        """How much there is to be written; of raw data exactly what is stored, where qemu-img rounds it up."""
+        if QEMU_NAMES.get(self.format or "") == "raw" and self.size_bytes is not None:
+            return self.size_bytes
+        return self.virtual_size_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyTarget:
+    """Where the bytes go.
+
+    Args:
+        path: a device, a file, or a file yet to be made.
+        format: that it is to have.
+        size_bytes: as a disk; None for a file yet to be made, which becomes as large as its source.
+        block_device: whether it is one.
+        direct_io: whether it can be written past the page cache.
+        can_punch: whether a range of it can be made to read as zeros without writing them.
+        zero: why it is known to read as zeros; None when it is not known to.
+        has_backing_file: whether what is not written to it is read from elsewhere.
+        reflink_block_bytes: the block size of the file system that both files are on, where it shares extents.
+        allocate: whether every byte is to be written, the zeros too (Cinder's `disable_sparse`).
+        compress: whether it is to be compressed, where its format can be.
+        subformat: of its format, such as `streamOptimized`.
+        key_file: the file with the LUKS passphrase that it is to have.
+        cipher: how it is to be encrypted; None for qemu-img's own choice.
+
+    Raises:
+        InvalidSize: its size is negative, or its block size is not positive.
+        InvalidFact: `zero` is no proof.
+    """
+
+    path: str
+    format: str = "raw"
+    size_bytes: int | None = None
+    block_device: bool | None = None
+    direct_io: bool | None = None
+    can_punch: bool | None = None
+    zero: ZeroProof | None = None
+    has_backing_file: bool | None = None
+    reflink_block_bytes: int | None = None
+    allocate: bool = False
+    compress: bool = False
+    subformat: str | None = None
+    key_file: str | None = None
+    cipher: LuksCipher | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no target can be, and a mere yes where a proof belongs."""
+        _not_negative("CopyTarget.size_bytes", self.size_bytes)
+        if self.reflink_block_bytes is not None and self.reflink_block_bytes < 1:
+            raise InvalidSize("CopyTarget.reflink_block_bytes", self.reflink_block_bytes, "give 1 or more, or None")
+        if self.zero is not None and not isinstance(self.zero, ZeroProof):
+            reason = f"{self.zero!r} is no proof; give a FreshThin, a Discarded or a DriverGuarantee"
+            raise InvalidFact("CopyTarget.zero", reason)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is there already, so that it must not be made again."""
+        return self.size_bytes is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySettings:
+    """What the operator has and allows.
+
+    Args:
+        qemu_img: whether qemu-img is installed.
+        conversion: whether formats may be converted (the opposite of Cinder's `image_conversion_disable`).
+        prefix: what comes before each command, such as `cgexec` and its arguments.
+        dd_blocksize: Cinder's `volume_dd_blocksize`.
+    """
+
+    qemu_img: bool = True
+    conversion: bool = True
+    prefix: tuple[str, ...] = ()
+    dd_blocksize: str = "1M"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """What the rules look at."""
+
+    source: CopySource
+    target: CopyTarget
+    settings: CopySettings
+
+    @property
+    def reads(self) -> str | None:
+        """The source's format, in qemu-img's words."""
+        return QEMU_NAMES.get(self.source.format or "")
+
+    @property
+    def writes(self) -> str | None:
+        """The target's format, in qemu-img's words."""
+        name = QEMU_NAMES.get(self.target.format)
+        return name if name in _WRITTEN else None
+
+    @property
+    def keyed(self) -> bool:
+        """Whether anything is to be decrypted or encrypted on the way."""
+        return self.source.key_file is not None or self.target.key_file is not None
+
+    @property
+    def same_bytes(self) -> bool:
+        """Whether the target is to hold the very bytes of the source; ciphertext may stay what it is."""
+        return self.reads == self.writes and self.reads in ("raw", "luks") and not self.keyed
+
+    @property
+    def end_bytes(self) -> int | None:
+        """Where the copy ends on the target."""
+        stored = self.source.size_bytes if self.reads == "luks" and self.same_bytes else self.source.disk_bytes
+        if stored is None or self.same_bytes:
+            return stored
+        return -(-stored // _SECTOR) * _SECTOR
+
+    @property
+    def compresses(self) -> bool:
+        """Whether the target is wanted compressed and can be."""
+        return self.target.compress and self.writes in _COMPRESSED
+
+    @property
+    def uploads(self) -> bool:
+        """Whether, in Cinder's way, this is a volume on its way into an image."""
+        return not self.target.exists and not self.keyed
+
+
+def _not_negative(name: str, value: int | None) -> None:
+    if value is not None and value < 0:
+        raise InvalidSize(name, value, "give a size of 0 or more, or None where it is not known")

@@ -1,0 +1,381 @@
+"""The rules of `copying`: what stands in the way of a copy, how it is done, what becomes of its zeros.
+
+`STRICT` takes nothing for granted that no fact says: not a format, not a size, not that a target is zero.  `UPSTREAM`
+is what Cinder 29.0.0 does when it puts an image into a volume (`fetch_to_volume_format`) or a volume into an image
+(`upload_volume`), which is where the target is a file yet to be made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from imagevol_core.copy_facts import Copy, Discarded
+from imagevol_core.sizing import GIB
+from imagevol_core.verdicts import Policy, Rule
+
+__all__ = ["COPY_RULES", "METHOD_RULES", "ZERO_RULES"]
+
+_RECOGNISED = ("raw", "qcow2", "vmdk", "vdi", "vhdx")  # by Cinder's inspector, under the names of qemu-img
+
+
+# What stands in the way.
+
+
+def _paths_absolute(copy: Copy) -> tuple[bool, str]:
+    paths = [copy.source.path, copy.target.path, copy.source.key_file or "/", copy.target.key_file or "/"]
+    bad = [path for path in paths if not path.startswith("/") or "\0" in path]
+    return not bad, f"{bad[0]!r} is none; qemu-img takes `json:` and `nbd:` for more than a file" if bad else "they are"
+
+
+def _not_itself(copy: Copy) -> tuple[bool, str]:
+    return copy.source.path != copy.target.path, f"from {copy.source.path!r} to {copy.target.path!r}"
+
+
+def _format_inspected(copy: Copy) -> tuple[bool, str]:
+    return copy.reads is not None, f"the inspection found {_said(copy.source.format)}"
+
+
+def _format_written(copy: Copy) -> tuple[bool, str]:
+    return copy.writes is not None, f"the target is to be {_said(copy.target.format)}"
+
+
+def _source_fits(copy: Copy) -> tuple[bool, str]:
+    end, room = copy.end_bytes, copy.target.size_bytes
+    if end is None:
+        return False, "the size of the source as a disk is not known"
+    if room is None:
+        return True, f"the source has {end} bytes and the target becomes as large"
+    return end <= room, f"the source has {end} bytes and the target {room}"
+
+
+def _device_exists(copy: Copy) -> tuple[bool, str]:
+    bad = not copy.target.exists and copy.target.path.startswith("/dev/")
+    return not bad, f"{copy.target.path!r} is {'there' if copy.target.exists else 'yet to be made'}"
+
+
+def _conversion_allowed(copy: Copy) -> tuple[bool, str]:
+    text = f"from {_said(copy.reads)} to {_said(copy.writes)}"
+    if copy.same_bytes:
+        return True, f"{text}: nothing is converted"
+    return copy.settings.conversion, f"{text}; image_conversion_disable is {not copy.settings.conversion}"
+
+
+def _qemu_img_present(copy: Copy) -> tuple[bool, str]:
+    if copy.same_bytes:
+        return True, "the bytes are copied as they are"
+    return copy.settings.qemu_img, f"qemu-img is {'installed' if copy.settings.qemu_img else 'not installed'}"
+
+
+def _keys_given(copy: Copy) -> tuple[bool, str]:
+    ends = {"source": (copy.reads, copy.source.key_file), "target": (copy.writes, copy.target.key_file)}
+    if copy.same_bytes:
+        return True, "nothing is decrypted or encrypted"
+    missing = [name for name, (format_, key) in ends.items() if format_ == "luks" and key is None]
+    useless = [name for name, (format_, key) in ends.items() if format_ not in (None, "luks") and key is not None]
+    if missing:
+        return False, f"the {missing[0]} is LUKS, and there is no key for it"
+    if useless:
+        return False, f"there is a key for the {useless[0]}, which is not LUKS"
+    return True, "there is one for each end that is LUKS"
+
+
+def _stays_encrypted(copy: Copy) -> tuple[bool, str]:
+    leaks = copy.reads == "luks" and copy.writes not in (None, "luks")
+    return not leaks, f"from {_said(copy.reads)} to {_said(copy.writes)}"
+
+
+def _luks_is_made(copy: Copy) -> tuple[bool, str]:
+    bad = copy.writes == "luks" and not copy.same_bytes and copy.target.exists
+    return not bad, f"the target is {_said(copy.writes)} and {'there' if copy.target.exists else 'yet to be made'}"
+
+
+def _compressible(copy: Copy) -> tuple[bool, str]:
+    wanted = copy.target.compress
+    return not wanted or copy.compresses, f"compression is {'' if wanted else 'not '}wanted of {_said(copy.writes)}"
+
+
+# How it is done: what applies first.
+
+
+def _shares_extents(copy: Copy) -> tuple[bool, str]:
+    block, end, room = copy.target.reflink_block_bytes, copy.end_bytes, copy.target.size_bytes
+    if block is None:
+        return False, "they are not known to be on one file system that shares extents"
+    if not copy.same_bytes or end is None:
+        return False, "the target is not to hold the very bytes of the source"
+    if copy.target.allocate:
+        return False, "every byte is to be written"
+    whole = room is None or end == room or end % block == 0  # a part block is shared only where the file ends
+    return whole, f"{end} bytes in blocks of {block}, into a target of {'the same size' if room is None else room}"
+
+
+def _same_bytes(copy: Copy) -> tuple[bool, str]:
+    return copy.same_bytes, f"from {_said(copy.reads)} to {_said(copy.writes)}"
+
+
+def _converted(copy: Copy) -> tuple[bool, str]:
+    return True, f"from {_said(copy.reads)} to {_said(copy.writes)}"
+
+
+# What becomes of zeros: what applies first.
+
+
+def _allocated(copy: Copy) -> tuple[bool, str]:
+    return copy.target.allocate, f"every byte is {'' if copy.target.allocate else 'not '}to be written"
+
+
+def _encrypted(copy: Copy) -> tuple[bool, str]:
+    encrypted = copy.writes == "luks" and not copy.same_bytes
+    return encrypted, "zeros on the target are not zeros once decrypted" if encrypted else "nothing is encrypted"
+
+
+def _proven_zero(copy: Copy) -> tuple[bool, str]:
+    target, proof = copy.target, copy.target.zero
+    if proof is None:
+        return False, "nothing proves that the target reads as zeros"
+    text = f"{proof}"
+    if not target.exists or proof.path != target.path:
+        return False, f"{text} is not about this target"
+    if isinstance(proof, Discarded) and proof.size_bytes < (target.size_bytes or 0):
+        return False, f"{text} is about a part of the target's {target.size_bytes} bytes"
+    if target.has_backing_file or (copy.writes != "raw" and target.has_backing_file is not False):
+        return False, f"{text}, but what is not written to the target may be read from a backing file"
+    return True, text
+
+
+def _punched(copy: Copy) -> tuple[bool, str]:
+    if not copy.target.exists:
+        return True, "a new file has nothing in it to be overwritten"
+    return copy.target.can_punch is True, f"whether the target can be zeroed in place: {_yes(copy.target.can_punch)}"
+
+
+def _written(_copy: Copy) -> tuple[bool, str]:
+    return True, "the target may hold anything, and cannot be zeroed in place"
+
+
+# What Cinder 29.0.0 decides instead.
+
+
+def _conversion_allowed_upstream(copy: Copy) -> tuple[bool, str]:
+    image = copy.target.format if copy.uploads else copy.source.declared_format
+    volume = copy.source.format if copy.uploads else copy.target.format
+    text = f"the image is {_said(image)} and the volume {_said(volume)}"
+    allowed = copy.settings.conversion or image == volume or copy.keyed  # which only drivers ask for, past the check
+    return allowed, f"{text}; image_conversion_disable is {not copy.settings.conversion}"
+
+
+def _qemu_img_present_upstream(copy: Copy) -> tuple[bool, str]:
+    needed = not _streams_upstream(copy)[0] and (copy.uploads or copy.source.declared_format != "raw")
+    text = f"qemu-img is {'installed' if copy.settings.qemu_img else 'not installed'}"
+    return copy.settings.qemu_img or copy.keyed or not needed, f"{text}; without it Cinder copies what is declared raw"
+
+
+def _inspection_upstream(copy: Copy) -> tuple[bool, str]:
+    if copy.keyed or _dd(copy) or _streams_upstream(copy)[0]:
+        return True, "Cinder inspects nothing on this way"
+    made = copy.writes or "not one that is written"
+    if copy.reads == "vpc" or (copy.uploads and made == "vpc"):
+        return False, "Cinder fails with a ProcessExecutionError: qemu-img has no `vhd`"
+    if copy.uploads and made not in _RECOGNISED:
+        return False, f"Cinder fails with an ImageUnacceptable: its inspector does not find {made} in what was made"
+    return True, "Cinder's inspector and qemu-img have one name for it"
+
+
+def _source_fits_upstream(copy: Copy) -> tuple[bool, str]:
+    copies, room = _dd(copy), copy.target.size_bytes
+    if room is None or copy.keyed:
+        return True, "Cinder looks at no size on this way"
+    size = copy.source.size_bytes if copies else copy.source.virtual_size_bytes
+    if size is None:
+        return False, "Cinder fails with a TypeError where there is no size"
+    try:
+        least = math.ceil(float(size) / GIB)
+    except OverflowError:
+        return False, "Cinder fails with an OverflowError where the size is too large for a float"
+    text = f"Cinder counts {least} GiB for the image and {room // GIB} GiB for the volume"
+    return copies or least <= room // GIB, f"{text}, and does not compare them" if copies else text
+
+
+def _stays_encrypted_upstream(copy: Copy) -> tuple[bool, str]:
+    leaks = copy.source.key_file is not None and copy.target.key_file is None
+    return not leaks, f"there is {'a' if copy.source.key_file else 'no'} key for the source"
+
+
+def _streams_upstream(copy: Copy) -> tuple[bool, str]:
+    same = copy.uploads and copy.source.format == copy.target.format
+    return same, f"the volume is {_said(copy.source.format)} and the image {_said(copy.target.format)}"
+
+
+def _dd(copy: Copy) -> bool:
+    return copy.target.exists and not copy.keyed and not copy.settings.qemu_img
+
+
+def _dd_upstream(copy: Copy) -> tuple[bool, str]:
+    return _dd(copy), f"qemu-img is {'installed' if copy.settings.qemu_img else 'not installed'}"
+
+
+def _converted_upstream(copy: Copy) -> tuple[bool, str]:
+    return True, f"from {_said(copy.source.format)} to {_said(copy.target.format)}, also where these are the same"
+
+
+def _allocated_upstream(copy: Copy) -> tuple[bool, str]:
+    return copy.target.allocate and not copy.uploads, f"disable_sparse is {copy.target.allocate}"
+
+
+def _dd_zeros(copy: Copy) -> tuple[bool, str]:
+    streams = _dd(copy) or _streams_upstream(copy)[0]
+    return streams, "the bytes are written as they come" if streams else "it is left to qemu-img"
+
+
+def _left_to_qemu_img(_copy: Copy) -> tuple[bool, str]:
+    return True, "qemu-img finds the zeros, and zeroes their ranges"
+
+
+# The words that the sentences are made of.
+
+
+def _said(value: str | None) -> str:
+    return "not known" if value is None else repr(value)
+
+
+def _yes(value: bool | None) -> str:
+    return {True: "yes", False: "no", None: "not known"}[value]
+
+
+# The tables.
+
+_SPEC = "[store]"
+_FETCH = "cinder image_utils.fetch_to_volume_format"
+_CONVERT = "cinder image_utils._get_qemu_convert_cmd"
+_UPLOAD = "cinder image_utils.upload_volume"
+
+COPY_RULES: Mapping[Policy, tuple[Rule[Copy], ...]] = {
+    Policy.STRICT: (
+        Rule(id="paths-absolute", text="every path is absolute", source="CVE-2024-32498", predicate=_paths_absolute),
+        Rule(id="not-itself", text="the target is not the source", source=_SPEC, predicate=_not_itself),
+        Rule(
+            id="format-inspected",
+            text="the source's format was inspected, and is one that images have",
+            source="CVE-2024-32498, CVE-2026-24708",
+            predicate=_format_inspected,
+        ),
+        Rule(
+            id="format-written",
+            text="the target's format is one that is written",
+            source=_SPEC,
+            predicate=_format_written,
+        ),
+        Rule(
+            id="source-fits",
+            text="the source's size as a disk is known, and the target is not smaller",
+            source=_SPEC,
+            predicate=_source_fits,
+        ),
+        Rule(
+            id="device-exists",
+            text="no file is made under /dev, where a device is missing",
+            source="cinder image_utils._ensure_exists",
+            predicate=_device_exists,
+        ),
+        Rule(
+            id="conversion-allowed",
+            text="nothing is converted, or conversion is allowed",
+            source="cinder image_utils.check_image_conversion_disable",
+            predicate=_conversion_allowed,
+        ),
+        Rule(
+            id="qemu-img-present",
+            text="nothing is converted, or qemu-img is installed",
+            source=_FETCH,
+            predicate=_qemu_img_present,
+        ),
+        Rule(
+            id="keys-given",
+            text="there is a key for each end that is LUKS, and for no other",
+            source="cinder image_utils._get_qemu_convert_luks_cmd",
+            predicate=_keys_given,
+        ),
+        Rule(
+            id="stays-encrypted",
+            text="what is encrypted is not written in the clear",
+            source=_CONVERT,
+            predicate=_stays_encrypted,
+        ),
+        Rule(
+            id="luks-is-made",
+            text="a LUKS target is a file yet to be made, or gets its ciphertext as it is",
+            source="qemu-img convert -n",
+            predicate=_luks_is_made,
+        ),
+        Rule(
+            id="compressible",
+            text="the target's format can be compressed, if that is wanted",
+            source=_CONVERT,
+            predicate=_compressible,
+            warning=True,
+        ),
+    ),
+    Policy.UPSTREAM: (
+        Rule(
+            id="conversion-allowed",
+            text="the names of both formats are the same, or conversion is allowed",
+            source="cinder image_utils.check_image_conversion_disable",
+            predicate=_conversion_allowed_upstream,
+        ),
+        Rule(
+            id="qemu-img-present",
+            text="qemu-img is installed, or is not needed",
+            source="cinder image_utils.get_qemu_data",
+            predicate=_qemu_img_present_upstream,
+        ),
+        Rule(
+            id="format-inspected",
+            text="Cinder's inspector finds the formats, by names that qemu-img has",
+            source="cinder image_utils.qemu_img_info",
+            predicate=_inspection_upstream,
+        ),
+        Rule(
+            id="source-fits",
+            text="the virtual size fits, rounded through a float; not looked at without qemu-img",
+            source="cinder image_utils.check_virtual_size",
+            predicate=_source_fits_upstream,
+        ),
+        Rule(
+            id="stays-encrypted",
+            text="there is a key for the target if there is one for the source",
+            source=_CONVERT,
+            predicate=_stays_encrypted_upstream,
+        ),
+    ),
+}
+
+METHOD_RULES: Mapping[Policy, tuple[Rule[Copy], ...]] = {
+    Policy.STRICT: (
+        Rule(
+            id="shares-extents", text="reflink: the file system shares extents", source=_SPEC, predicate=_shares_extents
+        ),
+        Rule(id="same-bytes", text="stream: the bytes are copied as they are", source=_SPEC, predicate=_same_bytes),
+        Rule(id="converted", text="convert: qemu-img makes another format", source=_SPEC, predicate=_converted),
+    ),
+    Policy.UPSTREAM: (
+        Rule(id="same-format", text="stream: the volume's device is read", source=_UPLOAD, predicate=_streams_upstream),
+        Rule(id="no-qemu-img", text="stream: dd", source=_FETCH, predicate=_dd_upstream),
+        Rule(id="converted", text="convert: qemu-img, also raw to raw", source=_FETCH, predicate=_converted_upstream),
+    ),
+}
+
+ZERO_RULES: Mapping[Policy, tuple[Rule[Copy], ...]] = {
+    Policy.STRICT: (
+        Rule(id="allocated-in-full", text="write: every byte is wanted", source=_SPEC, predicate=_allocated),
+        Rule(id="encrypted", text="write: the zeros are encrypted too", source=_SPEC, predicate=_encrypted),
+        Rule(id="proven-zero", text="skip: the target is proven to be zero", source=_SPEC, predicate=_proven_zero),
+        Rule(id="zeroed-in-place", text="punch: ranges can be zeroed in place", source=_SPEC, predicate=_punched),
+        Rule(id="not-known-zero", text="write: nothing else makes them zero", source=_SPEC, predicate=_written),
+    ),
+    Policy.UPSTREAM: (
+        Rule(id="bytes-as-they-come", text="write: dd, or the image service", source=_FETCH, predicate=_dd_zeros),
+        Rule(id="allocated-in-full", text="write: disable_sparse", source=_CONVERT, predicate=_allocated_upstream),
+        Rule(id="left-to-qemu-img", text="punch: as qemu-img does", source=_CONVERT, predicate=_left_to_qemu_img),
+    ),
+}

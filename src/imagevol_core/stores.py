@@ -1,0 +1,384 @@
+"""Which configured stores work, why one does not, and which store volumes and locations belong to ([multi]).
+
+All faults of all stores are collected: an operator who mends one at a time restarts Glance as often.  A store that is
+found faulty is taken out of service alone; the others go on working.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from imagevol_core.errors import InvalidFact, InvalidLocation
+from imagevol_core.facts import ImageLocation
+from imagevol_core.locations import is_store_name, parse_location
+from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
+
+__all__ = [
+    "CATALOGUE_RULES",
+    "STORE_RULES",
+    "Store",
+    "StoreCatalogue",
+    "StoreCheck",
+    "check_stores",
+    "is_associated",
+    "store_of_location",
+]
+
+# What Glance 33 documents, glance_store 5.7.0 ships, and ours: each kind of driver, and the schemes of its locations.
+SCHEMES: Mapping[str, tuple[str, ...]] = {
+    "cinder": ("cinder",),
+    "file": ("file", "filesystem"),
+    "http": ("http", "https"),
+    # Glance looks a store up by its kind among the schemes, so that a driver without its kind among them is not found.
+    "imagevol": ("cinder", "imagevol"),
+    "rbd": ("rbd",),
+    "s3": ("s3", "s3+http", "s3+https"),
+    "swift": ("swift", "swift+config", "swift+http", "swift+https"),
+    "vmware": ("vsphere",),
+}
+RESERVED_STORES = ("os_glance_staging_store", "os_glance_tasks_store")  # Glance has them beside the configured ones
+
+CINDER_KINDS = frozenset({"cinder", "imagevol"})  # two drivers, the same scheme, options and volumes
+
+_SERVICE_USER = (
+    "cinder_store_auth_address",
+    "cinder_store_user_name",
+    "cinder_store_password",
+    "cinder_store_project_name",
+)
+_APPLICATION_CREDENTIAL = (
+    "cinder_store_auth_address",
+    "cinder_store_application_credential_id",
+    "cinder_store_application_credential_secret",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A store of Glance, as it works now.
+
+    Args:
+        name: its key in `enabled_backends`.
+        kind: the driver: `cinder`, `file`, `rbd`, …
+        volume_type: `cinder_volume_type`; None where it is not set, and for other kinds.
+        weight: its place among the stores that an image is in, larger first.
+        readonly: whether it only reads, by its nature (`http`) or by configuration.
+        can_add: whether images can be put into it.
+        can_delete: whether images can be deleted from it.
+        url_prefix: what its locations begin with, as its driver says; for a cinder store it follows from the name.
+    """
+
+    name: str
+    kind: str
+    volume_type: str | None = None
+    weight: int = 0
+    readonly: bool = False
+    can_add: bool = True
+    can_delete: bool = True
+    url_prefix: str | None = None
+
+    @property
+    def is_cinder(self) -> bool:
+        """Whether it keeps images in volumes."""
+        return self.kind in CINDER_KINDS
+
+    @property
+    def accepts(self) -> bool:
+        """Whether an image can be put into it."""
+        return self.can_add and not self.readonly
+
+    @property
+    def prefix(self) -> str | None:
+        """What its locations begin with; None where that is not known."""
+        return f"cinder://{self.name}" if self.is_cinder else self.url_prefix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCatalogue:
+    """The stores of a Glance.
+
+    Args:
+        stores: in the order of `enabled_backends`.
+        default: `default_backend`; of a single-store Glance, `default_store`.
+        multi: whether `enabled_backends` is set; if not, there is one store and no choice.
+        default_volume_type: the name of Cinder's default type, which the volumes of a store without one of its own are
+            of.
+
+    Raises:
+        InvalidFact: two stores have one name.
+    """
+
+    stores: tuple[Store, ...]
+    default: str | None = None
+    multi: bool = True
+    default_volume_type: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two stores of one name, of which nothing could choose."""
+        object.__setattr__(self, "stores", tuple(self.stores))
+        for name, count in Counter(store.name for store in self.stores).items():
+            if count > 1:
+                raise InvalidFact("StoreCatalogue.stores", f"{count} stores are named {name!r}; names must differ")
+
+    def get(self, name: str | None) -> Store | None:
+        """Give the store of that name, whole and case by case."""
+        return next((store for store in self.stores if store.name == name), None)
+
+    def of_type(self, volume_type: str | None) -> tuple[Store, ...]:
+        """Give the cinder stores whose volumes are of that type, in order."""
+        default_type = self.default_volume_type
+        return tuple(
+            store
+            for store in self.stores
+            if is_associated(store, volume_type=volume_type, default_volume_type=default_type)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCheck:
+    """What a configuration is worth.
+
+    Attributes:
+        catalogue: the stores as they work: one with a fault can neither add nor delete.
+        verdicts: of each store in order, then of the catalogue.
+    """
+
+    catalogue: StoreCatalogue
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def faults(self) -> tuple[Verdict, ...]:
+        """What must be mended."""
+        return failed(self.verdicts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Configured:
+    """What the rules about one store look at."""
+
+    store: Store
+    catalogue: StoreCatalogue
+    credentials: Collection[str]
+    volume_types: frozenset[str] | None
+
+    @property
+    def cinder_stores(self) -> int:
+        return sum(store.is_cinder for store in self.catalogue.stores)
+
+
+def is_associated(store: Store, *, volume_type: str | None, default_volume_type: str | None) -> bool:
+    """Tell whether the volumes of a store are of this type ([multi]); Glance 33 finds the store of a volume so.
+
+    Args:
+        store: any store.
+        volume_type: the name of a volume's type; None for a volume without one.
+        default_volume_type: the name of Cinder's default type; None where Cinder does not say.
+
+    >>> is_associated(Store(name="old", kind="cinder"), volume_type="ssd", default_volume_type="ssd")
+    True
+    """
+    wanted = store.volume_type or default_volume_type
+    return store.is_cinder and wanted is not None and wanted == volume_type
+
+
+def store_of_location(
+    location: ImageLocation, *, catalogue: StoreCatalogue, policy: Policy = Policy.STRICT
+) -> Store | None:
+    """Give the store that a location says it is in ([multi]).
+
+    Args:
+        location: of any kind.
+        catalogue: the stores.
+        policy: under `STRICT` the metadata name it or, where they are silent, a `cinder://` URL does, whole; under
+            `UPSTREAM`, as Glance 33.0.0 reads a URL, it is the first one whose prefix the URL begins with, so that
+            store `fast` may be given for a location in `fast2`.
+
+    Returns:
+        The store.  None where none is named, or one that is not among the stores, or where what should be a URL is
+        none, of which Glance fails with a ValueError.
+
+    >>> stores = (Store(name="fast", kind="cinder"), Store(name="fast2", kind="cinder"))
+    >>> location = ImageLocation("cinder://fast2/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1")
+    >>> [store_of_location(location, catalogue=StoreCatalogue(stores=stores), policy=policy).name for policy in Policy]
+    ['fast2', 'fast']
+    """
+    return _STORE_OF[policy](location, catalogue)
+
+
+def _store_named(location: ImageLocation, catalogue: StoreCatalogue) -> Store | None:
+    name = location.metadata.get("store")
+    if not name:
+        try:
+            name = parse_location(location.url).store
+        except InvalidLocation:
+            return None
+    return catalogue.get(name)
+
+
+def _store_by_prefix(location: ImageLocation, catalogue: StoreCatalogue) -> Store | None:
+    try:
+        scheme = urlsplit(location.url).scheme
+    except ValueError:
+        return None
+    for store in catalogue.stores:
+        if scheme in SCHEMES.get(store.kind, ()) and store.prefix and location.url.startswith(store.prefix):
+            return store
+    return None
+
+
+_STORE_OF = {Policy.STRICT: _store_named, Policy.UPSTREAM: _store_by_prefix}
+
+
+def missing_credentials(options: Collection[str], *, several: bool) -> tuple[str, ...]:
+    """Give the options that a cinder store lacks of those of a service user or of an application credential.
+
+    Of several stores each needs one or the other.  A single one may have none of either, and then keeps image volumes
+    in the requester's project; so glance_store does, silently, also where only some of the options are set.
+    """
+    user, application = (
+        tuple(name for name in way if name not in options) for way in (_SERVICE_USER, _APPLICATION_CREDENTIAL)
+    )
+    if not user or not application:
+        return ()
+    if not several and user == _SERVICE_USER and application == _APPLICATION_CREDENTIAL:
+        return ()
+    return user if set(_APPLICATION_CREDENTIAL[1:]) <= set(application) else application
+
+
+def check_stores(
+    catalogue: StoreCatalogue,
+    *,
+    credentials: Mapping[str, Collection[str]],
+    volume_types: Iterable[str] | None,
+) -> StoreCheck:
+    """Look for every fault of every store ([multi]).
+
+    Args:
+        catalogue: the stores as they are configured.
+        credentials: by store, which of the `cinder_store_…` options are set, by name; no secret is asked for.
+        volume_types: the names of Cinder's volume types; None when Cinder gives no answer, and then no type is known
+            to exist.
+
+    Returns:
+        The stores as they work, and all verdicts.
+
+    >>> stores = (Store(name="fast", kind="cinder", volume_type="ssd"), Store(name="local", kind="file"))
+    >>> check = check_stores(StoreCatalogue(stores=stores, default="fast"), credentials={}, volume_types=["hdd"])
+    >>> [str(verdict) for verdict in check.faults]
+    ["failed type-exists (fast): cinder_volume_type is 'ssd', and Cinder has no such type"]
+    >>> [(store.name, store.can_add) for store in check.catalogue.stores]
+    [('fast', False), ('local', True)]
+    """
+    types = None if volume_types is None else frozenset(volume_types)
+    verdicts: list[Verdict] = []
+    working = []
+    for store in catalogue.stores:
+        options = credentials.get(store.name, ())
+        configured = _Configured(store=store, catalogue=catalogue, credentials=options, volume_types=types)
+        about = evaluate(STORE_RULES[Policy.STRICT], configured, subject=store.name)
+        verdicts.extend(about)
+        working.append(replace(store, can_add=False, can_delete=False) if failed(about) else store)
+    verdicts.extend(evaluate(CATALOGUE_RULES[Policy.STRICT], catalogue))
+    return StoreCheck(catalogue=replace(catalogue, stores=tuple(working)), verdicts=tuple(verdicts))
+
+
+def _name_valid(configured: _Configured) -> tuple[bool, str]:
+    name = configured.store.name
+    return is_store_name(name), (
+        f"{name!r}; a name has 1 to 64 letters, digits, '_', '.' and '-', and does not begin with os_glance_"
+    )
+
+
+def _kind_known(configured: _Configured) -> tuple[bool, str]:
+    kind = configured.store.kind
+    return kind in SCHEMES, f"{kind!r}; known are {', '.join(SCHEMES)}"
+
+
+def _credentials_complete(configured: _Configured) -> tuple[bool, str]:
+    if not configured.store.is_cinder:
+        return True, "it is not a cinder store"
+    missing = missing_credentials(configured.credentials, several=configured.cinder_stores > 1)
+    if missing:
+        return False, f"missing are {', '.join(missing)}"
+    return True, "all are set, or none, and then volumes are made in the requester's project"
+
+
+def _type_named(configured: _Configured) -> tuple[bool, str]:
+    store = configured.store
+    if not store.is_cinder:
+        return True, "it is not a cinder store"
+    if store.volume_type:
+        return True, f"cinder_volume_type is {store.volume_type!r}"
+    several = configured.cinder_stores > 1
+    return not several, f"cinder_volume_type is not set, and there {'are others' if several else 'is no other'}"
+
+
+def _type_exists(configured: _Configured) -> tuple[bool, str]:
+    store, types = configured.store, configured.volume_types
+    if not store.is_cinder or not store.volume_type:
+        return True, "it names no volume type"
+    text = f"cinder_volume_type is {store.volume_type!r}"
+    if types is None:
+        return False, f"{text}, and Cinder does not answer whether there is one"
+    exists = store.volume_type in types
+    return exists, f"{text}, and Cinder has {'it' if exists else 'no such type'}"
+
+
+def _type_unshared(configured: _Configured) -> tuple[bool, str]:
+    store, catalogue = configured.store, configured.catalogue
+    volume_type = store.volume_type or catalogue.default_volume_type
+    if not store.is_cinder or volume_type is None:
+        return True, "it has no known volume type"
+    others = [repr(other.name) for other in catalogue.of_type(volume_type) if other.name != store.name]
+    if others:
+        return False, f"{volume_type!r} is also the type of {', '.join(others)}: a volume cannot tell them apart"
+    return True, f"no other store has type {volume_type!r}"
+
+
+def _default_exists(catalogue: StoreCatalogue) -> tuple[bool, str]:
+    if not catalogue.multi:
+        return True, "there is one store, and nothing to choose"
+    if catalogue.default is None:
+        return False, "default_backend is not set, and Glance does not start without"
+    known = catalogue.get(catalogue.default) is not None
+    return known, f"default_backend is {catalogue.default!r}, which is {'one' if known else 'none'} of the stores"
+
+
+_SPEC = "[multi]"
+
+STORE_RULES: Mapping[Policy, tuple[Rule[_Configured], ...]] = {
+    Policy.STRICT: (
+        Rule(id="name-valid", text="its name can be part of a location", source=_SPEC, predicate=_name_valid),
+        Rule(id="kind-known", text="there is a driver of its kind", source=_SPEC, predicate=_kind_known),
+        Rule(
+            id="credentials-complete",
+            text="its credentials are complete, those of a user or an application credential; of several cinder stores "
+            "each has some",
+            source=_SPEC,
+            predicate=_credentials_complete,
+        ),
+        Rule(
+            id="type-named",
+            text="of several cinder stores each names its volume type",
+            source=_SPEC,
+            predicate=_type_named,
+        ),
+        Rule(id="type-exists", text="Cinder has its volume type", source=_SPEC, predicate=_type_exists),
+        Rule(
+            id="type-unshared",
+            text="no other store has its volume type",
+            source=_SPEC,
+            predicate=_type_unshared,
+            warning=True,
+        ),
+    )
+}
+
+CATALOGUE_RULES: Mapping[Policy, tuple[Rule[StoreCatalogue], ...]] = {
+    Policy.STRICT: (
+        Rule(id="default-exists", text="the default is one of the stores", source=_SPEC, predicate=_default_exists),
+    )
+}

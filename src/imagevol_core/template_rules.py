@@ -1,0 +1,358 @@
+"""The rules that `templates` walks: may a template serve this request at all, and in what state is it ([template]).
+
+`STRICT` is the blueprint's list with what it leaves open; `UPSTREAM` is what SolidFire's driver of cinder 13.0.9 looks
+at, the last but one that had templates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import cast
+
+from imagevol_core.caching import CacheEntry, CacheLimits, decide_freshness
+from imagevol_core.errors import InvalidFact
+from imagevol_core.facts import Image, Volume
+from imagevol_core.sizing import GIB, gib_for, image_fits
+from imagevol_core.verdicts import Policy, Rule
+
+__all__ = [
+    "REQUEST_TEMPLATE_RULES",
+    "TEMPLATE_STATE_RULES",
+    "Template",
+    "TemplateRequest",
+    "TemplateSettings",
+    "least_gib",
+    "least_gib_upstream",
+    "virtual_size_bytes",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """The template of an image on one backend.
+
+    Args:
+        entry: the volume, and what was known of the image when it was written.
+        status: Cinder's status of the volume.
+        project_id: the project that it lives in.
+        readonly: whether it is marked so that no attachment may write to it.
+        being_made_for: how long somebody has been making it; None when it is done.
+        maker_alive: whether the one who makes it still does; None where nobody can tell.
+
+    Raises:
+        InvalidFact: it has been in the making for less than no time.
+    """
+
+    entry: CacheEntry
+    status: str | None = None
+    project_id: str | None = None
+    readonly: bool | None = None
+    being_made_for: timedelta | None = None
+    maker_alive: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a clock that runs backwards."""
+        if self.being_made_for is not None and self.being_made_for < timedelta(0):
+            raise InvalidFact(
+                "Template.being_made_for", f"{self.being_made_for} is negative; compare with a later time"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSettings:
+    """What the operator allows.
+
+    Args:
+        enabled: whether templates are made and used (SolidFire's `sf_allow_template_caching`).
+        trusted_projects: ids of the projects in which no user can alter a template.
+        longest_making: how long the making of a template may take; then the others no longer wait for it.
+        limits: how large all templates of a backend may grow together.
+    """
+
+    enabled: bool = False
+    trusted_projects: frozenset[str] = frozenset()
+    longest_making: timedelta = timedelta(minutes=30)
+    limits: CacheLimits = field(default_factory=CacheLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateRequest:
+    """What the rules look at."""
+
+    image: Image
+    target: Volume
+    template: Template | None
+    settings: TemplateSettings
+
+    @property
+    def found(self) -> Template:
+        """The template, for the rules behind the one that says there is none."""
+        return cast(Template, self.template)
+
+
+def virtual_size_bytes(image: Image) -> int | None:
+    """Give an image's size as a disk: Glance's word or, where it has none, that of the property `virtual_size`.
+
+    Glance says 0 where it could not tell.  The property is a user's word: what is not a number of bytes is no size.
+
+    >>> virtual_size_bytes(Image(id="i", virtual_size_bytes=0, properties={"virtual_size": "4096"}))
+    4096
+    >>> virtual_size_bytes(Image(id="i", properties={"virtual_size": "lots"})) is None
+    True
+    """
+    if image.virtual_size_bytes:
+        return image.virtual_size_bytes
+    text = image.properties.get("virtual_size", "")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 20:  # 2**64 has 20 digits
+        return None
+    return int(text) or None
+
+
+def least_gib(image: Image) -> int | None:
+    """Give the least size that holds an image as `image_fits` counts, in GiB; None where it is not known."""
+    size_bytes = virtual_size_bytes(image)
+    return None if size_bytes is None else gib_for(max(size_bytes, image.size_bytes or 0))
+
+
+def least_gib_upstream(image: Image) -> int | None:
+    """Give the size at which Cinder makes a template or cached volume: the virtual size, rounded through a float."""
+    size_bytes = image.virtual_size_bytes
+    return None if size_bytes is None else math.ceil(float(size_bytes) / GIB)
+
+
+# May a template serve at all?
+
+
+def _templates_enabled(request: TemplateRequest) -> tuple[bool, str]:
+    enabled = request.settings.enabled
+    return enabled, f"templates are {'' if enabled else 'not '}enabled"
+
+
+def _image_active(request: TemplateRequest) -> tuple[bool, str]:
+    return request.image.status == "active", f"the image's status is {_said(request.image.status)}"
+
+
+def _image_shared(request: TemplateRequest) -> tuple[bool, str]:
+    image, project_id = request.image, request.target.project_id
+    owned = image.owner is not None and image.owner == project_id
+    return image.visibility == "public" or owned, _sharing(request)
+
+
+def _image_shared_upstream(request: TemplateRequest) -> tuple[bool, str]:
+    image = request.image
+    return image.visibility == "public" or image.owner == request.target.project_id, _sharing(request)
+
+
+def _sharing(request: TemplateRequest) -> str:
+    image, project_id = request.image, request.target.project_id
+    return (
+        f"the image's visibility is {_said(image.visibility)}; "
+        f"it belongs to {_said(image.owner)} and the request comes from {_said(project_id)}"
+    )
+
+
+def _virtual_size_known(request: TemplateRequest) -> tuple[bool, str]:
+    size_bytes, claimed = virtual_size_bytes(request.image), request.image.properties.get("virtual_size")
+    if size_bytes is not None:
+        return True, f"the image's virtual size is {size_bytes} bytes"
+    if claimed is None:
+        return False, "the image's virtual size is not known"
+    return False, f"the image's property virtual_size is {claimed[:40]!a}, which is not a number of bytes above 0"
+
+
+def _image_fits(request: TemplateRequest) -> tuple[bool, str]:
+    image = replace(request.image, virtual_size_bytes=virtual_size_bytes(request.image))
+    verdict = image_fits(image, size_gib=request.target.size_gib)
+    return verdict.passed, verdict.text
+
+
+def _target_not_encrypted(request: TemplateRequest) -> tuple[bool, str]:
+    encrypted = request.target.encrypted
+    return encrypted is False, f"whether the new volume is encrypted: {_YES[encrypted]}"
+
+
+# In what state is it?
+
+
+def _no_template(request: TemplateRequest) -> tuple[bool, str]:
+    template = request.template
+    if template is None:
+        return True, "there is no template of the image on this backend"
+    return False, f"volume {template.entry.volume_id} is its template"
+
+
+def _maker_dead(request: TemplateRequest) -> tuple[bool, str]:
+    making, text = _making(request)
+    return making and request.found.maker_alive is False, text
+
+
+def _making_overdue(request: TemplateRequest) -> tuple[bool, str]:
+    taken, longest = request.found.being_made_for, request.settings.longest_making
+    overdue = taken is not None and taken >= longest
+    return overdue, f"{_making(request)[1]}; {longest} are allowed"
+
+
+def _being_made(request: TemplateRequest) -> tuple[bool, str]:
+    return _making(request)
+
+
+def _making(request: TemplateRequest) -> tuple[bool, str]:
+    template = request.found
+    if template.being_made_for is None:
+        return False, "nobody is making it"
+    alive = _YES[template.maker_alive]
+    return True, f"it has been in the making for {template.being_made_for}; whether its maker is alive: {alive}"
+
+
+def _broken(request: TemplateRequest) -> tuple[bool, str]:
+    """What may be other bytes than were written, or cannot be cloned, or not to this size."""
+    template, target = request.found, request.target
+    least, size_gib = least_gib(request.image), template.entry.size_gib
+    wrong = {
+        f"its status is {_said(template.status)}": template.status not in ("available", "in-use"),
+        f"whether it is read-only: {_YES[template.readonly]}": template.readonly is not True,
+        f"it is in project {_said(template.project_id)}, which is not trusted": template.project_id
+        not in request.settings.trusted_projects,
+        f"it has {size_gib} GiB, and the image needs {least} GiB": least is None or size_gib < least,
+        f"it has {size_gib} GiB, and the new volume {target.size_gib} GiB": size_gib > target.size_gib,
+    }
+    reasons = [text for text, holds in wrong.items() if holds]
+    return bool(reasons), "; ".join(reasons) or "it is whole, read-only and in a trusted project"
+
+
+def _stale(request: TemplateRequest) -> tuple[bool, str]:
+    freshness = decide_freshness(request.image, entry=request.found.entry)
+    return not freshness.fresh, freshness.verdicts[-1].text
+
+
+def _ready(request: TemplateRequest) -> tuple[bool, str]:
+    return True, f"volume {request.found.entry.volume_id} is the image"
+
+
+# What SolidFire's driver decides instead.
+
+
+def _template_unrecorded(request: TemplateRequest) -> tuple[bool, str]:
+    template = request.template
+    unrecorded = template is not None and template.entry.image_updated_at is None
+    return unrecorded, "the driver fails with a KeyError" if unrecorded else "what there is records the image's date"
+
+
+def _image_undated(request: TemplateRequest) -> tuple[bool, str]:
+    undated = request.image.updated_at is None
+    return undated, "the driver fails with an AttributeError" if undated else "the image's date is known"
+
+
+def _other_date(request: TemplateRequest) -> tuple[bool, str]:
+    now, then = _spelled(request.image.updated_at), _spelled(request.found.entry.image_updated_at)
+    return now != then, f"the image's updated_at is {now}, and was {then}"
+
+
+def _same_date(request: TemplateRequest) -> tuple[bool, str]:
+    return True, _other_date(request)[1]
+
+
+def _spelled(value: datetime | None) -> str:
+    """As the driver writes and compares it: one instant in two zones is two texts."""
+    return cast(datetime, value).isoformat()
+
+
+_YES = {True: "yes", False: "no", None: "not known"}
+
+
+def _said(value: str | None) -> str:
+    """The value on one line: users write some of them, and a terminal obeys what it is shown."""
+    text = "not known" if value is None else value
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+_SPEC = "[template]"
+_CLONE = "cinder 13.0.9 SolidFireDriver.clone_image"
+_VERIFY = "cinder 13.0.9 SolidFireDriver._verify_image_volume"
+
+REQUEST_TEMPLATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
+    Policy.STRICT: (
+        Rule(id="templates-enabled", text="templates are enabled", source=_SPEC, predicate=_templates_enabled),
+        Rule(id="image-active", text="the image is active", source=_SPEC, predicate=_image_active),
+        Rule(
+            id="image-shared",
+            text="the image is public, or belongs to the project that asks",
+            source=_SPEC,
+            predicate=_image_shared,
+        ),
+        Rule(
+            id="virtual-size-known",
+            text="the image or its properties say its virtual size",
+            source=_SPEC,
+            predicate=_virtual_size_known,
+        ),
+        Rule(id="image-fits", text="the image fits the new volume", source=_SPEC, predicate=_image_fits),
+        Rule(
+            id="target-not-encrypted",
+            text="the new volume is known not to be encrypted",
+            source=_SPEC,
+            predicate=_target_not_encrypted,
+        ),
+    ),
+    Policy.UPSTREAM: (
+        Rule(id="templates-enabled", text="templates are enabled", source=_CLONE, predicate=_templates_enabled),
+        Rule(
+            id="image-shared",
+            text="the image is public, or has the owner that asks, be that nobody",
+            source=_CLONE,
+            predicate=_image_shared_upstream,
+        ),
+    ),
+}
+
+TEMPLATE_STATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
+    Policy.STRICT: (
+        Rule(id="no-template", text="there is none: create it", source=_SPEC, predicate=_no_template),
+        Rule(
+            id="maker-dead",
+            text="who made it died over it: remove what is there, and create it",
+            source=_SPEC,
+            predicate=_maker_dead,
+        ),
+        Rule(
+            id="making-overdue",
+            text="it takes longer than is allowed: copy",
+            source=_SPEC,
+            predicate=_making_overdue,
+        ),
+        Rule(id="being-made", text="somebody is making it: wait", source=_SPEC, predicate=_being_made),
+        Rule(
+            id="broken",
+            text="it cannot be cloned, or could have been altered: replace it",
+            source=_SPEC,
+            predicate=_broken,
+        ),
+        Rule(id="stale", text="it is no longer the image: replace it", source=_SPEC, predicate=_stale),
+        Rule(id="ready", text="it is the image: use it", source=_SPEC, predicate=_ready),
+    ),
+    Policy.UPSTREAM: (
+        Rule(
+            id="template-unrecorded",
+            text="the template records no date: the request fails",
+            source=_VERIFY,
+            predicate=_template_unrecorded,
+        ),
+        Rule(
+            id="image-undated",
+            text="the image has no date: the request fails",
+            source=_VERIFY,
+            predicate=_image_undated,
+        ),
+        Rule(id="no-template", text="there is none: create it", source=_VERIFY, predicate=_no_template),
+        Rule(
+            id="other-date",
+            text="the image's date is spelled otherwise: delete it, and create it anew",
+            source=_VERIFY,
+            predicate=_other_date,
+        ),
+        Rule(id="same-date", text="the image's date is the same: use it", source=_VERIFY, predicate=_same_date),
+    ),
+}

@@ -1,0 +1,200 @@
+"""Whether a template may serve a request, and whether to use, create, replace or await it ([template]).
+
+A template is a volume that holds an image at the least size and is kept only to be cloned: one for each image and
+backend, read-only, in a project that no user works in.  It is SolidFire's image caching as the blueprint has it, for
+any backend; Cinder dropped its own after 14.0.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import Enum
+
+from imagevol_core.caching import CacheEntry, CacheLimits, plan_admission
+from imagevol_core.errors import InvalidFact
+from imagevol_core.facts import Image, Volume
+from imagevol_core.template_rules import (
+    REQUEST_TEMPLATE_RULES,
+    TEMPLATE_STATE_RULES,
+    Template,
+    TemplateRequest,
+    TemplateSettings,
+    least_gib,
+    least_gib_upstream,
+)
+from imagevol_core.verdicts import Policy, Verdict, evaluate, failed, first_match
+
+__all__ = ["Template", "TemplateAction", "TemplateDecision", "TemplateSettings", "decide_template"]
+
+
+class TemplateAction(Enum):
+    """What to do about a template.
+
+    `COPY` leaves templates aside: the volume is made in another way, in the end by a copy.  `FAIL` is only of
+    `UPSTREAM`: the driver raises, and the request fails with it.
+    """
+
+    USE = "use"
+    CREATE = "create"
+    REPLACE = "replace"
+    WAIT = "wait"
+    COPY = "copy"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateDecision:
+    """What to do about the template of an image, for one new volume.
+
+    Attributes:
+        policy: whose rules decided.
+        action: what to do.
+        because: the facts that decided, as a sentence.
+        source: the volume to clone; None unless the template is used.
+        size_gib: the size of the template to be made; None where none is made, or its size is not known.
+        remove_first: volumes to delete before a template is made, in this order.
+        remove_after: the volume to delete once the new template is ready; its clones are not touched.
+        wait: how much longer to wait for somebody else's template, before the volume is copied.
+        verdicts: what each rule said.
+    """
+
+    policy: Policy
+    action: TemplateAction
+    because: str
+    source: str | None = None
+    size_gib: int | None = None
+    remove_first: tuple[str, ...] = ()
+    remove_after: str | None = None
+    wait: timedelta | None = None
+    verdicts: tuple[Verdict, ...]
+
+
+def decide_template(
+    image: Image,
+    *,
+    target: Volume,
+    template: Template | None,
+    settings: TemplateSettings,
+    others: Iterable[CacheEntry] = (),
+    policy: Policy = Policy.STRICT,
+) -> TemplateDecision:
+    """Decide whether a template serves `target`, and what must be done for that ([template]).
+
+    Who carries the decision out holds the lock of the image and backend, from before the facts are collected.
+
+    Args:
+        image: as Glance shows it now.
+        target: the volume to be made, with its final size and the project that asks for it.
+        template: the image's on the target's backend; None where there is none.
+        settings: what the operator allows.
+        others: the other templates of the backend, which count towards the limits.
+        policy: whose rules.  Under `UPSTREAM`, what SolidFire's driver in cinder 13.0.9 does (`clone_image`).
+
+    Returns:
+        What to do, and why.
+
+    Raises:
+        InvalidFact: the template is of another image; or a volume is listed twice and differs.
+
+    >>> image = Image(id="i", status="active", visibility="public", size_bytes=700, virtual_size_bytes=3 * 2**30)
+    >>> target = Volume(id="t", project_id="p", size_gib=10, encrypted=False)
+    >>> decision = decide_template(image, target=target, template=None, settings=TemplateSettings(enabled=True))
+    >>> decision.action.value, decision.size_gib
+    ('create', 3)
+    """
+    if template is not None and template.entry.image_id != image.id:
+        raise InvalidFact("template", f"it is of image {template.entry.image_id}; give the one of image {image.id}")
+    request = TemplateRequest(image=image, target=target, template=template, settings=settings)
+    verdicts = evaluate(REQUEST_TEMPLATE_RULES[policy], request)
+    if in_the_way := failed(verdicts):
+        return _leave_aside(policy, in_the_way, verdicts)
+    rule, looked_at = first_match(TEMPLATE_STATE_RULES[policy], request)
+    decision = replace(_OUTCOMES[rule.id](request, policy), because=looked_at[-1].text, verdicts=verdicts + looked_at)
+    return _LIMITED[policy](decision, others, settings.limits)
+
+
+def _leave_aside(policy: Policy, because: Iterable[Verdict], verdicts: tuple[Verdict, ...]) -> TemplateDecision:
+    text = "; ".join(verdict.text for verdict in because)
+    return TemplateDecision(policy=policy, action=TemplateAction.COPY, because=text, verdicts=verdicts)
+
+
+def _admit(decision: TemplateDecision, others: Iterable[CacheEntry], limits: CacheLimits) -> TemplateDecision:
+    """Make room for a template that is to be made; where there is none, it is not made."""
+    if decision.size_gib is None:
+        return decision
+    admission = plan_admission(others, newcomer_gib=decision.size_gib, limits=limits)
+    verdicts = decision.verdicts + admission.verdicts
+    if in_the_way := failed(admission.verdicts):
+        return _leave_aside(decision.policy, in_the_way, verdicts)
+    evict = tuple(entry.volume_id for entry in admission.evict)
+    return replace(decision, remove_first=decision.remove_first + evict, verdicts=verdicts)
+
+
+def _unlimited(decision: TemplateDecision, _others: Iterable[CacheEntry], _limits: CacheLimits) -> TemplateDecision:
+    return decision
+
+
+_LIMITED = {Policy.STRICT: _admit, Policy.UPSTREAM: _unlimited}
+
+
+# What each state of a template comes to.
+
+_LEAST = {Policy.STRICT: least_gib, Policy.UPSTREAM: least_gib_upstream}
+
+
+def _act(policy: Policy, action: TemplateAction) -> TemplateDecision:
+    return TemplateDecision(policy=policy, action=action, because="", verdicts=())
+
+
+def _copy(_: TemplateRequest, policy: Policy) -> TemplateDecision:
+    return _act(policy, TemplateAction.COPY)
+
+
+def _fail(_: TemplateRequest, policy: Policy) -> TemplateDecision:
+    return _act(policy, TemplateAction.FAIL)
+
+
+def _use(request: TemplateRequest, policy: Policy) -> TemplateDecision:
+    return replace(_act(policy, TemplateAction.USE), source=request.found.entry.volume_id)
+
+
+def _wait(request: TemplateRequest, policy: Policy) -> TemplateDecision:
+    taken = request.found.being_made_for or timedelta(0)
+    return replace(_act(policy, TemplateAction.WAIT), wait=request.settings.longest_making - taken)
+
+
+def _create(request: TemplateRequest, policy: Policy) -> TemplateDecision:
+    return replace(_act(policy, TemplateAction.CREATE), size_gib=_LEAST[policy](request.image))
+
+
+def _create_anew(request: TemplateRequest, policy: Policy) -> TemplateDecision:
+    """What a dead maker left holds no image: nothing is lost when it goes first."""
+    return replace(_create(request, policy), remove_first=(request.found.entry.volume_id,))
+
+
+def _replace(request: TemplateRequest, policy: Policy) -> TemplateDecision:
+    """The old one goes when the new one is ready: where that fails, what there was is still there to be looked at."""
+    volume_id = request.found.entry.volume_id
+    return replace(_create(request, policy), action=TemplateAction.REPLACE, remove_after=volume_id)
+
+
+def _replace_upstream(request: TemplateRequest, policy: Policy) -> TemplateDecision:
+    """The old one goes first: where the new one then fails there is none."""
+    return replace(_create_anew(request, policy), action=TemplateAction.REPLACE)
+
+
+_OUTCOMES: Mapping[str, Callable[[TemplateRequest, Policy], TemplateDecision]] = {
+    "no-template": _create,
+    "maker-dead": _create_anew,
+    "making-overdue": _copy,
+    "being-made": _wait,
+    "broken": _replace,
+    "stale": _replace,
+    "ready": _use,
+    "template-unrecorded": _fail,
+    "image-undated": _fail,
+    "other-date": _replace_upstream,
+    "same-date": _use,
+}

@@ -1,0 +1,765 @@
+"""What an audit finds: nothing where all is well, each kind where its fact is broken, and nothing unknown as sure."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from imagevol_core import (
+    GIB,
+    Attachment,
+    AuditSettings,
+    CacheEntry,
+    Certainty,
+    DeepCheck,
+    Digest,
+    Finding,
+    Image,
+    ImageLocation,
+    InvalidFact,
+    InvalidSize,
+    Policy,
+    RepairAction,
+    RepairStep,
+    Store,
+    StoreCatalogue,
+    Subject,
+    Template,
+    Volume,
+    audit,
+    decide_freshness,
+    rule_tables,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SURE, LIKELY = Certainty.SURE, Certainty.LIKELY
+CATALOGUE = StoreCatalogue(
+    stores=(
+        Store(name="fast", kind="cinder", volume_type="ssd"),
+        Store(name="fast2", kind="cinder", volume_type="hdd"),
+        Store(name="twin", kind="cinder", volume_type="hdd"),
+        Store(name="local", kind="file"),
+    ),
+    default="fast",
+)
+SETTINGS = AuditSettings(now=NOW, trusted_projects=frozenset({"stores"}), images_complete=True, volumes_complete=True)
+
+
+def uuid(number: int) -> str:
+    return f"9a1b6b0c-93e4-4a3c-a2a5-{number:012x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """All the facts of one audit."""
+
+    images: tuple[Image, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    entries: tuple[CacheEntry, ...] = ()
+    templates: tuple[Template, ...] = ()
+    checks: tuple[DeepCheck, ...] = ()
+    catalogue: StoreCatalogue | None = CATALOGUE
+    settings: AuditSettings = SETTINGS
+
+    def audit(self) -> list[Finding]:
+        """What is wrong with it; whatever it is given can be read only once."""
+        return list(
+            audit(
+                images=iter(self.images),
+                volumes=iter(self.volumes),
+                attachments=iter(self.attachments),
+                entries=iter(self.entries),
+                templates=iter(self.templates),
+                checks=iter(self.checks),
+                catalogue=self.catalogue,
+                settings=self.settings,
+            )
+        )
+
+    def each(self, change: Callable[[str, tuple[Any, ...]], tuple[Any, ...]]) -> Cloud:
+        """The cloud with each of its listings changed."""
+        changed: dict[str, Any] = {name: change(name, getattr(self, name)) for name in KEYS}
+        return replace(self, **changed)
+
+    def __add__(self, other: Cloud) -> Cloud:
+        return self.each(lambda name, rows: rows + getattr(other, name))
+
+
+def image(number: int = 0, *, stores: tuple[str | None, ...] = ("fast",), **changes: Any) -> Image:
+    """An image whose first location is volume `number`."""
+    volumes = [uuid(number + 1000 * at) for at in range(len(stores))]
+    usual: dict[str, Any] = {
+        "id": f"image-{number}",
+        "status": "active",
+        "owner": "ours",
+        "size_bytes": GIB - 7,
+        "digest": Digest("sha512", "ab"),
+        "updated_at": NOW - timedelta(days=9),
+        "locations": tuple(
+            ImageLocation(f"cinder://{store}/{volume}", {"store": store})
+            if store
+            else ImageLocation(f"cinder://{volume}")
+            for store, volume in zip(stores, volumes, strict=True)
+        ),
+    }
+    return Image(**(usual | changes))
+
+
+def volume(number: int = 0, *, says: dict[str, str | None] | None = None, **changes: Any) -> Volume:
+    """The volume of that image."""
+    said = {"glance_image_id": f"image-{number % 1000}", "image_owner": "ours", "image_size": str(GIB - 7)}
+    metadata = {key: value for key, value in (said | (says or {})).items() if value is not None}
+    usual: dict[str, Any] = {
+        "id": uuid(number),
+        "project_id": "stores",
+        "size_gib": 1,
+        "status": "available",
+        "volume_type": "ssd",
+        "readonly": True,
+        "metadata": metadata,
+    }
+    return Volume(**(usual | changes))
+
+
+def one(*, held: Volume | None = None, checks: tuple[DeepCheck, ...] = (), **changes: Any) -> Cloud:
+    """A cloud of one image and its volume."""
+    return Cloud(images=(image(**changes),), volumes=(held or volume(),), checks=checks)
+
+
+def entry(number: int, **changes: Any) -> CacheEntry:
+    usual: dict[str, Any] = {"volume_id": uuid(number), "image_id": "image-0", "size_gib": 1}
+    return CacheEntry(**(usual | {"digest": Digest("sha512", "ab")} | changes))
+
+
+GOOD = one()
+IMAGE, VOLUME = Subject("image", "image-0"), Subject("volume", uuid(0))
+URL = f"cinder://fast/{uuid(0)}"
+LOST = "a location of the image names volume " + uuid(0)
+
+
+def step(action: str, subject: Subject, **arguments: str) -> RepairStep:
+    return RepairStep(RepairAction(action), subject, tuple(arguments.items()))
+
+
+def finding(kind: str, certainty: Certainty, text: str, *subjects: Subject, repair: tuple[RepairStep, ...]) -> Finding:
+    return Finding(kind=kind, subjects=subjects, certainty=certainty, text=text, repair=repair)
+
+
+KEPT = Subject("volume", uuid(5))
+ATTACHMENT = Subject("attachment", "a")
+TEMPLATE = Cloud(
+    images=(image(),),
+    volumes=(volume(), volume(5, says={"image_owner": None, "glance_image_id": "image-0"})),
+    templates=(Template(entry=entry(5)),),
+)
+BOTH = Cloud(
+    images=(image(), image(1, locations=image().locations)),
+    volumes=(volume(),),
+)
+
+
+def incomplete(cloud: Cloud) -> Cloud:
+    """The same from listings that may have a part missing."""
+    return replace(cloud, settings=replace(cloud.settings, images_complete=False, volumes_complete=False))
+
+
+# For each kind, a cloud in which one fact is broken, and the one finding of it.  A new rule is a new row here.
+BREAKS: dict[str, tuple[Cloud, Finding]] = {
+    "image-stuck": (
+        Cloud(images=(image(status="saving", locations=()),)),
+        finding(
+            "image-stuck",
+            SURE,
+            "it is saving and was last touched 9 days, 0:00:00 before the audit",
+            IMAGE,
+            repair=(step("delete-image", IMAGE),),
+        ),
+    ),
+    "location-without-volume": (
+        replace(GOOD, volumes=()),
+        finding(
+            "location-without-volume",
+            SURE,
+            f"{LOST}: it is not among the volumes",
+            *(IMAGE, VOLUME),
+            repair=(step("delete-image", IMAGE),),
+        ),
+    ),
+    "owner-differs": (
+        one(held=volume(says={"image_owner": "theirs"})),
+        finding(
+            "owner-differs",
+            SURE,
+            "the image belongs to 'ours' and its volume's owner is 'theirs'",
+            *(IMAGE, VOLUME),
+            repair=(step("set-metadata", VOLUME, image_owner="ours"),),
+        ),
+    ),
+    "size-differs": (
+        one(held=volume(says={"image_size": "5"})),
+        finding(
+            "size-differs",
+            SURE,
+            f"the image has {GIB - 7} bytes, its volume 1 GiB and image_size 5",
+            *(IMAGE, VOLUME),
+            repair=(step("set-metadata", VOLUME, image_size=str(GIB - 7)),),
+        ),
+    ),
+    "store-differs": (
+        one(stores=("fast2",)),
+        finding(
+            "store-differs",
+            SURE,
+            "the URL names store 'fast2', the metadata 'fast2'; the stores of its type 'ssd' are 'fast'",
+            *(IMAGE, VOLUME),
+            repair=(step("set-location", IMAGE, url=URL.replace("fast", "fast2"), to=URL, store="fast"),),
+        ),
+    ),
+    "content-differs": (
+        one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=GIB - 7, digest=Digest("sha512", "cd")),)),
+        finding(
+            "content-differs",
+            SURE,
+            "the image's digest is sha512:ab, the volume's sha512:cd",
+            *(IMAGE, VOLUME),
+            repair=(step("deactivate-image", IMAGE),),
+        ),
+    ),
+    "image-volume-without-image": (
+        Cloud(volumes=(volume(),)),
+        finding(
+            "image-volume-without-image",
+            SURE,
+            "it names image 'image-0', which is not among the images",
+            VOLUME,
+            repair=(step("delete-volume", VOLUME),),
+        ),
+    ),
+    "not-read-only": (
+        one(held=volume(readonly=False)),
+        finding("not-read-only", SURE, "whether it is read-only: no", VOLUME, repair=(step("set-read-only", VOLUME),)),
+    ),
+    "tail-not-zero": (
+        one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=GIB - 7, tail_is_zero=False),)),
+        finding(
+            "tail-not-zero",
+            SURE,
+            f"what is behind the first {GIB - 7} bytes was read",
+            VOLUME,
+            repair=(
+                step("set-writable", VOLUME),
+                step("zero-tail", VOLUME, from_bytes=str(GIB - 7)),
+                step("set-read-only", VOLUME),
+            ),
+        ),
+    ),
+    "volume-in-two-images": (
+        BOTH,
+        finding(
+            "volume-in-two-images",
+            SURE,
+            "it is a location of 'image-0', 'image-1'",
+            *(VOLUME, IMAGE, Subject("image", "image-1")),
+            repair=(
+                step("clone-volume", VOLUME, image="image-1"),
+                step("set-location", Subject("image", "image-1"), url=URL, to="the clone"),
+            ),
+        ),
+    ),
+    "attachment-left-behind": (
+        replace(GOOD, attachments=(Attachment(id="a", volume_id=uuid(0), host="node", alive=False),)),
+        finding(
+            "attachment-left-behind",
+            SURE,
+            "whether its user is alive: no; host 'node'",
+            *(ATTACHMENT, VOLUME),
+            repair=(step("disconnect", ATTACHMENT), step("delete-attachment", ATTACHMENT)),
+        ),
+    ),
+    "cache-entry-without-volume": (
+        replace(GOOD, entries=(entry(5),)),
+        finding(
+            "cache-entry-without-volume",
+            SURE,
+            "its volume is not among the volumes",
+            Subject("cache-entry", uuid(5)),
+            repair=(step("delete-cache-entry", Subject("cache-entry", uuid(5))),),
+        ),
+    ),
+    "template-stale": (
+        replace(TEMPLATE, templates=(Template(entry=entry(5, digest=Digest("sha512", "cd"))),)),
+        finding(
+            "template-stale",
+            SURE,
+            decide_freshness(image(), entry=entry(5, digest=Digest("sha512", "cd"))).verdicts[-1].text,
+            *(KEPT, IMAGE),
+            repair=(step("create-template", IMAGE), step("delete-volume", KEPT)),
+        ),
+    ),
+}
+
+
+class TestEachKind:
+    """Each kind is found when and only when its one fact is broken."""
+
+    def test_every_rule_has_its_case(self) -> None:
+        tables = [table for table in rule_tables() if table.name.startswith("Auditing")]
+        assert {rule.id for table in tables for rule in table.rules} == BREAKS.keys()
+        assert {table.policy for table in tables} == {Policy.STRICT}
+
+    @pytest.mark.parametrize("kind", BREAKS)
+    def test_it_is_found_alone(self, kind: str) -> None:
+        cloud, expected = BREAKS[kind]
+        assert cloud.audit() == [expected]
+
+    @given(st.data(), st.sampled_from(sorted(BREAKS)))
+    def test_it_is_found_alone_in_any_cloud(self, data: st.DataObject, kind: str) -> None:
+        broken, expected = BREAKS[kind]
+        cloud = data.draw(clouds(first=10))
+        assert (cloud + broken).audit() == [expected]
+
+
+class TestConsistent:
+    """An audit of a consistent cloud finds nothing."""
+
+    @pytest.mark.parametrize("cloud", [Cloud(), GOOD, incomplete(GOOD), TEMPLATE, one(owner=None), one(digest=None)])
+    def test_these_are(self, cloud: Cloud) -> None:
+        assert cloud.audit() == []
+
+    @given(st.data())
+    def test_nothing_is_found(self, data: st.DataObject) -> None:
+        assert data.draw(clouds()).audit() == []
+
+
+class TestOrder:
+    """Independent of the order of inputs, and of what comes twice."""
+
+    @given(st.data(), st.randoms())
+    def test_the_same_is_found(self, data: st.DataObject, random: Any) -> None:
+        cloud = data.draw(hostile_clouds())
+        shuffled = cloud.each(lambda _, rows: tuple(random.sample(rows, len(rows))))
+        twice = replace(shuffled, images=shuffled.images * 2, volumes=shuffled.volumes * 2)
+        expected = sorted(map(repr, cloud.audit()))
+        assert sorted(map(repr, shuffled.audit())) == expected
+        assert sorted(map(repr, twice.audit())) == expected
+
+
+class TestRepair:
+    """Repairs never touch an object that is not named in the finding; what is not sure is looked at again first."""
+
+    @given(st.data())
+    def test_it_touches_what_is_named(self, data: st.DataObject) -> None:
+        for each in data.draw(hostile_clouds()).audit():
+            assert {every.subject for every in each.repair} <= set(each.subjects)
+            again = [every.subject for every in each.repair if every.action is RepairAction.LOOK_AGAIN]
+            assert again == (list(each.subjects) if each.certainty is LIKELY and each.repair else [])
+            assert [every.action for every in each.repair[: len(again)]] == [RepairAction.LOOK_AGAIN] * len(again)
+
+    def test_the_last_location_is_not_removed_nor_one_when_all_are_lost(self) -> None:
+        two = one(stores=("fast", "fast"))
+        second = volume(1000)
+        found = replace(two, volumes=(second,)).audit()
+        assert [each.repair for each in found] == [(step("remove-location", IMAGE, url=URL),)]
+        found = replace(two, volumes=()).audit()
+        assert [each.repair for each in found] == [(step("delete-image", IMAGE),)] * 2
+        elsewhere = image(locations=(ImageLocation(URL, {"store": "fast"}), ImageLocation("file:///x")))
+        assert [each.repair for each in Cloud(images=(elsewhere,)).audit()] == [
+            (step("remove-location", IMAGE, url=URL),)
+        ]
+
+    def test_what_was_altered_is_withdrawn_and_another_location_serves(self) -> None:
+        check = DeepCheck(volume_id=uuid(0), size_bytes=1, digest=Digest("sha512", "cd"))
+        cloud = Cloud(images=(image(stores=("fast", "fast")),), volumes=(volume(), volume(1000)), checks=(check,))
+        assert [each.repair for each in cloud.audit()] == [
+            (
+                step("deactivate-image", IMAGE),
+                step("remove-location", IMAGE, url=URL),
+                step("reactivate-image", IMAGE),
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        "cloud, repair",
+        [
+            (one(held=volume(project_id="theirs")), (step("deactivate-image", IMAGE),)),
+            (
+                one(size_bytes=GIB + 1, held=volume(says={"image_size": str(GIB + 1)})),
+                (step("deactivate-image", IMAGE),),
+            ),
+            (one(held=volume(volume_type="hdd")), ()),  # of two stores, which?
+            (one(held=volume(volume_type="tape")), ()),
+            (Cloud(images=BOTH.images, volumes=(volume(says={"glance_image_id": None}),)), ()),
+            (Cloud(images=BOTH.images, volumes=(volume(says={"glance_image_id": "image-9"}),)), ()),
+        ],
+    )
+    def test_where_a_fact_decides_or_a_person_must(self, cloud: Cloud, repair: tuple[RepairStep, ...]) -> None:
+        assert [each.repair for each in cloud.audit()] == [repair]
+
+    def test_it_can_be_shown(self) -> None:
+        assert str(BREAKS["size-differs"][1]) == (
+            f"size-differs (image image-0, volume {uuid(0)}), sure: "
+            f"the image has {GIB - 7} bytes, its volume 1 GiB and image_size 5"
+        )
+        assert str(step("set-metadata", VOLUME, image_size="5")) == f"set-metadata volume {uuid(0)} image_size='5'"
+
+
+class TestUnknown:
+    """Nothing unknown (None, no answer) is ever reported as sure."""
+
+    @given(st.data())
+    def test_a_consistent_cloud_of_which_less_is_known_has_nothing_sure(self, data: st.DataObject) -> None:
+        cloud = data.draw(clouds())
+        less = incomplete(data.draw(forgotten(cloud)))
+        assert [each for each in less.audit() if each.certainty is SURE] == []
+
+    @pytest.mark.parametrize(
+        "cloud, kind, certainty",
+        [
+            (incomplete(replace(GOOD, volumes=())), "location-without-volume", LIKELY),
+            (incomplete(Cloud(volumes=(volume(),))), "image-volume-without-image", LIKELY),
+            (Cloud(volumes=(volume(project_id="theirs"),)), "image-volume-without-image", LIKELY),
+            (Cloud(volumes=(volume(project_id=None),)), "image-volume-without-image", LIKELY),
+            (Cloud(volumes=(volume(status="creating"),)), "image-volume-without-image", LIKELY),
+            (Cloud(volumes=(volume(status=None),)), "image-volume-without-image", LIKELY),
+            (Cloud(volumes=(volume(status="error"),)), "image-volume-without-image", SURE),
+            (
+                Cloud(volumes=(volume(says={"glance_image_id": None, "image_id": "i"}),)),
+                "image-volume-without-image",
+                SURE,
+            ),
+            (
+                Cloud(
+                    images=(image(3, locations=(ImageLocation("cinder://FAST/x"),)),),
+                    volumes=(volume(),),
+                ),
+                "image-volume-without-image",
+                LIKELY,  # that location may name it, to somebody
+            ),
+            (
+                Cloud(images=(image(locations=(ImageLocation("file:///x"),)),), volumes=(volume(),)),
+                "image-volume-without-image",
+                SURE,
+            ),
+            (one(held=volume(readonly=None)), "not-read-only", LIKELY),
+            (one(held=volume(says={"image_owner": None})), "owner-differs", LIKELY),
+            (one(held=volume(project_id=None)), "owner-differs", LIKELY),
+            (one(held=volume(project_id="theirs")), "owner-differs", SURE),
+            (one(held=volume(says={"image_size": None})), "size-differs", LIKELY),
+            (one(held=volume(says={"image_size": "lots"})), "size-differs", SURE),
+            (one(size_bytes=GIB + 1, held=volume(says={"image_size": None})), "size-differs", SURE),
+            (Cloud(images=(image(status="queued", locations=()),)), "image-stuck", LIKELY),
+            (Cloud(images=(image(status="importing", locations=(), updated_at=None),)), "image-stuck", LIKELY),
+            (Cloud(images=(image(status="uploading", locations=()),)), "image-stuck", SURE),
+            (
+                replace(GOOD, attachments=(Attachment(id="a", volume_id=uuid(0)),)),
+                "attachment-left-behind",
+                LIKELY,
+            ),
+            (
+                Cloud(attachments=(Attachment(id="a", volume_id=uuid(0)),)),
+                "attachment-left-behind",
+                SURE,  # of a volume that is gone
+            ),
+            (incomplete(replace(GOOD, entries=(entry(5),))), "cache-entry-without-volume", LIKELY),
+            (replace(TEMPLATE, templates=(Template(entry=entry(5, digest=None)),)), "template-stale", LIKELY),
+            (replace(TEMPLATE, templates=(Template(entry=entry(5, image_id="gone")),)), "template-stale", SURE),
+            (
+                incomplete(replace(TEMPLATE, templates=(Template(entry=entry(5, image_id="gone")),))),
+                "template-stale",
+                LIKELY,
+            ),
+        ],
+    )
+    def test_how_sure_it_is(self, cloud: Cloud, kind: str, certainty: Certainty) -> None:
+        assert [(each.kind, each.certainty) for each in cloud.audit()] == [(kind, certainty)]
+
+    @pytest.mark.parametrize(
+        "named, catalogue, expected",
+        [
+            ("fast", None, []),
+            ("gone", None, []),
+            ("gone", CATALOGUE, [SURE]),
+            ("gone", replace(CATALOGUE, multi=False), []),
+            (None, CATALOGUE, []),  # of the single-store days
+            ("untyped", CATALOGUE, [LIKELY]),
+            ("untyped", replace(CATALOGUE, default_volume_type="ssd"), []),
+            ("untyped", replace(CATALOGUE, default_volume_type="hdd"), [SURE]),
+        ],
+    )
+    def test_a_store_by_what_is_known_of_it(
+        self, named: str | None, catalogue: StoreCatalogue | None, expected: list[Certainty]
+    ) -> None:
+        if named == "untyped" and catalogue:
+            catalogue = replace(catalogue, stores=(*catalogue.stores, Store(name="untyped", kind="cinder")))
+        found = replace(one(stores=(named,)), catalogue=catalogue).audit()
+        assert [(each.kind, each.certainty) for each in found] == [("store-differs", sure) for sure in expected]
+
+    @pytest.mark.parametrize("catalogue", [None, CATALOGUE, replace(CATALOGUE, multi=False)])
+    def test_url_and_metadata_that_disagree_are_enough(self, catalogue: StoreCatalogue | None) -> None:
+        located = image(locations=(ImageLocation(URL, {"store": "fast2"}),))
+        for held in (volume(), volume(volume_type=None)):
+            found = Cloud(images=(located,), volumes=(held,), catalogue=catalogue).audit()
+            assert [(each.kind, each.certainty, each.text) for each in found] == [
+                ("store-differs", SURE, "the URL names store 'fast', the metadata 'fast2'")
+            ]
+
+    def test_a_type_that_is_not_known_tells_nothing(self) -> None:
+        assert one(held=volume(volume_type=None), stores=("fast2",)).audit() == []
+
+
+class TestWhatIsNoFault:
+    """What looks like a fault, and is none, or belongs to another kind."""
+
+    @pytest.mark.parametrize(
+        "cloud",
+        [
+            Cloud(volumes=(volume(says={"glance_image_id": None}, readonly=None),)),  # anybody's
+            Cloud(images=(image(locations=()),), volumes=(volume(),)),  # that may not be seen
+            Cloud(images=(image(status="queued", locations=(), updated_at=NOW),), volumes=(volume(),)),
+            Cloud(images=(image(status="saving", updated_at=NOW - timedelta(days=1), locations=()),)),
+            one(held=volume(says={"image_size": None}), size_bytes=GIB),
+            one(size_bytes=None),
+            one(digest=None, checks=(DeepCheck(volume_id=uuid(0), size_bytes=1, digest=Digest("sha512", "cd")),)),
+            one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=1, digest=Digest("md5", "cd"), tail_is_zero=True),)),
+            Cloud(
+                volumes=(volume(9, says={"glance_image_id": None}),),
+                attachments=(Attachment(id="a", volume_id=uuid(9)),),
+            ),
+            replace(GOOD, attachments=(Attachment(id="a", volume_id=uuid(0), alive=True),)),
+            incomplete(Cloud(attachments=(Attachment(id="a", volume_id=uuid(9), alive=False),))),
+            replace(TEMPLATE, templates=(Template(entry=entry(5, digest=None), being_made_for=timedelta(1)),)),
+            replace(GOOD, volumes=(*GOOD.volumes, volume(5)), entries=(entry(5),)),  # kept, and no location's
+            one(locations=image().locations * 2),
+            one(held=volume(project_id="ours", says={"image_owner": None})),
+        ],
+    )
+    def test_nothing_is_found(self, cloud: Cloud) -> None:
+        assert cloud.audit() == []
+
+    def test_an_image_of_a_clock_that_runs_on(self) -> None:
+        late = image(status="saving", updated_at=NOW - timedelta(days=1, microseconds=1), locations=())
+        assert [each.kind for each in Cloud(images=(late,)).audit()] == ["image-stuck"]
+
+    def test_a_missing_volume_of_two_images_is_of_two_images(self) -> None:
+        found = replace(BOTH, volumes=()).audit()
+        assert sorted(each.kind for each in found) == ["location-without-volume"] * 2 + ["volume-in-two-images"]
+        assert [each.repair for each in found if each.kind == "volume-in-two-images"] == [()]
+
+    def test_an_attachment_of_a_volume_that_is_gone_is_not_disconnected(self) -> None:
+        (found,) = Cloud(attachments=(Attachment(id="a", volume_id=uuid(0), alive=True),)).audit()
+        assert found.repair == (step("delete-attachment", ATTACHMENT),)
+        assert found.text == f"its volume {uuid(0)} is not among the volumes"
+
+    def test_a_template_of_an_image_that_is_gone_is_not_made_again(self) -> None:
+        (found,) = replace(TEMPLATE, templates=(Template(entry=entry(5, image_id="gone")),)).audit()
+        assert found.repair == (step("delete-volume", KEPT),)
+        assert found.text == "its image gone is not among the images"
+
+    def test_a_template_that_may_be_stale_says_what_is_not_known(self) -> None:
+        kept = entry(5, digest=None, image_updated_at=NOW)
+        (found,) = replace(TEMPLATE, templates=(Template(entry=kept),)).audit()
+        verdicts = decide_freshness(image(), entry=kept).verdicts
+        assert verdicts[-1].text != verdicts[0].text
+        assert found.text == verdicts[-1].text
+
+    def test_incomplete_listings_are_told(self) -> None:
+        cloud = Cloud(
+            images=(image(),),
+            volumes=(volume(7),),
+            entries=(entry(5),),
+            templates=(Template(entry=entry(6, image_id="gone")),),
+        )
+        assert sorted(each.text for each in incomplete(cloud).audit()) == [
+            f"{LOST}: it is not among the volumes that were listed",
+            "it names image 'image-7', which is not among the images that were listed",
+            "its image gone is not among the images that were listed",
+            "its volume is not among the volumes that were listed",
+        ]
+
+    def test_what_is_recorded_of_another_image_is_told(self) -> None:
+        (found,) = Cloud(images=(image(locations=(ImageLocation("file:///x"),)),), volumes=(volume(),)).audit()
+        assert found.text == "it names image 'image-0', whose locations are known and are others"
+
+    def test_what_is_not_recorded_is_told(self) -> None:
+        (found,) = one(held=volume(says={"image_size": None})).audit()
+        assert (
+            found.text
+            == f"the image has {GIB - 7} bytes, its volume 1 GiB and no image_size, so that all of it is read"
+        )
+        (found,) = one(size_bytes=GIB + 1).audit()
+        assert found.text == f"the image has {GIB + 1} bytes, its volume 1 GiB"
+
+    def test_the_garbage_that_is_recorded_is_told(self) -> None:
+        (found,) = one(held=volume(says={"image_size": "lots"})).audit()
+        assert found.text == (
+            f"the image has {GIB - 7} bytes, its volume 1 GiB; "
+            "volume metadata image_size='lots': it is not a number of bytes"
+        )
+
+
+class TestFacts:
+    """Facts that cannot be are refused."""
+
+    def test_a_time_names_an_instant(self) -> None:
+        with pytest.raises(InvalidFact, match=r"AuditSettings\.now: 2026-03-01T12:00:00 has no time zone; give one"):
+            AuditSettings(now=NOW.replace(tzinfo=None))
+
+    def test_nothing_less_than_nothing_was_read(self) -> None:
+        with pytest.raises(InvalidSize, match=r"DeepCheck\.size_bytes is -1: give a size of 0 or more"):
+            DeepCheck(volume_id="v", size_bytes=-1)
+        assert DeepCheck(volume_id="v", size_bytes=0).tail_is_zero is None
+
+    def test_the_settings_of_most_operators(self) -> None:
+        assert AuditSettings(now=NOW) == AuditSettings(
+            now=NOW,
+            stuck_after=timedelta(hours=24),
+            trusted_projects=frozenset(),
+            images_complete=False,
+            volumes_complete=False,
+        )
+
+
+class TestLinear:
+    """Linear, and not holding what it joins: images and volumes go by one at a time."""
+
+    def test_no_image_or_volume_is_kept(self) -> None:
+        most = 0
+
+        def counted(make: Callable[[int], Any], kind: type[Image | Volume]) -> Iterator[Any]:
+            nonlocal most
+            for number in range(50):
+                yield make(number)
+                most = max(most, sum(isinstance(each, kind) for each in gc.get_objects()) - before[kind])
+
+        before = {kind: sum(isinstance(each, kind) for each in gc.get_objects()) for kind in (Image, Volume)}
+        found = audit(images=counted(image, Image), volumes=counted(volume, Volume), settings=SETTINGS)
+        assert list(found) == []
+        assert most <= 2
+
+
+@st.composite
+def clouds(draw: DrawFn, *, first: int = 0) -> Cloud:
+    """Consistent clouds, whose images and volumes begin with this number."""
+    cloud = Cloud(settings=replace(SETTINGS, images_complete=True))
+    for number in range(first, first + draw(st.integers(0, 4))):
+        cloud += draw(consistent(number))
+    return cloud
+
+
+@st.composite
+def consistent(draw: DrawFn, number: int) -> Cloud:
+    """An image with what belongs to it, as it should be."""
+    digest = draw(st.none() | st.sampled_from([Digest("sha512", "ab"), Digest("SHA256", "0f")]))
+    stores = draw(st.sampled_from([("fast",), (None,), ("fast", "twin"), ("fast2",), ()]))
+    types = {"fast": "ssd", None: draw(st.sampled_from(["ssd", "tape", None]))}
+    size_gib = draw(st.sampled_from([1, 2, 8]))
+    size = draw(st.sampled_from([size_gib * GIB, size_gib * GIB - 1, 0]))
+    made = image(
+        number,
+        stores=stores,
+        size_bytes=size,
+        digest=digest,
+        owner=draw(st.sampled_from(["ours", "theirs"])),
+        status=draw(st.sampled_from(["active", "deactivated", "active"])),
+    )
+    if draw(st.booleans()):
+        made = replace(made, locations=(*made.locations, ImageLocation("file:///x", {"store": "local"})))
+    volumes = []
+    for at, store in enumerate(stores):
+        in_store = draw(st.booleans())
+        says = {"image_size": str(size), "image_owner": made.owner if in_store else "anybody"}
+        volumes.append(
+            volume(
+                number + 1000 * at,
+                says=says,
+                project_id="stores" if in_store else made.owner,
+                size_gib=size_gib,
+                volume_type=types.get(store, "hdd"),
+                metadata={"image_id": made.id} | says,
+            )
+        )
+    checks = [
+        DeepCheck(volume_id=each.id, size_bytes=size, digest=digest, tail_is_zero=True)
+        for each in volumes
+        if draw(st.booleans())
+    ]
+    attachments = [Attachment(id=f"of-{each.id}", volume_id=each.id, alive=True) for each in volumes]
+    kept = volume(number + 5000, says={"glance_image_id": None})
+    known = {"image_id": made.id, "image_updated_at": made.updated_at, "digest": digest}
+    templates, entries = (), ()
+    way = draw(st.sampled_from(["none", "cache", "template"]))
+    if way == "cache":
+        entries = (entry(number + 5000, **known),)  # type: ignore[assignment]
+    elif way == "template":
+        templates = (Template(entry=entry(number + 5000, **known)),)  # type: ignore[assignment]
+    return Cloud(
+        images=(made,),
+        volumes=(*volumes, *([] if way == "none" else [kept])),
+        attachments=tuple(attachments),
+        entries=entries,
+        templates=templates,
+        checks=tuple(checks),
+    )
+
+
+@st.composite
+def forgotten(draw: DrawFn, cloud: Cloud) -> Cloud:
+    """The same cloud, of which less is known."""
+
+    def some(rows: tuple[Any, ...], facts: list[str]) -> tuple[Any, ...]:
+        kept = [row for row in rows if draw(st.integers(0, 9))]
+        return tuple(replace(row, **dict.fromkeys(draw(st.sets(st.sampled_from(facts))))) for row in kept)
+
+    volumes = some(cloud.volumes, ["project_id", "volume_type", "readonly", "status"])
+    volumes = tuple(
+        replace(each, metadata={key: value for key, value in each.metadata.items() if draw(st.integers(0, 3))})
+        for each in volumes
+    )
+    images = some(cloud.images, ["status", "owner", "size_bytes", "digest", "updated_at"])
+    images = tuple(replace(each, locations=each.locations if draw(st.integers(0, 3)) else ()) for each in images)
+    return replace(
+        cloud,
+        images=images,
+        volumes=volumes,
+        attachments=some(cloud.attachments, ["alive", "host"]),
+        checks=some(cloud.checks, ["digest", "tail_is_zero"]),
+        entries=some(cloud.entries, ["digest", "image_updated_at", "last_used"]),
+        catalogue=draw(st.sampled_from([cloud.catalogue, None])),
+    )
+
+
+@st.composite
+def hostile_clouds(draw: DrawFn) -> Cloud:
+    """Clouds in which anything may be wrong, also several things at once."""
+    cloud = draw(clouds(first=10))
+    for kind in draw(st.sets(st.sampled_from(sorted(BREAKS)), max_size=4)):
+        broken = BREAKS[kind][0]
+        cloud += broken.each(partial(new_to, cloud))
+    cloud = draw(forgotten(cloud))
+    return draw(st.sampled_from([cloud, incomplete(cloud)]))
+
+
+def new_to(cloud: Cloud, name: str, rows: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Those of the rows that the cloud's listing of that name has not."""
+    known = {KEYS[name](row) for row in getattr(cloud, name)}
+    return tuple(row for row in rows if KEYS[name](row) not in known)
+
+
+KEYS: dict[str, Callable[[Any], str]] = {
+    "images": lambda each: each.id,
+    "volumes": lambda each: each.id,
+    "attachments": lambda each: each.id,
+    "entries": lambda each: each.volume_id,
+    "templates": lambda each: each.entry.volume_id,
+    "checks": lambda each: each.volume_id,
+}

@@ -1,0 +1,609 @@
+"""How bytes are copied: the laws of each plan, and what each rule lets through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_adapters.testing.copy_strategies import CopyCase, copy_cases
+from imagevol_core import (
+    GIB,
+    CopyMethod,
+    CopyPlan,
+    CopySettings,
+    CopySource,
+    CopyTarget,
+    Discarded,
+    DriverGuarantee,
+    FreshThin,
+    InvalidFact,
+    InvalidSize,
+    LuksCipher,
+    Policy,
+    ZeroHandling,
+    failed,
+    rule_tables,
+)
+from imagevol_core.copy_facts import QEMU_NAMES
+
+DEVICE, IMAGE = "/dev/vdb", "/images/one"
+SKIP, PUNCH, WRITE = ZeroHandling.SKIP, ZeroHandling.PUNCH, ZeroHandling.WRITE
+REFLINK, STREAM, CONVERT = CopyMethod.REFLINK, CopyMethod.STREAM, CopyMethod.CONVERT
+AES = LuksCipher(algorithm="aes-256", mode="xts", ivgen="plain64")
+
+GOOD = CopyCase(
+    source=CopySource(
+        path=IMAGE, format="qcow2", declared_format="qcow2", size_bytes=5 * 512, virtual_size_bytes=GIB - 512
+    ),
+    target=CopyTarget(path=DEVICE, size_bytes=GIB, block_device=True, direct_io=True, has_backing_file=False),
+)
+
+
+def source(case: CopyCase = GOOD, **changes: Any) -> CopyCase:
+    """The case with another source."""
+    return replace(case, source=replace(case.source, **changes))
+
+
+def target(case: CopyCase = GOOD, **changes: Any) -> CopyCase:
+    """The case with another target."""
+    return replace(case, target=replace(case.target, **changes))
+
+
+def settings(case: CopyCase = GOOD, **changes: Any) -> CopyCase:
+    """The case under another operator."""
+    return replace(case, settings=replace(case.settings, **changes))
+
+
+def upload(case: CopyCase = GOOD, **changes: Any) -> CopyCase:
+    """A device on its way into a file yet to be made."""
+    changes = {"path": "/images/new", "format": "qcow2", "size_bytes": None, "block_device": False} | changes
+    raw = source(case, path=DEVICE, format="raw", declared_format=None, size_bytes=GIB, virtual_size_bytes=GIB)
+    return target(raw, direct_io=False, **changes)
+
+
+RAW = source(format="raw", declared_format="raw", size_bytes=GIB - 1, virtual_size_bytes=GIB)
+TO_LUKS = target(upload(), format="luks", key_file="/run/new", cipher=AES)
+LUKS = source(TO_LUKS, format="luks", key_file="/run/old")
+
+# For each rule, a case of which it alone stands in the way.  A new rule is a new row here.
+BREAKS = {
+    ("Copying: what stands in the way", Policy.STRICT): {
+        "paths-absolute": source(path="json:{}"),
+        "not-itself": source(path=DEVICE),
+        "format-inspected": source(format=None),
+        "format-written": target(format="qed"),
+        "source-fits": source(virtual_size_bytes=GIB + 1),
+        "device-exists": upload(path="/dev/gone"),
+        "conversion-allowed": settings(conversion=False),
+        "qemu-img-present": settings(qemu_img=False),
+        "keys-given": source(key_file="/run/key"),
+        "stays-encrypted": source(format="luks", key_file="/run/key"),
+        "luks-is-made": target(RAW, format="luks", key_file="/run/key"),
+    },
+    ("Copying: what stands in the way", Policy.UPSTREAM): {
+        "conversion-allowed": settings(conversion=False),
+        "qemu-img-present": settings(qemu_img=False),
+        "format-inspected": source(format="vhd", declared_format="vhd"),
+        "source-fits": source(virtual_size_bytes=GIB + 1),
+        "stays-encrypted": source(key_file="/run/key"),
+    },
+}
+WARNS = {"compressible": target(compress=True)}
+
+# For each rule of which the first that applies decides, a case of which it decides, and what.
+DECIDES: dict[tuple[str, Policy], dict[str, tuple[CopyCase, object]]] = {
+    ("Copying: the method (the first that applies)", Policy.STRICT): {
+        "shares-extents": (target(RAW, reflink_block_bytes=4096, size_bytes=GIB - 1), REFLINK),
+        "same-bytes": (RAW, STREAM),
+        "converted": (GOOD, CONVERT),
+    },
+    ("Copying: the method (the first that applies)", Policy.UPSTREAM): {
+        "same-format": (upload(format="raw"), STREAM),
+        "no-qemu-img": (settings(RAW, qemu_img=False), STREAM),
+        "converted": (RAW, CONVERT),
+    },
+    ("Copying: the zeros (the first that applies)", Policy.STRICT): {
+        "allocated-in-full": (target(allocate=True, zero=FreshThin(path=DEVICE)), WRITE),
+        "encrypted": (TO_LUKS, WRITE),
+        "proven-zero": (target(zero=FreshThin(path=DEVICE), can_punch=True), SKIP),
+        "zeroed-in-place": (target(can_punch=True), PUNCH),
+        "not-known-zero": (GOOD, WRITE),
+    },
+    ("Copying: the zeros (the first that applies)", Policy.UPSTREAM): {
+        "bytes-as-they-come": (settings(RAW, qemu_img=False), WRITE),
+        "allocated-in-full": (target(allocate=True), WRITE),
+        "left-to-qemu-img": (target(zero=FreshThin(path=DEVICE)), PUNCH),
+    },
+}
+TABLES = {(table.name, table.policy): table.rules for table in rule_tables() if table.name.startswith("Copying")}
+
+
+class TestEveryRule:
+    """Each rule stands alone in the way of something, or decides something."""
+
+    def test_each_has_its_case(self) -> None:
+        assert {key: {rule.id for rule in rules} for key, rules in TABLES.items()} == {
+            key: cases.keys() | (WARNS.keys() if key == ("Copying: what stands in the way", Policy.STRICT) else set())
+            for key, cases in (BREAKS | DECIDES).items()
+        }
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_nothing_stands_in_the_way_of_the_good_case(self, policy: Policy) -> None:
+        assert GOOD.decide(policy).refused == ()
+
+    @pytest.mark.parametrize(
+        "policy, rule, case", [(key[1], rule, case) for key, cases in BREAKS.items() for rule, case in cases.items()]
+    )
+    def test_it_stands_alone_in_the_way(self, policy: Policy, rule: str, case: CopyCase) -> None:
+        plan = case.decide(policy)
+        assert [verdict.rule for verdict in plan.refused] == [rule]
+        assert plan == CopyPlan(policy=policy, refused=plan.refused, verdicts=plan.verdicts)
+
+    @pytest.mark.parametrize("case", [GOOD, RAW, upload(), upload(compress=True), TO_LUKS, LUKS])
+    def test_what_is_in_order_is_not_warned_of(self, case: CopyCase) -> None:
+        ids = [rule.id for rule in TABLES["Copying: what stands in the way", Policy.STRICT]]
+        verdicts = case.decide().verdicts[: len(ids)]
+        assert [(verdict.rule, verdict.passed) for verdict in verdicts] == [(rule, True) for rule in ids]
+
+    def test_a_warning_stands_in_the_way_of_nothing(self) -> None:
+        plan = WARNS["compressible"].decide()
+        assert [str(each) for each in plan.verdicts if each.warning and not each.passed] == [
+            "warning compressible: compression is wanted of 'raw'"
+        ]
+        assert plan.method is CONVERT
+        assert "-c" not in plan.argv
+
+    @pytest.mark.parametrize(
+        "name, policy, rule, case, answer",
+        [(*key, rule, *row) for key, cases in DECIDES.items() for rule, row in cases.items()],
+    )
+    def test_it_decides(self, name: str, policy: Policy, rule: str, case: CopyCase, answer: object) -> None:
+        plan = case.decide(policy)
+        ids = {each.id for each in TABLES[name, policy]}
+        assert [each.rule for each in plan.verdicts if each.passed and each.rule in ids][-1] == rule
+        assert answer in (plan.method, plan.zeros)
+
+
+IN_AES = "cipher-alg=aes-256,cipher-mode=xts,ivgen-alg=plain64"
+
+
+def secret(name: str, path: str) -> str:
+    """How a passphrase is given to qemu-img."""
+    return f"--object secret,id={name},format=raw,file={path}"
+
+
+OLD, NEW, IN_CINDER = secret("source", "/run/old"), secret("target", "/run/new"), secret("luks_sec", "/run/new")
+BOTH = f"{secret('sec1', '/run/old')} {secret('sec2', '/run/new')}"
+A_B = "driver=luks,key-secret=source,file.filename=/dev/a,,b"
+OPTIONS = f"encrypt.format=luks,encrypt.key-secret=sec1,file.filename={DEVICE}"
+
+
+def option(argv: tuple[str, ...], name: str) -> str | None:
+    """The value of an option."""
+    return argv[argv.index(name) + 1] if name in argv else None
+
+
+class TestTargetIsZero:
+    """--target-is-zero implies -n, a proof and no backing file; an unproven target never skips zeros."""
+
+    @given(copy_cases())
+    def test_it_implies_them(self, case: CopyCase) -> None:
+        plan = case.decide()
+        if "--target-is-zero" in plan.argv:
+            assert "-n" in plan.argv
+            assert plan.zeros is SKIP
+        if plan.zeros is SKIP:
+            proof, size = case.target.zero, case.target.size_bytes
+            assert proof is not None
+            assert size is not None
+            assert proof.path == case.target.path
+            assert not isinstance(proof, Discarded) or proof.size_bytes >= size
+            assert not case.target.has_backing_file
+            assert (plan.method is CONVERT) is ("--target-is-zero" in plan.argv)
+
+    @given(copy_cases())
+    def test_without_the_proof_nothing_is_skipped(self, case: CopyCase) -> None:
+        plan = target(case, zero=None).decide()
+        assert plan.zeros in (None, PUNCH, WRITE)
+        assert "--target-is-zero" not in plan.argv
+
+    @given(copy_cases())
+    def test_a_proof_changes_nothing_but_what_becomes_of_zeros(self, case: CopyCase) -> None:
+        plan, unproven = case.decide(), target(case, zero=None).decide()
+        assert (plan.method, plan.refused) == (unproven.method, unproven.refused)
+
+    @pytest.mark.parametrize(
+        "case, zeros",
+        [
+            (target(zero=DriverGuarantee(path=DEVICE, driver="rbd")), SKIP),
+            (target(zero=Discarded(path=DEVICE, size_bytes=GIB)), SKIP),
+            (target(zero=Discarded(path=DEVICE, size_bytes=GIB - 1)), WRITE),
+            (target(zero=Discarded(path="/dev/vdc", size_bytes=GIB)), WRITE),
+            (target(zero=FreshThin(path="/dev/vdc")), WRITE),
+            (target(zero=FreshThin(path=DEVICE), has_backing_file=True), WRITE),
+            (target(zero=FreshThin(path=DEVICE), has_backing_file=None), SKIP),  # raw has none
+            (target(zero=FreshThin(path=DEVICE), has_backing_file=None, format="qcow2"), WRITE),
+            (target(zero=FreshThin(path=DEVICE), has_backing_file=False, format="qcow2"), SKIP),
+            (upload(zero=FreshThin(path="/images/new")), PUNCH),  # it is not there to be proven of
+            (target(can_punch=False), WRITE),
+            (target(can_punch=None), WRITE),
+        ],
+    )
+    def test_by_what_the_proof_is_of(self, case: CopyCase, zeros: ZeroHandling) -> None:
+        assert case.decide().zeros is zeros
+
+    @pytest.mark.parametrize("no_proof", [True, False, 1, "yes"])
+    def test_a_yes_is_no_proof(self, no_proof: Any) -> None:
+        with pytest.raises(
+            InvalidFact, match=r"CopyTarget\.zero: .* is no proof; give a FreshThin, a Discarded or a DriverGuarantee$"
+        ):
+            CopyTarget(path=DEVICE, zero=no_proof)
+
+
+class TestArguments:
+    """-W excludes -c; -f is always given and is the inspected format, never a guess of qemu-img."""
+
+    @given(copy_cases())
+    def test_out_of_order_writes_exclude_compression(self, case: CopyCase) -> None:
+        assert not {"-W", "-c"} <= set(case.decide().argv)
+
+    @given(copy_cases())
+    def test_the_format_is_the_inspected_one(self, case: CopyCase) -> None:
+        plan = case.decide()
+        if plan.method is CONVERT:
+            inspected = QEMU_NAMES[case.source.format or ""]
+            named = option(plan.argv, "-f")
+            assert named == inspected or (named is None and f"driver={inspected},key-secret=source" in plan.argv[-2])
+            assert ("-f" in plan.argv) is not ("--image-opts" in plan.argv)
+
+    @given(copy_cases())
+    def test_only_a_conversion_is_a_command(self, case: CopyCase) -> None:
+        plan = case.decide()
+        assert (plan.method is CONVERT) is bool(plan.argv)
+        assert (plan.method is None) is bool(plan.refused) is (plan.zeros is None)
+
+    @given(copy_cases(), st.sampled_from(Policy))
+    def test_no_passphrase_but_its_file_is_named(self, case: CopyCase, policy: Policy) -> None:
+        assert not [word for word in case.decide(policy).argv if "data=" in word]
+
+    @pytest.mark.parametrize(
+        "case, argv",
+        [
+            (GOOD, "qemu-img convert -f qcow2 -O raw -n -t none -S 0 -W /images/one /dev/vdb"),
+            (
+                target(zero=FreshThin(path=DEVICE), direct_io=None, block_device=None),
+                "qemu-img convert -f qcow2 -O raw -n --target-is-zero /images/one /dev/vdb",
+            ),
+            (
+                source(target(can_punch=True), format="vhd", direct_io=True),
+                "qemu-img convert -f vpc -O raw -n -t none -T none -W /images/one /dev/vdb",
+            ),
+            (
+                settings(upload(compress=True), prefix=("cgexec", "-g", "blkio:copy")),
+                "cgexec -g blkio:copy qemu-img convert -f raw -O qcow2 -c /dev/vdb /images/new",
+            ),
+            (
+                upload(format="vmdk", subformat="streamOptimized", compress=True, block_device=True),
+                "qemu-img convert -f raw -O vmdk -o subformat=streamOptimized /dev/vdb /images/new",
+            ),
+            (
+                target(subformat="streamOptimized", can_punch=True, format="vmdk"),
+                "qemu-img convert -f qcow2 -O vmdk -n -t none /images/one /dev/vdb",
+            ),
+            (
+                TO_LUKS,
+                f"qemu-img convert {NEW} -f raw -O luks -S 0 -o key-secret=target,{IN_AES} /dev/vdb /images/new",
+            ),
+            (
+                source(target(LUKS, cipher=None), path="/dev/a,b"),
+                f"qemu-img convert {OLD} {NEW} --image-opts -O luks -S 0 -o key-secret=target {A_B} /images/new",
+            ),
+        ],
+    )
+    def test_the_command(self, case: CopyCase, argv: str) -> None:
+        assert case.decide().argv == tuple(argv.split())
+
+
+class TestWithinTheTarget:
+    """A plan never writes beyond the target, and tells what is left behind the copy."""
+
+    @given(copy_cases())
+    def test_the_copy_ends_within_the_target(self, case: CopyCase) -> None:
+        plan, room = case.decide(), case.target.size_bytes
+        if plan.method is None or room is None:
+            return
+        size = case.source.disk_bytes
+        if plan.method is not CONVERT and case.source.format == "luks":
+            size = case.source.size_bytes
+        assert size is not None
+        end = size if plan.method is not CONVERT else (size + 511) // 512 * 512
+        assert end <= room
+        assert plan.zero_from_bytes == (end if plan.zeros is not SKIP and end < room else None)
+
+    @pytest.mark.parametrize(
+        "case, refused",
+        [
+            (source(virtual_size_bytes=None), True),
+            (source(virtual_size_bytes=GIB), False),
+            (target(source(virtual_size_bytes=1000), size_bytes=1000), True),  # qemu-img writes whole sectors
+            (target(source(virtual_size_bytes=1000), size_bytes=1024), False),
+            (target(RAW, size_bytes=GIB - 1), False),  # and a stream does not
+            (target(RAW, size_bytes=GIB - 2), True),
+            (source(RAW, size_bytes=None), False),
+            (source(RAW, size_bytes=None, virtual_size_bytes=None), True),
+            (upload(), False),
+            (source(upload(), size_bytes=None, virtual_size_bytes=None), True),
+        ],
+    )
+    def test_by_what_is_known_of_the_sizes(self, case: CopyCase, refused: bool) -> None:
+        assert ("source-fits" in [verdict.rule for verdict in case.decide().refused]) is refused
+
+    def test_ciphertext_is_as_long_as_it_is_stored(self) -> None:
+        case = target(source(format="luks", size_bytes=GIB + 1, virtual_size_bytes=GIB - 1), format="luks")
+        assert [verdict.rule for verdict in case.decide().refused] == ["source-fits"]
+        plan = source(case, size_bytes=GIB - 3).decide()
+        assert (plan.method, plan.zero_from_bytes) == (STREAM, GIB - 3)
+
+    @pytest.mark.parametrize(
+        "field, value",
+        [("size_bytes", -1), ("virtual_size_bytes", -1)],
+    )
+    def test_a_source_is_not_less_than_nothing(self, field: str, value: int) -> None:
+        with pytest.raises(InvalidSize, match=rf"CopySource\.{field} is -1: give a size of 0 or more, or None"):
+            replace(GOOD.source, **{field: value})  # type: ignore[arg-type]
+
+    def test_a_target_is_not_less_than_nothing(self) -> None:
+        with pytest.raises(InvalidSize, match=r"CopyTarget\.size_bytes is -1: give a size of 0 or more, or None"):
+            target(size_bytes=-1)
+        with pytest.raises(InvalidSize, match=r"CopyTarget\.reflink_block_bytes is 0: give 1 or more, or None"):
+            target(reflink_block_bytes=0)
+        assert target(reflink_block_bytes=1).target.reflink_block_bytes == 1
+
+
+class TestReflink:
+    """Extents are shared where the file system can, for the very bytes, in whole blocks or to the end of the file."""
+
+    @pytest.mark.parametrize(
+        "case, method",
+        [
+            (target(RAW, reflink_block_bytes=4096), STREAM),  # the part block at the end is not the target's end
+            (target(source(RAW, size_bytes=GIB - 4096), reflink_block_bytes=4096), REFLINK),
+            (target(RAW, reflink_block_bytes=4096, size_bytes=None, path="/images/new"), REFLINK),
+            (target(RAW, reflink_block_bytes=4096, size_bytes=GIB - 1, allocate=True), STREAM),
+            (target(GOOD, reflink_block_bytes=4096, size_bytes=GIB - 512), CONVERT),
+            (source(RAW, format="gpt"), STREAM),
+            (target(source(RAW, format="iso"), reflink_block_bytes=4096, size_bytes=GIB - 1), REFLINK),
+        ],
+    )
+    def test_by_blocks_and_ends(self, case: CopyCase, method: CopyMethod) -> None:
+        assert case.decide().method is method
+
+
+class TestSentences:
+    """What decided is in the sentence, of each rule once."""
+
+    @pytest.mark.parametrize(
+        "case, rule, text",
+        [
+            (source(path="nbd://h"), "paths-absolute", "'nbd://h' is none; qemu-img takes `json:` and `nbd:` for more"),
+            (GOOD, "paths-absolute", "they are"),
+            (GOOD, "not-itself", "from '/images/one' to '/dev/vdb'"),
+            (GOOD, "format-inspected", "the inspection found 'qcow2'"),
+            (source(format=None), "format-inspected", "the inspection found not known"),
+            (GOOD, "format-written", "the target is to be 'raw'"),
+            (GOOD, "source-fits", f"the source has {GIB - 512} bytes and the target {GIB}"),
+            (upload(), "source-fits", f"the source has {GIB} bytes and the target becomes as large"),
+            (source(virtual_size_bytes=None), "source-fits", "the size of the source as a disk is not known"),
+            (GOOD, "device-exists", "'/dev/vdb' is there"),
+            (upload(path="/dev/x"), "device-exists", "'/dev/x' is yet to be made"),
+            (GOOD, "conversion-allowed", "from 'qcow2' to 'raw'; image_conversion_disable is False"),
+            (RAW, "conversion-allowed", "from 'raw' to 'raw': nothing is converted"),
+            (settings(qemu_img=False), "qemu-img-present", "qemu-img is not installed"),
+            (GOOD, "qemu-img-present", "qemu-img is installed"),
+            (RAW, "qemu-img-present", "the bytes are copied as they are"),
+            (source(format="luks"), "keys-given", "the source is LUKS, and there is no key for it"),
+            (target(TO_LUKS, key_file=None), "keys-given", "the target is LUKS, and there is no key for it"),
+            (target(key_file="/k"), "keys-given", "there is a key for the target, which is not LUKS"),
+            (source(key_file="/k"), "keys-given", "there is a key for the source, which is not LUKS"),
+            (GOOD, "keys-given", "there is one for each end that is LUKS"),
+            (RAW, "keys-given", "nothing is decrypted or encrypted"),
+            (GOOD, "stays-encrypted", "from 'qcow2' to 'raw'"),
+            (TO_LUKS, "luks-is-made", "the target is 'luks' and yet to be made"),
+            (GOOD, "luks-is-made", "the target is 'raw' and there"),
+            (GOOD, "compressible", "compression is not wanted of 'raw'"),
+            (GOOD, "shares-extents", "they are not known to be on one file system that shares extents"),
+            (target(reflink_block_bytes=1), "shares-extents", "the target is not to hold the very bytes of the source"),
+            (target(RAW, reflink_block_bytes=1, allocate=True), "shares-extents", "every byte is to be written"),
+            (
+                target(RAW, reflink_block_bytes=8),
+                "shares-extents",
+                f"{GIB - 1} bytes in blocks of 8, into a target of {GIB}",
+            ),
+            (
+                target(RAW, reflink_block_bytes=8, size_bytes=None, path="/n"),
+                "shares-extents",
+                f"{GIB - 1} bytes in blocks of 8, into a target of the same size",
+            ),
+            (RAW, "same-bytes", "from 'raw' to 'raw'"),
+            (GOOD, "converted", "from 'qcow2' to 'raw'"),
+            (GOOD, "allocated-in-full", "every byte is not to be written"),
+            (target(allocate=True), "allocated-in-full", "every byte is to be written"),
+            (GOOD, "encrypted", "nothing is encrypted"),
+            (TO_LUKS, "encrypted", "zeros on the target are not zeros once decrypted"),
+            (GOOD, "proven-zero", "nothing proves that the target reads as zeros"),
+            (target(zero=FreshThin(path="/x")), "proven-zero", "FreshThin(path='/x') is not about this target"),
+            (
+                target(zero=Discarded(path=DEVICE, size_bytes=1)),
+                "proven-zero",
+                f"Discarded(path='/dev/vdb', size_bytes=1) is about a part of the target's {GIB} bytes",
+            ),
+            (
+                target(zero=FreshThin(path=DEVICE), has_backing_file=True),
+                "proven-zero",
+                "FreshThin(path='/dev/vdb'), but what is not written to the target may be read from a backing file",
+            ),
+            (target(zero=FreshThin(path=DEVICE)), "proven-zero", "FreshThin(path='/dev/vdb')"),
+            (GOOD, "zeroed-in-place", "whether the target can be zeroed in place: not known"),
+            (upload(), "zeroed-in-place", "a new file has nothing in it to be overwritten"),
+            (GOOD, "not-known-zero", "the target may hold anything, and cannot be zeroed in place"),
+        ],
+    )
+    def test_strict(self, case: CopyCase, rule: str, text: str) -> None:
+        (said,) = (verdict.text for verdict in case.decide().verdicts if verdict.rule == rule)
+        assert said.startswith(text)
+
+    @given(copy_cases(), st.sampled_from(Policy))
+    def test_it_is_a_printable_line(self, case: CopyCase, policy: Policy) -> None:
+        for verdict in case.decide(policy).verdicts:
+            assert str(verdict).isprintable()
+
+
+CONVERT_TO, ENDS = "qemu-img convert -O", f"qcow2 {IMAGE} {DEVICE}"
+
+
+class TestUpstream:
+    """What Cinder runs; the differential tests compare it with Cinder itself."""
+
+    @pytest.mark.parametrize(
+        "case, argv",
+        [
+            (GOOD, "qemu-img convert -O raw -t none -f qcow2 /images/one /dev/vdb"),
+            (source(declared_format="ami"), "qemu-img convert -O raw -t none /images/one /dev/vdb"),
+            (upload(compress=True), "qemu-img convert -O qcow2 -c /dev/vdb /images/new"),  # and no -f
+            (
+                settings(RAW, qemu_img=False),
+                f"dd if=/images/one of=/dev/vdb count={GIB} bs=1M iflag=count_bytes oflag=direct",
+            ),
+            (upload(format="raw"), ""),
+            (upload(compress=True, format="vmdk"), f"{CONVERT_TO} vmdk {DEVICE} /images/new"),
+            (target(compress=True, format="qcow2"), f"{CONVERT_TO} qcow2 -t none -f {ENDS}"),
+            (
+                settings(source(RAW, size_bytes=1, direct_io=True), qemu_img=False),
+                f"dd if=/images/one of=/dev/vdb count={1 << 20} bs=1M iflag=count_bytes,direct oflag=direct",
+            ),
+            (target(subformat="dynamic", format="vhd"), f"{CONVERT_TO} vpc -t none -o subformat=dynamic -f {ENDS}"),
+            (source(declared_format="vhd"), f"{CONVERT_TO} raw -t none -f vpc {IMAGE} {DEVICE}"),
+            (target(direct_io=None, allocate=True), f"{CONVERT_TO} raw -S 0 -f {ENDS}"),
+            (target(block_device=None), f"{CONVERT_TO} raw -f {ENDS}"),
+            (settings(prefix=("nice",)), f"nice {CONVERT_TO} raw -t none -f {ENDS}"),
+            (
+                target(format="luks", key_file="/run/new", cipher=AES),
+                f"{CONVERT_TO} luks -t none -f qcow2 -o {IN_AES} {IN_CINDER} -o key-secret=luks_sec {IMAGE} {DEVICE}",
+            ),
+            (
+                target(format="luks", key_file="/run/new"),
+                f"{CONVERT_TO} luks -t none -f qcow2 {IN_CINDER} -o key-secret=luks_sec {IMAGE} {DEVICE}",
+            ),
+            (
+                target(settings(LUKS, prefix=("nice",)), allocate=True, block_device=True, direct_io=True),
+                f"qemu-img convert -t none -S 0 {BOTH} --image-opts {OPTIONS} -O luks -o key-secret=sec2 /images/new",
+            ),
+        ],
+    )
+    def test_the_command(self, case: CopyCase, argv: str) -> None:
+        assert case.decide(Policy.UPSTREAM).argv == tuple(argv.split())
+
+    @pytest.mark.parametrize(
+        "given, taken",
+        [
+            *(("4K", "4K"), ("64Ki", "64Ki"), ("512", "512"), ("+2M", "+2M"), ("4k", "1M"), ("0", "1M")),
+            *(("04", "1M"), ("-1", "1M"), ("1.5M", "1M"), ("", "1M"), ("2M ", "1M")),
+        ],
+    )
+    def test_it_takes_1m_for_a_block_size_that_it_cannot_read(self, given: str, taken: str) -> None:
+        case = settings(RAW, qemu_img=False, dd_blocksize=given)
+        assert f"bs={taken}" in case.decide(Policy.UPSTREAM).argv
+
+    @given(copy_cases())
+    def test_it_looks_after_nothing_behind_the_copy_and_skips_nothing(self, case: CopyCase) -> None:
+        plan = case.decide(Policy.UPSTREAM)
+        assert plan.zero_from_bytes is None
+        assert plan.zeros is not SKIP
+
+    @pytest.mark.parametrize(
+        "case, rule, text",
+        [
+            (
+                settings(conversion=False),
+                "conversion-allowed",
+                "the image is 'qcow2' and the volume 'raw'; image_conversion_disable is True",
+            ),
+            (
+                upload(),
+                "conversion-allowed",
+                "the image is 'qcow2' and the volume 'raw'; image_conversion_disable is F",
+            ),
+            (
+                settings(qemu_img=False),
+                "qemu-img-present",
+                "qemu-img is not installed; without it Cinder copies what is declared raw",
+            ),
+            (
+                source(format="vhd"),
+                "format-inspected",
+                "Cinder fails with a ProcessExecutionError: qemu-img has no `vhd`",
+            ),
+            (
+                upload(format="luks"),
+                "format-inspected",
+                "Cinder fails with an ImageUnacceptable: its inspector does not find luks in what was made",
+            ),
+            (upload(format="vhd"), "format-inspected", "Cinder fails with a ProcessExecutionError: qemu-img has no"),
+            (
+                upload(format="ami"),
+                "format-inspected",
+                "Cinder fails with an ImageUnacceptable: its inspector does not",
+            ),
+            (upload(), "format-inspected", "Cinder's inspector and qemu-img have one name for it"),
+            (target(format="vhd"), "format-inspected", "Cinder's inspector and qemu-img have one name for it"),
+            (upload(format="raw"), "format-inspected", "Cinder inspects nothing on this way"),
+            (upload(), "source-fits", "Cinder looks at no size on this way"),
+            (source(virtual_size_bytes=None), "source-fits", "Cinder fails with a TypeError where there is no size"),
+            (source(virtual_size_bytes=10**400), "source-fits", "Cinder fails with an OverflowError where the size is"),
+            (GOOD, "source-fits", "Cinder counts 1 GiB for the image and 1 GiB for the volume"),
+            (GOOD, "stays-encrypted", "there is no key for the source"),
+            (source(key_file="/k"), "stays-encrypted", "there is a key for the source"),
+            (GOOD, "same-format", "the volume is 'qcow2' and the image 'raw'"),
+            (GOOD, "no-qemu-img", "qemu-img is installed"),
+            (settings(RAW, qemu_img=False), "no-qemu-img", "qemu-img is not installed"),
+            (GOOD, "converted", "from 'qcow2' to 'raw', also where these are the same"),
+            (GOOD, "bytes-as-they-come", "it is left to qemu-img"),
+            (upload(format="raw"), "bytes-as-they-come", "the bytes are written as they come"),
+            (GOOD, "allocated-in-full", "disable_sparse is False"),
+            (GOOD, "left-to-qemu-img", "qemu-img finds the zeros, and zeroes their ranges"),
+        ],
+    )
+    def test_it_says_what_cinder_would(self, case: CopyCase, rule: str, text: str) -> None:
+        said = [verdict.text for verdict in case.decide(Policy.UPSTREAM).verdicts if verdict.rule == rule]
+        assert [each.startswith(text) for each in said] == [True]
+
+    @pytest.mark.parametrize("name", ["vmdk", "vdi", "vhdx", "qcow2", "iso"])
+    def test_it_finds_again_what_it_made(self, name: str) -> None:
+        assert upload(format=name).decide(Policy.UPSTREAM).refused == ()
+
+    @pytest.mark.parametrize("size, text", [(None, "a TypeError"), (10**400, "an OverflowError")])
+    def test_dd_needs_a_size_that_is_a_float(self, size: int | None, text: str) -> None:
+        (refused,) = settings(source(RAW, size_bytes=size), qemu_img=False).decide(Policy.UPSTREAM).refused
+        assert refused.rule == "source-fits"
+        assert text in refused.text
+
+    def test_dd_copies_past_the_end_and_not_the_last_byte(self) -> None:
+        case = settings(source(RAW, size_bytes=(1 << 53) + 1), qemu_img=False)
+        plan = case.decide(Policy.UPSTREAM)
+        assert f"count={1 << 53}" in plan.argv
+        (fits,) = (verdict.text for verdict in plan.verdicts if verdict.rule == "source-fits")
+        assert fits == "Cinder counts 8388608 GiB for the image and 1 GiB for the volume, and does not compare them"
+        assert "source-fits" in [verdict.rule for verdict in case.decide().refused]
+
+    def test_a_float_loses_the_last_byte(self) -> None:
+        case = target(source(virtual_size_bytes=(1 << 53) + 1), size_bytes=1 << 53)
+        assert failed(case.decide(Policy.UPSTREAM).verdicts[:5]) == ()
+        assert case.decide().method is None
+
+
+def test_the_settings_of_most_operators() -> None:
+    assert CopySettings() == CopySettings(qemu_img=True, conversion=True, prefix=(), dd_blocksize="1M")

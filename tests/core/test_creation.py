@@ -1,0 +1,530 @@
+"""The whole way from an image to a volume: every way that can be gone, in order, and why not the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_adapters.testing.way_strategies import CreationCase, creation_cases
+from imagevol_core import (
+    GIB,
+    CacheEntry,
+    CacheLimits,
+    ConversionSettings,
+    CreationPlan,
+    CreationStep,
+    Digest,
+    ImageCache,
+    ImageLocation,
+    InvalidSize,
+    Policy,
+    Retry,
+    Template,
+    TemplateSettings,
+    Way,
+    failed,
+)
+from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES
+from tests.core import cases
+
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+HERE = "node@fast#one"
+CACHED = CacheEntry(
+    volume_id="cached", image_id=cases.IMAGE_ID, size_gib=1, image_updated_at=NOON, last_used=NOON, host=HERE
+)
+STALE = replace(CACHED, volume_id="stale", image_updated_at=NOON - timedelta(days=1))
+OTHER = replace(CACHED, volume_id="other", image_id="other")
+TEMPLATE = Template(
+    entry=replace(CACHED, volume_id="template"), status="available", project_id="templates", readonly=True
+)
+ENABLED = TemplateSettings(enabled=True, trusted_projects=frozenset({"templates"}))
+MAKING = timedelta(minutes=1)
+
+# Every way of making it is open, but for making what there already is.
+GOOD = CreationCase(
+    clone=replace(
+        cases.GOOD,
+        image=replace(cases.GOOD.image, updated_at=NOON, virtual_size_bytes=GIB, visibility="public"),
+    ),
+    cache=ImageCache(enabled=True, internal_tenant=True, entries=(CACHED, OTHER)),
+    template=TEMPLATE,
+    template_settings=ENABLED,
+    conversion=ConversionSettings(free_bytes=GIB + 1),
+)
+UNCLONED = replace(GOOD, clone=replace(GOOD.clone, volumes=()))
+BARE = replace(UNCLONED, template=None, template_settings=TemplateSettings(), cache=ImageCache())
+
+
+def image(case: CreationCase = GOOD, **changes: object) -> CreationCase:
+    """The case with another image."""
+    return replace(case, clone=replace(case.clone, image=replace(case.clone.image, **changes)))  # type: ignore[arg-type]
+
+
+def target(case: CreationCase = GOOD, **changes: object) -> CreationCase:
+    """The case with another new volume."""
+    return replace(case, clone=replace(case.clone, target=replace(case.clone.target, **changes)))  # type: ignore[arg-type]
+
+
+def cache(case: CreationCase = BARE, **changes: object) -> CreationCase:
+    """The case with a cache, of which something else is known."""
+    return replace(case, cache=replace(ImageCache(enabled=True, internal_tenant=True), **changes))  # type: ignore[arg-type]
+
+
+def templated(template: Template | None, case: CreationCase = BARE) -> CreationCase:
+    """The case with templates."""
+    return replace(case, template=template, template_settings=ENABLED)
+
+
+def ways(plan: CreationPlan) -> list[str]:
+    return [step.way.value for step in plan.steps]
+
+
+def said(plan: CreationPlan, rule: str) -> tuple[bool, str]:
+    """Whether a way can be gone, and why."""
+    (verdict,) = (verdict for verdict in plan.verdicts if verdict.rule == rule)
+    return verdict.passed, verdict.text
+
+
+# For each way, a case in which it can be gone, and one in which it cannot.  A new way is a new row here.
+OPEN = {
+    Policy.STRICT: {
+        "clone-image-volume": (GOOD, BARE),
+        "clone-template": (templated(TEMPLATE), BARE),
+        "clone-cached": (cache(entries=(CACHED,)), BARE),
+        "create-template": (templated(None), BARE),
+        "create-cached": (cache(), BARE),
+        "await-template": (templated(replace(TEMPLATE, being_made_for=MAKING)), BARE),
+        "copy": (BARE, replace(image(BARE, disk_format="qcow2"), conversion=ConversionSettings(allowed=False))),
+    },
+    Policy.UPSTREAM: {
+        "clone-template": (templated(TEMPLATE), BARE),
+        "create-template": (templated(None), BARE),
+        "clone-image-volume": (GOOD, BARE),
+        "create-cached": (cache(), BARE),
+        "clone-cached": (cache(entries=(CACHED,)), BARE),
+        "copy": (BARE, replace(image(BARE, disk_format="qcow2"), conversion=ConversionSettings(allowed=False))),
+    },
+}
+
+
+class TestWays:
+    """The plan holds all that apply, in order, and for each that does not, why."""
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_each_way_can_be_gone_and_cannot(self, policy: Policy) -> None:
+        assert list(OPEN[policy]) == [rule.id for rule in WAY_RULES[policy]]
+        for way, (is_open, is_not) in OPEN[policy].items():
+            assert way in ways(is_open.decide(policy))
+            assert way not in ways(is_not.decide(policy))
+            assert said(is_open.decide(policy), way)[0]
+            assert not said(is_not.decide(policy), way)[0]
+
+    def test_in_this_order(self) -> None:
+        stale = replace(GOOD, cache=replace(GOOD.cache, entries=(STALE,)))
+        assert ways(GOOD.decide()) == ["clone-image-volume", "clone-template", "clone-cached", "copy"]
+        assert ways(replace(stale, template=None).decide()) == [
+            "clone-image-volume",
+            "create-template",
+            "create-cached",
+            "copy",
+        ]
+        awaited = replace(TEMPLATE, being_made_for=MAKING)
+        assert ways(replace(stale, template=awaited).decide()) == [
+            "clone-image-volume",
+            "create-cached",
+            "await-template",
+            "copy",
+        ]
+
+    def test_in_cinders_order(self) -> None:
+        assert ways(GOOD.decide(Policy.UPSTREAM)) == ["clone-template", "clone-image-volume", "clone-cached", "copy"]
+        stale = replace(GOOD, template=None, cache=replace(GOOD.cache, entries=(STALE,)))
+        assert ways(stale.decide(Policy.UPSTREAM)) == ["create-template", "clone-image-volume", "create-cached"]
+
+    @given(creation_cases(), st.sampled_from(Policy))
+    def test_a_way_has_steps_if_and_only_if_it_can_be_gone(self, case: CreationCase, policy: Policy) -> None:
+        plan = case.decide(policy)
+        can_be_gone = [verdict.rule for verdict in plan.verdicts if verdict.rule in OPEN[policy] and verdict.passed]
+        assert list(dict.fromkeys(ways(plan))) == can_be_gone
+        assert (plan.refused is None) is bool(plan.steps)
+        assert plan.policy is policy
+
+    @given(creation_cases(), st.sampled_from(Policy))
+    def test_of_each_way_it_is_said_why(self, case: CreationCase, policy: Policy) -> None:
+        plan = case.decide(policy)
+        in_the_way = failed(verdict for verdict in plan.verdicts if verdict.rule not in OPEN[policy])
+        rules = [rule.id for rule in CREATION_RULES[policy]] + ([] if in_the_way else list(OPEN[policy]))
+        assert [verdict.rule for verdict in plan.verdicts] == rules
+        assert all(verdict.text for verdict in plan.verdicts)
+        assert not in_the_way or plan.refused == "; ".join(verdict.text for verdict in in_the_way)
+
+    @pytest.mark.parametrize(
+        "case, way, text",
+        [
+            (GOOD, "clone-image-volume", f"it can be cloned from volume {cases.VOLUME_ID}"),
+            (
+                BARE,
+                "clone-image-volume",
+                f"{cases.VOLUME_ID}: Cinder knows no such volume, or does not show it to these credentials",
+            ),
+            (GOOD, "clone-template", "volume template is the image"),
+            (BARE, "clone-template", "templates are not enabled"),
+            (GOOD, "clone-cached", "the cache has volume cached"),
+            (
+                BARE,
+                "clone-cached",
+                ("the cache is not enabled; whether Cinder's internal tenant is configured: not known"),
+            ),
+            (cache(), "clone-cached", "the cache has no volume of this image where it could be cloned"),
+            (
+                cache(entries=(STALE,)),
+                "clone-cached",
+                ("stale: the image's updated_at is 2025-06-01 12:00:00+00:00, and was 2025-05-31 12:00:00+00:00"),
+            ),
+            (
+                cache(entries=(replace(CACHED, size_gib=3),)),
+                "clone-cached",
+                "cached: it has 3 GiB and the new volume 2 GiB",
+            ),
+            (GOOD, "create-template", "volume template is the image"),
+            (templated(None), "create-template", "there is no template of the image on this backend"),
+            (
+                templated(replace(TEMPLATE, being_made_for=MAKING)),
+                "await-template",
+                "it has been in the making for 0:01:00; whether its maker is alive: not known",
+            ),
+            (GOOD, "create-cached", "the cache already has volume cached"),
+            (cache(), "create-cached", "the cache has room for 1 GiB"),
+            (
+                cache(limits=CacheLimits(max_gib=1), entries=(replace(OTHER, in_use=True),)),
+                "create-cached",
+                "it and what is in use have 2 GiB and the limit is 1",
+            ),
+            (BARE, "copy", "the image's disk_format is raw; whether images are converted: yes"),
+            (
+                image(BARE, disk_format=None),
+                "copy",
+                "the image's disk_format is not known; whether images are converted: yes",
+            ),
+            (
+                image(BARE, disk_format="\n"),
+                "copy",
+                "the image's disk_format is \\n; whether images are converted: yes",
+            ),
+        ],
+    )
+    def test_it_says_why(self, case: CreationCase, way: str, text: str) -> None:
+        assert said(case.decide(), way)[1] == text
+
+    @pytest.mark.parametrize("way", ["create-template", "create-cached", "copy"])
+    def test_what_writes_the_image_must_be_allowed_to_convert_it(self, way: str) -> None:
+        case = image(templated(None, cache()), disk_format="qcow2")
+        assert said(case.decide(), way)[0]
+        forbidden = replace(case, conversion=ConversionSettings(allowed=False)).decide()
+        assert said(forbidden, way) == (False, "the image's disk_format is qcow2; whether images are converted: no")
+        assert forbidden.refused == "the image's disk_format is qcow2; whether images are converted: no"
+        assert said(
+            replace(image(case, disk_format="raw"), conversion=ConversionSettings(allowed=False)).decide(), way
+        )[0]
+
+    def test_the_decisions_that_it_is_made_of_are_in_it(self) -> None:
+        plan = GOOD.decide()
+        assert plan.clone == GOOD.clone.decide()
+        assert plan.template.source == "template"
+        assert [(verdict.rule, verdict.subject, verdict.passed) for verdict in plan.cache] == [
+            ("cache-enabled", None, True),
+            ("internal-tenant-known", None, True),
+            ("target-not-encrypted", None, True),
+            ("same-instant", "cached", True),
+            ("volume-fits", "cached", True),
+            ("fits-max-gib", None, True),
+            ("fits-max-count", None, True),
+        ]
+
+
+class TestFalling:
+    """A failed step falls to the next one; only a failed copy fails the request."""
+
+    @given(creation_cases())
+    def test_only_the_copy_does_not_fall(self, case: CreationCase) -> None:
+        for step in case.decide().steps:
+            assert step.falls_to_next is (step.way is not Way.COPY)
+
+    @given(creation_cases())
+    def test_the_copy_comes_last_and_once(self, case: CreationCase) -> None:
+        assert Way.COPY not in [step.way for step in case.decide().steps[:-1]]
+
+    @given(creation_cases())
+    def test_a_step_that_may_not_be_retried_says_so(self, case: CreationCase) -> None:
+        for step in case.decide().steps:
+            assert step.retry is (Retry.UNTIL_WRITTEN if step.way is Way.COPY else Retry.ALWAYS)
+
+    def test_with_cinder_the_request_also_fails_with_the_driver_and_with_the_copy_for_the_cache(self) -> None:
+        steps = GOOD.decide(Policy.UPSTREAM).steps
+        assert [(step.way.value, step.falls_to_next, step.retry) for step in steps] == [
+            ("clone-template", False, Retry.ALWAYS),
+            ("clone-image-volume", True, Retry.ALWAYS),
+            ("clone-cached", True, Retry.ALWAYS),
+            ("copy", False, Retry.UNTIL_WRITTEN),
+        ]
+        (created,) = cache().decide(Policy.UPSTREAM).steps
+        assert (created.falls_to_next, created.retry) == (False, Retry.UNTIL_WRITTEN)
+
+
+class TestEncryption:
+    """An encrypted target is never cloned from or added to a cache."""
+
+    @given(creation_cases(), st.sampled_from([True, None]))
+    def test_whatever_else_is_in_order(self, case: CreationCase, encrypted: bool | None) -> None:
+        assert set(ways(target(case, encrypted=encrypted).decide())) <= {"copy"}
+
+    @given(creation_cases())
+    def test_with_cinder_too_where_it_is_known(self, case: CreationCase) -> None:
+        assert set(ways(target(case, encrypted=True).decide(Policy.UPSTREAM))) <= {"copy"}
+
+    def test_cinder_takes_what_it_does_not_know_for_plain(self) -> None:
+        assert ways(target(GOOD, encrypted=None).decide(Policy.UPSTREAM)) == ways(GOOD.decide(Policy.UPSTREAM))
+        encrypted = target(GOOD, encrypted=True).decide(Policy.UPSTREAM)
+        asked = "Cinder does not ask the driver where the new volume is encrypted"
+        assert said(encrypted, "clone-template") == said(encrypted, "create-template") == (False, asked)
+
+
+class TestSteps:
+    """What each step is told."""
+
+    def test_of_each_way(self) -> None:
+        entries = (STALE, OTHER)
+        limits = CacheLimits(max_count=1)
+        full = replace(GOOD, template=None, cache=replace(GOOD.cache, entries=entries, limits=limits))
+        assert full.decide().steps == (
+            CreationStep(way=Way.CLONE_IMAGE_VOLUME, source=cases.VOLUME_ID, extend_to_gib=2),
+            CreationStep(way=Way.CREATE_TEMPLATE, size_gib=1, extend_to_gib=2),
+            CreationStep(
+                way=Way.CREATE_CACHED, size_gib=1, extend_to_gib=2, remove_first=("other",), remove_after=("stale",)
+            ),
+            CreationStep(
+                way=Way.COPY,
+                extend_to_gib=2,
+                remove_after=("stale",),
+                falls_to_next=False,
+                retry=Retry.UNTIL_WRITTEN,
+            ),
+        )
+
+    def test_of_each_way_of_cinders(self) -> None:
+        limits = CacheLimits(max_count=1)
+        (created,) = cache(entries=(STALE, OTHER), limits=limits).decide(Policy.UPSTREAM).steps
+        assert created == CreationStep(
+            way=Way.CREATE_CACHED,
+            size_gib=1,
+            extend_to_gib=2,
+            remove_first=("stale", "other"),
+            falls_to_next=False,
+            retry=Retry.UNTIL_WRITTEN,
+        )
+        # The new one alone is too large: what is stale goes nevertheless.
+        large = image(cache(entries=(STALE,), limits=CacheLimits(max_gib=1)), virtual_size_bytes=2 * GIB)
+        (copied,) = large.decide(Policy.UPSTREAM).steps
+        assert copied == CreationStep(
+            way=Way.COPY, extend_to_gib=2, remove_first=("stale",), falls_to_next=False, retry=Retry.UNTIL_WRITTEN
+        )
+
+    def test_of_a_template(self) -> None:
+        old = replace(TEMPLATE, status="error")
+        awaited = replace(TEMPLATE, being_made_for=MAKING)
+        for template, expected in {
+            TEMPLATE: CreationStep(way=Way.CLONE_TEMPLATE, source="template", extend_to_gib=2),
+            old: CreationStep(way=Way.CREATE_TEMPLATE, size_gib=1, extend_to_gib=2, remove_after=("template",)),
+            awaited: CreationStep(way=Way.AWAIT_TEMPLATE, wait=timedelta(minutes=29), extend_to_gib=2),
+        }.items():
+            assert templated(template).decide().steps[0] == expected
+
+    def test_other_templates_count_towards_the_limits(self) -> None:
+        limited = replace(templated(None), template_settings=replace(ENABLED, limits=CacheLimits(max_count=1)))
+        assert limited.decide().steps[0].remove_first == ()
+        assert replace(limited, other_templates=(OTHER,)).decide().steps[0].remove_first == ("other",)
+
+    def test_all_cached_volumes_are_kept_the_best_first(self) -> None:
+        entries = (
+            replace(CACHED, volume_id="old", last_used=None),
+            replace(CACHED, volume_id="away", host="node@fast#two", last_used=NOON + MAKING),
+            replace(CACHED, volume_id="new", last_used=NOON + MAKING),
+            CACHED,
+            replace(CACHED, volume_id="far", host="node@slow#one"),
+            replace(CACHED, volume_id="large", size_gib=3),
+        )
+        case = cache(entries=entries)
+        across = replace(case, clone=replace(case.clone, backend=replace(case.clone.backend, clone_across_pools=True)))
+        assert [step.source for step in across.decide().steps] == ["new", "cached", "old", "away", None]
+        assert [step.source for step in case.decide().steps] == ["new", "cached", "old", None]
+        assert [step.source for step in across.decide(Policy.UPSTREAM).steps] == ["old", None]
+
+    @pytest.mark.parametrize(
+        "virtual_size_bytes, size_bytes, size_gib, upstream",
+        [
+            (None, 5, 2, 2),
+            (0, 5, 2, 2),
+            (GIB, 5, 1, 1),
+            (5, GIB + 1, 2, 1),
+            (GIB + 1, 5, 2, 2),
+        ],
+    )
+    def test_a_cached_volume_is_as_small_as_is_known_to_hold_the_image(
+        self, virtual_size_bytes: int | None, size_bytes: int, size_gib: int, upstream: int
+    ) -> None:
+        roomy = replace(cache(), conversion=ConversionSettings())
+        case = image(roomy, virtual_size_bytes=virtual_size_bytes, size_bytes=size_bytes)
+        assert [case.decide(policy).steps[0].size_gib for policy in Policy] == [size_gib, upstream]
+
+    @given(creation_cases())
+    def test_nothing_that_is_fresh_or_in_use_goes_for_another(self, case: CreationCase) -> None:
+        plan = case.decide()
+        in_use = {entry.volume_id for entry in case.cache.entries if entry.in_use}
+        for step in plan.steps:
+            assert not in_use & set(step.remove_first)
+            assert step.source not in (*step.remove_first, *step.remove_after)
+
+    @given(creation_cases())
+    def test_nothing_is_larger_than_the_volume(self, case: CreationCase) -> None:
+        for step in case.decide().steps:
+            assert step.size_gib is None or step.size_gib <= case.clone.target.size_gib
+            assert step.extend_to_gib == case.clone.target.size_gib
+
+    @given(creation_cases())
+    def test_a_stale_volume_is_never_cloned(self, case: CreationCase) -> None:
+        """Nothing stale is served."""
+        fresh = {verdict.subject for verdict in case.decide().cache if verdict.passed and verdict.subject}
+        assert {step.source for step in case.decide().steps if step.way is Way.CLONE_CACHED} <= fresh
+
+
+BREAKS_REQUEST = {
+    Policy.STRICT: {"image-active": image(status="queued"), "image-fits": image(virtual_size_bytes=2 * GIB + 1)},
+    Policy.UPSTREAM: {
+        "image-active": image(status="queued"),
+        "image-fits": image(min_disk_gib=3),
+        "driver-answers": templated(replace(TEMPLATE, entry=replace(TEMPLATE.entry, image_updated_at=None))),
+    },
+}
+BREAKS_CACHE = {
+    Policy.STRICT: {
+        "cache-enabled": cache(enabled=False),
+        "internal-tenant-known": cache(internal_tenant=None),
+        "target-not-encrypted": target(cache(), encrypted=None),
+    },
+    Policy.UPSTREAM: {
+        "cache-enabled": cache(enabled=False),
+        "target-not-encrypted": target(cache(), encrypted=True),
+        "internal-tenant-known": cache(internal_tenant=False),
+    },
+}
+UNREAD = image(BARE, locations=(ImageLocation("http://["),))
+STOPS = {
+    "locations-are-urls": UNREAD,
+    "times-known": cache(entries=(replace(CACHED, image_updated_at=None),)),
+    "room-to-convert": replace(BARE, conversion=ConversionSettings(free_bytes=GIB)),
+}
+
+
+class TestRequest:
+    """What stands in the way of every way, of the cache, and of Cinder in the middle of its ways."""
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_each_rule_about_the_request_refuses_alone(self, policy: Policy) -> None:
+        assert list(BREAKS_REQUEST[policy]) == [rule.id for rule in CREATION_RULES[policy]]
+        for rule, case in BREAKS_REQUEST[policy].items():
+            plan = case.decide(policy)
+            assert [verdict.rule for verdict in failed(plan.verdicts)] == [rule]
+            assert (plan.steps, plan.refused) == ((), failed(plan.verdicts)[0].text)
+
+    def test_both_are_said(self) -> None:
+        assert image(status=None, virtual_size_bytes=2 * GIB + 1).decide().refused == (
+            "the image's status is not known; "
+            "the image needs 3 GiB (virtual size 2147483649 bytes) and the volume has 2 GiB"
+        )
+        assert BREAKS_REQUEST[Policy.UPSTREAM]["driver-answers"].decide(Policy.UPSTREAM).refused == (
+            "the driver fails with a KeyError"
+        )
+        assert said(GOOD.decide(Policy.UPSTREAM), "driver-answers") == (True, "the driver does not fail")
+
+    def test_a_driver_that_is_not_asked_does_not_fail(self) -> None:
+        case = target(BREAKS_REQUEST[Policy.UPSTREAM]["driver-answers"], encrypted=True)
+        assert ways(case.decide(Policy.UPSTREAM)) == ["copy"]
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_each_rule_about_the_cache_shuts_it_alone(self, policy: Policy) -> None:
+        assert list(BREAKS_CACHE[policy]) == [rule.id for rule in CACHE_RULES[policy]]
+        for rule, case in BREAKS_CACHE[policy].items():
+            plan = case.decide(policy)
+            assert [verdict.rule for verdict in failed(plan.cache)] == [rule]
+            assert ways(plan) == ["copy"]
+            text = failed(plan.cache)[0].text
+            assert said(plan, "clone-cached") == said(plan, "create-cached") == (False, text)
+
+    @pytest.mark.parametrize(
+        "rule, text",
+        [
+            ("cache-enabled", "the cache is not enabled"),
+            ("internal-tenant-known", "whether Cinder's internal tenant is configured: not known"),
+            ("target-not-encrypted", "whether the new volume is encrypted: not known"),
+        ],
+    )
+    def test_the_cache_says_why(self, rule: str, text: str) -> None:
+        assert failed(BREAKS_CACHE[Policy.STRICT][rule].decide().cache)[0].text == text
+        assert [verdict.text for verdict in cache().decide().cache[:3]] == [
+            "the cache is enabled",
+            "whether Cinder's internal tenant is configured: yes",
+            "whether the new volume is encrypted: no",
+        ]
+
+    def test_each_stop_ends_the_request_with_an_error_of_cinders(self) -> None:
+        assert list(STOPS) == [rule.id for rule in STOP_RULES[Policy.UPSTREAM]]
+        texts = {
+            "locations-are-urls": "Cinder fails with a ValueError: location http://[: it is not a URL",
+            "times-known": "Cinder fails with an AttributeError",
+            "room-to-convert": "Cinder fails with an ImageTooBig: 1073741824 bytes are free to convert 1073741824",
+        }
+        for rule, case in STOPS.items():
+            plan = case.decide(Policy.UPSTREAM)
+            assert (plan.steps, plan.refused) == ((), texts[rule])
+            for way in ("clone-cached", "create-cached", "copy"):
+                assert said(plan, way) == (False, plan.refused)
+            assert case.decide().steps, "and not with an error of ours"
+
+    def test_a_stop_is_not_reached_where_an_image_volume_is_cloned(self) -> None:
+        cloned = replace(
+            GOOD, template=None, template_settings=TemplateSettings(), conversion=ConversionSettings(free_bytes=0)
+        )
+        assert ways(cloned.decide(Policy.UPSTREAM)) == ["clone-image-volume"]
+
+    def test_cinder_does_not_read_the_locations_of_an_image_that_it_would_not_clone(self) -> None:
+        assert ways(image(UNREAD, disk_format="qcow2").decide(Policy.UPSTREAM)) == ["copy"]
+
+    def test_with_cinder_a_copy_that_may_not_be_converted_fails(self) -> None:
+        _, case = OPEN[Policy.UPSTREAM]["copy"]
+        assert case.decide(Policy.UPSTREAM).refused == (
+            "Cinder fails with an ImageConversionNotAllowed: "
+            "the image's disk_format is qcow2; whether images are converted: no"
+        )
+
+    def test_with_cinder_the_copy_is_what_creates_the_cached_volume(self) -> None:
+        plan = cache().decide(Policy.UPSTREAM)
+        assert said(plan, "copy") == (False, "Cinder's copy is what creates the cached volume")
+        assert said(plan, "create-cached") == (True, "the cache has room for 1 GiB")
+        assert said(BARE.decide(Policy.UPSTREAM), "copy")[1] == said(BARE.decide(), "copy")[1]
+        assert said(GOOD.decide(Policy.UPSTREAM), "clone-cached") == (True, "the cache has volume cached")
+
+    def test_with_cinder_the_multihash_is_not_looked_at(self) -> None:
+        digest = Digest("sha512", "0a")
+        edited = image(cache(entries=(replace(STALE, digest=digest),)), digest=digest)
+        assert ways(edited.decide()) == ["clone-cached", "copy"]
+        assert ways(edited.decide(Policy.UPSTREAM)) == ["create-cached"]
+
+    def test_less_than_no_room_is_refused_as_input(self) -> None:
+        with pytest.raises(InvalidSize) as raised:
+            ConversionSettings(free_bytes=-1)
+        assert str(raised.value) == "ConversionSettings.free_bytes is -1: give 0 or more, or None"
+        assert ConversionSettings(free_bytes=0).free_bytes == 0

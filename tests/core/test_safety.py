@@ -1,0 +1,333 @@
+"""Which untrusted images are refused: by each rule, and whatever the inspection could not tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_adapters.testing.copy_strategies import SafetyCase, safety_cases
+from imagevol_core import GIB, Inspection, InvalidSize, Policy, failed, rule_tables
+
+GOOD = SafetyCase(
+    inspection=Inspection(
+        formats=("qcow2",),
+        header_parses=True,
+        virtual_size_bytes=GIB,
+        has_backing_file=False,
+        has_data_file=False,
+        failed_checks=frozenset(),
+    ),
+    declared_format="qcow2",
+    size_gib=1,
+)
+
+
+def found(case: SafetyCase = GOOD, **changes: Any) -> SafetyCase:
+    """The case with something else found in the image."""
+    return replace(case, inspection=replace(case.inspection, **changes))
+
+
+def content(name: str, declared: str | None = None, **changes: Any) -> SafetyCase:
+    """An image of this content, declared so or as something else."""
+    return replace(found(formats=(name,), **changes), declared_format=declared or name)
+
+
+VMDK = content("vmdk", subformat="streamOptimized", text_only=False)
+
+# For each rule, an image that it alone refuses.  A new rule is a new row here.
+BREAKS = {
+    Policy.STRICT: {
+        "header-parses": found(header_parses=False),
+        "one-format": replace(found(formats=("qcow2", "gpt")), declared_format="raw"),
+        "content-as-declared": replace(GOOD, declared_format="raw"),
+        "luks-not-raw": content("luks", "raw"),
+        "no-backing-file": found(has_backing_file=True),
+        "no-data-file": found(has_data_file=True),
+        "vmdk-subformat": found(VMDK, subformat="monolithicFlat"),
+        "partition-table-sound": content("gpt", "raw", failed_checks=frozenset({"mbr"})),
+        "checks-passed": found(failed_checks=frozenset({"unknown_features"})),
+        "virtual-size-fits": found(virtual_size_bytes=GIB + 1),
+    },
+    Policy.UPSTREAM: {
+        "inspector-safe": found(has_backing_file=True),
+        "inspector-name": content("vhd"),
+        "virtual-size-fits": found(virtual_size_bytes=GIB + 1),
+        "no-backing-file": found(VMDK, has_backing_file=True),
+        "content-as-declared": replace(GOOD, declared_format="raw"),
+        "vmdk-subformat": found(VMDK, subformat="monolithicFlat"),
+        "no-data-file": found(has_data_file=None),
+    },
+}
+
+
+def said(case: SafetyCase, rule: str, policy: Policy = Policy.STRICT) -> tuple[bool, str]:
+    """Whether this rule passed, and why."""
+    (verdict,) = (verdict for verdict in case.decide(policy).verdicts if verdict.rule == rule)
+    return verdict.passed, verdict.text
+
+
+class TestEveryRule:
+    """Each rule refuses something that no other does."""
+
+    def test_each_has_its_case(self) -> None:
+        tables = [table for table in rule_tables() if table.name.startswith("Safety")]
+        assert {table.policy: [rule.id for rule in table.rules] for table in tables} == {
+            policy: list(cases) for policy, cases in BREAKS.items()
+        }
+
+    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize(
+        "case",
+        [
+            *(GOOD, VMDK, content("raw"), content("gpt", "raw"), content("vdi"), content("vhdx")),
+            found(VMDK, subformat="monolithicSparse"),
+        ],
+    )
+    def test_what_is_as_it_should_be_is_safe(self, policy: Policy, case: SafetyCase) -> None:
+        decision = case.decide(policy)
+        assert decision.safe is True
+        assert [verdict.rule for verdict in decision.verdicts] == list(BREAKS[policy])
+
+    @pytest.mark.parametrize(
+        "policy, rule, case", [(policy, rule, case) for policy, cases in BREAKS.items() for rule, case in cases.items()]
+    )
+    def test_it_refuses_alone(self, policy: Policy, rule: str, case: SafetyCase) -> None:
+        decision = case.decide(policy)
+        assert [verdict.rule for verdict in failed(decision.verdicts)] == [rule]
+        assert decision.safe is False
+        assert decision.policy is policy
+
+
+class TestUnknown:
+    """What the inspection could not tell is never taken for safe."""
+
+    @given(safety_cases(), st.sampled_from(["header_parses", "virtual_size_bytes", "failed_checks"]))
+    def test_without_it_nothing_is_safe(self, case: SafetyCase, fact: str) -> None:
+        assert not found(case, **{fact: None}).decide().safe
+
+    @given(safety_cases())
+    def test_nothing_is_safe_without_an_inspection_or_a_declaration(self, case: SafetyCase) -> None:
+        assert not found(case, formats=()).decide().safe
+        assert not replace(case, declared_format=None).decide().safe
+
+    @given(safety_cases(), st.sampled_from(["has_backing_file", "has_data_file", "subformat"]))
+    def test_no_answer_is_never_better_than_the_good_one(self, case: SafetyCase, fact: str) -> None:
+        good = {"has_backing_file": False, "has_data_file": False, "subformat": "streamOptimized"}[fact]
+        if found(case, **{fact: None}).decide().safe:
+            assert found(case, **{fact: good}).decide().safe
+
+    @given(safety_cases(), st.sampled_from(["qcow2", "vmdk", "luks", "iso", "qed", "vhd"]))
+    def test_another_format_in_it_never_makes_it_safe(self, case: SafetyCase, more: str) -> None:
+        if not case.decide().safe:
+            again = found(case, formats=(*case.inspection.formats, more))
+            assert not again.decide().safe or not case.inspection.formats or "iso" in again.inspection.formats
+
+    @pytest.mark.parametrize("fact", ["has_backing_file", "has_data_file"])
+    @pytest.mark.parametrize(
+        "name, safe", [("qcow2", (False, False)), ("vmdk", (False, True)), ("vhd", (True, True)), ("raw", (True, True))]
+    )
+    def test_a_format_that_can_have_none_needs_no_answer(self, name: str, safe: tuple[bool, bool], fact: str) -> None:
+        case = content(name, subformat="streamOptimized", **{fact: None})
+        assert case.decide().safe is safe[fact == "has_data_file"]
+        assert not found(case, **{fact: True}).decide().safe
+
+
+class TestContent:
+    """Refused: content that is not what was declared, more than one format in one file, LUKS declared raw."""
+
+    @pytest.mark.parametrize(
+        "formats, declared, refused",
+        [
+            (("raw",), "raw", []),
+            (("gpt",), "raw", []),
+            (("gpt",), "ami", []),
+            (("raw",), "ari", []),
+            (("raw",), "aki", []),
+            (("qcow2",), "raw", ["content-as-declared"]),
+            (("iso",), "raw", ["content-as-declared"]),
+            (("iso",), "iso", []),
+            (("gpt", "iso"), "iso", []),  # bootable from a USB stick
+            (("gpt",), "iso", ["content-as-declared"]),
+            (("gpt", "iso"), "raw", ["one-format"]),
+            (("raw",), "qcow2", ["content-as-declared"]),
+            (("raw",), "ploop", ["content-as-declared"]),  # no inspector knows it
+            (("raw",), "RAW", ["content-as-declared"]),
+            (("qcow2",), "ami", ["content-as-declared"]),
+            (("vpc",), "vhd", []),
+            (("vhd",), "vpc", []),
+            (("vhd", "vpc"), "vhd", []),  # two names of one
+            (("qcow2", "qcow2"), "qcow2", []),
+            (("luks",), "luks", []),
+            (("luks",), "raw", ["luks-not-raw"]),
+            (("luks",), "qcow2", ["content-as-declared"]),
+            (("luks", "gpt"), "raw", ["one-format", "luks-not-raw"]),
+            (("qcow2", "vdi"), "qcow2", ["one-format"]),
+            ((), "raw", ["one-format", "content-as-declared"]),
+            (("raw",), None, ["content-as-declared"]),
+        ],
+    )
+    def test_by_what_is_found_and_declared(
+        self, formats: tuple[str, ...], declared: str | None, refused: list[str]
+    ) -> None:
+        case = replace(found(formats=formats), declared_format=declared)
+        assert [verdict.rule for verdict in failed(case.decide().verdicts)] == refused
+
+    @given(safety_cases(), st.randoms())
+    def test_the_order_of_the_formats_does_not_matter(self, case: SafetyCase, random: Any) -> None:
+        formats = list(case.inspection.formats)
+        random.shuffle(formats)
+        for policy in Policy:
+            assert found(case, formats=tuple(formats)).decide(policy) == case.decide(policy)
+
+    @pytest.mark.parametrize(
+        "subformat, safe",
+        [
+            *(("streamOptimized", True), ("monolithicSparse", True), ("streamoptimized", True)),
+            *(("monolithicFlat", False), ("twoGbMaxExtentSparse", False), ("", False), (None, False)),
+        ],
+    )
+    def test_a_vmdk_by_its_subformat(self, subformat: str | None, safe: bool) -> None:
+        assert found(VMDK, subformat=subformat).decide().safe is safe
+
+
+class TestVirtualSize:
+    """Refused: a virtual size that does not fit."""
+
+    @pytest.mark.parametrize(
+        "size, size_gib, strict, upstream",
+        [
+            *((GIB, 1, True, True), (GIB + 1, 1, False, False), (0, 0, True, True), (1, 0, False, False)),
+            *((None, 1, False, False), (None, None, False, True), (10**400, None, True, True)),
+            *(((1 << 53) + 1, 1 << 23, False, True), (10**400, 1, False, False)),
+        ],
+    )
+    def test_by_size(self, size: int | None, size_gib: int | None, strict: bool, upstream: bool) -> None:
+        case = replace(found(virtual_size_bytes=size), size_gib=size_gib)
+        assert case.decide().safe is strict
+        assert case.decide(Policy.UPSTREAM).safe is upstream
+
+    def test_it_is_not_less_than_nothing(self) -> None:
+        with pytest.raises(InvalidSize, match=r"Inspection\.virtual_size_bytes is -1: give 0 or more, or None"):
+            Inspection(virtual_size_bytes=-1)
+
+
+class TestSentences:
+    """What decided is in the sentence."""
+
+    @pytest.mark.parametrize(
+        "case, rule, text",
+        [
+            (found(header_parses=None), "header-parses", "whether its header parses: not known"),
+            (found(header_parses=False), "header-parses", "whether its header parses: no"),
+            (found(formats=()), "one-format", "its content is not known"),
+            (found(formats=("vdi", "gpt")), "one-format", "its content is 'gpt', 'vdi'"),
+            (GOOD, "content-as-declared", "it is declared 'qcow2' and its content is 'qcow2'"),
+            (
+                replace(GOOD, declared_format=None),
+                "content-as-declared",
+                "it is declared not known and its content is 'qcow2'",
+            ),
+            (content("luks", "raw"), "luks-not-raw", "it is declared 'raw' and its content is 'luks'"),
+            (found(has_backing_file=True), "no-backing-file", "whether it has a backing file: yes"),
+            (found(has_data_file=None), "no-data-file", "whether it has an external data file: not known"),
+            (GOOD, "vmdk-subformat", "it is not a VMDK"),
+            (VMDK, "vmdk-subformat", "its createType is 'streamOptimized'"),
+            (GOOD, "partition-table-sound", "its MBR is the one that a GPT has, or it has no GPT"),
+            (
+                found(failed_checks=frozenset({"mbr"})),
+                "partition-table-sound",
+                "its MBR is not the one that a GPT has, or it has no GPT",
+            ),
+            (found(failed_checks=None), "checks-passed", "the inspector's checks were not made"),
+            (GOOD, "checks-passed", "of the inspector's other checks, none failed"),
+            (
+                found(failed_checks=frozenset({"b", "a", "mbr"})),
+                "checks-passed",
+                "of the inspector's other checks, 'a', 'b' failed",
+            ),
+            (found(virtual_size_bytes=None), "virtual-size-fits", "its virtual size is not known"),
+            (GOOD, "virtual-size-fits", f"its virtual size is {GIB} bytes and the volume has 1 GiB"),
+            (
+                replace(GOOD, size_gib=None),
+                "virtual-size-fits",
+                f"its virtual size is {GIB} bytes, and it is for no volume in particular",
+            ),
+        ],
+    )
+    def test_strict(self, case: SafetyCase, rule: str, text: str) -> None:
+        assert said(case, rule)[1] == text
+
+    @pytest.mark.parametrize(
+        "case, rule, text",
+        [
+            (GOOD, "inspector-safe", "Cinder's inspector finds 'qcow2', safe"),
+            (content("qed"), "inspector-safe", "Cinder's inspector finds 'qed', unsafe"),
+            (GOOD, "inspector-name", "qemu-img knows it"),
+            (
+                content("vhd"),
+                "inspector-name",
+                "Cinder fails with a ProcessExecutionError: qemu-img has no `vhd`",
+            ),
+            (replace(GOOD, size_gib=None), "virtual-size-fits", "Cinder looks at no size where it is given none"),
+            (
+                found(virtual_size_bytes=None),
+                "virtual-size-fits",
+                "Cinder fails with a TypeError where there is no virtual size",
+            ),
+            (
+                found(virtual_size_bytes=10**400),
+                "virtual-size-fits",
+                "Cinder fails with an OverflowError where the virtual size is too large for a float",
+            ),
+            (GOOD, "virtual-size-fits", "Cinder counts 1 GiB for the image and the volume has 1 GiB"),
+            (GOOD, "no-backing-file", "whether it has a backing file: no"),
+            (
+                replace(GOOD, declared_format="iso"),
+                "content-as-declared",
+                "it is declared 'iso' and Cinder's inspector finds 'qcow2'",
+            ),
+            (VMDK, "vmdk-subformat", "its createType is 'streamOptimized'"),
+            (GOOD, "no-data-file", "whether it has an external data file: no"),
+        ],
+    )
+    def test_upstream(self, case: SafetyCase, rule: str, text: str) -> None:
+        assert said(case, rule, Policy.UPSTREAM)[1] == text
+
+    @given(st.text(max_size=9), st.text(max_size=9), st.sampled_from(Policy))
+    def test_it_is_a_printable_line(self, one: str, other: str, policy: Policy) -> None:
+        case = found(formats=(one, "vmdk"), subformat=other, failed_checks=frozenset({one}))
+        for verdict in replace(case, declared_format=other).decide(policy).verdicts:
+            assert str(verdict).isprintable()
+
+
+class TestUpstream:
+    """What Cinder's own inspector makes of an image; the differential tests compare it with Cinder itself."""
+
+    @pytest.mark.parametrize(
+        "case, safe",
+        [
+            (content("luks", "raw"), True),  # and raw of any other content too
+            (content("iso", "iso"), True),
+            (content("raw", "ami"), True),
+            (content("qcow2", "AMI"), True),
+            (content("raw", "ploop"), False),
+            (content("gpt", "raw", failed_checks=frozenset({"mbr"})), True),
+            (found(VMDK, text_only=True, subformat="monolithicFlat"), False),  # declared vmdk, and found raw
+            (replace(found(VMDK, text_only=True, subformat="monolithicFlat"), declared_format="raw"), True),
+            (found(VMDK, failed_checks=frozenset({"descriptor"})), False),
+            (found(failed_checks=frozenset({"unknown_features"})), False),
+            (found(failed_checks=frozenset({"mbr"})), True),
+            (content("vdi", failed_checks=frozenset({"banned"})), True),
+            (found(VMDK, failed_checks=frozenset({"mbr"})), True),
+            (found(VMDK, subformat="STREAMOPTIMIZED"), False),
+            (replace(GOOD, declared_format=None), True),
+            (found(failed_checks=None), True),
+            (found(formats=("luks", "gpt", "qcow2")), True),
+        ],
+    )
+    def test_by_what_it_makes_of_it(self, case: SafetyCase, safe: bool) -> None:
+        assert case.decide(Policy.UPSTREAM).safe is safe

@@ -1,0 +1,456 @@
+"""Whether a template may serve a request, and whether it is used, created, replaced or awaited."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from imagevol_adapters.testing.way_strategies import TemplateCase, template_cases
+from imagevol_core import (
+    GIB,
+    CacheEntry,
+    CacheLimits,
+    Digest,
+    Image,
+    InvalidFact,
+    Policy,
+    Template,
+    TemplateAction,
+    TemplateDecision,
+    TemplateSettings,
+    Volume,
+    decide_freshness,
+    failed,
+    image_fits,
+)
+from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES, virtual_size_bytes
+
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+GOOD = TemplateCase(
+    image=Image(
+        id="i",
+        status="active",
+        owner="ours",
+        visibility="private",
+        size_bytes=700,
+        virtual_size_bytes=2 * GIB,
+        updated_at=NOON,
+    ),
+    target=Volume(id="t", project_id="ours", host="node@fast#one", size_gib=4, encrypted=False),
+    template=Template(
+        entry=CacheEntry(volume_id="v", image_id="i", size_gib=2, image_updated_at=NOON),
+        status="available",
+        project_id="templates",
+        readonly=True,
+    ),
+    settings=TemplateSettings(enabled=True, trusted_projects=frozenset({"templates"})),
+)
+NONE = replace(GOOD, template=None)
+
+
+def image(case: TemplateCase = GOOD, **changes: object) -> TemplateCase:
+    """The case with another image."""
+    return replace(case, image=replace(case.image, **changes))  # type: ignore[arg-type]
+
+
+def target(**changes: object) -> TemplateCase:
+    """The good case with another new volume."""
+    return replace(GOOD, target=replace(GOOD.target, **changes))  # type: ignore[arg-type]
+
+
+def template(**changes: object) -> TemplateCase:
+    """The good case with another template."""
+    assert GOOD.template
+    return replace(GOOD, template=replace(GOOD.template, **changes))  # type: ignore[arg-type]
+
+
+def entry(**changes: object) -> TemplateCase:
+    """The good case with another volume as template."""
+    assert GOOD.template
+    return template(entry=replace(GOOD.template.entry, **changes))  # type: ignore[arg-type]
+
+
+def minutes(number: int) -> timedelta:
+    return timedelta(minutes=number)
+
+
+# For each rule about the request, what it alone stands in the way of.  A new rule is a new row here.
+BREAKS = {
+    Policy.STRICT: {
+        "templates-enabled": replace(GOOD, settings=TemplateSettings(enabled=False)),
+        "image-active": image(status=None),
+        "image-shared": image(visibility="community", owner="theirs"),
+        "virtual-size-known": image(virtual_size_bytes=None),
+        "image-fits": image(virtual_size_bytes=4 * GIB + 1),
+        "target-not-encrypted": target(encrypted=None),
+    },
+    Policy.UPSTREAM: {
+        "templates-enabled": replace(GOOD, settings=TemplateSettings(enabled=False)),
+        "image-shared": image(visibility="shared", owner="theirs"),
+    },
+}
+
+# For each state, a template that is in it, and what is done about it.
+STATES = {
+    Policy.STRICT: {
+        "no-template": (NONE, TemplateAction.CREATE),
+        "maker-dead": (template(being_made_for=minutes(99), maker_alive=False), TemplateAction.CREATE),
+        "making-overdue": (template(being_made_for=minutes(30), maker_alive=True), TemplateAction.COPY),
+        "being-made": (template(being_made_for=minutes(29), maker_alive=None), TemplateAction.WAIT),
+        "broken": (template(status="error"), TemplateAction.REPLACE),
+        "stale": (entry(image_updated_at=NOON + timedelta(microseconds=1)), TemplateAction.REPLACE),
+        "ready": (GOOD, TemplateAction.USE),
+    },
+    Policy.UPSTREAM: {
+        "template-unrecorded": (entry(image_updated_at=None), TemplateAction.FAIL),
+        "image-undated": (image(NONE, updated_at=None), TemplateAction.FAIL),
+        "no-template": (NONE, TemplateAction.CREATE),
+        "other-date": (entry(image_updated_at=NOON + minutes(1)), TemplateAction.REPLACE),
+        "same-date": (GOOD, TemplateAction.USE),
+    },
+}
+
+
+class TestRequest:
+    """May a template serve: enabled, active, public or the requester's own, of known size, fitting, not encrypted."""
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_each_rule_fails_alone_and_then_no_template_serves(self, policy: Policy) -> None:
+        assert list(BREAKS[policy]) == [rule.id for rule in REQUEST_TEMPLATE_RULES[policy]]
+        for rule, case in BREAKS[policy].items():
+            decision = case.decide(policy)
+            assert [verdict.rule for verdict in failed(decision.verdicts)] == [rule]
+            assert decision == TemplateDecision(
+                policy=policy,
+                action=TemplateAction.COPY,
+                because=failed(decision.verdicts)[0].text,
+                verdicts=decision.verdicts,
+            )
+
+    @pytest.mark.parametrize(
+        "case, because",
+        [
+            (BREAKS[Policy.STRICT]["templates-enabled"], "templates are not enabled"),
+            (image(status=None), "the image's status is not known"),
+            (image(status="\x1b[2J"), "the image's status is \\x1b[2J"),
+            (
+                image(visibility=None, owner=None),
+                "the image's visibility is not known; it belongs to not known and the request comes from ours",
+            ),
+            (image(virtual_size_bytes=None), "the image's virtual size is not known"),
+            (
+                image(virtual_size_bytes=None, properties={"virtual_size": "\x1blots"}),
+                "the image's property virtual_size is '\\x1blots', which is not a number of bytes above 0",
+            ),
+            (
+                image(virtual_size_bytes=4 * GIB + 1),
+                "the image needs 5 GiB (virtual size 4294967297 bytes) and the volume has 4 GiB",
+            ),
+            (target(encrypted=True), "whether the new volume is encrypted: yes"),
+            (
+                image(BREAKS[Policy.STRICT]["image-active"], visibility="shared", owner="theirs"),
+                (
+                    "the image's status is not known; the image's visibility is shared; "
+                    "it belongs to theirs and the request comes from ours"
+                ),
+            ),
+        ],
+    )
+    def test_it_says_why(self, case: TemplateCase, because: str) -> None:
+        assert case.decide().because == because
+
+    def test_the_verdicts_of_what_holds_say_so_too(self) -> None:
+        assert [verdict.text for verdict in GOOD.decide().verdicts] == [
+            "templates are enabled",
+            "the image's status is active",
+            "the image's visibility is private; it belongs to ours and the request comes from ours",
+            "the image's virtual size is 2147483648 bytes",
+            "the image needs 2 GiB (virtual size 2147483648 bytes) and the volume has 4 GiB",
+            "whether the new volume is encrypted: no",
+            "volume v is its template",
+            "nobody is making it",
+            "nobody is making it; 0:30:00 are allowed",
+            "nobody is making it",
+            "it is whole, read-only and in a trusted project",
+            "the image's updated_at is 2025-06-01 12:00:00+00:00, and was 2025-06-01 12:00:00+00:00",
+            "volume v is the image",
+        ]
+
+    @pytest.mark.parametrize(
+        "visibility, owner, project_id, strict, upstream",
+        [
+            ("public", "theirs", "ours", True, True),
+            ("private", "ours", "ours", True, True),
+            ("community", "theirs", "ours", False, False),
+            ("private", None, None, False, True),
+            (None, None, "ours", False, False),
+        ],
+    )
+    def test_who_may(
+        self, visibility: str | None, owner: str | None, project_id: str | None, strict: bool, upstream: bool
+    ) -> None:
+        case = image(target(project_id=project_id), visibility=visibility, owner=owner)
+        used = [case.decide(policy).action is TemplateAction.USE for policy in Policy]
+        assert used == [strict, upstream]
+
+
+class TestVirtualSize:
+    """`virtual_size` of the image, or of its properties: a user's word, and so a number or nothing."""
+
+    @pytest.mark.parametrize(
+        "known, claimed, size_bytes",
+        [
+            (5, "7", 5),
+            (None, "7", 7),
+            (0, "7", 7),
+            (0, None, None),
+            (None, "0", None),
+            (None, "", None),
+            (None, "-7", None),
+            (None, "7.0", None),
+            (None, "\N{ARABIC-INDIC DIGIT SEVEN}", None),
+            (None, "9" * 20, int("9" * 20)),
+            (None, "9" * 21, None),
+        ],
+    )
+    def test_of_both(self, known: int | None, claimed: str | None, size_bytes: int | None) -> None:
+        properties = {} if claimed is None else {"virtual_size": claimed}
+        assert virtual_size_bytes(Image(id="i", virtual_size_bytes=known, properties=properties)) == size_bytes
+
+    @given(st.text())
+    def test_any_word_is_a_size_or_none(self, word: str) -> None:
+        size_bytes = virtual_size_bytes(Image(id="i", properties={"virtual_size": word}))
+        assert size_bytes is None or size_bytes > 0
+
+    def test_a_claim_that_is_cut_short_is_said(self) -> None:
+        case = image(virtual_size_bytes=None, properties={"virtual_size": "9" * 99})
+        assert case.decide().because.startswith(f"the image's property virtual_size is '{'9' * 40}', which")
+
+    def test_a_claim_must_fit_too(self) -> None:
+        case = image(virtual_size_bytes=None, properties={"virtual_size": str(4 * GIB + 1)})
+        assert [verdict.rule for verdict in failed(case.decide().verdicts)] == ["image-fits"]
+
+
+class TestStates:
+    """None yet, create; fresh, use; stale or broken, replace; being created by somebody else, wait, then copy."""
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_each_state_decides(self, policy: Policy) -> None:
+        assert list(STATES[policy]) == [rule.id for rule in TEMPLATE_STATE_RULES[policy]]
+        for rule, (case, action) in STATES[policy].items():
+            decision = case.decide(policy)
+            (applied,) = (verdict for verdict in decision.verdicts if verdict.rule == rule)
+            assert applied.passed
+            assert (decision.action, decision.because, decision.policy) == (action, applied.text, policy)
+
+    @pytest.mark.parametrize(
+        "case, expected",
+        [
+            (GOOD, {"action": TemplateAction.USE, "source": "v"}),
+            (NONE, {"action": TemplateAction.CREATE, "size_gib": 2}),
+            (
+                STATES[Policy.STRICT]["maker-dead"][0],
+                {"action": TemplateAction.CREATE, "size_gib": 2, "remove_first": ("v",)},
+            ),
+            (STATES[Policy.STRICT]["making-overdue"][0], {"action": TemplateAction.COPY}),
+            (STATES[Policy.STRICT]["being-made"][0], {"action": TemplateAction.WAIT, "wait": minutes(1)}),
+            (template(being_made_for=minutes(0)), {"action": TemplateAction.WAIT, "wait": minutes(30)}),
+            (
+                STATES[Policy.STRICT]["stale"][0],
+                {"action": TemplateAction.REPLACE, "size_gib": 2, "remove_after": "v"},
+            ),
+        ],
+    )
+    def test_what_is_done(self, case: TemplateCase, expected: dict[str, object]) -> None:
+        decision = case.decide()
+        nothing = TemplateDecision(policy=Policy.STRICT, action=TemplateAction.USE, because="", verdicts=())
+        assert decision == replace(nothing, because=decision.because, verdicts=decision.verdicts, **expected)  # type: ignore[arg-type]
+
+    def test_solidfire_deletes_the_old_one_first(self) -> None:
+        decision = STATES[Policy.UPSTREAM]["other-date"][0].decide(Policy.UPSTREAM)
+        assert (decision.remove_first, decision.remove_after, decision.size_gib) == (("v",), None, 2)
+
+    def test_solidfire_compares_spellings(self) -> None:
+        decision = entry(image_updated_at=datetime.fromisoformat("2025-06-01T14:00:00+02:00")).decide(Policy.UPSTREAM)
+        assert decision.because == (
+            "the image's updated_at is 2025-06-01T12:00:00+00:00, and was 2025-06-01T14:00:00+02:00"
+        )
+
+    @pytest.mark.parametrize(
+        "rule, because",
+        [
+            ("template-unrecorded", "the driver fails with a KeyError"),
+            ("image-undated", "the driver fails with an AttributeError"),
+        ],
+    )
+    def test_solidfire_fails_over_what_is_not_dated(self, rule: str, because: str) -> None:
+        assert STATES[Policy.UPSTREAM][rule][0].decide(Policy.UPSTREAM).because == because
+        texts = [verdict.text for verdict in GOOD.decide(Policy.UPSTREAM).verdicts[2:4]]
+        assert texts == ["what there is records the image's date", "the image's date is known"]
+
+    def test_solidfires_size_may_not_be_known_beforehand(self) -> None:
+        assert image(NONE, virtual_size_bytes=None).decide(Policy.UPSTREAM).size_gib is None
+        assert image(NONE, virtual_size_bytes=0).decide(Policy.UPSTREAM).size_gib == 0
+
+    @pytest.mark.parametrize(
+        "case, because",
+        [
+            (template(status="error"), "its status is error"),
+            (template(status=None), "its status is not known"),
+            (template(readonly=None), "whether it is read-only: not known"),
+            (template(project_id="ours"), "it is in project ours, which is not trusted"),
+            (template(project_id=None), "it is in project not known, which is not trusted"),
+            (entry(size_gib=1), "it has 1 GiB, and the image needs 2 GiB"),
+            (entry(size_gib=5), "it has 5 GiB, and the new volume 4 GiB"),
+            (template(status="error", readonly=False), "its status is error; whether it is read-only: no"),
+        ],
+    )
+    def test_what_is_broken(self, case: TemplateCase, because: str) -> None:
+        decision = case.decide()
+        assert (decision.action, decision.because) == (TemplateAction.REPLACE, because)
+
+    @pytest.mark.parametrize("case", [template(status="in-use"), entry(size_gib=4), entry(size_gib=3)])
+    def test_what_is_not(self, case: TemplateCase) -> None:
+        assert case.decide().action is TemplateAction.USE
+
+    def test_the_multihash_decides_before_the_date(self) -> None:
+        edited = image(entry(digest=Digest("md5", "0a")), digest=Digest("md5", "0a"), updated_at=None)
+        assert edited.decide().action is TemplateAction.USE
+
+    def test_what_is_said_of_one_in_the_making(self) -> None:
+        (dead, overdue, made) = (
+            STATES[Policy.STRICT][rule][0] for rule in ("maker-dead", "making-overdue", "being-made")
+        )
+        assert dead.decide().because == "it has been in the making for 1:39:00; whether its maker is alive: no"
+        assert overdue.decide().because == (
+            "it has been in the making for 0:30:00; whether its maker is alive: yes; 0:30:00 are allowed"
+        )
+        assert made.decide().because == "it has been in the making for 0:29:00; whether its maker is alive: not known"
+
+    def test_a_dead_maker_that_makes_nothing_is_nobody(self) -> None:
+        assert template(maker_alive=False).decide().action is TemplateAction.USE
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_a_template_of_another_image_is_refused_as_input(self, policy: Policy) -> None:
+        with pytest.raises(InvalidFact) as raised:
+            entry(image_id="j").decide(policy)
+        assert str(raised.value) == "template: it is of image j; give the one of image i"
+
+    def test_a_clock_that_runs_backwards_is_refused_as_input(self) -> None:
+        with pytest.raises(InvalidFact) as raised:
+            template(being_made_for=-minutes(1))
+        assert str(raised.value) == "Template.being_made_for: -1 day, 23:59:00 is negative; compare with a later time"
+
+
+class TestLimits:
+    """Limits by `plan_admission`."""
+
+    FULL = CacheLimits(max_gib=3)
+    OTHER = CacheEntry(volume_id="w", image_id="j", size_gib=2)
+
+    def full(self, case: TemplateCase, **changes: object) -> TemplateDecision:
+        limited = replace(case.settings, limits=self.FULL)
+        other = replace(self.OTHER, **changes)  # type: ignore[arg-type]
+        return replace(case, settings=limited, others=(other,)).decide()
+
+    @pytest.mark.parametrize("rule", ["no-template", "maker-dead", "broken", "stale"])
+    def test_others_go_for_one_that_is_made(self, rule: str) -> None:
+        case, action = STATES[Policy.STRICT][rule]
+        decision = self.full(case)
+        assert decision.action is action
+        assert decision.remove_first == (*case.decide().remove_first, "w")
+        assert [verdict.rule for verdict in decision.verdicts[-2:]] == ["fits-max-gib", "fits-max-count"]
+
+    def test_where_they_cannot_go_none_is_made(self) -> None:
+        decision = self.full(NONE, in_use=True)
+        assert decision == TemplateDecision(
+            policy=Policy.STRICT,
+            action=TemplateAction.COPY,
+            because="it and what is in use have 4 GiB and the limit is 3",
+            verdicts=decision.verdicts,
+        )
+
+    @pytest.mark.parametrize("rule", ["making-overdue", "being-made", "ready"])
+    def test_none_goes_for_one_that_is_there(self, rule: str) -> None:
+        case, _ = STATES[Policy.STRICT][rule]
+        assert self.full(case) == case.decide()
+
+    def test_solidfire_had_none(self) -> None:
+        limited = replace(NONE, settings=replace(NONE.settings, limits=self.FULL), others=(self.OTHER,) * 2)
+        assert limited.decide(Policy.UPSTREAM) == NONE.decide(Policy.UPSTREAM)
+
+
+class TestLaws:
+    """What holds of every template."""
+
+    @given(template_cases())
+    def test_what_is_used_is_whole_fresh_and_of_a_size_that_serves(self, case: TemplateCase) -> None:
+        decision, found = case.decide(), case.template
+        serves = (
+            found is not None
+            and found.readonly is True
+            and found.project_id in case.settings.trusted_projects
+            and found.being_made_for is None
+            and found.entry.size_gib <= case.target.size_gib
+            and decide_freshness(case.image, entry=found.entry).fresh
+        )
+        assert decision.action is not TemplateAction.USE or serves
+        assert decision.source == (found.entry.volume_id if decision.action is TemplateAction.USE and found else None)
+
+    @given(template_cases())
+    def test_what_is_made_holds_the_image_and_fits_the_volume(self, case: TemplateCase) -> None:
+        size_gib = case.decide().size_gib
+        if size_gib is None:
+            return
+        known = replace(case.image, virtual_size_bytes=virtual_size_bytes(case.image), min_disk_gib=None)
+        assert image_fits(known, size_gib=size_gib).passed
+        assert size_gib == 1 or not image_fits(known, size_gib=size_gib - 1).passed
+        assert 1 <= size_gib <= case.target.size_gib
+
+    @given(template_cases())
+    def test_an_encrypted_volume_has_nothing_to_do_with_templates(self, case: TemplateCase) -> None:
+        for encrypted in (True, None):
+            hidden = replace(case, target=replace(case.target, encrypted=encrypted))
+            assert hidden.decide().action is TemplateAction.COPY
+
+    @given(template_cases())
+    def test_the_old_one_goes_only_when_the_new_one_is_ready(self, case: TemplateCase) -> None:
+        decision = case.decide()
+        if decision.action is TemplateAction.REPLACE:
+            assert case.template
+            assert decision.remove_after == case.template.entry.volume_id
+            assert decision.remove_after not in decision.remove_first
+        else:
+            assert decision.remove_after is None
+
+    @given(template_cases())
+    def test_nobody_touches_what_may_still_be_made(self, case: TemplateCase) -> None:
+        decision, found = case.decide(), case.template
+        made = found is not None and found.being_made_for is not None and found.maker_alive is not False
+        assert not made or decision.action in (TemplateAction.WAIT, TemplateAction.COPY)
+        assert not made or decision.remove_first == ()
+
+    @given(template_cases())
+    def test_a_wait_ends(self, case: TemplateCase) -> None:
+        decision = case.decide()
+        if decision.wait is None or case.template is None or case.template.being_made_for is None:
+            assert decision.action is not TemplateAction.WAIT
+            return
+        assert timedelta(0) < decision.wait <= case.settings.longest_making
+        later = replace(case.template, being_made_for=case.template.being_made_for + decision.wait)
+        assert replace(case, template=later).decide().action is TemplateAction.COPY
+
+    @given(template_cases(), st.sampled_from(Policy))
+    def test_a_template_disabled_never_serves(self, case: TemplateCase, policy: Policy) -> None:
+        disabled = replace(case, settings=replace(case.settings, enabled=False))
+        assert disabled.decide(policy).action is TemplateAction.COPY
+
+    @pytest.mark.parametrize("action", [action for action in TemplateAction if action is not TemplateAction.FAIL])
+    def test_the_laws_are_tried_on_every_outcome(self, action: TemplateAction) -> None:
+        unshrunk = settings(max_examples=2_000, phases=[Phase.generate])
+        case = find(template_cases(), lambda case: case.decide().action is action, settings=unshrunk)
+        assert case.decide().action is action
