@@ -7,22 +7,33 @@ there is, SQLite in memory; its log is off, and cloning itself costs it nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from importlib import import_module
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 from benchmarks.pairs import Pair, measure, publish
 from imagevol_adapters.testing.strategies import CloneCase
 from imagevol_core import (
     Backend,
+    CacheEntry,
     CloneSettings,
     Dialect,
+    Digest,
     Image,
     ImageLocation,
+    LocationOutcome,
     Policy,
+    Store,
+    StoreCatalogue,
     Volume,
+    VolumeAnswer,
     decide_clone,
+    decide_freshness,
     parse_location,
+    plan_migration,
 )
 from tests.upstream import cinder_worker as cinder
 from tests.upstream.cinder_words import case_for_cinder
@@ -52,6 +63,7 @@ def pairs() -> Iterator[Pair]:
     for count in (1, 50):
         for policy in Policy:
             yield clone_pair(count, policy)
+    yield from freshness_pairs()
 
 
 def location(number: int) -> str:
@@ -118,6 +130,55 @@ def clone_pair(count: int, policy: Policy) -> Pair:
     )
 
 
+def freshness_pairs() -> Iterator[Pair]:
+    """Whether a cached volume still is the image."""
+    cache = import_module("cinder.image.cache").ImageVolumeCache
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    image = Image(id="i", updated_at=noon, digest=Digest("sha512", "ab" * 64))
+    entry = CacheEntry(volume_id="v", image_id="i", size_gib=1, image_updated_at=noon, digest=image.digest)
+    theirs = {name: None for name in ("id", "image_id", "volume_id", "host", "size", "last_used")}
+    theirs["image_updated_at"] = noon.replace(tzinfo=None)
+    for policy in Policy:
+        yield Pair(
+            name=f"decide freshness, {policy.value}",
+            ours=lambda policy=policy: decide_freshness(image, entry=entry, policy=policy),
+            peer=lambda: cache._should_update_entry(None, theirs, {"updated_at": noon}),
+            peer_name="cinder _should_update_entry",
+        )
+
+
+def plan_a_cloud(count: int) -> dict[str, Any]:
+    """Plan the migration of this many locations of the single-store days; how fast, how much memory, how many requests.
+
+    Glance asks Cinder for the volume of each location, for each store until one fits.
+    """
+    stores = tuple(Store(name=name, kind="cinder", volume_type=name) for name in ("fast", "slow", "archive"))
+    images = (Image(id=str(n), locations=(ImageLocation(f"cinder://{volume_id(n)}"),)) for n in range(count))
+    pages = 0
+
+    def types(ids: Sequence[str]) -> dict[str, VolumeAnswer]:
+        nonlocal pages
+        pages += 1
+        return dict.fromkeys(ids, "slow")
+
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    changed = sum(
+        change.outcome is LocationOutcome.CHANGE
+        for change in plan_migration(images, catalogue=StoreCatalogue(stores=stores), volume_types=types)
+    )
+    seconds = time.perf_counter() - started
+    assert changed == count
+    return {
+        "locations": count,
+        "seconds": round(seconds, 2),
+        "locations_per_second": round(count / seconds),
+        "peak_growth_mib": round((getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024, 1),
+        "requests": pages,
+        "requests_upstream": 2 * count,  # the second of three stores fits
+    }
+
+
 def without(facts: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name not in names}
 
@@ -125,4 +186,5 @@ def without(facts: dict[str, Any], *names: str) -> dict[str, Any]:
 def main() -> None:
     logging.disable()
     cinder.create_tables()
-    publish("decisions", map(measure, pairs()), peers=("cinder", "glance_store"))
+    migrations = [plan_a_cloud(count) for count in (100_000, 1_000_000)]
+    publish("decisions", map(measure, pairs()), peers=("cinder", "glance_store"), migrations=migrations)

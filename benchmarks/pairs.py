@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).with_name("results")
 ROUNDS = 11
@@ -65,18 +66,22 @@ def _calls(timer: timeit.Timer) -> int:
     return count
 
 
-def publish(name: str, measured: Iterable[Measured], *, peers: Iterable[str]) -> None:
+def publish(name: str, measured: Iterable[Measured], *, peers: Iterable[str], **others: list[dict[str, Any]]) -> None:
     """Print the results, and write them where they are kept."""
     rows = list(measured)
     print(f"{'':44}{'ours':>12}{'theirs':>12}{'times':>8}")
     for row in rows:
         print(f"{row.name:44}{row.ours_us:>9.1f} us{row.peer_us:>9.1f} us{row.ratio:>8.2f}  {row.peer_name}")
+    for kind, figures in others.items():
+        for figure in figures:
+            print(f"{kind}: {', '.join(f'{key} {value:,}' for key, value in figure.items())}")
     result = {
         "host": f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}",
         "command": ["python", "-m", "benchmarks", *sys.argv[1:]],
         "versions": {package: version(package) for package in ("imagevol", *peers)},
         "rounds": ROUNDS,
         "measured": [asdict(row) for row in rows],
+        **others,
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
