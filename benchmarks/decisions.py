@@ -136,7 +136,7 @@ def freshness_pairs() -> Iterator[Pair]:
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     image = Image(id="i", updated_at=noon, digest=Digest("sha512", "ab" * 64))
     entry = CacheEntry(volume_id="v", image_id="i", size_gib=1, image_updated_at=noon, digest=image.digest)
-    theirs = {name: None for name in ("id", "image_id", "volume_id", "host", "size", "last_used")}
+    theirs: dict[str, Any] = dict.fromkeys(("id", "image_id", "volume_id", "host", "size", "last_used"))
     theirs["image_updated_at"] = noon.replace(tzinfo=None)
     for policy in Policy:
         yield Pair(
