@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
@@ -141,7 +142,7 @@ def freshness_pairs() -> Iterator[Pair]:
     for policy in Policy:
         yield Pair(
             name=f"decide freshness, {policy.value}",
-            ours=lambda policy=policy: decide_freshness(image, entry=entry, policy=policy),
+            ours=partial(decide_freshness, image, entry=entry, policy=policy),
             peer=lambda: cache._should_update_entry(None, theirs, {"updated_at": noon}),
             peer_name="cinder _should_update_entry",
         )
