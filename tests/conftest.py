@@ -16,7 +16,7 @@ import pytest
 # No deadline anywhere: a busy machine is not a defect.
 hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
-hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=1000)
+hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=500)
 # For a mutant: the same few examples each time, and none of them made smaller, since nobody looks at it.
 hypothesis.settings.register_profile(
     "mutation",

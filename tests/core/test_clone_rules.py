@@ -419,6 +419,7 @@ class TestWhatIsSaid:
                 True,
                 "the image is signed; a trusted record that this volume was verified: yes",
             ),
+            (image(status="f\u00e4st"), "image-active", False, "the image's status is f\u00e4st"),
             (image(status="act\x1bive"), "image-active", False, "the image's status is act\\x1bive"),
         ],
     )

@@ -60,6 +60,13 @@ class TestGrammar:
         assert refused is not None
         assert refused.reason == "it has a query or a fragment"
 
+    def test_a_part_that_is_wrong_is_named(self) -> None:
+        reasons = {url: refused.reason for url in ("cinder://7", f"cinder://a b/{ID}") if (refused := refusal(url))}
+        assert reasons == {
+            "cinder://7": "it does not end with the id of a volume",
+            f"cinder://a b/{ID}": "what stands before the volume id is not the name of a store",
+        }
+
     @pytest.mark.parametrize("name", ["a", "fast-2", "A.b_c", "x" * 64, "os_glance", "OS_GLANCE_x"])
     def test_a_store_has_a_short_plain_name(self, name: str) -> None:
         assert is_store_name(name)

@@ -182,6 +182,11 @@ class TestEveryRule:
             ({}, {"cinder_store_password": None}, "cinder_store_password"),
             ({"new": {"cinder_volume_type": "x"}}, dict.fromkeys(CREDENTIALS), ", ".join(CREDENTIALS)),
             ({"new": {"cinder_volume_type": "x", "cinder_store_password": ""}}, {}, "cinder_store_password"),
+            (
+                {"new": {"cinder_volume_type": "x", **CREDENTIALS}},
+                {"cinder_store_password": None},
+                "cinder_store_password",
+            ),
         ],
     )
     def test_credentials_are_asked_for(self, new_stores: Configuration, options: dict[str, None], missing: str) -> None:

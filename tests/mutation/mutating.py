@@ -1,0 +1,109 @@
+"""mutmut, run on a copy of the core and of its tests.
+
+mutmut changes one expression of one function at a time and runs the tests that call the function.  It works on a copy,
+made anew each time: it keeps its results beside the sources and does not notice that a test has changed.
+
+A change is switched on when the tests have been imported: what one of their modules works out outside of a test never
+sees it, and proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.mutation.survivors import Mutant
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "src" / "imagevol_core"
+COPIED = ("src", "tests/core", "tests/__init__.py", "tests/conftest.py")
+
+# A module answers to its own tests and to no others: what is killed only by chance, three decisions further on, is not
+# held by anything, and a module takes minutes.  These have no file of tests by their own name, or not only that one.
+TESTS = {
+    "audit_facts": ["auditing"],
+    "audit_rules": ["auditing"],
+    "clone_rules": ["clone_rules", "cloning"],
+    "copy_facts": ["copying"],
+    "copy_rules": ["copying"],
+    "creation_rules": ["creation"],
+    "migration_rules": ["migration_rules", "migration"],
+    "template_rules": ["templates"],
+}
+
+CONFIGURATION = """
+[tool.mutmut]
+source_paths = ["src"]
+only_mutate = ["src/imagevol_core/{module}.py"]
+pytest_add_cli_args = ["--hypothesis-profile=mutation"]
+pytest_add_cli_args_test_selection = {tests}
+use_git_change_detection = false
+"""
+
+
+class Result(NamedTuple):
+    """What became of one mutant.  `status` is mutmut's word: killed, survived, timeout, no tests, …"""
+
+    module: str
+    name: str
+    status: str
+
+
+def modules() -> list[str]:
+    """Give the modules of the core that have something to change."""
+    return sorted(path.stem for path in CORE.glob("*.py") if path.stem != "__init__")
+
+
+def lay_out(directory: Path, module: str) -> None:
+    """Put into the directory what mutmut works on: a copy of the sources and tests, and its configuration."""
+    shutil.rmtree(directory, ignore_errors=True)
+    for name in COPIED:
+        source, copy = ROOT / name, directory / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, copy)
+    tests = [f"tests/core/test_{name}.py" for name in TESTS.get(module, [module])]
+    configuration = CONFIGURATION.format(module=module, tests=tests)
+    (directory / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + configuration)
+
+
+def run(directory: Path, *, processes: int) -> list[Result]:
+    """Try every mutant.
+
+    Raises:
+        RuntimeError: mutmut could not begin, most likely because a test fails also where nothing is changed.
+    """
+    _mutmut(directory, "run", f"--max-children={processes}")
+    lines = _mutmut(directory, "results", "--all=true").splitlines()
+    results = (line.strip().rpartition(": ") for line in lines if line.strip())
+    return [Result(name.split(".")[1], name, status) for name, _, status in results]
+
+
+def describe(directory: Path, result: Result) -> Mutant:
+    """Read what the mutant changes out of the difference that mutmut shows."""
+    lines = _mutmut(directory, "show", result.name).splitlines()
+    changes = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    before, after = ("\n".join(line[1:].strip() for line in changes if line[:1] == sign) for sign in "-+")
+    return Mutant(result.module, _function(result.name), before, after)
+
+
+def _function(name: str) -> str:
+    """`imagevol_core.sizing.x_gib_for__mutmut_3` is of `gib_for`, `….xǁGrowthǁ__post_init____mutmut_3` of a method."""
+    mangled = re.sub(r"__mutmut_\d+$", "", name.rpartition(".")[2])
+    return mangled.removeprefix("xǁ").replace("ǁ", ".") if mangled.startswith("xǁ") else mangled.removeprefix("x_")
+
+
+def _mutmut(directory: Path, *arguments: str) -> str:
+    command = [str(Path(sys.executable).with_name("mutmut")), *arguments]
+    environment = {**os.environ, "CI": "", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, cwd=directory, env=environment, check=False, text=True, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"mutmut {arguments[0]}:\n{done.stdout[-5000:]}\n{done.stderr[-2000:]}")
+    return done.stdout
