@@ -259,6 +259,14 @@ def bench(session: nox.Session) -> None:
     run(session, python, "benchmarks", *session.posargs)
 
 
+@nox.session(name="bench-decisions", venv_backend="none")
+def bench_decisions(session: nox.Session) -> None:
+    """Measure the decisions alone."""
+    python = shared(session, "cloud", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
+    run(session, python, "benchmarks", "decisions")
+
+
 @nox.session(python=list(PYTHONS)[-1:])
 def newest(session: nox.Session) -> None:
     """Run the library's tests on the newest release of everything."""

@@ -1,5 +1,12 @@
-"""`python -m benchmarks`: all of them."""
+"""`python -m benchmarks [NAME …]`: those, or all of them."""
+
+import sys
 
 from benchmarks import decisions
 
-decisions.main()
+ALL = {"decisions": decisions.main}
+
+for name in sys.argv[1:] or ALL:
+    if name not in ALL:
+        sys.exit(f"there is no benchmark {name!r}; there are {', '.join(ALL)}")
+    ALL[name]()
