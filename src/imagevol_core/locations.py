@@ -125,7 +125,7 @@ def _strict_parts(url: str) -> tuple[str | None, str]:
     rest = url[len(_SCHEME) :]
     if "?" in rest or "#" in rest:
         raise InvalidLocation(_shown(url), "it has a query or a fragment")
-    store, slash, volume_id = rest.partition("/")
+    store, slash, volume_id = rest.rpartition("/")
     return (store, volume_id) if slash else (None, rest)
 
 

@@ -298,3 +298,17 @@ class TestSecrecy:
     def test_an_error_is_one_printable_line_of_a_length_worth_reading(self, text: str, dialect: Dialect) -> None:
         refused = refusal(text, dialect)
         assert refused is None or (str(refused).isprintable() and len(refused.shown) <= 123)
+
+
+@pytest.mark.parametrize(
+    "url, part",
+    [
+        (f"cinder://a/b/{ID}", "what stands before the volume id is not the name of a store"),
+        (f"cinder:///{ID}", "what stands before the volume id is not the name of a store"),
+        (f"cinder://a/{ID}/b", "it does not end with the id of a volume"),
+    ],
+)
+def test_the_sentence_says_which_part_is_wrong(url: str, part: str) -> None:
+    with pytest.raises(InvalidLocation) as refused:
+        parse_location(url)
+    assert refused.value.reason == part
