@@ -312,3 +312,9 @@ def test_the_sentence_says_which_part_is_wrong(url: str, part: str) -> None:
     with pytest.raises(InvalidLocation) as refused:
         parse_location(url)
     assert refused.value.reason == part
+
+
+def test_what_is_no_scheme_is_not_shown() -> None:
+    with pytest.raises(InvalidLocation) as refused:
+        parse_location(f"user:secret://fast/{ID}")
+    assert refused.value.shown == f"***://fast/{ID}"
