@@ -241,7 +241,8 @@ class TestEveryRule:
         for change in case.plan(policy):
             assert [str(verdict) for verdict in change.verdicts if not str(verdict).isprintable()] == []
             assert len({verdict.subject for verdict in change.verdicts}) == 1
-            assert "secret" not in str(change.verdicts)
+            if "secret@" in change.before.url:  # of userinfo; what is shaped like nothing is shown as it is
+                assert "secret" not in str(change.verdicts)
 
     @given(migration_cases(), policies)
     def test_an_image_is_planned_in_the_order_of_its_locations(self, case: MigrationCase, policy: Policy) -> None:
