@@ -15,8 +15,10 @@ import pytest
 
 # No deadline anywhere: a busy machine is not a defect.
 hypothesis.settings.register_profile("dev", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
-hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=500)
+# In CI the same examples each time: what fails there fails for everybody, and new ones are for developers to find.
+CI = bool(os.environ.get("CI"))
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.register_profile("property", deadline=None, print_blob=True, derandomize=CI, max_examples=500)
 # For a mutant: the same few examples each time, and none of them made smaller, since nobody looks at it.
 hypothesis.settings.register_profile(
     "mutation",
@@ -27,7 +29,7 @@ hypothesis.settings.register_profile(
     phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+hypothesis.settings.load_profile("ci" if CI else "dev")
 
 
 class NoGroupMissing:
@@ -66,5 +68,5 @@ class NoGroupMissing:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if os.environ.get("CI"):
+    if CI:
         config.pluginmanager.register(NoGroupMissing())
