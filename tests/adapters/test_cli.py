@@ -363,3 +363,12 @@ def test_a_defect_is_no_traceback_either_and_says_what_is_left(
     monkeypatch.setattr(data, "store_image", defect)
     assert run("put", file) == Ran(1, "", "nobody thought of it\nleft behind: volume 7\n")
     assert "Traceback" in run("--debug", "put", file).err
+
+
+def test_without_its_extra_the_command_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "imagevol_adapters.cli.app", raising=False)
+    monkeypatch.setitem(sys.modules, "cliff.app", None)
+    assert main(["--help"]) == 1
+    assert capsys.readouterr() == ("", "cliff.app is not installed: pip install 'imagevol[cli]'\n")

@@ -10,6 +10,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from imagevol_core import MissingDependency
+
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
@@ -28,5 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from imagevol_adapters.cli.app import Imagevol  # noqa: PLC0415 - only now, or its imports warn
 
         return Imagevol().run(list(sys.argv[1:] if argv is None else argv))
+    except ModuleNotFoundError as missing:  # the script is installed also without its extra
+        print(MissingDependency(str(missing.name), "cli"), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:  # before or after the command; during it cliff gives that status
         return _INTERRUPTED
