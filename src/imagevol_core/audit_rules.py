@@ -28,6 +28,7 @@ from imagevol_core.errors import InvalidMetadata
 from imagevol_core.facts import Volume
 from imagevol_core.locations import CinderLocation
 from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.sentences import listed, quoted, yes_no
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
@@ -52,7 +53,7 @@ _AT_REST = ("available", "error")
 def _not_stuck(watched: Watched) -> tuple[bool, str]:
     image, settings = watched.image, watched.settings
     if image.status not in IN_THE_MAKING:
-        return True, f"it is {_said(image.status)}"
+        return True, f"it is {quoted(image.status)}"
     if image.updated_at is None:
         return False, f"it is {image.status}, nobody says since when"
     age = settings.now - image.updated_at
@@ -87,7 +88,7 @@ def _holder(placement: Placement) -> str | None:
 
 def _owner_agrees(placement: Placement) -> tuple[bool, str]:
     owner, holder = placement.claim.owner, _holder(placement)
-    text = f"the image belongs to {_said(owner)} and its volume's owner is {_said(holder)}"
+    text = f"the image belongs to {quoted(owner)} and its volume's owner is {quoted(holder)}"
     return owner is None or owner == holder, text
 
 
@@ -143,16 +144,16 @@ def _stores(placement: Placement) -> tuple[str, ...]:
 def _store_agrees(placement: Placement) -> tuple[bool, str]:
     claim, catalogue = placement.claim, placement.catalogue
     named = _named(claim)
-    said = f"the URL names store {_said(claim.url_store)}, the metadata {_said(claim.said_store)}"
+    text = f"the URL names store {quoted(claim.url_store)}, the metadata {quoted(claim.said_store)}"
     if len(named) > 1:
-        return False, said
+        return False, text
     if not named or catalogue is None or not catalogue.multi:
-        return True, said
+        return True, text
     if catalogue.get(named[0]) is None:
-        return False, f"{said}; there is no such store"
+        return False, f"{text}; there is no such store"
     if placement.volume.volume_type is None:
-        return True, f"{said}; the volume's type is not known"
-    text = f"{said}; the stores of its type {_said(placement.volume.volume_type)} are {_list(_stores(placement))}"
+        return True, f"{text}; the volume's type is not known"
+    text += f"; the stores of its type {quoted(placement.volume.volume_type)} are {listed(_stores(placement))}"
     return named[0] in _stores(placement), text
 
 
@@ -197,9 +198,9 @@ def _has_image(held: ImageVolume) -> tuple[bool, str]:
     if held.recorded is None:
         return True, "it names no image"
     if not held.image_known:
-        listed = "" if held.settings.images_complete else " that were listed"
-        return False, f"it names image {_said(held.recorded)}, which is not among the images{listed}"
-    return not held.image_settled, f"it names image {_said(held.recorded)}, whose locations are known and are others"
+        partly = "" if held.settings.images_complete else " that were listed"
+        return False, f"it names image {quoted(held.recorded)}, which is not among the images{partly}"
+    return not held.image_settled, f"it names image {quoted(held.recorded)}, whose locations are known and are others"
 
 
 def _orphan_surely(held: ImageVolume) -> bool:
@@ -212,7 +213,7 @@ def _orphan_surely(held: ImageVolume) -> bool:
 def _read_only(held: ImageVolume) -> tuple[bool, str]:
     if not held.claimed and not held.kept:
         return True, "nothing depends on its content"
-    return held.volume.readonly is True, f"whether it is read-only: {_yes(held.volume.readonly)}"
+    return held.volume.readonly is True, f"whether it is read-only: {yes_no(held.volume.readonly)}"
 
 
 def _tail_zero(held: ImageVolume) -> tuple[bool, str]:
@@ -235,7 +236,7 @@ def _zero(held: ImageVolume) -> Repair:
 
 
 def _in_one_image(sharing: Sharing) -> tuple[bool, str]:
-    return len(sharing.image_ids) < 2, f"it is a location of {_list(sharing.image_ids)}"
+    return len(sharing.image_ids) < 2, f"it is a location of {listed(sharing.image_ids)}"
 
 
 def _separate(sharing: Sharing) -> Repair:
@@ -253,25 +254,25 @@ def _separate(sharing: Sharing) -> Repair:
 
 
 def _in_use(held: Held) -> tuple[bool, str]:
-    alive = f"whether its user is alive: {_yes(held.attachment.alive)}"
+    alive = f"whether its user is alive: {yes_no(held.attachment.alive)}"
     if held.volume_gone:
         return False, f"its volume {held.attachment.volume_id} is not among the volumes"
     if not held.holds_image:
         return True, "its volume is not known to hold an image"
-    return held.attachment.alive is True, f"{alive}; host {_said(held.attachment.host)}"
+    return held.attachment.alive is True, f"{alive}; host {quoted(held.attachment.host)}"
 
 
 def _has_volume(entry: Entry) -> tuple[bool, str]:
-    listed = "" if entry.settings.volumes_complete else " that were listed"
-    return entry.listed, f"its volume is {'' if entry.listed else 'not '}among the volumes{listed}"
+    partly = "" if entry.settings.volumes_complete else " that were listed"
+    return entry.listed, f"its volume is {'' if entry.listed else 'not '}among the volumes{partly}"
 
 
 def _template_fresh(templated: Templated) -> tuple[bool, str]:
     if templated.template.being_made_for is not None:
         return True, "it is being made"
     if templated.image is None:
-        listed = "" if templated.settings.images_complete else " that were listed"
-        return False, f"its image {templated.template.entry.image_id} is not among the images{listed}"
+        partly = "" if templated.settings.images_complete else " that were listed"
+        return False, f"its image {templated.template.entry.image_id} is not among the images{partly}"
     freshness = decide_freshness(templated.image, entry=templated.template.entry)
     return freshness.fresh, freshness.verdicts[-1].text
 
@@ -378,18 +379,6 @@ def _of_image(watched: Watched) -> tuple[Subject, ...]:
 
 def _url(placement: Placement) -> str:
     return f"a location of the image names volume {placement.volume_id}"
-
-
-def _said(value: str | None) -> str:
-    return "not known" if value is None else repr(value)
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, names)) or "none"
-
-
-def _yes(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: "not known"}[value]
 
 
 # The tables.

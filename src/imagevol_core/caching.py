@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from imagevol_core.errors import InvalidFact, InvalidSize
 from imagevol_core.facts import Digest, Image, Volume
+from imagevol_core.sentences import said
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed, first_match
 
 __all__ = [
@@ -86,8 +87,7 @@ class Freshness:
     verdicts: tuple[Verdict, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
+class _Pair(NamedTuple):
     image: Image
     entry: CacheEntry
 
@@ -112,18 +112,18 @@ def decide_freshness(image: Image, *, entry: CacheEntry, policy: Policy = Policy
     >>> decide_freshness(edited, entry=entry, policy=Policy.UPSTREAM).rule
     'other-instant'
     """
-    rule, verdicts = first_match(FRESHNESS_RULES[policy], _Pair(image=image, entry=entry))
+    rule, verdicts = first_match(FRESHNESS_RULES[policy], _Pair(image, entry))
     return Freshness(fresh=rule.id in _FRESH, rule=rule.id, verdicts=verdicts)
 
 
 def _other_image(pair: _Pair) -> tuple[bool, str]:
     there, here = pair.entry.image_id, pair.image.id
-    return there != here, f"it was made from image {there}; this is image {here}"
+    return there != here, f"it was made from image {said(there)}; this is image {said(here)}"
 
 
 def _same_multihash(pair: _Pair) -> tuple[bool, str]:
     now, then = pair.image.digest, pair.entry.digest
-    return now is not None and now == then, f"the image's multihash is {_said(now)}, and was {_said(then)}"
+    return now is not None and now == then, f"the image's multihash is {said(now)}, and was {said(then)}"
 
 
 def _other_multihash(pair: _Pair) -> tuple[bool, str]:
@@ -133,8 +133,9 @@ def _other_multihash(pair: _Pair) -> tuple[bool, str]:
 
 def _same_instant(pair: _Pair) -> tuple[bool, str]:
     now, then = pair.image.updated_at, pair.entry.image_updated_at
-    same = now is not None and then is not None and _is_one_instant(now, then)
-    return same, f"the image's updated_at is {_said(now)}, and was {_said(then)}"
+    if now is not None and then is not None and _is_one_instant(now, then):
+        return True, f"the image's updated_at is {now}, as it was"
+    return False, f"the image's updated_at is {said(now)}, and was {said(then)}"
 
 
 def _undated(pair: _Pair) -> tuple[bool, str]:
@@ -158,10 +159,6 @@ def _is_one_instant(one: datetime, other: datetime) -> bool:
     if one.tzinfo is UTC is other.tzinfo:  # nearly always, and many times quicker
         return one == other
     return _instant(one) == _instant(other)
-
-
-def _said(value: object) -> str:
-    return "not known" if value is None else str(value)
 
 
 _SPEC = "[template]"

@@ -15,6 +15,7 @@ from imagevol_core.errors import InvalidLocation, InvalidMetadata
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.locations import NOT_A_URL
 from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.sentences import said, yes_no
 from imagevol_core.sizing import GIB, image_fits
 from imagevol_core.verdicts import Policy, Rule
 
@@ -82,20 +83,20 @@ class CloneCandidate:
 
 def _cinder_urls_allowed(request: CloneRequest) -> tuple[bool, str]:
     schemes = request.settings.allowed_direct_url_schemes
-    return "cinder" in schemes, f"allowed_direct_url_schemes is {_said(', '.join(schemes) or 'empty')}"
+    return "cinder" in schemes, f"allowed_direct_url_schemes is {said(', '.join(schemes) or 'empty')}"
 
 
 def _image_active(request: CloneRequest) -> tuple[bool, str]:
-    return request.image.status == "active", f"the image's status is {_said(request.image.status)}"
+    return request.image.status == "active", f"the image's status is {said(request.image.status)}"
 
 
 def _image_raw(request: CloneRequest) -> tuple[bool, str]:
-    return request.image.disk_format == "raw", f"the image's disk_format is {_said(request.image.disk_format)}"
+    return request.image.disk_format == "raw", f"the image's disk_format is {said(request.image.disk_format)}"
 
 
 def _image_bare(request: CloneRequest) -> tuple[bool, str]:
     container = request.image.container_format
-    return container == "bare", f"the image's container_format is {_said(container)}"
+    return container == "bare", f"the image's container_format is {said(container)}"
 
 
 def _image_not_encrypted(request: CloneRequest) -> tuple[bool, str]:
@@ -105,7 +106,7 @@ def _image_not_encrypted(request: CloneRequest) -> tuple[bool, str]:
 
 def _target_not_encrypted(request: CloneRequest) -> tuple[bool, str]:
     encrypted = request.target.encrypted
-    return encrypted is False, f"whether the new volume is encrypted: {_yes(encrypted)}"
+    return encrypted is False, f"whether the new volume is encrypted: {yes_no(encrypted)}"
 
 
 def _image_fits(request: CloneRequest) -> tuple[bool, str]:
@@ -133,15 +134,15 @@ def _volume_found(candidate: CloneCandidate) -> tuple[bool, str]:
 def _volume_available(candidate: CloneCandidate) -> tuple[bool, str]:
     volume = candidate.volume
     if volume.status == "in-use":
-        return volume.readonly is True, f"it is in-use; whether it is read-only: {_yes(volume.readonly)}"
-    return volume.status == "available", f"its status is {_said(volume.status)}"
+        return volume.readonly is True, f"it is in-use; whether it is read-only: {yes_no(volume.readonly)}"
+    return volume.status == "available", f"its status is {said(volume.status)}"
 
 
 def _volume_same_backend(candidate: CloneCandidate) -> tuple[bool, str]:
     source, target = candidate.volume, candidate.request.target
     across = candidate.request.backend.clone_across_pools
     here, there = (target.cluster_name, source.cluster_name) if target.cluster_name else (target.host, source.host)
-    text = f"it is on {_said(there)} and the new volume on {_said(here)}"
+    text = f"it is on {said(there)} and the new volume on {said(here)}"
     if not here or not there:
         return False, text
     if across:
@@ -153,12 +154,10 @@ def _volume_owner(candidate: CloneCandidate) -> tuple[bool, str]:
     owner, volume = candidate.request.image.owner, candidate.volume
     if candidate.trusted:
         holder = volume.metadata.get("image_owner")
-        text = (
-            f"the image belongs to {_said(owner)} and image_owner of this trusted project's volume is {_said(holder)}"
-        )
+        text = f"the image belongs to {said(owner)} and image_owner of this trusted project's volume is {said(holder)}"
     else:
         holder = volume.project_id
-        text = f"the image belongs to {_said(owner)} and the volume to {_said(holder)}, which is not a trusted project"
+        text = f"the image belongs to {said(owner)} and the volume to {said(holder)}, which is not a trusted project"
     return bool(owner) and owner == holder, text
 
 
@@ -170,17 +169,17 @@ def _volume_is_this_image(candidate: CloneCandidate) -> tuple[bool, str]:
     if recorded is None:
         kind = "a trusted project, where it must" if candidate.trusted else "a project of users, where it need not"
         return not candidate.trusted, f"it names no image, in {kind}"
-    return recorded == image_id, f"it was written as image {_said(recorded)}; this is image {_said(image_id)}"
+    return recorded == image_id, f"it was written as image {said(recorded)}; this is image {said(image_id)}"
 
 
 def _volume_not_encrypted(candidate: CloneCandidate) -> tuple[bool, str]:
     encrypted = candidate.volume.encrypted
-    return encrypted is False, f"whether it is encrypted: {_yes(encrypted)}"
+    return encrypted is False, f"whether it is encrypted: {yes_no(encrypted)}"
 
 
 def _volume_settled(candidate: CloneCandidate) -> tuple[bool, str]:
     status = candidate.volume.migration_status
-    return status in _SETTLED, f"its migration status is {_said(status or 'none')}"
+    return status in _SETTLED, f"its migration status is {said(status or 'none')}"
 
 
 def _volume_fits(candidate: CloneCandidate) -> tuple[bool, str]:
@@ -197,7 +196,7 @@ def _volume_holds_image(candidate: CloneCandidate) -> tuple[bool, str]:
     recorded = record.size_bytes if record else None
     if recorded is None:
         return True, "it records no size"
-    return recorded == size_bytes, f"it records {recorded} bytes and the image has {_said(size_bytes)}"
+    return recorded == size_bytes, f"it records {recorded} bytes and the image has {said(size_bytes)}"
 
 
 def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
@@ -207,7 +206,7 @@ def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
     if not any(key in request.image.properties for key in _SIGNATURE_KEYS):
         return True, "the image is not signed"
     verified = isinstance(record, ImageVolumeMetadata) and record.signature_verified is True and candidate.trusted
-    return verified, f"the image is signed; a trusted record that this volume was verified: {_yes(verified)}"
+    return verified, f"the image is signed; a trusted record that this volume was verified: {yes_no(verified)}"
 
 
 # What Cinder 29.0.0 decides instead.
@@ -220,7 +219,7 @@ def _image_fits_upstream(request: CloneRequest) -> tuple[bool, str]:
 
 def _target_not_encrypted_upstream(request: CloneRequest) -> tuple[bool, str]:
     encrypted = request.target.encrypted
-    return not encrypted, f"whether the new volume is encrypted: {_yes(encrypted)}"
+    return not encrypted, f"whether the new volume is encrypted: {yes_no(encrypted)}"
 
 
 def _locations_are_urls(request: CloneRequest) -> tuple[bool, str]:
@@ -235,14 +234,14 @@ def _volume_same_backend_upstream(candidate: CloneCandidate) -> tuple[bool, str]
     wanted, has = (target.cluster_name, source.cluster_name) if target.cluster_name else (target.host, source.host)
     if not wanted:
         return True, "Cinder looks at no host where the new volume has none"
-    text = f"it is on {_said(has)} and Cinder asks its database for {_said(wanted)}"
+    text = f"it is on {said(has)} and Cinder asks its database for {said(wanted)}"
     return has is not None and _matches(wanted, has), text
 
 
 def _volume_owner_upstream(candidate: CloneCandidate) -> tuple[bool, str]:
     owner, project_id = candidate.request.image.owner, candidate.request.target.project_id
     holder = candidate.volume.metadata.get("image_owner")
-    text = f"the image belongs to {_said(owner)}, the new volume to {_said(project_id)}; image_owner is {_said(holder)}"
+    text = f"the image belongs to {said(owner)}, the new volume to {said(project_id)}; image_owner is {said(holder)}"
     return owner in (project_id, holder), text
 
 
@@ -254,16 +253,6 @@ def _matches(wanted: str, has: str) -> bool:
 
 
 # The words that the sentences are made of.
-
-
-def _said(value: object) -> str:
-    """The value on one line: users write some of them, and a terminal obeys what it is shown."""
-    text = "not known" if value is None else str(value)
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def _yes(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: "not known"}[value]
 
 
 def _count(number: int, thing: str) -> str:

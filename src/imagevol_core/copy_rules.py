@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 
 from imagevol_core.copy_facts import Copy, Discarded
+from imagevol_core.sentences import quoted, yes_no
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Rule
 
@@ -33,11 +34,11 @@ def _not_itself(copy: Copy) -> tuple[bool, str]:
 
 
 def _format_inspected(copy: Copy) -> tuple[bool, str]:
-    return copy.reads is not None, f"the inspection found {_said(copy.source.format)}"
+    return copy.reads is not None, f"the inspection found {quoted(copy.source.format)}"
 
 
 def _format_written(copy: Copy) -> tuple[bool, str]:
-    return copy.writes is not None, f"the target is to be {_said(copy.target.format)}"
+    return copy.writes is not None, f"the target is to be {quoted(copy.target.format)}"
 
 
 def _source_fits(copy: Copy) -> tuple[bool, str]:
@@ -55,7 +56,7 @@ def _device_exists(copy: Copy) -> tuple[bool, str]:
 
 
 def _conversion_allowed(copy: Copy) -> tuple[bool, str]:
-    text = f"from {_said(copy.reads)} to {_said(copy.writes)}"
+    text = f"from {quoted(copy.reads)} to {quoted(copy.writes)}"
     if copy.same_bytes:
         return True, f"{text}: nothing is converted"
     return copy.settings.conversion, f"{text}; image_conversion_disable is {not copy.settings.conversion}"
@@ -82,17 +83,17 @@ def _keys_given(copy: Copy) -> tuple[bool, str]:
 
 def _stays_encrypted(copy: Copy) -> tuple[bool, str]:
     leaks = copy.reads == "luks" and copy.writes not in (None, "luks")
-    return not leaks, f"from {_said(copy.reads)} to {_said(copy.writes)}"
+    return not leaks, f"from {quoted(copy.reads)} to {quoted(copy.writes)}"
 
 
 def _luks_is_made(copy: Copy) -> tuple[bool, str]:
     bad = copy.writes == "luks" and not copy.same_bytes and copy.target.exists
-    return not bad, f"the target is {_said(copy.writes)} and {'there' if copy.target.exists else 'yet to be made'}"
+    return not bad, f"the target is {quoted(copy.writes)} and {'there' if copy.target.exists else 'yet to be made'}"
 
 
 def _compressible(copy: Copy) -> tuple[bool, str]:
     wanted = copy.target.compress
-    return not wanted or copy.compresses, f"compression is {'' if wanted else 'not '}wanted of {_said(copy.writes)}"
+    return not wanted or copy.compresses, f"compression is {'' if wanted else 'not '}wanted of {quoted(copy.writes)}"
 
 
 # How it is done: what applies first.
@@ -111,11 +112,11 @@ def _shares_extents(copy: Copy) -> tuple[bool, str]:
 
 
 def _same_bytes(copy: Copy) -> tuple[bool, str]:
-    return copy.same_bytes, f"from {_said(copy.reads)} to {_said(copy.writes)}"
+    return copy.same_bytes, f"from {quoted(copy.reads)} to {quoted(copy.writes)}"
 
 
 def _converted(copy: Copy) -> tuple[bool, str]:
-    return True, f"from {_said(copy.reads)} to {_said(copy.writes)}"
+    return True, f"from {quoted(copy.reads)} to {quoted(copy.writes)}"
 
 
 # What becomes of zeros: what applies first.
@@ -147,7 +148,7 @@ def _proven_zero(copy: Copy) -> tuple[bool, str]:
 def _punched(copy: Copy) -> tuple[bool, str]:
     if not copy.target.exists:
         return True, "a new file has nothing in it to be overwritten"
-    return copy.target.can_punch is True, f"whether the target can be zeroed in place: {_yes(copy.target.can_punch)}"
+    return copy.target.can_punch is True, f"whether the target can be zeroed in place: {yes_no(copy.target.can_punch)}"
 
 
 def _written(_copy: Copy) -> tuple[bool, str]:
@@ -160,7 +161,7 @@ def _written(_copy: Copy) -> tuple[bool, str]:
 def _conversion_allowed_upstream(copy: Copy) -> tuple[bool, str]:
     image = copy.target.format if copy.uploads else copy.source.declared_format
     volume = copy.source.format if copy.uploads else copy.target.format
-    text = f"the image is {_said(image)} and the volume {_said(volume)}"
+    text = f"the image is {quoted(image)} and the volume {quoted(volume)}"
     allowed = copy.settings.conversion or image == volume or copy.keyed  # which only drivers ask for, past the check
     return allowed, f"{text}; image_conversion_disable is {not copy.settings.conversion}"
 
@@ -204,7 +205,7 @@ def _stays_encrypted_upstream(copy: Copy) -> tuple[bool, str]:
 
 def _streams_upstream(copy: Copy) -> tuple[bool, str]:
     same = copy.uploads and copy.source.format == copy.target.format
-    return same, f"the volume is {_said(copy.source.format)} and the image {_said(copy.target.format)}"
+    return same, f"the volume is {quoted(copy.source.format)} and the image {quoted(copy.target.format)}"
 
 
 def _dd(copy: Copy) -> bool:
@@ -216,7 +217,7 @@ def _dd_upstream(copy: Copy) -> tuple[bool, str]:
 
 
 def _converted_upstream(copy: Copy) -> tuple[bool, str]:
-    return True, f"from {_said(copy.source.format)} to {_said(copy.target.format)}, also where these are the same"
+    return True, f"from {quoted(copy.source.format)} to {quoted(copy.target.format)}, also where these are the same"
 
 
 def _allocated_upstream(copy: Copy) -> tuple[bool, str]:
@@ -233,14 +234,6 @@ def _left_to_qemu_img(_copy: Copy) -> tuple[bool, str]:
 
 
 # The words that the sentences are made of.
-
-
-def _said(value: str | None) -> str:
-    return "not known" if value is None else repr(value)
-
-
-def _yes(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: "not known"}[value]
 
 
 # The tables.

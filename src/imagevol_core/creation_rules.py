@@ -12,6 +12,7 @@ from imagevol_core.caching import CacheEntry, CacheLimits, cache_key, decide_fre
 from imagevol_core.cloning import CloneDecision
 from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import Backend, Image, Volume
+from imagevol_core.sentences import said
 from imagevol_core.sizing import gib_for, image_fits
 from imagevol_core.template_rules import least_gib_upstream
 from imagevol_core.templates import TemplateAction, TemplateDecision
@@ -135,15 +136,15 @@ def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache
 
 def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
     target, cache = use.target, use.cache
-    said = _freshness(image, here, Policy.STRICT)
-    fresh = [entry for entry, verdict in zip(here, said, strict=True) if verdict.passed]
+    verdicts = _freshness(image, here, Policy.STRICT)
+    fresh = [entry for entry, verdict in zip(here, verdicts, strict=True) if verdict.passed]
     fits = tuple(
         Verdict("volume-fits", _fits(entry, target), entry.volume_id, _sizes(entry, target)) for entry in fresh
     )
     usable = sorted((entry for entry in fresh if _fits(entry, target)), key=last_use, reverse=True)
     virtual = image.virtual_size_bytes
     newcomer_gib = gib_for(max(virtual, image.size_bytes or 0)) if virtual else target.size_gib
-    stale = tuple(verdict.subject or "" for verdict in failed(said))
+    stale = tuple(verdict.subject or "" for verdict in failed(verdicts))
     kept = (entry for entry in cache.entries if entry.volume_id not in stale)
     admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits)
     return Lookup(
@@ -152,17 +153,17 @@ def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Looku
         newcomer_gib=newcomer_gib,
         admitted=admission.admitted,
         evict=tuple(entry.volume_id for entry in admission.evict),
-        cannot_serve="" if usable else _texts(failed(said + fits)) or _NOTHING,
+        cannot_serve="" if usable else _texts(failed(verdicts + fits)) or _NOTHING,
         cannot_admit=_texts(failed(admission.verdicts)),
-        verdicts=said + fits + admission.verdicts,
+        verdicts=verdicts + fits + admission.verdicts,
     )
 
 
 def _look_up_upstream(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
     """Cinder looks at the first row of its query, and counts those in the very pool of the new volume."""
     target, cache = use.target, use.cache
-    said = _freshness(image, here[:1], Policy.UPSTREAM)
-    stale = tuple(verdict.subject or "" for verdict in failed(said))
+    verdicts = _freshness(image, here[:1], Policy.UPSTREAM)
+    stale = tuple(verdict.subject or "" for verdict in failed(verdicts))
     newcomer_gib = least_gib_upstream(image) or target.size_gib
     pool = cache_key(target, policy=Policy.UPSTREAM)
     kept = (entry for entry in cache.entries if pool.matches(entry) and entry.volume_id not in stale)
@@ -173,9 +174,9 @@ def _look_up_upstream(image: Image, use: CacheUse, here: tuple[CacheEntry, ...])
         newcomer_gib=newcomer_gib,
         admitted=admission.admitted,
         evict=tuple(entry.volume_id for entry in admission.evict),
-        cannot_serve="" if here and not stale else _texts(failed(said)) or _NOTHING,
+        cannot_serve="" if here and not stale else _texts(failed(verdicts)) or _NOTHING,
         cannot_admit=_texts(failed(admission.verdicts)),
-        verdicts=said + admission.verdicts,
+        verdicts=verdicts + admission.verdicts,
     )
 
 
@@ -185,9 +186,9 @@ _NOTHING = "the cache has no volume of this image where it could be cloned"
 
 def _freshness(image: Image, entries: Iterable[CacheEntry], policy: Policy) -> tuple[Verdict, ...]:
     """A verdict on each entry, which fails where it is stale."""
-    said = ((entry, decide_freshness(image, entry=entry, policy=policy)) for entry in entries)
+    judged = ((entry, decide_freshness(image, entry=entry, policy=policy)) for entry in entries)
     return tuple(
-        replace(freshness.verdicts[-1], passed=freshness.fresh, subject=entry.volume_id) for entry, freshness in said
+        freshness.verdicts[-1]._replace(passed=freshness.fresh, subject=entry.volume_id) for entry, freshness in judged
     )
 
 
@@ -227,7 +228,7 @@ def _target_not_encrypted_upstream(use: CacheUse) -> tuple[bool, str]:
 
 
 def _image_active(creation: Creation) -> tuple[bool, str]:
-    return creation.image.status == "active", f"the image's status is {_said(creation.image.status)}"
+    return creation.image.status == "active", f"the image's status is {said(creation.image.status)}"
 
 
 def _image_fits(creation: Creation) -> tuple[bool, str]:
@@ -286,7 +287,7 @@ def _create_cached(creation: Creation) -> tuple[bool, str]:
 
 def _convertible(creation: Creation) -> tuple[bool, str]:
     disk_format, allowed = creation.image.disk_format, creation.conversion.allowed
-    text = f"the image's disk_format is {_said(disk_format)}; whether images are converted: {_YES[allowed]}"
+    text = f"the image's disk_format is {said(disk_format)}; whether images are converted: {_YES[allowed]}"
     return disk_format == "raw" or allowed, text
 
 
@@ -360,12 +361,6 @@ def _room_to_convert(creation: Creation) -> tuple[bool, str]:
 # The words that the sentences are made of, and the tables.
 
 _YES = {True: "yes", False: "no", None: "not known"}
-
-
-def _said(value: str | None) -> str:
-    """The value on one line: users write some of them, and a terminal obeys what it is shown."""
-    text = "not known" if value is None else value
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 _SPEC = "[clone] [template]"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from imagevol_core.errors import InvalidLocation
 from imagevol_core.facts import ImageLocation
 from imagevol_core.locations import CinderLocation, is_store_name, parse_location
+from imagevol_core.sentences import listed
 from imagevol_core.stores import RESERVED_STORES, StoreCatalogue, store_of_location
 from imagevol_core.verdicts import Policy, Rule
 
@@ -261,14 +262,14 @@ def _missing_volume(placement: Placement) -> tuple[bool, str]:
 
 
 def _no_store(placement: Placement) -> tuple[bool, str]:
-    stores = ", ".join(map(repr, placement.candidates)) or "none"
+    stores = listed(placement.candidates)
     return not placement.candidates, f"the volume's type is {placement.answer!r}, and of that type are stores: {stores}"
 
 
 def _ambiguous(placement: Placement) -> tuple[bool, str]:
     if placement.chosen is not None:
         return False, f"it belongs to {placement.chosen!r}"
-    return True, f"the URL names none of {', '.join(map(repr, placement.candidates))}"
+    return True, f"the URL names none of {listed(placement.candidates)}"
 
 
 def _keep(placement: Placement) -> tuple[bool, str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagevol_core.errors import InvalidSize
+from imagevol_core.sentences import listed, quoted, yes_no
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 
@@ -133,13 +134,13 @@ def check_image_safety(
 
 def _header_parses(image: _Untrusted) -> tuple[bool, str]:
     parses = image.inspection.header_parses
-    return parses is True, f"whether its header parses: {_yes(parses)}"
+    return parses is True, f"whether its header parses: {yes_no(parses)}"
 
 
 def _one_format(image: _Untrusted) -> tuple[bool, str]:
     formats = set(image.inspection.formats)
     hybrid = formats == {"iso", "gpt"} and image.declared_format == "iso"  # as an ISO for USB sticks is made
-    return len(formats) == 1 or hybrid, f"its content is {_list(image.inspection.formats)}"
+    return len(formats) == 1 or hybrid, f"its content is {_content(image)}"
 
 
 def _content_as_declared(image: _Untrusted) -> tuple[bool, str]:
@@ -155,8 +156,12 @@ def _luks_not_raw(image: _Untrusted) -> tuple[bool, str]:
     return not hidden, _declared_and_found(image)
 
 
+def _content(image: _Untrusted) -> str:
+    return listed(image.inspection.formats) if image.inspection.formats else "not known"
+
+
 def _declared_and_found(image: _Untrusted) -> str:
-    return f"it is declared {_said(image.declared_format)} and its content is {_list(image.inspection.formats)}"
+    return f"it is declared {quoted(image.declared_format)} and its content is {_content(image)}"
 
 
 def _no_backing_file(image: _Untrusted) -> tuple[bool, str]:
@@ -170,14 +175,14 @@ def _no_data_file(image: _Untrusted) -> tuple[bool, str]:
 def _tells_no(image: _Untrusted, has: bool | None, what: str, can: frozenset[str]) -> tuple[bool, str]:
     """Not knowing is enough only where no format that was found can have such a thing."""
     able = bool(can & set(image.inspection.formats))
-    return has is False or (has is None and not able), f"whether it has {what}: {_yes(has)}"
+    return has is False or (has is None and not able), f"whether it has {what}: {yes_no(has)}"
 
 
 def _vmdk_subformat(image: _Untrusted) -> tuple[bool, str]:
     if "vmdk" not in image.inspection.formats:
         return True, "it is not a VMDK"
     subformat = image.inspection.subformat
-    return (subformat or "").lower() in _LOWER, f"its createType is {_said(subformat)}"
+    return (subformat or "").lower() in _LOWER, f"its createType is {quoted(subformat)}"
 
 
 def _partition_table_sound(image: _Untrusted) -> tuple[bool, str]:
@@ -190,7 +195,7 @@ def _checks_passed(image: _Untrusted) -> tuple[bool, str]:
     if checks is None:
         return False, "the inspector's checks were not made"
     others = sorted(checks - {_IS_PARTITION_TABLE})
-    return not others, f"of the inspector's other checks, {_list(tuple(others)) if others else 'none'} failed"
+    return not others, f"of the inspector's other checks, {listed(others)} failed"
 
 
 def _virtual_size_fits(image: _Untrusted) -> tuple[bool, str]:
@@ -210,7 +215,7 @@ def _inspector_upstream(image: _Untrusted) -> tuple[bool, str]:
     other = (inspection.failed_checks or frozenset()) - {_IS_PARTITION_TABLE}
     linked = content == "qcow2" and (inspection.has_backing_file is True or inspection.has_data_file is True)
     unsafe = linked or content == "qed" or (content in ("qcow2", "vmdk") and bool(other))
-    return not unsafe, f"Cinder's inspector finds {_said(content)}, {'un' if unsafe else ''}safe"
+    return not unsafe, f"Cinder's inspector finds {quoted(content)}, {'un' if unsafe else ''}safe"
 
 
 def _name_upstream(image: _Untrusted) -> tuple[bool, str]:
@@ -233,43 +238,31 @@ def _virtual_size_upstream(image: _Untrusted) -> tuple[bool, str]:
 
 def _no_backing_file_upstream(image: _Untrusted) -> tuple[bool, str]:
     has = image.inspection.has_backing_file
-    return has is not True, f"whether it has a backing file: {_yes(has)}"
+    return has is not True, f"whether it has a backing file: {yes_no(has)}"
 
 
 def _as_declared_upstream(image: _Untrusted) -> tuple[bool, str]:
     declared, content = image.declared_format, _content_upstream(image)
     named = "raw" if declared == "iso" else declared  # what else it renames, its inspector finds in nothing
     agrees = named is None or named.lower() == "ami" or named == content
-    return agrees, f"it is declared {_said(declared)} and Cinder's inspector finds {_said(content)}"
+    return agrees, f"it is declared {quoted(declared)} and Cinder's inspector finds {quoted(content)}"
 
 
 def _no_data_file_upstream(image: _Untrusted) -> tuple[bool, str]:
     has = image.inspection.has_data_file
-    return _content_upstream(image) != "qcow2" or has is False, f"whether it has an external data file: {_yes(has)}"
+    return _content_upstream(image) != "qcow2" or has is False, f"whether it has an external data file: {yes_no(has)}"
 
 
 def _vmdk_subformat_upstream(image: _Untrusted) -> tuple[bool, str]:
     subformat = image.inspection.subformat
     good = _content_upstream(image) != "vmdk" or subformat in _VMDK_SUBFORMATS
-    return good, f"its createType is {_said(subformat)}"
+    return good, f"its createType is {quoted(subformat)}"
 
 
 def _content_upstream(image: _Untrusted) -> str:
     """What Cinder's own inspector makes of it: it knows no partition table, no ISO, no LUKS, no VMDK of text alone."""
     known = [name for name in _KNOWN_UPSTREAM if name in image.inspection.formats]
     return "raw" if not known or (known == ["vmdk"] and image.inspection.text_only is True) else known[0]
-
-
-def _said(value: str | None) -> str:
-    return "not known" if value is None else repr(value)
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, names)) or "not known"
-
-
-def _yes(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: "not known"}[value]
 
 
 _CAN_BE_BACKED = frozenset({"qcow2", "vmdk"})  # by qemu-img, which refuses a VHD, VHDX or VDI with a parent

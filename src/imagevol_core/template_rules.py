@@ -15,6 +15,7 @@ from typing import cast
 from imagevol_core.caching import CacheEntry, CacheLimits, decide_freshness
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, Volume
+from imagevol_core.sentences import said
 from imagevol_core.sizing import GIB, gib_for, image_fits
 from imagevol_core.verdicts import Policy, Rule
 
@@ -132,7 +133,7 @@ def _templates_enabled(request: TemplateRequest) -> tuple[bool, str]:
 
 
 def _image_active(request: TemplateRequest) -> tuple[bool, str]:
-    return request.image.status == "active", f"the image's status is {_said(request.image.status)}"
+    return request.image.status == "active", f"the image's status is {said(request.image.status)}"
 
 
 def _image_shared(request: TemplateRequest) -> tuple[bool, str]:
@@ -149,8 +150,8 @@ def _image_shared_upstream(request: TemplateRequest) -> tuple[bool, str]:
 def _sharing(request: TemplateRequest) -> str:
     image, project_id = request.image, request.target.project_id
     return (
-        f"the image's visibility is {_said(image.visibility)}; "
-        f"it belongs to {_said(image.owner)} and the request comes from {_said(project_id)}"
+        f"the image's visibility is {said(image.visibility)}; "
+        f"it belongs to {said(image.owner)} and the request comes from {said(project_id)}"
     )
 
 
@@ -212,9 +213,9 @@ def _broken(request: TemplateRequest) -> tuple[bool, str]:
     template, target = request.found, request.target
     least, size_gib = least_gib(request.image), template.entry.size_gib
     wrong = {
-        f"its status is {_said(template.status)}": template.status not in ("available", "in-use"),
+        f"its status is {said(template.status)}": template.status not in ("available", "in-use"),
         f"whether it is read-only: {_YES[template.readonly]}": template.readonly is not True,
-        f"it is in project {_said(template.project_id)}, which is not trusted": template.project_id
+        f"it is in project {said(template.project_id)}, which is not trusted": template.project_id
         not in request.settings.trusted_projects,
         f"it has {size_gib} GiB, and the image needs {least} GiB": least is None or size_gib < least,
         f"it has {size_gib} GiB, and the new volume {target.size_gib} GiB": size_gib > target.size_gib,
@@ -261,12 +262,6 @@ def _spelled(value: datetime | None) -> str:
 
 
 _YES = {True: "yes", False: "no", None: "not known"}
-
-
-def _said(value: str | None) -> str:
-    """The value on one line: users write some of them, and a terminal obeys what it is shown."""
-    text = "not known" if value is None else value
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 _SPEC = "[template]"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from imagevol_core.locations import is_store_name
+from imagevol_core.sentences import listed
 from imagevol_core.stores import CINDER_KINDS, SCHEMES, missing_credentials
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 
@@ -236,10 +237,6 @@ def _items(text: str) -> list[str]:
     return [item for part in text.split(",") if (item := part.strip())]
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
-
-
 def _single_store(asked: _Asked) -> tuple[bool, str]:
     backends = asked.configuration.get("DEFAULT", {}).get("enabled_backends")
     return not backends, f"enabled_backends is {backends!r}" if backends else "enabled_backends is not set"
@@ -248,16 +245,16 @@ def _single_store(asked: _Asked) -> tuple[bool, str]:
 def _kinds_known(asked: _Asked) -> tuple[bool, str]:
     unknown = [kind for kind in asked.kinds if kind not in _OWNED]
     if unknown:
-        return False, f"stores: there is no driver {_listed(unknown)}; known are {', '.join(_OWNED)}"
-    return True, f"stores: {_listed(asked.kinds)}"
+        return False, f"stores: there is no driver {listed(unknown)}; known are {', '.join(_OWNED)}"
+    return True, f"stores: {listed(asked.kinds)}"
 
 
 def _stores_named(asked: _Asked) -> tuple[bool, str]:
     nameless = [kind for kind in asked.kinds if kind not in asked.names]
     if nameless:
-        return False, f"stores: give the store of each driver a name, or give it up: {_listed(nameless)}"
+        return False, f"stores: give the store of each driver a name, or give it up: {listed(nameless)}"
     given_up = [kind for kind in asked.kinds if asked.names[kind] is None]
-    return True, f"stores: all have a name, except those given up: {_listed(given_up)}"
+    return True, f"stores: all have a name, except those given up: {listed(given_up)}"
 
 
 def _names_valid(asked: _Asked) -> tuple[bool, str]:
@@ -266,8 +263,8 @@ def _names_valid(asked: _Asked) -> tuple[bool, str]:
     count = Counter(names)
     wrong = [name for name in count if not is_store_name(name) or name in taken or count[name] > 1]
     if wrong:
-        return False, f"enabled_backends: not the names of new sections, each given once: {_listed(wrong)}"
-    return bool(names), f"enabled_backends: {_listed(names)}"
+        return False, f"enabled_backends: not the names of new sections, each given once: {listed(wrong)}"
+    return bool(names), f"enabled_backends: {listed(names)}"
 
 
 def _default_named(asked: _Asked) -> tuple[bool, str]:
@@ -275,7 +272,7 @@ def _default_named(asked: _Asked) -> tuple[bool, str]:
     if asked.default_name in stores:
         return True, f"default_backend: {asked.default_name!r}"
     said = f"default_store is {asked.default_kind!r}" if asked.default is None else f"{asked.default!r} is given"
-    return False, f"default_backend: {said}, which is none of the stores; name one of {_listed(stores)}"
+    return False, f"default_backend: {said}, which is none of the stores; name one of {listed(stores)}"
 
 
 def _type_known(asked: _Asked) -> tuple[bool, str]:
@@ -288,13 +285,13 @@ def _type_known(asked: _Asked) -> tuple[bool, str]:
 
 def _types_named(asked: _Asked) -> tuple[bool, str]:
     typeless = [name for name, own in asked.new_stores.items() if not own.get("cinder_volume_type")]
-    return not typeless, f"cinder_volume_type: new stores without one: {_listed(typeless)}"
+    return not typeless, f"cinder_volume_type: new stores without one: {listed(typeless)}"
 
 
 def _types_differ(asked: _Asked) -> tuple[bool, str]:
     types = Counter(options.get("cinder_volume_type") for options in asked.cinder_stores.values())
     shared = [volume_type for volume_type, count in types.items() if volume_type and count > 1]
-    return not shared, f"cinder_volume_type: of several stores: {_listed(shared)}; a volume cannot tell them apart"
+    return not shared, f"cinder_volume_type: of several stores: {listed(shared)}; a volume cannot tell them apart"
 
 
 def _credentials_complete(asked: _Asked) -> tuple[bool, str]:

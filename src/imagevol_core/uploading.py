@@ -14,6 +14,7 @@ from imagevol_core.errors import InvalidFact, InvalidSize
 from imagevol_core.facts import Image, Requester, Volume, VolumeType
 from imagevol_core.locations import is_store_name
 from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.sentences import said
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 
@@ -319,12 +320,12 @@ def _registration_enabled(upload: _Upload) -> tuple[bool, str]:
 
 def _image_raw(upload: _Upload) -> tuple[bool, str]:
     disk_format = upload.image.disk_format
-    return disk_format == "raw", f"the image's disk_format is to be {_said(disk_format)}"
+    return disk_format == "raw", f"the image's disk_format is to be {said(disk_format)}"
 
 
 def _image_bare(upload: _Upload) -> tuple[bool, str]:
     container = upload.image.container_format
-    return container == "bare", f"the image's container_format is to be {_said(container)}"
+    return container == "bare", f"the image's container_format is to be {said(container)}"
 
 
 def _volume_not_encrypted(upload: _Upload) -> tuple[bool, str]:
@@ -334,32 +335,26 @@ def _volume_not_encrypted(upload: _Upload) -> tuple[bool, str]:
 
 def _tenant_known(upload: _Upload) -> tuple[bool, str]:
     wanted = "the internal tenant" if upload.settings.use_internal_tenant else "the project that uploads"
-    return bool(upload.project_id), f"the clone is to belong to {wanted}, which is {_said(upload.project_id)}"
+    return bool(upload.project_id), f"the clone is to belong to {wanted}, which is {said(upload.project_id)}"
 
 
 def _owner_known(upload: _Upload) -> tuple[bool, str]:
-    return bool(upload.owner), f"the image's owner is {_said(upload.owner)}"
+    return bool(upload.owner), f"the image's owner is {said(upload.owner)}"
 
 
 def _type_known(upload: _Upload) -> tuple[bool, str]:
     named = upload.volume_type
-    return named is not None, f"the volume's type is {_said(named.name if named else None)}"
+    return named is not None, f"the volume's type is {said(named.name if named else None)}"
 
 
 def _store_valid(upload: _Upload) -> tuple[bool, str]:
     valid = upload.store is None or is_store_name(upload.store)
-    return valid, f"the volume's type names {f'store {_said(upload.store)}' if upload.store else 'no store'}"
+    return valid, f"the volume's type names {f'store {said(upload.store)}' if upload.store else 'no store'}"
 
 
 def _tenant_upstream(upload: _Upload) -> str | None:
     """Where the internal tenant is wanted and not configured, silently the user's."""
     return upload.project_id or upload.requester.project_id
-
-
-def _said(value: str | None) -> str:
-    """The value on one line: users write some of them, and a terminal obeys what it is shown."""
-    text = "not known" if value is None else value
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 _SPEC = "[clone]"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 __all__ = ["Policy", "Rule", "RuleTable", "Verdict", "evaluate", "failed", "first_match"]
 
@@ -28,9 +28,8 @@ class Policy(Enum):
     UPSTREAM = "upstream"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one rule says of one subject.
+class Verdict(NamedTuple):
+    """What one rule says of one subject; a decision makes many, and a tuple is made in a third of a dataclass's time.
 
     Attributes:
         rule: the id of the rule.

@@ -91,7 +91,7 @@ class TestFreshnessRules:
             (
                 Policy.STRICT,
                 "same-instant",
-                "the image's updated_at is 2025-06-01 12:00:00+00:00, and was 2025-06-01 12:00:00+00:00",
+                "the image's updated_at is 2025-06-01 12:00:00+00:00, as it was",
             ),
             (
                 Policy.STRICT,

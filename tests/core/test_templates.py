@@ -176,7 +176,7 @@ class TestRequest:
             "nobody is making it; 0:30:00 are allowed",
             "nobody is making it",
             "it is whole, read-only and in a trusted project",
-            "the image's updated_at is 2025-06-01 12:00:00+00:00, and was 2025-06-01 12:00:00+00:00",
+            "the image's updated_at is 2025-06-01 12:00:00+00:00, as it was",
             "volume v is the image",
         ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any, TextIO
 
 from cliff.columns import FormattableColumn
@@ -121,7 +120,7 @@ class Explanation(FormattableColumn[Any]):  # a decision in, a list of verdicts 
 
     def machine_readable(self) -> list[dict[str, Any]]:
         """Every rule that was asked, of the request and of each volume."""
-        return [asdict(verdict) for verdict in self._value.verdicts]
+        return [verdict._asdict() for verdict in self._value.verdicts]
 
 
 class SentencesFormatter(SingleFormatter):

@@ -1,0 +1,36 @@
+"""How a fact is put into a sentence."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_core.sentences import listed, quoted, said, yes_no
+
+
+@given(st.text() | st.datetimes() | st.integers())
+def test_whatever_is_said_stays_on_its_line(value: object) -> None:
+    assert said(value).isprintable()
+
+
+@given(st.text(st.characters(exclude_categories=("C", "Z"))))
+def test_what_can_be_printed_is_said_as_it_is(value: str) -> None:
+    assert said(value) == value
+
+
+def test_what_is_not_known_is_not_made_up() -> None:
+    assert said(None) == quoted(None) == yes_no(None) == "not known"
+
+
+def test_what_a_terminal_would_obey_is_spelt_out() -> None:
+    assert said("a\x1b[2Jb") == r"a\x1b[2Jb"
+    assert quoted("a\nb") == r"'a\nb'"
+
+
+def test_a_list_names_each_or_says_that_there_is_none() -> None:
+    assert listed(["a b", "c"]) == "'a b', 'c'"
+    assert listed([]) == "none"
+
+
+def test_a_question_is_answered() -> None:
+    assert (yes_no(True), yes_no(False)) == ("yes", "no")
