@@ -54,7 +54,9 @@ class CommandLine:
         return json.loads(ran.stdout)
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen([IMAGEVOL, *map(str, arguments)], env=self.environment, text=True, **options)
+        # Where the tests were started in the background, the shell lets them ignore interrupts; a user does not.
+        command = ["env", "--default-signal=INT", IMAGEVOL, *map(str, arguments)]
+        return subprocess.Popen(command, env=self.environment, text=True, **options)
 
 
 @pytest.fixture
