@@ -55,7 +55,7 @@ class CommandLine:
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
         # Where the tests were started in the background, the shell lets them ignore interrupts; a user does not.
-        command = ["env", "--default-signal=INT", IMAGEVOL, *map(str, arguments)]
+        command: list[str] = ["env", "--default-signal=INT", str(IMAGEVOL), *map(str, arguments)]
         return subprocess.Popen(command, env=self.environment, text=True, **options)
 
 
