@@ -10,6 +10,7 @@ clean up is in `leftovers`, and in the sentence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "AttachFailed",
     "CallerError",
     "ContentMismatch",
+    "ConversionFailed",
     "DeadlineExceeded",
     "DeviceFailed",
     "ImagevolError",
@@ -34,6 +36,8 @@ __all__ = [
     "ServiceUnreachable",
     "SourceFailed",
     "StorageError",
+    "TransferCancelled",
+    "UnsafeImage",
     "VolumeFailed",
     "WrongLength",
 ]
@@ -205,6 +209,23 @@ class SourceFailed(CallerError, OSError):
     """The data to be stored could not be read to its end."""
 
 
+class TransferCancelled(CallerError, RuntimeError):
+    """A transfer ended before its end because its caller wanted it to."""
+
+
+class UnsafeImage(CallerError, ValueError):
+    """An image that must not be read by qemu-img, or not be written to a volume.
+
+    Attributes:
+        reasons: what stands in the way, a sentence for each rule that failed, by the rule's id.
+    """
+
+    def __init__(self, what: str, *, reasons: Mapping[str, str]) -> None:
+        """Name the image and every rule that refuses it."""
+        super().__init__(f"{what} is refused: {'; '.join(f'{rule}: {text}' for rule, text in reasons.items())}")
+        self.reasons = dict(reasons)
+
+
 # What a service did not do.
 
 
@@ -256,6 +277,10 @@ class AttachFailed(StorageError, OSError):
 
 class DeviceFailed(StorageError, OSError):
     """Reading from or writing to an attached volume failed."""
+
+
+class ConversionFailed(StorageError, RuntimeError):
+    """qemu-img did not convert an image; the sentence says what it said."""
 
 
 class ContentMismatch(StorageError, ValueError):

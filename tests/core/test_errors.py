@@ -16,6 +16,7 @@ from imagevol_core.errors import (
     AttachFailed,
     CallerError,
     ContentMismatch,
+    ConversionFailed,
     DeadlineExceeded,
     DeviceFailed,
     ImagevolError,
@@ -33,6 +34,8 @@ from imagevol_core.errors import (
     ServiceUnreachable,
     SourceFailed,
     StorageError,
+    TransferCancelled,
+    UnsafeImage,
     VolumeFailed,
     WrongLength,
 )
@@ -103,6 +106,14 @@ EXAMPLES: Mapping[type[ImagevolError], Example] = {
         {"extra": "brick"},
     ),
     SourceFailed: Example(lambda: SourceFailed("no"), CallerError, OSError, "no"),
+    TransferCancelled: Example(lambda: TransferCancelled("no"), CallerError, RuntimeError, "no"),
+    UnsafeImage: Example(
+        lambda: UnsafeImage("image e38f", reasons={"one-format": "it is two", "checks-passed": "1 failed"}),
+        CallerError,
+        ValueError,
+        "image e38f is refused: one-format: it is two; checks-passed: 1 failed",
+        {"reasons": {"one-format": "it is two", "checks-passed": "1 failed"}},
+    ),
     ServiceUnreachable: Example(lambda: ServiceUnreachable("no"), ServiceError, ConnectionError, "no"),
     ServiceFailed: Example(lambda: ServiceFailed("no"), ServiceError, RuntimeError, "no"),
     DeadlineExceeded: Example(
@@ -124,6 +135,7 @@ EXAMPLES: Mapping[type[ImagevolError], Example] = {
     ),
     AttachFailed: Example(lambda: AttachFailed("no"), StorageError, OSError, "no"),
     DeviceFailed: Example(lambda: DeviceFailed("no"), StorageError, OSError, "no"),
+    ConversionFailed: Example(lambda: ConversionFailed("no"), StorageError, RuntimeError, "no"),
     ContentMismatch: Example(
         lambda: ContentMismatch("image e38f", expected="md5:0f", actual="md5:1f"),
         StorageError,
