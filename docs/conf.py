@@ -57,6 +57,12 @@ def write_factories_as_python(
     return (signature.replace("<factory>", "..."), returns) if signature else None
 
 
+def leave_out_fields_of_tuples(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of a named tuple: the docstring of the class says what each of them is."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app: Sphinx) -> None:
     """Tell Sphinx of it."""
     app.connect("autodoc-process-signature", write_factories_as_python)
+    app.connect("autodoc-skip-member", leave_out_fields_of_tuples)
