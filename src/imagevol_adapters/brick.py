@@ -6,12 +6,11 @@ is either.  Connecting needs root: a program that is root calls `become_privileg
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import os_brick
@@ -22,10 +21,11 @@ from oslo_concurrency import lockutils, processutils
 from oslo_config import cfg
 
 from imagevol_adapters.cleanup import released
+from imagevol_adapters.devices import HandleDevice, PathDevice
 from imagevol_adapters.ports import AccessMode, Attachment, Device
-from imagevol_core import AttachFailed, DeviceFailed
+from imagevol_core import AttachFailed
 
-__all__ = ["BrickAttacher", "Handle", "HandleDevice", "PathDevice", "become_privileged"]
+__all__ = ["BrickAttacher", "become_privileged"]
 
 _FAILURES = (brick_errors.BrickException, processutils.ProcessExecutionError, OSError, ValueError, KeyError)
 
@@ -91,118 +91,23 @@ class BrickAttacher:
 
         with (
             released(f"device {info['path']} on {socket.gethostname()}", disconnect),
-            _device(info["path"], mode, about) as device,
+            _device(info["path"], mode, about, attachment) as device,
         ):
             yield device
 
 
 @contextmanager
-def _device(path: Any, mode: AccessMode, about: str) -> Iterator[Device]:
+def _device(path: Any, mode: AccessMode, about: str, attachment: Attachment) -> Iterator[Device]:
     """The device that os-brick gave: a path, or something to be used like a file."""
-    if not isinstance(path, str):
-        yield HandleDevice(handle=path)  # os-brick closes it when it disconnects
+    if not isinstance(path, str):  # os-brick closes it when it disconnects
+        yield HandleDevice(handle=path, path=f"/{attachment.volume_id}", guarantee="rbd")
         return
-    flags = os.O_RDWR if mode is AccessMode.WRITE else os.O_RDONLY
     try:
-        fd = os.open(path, flags | os.O_CLOEXEC)
+        device = PathDevice.open(Path(path), writable=mode is AccessMode.WRITE)
     except OSError as error:
         raise AttachFailed(f"{about} is connected and cannot be opened: {error}; run as root") from error
-    try:
-        yield PathDevice(fd=fd)
-    finally:
-        os.close(fd)
-
-
-@attrs.frozen(kw_only=True)
-class PathDevice:
-    """A block device or a file, by its descriptor: a `Device`."""
-
-    fd: int
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes there are; a block device tells by its end only."""
-        return os.lseek(self.fd, 0, os.SEEK_END)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Give up to `length` bytes."""
-        try:
-            return os.pread(self.fd, length, offset)
-        except OSError as error:
-            raise DeviceFailed(f"reading at byte {offset} failed: {error}") from error
-
-    def write(self, offset: int, data: memoryview) -> int:
-        """Write as much as goes at once."""
-        try:
-            return os.pwrite(self.fd, data, offset)
-        except OSError as error:
-            raise DeviceFailed(f"writing at byte {offset} failed: {error}") from error
-
-    def flush(self) -> None:
-        """Return when all is on the storage."""
-        try:
-            os.fsync(self.fd)
-        except OSError as error:
-            raise DeviceFailed(f"flushing failed: {error}") from error
-
-
-class Handle(Protocol):
-    """What a `HandleDevice` uses of a file-like object."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> object:
-        """Go to a place."""
-
-    def tell(self) -> int:
-        """Tell the place."""
-
-    def read(self, length: int, /) -> bytes | None:
-        """Read from the place on."""
-
-    def write(self, data: bytes, /) -> int | None:
-        """Write from the place on."""
-
-    def flush(self) -> None:
-        """Write what is held back."""
-
-
-@attrs.frozen(kw_only=True)
-class HandleDevice:
-    """A file-like object, as os-brick gives for Ceph RBD: a `Device`.
-
-    librbd raises its own errors, which are not of the operating system's; all are translated here.
-    """
-
-    handle: Handle
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes there are."""
-        self.handle.seek(0, os.SEEK_END)
-        return self.handle.tell()
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Give up to `length` bytes."""
-        try:
-            self.handle.seek(offset)
-            return self.handle.read(length) or b""
-        except Exception as error:
-            raise DeviceFailed(f"reading at byte {offset} failed: {_line(error)}") from error
-
-    def write(self, offset: int, data: memoryview) -> int:
-        """Write all of it: librbd takes bytes only, and says nothing of how much it took because it takes all."""
-        try:
-            self.handle.seek(offset)
-            written = self.handle.write(bytes(data))
-        except Exception as error:
-            raise DeviceFailed(f"writing at byte {offset} failed: {_line(error)}") from error
-        return len(data) if written is None else written
-
-    def flush(self) -> None:
-        """Return when all is on the storage."""
-        try:
-            self.handle.flush()
-        except Exception as error:
-            raise DeviceFailed(f"flushing failed: {_line(error)}") from error
+    with device:
+        yield device
 
 
 def _line(error: BaseException) -> str:

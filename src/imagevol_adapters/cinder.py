@@ -112,6 +112,12 @@ class CinderVolumes:
             seconds=self.wait_seconds,
         )
 
+    def extend(self, volume_id: str, *, size_gib: int) -> Volume:
+        """Make an available volume larger, and return when it is."""
+        with _translated(f"extending volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+            self._cinder().volumes.extend(volume_id, size_gib)
+        return self.wait(volume_id)
+
     def set_readonly(self, volume_id: str, *, readonly: bool) -> None:
         """Mark the volume so that no attachment may write to it, or take the mark away."""
         with _translated(f"volume {volume_id}", ("volume", volume_id)):

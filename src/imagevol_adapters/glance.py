@@ -13,7 +13,7 @@ from glanceclient.v2.client import Client
 from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
-from imagevol_adapters.engine import CHUNK_BYTES, verified
+from imagevol_adapters.engine import PART_BYTES, verified
 from imagevol_adapters.translation import KEYSTONE, Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
@@ -237,7 +237,7 @@ class GlanceImages:
                 stream=True,
             ) as answer,
         ):
-            for chunk in answer.iter_content(CHUNK_BYTES):
+            for chunk in answer.iter_content(PART_BYTES):
                 seen += len(chunk)
                 yield chunk
         if seen != wanted:

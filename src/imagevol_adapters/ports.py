@@ -45,14 +45,26 @@ class Device(Protocol):
     """The bytes of an attached volume."""
 
     @property
-    def size_bytes(self) -> int:
-        """How many there are."""
+    def path(self) -> str:
+        """The path of a device or a file on this host, or a name that begins with a slash."""
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Give up to `length` bytes from `offset` on; none only at the end.
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+
+    @property
+    def can_clear(self) -> bool:
+        """Whether it may be worth calling `clear`."""
+
+    @property
+    def guarantee(self) -> str | None:
+        """The driver that promises that a volume that was just made reads as zeros; None where none does."""
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from `offset` on, as much as goes at once, and give how much that was; 0 only at the end.
 
         Raises:
-            DeviceFailed: they cannot be read.
+            DeviceFailed: it cannot be read.
         """
 
     def write(self, offset: int, data: memoryview) -> int:
@@ -60,6 +72,13 @@ class Device(Protocol):
 
         Raises:
             DeviceFailed: nothing can be written.
+        """
+
+    def clear(self, offset: int, length: int) -> bool:
+        """Let a range read as zeros without being sent any; both are multiples of 4096, but for the device's end.
+
+        Returns:
+            Whether it does now.  If not, nothing is known of what the range holds, and zeros must be written.
         """
 
     def flush(self) -> None:
@@ -119,6 +138,15 @@ class VolumeService(Protocol):
         Raises:
             VolumeFailed: it has come to an error, with what Cinder says of it.
             DeadlineExceeded: it has come to neither in time.
+        """
+
+    def extend(self, volume_id: str, *, size_gib: int) -> Volume:
+        """Make an available volume larger, and return when it is.
+
+        Raises:
+            InUse: its state does not allow it.
+            VolumeFailed: it could not be extended; what it held may still be there.
+            DeadlineExceeded: it is not larger in time.
         """
 
     def set_readonly(self, volume_id: str, *, readonly: bool) -> None:

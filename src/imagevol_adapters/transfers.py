@@ -6,17 +6,22 @@ behind, or its error names what it left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import attrs
 
 from imagevol_adapters.cleanup import released, undone_on_failure
-from imagevol_adapters.engine import Progress, TransferReport, read_device, verified, write_stream
+from imagevol_adapters.engine import Limits, Progress, Source, StreamWriter, TransferReport, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, Device, ImageService, VolumeService
 from imagevol_core import (
     GIB,
     CinderLocation,
+    CopySource,
+    CopyTarget,
+    DeviceFailed,
+    DriverGuarantee,
+    Growth,
     Image,
     ImageVolumeMetadata,
     InUse,
@@ -24,8 +29,12 @@ from imagevol_core import (
     RequestRefused,
     ResourceNotFound,
     Volume,
+    ZeroHandling,
+    ZeroProof,
     gib_for,
     is_store_name,
+    next_size_gib,
+    plan_copy,
 )
 
 __all__ = [
@@ -90,56 +99,74 @@ def attached(volume_id: str, *, mode: AccessMode, volumes: VolumeService, attach
 
 
 def store_image(
-    source: Iterable[bytes],
+    source: Source,
     *,
     image_id: str,
     image_owner: str | None,
-    size_bytes: int,
+    size_bytes: int | None,
     volumes: VolumeService,
     attacher: Attacher,
     volume_type: str | None = None,
     hash_algorithm: str = "sha512",
+    checksum: bool = True,
+    zero_proof: Callable[[str], ZeroProof] | None = None,
+    growth: Growth | None = None,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> StoredImage:
     """Store an image in a new volume ([store]).
 
     In the specification's order: create at the size that holds it, wait, attach, write, flush, detach, mark read-only,
-    write the metadata.  A volume is called an image only by the last step.
+    write the metadata.  A volume is called an image only by the last step.  What of the volume is behind the image
+    reads as zeros: it will be cloned.
 
     Args:
-        source: the data, in parts of any length.
+        source: the data, in pieces of any length, and holes.
         image_id: the image that the volume will hold.
         image_owner: the project that owns the image.
-        size_bytes: how many bytes there are.
+        size_bytes: how many bytes there are; of a stream of unknown length None, and the volume grows under it.
         volumes: where the volume is made.
         attacher: connects it to this host.
         volume_type: of the volume; Cinder's default when None.
         hash_algorithm: of the multihash, as Glance's `hashing_algorithm`.
-        progress: told of the bytes as they are written.
+        checksum: whether to make the legacy md5 beside the multihash, which is slower than all else; Glance keeps it.
+        zero_proof: makes of the device's path the proof that new volumes of this type read as zeros, such as the class
+            `FreshThin` does.  Without one zeros are cleared or written; what held somebody else's data never shows.
+        growth: how a volume grows under a stream of unknown length.
+        progress: told how far it is.
+        limits: how fast it may go, and what ends it.
 
     Raises:
         InvalidSize: the size is negative.
         WrongLength: the data are not of that length.
         SourceFailed: the data could not be read to their end.
         RequestRefused: volumes of this type are encrypted.
+        TransferCancelled: it was.
         ImagevolError: whatever else the ports raise; in each case the volume is gone, or named in `leftovers`.
     """
+    algorithms = (_CHECKSUM, hash_algorithm) if checksum else (hash_algorithm,)
+    writer = StreamWriter(source, size_bytes=size_bytes, algorithms=algorithms, progress=progress, limits=limits)
     with ExitStack() as undo:
-        created = volumes.create(size_gib=gib_for(size_bytes), name=f"image-{image_id}", volume_type=volume_type)
+        size_gib = gib_for(size_bytes or 0)
+        created = volumes.create(size_gib=size_gib, name=f"image-{image_id}", volume_type=volume_type)
         undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: _delete_volume(volumes, created.id)))
         _refuse_encrypted(volumes.wait(created.id))
-        with attached(created.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
-            report = write_stream(
-                source, device, size_bytes=size_bytes, algorithms=(_CHECKSUM, hash_algorithm), progress=progress
-            )
-        volumes.wait(created.id)
+        ended = False
+        while not ended:
+            with attached(created.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
+                ended = writer.write(device, zeros=_zeros(device, size_bytes, zero_proof))
+            volumes.wait(created.id)
+            if not ended:
+                size_gib = next_size_gib(writer.position, current_gib=size_gib, growth=growth or Growth())
+                volumes.extend(created.id, size_gib=size_gib)
+        report = writer.report()
         volumes.set_readonly(created.id, readonly=True)
         record = ImageVolumeMetadata(
             image_id=image_id,
             image_owner=image_owner,
-            size_bytes=size_bytes,
+            size_bytes=report.size_bytes,
             digest=report.digests[hash_algorithm],
-            checksum=report.digests[_CHECKSUM].value,
+            checksum=report.digests[_CHECKSUM].value if checksum else None,
         )
         volumes.set_metadata(created.id, record.to_volume())
         return StoredImage(volume=volumes.get(created.id), record=record, report=report)
@@ -153,6 +180,7 @@ def open_image_volume(
     attacher: Attacher,
     offset: int = 0,
     length: int | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[VolumeContent]:
     """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
 
@@ -165,6 +193,7 @@ def open_image_volume(
         attacher: connects it to this host.
         offset: from which byte of the image on.
         length: how many bytes; to the image's end when None.  A range beyond the end gives what there is of it.
+        limits: how fast it may go, and what ends it.
 
     Raises:
         InvalidSize: a part of the range is negative.
@@ -182,10 +211,16 @@ def open_image_volume(
     available = max(0, size_bytes - offset)
     wanted = available if length is None else min(length, available)
     with attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher) as device:
-        data = read_device(device, offset=offset, length=wanted)
-        whole = offset == 0 and wanted == size_bytes
-        parts = verified(data, record.digest, f"volume {volume_id}") if whole else data
-        yield VolumeContent(size_bytes=wanted, parts=parts)
+        parts = read_device(
+            device,
+            offset=offset,
+            length=wanted,
+            digest=record.digest if wanted == size_bytes else None,
+            what=f"volume {volume_id}",
+            limits=limits,
+        )
+        with closing(parts):
+            yield VolumeContent(size_bytes=wanted, parts=parts)
 
 
 def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: ImageService) -> None:
@@ -215,7 +250,7 @@ def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: Image
 
 
 def register_image(
-    source: Iterable[bytes],
+    source: Source,
     *,
     name: str,
     size_bytes: int,
@@ -231,7 +266,7 @@ def register_image(
     """Store raw data in a new volume and make them an image of Glance, without sending them through Glance.
 
     Args:
-        source: the data, in parts of any length.
+        source: the data, in pieces of any length, and holes.
         name: of the image.
         size_bytes: how many bytes there are.
         images: where the image is made.
@@ -276,6 +311,23 @@ def _delete_volume(volumes: VolumeService, volume_id: str) -> None:
     """One that is gone already, as when Glance deleted it with its image, is as wanted."""
     with suppress(ResourceNotFound):
         volumes.delete(volume_id)
+
+
+def _zeros(device: Device, size_bytes: int | None, proof: Callable[[str], ZeroProof] | None) -> ZeroHandling:
+    """Ask the core what becomes of zeros on a volume that was just made."""
+    promised = DriverGuarantee(path=device.path, driver=device.guarantee) if device.guarantee else None
+    plan = plan_copy(
+        CopySource(path="/dev/stdin", format="raw", size_bytes=device.size_bytes if size_bytes is None else size_bytes),
+        target=CopyTarget(
+            path=device.path,
+            size_bytes=device.size_bytes,
+            can_punch=device.can_clear,
+            zero=proof(device.path) if proof else promised,
+        ),
+    )
+    if plan.zeros is None:
+        raise DeviceFailed(f"device {device.path}: {'; '.join(verdict.text for verdict in plan.refused)}")
+    return plan.zeros
 
 
 def _refuse_encrypted(volume: Volume) -> None:

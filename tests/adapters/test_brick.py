@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +14,12 @@ from os_brick.initiator.connector import InitiatorConnector
 from oslo_concurrency import processutils
 
 from imagevol_adapters import brick
-from imagevol_adapters.brick import BrickAttacher, HandleDevice, PathDevice, become_privileged
+from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.engine import read_device, write_stream
 from imagevol_adapters.ports import AccessMode, Attachment
-from imagevol_core import AttachFailed, DeviceFailed
+from imagevol_core import AttachFailed, DeviceFailed, ZeroHandling
+from tests.adapters.rbd_like import RbdLike
+from tests.adapters.reading import read
 
 SIZE_BYTES = 1 << 20
 SECRET = "auth-password-of-a-target"
@@ -73,8 +74,8 @@ class TestPaths:
         with attacher.open(attachment(volume), mode=AccessMode.WRITE) as device:
             assert device.size_bytes == SIZE_BYTES
             report = write_stream([b"by", b"tes"], device, size_bytes=5)
-            assert device.read(0, 9) == b"bytes" + bytes(4)
-        assert report.written_bytes == 5
+            assert read(device, 0, 9) == b"bytes" + bytes(4)
+        assert report.size_bytes == 5
         assert open_files() == before
         assert volume.read_bytes() == b"bytes" + bytes(SIZE_BYTES - 5)
 
@@ -102,27 +103,6 @@ class TestPaths:
             assert b"".join(read_device(device, length=SIZE_BYTES)) == b"x" * SIZE_BYTES
             with pytest.raises(DeviceFailed, match="ends at byte"):
                 b"".join(read_device(device, length=SIZE_BYTES + 1))
-
-    def test_a_descriptor_that_fails_is_an_error_at_every_call(self, volume: Path) -> None:
-        fd = os.open(volume, os.O_RDONLY)
-        os.close(fd)
-        device = PathDevice(fd=fd)
-        for call, text in (
-            (lambda: device.read(3, 1), "reading at byte 3 failed"),
-            (lambda: device.write(3, memoryview(b"x")), "writing at byte 3 failed"),
-            (device.flush, "flushing failed"),
-        ):
-            with pytest.raises(DeviceFailed, match=text) as caught:
-                call()
-            assert isinstance(caught.value.__cause__, OSError)
-
-    def test_what_is_full_is_an_error(self) -> None:
-        fd = os.open("/dev/full", os.O_RDWR)
-        try:
-            with pytest.raises(DeviceFailed, match="No space left on device"):
-                PathDevice(fd=fd).write(0, memoryview(b"x"))
-        finally:
-            os.close(fd)
 
 
 class Connector:
@@ -264,97 +244,21 @@ class TestLettingGo:
         assert SECRET not in repr(told)
 
 
-class RbdError(Exception):
-    """librbd's, which is no OSError."""
-
-
-class RbdLike(io.RawIOBase):
-    """What os-brick gives for Ceph: it takes bytes only, says nothing of how many, and is closed by os-brick."""
-
-    fault: Exception | None = None
-
-    def __init__(self, size_bytes: int) -> None:
-        self.content = bytearray(size_bytes)
-        self.place = 0
-        self.flushed = 0
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        self.place = offset if whence == os.SEEK_SET else len(self.content) + offset
-        return self.place
-
-    def tell(self) -> int:
-        return self.place
-
-    def read(self, length: int = -1, /) -> bytes:
-        self._check()
-        data = bytes(self.content[self.place : self.place + length])
-        self.place += len(data)
-        return data
-
-    def write(self, data: Any, /) -> None:
-        self._check()
-        assert type(data) is bytes, "librbd takes bytes only"
-        if self.place + len(data) > len(self.content):
-            raise RbdError("beyond the image")
-        self.content[self.place : self.place + len(data)] = data
-        self.place += len(data)
-
-    def flush(self) -> None:
-        self._check()
-        self.flushed += 1
-
-    def _check(self) -> None:
-        if self.fault:
-            raise self.fault
-
-
 class TestHandles:
     def test_a_file_like_object_is_a_device(self, using: Using) -> None:
         handle = RbdLike(100)
         connector = Connector(handle)
         with using(connector).open(attachment("none"), mode=AccessMode.WRITE) as device:
-            assert device.size_bytes == 100
-            report = write_stream([b"by", b"tes"], device, size_bytes=5)
+            assert (device.size_bytes, device.path, device.guarantee) == (100, "/7", "rbd")
+            report = write_stream([b"by", b"tes"], device, size_bytes=5, zeros=ZeroHandling.SKIP)
             assert b"".join(read_device(device, offset=1, length=3)) == b"yte"
-            assert device.read(98, 9) == bytes(2)
-            assert device.read(100, 9) == b""
-        assert report.written_bytes == 5
+            assert read(device, 98, 9) == bytes(2)
+            assert read(device, 100, 9) == b""
+        assert (report.size_bytes, report.written_bytes, report.skipped_bytes) == (5, 5, 95)
         assert bytes(handle.content) == b"bytes" + bytes(95)
         assert handle.flushed == 1
         assert not handle.closed
         assert connector.calls == ["connect", "disconnect"]
-
-    def test_it_is_written_where_it_is_said_whatever_was_read_in_between(self) -> None:
-        handle = RbdLike(10)
-        device = HandleDevice(handle=handle)
-        device.write(2, memoryview(b"ab"))
-        assert device.size_bytes == 10
-        device.read(7, 2)
-        device.write(4, memoryview(b"cd"))
-        assert bytes(handle.content) == b"\0\0abcd\0\0\0\0"
-
-    def test_its_own_errors_are_ours(self) -> None:
-        handle = RbdLike(10)
-        device = HandleDevice(handle=handle)
-        handle.fault = RbdError("[errno 108] RBD image\n is blocklisted")
-        for call, text in (
-            (lambda: device.read(3, 1), "reading at byte 3 failed: .*is blocklisted"),
-            (lambda: device.write(3, memoryview(b"x")), "writing at byte 3 failed: .*is blocklisted"),
-            (device.flush, "flushing failed: .*is blocklisted"),
-        ):
-            with pytest.raises(DeviceFailed, match=text) as caught:
-                call()
-            assert caught.value.__cause__ is handle.fault
-        handle.fault = None
-
-    def test_a_handle_that_tells_how_much_it_took_is_believed(self) -> None:
-        class Short(io.BytesIO):
-            def write(self, data: Any, /) -> int:
-                return super().write(data[:2])
-
-        handle = Short(bytes(9))
-        write_stream([b"bytes"], HandleDevice(handle=handle), size_bytes=5)
-        assert handle.getvalue() == b"bytes" + bytes(4)
 
 
 class TestThisHost:

@@ -242,7 +242,7 @@ class TestErrors:
             yield DATA[:1000]
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(data, "chunks", interrupted)
+        monkeypatch.setattr(data, "pieces", interrupted)
         assert run("put", file) == Ran(130, "", "interrupted\n")
         assert (memory.volumes, memory.attachments) == ({}, {})
 

@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagevol_adapters.engine import Hole, Limits, TransferProgress
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
@@ -31,6 +32,8 @@ from imagevol_core import (
     ContentMismatch,
     DeviceFailed,
     Digest,
+    FreshThin,
+    Growth,
     Image,
     ImageLocation,
     ImagevolError,
@@ -43,6 +46,8 @@ from imagevol_core import (
     ResourceNotFound,
     ServiceFailed,
     SourceFailed,
+    TransferCancelled,
+    Volume,
     VolumeFailed,
     WrongLength,
 )
@@ -56,8 +61,8 @@ MD5 = hashlib.md5(DATA).hexdigest()
 class World:
     """Ports in memory, watched; what is left in them can be looked at."""
 
-    def __init__(self, steps: Steps | None = None) -> None:
-        self.memory = MemoryVolumes(volume_types={"fast": False, "secret": True})
+    def __init__(self, steps: Steps | None = None, *, cinder: type[MemoryVolumes] = MemoryVolumes) -> None:
+        self.memory = cinder(volume_types={"fast": False, "secret": True})
         self.memory_images = MemoryImages(volumes=self.memory, project_id="p", stores=("fast",))
         self.memory_attacher = MemoryAttacher(volumes=self.memory)
         self.watch(steps or Steps())
@@ -138,6 +143,7 @@ class TestStoring:
             "volumes.complete",
             "device.write",
             "device.write",
+            "device.clear",
             "device.flush",
             "attacher.close",
             "volumes.detach",
@@ -148,7 +154,7 @@ class TestStoring:
         ]
 
     def test_a_stored_image_is_in_a_marked_volume_that_says_all_about_it(self, world: World) -> None:
-        progress: list[int] = []
+        progress: list[TransferProgress] = []
         stored = world.store(progress=progress.append)
         (volume,) = world.memory.volumes.values()
         assert stored.volume == volume
@@ -163,7 +169,7 @@ class TestStoring:
             "checksum": MD5,
         }
         assert stored.record == ImageVolumeMetadata.from_volume(volume.metadata)
-        assert sum(progress) == stored.report.written_bytes == len(DATA)
+        assert progress[-1].done_bytes == stored.report.size_bytes == len(DATA)
         assert world.memory.contents[volume.id].read(0, len(DATA) + 9) == DATA + bytes(9)
         assert world.left == {("volume", volume.id)}
 
@@ -235,6 +241,115 @@ class TestStoring:
                 volumes=world.volumes,
                 attacher=world.attacher,
             )
+        assert world.left == set()
+
+    def test_without_the_legacy_digest_the_volume_has_none(self, world: World) -> None:
+        stored = world.store(checksum=False)
+        assert (stored.record.digest, stored.record.checksum) == (SHA512, None)
+        assert "checksum" not in stored.volume.metadata
+
+    def test_a_transfer_that_is_cancelled_leaves_nothing(self, world: World) -> None:
+        limits = Limits()
+        limits.cancelled.set()
+        with pytest.raises(TransferCancelled):
+            world.store(limits=limits)
+        assert world.left == set()
+
+
+class UsedStorage(MemoryVolumes):
+    """A Cinder whose new volumes hold what somebody else left, and that says how often it extended one."""
+
+    device: ClassVar[dict[str, Any]] = {}
+
+    def create(self, **wishes: Any) -> Volume:
+        volume = super().create(**wishes)
+        content = self.contents[volume.id]
+        content.write(0, memoryview(OLD))
+        for name, value in self.device.items():
+            setattr(content, name, value)
+        return volume
+
+
+class CannotClear(UsedStorage):
+    device: ClassVar[dict[str, Any]] = {"can_clear": False, "size_bytes": 1 << 20}
+
+
+class Promises(UsedStorage):
+    device: ClassVar[dict[str, Any]] = {"guarantee": "rbd"}
+
+
+OLD = b"secret" * 50_000
+
+
+class TestOldData:
+    """What somebody else left on the storage never shows through, unless something proves that there is nothing."""
+
+    def content(self, world: World) -> bytes:
+        (device,) = world.memory.contents.values()
+        return device.read(0, len(OLD))
+
+    @pytest.mark.parametrize("cinder", [UsedStorage, CannotClear])
+    def test_it_is_gone_before_the_volume_is_an_image(self, cinder: type[MemoryVolumes]) -> None:
+        world = World(cinder=cinder)
+        data = DATA + bytes(100_000) + DATA
+        world.store(data)
+        assert self.content(world) == data + bytes(len(OLD) - len(data))
+
+    def test_a_proof_is_believed(self) -> None:
+        world = World(cinder=UsedStorage)
+        report = world.store(zero_proof=lambda path: FreshThin(path=path)).report
+        assert (report.zeroed_bytes, report.written_bytes) == (0, len(DATA))
+        assert self.content(world) == DATA + OLD[len(DATA) :]
+
+    def test_so_is_a_driver_that_promises_it(self) -> None:
+        report = World(cinder=Promises).store().report
+        assert (report.zeroed_bytes, report.written_bytes, report.skipped_bytes) == (0, len(DATA), GIB - len(DATA))
+
+
+class Growing(MemoryVolumes):
+    """A Cinder that says to which sizes it extended."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def extend(self, volume_id: str, *, size_gib: int) -> Volume:
+        assert self.volumes[volume_id].status == "available"
+        self.sizes.append(size_gib)
+        return super().extend(volume_id, size_gib=size_gib)
+
+
+class TestUnknownLength:
+    """A volume grows under a stream of which nobody knows the length."""
+
+    def store(self, world: World, size_bytes: int) -> StoredImage:
+        source: list[bytes | Hole] = [Hole(size_bytes - len(DATA)), DATA] if size_bytes else []
+        return store_image(
+            source,
+            image_id=IMAGE_ID,
+            image_owner="p",
+            size_bytes=None,
+            volumes=world.volumes,
+            attacher=world.attacher,
+            hash_algorithm="sha1",
+            checksum=False,
+            growth=Growth(percent=100),
+        )
+
+    @pytest.mark.parametrize(
+        "size_bytes, sizes", [(0, []), (GIB, []), (GIB + 1, [2]), (5 * GIB // 2, [2, 4]), (4 * GIB + 1, [2, 4, 8])]
+    )
+    def test_it_is_extended_while_nothing_has_it_and_holds_the_stream(self, size_bytes: int, sizes: list[int]) -> None:
+        world = World(cinder=Growing)
+        Growing.sizes.clear()
+        stored = self.store(world, size_bytes)
+        assert Growing.sizes == sizes
+        assert (stored.record.size_bytes, stored.volume.size_gib) == (size_bytes, (sizes or [1])[-1])
+        if size_bytes:
+            assert world.read(stored.volume.id, offset=size_bytes - len(DATA)) == DATA
+
+    def test_a_backend_that_has_no_more_room_leaves_nothing(self, world: World) -> None:
+        world.memory.capacity_gib = 1
+        with pytest.raises(VolumeFailed, match="the backend is full"):
+            self.store(world, GIB + 1)
         assert world.left == set()
 
 
@@ -416,7 +531,7 @@ class TestReading:
             "volumes.attach",
             "attacher.open",
             "volumes.complete",
-            "device.read",
+            "device.readinto",
             "attacher.close",
             "volumes.detach",
         ]

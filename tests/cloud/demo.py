@@ -22,7 +22,7 @@ from openstack.config import OpenStackConfig
 
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.cinder import CinderVolumes
-from imagevol_adapters.engine import chunks, read_device
+from imagevol_adapters.engine import PART_BYTES, read_device
 from imagevol_adapters.glance import GlanceImages
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
@@ -154,7 +154,9 @@ class Demo:
             image = self.user.images.create(name="demo-qcow2", disk_format="qcow2")
             with disk.qcow2.open("rb") as file:
                 size = disk.qcow2.stat().st_size
-                self.user.images.upload(image.id, chunks(file), size_bytes=size, store="local")
+                self.user.images.upload(
+                    image.id, iter(lambda: file.read(PART_BYTES), b""), size_bytes=size, store="local"
+                )
         self.explain("demo-qcow2", self.host)
         self.explain("demo-disk", self.cloud.backend_hosts["slow"])
         return image.id

@@ -92,7 +92,7 @@ def test_an_image_that_was_altered_behind_our_back_is_an_error(real: Ports, stor
     volume_id = stored.volume.id
     real.volumes.set_readonly(volume_id, readonly=False)
     with attached(volume_id, mode=AccessMode.WRITE, volumes=real.volumes, attacher=real.attacher) as device:
-        flipped = bytes([device.read(12 * MIB, 1)[0] ^ 1])
+        flipped = bytes([b"".join(read_device(device, offset=12 * MIB, length=1))[0] ^ 1])
         device.write(12 * MIB, memoryview(flipped))
         device.flush()
     real.volumes.wait(volume_id)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.cinder import CinderVolumes
-from imagevol_adapters.engine import Progress
+from imagevol_adapters.engine import Progress, TransferProgress
 from imagevol_adapters.glance import GlanceImages
 from imagevol_adapters.translation import KEYSTONE, translated
 from imagevol_core import AccessDenied
@@ -146,7 +146,7 @@ class Imagevol(App):
             total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, disable=None, file=sys.stderr
         ) as bar:
 
-            def advance(done_bytes: int) -> None:
-                bar.update(done_bytes)
+            def advance(progress: TransferProgress) -> None:
+                bar.update(progress.done_bytes - bar.n)
 
             yield advance

@@ -17,9 +17,10 @@ from cliff.command import Command
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.engine import chunks
+from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.engine import pieces, write_stream
 from imagevol_adapters.transfers import delete_image_volume, open_image_volume, register_image, store_image
-from imagevol_core import ImagevolError, RequestRefused, SourceFailed
+from imagevol_core import ImagevolError, RequestRefused, SourceFailed, ZeroHandling
 
 __all__ = ["Get", "Put", "Rm"]
 
@@ -52,7 +53,7 @@ class Put(ShowOne):
         with _opened(parsed_args.file) as (file, size_bytes), self.app.progress("put", size_bytes) as progress:
             if parsed_args.register:
                 image, stored = register_image(
-                    chunks(file),
+                    pieces(file),
                     name=parsed_args.register,
                     size_bytes=size_bytes,
                     images=self.app.images,
@@ -68,7 +69,7 @@ class Put(ShowOne):
             else:
                 image_id = str(uuid.uuid4())
                 stored = store_image(
-                    chunks(file),
+                    pieces(file),
                     image_id=image_id,
                     image_owner=parsed_args.owner or self.app.project_id,
                     size_bytes=size_bytes,
@@ -104,7 +105,7 @@ class Get(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Read into a file beside the wanted one, which appears only when it is whole."""
         with (
-            _appearing(parsed_args.file) as file,
+            _appearing(parsed_args.file) as partial,
             open_image_volume(
                 parsed_args.volume,
                 volumes=self.app.volumes,
@@ -114,9 +115,16 @@ class Get(Command):
             ) as content,
             self.app.progress("get", content.size_bytes) as progress,
         ):
-            for part in content.parts:
-                file.write(part)
-                progress(len(part))
+            os.truncate(partial, content.size_bytes)
+            with PathDevice.open(partial, writable=True) as device:
+                write_stream(
+                    content.parts,
+                    device,
+                    size_bytes=content.size_bytes,
+                    zeros=ZeroHandling.SKIP,  # a new file is all hole
+                    algorithms=(),
+                    progress=progress,
+                )
 
 
 class Rm(Command):
@@ -152,7 +160,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[BinaryIO]:
+def _appearing(path: Path) -> Iterator[Path]:
     """A new file that has its name only once it is whole; one that is there already is not touched."""
     with ExitStack() as stack:
         try:
@@ -161,8 +169,8 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
             descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             partial = Path(name)
             stack.callback(partial.unlink, missing_ok=True)
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
+            os.close(descriptor)
+            yield partial
             path.touch(exist_ok=False)  # who came before keeps the name
             partial.replace(path)
         except ImagevolError:

@@ -127,6 +127,10 @@ def _script(words: Iterable[int | BaseException]) -> Iterator[int | BaseExceptio
     return iter(words)
 
 
+def _answers(words: Iterable[bool]) -> Iterator[bool]:
+    return iter(words)
+
+
 def _flushes(words: Iterable[BaseException | None]) -> Iterator[BaseException | None]:
     return iter(words)
 
@@ -138,7 +142,8 @@ class FaultyDevice:
     Args:
         device: the one behind it.
         writes: for each call of `write`, how many bytes it takes at most, or what it raises; then all are taken.
-        reads: the same for `read`.
+        reads: the same for `readinto`.
+        clears: for each call of `clear`, whether the device behind it is asked; then it is.
         flushes: what each call of `flush` raises, if not None.
 
     >>> from imagevol_adapters.testing.memory import MemoryDevice
@@ -149,6 +154,7 @@ class FaultyDevice:
     device: Device
     writes: Iterator[int | BaseException] = attrs.field(default=(), converter=_script, kw_only=True)
     reads: Iterator[int | BaseException] = attrs.field(default=(), converter=_script, kw_only=True)
+    clears: Iterator[bool] = attrs.field(default=(), converter=_answers, kw_only=True)
     flushes: Iterator[BaseException | None] = attrs.field(default=(), converter=_flushes, kw_only=True)
 
     @property
@@ -156,13 +162,32 @@ class FaultyDevice:
         """How many bytes there are."""
         return self.device.size_bytes
 
-    def read(self, offset: int, length: int) -> bytes:
+    @property
+    def path(self) -> str:
+        """What it is on this host."""
+        return self.device.path
+
+    @property
+    def can_clear(self) -> bool:
+        """Whether it may be worth calling `clear`."""
+        return self.device.can_clear
+
+    @property
+    def guarantee(self) -> str | None:
+        """Who promises that it was zero when it was made."""
+        return self.device.guarantee
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
         """Give as much as the script says."""
-        return self.device.read(offset, _scripted(self.reads, length))
+        return self.device.readinto(offset, buffer[: _scripted(self.reads, len(buffer))])
 
     def write(self, offset: int, data: memoryview) -> int:
         """Write as much as the script says."""
         return self.device.write(offset, data[: _scripted(self.writes, len(data))])
+
+    def clear(self, offset: int, length: int) -> bool:
+        """Let a range read as zeros, if the script does not forbid it."""
+        return next(self.clears, True) and self.device.clear(offset, length)
 
     def flush(self) -> None:
         """Fail if the script says so."""

@@ -11,6 +11,7 @@ import pytest
 from imagevol_adapters.ports import AccessMode, Attachment, VolumeService
 from imagevol_adapters.testing.conformance.fixtures import NAME, NOBODY, NewVolume, WithVolumes
 from imagevol_core import (
+    CallerError,
     DeadlineExceeded,
     InUse,
     RequestRefused,
@@ -83,6 +84,28 @@ class VolumeServiceConformance(WithVolumes):
         ):
             with pytest.raises(ResourceNotFound):
                 ask()
+
+    def test_a_volume_grows_and_keeps_what_it_has(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+        volume_id = new_volume().id
+        volumes.wait(volume_id)
+        volumes.set_metadata(volume_id, {"key": "kept"})
+        grown = volumes.extend(volume_id, size_gib=3)
+        assert (grown.size_gib, grown.status, grown.metadata) == (3, "available", {"key": "kept"})
+        assert volumes.get(volume_id) == grown
+        with pytest.raises(CallerError):
+            volumes.extend(volume_id, size_gib=2)
+        assert volumes.get(volume_id).size_gib == 3
+
+    def test_an_attached_volume_does_not_grow(
+        self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
+    ) -> None:
+        volume_id = new_volume().id
+        volumes.wait(volume_id)
+        attachment = volumes.attach(volume_id, connector=connector, mode=AccessMode.WRITE)
+        with pytest.raises(InUse):
+            volumes.extend(volume_id, size_gib=2)
+        volumes.detach(attachment)
+        assert volumes.wait(volume_id).size_gib == 1
 
     def test_those_that_exist_are_found_in_the_order_asked(self, volumes: VolumeService, new_volume: NewVolume) -> None:
         first, second = new_volume(), new_volume()

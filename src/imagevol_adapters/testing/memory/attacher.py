@@ -29,10 +29,25 @@ class _Opened:
         """How many bytes there are."""
         return self._device.size_bytes
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Give up to `length` bytes."""
+    @property
+    def path(self) -> str:
+        """What it is on this host."""
+        return self._device.path
+
+    @property
+    def can_clear(self) -> bool:
+        """Whether it may be worth calling `clear`."""
+        return self._device.can_clear and self._writable
+
+    @property
+    def guarantee(self) -> str | None:
+        """Who promises that it was zero when it was made."""
+        return self._device.guarantee
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer."""
         self._check()
-        return self._device.read(offset, length)
+        return self._device.readinto(offset, buffer)
 
     def write(self, offset: int, data: memoryview) -> int:
         """Write as much as there is room for."""
@@ -40,6 +55,11 @@ class _Opened:
         if not self._writable:
             raise DeviceFailed(f"writing at byte {offset} failed: the device of {self._what} is read-only")
         return self._device.write(offset, data)
+
+    def clear(self, offset: int, length: int) -> bool:
+        """Let a range read as zeros, if the device can."""
+        self._check()
+        return self.can_clear and self._device.clear(offset, length)
 
     def flush(self) -> None:
         """Return when all is on the storage."""

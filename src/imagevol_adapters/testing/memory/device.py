@@ -18,7 +18,16 @@ class MemoryDevice:
     """Bytes that take memory only where something was written: a `Device`."""
 
     size_bytes: int
+    path: str = attrs.field(default="/memory", kw_only=True)
+    guarantee: str | None = attrs.field(default=None, kw_only=True)
+    can_clear: bool = attrs.field(default=True, kw_only=True)
     _blocks: dict[int, bytearray] = attrs.field(factory=dict, init=False, repr=False)
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer, as far as there are bytes."""
+        data = self.read(offset, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def read(self, offset: int, length: int) -> bytes:
         """Give up to `length` bytes."""
@@ -40,6 +49,17 @@ class MemoryDevice:
             at = number * _BLOCK_BYTES
             block[start - at : stop - at] = data[start - offset : stop - offset]
         return end - offset
+
+    def clear(self, offset: int, length: int) -> bool:
+        """Let a range read as zeros, and take no more memory, if the device can."""
+        end = min(offset + length, self.size_bytes)
+        for number, start, stop in _blocks(offset, end) if self.can_clear else ():
+            if stop - start == _BLOCK_BYTES:
+                self._blocks.pop(number, None)
+            elif number in self._blocks:
+                at = number * _BLOCK_BYTES
+                self._blocks[number][start - at : stop - at] = bytes(stop - start)
+        return self.can_clear
 
     def flush(self) -> None:
         """Nothing is held back."""

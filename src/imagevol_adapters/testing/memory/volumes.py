@@ -115,6 +115,19 @@ class MemoryVolumes:
             raise DeadlineExceeded(f"volume {volume_id} is not available", seconds=0)
         return volume
 
+    def extend(self, volume_id: str, *, size_gib: int) -> Volume:
+        """Make an available volume larger."""
+        volume = self.get(volume_id)
+        if volume.status != "available":
+            raise InUse(f"volume {volume_id} is '{volume.status}' and is extended while it is 'available'")
+        if size_gib <= volume.size_gib:
+            raise RequestRefused(f"volume {volume_id} has {volume.size_gib} GiB, and {size_gib} GiB are not more")
+        if size_gib - volume.size_gib + sum(each.size_gib for each in self.volumes.values()) > self.capacity_gib:
+            self._change(volume_id, status="error_extending")
+            raise VolumeFailed(volume_id, status="error_extending", wanted="available", reason="the backend is full")
+        self.contents[volume_id].size_bytes = size_gib * GIB
+        return self._change(volume_id, size_gib=size_gib)
+
     def set_readonly(self, volume_id: str, *, readonly: bool) -> None:
         """Mark the volume, or take the mark away."""
         volume = self.get(volume_id)

@@ -1,0 +1,33 @@
+"""The data plane: a stream into a device, and a device as a stream.
+
+The engine calls no service and decides nothing.  Reading, digests and writing go on at the same time, in memory that is
+bounded and used again; zeros are found cheaply and need no writing where the target allows it.
+
+`sources` has what can be written, `writing` brings it to a device, `reading` brings it back, `limits` has the rate, the
+progress and the report.  Beneath them `parts` has the memory and the threads that share it, `zeros` finds the zeros,
+and `digests` makes several digests side by side.
+"""
+
+from imagevol_adapters.engine.digests import Digests, verified
+from imagevol_adapters.engine.limits import Limits, Progress, TransferProgress, TransferReport
+from imagevol_adapters.engine.parts import PART_BYTES, POOL_BYTES
+from imagevol_adapters.engine.reading import read_device
+from imagevol_adapters.engine.sources import Hole, Source, pieces
+from imagevol_adapters.engine.writing import StreamWriter, write_stream
+
+__all__ = [
+    "PART_BYTES",
+    "POOL_BYTES",
+    "Digests",
+    "Hole",
+    "Limits",
+    "Progress",
+    "Source",
+    "StreamWriter",
+    "TransferProgress",
+    "TransferReport",
+    "pieces",
+    "read_device",
+    "verified",
+    "write_stream",
+]

@@ -1,0 +1,95 @@
+"""Digests of a stream, each in a thread of its own: hashlib lets other threads run while it works."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from imagevol_adapters.engine.parts import ZEROS, Job, Part
+from imagevol_core import ContentMismatch, Digest, InvalidFact
+
+__all__ = ["Digests", "verified"]
+
+
+class Digests:
+    """Several digests of one stream, such as the two that Glance keeps.
+
+    >>> digests = Digests(["md5"])
+    >>> digests.update(b"data")
+    >>> str(digests.values()["md5"])
+    'md5:8d777f385d3dfec8815d20f7496026dc'
+    """
+
+    def __init__(self, algorithms: Iterable[str]) -> None:
+        """Take names that hashlib knows.
+
+        Raises:
+            InvalidFact: it does not know one, or that one has no fixed length.
+        """
+        self._hashes = {name: _hash(name) for name in algorithms}
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next piece of the stream."""
+        for digest in self._hashes.values():
+            digest.update(data)
+
+    def jobs(self) -> list[Job]:
+        """Give what a `Crew` does with each part: a job for each digest, so that they are made at the same time."""
+        return [_job(digest) for digest in self._hashes.values()]
+
+    def values(self) -> dict[str, Digest]:
+        """Give the digests of all that came so far."""
+        return {name: Digest(name, digest.hexdigest()) for name, digest in self._hashes.items()}
+
+
+def verified(data: Iterable[bytes], digest: Digest | None, what: str) -> Iterator[bytes]:
+    """Give the same bytes, and at their end an error if they are not those of the digest.
+
+    Args:
+        data: the whole of what the digest was made of.
+        digest: what was recorded; when None nothing is checked.
+        what: whose data these are, for the error.
+
+    Raises:
+        ContentMismatch: the data are not what was recorded.
+        InvalidFact: the digest's algorithm is not known here.
+
+    >>> list(verified([b"da", b"ta"], Digest("md5", "8d777f385d3dfec8815d20f7496026dc"), "the image"))
+    [b'da', b'ta']
+    """
+    if digest is None:
+        yield from data
+        return
+    digests = Digests([digest.algorithm])
+    for chunk in data:
+        digests.update(chunk)
+        yield chunk
+    compare(digests, digest, what)
+
+
+def compare(digests: Digests, digest: Digest, what: str) -> None:
+    """Raise a `ContentMismatch` unless the recorded digest is the one of what came."""
+    actual = digests.values()[digest.algorithm]
+    if actual != digest:
+        raise ContentMismatch(what, expected=str(digest), actual=str(actual))
+
+
+def _hash(name: str) -> hashlib._Hash:
+    try:
+        digest = hashlib.new(name, usedforsecurity=False)  # no secret hangs on it: md5 works on a FIPS host
+    except ValueError as error:
+        raise InvalidFact("digest algorithm", f"{name!r} is not known here") from error
+    if not digest.digest_size:
+        raise InvalidFact("digest algorithm", f"{name!r} has no fixed length")
+    return digest
+
+
+def _job(digest: hashlib._Hash) -> Job:
+    def update(part: Part) -> None:
+        if part.data is not None:
+            digest.update(part.data)
+            return
+        for start in range(0, part.length, len(ZEROS)):
+            digest.update(memoryview(ZEROS)[: min(len(ZEROS), part.length - start)])
+
+    return update

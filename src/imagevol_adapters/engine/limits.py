@@ -1,0 +1,127 @@
+"""How fast a transfer may go, when it is to end, and what it tells meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from imagevol_adapters.engine.parts import ALIGNMENT_BYTES, PART_BYTES
+from imagevol_core import Digest, InvalidFact, TransferCancelled
+
+__all__ = ["Limits", "Progress", "TransferProgress", "TransferReport"]
+
+_MIB = 1 << 20
+_TURNS = 20  # how many parts a second at the least, so that a slow transfer is even, and can be cancelled
+_CREDIT_SECONDS = 0.1  # how much of a pause may be made good
+
+
+@attrs.frozen(kw_only=True)
+class TransferProgress:
+    """How far a transfer is.
+
+    Attributes:
+        done_bytes: how many bytes of the stream are where they belong, those that were skipped among them.
+        skipped_bytes: how many of these were zeros that needed no writing.
+        total_bytes: how many there are; None where that is not known.
+    """
+
+    done_bytes: int
+    skipped_bytes: int
+    total_bytes: int | None
+
+
+Progress = Callable[[TransferProgress], None]
+"""Called now and then in the thread that asked for the transfer; what it raises ends the transfer."""
+
+
+@attrs.frozen(kw_only=True)
+class TransferReport:
+    """What a transfer did.
+
+    Attributes:
+        read_bytes: how many bytes the source gave; holes that it told of are not read.
+        written_bytes: how many were sent to the device.
+        zeroed_bytes: how many zeros it made without being sent any, those behind the image's end among them.
+        skipped_bytes: how many zeros were there already.
+        size_bytes: how long the stream was.
+        seconds: how long it took, with the flush.
+        digests: of the whole stream, by algorithm.
+    """
+
+    read_bytes: int
+    written_bytes: int
+    zeroed_bytes: int
+    skipped_bytes: int
+    size_bytes: int
+    seconds: float
+    digests: Mapping[str, Digest]
+
+    @property
+    def virtual_rate(self) -> float:
+        """Tell how many MiB of the stream went by in a second, its zeros too, which is what a user waits for."""
+        return self.size_bytes / _MIB / self.seconds
+
+    @property
+    def data_rate(self) -> float:
+        """Tell how many MiB were sent to the device in a second, which is what the storage sees."""
+        return self.written_bytes / _MIB / self.seconds
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How fast a transfer may go, and when it is to end.
+
+    Args:
+        bytes_per_second: of what is read from the source; None for as fast as it goes.
+        cancelled: set it, from any thread, and the transfer ends with a `TransferCancelled` at its next part.
+
+    Raises:
+        InvalidFact: the rate is not positive.
+
+    >>> Limits(bytes_per_second=100 * 2**20).cancelled.is_set()
+    False
+    """
+
+    bytes_per_second: float | None = None
+    cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a rate at which nothing would ever move."""
+        if self.bytes_per_second is not None and not self.bytes_per_second > 0:
+            raise InvalidFact("bytes_per_second", f"{self.bytes_per_second} is not positive; give None for no limit")
+
+    @property
+    def part_bytes(self) -> int:
+        """How large a part may be; a slow transfer has small ones."""
+        if self.bytes_per_second is None:
+            return PART_BYTES
+        whole = int(self.bytes_per_second / _TURNS) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
+        return min(PART_BYTES, max(ALIGNMENT_BYTES, whole))
+
+
+class Throttle:
+    """Holds a transfer to its limits."""
+
+    def __init__(self, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin now."""
+        self._limits = limits
+        self._clock = clock
+        self._due = clock()
+
+    def take(self, size_bytes: int) -> None:
+        """Return when so many bytes more may be moved.
+
+        Raises:
+            TransferCancelled: the transfer is to end.
+        """
+        rate = self._limits.bytes_per_second
+        pause = 0.0
+        if rate is not None:
+            now = self._clock()
+            self._due = max(self._due, now - _CREDIT_SECONDS) + size_bytes / rate
+            pause = max(0.0, self._due - now)
+        if self._limits.cancelled.wait(pause) if pause else self._limits.cancelled.is_set():
+            raise TransferCancelled("the transfer was cancelled")

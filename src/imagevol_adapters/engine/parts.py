@@ -1,0 +1,149 @@
+"""The memory that data pass through, and the threads that each do one thing with them.
+
+A stream is cut into parts.  The memory of a part is aligned as direct I/O wants it, and is used again as soon as every
+thread is done with it: however long the stream, the same few mebibytes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+
+import attrs
+
+__all__ = ["ALIGNMENT_BYTES", "PART_BYTES", "POOL_BYTES", "ZEROS", "Crew", "Part", "Stopped"]
+
+ALIGNMENT_BYTES = 4096  # of memory, offset and length, enough for direct I/O on any disk of today
+PART_BYTES = 1 << 20  # large enough that a call costs nothing beside its bytes, small enough to stay in a cache
+POOL_BYTES = 16 * PART_BYTES
+ZEROS = bytes(PART_BYTES)
+
+
+@attrs.define(eq=False)
+class Part:
+    """A piece of a stream.
+
+    Attributes:
+        offset: where in the stream it begins.
+        length: how many bytes it has.
+        data: the bytes; None where all are zero and were never read.
+        memory: what they are in.
+    """
+
+    offset: int
+    length: int
+    data: memoryview | None
+    memory: memoryview
+    waiting: int = 0
+
+
+Job = Callable[[Part], None]
+
+
+class Stopped(Exception):
+    """The stream is not wanted any more."""
+
+
+class Crew:
+    """Threads that each do one job with every part of a stream, in its order.
+
+    Somebody fills the memory that it gives and hands it on; when there is none free, that one waits for the slowest
+    thread.  When a job fails, the others stop too, and whoever feeds the crew is told at the next turn.
+    """
+
+    error: BaseException | None
+    """What a job raised, or what was given to `stop`."""
+
+    def __init__(self, jobs: Iterable[Job], *, part_bytes: int = PART_BYTES, followed: bool = False) -> None:
+        """Start a thread for each job.
+
+        Args:
+            jobs: what is done with each part, at the same time.
+            part_bytes: how large a part is at most.
+            followed: whether the parts are also given to whoever iterates over `parts`.
+        """
+        self.error = None
+        self._over = False
+        self._lock = threading.Lock()
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._part_bytes = part_bytes
+        self._unmade = POOL_BYTES // PART_BYTES
+        self._followed: SimpleQueue[Part | None] = SimpleQueue()
+        self._queues = [self._followed] if followed else []
+        self._threads: list[threading.Thread] = []
+        for job in jobs:
+            queue: SimpleQueue[Part | None] = SimpleQueue()
+            self._queues.append(queue)
+            thread = threading.Thread(target=self._work, args=(job, queue), name="imagevol-job", daemon=True)
+            self._threads.append(thread)
+        for thread in self._threads:
+            thread.start()
+
+    def memory(self) -> memoryview:
+        """Give free memory for a part, once there is some.
+
+        Raises:
+            Stopped: nothing more is wanted; `error` is the reason, if a job failed.
+        """
+        if self._unmade and self._free.empty():
+            self._unmade -= 1
+            self._free.put(memoryview(mmap.mmap(-1, self._part_bytes)))
+        memory = self._free.get()
+        if self._over:
+            raise Stopped
+        return memory
+
+    def hand_on(self, part: Part) -> None:
+        """Let every thread do its job with a part."""
+        part.waiting = len(self._queues)
+        for queue in self._queues:
+            queue.put(part)
+
+    def parts(self) -> Iterator[Part]:
+        """Give each part to the caller's thread, until the stream is closed."""
+        while (part := self._followed.get()) is not None:
+            yield part
+            self._done(part)
+
+    def close(self) -> None:
+        """Say that nothing more comes; what was handed on is still done."""
+        for queue in self._queues:
+            queue.put(None)
+
+    def join(self) -> None:
+        """Return when all is done, after `close`; an interrupt meanwhile stops what has not begun."""
+        try:
+            self._join()
+        except BaseException:
+            self.stop()
+            self._join()
+            raise
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Let no job begin any more, and let go whoever feeds the crew."""
+        with self._lock:
+            self.error = self.error or error
+            self._over = True
+        self._free.put(memoryview(b""))
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, job: Job, queue: SimpleQueue[Part | None]) -> None:
+        while (part := queue.get()) is not None:
+            if not self._over:
+                try:
+                    job(part)
+                except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+                    self.stop(error)
+            self._done(part)
+
+    def _done(self, part: Part) -> None:
+        with self._lock:
+            part.waiting -= 1
+            free = part.waiting == 0
+        if free:
+            self._free.put(part.memory)

@@ -1,0 +1,92 @@
+"""A device as a stream, read ahead of whoever consumes it, and verified on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+
+from imagevol_adapters.engine.digests import Digests, compare
+from imagevol_adapters.engine.limits import Limits, Throttle
+from imagevol_adapters.engine.parts import Crew, Part, Stopped
+from imagevol_adapters.ports import Device
+from imagevol_core import DeviceFailed, Digest
+
+__all__ = ["read_device"]
+
+
+def read_device(
+    device: Device,
+    *,
+    offset: int = 0,
+    length: int,
+    digest: Digest | None = None,
+    what: str = "the device",
+    limits: Limits | None = None,
+) -> Generator[bytes, None, None]:
+    """Give `length` bytes of a device from `offset` on: all of them, or an error.
+
+    A thread reads ahead, and another one digests, while the caller uses what it was given; both end when the iteration
+    does, or when it is closed.
+
+    Args:
+        device: where from.
+        offset: of the first byte.
+        length: how many bytes.
+        digest: what they must have; when None nothing is checked.
+        what: whose data these are, for the error.
+        limits: how fast it may go, and what ends it.
+
+    Raises:
+        DeviceFailed: they could not be read, or the device ends before.
+        ContentMismatch: they are not those of the digest; raised behind the last byte.
+        InvalidFact: the digest's algorithm is not known here.
+        TransferCancelled: it was.
+    """
+    digests = Digests([digest.algorithm] if digest else [])
+    return _read(device, offset, length, digests, digest, what, limits or Limits())
+
+
+def _read(
+    device: Device, offset: int, length: int, digests: Digests, digest: Digest | None, what: str, limits: Limits
+) -> Generator[bytes, None, None]:
+    crew = Crew(digests.jobs(), part_bytes=limits.part_bytes, followed=True)
+    ahead = threading.Thread(target=_ahead, args=(crew, device, offset, length, limits), name="imagevol-ahead")
+    ahead.daemon = True
+    ahead.start()
+    try:
+        for part in crew.parts():
+            if part.data is not None:
+                yield bytes(part.data)
+    except BaseException:
+        crew.stop()
+        raise
+    finally:
+        ahead.join()
+        crew.join()
+    if crew.error is not None:
+        raise crew.error
+    if digest is not None:
+        compare(digests, digest, what)
+
+
+def _ahead(crew: Crew, device: Device, offset: int, length: int, limits: Limits) -> None:
+    """Read the device into the memory of the crew, part by part."""
+    throttle = Throttle(limits)
+    end = offset + length
+    try:
+        while offset < end:
+            memory = crew.memory()
+            # Up to the next multiple of a part's length: from there on the reads are aligned.
+            wanted = min(len(memory) - offset % len(memory), end - offset)
+            throttle.take(wanted)
+            count = device.readinto(offset, memory[:wanted])
+            if count <= 0:
+                raise DeviceFailed(f"the device ends at byte {offset}, and is to be read up to byte {end}")
+            crew.hand_on(Part(offset, count, memory[:count], memory))
+            offset += count
+    except Stopped:
+        pass
+    except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+        crew.stop(error)
+    finally:
+        crew.close()

@@ -1,0 +1,90 @@
+"""What can be written: bytes as they come, and holes, of which nobody needs the bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from errno import EINVAL, ENXIO
+from io import UnsupportedOperation
+from typing import BinaryIO
+
+import attrs
+
+from imagevol_adapters.engine.parts import PART_BYTES
+from imagevol_core import ImagevolError, SourceFailed
+
+__all__ = ["Hole", "Source", "pieces"]
+
+
+@attrs.frozen
+class Hole:
+    """So many zeros, which are nowhere.
+
+    Args:
+        length: how many.
+    """
+
+    length: int
+
+
+Source = Iterable[bytes | Hole]
+
+
+def pieces(file: BinaryIO) -> Iterator[bytes | Hole]:
+    """Give a file from where it stands: its data in pieces that the engine likes, and its holes unread.
+
+    >>> import io
+    >>> list(pieces(io.BytesIO(b"data")))
+    [b'data']
+    """
+    for start, end, is_data in _extents(file):
+        if not is_data:
+            yield Hole(end - start)
+            continue
+        at = file.seek(start)
+        while at < end:
+            data = file.read(min(PART_BYTES, end - at))
+            if not data:
+                raise SourceFailed(f"the file ends at byte {at}; it was longer when it was opened")
+            at += len(data)
+            yield data
+
+
+def _extents(file: BinaryIO) -> Iterator[tuple[int, int, bool]]:
+    """Yield where data and holes begin and end; where the file system does not tell, all is data."""
+    at = file.tell()
+    end = file.seek(0, os.SEEK_END)
+    try:
+        number: int | None = file.fileno()
+    except UnsupportedOperation:
+        number = None
+    while at < end:
+        data, hole = (at, end) if number is None else _next_data(number, at, end)
+        if at < data:
+            yield at, data, False
+        if data < hole:
+            yield data, hole, True
+        at = hole
+
+
+def _next_data(number: int, at: int, end: int) -> tuple[int, int]:
+    """Where the next data begin, and where they end."""
+    try:
+        data = os.lseek(number, at, os.SEEK_DATA)
+        return min(data, end), min(os.lseek(number, data, os.SEEK_HOLE), end)
+    except OSError as error:
+        if error.errno == ENXIO:  # from here on there are none
+            return end, end
+        if error.errno == EINVAL:  # of a device nobody knows
+            return at, end
+        raise
+
+
+def guarded(source: Source) -> Iterator[bytes | Hole]:
+    """Give the source's pieces, with an error of the operating system or the network made one of ours."""
+    try:
+        yield from source
+    except ImagevolError:
+        raise
+    except (OSError, EOFError) as error:
+        raise SourceFailed(f"the data could not be read to their end: {error}") from error

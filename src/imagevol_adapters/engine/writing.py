@@ -1,0 +1,260 @@
+"""A stream into a device: read, digested and written at the same time.
+
+The caller's thread reads the source, so that an interrupt reaches a source that stalls; a thread for each digest and
+one for the device do the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from imagevol_adapters.engine.digests import Digests
+from imagevol_adapters.engine.limits import Limits, Progress, Throttle, TransferProgress, TransferReport
+from imagevol_adapters.engine.parts import ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part, Stopped
+from imagevol_adapters.engine.sources import Hole, Source, guarded
+from imagevol_adapters.engine.zeros import runs
+from imagevol_adapters.ports import Device
+from imagevol_core import DeviceFailed, WrongLength, ZeroHandling
+
+__all__ = ["StreamWriter", "write_stream"]
+
+
+def write_stream(
+    source: Source,
+    device: Device,
+    *,
+    size_bytes: int,
+    zeros: ZeroHandling = ZeroHandling.PUNCH,
+    algorithms: Iterable[str] = ("md5", "sha512"),
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> TransferReport:
+    """Write a stream of known length to the beginning of a device, let the rest read as zeros, and flush it.
+
+    Args:
+        source: the data, in pieces of any length, and holes.
+        device: not smaller than the data.
+        size_bytes: how many bytes there are.
+        zeros: what becomes of zeros, as `plan_copy` says: `SKIP` only where the whole device is proven to be zero.
+        algorithms: the digests wanted.
+        progress: told how far it is.
+        limits: how fast it may go, and what ends it.
+
+    Raises:
+        WrongLength: the stream is shorter or longer; no byte of it beyond `size_bytes` was written.
+        SourceFailed: the source could not be read to its end.
+        DeviceFailed: the device is too small, or a write or the flush failed.
+        TransferCancelled: it was.
+    """
+    writer = StreamWriter(source, size_bytes=size_bytes, algorithms=algorithms, progress=progress, limits=limits)
+    writer.write(device, zeros=zeros)
+    return writer.report()
+
+
+class StreamWriter:
+    """One stream on its way to a device, or, where its length is not known, to one after the other that is larger."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        size_bytes: int | None = None,
+        algorithms: Iterable[str] = ("md5", "sha512"),
+        progress: Progress | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Take what `write_stream` takes; a length that is None is found out."""
+        self._started = time.monotonic()
+        self._source = iter(guarded(source))
+        self._piece: memoryview | Hole = memoryview(b"")
+        self._size_bytes = size_bytes
+        self._digests = Digests(algorithms)
+        self._progress = progress
+        self._limits = limits or Limits()
+        self._throttle = Throttle(self._limits)
+        self._read_bytes = self._position = 0
+        self._written = self._zeroed = self._skipped = 0
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the stream were taken."""
+        return self._position
+
+    def write(self, device: Device, *, zeros: ZeroHandling = ZeroHandling.PUNCH) -> bool:
+        """Write on to a device that has what was written before, until the stream ends or the device does.
+
+        Args:
+            device: which one.
+            zeros: what becomes of zeros on it.
+
+        Returns:
+            Whether the stream has ended; if not, give a larger device.
+
+        Raises:
+            ImagevolError: as `write_stream`.
+        """
+        if device.size_bytes < (self._size_bytes or 0):
+            raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {self._size_bytes} are to be written")
+        sink = _Sink(device, zeros, self._position)
+        crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes)
+        ended = False
+        try:
+            ended = self._feed(crew, sink, device.size_bytes)
+        except Stopped:  # by an error, which is raised below
+            pass
+        except BaseException:
+            crew.stop()
+            raise
+        finally:
+            crew.close()
+            crew.join()
+        if crew.error is not None:
+            raise crew.error
+        sink.end(rest=ended)
+        device.flush()
+        self._written += sink.written_bytes
+        self._zeroed += sink.zeroed_bytes
+        self._skipped += sink.skipped_bytes
+        self._tell(self._position, 0)
+        return ended
+
+    def report(self) -> TransferReport:
+        """Say what was done so far."""
+        return TransferReport(
+            read_bytes=self._read_bytes,
+            written_bytes=self._written,
+            zeroed_bytes=self._zeroed,
+            skipped_bytes=self._skipped,
+            size_bytes=self._position,
+            seconds=time.monotonic() - self._started,
+            digests=self._digests.values(),
+        )
+
+    def _feed(self, crew: Crew, sink: _Sink, end: int) -> bool:
+        """Cut the source into parts until it ends, or the device does."""
+        while True:
+            memory = crew.memory()
+            part = self._part(memory, end - self._position)
+            if part is None:
+                return self._piece is _END
+            self._throttle.take(0 if part.data is None else part.length)
+            self._position += part.length
+            crew.hand_on(part)
+            self._tell(sink.done_bytes, sink.skipped_bytes)
+
+    def _part(self, memory: memoryview, room: int) -> Part | None:
+        """Give the next part: bytes or a hole, never both; None where the stream ends or there is no room for more."""
+        filled = 0
+        while filled < len(memory) and (piece := self._next_piece(filled)) is not _END:
+            if isinstance(piece, Hole):
+                length = min(piece.length, room, _LONGEST_HOLE)
+                if filled or not length:
+                    break
+                self._piece = Hole(piece.length - length)
+                return Part(self._position, length, None, memory)
+            taken = min(len(piece), len(memory) - filled, room - filled)
+            if not taken:
+                break
+            memory[filled : filled + taken] = piece[:taken]
+            self._piece = piece[taken:]
+            filled += taken
+        self._read_bytes += filled
+        return Part(self._position, filled, memory[:filled], memory) if filled else None
+
+    def _next_piece(self, ahead: int) -> memoryview | Hole:
+        """Give what is left of the last piece, or the next one that is not empty, and hold them to the stream's length.
+
+        Raises:
+            WrongLength: it is shorter than it was said to be, or longer.
+        """
+        while self._piece is not _END and not _length(self._piece):
+            piece = next(self._source, _END)
+            self._piece = piece if isinstance(piece, Hole) or piece is _END else memoryview(piece)
+        seen = self._position + ahead + _length(self._piece)
+        wanted = self._size_bytes
+        if wanted is not None and (seen > wanted or (self._piece is _END and seen < wanted)):
+            raise WrongLength(expected_bytes=wanted, actual_bytes=seen)
+        return self._piece
+
+    def _tell(self, done_bytes: int, skipped_bytes: int) -> None:
+        if self._progress is not None:
+            skipped = self._skipped + skipped_bytes
+            self._progress(TransferProgress(done_bytes=done_bytes, skipped_bytes=skipped, total_bytes=self._size_bytes))
+
+
+class _Sink:
+    """Writes parts to a device, in order, and deals with the zeros in them."""
+
+    def __init__(self, device: Device, zeros: ZeroHandling, offset: int) -> None:
+        self._device = device
+        self._zeros = zeros
+        self._pending = 0  # zeros before `done_bytes` that nothing was done about yet
+        self.done_bytes = offset
+        self.written_bytes = self.zeroed_bytes = self.skipped_bytes = 0
+
+    def take(self, part: Part) -> None:
+        """Write one part."""
+        if part.data is None:
+            self._zero(part.length)
+        elif self._zeros is ZeroHandling.WRITE:
+            self._write(part.data)
+        else:
+            for start, end, is_data in runs(part.data):
+                if is_data:
+                    self._write(part.data[start:end])
+                else:
+                    self._zero(end - start)
+
+    def end(self, *, rest: bool) -> None:
+        """Do what is left to do, and let all behind the last part read as zeros if that is wanted."""
+        if rest:
+            self._pending += self._device.size_bytes - self.done_bytes
+            self.done_bytes = self._device.size_bytes
+        self._clear()
+
+    def _zero(self, length: int) -> None:
+        self._pending += length
+        self.done_bytes += length
+
+    def _write(self, data: memoryview) -> None:
+        self._clear()
+        self._send(self.done_bytes, data)
+        self.done_bytes += len(data)
+
+    def _clear(self) -> None:
+        """Let the zeros before this place be zeros: in one go, however many parts they were in."""
+        start, length = self.done_bytes - self._pending, self._pending
+        self._pending = 0
+        if self._zeros is ZeroHandling.SKIP:
+            self.skipped_bytes += length
+            return
+        first = min(length, -start % ALIGNMENT_BYTES)
+        whole = (length - first) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
+        self._send_zeros(start, first)
+        if self._zeros is ZeroHandling.PUNCH and whole and self._device.clear(start + first, whole):
+            self.zeroed_bytes += whole
+        else:
+            self._send_zeros(start + first, whole)
+        self._send_zeros(start + first + whole, length - first - whole)
+
+    def _send_zeros(self, offset: int, length: int) -> None:
+        for at in range(0, length, PART_BYTES):
+            self._send(offset + at, memoryview(ZEROS)[: min(PART_BYTES, length - at)])
+
+    def _send(self, offset: int, data: memoryview) -> None:
+        self.written_bytes += len(data)
+        while data:
+            written = self._device.write(offset, data)
+            if written <= 0:
+                raise DeviceFailed(f"the device takes no more data at byte {offset}")
+            offset += written
+            data = data[written:]
+
+
+def _length(piece: memoryview | Hole) -> int:
+    return piece.length if isinstance(piece, Hole) else len(piece)
+
+
+_END = memoryview(b"")  # known by its identity
+_LONGEST_HOLE = 64 * PART_BYTES  # so that a transfer of holes can be cancelled too

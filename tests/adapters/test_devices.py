@@ -1,0 +1,243 @@
+"""Devices on this host: files, a loop device where there can be one, and a handle as Ceph's."""
+
+from __future__ import annotations
+
+import errno
+import io
+import mmap
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagevol_adapters import devices
+from imagevol_adapters.devices import HandleDevice, PathDevice
+from imagevol_adapters.engine import read_device, write_stream
+from imagevol_core import DeviceFailed
+from tests.adapters.rbd_like import RbdError, RbdLike
+from tests.adapters.reading import read
+
+KIB = 1 << 10
+SIZE_BYTES = 1 << 20
+OLD = b"\xff" * SIZE_BYTES
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "volume"
+    path.write_bytes(OLD)
+    return path
+
+
+@pytest.fixture
+def loop(file: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("not root: a loop device needs it")
+    if not Path("/dev/loop-control").exists():
+        pytest.skip("no loop devices on this machine")
+    command = ["losetup", "--find", "--show", str(file)]
+    path = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield Path(path)
+    finally:
+        subprocess.run(["losetup", "--detach", path], check=True)
+
+
+@pytest.fixture(params=["file", "loop"])
+def path(request: pytest.FixtureRequest) -> Path:
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Path)
+    return found
+
+
+def aligned(data: bytes) -> memoryview:
+    """Bytes where direct I/O can take them from."""
+    memory = memoryview(mmap.mmap(-1, len(data)))
+    memory[:] = data
+    return memory
+
+
+def contents(path: Path) -> bytes:
+    with PathDevice.open(path, writable=False, direct=False) as device:
+        return b"".join(read_device(device, length=device.size_bytes))
+
+
+class TestPaths:
+    @pytest.mark.parametrize("direct", [False, True])
+    @pytest.mark.parametrize("offset, length", [(0, 8192), (4096, 4096), (4096, 5000), (512, 4096), (3, 7), (0, 1)])
+    def test_whatever_is_written_is_there_and_nothing_else_has_changed(
+        self, path: Path, direct: bool, offset: int, length: int
+    ) -> None:
+        data = b"new." * (length // 4) + b"new."[: length % 4]
+        with PathDevice.open(path, writable=True, direct=direct) as device:
+            at, rest = offset, aligned(data)
+            while rest:
+                written = device.write(at, rest)
+                at, rest = at + written, rest[written:]
+            device.flush()
+            assert b"".join(read_device(device, offset=offset, length=length)) == data
+        assert contents(path) == OLD[:offset] + data + OLD[offset + length :]
+
+    @pytest.mark.parametrize("memory", [aligned(b"x" * 8192), memoryview(b"x" * 8193)[1:]], ids=["aligned", "not"])
+    def test_memory_that_the_disk_cannot_take_from_is_no_obstacle(self, path: Path, memory: memoryview) -> None:
+        with PathDevice.open(path, writable=True) as device:
+            at, rest = 0, memory
+            while rest:
+                written = device.write(at, rest)
+                at, rest = at + written, rest[written:]
+        assert contents(path) == b"x" * 8192 + OLD[8192:]
+
+    def test_it_ends_where_the_volume_does(self, path: Path) -> None:
+        with PathDevice.open(path, writable=False) as device:
+            assert device.size_bytes == SIZE_BYTES
+            assert read(device, SIZE_BYTES - 100, 4096) == OLD[:100]
+            assert read(device, SIZE_BYTES, 1) == b""
+
+    def test_beyond_the_end_of_a_block_device_nothing_is_written(self, loop: Path) -> None:
+        with (
+            PathDevice.open(loop, writable=True) as device,
+            pytest.raises(DeviceFailed, match=f"byte {SIZE_BYTES} failed: .*No space left"),
+        ):
+            device.write(SIZE_BYTES, memoryview(b"y"))
+
+    def test_nothing_stays_open(self, path: Path) -> None:
+        before = {each.name for each in Path("/proc/self/fd").iterdir()}
+        with PathDevice.open(path, writable=True):
+            pass
+        assert {each.name for each in Path("/proc/self/fd").iterdir()} == before
+
+    def test_what_fails_is_an_error_at_every_call(self, file: Path) -> None:
+        with PathDevice.open(file, writable=True) as device:
+            pass
+        for call, text in (
+            (lambda: read(device, 3, 1), "reading at byte 3 failed"),
+            (lambda: device.write(3, memoryview(b"x")), "writing at byte 3 failed"),
+            (device.flush, "flushing failed"),
+        ):
+            with pytest.raises(DeviceFailed, match=text) as caught:
+                call()
+            assert isinstance(caught.value.__cause__, OSError)
+
+    def test_what_is_full_is_an_error(self) -> None:
+        with (
+            PathDevice.open(Path("/dev/full"), writable=True) as device,
+            pytest.raises(DeviceFailed, match="No space left on device"),
+        ):
+            device.write(0, memoryview(b"x"))
+
+    def test_what_was_moved_is_not_in_the_page_cache(self, file: Path) -> None:
+        with PathDevice.open(file, writable=True) as device:
+            device.flush()
+            write_stream([b"x" * SIZE_BYTES], device, size_bytes=SIZE_BYTES)
+            sum(map(len, read_device(device, length=SIZE_BYTES)))
+        if file_system(file) == "tmpfs":
+            pytest.skip("the temporary directory is in memory, which is nothing but page cache")
+        assert cached(file) == 0
+
+
+def file_system(path: Path) -> str:
+    """Which one a path is on."""
+    return subprocess.run(["stat", "-fc", "%T", path], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def cached(file: Path) -> int:
+    """How many bytes of a file the page cache has."""
+    command = ["fincore", "--bytes", "--noheadings", "--output=RES", str(file)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+class TestClearing:
+    @pytest.mark.parametrize("offset, length", [(0, SIZE_BYTES), (4096, 8192), (64 * KIB, 128 * KIB)])
+    def test_what_was_there_reads_as_zeros_and_its_neighbours_do_not(
+        self, path: Path, offset: int, length: int
+    ) -> None:
+        with PathDevice.open(path, writable=True) as device:
+            assert device.can_clear
+            assert device.clear(offset, length)
+        assert contents(path) == OLD[:offset] + bytes(length) + OLD[offset + length :]
+
+    def test_the_space_is_given_back(self, file: Path) -> None:
+        before = file.stat().st_blocks
+        with PathDevice.open(file, writable=True) as device:
+            device.clear(0, SIZE_BYTES)
+        assert file.stat().st_blocks < before
+        assert file.stat().st_size == SIZE_BYTES
+
+    def test_the_next_way_is_taken_where_one_fails_and_the_one_that_failed_is_not_tried_again(
+        self, loop: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried = 0
+
+        def refused(*_: int) -> None:
+            nonlocal tried
+            tried += 1
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+
+        monkeypatch.setattr(devices, "_punch", refused)
+        with PathDevice.open(loop, writable=True) as device:
+            assert device.clear(0, 4096)
+            assert device.clear(8192, 4096)
+        assert tried == 1
+        assert contents(loop) == bytes(4096) + OLD[:4096] + bytes(4096) + OLD[12288:]
+
+    def test_where_no_way_is_left_nothing_is_promised(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(*_: int) -> None:
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+
+        monkeypatch.setattr(devices, "_punch", refused)
+        with PathDevice.open(file, writable=True) as device:
+            assert not device.clear(0, 4096)
+            assert not device.can_clear
+            write_stream([b"data", bytes(200 * KIB)], device, size_bytes=200 * KIB + 4)
+        assert file.read_bytes() == b"data" + bytes(SIZE_BYTES - 4)
+
+    def test_what_is_opened_to_be_read_is_not_cleared(self, path: Path) -> None:
+        with PathDevice.open(path, writable=False) as device:
+            assert not device.can_clear
+            assert not device.clear(0, SIZE_BYTES)
+        assert contents(path) == OLD
+
+
+class TestHandles:
+    def test_it_is_written_where_it_is_said_whatever_was_read_in_between(self) -> None:
+        handle = RbdLike(10)
+        device = HandleDevice(handle=handle, path="/7")
+        device.write(2, memoryview(b"ab"))
+        assert device.size_bytes == 10
+        read(device, 7, 2)
+        device.write(4, memoryview(b"cd"))
+        assert bytes(handle.content) == b"\0\0abcd\0\0\0\0"
+
+    def test_it_clears_nothing(self) -> None:
+        handle = RbdLike(4096)
+        handle.content[:] = b"x" * 4096
+        device = HandleDevice(handle=handle, path="/7")
+        assert not device.can_clear
+        assert not device.clear(0, 4096)
+        assert bytes(handle.content) == b"x" * 4096
+
+    def test_its_own_errors_are_ours(self) -> None:
+        handle = RbdLike(10)
+        device = HandleDevice(handle=handle, path="/7")
+        handle.fault = RbdError("[errno 108] RBD image\n is blocklisted")
+        for call, text in (
+            (lambda: read(device, 3, 1), "reading at byte 3 failed: .*is blocklisted"),
+            (lambda: device.write(3, memoryview(b"x")), "writing at byte 3 failed: .*is blocklisted"),
+            (device.flush, "flushing failed: .*is blocklisted"),
+        ):
+            with pytest.raises(DeviceFailed, match=text) as caught:
+                call()
+            assert caught.value.__cause__ is handle.fault
+        handle.fault = None
+
+    def test_a_handle_that_tells_how_much_it_took_is_believed(self) -> None:
+        class Short(io.BytesIO):
+            def write(self, data: Any, /) -> int:
+                return super().write(data[:2])
+
+        handle = Short(b"xxxxxxxxx")
+        write_stream([b"bytes"], HandleDevice(handle=handle, path="/7"), size_bytes=5)
+        assert handle.getvalue() == b"bytes" + bytes(4)
