@@ -253,17 +253,18 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
-    """Measure, side by side with others."""
-    python = shared(session, "cloud", version=SERVICES_PYTHON)
-    install(session, python, "cloud")
+    """Measure, side by side with others: all, or what follows `--`."""
+    python = shared(session, "bench", version=SERVICES_PYTHON)
+    install(session, python, "bench")
+    prerequisites(session, python)
     run(session, python, "benchmarks", *session.posargs)
 
 
 @nox.session(name="bench-decisions", venv_backend="none")
 def bench_decisions(session: nox.Session) -> None:
     """Measure the decisions alone."""
-    python = shared(session, "cloud", version=SERVICES_PYTHON)
-    install(session, python, "cloud")
+    python = shared(session, "bench", version=SERVICES_PYTHON)
+    install(session, python, "bench")
     run(session, python, "benchmarks", "decisions")
 
 

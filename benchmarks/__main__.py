@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import decisions
+from benchmarks import decisions, transfers
 
-ALL = {"decisions": decisions.main}
+ALL = {"decisions": decisions.main, "transfers": transfers.main}
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

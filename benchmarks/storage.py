@@ -1,0 +1,119 @@
+"""Block devices to measure on, and images to move: made in memory, and gone afterwards."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+MIB, GIB = 1 << 20, 1 << 30
+BLKFLSBUF = 0x1261  # linux/fs.h
+
+
+@contextmanager
+def memory() -> Iterator[Path]:
+    """A directory in memory, which is no disk's speed."""
+    if os.geteuid() != 0:
+        sys.exit("the transfers are measured on loop devices, which need root")
+    with tempfile.TemporaryDirectory(prefix="imagevol-bench-") as name, ExitStack() as undo:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=90%", "tmpfs", name], check=True)
+        undo.callback(subprocess.run, ["umount", name], check=True)
+        yield Path(name)
+
+
+class LoopDevice:
+    """A loop device over a file: over one in memory it has no write-zeroes, like many LUNs."""
+
+    def __init__(self, backing: Path, size_bytes: int) -> None:
+        self.backing = backing
+        self.size_bytes = size_bytes
+        with backing.open("wb") as file:
+            file.truncate(size_bytes)
+        command = ["losetup", "--find", "--show", str(backing)]
+        self.path = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+
+    def renew(self) -> None:
+        """Let it be as a thin volume that was just made: nothing on it, nothing of it in memory."""
+        with self.path.open("rb") as device:
+            fcntl.ioctl(device, BLKFLSBUF)
+        os.truncate(self.backing, 0)
+        os.truncate(self.backing, self.size_bytes)
+
+    def forget(self) -> None:
+        """Let nothing of it be in the page cache."""
+        with self.path.open("rb") as device:
+            os.fsync(device.fileno())
+            fcntl.ioctl(device, BLKFLSBUF)
+
+    @property
+    def written_bytes(self) -> int:
+        """How much was ever written to it, as the block layer counts."""
+        return int(Path("/sys/block", self.path.name, "stat").read_text().split()[6]) * 512
+
+    def close(self) -> None:
+        """Take it away."""
+        subprocess.run(["losetup", "--detach", str(self.path)], check=True)
+        self.backing.unlink()
+
+
+@contextmanager
+def loop_device(directory: Path, size_bytes: int) -> Iterator[LoopDevice]:
+    """A loop device while the context lasts."""
+    device = LoopDevice(directory / "device", size_bytes)
+    try:
+        yield device
+    finally:
+        device.close()
+
+
+class Image:
+    """An image of which one part in so many is data, in extents of 1 MiB.
+
+    The data are of a few mebibytes over and over, so that making them costs next to nothing.
+    """
+
+    _DATA = os.urandom(8 * MIB)
+
+    def __init__(self, size_bytes: int, *, one_in: int = 1) -> None:
+        self.size_bytes = size_bytes
+        self._one_in = one_in
+
+    def __iter__(self) -> Iterator[bytes]:
+        for number in range(self.size_bytes // MIB):
+            start = number * MIB % len(self._DATA)
+            yield ZEROS if number % self._one_in else self._DATA[start : start + MIB]
+
+    def file(self) -> ImageFile:
+        """Give it as Glance gives it to a store driver."""
+        return ImageFile(iter(self))
+
+    def write(self, path: Path) -> None:
+        """Make a file of it, sparse as files of images are."""
+        with path.open("wb") as file:
+            file.truncate(self.size_bytes)
+            for number, data in enumerate(self):
+                if number % self._one_in == 0:
+                    file.seek(number * MIB)
+                    file.write(data)
+
+
+class ImageFile:
+    """What a store driver reads."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = memoryview(b"")
+
+    def read(self, length: int) -> bytes:
+        """Give the next bytes, none at the end."""
+        self._rest = self._rest or memoryview(next(self._parts, b""))
+        data, self._rest = self._rest[:length], self._rest[length:]
+        return bytes(data)
+
+
+ZEROS = bytes(MIB)
