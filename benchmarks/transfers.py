@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.pairs import RESULTS
 from benchmarks.peers import Cinder, GlanceStore
 from benchmarks.plot import draw
-from benchmarks.storage import GIB, MIB, Image, LoopDevice, loop_device, memory
+from benchmarks.storage import GIB, MIB, Image, LoopDevice, in_private, loop_device, memory
 from imagevol_adapters.devices import PathDevice
 from imagevol_adapters.engine import Hole, pieces, read_device, write_stream
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
@@ -387,6 +387,7 @@ def peak() -> dict[str, float]:
 
 def main() -> None:
     """Measure, print the table, and keep it with the host and the versions."""
+    in_private("transfers")
     rows: list[Row] = []
     with memory() as directory:
         with loop_device(directory, 3 * GIB) as device:
