@@ -28,7 +28,7 @@ from benchmarks.storage import GIB, MIB, Image, LoopDevice, in_private, loop_dev
 from imagevol_adapters.devices import PathDevice
 from imagevol_adapters.engine import Hole, pieces, read_device, write_stream
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
-from imagevol_adapters.transfers import store_image
+from imagevol_adapters.transfers import StoreSettings, store_image
 from imagevol_core import CopySource, CopyTarget, Digest, FreshThin, Volume, ZeroHandling, plan_copy
 
 PAIRS = 5
@@ -355,8 +355,7 @@ def unknown_length() -> dict[str, float]:
         size_bytes=None,
         volumes=volumes,
         attacher=MemoryAttacher(volumes=volumes),
-        hash_algorithm="sha1",
-        checksum=False,
+        settings=StoreSettings(hash_algorithm="sha1", checksum=False),
     )
     return {
         "extends": len(extends),

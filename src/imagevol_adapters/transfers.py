@@ -38,6 +38,7 @@ from imagevol_core import (
 )
 
 __all__ = [
+    "StoreSettings",
     "StoredImage",
     "VolumeContent",
     "attached",
@@ -47,7 +48,27 @@ __all__ = [
     "store_image",
 ]
 
+_NO_DATA = "image {} has no data, and Glance takes no location for that"
 _CHECKSUM = "md5"  # the legacy digest that Glance keeps beside the multihash
+
+
+@attrs.frozen(kw_only=True)
+class StoreSettings:
+    """How images are stored in volumes.
+
+    Args:
+        hash_algorithm: of the multihash, as Glance's `hashing_algorithm`.
+        checksum: whether to make the legacy md5 beside the multihash, which is slower than all else; Glance keeps it.
+        zero_proof: makes of the device's path the proof that a new volume reads as zeros, as the class `FreshThin` does
+            with `lambda path: FreshThin(path=path)`.  Without one zeros are cleared or written, so that what somebody
+            else left on the storage never shows.
+        growth: how a volume grows under a stream of unknown length.
+    """
+
+    hash_algorithm: str = "sha512"
+    checksum: bool = True
+    zero_proof: Callable[[str], ZeroProof] | None = None
+    growth: Growth = attrs.field(factory=Growth)
 
 
 @attrs.frozen(kw_only=True)
@@ -107,10 +128,7 @@ def store_image(
     volumes: VolumeService,
     attacher: Attacher,
     volume_type: str | None = None,
-    hash_algorithm: str = "sha512",
-    checksum: bool = True,
-    zero_proof: Callable[[str], ZeroProof] | None = None,
-    growth: Growth | None = None,
+    settings: StoreSettings | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> StoredImage:
@@ -128,11 +146,7 @@ def store_image(
         volumes: where the volume is made.
         attacher: connects it to this host.
         volume_type: of the volume; Cinder's default when None.
-        hash_algorithm: of the multihash, as Glance's `hashing_algorithm`.
-        checksum: whether to make the legacy md5 beside the multihash, which is slower than all else; Glance keeps it.
-        zero_proof: makes of the device's path the proof that new volumes of this type read as zeros, such as the class
-            `FreshThin` does.  Without one zeros are cleared or written; what held somebody else's data never shows.
-        growth: how a volume grows under a stream of unknown length.
+        settings: how it is stored; as Glance does when None.
         progress: told how far it is.
         limits: how fast it may go, and what ends it.
 
@@ -144,7 +158,8 @@ def store_image(
         TransferCancelled: it was.
         ImagevolError: whatever else the ports raise; in each case the volume is gone, or named in `leftovers`.
     """
-    algorithms = (_CHECKSUM, hash_algorithm) if checksum else (hash_algorithm,)
+    chosen = settings or StoreSettings()
+    algorithms = (_CHECKSUM, chosen.hash_algorithm) if chosen.checksum else (chosen.hash_algorithm,)
     writer = StreamWriter(source, size_bytes=size_bytes, algorithms=algorithms, progress=progress, limits=limits)
     with ExitStack() as undo:
         size_gib = gib_for(size_bytes or 0)
@@ -154,10 +169,10 @@ def store_image(
         ended = False
         while not ended:
             with attached(created.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
-                ended = writer.write(device, zeros=_zeros(device, size_bytes, zero_proof))
+                ended = writer.write(device, zeros=_zeros(device, size_bytes, chosen.zero_proof))
             volumes.wait(created.id)
             if not ended:
-                size_gib = next_size_gib(writer.position, current_gib=size_gib, growth=growth or Growth())
+                size_gib = next_size_gib(writer.position, current_gib=size_gib, growth=chosen.growth)
                 volumes.extend(created.id, size_gib=size_gib)
         report = writer.report()
         volumes.set_readonly(created.id, readonly=True)
@@ -165,8 +180,8 @@ def store_image(
             image_id=image_id,
             image_owner=image_owner,
             size_bytes=report.size_bytes,
-            digest=report.digests[hash_algorithm],
-            checksum=report.digests[_CHECKSUM].value if checksum else None,
+            digest=report.digests[chosen.hash_algorithm],
+            checksum=report.digests[_CHECKSUM].value if chosen.checksum else None,
         )
         volumes.set_metadata(created.id, record.to_volume())
         return StoredImage(volume=volumes.get(created.id), record=record, report=report)
@@ -253,7 +268,7 @@ def register_image(
     source: Source,
     *,
     name: str,
-    size_bytes: int,
+    size_bytes: int | None,
     images: ImageService,
     volumes: VolumeService,
     attacher: Attacher,
@@ -261,14 +276,16 @@ def register_image(
     volume_type: str | None = None,
     owner: str | None = None,
     visibility: str | None = None,
+    settings: StoreSettings | None = None,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> tuple[Image, StoredImage]:
     """Store raw data in a new volume and make them an image of Glance, without sending them through Glance.
 
     Args:
         source: the data, in pieces of any length, and holes.
         name: of the image.
-        size_bytes: how many bytes there are.
+        size_bytes: how many bytes there are; None where nobody knows.
         images: where the image is made.
         volumes: where the volume is made.
         attacher: connects it to this host.
@@ -276,7 +293,9 @@ def register_image(
         volume_type: of the volume: the one of that store.
         owner: of the image; the project of the credentials when None.
         visibility: of the image; Glance's default when None.
-        progress: told of the bytes as they are written.
+        settings: how it is stored; as Glance does when None.
+        progress: told how far it is.
+        limits: how fast it may go, and what ends it.
 
     Raises:
         RequestRefused: `store` cannot be the name of one, or there is not one byte, which Glance takes no location for.
@@ -284,7 +303,7 @@ def register_image(
             `leftovers`.
     """
     if size_bytes == 0:
-        raise RequestRefused(f"image {name} has no data, and Glance takes no location for that")
+        raise RequestRefused(_NO_DATA.format(name))
     if store is not None and not is_store_name(store):
         raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
     with ExitStack() as undo:
@@ -298,10 +317,14 @@ def register_image(
             volumes=volumes,
             attacher=attacher,
             volume_type=volume_type,
+            settings=settings,
             progress=progress,
+            limits=limits,
         )
         volume_id = stored.volume.id
         undo.enter_context(undone_on_failure(f"volume {volume_id}", lambda: _delete_volume(volumes, volume_id)))
+        if not stored.record.size_bytes:
+            raise RequestRefused(_NO_DATA.format(name))
         location = CinderLocation(store=store, volume_id=volume_id)
         registered = images.add_location(image.id, str(location), store=store, digest=stored.record.digest)
         return registered, stored

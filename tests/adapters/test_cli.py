@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 import sysconfig
@@ -133,6 +134,20 @@ class TestRoundTrip:
         removed = run("rm", put.json["volume_id"])
         assert removed.status == 1
         assert "openstack image delete" in removed.err
+
+    def test_what_comes_through_a_pipe_is_stored_too(
+        self, run: Run, memory: MemoryVolumes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reading, writing = os.pipe()
+        os.write(writing, DATA[:5000])
+        os.close(writing)
+        with open(reading) as pipe:  # noqa: PTH123 - a descriptor
+            monkeypatch.setattr(sys, "stdin", pipe)
+            put = run("put", "-", "--thin", "--no-checksum", "--rate", "1000", "-f", "json")
+        assert (put.status, put.err, put.json["size_bytes"]) == (0, "", 5000)
+        (volume,) = memory.volumes.values()
+        assert "checksum" not in volume.metadata
+        assert memory.contents[volume.id].read(0, 5009) == DATA[:5000] + bytes(9)
 
     def test_without_an_owner_the_image_is_the_callers(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
         run("put", file)

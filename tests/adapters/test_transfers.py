@@ -20,6 +20,7 @@ from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import (
     StoredImage,
+    StoreSettings,
     attached,
     delete_image_volume,
     open_image_volume,
@@ -174,7 +175,7 @@ class TestStoring:
         assert world.left == {("volume", volume.id)}
 
     def test_another_digest_is_kept_where_it_is_wished(self, world: World) -> None:
-        stored = world.store(hash_algorithm="sha256", image_owner=None)
+        stored = world.store(settings=StoreSettings(hash_algorithm="sha256"), image_owner=None)
         assert stored.record.digest == Digest("sha256", hashlib.sha256(DATA).hexdigest())
         assert stored.record.image_owner is None
 
@@ -210,7 +211,7 @@ class TestStoring:
             ({"size_bytes": 101 * GIB}, VolumeFailed),
             ({"volume_type": "secret"}, RequestRefused),
             ({"volume_type": "none"}, RequestRefused),
-            ({"hash_algorithm": "rot13"}, InvalidFact),
+            ({"settings": StoreSettings(hash_algorithm="rot13")}, InvalidFact),
         ],
     )
     def test_what_cannot_be_stored_leaves_nothing(
@@ -244,7 +245,7 @@ class TestStoring:
         assert world.left == set()
 
     def test_without_the_legacy_digest_the_volume_has_none(self, world: World) -> None:
-        stored = world.store(checksum=False)
+        stored = world.store(settings=StoreSettings(checksum=False))
         assert (stored.record.digest, stored.record.checksum) == (SHA512, None)
         assert "checksum" not in stored.volume.metadata
 
@@ -297,7 +298,7 @@ class TestOldData:
 
     def test_a_proof_is_believed(self) -> None:
         world = World(cinder=UsedStorage)
-        report = world.store(zero_proof=lambda path: FreshThin(path=path)).report
+        report = world.store(settings=StoreSettings(zero_proof=lambda path: FreshThin(path=path))).report
         assert (report.zeroed_bytes, report.written_bytes) == (0, len(DATA))
         assert self.content(world) == DATA + OLD[len(DATA) :]
 
@@ -329,9 +330,7 @@ class TestUnknownLength:
             size_bytes=None,
             volumes=world.volumes,
             attacher=world.attacher,
-            hash_algorithm="sha1",
-            checksum=False,
-            growth=Growth(percent=100),
+            settings=StoreSettings(hash_algorithm="sha1", checksum=False, growth=Growth(percent=100)),
         )
 
     @pytest.mark.parametrize(
@@ -372,6 +371,14 @@ class TestRegistering:
         assert [step for step in storing if step != "device.write"] == [
             step for step in stored.steps.taken if step != "device.write"
         ]
+
+    def test_a_stream_of_unknown_length_is_one_too_unless_it_is_empty(self, world: World) -> None:
+        image, stored = world.register(size_bytes=None)
+        assert (image.size_bytes, stored.volume.size_gib) == (len(DATA), 1)
+        left = world.left
+        with pytest.raises(RequestRefused, match="has no data"):
+            world.register(b"", size_bytes=None)
+        assert world.left == left
 
     def test_without_a_store_the_location_is_as_in_the_single_store_days(self, world: World) -> None:
         image, stored = world.register(store=None)

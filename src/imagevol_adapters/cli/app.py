@@ -140,7 +140,7 @@ class Imagevol(App):
         return BrickAttacher()
 
     @contextmanager
-    def progress(self, label: str, total_bytes: int) -> Iterator[Progress]:
+    def progress(self, label: str, total_bytes: int | None) -> Iterator[Progress]:
         """A bar on a terminal, nothing elsewhere."""
         with tqdm(
             total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, disable=None, file=sys.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import stat
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,11 +19,20 @@ from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.devices import PathDevice
-from imagevol_adapters.engine import pieces, write_stream
-from imagevol_adapters.transfers import delete_image_volume, open_image_volume, register_image, store_image
-from imagevol_core import ImagevolError, RequestRefused, SourceFailed, ZeroHandling
+from imagevol_adapters.engine import Limits, pieces, write_stream
+from imagevol_adapters.transfers import (
+    StoreSettings,
+    delete_image_volume,
+    open_image_volume,
+    register_image,
+    store_image,
+)
+from imagevol_core import FreshThin, ImagevolError, RequestRefused, SourceFailed, ZeroHandling
 
 __all__ = ["Get", "Put", "Rm"]
+
+_MIB = 1 << 20
+_STANDARD_INPUT = Path("-")
 
 
 class Put(ShowOne):
@@ -34,7 +44,7 @@ class Put(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the file, and what the volume and the image shall be."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("file", type=Path, help="the image, raw")
+        parser.add_argument("file", type=Path, help="the image, raw; - for the standard input")
         parser.add_argument("--volume-type", metavar="TYPE", help="of the volume; Cinder's default if not given")
         parser.add_argument(
             "--register", metavar="NAME", help="make it an image of this name in Glance, with the volume as location"
@@ -46,10 +56,24 @@ class Put(ShowOne):
             choices=("public", "private", "shared", "community"),
             help="with --register: Glance's default if not given",
         )
+        parser.add_argument(
+            "--thin",
+            action="store_true",
+            help="new volumes of this type read as zeros, so that zeros need not be written; if they do not, "
+            "what was on the storage before shows in the image",
+        )
+        parser.add_argument(
+            "--no-checksum", action="store_true", help="do without the legacy md5, which takes longer than all else"
+        )
+        _add_rate(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Store the file."""
+        settings = StoreSettings(
+            checksum=not parsed_args.no_checksum,
+            zero_proof=_fresh_thin if parsed_args.thin else None,
+        )
         with _opened(parsed_args.file) as (file, size_bytes), self.app.progress("put", size_bytes) as progress:
             if parsed_args.register:
                 image, stored = register_image(
@@ -63,7 +87,9 @@ class Put(ShowOne):
                     volume_type=parsed_args.volume_type,
                     owner=parsed_args.owner,
                     visibility=parsed_args.visibility,
+                    settings=settings,
                     progress=progress,
+                    limits=_limits(parsed_args),
                 )
                 image_id = image.id
             else:
@@ -76,12 +102,14 @@ class Put(ShowOne):
                     volumes=self.app.volumes,
                     attacher=self.app.attacher,
                     volume_type=parsed_args.volume_type,
+                    settings=settings,
                     progress=progress,
+                    limits=_limits(parsed_args),
                 )
         return self._columns, (
             stored.volume.id,
             image_id,
-            size_bytes,
+            stored.report.size_bytes,
             stored.volume.volume_type,
             str(stored.record.digest),
             round(stored.report.seconds, 3),
@@ -100,6 +128,7 @@ class Get(Command):
         parser.add_argument("file", type=Path, help="where to; it must not exist yet")
         parser.add_argument("--offset", type=int, default=0, metavar="BYTES", help="from this byte of the image on")
         parser.add_argument("--length", type=int, metavar="BYTES", help="this many bytes; to the end if not given")
+        _add_rate(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -112,6 +141,7 @@ class Get(Command):
                 attacher=self.app.attacher,
                 offset=parsed_args.offset,
                 length=parsed_args.length,
+                limits=_limits(parsed_args),
             ) as content,
             self.app.progress("get", content.size_bytes) as progress,
         ):
@@ -143,9 +173,25 @@ class Rm(Command):
         delete_image_volume(parsed_args.volume, volumes=self.app.volumes, images=self.app.images)
 
 
+def _add_rate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rate", type=float, metavar="MIB", help="at most so many MiB a second")
+
+
+def _limits(parsed_args: argparse.Namespace) -> Limits:
+    rate: float | None = parsed_args.rate
+    return Limits(bytes_per_second=None if rate is None else rate * _MIB)
+
+
+def _fresh_thin(path: str) -> FreshThin:
+    return FreshThin(path=path)
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """A file or block device and how many bytes it has."""
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+    """A file or block device and how many bytes it has, or the standard input, of which nobody knows."""
+    if path == _STANDARD_INPUT:
+        yield sys.stdin.buffer, None
+        return
     try:
         file = path.open("rb")
     except OSError as error:

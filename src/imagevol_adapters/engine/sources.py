@@ -33,10 +33,15 @@ Source = Iterable[bytes | Hole]
 def pieces(file: BinaryIO) -> Iterator[bytes | Hole]:
     """Give a file from where it stands: its data in pieces that the engine likes, and its holes unread.
 
+    Of a file that cannot seek, such as a pipe, all are data.
+
     >>> import io
     >>> list(pieces(io.BytesIO(b"data")))
     [b'data']
     """
+    if not file.seekable():
+        yield from iter(lambda: file.read(PART_BYTES), b"")
+        return
     for start, end, is_data in _extents(file):
         if not is_data:
             yield Hole(end - start)
