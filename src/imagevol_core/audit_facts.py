@@ -247,6 +247,11 @@ class ImageVolume:
     check: DeepCheck | None
     settings: AuditSettings
 
+    @property
+    def read(self) -> DeepCheck:
+        """What was read of it, for the repair of what only reading finds."""
+        return cast(DeepCheck, self.check)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:

@@ -28,7 +28,7 @@ from imagevol_core.errors import InvalidMetadata
 from imagevol_core.facts import Volume
 from imagevol_core.locations import CinderLocation
 from imagevol_core.metadata import ImageVolumeMetadata
-from imagevol_core.sentences import listed, quoted, yes_no
+from imagevol_core.sentences import listed, quoted, said, yes_no
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
@@ -125,8 +125,9 @@ def _resize(placement: Placement) -> Repair:
 
 
 def _recorded_size(volume: Volume) -> int | None:
-    text = volume.metadata.get("image_size")
-    return None if text is None else ImageVolumeMetadata.from_volume({"image_size": text}).size_bytes
+    """By itself: what else the metadata say, and whether that agrees, is another matter."""
+    size = {key: value for key, value in volume.metadata.items() if key == "image_size"}
+    return ImageVolumeMetadata.from_volume(size).size_bytes
 
 
 def _named(claim: Claim) -> list[str]:
@@ -176,7 +177,7 @@ def _restore(placement: Placement) -> Repair:
 
 def _content_agrees(placement: Placement) -> tuple[bool, str]:
     image, read = placement.claim.digest, placement.check.digest if placement.check else None
-    text = f"the image's digest is {image or 'not known'}, the volume's {read or 'not known'}"
+    text = f"the image's digest is {said(image)}, the volume's {said(read)}"
     comparable = image is not None and read is not None and image.algorithm == read.algorithm
     return not comparable or image == read, text
 
@@ -223,11 +224,10 @@ def _tail_zero(held: ImageVolume) -> tuple[bool, str]:
 
 
 def _zero(held: ImageVolume) -> Repair:
-    from_bytes = str(held.check.size_bytes if held.check else 0)
     about = _of_volume(held)[0]
     return (
         _step(RepairAction.SET_WRITABLE, about),
-        _step(RepairAction.ZERO_TAIL, about, from_bytes=from_bytes),
+        _step(RepairAction.ZERO_TAIL, about, from_bytes=str(held.read.size_bytes)),
         _step(RepairAction.SET_READ_ONLY, about),
     )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from imagevol_core.audit_facts import (
     Attachment,
@@ -61,6 +60,7 @@ __all__ = [
 ]
 
 _RECORDS = ("glance_image_id", "image_id")
+_NONE_LOST = Counter[str]()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +245,7 @@ def _audit_claims(
     volume: Volume | None,
     recorded: str | None,
     *,
-    lost: Mapping[str, int] = MappingProxyType({}),
+    lost: Counter[str] = _NONE_LOST,
 ) -> Iterator[Finding]:
     for claim in claims:
         placement = Placement(
@@ -255,7 +255,7 @@ def _audit_claims(
             check=cloud.checks.get(volume_id),
             catalogue=cloud.catalogue,
             settings=cloud.settings,
-            all_lost=lost.get(claim.image_id, 0) > claim.others,
+            all_lost=lost[claim.image_id] > claim.others,
         )
         yield from _found(PLACEMENT_RULES, placement)
     if claims:

@@ -182,7 +182,7 @@ def _vmdk_subformat(image: _Untrusted) -> tuple[bool, str]:
     if "vmdk" not in image.inspection.formats:
         return True, "it is not a VMDK"
     subformat = image.inspection.subformat
-    return (subformat or "").lower() in _LOWER, f"its createType is {quoted(subformat)}"
+    return subformat is not None and subformat.lower() in _LOWER, f"its createType is {quoted(subformat)}"
 
 
 def _partition_table_sound(image: _Untrusted) -> tuple[bool, str]:

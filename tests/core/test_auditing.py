@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,7 +37,27 @@ from imagevol_core import (
     Volume,
     audit,
     decide_freshness,
+    evaluate,
+    failed,
     rule_tables,
+)
+from imagevol_core.audit_facts import (
+    AuditRule,
+    Claim,
+    Entry,
+    Held,
+    ImageVolume,
+    Placement,
+    Templated,
+    Watched,
+)
+from imagevol_core.audit_rules import (
+    ATTACHMENT_RULES,
+    ENTRY_RULES,
+    IMAGE_RULES,
+    IMAGE_VOLUME_RULES,
+    PLACEMENT_RULES,
+    TEMPLATE_RULES,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -51,6 +71,7 @@ CATALOGUE = StoreCatalogue(
     ),
     default="fast",
 )
+UNTYPED = replace(CATALOGUE, stores=(Store(name="fast", kind="cinder"), *CATALOGUE.stores[1:]))
 SETTINGS = AuditSettings(now=NOW, trusted_projects=frozenset({"stores"}), images_complete=True, volumes_complete=True)
 
 
@@ -353,6 +374,17 @@ class TestOrder:
         assert sorted(map(repr, shuffled.audit())) == expected
         assert sorted(map(repr, twice.audit())) == expected
 
+    def test_what_comes_twice_hides_nothing_behind_it(self) -> None:
+        stuck, of_stuck = BREAKS["image-stuck"]
+        assert replace(stuck, images=(image(1, locations=()),) * 2 + stuck.images).audit() == [of_stuck]
+        writable, of_writable = BREAKS["not-read-only"]
+        anybodys = volume(2, says={"glance_image_id": None})
+        assert replace(writable, volumes=(anybodys,) * 2 + writable.volumes).audit() == [of_writable]
+
+    def test_a_location_that_names_no_volume_hides_none_behind_it(self) -> None:
+        located = image(locations=(ImageLocation("file:///x"), *image().locations))
+        assert [each.kind for each in Cloud(images=(located,)).audit()] == ["location-without-volume"]
+
 
 class TestRepair:
     """Repairs never touch an object that is not named in the finding; what is not sure is looked at again first."""
@@ -484,6 +516,21 @@ class TestUnknown:
         assert [(each.kind, each.certainty) for each in cloud.audit()] == [(kind, certainty)]
 
     @pytest.mark.parametrize(
+        "cloud",
+        [
+            one(held=volume(says={"glance_image_id": None})),  # a location names it
+            Cloud(volumes=(volume(says={"glance_image_id": None}),), entries=(entry(0),)),
+            Cloud(volumes=(volume(says={"glance_image_id": None}),), templates=(Template(entry=entry(0)),)),
+            Cloud(volumes=(volume(),)),  # it names an image
+            Cloud(images=(image(),)),  # a location names what was not listed
+        ],
+    )
+    def test_an_attachment_counts_where_anything_says_that_its_volume_holds_an_image(self, cloud: Cloud) -> None:
+        attached = incomplete(replace(cloud, attachments=(Attachment(id="a", volume_id=uuid(0), alive=False),)))
+        found = [(each.kind, each.certainty) for each in attached.audit() if each.subjects[0] == ATTACHMENT]
+        assert found == [("attachment-left-behind", SURE)]
+
+    @pytest.mark.parametrize(
         "named, catalogue, expected",
         [
             ("fast", None, []),
@@ -504,7 +551,7 @@ class TestUnknown:
         found = replace(one(stores=(named,)), catalogue=catalogue).audit()
         assert [(each.kind, each.certainty) for each in found] == [("store-differs", sure) for sure in expected]
 
-    @pytest.mark.parametrize("catalogue", [None, CATALOGUE, replace(CATALOGUE, multi=False)])
+    @pytest.mark.parametrize("catalogue", [None, CATALOGUE, replace(CATALOGUE, multi=False), UNTYPED])
     def test_url_and_metadata_that_disagree_are_enough(self, catalogue: StoreCatalogue | None) -> None:
         located = image(locations=(ImageLocation(URL, {"store": "fast2"}),))
         for held in (volume(), volume(volume_type=None)):
@@ -605,6 +652,81 @@ class TestWhatIsNoFault:
             f"the image has {GIB - 7} bytes, its volume 1 GiB; "
             "volume metadata image_size='lots': it is not a number of bytes"
         )
+
+
+class TestSentences:
+    """Also a rule that holds says why, though a finding is made only of one that does not."""
+
+    CLAIM = Claim(
+        image_id="i",
+        owner=None,
+        size_bytes=None,
+        digest=None,
+        url=URL,
+        url_store="fast",
+        said_store="fast",
+        others=0,
+    )
+    ANYBODYS = ImageVolume(
+        volume=volume(),
+        recorded=None,
+        claimed=False,
+        kept=False,
+        image_known=False,
+        image_settled=False,
+        all_read=True,
+        check=None,
+        settings=SETTINGS,
+    )
+
+    def test_of_an_image(self) -> None:
+        assert texts(IMAGE_RULES, Watched(image=image(), settings=SETTINGS)) == {"image-stuck": "it is 'active'"}
+
+    def test_of_a_location(self) -> None:
+        placement = Placement(
+            claim=self.CLAIM, volume_id=uuid(0), found=volume(), check=None, catalogue=CATALOGUE, settings=SETTINGS
+        )
+        assert texts(PLACEMENT_RULES, placement) == {
+            "location-without-volume": f"{LOST}: it is there",
+            "owner-differs": "the image belongs to not known and its volume's owner is 'ours'",
+            "size-differs": "the image's size is not known",
+            "store-differs": (
+                "the URL names store 'fast', the metadata 'fast'; the stores of its type 'ssd' are 'fast'"
+            ),
+            "content-differs": "the image's digest is not known, the volume's not known",
+        }
+
+    def test_of_a_volume(self) -> None:
+        assert texts(IMAGE_VOLUME_RULES, self.ANYBODYS) == {
+            "image-volume-without-image": "it names no image",
+            "not-read-only": "nothing depends on its content",
+            "tail-not-zero": "its tail was not read",
+        }
+        for held in (replace(self.ANYBODYS, claimed=True), replace(self.ANYBODYS, kept=True)):
+            named = texts(IMAGE_VOLUME_RULES, held)
+            assert named["image-volume-without-image"] == "an image's location, the cache or a template names it"
+            assert named["not-read-only"] == "whether it is read-only: yes"
+
+    def test_of_what_is_kept_and_of_what_is_attached(self) -> None:
+        kept = Entry(entry=entry(5), listed=True, settings=SETTINGS)
+        assert texts(ENTRY_RULES, kept) == {"cache-entry-without-volume": "its volume is among the volumes"}
+        held = Held(attachment=Attachment(id="a", volume_id="v"), holds_image=False, listed=True, settings=SETTINGS)
+        assert texts(ATTACHMENT_RULES, held) == {"attachment-left-behind": "its volume is not known to hold an image"}
+
+    def test_of_a_template(self) -> None:
+        fresh = Templated(template=Template(entry=entry(5)), image=image(), settings=SETTINGS)
+        assert texts(TEMPLATE_RULES, fresh) == {
+            "template-stale": "the image's multihash is sha512:ab, and was sha512:ab"
+        }
+        making = replace(fresh, template=Template(entry=entry(5), being_made_for=timedelta(0)))
+        assert texts(TEMPLATE_RULES, making) == {"template-stale": "it is being made"}
+
+
+def texts(rules: Mapping[Policy, tuple[AuditRule[Any], ...]], facts: object) -> dict[str, str]:
+    """What each rule says of facts of which all hold."""
+    verdicts = evaluate(rules[Policy.STRICT], facts)
+    assert failed(verdicts) == ()
+    return {verdict.rule: verdict.text for verdict in verdicts}
 
 
 class TestFacts:
