@@ -223,12 +223,20 @@ class CacheKey:
         True
         """
         wanted, there = (self.cluster_name, entry.cluster_name) if self.cluster_name else (self.host, entry.host)
-        return _IN_SCOPE[self.scope](wanted or "", there or "")
+        return _IN_SCOPE[self.scope](wanted, there)
 
 
-_IN_SCOPE: Mapping[Scope, Callable[[str, str], bool]] = {
-    "pool": lambda wanted, there: wanted == there != "",
-    "backend": lambda wanted, there: wanted.partition("#")[0] == there.partition("#")[0] != "",
+def _is_pool(wanted: str | None, there: str | None) -> bool:
+    return bool(wanted) and wanted == there
+
+
+def _is_backend(wanted: str | None, there: str | None) -> bool:
+    return bool(wanted and there and wanted.partition("#")[0] == there.partition("#")[0] != "")
+
+
+_IN_SCOPE: Mapping[Scope, Callable[[str | None, str | None], bool]] = {
+    "pool": _is_pool,
+    "backend": _is_backend,
     "anywhere": lambda *_: True,
 }
 

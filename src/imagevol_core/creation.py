@@ -151,8 +151,6 @@ def plan_creation(
     creation = Creation(
         image=image,
         target=target,
-        backend=backend,
-        cache=cache,
         found=look_up(image, target=target, backend=backend, cache=cache, policy=policy),
         clone=decide_clone(
             image, target=target, volumes=volumes, backend=backend, settings=clone_settings, policy=policy

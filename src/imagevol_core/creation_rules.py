@@ -102,8 +102,6 @@ class Creation:
 
     image: Image
     target: Volume
-    backend: Backend
-    cache: ImageCache
     found: Lookup
     clone: CloneDecision
     template: TemplateDecision
@@ -136,15 +134,14 @@ def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache
 
 def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
     target, cache = use.target, use.cache
-    verdicts = _freshness(image, here, Policy.STRICT)
-    fresh = [entry for entry, verdict in zip(here, verdicts, strict=True) if verdict.passed]
+    verdicts, stale = _freshness(image, here, Policy.STRICT)
+    fresh = [entry for entry in here if entry.volume_id not in stale]
     fits = tuple(
         Verdict("volume-fits", _fits(entry, target), entry.volume_id, _sizes(entry, target)) for entry in fresh
     )
     usable = sorted((entry for entry in fresh if _fits(entry, target)), key=last_use, reverse=True)
     virtual = image.virtual_size_bytes
     newcomer_gib = gib_for(max(virtual, image.size_bytes or 0)) if virtual else target.size_gib
-    stale = tuple(verdict.subject or "" for verdict in failed(verdicts))
     kept = (entry for entry in cache.entries if entry.volume_id not in stale)
     admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits)
     return Lookup(
@@ -162,8 +159,7 @@ def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Looku
 def _look_up_upstream(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
     """Cinder looks at the first row of its query, and counts those in the very pool of the new volume."""
     target, cache = use.target, use.cache
-    verdicts = _freshness(image, here[:1], Policy.UPSTREAM)
-    stale = tuple(verdict.subject or "" for verdict in failed(verdicts))
+    verdicts, stale = _freshness(image, here[:1], Policy.UPSTREAM)
     newcomer_gib = least_gib_upstream(image) or target.size_gib
     pool = cache_key(target, policy=Policy.UPSTREAM)
     kept = (entry for entry in cache.entries if pool.matches(entry) and entry.volume_id not in stale)
@@ -184,12 +180,15 @@ _LOOK_UPS = {Policy.STRICT: _look_up, Policy.UPSTREAM: _look_up_upstream}
 _NOTHING = "the cache has no volume of this image where it could be cloned"
 
 
-def _freshness(image: Image, entries: Iterable[CacheEntry], policy: Policy) -> tuple[Verdict, ...]:
-    """A verdict on each entry, which fails where it is stale."""
-    judged = ((entry, decide_freshness(image, entry=entry, policy=policy)) for entry in entries)
-    return tuple(
-        freshness.verdicts[-1]._replace(passed=freshness.fresh, subject=entry.volume_id) for entry, freshness in judged
+def _freshness(
+    image: Image, entries: Iterable[CacheEntry], policy: Policy
+) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
+    """A verdict on each entry, which fails where it is stale; and the volumes of those."""
+    judged = [(entry.volume_id, decide_freshness(image, entry=entry, policy=policy)) for entry in entries]
+    verdicts = tuple(
+        freshness.verdicts[-1]._replace(passed=freshness.fresh, subject=volume_id) for volume_id, freshness in judged
     )
+    return verdicts, tuple(volume_id for volume_id, freshness in judged if not freshness.fresh)
 
 
 def _fits(entry: CacheEntry, target: Volume) -> bool:
@@ -342,8 +341,9 @@ def _locations_are_urls(creation: Creation) -> tuple[bool, str]:
     failures = {verdict.rule: verdict.text for verdict in failed(creation.clone.verdicts) if verdict.subject is None}
     text = failures.pop("locations-are-urls", None)
     failures.pop("has-cinder-location", None)
-    fails = text is not None and not failures
-    return not fails, text if fails and text else "Cinder does not fail over a location"
+    if text and not failures:
+        return False, text
+    return True, "Cinder does not fail over a location"
 
 
 def _times_known(creation: Creation) -> tuple[bool, str]:

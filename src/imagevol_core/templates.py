@@ -111,8 +111,10 @@ def decide_template(
     if in_the_way := failed(verdicts):
         return _leave_aside(policy, in_the_way, verdicts)
     rule, looked_at = first_match(TEMPLATE_STATE_RULES[policy], request)
-    decision = replace(_OUTCOMES[rule.id](request, policy), because=looked_at[-1].text, verdicts=verdicts + looked_at)
-    return _LIMITED[policy](decision, others, settings.limits)
+    action, complete = _OUTCOMES[rule.id]
+    because = looked_at[-1].text
+    decision = TemplateDecision(policy=policy, action=action, because=because, verdicts=verdicts + looked_at)
+    return _LIMITED[policy](complete(decision, request), others, settings.limits)
 
 
 def _leave_aside(policy: Policy, because: Iterable[Verdict], verdicts: tuple[Verdict, ...]) -> TemplateDecision:
@@ -144,57 +146,45 @@ _LIMITED = {Policy.STRICT: _admit, Policy.UPSTREAM: _unlimited}
 _LEAST = {Policy.STRICT: least_gib, Policy.UPSTREAM: least_gib_upstream}
 
 
-def _act(policy: Policy, action: TemplateAction) -> TemplateDecision:
-    return TemplateDecision(policy=policy, action=action, because="", verdicts=())
+def _nothing_more(decision: TemplateDecision, _: TemplateRequest) -> TemplateDecision:
+    return decision
 
 
-def _copy(_: TemplateRequest, policy: Policy) -> TemplateDecision:
-    return _act(policy, TemplateAction.COPY)
+def _use(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
+    return replace(decision, source=request.found.entry.volume_id)
 
 
-def _fail(_: TemplateRequest, policy: Policy) -> TemplateDecision:
-    return _act(policy, TemplateAction.FAIL)
-
-
-def _use(request: TemplateRequest, policy: Policy) -> TemplateDecision:
-    return replace(_act(policy, TemplateAction.USE), source=request.found.entry.volume_id)
-
-
-def _wait(request: TemplateRequest, policy: Policy) -> TemplateDecision:
+def _wait(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
     taken = request.found.being_made_for or timedelta(0)
-    return replace(_act(policy, TemplateAction.WAIT), wait=request.settings.longest_making - taken)
+    return replace(decision, wait=request.settings.longest_making - taken)
 
 
-def _create(request: TemplateRequest, policy: Policy) -> TemplateDecision:
-    return replace(_act(policy, TemplateAction.CREATE), size_gib=_LEAST[policy](request.image))
+def _create(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
+    return replace(decision, size_gib=_LEAST[decision.policy](request.image))
 
 
-def _create_anew(request: TemplateRequest, policy: Policy) -> TemplateDecision:
-    """What a dead maker left holds no image: nothing is lost when it goes first."""
-    return replace(_create(request, policy), remove_first=(request.found.entry.volume_id,))
+def _remove_then_create(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
+    """The old one goes first.  What a dead maker left holds no image: then nothing is lost."""
+    return replace(_create(decision, request), remove_first=(request.found.entry.volume_id,))
 
 
-def _replace(request: TemplateRequest, policy: Policy) -> TemplateDecision:
+def _create_then_remove(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
     """The old one goes when the new one is ready: where that fails, what there was is still there to be looked at."""
-    volume_id = request.found.entry.volume_id
-    return replace(_create(request, policy), action=TemplateAction.REPLACE, remove_after=volume_id)
+    return replace(_create(decision, request), remove_after=request.found.entry.volume_id)
 
 
-def _replace_upstream(request: TemplateRequest, policy: Policy) -> TemplateDecision:
-    """The old one goes first: where the new one then fails there is none."""
-    return replace(_create_anew(request, policy), action=TemplateAction.REPLACE)
+Complete = Callable[[TemplateDecision, TemplateRequest], TemplateDecision]
 
-
-_OUTCOMES: Mapping[str, Callable[[TemplateRequest, Policy], TemplateDecision]] = {
-    "no-template": _create,
-    "maker-dead": _create_anew,
-    "making-overdue": _copy,
-    "being-made": _wait,
-    "broken": _replace,
-    "stale": _replace,
-    "ready": _use,
-    "template-unrecorded": _fail,
-    "image-undated": _fail,
-    "other-date": _replace_upstream,
-    "same-date": _use,
+_OUTCOMES: Mapping[str, tuple[TemplateAction, Complete]] = {
+    "no-template": (TemplateAction.CREATE, _create),
+    "maker-dead": (TemplateAction.CREATE, _remove_then_create),
+    "making-overdue": (TemplateAction.COPY, _nothing_more),
+    "being-made": (TemplateAction.WAIT, _wait),
+    "broken": (TemplateAction.REPLACE, _create_then_remove),
+    "stale": (TemplateAction.REPLACE, _create_then_remove),
+    "ready": (TemplateAction.USE, _use),
+    "template-unrecorded": (TemplateAction.FAIL, _nothing_more),
+    "image-undated": (TemplateAction.FAIL, _nothing_more),
+    "other-date": (TemplateAction.REPLACE, _remove_then_create),  # where the new one then fails there is none
+    "same-date": (TemplateAction.USE, _use),
 }

@@ -296,9 +296,7 @@ def _plan_upstream(upload: _Upload, registers: bool, verdicts: tuple[Verdict, ..
         project_id=_tenant_upstream(upload) if registers else None,
         store=upload.store,
         location_metadata={"store": upload.store} if upload.store else {},
-        headers=upload_headers(
-            store=upload.store, base_image_id=upload.base_image_id, size_bytes=None, policy=Policy.UPSTREAM
-        ),
+        headers=upload_headers(store=upload.store, base_image_id=upload.base_image_id, size_bytes=None),
         falls_back_on=_CAUGHT if typed else frozenset(),
         leaves_clone_on=frozenset(UploadFailure) - _CAUGHT - {UploadFailure.OVER_QUOTA},
         refused=None if typed else "Cinder fails with an AttributeError where a volume has no type",

@@ -159,6 +159,7 @@ class TestDates:
         first, second = (datetime(2025, 10, 26, 2, 30, fold=fold, tzinfo=Repeating()) for fold in (0, 1))
         in_utc = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
         assert about(None, None, now=first, then=in_utc).decide().fresh
+        assert about(None, None, now=in_utc, then=first).decide().fresh
         assert about(None, None, now=second, then=in_utc + timedelta(hours=1)).decide().fresh
         assert not about(None, None, now=first, then=second).decide().fresh
 
@@ -354,6 +355,9 @@ class TestKey:
             (at(None), at(None), True, False),
             (at(""), at(""), False, False),
             (at(""), at(""), True, False),
+            (at("#1"), at("#1"), True, False),
+            (at("n@a#1#2"), at("n@a#1"), True, True),  # all behind the first `#` is the pool
+            (at("n@a#1"), at("n@a#1#2"), True, True),
             (at("n@a#1", "c@a#1"), at("m@a#1", "c@a#1"), False, True),
             (at("n@a#1", "c@a#1"), at("n@a#1", "c@a#2"), False, False),
             (at("n@a#1", "c@a#1"), at("n@a#1", "c@a#2"), True, True),
@@ -364,6 +368,11 @@ class TestKey:
     def test_by_place(self, here: CacheEntry, there: CacheEntry, across: bool, passed: bool) -> None:
         target = Volume(id="t", size_gib=1, host=here.host, cluster_name=here.cluster_name)
         assert cache_key(target, clone_across_pools=across).matches(there) is passed
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_a_backend_of_which_nothing_is_said_does_not_clone_across_pools(self, policy: Policy) -> None:
+        target = Volume(id="t", size_gib=1, host="n@a#1")
+        assert not cache_key(target, policy=policy).matches(at("n@a#2"))
 
     @given(cache_entries(), cache_entries())
     def test_across_pools_is_the_wider_permission(self, here: CacheEntry, there: CacheEntry) -> None:

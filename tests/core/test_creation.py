@@ -26,9 +26,10 @@ from imagevol_core import (
     Template,
     TemplateSettings,
     Way,
+    evaluate,
     failed,
 )
-from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES
+from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES, Creation, Lookup
 from tests.core import cases
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -54,6 +55,18 @@ GOOD = CreationCase(
     template=TEMPLATE,
     template_settings=ENABLED,
     conversion=ConversionSettings(free_bytes=GIB + 1),
+)
+TWIN_ID = "9a1b6b0c-93e4-4a3c-a2a5-000000000000"
+TWO_VOLUMES = replace(
+    GOOD,
+    clone=replace(
+        GOOD.clone,
+        image=replace(
+            GOOD.clone.image,
+            locations=(*GOOD.clone.image.locations, ImageLocation(f"cinder://fast/{TWIN_ID}")),
+        ),
+        volumes=(*GOOD.clone.volumes, replace(GOOD.clone.volumes[0], id=TWIN_ID)),
+    ),
 )
 UNCLONED = replace(GOOD, clone=replace(GOOD.clone, volumes=()))
 BARE = replace(UNCLONED, template=None, template_settings=TemplateSettings(), cache=ImageCache())
@@ -171,9 +184,15 @@ class TestWays:
                 "clone-image-volume",
                 f"{cases.VOLUME_ID}: Cinder knows no such volume, or does not show it to these credentials",
             ),
+            (TWO_VOLUMES, "clone-image-volume", f"it can be cloned from volume {cases.VOLUME_ID}, or else {TWIN_ID}"),
             (GOOD, "clone-template", "volume template is the image"),
             (BARE, "clone-template", "templates are not enabled"),
             (GOOD, "clone-cached", "the cache has volume cached"),
+            (
+                cache(entries=(CACHED, replace(CACHED, volume_id="twin"))),
+                "clone-cached",
+                "the cache has volume twin, cached",
+            ),
             (
                 BARE,
                 "clone-cached",
@@ -343,6 +362,12 @@ class TestSteps:
         }.items():
             assert templated(template).decide().steps[0] == expected
 
+    def test_of_a_template_that_the_driver_replaces(self) -> None:
+        old = replace(TEMPLATE, entry=replace(TEMPLATE.entry, image_updated_at=NOON - MAKING))
+        assert templated(old).decide(Policy.UPSTREAM).steps[0] == CreationStep(
+            way=Way.CREATE_TEMPLATE, size_gib=1, extend_to_gib=2, remove_first=("template",), falls_to_next=False
+        )
+
     def test_other_templates_count_towards_the_limits(self) -> None:
         limited = replace(templated(None), template_settings=replace(ENABLED, limits=CacheLimits(max_count=1)))
         assert limited.decide().steps[0].remove_first == ()
@@ -362,6 +387,34 @@ class TestSteps:
         assert [step.source for step in across.decide().steps] == ["new", "cached", "old", "away", None]
         assert [step.source for step in case.decide().steps] == ["new", "cached", "old", None]
         assert [step.source for step in across.decide(Policy.UPSTREAM).steps] == ["old", None]
+
+    def test_a_cached_volume_may_be_as_large_as_the_new_one(self) -> None:
+        assert ways(cache(entries=(replace(CACHED, size_gib=2),)).decide()) == ["clone-cached", "copy"]
+
+    def test_cinder_looks_at_the_cached_volume_that_its_database_lists_first(self) -> None:
+        for entries, way in {(CACHED, STALE): "clone-cached", (STALE, CACHED): "create-cached"}.items():
+            plan = cache(entries=entries).decide(Policy.UPSTREAM)
+            assert way in ways(plan)
+            assert {verdict.subject for verdict in plan.cache} == {None, entries[0].volume_id}
+
+    def test_cinder_evicts_what_its_database_lists_last_also_where_it_is_in_use(self) -> None:
+        entries = (OTHER, replace(OTHER, volume_id="last", in_use=True))
+        case = cache(entries=entries, limits=CacheLimits(max_count=2))
+        assert [case.decide(policy).steps[0].remove_first for policy in Policy] == [("other",), ("last",)]
+
+    def test_cinder_finds_a_cached_volume_of_another_array_and_does_not_count_it(self) -> None:
+        far = replace(CACHED, volume_id="far", host="node@slow#one")
+        case = cache(entries=(far,), limits=CacheLimits(max_count=1))
+        across = replace(case, clone=replace(case.clone, backend=replace(case.clone.backend, clone_across_pools=True)))
+        assert across.decide(Policy.UPSTREAM).steps[0].source == "far"
+        (created, _) = across.decide().steps
+        assert (created.way, created.remove_first) == (Way.CREATE_CACHED, ("far",))
+        other = replace(across, cache=replace(across.cache, entries=(replace(OTHER, host=far.host),)))
+        assert other.decide(Policy.UPSTREAM).steps[0].remove_first == ()
+
+    def test_cinder_counts_all_cached_volumes_where_the_new_one_has_no_place_yet(self) -> None:
+        case = target(cache(entries=(OTHER,), limits=CacheLimits(max_count=1)), host=None)
+        assert case.decide(Policy.UPSTREAM).steps[0].remove_first == ("other",)
 
     @pytest.mark.parametrize(
         "virtual_size_bytes, size_bytes, size_gib, upstream",
@@ -405,7 +458,7 @@ BREAKS_REQUEST = {
     Policy.STRICT: {"image-active": image(status="queued"), "image-fits": image(virtual_size_bytes=2 * GIB + 1)},
     Policy.UPSTREAM: {
         "image-active": image(status="queued"),
-        "image-fits": image(min_disk_gib=3),
+        "image-fits": image(min_disk_gib=None),
         "driver-answers": templated(replace(TEMPLATE, entry=replace(TEMPLATE.entry, image_updated_at=None))),
     },
 }
@@ -441,8 +494,8 @@ class TestRequest:
             assert (plan.steps, plan.refused) == ((), failed(plan.verdicts)[0].text)
 
     def test_both_are_said(self) -> None:
-        assert image(status=None, virtual_size_bytes=2 * GIB + 1).decide().refused == (
-            "the image's status is not known; "
+        assert image(status="queued", virtual_size_bytes=2 * GIB + 1).decide().refused == (
+            "the image's status is queued; "
             "the image needs 3 GiB (virtual size 2147483649 bytes) and the volume has 2 GiB"
         )
         assert BREAKS_REQUEST[Policy.UPSTREAM]["driver-answers"].decide(Policy.UPSTREAM).refused == (
@@ -494,6 +547,24 @@ class TestRequest:
                 assert said(plan, way) == (False, plan.refused)
             assert case.decide().steps, "and not with an error of ours"
 
+    @pytest.mark.parametrize("size_bytes", [GIB, None])
+    def test_a_stop_that_does_not_end_the_request_says_so(self, size_bytes: int | None) -> None:
+        clone = replace(GOOD.clone, image=replace(GOOD.clone.image, size_bytes=size_bytes))
+        creation = Creation(
+            image=clone.image,
+            target=clone.target,
+            found=Lookup(),
+            clone=clone.decide(Policy.UPSTREAM),
+            template=GOOD.decide().template,
+            conversion=ConversionSettings(free_bytes=(size_bytes or 0) + 1),
+        )
+        verdicts = evaluate(STOP_RULES[Policy.UPSTREAM], creation)
+        assert [(verdict.passed, verdict.text) for verdict in verdicts] == [
+            (True, "Cinder does not fail over a location"),
+            (True, "Cinder does not fail over a time"),
+            (True, "Cinder finds room to convert the image, whether it converts it or not"),
+        ]
+
     def test_a_stop_is_not_reached_where_an_image_volume_is_cloned(self) -> None:
         cloned = replace(
             GOOD, template=None, template_settings=TemplateSettings(), conversion=ConversionSettings(free_bytes=0)
@@ -516,6 +587,15 @@ class TestRequest:
         assert said(plan, "create-cached") == (True, "the cache has room for 1 GiB")
         assert said(BARE.decide(Policy.UPSTREAM), "copy")[1] == said(BARE.decide(), "copy")[1]
         assert said(GOOD.decide(Policy.UPSTREAM), "clone-cached") == (True, "the cache has volume cached")
+
+    def test_with_cinder_the_cache_says_what_it_has_not(self) -> None:
+        nothing = "the cache has no volume of this image where it could be cloned"
+        assert said(cache().decide(Policy.UPSTREAM), "clone-cached") == (False, nothing)
+        stale = cache(entries=(STALE,), limits=CacheLimits(max_gib=1)).decide(Policy.UPSTREAM)
+        dates = "the image's updated_at is 2025-06-01 12:00:00+00:00, and was 2025-05-31 12:00:00+00:00"
+        assert said(stale, "clone-cached") == (False, f"stale: {dates}")
+        large = image(cache(limits=CacheLimits(max_gib=1)), virtual_size_bytes=2 * GIB).decide(Policy.UPSTREAM)
+        assert said(large, "create-cached") == (False, "it and what is in use have 2 GiB and the limit is 1")
 
     def test_with_cinder_the_multihash_is_not_looked_at(self) -> None:
         digest = Digest("sha512", "0a")

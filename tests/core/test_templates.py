@@ -27,7 +27,7 @@ from imagevol_core import (
     failed,
     image_fits,
 )
-from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES, virtual_size_bytes
+from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES, least_gib, virtual_size_bytes
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 GOOD = TemplateCase(
@@ -230,6 +230,10 @@ class TestVirtualSize:
         case = image(virtual_size_bytes=None, properties={"virtual_size": "9" * 99})
         assert case.decide().because.startswith(f"the image's property virtual_size is '{'9' * 40}', which")
 
+    def test_the_least_size_holds_the_disk_and_the_file(self) -> None:
+        known = Image(id="i", virtual_size_bytes=GIB, size_bytes=GIB + 1)
+        assert [least_gib(each) for each in (known, replace(known, size_bytes=None), Image(id="i"))] == [2, 1, None]
+
     def test_a_claim_must_fit_too(self) -> None:
         case = image(virtual_size_bytes=None, properties={"virtual_size": str(4 * GIB + 1)})
         assert [verdict.rule for verdict in failed(case.decide().verdicts)] == ["image-fits"]
@@ -269,6 +273,9 @@ class TestStates:
         decision = case.decide()
         nothing = TemplateDecision(policy=Policy.STRICT, action=TemplateAction.USE, because="", verdicts=())
         assert decision == replace(nothing, because=decision.because, verdicts=decision.verdicts, **expected)  # type: ignore[arg-type]
+
+    def test_what_is_not_there_is_told(self) -> None:
+        assert NONE.decide().because == "there is no template of the image on this backend"
 
     def test_solidfire_deletes_the_old_one_first(self) -> None:
         decision = STATES[Policy.UPSTREAM]["other-date"][0].decide(Policy.UPSTREAM)
@@ -373,6 +380,7 @@ class TestLimits:
             because="it and what is in use have 4 GiB and the limit is 3",
             verdicts=decision.verdicts,
         )
+        assert [verdict.rule for verdict in failed(decision.verdicts)] == ["fits-max-gib"]
 
     @pytest.mark.parametrize("rule", ["making-overdue", "being-made", "ready"])
     def test_none_goes_for_one_that_is_there(self, rule: str) -> None:

@@ -284,6 +284,7 @@ class TestHeaders:
         assert upload_headers(store=None, base_image_id=None, size_bytes=0) == {"x-openstack-image-size": "0"}
 
     def test_cinder_does_not_send_the_size(self) -> None:
+        assert GOOD.decide().headers == upload_headers(store="fast", base_image_id="base", size_bytes=2 * GIB)
         headers = upload_headers(store="fast", base_image_id="base", size_bytes=5, policy=Policy.UPSTREAM)
         assert headers == {"x-image-meta-store": "fast", "x-openstack-base-image-ref": "base"}
         assert GOOD.decide(Policy.UPSTREAM).headers == headers
