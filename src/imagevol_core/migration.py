@@ -283,10 +283,9 @@ def _planned(
     for page in pages:
         named = dict.fromkeys(volume_id(location.url) for image in page for location in image.locations)
         volume_ids = [each for each in named if each]
-        answers: Mapping[str, VolumeAnswer] = {}
         if volume_ids:
             totals.pages += 1
-            answers = volume_types(volume_ids)
+        answers = volume_types(volume_ids) if volume_ids else {}
         for image in page:
             totals.images += 1
             for change in plan_image(image, catalogue=catalogue, volume_types=answers, renames=renames, policy=policy):

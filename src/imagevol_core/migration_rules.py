@@ -57,9 +57,9 @@ class Placement:
         before: the location as it is.
         named: what it names, or why it names nothing.
         multi: whether its Glance has several stores.
+        after: the location as it should be; as it is where no store can be chosen.
         answer: what Cinder says of the volume.
         candidates: the names of the stores whose type the volume has, sorted; without those that no location can name.
-        after: the location as it should be; as it is where no store can be chosen.
         chosen: the store that it should be in; None where none can be chosen.
         crowded: the URLs that two locations of the image would have.
     """
@@ -67,11 +67,11 @@ class Placement:
     before: ImageLocation
     named: CinderLocation | InvalidLocation
     multi: bool
-    answer: VolumeAnswer
-    candidates: tuple[str, ...]
     after: ImageLocation
-    chosen: str | None
-    crowded: frozenset[str]
+    answer: VolumeAnswer = None
+    candidates: tuple[str, ...] = ()
+    chosen: str | None = None
+    crowded: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -84,28 +84,27 @@ class Placement:
     ) -> Placement:
         """Find the store that the location should be in."""
         named = named_by(before.url)
-        answer: VolumeAnswer = None
-        candidates: tuple[str, ...] = ()
-        chosen: str | None = None
+        multi = catalogue.multi
+        if isinstance(named, InvalidLocation):
+            return cls(before=before, named=named, multi=multi, after=before)
+        answer = ask(named.volume_id)
+        if not multi or not isinstance(answer, str):
+            return cls(before=before, named=named, multi=multi, after=before, answer=answer)
+        of_type = catalogue.of_type(answer)
+        candidates = tuple(sorted(store.name for store in of_type if is_store_name(store.name)))
+        chosen = _choose(named.store, candidates, renames)
         after = before
-        if isinstance(named, CinderLocation):
-            answer = ask(named.volume_id)
-        if catalogue.multi and isinstance(named, CinderLocation) and (answer is None or isinstance(answer, str)):
-            of_type = catalogue.of_type(answer)
-            candidates = tuple(sorted(store.name for store in of_type if is_store_name(store.name)))
-            chosen = _choose(named.store, candidates, renames)
-            if chosen is not None:
-                url = f"{_CINDER}{chosen}/{named.volume_id}"
-                after = ImageLocation(url, {**before.metadata, "store": chosen})
+        if chosen is not None:
+            url = f"{_CINDER}{chosen}/{named.volume_id}"
+            after = ImageLocation(url, {**before.metadata, "store": chosen})
         return cls(
             before=before,
             named=named,
-            multi=catalogue.multi,
+            multi=multi,
+            after=after,
             answer=answer,
             candidates=candidates,
-            after=after,
             chosen=chosen,
-            crowded=frozenset(),
         )
 
 
@@ -115,7 +114,7 @@ class GlanceLookup:
 
     Attributes:
         before: the location as it is.
-        after: the location as Glance leaves it.
+        after: the location as Glance leaves it; of no meaning where it fails.
         fails: whether Glance fails on it, since it is not a URL.
         image_fails: whether Glance fails on another location of the image.
         kept: why Glance does not look for its store; None where it does.
@@ -147,8 +146,7 @@ class GlanceLookup:
             lookup = replace(lookup, after=replace(before, url=_without_credentials(before.url)))
         if kept is not None:
             return lookup
-        lookup = _associate(lookup, catalogue, ask)
-        return lookup if lookup.fails else _match(lookup, catalogue)
+        return _match(_associate(lookup, catalogue, ask), catalogue)
 
     @classmethod
     def when_added(cls, before: ImageLocation, *, catalogue: StoreCatalogue, ask: Ask) -> GlanceLookup:
@@ -199,7 +197,7 @@ def _why_kept(location: ImageLocation, catalogue: StoreCatalogue) -> str | None:
 
 def _without_credentials(url: str) -> str:
     """Glance 33 takes the keys out of the locations of its S3 stores, and with them the query."""
-    plain = _QUERY.split(url, maxsplit=1)[0]
+    plain = _QUERY.split(url)[0]
     return f"{_scheme(url)}://{plain.rpartition('@')[2]}" if "@" in plain else url
 
 
@@ -209,10 +207,10 @@ def _associate(lookup: GlanceLookup, catalogue: StoreCatalogue, ask: Ask) -> Gla
     if not url.startswith(_CINDER):
         return lookup
     if _scheme(url) is None:
-        return replace(lookup, fails=True, after=lookup.before)
+        return replace(lookup, fails=True)
     volume_id = url.rpartition("/")[2]
     answer = ask(volume_id)
-    stores = catalogue.of_type(answer) if answer is None or isinstance(answer, str) else ()
+    stores = catalogue.of_type(answer) if isinstance(answer, str) else ()
     if not stores:
         return lookup
     metadata = {**lookup.after.metadata, "store": stores[0].name}
@@ -222,7 +220,7 @@ def _associate(lookup: GlanceLookup, catalogue: StoreCatalogue, ask: Ask) -> Gla
 
 def _match(lookup: GlanceLookup, catalogue: StoreCatalogue) -> GlanceLookup:
     if _scheme(lookup.after.url) is None:
-        return replace(lookup, fails=True, after=lookup.before)
+        return replace(lookup, fails=True)
     store = store_of_location(lookup.after, catalogue=catalogue, policy=Policy.UPSTREAM)
     if store is None:
         return lookup

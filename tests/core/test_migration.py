@@ -26,7 +26,7 @@ from imagevol_core import (
     parse_location,
     plan_migration,
 )
-from tests.core.migration_cases import CATALOGUE, V, at, of_image, plan
+from tests.core.migration_cases import CATALOGUE, RENAMES, V, at, of_image, plan
 
 policies = st.sampled_from(Policy)
 
@@ -129,21 +129,25 @@ class TestDuplicates:
 class TestApplying:
     """A change is applied to the locations that it was planned for, or not at all."""
 
-    change = plan(at(f"cinder://quick/{V}"))
+    @pytest.fixture
+    def planned(self) -> LocationChange:
+        return plan(at(f"cinder://quick/{V}"))
 
-    def test_the_others_stay_where_they_are(self) -> None:
-        change = replace(self.change, position=1)
+    def test_the_others_stay_where_they_are(self, planned: LocationChange) -> None:
+        change = replace(planned, position=1)
         locations = [at("a"), change.before, at("b")]
         assert change.applied_to(locations) == (at("a"), change.after, at("b"))
 
     @pytest.mark.parametrize("locations", [[], [at("a")], [at(f"cinder://quick/{V}", "x")]])
-    def test_a_location_that_is_no_more_as_it_was_is_refused(self, locations: list[ImageLocation]) -> None:
+    def test_a_location_that_is_no_more_as_it_was_is_refused(
+        self, planned: LocationChange, locations: list[ImageLocation]
+    ) -> None:
         with pytest.raises(InvalidFact) as refused:
-            self.change.applied_to(locations)
+            planned.applied_to(locations)
         assert str(refused.value) == "locations: location 0 is not as it was when this was planned; plan again"
 
-    def test_an_undo_is_a_record_of_what_to_restore(self) -> None:
-        change = replace(self.change, image_id="i", position=2)
+    def test_an_undo_is_a_record_of_what_to_restore(self, planned: LocationChange) -> None:
+        change = replace(planned, image_id="i", position=2)
         assert change.undo() == LocationChange(
             outcome=LocationOutcome.CHANGE,
             before=change.after,
@@ -154,7 +158,7 @@ class TestApplying:
         )
         location = at("a")
         bare = LocationChange(outcome=LocationOutcome.KEEP, before=location, after=location, verdicts=())
-        assert (bare.image_id, bare.position) == (self.change.image_id, self.change.position) == (None, 0)
+        assert (bare.image_id, bare.position) == (planned.image_id, planned.position) == (None, 0)
 
 
 class Cinder:
@@ -197,6 +201,15 @@ class TestPlanMigration:
             outcomes=Counter(change.outcome for change in changes),
         )
         assert totals.locations == len(changes)
+
+    def test_a_location_of_a_renamed_store_gets_its_present_name(self) -> None:
+        (change,) = plan_migration(
+            [Image(id="i", locations=(at(f"cinder://quick/{V}"),))],
+            catalogue=CATALOGUE,
+            volume_types=Cinder({V: "ssd"}).volume_types,
+            renames=RENAMES,
+        )
+        assert change.after == at(f"cinder://fast2/{V}", "fast2")
 
     def test_a_page_is_asked_for_at_once_and_each_volume_once(self) -> None:
         volumes = [f"{at:08x}-93e4-4a3c-a2a5-3d5bd2d3b6a1" for at in range(6)]

@@ -32,6 +32,7 @@ TESTS = {
     "copy_facts": ["copying"],
     "copy_rules": ["copying"],
     "creation_rules": ["creation"],
+    "migration": ["migration", "migration_rules"],
     "migration_rules": ["migration_rules", "migration"],
     "template_rules": ["templates"],
 }
