@@ -136,9 +136,9 @@ def _proven_zero(copy: Copy) -> tuple[bool, str]:
     if proof is None:
         return False, "nothing proves that the target reads as zeros"
     text = f"{proof}"
-    if not target.exists or proof.path != target.path:
+    if target.size_bytes is None or proof.path != target.path:  # what is yet to be made is not proven
         return False, f"{text} is not about this target"
-    if isinstance(proof, Discarded) and proof.size_bytes < (target.size_bytes or 0):
+    if isinstance(proof, Discarded) and proof.size_bytes < target.size_bytes:
         return False, f"{text} is about a part of the target's {target.size_bytes} bytes"
     if target.has_backing_file or (copy.writes != "raw" and target.has_backing_file is not False):
         return False, f"{text}, but what is not written to the target may be read from a backing file"
@@ -194,8 +194,9 @@ def _source_fits_upstream(copy: Copy) -> tuple[bool, str]:
         least = math.ceil(float(size) / GIB)
     except OverflowError:
         return False, "Cinder fails with an OverflowError where the size is too large for a float"
-    text = f"Cinder counts {least} GiB for the image and {room // GIB} GiB for the volume"
-    return copies or least <= room // GIB, f"{text}, and does not compare them" if copies else text
+    has = room // GIB
+    text = f"Cinder counts {least} GiB for the image and {has} GiB for the volume"
+    return copies or least <= has, f"{text}, and does not compare them" if copies else text
 
 
 def _stays_encrypted_upstream(copy: Copy) -> tuple[bool, str]:

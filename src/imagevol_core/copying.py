@@ -200,7 +200,9 @@ def _target_options(target: CopyTarget) -> tuple[str, ...]:
 
 def _secret(name: str, key_file: str | None) -> tuple[str, ...]:
     """The passphrase by the name of its file: an argv is there for every user of the host to read."""
-    return _if(key_file is not None, "--object", f"secret,id={name},format=raw,file={_escaped(key_file or '')}")
+    if key_file is None:
+        return ()
+    return ("--object", f"secret,id={name},format=raw,file={_escaped(key_file)}")
 
 
 def _escaped(text: str) -> str:
@@ -229,14 +231,14 @@ def _convert_upstream(copy: Copy, zeros: ZeroHandling) -> tuple[str, ...]:
             *("-O", "luks", "-o", "key-secret=sec2", target.path),
         )
     out = _FIXUP.get(target.format, target.format)
-    declared = None if copy.uploads else source.declared_format
-    named = declared is not None and declared.lower() not in ("", "ami")
+    declared = "" if copy.uploads else source.declared_format or ""
+    named = declared.lower() not in ("", "ami")
     return (
         *copy.settings.prefix,
         *("qemu-img", "convert", "-O", out, *cache, *sparse),
         *_if(target.compress and out == "qcow2" and copy.uploads, "-c"),
         *_if(bool(target.subformat) and not copy.uploads, "-o", f"subformat={target.subformat}"),
-        *_if(named, "-f", _FIXUP.get(declared or "", declared or "")),
+        *_if(named, "-f", _FIXUP.get(declared, declared)),
         *_luks_upstream(target, out),
         *(source.path, target.path),
     )
