@@ -24,8 +24,8 @@ _RECOGNISED = ("raw", "qcow2", "vmdk", "vdi", "vhdx")  # by Cinder's inspector, 
 
 
 def _paths_absolute(copy: Copy) -> tuple[bool, str]:
-    paths = [copy.source.path, copy.target.path, copy.source.key_file or "/", copy.target.key_file or "/"]
-    bad = [path for path in paths if not path.startswith("/") or "\0" in path]
+    paths = (copy.source.path, copy.target.path, copy.source.key_file, copy.target.key_file)
+    bad = [path for path in paths if path is not None and (not path.startswith("/") or "\0" in path)]
     return not bad, f"{bad[0]!r} is none; qemu-img takes `json:` and `nbd:` for more than a file" if bad else "they are"
 
 

@@ -147,6 +147,10 @@ class TestEveryRule:
     def test_a_path_is_absolute_and_ends_where_the_kernel_thinks_it_does(self, path: str) -> None:
         assert [verdict.rule for verdict in source(path=path).decide().refused] == ["paths-absolute"]
 
+    @pytest.mark.parametrize("case", [target(TO_LUKS, key_file=""), source(LUKS, key_file="")])
+    def test_a_key_without_a_name_is_none(self, case: CopyCase) -> None:
+        assert [verdict.rule for verdict in case.decide().refused] == ["paths-absolute"]
+
     @pytest.mark.parametrize("case", [target(TO_LUKS, key_file=None), source(LUKS, key_file=None)])
     def test_each_end_that_is_luks_needs_a_key(self, case: CopyCase) -> None:
         assert [verdict.rule for verdict in case.decide().refused] == ["keys-given"]
