@@ -181,7 +181,7 @@ def _shown(url: str) -> str:
     elif "@" in plain:
         plain = f"{before}***@{plain.rpartition('@')[2]}"
     elif "://" in plain and not scheme:  # nothing says that what stands there is a scheme
-        plain = f"***://{plain.partition('://')[2]}"
+        plain = f"***://{plain.rpartition('://')[2]}"
     return _cut(f"{plain}{hidden[:1]}..." if hidden else plain)
 
 

@@ -314,7 +314,8 @@ def test_the_sentence_says_which_part_is_wrong(url: str, part: str) -> None:
     assert refused.value.reason == part
 
 
-def test_what_is_no_scheme_is_not_shown() -> None:
+@pytest.mark.parametrize("before", ["user:secret", "user:sec://ret"])
+def test_what_is_no_scheme_is_not_shown(before: str) -> None:
     with pytest.raises(InvalidLocation) as refused:
-        parse_location(f"user:secret://fast/{ID}")
+        parse_location(f"{before}://fast/{ID}")
     assert refused.value.shown == f"***://fast/{ID}"
