@@ -1,9 +1,12 @@
 # Everything is a nox session (see noxfile.py); this only makes sure that nox is there.
 
-.PHONY: test demo clean
+.PHONY: test test-rbd demo clean
 
 test: .venv/ready
 	.venv/bin/nox
+
+test-rbd: .venv/ready
+	.venv/bin/nox -s rbd
 
 demo: .venv/ready
 	.venv/bin/nox -s demo

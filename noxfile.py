@@ -243,6 +243,15 @@ def cloud(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def rbd(session: nox.Session) -> None:
+    """Run the tests on a real Ceph, in user space; as root its Debian packages are installed."""
+    python = shared(session, "rbd", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
+    run(session, python, "tests.rbd.prerequisites", success_codes=[0, 1])
+    pytest(session, python, "tests/rbd")
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Do the main job on real services, and show it."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)

@@ -21,7 +21,7 @@ from oslo_concurrency import lockutils, processutils
 from oslo_config import cfg
 
 from imagevol_adapters.cleanup import released
-from imagevol_adapters.devices import HandleDevice, PathDevice
+from imagevol_adapters.devices import PathDevice, RbdDevice
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_core import AttachFailed
 
@@ -100,7 +100,7 @@ class BrickAttacher:
 def _device(path: Any, mode: AccessMode, about: str, attachment: Attachment) -> Iterator[Device]:
     """The device that os-brick gave: a path, or something to be used like a file."""
     if not isinstance(path, str):  # os-brick closes it when it disconnects
-        yield HandleDevice(handle=path, path=f"/{attachment.volume_id}", guarantee="rbd")
+        yield RbdDevice(image=path.rbd_image, path=f"/{attachment.volume_id}")
         return
     try:
         device = PathDevice.open(Path(path), writable=mode is AccessMode.WRITE)

@@ -1,4 +1,4 @@
-"""Devices on this host: block devices and files by their path, and what os-brick gives instead of one.
+"""Devices on this host: block devices and files by their path, and images of Ceph by their handle.
 
 A path is read and written past the page cache where it allows that, so that moving an image does not throw out what
 other programs have there.
@@ -11,8 +11,9 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from errno import EINVAL, ENXIO
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -20,7 +21,7 @@ import attrs
 
 from imagevol_core import DeviceFailed
 
-__all__ = ["Handle", "HandleDevice", "PathDevice"]
+__all__ = ["PathDevice", "RbdDevice", "RbdImage"]
 
 _ALIGNMENT_BYTES = 4096  # of offset and length, for direct I/O
 _BLKZEROOUT = 0x127F  # linux/fs.h
@@ -112,6 +113,10 @@ class PathDevice:
                 return True
         return False
 
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        """Yield the data of a file, and its holes; a block device tells of none."""
+        return extents(self._fd, offset, offset + length)
+
     def flush(self) -> None:
         """Return when all is on the storage; what the page cache had of it is dropped."""
         try:
@@ -133,6 +138,27 @@ class PathDevice:
         return move(self._fd, data)
 
 
+def extents(fd: int, at: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield where the data and the holes of a file begin and end; where its file system does not tell, all is data.
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    while at < end:
+        try:
+            data = min(end, os.lseek(fd, at, os.SEEK_DATA))
+            hole = min(end, os.lseek(fd, data, os.SEEK_HOLE))
+        except OSError as error:
+            if error.errno not in (ENXIO, EINVAL):
+                raise
+            data, hole = (end, end) if error.errno == ENXIO else (at, end)  # no more data, or nobody knows
+        if at < data:
+            yield at, data, False
+        if data < hole:
+            yield data, hole, True
+        at = hole
+
+
 def _punch(fd: int, offset: int, length: int) -> None:
     """Give the range back to the storage; a block device that cannot do that for nothing refuses."""
     if _LIBC.fallocate(fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(length)):
@@ -145,73 +171,113 @@ def _zero_out(fd: int, offset: int, length: int) -> None:
     fcntl.ioctl(fd, _BLKZEROOUT, struct.pack("QQ", offset, length))
 
 
-class Handle(Protocol):
-    """What a `HandleDevice` uses of a file-like object."""
+class RbdImage(Protocol):
+    """What an `RbdDevice` uses of an open image of librbd."""
 
-    def seek(self, offset: int, whence: int = 0, /) -> object:
-        """Go to a place."""
+    def size(self) -> int:
+        """Tell how many bytes it has."""
 
-    def tell(self) -> int:
-        """Tell the place."""
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Read; what was never written are zeros."""
 
-    def read(self, length: int, /) -> bytes | None:
-        """Read from the place on."""
+    def write(self, data: bytes, offset: int, /) -> int:
+        """Write all of it."""
 
-    def write(self, data: bytes, /) -> int | None:
-        """Write from the place on."""
+    def write_zeroes(self, offset: int, length: int, /) -> object:
+        """Let a range read as zeros."""
 
-    def flush(self) -> None:
-        """Write what is held back."""
+    def flush(self) -> object:
+        """Return when all is on the storage."""
+
+    def diff_iterate(
+        self,
+        offset: int,
+        length: int,
+        from_snapshot: str | None,
+        iterate_cb: Callable[[int, int, bool], object],
+        include_parent: bool = True,
+        whole_object: bool = False,
+    ) -> object:
+        """Call with offset, length and whether there are data, for all that was ever written."""
 
 
 @attrs.frozen(kw_only=True)
-class HandleDevice:
-    """A file-like object, as os-brick gives for Ceph RBD: a `Device`.
+class RbdDevice:
+    """An image of Ceph, open in librbd: a `Device`.
 
     librbd raises its own errors, which are not of the operating system's; all are translated here.
     """
 
-    handle: Handle
+    image: RbdImage
     path: str
-    guarantee: str | None = None
-    can_clear: bool = attrs.field(default=False, init=False)
+    guarantee: str | None = "rbd"
+    can_clear: bool = True
 
     @property
     def size_bytes(self) -> int:
         """How many bytes there are."""
-        self.handle.seek(0, os.SEEK_END)
-        return self.handle.tell()
+        with _translated("asking for the size"):
+            return self.image.size()
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
-        """Fill the buffer as far as goes at once."""
-        try:
-            self.handle.seek(offset)
-            data = self.handle.read(len(buffer)) or b""
-        except Exception as error:
-            raise DeviceFailed(f"reading at byte {offset} failed: {_line(error)}") from error
+        """Fill the buffer; librbd refuses to read beyond the end."""
+        length = max(0, min(len(buffer), self.size_bytes - offset))
+        with _translated(f"reading at byte {offset}"):
+            data = self.image.read(offset, length) if length else b""
         buffer[: len(data)] = data
         return len(data)
 
     def write(self, offset: int, data: memoryview) -> int:
-        """Write all of it: librbd takes bytes only, and says nothing of how much it took because it takes all."""
-        try:
-            self.handle.seek(offset)
-            written = self.handle.write(bytes(data))
-        except Exception as error:
-            raise DeviceFailed(f"writing at byte {offset} failed: {_line(error)}") from error
-        return len(data) if written is None else written
+        """Write what there is room for; librbd takes bytes only."""
+        room = self.size_bytes - offset
+        if room <= 0 and data:
+            raise DeviceFailed(f"writing at byte {offset} failed: the image ends at byte {self.size_bytes}")
+        with _translated(f"writing at byte {offset}"):
+            return self.image.write(bytes(data[:room]), offset)
 
-    def clear(self, offset: int, length: int) -> bool:  # noqa: ARG002 - a `Device`'s signature
-        """A file-like object has no such call."""
-        return False
+    def clear(self, offset: int, length: int) -> bool:
+        """Let a range read as zeros; the objects that are zero as a whole are given back."""
+        with _translated(f"zeroing at byte {offset}"):
+            self.image.write_zeroes(offset, min(length, self.image.size() - offset))
+        return True
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        """Yield what was ever written, of the image or of what it was cloned from."""
+        data: list[tuple[int, int]] = []
+
+        def found(start: int, count: int, exists: bool) -> None:
+            if exists:
+                data.append((start, start + count))
+
+        with _translated("asking for the extents"):
+            self.image.diff_iterate(offset, length, None, found, include_parent=True)
+        yield from _and_holes(data, offset, offset + length)
 
     def flush(self) -> None:
         """Return when all is on the storage."""
-        try:
-            self.handle.flush()
-        except Exception as error:
-            raise DeviceFailed(f"flushing failed: {_line(error)}") from error
+        with _translated("flushing"):
+            self.image.flush()
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise DeviceFailed(f"{doing} failed: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _and_holes(data: Iterable[tuple[int, int]], at: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """Give the data of a range, those that touch as one, and the holes between them."""
+    start = at
+    for first, last in sorted(data):
+        if first > at:
+            if start < at:
+                yield start, at, True
+            yield at, first, False
+            start = first
+        at = min(end, last)
+    if start < at:
+        yield start, at, True
+    if at < end:
+        yield at, end, False

@@ -81,6 +81,13 @@ class Device(Protocol):
             Whether it does now.  If not, nothing is known of what the range holds, and zeros must be written.
         """
 
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        """Yield where data and holes of a range begin and end, and whether it is data; holes read as zeros.
+
+        Raises:
+            DeviceFailed: it cannot be found out.
+        """
+
     def flush(self) -> None:
         """Return when all that was written is on the storage.
 

@@ -1,51 +1,75 @@
-"""What os-brick gives for a volume in Ceph, on bytes in memory."""
+"""An image of librbd on bytes in memory; `tests/rbd` holds the real one to the same."""
 
 from __future__ import annotations
 
-import io
-import os
-from typing import Any
+from collections.abc import Callable
+from types import SimpleNamespace
+
+OBJECT_BYTES = 4096
 
 
 class RbdError(Exception):
     """librbd's, which is no OSError."""
 
 
-class RbdLike(io.RawIOBase):
-    """What os-brick gives for Ceph: it takes bytes only, says nothing of how many, and is closed by os-brick."""
-
-    fault: Exception | None = None
+class RbdLike:
+    """It takes bytes only, refuses whatever is beyond its end, and knows which of its objects were written."""
 
     def __init__(self, size_bytes: int) -> None:
         self.content = bytearray(size_bytes)
-        self.place = 0
+        self.fault: Exception | None = None
         self.flushed = 0
+        self._written: set[int] = set()
 
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        self.place = offset if whence == os.SEEK_SET else len(self.content) + offset
-        return self.place
+    @property
+    def handle(self) -> SimpleNamespace:
+        """What os-brick gives."""
+        return SimpleNamespace(rbd_image=self)
 
-    def tell(self) -> int:
-        return self.place
-
-    def read(self, length: int = -1, /) -> bytes:
+    def size(self) -> int:
         self._check()
-        data = bytes(self.content[self.place : self.place + length])
-        self.place += len(data)
-        return data
+        return len(self.content)
 
-    def write(self, data: Any, /) -> None:
-        self._check()
+    def read(self, offset: int, length: int, /) -> bytes:
+        self._check(offset + length)
+        return bytes(self.content[offset : offset + length])
+
+    def write(self, data: bytes, offset: int, /) -> int:
+        self._check(offset + len(data))
         assert type(data) is bytes, "librbd takes bytes only"
-        if self.place + len(data) > len(self.content):
-            raise RbdError("beyond the image")
-        self.content[self.place : self.place + len(data)] = data
-        self.place += len(data)
+        self.content[offset : offset + len(data)] = data
+        self._written |= set(range(offset // OBJECT_BYTES, -(-(offset + len(data)) // OBJECT_BYTES)))
+        return len(data)
+
+    def write_zeroes(self, offset: int, length: int, /) -> int:
+        self._check(offset + length)
+        self.content[offset : offset + length] = bytes(length)
+        self._written -= set(range(-(-offset // OBJECT_BYTES), (offset + length) // OBJECT_BYTES))
+        return length
 
     def flush(self) -> None:
         self._check()
         self.flushed += 1
 
-    def _check(self) -> None:
+    def diff_iterate(
+        self,
+        offset: int,
+        length: int,
+        from_snapshot: str | None,
+        iterate_cb: Callable[[int, int, bool], object],
+        include_parent: bool = True,
+        whole_object: bool = False,
+    ) -> None:
+        self._check(offset + length)
+        assert (from_snapshot, include_parent, whole_object) == (None, True, False)
+        for number in sorted(self._written):
+            start = max(offset, number * OBJECT_BYTES)
+            stop = min(offset + length, (number + 1) * OBJECT_BYTES)
+            if start < stop:
+                iterate_cb(start, stop - start, True)
+
+    def _check(self, end: int = 0) -> None:
         if self.fault:
             raise self.fault
+        if end > len(self.content):
+            raise RbdError("beyond the image")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import errno
-import io
 import mmap
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from imagevol_adapters import devices
-from imagevol_adapters.devices import HandleDevice, PathDevice
+from imagevol_adapters.devices import PathDevice, RbdDevice
 from imagevol_adapters.engine import read_device, write_stream
 from imagevol_core import DeviceFailed
 from tests.adapters.rbd_like import RbdError, RbdLike
@@ -201,43 +199,73 @@ class TestClearing:
         assert contents(path) == OLD
 
 
-class TestHandles:
-    def test_it_is_written_where_it_is_said_whatever_was_read_in_between(self) -> None:
-        handle = RbdLike(10)
-        device = HandleDevice(handle=handle, path="/7")
-        device.write(2, memoryview(b"ab"))
-        assert device.size_bytes == 10
-        read(device, 7, 2)
-        device.write(4, memoryview(b"cd"))
-        assert bytes(handle.content) == b"\0\0abcd\0\0\0\0"
+class TestExtents:
+    def test_the_holes_of_a_file_are_told_and_what_lies_between(self, file: Path) -> None:
+        os.truncate(file, 0)
+        os.truncate(file, SIZE_BYTES)
+        with PathDevice.open(file, writable=True) as device:
+            device.write(256 * KIB, memoryview(b"x" * 4096))
+            found = list(device.extents(0, SIZE_BYTES))
+            assert b"".join(read_device(device, length=SIZE_BYTES)) == file.read_bytes()
+        assert [start for start, _, _ in found] == [0, *(stop for _, stop, _ in found)][:-1]
+        assert found[-1][1] == SIZE_BYTES
+        if all(is_data for *_, is_data in found):
+            pytest.skip("the file system of the temporary directory keeps no holes")
+        assert all(is_data or not start <= 256 * KIB < stop for start, stop, is_data in found)
 
-    def test_it_clears_nothing(self) -> None:
-        handle = RbdLike(4096)
-        handle.content[:] = b"x" * 4096
-        device = HandleDevice(handle=handle, path="/7")
-        assert not device.can_clear
-        assert not device.clear(0, 4096)
-        assert bytes(handle.content) == b"x" * 4096
+    def test_of_a_block_device_all_is_data(self, loop: Path) -> None:
+        with PathDevice.open(loop, writable=False) as device:
+            assert list(device.extents(512, 1024)) == [(512, 1536, True)]
+
+
+class TestRbd:
+    def test_it_holds_what_was_written_and_ends_where_it_ends(self) -> None:
+        image = RbdLike(10_000)
+        device = RbdDevice(image=image, path="/7")
+        assert device.size_bytes == 10_000
+        assert device.write(2, memoryview(b"ab")) == 2
+        assert device.write(9_998, memoryview(b"cdef")) == 2
+        with pytest.raises(DeviceFailed, match="the image ends at byte 10000"):
+            device.write(10_000, memoryview(b"x"))
+        assert read(device, 0, 5) == b"\0\0ab\0"
+        assert read(device, 9_997, 9) == b"\0cd"
+        assert read(device, 10_000, 9) == read(device, 20_000, 9) == b""
+
+    def test_what_was_cleared_reads_as_zeros(self) -> None:
+        image = RbdLike(16_384)
+        device = RbdDevice(image=image, path="/7")
+        device.write(0, memoryview(b"x" * 16_384))
+        assert device.clear(4096, 8192)
+        assert bytes(image.content) == b"x" * 4096 + bytes(8192) + b"x" * 4096
+
+    def test_it_tells_what_was_ever_written(self) -> None:
+        device = RbdDevice(image=RbdLike(40_000), path="/7")
+        assert list(device.extents(0, 40_000)) == [(0, 40_000, False)]
+        device.write(8192, memoryview(b"x"))
+        device.write(20_480, memoryview(b"x" * 4097))
+        assert list(device.extents(100, 30_000)) == [
+            (100, 8192, False),
+            (8192, 12_288, True),
+            (12_288, 20_480, False),
+            (20_480, 28_672, True),
+            (28_672, 30_100, False),
+        ]
+        assert b"".join(read_device(device, length=40_000)) == bytes(8192) + b"x" + bytes(12_287) + b"x" * 4097 + bytes(
+            15_423
+        )
 
     def test_its_own_errors_are_ours(self) -> None:
-        handle = RbdLike(10)
-        device = HandleDevice(handle=handle, path="/7")
-        handle.fault = RbdError("[errno 108] RBD image\n is blocklisted")
-        for call, text in (
-            (lambda: read(device, 3, 1), "reading at byte 3 failed: .*is blocklisted"),
-            (lambda: device.write(3, memoryview(b"x")), "writing at byte 3 failed: .*is blocklisted"),
-            (device.flush, "flushing failed: .*is blocklisted"),
-        ):
-            with pytest.raises(DeviceFailed, match=text) as caught:
+        image = RbdLike(10)
+        device = RbdDevice(image=image, path="/7")
+        image.fault = RbdError("[errno 108] RBD image\n is blocklisted")
+        calls: list[Callable[[], object]] = [
+            lambda: read(device, 3, 1),
+            lambda: device.write(3, memoryview(b"x")),
+            lambda: device.clear(0, 10),
+            lambda: list(device.extents(0, 10)),
+            device.flush,
+        ]
+        for call in calls:
+            with pytest.raises(DeviceFailed, match=r"failed: .*is blocklisted") as caught:
                 call()
-            assert caught.value.__cause__ is handle.fault
-        handle.fault = None
-
-    def test_a_handle_that_tells_how_much_it_took_is_believed(self) -> None:
-        class Short(io.BytesIO):
-            def write(self, data: Any, /) -> int:
-                return super().write(data[:2])
-
-        handle = Short(b"xxxxxxxxx")
-        write_stream([b"bytes"], HandleDevice(handle=handle, path="/7"), size_bytes=5)
-        assert handle.getvalue() == b"bytes" + bytes(4)
+            assert caught.value.__cause__ is image.fault

@@ -418,15 +418,16 @@ class TestReading:
                 b"".join(read_device(device, offset=offset, length=length))
 
     def test_a_device_that_fails_is_an_error_behind_what_could_be_read(self) -> None:
-        device = FaultyDevice(MemoryDevice(9), reads=[4, DeviceFailed("bad sector")])
+        device = FaultyDevice(device_of(9, byte=b"x"), reads=[4, DeviceFailed("bad sector")])
         parts = read_device(device, length=9)
-        assert next(parts) == bytes(4)
+        assert next(parts) == b"xxxx"
         with pytest.raises(DeviceFailed, match="bad sector"):
             next(parts)
 
     def test_no_part_is_larger_than_a_part_and_all_but_the_first_begin_at_a_multiple_of_it(self) -> None:
         size_bytes = 2 * PART_BYTES + 1
-        lengths = [len(part) for part in read_device(MemoryDevice(size_bytes), offset=3, length=size_bytes - 3)]
+        device = device_of(size_bytes, byte=b"x")
+        lengths = [len(part) for part in read_device(device, offset=3, length=size_bytes - 3)]
         assert lengths == [PART_BYTES - 3, PART_BYTES, 1]
 
     @given(st.binary(min_size=1), st.data())
@@ -443,6 +444,15 @@ class TestReading:
         with pytest.raises(ContentMismatch, match="volume 7 has been altered") as caught:
             next(parts)
         assert caught.value.expected == str(digest)
+
+    @given(PIECES)
+    def test_holes_are_given_as_zeros_and_are_not_read(self, source: list[bytes | Hole]) -> None:
+        data = joined(source)
+        memory = device_of(len(data), byte=b"\0")
+        write_stream(source, memory, size_bytes=len(data), zeros=ZeroHandling.SKIP, algorithms=())
+        device = FaultyDevice(memory, reads=[DeviceFailed("not to be read")] if not any(data) else [])
+        digest = Digest("md5", hashlib.md5(data).hexdigest())
+        assert b"".join(read_device(device, length=len(data), digest=digest)) == data
 
     def test_whoever_stops_in_the_middle_leaves_no_thread(self) -> None:
         parts = read_device(MemoryDevice(100 * PART_BYTES), length=100 * PART_BYTES, digest=Digest("md5", "00"))

@@ -538,6 +538,7 @@ class TestReading:
             "volumes.attach",
             "attacher.open",
             "volumes.complete",
+            "device.extents",
             "device.readinto",
             "attacher.close",
             "volumes.detach",

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 from imagevol_adapters.engine.digests import Digests, compare
 from imagevol_adapters.engine.limits import Limits, Throttle
-from imagevol_adapters.engine.parts import Crew, Part, Stopped
+from imagevol_adapters.engine.parts import ZEROS, Crew, Part, Stopped
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, Digest
 
@@ -55,8 +55,7 @@ def _read(
     ahead.start()
     try:
         for part in crew.parts():
-            if part.data is not None:
-                yield bytes(part.data)
+            yield ZEROS[: part.length] if part.data is None else bytes(part.data)
     except BaseException:
         crew.stop()
         raise
@@ -74,16 +73,20 @@ def _ahead(crew: Crew, device: Device, offset: int, length: int, limits: Limits)
     throttle = Throttle(limits)
     end = offset + length
     try:
-        while offset < end:
-            memory = crew.memory()
-            # Up to the next multiple of a part's length: from there on the reads are aligned.
-            wanted = min(len(memory) - offset % len(memory), end - offset)
-            throttle.take(wanted)
-            count = device.readinto(offset, memory[:wanted])
-            if count <= 0:
-                raise DeviceFailed(f"the device ends at byte {offset}, and is to be read up to byte {end}")
-            crew.hand_on(Part(offset, count, memory[:count], memory))
-            offset += count
+        if length and end > device.size_bytes:
+            raise DeviceFailed(f"the device ends at byte {device.size_bytes}, and is to be read up to byte {end}")
+        for start, stop, is_data in device.extents(offset, length):
+            at = start
+            while at < stop:
+                memory = crew.memory()
+                # Up to the next multiple of a part's length: from there on the reads are aligned.
+                wanted = min(len(memory) - at % len(memory), stop - at)
+                throttle.take(wanted if is_data else 0)
+                count = device.readinto(at, memory[:wanted]) if is_data else wanted
+                if count <= 0:
+                    raise DeviceFailed(f"the device ends at byte {at}, and is to be read up to byte {end}")
+                crew.hand_on(Part(at, count, memory[:count] if is_data else None, memory))
+                at += count
     except Stopped:
         pass
     except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from errno import EINVAL, ENXIO
 from io import UnsupportedOperation
 from typing import BinaryIO
 
 import attrs
 
+from imagevol_adapters.devices import extents
 from imagevol_adapters.engine.parts import PART_BYTES
 from imagevol_core import ImagevolError, SourceFailed
 
@@ -56,33 +56,13 @@ def pieces(file: BinaryIO) -> Iterator[bytes | Hole]:
 
 
 def _extents(file: BinaryIO) -> Iterator[tuple[int, int, bool]]:
-    """Yield where data and holes begin and end; where the file system does not tell, all is data."""
-    at = file.tell()
-    end = file.seek(0, os.SEEK_END)
+    """Yield where data and holes begin and end; of a file that is not the system's all is data."""
+    at, end = file.tell(), file.seek(0, os.SEEK_END)
     try:
-        number: int | None = file.fileno()
+        number = file.fileno()
     except UnsupportedOperation:
-        number = None
-    while at < end:
-        data, hole = (at, end) if number is None else _next_data(number, at, end)
-        if at < data:
-            yield at, data, False
-        if data < hole:
-            yield data, hole, True
-        at = hole
-
-
-def _next_data(number: int, at: int, end: int) -> tuple[int, int]:
-    """Where the next data begin, and where they end."""
-    try:
-        data = os.lseek(number, at, os.SEEK_DATA)
-        return min(data, end), min(os.lseek(number, data, os.SEEK_HOLE), end)
-    except OSError as error:
-        if error.errno == ENXIO:  # from here on there are none
-            return end, end
-        if error.errno == EINVAL:  # of a device nobody knows
-            return at, end
-        raise
+        return iter([(at, end, True)])
+    return extents(number, at, end)
 
 
 def guarded(source: Source) -> Iterator[bytes | Hole]:

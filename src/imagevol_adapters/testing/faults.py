@@ -189,6 +189,10 @@ class FaultyDevice:
         """Let a range read as zeros, if the script does not forbid it."""
         return next(self.clears, True) and self.device.clear(offset, length)
 
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        """Yield where data and holes are."""
+        return self.device.extents(offset, length)
+
     def flush(self) -> None:
         """Fail if the script says so."""
         fault = next(self.flushes, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -60,6 +60,11 @@ class _Opened:
         """Let a range read as zeros, if the device can."""
         self._check()
         return self.can_clear and self._device.clear(offset, length)
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        """Yield where data and holes are."""
+        self._check()
+        return self._device.extents(offset, length)
 
     def flush(self) -> None:
         """Return when all is on the storage."""

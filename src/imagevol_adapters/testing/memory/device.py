@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 import attrs
 
@@ -60,6 +61,13 @@ class MemoryDevice:
                 at = number * _BLOCK_BYTES
                 self._blocks[number][start - at : stop - at] = bytes(stop - start)
         return self.can_clear
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        """Yield what takes memory, and the holes between."""
+        blocks = _blocks(offset, min(offset + length, self.size_bytes))
+        for is_data, run in groupby(blocks, key=lambda block: block[0] in self._blocks):
+            first, *others = run
+            yield first[1], (others or [first])[-1][2], is_data
 
     def flush(self) -> None:
         """Nothing is held back."""

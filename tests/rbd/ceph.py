@@ -1,0 +1,124 @@
+"""Start a Ceph in a directory, and end it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.cloud.processes import SYSTEM_PATH, Process, end, environment, run, spawn, ticks, wait_until
+from tests.cloud.settings import reserve_ports
+
+PACKAGES = ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd", "python3-rados", "python3-rbd")
+POOLS = ("fast", "slow")
+SECONDS = 60
+
+CONFIGURATION = """
+[global]
+fsid = {fsid}
+mon_host = [v2:127.0.0.1:{monitor},v1:127.0.0.1:{old_monitor}]
+mon_initial_members = a
+public_addr = 127.0.0.1
+cluster_addr = 127.0.0.1
+auth_cluster_required = none
+auth_service_required = none
+auth_client_required = none
+run_dir = {directory}/tmp
+admin_socket = {directory}/tmp/$name.asok
+log_file = {directory}/log/$name.ceph.log
+crash_dir = {directory}/tmp
+osd_pool_default_size = 1
+osd_pool_default_min_size = 1
+mon_allow_pool_size_one = true
+osd_pool_default_pg_autoscale_mode = off
+osd_crush_chooseleaf_type = 0
+mon_data_avail_warn = 1
+mon_data_avail_crit = 0
+mgr_initial_modules =
+mgr_pool = false
+rbd_default_features = 61
+[mon]
+mon_data = {directory}/mon
+mon_warn_on_pool_no_redundancy = false
+[mgr]
+mgr_data = {directory}/mgr
+[osd]
+osd_data = {directory}/osd
+osd_objectstore = bluestore
+bluestore_block_size = 21474836480
+bluestore_block_create = true
+osd_memory_target = 939524096
+bluestore_cache_autotune = false
+bluestore_cache_size = 67108864
+osd_class_load_list = *
+[mon.a]
+host = localhost
+mon_addr = 127.0.0.1
+"""
+
+
+def problem() -> str | None:
+    """Why there can be no Ceph here; None where there can."""
+    missing = [name for name in ("ceph-mon", "ceph-mgr", "ceph-osd", "rbd") if not shutil.which(name, path=SYSTEM_PATH)]
+    if missing:
+        return f"{', '.join(missing)} not installed: apt-get install {' '.join(PACKAGES)}"
+    if importlib.util.find_spec("rbd") is None:
+        return "librbd's bindings are not in this environment: run the tests by `nox -s rbd`"
+    return None
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Path]:
+    """Give the configuration of a Ceph that runs while the context lasts."""
+    for name in ("log", "tmp", "bin", "mon", "mgr", "osd"):
+        (directory / name).mkdir(parents=True)
+    try:
+        yield _start(directory)
+    finally:
+        end(directory)
+
+
+def _start(directory: Path) -> Path:
+    configuration = directory / "ceph.conf"
+    fsid = str(uuid.uuid4())
+    with ExitStack() as until:
+        ports = reserve_ports(("monitor", "old_monitor"), until)
+        configuration.write_text(CONFIGURATION.format(directory=directory, fsid=fsid, **ports))
+        address = "[v2:127.0.0.1:{monitor},v1:127.0.0.1:{old_monitor}]".format(**ports)
+    conf, monmap = ("-c", configuration), directory / "monmap"
+
+    def step(name: str, *argv: str | Path) -> None:
+        run(name, *argv, directory=directory, seconds=SECONDS)
+
+    def daemon(program: str, identity: str) -> Process:
+        return spawn(program, [program, "-f", "-i", identity, *conf], directory=directory)
+
+    step("monmaptool", "monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, monmap)
+    step("mon-mkfs", "ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, *conf)
+    daemon("ceph-mon", "a")
+    step("mon-stat", "ceph", *conf, "mon", "stat")
+    daemon("ceph-mgr", "x")
+    osd = str(uuid.uuid4())
+    step("osd-new", "ceph", *conf, "osd", "new", osd)
+    step("osd-mkfs", "ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd, *conf)
+    process = daemon("ceph-osd", "0")
+    wait_until(lambda: "1 up" in ask(directory, "ceph", *conf, "osd", "stat"), process=process, seconds=SECONDS)
+    for pool in POOLS:
+        step("pool", "ceph", *conf, "osd", "pool", "create", pool, "8", "8")
+        step("pool", "ceph", *conf, "osd", "pool", "application", "enable", pool, "rbd")
+    for _ in ticks(SECONDS):
+        if "active+clean" in (stat := ask(directory, "ceph", *conf, "pg", "stat")) and "creating" not in stat:
+            return configuration
+    return configuration
+
+
+def ask(directory: Path, *argv: str | Path) -> str:
+    """Give what a command says."""
+    done = subprocess.run(
+        argv, env=environment(directory), capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    return done.stdout
