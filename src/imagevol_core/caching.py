@@ -189,8 +189,8 @@ FRESHNESS_RULES: Mapping[Policy, tuple[Rule[_Pair], ...]] = {
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="undated", text="a time is not known: the request fails", source=_UPDATE, predicate=_undated),
         Rule(id="same-instant", text="fresh: the image was not edited since", source=_UPDATE, predicate=_same_instant),
+        Rule(id="undated", text="a time is not known: the request fails", source=_UPDATE, predicate=_undated),
         Rule(id="other-instant", text="stale: the image was edited, in any way", source=_UPDATE, predicate=_otherwise),
     ),
 }
