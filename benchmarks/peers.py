@@ -88,6 +88,7 @@ class _Glance:
     """Cinder's image service, whose images come out of a file and are checked as glanceclient does."""
 
     def __init__(self, image: Path, disk_format: str) -> None:
+        self.temp_images = None  # of images that were fetched before
         self._image = image
         self._format = disk_format
 

@@ -26,9 +26,12 @@ def in_private(*arguments: str) -> None:
 
 @contextmanager
 def memory() -> Iterator[Path]:
-    """A directory in memory, which is no disk's speed; nobody else sees it."""
+    """A directory in memory, which is no disk's speed; nobody else sees it.
+
+    It is a ramfs: a file there cannot be punched, and so a loop device over it has no write-zeroes, like many LUNs.
+    """
     place = Path("/mnt")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=90%", "tmpfs", place], check=True)
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", place], check=True)
     try:
         yield place
     finally:
@@ -36,7 +39,7 @@ def memory() -> Iterator[Path]:
 
 
 class LoopDevice:
-    """A loop device over a file: over one in memory it has no write-zeroes, like many LUNs."""
+    """A loop device over a file."""
 
     def __init__(self, backing: Path, size_bytes: int) -> None:
         self.backing = backing

@@ -367,13 +367,15 @@ def unknown_length() -> dict[str, float]:
 def peak() -> dict[str, float]:
     """How much the process grows under a transfer, in MiB, for images of two sizes."""
     program = (
-        "import resource, sys; from benchmarks import transfers, storage; from pathlib import Path\n"
+        "import sys; from benchmarks import transfers, storage; from pathlib import Path\n"
         "with storage.memory() as place, storage.loop_device(place, 8 << 30) as device:\n"
         "    transfers.put(storage.Image(1 << 20), device, size_bytes=1 << 20)\n"
-        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "    size = int(sys.argv[1]) << 30\n"
+        "    def peak():\n"
+        "        return int(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])\n"
+        "    Path('/proc/self/clear_refs').write_text('5')  # the peak is from now on\n"
+        "    before, size = peak(), int(sys.argv[1]) << 30\n"
         "    transfers.put(storage.Image(size), device, size_bytes=size)\n"
-        "    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
+        "    print((peak() - before) / 1024)\n"
     )
     grown = {}
     for size_gib in (1, 8):
