@@ -28,6 +28,7 @@ __all__ = [
     "InvalidMetadata",
     "InvalidSize",
     "MissingDependency",
+    "MissingProgram",
     "OverQuota",
     "RequestRefused",
     "ResourceNotFound",
@@ -203,6 +204,19 @@ class MissingDependency(CallerError, ImportError):
         """Name the library and the extra that brings it."""
         super().__init__(f"{library} is not installed: pip install 'imagevol[{extra}]'")
         self.extra = extra
+
+
+class MissingProgram(CallerError, FileNotFoundError):
+    """A program that this function runs is not installed.
+
+    Attributes:
+        package: the Debian package that brings it.
+    """
+
+    def __init__(self, program: str, package: str) -> None:
+        """Name the program and the package that brings it."""
+        super().__init__(f"{program} is not installed: apt-get install {package}")
+        self.package = package
 
 
 class SourceFailed(CallerError, OSError):
