@@ -265,7 +265,8 @@ def _content_upstream(image: _Untrusted) -> str:
     return "raw" if not known or (known == ["vmdk"] and image.inspection.text_only is True) else known[0]
 
 
-_CAN_BE_BACKED = frozenset({"qcow2", "vmdk"})  # by qemu-img, which refuses a VHD, VHDX or VDI with a parent
+# qemu-img refuses a VHDX or VDI with a parent, and of a VHD that is the difference to another it makes zeros.
+_CAN_BE_BACKED = frozenset({"qcow2", "vmdk", "vhd"})
 _CAN_HAVE_A_DATA_FILE = frozenset({"qcow2"})
 _KNOWN_UPSTREAM = ("qcow2", "vhd", "vhdx", "vmdk", "vdi", "qed")
 

@@ -128,7 +128,11 @@ class TestUnknown:
 
     @pytest.mark.parametrize("fact", ["has_backing_file", "has_data_file"])
     @pytest.mark.parametrize(
-        "name, safe", [("qcow2", (False, False)), ("vmdk", (False, True)), ("vhd", (True, True)), ("raw", (True, True))]
+        "name, safe",
+        [
+            *(("qcow2", (False, False)), ("vmdk", (False, True)), ("vhd", (False, True))),
+            *(("vhdx", (True, True)), ("vdi", (True, True)), ("raw", (True, True))),
+        ],
     )
     def test_a_format_that_can_have_none_needs_no_answer(self, name: str, safe: tuple[bool, bool], fact: str) -> None:
         case = content(name, subformat="streamOptimized", **{fact: None})
