@@ -1,12 +1,14 @@
-"""Real images of many formats, sound and hostile, and what oslo.utils and qemu-img tell of them."""
+"""Real images of many formats, sound and hostile, each with the rules that refuse it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import struct
 import subprocess
+import uuid
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -76,7 +78,7 @@ def iso(path: Path) -> None:
     written(path, 32768, b"\x01CD001\x01\x00" + bytes(72) + blocks + bytes(40) + struct.pack("<H", 2048))
 
 
-def written(path: Path, offset: int, data: bytes) -> None:
+def written(path: Path, offset: int, data: bytes | bytearray) -> None:
     """Let the file have these bytes there."""
     with path.open("r+b") as file:
         file.seek(offset)
@@ -103,6 +105,105 @@ def qcow2_and(offset: int, data: bytes) -> Callable[[Path], None]:
 def unknown_features(path: Path) -> None:
     made("qcow2")(path)
     written(path, 72, b"\xff")
+
+
+def part(whole: Callable[[Path], None], length: int) -> Callable[[Path], None]:
+    """The beginning of another image."""
+
+    def make(path: Path) -> None:
+        whole(path)
+        os.truncate(path, length)
+
+    return make
+
+
+def without_end(whole: Callable[[Path], None], length: int) -> Callable[[Path], None]:
+    """All of another image but its last bytes."""
+
+    def make(path: Path) -> None:
+        whole(path)
+        os.truncate(path, path.stat().st_size - length)
+
+    return make
+
+
+def changed(whole: Callable[[Path], None], *changes: tuple[int, bytes]) -> Callable[[Path], None]:
+    """Another image that has these bytes there."""
+
+    def make(path: Path) -> None:
+        whole(path)
+        for offset, data in changes:
+            written(path, offset, data)
+
+    return make
+
+
+def containing(whole: Callable[[Path], None], offset: int) -> Callable[[Path], None]:
+    """A raw disk in which another image begins there."""
+
+    def make(path: Path) -> None:
+        whole(path)
+        inner = path.read_bytes()
+        path.write_bytes(bytes(offset) + inner)
+
+    return make
+
+
+def holding(data: bytes) -> Callable[[Path], None]:
+    """A file with these bytes."""
+    return lambda path: void(path.write_bytes(data))
+
+
+def descriptor(*lines: str) -> bytes:
+    """The text of a VMDK."""
+    return "\n".join(["# Disk DescriptorFile", "version=1", "CID=fffffffe", "parentCID=ffffffff", *lines, ""]).encode()
+
+
+def sparse(text: bytes, *, sectors: int = SIZE // 512, described: int = 20) -> Callable[[Path], None]:
+    """A VMDK with this text in it, which its header says is so many sectors long."""
+    fields = (b"KDMV", 1, 3, sectors, 128, 1, described, 512, 21, 26, 128)
+    return holding((struct.pack("<4sIIQQQQIQQQ", *fields).ljust(512, b"\0") + text).ljust(256 << 10, b"\0"))
+
+
+def with_footer(sectors: int) -> Callable[[Path], None]:
+    """A stream-optimised VMDK with a footer, which counts, and which says that the disk has so many sectors."""
+
+    def make(path: Path) -> None:
+        stream_optimized(path)
+        image = path.read_bytes()
+        header = image[:12] + struct.pack("<Q", sectors) + image[20:512]
+        marker = struct.pack("<QII", 1, 0, 3).ljust(512, b"\0")
+        path.write_bytes(image[:56] + b"\xff" * 8 + image[64:] + marker + header + bytes(512))
+
+    return make
+
+
+def vhdx_region_at(offset: int) -> Callable[[Path], None]:
+    """A VHDX that says its metadata are there, and has none."""
+    guid = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
+    region = struct.pack("<4sIII", b"regi", 0, 1, 0) + guid + struct.pack("<QII", offset, 1 << 20, 1)
+    return holding(b"vhdxfile" + bytes((192 << 10) - 8) + region + bytes(2 * MIB))
+
+
+def differencing(path: Path) -> None:
+    """A VHD that says in both footers that it has a parent."""
+    made("vpc")(path)
+    footer = bytearray(path.read_bytes()[:512])
+    footer[60:68] = struct.pack(">II", 4, 0)
+    footer[64:68] = struct.pack(">I", ~sum(footer) & 0xFFFFFFFF)
+    written(path, 0, footer)
+    written(path, path.stat().st_size - 512, footer)
+
+
+PASSWD = "/etc/passwd"
+ONE_FILE = 'RW 4096 SPARSE "image"'
+BACKED_HEADER = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 104, 11, 16, SIZE, *(0,) * 10, 4, 104)
+# A file beside the image, for which no slash is needed, in a list of extents that only qemu-img takes for one: it reads
+# `createType`, and the inspector whichever comes first in any case.  An embedded descriptor is such a list where the
+# header says that the disk has no size.
+SIBLING = descriptor('createtype="monolithicSparse"', 'createType="monolithicFlat"', 'RW 4096 FLAT "image.plain" 0')
+PARENT = descriptor('createType="monolithicSparse"', f'parentFileNameHint="{PASSWD}"', ONE_FILE)
+PARENT_BEHIND = descriptor('createType="monolithicSparse"', ONE_FILE).ljust(512) + PARENT[20:]
 
 
 def inspect(path: Path) -> Inspection:
@@ -173,15 +274,83 @@ FILES: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "flat": (
         made("vmdk", "-o", "subformat=monolithicFlat"),
         "vmdk",
-        ["no-backing-file", "vmdk-subformat", "checks-passed"],
+        ["vmdk-subformat", "checks-passed", "virtual-size-fits"],
     ),
     "extents": (
         made("vmdk", "-o", "subformat=twoGbMaxExtentSparse"),
         "vmdk",
-        ["no-backing-file", "vmdk-subformat", "checks-passed"],
+        ["vmdk-subformat", "checks-passed", "virtual-size-fits"],
     ),
     "bootable-gpt": (lambda path: gpt(path, bootable=0x7F), "raw", ["partition-table-sound"]),
     "qed": (made("qed"), "raw", ["content-as-declared", "checks-passed"]),
     "qcow2-and-iso": (qcow2_and(32768, b"\x01CD001\x01"), "qcow2", ["one-format"]),
     "luks-as-raw": (luks, "raw", ["luks-not-raw"]),
+}
+
+# More of them, at which Cinder does not look: it asks qemu-img of what here is refused before.
+HOSTILE: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
+    # Sound, whatever it looks like.
+    "vmdk-footer": (with_footer(SIZE // 512), "vmdk", []),
+    "qcow2-within-raw": (containing(made("qcow2"), MIB), "raw", []),
+    "empty": (holding(b""), "raw", []),
+    "iso-and-gpt": (changed(iso, (510, b"\x55\xaa"), (450, b"\x17"), (447, b"\x02")), "iso", []),
+    "luks-without-data": (part(luks, 1000), "luks", []),
+    "vmdk-with-a-text-in-it": (changed(made("vmdk"), (1 << 19, b"parentFileNameHint")), "vmdk", []),
+    # Reads another file.
+    "backed-as-raw": (backed, "raw", ["content-as-declared", "no-backing-file"]),
+    "vmdk-parent": (changed(made("vmdk"), (512, PARENT + b"\0")), "vmdk", ["no-backing-file"]),
+    "vmdk-parent-behind-its-text": (
+        changed(made("vmdk"), (36, struct.pack("<Q", 1)), (512, PARENT_BEHIND + b"\0")),
+        "vmdk",
+        ["no-backing-file"],
+    ),
+    "vmdk-extent": (
+        sparse(descriptor('createType="monolithicSparse"', f'RW 4096 FLAT "{PASSWD}" 0'), sectors=0),
+        "vmdk",
+        ["checks-passed", "virtual-size-fits"],
+    ),
+    "vmdk-sibling": (sparse(SIBLING, sectors=0), "vmdk", ["virtual-size-fits"]),
+    "vmdk-text-sibling": (holding(SIBLING), "vmdk", ["virtual-size-fits"]),
+    "vmdk-text-behind-a-comment": (
+        holding(b"#".ljust(700 << 10, b" ") + b"\n" + SIBLING),
+        "raw",
+        ["content-as-declared", "virtual-size-fits"],
+    ),
+    "vhd-differencing": (differencing, "vhd", ["no-backing-file"]),
+    # Two formats at once.
+    "qcow2-and-mbr": (
+        changed(made("qcow2"), (510, b"\x55\xaa")),
+        "qcow2",
+        ["one-format", "partition-table-sound"],
+    ),
+    "qcow2-and-gpt-as-raw": (
+        changed(gpt, (0, BACKED_HEADER + PASSWD.encode())),
+        "raw",
+        ["one-format", "no-backing-file"],
+    ),
+    "iso-and-gpt-as-raw": (changed(gpt, (32768, b"\x01CD001\x01")), "raw", ["one-format"]),
+    "iso-and-vdi": (changed(made("vdi"), (32768, b"\x01CD001\x01"), (65536, b"\0")), "vdi", ["one-format"]),
+    "luks-and-mbr": (changed(luks, (510, b"\x55\xaa")), "raw", ["one-format", "luks-not-raw", "partition-table-sound"]),
+    # A header that is cut short, too long, or not what it says.
+    "short-qcow2": (holding(BACKED_HEADER + PASSWD.encode()), "raw", ["header-parses"]),
+    "short-qcow2-as-qcow2": (holding(BACKED_HEADER), "qcow2", ["header-parses", "content-as-declared"]),
+    "short-vdi": (part(made("vdi"), 300), "raw", ["header-parses"]),
+    "short-iso": (part(iso, 32780), "raw", ["header-parses"]),
+    "short-vhd": (part(made("vpc"), 100), "vhd", ["header-parses", "virtual-size-fits"]),
+    "short-vhdx": (part(made("vhdx"), 200 << 10), "vhdx", ["header-parses", "virtual-size-fits"]),
+    "short-vmdk": (part(made("vmdk"), 600), "vmdk", ["header-parses", "vmdk-subformat", "virtual-size-fits"]),
+    "short-luks": (part(luks, 100), "luks", ["header-parses", "virtual-size-fits"]),
+    "vmdk-without-its-end": (without_end(with_footer(SIZE // 512), 512), "vmdk", ["checks-passed"]),
+    "vhdx-points-nowhere": (vhdx_region_at(1 << 62), "vhdx", ["header-parses", "virtual-size-fits"]),
+    "vhdx-points-to-nothing": (vhdx_region_at(MIB), "vhdx", ["header-parses", "virtual-size-fits"]),
+    "qcow": (changed(made("qcow2"), (4, struct.pack(">I", 1))), "qcow2", ["checks-passed"]),
+    "luks2-as-raw": (changed(luks, (6, struct.pack(">H", 2))), "raw", ["luks-not-raw", "checks-passed"]),
+    "text-that-is-not-ascii": (
+        holding(b"text " * 120 + "ä".encode()),
+        "raw",
+        ["header-parses", "content-as-declared", "vmdk-subformat", "virtual-size-fits"],
+    ),
+    "huge": (changed(made("qcow2"), (24, struct.pack(">Q", 1 << 62))), "qcow2", ["virtual-size-fits"]),
+    "huge-vdi": (changed(made("vdi"), (0x170, struct.pack("<Q", 1 << 62))), "vdi", ["virtual-size-fits"]),
+    "sizeless": (changed(made("qcow2"), (24, bytes(8))), "qcow2", ["virtual-size-fits"]),
 }

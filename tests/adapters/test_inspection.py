@@ -1,0 +1,215 @@
+"""What an image is, told from its bytes: the same however they come, and never an error."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from imagevol_adapters.inspection import PART_BYTES, ImageInspector, check, inspect_file
+from imagevol_core import Inspection, UnsafeImage, check_image_safety, failed
+from tests.adapters.inspecting import (
+    BACKED_HEADER,
+    FILES,
+    HOSTILE,
+    MIB,
+    PARENT,
+    luks,
+    needed,
+    raw,
+    with_footer,
+    written,
+)
+
+ALL = FILES | HOSTILE
+MAGICS = [
+    *(b"QFI\xfb\0\0\0\3", b"KDMV\1\0\0\0", b"vhdxfile", b"conectix", b"QED\0", b"LUKS\xba\xbe\0\1"),
+    *(b"# Disk DescriptorFile\n", b'createType="monolithicSparse"\n', b'createtype="', b"\x55\xaa", b"\x01CD001"),
+    *(b"regi\0\0\0\0\1\0\0\0", b"metadata", b"\x7f\x10\xda\xbe", b"\xff" * 8),
+]
+PLACES = [0, 8, 12, 28, 36, 56, 64, 446, 510, 512, 32768, 32769, 196608, 1 << 20, (1 << 20) + 64]
+
+
+@pytest.fixture
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A real image, made anew."""
+    needed()
+    path = tmp_path / "image"
+    ALL[request.param][0](path)
+    return path
+
+
+each_image = pytest.mark.parametrize("image", ALL, indirect=True)
+
+
+def streamed(data: bytes, lengths: list[int]) -> Inspection:
+    """What is found while the data pass in parts of these lengths, over and over."""
+    inspector, place = ImageInspector(), 0
+    while place < len(data):
+        for length in lengths:
+            inspector.update(memoryview(data)[place : place + length])
+            place += length
+    return inspector.inspection()
+
+
+class TestEveryImage:
+    """Sound ones pass, hostile ones are refused by the rules that the table names."""
+
+    @pytest.mark.parametrize("name, image", [(name, name) for name in ALL], indirect=["image"])
+    def test_it_is_refused_by_its_rules_and_no_others(self, name: str, image: Path) -> None:
+        _, declared, refused = ALL[name]
+        inspection = inspect_file(image)
+        decision = check_image_safety(inspection, declared_format=declared, size_gib=1)
+        assert [verdict.rule for verdict in failed(decision.verdicts)] == refused, inspection
+
+    @each_image
+    def test_a_stream_tells_what_the_file_does(self, image: Path) -> None:
+        expected = inspect_file(image)
+        data = image.read_bytes()
+        for length in (len(data) or 1, PART_BYTES, 4 * MIB, 65536, 4096, 1000):
+            assert streamed(data, [length]) == expected, length
+
+
+class TestAnyBytes:
+    """Whatever the bytes, there are facts, and the same ones however they are cut."""
+
+    @given(
+        st.binary(max_size=700),
+        st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(MAGICS) | st.binary(max_size=40)), max_size=6),
+        st.sampled_from([0, 0, 1000, 40_000, 262_144, PART_BYTES, PART_BYTES + 200, 2 * PART_BYTES + 70_000]),
+        st.lists(st.sampled_from([1000, 4096, 65536, 100_000, PART_BYTES, 3 * PART_BYTES]), min_size=1, max_size=4),
+    )
+    @example(b"text " * 120 + "ä".encode(), [], 0, [1000])  # where oslo.utils' own wrapper raises an AttributeError
+    @example(b"LUKS\xba\xbe", [], 0, [1000])  # and a struct.error
+    def test_they_have_an_inspection(
+        self, beginning: bytes, pieces: list[tuple[int, bytes]], length: int, lengths: list[int]
+    ) -> None:
+        data = bytearray(beginning.ljust(length, b"\0"))
+        for place, piece in pieces:
+            if place <= len(data):
+                data[place : place + len(piece)] = piece
+        whole = inspect_file(io.BytesIO(data))
+        assert streamed(bytes(data), lengths) == whole
+        assert streamed(bytes(data), [max(1, len(data))]) == whole
+
+    @given(st.binary(max_size=2000), st.lists(st.integers(1, 700), min_size=1, max_size=5))
+    def test_they_may_come_one_by_one(self, data: bytes, lengths: list[int]) -> None:
+        assert streamed(data, lengths) == inspect_file(io.BytesIO(data))
+
+
+class TestStream:
+    """What is told while the bytes still pass."""
+
+    def test_of_a_raw_disk_the_first_part_decides_and_the_rest_is_counted(self) -> None:
+        inspector = ImageInspector()
+        inspector.update(bytes(PART_BYTES - 1))
+        assert not inspector.decided
+        for _ in range(3):
+            inspector.update(bytes(4 * MIB))
+        assert inspector.decided
+        assert inspector.inspection() == Inspection(
+            formats=("raw",),
+            header_parses=True,
+            virtual_size_bytes=PART_BYTES - 1 + 12 * MIB,
+            failed_checks=frozenset(),
+        )
+
+    def test_what_is_not_what_it_is_declared_need_not_be_read_to_its_end(self) -> None:
+        inspector = ImageInspector()
+        inspector.update(BACKED_HEADER.ljust(4 * MIB, b"\0"))
+        assert inspector.decided
+        with pytest.raises(UnsafeImage) as caught:
+            check(inspector.inspection(), declared_format="raw", size_gib=1, what="image 7")
+        assert caught.value.reasons == {
+            "content-as-declared": "it is declared 'raw' and its content is 'qcow2'",
+            "no-backing-file": "whether it has a backing file: yes",
+        }
+
+    def test_who_cannot_read_its_own_format_is_not_waited_for(self) -> None:
+        inspector = ImageInspector()
+        header = struct.pack("<4sIIQQQQIQQ", b"KDMV", 3, 0, 4096, 128, 7, 20, 512, 0, (1 << 64) - 1)  # 7, and it is 1
+        inspector.update(header.ljust(PART_BYTES, b"\0"))
+        assert inspector.decided
+        assert inspector.inspection().header_parses is False
+
+    def test_what_was_decided_is_told_again_with_the_length_so_far(self) -> None:
+        inspector = ImageInspector()
+        sizes = []
+        for _ in range(2):
+            inspector.update(bytes(PART_BYTES))
+            sizes.append(inspector.inspection().virtual_size_bytes)
+        assert sizes == [PART_BYTES, 2 * PART_BYTES]
+
+    def test_a_sound_image_raises_nothing(self) -> None:
+        check(inspect_file(io.BytesIO(bytes(100))), declared_format="raw", size_gib=None, what="it")
+
+    def test_no_more_is_kept_than_a_few_parts(self, tmp_path: Path) -> None:
+        needed()
+        with_footer(4096)(tmp_path / "image")  # awaited to the end
+        inspector = ImageInspector()
+        inspector.update((tmp_path / "image").read_bytes())
+        for _ in range(64):
+            inspector.update(b"\xff" * PART_BYTES)
+        kept = sum(sum(each.context_info.values()) for each in inspector._inspectors.values())
+        assert not inspector.decided
+        assert kept + len(inspector._held) + len(inspector._head) < 4 * PART_BYTES
+
+
+class Counting(io.FileIO):
+    """A file that says how much was read of it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        assert data is not None
+        self.count += len(data)
+        return data
+
+
+class TestFile:
+    """Of a file no more is read than the answer takes."""
+
+    def test_of_a_raw_disk_only_the_first_part(self, tmp_path: Path) -> None:
+        raw(tmp_path / "image")
+        os.truncate(tmp_path / "image", 1 << 40)
+        with Counting(tmp_path / "image") as file:
+            assert inspect_file(file).virtual_size_bytes == 1 << 40
+            assert file.count == PART_BYTES
+
+    def test_of_a_vmdk_with_a_footer_both_ends(self, tmp_path: Path) -> None:
+        needed()
+        path = tmp_path / "image"
+        with_footer(4096)(path)
+        image = path.read_bytes()
+        path.write_bytes(image[:-1536])
+        os.truncate(path, 1 << 30)
+        written(path, (1 << 30) - 1536, image[-1536:])
+        with Counting(path) as file:
+            inspection = inspect_file(file)
+            assert file.count <= 3 * PART_BYTES
+        assert inspection.failed_checks == frozenset()
+        written(path, (1 << 30) - 1024, b"KDMX")
+        assert inspect_file(path).failed_checks == frozenset({"footer"})
+        written(path, 512, PARENT + b"\0")  # far before the end
+        assert inspect_file(path).has_backing_file is True
+
+    def test_of_an_encrypted_disk_its_length_is_what_follows_the_header(self, tmp_path: Path) -> None:
+        luks(tmp_path / "image")
+        os.truncate(tmp_path / "image", 5 * MIB)
+        assert inspect_file(tmp_path / "image").virtual_size_bytes == 3 * MIB
+        assert streamed((tmp_path / "image").read_bytes(), [PART_BYTES]).virtual_size_bytes == 3 * MIB
+
+    def test_it_is_read_from_its_beginning_wherever_it_stands(self) -> None:
+        file = io.BytesIO(BACKED_HEADER.ljust(512, b"\0"))
+        file.seek(300)
+        assert inspect_file(file).formats == ("qcow2",)
+
+    def test_what_is_not_there_is_an_error_of_the_operating_system(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            inspect_file(tmp_path / "none")
