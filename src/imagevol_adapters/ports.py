@@ -7,16 +7,16 @@ error as `__cause__`, and gives facts of `imagevol_core`, never a library's obje
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Protocol
 
 import attrs
 
-from imagevol_core import Digest, Image, Volume
+from imagevol_core import CopyPlan, Digest, Image, Inspection, Volume
 
-__all__ = ["AccessMode", "Attacher", "Attachment", "Device", "ImageService", "VolumeService"]
+__all__ = ["AccessMode", "Attacher", "Attachment", "Converter", "Device", "ImageService", "VolumeService"]
 
 
 class AccessMode(Enum):
@@ -234,3 +234,40 @@ class ImageService(Protocol):
 
     def delete(self, image_id: str) -> None:
         """Delete the image, and with it the data in its stores."""
+
+
+class Converter(Protocol):
+    """Looks at images that strangers wrote, and converts them."""
+
+    def examine(self, path: str, *, declared_format: str | None, size_gib: int | None, what: str) -> Inspection:
+        """Give the facts of an image in a file, if it is safe.
+
+        Args:
+            path: of the file.
+            declared_format: the image's `disk_format`.
+            size_gib: the size of the volume that it is for; None when it is for none in particular.
+            what: names it in an error.
+
+        Raises:
+            UnsafeImage: a rule refuses it.
+            SourceFailed: the file cannot be read.
+            ConversionFailed: what had to be asked did not answer.
+            MissingProgram: what had to be asked is not installed.
+        """
+
+    def convert(self, plan: CopyPlan, *, size_bytes: int, cancelled: Callable[[], bool] = ...) -> None:
+        """Run the command of a plan of `plan_copy`, as it is.
+
+        Where it fails or ends early, no process goes on, and no file is left that was not there before.
+
+        Args:
+            plan: what `plan_copy` decided.
+            size_bytes: the source's size as a disk, by which its time is measured.
+            cancelled: asked now and then whether to end it.
+
+        Raises:
+            InvalidFact: the plan is refused, or has no such command.
+            ConversionFailed: it failed, or took more than its limits.
+            TransferCancelled: it was to end.
+            MissingProgram: it is not installed.
+        """

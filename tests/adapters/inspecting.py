@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import struct
 import subprocess
 import uuid
 from collections.abc import Callable
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from imagevol_core import Inspection
 
 MIB = 1 << 20
 SIZE = 2 * MIB
@@ -204,53 +199,6 @@ BACKED_HEADER = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 104, 11, 16, 
 SIBLING = descriptor('createtype="monolithicSparse"', 'createType="monolithicFlat"', 'RW 4096 FLAT "image.plain" 0')
 PARENT = descriptor('createType="monolithicSparse"', f'parentFileNameHint="{PASSWD}"', ONE_FILE)
 PARENT_BEHIND = descriptor('createType="monolithicSparse"', ONE_FILE).ljust(512) + PARENT[20:]
-
-
-def inspect(path: Path) -> Inspection:
-    """Fill the facts: from the inspector first, and from qemu-img only of one format that passed.
-
-    A format that could not be read to its end is no match to the inspector, so that the file is raw to it; a file that
-    ends within a header that began is told by the inspector's refusal to check it.
-    """
-    inspector = import_module("oslo_utils.imageutils.format_inspector")
-    wrapper = inspector.InspectWrapper(path.open("rb"))
-    with contextlib.closing(wrapper):
-        while wrapper.read(64 << 10):
-            pass
-    formats = wrapper.formats
-    names = tuple(map(str, formats))
-    parses, checks = True, set()
-    for each in formats:
-        try:
-            each.safety_check()
-        except inspector.ImageFormatError:
-            parses = False
-        except inspector.SafetyCheckFailed as error:
-            checks |= set(error.failures)
-    backing = "backing_file" in checks if "qcow2" in names else None
-    data_file = "data_file" in checks if "qcow2" in names else None
-    size, subformat, text_only = path.stat().st_size, None, None
-    if names == ("vmdk",):
-        text_only = not formats[0].has_region("header")
-        subformat = formats[0].vmdktype
-    if names in (("qcow2",), ("vmdk",), ("vdi",), ("vhd",), ("vhdx",)) and parses and not checks:
-        info = json.loads(qemu_img("info", "-f", {"vhd": "vpc"}.get(names[0], names[0]), "--output=json", path))
-        size = info["virtual-size"]
-        backing = "backing-filename" in info
-        subformat = info.get("format-specific", {}).get("data", {}).get("create-type", subformat)
-    elif set(names) - {"raw", "gpt"}:
-        size = formats[0].virtual_size
-    return Inspection(
-        formats=names,
-        header_parses=parses,
-        virtual_size_bytes=size,
-        has_backing_file=backing,
-        has_data_file=data_file,
-        subformat=subformat,
-        text_only=text_only,
-        failed_checks=frozenset(checks - {"backing_file", "data_file"}),
-    )
-
 
 # What makes each, how it is declared, and the rules that refuse it; sound ones first.
 FILES: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {

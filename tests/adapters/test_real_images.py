@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from imagevol_adapters.inspection import inspect_file
+from imagevol_adapters.qemu import QemuConverter
 from imagevol_core import (
     CopyMethod,
     CopySource,
@@ -16,7 +18,7 @@ from imagevol_core import (
     check_image_safety,
     plan_copy,
 )
-from tests.adapters.inspecting import MIB, SIZE, inspect, made, needed, qemu_img, raw
+from tests.adapters.inspecting import MIB, SIZE, made, needed, qemu_img, raw
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def test_the_command_copies_the_disk_and_nothing_behind_it(name: str, zeros: Zer
     qemu_img("convert", "-f", "raw", "-O", made_of, disk, image)
     before = bytes(4 * MIB) if zeros is ZeroHandling.SKIP else b"\xff" * (4 * MIB)
     target.write_bytes(before)
-    inspection = inspect(image)
+    inspection = QemuConverter().examine(str(image), declared_format=name, size_gib=1, what="the image")
     plan = plan_copy(
         CopySource(
             path=str(image),
@@ -65,7 +67,7 @@ def test_a_target_that_qemu_img_would_make_longer_is_refused(tmp_path: Path) -> 
     disk.write_bytes(b"x" * 1000)
     qemu_img("convert", "-f", "raw", "-O", "qcow2", disk, image)
     target.write_bytes(bytes(1000))
-    source = CopySource(path=str(image), format="qcow2", virtual_size_bytes=inspect(image).virtual_size_bytes)
+    source = CopySource(path=str(image), format="qcow2", virtual_size_bytes=inspect_file(image).virtual_size_bytes)
     plan = plan_copy(source, target=CopyTarget(path=str(target), size_bytes=1000))
     assert [verdict.rule for verdict in plan.refused] == ["source-fits"]
     qemu_img("convert", "-f", "qcow2", "-O", "raw", "-n", image, target)
@@ -80,7 +82,7 @@ def test_an_upload_is_compressed_and_holds_the_disk(tmp_path: Path) -> None:
         target=CopyTarget(path=str(image), format="qcow2", compress=True),
     )
     subprocess.run(plan.argv, check=True, capture_output=True)
-    assert check_image_safety(inspect(image), declared_format="qcow2", size_gib=1).safe
+    assert check_image_safety(inspect_file(image), declared_format="qcow2", size_gib=1).safe
     qemu_img("convert", "-f", "qcow2", "-O", "raw", image, again)
     assert again.read_bytes() == disk.read_bytes()
 

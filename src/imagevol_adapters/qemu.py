@@ -1,0 +1,236 @@
+"""Other formats than raw, through qemu-img.
+
+An image that a stranger wrote is inspected first; what the rules refuse, qemu-img never sees.  What it does see, it
+reads as the one format that was found, with limits on its memory and its time, and confined to the files that it is
+for.  The commands are the core's; here they are run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import attrs
+from oslo_concurrency.processutils import ProcessLimits
+
+from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.confinement import confined
+from imagevol_adapters.inspection import check, inspect_file
+from imagevol_core import (
+    GIB,
+    ConversionFailed,
+    CopyPlan,
+    Inspection,
+    InvalidFact,
+    MissingProgram,
+    Policy,
+    SourceFailed,
+    TransferCancelled,
+)
+
+__all__ = ["QemuConverter", "qemu_img_version"]
+
+_QEMU_IMG = "qemu-img"
+_PROTOCOLS = {"vhd": "vpc"}  # what qemu-img calls otherwise
+# Of these qemu-img may see another disk than the header says that the inspectors read: a VMDK's footer comes after it,
+# a VHD's size may be that of a geometry, and a VHDX may say its size twice.
+_ASKED = frozenset({"vmdk", "vhd", "vhdx"})
+_STACK_BYTES = 1 << 20  # of each of its up to 64 threads: with the usual 8 MiB these take half of a GiB
+_POLL_SECONDS = 0.2  # in which a cancellation is noticed
+_LONGEST_LINE = 300
+_NAMED_FILE = re.compile(r"\bfile(?:\.filename)?=((?:[^,]|,,)+)")
+_PATH = re.compile(r"(?<![\w/])/[^\s':,\"]+")
+
+
+def _never() -> bool:
+    return False
+
+
+@attrs.frozen(kw_only=True)
+class QemuConverter:
+    """Looks at images and converts them with qemu-img: a `Converter`.
+
+    Whoever runs it, qemu-img may open only the files that its command names; as root it is not root (`confinement`).
+
+    Args:
+        address_space_bytes: how much memory it may map.
+        cpu_seconds: how long it may compute at most, in any case.
+        cpu_seconds_per_gib: and how much longer for each GiB of the disk; compressing takes a minute for one.
+    """
+
+    address_space_bytes: int = GIB
+    cpu_seconds: int = 60
+    cpu_seconds_per_gib: int = 300
+
+    def examine(self, path: str, *, declared_format: str | None, size_gib: int | None, what: str) -> Inspection:
+        """Give the facts of an image in a file, if it is safe.
+
+        qemu-img is asked only of a few formats what it makes of their size, and only after the inspectors found the
+        image safe.
+        """
+        try:
+            inspection = inspect_file(path)
+        except OSError as error:
+            raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
+        check(inspection, declared_format=declared_format, size_gib=size_gib, what=what)
+        for name in _ASKED.intersection(inspection.formats):
+            inspection = self._asked(path, name, inspection)
+            check(inspection, declared_format=declared_format, size_gib=size_gib, what=what)
+        return inspection
+
+    def convert(self, plan: CopyPlan, *, size_bytes: int, cancelled: Callable[[], bool] = _never) -> None:
+        """Run the command of a plan of `plan_copy`, as it is."""
+        program = _program_of(plan)
+        *_, source, target = plan.argv
+        with _made(Path(target)):
+            names = {source: "the source", target: "the target"}
+            self._run(plan.argv[:program], plan.argv[program:], names, size_bytes=size_bytes, cancelled=cancelled)
+
+    def _asked(self, path: str, name: str, inspection: Inspection) -> Inspection:
+        """What qemu-img makes of an image that the inspectors found safe, by the name of the one that it is."""
+        argv = (_QEMU_IMG, "info", "-f", _PROTOCOLS.get(name, name), "--output=json", path)
+        said = self._run((), argv, {path: "the image"})
+        try:
+            info = json.loads(said)
+            subformat = info.get("format-specific", {}).get("data", {}).get("create-type", inspection.subformat)
+            return replace(
+                inspection,
+                virtual_size_bytes=int(info["virtual-size"]),
+                has_backing_file=inspection.has_backing_file is True or "backing-filename" in info,
+                subformat=subformat,
+            )
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ConversionFailed(f"qemu-img says what cannot be read: {error!r}") from error
+
+    def _run(
+        self,
+        prefix: Sequence[str],
+        argv: Sequence[str],
+        names: Mapping[str, str],
+        *,
+        size_bytes: int = 0,
+        cancelled: Callable[[], bool] = _never,
+    ) -> str:
+        """Run qemu-img behind the operator's prefix, and give what it says, with files called by these names."""
+        cpu_seconds = self.cpu_seconds + -(-size_bytes // GIB) * self.cpu_seconds_per_gib
+        limits = ProcessLimits(
+            address_space=self.address_space_bytes,
+            stack_size=_STACK_BYTES,
+            cpu_time=cpu_seconds,
+            core_file_size=0,  # what it was reading is nobody's business
+        )
+        returncode, said, complaint = _ended(
+            [
+                *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
+                *(*prefix, *confined(argv, files=[_installed(), *_files(argv)])),
+            ],
+            cancelled,
+        )
+        if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
+            raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
+        if returncode != 0:
+            raise ConversionFailed(_line(complaint or said, names) or f"qemu-img ended with {returncode}")
+        return said
+
+
+def qemu_img_version() -> tuple[int, ...]:
+    """Tell the version of the qemu-img that is installed.
+
+    Raises:
+        MissingProgram: none is.
+        ConversionFailed: it does not say.
+    """
+    _installed()
+    done = subprocess.run(  # noqa: S603 - it reads nothing
+        [_QEMU_IMG, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if found := re.search(r"version (\d+(?:\.\d+)*)", done.stdout):
+        return tuple(map(int, found[1].split(".")))
+    raise ConversionFailed(f"qemu-img does not say its version: {_line(done.stdout + done.stderr, {})}")
+
+
+def _installed() -> str:
+    if (path := shutil.which(_QEMU_IMG)) is None:
+        raise MissingProgram(_QEMU_IMG, "qemu-utils")
+    return path
+
+
+def _program_of(plan: CopyPlan) -> int:
+    """Where in a plan's command qemu-img stands; before it is what the operator puts there."""
+    if plan.refused:
+        raise InvalidFact("CopyPlan", f"it is refused: {'; '.join(map(str, plan.refused))}")
+    if plan.policy is not Policy.STRICT:
+        raise InvalidFact("CopyPlan", "it is what Cinder runs, which names no format to qemu-img where it has none")
+    if _QEMU_IMG not in plan.argv:
+        raise InvalidFact("CopyPlan", "it has no command of qemu-img")
+    return plan.argv.index(_QEMU_IMG)
+
+
+@contextmanager
+def _made(target: Path) -> Iterator[None]:
+    """A file that is yet to be made, which the confined cannot; it goes again where nothing comes of it."""
+    if os.path.lexists(target):
+        yield
+        return
+    try:
+        target.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        raise ConversionFailed(f"the target cannot be made: {error.strerror}") from error
+    with undone_on_failure(f"the file {target}", target.unlink):
+        yield
+
+
+def _files(argv: Sequence[str]) -> list[str]:
+    """The files that a command names: its ends, and those with the keys."""
+    named = [path.replace(",,", ",") for argument in argv for path in _NAMED_FILE.findall(argument)]
+    return list(dict.fromkeys([*(argument for argument in argv if argument.startswith("/")), *named]))
+
+
+def _ended(command: Sequence[str], cancelled: Callable[[], bool]) -> tuple[int, str, str]:
+    """Run a command to its end, or end it, with all that it started, before anything else happens."""
+    with subprocess.Popen(  # noqa: S603 - a list, which no shell reads
+        command,
+        cwd="/",
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        try:
+            while not cancelled():
+                with suppress(subprocess.TimeoutExpired):
+                    said, complaint = process.communicate(timeout=_POLL_SECONDS)
+                    return process.returncode, said, complaint
+            raise TransferCancelled("the conversion was cancelled")
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+
+
+def _environment() -> dict[str, str]:
+    """What it needs and no more; one arena, since threads with one each map more memory than they may."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {"LC_ALL": "C", "MALLOC_ARENA_MAX": "1"} | kept
+
+
+def _line(text: str, names: Mapping[str, str]) -> str:
+    """The last line that it said, with files by their names and nothing of other paths."""
+    line = next((line for line in reversed(text.splitlines()) if line.strip()), "").strip()
+    for path in sorted(names, key=len, reverse=True):  # one may begin as another does
+        line = line.replace(f"'{path}'", names[path]).replace(path, names[path])
+    line = "".join(c if c.isprintable() else "?" for c in _PATH.sub("(a path)", line))
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
