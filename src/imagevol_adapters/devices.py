@@ -40,6 +40,7 @@ class PathDevice:
     """
 
     path: str
+    block_device: bool
     guarantee: str | None = None
     _fd: int
     _direct_fd: int | None
@@ -63,10 +64,11 @@ class PathDevice:
         if direct:
             with suppress(OSError):  # no every file system can
                 direct_fd = os.open(path, flags | os.O_DIRECT)
+        block_device = stat.S_ISBLK(os.fstat(fd).st_mode)
         clearers: list[Callable[[int, int, int], None]] = []
         if writable:
-            clearers = [_punch, _zero_out] if stat.S_ISBLK(os.fstat(fd).st_mode) else [_punch]
-        return cls(path=str(path), fd=fd, direct_fd=direct_fd, clearers=clearers)
+            clearers = [_punch, _zero_out] if block_device else [_punch]
+        return cls(path=str(path), block_device=block_device, fd=fd, direct_fd=direct_fd, clearers=clearers)
 
     def __enter__(self) -> Self:
         """It is open already."""
@@ -82,6 +84,11 @@ class PathDevice:
     def size_bytes(self) -> int:
         """How many bytes there are; a block device tells by its end only."""
         return os.lseek(self._fd, 0, os.SEEK_END)
+
+    @property
+    def direct_io(self) -> bool:
+        """Whether it goes past the page cache."""
+        return self._direct_fd is not None
 
     @property
     def can_clear(self) -> bool:
@@ -211,7 +218,9 @@ class RbdDevice:
     image: RbdImage
     path: str
     guarantee: str | None = "rbd"
-    can_clear: bool = True
+    block_device: None = attrs.field(default=None, init=False)
+    direct_io: bool = attrs.field(default=True, init=False)
+    can_clear: bool = attrs.field(default=True, init=False)
 
     @property
     def size_bytes(self) -> int:

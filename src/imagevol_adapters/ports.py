@@ -53,6 +53,14 @@ class Device(Protocol):
         """How many bytes there are."""
 
     @property
+    def block_device(self) -> bool | None:
+        """Whether the path is one of a block device; None where no other program could open it."""
+
+    @property
+    def direct_io(self) -> bool:
+        """Whether it can be read and written past the page cache."""
+
+    @property
     def can_clear(self) -> bool:
         """Whether it may be worth calling `clear`."""
 

@@ -6,14 +6,30 @@ behind, or its error names what it left.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 
 from imagevol_adapters.cleanup import released, undone_on_failure
-from imagevol_adapters.engine import Limits, Progress, Source, StreamWriter, TransferReport, read_device
-from imagevol_adapters.ports import AccessMode, Attacher, Device, ImageService, VolumeService
+from imagevol_adapters.engine import (
+    Digests,
+    Limits,
+    Progress,
+    Source,
+    StreamWriter,
+    TransferProgress,
+    TransferReport,
+    clear_rest,
+    pieces,
+    read_device,
+)
+from imagevol_adapters.inspection import ImageInspector, check
+from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, ImageService, VolumeService
 from imagevol_core import (
     GIB,
     CinderLocation,
@@ -28,6 +44,7 @@ from imagevol_core import (
     InvalidSize,
     RequestRefused,
     ResourceNotFound,
+    SourceFailed,
     Volume,
     ZeroHandling,
     ZeroProof,
@@ -46,6 +63,7 @@ __all__ = [
     "open_image_volume",
     "register_image",
     "store_image",
+    "store_image_file",
 ]
 
 _NO_DATA = "image {} has no data, and Glance takes no location for that"
@@ -69,6 +87,11 @@ class StoreSettings:
     checksum: bool = True
     zero_proof: Callable[[str], ZeroProof] | None = None
     growth: Growth = attrs.field(factory=Growth)
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The digests that are made."""
+        return (_CHECKSUM, self.hash_algorithm) if self.checksum else (self.hash_algorithm,)
 
 
 @attrs.frozen(kw_only=True)
@@ -127,6 +150,7 @@ def store_image(
     size_bytes: int | None,
     volumes: VolumeService,
     attacher: Attacher,
+    declared_format: str | None = None,
     volume_type: str | None = None,
     settings: StoreSettings | None = None,
     progress: Progress | None = None,
@@ -145,12 +169,15 @@ def store_image(
         size_bytes: how many bytes there are; of a stream of unknown length None, and the volume grows under it.
         volumes: where the volume is made.
         attacher: connects it to this host.
+        declared_format: what the data are said to be, to which they are held; when None they are not inspected, as
+            where Glance has done it.
         volume_type: of the volume; Cinder's default when None.
         settings: how it is stored; as Glance does when None.
         progress: told how far it is.
         limits: how fast it may go, and what ends it.
 
     Raises:
+        UnsafeImage: a rule refuses them.
         InvalidSize: the size is negative.
         WrongLength: the data are not of that length.
         SourceFailed: the data could not be read to their end.
@@ -159,32 +186,194 @@ def store_image(
         ImagevolError: whatever else the ports raise; in each case the volume is gone, or named in `leftovers`.
     """
     chosen = settings or StoreSettings()
-    algorithms = (_CHECKSUM, chosen.hash_algorithm) if chosen.checksum else (chosen.hash_algorithm,)
-    writer = StreamWriter(source, size_bytes=size_bytes, algorithms=algorithms, progress=progress, limits=limits)
-    with ExitStack() as undo:
-        size_gib = gib_for(size_bytes or 0)
-        created = volumes.create(size_gib=size_gib, name=f"image-{image_id}", volume_type=volume_type)
-        undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: _delete_volume(volumes, created.id)))
-        _refuse_encrypted(volumes.wait(created.id))
-        ended = False
+    examination = _Examination(declared_format, f"image {image_id}") if declared_format else None
+    writer = StreamWriter(
+        source,
+        size_bytes=size_bytes,
+        algorithms=chosen.algorithms,
+        observe=examination,
+        progress=progress,
+        limits=limits,
+    )
+
+    def fill(volume: Volume) -> TransferReport:
+        size_gib, ended = volume.size_gib, False
         while not ended:
-            with attached(created.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
+            with attached(volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
                 ended = writer.write(device, zeros=_zeros(device, size_bytes, chosen.zero_proof))
-            volumes.wait(created.id)
+            volumes.wait(volume.id)
             if not ended:
                 size_gib = next_size_gib(writer.position, current_gib=size_gib, growth=chosen.growth)
-                volumes.extend(created.id, size_gib=size_gib)
-        report = writer.report()
+                volumes.extend(volume.id, size_gib=size_gib)
+        if examination:
+            examination.end()
+        return writer.report()
+
+    return _stored(
+        fill,
+        size_bytes=size_bytes or 0,
+        image_id=image_id,
+        image_owner=image_owner,
+        volumes=volumes,
+        volume_type=volume_type,
+        settings=chosen,
+    )
+
+
+def store_image_file(
+    path: Path,
+    *,
+    disk_format: str,
+    image_id: str,
+    image_owner: str | None,
+    volumes: VolumeService,
+    attacher: Attacher,
+    converter: Converter,
+    volume_type: str | None = None,
+    settings: StoreSettings | None = None,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> StoredImage:
+    """Store an image file of any format in a new volume, as a raw image ([store]).
+
+    A raw one is streamed, and inspected and digested on the way.  Any other is inspected first, converted straight onto
+    the volume by the command that `plan_copy` gives, and read back to be digested: no temporary file in between.
+
+    Args:
+        path: of the file.
+        disk_format: what it is declared to be, in Glance's words.
+        image_id: the image that the volume will hold.
+        image_owner: the project that owns the image.
+        volumes: where the volume is made.
+        attacher: connects it to this host.
+        converter: inspects and converts.
+        volume_type: of the volume; Cinder's default when None.
+        settings: how it is stored; as Glance does when None.
+        progress: told how far it is; of a conversion, how far the reading back is.
+        limits: how fast a stream may go, and what ends it.
+
+    Raises:
+        UnsafeImage: a rule refuses it.
+        RequestRefused: a volume of this type is no file or block device here that qemu-img could write.
+        ConversionFailed: qemu-img could not convert it.
+        ImagevolError: what `store_image` raises; in each case the volume is gone, or named in `leftovers`.
+    """
+    chosen, limited = settings or StoreSettings(), limits or Limits()
+    if disk_format == "raw":
+        with _opened(path) as file:
+            return store_image(
+                pieces(file),
+                image_id=image_id,
+                image_owner=image_owner,
+                size_bytes=os.fstat(file.fileno()).st_size,
+                volumes=volumes,
+                attacher=attacher,
+                declared_format=disk_format,
+                volume_type=volume_type,
+                settings=chosen,
+                progress=progress,
+                limits=limited,
+            )
+    what = f"image file {path}"
+    started = time.monotonic()
+    inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what)
+    size_bytes = inspection.virtual_size_bytes or 0
+    source = CopySource(
+        path=str(path),
+        format=inspection.formats[0],
+        size_bytes=path.stat().st_size,
+        virtual_size_bytes=size_bytes,
+    )
+
+    def fill(volume: Volume) -> TransferReport:
+        with attached(volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
+            if device.block_device is None:
+                raise RequestRefused(
+                    f"volume {volume.id} is no file on this host; convert {path} to raw, and store that"
+                )
+            plan = plan_copy(source, target=_target(device, chosen.zero_proof))
+            converter.convert(plan, size_bytes=size_bytes, cancelled=limited.cancelled.is_set)
+            if plan.zeros is not None and plan.zero_from_bytes is not None:
+                clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros)
+            digests = Digests(chosen.algorithms)
+            done = 0
+            for part in read_device(device, length=size_bytes, limits=limited):
+                digests.update(part)
+                done += len(part)
+                if progress:
+                    progress(TransferProgress(done_bytes=done, skipped_bytes=0, total_bytes=size_bytes))
+        volumes.wait(volume.id)
+        return TransferReport(
+            read_bytes=source.size_bytes or 0,
+            written_bytes=None,
+            zeroed_bytes=0,
+            skipped_bytes=0,
+            size_bytes=size_bytes,
+            seconds=time.monotonic() - started,
+            digests=digests.values(),
+        )
+
+    return _stored(
+        fill,
+        size_bytes=size_bytes,
+        image_id=image_id,
+        image_owner=image_owner,
+        volumes=volumes,
+        volume_type=volume_type,
+        settings=chosen,
+    )
+
+
+def _stored(
+    fill: Callable[[Volume], TransferReport],
+    *,
+    size_bytes: int,
+    image_id: str,
+    image_owner: str | None,
+    volumes: VolumeService,
+    volume_type: str | None,
+    settings: StoreSettings,
+) -> StoredImage:
+    """Make a volume, fill it, and call it an image."""
+    with ExitStack() as undo:
+        created = volumes.create(size_gib=gib_for(size_bytes), name=f"image-{image_id}", volume_type=volume_type)
+        undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: _delete_volume(volumes, created.id)))
+        _refuse_encrypted(volumes.wait(created.id))
+        report = fill(created)
         volumes.set_readonly(created.id, readonly=True)
         record = ImageVolumeMetadata(
             image_id=image_id,
             image_owner=image_owner,
             size_bytes=report.size_bytes,
-            digest=report.digests[chosen.hash_algorithm],
-            checksum=report.digests[_CHECKSUM].value if chosen.checksum else None,
+            digest=report.digests[settings.hash_algorithm],
+            checksum=report.digests[_CHECKSUM].value if settings.checksum else None,
         )
         volumes.set_metadata(created.id, record.to_volume())
         return StoredImage(volume=volumes.get(created.id), record=record, report=report)
+
+
+class _Examination:
+    """Inspects a stream while it passes, and ends it as soon as it is known that a rule refuses it."""
+
+    def __init__(self, declared_format: str, what: str) -> None:
+        self._inspector = ImageInspector()
+        self._declared_format = declared_format
+        self._what = what
+        self._decided = False
+
+    def __call__(self, data: memoryview) -> None:
+        self._inspector.update(data)
+        if self._inspector.decided and not self._decided:
+            self._decided = True
+            self.end()
+
+    def end(self) -> None:
+        """Judge what came.
+
+        Raises:
+            UnsafeImage: a rule refuses it.
+        """
+        check(self._inspector.inspection(), declared_format=self._declared_format, size_gib=None, what=self._what)
 
 
 @contextmanager
@@ -316,6 +505,7 @@ def register_image(
             size_bytes=size_bytes,
             volumes=volumes,
             attacher=attacher,
+            declared_format="raw",
             volume_type=volume_type,
             settings=settings,
             progress=progress,
@@ -337,20 +527,34 @@ def _delete_volume(volumes: VolumeService, volume_id: str) -> None:
 
 
 def _zeros(device: Device, size_bytes: int | None, proof: Callable[[str], ZeroProof] | None) -> ZeroHandling:
-    """Ask the core what becomes of zeros on a volume that was just made."""
-    promised = DriverGuarantee(path=device.path, driver=device.guarantee) if device.guarantee else None
-    plan = plan_copy(
-        CopySource(path="/dev/stdin", format="raw", size_bytes=device.size_bytes if size_bytes is None else size_bytes),
-        target=CopyTarget(
-            path=device.path,
-            size_bytes=device.size_bytes,
-            can_punch=device.can_clear,
-            zero=proof(device.path) if proof else promised,
-        ),
-    )
+    """Ask the core what becomes of a stream's zeros on a volume that was just made."""
+    length = device.size_bytes if size_bytes is None else size_bytes
+    plan = plan_copy(CopySource(path="/dev/stdin", format="raw", size_bytes=length), target=_target(device, proof))
     if plan.zeros is None:
         raise DeviceFailed(f"device {device.path}: {'; '.join(verdict.text for verdict in plan.refused)}")
     return plan.zeros
+
+
+def _target(device: Device, proof: Callable[[str], ZeroProof] | None) -> CopyTarget:
+    promised = DriverGuarantee(path=device.path, driver=device.guarantee) if device.guarantee else None
+    return CopyTarget(
+        path=device.path,
+        size_bytes=device.size_bytes,
+        block_device=device.block_device,
+        direct_io=device.direct_io,
+        can_punch=device.can_clear,
+        zero=proof(device.path) if proof else promised,
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise SourceFailed(f"{path} cannot be read: {error.strerror}") from error
+    with file:
+        yield file
 
 
 def _refuse_encrypted(volume: Volume) -> None:

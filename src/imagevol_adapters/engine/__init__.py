@@ -13,7 +13,7 @@ from imagevol_adapters.engine.limits import Limits, Progress, TransferProgress, 
 from imagevol_adapters.engine.parts import PART_BYTES, POOL_BYTES
 from imagevol_adapters.engine.reading import read_device
 from imagevol_adapters.engine.sources import Hole, Source, pieces
-from imagevol_adapters.engine.writing import StreamWriter, write_stream
+from imagevol_adapters.engine.writing import Observer, StreamWriter, clear_rest, write_stream
 
 __all__ = [
     "PART_BYTES",
@@ -21,11 +21,13 @@ __all__ = [
     "Digests",
     "Hole",
     "Limits",
+    "Observer",
     "Progress",
     "Source",
     "StreamWriter",
     "TransferProgress",
     "TransferReport",
+    "clear_rest",
     "pieces",
     "read_device",
     "verified",

@@ -43,7 +43,7 @@ class TransferReport:
 
     Attributes:
         read_bytes: how many bytes the source gave; holes that it told of are not read.
-        written_bytes: how many were sent to the device.
+        written_bytes: how many were sent to the device; None where another program did it.
         zeroed_bytes: how many zeros it made without being sent any, those behind the image's end among them.
         skipped_bytes: how many zeros were there already.
         size_bytes: how long the stream was.
@@ -52,7 +52,7 @@ class TransferReport:
     """
 
     read_bytes: int
-    written_bytes: int
+    written_bytes: int | None
     zeroed_bytes: int
     skipped_bytes: int
     size_bytes: int
@@ -65,9 +65,9 @@ class TransferReport:
         return self.size_bytes / _MIB / self.seconds
 
     @property
-    def data_rate(self) -> float:
+    def data_rate(self) -> float | None:
         """Tell how many MiB were sent to the device in a second, which is what the storage sees."""
-        return self.written_bytes / _MIB / self.seconds
+        return None if self.written_bytes is None else self.written_bytes / _MIB / self.seconds
 
 
 @attrs.frozen(kw_only=True)
@@ -93,13 +93,12 @@ class Limits:
         if self.bytes_per_second is not None and not self.bytes_per_second > 0:
             raise InvalidFact("bytes_per_second", f"{self.bytes_per_second} is not positive; give None for no limit")
 
-    @property
-    def part_bytes(self) -> int:
-        """How large a part may be; a slow transfer has small ones."""
+    def part_bytes(self, most: int = PART_BYTES) -> int:
+        """Give how large a part may be; a slow transfer has small ones."""
         if self.bytes_per_second is None:
-            return PART_BYTES
+            return most
         whole = int(self.bytes_per_second / _TURNS) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
-        return min(PART_BYTES, max(ALIGNMENT_BYTES, whole))
+        return min(most, max(ALIGNMENT_BYTES, whole))
 
 
 class Throttle:

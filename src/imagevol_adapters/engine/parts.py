@@ -69,7 +69,7 @@ class Crew:
         self._lock = threading.Lock()
         self._free: SimpleQueue[memoryview] = SimpleQueue()
         self._part_bytes = part_bytes
-        self._unmade = POOL_BYTES // PART_BYTES
+        self._unmade = POOL_BYTES // max(part_bytes, PART_BYTES)
         self._followed: SimpleQueue[Part | None] = SimpleQueue()
         self._queues = [self._followed] if followed else []
         self._threads: list[threading.Thread] = []

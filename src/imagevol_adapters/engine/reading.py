@@ -7,11 +7,13 @@ from collections.abc import Generator
 
 from imagevol_adapters.engine.digests import Digests, compare
 from imagevol_adapters.engine.limits import Limits, Throttle
-from imagevol_adapters.engine.parts import ZEROS, Crew, Part, Stopped
+from imagevol_adapters.engine.parts import PART_BYTES, ZEROS, Crew, Part, Stopped
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, Digest
 
 __all__ = ["read_device"]
+
+_READ_BYTES = 4 * PART_BYTES  # of which the kernel makes several requests, so that the device is never idle
 
 
 def read_device(
@@ -49,13 +51,15 @@ def read_device(
 def _read(
     device: Device, offset: int, length: int, digests: Digests, digest: Digest | None, what: str, limits: Limits
 ) -> Generator[bytes, None, None]:
-    crew = Crew(digests.jobs(), part_bytes=limits.part_bytes, followed=True)
+    crew = Crew(digests.jobs(), part_bytes=limits.part_bytes(_READ_BYTES), followed=True)
     ahead = threading.Thread(target=_ahead, args=(crew, device, offset, length, limits), name="imagevol-ahead")
     ahead.daemon = True
     ahead.start()
     try:
         for part in crew.parts():
-            yield ZEROS[: part.length] if part.data is None else bytes(part.data)
+            for at in range(0, part.length, PART_BYTES):
+                end = min(part.length, at + PART_BYTES)
+                yield ZEROS[: end - at] if part.data is None else bytes(part.data[at:end])
     except BaseException:
         crew.stop()
         raise

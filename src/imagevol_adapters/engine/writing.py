@@ -7,7 +7,7 @@ one for the device do the rest.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from imagevol_adapters.engine.digests import Digests
 from imagevol_adapters.engine.limits import Limits, Progress, Throttle, TransferProgress, TransferReport
@@ -17,7 +17,10 @@ from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, WrongLength, ZeroHandling
 
-__all__ = ["StreamWriter", "write_stream"]
+__all__ = ["Observer", "StreamWriter", "clear_rest", "write_stream"]
+
+Observer = Callable[[memoryview], None]
+"""Is shown the pieces of a stream in their order, and may keep none of them."""
 
 
 def write_stream(
@@ -61,15 +64,20 @@ class StreamWriter:
         *,
         size_bytes: int | None = None,
         algorithms: Iterable[str] = ("md5", "sha512"),
+        observe: Observer | None = None,
         progress: Progress | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """Take what `write_stream` takes; a length that is None is found out."""
+        """Take what `write_stream` takes; a length that is None is found out.
+
+        `observe` is given the stream, piece by piece and before it is written; what it raises ends the transfer.
+        """
         self._started = time.monotonic()
         self._source = iter(guarded(source))
         self._piece: memoryview | Hole = memoryview(b"")
         self._size_bytes = size_bytes
         self._digests = Digests(algorithms)
+        self._observe = observe
         self._progress = progress
         self._limits = limits or Limits()
         self._throttle = Throttle(self._limits)
@@ -97,7 +105,7 @@ class StreamWriter:
         if device.size_bytes < (self._size_bytes or 0):
             raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {self._size_bytes} are to be written")
         sink = _Sink(device, zeros, self._position)
-        crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes)
+        crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes())
         ended = False
         try:
             ended = self._feed(crew, sink, device.size_bytes)
@@ -139,6 +147,7 @@ class StreamWriter:
             if part is None:
                 return self._piece is _END
             self._throttle.take(0 if part.data is None else part.length)
+            self._show(part)
             self._position += part.length
             crew.hand_on(part)
             self._tell(sink.done_bytes, sink.skipped_bytes)
@@ -177,10 +186,34 @@ class StreamWriter:
             raise WrongLength(expected_bytes=wanted, actual_bytes=seen)
         return self._piece
 
+    def _show(self, part: Part) -> None:
+        if self._observe is None:
+            return
+        if part.data is not None:
+            self._observe(part.data)
+            return
+        for at in range(0, part.length, PART_BYTES):
+            self._observe(memoryview(ZEROS)[: min(PART_BYTES, part.length - at)])
+
     def _tell(self, done_bytes: int, skipped_bytes: int) -> None:
         if self._progress is not None:
             skipped = self._skipped + skipped_bytes
             self._progress(TransferProgress(done_bytes=done_bytes, skipped_bytes=skipped, total_bytes=self._size_bytes))
+
+
+def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling) -> int:
+    """Let all of a device from `offset` on read as zeros, as `plan_copy` says, and flush it.
+
+    Returns:
+        How many zeros had to be sent.
+
+    Raises:
+        DeviceFailed: it could not be done.
+    """
+    sink = _Sink(device, zeros, offset)
+    sink.end(rest=True)
+    device.flush()
+    return sink.written_bytes
 
 
 class _Sink:

@@ -50,7 +50,11 @@ def _data(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, bo
 
 
 def _is_zero(block: memoryview) -> bool:
+    """Look at its beginning first, which is nearly always enough to see that it is not."""
+    if bytes(block[:_GLANCE_BYTES]) != ZEROS[: min(_GLANCE_BYTES, len(block))]:
+        return False
     return bytes(block) == (_BLOCK if len(block) == _BLOCK_BYTES else ZEROS[: len(block)])
 
 
 _BLOCK = ZEROS[:_BLOCK_BYTES]
+_GLANCE_BYTES = 64

@@ -168,6 +168,16 @@ class FaultyDevice:
         return self.device.path
 
     @property
+    def block_device(self) -> bool | None:
+        """Whether it is one; None where no other program could open it."""
+        return self.device.block_device
+
+    @property
+    def direct_io(self) -> bool:
+        """Whether it goes past the page cache."""
+        return self.device.direct_io
+
+    @property
     def can_clear(self) -> bool:
         """Whether it may be worth calling `clear`."""
         return self.device.can_clear

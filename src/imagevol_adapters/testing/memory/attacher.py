@@ -35,6 +35,16 @@ class _Opened:
         return self._device.path
 
     @property
+    def block_device(self) -> bool | None:
+        """Whether it is one; None where no other program could open it."""
+        return self._device.block_device
+
+    @property
+    def direct_io(self) -> bool:
+        """Whether it goes past the page cache."""
+        return self._device.direct_io
+
+    @property
     def can_clear(self) -> bool:
         """Whether it may be worth calling `clear`."""
         return self._device.can_clear and self._writable

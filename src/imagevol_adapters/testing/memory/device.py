@@ -21,6 +21,8 @@ class MemoryDevice:
     size_bytes: int
     path: str = attrs.field(default="/memory", kw_only=True)
     guarantee: str | None = attrs.field(default=None, kw_only=True)
+    block_device: None = attrs.field(default=None, init=False)
+    direct_io: bool = attrs.field(default=True, init=False)
     can_clear: bool = attrs.field(default=True, kw_only=True)
     _blocks: dict[int, bytearray] = attrs.field(factory=dict, init=False, repr=False)
 
