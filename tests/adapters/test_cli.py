@@ -135,6 +135,16 @@ class TestRoundTrip:
         assert removed.status == 1
         assert "openstack image delete" in removed.err
 
+    def test_a_file_that_is_not_what_it_is_said_to_be_is_refused_in_a_line(
+        self, run: Run, memory: MemoryVolumes, file: Path
+    ) -> None:
+        file.write_bytes(b"QFI\xfb" + bytes(5 << 20))
+        for disk_format in ("raw", "vdi"):
+            put = run("put", file, "--disk-format", disk_format)
+            assert (put.status, put.err.count("\n")) == (1, 1)
+            assert "is refused: " in put.err
+        assert memory.volumes == {}
+
     def test_what_comes_through_a_pipe_is_stored_too(
         self, run: Run, memory: MemoryVolumes, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -27,11 +27,13 @@ from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.engine import Progress, TransferProgress
 from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.qemu import QemuConverter
 from imagevol_adapters.translation import KEYSTONE, translated
 from imagevol_core import AccessDenied
 
 __all__ = ["Imagevol"]
 
+_LIBRARIES = ("keystoneauth", "cinderclient", "glanceclient", "os_brick", "oslo_privsep", "oslo_utils", "stevedore")
 _LOCKS = Path("/run/lock/imagevol")
 
 
@@ -64,7 +66,7 @@ class Imagevol(App):
         """Keep the libraries silent unless more is asked for: an error is one line, and it is ours."""
         super().configure_logging()
         if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
-            for library in ("keystoneauth", "cinderclient", "glanceclient", "os_brick", "oslo_privsep", "stevedore"):
+            for library in _LIBRARIES:
                 logging.getLogger(library).setLevel(logging.CRITICAL)
 
     def clean_up(self, cmd: Command, result: int, err: BaseException | None) -> None:
@@ -138,6 +140,11 @@ class Imagevol(App):
         if os.geteuid() == 0:
             become_privileged(_LOCKS)
         return BrickAttacher()
+
+    @functools.cached_property
+    def converter(self) -> QemuConverter:
+        """qemu-img, for what is not raw."""
+        return QemuConverter()
 
     @contextmanager
     def progress(self, label: str, total_bytes: int | None) -> Iterator[Progress]:

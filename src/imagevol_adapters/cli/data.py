@@ -12,20 +12,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from errno import EEXIST
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from cliff.command import Command
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.devices import PathDevice
-from imagevol_adapters.engine import Limits, pieces, write_stream
+from imagevol_adapters.engine import Limits, Progress, pieces, write_stream
 from imagevol_adapters.transfers import (
+    StoredImage,
     StoreSettings,
     delete_image_volume,
     open_image_volume,
     register_image,
+    register_image_file,
     store_image,
+    store_image_file,
 )
 from imagevol_core import FreshThin, ImagevolError, RequestRefused, SourceFailed, ZeroHandling
 
@@ -33,10 +36,11 @@ __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
 _STANDARD_INPUT = Path("-")
+_FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
 
 class Put(ShowOne):
-    """Store a raw image file in a new volume, and register it with Glance if asked."""
+    """Store an image file in a new volume, and register it with Glance if asked."""
 
     app: Imagevol
     _columns: ClassVar[tuple[str, ...]] = ("volume_id", "image_id", "size_bytes", "volume_type", "digest", "seconds")
@@ -44,7 +48,13 @@ class Put(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the file, and what the volume and the image shall be."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("file", type=Path, help="the image, raw; - for the standard input")
+        parser.add_argument("file", type=Path, help="the image; - for the standard input, raw")
+        parser.add_argument(
+            "--disk-format",
+            choices=_FORMATS,
+            default="raw",
+            help="what the file is; what is not raw is converted, and any is refused whose content is something else",
+        )
         parser.add_argument("--volume-type", metavar="TYPE", help="of the volume; Cinder's default if not given")
         parser.add_argument(
             "--register", metavar="NAME", help="make it an image of this name in Glance, with the volume as location"
@@ -70,42 +80,12 @@ class Put(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Store the file."""
-        settings = StoreSettings(
-            checksum=not parsed_args.no_checksum,
-            zero_proof=_fresh_thin if parsed_args.thin else None,
-        )
-        with _opened(parsed_args.file) as (file, size_bytes), self.app.progress("put", size_bytes) as progress:
-            if parsed_args.register:
-                image, stored = register_image(
-                    pieces(file),
-                    name=parsed_args.register,
-                    size_bytes=size_bytes,
-                    images=self.app.images,
-                    volumes=self.app.volumes,
-                    attacher=self.app.attacher,
-                    store=parsed_args.store,
-                    volume_type=parsed_args.volume_type,
-                    owner=parsed_args.owner,
-                    visibility=parsed_args.visibility,
-                    settings=settings,
-                    progress=progress,
-                    limits=_limits(parsed_args),
-                )
-                image_id = image.id
-            else:
-                image_id = str(uuid.uuid4())
-                stored = store_image(
-                    pieces(file),
-                    image_id=image_id,
-                    image_owner=parsed_args.owner or self.app.project_id,
-                    size_bytes=size_bytes,
-                    volumes=self.app.volumes,
-                    attacher=self.app.attacher,
-                    volume_type=parsed_args.volume_type,
-                    settings=settings,
-                    progress=progress,
-                    limits=_limits(parsed_args),
-                )
+        with (
+            _opened(parsed_args.file) as (file, size_bytes),
+            self.app.progress("put", size_bytes if parsed_args.disk_format == "raw" else None) as progress,
+        ):
+            store = self._register if parsed_args.register else self._store
+            image_id, stored = store(parsed_args, file, size_bytes, self._wishes(parsed_args, progress))
         return self._columns, (
             stored.volume.id,
             image_id,
@@ -114,6 +94,42 @@ class Put(ShowOne):
             str(stored.record.digest),
             round(stored.report.seconds, 3),
         )
+
+    def _wishes(self, asked: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+        """What is the same of every way to store an image."""
+        proof = _fresh_thin if asked.thin else None
+        return {
+            "volumes": self.app.volumes,
+            "attacher": self.app.attacher,
+            "volume_type": asked.volume_type,
+            "settings": StoreSettings(checksum=not asked.no_checksum, zero_proof=proof),
+            "limits": _limits(asked),
+            "progress": progress,
+        }
+
+    def _store(
+        self, asked: argparse.Namespace, file: BinaryIO, size_bytes: int | None, wishes: dict[str, Any]
+    ) -> tuple[str, StoredImage]:
+        image_id = str(uuid.uuid4())
+        wishes |= {"image_id": image_id, "image_owner": asked.owner or self.app.project_id}
+        if asked.disk_format == "raw":
+            return image_id, store_image(pieces(file), size_bytes=size_bytes, declared_format="raw", **wishes)
+        converter = self.app.converter
+        return image_id, store_image_file(asked.file, disk_format=asked.disk_format, converter=converter, **wishes)
+
+    def _register(
+        self, asked: argparse.Namespace, file: BinaryIO, size_bytes: int | None, wishes: dict[str, Any]
+    ) -> tuple[str, StoredImage]:
+        wishes |= {"name": asked.register, "store": asked.store, "owner": asked.owner, "visibility": asked.visibility}
+        wishes |= {"images": self.app.images}
+        if asked.disk_format == "raw":
+            image, stored = register_image(pieces(file), size_bytes=size_bytes, **wishes)
+        else:
+            converter = self.app.converter
+            image, stored = register_image_file(
+                asked.file, disk_format=asked.disk_format, converter=converter, **wishes
+            )
+        return image.id, stored
 
 
 class Get(Command):

@@ -1,21 +1,17 @@
-"""The procedures: an image into a new volume, out of a volume, and away.
-
-Straight-line code over ports.  Each step that makes something stands with what undoes it; what fails leaves nothing
-behind, or its error names what it left.
-"""
+"""An image into a new volume, as a stream or as a file of any format."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 
-from imagevol_adapters.cleanup import released, undone_on_failure
+from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.engine import (
     Digests,
     Limits,
@@ -29,44 +25,27 @@ from imagevol_adapters.engine import (
     read_device,
 )
 from imagevol_adapters.inspection import ImageInspector, check
-from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, ImageService, VolumeService
+from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
+from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
 from imagevol_core import (
-    GIB,
-    CinderLocation,
     CopySource,
     CopyTarget,
     DeviceFailed,
     DriverGuarantee,
     Growth,
-    Image,
     ImageVolumeMetadata,
-    InUse,
-    InvalidSize,
     RequestRefused,
-    ResourceNotFound,
     SourceFailed,
     Volume,
     ZeroHandling,
     ZeroProof,
     gib_for,
-    is_store_name,
     next_size_gib,
     plan_copy,
 )
 
-__all__ = [
-    "StoreSettings",
-    "StoredImage",
-    "VolumeContent",
-    "attached",
-    "delete_image_volume",
-    "open_image_volume",
-    "register_image",
-    "store_image",
-    "store_image_file",
-]
+__all__ = ["StoreSettings", "StoredImage", "store_image", "store_image_file"]
 
-_NO_DATA = "image {} has no data, and Glance takes no location for that"
 _CHECKSUM = "md5"  # the legacy digest that Glance keeps beside the multihash
 
 
@@ -107,39 +86,6 @@ class StoredImage:
     volume: Volume
     record: ImageVolumeMetadata
     report: TransferReport
-
-
-@attrs.frozen(kw_only=True)
-class VolumeContent:
-    """What is read from an image volume.
-
-    Attributes:
-        size_bytes: how many bytes the parts have together.
-        parts: the bytes, once.
-    """
-
-    size_bytes: int
-    parts: Iterator[bytes]
-
-
-@contextmanager
-def attached(volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher) -> Iterator[Device]:
-    """Attach a volume to this host while the context lasts.
-
-    The device is closed and disconnected, and the attachment taken back, in that order and whatever fails.
-
-    Raises:
-        AttachFailed: it could not be connected, or not be let go.
-        InUse: its state does not allow it.
-        ImagevolError: whatever else the ports raise.
-    """
-    attachment = volumes.attach(volume_id, connector=attacher.connector(), mode=mode)
-    with (
-        released(f"attachment {attachment.id} of volume {volume_id}", lambda: volumes.detach(attachment)),
-        attacher.open(attachment, mode=mode) as device,
-    ):
-        volumes.complete(attachment)
-        yield device
 
 
 def store_image(
@@ -279,7 +225,7 @@ def store_image_file(
     inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what)
     size_bytes = inspection.virtual_size_bytes or 0
     source = CopySource(
-        path=str(path),
+        path=str(path.absolute()),
         format=inspection.formats[0],
         size_bytes=path.stat().st_size,
         virtual_size_bytes=size_bytes,
@@ -288,9 +234,7 @@ def store_image_file(
     def fill(volume: Volume) -> TransferReport:
         with attached(volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
             if device.block_device is None:
-                raise RequestRefused(
-                    f"volume {volume.id} is no file on this host; convert {path} to raw, and store that"
-                )
+                raise RequestRefused(f"volume {volume.id} is no file on this host: convert {path} to raw first")
             plan = plan_copy(source, target=_target(device, chosen.zero_proof))
             converter.convert(plan, size_bytes=size_bytes, cancelled=limited.cancelled.is_set)
             if plan.zeros is not None and plan.zero_from_bytes is not None:
@@ -337,8 +281,8 @@ def _stored(
     """Make a volume, fill it, and call it an image."""
     with ExitStack() as undo:
         created = volumes.create(size_gib=gib_for(size_bytes), name=f"image-{image_id}", volume_type=volume_type)
-        undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: _delete_volume(volumes, created.id)))
-        _refuse_encrypted(volumes.wait(created.id))
+        undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: delete_volume(volumes, created.id)))
+        refuse_encrypted(volumes.wait(created.id))
         report = fill(created)
         volumes.set_readonly(created.id, readonly=True)
         record = ImageVolumeMetadata(
@@ -376,156 +320,6 @@ class _Examination:
         check(self._inspector.inspection(), declared_format=self._declared_format, size_gib=None, what=self._what)
 
 
-@contextmanager
-def open_image_volume(
-    volume_id: str,
-    *,
-    volumes: VolumeService,
-    attacher: Attacher,
-    offset: int = 0,
-    length: int | None = None,
-    limits: Limits | None = None,
-) -> Iterator[VolumeContent]:
-    """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
-
-    A whole image is checked against the multihash that the volume records, if it does, once the last byte was given:
-    who keeps the bytes keeps them only when the iteration has ended without an error.
-
-    Args:
-        volume_id: the image volume.
-        volumes: where it is.
-        attacher: connects it to this host.
-        offset: from which byte of the image on.
-        length: how many bytes; to the image's end when None.  A range beyond the end gives what there is of it.
-        limits: how fast it may go, and what ends it.
-
-    Raises:
-        InvalidSize: a part of the range is negative.
-        InvalidMetadata: what the volume says of its image makes no sense.
-        ContentMismatch: the data were altered since they were stored.
-        DeviceFailed: they cannot be read to their end.
-        ImagevolError: whatever else the ports raise.
-    """
-    if offset < 0 or (length is not None and length < 0):
-        raise InvalidSize("range", (offset, length), "give an offset and a length of 0 or more")
-    volume = volumes.get(volume_id)
-    _refuse_encrypted(volume)
-    record = ImageVolumeMetadata.from_volume(volume.metadata)
-    size_bytes = volume.size_gib * GIB if record.size_bytes is None else record.size_bytes
-    available = max(0, size_bytes - offset)
-    wanted = available if length is None else min(length, available)
-    with attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher) as device:
-        parts = read_device(
-            device,
-            offset=offset,
-            length=wanted,
-            digest=record.digest if wanted == size_bytes else None,
-            what=f"volume {volume_id}",
-            limits=limits,
-        )
-        with closing(parts):
-            yield VolumeContent(size_bytes=wanted, parts=parts)
-
-
-def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: ImageService) -> None:
-    """Delete an image volume, and return when it is gone ([store]).
-
-    Raises:
-        ResourceNotFound: there is none.
-        RequestRefused: the volume holds no image; it may be somebody's data.
-        InUse: an image has its data there, or it is attached, or has snapshots or dependents.
-        ImagevolError: whatever else the ports raise.
-    """
-    image_id = ImageVolumeMetadata.from_volume(volumes.get(volume_id).metadata).image_id
-    if image_id is None:
-        raise RequestRefused(
-            f"volume {volume_id} has no image_id in its metadata and so holds no image; "
-            f"delete it with `openstack volume delete` if it is to go"
-        )
-    with suppress(ResourceNotFound):
-        image = images.get(image_id)
-        # Locations that may not be seen may name the volume.
-        if not image.locations or any(volume_id in location.url for location in image.locations):
-            raise InUse(
-                f"volume {volume_id} has the data of image {image_id}; delete the image with "
-                f"`openstack image delete`, and Glance deletes the volume"
-            )
-    volumes.delete(volume_id)
-
-
-def register_image(
-    source: Source,
-    *,
-    name: str,
-    size_bytes: int | None,
-    images: ImageService,
-    volumes: VolumeService,
-    attacher: Attacher,
-    store: str | None = None,
-    volume_type: str | None = None,
-    owner: str | None = None,
-    visibility: str | None = None,
-    settings: StoreSettings | None = None,
-    progress: Progress | None = None,
-    limits: Limits | None = None,
-) -> tuple[Image, StoredImage]:
-    """Store raw data in a new volume and make them an image of Glance, without sending them through Glance.
-
-    Args:
-        source: the data, in pieces of any length, and holes.
-        name: of the image.
-        size_bytes: how many bytes there are; None where nobody knows.
-        images: where the image is made.
-        volumes: where the volume is made.
-        attacher: connects it to this host.
-        store: the store that the location names; none of them when None, as in the single-store days.
-        volume_type: of the volume: the one of that store.
-        owner: of the image; the project of the credentials when None.
-        visibility: of the image; Glance's default when None.
-        settings: how it is stored; as Glance does when None.
-        progress: told how far it is.
-        limits: how fast it may go, and what ends it.
-
-    Raises:
-        RequestRefused: `store` cannot be the name of one, or there is not one byte, which Glance takes no location for.
-        ImagevolError: what `store_image` and the ports raise; in each case image and volume are gone, or named in
-            `leftovers`.
-    """
-    if size_bytes == 0:
-        raise RequestRefused(_NO_DATA.format(name))
-    if store is not None and not is_store_name(store):
-        raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
-    with ExitStack() as undo:
-        image = images.create(name=name, disk_format="raw", owner=owner, visibility=visibility)
-        undo.enter_context(undone_on_failure(f"image {image.id}", lambda: images.delete(image.id)))
-        stored = store_image(
-            source,
-            image_id=image.id,
-            image_owner=image.owner,
-            size_bytes=size_bytes,
-            volumes=volumes,
-            attacher=attacher,
-            declared_format="raw",
-            volume_type=volume_type,
-            settings=settings,
-            progress=progress,
-            limits=limits,
-        )
-        volume_id = stored.volume.id
-        undo.enter_context(undone_on_failure(f"volume {volume_id}", lambda: _delete_volume(volumes, volume_id)))
-        if not stored.record.size_bytes:
-            raise RequestRefused(_NO_DATA.format(name))
-        location = CinderLocation(store=store, volume_id=volume_id)
-        registered = images.add_location(image.id, str(location), store=store, digest=stored.record.digest)
-        return registered, stored
-
-
-def _delete_volume(volumes: VolumeService, volume_id: str) -> None:
-    """One that is gone already, as when Glance deleted it with its image, is as wanted."""
-    with suppress(ResourceNotFound):
-        volumes.delete(volume_id)
-
-
 def _zeros(device: Device, size_bytes: int | None, proof: Callable[[str], ZeroProof] | None) -> ZeroHandling:
     """Ask the core what becomes of a stream's zeros on a volume that was just made."""
     length = device.size_bytes if size_bytes is None else size_bytes
@@ -555,12 +349,3 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise SourceFailed(f"{path} cannot be read: {error.strerror}") from error
     with file:
         yield file
-
-
-def _refuse_encrypted(volume: Volume) -> None:
-    """What is written beneath Cinder's encryption would be read as ciphertext, and the other way round."""
-    if volume.encrypted:
-        raise RequestRefused(
-            f"volume {volume.id} of type {volume.volume_type} is encrypted, and an image's bytes would be taken for "
-            f"ciphertext; choose a type without encryption"
-        )

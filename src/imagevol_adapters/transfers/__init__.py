@@ -1,0 +1,23 @@
+"""The procedures: an image into a new volume, out of a volume, and away.
+
+Straight-line code over ports.  Each step that makes something stands with what undoes it; what fails leaves nothing
+behind, or its error names what it left.
+"""
+
+from imagevol_adapters.transfers.attaching import attached
+from imagevol_adapters.transfers.registering import register_image, register_image_file
+from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
+from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
+
+__all__ = [
+    "StoreSettings",
+    "StoredImage",
+    "VolumeContent",
+    "attached",
+    "delete_image_volume",
+    "open_image_volume",
+    "register_image",
+    "register_image_file",
+    "store_image",
+    "store_image_file",
+]

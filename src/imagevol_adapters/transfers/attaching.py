@@ -1,0 +1,47 @@
+"""What the procedures share: a volume on this host, one that must not be encrypted, and one that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from imagevol_adapters.cleanup import released
+from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
+from imagevol_core import RequestRefused, ResourceNotFound, Volume
+
+__all__ = ["attached", "delete_volume", "refuse_encrypted"]
+
+
+@contextmanager
+def attached(volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher) -> Iterator[Device]:
+    """Attach a volume to this host while the context lasts.
+
+    The device is closed and disconnected, and the attachment taken back, in that order and whatever fails.
+
+    Raises:
+        AttachFailed: it could not be connected, or not be let go.
+        InUse: its state does not allow it.
+        ImagevolError: whatever else the ports raise.
+    """
+    attachment = volumes.attach(volume_id, connector=attacher.connector(), mode=mode)
+    with (
+        released(f"attachment {attachment.id} of volume {volume_id}", lambda: volumes.detach(attachment)),
+        attacher.open(attachment, mode=mode) as device,
+    ):
+        volumes.complete(attachment)
+        yield device
+
+
+def delete_volume(volumes: VolumeService, volume_id: str) -> None:
+    """Delete a volume; one that is gone already, as when Glance deleted it with its image, is as wanted."""
+    with suppress(ResourceNotFound):
+        volumes.delete(volume_id)
+
+
+def refuse_encrypted(volume: Volume) -> None:
+    """Refuse an encrypted volume: what is written beneath Cinder's encryption would be read as ciphertext."""
+    if volume.encrypted:
+        raise RequestRefused(
+            f"volume {volume.id} of type {volume.volume_type} is encrypted, and an image's bytes would be taken for "
+            f"ciphertext; choose a type without encryption"
+        )

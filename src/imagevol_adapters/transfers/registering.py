@@ -1,0 +1,164 @@
+"""Raw data that become an image of Glance without going through Glance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.engine import Limits, Progress, Source
+from imagevol_adapters.ports import Attacher, Converter, ImageService, VolumeService
+from imagevol_adapters.transfers.attaching import delete_volume
+from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
+from imagevol_core import CinderLocation, Image, RequestRefused, is_store_name
+
+__all__ = ["register_image", "register_image_file"]
+
+_NO_DATA = "image {} has no data, and Glance takes no location for that"
+
+
+def register_image(
+    source: Source,
+    *,
+    name: str,
+    size_bytes: int | None,
+    images: ImageService,
+    volumes: VolumeService,
+    attacher: Attacher,
+    store: str | None = None,
+    volume_type: str | None = None,
+    owner: str | None = None,
+    visibility: str | None = None,
+    settings: StoreSettings | None = None,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> tuple[Image, StoredImage]:
+    """Store raw data in a new volume and make them an image of Glance, without sending them through Glance.
+
+    Args:
+        source: the data, in pieces of any length, and holes.
+        name: of the image.
+        size_bytes: how many bytes there are; None where nobody knows.
+        images: where the image is made.
+        volumes: where the volume is made.
+        attacher: connects it to this host.
+        store: the store that the location names; none of them when None, as in the single-store days.
+        volume_type: of the volume: the one of that store.
+        owner: of the image; the project of the credentials when None.
+        visibility: of the image; Glance's default when None.
+        settings: how it is stored; as Glance does when None.
+        progress: told how far it is.
+        limits: how fast it may go, and what ends it.
+
+    Raises:
+        RequestRefused: `store` cannot be the name of one, or there is not one byte, which Glance takes no location for.
+        ImagevolError: what `store_image` and the ports raise; in each case image and volume are gone, or named in
+            `leftovers`.
+    """
+    if size_bytes == 0:
+        raise RequestRefused(_NO_DATA.format(name))
+
+    def stored(image: Image) -> StoredImage:
+        return store_image(
+            source,
+            image_id=image.id,
+            image_owner=image.owner,
+            size_bytes=size_bytes,
+            volumes=volumes,
+            attacher=attacher,
+            declared_format="raw",
+            volume_type=volume_type,
+            settings=settings,
+            progress=progress,
+            limits=limits,
+        )
+
+    return _registered(
+        stored, name=name, images=images, volumes=volumes, store=store, owner=owner, visibility=visibility
+    )
+
+
+def register_image_file(
+    path: Path,
+    *,
+    disk_format: str,
+    name: str,
+    images: ImageService,
+    volumes: VolumeService,
+    attacher: Attacher,
+    converter: Converter,
+    store: str | None = None,
+    volume_type: str | None = None,
+    owner: str | None = None,
+    visibility: str | None = None,
+    settings: StoreSettings | None = None,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> tuple[Image, StoredImage]:
+    """Store an image file of any format in a new volume and make it a raw image of Glance.
+
+    Args:
+        path: of the file.
+        disk_format: what it is declared to be, in Glance's words.
+        name: of the image.
+        images: where the image is made.
+        volumes: where the volume is made.
+        attacher: connects it to this host.
+        converter: inspects and converts.
+        store: the store that the location names; none of them when None.
+        volume_type: of the volume: the one of that store.
+        owner: of the image; the project of the credentials when None.
+        visibility: of the image; Glance's default when None.
+        settings: how it is stored; as Glance does when None.
+        progress: told how far it is.
+        limits: how fast it may go, and what ends it.
+
+    Raises:
+        ImagevolError: what `store_image_file` and `register_image` raise.
+    """
+
+    def stored(image: Image) -> StoredImage:
+        return store_image_file(
+            path,
+            disk_format=disk_format,
+            image_id=image.id,
+            image_owner=image.owner,
+            volumes=volumes,
+            attacher=attacher,
+            converter=converter,
+            volume_type=volume_type,
+            settings=settings,
+            progress=progress,
+            limits=limits,
+        )
+
+    return _registered(
+        stored, name=name, images=images, volumes=volumes, store=store, owner=owner, visibility=visibility
+    )
+
+
+def _registered(
+    stored: Callable[[Image], StoredImage],
+    *,
+    name: str,
+    images: ImageService,
+    volumes: VolumeService,
+    store: str | None,
+    owner: str | None,
+    visibility: str | None,
+) -> tuple[Image, StoredImage]:
+    """Make an image, store its data, and tell Glance where they are."""
+    if store is not None and not is_store_name(store):
+        raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
+    with ExitStack() as undo:
+        image = images.create(name=name, disk_format="raw", owner=owner, visibility=visibility)
+        undo.enter_context(undone_on_failure(f"image {image.id}", lambda: images.delete(image.id)))
+        kept = stored(image)
+        volume_id = kept.volume.id
+        undo.enter_context(undone_on_failure(f"volume {volume_id}", lambda: delete_volume(volumes, volume_id)))
+        if not kept.record.size_bytes:
+            raise RequestRefused(_NO_DATA.format(name))
+        location = CinderLocation(store=store, volume_id=volume_id)
+        registered = images.add_location(image.id, str(location), store=store, digest=kept.record.digest)
+        return registered, kept

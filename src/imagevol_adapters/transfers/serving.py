@@ -1,0 +1,105 @@
+"""An image out of a volume, and an image volume away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+
+import attrs
+
+from imagevol_adapters.engine import Limits, read_device
+from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
+from imagevol_adapters.transfers.attaching import attached, refuse_encrypted
+from imagevol_core import GIB, ImageVolumeMetadata, InUse, InvalidSize, RequestRefused, ResourceNotFound
+
+__all__ = ["VolumeContent", "delete_image_volume", "open_image_volume"]
+
+
+@attrs.frozen(kw_only=True)
+class VolumeContent:
+    """What is read from an image volume.
+
+    Attributes:
+        size_bytes: how many bytes the parts have together.
+        parts: the bytes, once.
+    """
+
+    size_bytes: int
+    parts: Iterator[bytes]
+
+
+@contextmanager
+def open_image_volume(
+    volume_id: str,
+    *,
+    volumes: VolumeService,
+    attacher: Attacher,
+    offset: int = 0,
+    length: int | None = None,
+    limits: Limits | None = None,
+) -> Iterator[VolumeContent]:
+    """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
+
+    A whole image is checked against the multihash that the volume records, if it does, once the last byte was given:
+    who keeps the bytes keeps them only when the iteration has ended without an error.
+
+    Args:
+        volume_id: the image volume.
+        volumes: where it is.
+        attacher: connects it to this host.
+        offset: from which byte of the image on.
+        length: how many bytes; to the image's end when None.  A range beyond the end gives what there is of it.
+        limits: how fast it may go, and what ends it.
+
+    Raises:
+        InvalidSize: a part of the range is negative.
+        InvalidMetadata: what the volume says of its image makes no sense.
+        ContentMismatch: the data were altered since they were stored.
+        DeviceFailed: they cannot be read to their end.
+        ImagevolError: whatever else the ports raise.
+    """
+    if offset < 0 or (length is not None and length < 0):
+        raise InvalidSize("range", (offset, length), "give an offset and a length of 0 or more")
+    volume = volumes.get(volume_id)
+    refuse_encrypted(volume)
+    record = ImageVolumeMetadata.from_volume(volume.metadata)
+    size_bytes = volume.size_gib * GIB if record.size_bytes is None else record.size_bytes
+    available = max(0, size_bytes - offset)
+    wanted = available if length is None else min(length, available)
+    with attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher) as device:
+        parts = read_device(
+            device,
+            offset=offset,
+            length=wanted,
+            digest=record.digest if wanted == size_bytes else None,
+            what=f"volume {volume_id}",
+            limits=limits,
+        )
+        with closing(parts):
+            yield VolumeContent(size_bytes=wanted, parts=parts)
+
+
+def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: ImageService) -> None:
+    """Delete an image volume, and return when it is gone ([store]).
+
+    Raises:
+        ResourceNotFound: there is none.
+        RequestRefused: the volume holds no image; it may be somebody's data.
+        InUse: an image has its data there, or it is attached, or has snapshots or dependents.
+        ImagevolError: whatever else the ports raise.
+    """
+    image_id = ImageVolumeMetadata.from_volume(volumes.get(volume_id).metadata).image_id
+    if image_id is None:
+        raise RequestRefused(
+            f"volume {volume_id} has no image_id in its metadata and so holds no image; "
+            f"delete it with `openstack volume delete` if it is to go"
+        )
+    with suppress(ResourceNotFound):
+        image = images.get(image_id)
+        # Locations that may not be seen may name the volume.
+        if not image.locations or any(volume_id in location.url for location in image.locations):
+            raise InUse(
+                f"volume {volume_id} has the data of image {image_id}; delete the image with "
+                f"`openstack image delete`, and Glance deletes the volume"
+            )
+    volumes.delete(volume_id)

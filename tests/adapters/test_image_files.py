@@ -1,0 +1,243 @@
+"""Image files of every format into volumes that are files here: the disk, then zeros, whatever the volume held."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.engine import Limits, pieces
+from imagevol_adapters.ports import AccessMode, Attachment, Device
+from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
+from imagevol_adapters.transfers import StoredImage, StoreSettings, register_image_file, store_image, store_image_file
+from imagevol_core import (
+    GIB,
+    ConversionFailed,
+    FreshThin,
+    InvalidFact,
+    RequestRefused,
+    SourceFailed,
+    TransferCancelled,
+    UnsafeImage,
+)
+from tests.adapters.inspecting import SIZE, backed, made, needed, qemu_img
+
+MIB = 1 << 20
+DISK = b"disk" * (MIB // 8) + bytes(MIB) + b"end." * (MIB // 8)
+OLD = b"\xff" * (4 * MIB)
+FORMATS = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vhdx": "vhdx", "vdi": "vdi"}  # as qemu-img calls them
+assert len(DISK) == SIZE
+
+
+@pytest.fixture(autouse=True)
+def _needed() -> None:
+    needed()
+
+
+@attrs.frozen
+class FileAttacher:
+    """A host on which each volume is a file that holds what somebody left."""
+
+    volumes: MemoryVolumes
+    directory: Path
+
+    def connector(self) -> Mapping[str, Any]:
+        return {"host": "here"}
+
+    @contextmanager
+    def open(self, attachment: Attachment, *, mode: AccessMode) -> Iterator[Device]:
+        path = self.path(attachment.volume_id)
+        if not path.exists():
+            path.write_bytes(OLD)
+            os.truncate(path, self.volumes.get(attachment.volume_id).size_gib * GIB)
+        with PathDevice.open(path, writable=mode is AccessMode.WRITE) as device:
+            yield device
+        if mode is AccessMode.WRITE:  # what a Glance in memory looks at
+            with path.open("rb") as file:
+                self.volumes.contents[attachment.volume_id].write(0, memoryview(file.read(len(OLD))))
+
+    def path(self, volume_id: str) -> Path:
+        return self.directory / f"volume-{volume_id}"
+
+
+@attrs.frozen
+class World:
+    volumes: MemoryVolumes
+    attacher: FileAttacher
+
+    def store(self, path: Path, disk_format: str, **wishes: Any) -> StoredImage:
+        wishes = {"converter": QemuConverter(), **wishes}
+        return store_image_file(
+            path,
+            disk_format=disk_format,
+            image_id="i",
+            image_owner="p",
+            volumes=self.volumes,
+            attacher=self.attacher,
+            **wishes,
+        )
+
+    def content(self, volume_id: str) -> bytes:
+        """What the volume holds, without the zeros at its end."""
+        path = self.attacher.path(volume_id)
+        assert path.stat().st_size == self.volumes.get(volume_id).size_gib * GIB
+        with path.open("rb") as file:
+            held = b"".join(bytes(piece.length) if not isinstance(piece, bytes) else piece for piece in pieces(file))
+        return held.rstrip(b"\0")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    volumes = MemoryVolumes()
+    return World(volumes, FileAttacher(volumes, tmp_path))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Callable[[str], Path]:
+    def make(name: str) -> Path:
+        disk, path = tmp_path / "disk", tmp_path / f"image.{name}"
+        disk.write_bytes(DISK)
+        if name == "raw":
+            return disk
+        qemu_img("convert", "-f", "raw", "-O", FORMATS[name], disk, path)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_volume_holds_the_disk_and_then_zeros(world: World, image: Callable[[str], Path], name: str) -> None:
+    stored = world.store(image(name), name)
+    assert world.content(stored.volume.id) == DISK
+    assert (stored.volume.size_gib, stored.volume.readonly, stored.volume.status) == (1, True, "available")
+    size_bytes = stored.record.size_bytes or 0
+    assert size_bytes >= SIZE  # some formats count in cylinders
+    disk = DISK + bytes(size_bytes - SIZE)
+    assert str(stored.record.digest) == f"sha512:{hashlib.sha512(disk).hexdigest()}"
+    assert stored.record.checksum == hashlib.md5(disk).hexdigest()
+    assert stored.report.size_bytes == size_bytes
+
+
+def test_a_path_may_be_relative(
+    world: World, image: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = image("qcow2")
+    monkeypatch.chdir(tmp_path)
+    assert world.content(world.store(Path(path.name), "qcow2").volume.id) == DISK
+
+
+def test_a_volume_that_is_proven_zero_is_not_zeroed(world: World, image: Callable[[str], Path]) -> None:
+    settings = StoreSettings(zero_proof=lambda path: FreshThin(path=path))
+    stored = world.store(image("qcow2"), "qcow2", settings=settings)
+    content = world.attacher.path(stored.volume.id).read_bytes()[: 4 * MIB]
+    assert content[: MIB // 2] == DISK[: MIB // 2]
+    assert content[SIZE:] == OLD[SIZE:]
+
+
+@pytest.mark.parametrize("make, disk_format", [(backed, "qcow2"), (made("qcow2"), "vmdk"), (made("qcow2"), "raw")])
+def test_what_a_rule_refuses_leaves_nothing(
+    world: World, tmp_path: Path, make: Callable[[Path], None], disk_format: str
+) -> None:
+    path = tmp_path / "hostile"
+    make(path)
+    with pytest.raises(UnsafeImage):
+        world.store(path, disk_format)
+    assert world.volumes.volumes == {}
+
+
+def test_a_stream_that_is_something_else_is_refused_long_before_its_end(
+    world: World, image: Callable[[str], Path]
+) -> None:
+    read = 0
+
+    def stream() -> Iterator[bytes]:
+        nonlocal read
+        yield image("qcow2").read_bytes()
+        for _ in range(60):
+            read += 1
+            yield bytes(MIB)
+
+    with pytest.raises(UnsafeImage, match="content-as-declared"):
+        store_image(
+            stream(),
+            image_id="i",
+            image_owner="p",
+            size_bytes=None,
+            volumes=world.volumes,
+            attacher=MemoryAttacher(volumes=world.volumes),
+            declared_format="raw",
+        )
+    assert read < 10
+    assert world.volumes.volumes == {}
+
+
+class Failing(QemuConverter):
+    """qemu-img that finds out too late."""
+
+    def convert(self, *_: Any, **__: Any) -> None:
+        raise ConversionFailed("it is full")
+
+
+def test_a_conversion_that_fails_leaves_nothing(world: World, image: Callable[[str], Path]) -> None:
+    with pytest.raises(ConversionFailed, match="it is full"):
+        world.store(image("qcow2"), "qcow2", converter=Failing())
+    assert world.volumes.volumes == {}
+
+
+def test_a_conversion_that_is_cancelled_leaves_nothing(world: World, image: Callable[[str], Path]) -> None:
+    limits = Limits()
+    limits.cancelled.set()
+    with pytest.raises(TransferCancelled):
+        world.store(image("qcow2"), "qcow2", limits=limits)
+    assert world.volumes.volumes == {}
+
+
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_a_file_that_is_not_there_is_an_error(world: World, tmp_path: Path, disk_format: str) -> None:
+    with pytest.raises(SourceFailed, match="cannot be read"):
+        world.store(tmp_path / "none", disk_format)
+    assert world.volumes.volumes == {}
+
+
+def test_a_volume_that_qemu_img_could_not_write_is_refused(world: World, image: Callable[[str], Path]) -> None:
+    with pytest.raises(RequestRefused, match=r"is no file on this host: convert .* to raw first"):
+        store_image_file(
+            image("qcow2"),
+            disk_format="qcow2",
+            image_id="i",
+            image_owner="p",
+            volumes=world.volumes,
+            attacher=MemoryAttacher(volumes=world.volumes),
+            converter=QemuConverter(),
+        )
+    assert world.volumes.volumes == {}
+
+
+def test_a_digest_that_is_not_known_is_refused(world: World, image: Callable[[str], Path]) -> None:
+    with pytest.raises(InvalidFact, match="'rot13' is not known here"):
+        world.store(image("qcow2"), "qcow2", settings=StoreSettings(hash_algorithm="rot13"))
+    assert world.volumes.volumes == {}
+
+
+def test_it_becomes_a_raw_image_of_glance(world: World, image: Callable[[str], Path]) -> None:
+    images = MemoryImages(volumes=world.volumes, project_id="p", stores=("fast",))
+    registered, stored = register_image_file(
+        image("qcow2"),
+        disk_format="qcow2",
+        name="disk",
+        images=images,
+        volumes=world.volumes,
+        attacher=world.attacher,
+        converter=QemuConverter(),
+        store="fast",
+    )
+    assert (registered.status, registered.disk_format, registered.size_bytes) == ("active", "raw", SIZE)
+    assert registered.digest == stored.record.digest
