@@ -29,5 +29,6 @@ def draw(name: str = "transfers") -> None:
     axes.set_yticks(range(len(rows)), [row["name"] for row in reversed(rows)], fontsize=8)
     axes.set_xlabel("MiB a second of the image, zeros and all; red: the limit of the machine")
     axes.set_title(result["host"], fontsize=8)
-    axes.margins(x=0.2)
+    axes.set_xscale("log")
+    axes.set_xlim(left=50, right=10 * max(row["ours_mib_s"] for row in rows))
     figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
