@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "cliff.sphinxext",
+    "benchtables",
     "differences",
     "ruletables",
 ]

@@ -211,11 +211,11 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise SourceFailed(f"{path} cannot be read: {error.strerror}; give a raw image file") from error
+        raise SourceFailed(f"{path} cannot be read: {error.strerror}; give an image file") from error
     with file:
         mode = os.fstat(file.fileno()).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            raise SourceFailed(f"{path} is no file with a size; give a raw image file")
+            raise SourceFailed(f"{path} is no file with a size; give an image file")
         size_bytes = file.seek(0, os.SEEK_END)
         file.seek(0)
         yield file, size_bytes
