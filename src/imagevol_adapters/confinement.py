@@ -15,10 +15,12 @@ __all__ = ["confined"]
 
 _NOBODY = 65534  # the id that the kernel gives to who has none
 
-# In a mount namespace: /sys is in every system, nothing that is copied is in it, and nobody else sees it covered.
+# In a mount namespace: /sys is in every system, nothing that is copied is in it, and nobody else sees it covered, also
+# where all mounts are shared, or where the root of this process is a directory and no mount (chroot).
 _ENTER = """
 set -eu
 root=/sys
+mount --make-private "$root" 2>/dev/null || mount --make-rprivate /
 mount -t tmpfs -o mode=0755 tmpfs "$root"
 for name in bin lib lib32 lib64 usr/bin usr/lib usr/lib32 usr/lib64; do
     if [ -L "/$name" ]; then
@@ -40,7 +42,7 @@ shift
 mount -o remount,ro "$root"
 exec chroot "$root" "$@"
 """
-_NAMESPACES = ("unshare", "--mount", "--net", "--ipc", "--propagation", "private")
+_NAMESPACES = ("unshare", "--mount", "--net", "--ipc", "--propagation", "unchanged")
 _ENDS_WITH_US = ("--pdeathsig", "KILL")  # also where the one who waits is killed and cannot end it
 _NO_WAY_BACK = ("setpriv", "--no-new-privs", *_ENDS_WITH_US)
 _NOT_ROOT = (
