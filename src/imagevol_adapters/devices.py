@@ -83,7 +83,8 @@ class PathDevice:
     @property
     def size_bytes(self) -> int:
         """How many bytes there are; a block device tells by its end only."""
-        return os.lseek(self._fd, 0, os.SEEK_END)
+        with _translated("asking for the size"):
+            return os.lseek(self._fd, 0, os.SEEK_END)
 
     @property
     def direct_io(self) -> bool:
@@ -114,6 +115,8 @@ class PathDevice:
         while self._clearers:
             try:
                 self._clearers[0](self._fd, offset, length)
+            except InterruptedError:
+                continue
             except OSError:
                 del self._clearers[0]
             else:
@@ -122,7 +125,8 @@ class PathDevice:
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield the data of a file, and its holes; a block device tells of none."""
-        return extents(self._fd, offset, offset + length)
+        with _translated("asking for the extents"):
+            yield from extents(self._fd, offset, offset + length)
 
     def flush(self) -> None:
         """Return when all is on the storage; what the page cache had of it is dropped."""
@@ -146,7 +150,9 @@ class PathDevice:
 
 
 def extents(fd: int, at: int, end: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield where the data and the holes of a file begin and end; where its file system does not tell, all is data.
+    """Yield where the data and the holes of a file begin and end, but nothing beyond the end that it has by now.
+
+    Where its file system does not tell, all is data.
 
     Raises:
         OSError: it cannot be asked.
@@ -158,7 +164,10 @@ def extents(fd: int, at: int, end: int) -> Iterator[tuple[int, int, bool]]:
         except OSError as error:
             if error.errno not in (ENXIO, EINVAL):
                 raise
-            data, hole = (end, end) if error.errno == ENXIO else (at, end)  # no more data, or nobody knows
+            if error.errno == ENXIO:  # there are no more data
+                data = hole = end = min(end, os.lseek(fd, 0, os.SEEK_END))
+            else:  # nobody knows
+                data, hole = at, end
         if at < data:
             yield at, data, False
         if data < hole:
@@ -285,7 +294,7 @@ def _and_holes(data: Iterable[tuple[int, int]], at: int, end: int) -> Iterator[t
                 yield start, at, True
             yield at, first, False
             start = first
-        at = min(end, last)
+        at = max(at, min(end, last))
     if start < at:
         yield start, at, True
     if at < end:

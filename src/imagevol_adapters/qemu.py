@@ -77,6 +77,7 @@ class QemuConverter:
         qemu-img is asked only of a few formats what it makes of their size, and only after the inspectors found the
         image safe.
         """
+        path = str(Path(path).absolute())  # or qemu-img could take it for a protocol
         try:
             inspection = inspect_file(path)
         except OSError as error:

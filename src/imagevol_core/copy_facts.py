@@ -9,6 +9,7 @@ from imagevol_core.errors import InvalidFact, InvalidSize
 
 __all__ = [
     "QEMU_NAMES",
+    "SECTOR_BYTES",
     "Copy",
     "CopySettings",
     "CopySource",
@@ -31,7 +32,7 @@ QEMU_NAMES: Mapping[str, str] = {
 }
 _WRITTEN = ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc", "luks")
 _COMPRESSED = ("qcow2",)
-_SECTOR = 512  # qemu-img reads and writes whole ones: a raw file of 1000 bytes is one of 1024 to it
+SECTOR_BYTES = 512  # qemu-img reads and writes whole ones: a raw file of 1000 bytes is one of 1024 to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +235,7 @@ class Copy:
         stored = self.source.size_bytes if self.reads == "luks" and self.same_bytes else self.source.disk_bytes
         if stored is None or self.same_bytes:
             return stored
-        return -(-stored // _SECTOR) * _SECTOR
+        return -(-stored // SECTOR_BYTES) * SECTOR_BYTES
 
     @property
     def compresses(self) -> bool:

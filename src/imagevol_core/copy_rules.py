@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from imagevol_core.copy_facts import Copy, Discarded
+from imagevol_core.copy_facts import SECTOR_BYTES, Copy, Discarded
 from imagevol_core.sentences import quoted, yes_no
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Rule
@@ -48,6 +48,13 @@ def _source_fits(copy: Copy) -> tuple[bool, str]:
     if room is None:
         return True, f"the source has {end} bytes and the target becomes as large"
     return end <= room, f"the source has {end} bytes and the target {room}"
+
+
+def _whole_sectors(copy: Copy) -> tuple[bool, str]:
+    size = copy.source.virtual_size_bytes
+    if copy.reads == "raw" or copy.same_bytes or size is None:
+        return True, "qemu-img is not asked for a part of a sector"
+    return size % SECTOR_BYTES == 0, f"the source has {size} bytes as a disk"
 
 
 def _device_exists(copy: Copy) -> tuple[bool, str]:
@@ -265,6 +272,12 @@ COPY_RULES: Mapping[Policy, tuple[Rule[Copy], ...]] = {
             text="the source's size as a disk is known, and the target is not smaller",
             source=_SPEC,
             predicate=_source_fits,
+        ),
+        Rule(
+            id="whole-sectors",
+            text="a disk that is converted has whole sectors: of a part of one, qemu-img leaves what the target held",
+            source=_SPEC,
+            predicate=_whole_sectors,
         ),
         Rule(
             id="device-exists",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -79,7 +80,7 @@ class Limits:
         cancelled: set it, from any thread, and the transfer ends with a `TransferCancelled` at its next part.
 
     Raises:
-        InvalidFact: the rate is not positive.
+        InvalidFact: the rate is not positive, or not finite.
 
     >>> Limits(bytes_per_second=100 * 2**20).cancelled.is_set()
     False
@@ -90,8 +91,8 @@ class Limits:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a rate at which nothing would ever move."""
-        if self.bytes_per_second is not None and not self.bytes_per_second > 0:
-            raise InvalidFact("bytes_per_second", f"{self.bytes_per_second} is not positive; give None for no limit")
+        if self.bytes_per_second is not None and not 0 < self.bytes_per_second < math.inf:
+            raise InvalidFact("bytes_per_second", f"{self.bytes_per_second} is no rate; give None for no limit")
 
     def part_bytes(self, most: int = PART_BYTES) -> int:
         """Give how large a part may be; a slow transfer has small ones."""
@@ -109,6 +110,7 @@ class Throttle:
         self._limits = limits
         self._clock = clock
         self._due = clock()
+        self._lock = threading.Lock()
 
     def take(self, size_bytes: int) -> None:
         """Return when so many bytes more may be moved.
@@ -119,8 +121,9 @@ class Throttle:
         rate = self._limits.bytes_per_second
         pause = 0.0
         if rate is not None:
-            now = self._clock()
-            self._due = max(self._due, now - _CREDIT_SECONDS) + size_bytes / rate
-            pause = max(0.0, self._due - now)
+            with self._lock:
+                now = self._clock()
+                self._due = max(self._due, now - _CREDIT_SECONDS) + size_bytes / rate
+                pause = max(0.0, self._due - now)
         if self._limits.cancelled.wait(pause) if pause else self._limits.cancelled.is_set():
             raise TransferCancelled("the transfer was cancelled")

@@ -9,16 +9,18 @@ from __future__ import annotations
 import mmap
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from queue import SimpleQueue
 
 import attrs
 
-__all__ = ["ALIGNMENT_BYTES", "PART_BYTES", "POOL_BYTES", "ZEROS", "Crew", "Part", "Stopped"]
+__all__ = ["ALIGNED_ZEROS", "ALIGNMENT_BYTES", "PART_BYTES", "POOL_BYTES", "ZEROS", "Crew", "Part", "Stopped"]
 
 ALIGNMENT_BYTES = 4096  # of memory, offset and length, enough for direct I/O on any disk of today
 PART_BYTES = 1 << 20  # large enough that a call costs nothing beside its bytes, small enough to stay in a cache
 POOL_BYTES = 16 * PART_BYTES
 ZEROS = bytes(PART_BYTES)
+ALIGNED_ZEROS = memoryview(mmap.mmap(-1, PART_BYTES, prot=mmap.PROT_READ))  # that direct I/O can take
 
 
 @attrs.define(eq=False)
@@ -54,32 +56,43 @@ class Crew:
     """
 
     error: BaseException | None
-    """What a job raised, or what was given to `stop`."""
+    """What a job raised first, or what was given to `stop`."""
 
-    def __init__(self, jobs: Iterable[Job], *, part_bytes: int = PART_BYTES, followed: bool = False) -> None:
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        *,
+        part_bytes: int = PART_BYTES,
+        feeder: Callable[[Crew], None] | None = None,
+    ) -> None:
         """Start a thread for each job.
 
         Args:
             jobs: what is done with each part, at the same time.
             part_bytes: how large a part is at most.
-            followed: whether the parts are also given to whoever iterates over `parts`.
+            feeder: hands on parts in a thread of its own, where the caller's takes them from `parts`.
         """
         self.error = None
-        self._over = False
+        self.over = False
         self._lock = threading.Lock()
         self._free: SimpleQueue[memoryview] = SimpleQueue()
         self._part_bytes = part_bytes
         self._unmade = POOL_BYTES // max(part_bytes, PART_BYTES)
         self._followed: SimpleQueue[Part | None] = SimpleQueue()
-        self._queues = [self._followed] if followed else []
+        self._queues = [self._followed] if feeder else []
         self._threads: list[threading.Thread] = []
-        for job in jobs:
-            queue: SimpleQueue[Part | None] = SimpleQueue()
-            self._queues.append(queue)
-            thread = threading.Thread(target=self._work, args=(job, queue), name="imagevol-job", daemon=True)
-            self._threads.append(thread)
-        for thread in self._threads:
-            thread.start()
+        self._ended: list[threading.Event] = []
+        try:
+            for job in jobs:
+                queue: SimpleQueue[Part | None] = SimpleQueue()
+                self._queues.append(queue)
+                self._start(partial(self._work, job, queue))
+            if feeder:
+                self._start(partial(self._feed, feeder))
+        except BaseException:
+            self.stop()
+            self.end()
+            raise
 
     def memory(self) -> memoryview:
         """Give free memory for a part, once there is some.
@@ -91,7 +104,7 @@ class Crew:
             self._unmade -= 1
             self._free.put(memoryview(mmap.mmap(-1, self._part_bytes)))
         memory = self._free.get()
-        if self._over:
+        if self.over:
             raise Stopped
         return memory
 
@@ -102,39 +115,71 @@ class Crew:
             queue.put(part)
 
     def parts(self) -> Iterator[Part]:
-        """Give each part to the caller's thread, until the stream is closed."""
+        """Give each part that the feeder hands on to the caller's thread."""
         while (part := self._followed.get()) is not None:
             yield part
             self._done(part)
-
-    def close(self) -> None:
-        """Say that nothing more comes; what was handed on is still done."""
-        for queue in self._queues:
-            queue.put(None)
-
-    def join(self) -> None:
-        """Return when all is done, after `close`; an interrupt meanwhile stops what has not begun."""
-        try:
-            self._join()
-        except BaseException:
-            self.stop()
-            self._join()
-            raise
 
     def stop(self, error: BaseException | None = None) -> None:
         """Let no job begin any more, and let go whoever feeds the crew."""
         with self._lock:
             self.error = self.error or error
-            self._over = True
+            self.over = True
         self._free.put(memoryview(b""))
 
-    def _join(self) -> None:
+    def end(self) -> None:
+        """Say that nothing more comes, and return when every thread is done with what was handed on, whatever happens.
+
+        An interrupt meanwhile stops what has not begun, and is raised when what has begun is done: who closes the
+        device next must be the only one who has it.  (`Thread.join` does not hold that: once interrupted, it takes a
+        thread that runs for one that has ended.)
+        """
+        interrupt: BaseException | None = None
+        while True:
+            try:
+                self._close()
+                for ended in self._ended:
+                    ended.wait()
+                break
+            except BaseException as error:  # noqa: BLE001 - raised below
+                interrupt = interrupt or error
+                self.stop()
         for thread in self._threads:
             thread.join()
+        if interrupt is not None:
+            raise interrupt
+
+    def _close(self) -> None:
+        for queue in self._queues:
+            queue.put(None)
+
+    def _start(self, work: Callable[[], None]) -> None:
+        ended = threading.Event()
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                ended.set()
+
+        thread = threading.Thread(target=run, name="imagevol-engine", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        self._ended.append(ended)
+
+    def _feed(self, feeder: Callable[[Crew], None]) -> None:
+        try:
+            feeder(self)
+        except Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            self.stop(error)
+        finally:
+            self._close()
 
     def _work(self, job: Job, queue: SimpleQueue[Part | None]) -> None:
         while (part := queue.get()) is not None:
-            if not self._over:
+            if not self.over:
                 try:
                     job(part)
                 except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it

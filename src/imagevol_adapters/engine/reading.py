@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator
+from functools import partial
 
 from imagevol_adapters.engine.digests import Digests, compare
 from imagevol_adapters.engine.limits import Limits, Throttle
-from imagevol_adapters.engine.parts import PART_BYTES, ZEROS, Crew, Part, Stopped
+from imagevol_adapters.engine.parts import PART_BYTES, ZEROS, Crew, Part
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, Digest
 
@@ -51,10 +51,9 @@ def read_device(
 def _read(
     device: Device, offset: int, length: int, digests: Digests, digest: Digest | None, what: str, limits: Limits
 ) -> Generator[bytes, None, None]:
-    crew = Crew(digests.jobs(), part_bytes=limits.part_bytes(_READ_BYTES), followed=True)
-    ahead = threading.Thread(target=_ahead, args=(crew, device, offset, length, limits), name="imagevol-ahead")
-    ahead.daemon = True
-    ahead.start()
+    part_bytes = limits.part_bytes(_READ_BYTES)
+    feeder = partial(_ahead, device=device, offset=offset, end=offset + length, throttle=Throttle(limits))
+    crew = Crew(digests.jobs(), part_bytes=part_bytes, feeder=feeder)
     try:
         for part in crew.parts():
             for at in range(0, part.length, PART_BYTES):
@@ -64,36 +63,30 @@ def _read(
         crew.stop()
         raise
     finally:
-        ahead.join()
-        crew.join()
+        crew.end()
     if crew.error is not None:
         raise crew.error
     if digest is not None:
         compare(digests, digest, what)
 
 
-def _ahead(crew: Crew, device: Device, offset: int, length: int, limits: Limits) -> None:
+def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throttle) -> None:
     """Read the device into the memory of the crew, part by part."""
-    throttle = Throttle(limits)
-    end = offset + length
-    try:
-        if length and end > device.size_bytes:
-            raise DeviceFailed(f"the device ends at byte {device.size_bytes}, and is to be read up to byte {end}")
-        for start, stop, is_data in device.extents(offset, length):
-            at = start
-            while at < stop:
-                memory = crew.memory()
-                # Up to the next multiple of a part's length: from there on the reads are aligned.
-                wanted = min(len(memory) - at % len(memory), stop - at)
-                throttle.take(wanted if is_data else 0)
-                count = device.readinto(at, memory[:wanted]) if is_data else wanted
-                if count <= 0:
-                    raise DeviceFailed(f"the device ends at byte {at}, and is to be read up to byte {end}")
-                crew.hand_on(Part(at, count, memory[:count] if is_data else None, memory))
-                at += count
-    except Stopped:
-        pass
-    except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-        crew.stop(error)
-    finally:
-        crew.close()
+    at = offset
+    for start, stop, is_data in device.extents(offset, end - offset) if offset < end else ():
+        if start != at:
+            raise DeviceFailed(f"the device does not say what is at byte {at}")
+        while at < min(stop, end):
+            memory = crew.memory()
+            # Up to the next multiple of a part's length: from there on the reads are aligned.
+            wanted = min(len(memory) - at % len(memory), min(stop, end) - at)
+            throttle.take(wanted if is_data else 0)
+            count = device.readinto(at, memory[:wanted]) if is_data else wanted
+            if count <= 0:
+                break
+            crew.hand_on(Part(at, count, memory[:count] if is_data else None, memory))
+            at += count
+        if at < min(stop, end):
+            break
+    if at < end:
+        raise DeviceFailed(f"the device ends at byte {at}, and is to be read up to byte {end}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from io import UnsupportedOperation
+from io import FileIO
 from typing import BinaryIO
 
 import attrs
 
 from imagevol_adapters.devices import extents
 from imagevol_adapters.engine.parts import PART_BYTES
-from imagevol_core import ImagevolError, SourceFailed
+from imagevol_core import ImagevolError, InvalidSize, SourceFailed
 
 __all__ = ["Hole", "Source", "pieces"]
 
@@ -22,9 +22,17 @@ class Hole:
 
     Args:
         length: how many.
+
+    Raises:
+        InvalidSize: it is negative.
     """
 
     length: int
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what no hole can be."""
+        if self.length < 0:
+            raise InvalidSize("Hole.length", self.length, "give 0 or more")
 
 
 Source = Iterable[bytes | Hole]
@@ -33,36 +41,39 @@ Source = Iterable[bytes | Hole]
 def pieces(file: BinaryIO) -> Iterator[bytes | Hole]:
     """Give a file from where it stands: its data in pieces that the engine likes, and its holes unread.
 
-    Of a file that cannot seek, such as a pipe, all are data.
+    Of what is no file of the system's own, such as a pipe or a `GzipFile`, all are data.
 
     >>> import io
     >>> list(pieces(io.BytesIO(b"data")))
     [b'data']
     """
-    if not file.seekable():
+    number = _descriptor(file)
+    if number is None:
         yield from iter(lambda: file.read(PART_BYTES), b"")
         return
-    for start, end, is_data in _extents(file):
+    at, end = file.tell(), file.seek(0, os.SEEK_END)
+    for start, stop, is_data in extents(number, at, end):
         if not is_data:
-            yield Hole(end - start)
-            continue
-        at = file.seek(start)
-        while at < end:
-            data = file.read(min(PART_BYTES, end - at))
+            yield Hole(stop - start)
+        at = start
+        while at < stop and is_data:
+            # Not through the file object: it does not know that its descriptor was asked for holes.
+            data = os.pread(number, min(PART_BYTES, stop - at), at)
             if not data:
-                raise SourceFailed(f"the file ends at byte {at}; it was longer when it was opened")
+                break
             at += len(data)
             yield data
+        at = at if is_data else stop
+        if at < stop:
+            break
+    if at < end:
+        raise SourceFailed(f"the file ends at byte {at}; it was longer when it was opened")
 
 
-def _extents(file: BinaryIO) -> Iterator[tuple[int, int, bool]]:
-    """Yield where data and holes begin and end; of a file that is not the system's all is data."""
-    at, end = file.tell(), file.seek(0, os.SEEK_END)
-    try:
-        number = file.fileno()
-    except UnsupportedOperation:
-        return iter([(at, end, True)])
-    return extents(number, at, end)
+def _descriptor(file: BinaryIO) -> int | None:
+    """Give the descriptor of a file that is the system's own: that of a `GzipFile` is of what it reads itself."""
+    plain = file if isinstance(file, FileIO) else getattr(file, "raw", None)
+    return plain.fileno() if isinstance(plain, FileIO) and plain.seekable() else None
 
 
 def guarded(source: Source) -> Iterator[bytes | Hole]:
@@ -72,4 +83,4 @@ def guarded(source: Source) -> Iterator[bytes | Hole]:
     except ImagevolError:
         raise
     except (OSError, EOFError) as error:
-        raise SourceFailed(f"the data could not be read to their end: {error}") from error
+        raise SourceFailed(f"the data could not be read to their end: {' '.join(str(error).split())}") from error

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable
 
 from imagevol_adapters.engine.digests import Digests
 from imagevol_adapters.engine.limits import Limits, Progress, Throttle, TransferProgress, TransferReport
-from imagevol_adapters.engine.parts import ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part, Stopped
+from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part, Stopped
 from imagevol_adapters.engine.sources import Hole, Source, guarded
 from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.ports import Device
-from imagevol_core import DeviceFailed, WrongLength, ZeroHandling
+from imagevol_core import DeviceFailed, InvalidFact, WrongLength, ZeroHandling
 
 __all__ = ["Observer", "StreamWriter", "clear_rest", "write_stream"]
 
+Pace = Callable[[int], None]
 Observer = Callable[[memoryview], None]
 """Is shown the pieces of a stream in their order, and may keep none of them."""
 
@@ -81,6 +82,7 @@ class StreamWriter:
         self._progress = progress
         self._limits = limits or Limits()
         self._throttle = Throttle(self._limits)
+        self._broken = False
         self._read_bytes = self._position = 0
         self._written = self._zeroed = self._skipped = 0
 
@@ -102,29 +104,39 @@ class StreamWriter:
         Raises:
             ImagevolError: as `write_stream`.
         """
-        if device.size_bytes < (self._size_bytes or 0):
-            raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {self._size_bytes} are to be written")
-        sink = _Sink(device, zeros, self._position)
+        if self._broken:
+            raise InvalidFact("StreamWriter", "a write failed before; begin again, with the source from its beginning")
+        wanted = max(self._size_bytes or 0, self._position)
+        if device.size_bytes < wanted:
+            raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {wanted} are to be written")
+        self._broken = True
+        sink = _Sink(device, zeros, self._position, pace=self._throttle.take)
         crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes())
         ended = False
         try:
+            sink.pace = self._pace(crew)
             ended = self._feed(crew, sink, device.size_bytes)
         except Stopped:  # by an error, which is raised below
             pass
+        except Exception as error:  # noqa: BLE001 - raised below, unless another one came before it
+            crew.stop(error)
         except BaseException:
             crew.stop()
             raise
         finally:
-            crew.close()
-            crew.join()
+            crew.end()
         if crew.error is not None:
             raise crew.error
-        sink.end(rest=ended)
+        sink.pace = self._throttle.take
+        sink.end()
+        self._tell(self._position, sink.skipped_bytes)
+        if ended:
+            sink.clear_rest()
         device.flush()
         self._written += sink.written_bytes
         self._zeroed += sink.zeroed_bytes
         self._skipped += sink.skipped_bytes
-        self._tell(self._position, 0)
+        self._broken = False
         return ended
 
     def report(self) -> TransferReport:
@@ -138,6 +150,16 @@ class StreamWriter:
             seconds=time.monotonic() - self._started,
             digests=self._digests.values(),
         )
+
+    def _pace(self, crew: Crew) -> Pace:
+        """What the writer's thread asks before it does anything that takes long."""
+
+        def pace(size_bytes: int) -> None:
+            if crew.over:
+                raise Stopped
+            self._throttle.take(size_bytes)
+
+        return pace
 
     def _feed(self, crew: Crew, sink: _Sink, end: int) -> bool:
         """Cut the source into parts until it ends, or the device does."""
@@ -201,7 +223,7 @@ class StreamWriter:
             self._progress(TransferProgress(done_bytes=done_bytes, skipped_bytes=skipped, total_bytes=self._size_bytes))
 
 
-def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling) -> int:
+def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling, limits: Limits | None = None) -> int:
     """Let all of a device from `offset` on read as zeros, as `plan_copy` says, and flush it.
 
     Returns:
@@ -210,8 +232,8 @@ def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling) -> int:
     Raises:
         DeviceFailed: it could not be done.
     """
-    sink = _Sink(device, zeros, offset)
-    sink.end(rest=True)
+    sink = _Sink(device, zeros, offset, pace=Throttle(limits or Limits()).take)
+    sink.clear_rest()
     device.flush()
     return sink.written_bytes
 
@@ -219,7 +241,8 @@ def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling) -> int:
 class _Sink:
     """Writes parts to a device, in order, and deals with the zeros in them."""
 
-    def __init__(self, device: Device, zeros: ZeroHandling, offset: int) -> None:
+    def __init__(self, device: Device, zeros: ZeroHandling, offset: int, *, pace: Pace) -> None:
+        self.pace = pace
         self._device = device
         self._zeros = zeros
         self._pending = 0  # zeros before `done_bytes` that nothing was done about yet
@@ -239,11 +262,13 @@ class _Sink:
                 else:
                     self._zero(end - start)
 
-    def end(self, *, rest: bool) -> None:
-        """Do what is left to do, and let all behind the last part read as zeros if that is wanted."""
-        if rest:
-            self._pending += self._device.size_bytes - self.done_bytes
-            self.done_bytes = self._device.size_bytes
+    def end(self) -> None:
+        """Do what is left to do."""
+        self._clear()
+
+    def clear_rest(self) -> None:
+        """Let all behind the last part read as zeros."""
+        self._zero(self._device.size_bytes - self.done_bytes)
         self._clear()
 
     def _zero(self, length: int) -> None:
@@ -265,15 +290,22 @@ class _Sink:
         first = min(length, -start % ALIGNMENT_BYTES)
         whole = (length - first) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
         self._send_zeros(start, first)
-        if self._zeros is ZeroHandling.PUNCH and whole and self._device.clear(start + first, whole):
-            self.zeroed_bytes += whole
-        else:
-            self._send_zeros(start + first, whole)
+        for at in range(start + first, start + first + whole, _CLEAR_BYTES):
+            self._clear_whole(at, min(_CLEAR_BYTES, start + first + whole - at))
         self._send_zeros(start + first + whole, length - first - whole)
+
+    def _clear_whole(self, offset: int, length: int) -> None:
+        self.pace(0)
+        if self._zeros is ZeroHandling.PUNCH and self._device.clear(offset, length):
+            self.zeroed_bytes += length
+        else:
+            self._send_zeros(offset, length)
 
     def _send_zeros(self, offset: int, length: int) -> None:
         for at in range(0, length, PART_BYTES):
-            self._send(offset + at, memoryview(ZEROS)[: min(PART_BYTES, length - at)])
+            count = min(PART_BYTES, length - at)
+            self.pace(count)
+            self._send(offset + at, ALIGNED_ZEROS[:count])
 
     def _send(self, offset: int, data: memoryview) -> None:
         self.written_bytes += len(data)
@@ -290,4 +322,5 @@ def _length(piece: memoryview | Hole) -> int:
 
 
 _END = memoryview(b"")  # known by its identity
+_CLEAR_BYTES = 1 << 30  # so that it can be cancelled between two
 _LONGEST_HOLE = 64 * PART_BYTES  # so that a transfer of holes can be cancelled too

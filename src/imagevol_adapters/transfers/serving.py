@@ -10,7 +10,7 @@ import attrs
 from imagevol_adapters.engine import Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import attached, refuse_encrypted
-from imagevol_core import GIB, ImageVolumeMetadata, InUse, InvalidSize, RequestRefused, ResourceNotFound
+from imagevol_core import GIB, DeviceFailed, ImageVolumeMetadata, InUse, InvalidSize, RequestRefused, ResourceNotFound
 
 __all__ = ["VolumeContent", "delete_image_volume", "open_image_volume"]
 
@@ -75,8 +75,23 @@ def open_image_volume(
             what=f"volume {volume_id}",
             limits=limits,
         )
+        given = _Parts(parts)
         with closing(parts):
-            yield VolumeContent(size_bytes=wanted, parts=parts)
+            yield VolumeContent(size_bytes=wanted, parts=given)
+        given.closed = True
+
+
+class _Parts(Iterator[bytes]):
+    """The bytes of an open volume, which are not taken for an empty image once it is closed."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self.closed = False
+
+    def __next__(self) -> bytes:
+        if self.closed:
+            raise DeviceFailed("the volume is closed: read it while the context lasts")
+        return next(self._parts)
 
 
 def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: ImageService) -> None:

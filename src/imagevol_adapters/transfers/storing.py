@@ -46,6 +46,7 @@ from imagevol_core import (
 
 __all__ = ["StoreSettings", "StoredImage", "store_image", "store_image_file"]
 
+_STREAMED = ("raw", "iso")  # of which the file is the disk
 _CHECKSUM = "md5"  # the legacy digest that Glance keeps beside the multihash
 
 
@@ -146,6 +147,8 @@ def store_image(
         size_gib, ended = volume.size_gib, False
         while not ended:
             with attached(volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
+                if writer.position and device.size_bytes <= writer.position:
+                    raise DeviceFailed(f"volume {volume.id} has {size_gib} GiB now, and its device did not grow")
                 ended = writer.write(device, zeros=_zeros(device, size_bytes, chosen.zero_proof))
             volumes.wait(volume.id)
             if not ended:
@@ -205,13 +208,13 @@ def store_image_file(
         ImagevolError: what `store_image` raises; in each case the volume is gone, or named in `leftovers`.
     """
     chosen, limited = settings or StoreSettings(), limits or Limits()
-    if disk_format == "raw":
+    if disk_format in _STREAMED:
         with _opened(path) as file:
             return store_image(
                 pieces(file),
                 image_id=image_id,
                 image_owner=image_owner,
-                size_bytes=os.fstat(file.fileno()).st_size,
+                size_bytes=_length(file),
                 volumes=volumes,
                 attacher=attacher,
                 declared_format=disk_format,
@@ -222,6 +225,8 @@ def store_image_file(
             )
     what = f"image file {path}"
     started = time.monotonic()
+    digests = Digests(chosen.algorithms)
+    before = _identity(path, what)
     inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what)
     size_bytes = inspection.virtual_size_bytes or 0
     source = CopySource(
@@ -237,9 +242,11 @@ def store_image_file(
                 raise RequestRefused(f"volume {volume.id} is no file on this host: convert {path} to raw first")
             plan = plan_copy(source, target=_target(device, chosen.zero_proof))
             converter.convert(plan, size_bytes=size_bytes, cancelled=limited.cancelled.is_set)
+            if _identity(path, what) != before:
+                raise SourceFailed(f"{what} was changed while it was converted")
             if plan.zeros is not None and plan.zero_from_bytes is not None:
-                clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros)
-            digests = Digests(chosen.algorithms)
+                clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limited)
+            device.flush()
             done = 0
             for part in read_device(device, length=size_bytes, limits=limited):
                 digests.update(part)
@@ -339,6 +346,22 @@ def _target(device: Device, proof: Callable[[str], ZeroProof] | None) -> CopyTar
         can_punch=device.can_clear,
         zero=proof(device.path) if proof else promised,
     )
+
+
+def _length(file: BinaryIO) -> int:
+    """How many bytes a file or a block device has."""
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return length
+
+
+def _identity(path: Path, what: str) -> tuple[int, ...]:
+    """What is another as soon as somebody else's hand was at the file."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @contextmanager
