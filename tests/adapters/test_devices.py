@@ -13,8 +13,8 @@ import pytest
 
 from imagevol_adapters import devices
 from imagevol_adapters.devices import PathDevice, RbdDevice
-from imagevol_adapters.engine import read_device, write_stream
-from imagevol_core import DeviceFailed
+from imagevol_adapters.engine import Hole, read_device, write_stream
+from imagevol_core import DeviceFailed, ZeroHandling
 from tests.adapters.rbd_like import RbdError, RbdLike
 from tests.adapters.reading import read
 
@@ -114,10 +114,20 @@ class TestPaths:
             (lambda: read(device, 3, 1), "reading at byte 3 failed"),
             (lambda: device.write(3, memoryview(b"x")), "writing at byte 3 failed"),
             (device.flush, "flushing failed"),
+            (lambda: device.size_bytes, "asking for the size failed"),
+            (lambda: list(device.extents(0, 9)), "asking for the extents failed"),
         ):
             with pytest.raises(DeviceFailed, match=text) as caught:
                 call()
             assert isinstance(caught.value.__cause__, OSError)
+
+    def test_zeros_that_are_written_are_no_reason_to_go_through_the_page_cache(self, loop: Path) -> None:
+        with PathDevice.open(loop, writable=True) as device:
+            assert device.direct_io
+            source = [b"x" * 64 * KIB, bytes(128 * KIB), b"x" * 64 * KIB]
+            write_stream(source, device, size_bytes=256 * KIB, zeros=ZeroHandling.WRITE)
+            write_stream([*source, Hole(256 * KIB)], device, size_bytes=512 * KIB, zeros=ZeroHandling.WRITE)
+            assert device.direct_io
 
     def test_what_is_full_is_an_error(self) -> None:
         with (

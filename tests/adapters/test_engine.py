@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import itertools
 import os
+import signal
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +33,7 @@ from imagevol_adapters.engine import (
     write_stream,
 )
 from imagevol_adapters.engine.limits import Throttle
+from imagevol_adapters.engine.writing import _Sink
 from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryDevice
@@ -39,6 +43,7 @@ from imagevol_core import (
     Digest,
     ImagevolError,
     InvalidFact,
+    InvalidSize,
     ServiceFailed,
     SourceFailed,
     TransferCancelled,
@@ -223,8 +228,104 @@ class TestWriting:
         assert cleared == [(MIB, 8 * MIB), (10 * MIB, 2 * MIB)]
         assert (report.read_bytes, report.written_bytes, report.zeroed_bytes) == (5 * MIB, 2 * MIB, 10 * MIB)
 
+    def test_after_a_failure_nothing_more_is_written(self) -> None:
+        writer = StreamWriter([b"x" * 100])
+        with pytest.raises(DeviceFailed):
+            writer.write(FaultyDevice(MemoryDevice(100), writes=[DeviceFailed("gone")]))
+        with pytest.raises(InvalidFact, match="a write failed before"):
+            writer.write(MemoryDevice(100))
+
+    @pytest.mark.parametrize("end", ["cancel", "interrupt", "source"])
+    def test_zeros_that_must_be_written_do_not_hold_up_an_end(self, end: str) -> None:
+        limits = Limits()
+
+        class Slow(MemoryDevice):
+            def write(self, offset: int, data: memoryview) -> int:
+                if offset > 10 * PART_BYTES:
+                    {"cancel": limits.cancelled.set, "interrupt": stop.set, "source": stop.set}[end]()
+                    stopped.wait(0.01)
+                return super().write(offset, data)
+
+        def source() -> Iterator[bytes | Hole]:
+            yield Hole(400 * PART_BYTES)
+            yield b"x" * PART_BYTES
+            assert stop.wait(PATIENCE_SECONDS) or end == "cancel"
+            if end != "cancel":
+                raise KeyboardInterrupt if end == "interrupt" else OSError("gone")
+            yield b"more"
+
+        stop, stopped = threading.Event(), threading.Event()
+        threading.Timer(0.2, stop.set).start() if end == "cancel" else None
+        device = Slow(500 * PART_BYTES, can_clear=False)
+        with pytest.raises((TransferCancelled, KeyboardInterrupt, SourceFailed)):
+            write_stream(source(), device, size_bytes=401 * PART_BYTES + 4, algorithms=(), limits=limits)
+        assert sum(stop - start for start, stop, is_data in device.extents(0, device.size_bytes) if is_data) < (
+            350 * PART_BYTES
+        )
+
+    def test_the_rest_behind_the_image_can_be_cancelled_too(self) -> None:
+        limits = Limits()
+
+        class Cancelling(MemoryDevice):
+            def write(self, offset: int, data: memoryview) -> int:
+                if offset > 5 * PART_BYTES:
+                    limits.cancelled.set()
+                return super().write(offset, data)
+
+        device = Cancelling(50 * PART_BYTES, can_clear=False)
+        with pytest.raises(TransferCancelled):
+            write_stream([b"data"], device, size_bytes=4, algorithms=(), limits=limits)
+
+    def test_zeros_are_held_to_the_rate_when_they_are_written(self) -> None:
+        clock = Clock()
+        throttle = Throttle(clock.limits(MIB), clock=lambda: clock.now)
+        sink = _Sink(MemoryDevice(10 * MIB, can_clear=False), ZeroHandling.PUNCH, 0, pace=throttle.take)
+        sink.clear_rest()
+        assert clock.now == pytest.approx(10, rel=0.05)
+
+    def test_an_interrupt_at_the_end_waits_for_the_write_under_way(self) -> None:
+        class Slow(MemoryDevice):
+            writing = False
+
+            def write(self, offset: int, data: memoryview) -> int:
+                self.writing = True
+                if not offset:
+                    os.kill(os.getpid(), signal.SIGINT)  # for the main thread, which waits for this one by now
+                    threading.Event().wait(0.3)
+                written = super().write(offset, data)
+                self.writing = False
+                return written
+
+        device = Slow(4 * PART_BYTES)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                write_stream([b"x" * PART_BYTES] * 4, device, size_bytes=4 * PART_BYTES, algorithms=())
+        finally:
+            signal.signal(signal.SIGINT, before)
+        assert not device.writing
+        assert device.read(PART_BYTES, 1) == b"\0"
+
+    def test_a_thread_that_cannot_be_started_leaves_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        start, started = threading.Thread.start, itertools.count()
+
+        def starting(thread: threading.Thread) -> None:
+            if next(started) == 1:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", starting)
+        with pytest.raises(RuntimeError, match="can't start"):
+            write_stream([b"data"], MemoryDevice(9), size_bytes=4)
+
 
 class TestUnknownLength:
+    def test_a_device_that_is_smaller_than_what_was_written_is_an_error(self) -> None:
+        writer = StreamWriter([b"x" * 5000])
+        assert not writer.write(MemoryDevice(4096))
+        with pytest.raises(DeviceFailed, match="has 512 bytes, and 4096 are to be written"):
+            writer.write(MemoryDevice(512))
+
     @given(PIECES, st.lists(EDGES, min_size=1, max_size=4))
     def test_a_stream_goes_on_where_the_smaller_device_ended(
         self, source: list[bytes | Hole], steps: list[int]
@@ -312,6 +413,45 @@ class TestFiles:
         if path.stat().st_blocks * 512 > MIB:
             pytest.skip("the file system of the temporary directory keeps no holes")
         assert sum(len(piece) for piece in found if isinstance(piece, bytes)) <= 256 * KIB
+
+    @pytest.mark.parametrize("buffering", [0, 4096, 128 << 10, 1 << 20])
+    def test_the_bytes_are_those_of_the_file_however_it_is_buffered(self, tmp_path: Path, buffering: int) -> None:
+        path = tmp_path / "sparse"
+        with path.open("wb") as file:
+            for start, stop in ((0, 64 * KIB), (128 * KIB, 2 * MIB), (3 * MIB, 4 * MIB)):
+                file.seek(start)
+                file.write(os.urandom(stop - start))
+        with path.open("rb", buffering=buffering) as file:
+            assert joined(list(pieces(file))) == path.read_bytes()
+
+    def test_a_file_that_is_unpacked_while_it_is_read_has_no_holes(self, tmp_path: Path) -> None:
+        data = b"text that packs well " * 80_000
+        path = tmp_path / "disk.gz"
+        with gzip.open(path, "wb") as file:
+            file.write(data)
+        with gzip.open(path, "rb") as file:
+            assert joined(list(pieces(file))) == data  # type: ignore[arg-type]
+        with tarfile.open(tmp_path / "disk.tar", "w") as tar:
+            tar.add(path, "disk.gz")
+        with tarfile.open(tmp_path / "disk.tar") as tar:
+            member = tar.extractfile("disk.gz")
+            assert member is not None
+            assert joined(list(pieces(member))) == path.read_bytes()  # type: ignore[arg-type]
+
+    def test_a_file_that_ends_in_a_hole_and_becomes_shorter_is_an_error(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"x" * MIB)
+        os.truncate(path, 4 * MIB)
+        with path.open("r+b") as file:
+            found = pieces(file)
+            next(found)
+            os.truncate(path, MIB)
+            with pytest.raises(SourceFailed, match="it was longer when it was opened"):
+                list(found)
+
+    def test_a_hole_is_not_less_than_nothing(self) -> None:
+        with pytest.raises(InvalidSize, match="give 0 or more"):
+            Hole(-1)
 
     def test_a_file_that_becomes_shorter_is_an_error(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
@@ -453,6 +593,15 @@ class TestReading:
         device = FaultyDevice(memory, reads=[DeviceFailed("not to be read")] if not any(data) else [])
         digest = Digest("md5", hashlib.md5(data).hexdigest())
         assert b"".join(read_device(device, length=len(data), digest=digest)) == data
+
+    @pytest.mark.parametrize("told", [[], [(20, 40, True)], [(0, 40, True)], [(0, 40, True), (50, 100, True)]])
+    def test_a_device_that_does_not_say_where_all_is_is_an_error(self, told: list[tuple[int, int, bool]]) -> None:
+        class Silent(MemoryDevice):
+            def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+                return iter(told)
+
+        with pytest.raises(DeviceFailed, match=r"the device (ends at byte|does not say what is at byte)"):
+            b"".join(read_device(Silent(100), length=100))
 
     def test_whoever_stops_in_the_middle_leaves_no_thread(self) -> None:
         parts = read_device(MemoryDevice(100 * PART_BYTES), length=100 * PART_BYTES, digest=Digest("md5", "00"))

@@ -21,6 +21,8 @@ from imagevol_adapters.transfers import StoredImage, StoreSettings, register_ima
 from imagevol_core import (
     GIB,
     ConversionFailed,
+    CopyPlan,
+    DeviceFailed,
     FreshThin,
     InvalidFact,
     RequestRefused,
@@ -28,7 +30,7 @@ from imagevol_core import (
     TransferCancelled,
     UnsafeImage,
 )
-from tests.adapters.inspecting import SIZE, backed, made, needed, qemu_img
+from tests.adapters.inspecting import SIZE, backed, iso, made, needed, qemu_img
 
 MIB = 1 << 20
 DISK = b"disk" * (MIB // 8) + bytes(MIB) + b"end." * (MIB // 8)
@@ -129,9 +131,51 @@ def test_the_volume_holds_the_disk_and_then_zeros(world: World, image: Callable[
 def test_a_path_may_be_relative(
     world: World, image: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = image("qcow2")
     monkeypatch.chdir(tmp_path)
-    assert world.content(world.store(Path(path.name), "qcow2").volume.id) == DISK
+    for name in ("qcow2", "vmdk"):  # of a VMDK qemu-img is asked too
+        assert world.content(world.store(Path(image(name).name), name).volume.id) == DISK
+
+
+def test_the_bytes_of_an_iso_are_the_disk(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "image.iso"
+    iso(path)
+    stored = world.store(path, "iso")
+    assert world.content(stored.volume.id) == path.read_bytes().rstrip(b"\0")
+
+
+def test_a_part_of_a_sector_would_show_what_the_volume_held(world: World, image: Callable[[str], Path]) -> None:
+    path = image("qcow2")
+    with path.open("r+b") as file:
+        file.seek(24)  # the header's size of the disk
+        file.write((SIZE - 24).to_bytes(8, "big"))
+    with pytest.raises(RequestRefused, match=rf"the source has {SIZE - 24} bytes as a disk"):
+        world.store(path, "qcow2")
+    assert world.volumes.volumes == {}
+
+
+class Exchanging(QemuConverter):
+    """Somebody writes to the file between its inspection and its conversion."""
+
+    def convert(self, plan: CopyPlan, *_: Any, **__: Any) -> None:
+        Path(plan.argv[-2]).write_bytes(b"QFI\xfb and anything")
+
+
+def test_a_file_that_is_exchanged_while_it_is_converted_is_no_image(world: World, image: Callable[[str], Path]) -> None:
+    with pytest.raises(SourceFailed, match="was changed while it was converted"):
+        world.store(image("qcow2"), "qcow2", converter=Exchanging())
+    assert world.volumes.volumes == {}
+
+
+def test_what_was_converted_is_flushed_before_it_is_an_image(
+    world: World, image: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: PathDevice) -> None:
+        raise DeviceFailed("the cable is out")
+
+    monkeypatch.setattr(PathDevice, "flush", broken)
+    with pytest.raises(DeviceFailed, match="the cable is out"):
+        world.store(image("qcow2"), "qcow2", settings=StoreSettings(zero_proof=lambda path: FreshThin(path=path)))
+    assert world.volumes.volumes == {}
 
 
 def test_a_volume_that_is_proven_zero_is_not_zeroed(world: World, image: Callable[[str], Path]) -> None:

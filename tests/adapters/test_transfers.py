@@ -174,6 +174,13 @@ class TestStoring:
         assert world.memory.contents[volume.id].read(0, len(DATA) + 9) == DATA + bytes(9)
         assert world.left == {("volume", volume.id)}
 
+    def test_a_volume_that_is_closed_is_not_taken_for_an_empty_image(self, world: World) -> None:
+        volume_id = world.store().volume.id
+        with open_image_volume(volume_id, volumes=world.volumes, attacher=world.attacher) as content:
+            pass
+        with pytest.raises(DeviceFailed, match="read it while the context lasts"):
+            b"".join(content.parts)
+
     def test_another_digest_is_kept_where_it_is_wished(self, world: World) -> None:
         stored = world.store(settings=StoreSettings(hash_algorithm="sha256"), image_owner=None)
         assert stored.record.digest == Digest("sha256", hashlib.sha256(DATA).hexdigest())
@@ -318,6 +325,16 @@ class Growing(MemoryVolumes):
         return super().extend(volume_id, size_gib=size_gib)
 
 
+class DoesNotGrow(MemoryVolumes):
+    """A host that does not see that a volume was extended."""
+
+    def extend(self, volume_id: str, *, size_gib: int) -> Volume:
+        size_bytes = self.contents[volume_id].size_bytes
+        volume = super().extend(volume_id, size_gib=size_gib)
+        self.contents[volume_id].size_bytes = size_bytes
+        return volume
+
+
 class TestUnknownLength:
     """A volume grows under a stream of which nobody knows the length."""
 
@@ -344,6 +361,12 @@ class TestUnknownLength:
         assert (stored.record.size_bytes, stored.volume.size_gib) == (size_bytes, (sizes or [1])[-1])
         if size_bytes:
             assert world.read(stored.volume.id, offset=size_bytes - len(DATA)) == DATA
+
+    def test_a_device_that_does_not_grow_with_its_volume_is_an_error(self) -> None:
+        world = World(cinder=DoesNotGrow)
+        with pytest.raises(DeviceFailed, match="has 2 GiB now, and its device did not grow"):
+            self.store(world, GIB + 1)
+        assert world.left == set()
 
     def test_a_backend_that_has_no_more_room_leaves_nothing(self, world: World) -> None:
         world.memory.capacity_gib = 1

@@ -241,6 +241,8 @@ def store_image_file(
             if device.block_device is None:
                 raise RequestRefused(f"volume {volume.id} is no file on this host: convert {path} to raw first")
             plan = plan_copy(source, target=_target(device, chosen.zero_proof))
+            if plan.refused:
+                raise RequestRefused(f"{what}: {'; '.join(verdict.text for verdict in plan.refused)}")
             converter.convert(plan, size_bytes=size_bytes, cancelled=limited.cancelled.is_set)
             if _identity(path, what) != before:
                 raise SourceFailed(f"{what} was changed while it was converted")
