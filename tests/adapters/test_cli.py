@@ -145,6 +145,21 @@ class TestRoundTrip:
             assert "is refused: " in put.err
         assert memory.volumes == {}
 
+    @pytest.mark.parametrize(
+        "arguments, says",
+        [
+            (("-", "--disk-format", "qcow2"), "the standard input is taken as raw"),
+            (("disk.raw", "--store", "fast"), "give --register NAME too"),
+            (("disk.raw", "--visibility", "public"), "give --register NAME too"),
+        ],
+    )
+    def test_wishes_that_do_not_go_together_are_refused(
+        self, run: Run, memory: MemoryVolumes, arguments: tuple[str, ...], says: str
+    ) -> None:
+        put = run("put", *arguments)
+        assert (put.status, put.err.count("\n"), memory.volumes) == (1, 1, {})
+        assert says in put.err
+
     def test_what_comes_through_a_pipe_is_stored_too(
         self, run: Run, memory: MemoryVolumes, monkeypatch: pytest.MonkeyPatch
     ) -> None:

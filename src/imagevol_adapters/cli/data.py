@@ -80,6 +80,10 @@ class Put(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Store the file."""
+        if parsed_args.file == _STANDARD_INPUT and parsed_args.disk_format != "raw":
+            raise RequestRefused("the standard input is taken as raw; give a file of another format by its name")
+        if not parsed_args.register and (parsed_args.store or parsed_args.visibility):
+            raise RequestRefused("--store and --visibility are of an image in Glance; give --register NAME too")
         with (
             _opened(parsed_args.file) as (file, size_bytes),
             self.app.progress("put", size_bytes if parsed_args.disk_format == "raw" else None) as progress,
