@@ -20,9 +20,11 @@ from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, Memor
 from imagevol_adapters.transfers import StoredImage, StoreSettings, register_image_file, store_image, store_image_file
 from imagevol_core import (
     GIB,
+    ContentMismatch,
     ConversionFailed,
     CopyPlan,
     DeviceFailed,
+    Digest,
     FreshThin,
     InvalidFact,
     RequestRefused,
@@ -221,6 +223,18 @@ def test_a_stream_that_is_something_else_is_refused_long_before_its_end(
         )
     assert read < 10
     assert world.volumes.volumes == {}
+
+
+@pytest.mark.parametrize("name", ["raw", "qcow2"])
+def test_a_file_with_another_digest_is_no_image(world: World, image: Callable[[str], Path], name: str) -> None:
+    path = image(name)
+    digest = Digest("sha256", hashlib.sha256(path.read_bytes()).hexdigest())
+    assert world.store(path, name, digest=digest).volume.readonly
+    os.truncate(path, path.stat().st_size // 2)  # of a qcow2, what is missing are zeros to qemu-img
+    stored = set(world.volumes.volumes)
+    with pytest.raises(ContentMismatch, match="has been altered"):
+        world.store(path, name, digest=digest)
+    assert set(world.volumes.volumes) == stored
 
 
 class Failing(QemuConverter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.engine import (
+    PART_BYTES,
     Digests,
     Limits,
     Progress,
@@ -23,14 +25,17 @@ from imagevol_adapters.engine import (
     clear_rest,
     pieces,
     read_device,
+    verified,
 )
 from imagevol_adapters.inspection import ImageInspector, check
 from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
 from imagevol_core import (
+    ContentMismatch,
     CopySource,
     CopyTarget,
     DeviceFailed,
+    Digest,
     DriverGuarantee,
     Growth,
     ImageVolumeMetadata,
@@ -98,6 +103,7 @@ def store_image(
     volumes: VolumeService,
     attacher: Attacher,
     declared_format: str | None = None,
+    digest: Digest | None = None,
     volume_type: str | None = None,
     settings: StoreSettings | None = None,
     progress: Progress | None = None,
@@ -118,6 +124,7 @@ def store_image(
         attacher: connects it to this host.
         declared_format: what the data are said to be, to which they are held; when None they are not inspected, as
             where Glance has done it.
+        digest: what the data must have, such as the multihash of an image that comes from Glance.
         volume_type: of the volume; Cinder's default when None.
         settings: how it is stored; as Glance does when None.
         progress: told how far it is.
@@ -127,6 +134,7 @@ def store_image(
         UnsafeImage: a rule refuses them.
         InvalidSize: the size is negative.
         WrongLength: the data are not of that length.
+        ContentMismatch: they have another digest.
         SourceFailed: the data could not be read to their end.
         RequestRefused: volumes of this type are encrypted.
         TransferCancelled: it was.
@@ -137,7 +145,7 @@ def store_image(
     writer = StreamWriter(
         source,
         size_bytes=size_bytes,
-        algorithms=chosen.algorithms,
+        algorithms=dict.fromkeys([*chosen.algorithms, *([digest.algorithm] if digest else [])]),
         observe=examination,
         progress=progress,
         limits=limits,
@@ -156,7 +164,10 @@ def store_image(
                 volumes.extend(volume.id, size_gib=size_gib)
         if examination:
             examination.end()
-        return writer.report()
+        report = writer.report()
+        if digest and (actual := report.digests[digest.algorithm]) != digest:
+            raise ContentMismatch(f"image {image_id}", expected=str(digest), actual=str(actual))
+        return report
 
     return _stored(
         fill,
@@ -178,6 +189,7 @@ def store_image_file(
     volumes: VolumeService,
     attacher: Attacher,
     converter: Converter,
+    digest: Digest | None = None,
     volume_type: str | None = None,
     settings: StoreSettings | None = None,
     progress: Progress | None = None,
@@ -196,6 +208,8 @@ def store_image_file(
         volumes: where the volume is made.
         attacher: connects it to this host.
         converter: inspects and converts.
+        digest: what the file must have; without one, nobody notices that a qcow2 has lost its end, whose data are
+            zeros to qemu-img then.
         volume_type: of the volume; Cinder's default when None.
         settings: how it is stored; as Glance does when None.
         progress: told how far it is; of a conversion, how far the reading back is.
@@ -203,6 +217,7 @@ def store_image_file(
 
     Raises:
         UnsafeImage: a rule refuses it.
+        ContentMismatch: the file has another digest.
         RequestRefused: a volume of this type is no file or block device here that qemu-img could write.
         ConversionFailed: qemu-img could not convert it.
         ImagevolError: what `store_image` raises; in each case the volume is gone, or named in `leftovers`.
@@ -218,6 +233,7 @@ def store_image_file(
                 volumes=volumes,
                 attacher=attacher,
                 declared_format=disk_format,
+                digest=digest,
                 volume_type=volume_type,
                 settings=chosen,
                 progress=progress,
@@ -227,6 +243,9 @@ def store_image_file(
     started = time.monotonic()
     digests = Digests(chosen.algorithms)
     before = _identity(path, what)
+    if digest:
+        with _opened(path) as file:
+            deque(verified(iter(lambda: file.read(PART_BYTES), b""), digest, what), maxlen=0)
     inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what)
     size_bytes = inspection.virtual_size_bytes or 0
     source = CopySource(
