@@ -51,8 +51,7 @@ class Case:
         most_bytes: how much may be written to the device.
         argv: what ours runs, where it runs a command.
         reads: whether it reads the device.
-        fresh: whether the device must be as new before; if not, only what is in memory of it goes, since on a virtual
-            machine new memory costs more than anything that is measured here.
+        fresh: whether the device must be zero before; if not, only what the page cache has of it goes.
     """
 
     name: str
