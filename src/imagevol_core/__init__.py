@@ -10,6 +10,7 @@ from imagevol_core import (
     cloning,
     copying,
     creation,
+    custody,
     errors,
     facts,
     locations,
@@ -30,6 +31,7 @@ from imagevol_core.caching import *
 from imagevol_core.cloning import *
 from imagevol_core.copying import *
 from imagevol_core.creation import *
+from imagevol_core.custody import *
 from imagevol_core.errors import *
 from imagevol_core.facts import *
 from imagevol_core.locations import *
@@ -51,6 +53,7 @@ __all__ += caching.__all__
 __all__ += cloning.__all__
 __all__ += copying.__all__
 __all__ += creation.__all__
+__all__ += custody.__all__
 __all__ += errors.__all__
 __all__ += facts.__all__
 __all__ += locations.__all__

@@ -18,6 +18,7 @@ from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
 from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES
+from imagevol_core.custody import DELETION_RULES, READING_RULES
 from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
 from imagevol_core.safety import SAFETY_RULES
 from imagevol_core.selection import SELECTION_RULES
@@ -44,6 +45,8 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Stores: each store": STORE_RULES,
     "Stores: all of them": CATALOGUE_RULES,
     "Selection: the stores of an upload (the first that applies)": SELECTION_RULES,
+    "Custody: a volume that is read": READING_RULES,
+    "Custody: a volume that is deleted": DELETION_RULES,
     "Migration: a location that is there (the first that applies)": MIGRATION_RULES,
     "Migration: a location that is added (the first that applies)": ADDED_RULES,
     "Upgrade: from a single store": UPGRADE_RULES,

@@ -1,0 +1,122 @@
+"""Whether a store may give out, or delete, the volume that a location names ([store]).
+
+A location is somebody's word: who may write an image's locations may name a volume that is not theirs, and the store's
+service user may often read and delete every volume of the cloud.  So a volume counts as an image's only where it lives
+in the store's own project, in which no user makes volumes, or where it says itself that it holds an image, which nobody
+can write on the volume of another project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imagevol_core.facts import Volume
+from imagevol_core.sentences import said
+from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
+
+__all__ = ["DELETION_RULES", "HOLD", "READING_RULES", "CustodyDecision", "decide_deletion", "decide_reading"]
+
+HOLD = "imagevol_hold"
+"""The volume metadata by which a volume outlives the location that named it: who wrote it takes it away again."""
+
+_MARKS = ("glance_image_id", "image_id", "image_owner")  # Cinder writes the owner before it registers the location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustodyDecision:
+    """What a store may do with a volume.
+
+    Attributes:
+        allowed: whether it may.
+        verdicts: each rule that was looked at, and what it says.
+    """
+
+    allowed: bool
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it may not, a sentence each."""
+        return tuple(verdict.text for verdict in failed(self.verdicts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the rules look at."""
+
+    volume: Volume
+    project_id: str | None
+
+
+def decide_reading(volume: Volume, *, project_id: str | None, policy: Policy = Policy.STRICT) -> CustodyDecision:
+    """Say whether a store may give out what is in a volume ([store]).
+
+    Args:
+        volume: the one that a location names.
+        project_id: the project of the credentials by which the store asks Cinder; None where that is not known.
+        policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which gives out whatever Cinder shows it.
+
+    >>> decide_reading(Volume(id="7ad3", size_gib=1, project_id="theirs"), project_id="service").reasons
+    ("the volume lives in project theirs, the store's project is service, and its metadata name no image",)
+    """
+    return _decide(READING_RULES[policy], volume, project_id)
+
+
+def decide_deletion(volume: Volume, *, project_id: str | None, policy: Policy = Policy.STRICT) -> CustodyDecision:
+    """Say whether a store may delete a volume because a location of it goes ([store]).
+
+    Args:
+        volume: the one that the location names.
+        project_id: the project of the credentials by which the store asks Cinder; None where that is not known.
+        policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which deletes whatever Cinder lets it.
+
+    >>> decide_deletion(Volume(id="7ad3", size_gib=1, project_id="service", metadata={HOLD: "a move"}),
+    ...                 project_id="service").reasons
+    ('the volume is held by a move: it outlives this location',)
+    """
+    return _decide(DELETION_RULES[policy], volume, project_id)
+
+
+def _decide(rules: tuple[Rule[_Asked], ...], volume: Volume, project_id: str | None) -> CustodyDecision:
+    verdicts = evaluate(rules, _Asked(volume=volume, project_id=project_id), subject=volume.id)
+    return CustodyDecision(allowed=not failed(verdicts), verdicts=verdicts)
+
+
+def _is_an_images(asked: _Asked) -> tuple[bool, str]:
+    volume = asked.volume
+    marks = [mark for mark in _MARKS if volume.metadata.get(mark)]
+    lives = f"the volume lives in project {said(volume.project_id)}, the store's project is {said(asked.project_id)}"
+    own = volume.project_id is not None and volume.project_id == asked.project_id
+    return own or bool(marks), f"{lives}, and its metadata name {'an image' if marks else 'no image'}"
+
+
+def _not_held(asked: _Asked) -> tuple[bool, str]:
+    holder = asked.volume.metadata.get(HOLD)
+    return (
+        not holder,
+        f"the volume is held by {said(holder)}: it outlives this location" if holder else "nobody holds it",
+    )
+
+
+_SPEC = "[store]"
+_AN_IMAGES = Rule(
+    id="volume-is-an-images",
+    text="the volume lives in the store's own project, or says that it holds an image",
+    source=_SPEC,
+    predicate=_is_an_images,
+)
+
+READING_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {Policy.STRICT: (_AN_IMAGES,), Policy.UPSTREAM: ()}
+DELETION_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+    Policy.STRICT: (
+        _AN_IMAGES,
+        Rule(
+            id="volume-not-held",
+            text=f"no `{HOLD}` in its metadata holds it",
+            source=_SPEC,
+            predicate=_not_held,
+        ),
+    ),
+    Policy.UPSTREAM: (),
+}

@@ -1,0 +1,100 @@
+"""Which volumes a store gives out and deletes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_core import (
+    DELETION_RULES,
+    HOLD,
+    READING_RULES,
+    CustodyDecision,
+    Policy,
+    Verdict,
+    Volume,
+    decide_deletion,
+    decide_reading,
+)
+
+OWN = Volume(id="v", size_gib=1, project_id="service")
+THEIRS = replace(OWN, project_id="theirs")
+Decide = Callable[..., CustodyDecision]
+BOTH = pytest.mark.parametrize("decide", [decide_reading, decide_deletion])
+
+
+class TestReadingAndDeletion:
+    """A volume is an image's where its project says so, or its metadata."""
+
+    @BOTH
+    def test_the_volumes_of_the_stores_own_project_are_its_own(self, decide: Decide) -> None:
+        assert decide(OWN, project_id="service").allowed
+
+    @BOTH
+    @pytest.mark.parametrize("mark", ["image_id", "glance_image_id", "image_owner"])
+    def test_a_volume_elsewhere_that_says_that_it_holds_an_image_is_an_images(self, decide: Decide, mark: str) -> None:
+        assert decide(replace(THEIRS, metadata={mark: "x"}), project_id="service").allowed
+
+    @BOTH
+    @pytest.mark.parametrize("metadata", [{}, {"image_size": "1"}, {"image_id": "", "image_owner": ""}])
+    def test_any_other_volume_is_somebodys(self, decide: Decide, metadata: dict[str, str]) -> None:
+        decision = decide(replace(THEIRS, metadata=metadata), project_id="service")
+        assert not decision.allowed
+        assert decision.reasons == (
+            "the volume lives in project theirs, the store's project is service, and its metadata name no image",
+        )
+        assert [verdict.subject for verdict in decision.verdicts] == ["v"] * len(decision.verdicts)
+
+    @BOTH
+    @pytest.mark.parametrize("lives, asks", [(None, None), ("p", None), (None, "p")])
+    def test_projects_that_are_not_known_are_not_the_same(
+        self, decide: Decide, lives: str | None, asks: str | None
+    ) -> None:
+        assert not decide(replace(OWN, project_id=lives), project_id=asks).allowed
+
+    def test_who_reads_does_not_ask_whether_it_is_held(self) -> None:
+        assert decide_reading(replace(OWN, metadata={HOLD: "me"}), project_id="service").allowed
+
+    def test_a_volume_that_is_held_is_not_deleted(self) -> None:
+        decision = decide_deletion(replace(OWN, metadata={HOLD: "me"}), project_id="service")
+        assert decision.reasons == ("the volume is held by me: it outlives this location",)
+        assert decide_deletion(replace(OWN, metadata={HOLD: ""}), project_id="service").allowed
+
+    def test_every_reason_is_given(self) -> None:
+        decision = decide_deletion(replace(THEIRS, metadata={HOLD: "me"}), project_id="service")
+        assert len(decision.reasons) == 2
+
+    def test_every_rule_speaks_when_it_holds_too(self) -> None:
+        decision = decide_deletion(replace(THEIRS, metadata={"image_id": "i"}), project_id=None)
+        assert decision.verdicts == (
+            Verdict(
+                "volume-is-an-images",
+                True,
+                "v",
+                "the volume lives in project theirs, the store's project is not known, and its metadata name an image",
+            ),
+            Verdict("volume-not-held", True, "v", "nobody holds it"),
+        )
+
+    def test_upstream_asks_nothing(self) -> None:
+        held = replace(THEIRS, metadata={HOLD: "me"})
+        for decide in (decide_reading, decide_deletion):
+            assert decide(held, project_id="service", policy=Policy.UPSTREAM) == CustodyDecision(
+                allowed=True, verdicts=()
+            )
+        assert (READING_RULES[Policy.UPSTREAM], DELETION_RULES[Policy.UPSTREAM]) == ((), ())
+
+
+@given(
+    project_id=st.none() | st.sampled_from(["service", "theirs"]),
+    lives=st.none() | st.sampled_from(["service", "theirs"]),
+    metadata=st.dictionaries(st.sampled_from(["image_id", "image_owner", HOLD, "name"]), st.text(max_size=3)),
+)
+def test_what_may_be_deleted_may_be_read(project_id: str | None, lives: str | None, metadata: dict[str, str]) -> None:
+    volume = replace(OWN, project_id=lives, metadata=metadata)
+    if decide_deletion(volume, project_id=project_id).allowed:
+        assert decide_reading(volume, project_id=project_id).allowed
