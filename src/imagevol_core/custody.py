@@ -99,6 +99,10 @@ def _not_held(asked: _Asked) -> tuple[bool, str]:
     )
 
 
+def _shown(asked: _Asked) -> tuple[bool, str]:
+    return True, f"Cinder shows volume {said(asked.volume.id)} to the store, which asks no more"
+
+
 _SPEC = "[store]"
 _AN_IMAGES = Rule(
     id="volume-is-an-images",
@@ -106,8 +110,14 @@ _AN_IMAGES = Rule(
     source=_SPEC,
     predicate=_is_an_images,
 )
+_SHOWN = Rule(
+    id="volume-shown",
+    text="Cinder shows the volume to the store's credentials",
+    source="glance_store._drivers.cinder.store.Store",
+    predicate=_shown,
+)
 
-READING_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {Policy.STRICT: (_AN_IMAGES,), Policy.UPSTREAM: ()}
+READING_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {Policy.STRICT: (_AN_IMAGES,), Policy.UPSTREAM: (_SHOWN,)}
 DELETION_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
     Policy.STRICT: (
         _AN_IMAGES,
@@ -118,5 +128,5 @@ DELETION_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
             predicate=_not_held,
         ),
     ),
-    Policy.UPSTREAM: (),
+    Policy.UPSTREAM: (_SHOWN,),
 }
