@@ -7,8 +7,9 @@ is either.  Connecting needs root: a program that is root calls `become_privileg
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ from imagevol_adapters.devices import PathDevice, RbdDevice
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_core import AttachFailed
 
-__all__ = ["BrickAttacher", "become_privileged"]
+__all__ = ["BrickAttacher", "Connect", "become_privileged"]
+
+Connect = Callable[[Attachment], AbstractContextManager[Any]]
+"""Connects a volume while the context lasts, and gives its path, or something that is used like a file."""
 
 _FAILURES = (brick_errors.BrickException, processutils.ProcessExecutionError, OSError, ValueError, KeyError)
 
@@ -53,61 +57,89 @@ class BrickAttacher:
         multipath: whether to use several paths to a volume where there are.
         enforce_multipath: whether to refuse to do with one.
         ip: this host's address, for backends that export to addresses.
+        mountpoint: what Cinder tells of where the volume is, to whoever looks at its attachments.
+        ways: how volumes of a protocol are connected where os-brick does not do it.
+        opening: what must hold while a path is open, such as that it belongs to this process's user.
     """
 
     root_helper: str = "sudo"
     multipath: bool = False
     enforce_multipath: bool = False
     ip: str = "127.0.0.1"
+    mountpoint: str | None = None
+    ways: Mapping[str, Connect] = attrs.field(factory=dict)
+    opening: Callable[[str], AbstractContextManager[object]] = nullcontext
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host."""
         try:
-            return get_connector_properties(
+            properties = get_connector_properties(
                 self.root_helper, self.ip, self.multipath, self.enforce_multipath, host=socket.gethostname()
             )
         except _FAILURES as error:
             raise AttachFailed(f"this host's initiators cannot be read: {_line(error)}") from error
+        return properties if self.mountpoint is None else {**properties, "mountpoint": self.mountpoint}
 
     @contextmanager
-    def open(self, attachment: Attachment, *, mode: AccessMode) -> Iterator[Device]:
+    def open(
+        self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
+    ) -> Iterator[Device]:
         """Connect the volume while the context lasts, and disconnect it whatever happens inside."""
-        protocol = str(attachment.connection.get("driver_volume_type"))
-        about = f"volume {attachment.volume_id} ({protocol})"
+        about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
+        way = self.ways.get(_protocol(attachment)) or partial(self.connected, keep=keep)
+        with way(attachment) as path, self._opened(path, mode, about, attachment) as device:
+            yield device
+
+    def leaving(self, volume_id: str) -> AbstractContextManager[object]:
+        """Let no other attachment of the volume leave this host; glance_store's own driver holds the same lock."""
+        return lockutils.lock(volume_id, lock_file_prefix="glance_store-", external=True)
+
+    @contextmanager
+    def connected(self, attachment: Attachment, *, keep: Callable[[], bool] | None = None) -> Iterator[Any]:
+        """Connect the volume by os-brick while the context lasts, and give what os-brick gives.
+
+        Raises:
+            AttachFailed: it cannot be connected, or not be let go; then the error names what is left.
+        """
+        about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
+        connection = dict(attachment.connection)
         try:
             connector = InitiatorConnector.factory(
-                protocol, self.root_helper, use_multipath=self.multipath, conn=dict(attachment.connection)
+                _protocol(attachment), self.root_helper, use_multipath=self.multipath, conn=connection
             )
-            info = connector.connect_volume(dict(attachment.connection))
+            info = connector.connect_volume(connection)
         except _FAILURES as error:
             raise AttachFailed(f"{about} cannot be connected to this host: {_line(error)}") from error
 
         def disconnect() -> None:
+            if keep is not None and keep():
+                return
             # By force: once the attachment is gone, a device left behind can come to hold another tenant's volume.
             try:
-                connector.disconnect_volume(dict(attachment.connection), info, force=True)
+                connector.disconnect_volume(connection, info, force=True)
             except _FAILURES as error:
                 raise AttachFailed(f"{about} cannot be disconnected: {_line(error)}") from error
 
-        with (
-            released(f"device {info['path']} on {socket.gethostname()}", disconnect),
-            _device(info["path"], mode, about, attachment) as device,
-        ):
-            yield device
+        with released(f"device {info['path']} on {socket.gethostname()}", disconnect):
+            yield info["path"]
+
+    @contextmanager
+    def _opened(self, path: Any, mode: AccessMode, about: str, attachment: Attachment) -> Iterator[Device]:
+        """Open what os-brick gave: a path, or something to be used like a file."""
+        if not isinstance(path, str):  # os-brick closes it when it disconnects
+            yield RbdDevice(image=path.rbd_image, path=f"/{attachment.volume_id}")
+            return
+        with self.opening(path):
+            try:
+                device = PathDevice.open(Path(path), writable=mode is AccessMode.WRITE)
+            except OSError as error:
+                raise AttachFailed(f"{about} is connected and cannot be opened: {error}; run as root") from error
+            with device:
+                yield device
 
 
-@contextmanager
-def _device(path: Any, mode: AccessMode, about: str, attachment: Attachment) -> Iterator[Device]:
-    """The device that os-brick gave: a path, or something to be used like a file."""
-    if not isinstance(path, str):  # os-brick closes it when it disconnects
-        yield RbdDevice(image=path.rbd_image, path=f"/{attachment.volume_id}")
-        return
-    try:
-        device = PathDevice.open(Path(path), writable=mode is AccessMode.WRITE)
-    except OSError as error:
-        raise AttachFailed(f"{about} is connected and cannot be opened: {error}; run as root") from error
-    with device:
-        yield device
+def _protocol(attachment: Attachment) -> str:
+    return str(attachment.connection.get("driver_volume_type"))
 
 
 def _line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import attrs
+import tenacity
 from cinderclient import client as cinder_client
 from cinderclient import exceptions as cinder_errors
 from cinderclient.v3.client import Client
@@ -65,6 +66,8 @@ class CinderVolumes:
         interface: which of its endpoints.
         endpoint_override: where it is, whatever the service catalogue says.
         wait_seconds: how long a volume may take from one state to the next; glance_store's default.
+        retries: how often a request that found no answer is sent again.
+        attach_attempts: how often an attachment is asked for while the volume is in another one's hands.
     """
 
     session: Session
@@ -72,6 +75,8 @@ class CinderVolumes:
     interface: str = "public"
     endpoint_override: str | None = None
     wait_seconds: float = 300
+    retries: int = 0
+    attach_attempts: int = 1
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
 
     def create(
@@ -143,6 +148,8 @@ class CinderVolumes:
         def gone(volumes: tuple[Volume, ...]) -> bool:
             for volume in volumes:
                 self._refuse_error(volume, wanted="deleted")
+                if volume.status == "available":  # a backend that cannot let it go puts it back
+                    raise InUse(f"volume {volume_id} cannot be deleted: its backend says that others depend on it")
             return not volumes
 
         wait_until(
@@ -158,8 +165,15 @@ class CinderVolumes:
         In two steps, so that the attachment is known, and taken back, when the backend refuses the host.
         """
         attachments = self._cinder().attachments
-        with _translated(f"attaching volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
-            attachment_id = attachments.create(volume_id, None, mode=mode.value)["id"]
+        patient = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self.attach_attempts),
+            wait=tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_random(0, 0.5),  # not all at once
+            retry=tenacity.retry_if_exception_type(InUse),
+            reraise=True,
+        )
+        for attempt in patient:
+            with attempt, _translated(f"attaching volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+                attachment_id = attachments.create(volume_id, None, mode=mode.value)["id"]
         reserved = Attachment(id=attachment_id, volume_id=volume_id, connection={})
         left = f"attachment {attachment_id} of volume {volume_id}"
         with undone_on_failure(left, lambda: self.detach(reserved)):
@@ -173,6 +187,13 @@ class CinderVolumes:
         """Tell that the host has connected the volume."""
         with _translated(f"attachment {attachment.id}", ("attachment", attachment.id)):
             self._cinder().attachments.complete(attachment.id)
+
+    def shares_host(self, attachment: Attachment, *, host: str) -> bool:
+        """Tell whether the volume has another attachment to that host."""
+        with _translated(f"volume {attachment.volume_id}", ("volume", attachment.volume_id)):
+            shown = self._cinder().volumes.get(attachment.volume_id).to_dict()
+        others = (each for each in shown["attachments"] if each.get("attachment_id") != attachment.id)
+        return any(other.get("host_name") == host for other in others)
 
     def detach(self, attachment: Attachment) -> None:
         """Take the leave back; one that is gone already is no error."""
@@ -199,6 +220,7 @@ class CinderVolumes:
                 interface=self.interface,
                 region_name=self.region_name,
                 endpoint_override=self.endpoint_override,
+                connect_retries=self.retries,
             )
         return self._client
 
@@ -269,6 +291,7 @@ def _facts(volume: Any) -> Volume:
         encrypted=shown.get("encrypted"),
         migration_status=shown.get("os-vol-mig-status-attr:migstat"),
         readonly=str(readonly).lower() == "true",
+        multiattach=shown.get("multiattach"),
         metadata=metadata,
         created_at=_instant(shown.get("created_at")),
     )

@@ -114,14 +114,25 @@ class Attacher(Protocol):
             AttachFailed: it cannot be found out.
         """
 
-    def open(self, attachment: Attachment, *, mode: AccessMode) -> AbstractContextManager[Device]:
+    def open(
+        self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
+    ) -> AbstractContextManager[Device]:
         """Connect the volume while the context lasts.
 
         Leaving it closes the device and disconnects it, whatever happened inside.
 
+        Args:
+            attachment: Cinder's leave.
+            mode: what is done to it.
+            keep: asked before it is disconnected whether it must stay, because another attachment of this host uses
+                the same connection.
+
         Raises:
             AttachFailed: the volume could not be connected, or not be let go; then the error names what is left.
         """
+
+    def leaving(self, volume_id: str) -> AbstractContextManager[object]:
+        """Let no other attachment of the volume leave this host while the context lasts."""
 
 
 class VolumeService(Protocol):
@@ -188,6 +199,9 @@ class VolumeService(Protocol):
 
     def complete(self, attachment: Attachment) -> None:
         """Tell that the host has connected the volume."""
+
+    def shares_host(self, attachment: Attachment, *, host: str) -> bool:
+        """Tell whether the volume has another attachment to that host."""
 
     def detach(self, attachment: Attachment) -> None:
         """Take the leave back; one that is gone already is no error."""

@@ -132,6 +132,7 @@ class Volume:
         encrypted: whether its bytes are ciphertext.
         migration_status: None when it never migrated.
         readonly: whether it is marked so that no attachment may write to it.
+        multiattach: whether it may have several attachments at the same time.
         metadata: the user-visible ones, which the users of its project can write.
         created_at: with a time zone; Cinder prefers the newest of several image volumes.
 
@@ -150,6 +151,7 @@ class Volume:
     encrypted: bool | None = None
     migration_status: str | None = None
     readonly: bool | None = None
+    multiattach: bool | None = None
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     created_at: datetime | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,9 @@ class FileAttacher:
         return {"host": "here"}
 
     @contextmanager
-    def open(self, attachment: Attachment, *, mode: AccessMode) -> Iterator[Device]:
+    def open(
+        self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
+    ) -> Iterator[Device]:
         path = self.path(attachment.volume_id)
         if not path.exists():
             path.write_bytes(OLD)
@@ -67,6 +69,9 @@ class FileAttacher:
         if mode is AccessMode.WRITE:  # what a Glance in memory looks at
             with path.open("rb") as file:
                 self.volumes.contents[attachment.volume_id].write(0, memoryview(file.read(len(OLD))))
+
+    def leaving(self, volume_id: str) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def path(self, volume_id: str) -> Path:
         return self.directory / f"volume-{volume_id}"

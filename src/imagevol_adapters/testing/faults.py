@@ -110,13 +110,20 @@ class _WatchedAttacher:
         return self._port.connector()
 
     @contextmanager
-    def open(self, attachment: Attachment, *, mode: AccessMode) -> Iterator[Device]:
+    def open(
+        self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
+    ) -> Iterator[Device]:
         """Connect the volume while the context lasts."""
         self._steps.take("attacher.open")
-        connection = self._port.open(attachment, mode=mode)
+        connection = self._port.open(attachment, mode=mode, keep=keep)
         device = connection.__enter__()
         with released(f"device of volume {attachment.volume_id}", lambda: self._close(connection)):
             yield self._steps.device(device)
+
+    def leaving(self, volume_id: str) -> AbstractContextManager[object]:
+        """Let no other attachment of the volume leave this host."""
+        self._steps.take("attacher.leaving")
+        return self._port.leaving(volume_id)
 
     def _close(self, connection: AbstractContextManager[Device]) -> None:
         self._steps.take("attacher.close")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
@@ -13,23 +13,43 @@ __all__ = ["attached", "delete_volume", "refuse_encrypted"]
 
 
 @contextmanager
-def attached(volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher) -> Iterator[Device]:
+def attached(
+    volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher, multiattach: bool = False
+) -> Iterator[Device]:
     """Attach a volume to this host while the context lasts.
 
-    The device is closed and disconnected, and the attachment taken back, in that order and whatever fails.
+    The device is closed and disconnected, and the attachment taken back, in that order and whatever fails.  Attachments
+    of one volume to one host share their device: the last of them disconnects it.
+
+    Args:
+        volume_id: which volume.
+        mode: what is done to it.
+        volumes: where it is.
+        attacher: connects it to this host.
+        multiattach: whether the volume may have other attachments to this host.
 
     Raises:
         AttachFailed: it could not be connected, or not be let go.
         InUse: its state does not allow it.
         ImagevolError: whatever else the ports raise.
     """
-    attachment = volumes.attach(volume_id, connector=attacher.connector(), mode=mode)
+    connector = attacher.connector()
+    attachment = volumes.attach(volume_id, connector=connector, mode=mode)
+
+    def keep() -> bool:
+        return volumes.shares_host(attachment, host=connector["host"])
+
     with (
+        ExitStack() as leaving,
         released(f"attachment {attachment.id} of volume {volume_id}", lambda: volumes.detach(attachment)),
-        attacher.open(attachment, mode=mode) as device,
+        attacher.open(attachment, mode=mode, keep=keep if multiattach else None) as device,
     ):
-        volumes.complete(attachment)
-        yield device
+        try:
+            volumes.complete(attachment)
+            yield device
+        finally:
+            if multiattach:  # of two that leave at once, each would see the other, and neither would disconnect
+                leaving.enter_context(attacher.leaving(volume_id))
 
 
 def delete_volume(volumes: VolumeService, volume_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
 import attrs
@@ -10,7 +10,16 @@ import attrs
 from imagevol_adapters.engine import Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import attached, refuse_encrypted
-from imagevol_core import GIB, DeviceFailed, ImageVolumeMetadata, InUse, InvalidSize, RequestRefused, ResourceNotFound
+from imagevol_core import (
+    GIB,
+    DeviceFailed,
+    ImageVolumeMetadata,
+    InUse,
+    InvalidSize,
+    RequestRefused,
+    ResourceNotFound,
+    Volume,
+)
 
 __all__ = ["VolumeContent", "delete_image_volume", "open_image_volume"]
 
@@ -36,6 +45,8 @@ def open_image_volume(
     attacher: Attacher,
     offset: int = 0,
     length: int | None = None,
+    verify: bool = True,
+    permit: Callable[[Volume], object] = refuse_encrypted,
     limits: Limits | None = None,
 ) -> Iterator[VolumeContent]:
     """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
@@ -49,6 +60,9 @@ def open_image_volume(
         attacher: connects it to this host.
         offset: from which byte of the image on.
         length: how many bytes; to the image's end when None.  A range beyond the end gives what there is of it.
+        verify: whether a whole image is checked; who hands it on to somebody who does need not.
+        permit: shown the volume before it is attached; what it raises ends it.  When not given, encrypted volumes are
+            refused, whose bytes are ciphertext.
         limits: how fast it may go, and what ends it.
 
     Raises:
@@ -61,17 +75,18 @@ def open_image_volume(
     if offset < 0 or (length is not None and length < 0):
         raise InvalidSize("range", (offset, length), "give an offset and a length of 0 or more")
     volume = volumes.get(volume_id)
-    refuse_encrypted(volume)
+    permit(volume)
     record = ImageVolumeMetadata.from_volume(volume.metadata)
     size_bytes = volume.size_gib * GIB if record.size_bytes is None else record.size_bytes
     available = max(0, size_bytes - offset)
     wanted = available if length is None else min(length, available)
-    with attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher) as device:
+    shared = bool(volume.multiattach)
+    with attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher, multiattach=shared) as device:
         parts = read_device(
             device,
             offset=offset,
             length=wanted,
-            digest=record.digest if wanted == size_bytes else None,
+            digest=record.digest if verify and wanted == size_bytes else None,
             what=f"volume {volume_id}",
             limits=limits,
         )

@@ -17,6 +17,7 @@ from imagevol_adapters.engine import (
     PART_BYTES,
     Digests,
     Limits,
+    Observer,
     Progress,
     Source,
     StreamWriter,
@@ -106,6 +107,7 @@ def store_image(
     digest: Digest | None = None,
     volume_type: str | None = None,
     settings: StoreSettings | None = None,
+    observe: Observer | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> StoredImage:
@@ -127,6 +129,7 @@ def store_image(
         digest: what the data must have, such as the multihash of an image that comes from Glance.
         volume_type: of the volume; Cinder's default when None.
         settings: how it is stored; as Glance does when None.
+        observe: shown the data in their order, such as what verifies a signature; what it raises ends it.
         progress: told how far it is.
         limits: how fast it may go, and what ends it.
 
@@ -142,11 +145,17 @@ def store_image(
     """
     chosen = settings or StoreSettings()
     examination = _Examination(declared_format, f"image {image_id}") if declared_format else None
+    observers = [each for each in (examination, observe) if each]
+
+    def show(data: memoryview) -> None:
+        for each in observers:
+            each(data)
+
     writer = StreamWriter(
         source,
         size_bytes=size_bytes,
         algorithms=dict.fromkeys([*chosen.algorithms, *([digest.algorithm] if digest else [])]),
-        observe=examination,
+        observe=show if observers else None,
         progress=progress,
         limits=limits,
     )

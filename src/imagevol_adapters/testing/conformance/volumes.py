@@ -174,6 +174,17 @@ class VolumeServiceConformance(WithVolumes):
             volumes.detach(attachment)
         assert volumes.wait(volume.id).status == "available"
 
+    def test_the_only_attachment_shares_its_host_with_none(
+        self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
+    ) -> None:
+        volume = new_volume()
+        attachment = volumes.attach(volume.id, connector=connector, mode=AccessMode.READ)
+        try:
+            assert not volumes.shares_host(attachment, host=connector["host"])
+        finally:
+            volumes.detach(attachment)
+        assert volume.multiattach is False
+
     def test_an_attachment_that_isgone_is_detached_again_but_not_completed(
         self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
     ) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import attrs
@@ -108,9 +108,19 @@ class MemoryAttacher:
         """Tell what Cinder must know of this host."""
         return {"host": "memory", "ip": "127.0.0.1", "platform": "memory", "os_type": "memory"}
 
-    def open(self, attachment: Attachment, *, mode: AccessMode) -> AbstractContextManager[Device]:
+    def open(
+        self,
+        attachment: Attachment,
+        *,
+        mode: AccessMode,
+        keep: Callable[[], bool] | None = None,  # noqa: ARG002 - each attachment has its own connection
+    ) -> AbstractContextManager[Device]:
         """Connect the volume while the context lasts."""
         return _Connection(self, attachment, mode)
+
+    def leaving(self, volume_id: str) -> AbstractContextManager[object]:  # noqa: ARG002 - nothing is shared
+        """Nobody else is on this host."""
+        return nullcontext()
 
 
 @attrs.define

@@ -86,6 +86,7 @@ class MemoryVolumes:
             volume_type=kind,
             encrypted=self.volume_types[kind],
             readonly=False,
+            multiattach=False,
             created_at=datetime.now(UTC),
         )
         self.volumes[volume.id] = volume
@@ -178,6 +179,11 @@ class MemoryVolumes:
         if attachment.id not in self.attachments:
             raise ResourceNotFound("attachment", attachment.id)
         self._change(attachment.volume_id, status="in-use")
+
+    def shares_host(self, attachment: Attachment, *, host: str) -> bool:  # noqa: ARG002 - there is one host
+        """Tell whether the volume has another attachment; here it never has."""
+        self.get(attachment.volume_id)
+        return False
 
     def detach(self, attachment: Attachment) -> None:
         """Take the leave back."""
