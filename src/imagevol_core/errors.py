@@ -23,6 +23,7 @@ __all__ = [
     "DeviceFailed",
     "ImagevolError",
     "InUse",
+    "InvalidConfiguration",
     "InvalidFact",
     "InvalidLocation",
     "InvalidMetadata",
@@ -81,6 +82,21 @@ class StorageError(ImagevolError):
 
 
 # What a caller got wrong.
+
+
+class InvalidConfiguration(CallerError, ValueError):
+    """A configuration that cannot be used as it is.
+
+    Attributes:
+        where: the file and the line, or the option.
+        reason: what is wrong there; never a value that may be a secret.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        """Name the place and what is wrong there."""
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+        self.reason = reason
 
 
 class InvalidFact(CallerError, ValueError):

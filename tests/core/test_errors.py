@@ -21,6 +21,7 @@ from imagevol_core.errors import (
     DeviceFailed,
     ImagevolError,
     InUse,
+    InvalidConfiguration,
     InvalidFact,
     InvalidLocation,
     InvalidMetadata,
@@ -53,6 +54,13 @@ class Example(NamedTuple):
 
 
 EXAMPLES: Mapping[type[ImagevolError], Example] = {
+    InvalidConfiguration: Example(
+        lambda: InvalidConfiguration("glance-api.conf:7", "there is no '='"),
+        CallerError,
+        ValueError,
+        "glance-api.conf:7: there is no '='",
+        {"where": "glance-api.conf:7", "reason": "there is no '='"},
+    ),
     InvalidFact: Example(
         lambda: InvalidFact("Image.id", "is empty"),
         CallerError,

@@ -1,0 +1,215 @@
+"""The stores that a `glance-api.conf` configures, read with oslo.config.
+
+Glance itself reads its stores' options from the drivers that are installed with it.  So do we where it is installed,
+and otherwise from a table of those that say what is needed here.  `read_catalogue` and `credentials` take the
+configuration of a running Glance as well, and register nothing in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from oslo_config import cfg
+
+from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
+from imagevol_core.stores import CINDER_KINDS, RESERVED_STORES, SCHEMES
+
+__all__ = ["credentials", "load", "read_catalogue"]
+
+_SINGLE = "glance_store"  # where a single-store Glance has the options of all its drivers
+_READ_ONLY_KINDS = frozenset({"http"})
+
+_GENERAL = (cfg.DictOpt("enabled_backends", help="Each store, and its driver."),)
+_OF_ALL_STORES = (
+    cfg.StrOpt("default_backend", help="The store of an image that names none."),
+    cfg.ListOpt("stores", default=["file", "http"], help="The drivers of a single-store Glance."),
+    cfg.StrOpt("default_store", default="file", help="The scheme of its default one."),
+)
+_OF_A_STORE = (
+    cfg.StrOpt("store_description", help="What users are told of the store."),
+    cfg.IntOpt("weight", default=0, help="Its place among the stores that an image is in, larger first."),
+)
+# Of glance_store's cinder driver, those that say which volumes are a store's, and whose.
+_OF_A_CINDER_STORE = (
+    cfg.StrOpt("cinder_volume_type"),
+    cfg.StrOpt("cinder_catalog_info", default="volumev3::publicURL"),
+    cfg.StrOpt("cinder_endpoint_template"),
+    cfg.StrOpt("cinder_os_region_name", deprecated_name="os_region_name"),
+    cfg.StrOpt("cinder_ca_certificates_file"),
+    cfg.BoolOpt("cinder_api_insecure", default=False),
+    cfg.StrOpt("cinder_store_auth_address"),
+    cfg.StrOpt("cinder_store_user_name"),
+    cfg.StrOpt("cinder_store_user_domain_name", default="Default"),
+    cfg.StrOpt("cinder_store_password", secret=True),
+    cfg.StrOpt("cinder_store_project_name"),
+    cfg.StrOpt("cinder_store_project_domain_name", default="Default"),
+    cfg.StrOpt("cinder_store_application_credential_id"),
+    cfg.StrOpt("cinder_store_application_credential_secret", secret=True),
+)
+_CREDENTIALS = tuple(  # but for the domains, which have defaults
+    option.name for option in _OF_A_CINDER_STORE if option.name.startswith("cinder_store_") and option.default is None
+)
+
+
+def load(files: Sequence[Path]) -> cfg.ConfigOpts:
+    """Read configuration files as Glance would, into a configuration of their own.
+
+    Args:
+        files: a later one overrules an earlier one; of a directory, all `*.conf` in it, in the order of their names.
+
+    Returns:
+        The configuration, with the options of all stores registered.  The environment is not looked at: it is not
+        Glance's.
+
+    Raises:
+        InvalidConfiguration: a file cannot be read, or is malformed; or the stores cannot be told.
+    """
+    conf = cfg.ConfigOpts()
+    with _explained(files):
+        conf(
+            [f"--config-{'dir' if file.is_dir() else 'file'}={file}" for file in files],
+            project="glance",
+            prog="glance-api",
+            default_config_files=[],
+            default_config_dirs=[],
+            use_env=False,
+        )
+    conf.register_opts(_GENERAL)
+    conf.register_opts(_OF_ALL_STORES, group=_SINGLE)
+    backends = _value(conf, "enabled_backends")
+    if backends:
+        for name, kind in backends.items():
+            if name not in RESERVED_STORES:
+                _register(conf, (*_OF_A_STORE, *_driver_options(kind)), section=name)
+    else:
+        for kind in _value(conf, "stores", section=_SINGLE):
+            _register(conf, _driver_options(kind), section=_SINGLE)
+    return conf
+
+
+def read_catalogue(conf: cfg.ConfigOpts) -> StoreCatalogue:
+    """Say which stores are configured.
+
+    Args:
+        conf: what `load` gives, or the configuration of a Glance that runs.
+
+    Returns:
+        The stores, without those that Glance makes for its own work.  A single-store Glance has one for each driver,
+        of the driver's name.
+
+    Raises:
+        InvalidConfiguration: a value is malformed.
+    """
+    backends = _value(conf, "enabled_backends")
+    if backends:
+        stores = tuple(
+            _store(conf, name, kind, section=name)
+            for name, kind in backends.items()
+            if not (name in RESERVED_STORES and name in conf)  # one that an operator has named is a fault to be found
+        )
+        return StoreCatalogue(stores=stores, default=_value(conf, "default_backend", section=_SINGLE))
+    kinds = dict.fromkeys(_value(conf, "stores", section=_SINGLE))
+    scheme = _value(conf, "default_store", section=_SINGLE)
+    return StoreCatalogue(
+        stores=tuple(_store(conf, kind, kind, section=_SINGLE) for kind in kinds),
+        default=next((kind for kind in kinds if scheme in SCHEMES.get(kind, ())), scheme),
+        multi=False,
+    )
+
+
+def credentials(conf: cfg.ConfigOpts, catalogue: StoreCatalogue) -> Mapping[str, frozenset[str]]:
+    """Give the names of the options of each cinder store that say who it is to Cinder, as far as they are set.
+
+    Args:
+        conf: what `load` gives, or the configuration of a Glance that runs.
+        catalogue: what `read_catalogue` makes of it.
+
+    Returns:
+        By the names of the stores; never a value.
+
+    Raises:
+        InvalidConfiguration: a value is malformed.
+    """
+    return {
+        store.name: frozenset(
+            option
+            for option in _CREDENTIALS
+            if _value(conf, option, section=store.name if catalogue.multi else _SINGLE)
+        )
+        for store in catalogue.stores
+        if store.is_cinder
+    }
+
+
+def _store(conf: cfg.ConfigOpts, name: str, kind: str, *, section: str) -> Store:
+    return Store(
+        name=name,
+        kind=kind,
+        volume_type=_value(conf, "cinder_volume_type", section=section) if kind in CINDER_KINDS else None,
+        weight=_value(conf, "weight", section=section) or 0,
+        readonly=kind in _READ_ONLY_KINDS,
+    )
+
+
+def _driver_options(kind: str) -> Sequence[cfg.Opt]:
+    """What the driver of that name publishes; what we know of it where it is not installed, or lacks a library."""
+    for driver in entry_points(group="glance_store.drivers", name=kind):
+        try:
+            published: Sequence[cfg.Opt] | None = driver.load().OPTIONS
+        except (ImportError, AttributeError):
+            continue
+        if published:
+            return published
+    return _OF_A_CINDER_STORE if kind in CINDER_KINDS else ()
+
+
+def _register(conf: cfg.ConfigOpts, options: Sequence[cfg.Opt], *, section: str) -> None:
+    for option in options:
+        try:
+            conf.register_opt(option, group=section)
+        except cfg.DuplicateOptError:  # two drivers that share an option; to us it is the same
+            continue
+
+
+def _value(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -> Any:
+    """The value of an option; None where the option is not registered."""
+    if section is not None and section not in conf:
+        return None
+    options = conf if section is None else conf[section]
+    if option not in options:
+        return None
+    try:
+        return options[option]
+    except cfg.ConfigFileValueError as error:
+        reason = str(error.__context__ or "it is malformed")
+    except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError):  # whose text may be the half of a password
+        reason = "it refers to an option that does not exist; a dollar sign is written $$"
+    raise InvalidConfiguration(f"[{section or 'DEFAULT'}] {option}", reason)
+
+
+@contextmanager
+def _explained(files: Sequence[Path]) -> Iterator[None]:
+    """Ours for oslo.config's errors, with the line, and never with what it says: it may be a password."""
+    try:
+        yield
+        return
+    except cfg.ConfigFilesNotFoundError as error:
+        where, reason = ", ".join(error.config_files), "there is no such file"
+    except cfg.ConfigDirNotFoundError as error:
+        where, reason = error.config_dir, "there is no such directory"
+    except cfg.ConfigFilesPermissionDeniedError as error:
+        where, reason = ", ".join(error.config_files), "it may not be read; do it as root, or as Glance's user"
+    except cfg.ConfigFileParseError as error:
+        parse = error.__context__
+        where, reason = error.config_file, "it is malformed"
+        if isinstance(parse, cfg.ParseError):
+            where, reason = f"{parse.filename}:{parse.lineno}", parse.msg
+    except UnicodeDecodeError:
+        where, reason = ", ".join(map(str, files)), "not all of it is text in UTF-8"
+    except OSError as error:
+        where, reason = str(error.filename), str(error.strerror)
+    raise InvalidConfiguration(where, reason)

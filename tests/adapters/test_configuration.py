@@ -1,0 +1,161 @@
+"""The stores of a glance-api.conf: what oslo.config reads of them, here and in a Glance that runs."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+
+from imagevol_adapters.configuration import credentials, load, read_catalogue
+from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
+
+SECRET = "correct-horse"
+MULTI = f"""\
+    [DEFAULT]
+    enabled_backends = fast:cinder, slow:imagevol, web:http, local:file
+
+    [glance_store]
+    default_backend = fast
+
+    [fast]
+    cinder_volume_type = ssd
+    weight = 7
+    cinder_store_auth_address = http://localhost/v3
+    cinder_store_user_name = glance
+    cinder_store_password = {SECRET}
+    cinder_store_project_name =
+
+    [slow]
+    cinder_volume_type = ${{fast.cinder_volume_type}}-slow
+"""
+SINGLE = """\
+    [glance_store]
+    stores = cinder, http
+    default_store = cinder
+    cinder_volume_type = ssd
+    cinder_store_application_credential_id = 7
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """The file of several stores."""
+    return write(tmp_path / "glance-api.conf", MULTI)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+class TestReading:
+    def test_each_store_is_read_from_its_section(self, written: Path) -> None:
+        assert read_catalogue(load([written])) == StoreCatalogue(
+            stores=(
+                Store(name="fast", kind="cinder", volume_type="ssd", weight=7),
+                Store(name="slow", kind="imagevol", volume_type="ssd-slow"),
+                Store(name="web", kind="http", readonly=True),
+                Store(name="local", kind="file"),
+            ),
+            default="fast",
+        )
+
+    def test_of_a_single_store_glance_each_driver_is_a_store(self, tmp_path: Path) -> None:
+        conf = load([write(tmp_path / "a.conf", SINGLE)])
+        catalogue = StoreCatalogue(
+            stores=(
+                Store(name="cinder", kind="cinder", volume_type="ssd"),
+                Store(name="http", kind="http", readonly=True),
+            ),
+            default="cinder",
+            multi=False,
+        )
+        assert read_catalogue(conf) == catalogue
+        assert credentials(conf, catalogue) == {"cinder": {"cinder_store_application_credential_id"}}
+
+    def test_the_default_of_a_single_store_glance_is_the_driver_of_its_scheme(self, tmp_path: Path) -> None:
+        conf = load([write(tmp_path / "a.conf", "[glance_store]\nstores = http, swift\ndefault_store = swift+https\n")])
+        assert read_catalogue(conf).default == "swift"
+
+    def test_what_is_not_configured_is_as_in_glance(self, tmp_path: Path) -> None:
+        assert read_catalogue(load([write(tmp_path / "a.conf", "")])) == StoreCatalogue(
+            stores=(Store(name="file", kind="file"), Store(name="http", kind="http", readonly=True)),
+            default="file",
+            multi=False,
+        )
+
+    def test_later_files_overrule_and_a_directory_is_all_its_files_in_order(self, written: Path) -> None:
+        directory = written.parent / "glance-api.conf.d"
+        directory.mkdir()
+        write(directory / "20.conf", "[fast]\nweight = 20\n")
+        write(directory / "10.conf", "[fast]\nweight = 10\ncinder_volume_type = nvme\n")
+        write(directory / "30.txt", "[fast]\nweight = 30\n")
+        fast = read_catalogue(load([written, directory])).get("fast")
+        assert fast == Store(name="fast", kind="cinder", volume_type="nvme", weight=20)
+
+    def test_neither_the_global_configuration_nor_the_environment_matters(
+        self, written: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = dict.fromkeys(cfg.CONF)
+        monkeypatch.setenv("OS_GLANCE_STORE__DEFAULT_BACKEND", "slow")
+        assert read_catalogue(load([written])).default == "fast"
+        assert dict.fromkeys(cfg.CONF) == before
+
+    def test_a_reserved_store_that_is_configured_is_shown(self, tmp_path: Path) -> None:
+        conf = load([write(tmp_path / "a.conf", "[DEFAULT]\nenabled_backends = os_glance_tasks_store:file\n")])
+        assert [store.name for store in read_catalogue(conf).stores] == ["os_glance_tasks_store"]
+
+
+class TestCredentials:
+    def test_they_are_the_names_of_what_is_set(self, written: Path) -> None:
+        conf = load([written])
+        assert credentials(conf, read_catalogue(conf)) == {
+            "fast": {"cinder_store_auth_address", "cinder_store_user_name", "cinder_store_password"},
+            "slow": frozenset(),
+        }
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "text, sentence",
+        [
+            ("[DEFAULT]\n\ndebug true\n", "{file}:3: No ':' or '=' found in assignment"),
+            (f"[fast]\ncinder_store_password {SECRET}\n", "{file}:2: No ':' or '=' found in assignment"),
+            (f"[fast\ncinder_store_password = {SECRET}\n", "{file}:1: Invalid section (must end with ])"),
+            ("debug = true\n", "{file}:1: Section must be started before assignment"),
+            (
+                "[DEFAULT]\nenabled_backends = fast\n",
+                '[DEFAULT] enabled_backends: Value should be NAME:VALUE pairs separated by ","',
+            ),
+            (
+                "[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\nweight = much\n",
+                "[fast] weight: invalid literal for int() with base 10: 'much'",
+            ),
+            (
+                "[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\ncinder_store_password = pa$horse\n",
+                "[fast] cinder_store_password: it refers to an option that does not exist; a dollar sign is written $$",
+            ),
+        ],
+    )
+    def test_what_is_malformed_is_one_line_with_its_place_and_no_secret(
+        self, tmp_path: Path, text: str, sentence: str
+    ) -> None:
+        file = write(tmp_path / "a.conf", text)
+        with pytest.raises(InvalidConfiguration) as raised:
+            conf = load([file])
+            credentials(conf, read_catalogue(conf))
+        assert str(raised.value) == sentence.format(file=file)
+        assert "horse" not in str(raised.value)
+
+    def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidConfiguration) as raised:
+            load([tmp_path / "none.conf"])
+        assert str(raised.value) == f"{tmp_path}/none.conf: there is no such file"
+
+    def test_a_file_that_is_not_text_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "a.conf").write_bytes(b"[DEFAULT]\ndebug = \xff\n")
+        with pytest.raises(InvalidConfiguration) as raised:
+            load([tmp_path / "a.conf"])
+        assert str(raised.value) == f"{tmp_path}/a.conf: not all of it is text in UTF-8"
