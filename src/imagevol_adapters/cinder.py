@@ -40,6 +40,7 @@ _SERVICE = "block-storage"
 _LEAST = "3.54"
 _WANTED = ("3.61", "3.54")
 
+_PAGE = 1000  # what Cinder gives at most, if nobody has configured it otherwise
 _PASSING = frozenset({"creating", "downloading", "detaching"})  # Cinder refuses to delete these, for now
 
 _ERRORS: Table = (
@@ -202,6 +203,25 @@ class CinderVolumes:
                 self._cinder().attachments.delete(attachment.id)
         except ResourceNotFound:
             return
+
+    def volume_types(self) -> tuple[str, ...]:
+        """Give the names of all volume types that these credentials see, for an administrator the private ones too."""
+        names: list[str] = []
+        page: dict[str, object] = {"is_public": None, "limit": _PAGE}
+        with _translated("the volume types"):
+            # Cinder does not say that there are more, and may have a lower limit than ours.
+            while types := self._cinder().volume_types.list(search_opts=page):
+                names += (volume_type.name for volume_type in types)
+                page["marker"] = types[-1].id
+        return tuple(names)
+
+    def default_volume_type(self) -> str | None:
+        """Give the name of the type of volumes that name none, which may differ between projects."""
+        try:
+            with _translated("the default volume type", ("volume type", "default")):
+                return self._cinder().volume_types.default().name
+        except ResourceNotFound:
+            return None
 
     def _cinder(self) -> Client:
         """The client, made when it is first needed, with the highest of the wanted versions that Cinder has."""

@@ -75,6 +75,8 @@ CALLS: dict[str, Callable[[CinderVolumes], object]] = {
     "attach": lambda volumes: volumes.attach("7", connector=CONNECTOR, mode=AccessMode.READ),
     "complete": lambda volumes: volumes.complete(ATTACHMENT),
     "detach": lambda volumes: volumes.detach(ATTACHMENT),
+    "volume_types": lambda volumes: volumes.volume_types(),
+    "default_volume_type": lambda volumes: volumes.default_volume_type(),
 }
 
 
@@ -104,6 +106,19 @@ class TestEveryCall:
         with pytest.raises(ServiceUnreachable, match=r"^Cinder, .*check that the service runs|check the URL") as caught:
             CALLS[call](volumes)
         assert TOKEN not in str(caught.value)
+
+
+class TestVolumeTypes:
+    def test_they_come_in_pages_until_one_is_empty(self, http: Mocker, volumes: CinderVolumes) -> None:
+        for query, names in (("", ["ssd", "hdd"]), ("&marker=id-hdd", ["tape"]), ("&marker=id-tape", [])):
+            page = {"volume_types": [{"id": f"id-{name}", "name": name} for name in names]}
+            http.get(f"{CINDER}/types?is_public=None&limit=1000{query}", json=page)
+        assert volumes.volume_types() == ("ssd", "hdd", "tape")
+
+    def test_the_default_one_may_be_missing(self, http: Mocker, volumes: CinderVolumes) -> None:
+        answers: list[dict[str, Any]] = [{"json": {"volume_type": {"id": "1", "name": "ssd"}}}, {"status_code": 404}]
+        http.get(f"{CINDER}/types/default", answers)
+        assert [volumes.default_volume_type(), volumes.default_volume_type()] == ["ssd", None]
 
 
 class TestVersion:

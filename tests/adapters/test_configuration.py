@@ -50,6 +50,11 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def read_all(file: Path) -> object:
+    conf = load([file])
+    return credentials(conf, read_catalogue(conf))
+
+
 class TestReading:
     def test_each_store_is_read_from_its_section(self, written: Path) -> None:
         assert read_catalogue(load([written])) == StoreCatalogue(
@@ -144,8 +149,7 @@ class TestErrors:
     ) -> None:
         file = write(tmp_path / "a.conf", text)
         with pytest.raises(InvalidConfiguration) as raised:
-            conf = load([file])
-            credentials(conf, read_catalogue(conf))
+            read_all(file)
         assert str(raised.value) == sentence.format(file=file)
         assert "horse" not in str(raised.value)
 
