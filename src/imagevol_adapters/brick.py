@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,7 @@ from imagevol_adapters.devices import PathDevice, RbdDevice
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_core import AttachFailed
 
-__all__ = ["BrickAttacher", "Connect", "become_privileged"]
-
-Connect = Callable[[Attachment], AbstractContextManager[Any]]
-"""Connects a volume while the context lasts, and gives its path, or something that is used like a file."""
+__all__ = ["BrickAttacher", "become_privileged"]
 
 _FAILURES = (brick_errors.BrickException, processutils.ProcessExecutionError, OSError, ValueError, KeyError)
 
@@ -58,8 +54,6 @@ class BrickAttacher:
         enforce_multipath: whether to refuse to do with one.
         ip: this host's address, for backends that export to addresses.
         mountpoint: what Cinder tells of where the volume is, to whoever looks at its attachments.
-        ways: how volumes of a protocol are connected where os-brick does not do it.
-        opening: what must hold while a path is open, such as that it belongs to this process's user.
     """
 
     root_helper: str = "sudo"
@@ -67,8 +61,6 @@ class BrickAttacher:
     enforce_multipath: bool = False
     ip: str = "127.0.0.1"
     mountpoint: str | None = None
-    ways: Mapping[str, Connect] = attrs.field(factory=dict)
-    opening: Callable[[str], AbstractContextManager[object]] = nullcontext
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host."""
@@ -86,21 +78,29 @@ class BrickAttacher:
     ) -> Iterator[Device]:
         """Connect the volume while the context lasts, and disconnect it whatever happens inside."""
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
-        way = self.ways.get(_protocol(attachment)) or partial(self.connected, keep=keep)
-        with way(attachment) as path, self._opened(path, mode, about, attachment) as device:
+        with self.connected(attachment, keep=keep) as path, self._opened(path, mode, about, attachment) as device:
             yield device
 
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         """Let no other attachment of the volume leave this host; glance_store's own driver holds the same lock."""
         return lockutils.lock(volume_id, lock_file_prefix="glance_store-", external=True)
 
-    @contextmanager
-    def connected(self, attachment: Attachment, *, keep: Callable[[], bool] | None = None) -> Iterator[Any]:
+    def opening(self, path: str) -> AbstractContextManager[object]:  # noqa: ARG002 - for who is not root
+        """Do what it takes to open a path, while the context lasts."""
+        return nullcontext()
+
+    def connected(
+        self, attachment: Attachment, *, keep: Callable[[], bool] | None = None
+    ) -> AbstractContextManager[Any]:
         """Connect the volume by os-brick while the context lasts, and give what os-brick gives.
 
         Raises:
             AttachFailed: it cannot be connected, or not be let go; then the error names what is left.
         """
+        return self._connected(attachment, keep)
+
+    @contextmanager
+    def _connected(self, attachment: Attachment, keep: Callable[[], bool] | None) -> Iterator[Any]:
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
         connection = dict(attachment.connection)
         try:

@@ -80,6 +80,12 @@ class CinderVolumes:
     attach_attempts: int = 1
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
 
+    @property
+    def project_id(self) -> str | None:
+        """The project of the credentials; None where they do not say."""
+        with translated(KEYSTONE, doing="Keystone"):
+            return self.session.get_project_id()
+
     def create(
         self, *, size_gib: int, name: str, volume_type: str | None = None, image_id: str | None = None
     ) -> Volume:
@@ -183,6 +189,12 @@ class CinderVolumes:
             if mode is AccessMode.WRITE and connection.get("access_mode") == "ro":  # Cinder tells, and lets it pass
                 raise InUse(f"volume {volume_id} is read-only: `openstack volume set --read-write` takes the mark away")
             return attrs.evolve(reserved, connection=connection)
+
+    def attachment(self, attachment_id: str) -> Attachment:
+        """Give what is known of an attachment by now, which may be more than was when it was made."""
+        with _translated(f"attachment {attachment_id}", ("attachment", attachment_id)):
+            shown = self._cinder().attachments.show(attachment_id)
+        return Attachment(id=attachment_id, volume_id=shown.volume_id, connection=shown.connection_info)
 
     def complete(self, attachment: Attachment) -> None:
         """Tell that the host has connected the volume."""

@@ -1,0 +1,138 @@
+"""Volumes on a Glance host: os-brick, and what a service that is not root needs beside it.
+
+NFS shares are mounted as glance_store's own driver mounts them, which counts who uses a mount; a PowerFlex (ScaleIO)
+device has its size a while after it is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+from glance_store.common import fs_mount
+from oslo_concurrency import processutils
+from oslo_privsep import priv_context
+
+from imagevol_adapters.brick import BrickAttacher
+from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cleanup import released
+from imagevol_adapters.ports import Attachment
+from imagevol_adapters.store.sessions import Options
+from imagevol_adapters.waiting import wait_until
+from imagevol_core import GIB, AttachFailed, RequestRefused
+
+__all__ = ["StoreAttacher", "attacher"]
+
+_SIZE_SECONDS = 20  # how long a PowerFlex device may take to show its size: glance_store's bug 2000584
+
+
+def attacher(options: Options, volumes: CinderVolumes) -> StoreAttacher:
+    """Give the attacher that a store's options describe."""
+    return StoreAttacher(
+        root_helper=f"sudo glance-rootwrap {options.rootwrap_config}",
+        multipath=options.cinder_use_multipath,
+        enforce_multipath=options.cinder_enforce_multipath,
+        ip=_address(socket.gethostname()),
+        mountpoint="glance_store",
+        volumes=volumes,
+        mounts=Path(options.cinder_mount_point_base, "nfs"),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class StoreAttacher(BrickAttacher):
+    """Connects volumes to a Glance host: an `Attacher`.
+
+    Args:
+        volumes: where more is known of a volume than its attachment tells.
+        mounts: where NFS shares are mounted.
+    """
+
+    volumes: CinderVolumes
+    mounts: Path
+
+    def connector(self) -> Mapping[str, Any]:
+        """Tell what Cinder must know of this host, and os-brick how to become root."""
+        priv_context.init(root_helper=shlex.split(self.root_helper))
+        return super().connector()
+
+    def connected(
+        self, attachment: Attachment, *, keep: Callable[[], bool] | None = None
+    ) -> AbstractContextManager[Any]:
+        """Connect the volume in the way of its protocol."""
+        protocol = str(attachment.connection.get("driver_volume_type")).lower()
+        if protocol == "nfs":
+            return self._mounted(attachment)
+        connected = super().connected(attachment, keep=keep)
+        return self._grown(attachment, connected) if protocol == "scaleio" else connected
+
+    @contextmanager
+    def opening(self, path: str) -> Iterator[None]:
+        """Let a device belong to this process's user for as long as it is open."""
+        before, own = os.stat(path).st_uid, os.getuid()  # noqa: PTH116 - of a device, whatever the path is
+        if before == own:
+            yield
+            return
+        self._chown(own, path)
+        with released(f"owner {own} of {path}", lambda: self._chown(before, path)):
+            yield
+
+    def _chown(self, owner: int, path: str) -> None:
+        try:
+            processutils.execute("chown", str(owner), path, run_as_root=True, root_helper=self.root_helper)
+        except (processutils.ProcessExecutionError, OSError) as error:
+            raise AttachFailed(f"{path} cannot be given to user {owner}: look at rootwrap_config") from error
+
+    @contextmanager
+    def _mounted(self, attachment: Attachment) -> Iterator[str]:
+        """Mount an NFS share; the volume is a file in it."""
+        volume = self.volumes.get(attachment.volume_id)
+        # Cinder tells the format of the file only when it is asked again.
+        connection = {**attachment.connection, **self.volumes.attachment(attachment.id).connection}
+        for wrong, what in ((volume.encrypted, "encrypted"), (connection.get("format") == "qcow2", "a qcow2 file")):
+            if wrong:
+                raise RequestRefused(f"volume {volume.id} on NFS is {what}: an image cannot be kept in it")
+        export, name = connection["export"], connection["name"]
+        mountpoint = str(self.mounts / hashlib.sha256(export.encode()).hexdigest())
+        where = (name, mountpoint, self.host, self.root_helper)
+        try:
+            fs_mount.mount("nfs", export, *where, connection.get("options"))
+        except (processutils.ProcessExecutionError, OSError) as error:
+            raise AttachFailed(f"{export} cannot be mounted on this host: look at the log of the system") from error
+        with released(f"mount {mountpoint} on {self.host}", lambda: fs_mount.umount(*where)):
+            yield f"{mountpoint}/{name}"
+
+    @contextmanager
+    def _grown(self, attachment: Attachment, connected: AbstractContextManager[Any]) -> Iterator[Any]:
+        """Wait until the device is as large as the volume."""
+        with connected as path:
+            wanted = self.volumes.get(attachment.volume_id).size_gib * GIB
+            with self.opening(path), open(path, "rb") as device:  # noqa: PTH123 - its end tells its size, nothing else
+                wait_until(
+                    lambda: device.seek(0, os.SEEK_END),
+                    lambda size_bytes: size_bytes >= wanted,
+                    what=f"the device of volume {attachment.volume_id} is not as large as the volume",
+                    seconds=_SIZE_SECONDS,
+                )
+            yield path
+
+    @property
+    def host(self) -> str:
+        """This host's name, as Cinder and the mounts know it."""
+        return socket.gethostname()
+
+
+def _address(host: str) -> str:
+    """An address of this host, IPv6 where there is one, as glance_store's own driver tells Cinder."""
+    try:
+        found = socket.getaddrinfo(host, None, socket.AF_INET6)
+    except socket.gaierror:
+        found = socket.getaddrinfo(host, None, socket.AF_INET)
+    return str(found[0][4][0])

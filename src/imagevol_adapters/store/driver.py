@@ -1,0 +1,367 @@
+"""What glance_store calls."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Generator, Iterator
+from typing import Any, BinaryIO, Protocol
+
+import attrs
+import os_brick
+from glance_store import capabilities, exceptions
+from glance_store import driver as glance_driver
+from glance_store import location as glance_location
+from glance_store._drivers.cinder.store import Store as CinderStore
+from oslo_config import cfg
+
+from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.configuration import credentials
+from imagevol_adapters.store import sessions
+from imagevol_adapters.store.attaching import StoreAttacher, attacher
+from imagevol_adapters.store.errors import translated
+from imagevol_adapters.transfers import StoreSettings, open_image_volume, store_image
+from imagevol_core import (
+    GIB,
+    CinderLocation,
+    CustodyDecision,
+    DeadlineExceeded,
+    Dialect,
+    ImagevolError,
+    ImageVolumeMetadata,
+    InvalidLocation,
+    InvalidMetadata,
+    ResourceNotFound,
+    StoreCatalogue,
+    Volume,
+    check_stores,
+    decide_deletion,
+    decide_reading,
+    is_associated,
+    parse_location,
+)
+from imagevol_core import (
+    Store as StoreFacts,
+)
+
+__all__ = ["Store", "StoreLocation"]
+
+LOG = logging.getLogger(__name__)
+
+_DELETION_SECONDS = 10.0  # then Cinder goes on alone: a backend that wipes volumes takes minutes
+_GLANCE_ERRORS = (exceptions.BackendException, exceptions.GlanceStoreException)
+_Content = Generator[Any, None, None]
+
+
+class StoreLocation(glance_location.StoreLocation):
+    """What a location names, read as glance_store's own cinder driver reads it."""
+
+    def process_specs(self) -> None:
+        """Take what the location was made of."""
+        self.scheme = self.specs.get("scheme", "cinder")
+        self.volume_id: str = self.specs.get("volume_id", "")
+
+    def get_uri(self) -> str:
+        """Give the location in this store."""
+        return str(CinderLocation(store=self.backend_group, volume_id=self.volume_id))
+
+    def parse_uri(self, uri: str) -> None:
+        """Take the volume's id out of a URL.
+
+        Raises:
+            BadStoreUri: it names none.
+        """
+        try:
+            self.volume_id = parse_location(uri, dialect=Dialect.GLANCE_STORE).volume_id
+        except InvalidLocation as error:
+            raise exceptions.BadStoreUri(str(error)) from error
+        self.scheme = "cinder"
+
+
+class Verifier(Protocol):
+    """What checks an image's signature."""
+
+    def update(self, data: memoryview) -> None:
+        """Take the next piece."""
+
+
+@attrs.frozen
+class Cloud:
+    """Cinder and this host, for one request.
+
+    Attributes:
+        volumes: Cinder, as the store's credentials or the requester's see it.
+        attacher: this host.
+        project_id: the project of those credentials.
+    """
+
+    volumes: CinderVolumes
+    attacher: StoreAttacher
+    project_id: str | None
+
+
+class Store(glance_driver.Store):
+    """A store of Glance that keeps images in volumes.
+
+    Glance makes it, from the section of `glance-api.conf` that has the store's name.
+    """
+
+    _CAPABILITIES = (
+        capabilities.BitMasks.READ_RANDOM | capabilities.BitMasks.WRITE_ACCESS | capabilities.BitMasks.DRIVER_REUSABLE
+    )
+    OPTIONS = CinderStore.OPTIONS  # the very same, so that both drivers can be in one Glance
+    EXAMPLE_URL = "cinder://<store>/<volume-id>"
+
+    def __init__(self, conf: cfg.ConfigOpts, backend: str | None = None) -> None:
+        """Take the store's options; nothing is asked yet."""
+        super().__init__(conf, backend)
+        self._url_prefix = f"cinder://{backend or ''}"
+        self.store_conf = (
+            glance_driver.BackendGroupConfiguration(self.OPTIONS, backend, conf=conf) if backend else conf.glance_store
+        )
+        os_brick.setup(cfg.CONF)
+        self._service: Cloud | None = None
+        self._lock = threading.Lock()
+
+    def get_schemes(self) -> tuple[str, ...]:
+        """Give the scheme of the locations, and the driver's name, by which Glance looks for its stores."""
+        return ("cinder", "imagevol")
+
+    def get_store_location_class(self) -> type[StoreLocation]:
+        """Give what reads a location."""
+        return StoreLocation
+
+    def configure_add(self) -> None:
+        """Stop adding and deleting where the configuration is wrong; reading goes on ([multi]).
+
+        Where Cinder does not answer, nothing is known to be wrong.
+        """
+        name = self.backend_group or "glance_store"
+        if not sessions.has_service_user(self.store_conf):
+            return  # nobody has asked yet, and so nobody's token is there to ask with
+        try:
+            types = self._cloud(None).volumes.volume_types()
+        except ImagevolError as error:
+            LOG.warning("Store %s: its volume type is not checked: %s", name, error)
+            return
+        facts = StoreFacts(name=name, kind="imagevol", volume_type=self.store_conf.cinder_volume_type)
+        catalogue = StoreCatalogue(stores=(facts,), multi=self.backend_group is not None, default=name)
+        check = check_stores(catalogue, credentials=credentials(self.conf, catalogue), volume_types=types)
+        if check.faults:
+            self.unset_capabilities(capabilities.BitMasks.WRITE_ACCESS)
+            reasons = "; ".join(str(fault) for fault in check.faults)
+            LOG.error("Store %s: adding and deleting images is disabled until Glance is restarted: %s", name, reasons)
+
+    @glance_driver.back_compat_add
+    @capabilities.check
+    def add(
+        self,
+        image_id: str,
+        image_file: BinaryIO,
+        image_size: int,
+        hashing_algo: str,
+        context: sessions.RequestContext | None = None,
+        verifier: Verifier | None = None,
+    ) -> tuple[str, int, str, str, dict[str, str]]:
+        """Store an image in a new volume ([store]).
+
+        Args:
+            image_id: the image.
+            image_file: its data, that are read to their end.
+            image_size: how many bytes there are; 0 where nobody knows.
+            hashing_algo: of the multihash.
+            context: whose image it is.
+            verifier: shown the data.
+
+        Returns:
+            The location, how many bytes there were, their md5 and multihash, and the location's metadata.
+
+        Raises:
+            StorageFull: backend or quota have no room.
+            Invalid: the data are shorter or longer than was said.
+            BackendException: it failed otherwise; in each case the volume is gone, or named.
+        """
+        if context is None:
+            raise _misconfigured("an image is stored for somebody, and this request has no context")
+        cloud = self._cloud(context)
+        with translated():
+            stored = store_image(
+                iter(lambda: image_file.read(self.WRITE_CHUNKSIZE), b""),
+                image_id=image_id,
+                image_owner=context.project_id,
+                size_bytes=image_size or None,
+                volumes=cloud.volumes,
+                attacher=cloud.attacher,
+                volume_type=self.store_conf.cinder_volume_type,
+                settings=StoreSettings(hash_algorithm=hashing_algo),
+                observe=verifier.update if verifier else None,
+            )
+        digests, group = stored.report.digests, self.backend_group
+        return (
+            str(CinderLocation(store=group, volume_id=stored.volume.id)),
+            stored.report.size_bytes,
+            digests["md5"].value,
+            digests[hashing_algo].value,
+            {"store": group} if group else {},
+        )
+
+    @capabilities.check
+    def get(
+        self,
+        location: glance_location.Location,
+        offset: int = 0,
+        chunk_size: int | None = None,
+        context: sessions.RequestContext | None = None,
+    ) -> tuple[Iterator[bytes], int]:
+        """Give the image's data, or a part of them ([store]).
+
+        The multihash is not checked here: who downloads an image checks it, and a part of one has none.
+
+        Args:
+            location: of the image.
+            offset: from which byte on.
+            chunk_size: how many bytes; to the image's end when None.
+            context: who asks.
+
+        Returns:
+            The data, an iteration that may be closed before its end; and how many bytes they are.
+
+        Raises:
+            NotFound: there is no such volume, or it is somebody's.
+            BackendException: it cannot be read.  Where that shows in the middle, the iteration raises it.
+        """
+        content = self._content(location.store_location.volume_id, offset, chunk_size, self._cloud(context))
+        return content, next(content)
+
+    def get_size(self, location: glance_location.Location, context: sessions.RequestContext | None = None) -> int:
+        """Tell how many bytes the image has; 0 where its volume says what makes no sense.
+
+        Raises:
+            NotFound: there is no such volume, or it is somebody's.
+            BackendException: Cinder does not say.
+        """
+        volume_id, cloud = location.store_location.volume_id, self._cloud(context)
+        with translated():
+            volume = cloud.volumes.get(volume_id)
+            self._permit(decide_reading(volume, project_id=cloud.project_id), volume_id)
+        try:
+            recorded = ImageVolumeMetadata.from_volume(volume.metadata).size_bytes
+        except InvalidMetadata as error:
+            LOG.warning("Image volume %s: %s", volume_id, error)
+            return 0
+        return volume.size_gib * GIB if recorded is None else recorded
+
+    @capabilities.check
+    def delete(self, location: glance_location.Location, context: sessions.RequestContext | None = None) -> None:
+        """Delete the image's volume ([store]).
+
+        Raises:
+            NotFound: there is no such volume.
+            InUseByStore: it is being read, or has clones or snapshots.
+            StoreDeleteNotSupported: it is somebody's, or held; Glance forgets the location, and the volume stays.
+            BackendException: it cannot be deleted.
+        """
+        volume_id, cloud = location.store_location.volume_id, self._cloud(context)
+        with translated():
+            decision = decide_deletion(cloud.volumes.get(volume_id), project_id=cloud.project_id)
+            if not decision.allowed:
+                raise exceptions.StoreDeleteNotSupported(
+                    f"Volume {volume_id} is not deleted: {'; '.join(decision.reasons)}"
+                )
+            try:
+                attrs.evolve(cloud.volumes, wait_seconds=_DELETION_SECONDS).delete(volume_id)
+            except DeadlineExceeded:
+                if not self._is_going(cloud.volumes, volume_id):
+                    raise
+                LOG.info("Cinder is still deleting image volume %s", volume_id)
+
+    def is_image_associated_with_store(self, context: sessions.RequestContext | None, volume_id: str) -> bool:
+        """Tell whether the volume is of this store's type, by which Glance finds the store of an old location."""
+        facts = StoreFacts(
+            name=self.backend_group or "glance_store", kind="imagevol", volume_type=self.store_conf.cinder_volume_type
+        )
+        try:
+            volumes = self._cloud(context).volumes
+            volume_type = volumes.get(volume_id).volume_type
+            default = None if facts.volume_type else volumes.default_volume_type()
+        except ResourceNotFound:
+            LOG.warning(
+                "Image volume %s is not found by store %s: if it is in a user's project, transfer it to the project of "
+                "the store's user",
+                volume_id,
+                facts.name,
+            )
+            return False
+        except (ImagevolError, *_GLANCE_ERRORS) as error:
+            LOG.warning("Whether image volume %s belongs to store %s is not known: %s", volume_id, facts.name, error)
+            return False
+        return is_associated(facts, volume_type=volume_type, default_volume_type=default)
+
+    def _cloud(self, context: sessions.RequestContext | None) -> Cloud:
+        """Give Cinder as the store's own credentials see it, or, where it has none, the requester's.
+
+        Raises:
+            BadStoreConfiguration: it has none, and there is no requester.
+        """
+        if sessions.has_service_user(self.store_conf):
+            with self._lock:
+                if self._service is None:
+                    volumes = sessions.service_volumes(self.store_conf)
+                    with translated():
+                        self._service = Cloud(volumes, attacher(self.store_conf, volumes), volumes.project_id)
+                return self._service
+        if context is None or context.service_catalog is None:
+            raise _misconfigured("it has no credentials of its own, and the request has no service catalogue")
+        volumes = sessions.requesters_volumes(self.store_conf, context)
+        return Cloud(volumes, attacher(self.store_conf, volumes), context.project_id)
+
+    def _content(self, volume_id: str, offset: int, length: int | None, cloud: Cloud) -> _Content:
+        """Give how many bytes there are, and then the bytes.
+
+        One part is held back, so that the volume is let go before its last byte is given: who has all of an image may
+        delete it at once.
+        """
+        whole = False
+
+        def permit(volume: Volume) -> None:
+            self._permit(decide_reading(volume, project_id=cloud.project_id), volume_id)
+
+        try:
+            with (
+                translated(),
+                open_image_volume(
+                    volume_id,
+                    volumes=cloud.volumes,
+                    attacher=cloud.attacher,
+                    offset=offset,
+                    length=length,
+                    verify=False,
+                    permit=permit,
+                ) as content,
+            ):
+                held = next(content.parts, b"")
+                yield content.size_bytes
+                for part in content.parts:
+                    yield held
+                    held = part
+                whole = True
+        except _GLANCE_ERRORS as error:
+            if not whole:
+                raise
+            LOG.error("Image volume %s was read to its end, and could not be let go: %s", volume_id, error)
+        if held:
+            yield held
+
+    def _permit(self, decision: CustodyDecision, volume_id: str) -> None:
+        """Treat somebody's volume as one that is not there: a location must not tell what there is."""
+        if not decision.allowed:
+            LOG.warning("Image volume %s is not given out: %s", volume_id, "; ".join(decision.reasons))
+            raise ResourceNotFound("volume", volume_id)
+
+    @staticmethod
+    def _is_going(volumes: CinderVolumes, volume_id: str) -> bool:
+        return all(volume.status == "deleting" for volume in volumes.find([volume_id]))
+
+
+def _misconfigured(reason: str) -> exceptions.BadStoreConfiguration:
+    return exceptions.BadStoreConfiguration(store_name="cinder", reason=reason)

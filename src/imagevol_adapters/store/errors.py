@@ -1,0 +1,64 @@
+"""Our errors as glance_store's, which Glance knows what to answer to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EACCES, EDQUOT, EFBIG, ENOSPC
+
+from glance_store import exceptions
+
+from imagevol_core import (
+    CallerError,
+    DeadlineExceeded,
+    DeviceFailed,
+    ImagevolError,
+    InUse,
+    OverQuota,
+    ResourceNotFound,
+    ServiceUnreachable,
+    SourceFailed,
+    WrongLength,
+)
+
+__all__ = ["translated"]
+
+_FULL = (EFBIG, ENOSPC, EDQUOT)
+
+
+def _device(error: ImagevolError) -> Exception:
+    number = getattr(error.__cause__, "errno", None)
+    if number in _FULL:
+        return exceptions.StorageFull(str(error))
+    if number == EACCES:
+        return exceptions.StorageWriteDenied(str(error))
+    return exceptions.BackendException(str(error))
+
+
+def _source(error: ImagevolError) -> Exception:
+    """Give what the request's own body raised: Glance tells a client that went away from other faults by it."""
+    return error.__cause__ if isinstance(error.__cause__, Exception) else exceptions.BackendException(str(error))
+
+
+# Ours, glance_store's, and what Glance makes of it; the special stands before the general.
+_ERRORS: tuple[tuple[type[ImagevolError], Callable[[ImagevolError], Exception]], ...] = (
+    (ResourceNotFound, lambda error: exceptions.NotFound(str(error))),  # 404
+    (InUse, lambda error: exceptions.InUseByStore(str(error))),  # 409
+    (OverQuota, lambda error: exceptions.StorageFull(str(error))),  # 413
+    (WrongLength, lambda error: exceptions.Invalid(str(error))),  # 400
+    (SourceFailed, _source),
+    (DeviceFailed, _device),  # 413 where it is full
+    (ServiceUnreachable, lambda error: exceptions.RemoteServiceUnavailable(str(error))),  # 503 of a download
+    (DeadlineExceeded, lambda error: exceptions.BackendException(str(error))),
+    (CallerError, lambda error: exceptions.BackendException(str(error))),  # the caller is the store, not its user
+    (ImagevolError, lambda error: exceptions.BackendException(str(error))),
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise glance_store's error for ours, with the same sentence."""
+    try:
+        yield
+    except ImagevolError as error:
+        raise next(make for kind, make in _ERRORS if isinstance(error, kind))(error) from error
