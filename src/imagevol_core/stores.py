@@ -95,6 +95,15 @@ class Store:
         """What its locations begin with; None where that is not known."""
         return f"cinder://{self.name}" if self.is_cinder else self.url_prefix
 
+    def begins(self, url: str) -> bool:
+        """Tell whether Glance takes a URL for one of this store's by how it begins.
+
+        `cinder://fast2/…` begins like the locations of a store `fast`; the driver `imagevol` tells them apart.
+        """
+        if not self.prefix:
+            return False
+        return url.startswith(f"{self.prefix}/" if self.kind == "imagevol" else self.prefix)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreCatalogue:
@@ -224,7 +233,7 @@ def _store_by_prefix(location: ImageLocation, catalogue: StoreCatalogue) -> Stor
     except ValueError:
         return None
     for store in catalogue.stores:
-        if scheme in SCHEMES.get(store.kind, ()) and store.prefix and location.url.startswith(store.prefix):
+        if scheme in SCHEMES.get(store.kind, ()) and store.begins(location.url):
             return store
     return None
 

@@ -277,6 +277,18 @@ class TestStore:
     ) -> None:
         assert (store.is_cinder, store.prefix, store.accepts) == (is_cinder, prefix, accepts)
 
+    @pytest.mark.parametrize("kind, begins", [("cinder", True), ("imagevol", False)])
+    def test_ours_is_not_taken_for_one_whose_name_it_begins(self, kind: str, begins: bool) -> None:
+        store = Store(name="fast", kind=kind)
+        assert store.begins("cinder://fast2/7ad3") is begins
+        assert store.begins("cinder://fast/7ad3")
+        assert not store.begins("cinder://slow/7ad3")
+        assert store.prefix == "cinder://fast"
+
+    @pytest.mark.parametrize("url_prefix", [None, ""])
+    def test_without_a_prefix_no_url_is_its_own(self, url_prefix: str | None) -> None:
+        assert not replace(LOCAL, url_prefix=url_prefix).begins("file:///x")
+
     def test_by_default_it_does_all(self) -> None:
         assert replace(FAST, weight=0, readonly=False, can_add=True, can_delete=True, url_prefix=None) == FAST
 

@@ -30,6 +30,7 @@ store_location = import_module("glance_store.location")
 store_utils = import_module("glance.common.store_utils")
 utils = import_module("glance.common.utils")
 webob = import_module("webob")
+ours = import_module("imagevol_adapters.store.driver")
 RESERVED = import_module("glance.common.wsgi_app").RESERVED_STORES
 CONF.register_opts(multi_backend._STORE_OPTS + backend._STORE_OPTS, group="glance_store")
 CONF([], project="glance", default_config_files=[])  # after all imports, which register options of the command line
@@ -53,8 +54,8 @@ def schemes(driver: str) -> tuple[str, ...]:
     return tuple(kind.__new__(kind).get_schemes())
 
 
-# Ours is not installed here; Glance must find it by its kind too.
-SCHEMES = {kind: schemes(driver) for kind, driver in DRIVERS.items()} | {"imagevol": ("cinder", "imagevol")}
+SCHEMES = {kind: schemes(driver) for kind, driver in DRIVERS.items()}
+SCHEMES["imagevol"] = ours.Store.__new__(ours.Store).get_schemes()
 
 
 class Driver(import_module("glance_store.driver").Store):  # type: ignore[misc]
@@ -119,6 +120,8 @@ def configure(catalogue: dict[str, Any], answers: dict[str, Any] | None = None) 
             continue
         if "cinder" in SCHEMES[fact["kind"]]:
             driver = CinderDriver(fact, answers or {}, catalogue["default_volume_type"])
+            if fact["kind"] == "imagevol":
+                driver._url_prefix = ours.StorePrefix(fact["name"])
         else:
             driver = Driver(fact)
             driver._url_prefix = fact["url_prefix"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Generator, Iterator
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 import attrs
 import os_brick
@@ -44,13 +44,37 @@ from imagevol_core import (
     Store as StoreFacts,
 )
 
-__all__ = ["Store", "StoreLocation"]
+__all__ = ["Store", "StoreLocation", "StorePrefix"]
 
 LOG = logging.getLogger(__name__)
 
 _DELETION_SECONDS = 10.0  # then Cinder goes on alone: a backend that wipes volumes takes minutes
 _GLANCE_ERRORS = (exceptions.BackendException, exceptions.GlanceStoreException)
 _Content = Generator[Any, None, None]
+
+
+class StorePrefix(str):
+    """What the locations of a store begin with, such that Glance tells `fast` from `fast2`.
+
+    Glance looks for the store of a location by whether its URL begins with this, for which the slash must be there; and
+    it makes a URL of this, a slash and a volume's id, for which the slash must not be there.
+
+    >>> prefix = StorePrefix("fast")
+    >>> "cinder://fast2/7ad3".startswith(prefix), "cinder://fast/7ad3".startswith(prefix), "%s/%s" % (prefix, "7ad3")
+    (False, True, 'cinder://fast/7ad3')
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, store: str) -> Self:
+        """Take the store's name."""
+        return super().__new__(cls, f"cinder://{store}/")
+
+    def __str__(self) -> str:
+        """Give it as it is put in front of a volume's id."""
+        return self[:-1]
+
+    __repr__ = __str__
 
 
 class StoreLocation(glance_location.StoreLocation):
@@ -115,7 +139,7 @@ class Store(glance_driver.Store):
     def __init__(self, conf: cfg.ConfigOpts, backend: str | None = None) -> None:
         """Take the store's options; nothing is asked yet."""
         super().__init__(conf, backend)
-        self._url_prefix = f"cinder://{backend or ''}"
+        self._url_prefix = StorePrefix(backend) if backend else "cinder://"
         self.store_conf = (
             glance_driver.BackendGroupConfiguration(self.OPTIONS, backend, conf=conf) if backend else conf.glance_store
         )
