@@ -20,7 +20,7 @@ Table = Sequence[tuple[type[Exception], Callable[[str], ImagevolError], str]]
 """Rows of a library's error, ours, and what to do about it, which may be nothing that is not in the text."""
 
 KEYSTONE: Table = (
-    (keystone.Unauthorized, AccessDenied, "check user, password and project in clouds.yaml or in OS_*"),
+    (keystone.Unauthorized, AccessDenied, "check user, password and project (clouds.yaml, OS_*, or a store's section)"),
     (keystone.Forbidden, AccessDenied, "use credentials that may do this"),
     (keystone.MissingRequiredOptions, AccessDenied, "name a cloud with OS_CLOUD or --os-cloud, or set all of OS_*"),
     (keystone.MissingAuthPlugin, AccessDenied, "name a cloud with OS_CLOUD or --os-cloud, or set all of OS_*"),

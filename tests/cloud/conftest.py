@@ -8,6 +8,7 @@ import pytest
 from tests.cloud import prerequisites
 from tests.cloud.bringup import running
 from tests.cloud.record import Cloud
+from tests.cloud.settings import Settings
 
 # What the clients' own dependencies say when they are imported. It is not ours to mend.
 IGNORED_WARNINGS = ("ignore:'cgi' is deprecated:DeprecationWarning",)
@@ -42,4 +43,11 @@ def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return
     request.getfixturevalue("able_machine")
     with running(tmp_path_factory.mktemp("cloud"), keep_logs=True) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def imagevol_cloud(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A running cloud whose Glance has our driver in place of upstream's, and nothing else changed."""
+    with running(tmp_path_factory.mktemp("cloud"), Settings(store_driver="imagevol"), keep_logs=True) as cloud:
         yield cloud

@@ -207,8 +207,8 @@ class Store(glance_driver.Store):
         """
         if context is None:
             raise _misconfigured("an image is stored for somebody, and this request has no context")
-        cloud = self._cloud(context)
         with translated():
+            cloud = self._cloud(context)
             stored = store_image(
                 iter(lambda: image_file.read(self.WRITE_CHUNKSIZE), b""),
                 image_id=image_id,
@@ -254,7 +254,8 @@ class Store(glance_driver.Store):
             NotFound: there is no such volume, or it is somebody's.
             BackendException: it cannot be read.  Where that shows in the middle, the iteration raises it.
         """
-        content = self._content(location.store_location.volume_id, offset, chunk_size, self._cloud(context))
+        with translated():
+            content = self._content(location.store_location.volume_id, offset, chunk_size, self._cloud(context))
         return content, next(content)
 
     def get_size(self, location: glance_location.Location, context: sessions.RequestContext | None = None) -> int:
@@ -264,8 +265,9 @@ class Store(glance_driver.Store):
             NotFound: there is no such volume, or it is somebody's.
             BackendException: Cinder does not say.
         """
-        volume_id, cloud = location.store_location.volume_id, self._cloud(context)
+        volume_id = location.store_location.volume_id
         with translated():
+            cloud = self._cloud(context)
             volume = cloud.volumes.get(volume_id)
             self._permit(decide_reading(volume, project_id=cloud.project_id), volume_id)
         try:
@@ -285,8 +287,9 @@ class Store(glance_driver.Store):
             StoreDeleteNotSupported: it is somebody's, or held; Glance forgets the location, and the volume stays.
             BackendException: it cannot be deleted.
         """
-        volume_id, cloud = location.store_location.volume_id, self._cloud(context)
+        volume_id = location.store_location.volume_id
         with translated():
+            cloud = self._cloud(context)
             decision = decide_deletion(cloud.volumes.get(volume_id), project_id=cloud.project_id)
             if not decision.allowed:
                 raise exceptions.StoreDeleteNotSupported(
@@ -316,7 +319,7 @@ class Store(glance_driver.Store):
                 facts.name,
             )
             return False
-        except (ImagevolError, *_GLANCE_ERRORS) as error:
+        except (ImagevolError, exceptions.BadStoreConfiguration) as error:
             LOG.warning("Whether image volume %s belongs to store %s is not known: %s", volume_id, facts.name, error)
             return False
         return is_associated(facts, volume_type=volume_type, default_volume_type=default)
@@ -326,13 +329,13 @@ class Store(glance_driver.Store):
 
         Raises:
             BadStoreConfiguration: it has none, and there is no requester.
+            ImagevolError: Keystone does not let it in.
         """
         if sessions.has_service_user(self.store_conf):
             with self._lock:
                 if self._service is None:
                     volumes = sessions.service_volumes(self.store_conf)
-                    with translated():
-                        self._service = Cloud(volumes, attacher(self.store_conf, volumes), volumes.project_id)
+                    self._service = Cloud(volumes, attacher(self.store_conf, volumes), volumes.project_id)
                 return self._service
         if context is None or context.service_catalog is None:
             raise _misconfigured("it has no credentials of its own, and the request has no service catalogue")

@@ -1,0 +1,186 @@
+"""A Glance whose `enabled_backends` names our driver where it named upstream's, and its users."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import requests
+from glanceclient import exc as glance_errors
+from glanceclient.v2.client import Client as GlanceClient
+from keystoneauth1 import exceptions as keystone_errors
+
+from imagevol_adapters.ports import AccessMode
+from tests.cloud.ports import Ports, nothing_left, ports, sign_in
+from tests.cloud.processes import ticks
+from tests.cloud.record import Cloud
+from tests.cloud.settings import BACKENDS, REGION
+
+MIB = 1 << 20
+DATA = random.Random(7).randbytes(9 * MIB + 77)
+
+
+@pytest.fixture(scope="module")
+def real(imagevol_cloud: Cloud) -> Ports:
+    return ports(imagevol_cloud)
+
+
+@pytest.fixture(autouse=True)
+def left(imagevol_cloud: Cloud) -> Iterator[None]:
+    with nothing_left(imagevol_cloud):
+        yield
+
+
+def glance(cloud: Cloud, name: str = "demo") -> Any:
+    return GlanceClient(session=sign_in(cloud, name), region_name=REGION)
+
+
+Uploaded = Callable[..., Any]
+
+
+@pytest.fixture
+def uploaded(imagevol_cloud: Cloud) -> Iterator[Uploaded]:
+    """Uploads images, which are gone afterwards."""
+    client = glance(imagevol_cloud)
+    admin = glance(imagevol_cloud, "admin")
+
+    def upload(data: bytes = DATA, *, size_bytes: int | None = None, store: str | None = "fast") -> Any:
+        image = client.images.create(disk_format="raw", container_format="bare")
+        undo.callback(delete, image.id)
+        client.images.upload(image.id, io.BytesIO(data), image_size=size_bytes, backend=store)
+        return client.images.get(image.id)
+
+    def delete(image_id: str) -> None:
+        try:
+            admin.images.delete(image_id)
+        except glance_errors.HTTPNotFound:
+            return
+
+    with ExitStack() as undo:
+        yield upload
+
+
+def volume_id(image: Any) -> str:
+    (location,) = image["locations"]
+    found: str = location["url"].rpartition("/")[2]
+    return found
+
+
+def download(cloud: Cloud, image: Any, headers: dict[str, str] | None = None, *, name: str = "demo") -> bytes:
+    """Without glanceclient, which would notice by the digest what the service did not."""
+    answer = sign_in(cloud, name).get(f"{cloud.image_url}/v2/images/{image['id']}/file", headers=headers or {})
+    content: bytes = answer.content
+    return content
+
+
+@pytest.mark.parametrize("store", BACKENDS)
+def test_an_image_goes_in_and_out_and_away(imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded, store: str) -> None:
+    image = uploaded(store=store)
+    assert image["locations"] == [{"url": f"cinder://{store}/{volume_id(image)}", "metadata": {"store": store}}]
+    assert (image["status"], image["size"], image["stores"]) == ("active", len(DATA), store)
+    assert image["checksum"] == hashlib.md5(DATA).hexdigest()
+    assert (image["os_hash_algo"], image["os_hash_value"]) == ("sha512", hashlib.sha512(DATA).hexdigest())
+    volume = real.volumes.get(volume_id(image))
+    assert volume.project_id == imagevol_cloud.project_ids["service"]
+    assert (volume.volume_type, volume.host) == (store, imagevol_cloud.backend_hosts[store])
+    assert (volume.status, volume.readonly, volume.size_gib) == ("available", True, 1)
+    assert volume.metadata == {
+        "glance_image_id": image["id"],
+        "image_id": image["id"],
+        "image_owner": imagevol_cloud.project_ids["demo"],
+        "image_size": str(len(DATA)),
+        "os_hash_algo": "sha512",
+        "os_hash_value": image["os_hash_value"],
+        "checksum": image["checksum"],
+    }
+    assert download(imagevol_cloud, image) == DATA
+    assert download(imagevol_cloud, image, {"Range": "bytes=5-9437200"}) == DATA[5:9437201]
+    assert download(imagevol_cloud, image, {"Range": "bytes=-9"}) == DATA[-9:]
+    glance(imagevol_cloud).images.delete(image["id"])
+    for _ in ticks(60):
+        if not real.volumes.find([volume.id]):
+            break
+    assert real.volumes.find([volume.id]) == ()
+
+
+def test_copies_are_made_by_glance_and_each_is_deleted_alone(
+    imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded
+) -> None:
+    image = uploaded(store="fast")
+    client = glance(imagevol_cloud, "admin")  # who alone may copy, by Glance's policy
+    client.images.image_import(image["id"], method="copy-image", stores=["slow"])
+    for _ in ticks(60):
+        if client.images.get(image["id"])["stores"] == "fast,slow":
+            break
+    locations = client.images.get(image["id"])["locations"]
+    assert [location["metadata"]["store"] for location in locations] == ["fast", "slow"]
+    copies = real.volumes.find(location["url"].rpartition("/")[2] for location in locations)
+    assert [copy.volume_type for copy in copies] == ["fast", "slow"]
+    client.images.delete_from_store("fast", image["id"])
+    assert client.images.get(image["id"])["stores"] == "slow"
+    assert download(imagevol_cloud, image) == DATA
+
+
+def test_it_can_be_shared_and_given_away(imagevol_cloud: Cloud, uploaded: Uploaded) -> None:
+    image = uploaded()
+    other = imagevol_cloud.project_ids["other"]
+    with pytest.raises(keystone_errors.NotFound):
+        download(imagevol_cloud, image, name="other")
+    glance(imagevol_cloud).image_members.create(image["id"], other)
+    assert download(imagevol_cloud, image, name="other") == DATA
+    glance(imagevol_cloud, "admin").images.update(image["id"], owner=other)
+    assert download(imagevol_cloud, image, name="other") == DATA
+    glance(imagevol_cloud, "other").images.delete(image["id"])
+
+
+def test_a_length_that_is_told_is_the_volumes(imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded) -> None:
+    image = uploaded(size_bytes=len(DATA), store="slow")
+    assert real.volumes.get(volume_id(image)).size_gib == 1
+    for wrong in (len(DATA) - 1, len(DATA) + 1):
+        with pytest.raises(glance_errors.HTTPBadRequest, match=str(wrong)):
+            uploaded(size_bytes=wrong)
+
+
+def test_an_image_without_a_byte_is_an_image(imagevol_cloud: Cloud, uploaded: Uploaded) -> None:
+    assert uploaded(b"")["size"] == 0
+
+
+def test_an_image_that_is_in_use_is_not_deleted(imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded) -> None:
+    image = uploaded()
+    attachment = real.volumes.attach(volume_id(image), connector={"host": "elsewhere"}, mode=AccessMode.READ)
+    try:
+        with pytest.raises(glance_errors.HTTPConflict):
+            glance(imagevol_cloud).images.delete(image["id"])
+    finally:
+        real.volumes.detach(attachment)
+    assert download(imagevol_cloud, image) == DATA
+
+
+def test_a_backend_that_fails_in_the_middle_is_an_error_at_the_client(
+    imagevol_cloud: Cloud, uploaded: Uploaded
+) -> None:
+    image = uploaded()
+    (file,) = (imagevol_cloud.directory / "volumes/fast").glob(f"*{volume_id(image)}*")
+    whole = file.stat().st_size
+    os.truncate(file, 6 * MIB)
+    with pytest.raises(keystone_errors.ConnectionError, match="Connection broken: IncompleteRead"):
+        download(imagevol_cloud, image)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Connection broken: IncompleteRead"):
+        b"".join(glance(imagevol_cloud).images.data(image["id"]))
+    os.truncate(file, whole)
+
+
+def test_a_volume_that_is_gone_is_no_obstacle_to_the_images_deletion(
+    imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded
+) -> None:
+    image = uploaded()
+    real.volumes.delete(volume_id(image))
+    url = f"{imagevol_cloud.image_url}/v2/images/{image['id']}/file"
+    assert sign_in(imagevol_cloud, "demo").get(url).status_code == 204  # Glance's word for it
+    glance(imagevol_cloud).images.delete(image["id"])
