@@ -19,6 +19,7 @@ from os_brick.initiator.connector import InitiatorConnector, get_connector_prope
 from os_brick.privileged import default as brick_privileges
 from oslo_concurrency import lockutils, processutils
 from oslo_config import cfg
+from oslo_privsep.daemon import FailedToDropPrivileges
 
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.devices import PathDevice, RbdDevice
@@ -27,7 +28,14 @@ from imagevol_core import AttachFailed
 
 __all__ = ["BrickAttacher", "become_privileged"]
 
-_FAILURES = (brick_errors.BrickException, processutils.ProcessExecutionError, OSError, ValueError, KeyError)
+_FAILURES = (
+    brick_errors.BrickException,
+    processutils.ProcessExecutionError,
+    FailedToDropPrivileges,  # of privsep, when its helper does not start
+    OSError,
+    ValueError,
+    KeyError,
+)
 
 
 def become_privileged(lock_path: Path) -> None:
@@ -146,4 +154,6 @@ def _line(error: BaseException) -> str:
     """An error on one line, without a command's arguments: those of os-brick's commands may hold secrets."""
     if isinstance(error, processutils.ProcessExecutionError):
         return f"a command failed with exit status {error.exit_code}"
+    if isinstance(error, FailedToDropPrivileges):
+        return "privsep does not start: look at rootwrap, and at helper_command in [privsep_osbrick]"
     return " ".join(str(error).split()) or type(error).__name__

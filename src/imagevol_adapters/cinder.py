@@ -67,6 +67,7 @@ class CinderVolumes:
         interface: which of its endpoints.
         endpoint_override: where it is, whatever the service catalogue says.
         wait_seconds: how long a volume may take from one state to the next; glance_store's default.
+        delete_seconds: how long a deletion is waited for, where that is not the same; Cinder goes on alone.
         retries: how often a request that found no answer is sent again.
         attach_attempts: how often an attachment is asked for while the volume is in another one's hands.
     """
@@ -76,6 +77,7 @@ class CinderVolumes:
     interface: str = "public"
     endpoint_override: str | None = None
     wait_seconds: float = 300
+    delete_seconds: float | None = None
     retries: int = 0
     attach_attempts: int = 1
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
@@ -163,7 +165,7 @@ class CinderVolumes:
             lambda: self.find([volume_id]),
             gone,
             what=f"volume {volume_id} is not gone",
-            seconds=self.wait_seconds,
+            seconds=self.wait_seconds if self.delete_seconds is None else self.delete_seconds,
         )
 
     def attach(self, volume_id: str, *, connector: Mapping[str, Any], mode: AccessMode) -> Attachment:

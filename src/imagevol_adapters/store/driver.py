@@ -48,7 +48,6 @@ __all__ = ["Store", "StoreLocation", "StorePrefix"]
 
 LOG = logging.getLogger(__name__)
 
-_DELETION_SECONDS = 10.0  # then Cinder goes on alone: a backend that wipes volumes takes minutes
 _GLANCE_ERRORS = (exceptions.BackendException, exceptions.GlanceStoreException)
 _Content = Generator[Any, None, None]
 
@@ -296,7 +295,7 @@ class Store(glance_driver.Store):
                     f"Volume {volume_id} is not deleted: {'; '.join(decision.reasons)}"
                 )
             try:
-                attrs.evolve(cloud.volumes, wait_seconds=_DELETION_SECONDS).delete(volume_id)
+                cloud.volumes.delete(volume_id)
             except DeadlineExceeded:
                 if not self._is_going(cloud.volumes, volume_id):
                     raise

@@ -19,6 +19,7 @@ from imagevol_adapters.cinder import CinderVolumes
 
 __all__ = ["Options", "RequestContext", "has_service_user", "requesters_volumes", "service_volumes"]
 
+_DELETION_SECONDS = 10  # by then a backend has said no; one that wipes volumes takes minutes to say yes
 _USER = ("user_name", "password", "project_name", "auth_address")
 _APPLICATION_CREDENTIAL = ("application_credential_id", "application_credential_secret", "auth_address")
 
@@ -101,6 +102,7 @@ def _volumes(options: Options, auth: BaseAuthPlugin, endpoint: str | None = None
         region_name=options.cinder_os_region_name,
         endpoint_override=endpoint,
         wait_seconds=options.cinder_state_transition_timeout,
+        delete_seconds=_DELETION_SECONDS,
         retries=options.cinder_http_retries,
         attach_attempts=getattr(options, "cinder_attachment_retry_attempts", 5),  # glance_store has it since 5.3
     )

@@ -1,0 +1,531 @@
+"""The store driver on a Cinder in memory, and what it does with protocols that this machine has not."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from errno import EACCES, ENOSPC
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from glance_store import exceptions
+from glance_store import location as glance_location
+from glance_store.common import fs_mount
+from keystoneauth1.identity import V3ApplicationCredential, V3Password
+from oslo_concurrency import processutils
+from oslo_config import cfg
+from oslo_privsep.daemon import FailedToDropPrivileges
+
+from imagevol_adapters import brick
+from imagevol_adapters.brick import become_privileged
+from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.store import Store, StoreLocation, sessions
+from imagevol_adapters.store.attaching import StoreAttacher
+from imagevol_adapters.store.driver import Cloud
+from imagevol_adapters.store.errors import translated
+from imagevol_adapters.testing.faults import Steps
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
+from imagevol_core import (
+    GIB,
+    AccessDenied,
+    AttachFailed,
+    ContentMismatch,
+    DeadlineExceeded,
+    DeviceFailed,
+    ImagevolError,
+    InUse,
+    OverQuota,
+    RequestRefused,
+    ResourceNotFound,
+    ServiceFailed,
+    ServiceUnreachable,
+    SourceFailed,
+    Volume,
+    VolumeFailed,
+    WrongLength,
+)
+
+DATA = bytes(range(256)) * 20_000
+IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
+SECRET = "a-password-that-nobody-may-see"
+REQUEST = SimpleNamespace(project_id="the-owner", user_id="u", auth_token="t", service_catalog=[])
+OPTIONS = {
+    "cinder_volume_type": None,
+    "cinder_store_auth_address": "http://keystone.test/v3",
+    "cinder_store_user_name": "glance",
+    "cinder_store_password": SECRET,
+    "cinder_store_project_name": "service",
+}
+Stores = Callable[..., Store]
+
+
+@attrs.frozen
+class World:
+    """A Cinder in memory, and a store that has it."""
+
+    volumes: MemoryVolumes
+    store: Store
+
+    def add(self, data: bytes = DATA, size_bytes: int | None = None, **more: Any) -> glance_location.Location:
+        size = len(data) if size_bytes is None else size_bytes
+        url, *_ = self.store.add(IMAGE_ID, io.BytesIO(data), size, "sha512", context=REQUEST, **more)
+        return location(self.store, url)
+
+    def watched(self, steps: Steps) -> Store:
+        """The store, with steps that may fail."""
+        attacher: Any = steps.attacher(MemoryAttacher(volumes=self.volumes))
+        volumes: Any = steps.volumes(self.volumes)
+        self.store._service = Cloud(volumes, attacher, "memory")
+        return self.store
+
+
+def location(store: Store, url: str) -> glance_location.Location:
+    return glance_location.Location("cinder", StoreLocation, cfg.CONF, uri=url, backend=store.backend_group)
+
+
+@pytest.fixture
+def stores() -> Iterator[Stores]:
+    """Makes stores as Glance does; the options are those of a section."""
+
+    def make(**options: Any) -> Store:
+        name = f"store-{uuid.uuid4()}"  # a configuration forgets no section
+        store = Store(cfg.CONF, backend=name)
+        for option, value in {**OPTIONS, **options}.items():
+            cfg.CONF.set_override(option, value, group=name)
+        return store
+
+    cfg.CONF([], project="glance", default_config_files=[])
+    yield make
+    cfg.CONF.clear()
+
+
+@pytest.fixture
+def world(stores: Stores) -> World:
+    volumes = MemoryVolumes()
+    store = stores()
+    world = World(volumes, store)
+    world.watched(Steps())
+    return world
+
+
+def read(store: Store, where: glance_location.Location, **part: Any) -> bytes:
+    return b"".join(store.get(where, **part)[0])
+
+
+class TestImages:
+    def test_what_is_added_is_read_and_deleted(self, world: World) -> None:
+        where = world.add()
+        assert read(world.store, where) == DATA
+        assert read(world.store, where, offset=3, chunk_size=5) == DATA[3:8]
+        assert world.store.get_size(where) == len(DATA)
+        (volume,) = world.volumes.volumes.values()
+        assert (volume.readonly, volume.metadata["image_owner"]) == (True, "the-owner")
+        world.store.delete(where)
+        assert world.volumes.volumes == {}
+
+    def test_a_verifier_sees_all_of_it_and_may_refuse(self, world: World) -> None:
+        seen = hashlib.sha256()
+        world.add(verifier=seen)
+        assert seen.digest() == hashlib.sha256(DATA).digest()
+
+        def refuse(_: memoryview) -> None:
+            raise ValueError("the signature does not fit")
+
+        with pytest.raises(ValueError, match="does not fit"):
+            world.add(verifier=SimpleNamespace(update=refuse))
+        assert len(world.volumes.volumes) == 1
+
+    def test_who_goes_away_in_the_middle_is_told_by_his_own_error(self, world: World) -> None:
+        class Gone(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                if self.tell():
+                    raise ConnectionResetError("the client is gone")
+                return super().read(size)
+
+        with pytest.raises(ConnectionResetError, match="the client is gone"):
+            world.store.add(IMAGE_ID, Gone(DATA), len(DATA), "sha512", context=REQUEST)
+        assert world.volumes.volumes == {}
+
+    def test_an_algorithm_that_nobody_knows_makes_no_volume(self, world: World) -> None:
+        with pytest.raises(exceptions.BackendException, match="'whirl' is not known"):
+            world.store.add(IMAGE_ID, io.BytesIO(DATA), len(DATA), "whirl", context=REQUEST)
+        assert world.volumes.volumes == {}
+
+    def test_an_image_is_somebodys(self, world: World) -> None:
+        with pytest.raises(exceptions.BadStoreConfiguration, match="no context"):
+            world.store.add(IMAGE_ID, io.BytesIO(DATA), len(DATA), "sha512")
+
+    def test_a_size_that_makes_no_sense_is_none(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        where = world.add()
+        world.volumes.set_metadata(where.store_location.volume_id, {"image_size": "lots"})
+        assert world.store.get_size(where) == 0
+        assert "image_size='lots'" in caplog.text
+        with pytest.raises(exceptions.BackendException, match="image_size='lots'"):
+            world.store.get(where)
+
+    def test_a_volume_that_says_no_size_has_that_of_the_volume(self, world: World) -> None:
+        volume = world.volumes.create(size_gib=2, name="by hand")
+        world.volumes.wait(volume.id)
+        assert world.store.get_size(location(world.store, f"cinder://x/{volume.id}")) == 2 * GIB
+
+
+class TestLettingGo:
+    """What is read is let go before its last byte is given, and whoever stops before."""
+
+    def test_the_last_part_comes_when_the_volume_is_free(self, world: World) -> None:
+        where = world.add()
+        content, _ = world.store.get(where)
+        states = []
+        for _ in content:
+            (volume,) = world.volumes.volumes.values()
+            states.append(volume.status)
+        assert states == ["in-use"] * (len(states) - 1) + ["available"]
+        assert len(states) > 2
+
+    def test_a_reader_that_is_forgotten_lets_go(self, world: World) -> None:
+        content: Any = world.store.get(world.add())[0]
+        next(content)
+        del content
+        gc.collect()
+        assert not world.volumes.attachments
+
+    def test_what_could_not_be_let_go_is_named_and_the_data_are_whole(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        where = world.add()
+        counting = Steps()
+        read(world.watched(counting), where)
+        failing = Steps(fail_at=counting.taken.index("attacher.close"), lasting=True)
+        with caplog.at_level(logging.ERROR):
+            assert read(world.watched(failing), where) == DATA
+        (record,) = caplog.records
+        left = record.getMessage()
+        assert "was read to its end, and could not be let go" in left
+        assert f"device of volume {where.store_location.volume_id}" in left
+        assert f"attachment {next(iter(world.volumes.attachments))} of volume" in left
+        assert "volumes.detach" in failing.taken  # though the device is still there
+
+    def test_a_fault_at_any_step_of_reading_is_an_error_or_gives_all(self, world: World) -> None:
+        where = world.add()
+        counting = Steps()
+        read(world.watched(counting), where)
+        for number, name in enumerate(counting.taken):
+            store = world.watched(Steps(fail_at=number))
+            if name in ("attacher.close", "volumes.detach"):
+                assert read(store, where) == DATA
+            else:
+                with pytest.raises(exceptions.BackendException, match="failed on purpose"):
+                    read(store, where)
+            world.volumes.attachments.clear()
+            world.volumes._change(where.store_location.volume_id, status="available")
+
+    def test_a_fault_at_any_step_of_adding_leaves_nothing_or_names_it(self, world: World) -> None:
+        counting = Steps()
+        world.watched(counting)
+        world.add()
+        for number in range(len(counting.taken)):
+            before = set(world.volumes.volumes)
+            world.watched(Steps(fail_at=number))
+            with pytest.raises(exceptions.BackendException, match="failed on purpose") as caught:
+                world.add()
+            for volume_id in set(world.volumes.volumes) - before:
+                assert volume_id in str(caught.value)
+
+
+class TestDeletion:
+    def test_a_deletion_that_takes_long_is_cinders(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        where = world.add()
+        volume_id = where.store_location.volume_id
+
+        def slow(_: object, volume_id: str) -> None:
+            world.volumes._change(volume_id, status=status)
+            raise DeadlineExceeded(f"volume {volume_id} is not gone", seconds=10)
+
+        monkeypatch.setattr(MemoryVolumes, "delete", slow)
+        status = "deleting"
+        world.store.delete(where)
+        status = "detaching"
+        with pytest.raises(exceptions.BackendException, match=f"volume {volume_id} is not gone"):
+            world.store.delete(where)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "ours, theirs",
+        [
+            (ResourceNotFound("volume", "7"), exceptions.NotFound),
+            (InUse("it"), exceptions.InUseByStore),
+            (OverQuota("it"), exceptions.StorageFull),
+            (WrongLength(expected_bytes=1, actual_bytes=2), exceptions.Invalid),
+            (ServiceUnreachable("it"), exceptions.RemoteServiceUnavailable),
+            (ServiceFailed("it"), exceptions.BackendException),
+            (AccessDenied("it"), exceptions.BackendException),
+            (RequestRefused("it"), exceptions.BackendException),
+            (DeadlineExceeded("it", seconds=1), exceptions.BackendException),
+            (SourceFailed("it"), exceptions.BackendException),
+            (DeviceFailed("it"), exceptions.BackendException),
+            (AttachFailed("it"), exceptions.BackendException),
+            (VolumeFailed("7", status="error", wanted="available"), exceptions.BackendException),
+            (ContentMismatch("it", expected="a", actual="b"), exceptions.BackendException),
+        ],
+        ids=lambda each: getattr(each, "__name__", type(each).__name__),
+    )
+    def test_each_of_ours_is_one_of_theirs_with_the_same_sentence(
+        self, ours: ImagevolError, theirs: type[Exception]
+    ) -> None:
+        ours.leftovers = ("volume 7",)
+        with pytest.raises(theirs) as caught, translated():
+            raise ours
+        assert type(caught.value) is theirs
+        assert str(caught.value) == str(ours)
+        assert caught.value.__cause__ is ours
+
+    @pytest.mark.parametrize(
+        "number, theirs",
+        [(ENOSPC, exceptions.StorageFull), (EACCES, exceptions.StorageWriteDenied), (5, exceptions.BackendException)],
+    )
+    def test_a_device_says_by_its_number_what_is_wrong(self, number: int, theirs: type[Exception]) -> None:
+        failed = DeviceFailed("writing failed")
+        failed.__cause__ = OSError(number, os.strerror(number))
+        with pytest.raises(theirs, match="writing failed"), translated():
+            raise failed
+
+
+def user_of(store: Store) -> str:
+    auth: Any = sessions.service_volumes(store.store_conf).session.auth
+    name: str = auth.auth_methods[0].username
+    return name
+
+
+class TestSessions:
+    def test_each_store_has_its_own_credentials_and_tls(self, stores: Stores) -> None:
+        store, other = stores(cinder_api_insecure=True), stores(cinder_store_user_name="else")
+        session = sessions.service_volumes(store.store_conf).session
+        assert session.verify is False
+        assert isinstance(session.auth, V3Password)
+        assert (user_of(store), user_of(other)) == ("glance", "else")
+
+    def test_an_application_credential_goes_before_a_user(self, stores: Stores) -> None:
+        credential = {"cinder_store_application_credential_id": "i", "cinder_store_application_credential_secret": "s"}
+        store = stores(**credential, cinder_ca_certificates_file="ca.pem")
+        session = sessions.service_volumes(store.store_conf).session
+        assert session.verify == "ca.pem"
+        assert isinstance(session.auth, V3ApplicationCredential)
+
+    @pytest.mark.parametrize("missing", ["auth_address", "user_name", "password", "project_name"])
+    def test_half_of_the_credentials_are_none(self, stores: Stores, missing: str) -> None:
+        assert not sessions.has_service_user(stores(**{f"cinder_store_{missing}": None}).store_conf)
+
+    def test_what_the_operator_chose_is_what_is_done(self, stores: Stores) -> None:
+        chosen = {"cinder_http_retries": 7, "cinder_state_transition_timeout": 11}
+        chosen["cinder_attachment_retry_attempts"] = 2
+        volumes = sessions.service_volumes(stores(**chosen, cinder_os_region_name="two").store_conf)
+        assert (volumes.retries, volumes.wait_seconds, volumes.attach_attempts) == (7, 11, 2)
+        assert volumes.region_name == "two"
+
+    def test_the_requesters_endpoint_is_that_of_the_template_or_of_the_catalogue(self, stores: Stores) -> None:
+        request = SimpleNamespace(**{**vars(REQUEST), "to_dict": lambda: {"tenant": "p"}})
+        store = stores(cinder_endpoint_template="http://cinder.test/v3/%(tenant)s")
+        assert sessions.requesters_volumes(store.store_conf, request).endpoint_override == "http://cinder.test/v3/p"
+        request.service_catalog = [
+            {"type": "volumev3", "name": "", "endpoints": [{"region": "two", "publicURL": "http://two.test"}]}
+        ]
+        assert sessions.requesters_volumes(stores().store_conf, request).endpoint_override == "http://two.test"
+        with pytest.raises(exceptions.BadStoreConfiguration, match="set cinder_catalog_info"):
+            sessions.requesters_volumes(stores(cinder_os_region_name="one").store_conf, request)
+
+    def test_no_secret_is_shown(self, stores: Stores) -> None:
+        assert SECRET not in repr(sessions.service_volumes(stores().store_conf))
+
+
+@attrs.frozen
+class Told:
+    """A Cinder that tells what it is told."""
+
+    volume: Volume
+    connection: dict[str, Any]
+
+    def get(self, _: str) -> Volume:
+        return self.volume
+
+    def attachment(self, attachment_id: str) -> Attachment:
+        return Attachment(id=attachment_id, volume_id="7", connection=self.connection)
+
+
+def attacher(volumes: Any = None, *, mounts: Path = Path("/none"), root_helper: str = "env") -> StoreAttacher:
+    return StoreAttacher(root_helper=root_helper, volumes=volumes, mounts=mounts, mountpoint="glance_store")
+
+
+class TestNfs:
+    """A share is mounted as glance_store's own driver mounts it."""
+
+    CONNECTION: ClassVar[dict[str, Any]] = {
+        "driver_volume_type": "nfs",
+        "export": "host:/share",
+        "name": "volume-7",
+        "options": "-o vers=4",
+    }
+
+    @pytest.fixture
+    def mounted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+        """What was mounted and not unmounted; the share has the volume in it."""
+        mounts: list[tuple[Any, ...]] = []
+
+        def mount(*what: Any) -> None:
+            mounts.append(what)
+            Path(what[3]).mkdir(parents=True, exist_ok=True)
+            Path(what[3], what[2]).write_bytes(bytes(4096))
+
+        monkeypatch.setattr(fs_mount, "mount", mount)
+        monkeypatch.setattr(fs_mount, "umount", lambda name, where, *_: mounts.pop())
+        return mounts
+
+    def open(self, tmp_path: Path, *, encrypted: bool = False, form: str = "raw") -> AbstractContextManager[Any]:
+        told = Told(Volume(id="7", size_gib=1, encrypted=encrypted), {"format": form})
+        here = attacher(told, mounts=tmp_path)
+        attachment = Attachment(id="a", volume_id="7", connection=self.CONNECTION)
+        return here.open(attachment, mode=AccessMode.WRITE)
+
+    def test_it_is_mounted_while_it_is_used(self, tmp_path: Path, mounted: list[Any]) -> None:
+        name = hashlib.sha256(b"host:/share").hexdigest()
+        with self.open(tmp_path) as device:
+            ((kind, export, file, where, *_, options),) = mounted
+            assert (kind, export, file, where, options) == (
+                "nfs",
+                "host:/share",
+                "volume-7",
+                str(tmp_path / name),
+                "-o vers=4",
+            )
+            device.write(0, memoryview(b"bytes"))
+        assert mounted == []
+        assert (tmp_path / name / "volume-7").read_bytes()[:5] == b"bytes"
+
+    @pytest.mark.parametrize("wrong, said", [({"encrypted": True}, "encrypted"), ({"form": "qcow2"}, "a qcow2 file")])
+    def test_what_no_image_can_be_kept_in_is_refused(
+        self, tmp_path: Path, mounted: list[Any], wrong: dict[str, Any], said: str
+    ) -> None:
+        with pytest.raises(RequestRefused, match=f"volume 7 on NFS is {said}"), self.open(tmp_path, **wrong):
+            pass
+        assert mounted == []
+
+    def test_a_share_that_cannot_be_mounted_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any) -> None:
+            raise processutils.ProcessExecutionError(cmd=SECRET, exit_code=32)
+
+        monkeypatch.setattr(fs_mount, "mount", refuse)
+        with pytest.raises(AttachFailed, match="host:/share cannot be mounted") as caught, self.open(tmp_path):
+            pass
+        assert SECRET not in str(caught.value)
+
+
+@pytest.fixture
+def foreign_device(tmp_path: Path) -> Path:
+    """A device that belongs to nobody; a service that is not root finds each one so."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: a file cannot be given away")
+    path = tmp_path / "device"
+    path.write_bytes(bytes(4096))
+    os.chown(path, 65534, 65534)
+    return path
+
+
+class TestOwner:
+    """A device belongs to the service's user for as long as it is open."""
+
+    def attachment(self, path: Path, protocol: str = "local") -> Attachment:
+        return Attachment(id="a", volume_id="7", connection={"driver_volume_type": protocol, "device_path": str(path)})
+
+    def test_it_is_given_back(self, foreign_device: Path) -> None:
+        with attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE):
+            assert foreign_device.stat().st_uid == 0
+        assert foreign_device.stat().st_uid == 65534
+
+    def test_a_root_helper_that_fails_is_an_error(self, foreign_device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise processutils.ProcessExecutionError(exit_code=99)
+
+        monkeypatch.setattr(processutils, "execute", refuse)
+        with (
+            pytest.raises(AttachFailed, match=f"{foreign_device} cannot be given to user 0: look at rootwrap_config"),
+            attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE),
+        ):
+            pass
+
+    def test_who_could_not_give_it_back_says_so(self, foreign_device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        real, calls = processutils.execute, []
+
+        def once(*command: Any, **more: Any) -> Any:
+            calls.append(command)
+            if len(calls) > 1:
+                raise processutils.ProcessExecutionError(exit_code=1)
+            return real(*command, **more)
+
+        monkeypatch.setattr(processutils, "execute", once)
+        with (
+            pytest.raises(AttachFailed, match=f"left behind: owner 0 of {foreign_device}"),
+            attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE),
+        ):
+            pass
+
+
+class TestPowerFlex:
+    """A device of ScaleIO has its size a while after it is there."""
+
+    def test_it_is_waited_for(self, tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "device"
+        path.write_bytes(b"")
+        monkeypatch.setattr(StoreAttacher.__mro__[1], "connected", lambda *_, **__: _given(str(path)))
+        told = Told(Volume(id="7", size_gib=1), {})
+        attachment = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "scaleio"})
+        sleep = clock.sleep
+
+        def grow(seconds: float) -> None:
+            sleep(seconds)
+            if len(clock.slept) == 3:
+                os.truncate(path, GIB)
+
+        monkeypatch.setattr("time.sleep", grow)
+        with attacher(told).open(attachment, mode=AccessMode.READ) as device:
+            assert device.size_bytes == GIB
+        os.truncate(path, 0)
+        monkeypatch.setattr("time.sleep", sleep)
+        with (
+            pytest.raises(DeadlineExceeded, match="the device of volume 7 is not as large as the volume"),
+            attacher(told).open(attachment, mode=AccessMode.READ),
+        ):
+            pass
+
+
+class _given(AbstractContextManager[str]):  # noqa: N801 - a function in all but its making
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> str:
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def test_cinder_is_told_of_this_host_and_where_the_volume_is(tmp_path: Path) -> None:
+    become_privileged(tmp_path / "locks")
+    assert attacher().connector()["mountpoint"] == "glance_store"
+
+
+def test_a_host_that_may_not_become_root_is_told_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise FailedToDropPrivileges("privsep helper command exited non-zero (1)")
+
+    monkeypatch.setattr(brick, "get_connector_properties", refuse)
+    with pytest.raises(AttachFailed, match=r"initiators cannot be read: privsep does not start: .*helper_command"):
+        attacher().connector()
