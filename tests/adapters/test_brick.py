@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from imagevol_adapters import brick
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.engine import read_device, write_stream
 from imagevol_adapters.ports import AccessMode, Attachment
-from imagevol_core import AttachFailed, DeviceFailed, ZeroHandling
+from imagevol_core import AttachFailed, DeviceFailed, ServiceUnreachable, ZeroHandling
 from tests.adapters.rbd_like import RbdLike
 from tests.adapters.reading import read
 
@@ -174,6 +175,42 @@ class TestLettingGo:
         with using(connector).open(attachment(volume), mode=AccessMode.WRITE):
             assert open_files() != before
         assert connector.calls == ["connect", "disconnect"]
+
+    @pytest.mark.parametrize("kept, calls", [(True, ["connect"]), (False, ["connect", "disconnect"])])
+    def test_a_volume_that_the_host_still_uses_stays_connected(
+        self, using: Using, volume: Path, kept: bool, calls: list[str]
+    ) -> None:
+        connector = Connector(str(volume))
+        with using(connector).open(attachment(volume), mode=AccessMode.READ, keep=lambda: kept):
+            pass
+        assert connector.calls == calls
+
+    def test_when_nobody_knows_whether_it_is_used_it_is_named(self, using: Using, volume: Path) -> None:
+        def unknown() -> bool:
+            raise ServiceUnreachable("Cinder does not answer")
+
+        connector = Connector(str(volume))
+        with (
+            pytest.raises(ServiceUnreachable, match=f"left behind: device {volume} on"),
+            using(connector).open(attachment(volume), mode=AccessMode.READ, keep=unknown),
+        ):
+            pass
+        assert connector.calls == ["connect"]
+
+    def test_two_that_leave_wait_for_each_other(self, attacher: BrickAttacher) -> None:
+        order = []
+
+        def leave() -> None:
+            with attacher.leaving("7"):
+                order.append("second")
+
+        with attacher.leaving("7"), attacher.leaving("8"):
+            second = threading.Thread(target=leave)
+            second.start()
+            second.join(0.2)
+            order.append("first")
+        second.join()
+        assert order == ["first", "second"]
 
     def test_a_path_that_cannot_be_opened_is_let_go(self, using: Using, tmp_path: Path) -> None:
         connector = Connector(str(tmp_path / "none"))

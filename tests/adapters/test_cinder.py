@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -227,6 +228,20 @@ class TestDeleting:
         volumes.delete("7")
         assert asked(http) == ["GET /volumes/7", "DELETE /volumes/7", *["GET /volumes/7"] * 3]
 
+    def test_a_volume_that_its_backend_puts_back_is_in_use(self, http: Mocker, volumes: CinderVolumes) -> None:
+        states(http, "available", "deleting", "available")
+        http.delete(f"{CINDER}/volumes/7", status_code=202)
+        with pytest.raises(InUse, match="volume 7 cannot be deleted: its backend says that others depend on it"):
+            volumes.delete("7")
+
+    def test_a_deletion_may_have_less_time_than_all_else(self, http: Mocker, clock: Any) -> None:
+        states(http, "available", "deleting")
+        http.delete(f"{CINDER}/volumes/7", status_code=202)
+        began = clock.now
+        with pytest.raises(DeadlineExceeded):
+            CinderVolumes(session=session(CINDER), wait_seconds=1000, delete_seconds=5).delete("7")
+        assert clock.now - began < 15
+
     @pytest.mark.parametrize("status", ["creating", "downloading", "detaching"])
     def test_it_waits_for_what_cinder_is_doing_first(self, http: Mocker, volumes: CinderVolumes, status: str) -> None:
         states(http, status, status, "available", 404)
@@ -269,6 +284,46 @@ class TestAttaching:
     def deleting(self, http: Mocker) -> Any:
         http.post(f"{CINDER}/attachments", json={"attachment": {"id": "a"}})
         return http.delete(f"{CINDER}/attachments/a", json={"attachments": []})
+
+    def test_a_volume_in_anothers_hands_is_asked_for_again(self, http: Mocker, clock: Any) -> None:
+        answers: list[dict[str, Any]] = [
+            {"status_code": 400},
+            {"status_code": 400},
+            {"json": {"attachment": {"id": "a"}}},
+        ]
+        http.post(f"{CINDER}/attachments", answers)
+        http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": {}}})
+        for attempts, expected in ((3, nullcontext()), (2, pytest.raises(InUse))):
+            http.post(f"{CINDER}/attachments", answers)
+            slept = len(clock.slept)
+            with expected:
+                patient = CinderVolumes(session=session(CINDER), attach_attempts=attempts)
+                patient.attach("7", connector=CONNECTOR, mode=AccessMode.READ)
+            assert len(clock.slept) - slept == attempts - 1
+
+    def test_what_no_waiting_mends_is_not_asked_for_again(self, http: Mocker) -> None:
+        posting = http.post(f"{CINDER}/attachments", status_code=403)
+        with pytest.raises(AccessDenied):
+            CinderVolumes(session=session(CINDER), attach_attempts=5).attach(
+                "7", connector=CONNECTOR, mode=AccessMode.READ
+            )
+        assert posting.call_count == 1
+
+    @pytest.mark.parametrize(
+        "others, shares", [([], False), (["there"], False), (["there", "here"], True), (["here", "here"], True)]
+    )
+    def test_a_host_is_shared_with_other_attachments_of_the_volume_to_it(
+        self, http: Mocker, volumes: CinderVolumes, others: list[str], shares: bool
+    ) -> None:
+        attachments = [{"attachment_id": "a", "host_name": "here"}]
+        attachments += [{"attachment_id": str(number), "host_name": host} for number, host in enumerate(others)]
+        http.get(f"{CINDER}/volumes/7", json=shown("in-use", attachments=attachments))
+        assert volumes.shares_host(ATTACHMENT, host="here") is shares
+
+    def test_an_attachment_tells_more_when_it_is_asked_again(self, http: Mocker, volumes: CinderVolumes) -> None:
+        more = {"id": "a", "volume_id": "7", "connection_info": {"format": "raw"}}
+        http.get(f"{CINDER}/attachments/a", json={"attachment": more})
+        assert volumes.attachment("a") == Attachment(id="a", volume_id="7", connection={"format": "raw"})
 
     @pytest.mark.parametrize("status, expected", [(500, ServiceFailed), (400, RequestRefused), (403, AccessDenied)])
     def test_a_host_that_the_backend_refuses_leaves_no_attachment(
@@ -330,6 +385,7 @@ class TestFacts:
             cluster_name="cluster@fast",
             volume_type="fast",
             encrypted=True,
+            multiattach=True,
             metadata={"readonly": "True", "image_id": "i"},
             created_at="2025-06-01T12:00:00.000001",
         )
@@ -345,6 +401,7 @@ class TestFacts:
             encrypted=True,
             migration_status="success",
             readonly=True,
+            multiattach=True,
             metadata={"image_id": "i"},
             created_at=datetime(2025, 6, 1, 12, 0, 0, 1, tzinfo=UTC),
         )

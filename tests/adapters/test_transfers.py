@@ -567,6 +567,33 @@ class TestReading:
             "volumes.detach",
         ]
 
+    def test_a_volume_that_may_be_attached_twice_is_let_go_under_the_hosts_lock(self, world: World) -> None:
+        volume_id = world.store().volume.id
+        world.memory.volumes[volume_id] = replace(world.memory.volumes[volume_id], multiattach=True)
+        world.watch(Steps())
+        world.read(volume_id)
+        assert world.steps.taken[-3:] == ["attacher.leaving", "attacher.close", "volumes.detach"]
+
+    def test_who_hands_the_data_on_need_not_verify_them(self, world: World) -> None:
+        volume_id = world.store().volume.id
+        world.memory.contents[volume_id].write(0, memoryview(b"!"))
+        with open_image_volume(volume_id, volumes=world.volumes, attacher=world.attacher, verify=False) as content:
+            assert b"".join(content.parts) == b"!" + DATA[1:]
+
+    def test_what_may_not_be_read_is_not_attached(self, world: World) -> None:
+        volume_id = world.store().volume.id
+        world.watch(Steps())
+
+        def refuse(volume: Volume) -> None:
+            raise RequestRefused(f"volume {volume.id} is somebody's")
+
+        with (
+            pytest.raises(RequestRefused, match=f"volume {volume_id} is somebody's"),
+            open_image_volume(volume_id, volumes=world.volumes, attacher=world.attacher, permit=refuse),
+        ):
+            pass
+        assert world.steps.taken == ["volumes.get"]
+
     def test_altered_data_are_an_error_at_their_end(self, world: World) -> None:
         volume_id = world.store().volume.id
         world.memory.contents[volume_id].write(100, memoryview(b"!"))
