@@ -1,11 +1,15 @@
-"""The fixture `ceph`: one for all tests of a run, ended with it."""
+"""A Ceph, and a cloud that keeps its volumes there: one of each for all tests of a run, ended with it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.rbd.ceph import problem, running
+from tests.cloud import prerequisites
+from tests.cloud.bringup import running as cloud_running
+from tests.cloud.record import Cloud
+from tests.cloud.settings import Settings
+from tests.rbd.ceph import POOLS, problem, running
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +19,25 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.skip(reason)
     with running(tmp_path_factory.mktemp("ceph")) as configuration:
         yield configuration
+
+
+@pytest.fixture(scope="session")
+def rbd_cloud(ceph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A running cloud whose backends are pools of that Ceph, and whose Glance has our store driver."""
+    if problems := prerequisites.problems():
+        pytest.skip("; ".join(problems))
+    backends = {pool: _backend(ceph, pool) for pool in POOLS}
+    settings = Settings(store_driver="imagevol", overrides={"cinder/cinder.conf": backends})
+    with cloud_running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
+        yield cloud
+
+
+def _backend(configuration: Path, pool: str) -> dict[str, str | None]:
+    return {
+        "volume_driver": "cinder.volume.drivers.rbd.RBDDriver",
+        "rbd_pool": pool,
+        "rbd_ceph_conf": str(configuration),
+        "rbd_exclusive_cinder_pool": "true",
+        "reflinkfile_directory": None,
+        "reflinkfile_capacity_gb": None,
+    }
