@@ -43,10 +43,10 @@ python_use_unqualified_type_names = True
 # There is no network where these pages are built, so other projects' inventories are not asked.
 nitpick_ignore_regex = [
     (r"py:.*", r"(imagevol_.*\.)?(Facts|T)"),  # a type variable has no page
-    (r"py:.*", r"(collections|contextlib|datetime|typing|enum|pathlib|argparse|threading|types)\..*"),
+    (r"py:.*", r"(collections|contextlib|datetime|typing|enum|pathlib|argparse|threading|types|wsgiref)\..*"),
     (
         r"py:.*",
-        r"(attr|attrs|cliff|cinderclient|glanceclient|keystoneauth1|openstack|hypothesis)\..*",
+        r"(attr|attrs|cliff|cinderclient|glance_store|glanceclient|hypothesis|keystoneauth1|openstack|oslo_config|webob)\..*",
     ),
 ]
 

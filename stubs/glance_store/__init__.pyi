@@ -1,0 +1,3 @@
+from typing import Any
+
+def get_store_from_store_identifier(store_identifier: str) -> Any: ...
