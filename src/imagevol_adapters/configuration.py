@@ -18,7 +18,7 @@ from oslo_config import cfg
 from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
 from imagevol_core.stores import CINDER_KINDS, RESERVED_STORES, SCHEMES
 
-__all__ = ["credentials", "load", "read_catalogue"]
+__all__ = ["credentials", "load", "read_catalogue", "value_of"]
 
 _SINGLE = "glance_store"  # where a single-store Glance has the options of all its drivers
 _READ_ONLY_KINDS = frozenset({"http"})
@@ -80,13 +80,13 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
         )
     conf.register_opts(_GENERAL)
     conf.register_opts(_OF_ALL_STORES, group=_SINGLE)
-    backends = _value(conf, "enabled_backends")
+    backends = value_of(conf, "enabled_backends")
     if backends:
         for name, kind in backends.items():
             if name not in RESERVED_STORES:
                 _register(conf, (*_OF_A_STORE, *_driver_options(kind)), section=name)
     else:
-        for kind in _value(conf, "stores", section=_SINGLE):
+        for kind in value_of(conf, "stores", section=_SINGLE):
             _register(conf, _driver_options(kind), section=_SINGLE)
     return conf
 
@@ -104,16 +104,16 @@ def read_catalogue(conf: cfg.ConfigOpts) -> StoreCatalogue:
     Raises:
         InvalidConfiguration: a value is malformed.
     """
-    backends = _value(conf, "enabled_backends")
+    backends = value_of(conf, "enabled_backends")
     if backends:
         stores = tuple(
             _store(conf, name, kind, section=name)
             for name, kind in backends.items()
             if not (name in RESERVED_STORES and name in conf)  # one that an operator has named is a fault to be found
         )
-        return StoreCatalogue(stores=stores, default=_value(conf, "default_backend", section=_SINGLE))
-    kinds = dict.fromkeys(_value(conf, "stores", section=_SINGLE))
-    scheme = _value(conf, "default_store", section=_SINGLE)
+        return StoreCatalogue(stores=stores, default=value_of(conf, "default_backend", section=_SINGLE))
+    kinds = dict.fromkeys(value_of(conf, "stores", section=_SINGLE))
+    scheme = value_of(conf, "default_store", section=_SINGLE)
     return StoreCatalogue(
         stores=tuple(_store(conf, kind, kind, section=_SINGLE) for kind in kinds),
         default=next((kind for kind in kinds if scheme in SCHEMES.get(kind, ())), scheme),
@@ -138,7 +138,7 @@ def credentials(conf: cfg.ConfigOpts, catalogue: StoreCatalogue) -> Mapping[str,
         store.name: frozenset(
             option
             for option in _CREDENTIALS
-            if _value(conf, option, section=store.name if catalogue.multi else _SINGLE)
+            if value_of(conf, option, section=store.name if catalogue.multi else _SINGLE)
         )
         for store in catalogue.stores
         if store.is_cinder
@@ -149,8 +149,8 @@ def _store(conf: cfg.ConfigOpts, name: str, kind: str, *, section: str) -> Store
     return Store(
         name=name,
         kind=kind,
-        volume_type=_value(conf, "cinder_volume_type", section=section) if kind in CINDER_KINDS else None,
-        weight=_value(conf, "weight", section=section) or 0,
+        volume_type=value_of(conf, "cinder_volume_type", section=section) if kind in CINDER_KINDS else None,
+        weight=value_of(conf, "weight", section=section) or 0,
         readonly=kind in _READ_ONLY_KINDS,
     )
 
@@ -175,8 +175,12 @@ def _register(conf: cfg.ConfigOpts, options: Sequence[cfg.Opt], *, section: str)
             continue
 
 
-def _value(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -> Any:
-    """The value of an option; None where the option is not registered."""
+def value_of(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -> Any:
+    """Give the value of an option, references followed; None where it is not set, or is no option of this section.
+
+    Raises:
+        InvalidConfiguration: it is malformed; the option is named, and of the value nothing that may be secret.
+    """
     if section is not None and section not in conf:
         return None
     options = conf if section is None else conf[section]

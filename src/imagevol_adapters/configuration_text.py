@@ -128,15 +128,16 @@ class ConfigurationText:
             for assignment in present if edit.after is None else present[-1:]:
                 for number in assignment.lines:
                     content[number] = []
+        for edit in edits:
             if edit.after is None:
                 continue
             if not _is_writable(edit.after):
                 where = f"{self.name}, [{edit.section}] {edit.option}"
                 raise InvalidConfiguration(where, "no line sets this value: give one without line breaks")
-            if present:
-                line = present[-1].lines[0]
-                before_value = _BEFORE_VALUE.match(self.lines[line])
-                content[line] = _written(before_value[0] if before_value else "", edit.after, newline)
+            if present := self.of(edit.section, edit.option):
+                first = present[-1].lines[0]
+                before_value = _BEFORE_VALUE.match(self.lines[first])
+                content[first][:0] = _written(before_value[0] if before_value else "", edit.after, newline)
                 continue
             lines = self._moved(edit, edits, newline) or _written(f"{edit.option} = ", edit.after, newline)
             place = self._place(edit.section)

@@ -6,6 +6,9 @@ import time
 
 import pytest
 
+from imagevol_adapters.cli import main
+from tests.adapters.commands import Ran, Run, logging_as_before
+
 # What the libraries' own dependencies say when they are imported. It is not ours to mend.
 IGNORED_WARNINGS = ("ignore:'cgi' is deprecated:DeprecationWarning",)
 
@@ -34,3 +37,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(time, "sleep", clock.sleep)
     monkeypatch.setattr(time, "monotonic", lambda: clock.now)
     return clock
+
+
+@pytest.fixture
+def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whoever runs the tests may have clouds."""
+    empty = tmp_path_factory.mktemp("no-cloud")
+    monkeypatch.setenv("HOME", str(empty))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(empty / "clouds.yaml"))
+    for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME", "OS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        with logging_as_before():
+            try:
+                status = main([str(argument) for argument in arguments])
+            except SystemExit as end:  # argparse
+                status = int(end.code or 0)
+        return Ran(status, *capsys.readouterr())
+
+    return run

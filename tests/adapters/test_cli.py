@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
-import logging
 import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from imagevol_adapters.cli import data, main
@@ -25,6 +21,7 @@ from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_core import Policy, ServiceFailed
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
+from tests.adapters.commands import Ran, Run
 
 PASSWORD = "hunter2-that-nobody-may-see"
 CREDENTIALS = (
@@ -34,57 +31,7 @@ CREDENTIALS = (
 DATA = bytes(range(256)) * 1000
 
 
-@attrs.frozen
-class Ran:
-    """What a run of the command line did."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
-@contextmanager
-def logging_as_before() -> Iterator[None]:
-    """The application sets up the loggers, as it may in a process of its own."""
-    loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
-    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
-    try:
-        yield
-    finally:
-        for logger, level, handlers in before:
-            logger.setLevel(level)
-            logger.handlers[:] = handlers
-
-
-@pytest.fixture(autouse=True)
-def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whoever runs the tests may have clouds."""
-    empty = tmp_path_factory.mktemp("no-cloud")
-    monkeypatch.setenv("HOME", str(empty))
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(empty / "clouds.yaml"))
-    for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME", "OS_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> Ran:
-        capsys.readouterr()
-        with logging_as_before():
-            try:
-                status = main([str(argument) for argument in arguments])
-            except SystemExit as end:  # argparse
-                status = int(end.code or 0)
-        return Ran(status, *capsys.readouterr())
-
-    return run
+pytestmark = pytest.mark.usefixtures("no_cloud")
 
 
 @pytest.fixture

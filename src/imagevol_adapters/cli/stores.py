@@ -1,0 +1,298 @@
+"""`imagevol stores`: what is wrong with the stores of a Glance, and how one store becomes several."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TextIO
+
+from cliff.columns import FormattableColumn
+from cliff.formatters.base import ListFormatter
+from cliff.lister import Lister
+from cliff.show import ShowOne
+
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.configuration import credentials, load, read_catalogue
+from imagevol_adapters.configuration_text import shown
+from imagevol_adapters.configuration_upgrade import (
+    FileUpgrade,
+    plan_file_upgrade,
+    write_beside,
+    write_in_place,
+)
+from imagevol_core import ImagevolError, RequestRefused, StoreCatalogue, Verdict, check_stores
+
+__all__ = ["Check", "SentencesFormatter", "UpgradeConfig"]
+
+_FOUND = 3  # the exit status when there is something to mend
+_GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
+_COLUMNS = ("store", "rule", "passed", "warning", "text")
+
+
+class Check(Lister):
+    """Look for every fault of every store that Glance is configured with; the exit status is 3 if there is any."""
+
+    app: Imagevol
+    _status = 0
+
+    @property
+    def formatter_namespace(self) -> str:
+        """The usual formats, and sentences."""
+        return "imagevol.formatter.verdicts"
+
+    @property
+    def formatter_default(self) -> str:
+        """Sentences, unless a program asks."""
+        return "sentences"
+
+    @property
+    def need_sort_by_cliff(self) -> bool:
+        """The stores have an order, and so have the rules."""
+        return False
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take what Glance is started with."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--config-file",
+            type=Path,
+            action="append",
+            metavar="FILE",
+            help="what Glance reads, a file or a directory of *.conf; may be repeated, and a later one overrules "
+            f"(default: {_GLANCE_API_CONF})",
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Say by the exit status whether something was found."""
+        return super().run(parsed_args) or self._status
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
+        """Read the files, ask Cinder, and ask the core."""
+        conf = load(parsed_args.config_file or [_GLANCE_API_CONF])
+        catalogue = read_catalogue(conf)
+        default_type, types = self._cinder_says(catalogue)
+        check = check_stores(
+            replace(catalogue, default_volume_type=default_type),
+            credentials=credentials(conf, catalogue),
+            volume_types=types,
+        )
+        self._status = _FOUND if check.faults else 0
+        return _COLUMNS, [
+            (verdict.subject, verdict.rule, verdict.passed, verdict.warning, verdict.text) for verdict in check.verdicts
+        ]
+
+    def _cinder_says(self, catalogue: StoreCatalogue) -> tuple[str | None, tuple[str, ...] | None]:
+        """The default volume type and the names of all; None for what Cinder does not answer."""
+        default_type, types = None, None
+        if any(store.is_cinder for store in catalogue.stores):
+            try:
+                types = self.app.volumes.volume_types()
+                default_type = self.app.volumes.default_volume_type()
+            except ImagevolError as error:  # what needs no Cinder is told all the same
+                self.app.LOG.warning(error)
+        return default_type, types
+
+
+class SentencesFormatter(ListFormatter):
+    """Each store, and what is wrong with it."""
+
+    def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
+        """There is nothing to choose."""
+
+    def emit_list(
+        self,
+        column_names: Sequence[str],
+        data: Iterable[Sequence[Any]],
+        stdout: TextIO,
+        parsed_args: argparse.Namespace,
+    ) -> None:
+        """Print it; columns that were chosen are printed as they are."""
+        if tuple(column_names) == _COLUMNS:
+            verdicts = (Verdict(rule, passed, store, text, warning) for store, rule, passed, warning, text in data)
+            lines = _about_stores(verdicts)
+        else:
+            lines = (" ".join(map(str, row)) for row in data)
+        for line in lines:
+            print(line, file=stdout)
+
+
+class UpgradeConfig(ShowOne):
+    """Turn the glance-api.conf of a single-store Glance into one of several stores, and write it beside."""
+
+    app: Imagevol
+    _status = 0
+
+    @property
+    def formatter_namespace(self) -> str:
+        """The usual formats, and sentences."""
+        return "imagevol.formatter.explanation"
+
+    @property
+    def formatter_default(self) -> str:
+        """Sentences, unless a program asks."""
+        return "sentences"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the file, and what it does not say."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", type=Path, help="the glance-api.conf that has the options of the stores")
+        parser.add_argument(
+            "--name",
+            type=_pair,
+            action="append",
+            default=[],
+            metavar="DRIVER=STORE",
+            help="what the store of a driver in `stores` will be called, as cinder=fast; one for each driver",
+        )
+        parser.add_argument(
+            "--give-up",
+            action="append",
+            default=[],
+            metavar="DRIVER",
+            help="a driver whose store shall be no more; images in it can then not be read",
+        )
+        parser.add_argument(
+            "--new-store",
+            type=_pair,
+            action="append",
+            default=[],
+            metavar="STORE=TYPE",
+            help="one more cinder store, whose volumes are of this type; all else is as for the present one",
+        )
+        parser.add_argument("--default", metavar="STORE", help="the default store; the present one if not given")
+        parser.add_argument(
+            "--volume-type",
+            metavar="TYPE",
+            help="Cinder's default type, of which the present volumes are where cinder_volume_type is not set; Cinder "
+            "is asked if it is not given",
+        )
+        place = parser.add_mutually_exclusive_group()
+        place.add_argument("--output", type=Path, metavar="FILE", help="a new file (default: the name and .new)")
+        place.add_argument(
+            "--in-place", action="store_true", help="replace the file; what it was is kept, by the name and .orig"
+        )
+        place.add_argument("--dry-run", action="store_true", help="show what would be changed, and write nothing")
+        parser.add_argument("--yes", action="store_true", help="with --in-place: do not ask")
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Say by the exit status whether it was refused."""
+        return super().run(parsed_args) or self._status
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """Plan, show, write."""
+        upgrade = self._plan(parsed_args, parsed_args.volume_type)
+        if parsed_args.volume_type is None and any(verdict.rule == "type-known" for verdict in upgrade.plan.refused):
+            upgrade = self._plan(parsed_args, self._default_volume_type())
+        self._status = _FOUND if upgrade.plan.refused else 0
+        lines = list(_about_upgrade(upgrade))
+        written = kept = None
+        if upgrade.plan.edits and parsed_args.in_place:
+            if not parsed_args.yes:
+                self._ask(lines)
+                lines = []
+            written, kept = upgrade.file, write_in_place(upgrade)
+            lines.append(f"{written} is replaced, and what it was is {kept}. Check it, and restart Glance.")
+        elif upgrade.plan.edits and not parsed_args.dry_run:
+            written = parsed_args.output or upgrade.file.with_name(f"{upgrade.file.name}.new")
+            write_beside(upgrade, written)
+            lines.append(f"{written} is written. Check it, put it in the place of {upgrade.file}, and restart Glance.")
+        return ("file", "written", "kept", "edits", "verdicts"), (
+            str(upgrade.file),
+            written and str(written),
+            kept and str(kept),
+            _edits(upgrade),
+            Explained(([verdict._asdict() for verdict in upgrade.plan.verdicts], lines)),
+        )
+
+    def _plan(self, asked: argparse.Namespace, default_volume_type: str | None) -> FileUpgrade:
+        return plan_file_upgrade(
+            asked.file,
+            names=dict(asked.name) | dict.fromkeys(asked.give_up),
+            default_volume_type=default_volume_type,
+            new_stores={name: {"cinder_volume_type": volume_type} for name, volume_type in asked.new_store},
+            default=asked.default,
+        )
+
+    def _default_volume_type(self) -> str | None:
+        try:
+            return self.app.volumes.default_volume_type()
+        except ImagevolError as error:
+            self.app.LOG.warning(error)
+            return None
+
+    def _ask(self, lines: Iterable[str]) -> None:
+        """Show what would be done, and go on only with a yes."""
+        for line in lines:
+            print(line, file=sys.stderr)
+        if not sys.stdin.isatty():
+            raise RequestRefused("there is nobody to ask: give --yes to replace the file, or --dry-run to look only")
+        print("Replace it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise RequestRefused("the file is left as it is")
+
+
+class Explained(FormattableColumn[Any]):
+    """What a program reads, and the lines that a person does."""
+
+    def human_readable(self) -> str:
+        """The lines."""
+        return "\n".join(self._value[1])
+
+    def machine_readable(self) -> Any:
+        """The data."""
+        return self._value[0]
+
+
+def _about_stores(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    for store, group in groupby(verdicts, key=lambda verdict: verdict.subject):
+        against = [verdict for verdict in group if not verdict.passed]
+        if store is None:
+            yield from (f"{verdict.rule}: {verdict.text}." for verdict in against)
+        elif all(verdict.warning for verdict in against):
+            yield f"Store {store} works{':' if against else '.'}"
+        else:
+            yield f"Store {store} fails:"
+        if store is not None:
+            yield from _listed(against)
+
+
+def _about_upgrade(upgrade: FileUpgrade) -> Iterator[str]:
+    against = [verdict for verdict in upgrade.plan.verdicts if not verdict.passed]
+    if upgrade.plan.refused:
+        yield f"{upgrade.file} cannot be upgraded like this:"
+    elif upgrade.plan.edits:
+        yield upgrade.difference
+    else:
+        yield f"In {upgrade.file} there is nothing to do:"
+    yield from _listed(against)
+
+
+def _listed(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    for verdict in verdicts:
+        yield f"  {'warning, ' if verdict.warning else ''}{verdict.rule}: {verdict.text}."
+
+
+def _edits(upgrade: FileUpgrade) -> list[dict[str, str | None]]:
+    return [
+        {
+            "section": edit.section,
+            "option": edit.option,
+            "before": shown(edit.option, edit.before),
+            "after": shown(edit.option, edit.after),
+            "why": edit.why,
+        }
+        for edit in upgrade.plan.edits
+    ]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    first, equals, second = text.partition("=")
+    if not (first and equals and second):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return first, second

@@ -1,0 +1,380 @@
+"""`imagevol stores`: what it finds, what it writes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from imagevol_adapters import configuration_upgrade
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.configuration import credentials, load, read_catalogue
+from imagevol_core import ImagevolError, ServiceFailed, ServiceUnreachable, Store, StoreCatalogue
+from tests.adapters.commands import Ran, Run
+
+pytestmark = pytest.mark.usefixtures("no_cloud")
+
+SECRET = "correct-horse"
+CREDENTIALS = f"""\
+cinder_store_auth_address = http://localhost/v3
+cinder_store_user_name = glance
+cinder_store_password = {SECRET}
+cinder_store_project_name = service
+"""
+STORES = f"""\
+[DEFAULT]
+enabled_backends = fast:cinder, slow:cinder
+[glance_store]
+default_backend = fast
+[fast]
+cinder_volume_type = ssd
+{CREDENTIALS}
+[slow]
+cinder_volume_type = hdd
+{CREDENTIALS}
+"""
+SINGLE = f"""\
+# Mine.
+[DEFAULT]
+debug = true
+
+[glance_store]
+# The stores.
+stores = cinder, http
+default_store = cinder
+{CREDENTIALS}
+# Not the stores.
+[database]
+connection = mysql://root:{SECRET}@localhost/glance
+"""
+UPGRADED = f"""\
+# Mine.
+[DEFAULT]
+debug = true
+enabled_backends = fast:cinder, web:http, slow:cinder
+
+[glance_store]
+# The stores.
+default_backend = fast
+
+# Not the stores.
+[database]
+connection = mysql://root:{SECRET}@localhost/glance
+
+[fast]
+{CREDENTIALS}cinder_volume_type = ssd
+
+[slow]
+{CREDENTIALS}cinder_volume_type = hdd
+"""
+WISHES = ("--name", "cinder=fast", "--name", "http=web", "--new-store", "slow=hdd")
+
+
+@attrs.define
+class Types:
+    """The part of Cinder that these commands ask."""
+
+    names: Iterable[str] = ("ssd", "hdd")
+    default: str | ImagevolError = "ssd"
+    error: ImagevolError | None = None
+
+    def volume_types(self) -> tuple[str, ...]:
+        if self.error:
+            raise self.error
+        return tuple(self.names)
+
+    def default_volume_type(self) -> str:
+        if isinstance(self.default, ImagevolError):
+            raise self.default
+        return self.default
+
+
+@pytest.fixture
+def cinder(monkeypatch: pytest.MonkeyPatch) -> Types:
+    types = Types()
+    monkeypatch.setattr(Imagevol, "volumes", types)
+    return types
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Path:
+    return write(tmp_path / "glance-api.conf", STORES)
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Path:
+    return write(tmp_path / "glance-api.conf", SINGLE)
+
+
+def write(path: Path, text: str) -> Path:
+    path.touch(mode=0o640)
+    path.write_text(text)
+    return path
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+class TestCheck:
+    def test_of_stores_without_fault_the_status_is_0(self, run: Run, cinder: Types, stores: Path) -> None:
+        ran = run("stores", "check", "--config-file", stores)
+        assert ran == Ran(0, "Store fast works.\nStore slow works.\n", "")
+
+    def test_every_fault_is_told_and_the_status_is_3(self, run: Run, cinder: Types, stores: Path) -> None:
+        text = STORES.replace("= hdd", "= ssd").replace("default_backend = fast", "default_backend = none")
+        write(stores, text.replace(f"cinder_store_password = {SECRET}\n", "", 1).replace("fast:cinder", "fast:cindr"))
+        ran = run("stores", "check", "--config-file", stores)
+        assert ran == Ran(
+            3,
+            "Store fast fails:\n"
+            "  kind-known: 'cindr'; known are cinder, file, http, imagevol, rbd, s3, swift, vmware.\n"
+            "Store slow works.\n"
+            "default-exists: default_backend is 'none', which is none of the stores.\n",
+            "",
+        )
+        cinder.names = ["hdd"]
+        write(stores, text.replace(f"cinder_store_password = {SECRET}\n", "", 1))
+        ran = run("stores", "check", "--config-file", stores)
+        shared = "is also the type of"
+        assert ran == Ran(
+            3,
+            "Store fast fails:\n"
+            "  credentials-complete: missing are cinder_store_password.\n"
+            "  type-exists: cinder_volume_type is 'ssd', and Cinder has no such type.\n"
+            f"  warning, type-unshared: 'ssd' {shared} 'slow': a volume cannot tell them apart.\n"
+            "Store slow fails:\n"
+            "  type-exists: cinder_volume_type is 'ssd', and Cinder has no such type.\n"
+            f"  warning, type-unshared: 'ssd' {shared} 'fast': a volume cannot tell them apart.\n"
+            "default-exists: default_backend is 'none', which is none of the stores.\n",
+            "",
+        )
+
+    def test_a_warning_alone_is_no_fault(self, run: Run, cinder: Types, stores: Path) -> None:
+        write(stores, STORES.replace("= hdd", "= ssd"))
+        ran = run("stores", "check", "--config-file", stores)
+        assert ran.status == 0
+        assert ran.out.startswith("Store fast works:\n  warning, type-unshared: ")
+
+    def test_for_a_program_a_verdict_is_a_row(self, run: Run, cinder: Types, stores: Path) -> None:
+        rows = run("stores", "check", "--config-file", stores, "-f", "json").json
+        assert rows[4] == {
+            "store": "fast",
+            "rule": "type-exists",
+            "passed": True,
+            "warning": False,
+            "text": "cinder_volume_type is 'ssd', and Cinder has it",
+        }
+        assert [row["store"] for row in rows] == ["fast"] * 6 + ["slow"] * 6 + [None]
+        chosen = run("stores", "check", "--config-file", stores, "-c", "store", "-c", "rule")
+        assert chosen.out.startswith("fast name-valid\nfast kind-known\n")
+
+    def test_without_an_answer_of_cinder_it_says_so_and_finds_the_rest(
+        self, run: Run, cinder: Types, stores: Path
+    ) -> None:
+        cinder.error = ServiceUnreachable("Cinder: nobody answers")
+        ran = run("stores", "check", "--config-file", stores)
+        assert (ran.status, ran.err) == (3, "Cinder: nobody answers\n")
+        assert ran.out.splitlines()[1] == (
+            "  type-exists: cinder_volume_type is 'ssd', and Cinder does not answer whether there is one."
+        )
+
+    def test_without_a_default_type_the_others_are_known(self, run: Run, cinder: Types, stores: Path) -> None:
+        cinder.default = ServiceFailed("Cinder: its default is wrong")
+        ran = run("stores", "check", "--config-file", stores)
+        assert (ran.status, ran.err) == (0, "Cinder: its default is wrong\n")
+
+    def test_cinder_is_not_asked_where_no_store_is_in_it(self, run: Run, tmp_path: Path) -> None:
+        ran = run("stores", "check", "--config-file", write(tmp_path / "a.conf", ""))
+        assert ran == Ran(0, "Store file works.\nStore http works.\n", "")
+
+    def test_a_file_that_is_malformed_is_one_line(self, run: Run, tmp_path: Path) -> None:
+        file = write(tmp_path / "a.conf", f"[fast]\npassword {SECRET}\n")
+        ran = run("stores", "check", "--config-file", file)
+        assert ran == Ran(1, "", f"{file}:2: No ':' or '=' found in assignment\n")
+
+
+class TestUpgrade:
+    def test_it_is_written_beside_with_the_same_mode_and_oslo_config_reads_it(
+        self, run: Run, cinder: Types, single: Path
+    ) -> None:
+        ran = run("stores", "upgrade-config", single, *WISHES)
+        new = single.with_name("glance-api.conf.new")
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.out.splitlines()[-1] == (
+            f"{new} is written. Check it, put it in the place of {single}, and restart Glance."
+        )
+        assert (new.read_text(), single.read_text()) == (UPGRADED, SINGLE)
+        assert stat.S_IMODE(new.stat().st_mode) == 0o640
+        assert names(single.parent) == {single.name, new.name}
+        conf = load([new])
+        catalogue = read_catalogue(conf)
+        assert catalogue == StoreCatalogue(
+            stores=(
+                Store(name="fast", kind="cinder", volume_type="ssd"),
+                Store(name="web", kind="http", readonly=True),
+                Store(name="slow", kind="cinder", volume_type="hdd"),
+            ),
+            default="fast",
+        )
+        assert set(map(len, credentials(conf, catalogue).values())) == {4}
+        assert run("stores", "check", "--config-file", new).status == 0
+
+    def test_no_secret_is_shown(self, run: Run, cinder: Types, single: Path) -> None:
+        for how in ((), ("-f", "json"), ("-f", "yaml"), ("-f", "table"), ("--debug",)):
+            ran = run(*how[:1] * (how == ("--debug",)), "stores", "upgrade-config", single, *WISHES, "--dry-run")
+            assert SECRET not in ran.out + ran.err
+        assert "+cinder_store_password = ***\n" in ran.out
+        assert names(single.parent) == {single.name}
+
+    def test_for_a_program_the_edits_are_data(self, run: Run, cinder: Types, single: Path) -> None:
+        plan = run("stores", "upgrade-config", single, *WISHES, "--dry-run", "-f", "json").json
+        assert (plan["file"], plan["written"], plan["kept"]) == (str(single), None, None)
+        assert plan["edits"][0] == {
+            "section": "DEFAULT",
+            "option": "enabled_backends",
+            "before": None,
+            "after": "fast:cinder, web:http, slow:cinder",
+            "why": "it names every store and its driver",
+        }
+        assert {edit["after"] for edit in plan["edits"] if "password" in edit["option"]} == {"***", None}
+        assert {verdict["passed"] for verdict in plan["verdicts"]} == {True}
+
+    def test_what_is_missing_is_told_and_nothing_is_written(self, run: Run, cinder: Types, single: Path) -> None:
+        cinder.default = ServiceUnreachable("Cinder: nobody answers")
+        ran = run("stores", "upgrade-config", single, "--name", "cinder=fast", "--give-up", "http", "--default", "none")
+        assert ran == Ran(
+            3,
+            f"{single} cannot be upgraded like this:\n"
+            "  default-named: default_backend: 'none' is given, which is none of the stores; name one of 'fast'.\n"
+            "  type-known: cinder_volume_type: it is not set; find out the default volume type of Cinder, and give "
+            "that.\n",
+            "Cinder: nobody answers\n",
+        )
+        assert names(single.parent) == {single.name}
+
+    def test_cinder_is_not_asked_what_is_given(self, run: Run, single: Path) -> None:
+        ran = run("stores", "upgrade-config", single, *WISHES, "--volume-type", "ssd")
+        assert (ran.status, ran.err) == (0, "")
+        assert single.with_name("glance-api.conf.new").read_text() == UPGRADED
+
+    def test_of_several_stores_there_is_nothing_to_do(self, run: Run, stores: Path) -> None:
+        assert run("stores", "upgrade-config", stores) == Ran(
+            0,
+            f"In {stores} there is nothing to do:\n"
+            "  warning, single-store: enabled_backends is 'fast:cinder, slow:cinder'.\n",
+            "",
+        )
+        assert names(stores.parent) == {stores.name}
+
+    def test_in_place_the_old_file_is_kept_and_a_link_stays_a_link(
+        self, run: Run, cinder: Types, single: Path, tmp_path: Path
+    ) -> None:
+        link = tmp_path / "link.conf"
+        link.symlink_to(single)
+        before = single.stat()
+        ran = run("stores", "upgrade-config", link, *WISHES, "--in-place", "--yes", "-f", "json")
+        kept = single.with_name("glance-api.conf.orig")
+        assert (ran.status, ran.json["written"], ran.json["kept"]) == (0, str(single), str(kept))
+        assert link.is_symlink()
+        assert (single.read_text(), kept.read_text(), kept.stat().st_ino) == (UPGRADED, SINGLE, before.st_ino)
+        assert stat.S_IMODE(single.stat().st_mode) == 0o640
+        assert names(tmp_path) == {single.name, kept.name, link.name}
+
+    @pytest.mark.parametrize("answer, replaced", [("y\n", True), ("YES\n", True), ("n\n", False), ("", False)])
+    def test_in_place_it_shows_and_asks_first(
+        self, run: Run, cinder: Types, single: Path, monkeypatch: pytest.MonkeyPatch, answer: str, replaced: bool
+    ) -> None:
+        terminal = io.StringIO(answer)
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        monkeypatch.setattr(sys, "stdin", terminal)
+        ran = run("stores", "upgrade-config", single, *WISHES, "--in-place")
+        assert ran.status == (0 if replaced else 1)
+        assert "+cinder_store_password = ***\n" in ran.err
+        assert (single.read_text() == UPGRADED) is replaced
+
+    def test_in_place_nothing_is_done_where_nobody_can_be_asked(
+        self, run: Run, cinder: Types, single: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+        ran = run("stores", "upgrade-config", single, *WISHES, "--in-place")
+        assert (ran.status, ran.err.splitlines()[-1]) == (
+            1,
+            "there is nobody to ask: give --yes to replace the file, or --dry-run to look only",
+        )
+        assert (single.read_text(), names(single.parent)) == (SINGLE, {single.name})
+
+    @pytest.mark.parametrize(
+        "wishes, there", [((), "glance-api.conf.new"), (("--in-place", "--yes"), "glance-api.conf.orig")]
+    )
+    def test_what_is_there_is_never_written_over(
+        self, run: Run, cinder: Types, single: Path, wishes: tuple[str, ...], there: str
+    ) -> None:
+        other = write(single.with_name(there), "mine")
+        ran = run("stores", "upgrade-config", single, *WISHES, *wishes)
+        assert (ran.status, ran.err.count("\n"), str(other) in ran.err) == (1, 1, True)
+        assert (single.read_text(), other.read_text(), names(single.parent)) == (SINGLE, "mine", {single.name, there})
+
+    def test_a_file_that_was_changed_meanwhile_is_left_alone(
+        self, run: Run, cinder: Types, single: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hold = configuration_upgrade._hold_references
+
+        def meanwhile(upgrade: configuration_upgrade.FileUpgrade) -> None:
+            hold(upgrade)
+            write(single, SINGLE + "# more\n")
+
+        monkeypatch.setattr(configuration_upgrade, "_hold_references", meanwhile)
+        ran = run("stores", "upgrade-config", single, *WISHES, "--volume-type", "ssd", "--in-place", "--yes")
+        assert ran == Ran(1, "", f"{single} has been changed meanwhile, and is left as it is; begin again\n")
+        assert (single.read_text(), names(single.parent)) == (SINGLE + "# more\n", {single.name})
+
+    @pytest.mark.parametrize("mount_point, refused", [("$cinder_volume_type/x", False), ("$default_store/x", True)])
+    def test_a_reference_that_would_be_lost_is_refused(
+        self, run: Run, single: Path, mount_point: str, refused: bool
+    ) -> None:
+        more = f"cinder_volume_type = ssd\ncinder_mount_point_base = /mnt/{mount_point}\n"
+        write(single, SINGLE.replace("cinder_store_user", f"{more}cinder_store_user"))
+        ran = run("stores", "upgrade-config", single, *WISHES[:4], "--dry-run")
+        says = (
+            f"{single}, [glance_store] cinder_mount_point_base: "
+            "it refers to an option, and would be something else in [fast]; write it out\n"
+        )
+        assert (ran.status, ran.err) == ((1, says) if refused else (0, ""))
+
+    @pytest.mark.parametrize(
+        "text, says", [(None, "No such file or directory"), (b"\xff", "not all of it is text in UTF-8")]
+    )
+    def test_a_file_that_cannot_be_read_is_one_line(
+        self, run: Run, tmp_path: Path, text: bytes | None, says: str
+    ) -> None:
+        file = tmp_path / "a.conf"
+        if text is not None:
+            file.write_bytes(text)
+        assert run("stores", "upgrade-config", file) == Ran(1, "", f"{file}: {says}\n")
+
+    def test_a_directory_that_cannot_be_written_is_one_line(self, run: Run, cinder: Types, single: Path) -> None:
+        new = single.parent / "none" / "new.conf"
+        ran = run("stores", "upgrade-config", single, *WISHES, "--output", new)
+        assert ran == Ran(
+            1, "", f"{new} cannot be written: No such file or directory; give a new file in a directory with room\n"
+        )
+
+    def test_a_wish_that_is_not_a_pair_is_a_wrong_option(self, run: Run, single: Path) -> None:
+        ran = run("stores", "upgrade-config", single, "--name", "fast")
+        assert ran.status == 2
+        assert "'fast' is not of the form NAME=VALUE" in ran.err
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    def test_the_owner_stays(self, run: Run, cinder: Types, single: Path) -> None:
+        os.chown(single, 12345, 54321)
+        run("stores", "upgrade-config", single, *WISHES)
+        run("stores", "upgrade-config", single, *WISHES, "--in-place", "--yes")
+        owners = {(path.stat().st_uid, path.stat().st_gid) for path in single.parent.iterdir()}
+        assert (owners, len(names(single.parent))) == ({(12345, 54321)}, 3)
