@@ -183,7 +183,8 @@ def _run_steps(site: Site, report: Report) -> Cloud:
     with _timed(report, "Glance"):
         glance = services.glance(site)
         _wait_for_answer(glance, site.image_url)
-        identity.create_store_type(api)
+        if site.settings.several_stores:
+            identity.create_store_type(api)
     cloud = Cloud(
         directory=site.directory,
         auth_url=site.auth_url,

@@ -23,7 +23,7 @@ def files(site: Site) -> dict[str, Sections]:
         "cinder/cinder.conf": _cinder(site),
         "cinder/api-paste.ini": _shipped("cinder/api-paste.ini"),
         "cinder/rootwrap.conf": _rootwrap("cinder"),
-        "glance/glance-api.conf": _glance(site),
+        "glance/glance-api.conf": _glance(site) if site.settings.several_stores else _single_store(_glance(site)),
         "glance/glance-api-paste.ini": _shipped("glance/glance-api-paste.ini"),
         "glance/rootwrap.conf": _rootwrap("glance"),
     }
@@ -161,6 +161,19 @@ def _glance(site: Site) -> Sections:
         "oslo_concurrency": {"lock_path": f"{directory}/locks"},
         "privsep_osbrick": _privsep(f"{directory}/etc/glance/glance-api.conf"),
         "keystone_authtoken": _token_validation(site, "glance"),
+    }
+
+
+def _single_store(several: Sections) -> Sections:
+    """What Glance's configuration was before it had several stores."""
+    backends = several["DEFAULT"]["enabled_backends"] or ""
+    gone = {*BACKENDS, "local", "os_glance_staging_store", "os_glance_tasks_store"}
+    kept = {section: options for section, options in several.items() if section not in gone}
+    options = {**several[BACKENDS[0]], **several["local"], "store_description": None}
+    stores = {"stores": f"{backends.partition(':')[2].partition(',')[0]},file", "default_store": "cinder"}
+    return kept | {
+        "DEFAULT": {**several["DEFAULT"], "enabled_backends": None},
+        "glance_store": {**stores, **options},
     }
 
 

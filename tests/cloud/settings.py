@@ -38,6 +38,8 @@ class Settings:
 
     #: The glance_store driver behind the stores `fast` and `slow`.
     store_driver: str = "cinder"
+    #: Whether Glance has them in sections of their own; if not, `fast` alone is its cinder store, as before Train.
+    several_stores: bool = True
     #: What each backend may hold before it is full. The files are sparse: nothing is reserved.
     capacity_gib: int = 100
     #: File (a key of `configuration.files`) to its sections, laid over what the rig writes.
