@@ -62,8 +62,8 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
         files: a later one overrules an earlier one; of a directory, all `*.conf` in it, in the order of their names.
 
     Returns:
-        The configuration, with the options of all stores registered.  The environment is not looked at: it is not
-        Glance's.
+        The configuration, with the options of all stores registered.  The environment, which is not Glance's, is not
+        looked at.
 
     Raises:
         InvalidConfiguration: a file cannot be read, or is malformed; or the stores cannot be told.

@@ -107,9 +107,9 @@ class ConfigurationText:
             edits: at most one of each option.
 
         Returns:
-            The new text.  A value that moves to another section is written there as it was: its quotation marks, its
-            lines, and all values of an option that is set several times.  What is new in a section follows what is
-            last set in it; a new section is at the end.
+            The new text.  A value that moves to another section is written there as it was, with its quotation marks
+            and lines, and so are all values of an option that is set several times.  What is new in a section follows
+            what is last set in it; a new section is at the end.
 
         Raises:
             InvalidConfiguration: there is no way to write a value of which oslo.config reads that value.

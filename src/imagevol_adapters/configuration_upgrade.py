@@ -33,7 +33,7 @@ class FileUpgrade:
     """What becomes of a configuration file.
 
     Attributes:
-        file: its path, of a symbolic link the one that it names.
+        file: its path, as it was given.
         before: what is in it.
         after: what shall be.
         plan: the core's edits, or why there are none.
@@ -70,7 +70,6 @@ def plan_file_upgrade(
     Raises:
         InvalidConfiguration: the file cannot be read, or is malformed; or a value that moves would become another one.
     """
-    file = file.resolve()
     before = ConfigurationText.parse(_read(file), name=str(file))
     plan = plan_store_upgrade(
         before.values(), names=names, default_volume_type=default_volume_type, new_stores=new_stores, default=default
@@ -93,22 +92,25 @@ def write_beside(upgrade: FileUpgrade, target: Path) -> None:
 def write_in_place(upgrade: FileUpgrade) -> Path:
     """Put the new file in the place of the old one, in one step, and keep the old one beside it.
 
+    What a symbolic link names is replaced, and not the link.
+
     Returns:
-        Where the old one is: the name with `.orig` behind.
+        Where the old one is, by its name with `.orig` behind.
 
     Raises:
         RequestRefused: it cannot be written, there is such a copy already, or the file is not as it was planned on.
     """
-    kept = upgrade.file.with_name(f"{upgrade.file.name}.orig")
-    with _written_whole(upgrade, upgrade.file.parent, upgrade.file) as partial:
-        if _read(upgrade.file) != str(upgrade.before):
-            raise RequestRefused(f"{upgrade.file} has been changed meanwhile, and is left as it is; begin again")
+    file = upgrade.file.resolve()
+    kept = file.with_name(f"{file.name}.orig")
+    with _written_whole(upgrade, file.parent, file) as partial:
+        if _read(file) != str(upgrade.before):
+            raise RequestRefused(f"{file} has been changed meanwhile, and is left as it is; begin again")
         try:
-            kept.hardlink_to(upgrade.file)
+            kept.hardlink_to(file)
         except FileExistsError as error:
             raise RequestRefused(f"{kept} is there already, and is not written over; move it away") from error
         try:
-            partial.replace(upgrade.file)
+            partial.replace(file)
         except OSError:
             kept.unlink()
             raise

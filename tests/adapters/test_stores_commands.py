@@ -194,6 +194,14 @@ class TestCheck:
         ran = run("stores", "check", "--config-file", write(tmp_path / "a.conf", ""))
         assert ran == Ran(0, "Store file works.\nStore http works.\n", "")
 
+    def test_the_example_of_the_specification_has_a_comment_in_its_volume_type(
+        self, run: Run, cinder: Types, stores: Path
+    ) -> None:
+        write(stores, STORES.replace("= ssd", "= ssd # as per old cinder.conf"))
+        ran = run("stores", "check", "--config-file", stores)
+        told = "  type-exists: cinder_volume_type is 'ssd # as per old cinder.conf', and Cinder has no such type.\n"
+        assert ran == Ran(3, f"Store fast fails:\n{told}Store slow works.\n", "")
+
     def test_a_file_that_is_malformed_is_one_line(self, run: Run, tmp_path: Path) -> None:
         file = write(tmp_path / "a.conf", f"[fast]\npassword {SECRET}\n")
         ran = run("stores", "check", "--config-file", file)
@@ -281,7 +289,7 @@ class TestUpgrade:
         before = single.stat()
         ran = run("stores", "upgrade-config", link, *WISHES, "--in-place", "--yes", "-f", "json")
         kept = single.with_name("glance-api.conf.orig")
-        assert (ran.status, ran.json["written"], ran.json["kept"]) == (0, str(single), str(kept))
+        assert (ran.status, ran.json["written"], ran.json["kept"]) == (0, str(link), str(kept))
         assert link.is_symlink()
         assert (single.read_text(), kept.read_text(), kept.stat().st_ino) == (UPGRADED, SINGLE, before.st_ino)
         assert stat.S_IMODE(single.stat().st_mode) == 0o640

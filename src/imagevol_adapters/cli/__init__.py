@@ -18,7 +18,10 @@ _INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, 1 after an error, 2 after a wrong option, 130 when interrupted.
+    """Run the command line.
+
+    The exit status is 0, 1 after an error, 2 after a wrong option, 3 when something was found that has to be mended,
+    130 when interrupted.
 
     Args:
         argv: the arguments; those of the process when None.

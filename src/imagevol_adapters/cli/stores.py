@@ -62,7 +62,7 @@ class Check(Lister):
             type=Path,
             action="append",
             metavar="FILE",
-            help="what Glance reads, a file or a directory of *.conf; may be repeated, and a later one overrules "
+            help="what Glance reads, a file or a directory of files; may be repeated, and a later one overrules "
             f"(default: {_GLANCE_API_CONF})",
         )
         return parser
@@ -267,7 +267,7 @@ def _about_upgrade(upgrade: FileUpgrade) -> Iterator[str]:
     if upgrade.plan.refused:
         yield f"{upgrade.file} cannot be upgraded like this:"
     elif upgrade.plan.edits:
-        yield upgrade.difference
+        yield upgrade.difference.rstrip("\n")
     else:
         yield f"In {upgrade.file} there is nothing to do:"
     yield from _listed(against)
