@@ -7,14 +7,15 @@ configuration of a running Glance as well, and register nothing in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
+from imagevol_adapters.configuration_text import ConfigurationText
 from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
 from imagevol_core.stores import CINDER_KINDS, RESERVED_STORES, SCHEMES
 
@@ -69,7 +70,8 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
         InvalidConfiguration: a file cannot be read, or is malformed; or the stores cannot be told.
     """
     conf = cfg.ConfigOpts()
-    with _explained(files):
+    problem = None
+    try:
         conf(
             [f"--config-{'dir' if file.is_dir() else 'file'}={file}" for file in files],
             project="glance",
@@ -78,6 +80,10 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
             default_config_dirs=[],
             use_env=False,
         )
+    except (cfg.Error, OSError, UnicodeDecodeError) as error:
+        problem = _explained(error, files)
+    if problem:  # outside, so that the line, which may be a password, is not with the error
+        raise InvalidConfiguration(*problem)
     conf.register_opts(_GENERAL)
     conf.register_opts(_OF_ALL_STORES, group=_SINGLE)
     backends = value_of(conf, "enabled_backends")
@@ -192,28 +198,37 @@ def value_of(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -
         reason = str(error.__context__ or "it is malformed")
     except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError):  # whose text may be the half of a password
         reason = "it refers to an option that does not exist; a dollar sign is written $$"
-    raise InvalidConfiguration(f"[{section or 'DEFAULT'}] {option}", reason)
+    raise InvalidConfiguration(_place(conf, option, section or "DEFAULT"), reason)
 
 
-@contextmanager
-def _explained(files: Sequence[Path]) -> Iterator[None]:
-    """Ours for oslo.config's errors, with the line, and never with what it says: it may be a password."""
-    try:
-        yield
-        return
-    except cfg.ConfigFilesNotFoundError as error:
-        where, reason = ", ".join(error.config_files), "there is no such file"
-    except cfg.ConfigDirNotFoundError as error:
-        where, reason = error.config_dir, "there is no such directory"
-    except cfg.ConfigFilesPermissionDeniedError as error:
-        where, reason = ", ".join(error.config_files), "it may not be read; do it as root, or as Glance's user"
-    except cfg.ConfigFileParseError as error:
-        parse = error.__context__
-        where, reason = error.config_file, "it is malformed"
-        if isinstance(parse, cfg.ParseError):
-            where, reason = f"{parse.filename}:{parse.lineno}", parse.msg
-    except UnicodeDecodeError:
-        where, reason = ", ".join(map(str, files)), "not all of it is text in UTF-8"
-    except OSError as error:
-        where, reason = str(error.filename), str(error.strerror)
-    raise InvalidConfiguration(where, reason)
+def _place(conf: cfg.ConfigOpts, option: str, section: str) -> str:
+    """Where an option is set: the file and the line, if it is in a file."""
+    directories = [Path(conf.config_dir)] if isinstance(conf.config_dir, str) else map(Path, conf.config_dir or ())
+    files = [
+        *map(Path, conf.config_file or ()),
+        *(file for place in directories for file in sorted(place.glob("*.conf"))),
+    ]
+    for file in reversed(files):
+        with suppress(OSError, UnicodeDecodeError, InvalidConfiguration):
+            found = ConfigurationText.parse(file.read_bytes().decode(), name=str(file)).of(section, option)
+            if found:
+                return f"{file}:{found[-1].lines[0] + 1}, [{section}] {option}"
+    return f"[{section}] {option}"
+
+
+def _explained(error: Exception, files: Sequence[Path]) -> tuple[str, str]:
+    """Where it is wrong, and what; never what is there."""
+    match error:
+        case cfg.ConfigFilesNotFoundError():
+            return ", ".join(error.config_files), "there is no such file"
+        case cfg.ConfigDirNotFoundError():
+            return error.config_dir, "there is no such directory"
+        case cfg.ConfigFilesPermissionDeniedError():
+            return ", ".join(error.config_files), "it may not be read; do it as root, or as Glance's user"
+        case cfg.ConfigFileParseError(__context__=cfg.ParseError() as parse):
+            return f"{parse.filename}:{parse.lineno}", parse.msg
+        case UnicodeDecodeError():
+            return ", ".join(map(str, files)), "not all of it is text in UTF-8"
+        case OSError():
+            return str(error.filename), str(error.strerror)
+    return ", ".join(map(str, files)), f"oslo.config refuses it with {type(error).__name__}"

@@ -259,9 +259,14 @@ def _stores_named(asked: _Asked) -> tuple[bool, str]:
 
 def _names_valid(asked: _Asked) -> tuple[bool, str]:
     names = [name for kind in asked.kinds if (name := asked.names.get(kind)) is not None] + list(asked.new_stores)
-    taken = {"DEFAULT", _SINGLE, *asked.configuration}
-    count = Counter(names)
-    wrong = [name for name in count if not is_store_name(name) or name in taken or count[name] > 1]
+    # To oslo.config [Fast] and [fast] are one section, and [DEFAULT] and [default] are two.
+    taken = {"DEFAULT", *(section.lower() for section in (_SINGLE, *asked.configuration) if section != "DEFAULT")}
+    count = Counter(name.lower() for name in names)
+    wrong = [
+        name
+        for name in dict.fromkeys(names)
+        if not is_store_name(name) or {name, name.lower()} & taken or count[name.lower()] > 1
+    ]
     if wrong:
         return False, f"enabled_backends: not the names of new sections, each given once: {listed(wrong)}"
     return bool(names), f"enabled_backends: {listed(names)}"

@@ -50,8 +50,8 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def read_all(file: Path) -> object:
-    conf = load([file])
+def read_all(*files: Path) -> object:
+    conf = load(files)
     return credentials(conf, read_catalogue(conf))
 
 
@@ -132,15 +132,18 @@ class TestErrors:
             ("debug = true\n", "{file}:1: Section must be started before assignment"),
             (
                 "[DEFAULT]\nenabled_backends = fast\n",
-                '[DEFAULT] enabled_backends: Value should be NAME:VALUE pairs separated by ","',
+                '{file}:2, [DEFAULT] enabled_backends: Value should be NAME:VALUE pairs separated by ","',
             ),
             (
                 "[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\nweight = much\n",
-                "[fast] weight: invalid literal for int() with base 10: 'much'",
+                "{file}:4, [fast] weight: invalid literal for int() with base 10: 'much'",
             ),
             (
                 "[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\ncinder_store_password = pa$horse\n",
-                "[fast] cinder_store_password: it refers to an option that does not exist; a dollar sign is written $$",
+                (
+                    "{file}:4, [fast] cinder_store_password: it refers to an option that does not exist; "
+                    "a dollar sign is written $$"
+                ),
             ),
         ],
     )
@@ -152,6 +155,15 @@ class TestErrors:
             read_all(file)
         assert str(raised.value) == sentence.format(file=file)
         assert "horse" not in str(raised.value)
+        assert raised.value.__context__ is None  # a traceback shows that too
+
+    def test_of_several_files_the_one_that_counts_is_named(self, written: Path) -> None:
+        directory = written.parent / "glance-api.conf.d"
+        directory.mkdir()
+        last = write(directory / "10.conf", "[fast]\nweight = little\nweight = much\n")
+        with pytest.raises(InvalidConfiguration) as raised:
+            read_all(written, directory)
+        assert raised.value.where == f"{last}:3, [fast] weight"
 
     def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfiguration) as raised:
