@@ -46,7 +46,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|contextlib|datetime|typing|enum|pathlib|argparse|threading|types|wsgiref)\..*"),
     (
         r"py:.*",
-        r"(attr|attrs|cliff|cinderclient|glance_store|glanceclient|hypothesis|keystoneauth1|openstack|oslo_config|webob)\..*",
+        r"(attr|attrs|cliff|cinderclient|exceptions|glance_store|glanceclient|hypothesis|keystoneauth1|openstack|oslo_config|webob)\..*",
     ),
 ]
 

@@ -18,7 +18,7 @@ from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 __all__ = ["DELETION_RULES", "HOLD", "READING_RULES", "CustodyDecision", "decide_deletion", "decide_reading"]
 
 HOLD = "imagevol_hold"
-"""The volume metadata by which a volume outlives the location that named it: who wrote it takes it away again."""
+"""The key of the metadata by which a volume outlives the location that named it; who writes it takes it away."""
 
 _MARKS = ("glance_image_id", "image_id", "image_owner")  # Cinder writes the owner before it registers the location
 

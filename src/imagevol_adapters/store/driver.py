@@ -92,7 +92,7 @@ class StoreLocation(glance_location.StoreLocation):
         """Take the volume's id out of a URL.
 
         Raises:
-            BadStoreUri: it names none.
+            exceptions.BadStoreUri: it names none.
         """
         try:
             self.volume_id = parse_location(uri, dialect=Dialect.GLANCE_STORE).volume_id
@@ -200,9 +200,9 @@ class Store(glance_driver.Store):
             The location, how many bytes there were, their md5 and multihash, and the location's metadata.
 
         Raises:
-            StorageFull: backend or quota have no room.
-            Invalid: the data are shorter or longer than was said.
-            BackendException: it failed otherwise; in each case the volume is gone, or named.
+            exceptions.StorageFull: backend or quota have no room.
+            exceptions.Invalid: the data are shorter or longer than was said.
+            exceptions.BackendException: it failed otherwise; in each case the volume is gone, or named.
         """
         if context is None:
             raise _misconfigured("an image is stored for somebody, and this request has no context")
@@ -250,8 +250,8 @@ class Store(glance_driver.Store):
             The data, an iteration that may be closed before its end; and how many bytes they are.
 
         Raises:
-            NotFound: there is no such volume, or it is somebody's.
-            BackendException: it cannot be read.  Where that shows in the middle, the iteration raises it.
+            exceptions.NotFound: there is no such volume, or it is somebody's.
+            exceptions.BackendException: it cannot be read.  Where that shows in the middle, the iteration raises it.
         """
         with translated():
             content = self._content(location.store_location.volume_id, offset, chunk_size, self._cloud(context))
@@ -261,8 +261,8 @@ class Store(glance_driver.Store):
         """Tell how many bytes the image has; 0 where its volume says what makes no sense.
 
         Raises:
-            NotFound: there is no such volume, or it is somebody's.
-            BackendException: Cinder does not say.
+            exceptions.NotFound: there is no such volume, or it is somebody's.
+            exceptions.BackendException: Cinder does not say.
         """
         volume_id = location.store_location.volume_id
         with translated():
@@ -281,10 +281,10 @@ class Store(glance_driver.Store):
         """Delete the image's volume ([store]).
 
         Raises:
-            NotFound: there is no such volume.
-            InUseByStore: it is being read, or has clones or snapshots.
-            StoreDeleteNotSupported: it is somebody's, or held; Glance forgets the location, and the volume stays.
-            BackendException: it cannot be deleted.
+            exceptions.NotFound: there is no such volume.
+            exceptions.InUseByStore: it is being read, or has clones or snapshots.
+            exceptions.StoreDeleteNotSupported: it is somebody's, or held; Glance forgets the location only.
+            exceptions.BackendException: it cannot be deleted.
         """
         volume_id = location.store_location.volume_id
         with translated():
@@ -327,7 +327,7 @@ class Store(glance_driver.Store):
         """Give Cinder as the store's own credentials see it, or, where it has none, the requester's.
 
         Raises:
-            BadStoreConfiguration: it has none, and there is no requester.
+            exceptions.BadStoreConfiguration: it has none, and there is no requester.
             ImagevolError: Keystone does not let it in.
         """
         if sessions.has_service_user(self.store_conf):

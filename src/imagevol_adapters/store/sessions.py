@@ -73,7 +73,7 @@ def requesters_volumes(options: Options, context: RequestContext) -> CinderVolum
     """Give Cinder as the requester's token sees it.
 
     Raises:
-        BadStoreConfiguration: the requester's service catalogue has no such endpoint.
+        exceptions.BadStoreConfiguration: the requester's service catalogue has no such endpoint.
     """
     if options.cinder_endpoint_template:
         url = options.cinder_endpoint_template % context.to_dict()
