@@ -118,7 +118,7 @@ def read_catalogue(conf: cfg.ConfigOpts) -> StoreCatalogue:
             if not (name in RESERVED_STORES and name in conf)  # one that an operator has named is a fault to be found
         )
         return StoreCatalogue(stores=stores, default=value_of(conf, "default_backend", section=_SINGLE))
-    kinds = dict.fromkeys(value_of(conf, "stores", section=_SINGLE))
+    kinds = dict.fromkeys(value_of(conf, "stores", section=_SINGLE) or ())
     scheme = value_of(conf, "default_store", section=_SINGLE)
     return StoreCatalogue(
         stores=tuple(_store(conf, kind, kind, section=_SINGLE) for kind in kinds),
@@ -203,11 +203,8 @@ def value_of(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -
 
 def _place(conf: cfg.ConfigOpts, option: str, section: str) -> str:
     """Where an option is set: the file and the line, if it is in a file."""
-    directories = [Path(conf.config_dir)] if isinstance(conf.config_dir, str) else map(Path, conf.config_dir or ())
-    files = [
-        *map(Path, conf.config_file or ()),
-        *(file for place in directories for file in sorted(place.glob("*.conf"))),
-    ]
+    files = list(map(Path, conf.config_file or ()))
+    files += (file for directory in conf.config_dirs for file in sorted(Path(directory).glob("*.conf")))
     for file in reversed(files):
         with suppress(OSError, UnicodeDecodeError, InvalidConfiguration):
             found = ConfigurationText.parse(file.read_bytes().decode(), name=str(file)).of(section, option)
@@ -221,8 +218,6 @@ def _explained(error: Exception, files: Sequence[Path]) -> tuple[str, str]:
     match error:
         case cfg.ConfigFilesNotFoundError():
             return ", ".join(error.config_files), "there is no such file"
-        case cfg.ConfigDirNotFoundError():
-            return error.config_dir, "there is no such directory"
         case cfg.ConfigFilesPermissionDeniedError():
             return ", ".join(error.config_files), "it may not be read; do it as root, or as Glance's user"
         case cfg.ConfigFileParseError(__context__=cfg.ParseError() as parse):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from errno import EACCES
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from oslo_config import cfg
 
+from imagevol_adapters import configuration
 from imagevol_adapters.configuration import credentials, load, read_catalogue
 from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
 
@@ -108,6 +111,25 @@ class TestReading:
         assert read_catalogue(load([written])).default == "fast"
         assert dict.fromkeys(cfg.CONF) == before
 
+    def test_a_configuration_that_nobody_has_filled_has_no_stores(self) -> None:
+        conf = cfg.ConfigOpts()
+        assert read_catalogue(conf) == StoreCatalogue(stores=(), multi=False)
+
+    @pytest.mark.parametrize("driver", ["no_such_module:Store", "builtins:object"])
+    def test_without_a_usable_driver_the_stores_are_the_same(
+        self, written: Path, monkeypatch: pytest.MonkeyPatch, driver: str
+    ) -> None:
+        with_drivers = load([written])
+        catalogue = read_catalogue(with_drivers)
+        broken = EntryPoint(name="cinder", value=driver, group="glance_store.drivers")
+        monkeypatch.setattr(configuration, "entry_points", lambda **_: [broken])
+        assert read_catalogue(load([written])) == catalogue
+        assert credentials(load([written]), catalogue) == credentials(with_drivers, catalogue)
+
+    def test_two_drivers_may_share_their_options(self, tmp_path: Path) -> None:
+        conf = load([write(tmp_path / "a.conf", SINGLE.replace("cinder, http", "cinder, imagevol"))])
+        assert [store.volume_type for store in read_catalogue(conf).stores] == ["ssd", "ssd"]
+
     def test_a_reserved_store_that_is_configured_is_shown(self, tmp_path: Path) -> None:
         conf = load([write(tmp_path / "a.conf", "[DEFAULT]\nenabled_backends = os_glance_tasks_store:file\n")])
         assert [store.name for store in read_catalogue(conf).stores] == ["os_glance_tasks_store"]
@@ -161,14 +183,30 @@ class TestErrors:
         directory = written.parent / "glance-api.conf.d"
         directory.mkdir()
         last = write(directory / "10.conf", "[fast]\nweight = little\nweight = much\n")
+        other = written.parent / "more.d"
+        other.mkdir()
         with pytest.raises(InvalidConfiguration) as raised:
-            read_all(written, directory)
+            read_all(written, directory, other)
         assert raised.value.where == f"{last}:3, [fast] weight"
 
     def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfiguration) as raised:
             load([tmp_path / "none.conf"])
         assert str(raised.value) == f"{tmp_path}/none.conf: there is no such file"
+
+    def test_a_file_that_may_not_be_read_is_named(self, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(parser: cfg.ConfigParser) -> None:
+            raise PermissionError(EACCES, "Permission denied")
+
+        monkeypatch.setattr(cfg.ConfigParser, "parse", refuse)
+        with pytest.raises(InvalidConfiguration) as raised:
+            load([written])
+        assert str(raised.value) == f"{written}: it may not be read; do it as root, or as Glance's user"
+
+    def test_what_is_no_file_is_named(self, written: Path) -> None:
+        with pytest.raises(InvalidConfiguration) as raised:
+            load([written / "x"])
+        assert str(raised.value) == f"{written}/x: Not a directory"
 
     def test_a_file_that_is_not_text_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "a.conf").write_bytes(b"[DEFAULT]\ndebug = \xff\n")

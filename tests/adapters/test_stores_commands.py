@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable
+from errno import EIO
 from pathlib import Path
 
 import attrs
@@ -206,6 +207,9 @@ class TestCheck:
         file = write(tmp_path / "a.conf", f"[fast]\npassword {SECRET}\n")
         ran = run("stores", "check", "--config-file", file)
         assert ran == Ran(1, "", f"{file}:2: No ':' or '=' found in assignment\n")
+        for command in (("check", "--config-file", file), ("upgrade-config", file)):
+            ran = run("--debug", "stores", *command)
+            assert (ran.status, "Traceback" in ran.err, SECRET in ran.err) == (1, True, False)
 
 
 class TestUpgrade:
@@ -235,8 +239,15 @@ class TestUpgrade:
         assert run("stores", "check", "--config-file", new).status == 0
 
     def test_no_secret_is_shown(self, run: Run, cinder: Types, single: Path) -> None:
-        for how in ((), ("-f", "json"), ("-f", "yaml"), ("-f", "table"), ("--debug",)):
-            ran = run(*how[:1] * (how == ("--debug",)), "stores", "upgrade-config", single, *WISHES, "--dry-run")
+        upgrade = ("stores", "upgrade-config", single, *WISHES, "--dry-run")
+        for wishes in (
+            (*upgrade, "-f", "json"),
+            (*upgrade, "-f", "yaml"),
+            (*upgrade, "-f", "table"),
+            ("--debug", *upgrade),
+        ):
+            ran = run(*wishes)
+            assert ran.status == 0
             assert SECRET not in ran.out + ran.err
         assert "+cinder_store_password = ***\n" in ran.out
         assert names(single.parent) == {single.name}
@@ -294,6 +305,18 @@ class TestUpgrade:
         assert (single.read_text(), kept.read_text(), kept.stat().st_ino) == (UPGRADED, SINGLE, before.st_ino)
         assert stat.S_IMODE(single.stat().st_mode) == 0o640
         assert names(tmp_path) == {single.name, kept.name, link.name}
+
+    def test_in_place_a_failure_leaves_all_as_it_was(
+        self, run: Run, cinder: Types, single: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(path: Path, target: Path) -> None:
+            raise OSError(EIO, "Input/output error")
+
+        monkeypatch.setattr(Path, "replace", refuse)
+        ran = run("stores", "upgrade-config", single, *WISHES, "--in-place", "--yes")
+        assert (ran.status, ran.err.count("\n")) == (1, 1)
+        assert ran.err.startswith(f"{single} cannot be written: Input/output error; ")
+        assert (single.read_text(), names(single.parent)) == (SINGLE, {single.name})
 
     @pytest.mark.parametrize("answer, replaced", [("y\n", True), ("YES\n", True), ("n\n", False), ("", False)])
     def test_in_place_it_shows_and_asks_first(

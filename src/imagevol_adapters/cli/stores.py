@@ -49,11 +49,6 @@ class Check(Lister):
         """Sentences, unless a program asks."""
         return "sentences"
 
-    @property
-    def need_sort_by_cliff(self) -> bool:
-        """The stores have an order, and so have the rules."""
-        return False
-
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take what Glance is started with."""
         parser = super().get_parser(prog_name)
