@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +13,6 @@ import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.engine import (
-    PART_BYTES,
     Digests,
     Limits,
     Observer,
@@ -23,36 +21,25 @@ from imagevol_adapters.engine import (
     StreamWriter,
     TransferProgress,
     TransferReport,
-    clear_rest,
     pieces,
     read_device,
-    verified,
 )
-from imagevol_adapters.inspection import ImageInspector, check
-from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
+from imagevol_adapters.ports import AccessMode, Attacher, Converter, VolumeService
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
+from imagevol_adapters.transfers.filling import STREAMED, CheckedFile, Examination, Proof, opened, zeros_for
 from imagevol_core import (
     ContentMismatch,
-    CopySource,
-    CopyTarget,
     DeviceFailed,
     Digest,
-    DriverGuarantee,
     Growth,
     ImageVolumeMetadata,
-    RequestRefused,
-    SourceFailed,
     Volume,
-    ZeroHandling,
-    ZeroProof,
     gib_for,
     next_size_gib,
-    plan_copy,
 )
 
 __all__ = ["StoreSettings", "StoredImage", "store_image", "store_image_file"]
 
-_STREAMED = ("raw", "iso")  # of which the file is the disk
 _CHECKSUM = "md5"  # the legacy digest that Glance keeps beside the multihash
 
 
@@ -71,7 +58,7 @@ class StoreSettings:
 
     hash_algorithm: str = "sha512"
     checksum: bool = True
-    zero_proof: Callable[[str], ZeroProof] | None = None
+    zero_proof: Proof | None = None
     growth: Growth = attrs.field(factory=Growth)
 
     @property
@@ -144,7 +131,7 @@ def store_image(
         ImagevolError: whatever else the ports raise; in each case the volume is gone, or named in `leftovers`.
     """
     chosen = settings or StoreSettings()
-    examination = _Examination(declared_format, f"image {image_id}") if declared_format else None
+    examination = Examination(declared_format, f"image {image_id}") if declared_format else None
     observers = [each for each in (examination, observe) if each]
 
     def show(data: memoryview) -> None:
@@ -166,7 +153,7 @@ def store_image(
             with attached(volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
                 if writer.position and device.size_bytes <= writer.position:
                     raise DeviceFailed(f"volume {volume.id} has {size_gib} GiB now, and its device did not grow")
-                ended = writer.write(device, zeros=_zeros(device, size_bytes, chosen.zero_proof))
+                ended = writer.write(device, zeros=zeros_for(device, size_bytes, chosen.zero_proof))
             volumes.wait(volume.id)
             if not ended:
                 size_gib = next_size_gib(writer.position, current_gib=size_gib, growth=chosen.growth)
@@ -232,13 +219,13 @@ def store_image_file(
         ImagevolError: what `store_image` raises; in each case the volume is gone, or named in `leftovers`.
     """
     chosen, limited = settings or StoreSettings(), limits or Limits()
-    if disk_format in _STREAMED:
-        with _opened(path) as file:
+    if disk_format in STREAMED:
+        with opened(path) as stream:
             return store_image(
-                pieces(file),
+                pieces(stream),
                 image_id=image_id,
                 image_owner=image_owner,
-                size_bytes=_length(file),
+                size_bytes=_length(stream),
                 volumes=volumes,
                 attacher=attacher,
                 declared_format=disk_format,
@@ -251,32 +238,12 @@ def store_image_file(
     what = f"image file {path}"
     started = time.monotonic()
     digests = Digests(chosen.algorithms)
-    before = _identity(path, what)
-    if digest:
-        with _opened(path) as file:
-            deque(verified(iter(lambda: file.read(PART_BYTES), b""), digest, what), maxlen=0)
-    inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what)
-    size_bytes = inspection.virtual_size_bytes or 0
-    source = CopySource(
-        path=str(path.absolute()),
-        format=inspection.formats[0],
-        size_bytes=path.stat().st_size,
-        virtual_size_bytes=size_bytes,
-    )
+    file = CheckedFile.check(path, disk_format=disk_format, converter=converter, digest=digest, what=what)
+    size_bytes = file.size_bytes
 
     def fill(volume: Volume) -> TransferReport:
         with attached(volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
-            if device.block_device is None:
-                raise RequestRefused(f"volume {volume.id} is no file on this host: convert {path} to raw first")
-            plan = plan_copy(source, target=_target(device, chosen.zero_proof))
-            if plan.refused:
-                raise RequestRefused(f"{what}: {'; '.join(verdict.text for verdict in plan.refused)}")
-            converter.convert(plan, size_bytes=size_bytes, cancelled=limited.cancelled.is_set)
-            if _identity(path, what) != before:
-                raise SourceFailed(f"{what} was changed while it was converted")
-            if plan.zeros is not None and plan.zero_from_bytes is not None:
-                clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limited)
-            device.flush()
+            file.convert_onto(device, converter=converter, proof=chosen.zero_proof, limits=limited)
             done = 0
             for part in read_device(device, length=size_bytes, limits=limited):
                 digests.update(part)
@@ -285,7 +252,7 @@ def store_image_file(
                     progress(TransferProgress(done_bytes=done, skipped_bytes=0, total_bytes=size_bytes))
         volumes.wait(volume.id)
         return TransferReport(
-            read_bytes=source.size_bytes or 0,
+            read_bytes=file.source.size_bytes or 0,
             written_bytes=None,
             zeroed_bytes=0,
             skipped_bytes=0,
@@ -333,72 +300,8 @@ def _stored(
         return StoredImage(volume=volumes.get(created.id), record=record, report=report)
 
 
-class _Examination:
-    """Inspects a stream while it passes, and ends it as soon as it is known that a rule refuses it."""
-
-    def __init__(self, declared_format: str, what: str) -> None:
-        self._inspector = ImageInspector()
-        self._declared_format = declared_format
-        self._what = what
-        self._decided = False
-
-    def __call__(self, data: memoryview) -> None:
-        self._inspector.update(data)
-        if self._inspector.decided and not self._decided:
-            self._decided = True
-            self.end()
-
-    def end(self) -> None:
-        """Judge what came.
-
-        Raises:
-            UnsafeImage: a rule refuses it.
-        """
-        check(self._inspector.inspection(), declared_format=self._declared_format, size_gib=None, what=self._what)
-
-
-def _zeros(device: Device, size_bytes: int | None, proof: Callable[[str], ZeroProof] | None) -> ZeroHandling:
-    """Ask the core what becomes of a stream's zeros on a volume that was just made."""
-    length = device.size_bytes if size_bytes is None else size_bytes
-    plan = plan_copy(CopySource(path="/dev/stdin", format="raw", size_bytes=length), target=_target(device, proof))
-    if plan.zeros is None:
-        raise DeviceFailed(f"device {device.path}: {'; '.join(verdict.text for verdict in plan.refused)}")
-    return plan.zeros
-
-
-def _target(device: Device, proof: Callable[[str], ZeroProof] | None) -> CopyTarget:
-    promised = DriverGuarantee(path=device.path, driver=device.guarantee) if device.guarantee else None
-    return CopyTarget(
-        path=device.path,
-        size_bytes=device.size_bytes,
-        block_device=device.block_device,
-        direct_io=device.direct_io,
-        can_punch=device.can_clear,
-        zero=proof(device.path) if proof else promised,
-    )
-
-
 def _length(file: BinaryIO) -> int:
     """How many bytes a file or a block device has."""
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
     return length
-
-
-def _identity(path: Path, what: str) -> tuple[int, ...]:
-    """What is another as soon as somebody else's hand was at the file."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise SourceFailed(f"{path} cannot be read: {error.strerror}") from error
-    with file:
-        yield file

@@ -1,0 +1,254 @@
+"""An image onto a device that is open: as a stream, or converted straight out of a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from imagevol_adapters.engine import PART_BYTES, Limits, StreamWriter, clear_rest, read_device, verified
+from imagevol_adapters.engine.sources import guarded
+from imagevol_adapters.inspection import ImageInspector, check
+from imagevol_adapters.ports import Converter, Device
+from imagevol_core import (
+    ContentMismatch,
+    CopySource,
+    CopyTarget,
+    DeviceFailed,
+    Digest,
+    DriverGuarantee,
+    Image,
+    ImagevolError,
+    RequestRefused,
+    SourceFailed,
+    ZeroHandling,
+    ZeroProof,
+    plan_copy,
+)
+
+__all__ = ["STREAMED", "CheckedFile", "Examination", "Proof", "fill_device", "opened", "zeros_for"]
+
+STREAMED = ("raw", "iso")  # of which the file is the disk
+
+Proof = Callable[[str], ZeroProof]
+"""Makes of a device's path the proof that it reads as zeros."""
+
+
+class Examination:
+    """Inspects a stream while it passes, and ends it as soon as it is known that a rule refuses it."""
+
+    def __init__(self, declared_format: str, what: str) -> None:
+        """Take what the data are said to be, and what names them in an error."""
+        self._inspector = ImageInspector()
+        self._declared_format = declared_format
+        self._what = what
+        self._decided = False
+
+    def __call__(self, data: memoryview) -> None:
+        """Look at the next piece.
+
+        Raises:
+            UnsafeImage: a rule refuses what has come so far.
+        """
+        self._inspector.update(data)
+        if self._inspector.decided and not self._decided:
+            self._decided = True
+            self.end()
+
+    def end(self) -> None:
+        """Judge what came.
+
+        Raises:
+            UnsafeImage: a rule refuses it.
+        """
+        check(self._inspector.inspection(), declared_format=self._declared_format, size_gib=None, what=self._what)
+
+
+@attrs.frozen(kw_only=True)
+class CheckedFile:
+    """An image file that was inspected, and may be converted.
+
+    Attributes:
+        path: of the file.
+        what: names it in an error.
+        source: what is known of it.
+        size_bytes: of the disk in it.
+    """
+
+    path: Path
+    what: str
+    source: CopySource
+    size_bytes: int
+    _identity: tuple[int, ...]
+
+    @classmethod
+    def check(
+        cls, path: Path, *, disk_format: str, converter: Converter, digest: Digest | None, what: str
+    ) -> CheckedFile:
+        """Look at a file before anything is made of it.
+
+        Args:
+            path: of the file.
+            disk_format: what it is declared to be.
+            converter: inspects it.
+            digest: what it must have; when None nothing is compared.
+            what: names it in an error.
+
+        Raises:
+            UnsafeImage: a rule refuses it.
+            ContentMismatch: it has another digest.
+            SourceFailed: it cannot be read.
+        """
+        identity = _identity(path, what)
+        if digest:
+            with opened(path) as file:
+                deque(verified(iter(lambda: file.read(PART_BYTES), b""), digest, what), maxlen=0)
+        inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what)
+        size_bytes = inspection.virtual_size_bytes or 0
+        source = CopySource(
+            path=str(path.absolute()),
+            format=inspection.formats[0],
+            size_bytes=path.stat().st_size,
+            virtual_size_bytes=size_bytes,
+        )
+        return cls(path=path, what=what, source=source, size_bytes=size_bytes, identity=identity)
+
+    def convert_onto(self, device: Device, *, converter: Converter, proof: Proof | None, limits: Limits) -> None:
+        """Convert it onto a device, let the rest read as zeros, and flush it.
+
+        Raises:
+            RequestRefused: the device is no file here, or the plan is refused.
+            ConversionFailed: qemu-img could not convert it.
+            SourceFailed: somebody changed the file meanwhile.
+            DeviceFailed: the rest could not be cleared.
+        """
+        if device.block_device is None:
+            raise RequestRefused(f"{device.path} is no file on this host: convert {self.path} to raw first")
+        plan = plan_copy(self.source, target=_target(device, proof))
+        if plan.refused:
+            raise RequestRefused(f"{self.what}: {'; '.join(verdict.text for verdict in plan.refused)}")
+        converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set)
+        if _identity(self.path, self.what) != self._identity:
+            raise SourceFailed(f"{self.what} was changed while it was converted")
+        if plan.zeros is not None and plan.zero_from_bytes is not None:
+            clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limits)
+        device.flush()
+
+
+def fill_device(
+    data: Iterable[bytes],
+    device: Device,
+    *,
+    image: Image,
+    converter: Converter,
+    directory: Path,
+    proof: Proof | None = None,
+    limits: Limits | None = None,
+) -> None:
+    """Write an image onto a device, as a disk, and make sure that it is there.
+
+    The data are held to the image's format, length and multihash, wherever these are known.  What was streamed is read
+    back and compared with the multihash again, since a template is cloned many times; of what was converted nobody
+    knows the digest.
+
+    Args:
+        data: the image's, as Glance gives them.
+        device: as large as the disk at the least.
+        image: what is known of it.
+        converter: inspects and converts what is no plain disk.
+        directory: where such a one is kept meanwhile.
+        proof: what proves that the device reads as zeros.
+        limits: how fast it may go, and what ends it.
+
+    Raises:
+        UnsafeImage: a rule refuses it.
+        ContentMismatch: the data are not the image's, or the device did not keep them.
+        WrongLength: there are fewer data or more.
+        ImagevolError: whatever else is in the way; what the device holds then is nothing to be used.
+    """
+    what, limited = f"image {image.id}", limits or Limits()
+    if image.disk_format not in STREAMED:
+        with _downloaded(data, directory, what) as path:
+            file = CheckedFile.check(
+                path, disk_format=str(image.disk_format), converter=converter, digest=image.digest, what=what
+            )
+            file.convert_onto(device, converter=converter, proof=proof, limits=limited)
+        return
+    examination = Examination(image.disk_format, what)
+    algorithms = [image.digest.algorithm] if image.digest else []
+    writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limited)
+    if not writer.write(device, zeros=zeros_for(device, image.size_bytes, proof)):
+        raise DeviceFailed(f"{what} is larger than the device, which has {device.size_bytes} bytes")
+    examination.end()
+    report = writer.report()
+    if image.digest:
+        if (actual := report.digests[image.digest.algorithm]) != image.digest:
+            raise ContentMismatch(what, expected=str(image.digest), actual=str(actual))
+        copy = f"the copy of {what}"
+        deque(read_device(device, length=report.size_bytes, digest=image.digest, what=copy, limits=limited), maxlen=0)
+
+
+def zeros_for(device: Device, size_bytes: int | None, proof: Proof | None) -> ZeroHandling:
+    """Ask the core what becomes of a stream's zeros on a device."""
+    length = device.size_bytes if size_bytes is None else size_bytes
+    plan = plan_copy(CopySource(path="/dev/stdin", format="raw", size_bytes=length), target=_target(device, proof))
+    if plan.zeros is None:
+        raise DeviceFailed(f"device {device.path}: {'; '.join(verdict.text for verdict in plan.refused)}")
+    return plan.zeros
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be read.
+
+    Raises:
+        SourceFailed: it cannot be opened.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise SourceFailed(f"{path} cannot be read: {error.strerror}") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _downloaded(data: Iterable[bytes], directory: Path, what: str) -> Iterator[Path]:
+    """Keep an image in a file of its own while the context lasts."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="imagevol-", dir=directory))
+            for piece in guarded(data):
+                file.write(piece)
+            file.flush()
+        except ImagevolError:
+            raise  # some are the operating system's errors too
+        except OSError as error:
+            raise SourceFailed(f"{what} cannot be kept in {directory}: {error.strerror}") from error
+        yield Path(file.name)
+
+
+def _target(device: Device, proof: Proof | None) -> CopyTarget:
+    promised = DriverGuarantee(path=device.path, driver=device.guarantee) if device.guarantee else None
+    return CopyTarget(
+        path=device.path,
+        size_bytes=device.size_bytes,
+        block_device=device.block_device,
+        direct_io=device.direct_io,
+        can_punch=device.can_clear,
+        zero=proof(device.path) if proof else promised,
+    )
+
+
+def _identity(path: Path, what: str) -> tuple[int, ...]:
+    """What is another as soon as somebody else's hand was at the file."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
