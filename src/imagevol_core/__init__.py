@@ -21,6 +21,7 @@ from imagevol_core import (
     sizing,
     stores,
     tables,
+    template_metadata,
     templates,
     upgrade,
     uploading,
@@ -42,6 +43,7 @@ from imagevol_core.selection import *
 from imagevol_core.sizing import *
 from imagevol_core.stores import *
 from imagevol_core.tables import *
+from imagevol_core.template_metadata import *
 from imagevol_core.templates import *
 from imagevol_core.upgrade import *
 from imagevol_core.uploading import *
@@ -64,6 +66,7 @@ __all__ += selection.__all__
 __all__ += sizing.__all__
 __all__ += stores.__all__
 __all__ += tables.__all__
+__all__ += template_metadata.__all__
 __all__ += templates.__all__
 __all__ += upgrade.__all__
 __all__ += uploading.__all__

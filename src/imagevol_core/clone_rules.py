@@ -19,10 +19,10 @@ from imagevol_core.sentences import said, yes_no
 from imagevol_core.sizing import GIB, image_fits
 from imagevol_core.verdicts import Policy, Rule
 
-__all__ = ["REQUEST_RULES", "VOLUME_RULES", "CloneCandidate", "CloneRequest", "CloneSettings"]
+__all__ = ["REQUEST_RULES", "SIGNATURE_PROPERTIES", "VOLUME_RULES", "CloneCandidate", "CloneRequest", "CloneSettings"]
 
 _ENCRYPTION_KEYS = ("cinder_encryption_key_id", "os_encrypt_key_id")
-_SIGNATURE_KEYS = (
+SIGNATURE_PROPERTIES = (
     "img_signature",
     "img_signature_hash_method",
     "img_signature_key_type",
@@ -203,7 +203,7 @@ def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
     request, record = candidate.request, candidate.record
     if not request.settings.enforce_signatures:
         return True, "signatures are not enforced"
-    if not any(key in request.image.properties for key in _SIGNATURE_KEYS):
+    if not any(key in request.image.properties for key in SIGNATURE_PROPERTIES):
         return True, "the image is not signed"
     verified = isinstance(record, ImageVolumeMetadata) and record.signature_verified is True and candidate.trusted
     return verified, f"the image is signed; a trusted record that this volume was verified: {yes_no(verified)}"

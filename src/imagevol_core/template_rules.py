@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from imagevol_core.caching import CacheEntry, CacheLimits, decide_freshness
+from imagevol_core.clone_rules import SIGNATURE_PROPERTIES
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, Volume
-from imagevol_core.sentences import said
+from imagevol_core.sentences import listed, said
 from imagevol_core.sizing import GIB, gib_for, image_fits
 from imagevol_core.verdicts import Policy, Rule
 
@@ -69,12 +70,15 @@ class TemplateSettings:
     Args:
         enabled: whether templates are made and used (SolidFire's `sf_allow_template_caching`).
         trusted_projects: ids of the projects in which no user can alter a template.
+        enforce_signatures: whether a signed image must be verified (Cinder's `verify_glance_signatures`), which Cinder
+            does where it copies.
         longest_making: how long the making of a template may take; then the others no longer wait for it.
         limits: how large all templates of a backend may grow together.
     """
 
     enabled: bool = False
     trusted_projects: frozenset[str] = frozenset()
+    enforce_signatures: bool = False
     longest_making: timedelta = timedelta(minutes=30)
     limits: CacheLimits = field(default_factory=CacheLimits)
 
@@ -134,6 +138,18 @@ def _templates_enabled(request: TemplateRequest) -> tuple[bool, str]:
 
 def _image_active(request: TemplateRequest) -> tuple[bool, str]:
     return request.image.status == "active", f"the image's status is {said(request.image.status)}"
+
+
+def _image_bare(request: TemplateRequest) -> tuple[bool, str]:
+    container = request.image.container_format
+    return container == "bare", f"the image's container_format is {said(container)}"
+
+
+def _signature_unneeded(request: TemplateRequest) -> tuple[bool, str]:
+    if not request.settings.enforce_signatures:
+        return True, "signatures are not enforced"
+    signed = [key for key in SIGNATURE_PROPERTIES if key in request.image.properties]
+    return not signed, f"signatures are enforced, and of theirs the image has {listed(signed)}"
 
 
 def _image_shared(request: TemplateRequest) -> tuple[bool, str]:
@@ -290,6 +306,13 @@ REQUEST_TEMPLATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
             text="the new volume is known not to be encrypted",
             source=_SPEC,
             predicate=_target_not_encrypted,
+        ),
+        Rule(id="image-bare", text="the image is in no container", source=_SPEC, predicate=_image_bare),
+        Rule(
+            id="signature-unneeded",
+            text="where signatures are enforced, the image has none: Cinder's copy verifies it",
+            source=_SPEC,
+            predicate=_signature_unneeded,
         ),
     ),
     Policy.UPSTREAM: (

@@ -98,7 +98,8 @@ def decide_template(
     Raises:
         InvalidFact: the template is of another image; or a volume is listed twice and differs.
 
-    >>> image = Image(id="i", status="active", visibility="public", size_bytes=700, virtual_size_bytes=3 * 2**30)
+    >>> image = Image(id="i", status="active", visibility="public", container_format="bare", size_bytes=700,
+    ...               virtual_size_bytes=3 * 2**30)
     >>> target = Volume(id="t", project_id="p", size_gib=10, encrypted=False)
     >>> decision = decide_template(image, target=target, template=None, settings=TemplateSettings(enabled=True))
     >>> decision.action.value, decision.size_gib

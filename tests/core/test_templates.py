@@ -36,6 +36,7 @@ GOOD = TemplateCase(
         status="active",
         owner="ours",
         visibility="private",
+        container_format="bare",
         size_bytes=700,
         virtual_size_bytes=2 * GIB,
         updated_at=NOON,
@@ -87,6 +88,10 @@ BREAKS = {
         "virtual-size-known": image(virtual_size_bytes=None),
         "image-fits": image(virtual_size_bytes=4 * GIB + 1),
         "target-not-encrypted": target(encrypted=None),
+        "image-bare": image(container_format="compressed"),
+        "signature-unneeded": replace(
+            image(properties={"img_signature": "c2ln"}), settings=replace(GOOD.settings, enforce_signatures=True)
+        ),
     },
     Policy.UPSTREAM: {
         "templates-enabled": replace(GOOD, settings=TemplateSettings(enabled=False)),
@@ -163,6 +168,11 @@ class TestRequest:
     def test_it_says_why(self, case: TemplateCase, because: str) -> None:
         assert case.decide().because == because
 
+    def test_an_image_without_a_signature_needs_no_verification(self) -> None:
+        enforced = replace(GOOD, settings=replace(GOOD.settings, enforce_signatures=True))
+        texts = {verdict.rule: verdict.text for verdict in enforced.decide().verdicts}
+        assert texts["signature-unneeded"] == "signatures are enforced, and of theirs the image has none"
+
     def test_the_verdicts_of_what_holds_say_so_too(self) -> None:
         assert [verdict.text for verdict in GOOD.decide().verdicts] == [
             "templates are enabled",
@@ -171,6 +181,8 @@ class TestRequest:
             "the image's virtual size is 2147483648 bytes",
             "the image needs 2 GiB (virtual size 2147483648 bytes) and the volume has 4 GiB",
             "whether the new volume is encrypted: no",
+            "the image's container_format is bare",
+            "signatures are not enforced",
             "volume v is its template",
             "nobody is making it",
             "nobody is making it; 0:30:00 are allowed",

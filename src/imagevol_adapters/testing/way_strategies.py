@@ -204,6 +204,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         status=_mostly(draw, "active", "queued", None),
         owner=draw(_PROJECTS),
         visibility=draw(st.sampled_from(["public", "private", "private", "shared", "community", None])),
+        container_format=_mostly(draw, "bare", "compressed", None),
         size_bytes=_mostly(draw, 512, None, *_SIZES),
         virtual_size_bytes=_mostly(draw, _SIZES[0], None, *_SIZES),
         updated_at=_mostly(draw, _NOON, _NOON + timedelta(seconds=1), _NOON.astimezone(_EAST), None),
@@ -231,6 +232,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         trusted_projects=frozenset({"templates"}),
         longest_making=timedelta(minutes=30),
         limits=draw(cache_limits()),
+        enforce_signatures=draw(st.booleans()),
     )
     others = draw(st.lists(cache_entries(image_ids=st.just(_OTHER_IMAGE_ID)), max_size=3, unique_by=_volume_id))
     return TemplateCase(

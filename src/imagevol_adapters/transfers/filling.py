@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import attrs
 
@@ -224,7 +224,7 @@ def _downloaded(data: Iterable[bytes], directory: Path, what: str) -> Iterator[P
         try:
             file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="imagevol-", dir=directory))
             for piece in guarded(data):
-                file.write(piece)
+                file.write(cast(bytes, piece))  # Glance tells of no holes
             file.flush()
         except ImagevolError:
             raise  # some are the operating system's errors too

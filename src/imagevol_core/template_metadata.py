@@ -1,0 +1,120 @@
+"""The metadata by which a template is known among volumes, both ways ([template]).
+
+They say which image it is and what was known of the image when it was written, by which `decide_freshness` tells
+whether it still is.  A template is made in a project that no user works in, so that nobody else writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from imagevol_core.caching import CacheEntry
+from imagevol_core.errors import InvalidFact, InvalidMetadata
+from imagevol_core.facts import Digest
+
+__all__ = ["TEMPLATE_KEY", "TemplateMetadata"]
+
+TEMPLATE_KEY = "imagevol_template"
+"""The key whose value is the id of the image that a template is of."""
+
+_UPDATED_AT = "imagevol_image_updated_at"
+_LAST_USED = "imagevol_last_used"
+_HASH_ALGORITHM = "os_hash_algo"
+_HASH_VALUE = "os_hash_value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateMetadata:
+    """What a template says of itself.
+
+    Args:
+        image_id: the image that it is of.
+        image_updated_at: the image's, when it was written.
+        digest: the image's multihash, when it was written.
+        last_used: when it was last cloned, or made.
+
+    >>> from datetime import UTC
+    >>> TemplateMetadata(image_id="e38f", last_used=datetime(2026, 1, 1, tzinfo=UTC)).to_volume()
+    {'imagevol_template': 'e38f', 'imagevol_last_used': '2026-01-01T00:00:00+00:00'}
+    """
+
+    image_id: str
+    image_updated_at: datetime | None = None
+    digest: Digest | None = None
+    last_used: datetime | None = None
+
+    def to_volume(self) -> dict[str, str]:
+        """Give the metadata to write on the volume; what is not known is left out."""
+        pairs = {
+            TEMPLATE_KEY: self.image_id,
+            _UPDATED_AT: self.image_updated_at.isoformat() if self.image_updated_at else None,
+            _HASH_ALGORITHM: self.digest.algorithm if self.digest else None,
+            _HASH_VALUE: self.digest.value if self.digest else None,
+            _LAST_USED: self.last_used.isoformat() if self.last_used else None,
+        }
+        return {key: value for key, value in pairs.items() if value is not None}
+
+    @classmethod
+    def from_volume(cls, metadata: Mapping[str, str]) -> TemplateMetadata | None:
+        """Read the metadata of a volume; None where it is no template.
+
+        Raises:
+            InvalidMetadata: a value cannot be what its key says.
+
+        >>> TemplateMetadata.from_volume({"imagevol_template": "e38f"}).image_id
+        'e38f'
+        >>> TemplateMetadata.from_volume({"name": "disk"}) is None
+        True
+        """
+        image_id = metadata.get(TEMPLATE_KEY)
+        if not image_id:
+            return None
+        return cls(
+            image_id=image_id,
+            image_updated_at=_instant(metadata, _UPDATED_AT),
+            digest=_digest(metadata),
+            last_used=_instant(metadata, _LAST_USED),
+        )
+
+    def entry(self, *, volume_id: str, size_gib: int, in_use: bool = False) -> CacheEntry:
+        """Give it as what `decide_template` and `plan_admission` look at.
+
+        Args:
+            volume_id: the template.
+            size_gib: its size.
+            in_use: whether somebody clones it now.
+        """
+        return CacheEntry(
+            volume_id=volume_id,
+            image_id=self.image_id,
+            size_gib=size_gib,
+            image_updated_at=self.image_updated_at,
+            digest=self.digest,
+            last_used=self.last_used,
+            in_use=in_use,
+        )
+
+
+def _instant(metadata: Mapping[str, str], key: str) -> datetime | None:
+    text = metadata.get(key)
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidMetadata(key, text[:40], "it is not an instant") from error
+    if found.utcoffset() is None:
+        raise InvalidMetadata(key, text[:40], "it has no time zone")
+    return found
+
+
+def _digest(metadata: Mapping[str, str]) -> Digest | None:
+    algorithm, value = metadata.get(_HASH_ALGORITHM), metadata.get(_HASH_VALUE)
+    if algorithm is None or value is None:
+        return None
+    try:
+        return Digest(algorithm, value)
+    except InvalidFact as error:
+        raise InvalidMetadata(_HASH_VALUE, value[:40], error.reason) from error

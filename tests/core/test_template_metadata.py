@@ -1,0 +1,76 @@
+"""What a template says of itself, both ways."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_core import TEMPLATE_KEY, CacheEntry, Digest, InvalidMetadata, TemplateMetadata
+
+NOON = datetime(2025, 6, 1, 12, 0, 0, 1, tzinfo=UTC)
+FULL = TemplateMetadata(image_id="i", image_updated_at=NOON, digest=Digest("sha512", "ab"), last_used=NOON)
+
+
+class TestTemplateMetadata:
+    def test_all_that_is_known_is_written(self) -> None:
+        assert FULL.to_volume() == {
+            "imagevol_template": "i",
+            "imagevol_image_updated_at": "2025-06-01T12:00:00.000001+00:00",
+            "os_hash_algo": "sha512",
+            "os_hash_value": "ab",
+            "imagevol_last_used": "2025-06-01T12:00:00.000001+00:00",
+        }
+        assert TemplateMetadata(image_id="i").to_volume() == {TEMPLATE_KEY: "i"}
+
+    @pytest.mark.parametrize("metadata", [{}, {"image_id": "i"}, {TEMPLATE_KEY: ""}])
+    def test_a_volume_that_names_no_image_is_no_template(self, metadata: dict[str, str]) -> None:
+        assert TemplateMetadata.from_volume(metadata) is None
+
+    @pytest.mark.parametrize(
+        "key, value, reason",
+        [
+            ("imagevol_image_updated_at", "noon", "it is not an instant"),
+            ("imagevol_last_used", "2025-06-01T12:00:00", "it has no time zone"),
+            ("os_hash_value", "", "value"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, key: str, value: str, reason: str) -> None:
+        metadata = {TEMPLATE_KEY: "i", "os_hash_algo": "sha512", "os_hash_value": "ab", key: value}
+        with pytest.raises(InvalidMetadata) as caught:
+            TemplateMetadata.from_volume(metadata)
+        assert (caught.value.key, caught.value.value) == (key, value)
+        assert reason in str(caught.value)
+
+    @pytest.mark.parametrize("missing", ["os_hash_algo", "os_hash_value"])
+    def test_half_of_a_digest_is_none(self, missing: str) -> None:
+        metadata = {key: value for key, value in FULL.to_volume().items() if key != missing}
+        found = TemplateMetadata.from_volume(metadata)
+        assert found is not None
+        assert found.digest is None
+
+    @pytest.mark.parametrize("in_use", [True, False])
+    def test_it_is_an_entry_among_the_templates(self, in_use: bool) -> None:
+        assert FULL.entry(volume_id="v", size_gib=3, in_use=in_use) == CacheEntry(
+            volume_id="v",
+            image_id="i",
+            size_gib=3,
+            image_updated_at=NOON,
+            digest=Digest("sha512", "ab"),
+            last_used=NOON,
+            in_use=in_use,
+        )
+
+
+@given(
+    image_id=st.text(min_size=1),
+    instants=st.lists(
+        st.none() | st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))])), min_size=2, max_size=2
+    ),
+    digest=st.none() | st.just(Digest("sha512", "ab")),
+)
+def test_what_was_written_is_read(image_id: str, instants: list[datetime | None], digest: Digest | None) -> None:
+    written = TemplateMetadata(image_id=image_id, image_updated_at=instants[0], digest=digest, last_used=instants[1])
+    assert TemplateMetadata.from_volume(written.to_volume()) == written
