@@ -130,7 +130,11 @@ class CinderVolumes:
         """Make an available volume larger, and return when it is."""
         with _translated(f"extending volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
             self._cinder().volumes.extend(volume_id, size_gib)
-        return self.wait(volume_id)
+        grown = self.wait(volume_id)
+        if grown.size_gib < size_gib:  # Cinder's scheduler puts it back as it was where the backend has no room
+            reason = self._newest_message(volume_id)
+            raise VolumeFailed(volume_id, status=str(grown.status), wanted=f"extended to {size_gib} GiB", reason=reason)
+        return grown
 
     def set_readonly(self, volume_id: str, *, readonly: bool) -> None:
         """Mark the volume so that no attachment may write to it, or take the mark away."""
@@ -281,12 +285,15 @@ class CinderVolumes:
         """Raise when the volume is in one of Cinder's error states, with the newest thing that Cinder says of it."""
         if not str(volume.status).startswith("error"):
             return
-        reason = None
-        with suppress(cinder_errors.ClientException):
-            messages = self._cinder().messages.list(search_opts={"resource_uuid": volume.id})
-            newest = max(messages, key=lambda message: str(message.created_at), default=None)
-            reason = newest.user_message if newest else None
+        reason = self._newest_message(volume.id)
         raise VolumeFailed(volume.id, status=str(volume.status), wanted=wanted, reason=reason)
+
+    def _newest_message(self, volume_id: str) -> str | None:
+        with suppress(cinder_errors.ClientException):
+            messages = self._cinder().messages.list(search_opts={"resource_uuid": volume_id})
+            newest = max(messages, key=lambda message: str(message.created_at), default=None)
+            return newest.user_message if newest else None
+        return None
 
 
 def _text(version: tuple[float, ...] | None) -> str:

@@ -221,6 +221,20 @@ class TestWaiting:
             volumes.wait("7")
 
 
+class TestExtending:
+    @pytest.mark.parametrize("messages, reason", [(["there is no room"], "there is no room"), ([], "message list")])
+    def test_a_volume_that_is_put_back_as_it_was_failed(
+        self, http: Mocker, volumes: CinderVolumes, messages: list[str], reason: str
+    ) -> None:
+        http.post(f"{CINDER}/volumes/7/action", status_code=202)
+        states(http, "extending", "available")
+        said = [{"id": text, "user_message": text, "created_at": "2025-06-01"} for text in messages]
+        http.get(f"{CINDER}/messages", json={"messages": said})
+        with pytest.raises(VolumeFailed, match=rf"'available' and should be 'extended to 2 GiB': .*{reason}") as caught:
+            volumes.extend("7", size_gib=2)
+        assert caught.value.status == "available"
+
+
 class TestDeleting:
     def test_it_returns_when_the_volume_is_gone(self, http: Mocker, volumes: CinderVolumes) -> None:
         states(http, "available", "deleting", "deleting", 404)

@@ -18,12 +18,14 @@ from imagevol_core import (
     ResourceNotFound,
     ServiceUnreachable,
     SourceFailed,
+    VolumeFailed,
     WrongLength,
 )
 
 __all__ = ["translated"]
 
 _FULL = (EFBIG, ENOSPC, EDQUOT)
+_NOT_EXTENDED = ("available", "error_extending")  # as a scheduler leaves it that finds no room, and as a driver does
 
 
 def _device(error: ImagevolError) -> Exception:
@@ -32,6 +34,13 @@ def _device(error: ImagevolError) -> Exception:
         return exceptions.StorageFull(str(error))
     if number == EACCES:
         return exceptions.StorageWriteDenied(str(error))
+    return exceptions.BackendException(str(error))
+
+
+def _volume(error: ImagevolError) -> Exception:
+    """Take a volume that did not become larger for want of room, as glance_store's own driver does."""
+    if getattr(error, "status", None) in _NOT_EXTENDED:
+        return exceptions.StorageFull(str(error))
     return exceptions.BackendException(str(error))
 
 
@@ -48,6 +57,7 @@ _ERRORS: tuple[tuple[type[ImagevolError], Callable[[ImagevolError], Exception]],
     (WrongLength, lambda error: exceptions.Invalid(str(error))),  # 400
     (SourceFailed, _source),
     (DeviceFailed, _device),  # 413 where it is full
+    (VolumeFailed, _volume),  # 413 where it cannot grow
     (ServiceUnreachable, lambda error: exceptions.RemoteServiceUnavailable(str(error))),  # 503 of a download
     (DeadlineExceeded, lambda error: exceptions.BackendException(str(error))),
     (CallerError, lambda error: exceptions.BackendException(str(error))),  # the caller is the store, not its user

@@ -96,6 +96,15 @@ class VolumeServiceConformance(WithVolumes):
             volumes.extend(volume_id, size_gib=2)
         assert volumes.get(volume_id).size_gib == 3
 
+    def test_a_volume_that_finds_no_room_to_grow_fails_as_large_as_it_was(
+        self, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        volume_id = new_volume().id
+        volumes.wait(volume_id)
+        with pytest.raises(VolumeFailed):
+            volumes.extend(volume_id, size_gib=self.too_large_gib)
+        assert volumes.get(volume_id).size_gib == 1
+
     def test_an_attached_volume_does_not_grow(
         self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
     ) -> None:
