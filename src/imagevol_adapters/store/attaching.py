@@ -39,7 +39,6 @@ def attacher(options: Options, volumes: CinderVolumes) -> StoreAttacher:
         root_helper=f"sudo glance-rootwrap {options.rootwrap_config}",
         multipath=options.cinder_use_multipath,
         enforce_multipath=options.cinder_enforce_multipath,
-        ip=_address(socket.gethostname()),
         mountpoint="glance_store",
         volumes=volumes,
         mounts=Path(options.cinder_mount_point_base, "nfs"),
@@ -61,7 +60,11 @@ class StoreAttacher(BrickAttacher):
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host, and os-brick how to become root."""
         priv_context.init(root_helper=shlex.split(self.root_helper))
-        return super().connector()
+        try:
+            ip = _address(self.host)
+        except OSError as error:
+            raise AttachFailed(f"this host's name has no address: add {self.host} to /etc/hosts") from error
+        return super(StoreAttacher, attrs.evolve(self, ip=ip)).connector()
 
     def connected(
         self, attachment: Attachment, *, keep: Callable[[], bool] | None = None

@@ -209,7 +209,7 @@ class Store(glance_driver.Store):
         with translated():
             cloud = self._cloud(context)
             stored = store_image(
-                iter(lambda: image_file.read(self.WRITE_CHUNKSIZE), b""),
+                iter(lambda: image_file.read(self.WRITE_CHUNKSIZE) or b"", b""),
                 image_id=image_id,
                 image_owner=context.project_id,
                 size_bytes=image_size or None,

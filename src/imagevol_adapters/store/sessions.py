@@ -92,7 +92,7 @@ def requesters_volumes(options: Options, context: RequestContext) -> CinderVolum
                 reason=f"the service catalogue has no {options.cinder_catalog_info}: set cinder_catalog_info",
             ) from error
     token = context.auth_token or f"{context.user_id}:{context.project_id}"  # the latter is what noauth takes
-    return _volumes(options, Token(url, token), endpoint=url)
+    return _volumes(options, Token(endpoint=url, token=token), endpoint=url)
 
 
 def _volumes(options: Options, auth: BaseAuthPlugin, endpoint: str | None = None) -> CinderVolumes:
