@@ -24,6 +24,7 @@ extensions = [
     "benchtables",
     "differences",
     "ruletables",
+    "storedifferences",
 ]
 exclude_patterns = ["_ext"]
 html_theme = "furo"

@@ -42,6 +42,16 @@ def glance_store() -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="session")
+def suite_on_theirs() -> Iterator[Worker]:
+    yield from worker("glance_store", "glance_store_suite")
+
+
+@pytest.fixture(scope="session")
+def suite_on_ours() -> Iterator[Worker]:
+    yield from worker("glance_store", "glance_store_suite")
+
+
+@pytest.fixture(scope="session")
 def glance() -> Iterator[Worker]:
     yield from worker("glance")
 
