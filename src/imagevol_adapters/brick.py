@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from imagevol_adapters.devices import PathDevice, RbdDevice
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_core import AttachFailed
 
-__all__ = ["BrickAttacher", "become_privileged"]
+__all__ = ["BrickAttacher", "become_privileged", "open_device"]
 
 _FAILURES = (
     brick_errors.BrickException,
@@ -133,17 +133,34 @@ class BrickAttacher:
 
     @contextmanager
     def _opened(self, path: Any, mode: AccessMode, about: str, attachment: Attachment) -> Iterator[Device]:
-        """Open what os-brick gave: a path, or something to be used like a file."""
-        if not isinstance(path, str):  # os-brick closes it when it disconnects
-            yield RbdDevice(image=path.rbd_image, path=f"/{attachment.volume_id}")
-            return
-        with self.opening(path):
+        """Open what os-brick gave, with whatever that takes."""
+        opening = self.opening(path) if isinstance(path, str) else nullcontext()
+        with opening, ExitStack() as stack:
+            writable = mode is AccessMode.WRITE
             try:
-                device = PathDevice.open(Path(path), writable=mode is AccessMode.WRITE)
+                device = stack.enter_context(open_device(path, writable=writable, name=attachment.volume_id))
             except OSError as error:
                 raise AttachFailed(f"{about} is connected and cannot be opened: {error}; run as root") from error
-            with device:
-                yield device
+            yield device
+
+
+@contextmanager
+def open_device(path: Any, *, writable: bool, name: str) -> Iterator[Device]:
+    """Open what os-brick connected: a path, or, of Ceph RBD, something that is used like a file.
+
+    Args:
+        path: what os-brick gave.
+        writable: whether it is to be written.
+        name: of what has no path.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if not isinstance(path, str):  # os-brick closes it when it disconnects
+        yield RbdDevice(image=path.rbd_image, path=f"/{name}")
+        return
+    with PathDevice.open(Path(path), writable=writable) as device:
+        yield device
 
 
 def _protocol(attachment: Attachment) -> str:

@@ -16,7 +16,17 @@ import attrs
 
 from imagevol_core import CopyPlan, Digest, Image, Inspection, Volume
 
-__all__ = ["AccessMode", "Attacher", "Attachment", "Converter", "Device", "ImageService", "VolumeService"]
+__all__ = [
+    "AccessMode",
+    "Attacher",
+    "Attachment",
+    "Converter",
+    "Device",
+    "Held",
+    "ImageService",
+    "Locks",
+    "VolumeService",
+]
 
 
 class AccessMode(Enum):
@@ -256,6 +266,33 @@ class ImageService(Protocol):
 
     def delete(self, image_id: str) -> None:
         """Delete the image, and with it the data in its stores."""
+
+
+class Held(Protocol):
+    """A lock that this program holds."""
+
+    def check(self) -> None:
+        """Make sure that it still does.
+
+        Raises:
+            ServiceFailed: somebody else may have it by now.
+        """
+
+
+class Locks(Protocol):
+    """Locks that hold on all hosts that share them."""
+
+    def held(self, name: str, *, wait_seconds: float) -> AbstractContextManager[Held]:
+        """Hold a lock while the context lasts.
+
+        Args:
+            name: of the lock, of any characters.
+            wait_seconds: how long to wait for who has it; 0 for not at all.
+
+        Raises:
+            DeadlineExceeded: somebody else has it.
+            ServiceUnreachable: the lock service does not answer, and then nobody holds it.
+        """
 
 
 class Converter(Protocol):

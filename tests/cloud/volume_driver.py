@@ -20,6 +20,8 @@ from cinder.objects.volume import Volume
 from cinder.volume import configuration, driver
 from oslo_config import cfg
 
+from imagevol_adapters.driver import ImageCloneMixin
+
 LOG = logging.getLogger(__name__)
 GIB = 1 << 30
 # Between finding a free loop device and taking it, another process may have taken it.
@@ -180,6 +182,10 @@ class ReflinkFileDriver(driver.VolumeDriver):
             # What is in the device's page cache must be in the file before that is cloned.
             _run("blockdev", "--flushbufs", device)
             _run("losetup", "--detach", device)
+
+
+class CloningFileDriver(ImageCloneMixin, ReflinkFileDriver):
+    """The same, which clones image volumes by the strict rules, and has templates."""
 
 
 def _reflink(source: Path, target: Path) -> None:

@@ -1,0 +1,63 @@
+"""Cinder's objects as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from imagevol_core import Digest, Image, ImageLocation, Volume
+
+__all__ = ["image_facts", "volume_facts"]
+
+
+def image_facts(image_meta: Mapping[str, Any], image_location: Any) -> Image:
+    """Give what a driver's `clone_image` is told of an image.
+
+    Args:
+        image_meta: Glance's word, as Cinder hands it on.
+        image_location: a direct URL, and a list of locations; either or both may be None, or the whole.
+    """
+    direct_url, locations = image_location or (None, None)
+    known = [ImageLocation(each["url"], each.get("metadata") or {}) for each in locations or ()]
+    if direct_url and all(each.url != direct_url for each in known):
+        known.insert(0, ImageLocation(direct_url))
+    hashed = image_meta.get("os_hash_algo") and image_meta.get("os_hash_value")
+    properties = {key: str(value) for key, value in (image_meta.get("properties") or {}).items()}
+    if key_id := image_meta.get("cinder_encryption_key_id"):  # which Cinder takes out of the properties
+        properties.setdefault("cinder_encryption_key_id", str(key_id))
+    return Image(
+        id=image_meta["id"],
+        status=image_meta.get("status"),
+        owner=image_meta.get("owner"),
+        visibility=image_meta.get("visibility"),
+        disk_format=image_meta.get("disk_format"),
+        container_format=image_meta.get("container_format"),
+        size_bytes=image_meta.get("size"),
+        virtual_size_bytes=image_meta.get("virtual_size"),
+        min_disk_gib=image_meta.get("min_disk"),
+        updated_at=image_meta.get("updated_at"),
+        digest=Digest(image_meta["os_hash_algo"], image_meta["os_hash_value"]) if hashed else None,
+        locations=tuple(known),
+        properties=properties,
+    )
+
+
+def volume_facts(volume: Any) -> Volume:
+    """Give what Cinder's object says of a volume; what there may be of metadata must have been loaded."""
+    volume_type = volume.volume_type
+    admin = volume.admin_metadata if "admin_metadata" in volume else {}
+    return Volume(
+        id=volume.id,
+        project_id=volume.project_id,
+        host=volume.host,
+        cluster_name=volume.cluster_name,
+        size_gib=volume.size,
+        status=volume.status,
+        volume_type=volume_type.name if volume_type else None,
+        encrypted=volume.encryption_key_id is not None,
+        migration_status=volume.migration_status,
+        readonly=str(admin.get("readonly", "")).lower() == "true",
+        multiattach=volume.multiattach,
+        metadata=dict(volume.metadata),
+        created_at=volume.created_at,
+    )

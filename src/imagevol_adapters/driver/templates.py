@@ -1,0 +1,144 @@
+"""The templates of a backend, as volumes of Cinder's internal tenant ([template]).
+
+A template is `creating` as long as somebody makes it, and `available` once it holds its image.  Its metadata say which
+image it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+from cinder import context as cinder_context
+from cinder import objects, quota
+from cinder.objects import fields
+from cinder.volume import api as volume_api
+
+from imagevol_adapters.driver.facts import volume_facts
+from imagevol_core import TEMPLATE_KEY, Image, InvalidMetadata, RequestRefused, Template, TemplateMetadata
+
+__all__ = ["Templates", "template_facts"]
+
+_MAKING = ("creating", "error_managing")
+_COPIED = ("host", "cluster_name", "availability_zone", "service_uuid", "volume_type_id", "shared_targets")
+
+
+@attrs.frozen
+class Templates:
+    """The templates where a volume will be.
+
+    Args:
+        target: a volume there; of its host, or of its cluster, are the templates.
+    """
+
+    target: Any
+
+    @property
+    def place(self) -> str:
+        """Names the backend in a lock, and in a log."""
+        return str(self.target.cluster_name or self.target.host)
+
+    def of(self, image_id: str) -> Any | None:
+        """Give the template of an image, the newest of several; None where there is none."""
+        found = [volume for volume in self._all() if volume.metadata[TEMPLATE_KEY] == image_id]
+        return max(found, key=lambda volume: volume.created_at, default=None)
+
+    def others(self, image_id: str) -> dict[str, Any]:
+        """Give the templates of all other images, by their ids."""
+        return {volume.id: volume for volume in self._all() if volume.metadata[TEMPLATE_KEY] != image_id}
+
+    def create(self, image: Image, size_gib: int) -> Any:
+        """Make the record of a template that somebody is about to make, within the internal tenant's quota.
+
+        Raises:
+            RequestRefused: there is no internal tenant.
+        """
+        context = self._internal()
+        wanted = {"volumes": 1, "gigabytes": size_gib}
+        quota.QUOTAS.add_volume_type_opts(context, wanted, self.target.volume_type_id)
+        reserved = quota.QUOTAS.reserve(context, **wanted)
+        try:
+            template = objects.Volume(
+                context=context,
+                **{name: getattr(self.target, name) for name in _COPIED},
+                project_id=context.project_id,
+                user_id=context.user_id,
+                size=size_gib,
+                status="creating",
+                attach_status=fields.VolumeAttachStatus.DETACHED,
+                display_name=f"template-{image.id}",
+                metadata=TemplateMetadata(image_id=image.id).to_volume(),
+                admin_metadata={"readonly": "True"},
+                multiattach=False,
+            )
+            template.create()
+        except BaseException:
+            quota.QUOTAS.rollback(context, reserved)
+            raise
+        quota.QUOTAS.commit(context, reserved, project_id=context.project_id)
+        return template
+
+    def publish(self, template: Any, image: Image) -> None:
+        """Say that a template holds its image: from now on it is cloned."""
+        written = TemplateMetadata(
+            image_id=image.id, image_updated_at=image.updated_at, digest=image.digest, last_used=datetime.now(UTC)
+        )
+        template.metadata = written.to_volume()
+        template.status = "available"
+        template.launched_at = datetime.now(UTC).replace(tzinfo=None)
+        template.save()
+
+    def touch(self, template: Any) -> None:
+        """Say that it was cloned just now."""
+        written = TemplateMetadata.from_volume(template.metadata)
+        if written:
+            template.metadata = replace(written, last_used=datetime.now(UTC)).to_volume()
+            template.save()
+
+    def remove(self, template: Any) -> None:
+        """Let Cinder delete a template, in the background; its clones are not touched."""
+        template.refresh()
+        if template.status in _MAKING:  # which Cinder does not delete
+            template.status = "error"
+            template.save()
+        volume_api.API().delete(self._internal(), template)
+
+    def _all(self) -> Iterator[Any]:
+        place = {"cluster_name": self.target.cluster_name} if self.target.cluster_name else {"host": self.target.host}
+        project_id = self._internal().project_id
+        admin = cinder_context.get_admin_context()
+        for volume in objects.VolumeList.get_all(admin, filters={"project_id": project_id, **place}):
+            if volume.metadata.get(TEMPLATE_KEY) and volume.status != "deleting":
+                yield volume
+
+    @staticmethod
+    def _internal() -> Any:
+        context = cinder_context.get_internal_tenant_context()
+        if context is None:
+            raise RequestRefused(
+                "templates need cinder_internal_tenant_project_id and cinder_internal_tenant_user_id: set them"
+            )
+        return context
+
+
+def template_facts(volume: Any, *, now: datetime) -> Template:
+    """Give what is known of a template by one who holds its lock: then whoever was making it makes it no more."""
+    shown = volume_facts(volume)
+    try:
+        written = TemplateMetadata.from_volume(shown.metadata)
+    except InvalidMetadata:  # of which nothing is known, so that it is replaced
+        written = None
+    known = written or TemplateMetadata(image_id=shown.metadata[TEMPLATE_KEY])
+    making = shown.status in _MAKING
+    age = now - shown.created_at if shown.created_at else timedelta(0)
+    return Template(
+        entry=known.entry(volume_id=shown.id, size_gib=shown.size_gib),
+        status=shown.status,
+        project_id=shown.project_id,
+        readonly=shown.readonly,
+        being_made_for=max(age, timedelta(0)) if making else None,
+        maker_alive=False if making else None,
+    )

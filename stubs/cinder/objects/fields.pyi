@@ -1,0 +1,2 @@
+class VolumeAttachStatus:
+    DETACHED: str

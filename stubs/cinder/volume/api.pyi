@@ -1,0 +1,4 @@
+from typing import Any
+
+class API:
+    def delete(self, context: Any, volume: Any) -> None: ...

@@ -1,0 +1,3 @@
+from typing import Any
+
+def brick_get_connector_properties(multipath: bool = ..., enforce_multipath: bool = ...) -> dict[str, Any]: ...
