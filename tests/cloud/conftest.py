@@ -8,7 +8,7 @@ import pytest
 from tests.cloud import prerequisites
 from tests.cloud.bringup import running
 from tests.cloud.record import Cloud
-from tests.cloud.settings import Settings
+from tests.cloud.settings import BACKENDS, Sections, Settings
 
 # What the clients' own dependencies say when they are imported. It is not ours to mend.
 IGNORED_WARNINGS = ("ignore:'cgi' is deprecated:DeprecationWarning",)
@@ -50,4 +50,18 @@ def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def imagevol_cloud(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A running cloud whose Glance has our driver in place of upstream's, and nothing else changed."""
     with running(tmp_path_factory.mktemp("cloud"), Settings(store_driver="imagevol"), keep_logs=True) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def driver_cloud(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A running cloud whose backends inherit our mixin, with the settings that the how-to recommends."""
+    backend: dict[str, str | None] = {
+        "volume_driver": "tests.cloud.volume_driver.CloningFileDriver",
+        "image_volume_cache_enabled": "false",
+        "image_clone_direct_url_schemes": "cinder",
+    }
+    cinder: Sections = {**dict.fromkeys(BACKENDS, backend), "DEFAULT": {"allowed_direct_url_schemes": None}}
+    settings = Settings(store_driver="imagevol", overrides={"cinder/cinder.conf": cinder})
+    with running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
         yield cloud
