@@ -16,6 +16,7 @@ from imagevol_core import (
     locations,
     metadata,
     migration,
+    relocation,
     safety,
     selection,
     sizing,
@@ -38,6 +39,7 @@ from imagevol_core.facts import *
 from imagevol_core.locations import *
 from imagevol_core.metadata import *
 from imagevol_core.migration import *
+from imagevol_core.relocation import *
 from imagevol_core.safety import *
 from imagevol_core.selection import *
 from imagevol_core.sizing import *
@@ -61,6 +63,7 @@ __all__ += facts.__all__
 __all__ += locations.__all__
 __all__ += metadata.__all__
 __all__ += migration.__all__
+__all__ += relocation.__all__
 __all__ += safety.__all__
 __all__ += selection.__all__
 __all__ += sizing.__all__

@@ -20,6 +20,7 @@ from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
 from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES
 from imagevol_core.custody import DELETION_RULES, READING_RULES
 from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
+from imagevol_core.relocation_rules import RELOCATION_RULES
 from imagevol_core.safety import SAFETY_RULES
 from imagevol_core.selection import SELECTION_RULES
 from imagevol_core.stores import CATALOGUE_RULES, STORE_RULES
@@ -49,6 +50,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Custody: a volume that is deleted": DELETION_RULES,
     "Migration: a location that is there (the first that applies)": MIGRATION_RULES,
     "Migration: a location that is added (the first that applies)": ADDED_RULES,
+    "Relocation: how Glance is brought to it (the first that applies)": RELOCATION_RULES,
     "Upgrade: from a single store": UPGRADE_RULES,
     "Copying: what stands in the way": COPY_RULES,
     "Copying: the method (the first that applies)": METHOD_RULES,

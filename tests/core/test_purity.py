@@ -121,6 +121,13 @@ DECISIONS = {
         [Image(id='i', locations=(ImageLocation('cinder://9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1'),))],
         catalogue=StoreCatalogue(stores=()), volume_types=lambda ids: dict.fromkeys(ids, NoAnswer('down')),
     ))""",
+    "plan_relocation": """plan_relocation(
+        Image(id='i', status='active', locations=(ImageLocation('cinder://9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1'),)),
+        wanted=(ImageLocation('cinder://a/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1', {'store': 'a'}),),
+        catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder', volume_type='ssd'),)),
+        volume_types={'9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1': 'ssd'},
+    )""",
+    "relocated": "relocated([ImageLocation('cinder://a')], [])",
     "plan_store_upgrade": """plan_store_upgrade(
         {'glance_store': {'stores': 'cinder', 'default_store': 'cinder'}}, names={'cinder': 'a'},
         default_volume_type='b',

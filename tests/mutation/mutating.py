@@ -34,6 +34,7 @@ TESTS = {
     "creation_rules": ["creation"],
     "migration": ["migration", "migration_rules"],
     "migration_rules": ["migration_rules", "migration"],
+    "relocation_rules": ["relocation"],
     "template_rules": ["templates"],
 }
 

@@ -1,0 +1,270 @@
+"""The rules that `relocation` walks: the first that applies says how locations change, or why not ([multi])."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from imagevol_core.facts import Image, ImageLocation
+from imagevol_core.locations import CinderLocation
+from imagevol_core.migration_rules import NoAnswer, NotFound, VolumeAnswer, named_by
+from imagevol_core.sentences import listed, quoted, said
+from imagevol_core.stores import RESERVED_STORES, StoreCatalogue
+from imagevol_core.verdicts import Policy, Rule
+
+__all__ = ["RELOCATION_RULES", "SILENCE", "RelocationFacts", "volume_ids"]
+
+_HOLDING_KINDS = frozenset({"imagevol"})  # the drivers that let a held volume be
+_IMPORTING = "os_glance_importing_to_stores"
+SILENCE = NoAnswer("the answer does not mention it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelocationFacts:
+    """What the rules look at.
+
+    Attributes:
+        image: as it is listed.
+        wanted: its locations as they are wanted.
+        shown: its locations as Glance makes them when it is shown.
+        kept: the wanted locations, shown again.
+        replaced: the wanted locations as Glance takes them when they are sent.
+        catalogue: today's stores.
+        answers: what Cinder says of the volumes.
+        delayed_delete: whether Glance deletes later.
+    """
+
+    image: Image
+    wanted: tuple[ImageLocation, ...]
+    shown: tuple[ImageLocation, ...]
+    kept: tuple[ImageLocation, ...]
+    replaced: tuple[ImageLocation, ...]
+    catalogue: StoreCatalogue
+    answers: Mapping[str, VolumeAnswer]
+    delayed_delete: bool
+
+    def answer(self, location: ImageLocation) -> VolumeAnswer:
+        """What Cinder says of the volume that the location names."""
+        named = named_by(location.url)
+        return self.answers.get(named.volume_id, SILENCE) if isinstance(named, CinderLocation) else NotFound()
+
+    def settled(self, location: ImageLocation) -> bool:
+        """Whether Glance passes it over when the image is shown."""
+        store = location.metadata.get("store")
+        return not self.catalogue.multi or store in RESERVED_STORES or self.catalogue.get(store) is not None
+
+
+def _same(one: Iterable[ImageLocation], other: Iterable[ImageLocation]) -> bool:
+    return Counter(one) == Counter(other)
+
+
+def volume_ids(locations: Iterable[ImageLocation]) -> list[str]:
+    """Give the volumes that locations name, in their order."""
+    named = (named_by(location.url) for location in locations)
+    return [name.volume_id for name in named if isinstance(name, CinderLocation)]
+
+
+def _printed(location: ImageLocation) -> str:
+    """With its store, and without what could be a credential."""
+    named = named_by(location.url)
+    url = str(named) if isinstance(named, CinderLocation) else named.shown
+    store = location.metadata.get("store")
+    return f"{url} in store {said(store)}" if store else f"{url} in no store"
+
+
+# When a rule applies.
+
+
+def _as_wanted(facts: RelocationFacts) -> tuple[bool, str]:
+    done = _same(facts.image.locations, facts.wanted)
+    return done, f"its locations are {'' if done else 'not '}as they are wanted"
+
+
+def _no_answer(facts: RelocationFacts) -> tuple[bool, str]:
+    for location in (*facts.image.locations, *facts.wanted):
+        answer = facts.answer(location)
+        if isinstance(answer, NoAnswer):
+            return True, f"Cinder gives no answer about the volume of {_printed(location)}: {answer.reason!r}"
+    return False, "Cinder answers"
+
+
+def _importing(facts: RelocationFacts) -> tuple[bool, str]:
+    stores = facts.image.properties.get(_IMPORTING)
+    return bool(stores), f"it is being imported to {listed(stores.split(',') if stores else ())}"
+
+
+def _not_predicted(facts: RelocationFacts) -> tuple[bool, str]:
+    for location in facts.image.locations:
+        if not facts.settled(location) and isinstance(facts.answer(location), NotFound):
+            text = "its store is not configured, and Cinder shows these credentials no volume of it"
+            return True, f"what Glance makes of {_printed(location)} is not known: {text}"
+    return False, "what Glance makes of its locations is known"
+
+
+def _would_be_undone(facts: RelocationFacts) -> tuple[bool, str]:
+    for wanted, kept in zip(facts.wanted, facts.kept, strict=True):
+        if wanted != kept:
+            return True, (
+                f"as soon as the image is shown, Glance itself makes {_printed(kept)} of {_printed(wanted)}; "
+                "first give glance-api.conf the stores that it belongs to, and restart Glance"
+            )
+    return False, "Glance keeps the locations that are wanted"
+
+
+def _glance_itself(facts: RelocationFacts) -> tuple[bool, str]:
+    same = _same(facts.shown, facts.wanted)
+    return same, f"Glance {'comes' if same else 'does not come'} to them by itself when the image is shown"
+
+
+def _not_active(facts: RelocationFacts) -> tuple[bool, str]:
+    status = facts.image.status
+    return status != "active", f"its status is {quoted(status)}, and Glance changes locations of active images only"
+
+
+def _volume_missing(facts: RelocationFacts) -> tuple[bool, str]:
+    for location in (*facts.image.locations, *facts.wanted):
+        if isinstance(named_by(location.url), CinderLocation) and isinstance(facts.answer(location), NotFound):
+            return True, f"Cinder shows these credentials no volume of {_printed(location)}"
+    return False, "Cinder knows the volumes"
+
+
+def _other_kinds(facts: RelocationFacts) -> tuple[bool, str]:
+    for location in (*facts.image.locations, *facts.wanted):
+        if not isinstance(named_by(location.url), CinderLocation):
+            text = "is not in a volume that could be held, should somebody else change the image meanwhile"
+            return True, f"{_printed(location)} {text}; take that location away first"
+    return False, "all its locations are in volumes"
+
+
+def _volumes_differ(facts: RelocationFacts) -> tuple[bool, str]:
+    now, then = (set(volume_ids(locations)) for locations in (facts.image.locations, facts.wanted))
+    return now != then, f"its locations name {listed(sorted(now))}, and would name {listed(sorted(then))}"
+
+
+def _same_urls(facts: RelocationFacts) -> tuple[bool, str]:
+    taken = _same(facts.replaced, facts.wanted)
+    urls = Counter(location.url for location in facts.shown) == Counter(location.url for location in facts.wanted)
+    return taken and urls, f"the URLs are {'the same' if urls else 'not the same'}, and Glance takes them {_as(taken)}"
+
+
+def _associated_elsewhere(facts: RelocationFacts) -> tuple[bool, str]:
+    for wanted, replaced in zip(facts.wanted, facts.replaced, strict=True):
+        if wanted != replaced and wanted not in facts.shown:
+            return True, (
+                f"sent {_printed(wanted)}, Glance takes {_printed(replaced)}, which is the first store of the "
+                "volume's type; give each store a type of its own"
+            )
+    return False, f"Glance takes what is sent {_as(True)}"
+
+
+def _delayed_delete(facts: RelocationFacts) -> tuple[bool, str]:
+    if facts.delayed_delete:
+        return True, (
+            "removing a location makes Glance delete its volume later, when nothing holds it any more: "
+            "set delayed_delete = false in glance-api.conf and restart Glance"
+        )
+    return False, "delayed_delete is not set"
+
+
+def _unguarded(facts: RelocationFacts) -> tuple[bool, str]:
+    for location in (Counter(facts.shown) - Counter(facts.wanted)).elements():
+        for name, kind in _removers(location, facts.catalogue):
+            if kind not in _HOLDING_KINDS:
+                setting = "enabled_backends" if facts.catalogue.multi else "stores of [glance_store]"
+                return True, (
+                    f"removing a location makes Glance delete its volume, and the driver of {name!r} cannot be told "
+                    f"not to: give it the driver 'imagevol' in {setting} and restart Glance"
+                )
+    return False, "the driver lets a held volume be"
+
+
+def _guarded(_facts: RelocationFacts) -> tuple[bool, str]:
+    return True, "the new location is added and then the old one removed, while the volume is held"
+
+
+def _as(taken: bool) -> str:
+    return "as they are" if taken else "for others"
+
+
+def _removers(location: ImageLocation, catalogue: StoreCatalogue) -> Sequence[tuple[str, str | None]]:
+    """The stores one of which Glance has delete the data of a location, and their drivers."""
+    if catalogue.multi:
+        name = location.metadata.get("store", "")
+        store = catalogue.get(name)
+        return [(name, store.kind if store else None)]
+    return [(store.name, store.kind) for store in catalogue.stores if store.is_cinder]
+
+
+_SPEC = "[multi]"
+
+
+def _rule(rule_id: str, text: str, predicate: Callable[[RelocationFacts], tuple[bool, str]], source: str) -> Rule[Any]:
+    return Rule(id=rule_id, text=text, source=source, predicate=predicate)
+
+
+_SHOWN = "glance.common.store_utils.update_store_in_locations"
+_SENT = "glance.common.store_utils.get_updated_store_location"
+_REPLACED = "glance.location._locations_proxy"
+_PATCHED = "glance.api.v2.images.ImagesController.update"
+_REMOVED = "glance.common.store_utils.safe_delete_from_backend"
+
+RELOCATION_RULES: Mapping[Policy, tuple[Rule[Any], ...]] = {
+    Policy.STRICT: (
+        _rule("as-wanted", "nothing: the locations are as they are wanted", _as_wanted, _SPEC),
+        _rule("no-answer", "refused: Cinder does not answer, so that nothing is known", _no_answer, _SPEC),
+        _rule("importing", "refused: an import changes the locations of the image", _importing, _PATCHED),
+        _rule(
+            "not-predicted",
+            "refused: Glance would also look at a location of which it is not known what it makes of it",
+            _not_predicted,
+            _SHOWN,
+        ),
+        _rule(
+            "would-be-undone",
+            "refused: Glance itself would change what is wanted, the next time that the image is shown",
+            _would_be_undone,
+            _SHOWN,
+        ),
+        _rule(
+            "glance-itself", "show the image: Glance migrates it by itself, to what is wanted", _glance_itself, _SHOWN
+        ),
+        _rule("not-active", "refused: Glance changes no locations of an image in this state", _not_active, _PATCHED),
+        _rule("volume-missing", "refused: Cinder knows no such volume", _volume_missing, _SPEC),
+        _rule(
+            "other-kinds",
+            "refused: another location, which cannot be held, could be hit by a change of somebody else's",
+            _other_kinds,
+            _REMOVED,
+        ),
+        _rule("volumes-differ", "refused: a volume would be lost, or another one gained", _volumes_differ, _SPEC),
+        _rule(
+            "same-urls",
+            "replace the locations by others with the same URLs: Glance takes the metadata",
+            _same_urls,
+            _REPLACED,
+        ),
+        _rule(
+            "associated-elsewhere",
+            "refused: Glance would take another store for the location",
+            _associated_elsewhere,
+            _SENT,
+        ),
+        _rule(
+            "delayed-delete", "refused: the volume would be deleted when it is held no more", _delayed_delete, _REMOVED
+        ),
+        _rule(
+            "unguarded",
+            "refused: the store's driver deletes the volume with the location that is removed",
+            _unguarded,
+            _REMOVED,
+        ),
+        _rule(
+            "guarded",
+            "hold the volume, add the new location, remove the old one, hold it no more",
+            _guarded,
+            _REMOVED,
+        ),
+    ),
+}
