@@ -5,7 +5,7 @@ A session carries its own credentials and TLS settings; two stores with differen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -20,16 +20,21 @@ from keystoneauth1.session import Session
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.translation import KEYSTONE, Table, translated
+from imagevol_adapters.volume_pages import is_volume_id, shown_volumes
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
     InUse,
+    NoAnswer,
+    NotFound,
     OverQuota,
     RequestRefused,
     ResourceNotFound,
+    ServiceError,
     ServiceFailed,
     ServiceUnreachable,
     Volume,
+    VolumeAnswer,
     VolumeFailed,
 )
 
@@ -104,13 +109,28 @@ class CinderVolumes:
 
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist, in the order asked."""
-        found = []
-        for volume_id in volume_ids:
-            try:
-                found.append(self.get(volume_id))
-            except ResourceNotFound:
-                continue
-        return tuple(found)
+        wanted = list(volume_ids)
+        found = dict(self._shown(wanted))
+        return tuple(found[volume_id] for volume_id in wanted if volume_id in found)
+
+    def types_of(self, volume_ids: Sequence[str]) -> Mapping[str, VolumeAnswer]:
+        """Say of which type each volume is: what `plan_migration` asks, a page of volumes at a time.
+
+        Args:
+            volume_ids: what the locations name; also what cannot be the id of a volume.
+
+        Returns:
+            An answer for each.  `NotFound` where Cinder shows these credentials no such volume, and `NoAnswer` where it
+            cannot be asked.
+
+        Raises:
+            AccessDenied: the credentials are not accepted.
+        """
+        try:
+            shown = {volume_id: volume.volume_type for volume_id, volume in self._shown(volume_ids)}
+        except ServiceError as error:
+            return dict.fromkeys(volume_ids, NoAnswer(str(error)))
+        return {volume_id: shown.get(volume_id, NotFound()) for volume_id in volume_ids}
 
     def wait(self, volume_id: str) -> Volume:
         """Return when the volume is available."""
@@ -146,6 +166,13 @@ class CinderVolumes:
         with _translated(f"volume {volume_id}", ("volume", volume_id)):
             self._cinder().volumes.set_metadata(volume_id, dict(metadata))
 
+    def unset_metadata(self, volume_id: str, keys: Sequence[str]) -> None:
+        """Take these keys away; those that are not there are no error."""
+        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+            there = [key for key in keys if key in self._cinder().volumes.get(volume_id).metadata]
+            if there:
+                self._cinder().volumes.delete_metadata(volume_id, there)
+
     def delete(self, volume_id: str) -> None:
         """Delete the volume, once Cinder is done with what it does to it, and return when it is gone."""
         volume = wait_until(
@@ -177,7 +204,6 @@ class CinderVolumes:
 
         In two steps, so that the attachment is known, and taken back, when the backend refuses the host.
         """
-        attachments = self._cinder().attachments
         patient = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.attach_attempts),
             wait=tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_random(0, 0.5),  # not all at once
@@ -185,13 +211,12 @@ class CinderVolumes:
             reraise=True,
         )
         for attempt in patient:
-            with attempt, _translated(f"attaching volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
-                attachment_id = attachments.create(volume_id, None, mode=mode.value)["id"]
-        reserved = Attachment(id=attachment_id, volume_id=volume_id, connection={})
-        left = f"attachment {attachment_id} of volume {volume_id}"
+            with attempt:
+                reserved = self.reserve(volume_id, mode=mode)
+        left = f"attachment {reserved.id} of volume {volume_id}"
         with undone_on_failure(left, lambda: self.detach(reserved)):
             with _translated(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
-                connection = attachments.update(attachment_id, dict(connector)).connection_info
+                connection = self._cinder().attachments.update(reserved.id, dict(connector)).connection_info
             if mode is AccessMode.WRITE and connection.get("access_mode") == "ro":  # Cinder tells, and lets it pass
                 raise InUse(f"volume {volume_id} is read-only: `openstack volume set --read-write` takes the mark away")
             return attrs.evolve(reserved, connection=connection)
@@ -201,6 +226,28 @@ class CinderVolumes:
         with _translated(f"attachment {attachment_id}", ("attachment", attachment_id)):
             shown = self._cinder().attachments.show(attachment_id)
         return Attachment(id=attachment_id, volume_id=shown.volume_id, connection=shown.connection_info)
+
+    def reserve(self, volume_id: str, *, mode: AccessMode) -> Attachment:
+        """Reserve the volume for nobody yet: until that is detached, nobody may attach or delete it.
+
+        Raises:
+            InUse: it is attached, reserved, or in a state that does not allow it.
+        """
+        with _translated(f"attaching volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+            attachment_id = self._cinder().attachments.create(volume_id, None, mode=mode.value)["id"]
+        return Attachment(id=attachment_id, volume_id=volume_id, connection={})
+
+    def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
+        """Give the attachments of the volume by which it is reserved for nobody yet."""
+        with _translated(f"attachments of volume {volume_id}"):
+            attachments = self._cinder().attachments.list(
+                detailed=True, search_opts={"all_tenants": 1, "volume_id": volume_id}
+            )
+        return tuple(
+            Attachment(id=each.id, volume_id=volume_id, connection={})
+            for each in attachments
+            if each.volume_id == volume_id and each.status == "reserved" and each.instance is None
+        )
 
     def complete(self, attachment: Attachment) -> None:
         """Tell that the host has connected the volume."""
@@ -240,6 +287,19 @@ class CinderVolumes:
                 return self._cinder().volume_types.default().name
         except ResourceNotFound:
             return None
+
+    def _shown(self, volume_ids: Iterable[str]) -> Iterator[tuple[str, Volume]]:
+        """Those of the volumes that Cinder shows, by what they were asked by: a page at a time, but for odd ids."""
+        asked = dict.fromkeys(volume_ids)
+        paged = [volume_id for volume_id in asked if is_volume_id(volume_id)] if len(asked) > 1 else []
+        if paged:
+            with _translated(f"{len(paged)} volumes"):
+                for volume in shown_volumes(self._cinder(), paged):
+                    yield volume.id, _facts(volume)
+        for volume_id in asked.keys() - {*paged, ""}:
+            # What follows a slash may be the name of something else, or an id and a query.
+            with suppress(ResourceNotFound, RequestRefused, KeyError):
+                yield volume_id, self.get(volume_id)
 
     def _cinder(self) -> Client:
         """The client, made when it is first needed, with the highest of the wanted versions that Cinder has."""

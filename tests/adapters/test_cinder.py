@@ -6,6 +6,7 @@ What it does when all is well is in the conformance suite, on a real Cinder.
 from __future__ import annotations
 
 import re
+from ast import literal_eval
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from imagevol_core import (
     DeadlineExceeded,
     ImagevolError,
     InUse,
+    NoAnswer,
+    NotFound,
     OverQuota,
     RequestRefused,
     ResourceNotFound,
@@ -35,6 +38,7 @@ from imagevol_core import (
 from tests.adapters.rest import CINDER, TOKEN, asked, asked_last, offer_cinder, session
 
 CONNECTOR = {"host": "here"}
+IDS = [f"{number:08}-0000-4000-8000-00000000000a" for number in range(120)]
 ATTACHMENT = Attachment(id="a", volume_id="7", connection={})
 
 
@@ -78,6 +82,10 @@ CALLS: dict[str, Callable[[CinderVolumes], object]] = {
     "detach": lambda volumes: volumes.detach(ATTACHMENT),
     "volume_types": lambda volumes: volumes.volume_types(),
     "default_volume_type": lambda volumes: volumes.default_volume_type(),
+    "find, several": lambda volumes: volumes.find(IDS),
+    "unset_metadata": lambda volumes: volumes.unset_metadata("7", ["a"]),
+    "reserve": lambda volumes: volumes.reserve("7", mode=AccessMode.READ),
+    "reservations": lambda volumes: volumes.reservations("7"),
 }
 
 
@@ -120,6 +128,76 @@ class TestVolumeTypes:
         answers: list[dict[str, Any]] = [{"json": {"volume_type": {"id": "1", "name": "ssd"}}}, {"status_code": 404}]
         http.get(f"{CINDER}/types/default", answers)
         assert [volumes.default_volume_type(), volumes.default_volume_type()] == ["ssd", None]
+
+
+class TestPages:
+    """What is known of many volumes, without a request for each."""
+
+    @pytest.fixture
+    def kept(self, http: Mocker) -> list[str]:
+        """The ids of the volumes that there are, listed two at a time and by the filter, also in capitals."""
+        kept = [*IDS[::2], "ffffffff-0000-4000-8000-000000000000"]
+
+        def page(request: Any, context: Any) -> dict[str, Any]:
+            query = request.qs
+            wanted = literal_eval(query["id"][0]) if "id" in query else kept
+            found = [volume_id for volume_id in kept if volume_id in wanted]
+            after = found.index(query["marker"][0]) + 1 if "marker" in query else 0
+            volumes = [{**shown()["volume"], "id": each, "volume_type": "ssd"} for each in found[after : after + 2]]
+            if "id" in query and not after:
+                volumes.insert(0, {**shown()["volume"], "id": IDS[1].upper(), "volume_type": "hdd"})
+            return {"volumes": volumes}
+
+        http.get(f"{CINDER}/volumes/detail", json=page)
+        return kept
+
+    def test_each_is_asked_about_once_and_an_answer_is_for_the_id_as_it_is_spelled(
+        self, http: Mocker, volumes: CinderVolumes, kept: list[str]
+    ) -> None:
+        answers = volumes.types_of(IDS)
+        assert answers == {each: "ssd" if each in kept else NotFound() for each in IDS}
+        assert [volume.id for volume in volumes.find(reversed(IDS))] == [each for each in reversed(IDS) if each in kept]
+        urls = [request.url for request in http.request_history if "detail" in request.url]
+        assert max(map(len, urls)) < 3000
+        assert all("all_tenants=1" in url for url in urls)
+
+    @pytest.mark.parametrize("status", [400, 414])
+    def test_who_may_not_ask_so_is_shown_all_of_his(
+        self, http: Mocker, volumes: CinderVolumes, kept: list[str], status: int
+    ) -> None:
+        http.get(re.compile(rf"{CINDER}/volumes/detail\?.*id="), status_code=status)
+        assert volumes.types_of(IDS) == {each: "ssd" if each in kept else NotFound() for each in IDS}
+
+    def test_no_answer_is_said_of_each(self, http: Mocker, volumes: CinderVolumes) -> None:
+        http.get(f"{CINDER}/volumes/detail", status_code=503)
+        answers = volumes.types_of(IDS)
+        assert list(answers) == IDS
+        assert {type(answer) for answer in answers.values()} == {NoAnswer}
+
+    def test_odd_ids_are_asked_about_one_by_one_as_glance_does(self, http: Mocker, volumes: CinderVolumes) -> None:
+        http.get(f"{CINDER}/volumes/7", json=shown(volume_type="ssd"))
+        http.get(f"{CINDER}/volumes/nobody", status_code=404)
+        http.get(f"{CINDER}/volumes/list", json={"volumes": []})
+        assert volumes.types_of(["7", "nobody", "list", ""]) == {
+            "7": "ssd",
+            **dict.fromkeys(["nobody", "list", ""], NotFound()),
+        }
+
+
+class TestHolding:
+    def test_only_keys_that_are_there_are_taken_away(self, http: Mocker, volumes: CinderVolumes) -> None:
+        http.get(f"{CINDER}/volumes/7", json=shown(metadata={"b": "c"}))
+        volumes.unset_metadata("7", ["a"])
+        assert asked(http) == ["GET /volumes/7"]
+
+    def test_only_what_is_nobodys_is_a_reservation(self, http: Mocker, volumes: CinderVolumes) -> None:
+        there = [("1", "7", "reserved", None), ("2", "7", "attached", None), ("3", "7", "reserved", "vm")]
+        attachments = [
+            {"id": id_, "volume_id": volume_id, "status": status, "instance": instance}
+            for id_, volume_id, status, instance in [*there, ("4", "8", "reserved", None)]
+        ]
+        http.get(f"{CINDER}/attachments/detail", json={"attachments": attachments})
+        assert volumes.reservations("7") == (Attachment(id="1", volume_id="7", connection={}),)
 
 
 class TestVersion:

@@ -5,6 +5,7 @@ class VolumeAttachment:
     id: str
     volume_id: str
     status: str
+    instance: str | None
     connection_info: dict[str, Any]
     def to_dict(self) -> dict[str, Any]: ...
 
