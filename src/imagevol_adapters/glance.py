@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -50,6 +51,12 @@ _ERRORS: Table = (
 _MISSING = (glance_errors.NotFound, keystone_errors.NotFound)
 # glanceclient checks what it is given by Glance's schema before it asks.
 _UNCHECKED: Table = ((TypeError, RequestRefused, ""), *_ERRORS)
+
+_IMAGES_A_PAGE = 500  # Glance gives 1000 at most, unless api_limit_max says otherwise
+_NO_LOCATIONS = (
+    "Glance lists no locations: set show_multiple_locations = true in the glance-api.conf of an endpoint that only "
+    "operators reach, and name it with --os-interface or image_endpoint_override in clouds.yaml"
+)
 
 # What Glance's schema names; all else that an image shows is a property of its owner's.
 _NOT_PROPERTIES = frozenset(
@@ -120,6 +127,49 @@ class GlanceImages:
         if len(named) > 1:
             raise RequestRefused(f"{len(named)} images are named {name_or_id}: give the id of one")
         return self.get(named[0]["id"])
+
+    def listed(self, image_ids: Sequence[str] | None = None) -> Iterator[Image]:
+        """Give images with their locations as they are saved, in pages.
+
+        A list is the only way to see them so: where anything else looks at an image, Glance migrates its locations.
+
+        Args:
+            image_ids: of which images; every image that these credentials see when None.
+
+        Raises:
+            AccessDenied: Glance shows no locations.
+        """
+        wanted = {} if image_ids is None else {"id": f"in:{','.join(image_ids)}"}
+        for hidden in ("false", "true"):
+            filters = {"visibility": "all", "member_status": "all", "os_hidden": hidden, **wanted}
+            with _translated("the list of images"):
+                for shown in self._glance().images.list(filters=filters, page_size=_IMAGES_A_PAGE, sort="id:asc"):
+                    if "locations" not in shown:
+                        raise AccessDenied(_NO_LOCATIONS)
+                    yield _facts(shown, self._locations(shown))
+
+    def change_locations(self, image_id: str, operations: Sequence[Mapping[str, Any]]) -> None:
+        """Have the locations of an image changed, and the data of those that are removed deleted.
+
+        Args:
+            image_id: whose locations.
+            operations: of a JSON patch, as `{"op": "remove", "path": "/locations/0"}`.
+        """
+        with _translated(f"locations of image {image_id}", image_id):
+            self._glance().http_client.patch(
+                f"/v2/images/{image_id}",
+                headers={"Content-Type": "application/openstack-images-v2.1-json-patch"},
+                data=json.dumps(list(operations)),
+            )
+
+    def service_id(self) -> str:
+        """Give Keystone's id of this Glance, whichever endpoint is used; the URL where there is no catalogue."""
+        with translated(KEYSTONE, doing="Keystone"):
+            endpoint = self.session.get_endpoint_data(
+                service_type="image", interface=self.interface, region_name=self.region_name, discover_versions=False
+            )
+            known = endpoint.service_id if endpoint else None
+            return known or self.endpoint_override or (endpoint.url if endpoint else None) or "no Glance"
 
     def create(
         self,

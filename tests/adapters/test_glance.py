@@ -73,6 +73,8 @@ CALLS: dict[str, Callable[[GlanceImages], object]] = {
     "add_location": lambda images: images.add_location("7", URL, store="fast", digest=None),
     "upload": lambda images: images.upload("7", [DATA], size_bytes=len(DATA)),
     "read": lambda images: b"".join(images.read("7")),
+    "listed": lambda images: list(images.listed()),
+    "change_locations": lambda images: images.change_locations("7", []),
     "delete": lambda images: images.delete("7"),
 }
 
@@ -231,6 +233,38 @@ class TestLocations:
             http.get(f"{IMAGES}/7/locations", status_code=answer)
         http.get(f"{IMAGES}/7", json=shown(locations=None, direct_url=direct))
         assert images.get("7").locations == expected
+
+
+class TestListed:
+    """A list is how locations are seen without being migrated: of every image that there is."""
+
+    def test_all_are_listed_in_pages_hidden_ones_too(self, http: Mocker, images: GlanceImages) -> None:
+        everybodys = "visibility=all&member_status=all&limit=500&sort=id%3Aasc"
+        first = {"images": [shown(id="1", locations=[{"url": URL, "metadata": {"store": "fast"}}])], "next": "/v2/2"}
+        http.get(f"{IMAGES}?os_hidden=false&{everybodys}", json=first)
+        http.get(f"{GLANCE}/v2/2", json={"images": [shown(id="2")]})
+        http.get(f"{IMAGES}?os_hidden=true&{everybodys}", json={"images": [shown(id="3")]})
+        assert [(image.id, image.locations) for image in images.listed()] == [
+            ("1", (ImageLocation(URL, {"store": "fast"}),)),
+            ("2", ()),
+            ("3", ()),
+        ]
+
+    def test_some_are_listed_by_their_ids_and_none_is_shown(self, http: Mocker, images: GlanceImages) -> None:
+        http.get(f"{IMAGES}?id=in%3A7%2C8", json={"images": []})
+        assert list(images.listed(["7", "8"])) == []
+        assert set(asked(http)) == {"GET /images"}
+
+    def test_where_locations_are_not_shown_it_says_what_to_do(self, http: Mocker, images: GlanceImages) -> None:
+        hidden = shown()
+        del hidden["locations"]
+        http.get(IMAGES, json={"images": [hidden]})
+        with pytest.raises(AccessDenied, match="set show_multiple_locations = true in"):
+            list(images.listed())
+        assert "GET /images/7/locations" not in asked(http)  # which would have Glance migrate them
+
+    def test_a_glance_is_known_by_its_service_or_its_url(self, images: GlanceImages) -> None:
+        assert images.service_id() == GLANCE
 
 
 class TestFacts:
