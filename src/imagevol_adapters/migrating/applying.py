@@ -1,0 +1,267 @@
+"""A planned migration carried out, or taken back, image by image: journalled before, verified after.
+
+What the list of images does not show is not believed, and what was not predicted ends the migration.  A volume that is
+held is let go only when nothing can be under way any more that would delete it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import attrs
+
+from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.migrating.holding import Hold
+from imagevol_adapters.migrating.journal import Entry, Journal, State
+from imagevol_adapters.migrating.services import LocationService, VolumeHolder
+from imagevol_adapters.volume_pages import is_volume_id
+from imagevol_adapters.waiting import wait_until
+from imagevol_core import (
+    CallerError,
+    DeadlineExceeded,
+    Image,
+    ImageLocation,
+    LocationChange,
+    Relocation,
+    RelocationWay,
+    RequestRefused,
+    ServiceFailed,
+    ServiceUnreachable,
+    StoreCatalogue,
+    plan_relocation,
+    relocated,
+)
+
+__all__ = ["Migration", "Outcome"]
+
+
+_BEING_LOST = ("deleted", "deleting", "error_deleting")
+
+
+class Outcome(NamedTuple):
+    """What came of one image.
+
+    Attributes:
+        image_id: which.
+        state: how far it has come now.
+        reason: why not further.
+    """
+
+    image_id: str
+    state: State
+    reason: str | None
+
+
+@attrs.define(kw_only=True)
+class Migration:
+    """One journal, and the cloud that it is of.
+
+    Args:
+        journal: open.
+        images: Glance.
+        volumes: Cinder, with credentials that see the volumes of the stores.
+        catalogue: the stores as Glance has them now.
+        delayed_delete: the option of that name in `glance-api.conf`.
+        settle_seconds: how long a change may take to be seen, and a reservation of somebody else's to be used.
+    """
+
+    journal: Journal
+    images: LocationService
+    volumes: VolumeHolder
+    catalogue: StoreCatalogue
+    delayed_delete: bool = False
+    settle_seconds: float = 10
+
+    def apply(self) -> Iterator[Outcome]:
+        """Change what is planned and not changed yet; also what has failed before is tried again.
+
+        Yields:
+            What came of each image.
+
+        Raises:
+            RequestRefused: the journal has been undone.
+            ServiceError: a service failed, or Glance made something else of a location than was predicted.  The
+                journal says how far it came.
+        """
+        if any(entry.state in (State.UNDOING, State.UNDONE) for entry in self.journal.entries.values()):
+            raise RequestRefused(f"journal {self.journal.path} has been undone: plan anew, with another journal")
+        return self._carry_out(self.to_apply(), _forward, State.BEGUN, State.DONE)
+
+    def to_apply(self) -> list[Entry]:
+        """Give what `apply` would try to change."""
+        return [entry for entry in self.journal.entries.values() if entry.state not in (State.DONE, State.GONE)]
+
+    def undo(self) -> Iterator[Outcome]:
+        """Change back what has been changed, the last first; also what was begun and is half done.
+
+        Yields:
+            What came of each image.
+
+        Raises:
+            ServiceError: as for `apply`.
+        """
+        return self._carry_out(self.to_undo(), _backward, State.UNDOING, State.UNDONE)
+
+    def to_undo(self) -> list[Entry]:
+        """Give what `undo` would try to change back, the last first."""
+        untouched = (State.PLANNED, State.UNDONE, State.GONE)
+        return [entry for entry in reversed(self.journal.entries.values()) if entry.state not in untouched]
+
+    def _carry_out(
+        self,
+        entries: Iterable[Entry],
+        wanted: Callable[[Entry], Sequence[LocationChange]],
+        begun: State,
+        done: State,
+    ) -> Iterator[Outcome]:
+        for entry in entries:
+            hold = Hold(
+                journal=self.journal, entry=entry, volumes=self.volumes, begun=begun, seconds=self.settle_seconds
+            )
+            reason = None
+            try:
+                with undone_on_failure(f"hold {self.journal.id} of the volumes of image {entry.image_id}", hold.end):
+                    state = done if self._change(entry, wanted(entry), hold) else State.GONE
+                    hold.end()
+                self.journal.record(entry.image_id, state)
+            except CallerError as error:
+                state, reason = State.FAILED, str(error)
+                kept = hold.entry.attachments if hold.needed else None
+                self.journal.record(entry.image_id, begun if hold.needed else state, reason=reason, attachments=kept)
+            yield Outcome(entry.image_id, state, reason)
+
+    def _change(self, entry: Entry, changes: Sequence[LocationChange], hold: Hold) -> bool:
+        """Change one image; False where it is gone."""
+        image = self._listed(entry.image_id)
+        locations = image.locations if image else ()
+        if entry.state in (State.BEGUN, State.UNDOING):
+            hold.needed = any({change.before, change.after} <= set(locations) for change in entry.changes)
+            hold.take_up(_volume_ids((*locations, *(change.after for change in changes))))
+        if image is None:
+            return False
+        relocation = self._relocation(image, relocated(locations, changes))
+        if relocation.way is not RelocationWay.NOTHING:
+            hold.remember()
+            _STEPS[relocation.way](self, relocation, hold)
+        hold.needed = False
+        return True
+
+    def _relocation(self, image: Image, wanted: Sequence[ImageLocation]) -> Relocation:
+        relocation = plan_relocation(
+            image,
+            wanted=wanted,
+            catalogue=self.catalogue,
+            volume_types=self.volumes.types_of(_named((*image.locations, *wanted))),
+            delayed_delete=self.delayed_delete,
+        )
+        if relocation.way is RelocationWay.REFUSED:
+            refuse = ServiceUnreachable if relocation.verdicts[-1].rule == "no-answer" else RequestRefused
+            raise refuse(f"image {image.id} is left as it is: {relocation.reason}")
+        return relocation
+
+    def _show(self, relocation: Relocation, _hold: Hold) -> None:
+        """Let Glance do what it does by itself."""
+        if not _same(relocation.before, relocation.shown):
+            self.images.get(relocation.image_id)
+            self._verify(relocation.image_id, relocation.shown)
+
+    def _replace(self, relocation: Relocation, hold: Hold) -> None:
+        self._show(relocation, hold)
+        value = [_sent(location) for location in relocation.wanted]
+        self.images.change_locations(relocation.image_id, [{"op": "replace", "path": "/locations", "value": value}])
+        self._verify(relocation.image_id, relocation.wanted)
+
+    def _move(self, relocation: Relocation, hold: Hold) -> None:
+        """Add, then remove: never is there no location, and never a moment in which the volume may be deleted."""
+        hold.begin(relocation.volume_ids)
+        self._show(relocation, hold)
+        there = list(relocation.shown)
+        for location in relocation.adding:
+            there.append(location)
+            addition = {"op": "add", "path": "/locations/-", "value": _sent(location)}
+            self.images.change_locations(relocation.image_id, [addition])
+            self._verify(relocation.image_id, there)
+        for location in relocation.removing:
+            at = self._verify(relocation.image_id, there).index(location)
+            there.remove(location)
+            self._remove(relocation.image_id, at, hold)
+            self._verify(relocation.image_id, there)
+        hold.needed = False
+        volumes = {volume.id: volume.status for volume in self.volumes.find(relocation.volume_ids)}
+        for volume_id in relocation.volume_ids:
+            if volumes.get(volume_id, "deleted") in _BEING_LOST:
+                raise ServiceFailed(f"image {relocation.image_id}: its volume {volume_id} is lost")
+
+    def _remove(self, image_id: str, at: int, hold: Hold) -> None:
+        # A request may be under way that deletes what is not held, also when it has failed for us: the volumes are let
+        # go only when the list shows that it has ended, or Glance has said that it does nothing.
+        was_needed, hold.needed = hold.needed, True
+        try:
+            self.images.change_locations(image_id, [{"op": "remove", "path": f"/locations/{at}"}])
+        except CallerError:
+            hold.needed = was_needed
+            raise
+
+    def _verify(self, image_id: str, expected: Sequence[ImageLocation]) -> tuple[ImageLocation, ...]:
+        """Return when the list shows these locations, in its order."""
+
+        def seen() -> tuple[ImageLocation, ...]:
+            image = self._listed(image_id)
+            return image.locations if image else ()
+
+        try:
+            return wait_until(
+                seen,
+                lambda locations: _same(locations, expected),
+                what=f"image {image_id} has not its new locations",
+                seconds=self.settle_seconds,
+            )
+        except DeadlineExceeded as error:
+            raise ServiceFailed(
+                f"image {image_id}: Glance made {_urls(seen())} of its locations, and not {_urls(expected)} as was "
+                "predicted: see the log of glance-api, and whether all of them have this configuration"
+            ) from error
+
+    def _listed(self, image_id: str) -> Image | None:
+        return next(iter(self.images.listed([image_id])), None)
+
+
+_STEPS: dict[RelocationWay, Callable[[Migration, Relocation, Hold], None]] = {
+    RelocationWay.SHOW: Migration._show,
+    RelocationWay.REPLACE: Migration._replace,
+    RelocationWay.MOVE: Migration._move,
+}
+
+
+def _forward(entry: Entry) -> Sequence[LocationChange]:
+    return entry.changes
+
+
+def _backward(entry: Entry) -> Sequence[LocationChange]:
+    return [change.undo() for change in reversed(entry.changes)]
+
+
+def _sent(location: ImageLocation) -> dict[str, object]:
+    return {"url": location.url, "metadata": dict(location.metadata)}
+
+
+def _same(one: Iterable[ImageLocation], other: Iterable[ImageLocation]) -> bool:
+    return Counter(one) == Counter(other)
+
+
+def _volume_ids(locations: Iterable[ImageLocation]) -> list[str]:
+    """The volumes that could have been held."""
+    return [volume_id for volume_id in _named(locations) if is_volume_id(volume_id)]
+
+
+def _named(locations: Iterable[ImageLocation]) -> list[str]:
+    """What Glance would ask Cinder about."""
+    ids = (location.url.rpartition("/")[2] for location in locations if location.url.startswith("cinder://"))
+    return list(dict.fromkeys(ids))
+
+
+def _urls(locations: Iterable[ImageLocation]) -> str:
+    shown = (f"{location.url} in store {location.metadata.get('store')}" for location in locations)
+    return ", ".join(shown) or "none"
