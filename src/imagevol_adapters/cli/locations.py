@@ -1,0 +1,358 @@
+"""`imagevol locations plan`, `apply` and `undo`: what becomes of the locations when stores are renamed or split."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from cliff.columns import FormattableColumn
+from cliff.lister import Lister
+from oslo_config import cfg
+from tqdm import tqdm
+
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.configuration import load, read_catalogue
+from imagevol_adapters.migrating import Journal, Migration, Outcome, PlannedImage, State, plan_images
+from imagevol_core import (
+    CinderLocation,
+    ImageLocation,
+    InvalidLocation,
+    LocationChange,
+    LocationOutcome,
+    MigrationTotals,
+    Policy,
+    RequestRefused,
+    ServiceError,
+    StoreCatalogue,
+    parse_location,
+)
+
+__all__ = ["Apply", "Plan", "Undo"]
+
+_FOUND = 3
+_GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
+_OPTIONS = (cfg.BoolOpt("delayed_delete", default=False),)
+_QUIET = (LocationOutcome.KEEP, LocationOutcome.NOT_CINDER)
+_STALE = (
+    "Changing an image's locations changes its updated_at, by which Cinder takes what it has cached of it for stale: "
+    "it is cached anew when it is next used."
+)
+
+
+class _Locations(Lister):
+    """What the commands share: the stores of Glance, the plan, the question."""
+
+    app: Imagevol
+    _config_files: Sequence[Path] = ()
+    _found = False
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the configuration of Glance."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--config-file",
+            action="append",
+            type=Path,
+            metavar="FILE",
+            help="Glance's configuration, which says what its stores are; may be repeated, and a later one overrules "
+            f"an earlier one (default: {_GLANCE_API_CONF})",
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Give 3 when something was found that is not as it should be."""
+        self._config_files = parsed_args.config_file or [_GLANCE_API_CONF]
+        status = int(super().run(parsed_args))
+        return status or (_FOUND if self._found else 0)
+
+    @cached_property
+    def _configuration(self) -> cfg.ConfigOpts:
+        configuration = load(self._config_files)
+        configuration.register_opts(_OPTIONS)
+        return configuration
+
+    @cached_property
+    def _catalogue(self) -> StoreCatalogue:
+        """The stores, with Cinder's default type where one of them is of that."""
+        catalogue = read_catalogue(self._configuration)
+        if all(store.volume_type for store in catalogue.stores if store.is_cinder):
+            return catalogue
+        return replace(catalogue, default_volume_type=self.app.volumes.default_volume_type())
+
+    @property
+    def _delayed_delete(self) -> bool:
+        return bool(self._configuration.delayed_delete)
+
+    def _planned(
+        self, renames: dict[str, str], totals: MigrationTotals, policy: Policy = Policy.STRICT
+    ) -> Iterator[PlannedImage]:
+        images = self.app.images.listed()
+        with closing(tqdm(images, desc="plan", unit=" images", disable=_quiet(), file=sys.stderr)) as listed:
+            yield from plan_images(
+                listed,
+                catalogue=self._catalogue,
+                volume_types=self.app.volumes.types_of,
+                renames=renames,
+                policy=policy,
+                delayed_delete=self._delayed_delete,
+                totals=totals,
+            )
+
+    def _tell(self, line: str) -> None:
+        """To the operator, not into what a program reads."""
+        print(line, file=sys.stderr)
+
+    def _tell_totals(self, totals: MigrationTotals) -> None:
+        counted = ", ".join(f"{count} {outcome.value}" for outcome, count in totals.outcomes.most_common() if count)
+        self._tell(f"{totals.images} images with {totals.locations} locations: {counted or 'nothing to plan'}")
+
+    def _agreed(self, question: str, parsed_args: argparse.Namespace) -> bool:
+        """Whether to go on: asked on a terminal."""
+        if parsed_args.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise RequestRefused("nothing was changed: give --yes, or run it on a terminal to be asked")
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def _carry_out(self, outcomes: Iterator[Outcome], total: int, label: str) -> list[Outcome]:
+        with closing(tqdm(outcomes, desc=label, total=total, unit=" images", disable=_quiet(), file=sys.stderr)) as bar:
+            try:
+                return list(bar)
+            except ServiceError:
+                self._tell("It is broken off; by the journal, apply --resume goes on from there, and undo goes back.")
+                raise
+
+    def _migration(self, journal: Journal) -> Migration:
+        return Migration(
+            journal=journal,
+            images=self.app.images,
+            volumes=self.app.volumes,
+            catalogue=self._catalogue,
+            delayed_delete=self._delayed_delete,
+        )
+
+    def _answer(self, outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        self._found |= any(outcome.state is State.FAILED for outcome in outcomes)
+        return ("image_id", "state", "reason"), [
+            (outcome.image_id, outcome.state.value, outcome.reason) for outcome in outcomes
+        ]
+
+
+class Plan(_Locations):
+    """Say what the locations of all images become under today's stores, and how; this changes nothing."""
+
+    _columns: ClassVar[tuple[str, ...]] = ("image_id", "position", "outcome", "way", "before", "after", "reason")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take what has become of the stores."""
+        parser = super().get_parser(prog_name)
+        _add_renames(parser)
+        parser.add_argument(
+            "--policy",
+            choices=[policy.value for policy in Policy],
+            default=Policy.STRICT.value,
+            help="strict: what the specification says, made safe; upstream: what Glance 33.0.0 does by itself when an "
+            "image is shown (default: strict)",
+        )
+        parser.add_argument("--all", action="store_true", help="also locations with which nothing is to be done")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+        """Plan page by page."""
+        return self._columns, self._rows(parsed_args)
+
+    def _rows(self, parsed_args: argparse.Namespace) -> Iterator[tuple[object, ...]]:
+        totals = MigrationTotals()
+        policy = Policy(parsed_args.policy)
+        for planned in self._planned(_renames(parsed_args), totals, policy):
+            for change in planned.changes:
+                told = change.alters or change.outcome not in _QUIET
+                self._found |= told
+                if told or parsed_args.all:
+                    yield _row(planned, change)
+        self._tell_totals(totals)
+        if any(totals.outcomes[outcome] for outcome in (LocationOutcome.CHANGE, LocationOutcome.REPAIR)):
+            self._tell(_STALE)
+
+
+class Apply(_Locations):
+    """Change the locations of all images as planned, by a journal from which it can be undone."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take what has become of the stores, and the journal."""
+        parser = super().get_parser(prog_name)
+        _add_renames(parser)
+        _add_journal(parser, "a file that does not exist yet, which is written before each change; keep it")
+        parser.add_argument(
+            "--resume",
+            action="store_true",
+            help="go on with that journal where it was broken off, and try again what has failed",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Plan, show, ask, and change one image after the other."""
+        if parsed_args.resume:
+            return self._resume(parsed_args)
+        if parsed_args.journal.exists():
+            raise RequestRefused(
+                f"journal {parsed_args.journal} exists: give another name, or go on with it by --resume"
+            )
+        totals = MigrationTotals()
+        possible = []
+        for planned in self._planned(_renames(parsed_args), totals):
+            if planned.possible:
+                possible.append(planned.changes)
+            self._show(planned)
+        self._tell_totals(totals)
+        if not possible:
+            self._tell("There is nothing that can be changed.")
+            return self._answer([])
+        self._tell(_STALE)
+        if parsed_args.dry_run or not self._agreed(f"Change {len(possible)} images?", parsed_args):
+            self._found = True
+            return self._answer([Outcome(str(changes[0].image_id), State.PLANNED, None) for changes in possible])
+        with Journal.create(
+            parsed_args.journal,
+            cloud=self.app.images.service_id(),
+            catalogue=self._catalogue,
+            renames=_renames(parsed_args),
+            changes=possible,
+        ) as journal:
+            return self._answer(self._carry_out(self._migration(journal).apply(), len(possible), "apply"))
+
+    def _resume(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        with Journal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
+            journal.check_plan(catalogue=self._catalogue, renames=_renames(parsed_args))
+            migration = self._migration(journal)
+            left = migration.to_apply()
+            for entry in left:
+                for change in entry.changes:
+                    self._tell(f"image {entry.image_id}: {_text(change.before)} becomes {_text(change.after)}")
+            if not left:
+                self._tell("There is nothing left to change.")
+            elif parsed_args.dry_run or not self._agreed(f"Change {len(left)} images?", parsed_args):
+                self._found = True
+                return self._answer([Outcome(entry.image_id, entry.state, entry.reason) for entry in left])
+            return self._answer(self._carry_out(migration.apply(), len(left), "apply"))
+
+    def _show(self, planned: PlannedImage) -> None:
+        for change in planned.changes:
+            if change.alters or change.outcome not in _QUIET:
+                way = f" ({planned.relocation.way.value})" if change.alters and planned.relocation else ""
+                what = f"becomes {_text(change.after)}{way}" if change.alters else f"stays: {change.verdicts[-1].text}"
+                refused = planned.relocation is not None and not planned.possible
+                why = f": {planned.relocation.reason}" if refused and planned.relocation else ""
+                self._tell(f"image {planned.image.id}: {_text(change.before)} {what}{why}")
+                self._found |= refused or not change.alters
+
+
+class Undo(_Locations):
+    """Change back what a journal has changed, the last first."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the journal."""
+        parser = super().get_parser(prog_name)
+        _add_journal(parser, "what `imagevol locations apply` has written")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Show, ask, and change back one image after the other."""
+        with Journal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
+            migration = self._migration(journal)
+            left = migration.to_undo()
+            for entry in left:
+                for change in entry.changes:
+                    self._tell(f"image {entry.image_id}: {_text(change.after)} becomes {_text(change.before)} again")
+            if not left:
+                self._tell("There is nothing to undo.")
+            elif parsed_args.dry_run or not self._agreed(f"Change {len(left)} images back?", parsed_args):
+                self._found = True
+                return self._answer([Outcome(entry.image_id, entry.state, entry.reason) for entry in left])
+            return self._answer(self._carry_out(migration.undo(), len(left), "undo"))
+
+
+@attrs.frozen
+class _Located:
+    """A location as it may be printed: what could be a credential in its URL is left out."""
+
+    url: str
+    store: str | None
+
+    @classmethod
+    def of(cls, location: ImageLocation) -> _Located:
+        named: CinderLocation | InvalidLocation
+        try:
+            named = parse_location(location.url)
+        except InvalidLocation as error:
+            named = error
+        url = str(named) if isinstance(named, CinderLocation) else named.shown
+        return cls(url, location.metadata.get("store"))
+
+
+class LocationColumn(FormattableColumn[Any]):
+    """A location: a line for a person, URL and store for a program."""
+
+    def human_readable(self) -> str:
+        """Give the URL, and the store where it says another."""
+        return _text(self._value)
+
+    def machine_readable(self) -> dict[str, str | None]:
+        """Give both."""
+        return attrs.asdict(_Located.of(self._value))
+
+
+def _row(planned: PlannedImage, change: LocationChange) -> tuple[object, ...]:
+    relocation = planned.relocation if change.alters else None
+    return (
+        planned.image.id,
+        change.position,
+        change.outcome.value,
+        relocation.way.value if relocation else None,
+        LocationColumn(change.before),
+        LocationColumn(change.after),
+        relocation.reason if relocation else change.verdicts[-1].text,
+    )
+
+
+def _text(location: ImageLocation) -> str:
+    located = _Located.of(location)
+    return f"{located.url} in store {located.store}" if located.store else f"{located.url} in no store"
+
+
+def _quiet() -> bool:
+    return not sys.stderr.isatty()
+
+
+def _add_renames(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="the store OLD is now named NEW: chooses NEW where several stores have the volume's type; may be repeated",
+    )
+
+
+def _add_journal(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--journal", type=Path, required=True, metavar="FILE", help=text)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
+
+
+def _renames(parsed_args: argparse.Namespace) -> dict[str, str]:
+    renames = {}
+    for rename in parsed_args.rename:
+        old, _, new = rename.partition("=")
+        if not old or not new or old in renames:
+            raise RequestRefused(f"--rename {rename}: it is OLD=NEW, and each store has one new name")
+        renames[old] = new
+    return renames

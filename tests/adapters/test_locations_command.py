@@ -1,0 +1,203 @@
+"""`imagevol locations` in this process, on services in memory: what is asked, what is told, which status it gives."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagevol_adapters.cli import main
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.locations import _STALE
+from imagevol_core import ImageLocation, StoreCatalogue
+from tests.adapters.commands import Ran, logging_as_before
+from tests.adapters.history import MemoryHistory
+from tests.adapters.test_migrating import STORES, THEIRS, V, W, X, at, cloud, locations, nothing_held
+
+GLANCE_API_CONF = """
+[DEFAULT]
+enabled_backends = fast:imagevol,fast2:imagevol
+[fast]
+cinder_volume_type = ssd
+[fast2]
+cinder_volume_type = nvme
+"""
+
+Run = Callable[..., Ran]
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def glance(monkeypatch: pytest.MonkeyPatch) -> MemoryHistory:
+    """The application's services, in memory."""
+    glance = cloud()
+    monkeypatch.setattr(MemoryHistory, "service_id", lambda _: "a-glance", raising=False)
+    monkeypatch.setattr(MemoryHistory, "default_volume_type", lambda _: "ssd", raising=False)
+    monkeypatch.setattr(Imagevol, "images", glance)
+    monkeypatch.setattr(Imagevol, "volumes", glance)
+    return glance
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    path = tmp_path / "glance-api.conf"
+    path.write_text(GLANCE_API_CONF)
+    return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], conf: Path) -> Run:
+    def run(what: str, *arguments: object, configuration: Path = conf) -> Ran:
+        capsys.readouterr()
+        command = ("locations", what, "--config-file", configuration, *arguments)
+        with logging_as_before():
+            status = main([str(argument) for argument in command])
+        return Ran(status, *capsys.readouterr())
+
+    return run
+
+
+def states(ran: Ran) -> list[tuple[str, str]]:
+    return [(row["image_id"], row["state"]) for row in ran.json]
+
+
+class TestPlan:
+    def test_it_gives_what_is_to_be_done_and_how_and_changes_nothing(self, run: Run, glance: MemoryHistory) -> None:
+        before = locations(glance)
+        planned = run("plan", "-f", "json")
+        assert planned.status == 3
+        assert planned.json[0] == {
+            "image_id": "a",
+            "position": 0,
+            "outcome": "change",
+            "way": "show",
+            "before": {"url": f"cinder://{V}", "store": None},
+            "after": {"url": f"cinder://fast/{V}", "store": "fast"},
+            "reason": "Glance comes to them by itself when the image is shown",
+        }
+        assert planned.err.splitlines() == [
+            "3 images with 3 locations: 2 change, 1 repair",
+            _STALE,
+        ]
+        assert locations(glance) == before
+
+    def test_a_person_reads_urls(self, run: Run, glance: MemoryHistory) -> None:
+        assert f"cinder://slow/{W} in store fast" in run("plan", "-f", "table").out
+
+    def test_where_all_is_well_it_gives_nothing(self, run: Run, glance: MemoryHistory) -> None:
+        glance.images = {"a": replace(glance.images["a"], locations=(at(f"cinder://fast/{V}", "fast"),))}
+        planned = run("plan", "-f", "json")
+        assert (planned.status, planned.json, planned.err) == (0, [], "1 images with 1 locations: 1 keep\n")
+        assert [row["outcome"] for row in run("plan", "--all", "-f", "json").json] == ["keep"]
+
+    def test_of_upstream_it_gives_what_glance_does_by_itself(self, run: Run, glance: MemoryHistory) -> None:
+        planned = run("plan", "--policy", "upstream", "-f", "json")
+        assert [(row["image_id"], row["way"], row["outcome"]) for row in planned.json] == [("a", None, "change")]
+
+    def test_a_store_without_a_type_has_that_of_cinders_default(
+        self, run: Run, glance: MemoryHistory, conf: Path
+    ) -> None:
+        conf.write_text(GLANCE_API_CONF.replace("cinder_volume_type = ssd", ""))
+        glance.images = {"a": glance.images["a"]}
+        assert [row["after"]["store"] for row in run("plan", "-f", "json").json] == ["fast"]
+
+    @pytest.mark.parametrize("rename", ["a", "a=", "=b"])
+    def test_a_rename_that_is_none_is_refused_in_a_line(self, run: Run, glance: MemoryHistory, rename: str) -> None:
+        planned = run("plan", "--rename", rename)
+        assert (planned.status, planned.err) == (
+            1,
+            f"--rename {rename}: it is OLD=NEW, and each store has one new name\n",
+        )
+
+    def test_a_credential_in_a_location_is_not_shown(self, run: Run, glance: MemoryHistory) -> None:
+        secret = ImageLocation("s3://key:hunter2@host/bucket", {"store": "s3"})
+        glance.images["a"] = replace(glance.images["a"], locations=(*glance.images["a"].locations, secret))
+        for output in ("json", "table"):
+            planned = run("plan", "--all", "-f", output)
+            assert "hunter2" not in planned.out + planned.err
+
+
+class TestApplyAndUndo:
+    def test_it_is_shown_asked_done_and_taken_back(
+        self, run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before, journal = locations(glance), tmp_path / "journal"
+        monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+        declined = run("apply", "--journal", journal, "-f", "json")
+        assert (declined.status, states(declined)) == (3, [(each, "planned") for each in "abc"])
+        assert (
+            f"image b: cinder://slow/{W} in store fast becomes cinder://fast/{W} in store fast (move)" in declined.err
+        )
+        assert declined.err.endswith("Change 3 images? [y/N] ")
+        assert not journal.exists()
+        assert locations(glance) == before
+
+        monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+        applied = run("apply", "--journal", journal, "-f", "json")
+        assert (applied.status, states(applied)) == (0, [(each, "done") for each in "abc"])
+        resumed = run("apply", "--journal", journal, "--resume", "-f", "json")
+        assert (resumed.status, resumed.err) == (0, "There is nothing left to change.\n")
+
+        for arguments, status in ((("--dry-run",), 3), ((), 1)):
+            monkeypatch.setattr("sys.stdin", io.StringIO())
+            assert run("undo", "--journal", journal, *arguments).status == status
+        glance.catalogue = StoreCatalogue(stores=STORES.stores, multi=False)
+        single = tmp_path / "single.conf"
+        single.write_text("[glance_store]\nstores = imagevol\ndefault_store = cinder\n")
+        undone = run("undo", "--journal", journal, "--yes", "-f", "json", configuration=single)
+        assert (undone.status, states(undone)) == (0, [(each, "undone") for each in "cba"])
+        assert locations(glance) == before
+        nothing = run("undo", "--journal", journal, "--yes", "-f", "json", configuration=single)
+        assert (nothing.status, nothing.err) == (0, "There is nothing to undo.\n")
+        assert nothing_held(glance)
+
+    def test_what_is_refused_is_told_and_the_rest_is_done(
+        self, run: Run, glance: MemoryHistory, tmp_path: Path, conf: Path
+    ) -> None:
+        conf.write_text(GLANCE_API_CONF.replace("imagevol", "cinder"))
+        glance.catalogue = THEIRS
+        applied = run("apply", "--journal", tmp_path / "journal", "--yes", "-f", "json")
+        assert (applied.status, states(applied)) == (3, [("a", "done")])
+        assert applied.err.count("cannot be told not to") == 2
+        again = run("apply", "--journal", tmp_path / "another", "--yes", "-f", "json")
+        assert (again.status, again.json) == (3, [])
+        assert again.err.endswith("There is nothing that can be changed.\n")
+        assert not (tmp_path / "another").exists()
+        assert set(glance.volumes) == {V, W, X}
+
+    def test_deletion_that_is_delayed_is_seen_in_the_configuration(
+        self, run: Run, glance: MemoryHistory, conf: Path
+    ) -> None:
+        conf.write_text(GLANCE_API_CONF.replace("[DEFAULT]", "[DEFAULT]\ndelayed_delete = true"))
+        assert [row["way"] for row in run("plan", "-f", "json").json] == ["show", "refused", "refused"]
+
+    def test_what_failed_is_tried_again_when_it_is_resumed(
+        self, run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        glance.held_back = frozenset({W})
+        journal = tmp_path / "journal"
+        applied = run("apply", "--journal", journal, "--yes", "-f", "json")
+        assert (applied.status, states(applied)) == (3, [("a", "done"), ("b", "failed"), ("c", "done")])
+        glance.held_back = frozenset()
+        dry = run("apply", "--journal", journal, "--resume", "--dry-run", "-f", "json")
+        assert (dry.status, states(dry)) == (3, [("b", "failed")])
+        resumed = run("apply", "--journal", journal, "--resume", "--yes", "-f", "json")
+        assert (resumed.status, json.loads(resumed.out)) == (0, [{"image_id": "b", "state": "done", "reason": None}])
+
+
+def test_a_bar_is_for_terminals(
+    run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("imagevol_adapters.cli.locations._quiet", lambda: False)
+    assert "apply: 100%" in run("apply", "--journal", tmp_path / "journal", "--yes").err

@@ -1,0 +1,96 @@
+"""Stop and start a service of a running cloud, and give Glance another configuration for a while."""
+
+import dataclasses
+import os
+import signal
+from collections.abc import Iterator
+from configparser import ConfigParser
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.cloud import services
+from tests.cloud.bringup import START_SECONDS
+from tests.cloud.processes import CloudError, Process, belongs_to, ticks, wait_until
+from tests.cloud.record import Cloud
+from tests.cloud.rest import answers
+from tests.cloud.settings import Sections, Settings, Site
+
+
+@contextmanager
+def glance_with(cloud: Cloud, sections: Sections) -> Iterator[Cloud]:
+    """Glance with these sections laid over its configuration, and afterwards as before; None takes an option away."""
+    path = configuration_file(cloud)
+    before = path.read_text()
+    parser = ConfigParser(interpolation=None, default_section="")
+    parser.read_string(before)
+    for section, options in sections.items():
+        if not parser.has_section(section):
+            parser.add_section(section)
+        for option, value in options.items():
+            if value is None:
+                parser.remove_option(section, option)
+            else:
+                parser.set(section, option, value)
+    stop(cloud, "glance")
+    with path.open("w") as file:
+        parser.write(file)
+    try:
+        yield start(cloud, "glance")
+    finally:
+        stop(cloud, "glance")
+        path.write_text(before)
+        start(cloud, "glance")
+
+
+@contextmanager
+def without(cloud: Cloud, service: str) -> Iterator[None]:
+    """The cloud without one of its services."""
+    stop(cloud, service)
+    try:
+        yield
+    finally:
+        start(cloud, service)
+
+
+def configuration_file(cloud: Cloud) -> Path:
+    return cloud.directory / "etc/glance/glance-api.conf"
+
+
+def stop(cloud: Cloud, service: str) -> None:
+    """End its process, which takes its children along."""
+    pid = Cloud.load(cloud.directory).pids[service]
+    if belongs_to(pid, cloud.directory):
+        os.kill(pid, signal.SIGTERM)
+    for _ in ticks(30):
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        if not belongs_to(pid, cloud.directory):
+            return
+    raise CloudError(f"{service} does not end: see {cloud.log(service)}")
+
+
+def start(cloud: Cloud, service: str) -> Cloud:
+    """Start it again, and write down its new process."""
+    cloud = Cloud.load(cloud.directory)
+    process, url = _STARTS[service](cloud)
+    wait_until(lambda: answers(url), process=process, seconds=START_SECONDS)
+    cloud = dataclasses.replace(cloud, pids={**cloud.pids, service: process.pid})
+    cloud.save()
+    return cloud
+
+
+def _glance(cloud: Cloud) -> tuple[Process, str]:
+    return services.glance(_site(cloud)), cloud.image_url
+
+
+def _cinder(cloud: Cloud) -> tuple[Process, str]:
+    return services.cinder(_site(cloud)), cloud.volume_url
+
+
+_STARTS = {"cinder": _cinder, "glance": _glance}
+
+
+def _site(cloud: Cloud) -> Site:
+    """As much of it as it takes to start a service whose configuration is written."""
+    ports = {"glance": int(cloud.image_url.rpartition(":")[2])}
+    return Site(directory=cloud.directory, settings=Settings(), ports=ports, passwords={})
