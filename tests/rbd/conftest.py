@@ -8,7 +8,7 @@ import pytest
 from tests.cloud import prerequisites
 from tests.cloud.bringup import running as cloud_running
 from tests.cloud.record import Cloud
-from tests.cloud.settings import Settings
+from tests.cloud.settings import Sections, Settings
 from tests.rbd.ceph import POOLS, problem, running
 
 
@@ -23,21 +23,25 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def rbd_cloud(ceph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A running cloud whose backends are pools of that Ceph, and whose Glance has our store driver."""
+    """A running cloud whose backends are pools of that Ceph, with our mixin, and whose Glance has our store driver."""
     if problems := prerequisites.problems():
         pytest.skip("; ".join(problems))
     backends = {pool: _backend(ceph, pool) for pool in POOLS}
-    settings = Settings(store_driver="imagevol", overrides={"cinder/cinder.conf": backends})
+    cinder: Sections = {**backends, "DEFAULT": {"allowed_direct_url_schemes": None}}
+    settings = Settings(store_driver="imagevol", overrides={"cinder/cinder.conf": cinder})
     with cloud_running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
         yield cloud
 
 
 def _backend(configuration: Path, pool: str) -> dict[str, str | None]:
     return {
-        "volume_driver": "cinder.volume.drivers.rbd.RBDDriver",
+        "volume_driver": "tests.rbd.volume_driver.CloningRBDDriver",
         "rbd_pool": pool,
         "rbd_ceph_conf": str(configuration),
         "rbd_exclusive_cinder_pool": "true",
+        "image_clone_direct_url_schemes": "cinder",
+        "image_template_enabled": "true",
+        "image_volume_cache_enabled": "false",
         "reflinkfile_directory": None,
         "reflinkfile_capacity_gb": None,
     }

@@ -8,7 +8,7 @@ error of this module fails a request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +51,6 @@ __all__ = ["ImageCloneMixin"]
 LOG = logging.getLogger(__name__)
 
 _TEMPLATE_WAYS = (Way.CLONE_TEMPLATE, Way.CREATE_TEMPLATE, Way.AWAIT_TEMPLATE)
-_FELL_THROUGH = (None, False)
 
 ModelUpdate = dict[str, Any] | None
 
@@ -123,16 +122,21 @@ class ImageCloneMixin:
             image_service: reads it.
 
         Returns:
-            What changes in Cinder's record of the volume, and whether it is the image now; `(None, False)` where Cinder
-            is to go on by itself.
+            What changes in Cinder's record of the volume, and whether it is the image now.  Where nothing of the above
+            could be done, what the driver itself does, which mostly is `(None, False)`: Cinder goes on.
         """
         try:
             image = image_facts(image_meta, image_location)
-            request = _Request(context=context, volume=volume, image=image, image_service=image_service)
-            return self._made(request)
+            made = self._made(_Request(context=context, volume=volume, image=image, image_service=image_service))
         except Exception:  # an error here would fail the request, which Cinder can do without us
             LOG.exception("Volume %s: Cinder goes on by itself", volume.id)
-            return _FELL_THROUGH
+            made = None
+        if made is not None:
+            return made, True
+        own: tuple[ModelUpdate, bool] = super().clone_image(  # type: ignore[misc]  # Cinder's base class has it
+            context, volume, image_location, image_meta, image_service
+        )
+        return own
 
     @contextmanager
     def open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
@@ -156,7 +160,7 @@ class ImageCloneMixin:
 
     # The ways, in the order of the plan.
 
-    def _made(self, request: _Request) -> tuple[ModelUpdate, bool]:
+    def _made(self, request: _Request) -> ModelUpdate:
         plan = self._plan(request)
         self._explain(request, plan)
         for step in plan.steps:
@@ -168,9 +172,9 @@ class ImageCloneMixin:
             else:
                 break
             if made is not None:
-                return made, True
-        LOG.info("%s: copied by Cinder", request.about)
-        return _FELL_THROUGH
+                return made
+        LOG.info("%s: neither cloned nor made from a template", request.about)
+        return None
 
     def _plan(self, request: _Request) -> CreationPlan:
         templates = template_settings(self.configuration, cfg.CONF)
@@ -217,49 +221,56 @@ class ImageCloneMixin:
             with self._locks().held(
                 _lock(templates, request.image.id), wait_seconds=settings.longest_making.total_seconds()
             ) as held:
-                decision, template = self._decide(request, templates)
-                if decision.action is TemplateAction.USE:
-                    made = self._cloned(request, template, "template")
-                    if made is not None:
-                        templates.touch(template)
-                    return made
+                present, others = templates.of(request.image.id), templates.others(request.image.id)
+                decision = self._decide(request, present, others)
                 if decision.action in (TemplateAction.CREATE, TemplateAction.REPLACE):
-                    return self._by_new_template(request, templates, decision, held)
+                    return self._by_new_template(request, templates, decision, present, others, held)
+                if decision.action is TemplateAction.USE:
+                    return self._by_present_template(request, templates, present)
         except DeadlineExceeded as error:
             LOG.warning("%s: no template: somebody else is making it: %s", request.about, error)
         except (ImagevolError, exception.CinderException) as error:
             LOG.warning("%s: no template: %s", request.about, error)
         return None
 
-    def _decide(self, request: _Request, templates: Templates) -> tuple[TemplateDecision, Any]:
+    def _decide(self, request: _Request, present: Any, others: Mapping[str, Any]) -> TemplateDecision:
         """Ask the core again, now that nobody else changes what it looks at."""
         now = datetime.now(UTC)
-        template = templates.of(request.image.id)
         decision = decide_template(
             request.image,
             target=volume_facts(request.volume),
-            template=template and template_facts(template, now=now),
+            template=present and template_facts(present, now=now),
             settings=template_settings(self.configuration, cfg.CONF),
-            others=[template_facts(other, now=now).entry for other in templates.others(request.image.id).values()],
+            others=[template_facts(other, now=now).entry for other in others.values()],
         )
         LOG.info("%s: template: %s: %s", request.about, decision.action.value, decision.because)
-        return decision, template
+        return decision
+
+    def _by_present_template(self, request: _Request, templates: Templates, present: Any) -> ModelUpdate:
+        made = self._cloned(request, present, "template")
+        if made is not None:
+            templates.touch(present)
+        return made
 
     def _by_new_template(
-        self, request: _Request, templates: Templates, decision: TemplateDecision, held: Held
+        self,
+        request: _Request,
+        templates: Templates,
+        decision: TemplateDecision,
+        present: Any,
+        others: Mapping[str, Any],
+        held: Held,
     ) -> ModelUpdate:
-        stale = templates.of(request.image.id)
-        others = templates.others(request.image.id)
         for volume_id in decision.remove_first:
-            if stale is not None and volume_id == stale.id:
-                templates.remove(stale)
+            if volume_id not in others:  # what a dead maker left
+                templates.remove(present)
             elif not self._evicted(templates, others[volume_id]):
                 LOG.info("%s: no template: template %s is being cloned, and there is no room", request.about, volume_id)
                 return None
         template = self._filled(request, templates, decision.size_gib or 1, held)
         made = self._cloned(request, template, "new template")
-        if stale is not None and decision.remove_after == stale.id:
-            templates.remove(stale)
+        if decision.remove_after:
+            templates.remove(present)
         return made
 
     def _evicted(self, templates: Templates, other: Any) -> bool:

@@ -1,0 +1,3 @@
+from cinder.volume.driver import VolumeDriver
+
+class RBDDriver(VolumeDriver): ...
