@@ -252,6 +252,15 @@ def rbd(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def coordination(session: nox.Session) -> None:
+    """Run the tests of the locks on real lock services, unpacked from Debian's packages and not installed."""
+    python = shared(session, "coordination")
+    install(session, python, "coordination")
+    run(session, python, "tests.coordination.prerequisites", success_codes=[0, 1])
+    pytest(session, python, "tests/conformance", "tests/adapters/test_coordination.py")
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Do the main job on real services, and show it."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)

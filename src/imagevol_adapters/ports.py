@@ -1,8 +1,9 @@
 """The seams between the procedures and the world.
 
-`transfers` is written against these protocols only.  The real ones are in `cinder`, `glance` and `brick`; the in-memory
-ones of `testing` pass the same conformance suite.  A port raises nothing but `ImagevolError`, with the library's own
-error as `__cause__`, and gives facts of `imagevol_core`, never a library's objects.
+`transfers` is written against these protocols only.  The real ones are in `cinder`, `glance`, `brick`, `qemu` and
+`coordination`; the in-memory ones of `testing` pass the same conformance suite.  A port raises nothing but
+`ImagevolError`, with the library's own error as `__cause__`, and gives facts of `imagevol_core`, never a library's
+objects.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ __all__ = [
     "Attachment",
     "Converter",
     "Device",
-    "Held",
     "ImageService",
+    "Lock",
     "Locks",
     "VolumeService",
 ]
@@ -268,33 +269,6 @@ class ImageService(Protocol):
         """Delete the image, and with it the data in its stores."""
 
 
-class Held(Protocol):
-    """A lock that this program holds."""
-
-    def check(self) -> None:
-        """Make sure that it still does.
-
-        Raises:
-            ServiceFailed: somebody else may have it by now.
-        """
-
-
-class Locks(Protocol):
-    """Locks that hold on all hosts that share them."""
-
-    def held(self, name: str, *, wait_seconds: float) -> AbstractContextManager[Held]:
-        """Hold a lock while the context lasts.
-
-        Args:
-            name: of the lock, of any characters.
-            wait_seconds: how long to wait for who has it; 0 for not at all.
-
-        Raises:
-            DeadlineExceeded: somebody else has it.
-            ServiceUnreachable: the lock service does not answer, and then nobody holds it.
-        """
-
-
 class Converter(Protocol):
     """Looks at images that strangers wrote, and converts them."""
 
@@ -329,4 +303,51 @@ class Converter(Protocol):
             ConversionFailed: it failed, or took more than its limits.
             TransferCancelled: it was to end.
             MissingProgram: it is not installed.
+        """
+
+
+class Lock(Protocol):
+    """A lock that was taken."""
+
+    @property
+    def name(self) -> str:
+        """What it was asked for as."""
+
+    def ensure_held(self) -> None:
+        """Ask the lock service whether it is still held, and keep it for another lease where it has one.
+
+        To be called right before what was made is shown to others.  What is then done in less time than the lease is
+        done under the lock.
+
+        Raises:
+            LockLost: it is not held any more.
+            ServiceUnreachable: the lock service does not answer, so nobody knows.
+            ServiceFailed: the lock service answers with an error.
+        """
+
+
+class Locks(Protocol):
+    """Locks that one program at a time holds, across all hosts that use the same lock service."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long at most a lock stays taken whose holder was killed; 0 where it is free at once."""
+
+    def held(self, name: str, *, wait_seconds: float) -> AbstractContextManager[Lock]:
+        """Hold a lock while the context lasts.
+
+        It is kept however long that is, as long as this process runs.  It is not reentrant: who asks for it inside of
+        the context waits like everybody else.
+
+        Args:
+            name: any text; each is a lock of its own.
+            wait_seconds: how long to wait for it; 0 to try once.
+
+        Raises:
+            DeadlineExceeded: another holds it.  Not a yes or no to be looked at: one that is not looked at would be
+                taken for a yes.
+            LockLost: at the end, if it was lost inside and nothing else failed there.
+            ServiceUnreachable: the lock service does not answer: nothing is done inside; or, at the end, nobody knows
+                whether it was held all the time.
+            ServiceFailed: the lock service answers with an error; the same.
         """

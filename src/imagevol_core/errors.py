@@ -28,6 +28,7 @@ __all__ = [
     "InvalidLocation",
     "InvalidMetadata",
     "InvalidSize",
+    "LockLost",
     "MissingDependency",
     "MissingProgram",
     "OverQuota",
@@ -278,6 +279,22 @@ class DeadlineExceeded(ServiceError, TimeoutError):
         """Say what was waited for and how long."""
         super().__init__(f"{what} after {seconds:g} s")
         self.seconds = seconds
+
+
+class LockLost(ServiceError, RuntimeError):
+    """A lock that was held and is not any more: what was made under it may not be used.
+
+    Attributes:
+        name: the lock.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Name the lock."""
+        super().__init__(
+            f"lock {name!r} was lost: another may hold it now, so use nothing that was made under it; "
+            "look whether the lock service was restarted or out of reach, or this process stood still"
+        )
+        self.name = name
 
 
 # What the storage did not do.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
 
-from imagevol_adapters.ports import Attacher, ImageService, VolumeService
+from imagevol_adapters.ports import Attacher, ImageService, Lock, Locks, VolumeService
 from imagevol_adapters.testing.conformance import (
     AttacherConformance,
     ImageServiceConformance,
+    LocksConformance,
     VolumeServiceConformance,
 )
-from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryLocks, MemoryVolumes
 
 
 @pytest.fixture
@@ -59,3 +61,20 @@ class TestMemoryAttacher(AttacherConformance):
     @pytest.fixture
     def attacher(self, memory: MemoryVolumes) -> Attacher:
         return MemoryAttacher(volumes=memory)
+
+
+class TestMemoryLocks(LocksConformance):
+    @pytest.fixture
+    def locks(self) -> MemoryLocks:
+        return MemoryLocks()
+
+    @pytest.fixture
+    def unreachable(self) -> Locks:
+        return MemoryLocks(reachable=False)
+
+    @pytest.fixture
+    def lose(self, locks: MemoryLocks) -> Callable[[Lock], None]:
+        def lose(lock: Lock) -> None:
+            del locks.taken[lock.name]
+
+        return lose

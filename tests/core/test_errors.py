@@ -26,6 +26,7 @@ from imagevol_core.errors import (
     InvalidLocation,
     InvalidMetadata,
     InvalidSize,
+    LockLost,
     MissingDependency,
     MissingProgram,
     OverQuota,
@@ -138,6 +139,16 @@ EXAMPLES: Mapping[type[ImagevolError], Example] = {
         TimeoutError,
         "still creating after 90 s",
         {"seconds": 90},
+    ),
+    LockLost: Example(
+        lambda: LockLost("template"),
+        ServiceError,
+        RuntimeError,
+        (
+            "lock 'template' was lost: another may hold it now, so use nothing that was made under it; "
+            "look whether the lock service was restarted or out of reach, or this process stood still"
+        ),
+        {"name": "template"},
     ),
     VolumeFailed: Example(
         lambda: VolumeFailed("7ad3", status="error", wanted="available"),

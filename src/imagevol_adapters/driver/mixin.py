@@ -7,6 +7,7 @@ error of this module fails a request.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,11 +23,11 @@ from oslo_config import cfg
 
 from imagevol_adapters.brick import open_device
 from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.coordination import from_conf
 from imagevol_adapters.driver.facts import image_facts, volume_facts
-from imagevol_adapters.driver.locks import CinderLocks
 from imagevol_adapters.driver.options import OPTIONS, clone_settings, template_settings
 from imagevol_adapters.driver.templates import Templates, template_facts
-from imagevol_adapters.ports import Converter, Device, Held, Locks
+from imagevol_adapters.ports import Converter, Device, Lock, Locks
 from imagevol_adapters.qemu import QemuConverter
 from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import (
@@ -217,21 +218,21 @@ class ImageCloneMixin:
         """Clone the image's template, which is made if it must be, by one at a time on all hosts."""
         templates = Templates(request.volume)
         settings = template_settings(self.configuration, cfg.CONF)
+        name, wait_seconds = _lock_name(templates, request.image.id), settings.longest_making.total_seconds()
+        made: ModelUpdate = None  # kept, if the lock is found to be lost only after that
         try:
-            with self._locks().held(
-                _lock(templates, request.image.id), wait_seconds=settings.longest_making.total_seconds()
-            ) as held:
+            with self._locks().held(name, wait_seconds=wait_seconds) as lock:
                 present, others = templates.of(request.image.id), templates.others(request.image.id)
                 decision = self._decide(request, present, others)
                 if decision.action in (TemplateAction.CREATE, TemplateAction.REPLACE):
-                    return self._by_new_template(request, templates, decision, present, others, held)
-                if decision.action is TemplateAction.USE:
-                    return self._by_present_template(request, templates, present)
+                    made = self._by_new_template(request, templates, decision, present, others, lock)
+                elif decision.action is TemplateAction.USE:
+                    made = self._by_present_template(request, templates, present)
         except DeadlineExceeded as error:
             LOG.warning("%s: no template: somebody else is making it: %s", request.about, error)
         except (ImagevolError, exception.CinderException) as error:
-            LOG.warning("%s: no template: %s", request.about, error)
-        return None
+            LOG.warning("%s: %s: %s", request.about, "no template" if made is None else "cloned, but", error)
+        return made
 
     def _decide(self, request: _Request, present: Any, others: Mapping[str, Any]) -> TemplateDecision:
         """Ask the core again, now that nobody else changes what it looks at."""
@@ -259,7 +260,7 @@ class ImageCloneMixin:
         decision: TemplateDecision,
         present: Any,
         others: Mapping[str, Any],
-        held: Held,
+        lock: Lock,
     ) -> ModelUpdate:
         for volume_id in decision.remove_first:
             if volume_id not in others:  # what a dead maker left
@@ -267,7 +268,7 @@ class ImageCloneMixin:
             elif not self._evicted(templates, others[volume_id]):
                 LOG.info("%s: no template: template %s is being cloned, and there is no room", request.about, volume_id)
                 return None
-        template = self._filled(request, templates, decision.size_gib or 1, held)
+        template = self._filled(request, templates, decision.size_gib or 1, lock)
         made = self._cloned(request, template, "new template")
         if decision.remove_after:
             templates.remove(present)
@@ -277,14 +278,14 @@ class ImageCloneMixin:
         """Remove another image's template, unless somebody is cloning it now."""
         image_id = template_facts(other, now=datetime.now(UTC)).entry.image_id
         try:
-            with self._locks().held(_lock(templates, image_id), wait_seconds=0):
+            with self._locks().held(_lock_name(templates, image_id), wait_seconds=0):
                 templates.remove(other)
         except DeadlineExceeded:
             return False
         LOG.info("Template %s of image %s makes room", other.id, image_id)
         return True
 
-    def _filled(self, request: _Request, templates: Templates, size_gib: int, held: Held) -> Any:
+    def _filled(self, request: _Request, templates: Templates, size_gib: int, lock: Lock) -> Any:
         """Make a template, and publish it when it holds the image and the lock was never lost."""
         driver: Any = self
         admin = cinder_context.get_admin_context()
@@ -302,7 +303,7 @@ class ImageCloneMixin:
                     converter=self._converter(),
                     directory=Path(cfg.CONF.image_conversion_dir),
                 )
-            held.check()
+            lock.ensure_held()
             templates.publish(template, image)
         LOG.info("%s: template %s holds the image, %d GiB", request.about, template.id, size_gib)
         return template
@@ -310,13 +311,19 @@ class ImageCloneMixin:
     # What a test may give in place of the operator's.
 
     def _locks(self) -> Locks:
-        return CinderLocks()
+        return _locks_of_cinder()
 
     def _converter(self) -> Converter:
         return QemuConverter()
 
 
-def _lock(templates: Templates, image_id: str) -> str:
+@functools.cache
+def _locks_of_cinder() -> Locks:
+    """Give the locks of the operator's own lock service: one member of it for all backends of a process."""
+    return from_conf(cfg.CONF)
+
+
+def _lock_name(templates: Templates, image_id: str) -> str:
     return f"imagevol-template-{templates.place}-{image_id}"
 
 

@@ -14,10 +14,11 @@ raise; pytest finds it by its name::
 import pytest
 
 # So that a failure shows the values.
-pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("attacher", "images", "volumes")))
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("attacher", "images", "locks", "volumes")))
 
 from imagevol_adapters.testing.conformance.attacher import AttacherConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.images import ImageServiceConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.locks import LocksConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.volumes import VolumeServiceConformance  # noqa: E402
 
-__all__ = ["AttacherConformance", "ImageServiceConformance", "VolumeServiceConformance"]
+__all__ = ["AttacherConformance", "ImageServiceConformance", "LocksConformance", "VolumeServiceConformance"]

@@ -1,0 +1,188 @@
+"""The lock services that can tell whether a lock is still held, and what a URL of one may show.
+
+tooz has drivers for more; that of MySQL, for one, cannot tell whether a lock was lost, so it is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import attrs
+
+from imagevol_core import InvalidConfiguration
+
+__all__ = ["SERVICES", "LockService", "ServiceUrl", "key_of", "parse_url"]
+
+PREFIX = "imagevol-"  # Cinder's locks begin with `cinder-`, and tooz keeps names like `groups` for itself
+LONGEST = 180  # a file's name has 255 bytes, memcached's key 250, and tooz puts something before
+
+
+def key_of(name: str) -> bytes:
+    """Give the name that a lock has in the service: of letters, digits and `-._~%`, and of no two names the same.
+
+    So it is a file's name and nothing else: it names no other directory.
+
+    >>> key_of("template-host@lvm#pool-../../etc")
+    b'imagevol-template-host%40lvm%23pool-..%2F..%2Fetc'
+    """
+    key = PREFIX + quote(name, safe="", errors="surrogatepass")
+    if len(key) > LONGEST:  # `%-` is in no quoted name
+        digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+        key = f"{key[: LONGEST - len(digest) - 2]}%-{digest}"
+    return key.encode()
+
+
+@attrs.frozen(kw_only=True)
+class LockService:
+    """What tooz leaves to its users, of one of its drivers.
+
+    Attributes:
+        brings: the extra of tooz that brings the service's client; None where none is needed.
+        lease_seconds: how long a coordinator's locks outlive their holder.
+        mark: something that a lock has only as long as it is the one that was taken.
+        still_held: asks the service whether a lock is held, and renews it.
+        refused: cleans up behind a lock that was not to be had.
+        advice: what to do when it fails; `{where}` is the option.
+    """
+
+    brings: str | None
+    lease_seconds: Callable[[Any], float]
+    mark: Callable[[Any, Any], object]
+    still_held: Callable[[Any], bool]
+    refused: Callable[[Any], object] = lambda _: None
+    advice: str = "check that it runs and can be reached, and {where} with its password"
+
+
+def _file(_: object, lock: Any) -> object:
+    """The file that is locked: of one that was deleted, the next who comes makes another and locks that."""
+    try:
+        found = os.stat(lock.name)  # noqa: PTH116 - a path of tooz's
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _close(lock: Any) -> None:
+    """Close the file of a lock that was not to be had, which is left open.
+
+    When a process closes a file, the kernel frees what it has locked of it, by whatever descriptor.  So it must not
+    happen some time later, when this process has the lock.
+    """
+    file = lock._lock.lockfile
+    if file is not None:
+        file.close()
+
+
+def _revision(coordinator: Any, lock: Any) -> object:
+    """The revision in which etcd's key came to be: tooz does not look whether the key is still its own."""
+    found = coordinator.client.get(lock.LOCK_PREFIX + lock.name, metadata=True)
+    return [metadata["create_revision"] for _, metadata in found]
+
+
+def _beating(brings: str, **others: Any) -> LockService:
+    return LockService(
+        brings=brings,
+        lease_seconds=lambda coordinator: coordinator.lock_timeout,
+        **{"mark": lambda *_: None, "still_held": lambda lock: lock.is_still_owner() and lock.heartbeat(), **others},
+    )
+
+
+_ETCD = _beating("etcd3gw", mark=_revision, still_held=lambda lock: lock.heartbeat())
+_ZOOKEEPER = LockService(
+    brings="zookeeper",
+    lease_seconds=lambda coordinator: coordinator.timeout,  # of the session
+    mark=lambda *_: None,
+    still_held=lambda lock: lock.is_still_owner(),
+)
+
+SERVICES: Mapping[str, LockService] = {
+    "file": LockService(
+        brings=None,
+        lease_seconds=lambda _: 0,
+        mark=_file,
+        still_held=lambda lock: lock.is_still_owner(),
+        refused=_close,
+        advice="let this user write in the directory, or name another one in {where}",
+    ),
+    "etcd3+http": _ETCD,
+    "etcd3+https": _ETCD,
+    "redis": _beating("redis"),
+    "memcached": _beating("memcached"),
+    "zookeeper": _ZOOKEEPER,
+    "kazoo": _ZOOKEEPER,
+}
+"""By the scheme of the URL."""
+
+
+@attrs.frozen(kw_only=True)
+class ServiceUrl:
+    """The URL of a lock service.
+
+    Attributes:
+        url: for tooz; it may hold a password.
+        shown: what may be printed of it.
+        service: what is particular to it.
+        where: the option that it comes from.
+    """
+
+    url: str = attrs.field(repr=False)
+    shown: str
+    service: LockService = attrs.field(repr=False)
+    where: str
+
+    def __str__(self) -> str:
+        """What may be printed."""
+        return self.shown
+
+    def masked(self, text: str) -> str:
+        """Take out of a library's text what is nobody's business."""
+        parts = urlsplit(self.url)
+        others = (value for key, value in parse_qsl(parts.query) if "password" in key)
+        for secret in sorted(filter(None, (parts.password, *others)), key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+
+def parse_url(url: str, *, where: str) -> ServiceUrl:
+    """Take a URL apart.
+
+    Raises:
+        InvalidConfiguration: it names no lock service that can be used; the text is not shown, it may hold a password.
+
+    >>> str(parse_url("redis://:password@10.0.0.1:6379?timeout=5", where="[coordination] backend_url"))
+    'redis://10.0.0.1:6379'
+    """
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme == "file" or "@" not in parts.path + parts.fragment
+        whole = whole and ("," in parts.netloc or parts.port != 0)
+    except ValueError:
+        whole = False
+    if not whole:  # and no cause: what urlsplit quotes may be a piece of the password
+        raise InvalidConfiguration(where, "it is not a URL; a password in it can have no /, ? or #")
+    service = SERVICES.get(parts.scheme)
+    if service is None:
+        known = ", ".join(f"{scheme}://" for scheme in SERVICES)
+        raise InvalidConfiguration(where, f"it names no lock service that tells when a lock is lost; use {known}")
+    if parts.scheme != "file":
+        return ServiceUrl(url=url, shown=_shown(url), service=service, where=where)
+    if parts.netloc or not parts.path.startswith("/"):
+        raise InvalidConfiguration(where, "it must name an absolute directory: file:///var/lib/…")
+    # One spelling for one directory: tooz knows its own locks by their paths.
+    plain = parts._replace(path=os.path.realpath(parts.path))
+    return ServiceUrl(url=plain.geturl(), shown=f"file://{plain.path}", service=service, where=where)
+
+
+def _shown(url: str) -> str:
+    """The scheme, and the hosts if there is no doubt where they begin and end."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    hosts = authority.rpartition("@")[2]
+    host = r"([\w.-]+|\[[\w:.]+\])(:\d+)?"
+    doubt = "@" in rest[len(authority) :] or not re.fullmatch(rf"{host}(,{host})*", hosts)
+    return f"{scheme}://…" if doubt else f"{scheme}://{hosts}"
