@@ -235,11 +235,20 @@ def upstream(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def cloud(session: nox.Session) -> None:
-    """Run the tests on real Keystone, Cinder and Glance."""
+    """Run the tests on real Keystone, Cinder and Glance, but for those that take long."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
     prerequisites(session, python)
-    pytest(session, python, "tests/cloud")
+    pytest(session, python, "tests/cloud", "-m", "not long")
+
+
+@nox.session(name="cloud-long", venv_backend="none")
+def cloud_long(session: nox.Session) -> None:
+    """Run those of the tests on real services that take long."""
+    python = shared(session, "cloud", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
+    prerequisites(session, python)
+    pytest(session, python, "tests/cloud", "-m", "long")
 
 
 @nox.session(venv_backend="none")
