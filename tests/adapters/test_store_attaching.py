@@ -1,0 +1,224 @@
+"""How the store driver opens volumes: the protocols that this machine has not, and whose the device is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from glance_store.common import fs_mount
+from oslo_concurrency import processutils
+from oslo_config import cfg
+from oslo_privsep.daemon import FailedToDropPrivileges
+
+from imagevol_adapters import brick
+from imagevol_adapters.brick import become_privileged
+from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.store import Store
+from imagevol_adapters.store.attaching import StoreAttacher
+from imagevol_adapters.store.attaching import attacher as configured_attacher
+from imagevol_core import GIB, AttachFailed, DeadlineExceeded, RequestRefused, Volume
+
+SECRET = "a-password-that-nobody-may-see"
+
+
+@attrs.frozen
+class Told:
+    """A Cinder that tells what it is told."""
+
+    volume: Volume
+    connection: dict[str, Any]
+
+    def get(self, _: str) -> Volume:
+        return self.volume
+
+    def attachment(self, attachment_id: str) -> Attachment:
+        return Attachment(id=attachment_id, volume_id="7", connection=self.connection)
+
+
+def attacher(volumes: Any = None, *, mounts: Path = Path("/none"), root_helper: str = "env") -> StoreAttacher:
+    return StoreAttacher(root_helper=root_helper, volumes=volumes, mounts=mounts, mountpoint="glance_store")
+
+
+class TestNfs:
+    """A share is mounted as glance_store's own driver mounts it."""
+
+    CONNECTION: ClassVar[dict[str, Any]] = {
+        "driver_volume_type": "nfs",
+        "export": "host:/share",
+        "name": "volume-7",
+        "options": "-o vers=4",
+    }
+
+    @pytest.fixture
+    def mounted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+        """What was mounted and not unmounted; the share has the volume in it."""
+        mounts: list[tuple[Any, ...]] = []
+
+        def mount(*what: Any) -> None:
+            mounts.append(what)
+            Path(what[3]).mkdir(parents=True, exist_ok=True)
+            Path(what[3], what[2]).write_bytes(bytes(4096))
+
+        monkeypatch.setattr(fs_mount, "mount", mount)
+        monkeypatch.setattr(fs_mount, "umount", lambda name, where, *_: mounts.pop())
+        return mounts
+
+    def open(self, tmp_path: Path, *, encrypted: bool = False, form: str = "raw") -> AbstractContextManager[Any]:
+        told = Told(Volume(id="7", size_gib=1, encrypted=encrypted), {"format": form})
+        here = attacher(told, mounts=tmp_path)
+        attachment = Attachment(id="a", volume_id="7", connection=self.CONNECTION)
+        return here.open(attachment, mode=AccessMode.WRITE)
+
+    def test_it_is_mounted_while_it_is_used(self, tmp_path: Path, mounted: list[Any]) -> None:
+        name = hashlib.sha256(b"host:/share").hexdigest()
+        with self.open(tmp_path) as device:
+            ((kind, export, file, where, *_, options),) = mounted
+            assert (kind, export, file, where, options) == (
+                "nfs",
+                "host:/share",
+                "volume-7",
+                str(tmp_path / name),
+                "-o vers=4",
+            )
+            device.write(0, memoryview(b"bytes"))
+        assert mounted == []
+        assert (tmp_path / name / "volume-7").read_bytes()[:5] == b"bytes"
+
+    @pytest.mark.parametrize("wrong, said", [({"encrypted": True}, "encrypted"), ({"form": "qcow2"}, "a qcow2 file")])
+    def test_what_no_image_can_be_kept_in_is_refused(
+        self, tmp_path: Path, mounted: list[Any], wrong: dict[str, Any], said: str
+    ) -> None:
+        with pytest.raises(RequestRefused, match=f"volume 7 on NFS is {said}"), self.open(tmp_path, **wrong):
+            pass
+        assert mounted == []
+
+    def test_a_share_that_cannot_be_mounted_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any) -> None:
+            raise processutils.ProcessExecutionError(cmd=SECRET, exit_code=32)
+
+        monkeypatch.setattr(fs_mount, "mount", refuse)
+        with pytest.raises(AttachFailed, match="host:/share cannot be mounted") as caught, self.open(tmp_path):
+            pass
+        assert SECRET not in str(caught.value)
+
+
+@pytest.fixture
+def foreign_device(tmp_path: Path) -> Path:
+    """A device that belongs to nobody; a service that is not root finds each one so."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: a file cannot be given away")
+    path = tmp_path / "device"
+    path.write_bytes(bytes(4096))
+    os.chown(path, 65534, 65534)
+    return path
+
+
+class TestOwner:
+    """A device belongs to the service's user for as long as it is open."""
+
+    def attachment(self, path: Path, protocol: str = "local") -> Attachment:
+        return Attachment(id="a", volume_id="7", connection={"driver_volume_type": protocol, "device_path": str(path)})
+
+    def test_it_is_given_back(self, foreign_device: Path) -> None:
+        with attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE):
+            assert foreign_device.stat().st_uid == 0
+        assert foreign_device.stat().st_uid == 65534
+
+    def test_a_root_helper_that_fails_is_an_error(self, foreign_device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise processutils.ProcessExecutionError(exit_code=99)
+
+        monkeypatch.setattr(processutils, "execute", refuse)
+        with (
+            pytest.raises(AttachFailed, match=f"{foreign_device} cannot be given to user 0: look at rootwrap_config"),
+            attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE),
+        ):
+            pass
+
+    def test_who_could_not_give_it_back_says_so(self, foreign_device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        real, calls = processutils.execute, []
+
+        def once(*command: Any, **more: Any) -> Any:
+            calls.append(command)
+            if len(calls) > 1:
+                raise processutils.ProcessExecutionError(exit_code=1)
+            return real(*command, **more)
+
+        monkeypatch.setattr(processutils, "execute", once)
+        with (
+            pytest.raises(AttachFailed, match=f"left behind: owner 0 of {foreign_device}"),
+            attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE),
+        ):
+            pass
+
+
+class TestPowerFlex:
+    """A device of ScaleIO has its size a while after it is there."""
+
+    def test_it_is_waited_for(self, tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "device"
+        path.write_bytes(b"")
+        monkeypatch.setattr(StoreAttacher.__mro__[1], "connected", lambda *_, **__: _given(str(path)))
+        told = Told(Volume(id="7", size_gib=1), {})
+        attachment = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "scaleio"})
+        sleep = clock.sleep
+
+        def grow(seconds: float) -> None:
+            sleep(seconds)
+            if len(clock.slept) == 3:
+                os.truncate(path, GIB)
+
+        monkeypatch.setattr("time.sleep", grow)
+        with attacher(told).open(attachment, mode=AccessMode.READ) as device:
+            assert device.size_bytes == GIB
+        os.truncate(path, 0)
+        monkeypatch.setattr("time.sleep", sleep)
+        with (
+            pytest.raises(DeadlineExceeded, match="the device of volume 7 is not as large as the volume"),
+            attacher(told).open(attachment, mode=AccessMode.READ),
+        ):
+            pass
+
+
+class _given(AbstractContextManager[str]):  # noqa: N801 - a function in all but its making
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> str:
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def test_cinder_is_told_of_this_host_and_where_the_volume_is(tmp_path: Path) -> None:
+    become_privileged(tmp_path / "locks")
+    assert attacher().connector()["mountpoint"] == "glance_store"
+
+
+def test_a_host_that_may_not_become_root_is_told_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise FailedToDropPrivileges("privsep helper command exited non-zero (1)")
+
+    monkeypatch.setattr(brick, "get_connector_properties", refuse)
+    with pytest.raises(AttachFailed, match=r"initiators cannot be read: privsep does not start: .*helper_command"):
+        attacher().connector()
+
+
+def test_only_attaching_takes_an_address_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "gethostname", lambda: "nowhere")
+    options = cfg.ConfigOpts()
+    options([], default_config_files=[], default_config_dirs=[])
+    host = configured_attacher(Store(options, backend="fast").store_conf, None)  # type: ignore[arg-type]
+    with pytest.raises(AttachFailed, match="add nowhere to /etc/hosts"):
+        host.connector()
