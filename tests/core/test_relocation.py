@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -54,9 +55,9 @@ def relocation(
     *,
     catalogue: StoreCatalogue = OURS,
     status: str = "active",
-    delayed_delete: bool = False,
     properties: Mapping[str, str] = {},
     answers: Mapping[str, VolumeAnswer] = {},
+    **options: bool,
 ) -> Relocation:
     """Plan one image in the usual cloud."""
     locations = now if isinstance(now, tuple) else (now,)
@@ -65,7 +66,7 @@ def relocation(
         wanted=wanted if isinstance(wanted, tuple) else (wanted,),
         catalogue=catalogue,
         volume_types={V: "ssd", W: "hdd", **answers},
-        delayed_delete=delayed_delete,
+        **options,
     )
 
 
@@ -75,25 +76,28 @@ OLD = at(f"cinder://old/{W}", "old")
 FILE = at("file:///x", "local")
 
 # For each rule what it applies to, and what it says of it; a new rule is a new row.
-EXAMPLES: dict[str, tuple[Relocation, RelocationWay, str]] = {
+EXAMPLES: dict[str, tuple[Callable[[], Relocation], RelocationWay, str]] = {
     "as-wanted": (
-        relocation(TODAY, TODAY, status="killed"),
+        partial(relocation, TODAY, TODAY, status="killed"),
         RelocationWay.NOTHING,
         "its locations are as they are wanted",
     ),
     "no-answer": (
-        relocation(LEGACY, TODAY, answers={V: NoAnswer("down")}),
+        partial(relocation, LEGACY, TODAY, answers={V: NoAnswer("down")}),
         RelocationWay.REFUSED,
         f"Cinder gives no answer about the volume of cinder://{V} in no store: 'down'",
     ),
     "importing": (
-        relocation(LEGACY, TODAY, properties={"os_glance_importing_to_stores": "slow,local"}),
+        partial(relocation, LEGACY, TODAY, properties={"os_glance_importing_to_stores": "slow,local"}),
         RelocationWay.REFUSED,
         "it is being imported to 'slow', 'local'",
     ),
     "not-predicted": (
-        relocation(
-            (LEGACY, at(f"cinder://old/{W}", "old")), (TODAY, at(f"cinder://old/{W}", "old")), answers={W: NotFound()}
+        partial(
+            relocation,
+            (LEGACY, at(f"cinder://old/{W}", "old")),
+            (TODAY, at(f"cinder://old/{W}", "old")),
+            answers={W: NotFound()},
         ),
         RelocationWay.REFUSED,
         (
@@ -102,7 +106,7 @@ EXAMPLES: dict[str, tuple[Relocation, RelocationWay, str]] = {
         ),
     ),
     "would-be-undone": (
-        relocation(TODAY, LEGACY),
+        partial(relocation, TODAY, LEGACY),
         RelocationWay.REFUSED,
         (
             f"as soon as the image is shown, Glance itself makes cinder://fast/{V} in store fast of cinder://{V} in no "
@@ -110,22 +114,22 @@ EXAMPLES: dict[str, tuple[Relocation, RelocationWay, str]] = {
         ),
     ),
     "glance-itself": (
-        relocation(LEGACY, TODAY, status="deactivated"),
+        partial(relocation, LEGACY, TODAY, status="deactivated"),
         RelocationWay.SHOW,
         "Glance comes to them by itself when the image is shown",
     ),
     "not-active": (
-        relocation(WRONG, TODAY, status="queued"),
+        partial(relocation, WRONG, TODAY, status="queued"),
         RelocationWay.REFUSED,
         "its status is 'queued', and Glance changes locations of active images only",
     ),
     "volume-missing": (
-        relocation(WRONG, TODAY, answers={V: NotFound()}),
+        partial(relocation, WRONG, TODAY, answers={V: NotFound()}),
         RelocationWay.REFUSED,
         f"Cinder shows these credentials no volume of cinder://slow/{V} in store fast",
     ),
     "other-kinds": (
-        relocation((WRONG, FILE), (TODAY, FILE)),
+        partial(relocation, (WRONG, FILE), (TODAY, FILE)),
         RelocationWay.REFUSED,
         (
             "file:///x in store local is not in a volume that could be held, should somebody else change the image "
@@ -133,19 +137,23 @@ EXAMPLES: dict[str, tuple[Relocation, RelocationWay, str]] = {
         ),
     ),
     "volumes-differ": (
-        relocation(WRONG, at(f"cinder://slow/{W}", "slow")),
+        partial(relocation, WRONG, at(f"cinder://slow/{W}", "slow")),
         RelocationWay.REFUSED,
         f"its locations name '{V}', and would name '{W}'",
     ),
     "same-urls": (
-        relocation(
-            at(f"cinder://fast2/{V}"), at(f"cinder://fast2/{V}", "fast2"), catalogue=THEIRS, answers={V: "nvme"}
+        partial(
+            relocation,
+            at(f"cinder://fast2/{V}"),
+            at(f"cinder://fast2/{V}", "fast2"),
+            catalogue=THEIRS,
+            answers={V: "nvme"},
         ),
         RelocationWay.REPLACE,
         "the URLs are the same, and Glance takes them as they are",
     ),
     "associated-elsewhere": (
-        relocation(at(f"cinder://slow2/{V}", "fast"), at(f"cinder://slow2/{V}", "slow2"), answers={V: "hdd"}),
+        partial(relocation, at(f"cinder://slow2/{V}", "fast"), at(f"cinder://slow2/{V}", "slow2"), answers={V: "hdd"}),
         RelocationWay.REFUSED,
         (
             f"sent cinder://slow2/{V} in store slow2, Glance takes cinder://slow/{V} in store slow, which is the "
@@ -153,7 +161,7 @@ EXAMPLES: dict[str, tuple[Relocation, RelocationWay, str]] = {
         ),
     ),
     "delayed-delete": (
-        relocation(WRONG, TODAY, delayed_delete=True),
+        partial(relocation, WRONG, TODAY, delayed_delete=True),
         RelocationWay.REFUSED,
         (
             "removing a location makes Glance delete its volume later, when nothing holds it any more: set "
@@ -161,7 +169,7 @@ EXAMPLES: dict[str, tuple[Relocation, RelocationWay, str]] = {
         ),
     ),
     "unguarded": (
-        relocation(WRONG, TODAY, catalogue=THEIRS),
+        partial(relocation, WRONG, TODAY, catalogue=THEIRS),
         RelocationWay.REFUSED,
         (
             "removing a location makes Glance delete its volume, and the driver of 'fast' cannot be told not to: give "
@@ -169,7 +177,7 @@ EXAMPLES: dict[str, tuple[Relocation, RelocationWay, str]] = {
         ),
     ),
     "guarded": (
-        relocation(WRONG, TODAY),
+        partial(relocation, WRONG, TODAY),
         RelocationWay.MOVE,
         "the new location is added and then the old one removed, while the volume is held",
     ),
@@ -184,7 +192,9 @@ class TestRules:
 
     @pytest.mark.parametrize("rule", EXAMPLES)
     def test_it_applies_and_says_so(self, rule: str) -> None:
-        planned, way, text = EXAMPLES[rule]
+        plan_it, way, text = EXAMPLES[rule]
+        planned = plan_it()
+        assert (planned.image_id, {verdict.subject for verdict in planned.verdicts}) == ("i", {"i"})
         assert (planned.verdicts[-1].rule, planned.way, planned.reason) == (rule, way, text)
         assert [verdict.passed for verdict in planned.verdicts] == [False] * (len(planned.verdicts) - 1) + [True]
 
@@ -243,11 +253,16 @@ class TestRelocated:
         assert relocated(now, [self.CHANGE]) == (self.CHANGE.after, self.OTHER)
 
     def test_what_alters_nothing_asks_for_nothing(self) -> None:
-        assert relocated((self.OTHER,), [replace(self.CHANGE, after=self.CHANGE.before)]) == (self.OTHER,)
+        nothing = replace(self.CHANGE, after=self.CHANGE.before)
+        assert relocated((self.OTHER,), [nothing]) == (self.OTHER,)
+        assert relocated((LEGACY,), [nothing, self.CHANGE]) == (self.CHANGE.after,)
 
     def test_what_is_not_there_is_not_changed(self) -> None:
-        with pytest.raises(InvalidFact, match=f"neither cinder://{V} nor cinder://new/{V} is there as planned"):
+        with pytest.raises(
+            InvalidFact, match=f"neither cinder://{V} nor cinder://new/{V} is there as planned"
+        ) as caught:
             relocated((self.OTHER,), [self.CHANGE])
+        assert caught.value.fact == "locations"
 
 
 @given(migration_cases(), st.sampled_from([False, True]))
