@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from imagevol_core.facts import Image, ImageLocation
 from imagevol_core.locations import CinderLocation
@@ -92,7 +91,7 @@ def _no_answer(facts: RelocationFacts) -> tuple[bool, str]:
 
 def _importing(facts: RelocationFacts) -> tuple[bool, str]:
     stores = facts.image.properties.get(_IMPORTING)
-    return bool(stores), f"it is being imported to {listed(stores.split(',') if stores else ())}"
+    return (True, f"it is being imported to {listed(stores.split(','))}") if stores else (False, "no import is at it")
 
 
 def _not_predicted(facts: RelocationFacts) -> tuple[bool, str]:
@@ -146,7 +145,8 @@ def _volumes_differ(facts: RelocationFacts) -> tuple[bool, str]:
 def _same_urls(facts: RelocationFacts) -> tuple[bool, str]:
     taken = _same(facts.replaced, facts.wanted)
     urls = Counter(location.url for location in facts.shown) == Counter(location.url for location in facts.wanted)
-    return taken and urls, f"the URLs are {'the same' if urls else 'not the same'}, and Glance takes them {_as(taken)}"
+    same, kept = "" if urls else "not ", "as they are" if taken else "for others"
+    return taken and urls, f"the URLs are {same}the same, and Glance takes them {kept}"
 
 
 def _associated_elsewhere(facts: RelocationFacts) -> tuple[bool, str]:
@@ -156,7 +156,7 @@ def _associated_elsewhere(facts: RelocationFacts) -> tuple[bool, str]:
                 f"sent {_printed(wanted)}, Glance takes {_printed(replaced)}, which is the first store of the "
                 "volume's type; give each store a type of its own"
             )
-    return False, f"Glance takes what is sent {_as(True)}"
+    return False, "Glance takes what is sent as it is"
 
 
 def _delayed_delete(facts: RelocationFacts) -> tuple[bool, str]:
@@ -174,7 +174,7 @@ def _unguarded(facts: RelocationFacts) -> tuple[bool, str]:
             if kind not in _HOLDING_KINDS:
                 setting = "enabled_backends" if facts.catalogue.multi else "stores of [glance_store]"
                 return True, (
-                    f"removing a location makes Glance delete its volume, and the driver of {name!r} cannot be told "
+                    f"removing a location makes Glance delete its volume, and the driver of {name} cannot be told "
                     f"not to: give it the driver 'imagevol' in {setting} and restart Glance"
                 )
     return False, "the driver lets a held volume be"
@@ -184,24 +184,16 @@ def _guarded(_facts: RelocationFacts) -> tuple[bool, str]:
     return True, "the new location is added and then the old one removed, while the volume is held"
 
 
-def _as(taken: bool) -> str:
-    return "as they are" if taken else "for others"
-
-
 def _removers(location: ImageLocation, catalogue: StoreCatalogue) -> Sequence[tuple[str, str | None]]:
     """The stores one of which Glance has delete the data of a location, and their drivers."""
     if catalogue.multi:
-        name = location.metadata.get("store", "")
+        name = location.metadata.get("store")
         store = catalogue.get(name)
-        return [(name, store.kind if store else None)]
-    return [(store.name, store.kind) for store in catalogue.stores if store.is_cinder]
+        return [(repr(name) if name else "its store", store.kind if store else None)]
+    return [(repr(store.name), store.kind) for store in catalogue.stores if store.is_cinder]
 
 
 _SPEC = "[multi]"
-
-
-def _rule(rule_id: str, text: str, predicate: Callable[[RelocationFacts], tuple[bool, str]], source: str) -> Rule[Any]:
-    return Rule(id=rule_id, text=text, source=source, predicate=predicate)
 
 
 _SHOWN = "glance.common.store_utils.update_store_in_locations"
@@ -210,61 +202,97 @@ _REPLACED = "glance.location._locations_proxy"
 _PATCHED = "glance.api.v2.images.ImagesController.update"
 _REMOVED = "glance.common.store_utils.safe_delete_from_backend"
 
-RELOCATION_RULES: Mapping[Policy, tuple[Rule[Any], ...]] = {
+RELOCATION_RULES: Mapping[Policy, tuple[Rule[RelocationFacts], ...]] = {
     Policy.STRICT: (
-        _rule("as-wanted", "nothing: the locations are as they are wanted", _as_wanted, _SPEC),
-        _rule("no-answer", "refused: Cinder does not answer, so that nothing is known", _no_answer, _SPEC),
-        _rule("importing", "refused: an import changes the locations of the image", _importing, _PATCHED),
-        _rule(
-            "not-predicted",
-            "refused: Glance would also look at a location of which it is not known what it makes of it",
-            _not_predicted,
-            _SHOWN,
+        Rule(
+            id="as-wanted",
+            text="nothing: the locations are as they are wanted",
+            source=_SPEC,
+            predicate=_as_wanted,
         ),
-        _rule(
-            "would-be-undone",
-            "refused: Glance itself would change what is wanted, the next time that the image is shown",
-            _would_be_undone,
-            _SHOWN,
+        Rule(
+            id="no-answer",
+            text="refused: Cinder does not answer, so that nothing is known",
+            source=_SPEC,
+            predicate=_no_answer,
         ),
-        _rule(
-            "glance-itself", "show the image: Glance migrates it by itself, to what is wanted", _glance_itself, _SHOWN
+        Rule(
+            id="importing",
+            text="refused: an import changes the locations of the image",
+            source=_PATCHED,
+            predicate=_importing,
         ),
-        _rule("not-active", "refused: Glance changes no locations of an image in this state", _not_active, _PATCHED),
-        _rule("volume-missing", "refused: Cinder knows no such volume", _volume_missing, _SPEC),
-        _rule(
-            "other-kinds",
-            "refused: another location, which cannot be held, could be hit by a change of somebody else's",
-            _other_kinds,
-            _REMOVED,
+        Rule(
+            id="not-predicted",
+            text="refused: Glance would also look at a location of which it is not known what it makes of it",
+            source=_SHOWN,
+            predicate=_not_predicted,
         ),
-        _rule("volumes-differ", "refused: a volume would be lost, or another one gained", _volumes_differ, _SPEC),
-        _rule(
-            "same-urls",
-            "replace the locations by others with the same URLs: Glance takes the metadata",
-            _same_urls,
-            _REPLACED,
+        Rule(
+            id="would-be-undone",
+            text="refused: Glance itself would change what is wanted, the next time that the image is shown",
+            source=_SHOWN,
+            predicate=_would_be_undone,
         ),
-        _rule(
-            "associated-elsewhere",
-            "refused: Glance would take another store for the location",
-            _associated_elsewhere,
-            _SENT,
+        Rule(
+            id="glance-itself",
+            text="show the image: Glance migrates it by itself, to what is wanted",
+            source=_SHOWN,
+            predicate=_glance_itself,
         ),
-        _rule(
-            "delayed-delete", "refused: the volume would be deleted when it is held no more", _delayed_delete, _REMOVED
+        Rule(
+            id="not-active",
+            text="refused: Glance changes no locations of an image in this state",
+            source=_PATCHED,
+            predicate=_not_active,
         ),
-        _rule(
-            "unguarded",
-            "refused: the store's driver deletes the volume with the location that is removed",
-            _unguarded,
-            _REMOVED,
+        Rule(
+            id="volume-missing",
+            text="refused: Cinder knows no such volume",
+            source=_SPEC,
+            predicate=_volume_missing,
         ),
-        _rule(
-            "guarded",
-            "hold the volume, add the new location, remove the old one, hold it no more",
-            _guarded,
-            _REMOVED,
+        Rule(
+            id="other-kinds",
+            text="refused: another location, which cannot be held, could be hit by a change of somebody else's",
+            source=_REMOVED,
+            predicate=_other_kinds,
+        ),
+        Rule(
+            id="volumes-differ",
+            text="refused: a volume would be lost, or another one gained",
+            source=_SPEC,
+            predicate=_volumes_differ,
+        ),
+        Rule(
+            id="same-urls",
+            text="replace the locations by others with the same URLs: Glance takes the metadata",
+            source=_REPLACED,
+            predicate=_same_urls,
+        ),
+        Rule(
+            id="associated-elsewhere",
+            text="refused: Glance would take another store for the location",
+            source=_SENT,
+            predicate=_associated_elsewhere,
+        ),
+        Rule(
+            id="delayed-delete",
+            text="refused: the volume would be deleted when it is held no more",
+            source=_REMOVED,
+            predicate=_delayed_delete,
+        ),
+        Rule(
+            id="unguarded",
+            text="refused: the store's driver deletes the volume with the location that is removed",
+            source=_REMOVED,
+            predicate=_unguarded,
+        ),
+        Rule(
+            id="guarded",
+            text="hold the volume, add the new location, remove the old one, hold it no more",
+            source=_REMOVED,
+            predicate=_guarded,
         ),
     ),
 }

@@ -223,6 +223,43 @@ class TestRules:
         other = at(f"cinder://slow/{W}", "slow")
         assert relocation((LEGACY, other), (TODAY, other), answers={W: NotFound()}).way is RelocationWay.SHOW
 
+    def test_a_location_that_names_no_store_has_no_driver_that_could_be_told(self) -> None:
+        planned = relocation(LEGACY, at(f"cinder://older/{V}", "older"), answers={V: "tape"})
+        assert "the driver of its store cannot be told" in planned.reason
+
+    def test_of_what_cinder_was_not_asked_nothing_is_known(self) -> None:
+        other = at(f"cinder://fast/{VOLUME_IDS[2]}", "fast")
+        assert relocation(other, TODAY).reason.endswith("in store fast: 'the answer does not mention it'")
+
+    def test_with_one_store_glance_looks_at_no_location(self) -> None:
+        planned = relocation(OLD, at(f"cinder://{W}"), catalogue=ONE, answers={W: NotFound()})
+        assert planned.verdicts[-1].rule == "volume-missing"
+
+    def test_what_does_not_stand_in_the_way_is_told_too(self) -> None:
+        planned = relocation(WRONG, TODAY)
+        assert [verdict.text for verdict in planned.verdicts] == [
+            "its locations are not as they are wanted",
+            "Cinder answers",
+            "no import is at it",
+            "what Glance makes of its locations is known",
+            "Glance keeps the locations that are wanted",
+            "Glance does not come to them by itself when the image is shown",
+            "its status is 'active', and Glance changes locations of active images only",
+            "Cinder knows the volumes",
+            "all its locations are in volumes",
+            f"its locations name '{V}', and would name '{V}'",
+            "the URLs are not the same, and Glance takes them as they are",
+            "Glance takes what is sent as it is",
+            "delayed_delete is not set",
+            "the driver lets a held volume be",
+            "the new location is added and then the old one removed, while the volume is held",
+        ]
+
+    def test_what_stays_needs_no_driver_that_could_be_told(self) -> None:
+        catalogue = replace(OURS, stores=(*OURS.stores[:2], replace(OURS.stores[2], kind="cinder"), *OURS.stores[3:]))
+        stays = at(f"cinder://slow/{W}", "slow")
+        assert relocation((WRONG, stays), (TODAY, stays), catalogue=catalogue).way is RelocationWay.MOVE
+
     def test_half_moved_it_goes_on(self) -> None:
         planned = relocation((WRONG, TODAY), TODAY)
         assert (planned.way, planned.adding, planned.removing) == (RelocationWay.MOVE, (), (WRONG,))
