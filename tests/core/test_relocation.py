@@ -208,6 +208,7 @@ class TestRules:
         assert planned.before == planned.shown == (TODAY,)
         assert (planned.adding, planned.removing, planned.volume_ids) == ((LEGACY,), (TODAY,), (V,))
         if way is RelocationWay.REFUSED:
+            assert "the driver of 'cinder' cannot be told" in planned.reason
             assert "in stores of [glance_store]" in planned.reason
 
     def test_with_one_store_metadata_are_replaced(self) -> None:
@@ -259,6 +260,10 @@ class TestRules:
         catalogue = replace(OURS, stores=(*OURS.stores[:2], replace(OURS.stores[2], kind="cinder"), *OURS.stores[3:]))
         stays = at(f"cinder://slow/{W}", "slow")
         assert relocation((WRONG, stays), (TODAY, stays), catalogue=catalogue).way is RelocationWay.MOVE
+
+    def test_it_is_told_that_glance_would_take_another_store(self) -> None:
+        texts = {verdict.rule: verdict.text for verdict in EXAMPLES["associated-elsewhere"][0]().verdicts}
+        assert texts["same-urls"] == "the URLs are the same, and Glance takes them for others"
 
     def test_half_moved_it_goes_on(self) -> None:
         planned = relocation((WRONG, TODAY), TODAY)
