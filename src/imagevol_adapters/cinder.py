@@ -36,6 +36,7 @@ from imagevol_core import (
     Volume,
     VolumeAnswer,
     VolumeFailed,
+    VolumeType,
 )
 
 __all__ = ["CinderVolumes"]
@@ -102,6 +103,13 @@ class CinderVolumes:
                 self._cinder().volumes.create(size_gib, name=name, volume_type=volume_type, imageRef=image_id)
             )
 
+    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
+        """Ask for a clone of a volume, of its size and type."""
+        with _translated(f"cloning volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+            return _facts(
+                self._cinder().volumes.create(None, name=name, metadata=dict(metadata), source_volid=volume_id)
+            )
+
     def get(self, volume_id: str) -> Volume:
         """Give what is known of one volume."""
         with _translated(f"volume {volume_id}", ("volume", volume_id)):
@@ -131,6 +139,18 @@ class CinderVolumes:
         except ServiceError as error:
             return dict.fromkeys(volume_ids, NoAnswer(str(error)))
         return {volume_id: shown.get(volume_id, NotFound()) for volume_id in volume_ids}
+
+    def named(self, name: str) -> tuple[Volume, ...]:
+        """Give the volumes of this project that have this name."""
+        with _translated(f"volumes named {name}"):
+            return tuple(map(_facts, self._cinder().volumes.list(search_opts={"name": name})))
+
+    def base_image_id(self, volume_id: str) -> str | None:
+        """Give the image that the volume, or what it is a clone of, was made from."""
+        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+            shown = self._cinder().volumes.get(volume_id).to_dict()
+        image_id: str | None = shown.get("volume_image_metadata", {}).get("image_id")
+        return image_id
 
     def wait(self, volume_id: str) -> Volume:
         """Return when the volume is available."""
@@ -271,14 +291,15 @@ class CinderVolumes:
 
     def volume_types(self) -> tuple[str, ...]:
         """Give the names of all volume types that these credentials see, for an administrator the private ones too."""
-        names: list[str] = []
-        page: dict[str, object] = {"is_public": None, "limit": _PAGE}
-        with _translated("the volume types"):
-            # Cinder does not say that there are more, and may have a lower limit than ours.
-            while types := self._cinder().volume_types.list(search_opts=page):
-                names += (volume_type.name for volume_type in types)
-                page["marker"] = types[-1].id
-        return tuple(names)
+        return tuple(shown["name"] for shown in self._types())
+
+    def volume_type(self, name: str) -> VolumeType | None:
+        """Give a volume type; None for who is no administrator, to whom Cinder shows some of its extra specs only."""
+        shown = next((shown for shown in self._types() if shown["name"] == name), None)
+        if shown is None:
+            raise ResourceNotFound("volume type", name)
+        # Nothing tells that extra specs are left out, but QoS specs are for the same eyes, and are left out by name.
+        return VolumeType(name=name, extra_specs=shown["extra_specs"]) if "qos_specs_id" in shown else None
 
     def default_volume_type(self) -> str | None:
         """Give the name of the type of volumes that name none, which may differ between projects."""
@@ -300,6 +321,14 @@ class CinderVolumes:
             # What follows a slash may be the name of something else, or an id and a query.
             with suppress(ResourceNotFound, RequestRefused, KeyError):
                 yield volume_id, self.get(volume_id)
+
+    def _types(self) -> Iterator[Mapping[str, Any]]:
+        page: dict[str, object] = {"is_public": None, "limit": _PAGE}
+        with _translated("the volume types"):
+            # Cinder does not say that there are more, and may have a lower limit than ours.
+            while types := self._cinder().volume_types.list(search_opts=page):
+                yield from (volume_type.to_dict() for volume_type in types)
+                page["marker"] = types[-1].id
 
     def _cinder(self) -> Client:
         """The client, made when it is first needed, with the highest of the wanted versions that Cinder has."""

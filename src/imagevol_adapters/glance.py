@@ -28,6 +28,7 @@ from imagevol_core import (
     ResourceNotFound,
     ServiceFailed,
     ServiceUnreachable,
+    upload_headers,
 )
 
 __all__ = ["GlanceImages"]
@@ -48,6 +49,8 @@ _ERRORS: Table = (
     *KEYSTONE,
 )
 
+_PASSING = frozenset({"saving", "importing"})
+_TASK = "os_glance_import_task"  # the property by which Glance marks an image that it works on
 _MISSING = (glance_errors.NotFound, keystone_errors.NotFound)
 # glanceclient checks what it is given by Glance's schema before it asks.
 _UNCHECKED: Table = ((TypeError, RequestRefused, ""), *_ERRORS)
@@ -191,6 +194,15 @@ class GlanceImages:
             )
         return _facts(shown, ())
 
+    def wait(self, image_id: str) -> Image:
+        """Return when Glance is not, or no longer, taking data or a location for the image."""
+        return wait_until(
+            lambda: self.get(image_id),
+            lambda image: image.status == "active" or not (image.status in _PASSING or _TASK in image.properties),
+            what=f"Glance is still at work on image {image_id}",
+            seconds=self.wait_seconds,
+        )
+
     def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
         """Register where the data of a queued image are; return when Glance has taken it.
 
@@ -206,7 +218,15 @@ class GlanceImages:
             except (glance_errors.HTTPNotImplemented, glance_errors.Forbidden):
                 images.add_location(image_id, url, {"store": store} if store else {}, validation)
 
+        at_work = False
+
         def taken(image: Image) -> bool:
+            nonlocal at_work
+            if at_work and image.status == "queued" and _TASK not in image.properties:
+                raise ServiceFailed(
+                    f"Glance, image {image_id}: it has not taken its location; see the log of glance-api"
+                )
+            at_work = at_work or _TASK in image.properties
             if image.status in ("killed", "deleted"):
                 raise ServiceFailed(f"Glance, image {image_id}: it is '{image.status}'; see the log of glance-api")
             # With a digest to check, Glance is busy with the image until it shows the digest, and cannot delete it.
@@ -220,13 +240,25 @@ class GlanceImages:
         )
 
     def upload(
-        self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None
+        self,
+        image_id: str,
+        data: Iterable[bytes],
+        *,
+        size_bytes: int | None,
+        store: str | None = None,
+        base_image_id: str | None = None,
     ) -> Image:
-        """Send an image's data to a store, or to the default one; return when the image is active."""
+        """Send an image's data; return when the image is active."""
         reader = _Reader(iter(data))
+        headers = upload_headers(store=store, base_image_id=base_image_id, size_bytes=size_bytes)
         try:
             with _translated(f"uploading image {image_id}", image_id):
-                self._glance().images.upload(image_id, reader, image_size=size_bytes, backend=store)
+                # glanceclient's own method has no argument for the base image, and headers of its client stick.
+                self._glance().http_client.put(
+                    f"/v2/images/{image_id}/file",
+                    headers={"Content-Type": "application/octet-stream", **headers},
+                    data=reader,
+                )
         except ServiceUnreachable:
             if reader.error is None:
                 raise

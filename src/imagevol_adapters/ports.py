@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from imagevol_core import CopyPlan, Digest, Image, Inspection, Volume
+from imagevol_core import CopyPlan, Digest, Image, Inspection, Volume, VolumeType
 
 __all__ = [
     "AccessMode",
@@ -153,6 +153,10 @@ class VolumeService(Protocol):
     `ServiceFailed`; what it raises besides is said at the method.
     """
 
+    @property
+    def project_id(self) -> str | None:
+        """The project that new volumes live in; None where the credentials do not say."""
+
     def create(
         self,
         *,
@@ -163,11 +167,30 @@ class VolumeService(Protocol):
     ) -> Volume:
         """Ask for a volume, empty or made from an image; it is usable once `wait` has returned."""
 
+    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
+        """Ask for a clone of a volume, of its size and type; it is usable once `wait` has returned.
+
+        It has its metadata from the moment when it exists: whoever dies meanwhile leaves nothing that says not what it
+        is.
+
+        Raises:
+            InUse: the state of the volume does not allow it.
+        """
+
     def get(self, volume_id: str) -> Volume:
         """Give what is known of one volume."""
 
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist, in the order asked."""
+
+    def named(self, name: str) -> tuple[Volume, ...]:
+        """Give the volumes of this project that have this name."""
+
+    def base_image_id(self, volume_id: str) -> str | None:
+        """Give the image that the volume was made from, or the volume that it is a clone of; None where it was not."""
+
+    def volume_type(self, name: str) -> VolumeType | None:
+        """Give a volume type; None where these credentials may not see all of its extra specs."""
 
     def wait(self, volume_id: str) -> Volume:
         """Return when the volume is available.
@@ -246,6 +269,13 @@ class ImageService(Protocol):
     ) -> Image:
         """Make the record of an image that has no data yet."""
 
+    def wait(self, image_id: str) -> Image:
+        """Return when Glance is not, or no longer, taking data or a location for the image.
+
+        Raises:
+            DeadlineExceeded: it still is, after a while.
+        """
+
     def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
         """Register where the data of a queued image are; return when Glance has taken it.
 
@@ -254,9 +284,23 @@ class ImageService(Protocol):
         """
 
     def upload(
-        self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None
+        self,
+        image_id: str,
+        data: Iterable[bytes],
+        *,
+        size_bytes: int | None,
+        store: str | None = None,
+        base_image_id: str | None = None,
     ) -> Image:
-        """Send an image's data to a store, or to the default one; return when the image is active."""
+        """Send an image's data; return when the image is active.
+
+        Args:
+            image_id: a queued image.
+            data: in parts of any length.
+            size_bytes: how many bytes there are; None where nobody knows.
+            store: where to; left to Glance when None.
+            base_image_id: the image that the data were made from, whose stores count where no store is given.
+        """
 
     def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Give an image's data, whole or a part.

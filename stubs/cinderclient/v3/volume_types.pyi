@@ -1,8 +1,10 @@
 from collections.abc import Mapping
+from typing import Any
 
 class VolumeType:
     id: str
     name: str
+    def to_dict(self) -> dict[str, Any]: ...
     def get_keys(self) -> dict[str, str]: ...
     def set_keys(self, metadata: Mapping[str, str]) -> object: ...
 

@@ -15,7 +15,7 @@ class Volume:
 class VolumeManager:
     def create(
         self,
-        size: int,
+        size: int | None,
         *,
         name: str | None = ...,
         description: str | None = ...,

@@ -22,6 +22,7 @@ from imagevol_core import (
     Image,
     RequestRefused,
     ResourceNotFound,
+    ServiceFailed,
 )
 
 __all__ = ["ImageServiceConformance"]
@@ -85,6 +86,7 @@ class ImageServiceConformance(WithVolumes):
         for ask in (
             lambda: images.get(NOBODY),
             lambda: images.find(NOBODY),
+            lambda: images.wait(NOBODY),
             lambda: images.find(NAME),
             lambda: images.add_location(NOBODY, f"cinder://store/{NOBODY}", store=None, digest=None),
             lambda: images.upload(NOBODY, [b"data"], size_bytes=4),
@@ -126,6 +128,14 @@ class ImageServiceConformance(WithVolumes):
         ):
             end = None if length is None else offset + length
             assert b"".join(images.read(image.id, offset=offset, length=length)) == data[offset:end]
+
+    def test_glance_is_at_work_on_neither_an_image_that_waits_nor_on_one_that_is_there(
+        self, images: ImageService, new_image: NewImage
+    ) -> None:
+        image = new_image()
+        assert images.wait(image.id) == image
+        uploaded = images.upload(image.id, [b"data"], size_bytes=4, store=self.store, base_image_id=NOBODY)
+        assert images.wait(image.id).status == uploaded.status == "active"
 
     def test_an_empty_image_is_an_image(self, images: ImageService, new_image: NewImage) -> None:
         image = images.upload(new_image().id, [], size_bytes=0, store=self.store)
@@ -198,14 +208,14 @@ class ImageServiceConformance(WithVolumes):
         volumes.set_metadata(volume.id, {"image_size": "4096"})
         image = new_image()
         url = f"cinder://{self.volume_store}/{volume.id}"
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises((DeadlineExceeded, ServiceFailed)):
             impatient.add_location(image.id, url, store=self.volume_store, digest=Digest("sha512", "ab" * 64))
         assert impatient.get(image.id).status == "queued"
 
     @pytest.mark.parametrize("url", [f"cinder://{{store}}/{NOBODY}", "file:///etc/hostname", "no-url"])
     def test_a_location_without_data_is_not_taken(self, impatient: ImageService, new_image: NewImage, url: str) -> None:
         image = new_image()
-        with pytest.raises((DeadlineExceeded, RequestRefused)):
+        with pytest.raises((DeadlineExceeded, RequestRefused, ServiceFailed)):
             impatient.add_location(image.id, url.format(store=self.volume_store), store=None, digest=None)
         assert impatient.get(image.id).status == "queued"
 
@@ -215,7 +225,7 @@ class ImageServiceConformance(WithVolumes):
         volume = new_volume(volume_type=self.volume_type)
         volumes.set_metadata(volume.id, {"image_size": "0"})
         url = f"cinder://{self.volume_store}/{volume.id}"
-        with pytest.raises((DeadlineExceeded, RequestRefused)):
+        with pytest.raises((DeadlineExceeded, RequestRefused, ServiceFailed)):
             impatient.add_location(new_image().id, url, store=self.volume_store, digest=None)
 
     def test_with_an_image_goes_its_volume(
@@ -246,3 +256,19 @@ class ImageServiceConformance(WithVolumes):
         url = f"cinder://{self.volume_store}/{volume.id}"
         twin = images.add_location(new_image().id, url, store=self.volume_store, digest=image.digest)
         assert b"".join(images.read(twin.id)) == b"data" * 1024
+
+    def test_a_clone_has_the_bytes_of_its_volume_and_knows_its_image(
+        self, images: ImageService, volumes: VolumeService, new_image: NewImage, new_volume: NewVolume
+    ) -> None:
+        image = images.upload(new_image().id, [b"data" * 1024], size_bytes=4096, store=self.store)
+        source = new_volume(image_id=image.id, volume_type=self.volume_type)
+        clone = volumes.clone(source.id, name=NAME, metadata={"image_size": "4096"})
+        try:
+            volumes.wait(clone.id)
+            assert volumes.base_image_id(source.id) == volumes.base_image_id(clone.id) == image.id
+            url = f"cinder://{self.volume_store}/{clone.id}"
+            twin = images.add_location(new_image().id, url, store=self.volume_store, digest=image.digest)
+            assert b"".join(images.read(twin.id)) == b"data" * 1024
+            images.delete(twin.id)
+        finally:
+            gone(volumes.delete, clone.id)

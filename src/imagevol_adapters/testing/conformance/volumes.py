@@ -76,6 +76,9 @@ class VolumeServiceConformance(WithVolumes):
             lambda: volumes.get(NOBODY),
             lambda: volumes.get("no-id-at-all"),
             lambda: volumes.wait(NOBODY),
+            lambda: volumes.clone(NOBODY, name=NAME, metadata={}),
+            lambda: volumes.base_image_id(NOBODY),
+            lambda: volumes.volume_type("no-such-type"),
             lambda: volumes.set_readonly(NOBODY, readonly=True),
             lambda: volumes.set_metadata(NOBODY, {"key": "value"}),
             lambda: volumes.delete(NOBODY),
@@ -115,6 +118,51 @@ class VolumeServiceConformance(WithVolumes):
             volumes.extend(volume_id, size_gib=2)
         volumes.detach(attachment)
         assert volumes.wait(volume_id).size_gib == 1
+
+    def test_a_clone_is_born_with_its_metadata_and_is_like_the_volume_in_all_else(
+        self, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        source = new_volume(size_gib=2, volume_type=self.volume_type)
+        volumes.set_metadata(source.id, {"of": "the source"})
+        created = volumes.clone(source.id, name=f"{NAME}-clone", metadata={"of": "the clone"})
+        try:
+            assert created.metadata == {"of": "the clone"}
+            assert volumes.get(created.id).metadata == {"of": "the clone"}
+            clone = volumes.wait(created.id)
+            assert clone.id != source.id
+            assert (clone.status, clone.size_gib, clone.volume_type) == ("available", 2, self.volume_type)
+            assert (clone.encrypted, clone.readonly, clone.host) == (False, False, source.host)
+            assert clone.project_id == source.project_id == volumes.project_id
+            assert volumes.named(f"{NAME}-clone") == (clone,)
+        finally:
+            volumes.delete(created.id)
+        assert volumes.named(f"{NAME}-clone") == ()
+        assert volumes.get(source.id).status == "available"
+
+    def test_a_volume_that_is_just_being_attached_is_not_cloned(
+        self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
+    ) -> None:
+        volume = new_volume()
+        attachment = volumes.attach(volume.id, connector=connector, mode=AccessMode.WRITE)
+        try:
+            with pytest.raises(InUse):
+                volumes.clone(volume.id, name=NAME, metadata={})
+        finally:
+            volumes.detach(attachment)
+
+    def test_all_that_have_a_name_are_found_and_no_others(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+        name = f"{NAME}-twin"
+        twins = {new_volume(name=name).id, new_volume(name=name).id}
+        new_volume(name=f"{name}-not")
+        assert {volume.id for volume in volumes.named(name)} == twins
+
+    def test_an_empty_volume_was_made_from_no_image(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+        assert volumes.base_image_id(new_volume().id) is None
+
+    def test_a_volume_type_says_what_it_says(self, volumes: VolumeService) -> None:
+        volume_type = volumes.volume_type(self.volume_type)
+        assert volume_type is not None
+        assert (volume_type.name, "image_service:store_id" in volume_type.extra_specs) == (self.volume_type, False)
 
     def test_those_that_exist_are_found_in_the_order_asked(self, volumes: VolumeService, new_volume: NewVolume) -> None:
         first, second = new_volume(), new_volume()

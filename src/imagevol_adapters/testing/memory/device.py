@@ -24,7 +24,11 @@ class MemoryDevice:
     block_device: None = attrs.field(default=None, init=False)
     direct_io: bool = attrs.field(default=True, init=False)
     can_clear: bool = attrs.field(default=True, kw_only=True)
-    _blocks: dict[int, bytearray] = attrs.field(factory=dict, init=False, repr=False)
+    _blocks: dict[int, bytearray] = attrs.field(factory=dict, kw_only=True, repr=False)
+
+    def copy(self) -> MemoryDevice:
+        """Give another one with the same bytes."""
+        return attrs.evolve(self, blocks={number: bytearray(block) for number, block in self._blocks.items()})
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer, as far as there are bytes."""

@@ -46,6 +46,7 @@ class MemoryImages:
         images: every image, by its id.
         names: their names.
         data: the bytes of those that were uploaded.
+        base_images: what was said to be their base image.
     """
 
     volumes: MemoryVolumes
@@ -54,6 +55,7 @@ class MemoryImages:
     images: dict[str, Image] = attrs.field(factory=dict, init=False, repr=False)
     names: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
     data: dict[str, bytes] = attrs.field(factory=dict, init=False, repr=False)
+    base_images: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Let volumes be made from these images."""
@@ -99,6 +101,10 @@ class MemoryImages:
         self.images[image.id] = image
         return image
 
+    def wait(self, image_id: str) -> Image:
+        """Nothing is ever under way."""
+        return self.get(image_id)
+
     def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
         """Register where the data are; data that are not as the digest says are deleted, as Glance does."""
         self._expect_queued(image_id)
@@ -122,9 +128,15 @@ class MemoryImages:
         return self._activate(image_id, locations=(found,), size_bytes=size_bytes, digest=digest)
 
     def upload(
-        self, image_id: str, data: Iterable[bytes], *, size_bytes: int | None, store: str | None = None
+        self,
+        image_id: str,
+        data: Iterable[bytes],
+        *,
+        size_bytes: int | None,
+        store: str | None = None,
+        base_image_id: str | None = None,
     ) -> Image:
-        """Keep an image's data."""
+        """Keep an image's data; the base image is kept in `base_images`, and not looked at, as Glance does not."""
         self._expect_queued(image_id)
         if (store or self.stores[0]) not in self.stores:
             raise RequestRefused(f"uploading image {image_id}: there is no store {store}")
@@ -132,6 +144,8 @@ class MemoryImages:
         if size_bytes is not None and len(content) != size_bytes:
             raise RequestRefused(f"uploading image {image_id}: {size_bytes} bytes were announced, {len(content)} came")
         self.data[image_id] = content
+        if base_image_id is not None:
+            self.base_images[image_id] = base_image_id
         return self._activate(
             image_id,
             locations=(ImageLocation(f"file:///memory/{image_id}", {"store": store or self.stores[0]}),),
@@ -157,6 +171,7 @@ class MemoryImages:
                     self._delete_volume(image_id, parse_location(location.url).volume_id)
         del self.images[image_id], self.names[image_id]
         self.data.pop(image_id, None)
+        self.base_images.pop(image_id, None)
 
     def _expect_queued(self, image_id: str) -> None:
         if (image := self.get(image_id)).status != "queued":

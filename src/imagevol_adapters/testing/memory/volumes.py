@@ -22,6 +22,7 @@ from imagevol_core import (
     ResourceNotFound,
     Volume,
     VolumeFailed,
+    VolumeType,
     image_fits,
 )
 
@@ -48,11 +49,14 @@ class MemoryVolumes:
         project_id: the project that its volumes live in.
         host: where they are.
         volume_types: each type, and whether its volumes are encrypted; the first is the default.
+        extra_specs: of those types that have any.
         capacity_gib: what the backend may hold; a volume beyond it goes to `error`.
 
     Attributes:
         volumes: every volume, by its id.
+        names: their names.
         contents: their bytes.
+        base_images: the images that those were made from that were.
         attachments: every attachment, by its id.
         images: where `create` finds images; a `MemoryImages` of these volumes puts itself there.
     """
@@ -60,8 +64,11 @@ class MemoryVolumes:
     project_id: str = "memory"
     host: str = "memory@memory#memory"
     volume_types: Mapping[str, bool] = {"memory": False, "encrypted": True}
+    extra_specs: Mapping[str, Mapping[str, str]] = {}
     capacity_gib: int = 100
     volumes: dict[str, Volume] = attrs.field(factory=dict, init=False, repr=False)
+    names: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    base_images: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
     contents: dict[str, MemoryDevice] = attrs.field(factory=dict, init=False, repr=False)
     attachments: dict[str, Attachment] = attrs.field(factory=dict, init=False, repr=False)
     images: ImageSource | None = attrs.field(default=None, init=False, repr=False)
@@ -89,8 +96,25 @@ class MemoryVolumes:
             multiattach=False,
             created_at=datetime.now(UTC),
         )
-        self.volumes[volume.id] = volume
-        self.contents[volume.id] = content
+        self._keep(volume, name, content, image_id)
+        return volume
+
+    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
+        """Make a clone that is `creating`."""
+        source = self.get(volume_id)
+        if source.status not in ("available", "in-use"):
+            raise InUse(f"volume {volume_id} is '{source.status}' and is cloned while it is 'available' or 'in-use'")
+        volume = replace(
+            source,
+            id=str(uuid.uuid4()),
+            host=None,
+            project_id=self.project_id,
+            status="creating",
+            readonly=False,
+            metadata=metadata,
+            created_at=datetime.now(UTC),
+        )
+        self._keep(volume, name, self.contents[volume_id].copy(), self.base_images.get(volume_id))
         return volume
 
     def get(self, volume_id: str) -> Volume:
@@ -103,6 +127,20 @@ class MemoryVolumes:
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist, in the order asked."""
         return tuple(self.volumes[volume_id] for volume_id in volume_ids if volume_id in self.volumes)
+
+    def named(self, name: str) -> tuple[Volume, ...]:
+        """Give the volumes of this name."""
+        return tuple(volume for volume_id, volume in self.volumes.items() if self.names[volume_id] == name)
+
+    def base_image_id(self, volume_id: str) -> str | None:
+        """Give the image that the volume was made from."""
+        return self.base_images.get(self.get(volume_id).id)
+
+    def volume_type(self, name: str) -> VolumeType | None:
+        """Give a volume type."""
+        if name not in self.volume_types:
+            raise ResourceNotFound("volume type", name)
+        return VolumeType(name=name, extra_specs=self.extra_specs.get(name, {}))
 
     def wait(self, volume_id: str) -> Volume:
         """Let the volume become what it is going to be; what would never be available has no time."""
@@ -150,7 +188,8 @@ class MemoryVolumes:
         """Delete the volume."""
         if self.get(volume_id).status in ("attaching", "in-use"):
             raise InUse(f"volume {volume_id} is attached")
-        del self.volumes[volume_id], self.contents[volume_id]
+        del self.volumes[volume_id], self.names[volume_id], self.contents[volume_id]
+        self.base_images.pop(volume_id, None)
 
     def attach(
         self,
@@ -189,6 +228,11 @@ class MemoryVolumes:
         """Take the leave back."""
         if self.attachments.pop(attachment.id, None):
             self._change(attachment.volume_id, status="available")
+
+    def _keep(self, volume: Volume, name: str, content: MemoryDevice, image_id: str | None) -> None:
+        self.volumes[volume.id], self.names[volume.id], self.contents[volume.id] = volume, name, content
+        if image_id is not None:
+            self.base_images[volume.id] = image_id
 
     def _change(self, volume_id: str, **facts: Any) -> Volume:
         self.volumes[volume_id] = replace(self.volumes[volume_id], **facts)
