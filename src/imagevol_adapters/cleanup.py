@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from imagevol_core import ImagevolError
 
-__all__ = ["released", "undone_on_failure"]
+__all__ = ["naming", "released", "undone_on_failure"]
 
 
 @contextmanager
@@ -54,6 +54,17 @@ def undone_on_failure(what: str, undo: Callable[[], object]) -> Iterator[None]:
             undo()
         except BaseException as failure:  # noqa: BLE001 - also an interrupt: the first error is the one to raise
             _name(error, f"{what} ({str(failure) or type(failure).__name__})")
+        raise
+
+
+@contextmanager
+def naming(*leftovers: str) -> Iterator[None]:
+    """Let an error that ends the context name what was left behind before it began."""
+    try:
+        yield
+    except BaseException as error:
+        for leftover in leftovers:
+            _name(error, leftover)
         raise
 
 

@@ -1,4 +1,4 @@
-"""The procedures: an image into a new volume, out of a volume, and away.
+"""The procedures: an image into a new volume, out of a volume, and away; a volume into an image.
 
 Straight-line code over ports.  Each step that makes something stands with what undoes it; what fails leaves nothing
 behind, or its error names what it left.
@@ -8,14 +8,17 @@ from imagevol_adapters.transfers.attaching import attached
 from imagevol_adapters.transfers.registering import register_image, register_image_file
 from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
+from imagevol_adapters.transfers.uploading import UploadedVolume, register_clone
 
 __all__ = [
     "StoreSettings",
     "StoredImage",
+    "UploadedVolume",
     "VolumeContent",
     "attached",
     "delete_image_volume",
     "open_image_volume",
+    "register_clone",
     "register_image",
     "register_image_file",
     "store_image",

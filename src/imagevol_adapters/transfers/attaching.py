@@ -1,4 +1,4 @@
-"""What the procedures share: a volume on this host, one that must not be encrypted, and one that goes."""
+"""What the procedures share: a volume on this host, one that must not be encrypted, one that goes, one that may not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
-from imagevol_core import RequestRefused, ResourceNotFound, Volume
+from imagevol_core import Image, RequestRefused, ResourceNotFound, Volume
 
-__all__ = ["attached", "delete_volume", "refuse_encrypted"]
+__all__ = ["attached", "delete_volume", "may_live_in", "refuse_encrypted"]
 
 
 @contextmanager
@@ -56,6 +56,11 @@ def delete_volume(volumes: VolumeService, volume_id: str) -> None:
     """Delete a volume; one that is gone already, as when Glance deleted it with its image, is as wanted."""
     with suppress(ResourceNotFound):
         volumes.delete(volume_id)
+
+
+def may_live_in(image: Image, volume_id: str) -> bool:
+    """Tell whether the image has its data in the volume, as far as its locations are shown."""
+    return not image.locations or any(volume_id in location.url for location in image.locations)
 
 
 def refuse_encrypted(volume: Volume) -> None:

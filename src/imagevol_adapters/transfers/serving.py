@@ -9,7 +9,7 @@ import attrs
 
 from imagevol_adapters.engine import Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
-from imagevol_adapters.transfers.attaching import attached, refuse_encrypted
+from imagevol_adapters.transfers.attaching import attached, may_live_in, refuse_encrypted
 from imagevol_core import (
     GIB,
     DeviceFailed,
@@ -125,9 +125,7 @@ def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: Image
             f"delete it with `openstack volume delete` if it is to go"
         )
     with suppress(ResourceNotFound):
-        image = images.get(image_id)
-        # Locations that may not be seen may name the volume.
-        if not image.locations or any(volume_id in location.url for location in image.locations):
+        if may_live_in(images.get(image_id), volume_id):
             raise InUse(
                 f"volume {volume_id} has the data of image {image_id}; delete the image with "
                 f"`openstack image delete`, and Glance deletes the volume"
