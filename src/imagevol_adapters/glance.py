@@ -28,6 +28,8 @@ from imagevol_core import (
     ResourceNotFound,
     ServiceFailed,
     ServiceUnreachable,
+    Store,
+    StoreCatalogue,
     upload_headers,
 )
 
@@ -193,6 +195,27 @@ class GlanceImages:
                 **{key: value for key, value in wishes.items() if value is not None},
             )
         return _facts(shown, ())
+
+    def catalogue(self) -> StoreCatalogue:
+        """Give the stores, as Glance tells administrators; a single-store Glance tells nothing of its one."""
+        try:
+            with _translated("the details of its stores"):
+                told = self._glance().images.get_stores_info_detail()["stores"]
+        except RequestRefused as error:
+            if isinstance(error.__cause__, _MISSING):
+                return StoreCatalogue(stores=(), multi=False)
+            raise
+        stores = tuple(
+            Store(
+                name=store["id"],
+                kind=store["type"],
+                volume_type=store["properties"].get("volume_type"),
+                weight=store["weight"],
+                readonly=store.get("read-only") == "true",
+            )
+            for store in told
+        )
+        return StoreCatalogue(stores=stores, default=next((each["id"] for each in told if "default" in each), None))
 
     def wait(self, image_id: str) -> Image:
         """Return when Glance is not, or no longer, taking data or a location for the image."""

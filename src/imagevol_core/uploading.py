@@ -16,6 +16,7 @@ from imagevol_core.locations import is_store_name
 from imagevol_core.metadata import ImageVolumeMetadata
 from imagevol_core.sentences import said
 from imagevol_core.sizing import GIB
+from imagevol_core.stores import StoreCatalogue, is_associated
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "UploadPlan",
     "UploadSettings",
     "UploadStep",
+    "check_location",
     "plan_upload",
     "upload_headers",
 ]
@@ -117,6 +119,16 @@ class UploadPlan:
     refused: str | None = None
     verdicts: tuple[Verdict, ...]
 
+    @property
+    def outcome(self) -> UploadAction:
+        """What it comes to where nothing goes wrong: `REGISTER`, `COPY` or `FAIL`.
+
+        Glance 33 refuses a location that comes with metadata, and a registration that Cinder plans so ends as a copy.
+        """
+        if self.refused is not None:
+            return UploadAction.FAIL
+        return UploadAction.REGISTER if self.registers and not self.location_metadata else UploadAction.COPY
+
     def location(self, volume_id: str) -> str:
         """Give the location of the clone.
 
@@ -200,6 +212,36 @@ def plan_upload(
     )
     verdicts = evaluate(UPLOAD_RULES[policy], upload)
     return _PLANS[policy](upload, not failed(verdicts), verdicts)
+
+
+def check_location(volume: Volume, *, catalogue: StoreCatalogue) -> Verdict:
+    """Say whether Glance takes a location in this volume, and in which store the image then is ([multi]).
+
+    Glance 33.0.0 finds the store of a new `cinder://` location by the type of the volume, whatever the location says.
+    It answers 202 first, and drops a location of no store in the background (`_UpdateLocationTask`).
+
+    Args:
+        volume: the clone, or what is to be cloned.
+        catalogue: the stores of Glance, and Cinder's default type.
+
+    Returns:
+        A verdict of the rule `store-of-type`, whose subject is the store; None where Glance has but one, or none takes
+        it.
+
+    >>> from imagevol_core import Store
+    >>> catalogue = StoreCatalogue(stores=(Store(name="fast", kind="cinder", volume_type="ssd"),))
+    >>> check_location(Volume(id="v", size_gib=1, volume_type="ssd"), catalogue=catalogue).subject
+    'fast'
+    >>> check_location(Volume(id="v", size_gib=1, volume_type="disk"), catalogue=catalogue).passed
+    False
+    """
+    if not catalogue.multi:
+        return Verdict("store-of-type", True, None, "Glance has one store, whose volumes may be of any type")
+    named = said(volume.volume_type)
+    for store in catalogue.stores:
+        if is_associated(store, volume_type=volume.volume_type, default_volume_type=catalogue.default_volume_type):
+            return Verdict("store-of-type", True, store.name, f"store {store.name} has volumes of type {named}")
+    return Verdict("store-of-type", False, None, f"no store has volumes of type {named}, and Glance drops the location")
 
 
 def upload_headers(

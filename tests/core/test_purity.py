@@ -92,6 +92,10 @@ DECISIONS = {
         images=[Image(id='i', status='active')], volumes=[Volume(id='v', size_gib=1)],
         settings=AuditSettings(now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC)),
     ))""",
+    "check_location": """check_location(
+        Volume(id='v', size_gib=1, volume_type='b'),
+        catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder', volume_type='b'),)),
+    )""",
     "upload_headers": "upload_headers(store='fast', base_image_id='i', size_bytes=5)",
     "check_stores": """check_stores(
         StoreCatalogue(stores=(Store(name='fast', kind='cinder', volume_type='ssd'),), default='fast'),

@@ -19,13 +19,17 @@ from imagevol_core import (
     InvalidSize,
     Policy,
     Requester,
+    Store,
+    StoreCatalogue,
     UploadAction,
     UploadFailure,
     UploadPlan,
     UploadSettings,
     UploadStep,
+    Verdict,
     Volume,
     VolumeType,
+    check_location,
     failed,
     is_store_name,
     parse_location,
@@ -238,6 +242,50 @@ class TestFallingBack:
         assert (plan.registers, plan.falls_back_on) == (False, frozenset())
         assert plan.refused == "Cinder fails with an AttributeError where a volume has no type"
         assert case.decide(Policy.UPSTREAM).refused is None
+
+
+class TestOutcome:
+    """What an upload comes to where nothing goes wrong."""
+
+    @pytest.mark.parametrize("policy, outcome", [(Policy.STRICT, "register"), (Policy.UPSTREAM, "copy")])
+    def test_a_location_that_comes_with_a_store_is_refused_by_glance(self, policy: Policy, outcome: str) -> None:
+        assert typed("fast").decide(policy).outcome is UploadAction(outcome)
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_one_that_comes_alone_is_taken(self, policy: Policy) -> None:
+        assert typed(None).decide(policy).outcome is UploadAction.REGISTER
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_what_is_not_registered_is_copied(self, policy: Policy) -> None:
+        assert settings(use_cinder_backend=False).decide(policy).outcome is UploadAction.COPY
+
+    def test_what_is_refused_is_neither(self) -> None:
+        assert replace(GOOD, volume_type=None).decide(Policy.UPSTREAM).outcome is UploadAction.FAIL
+
+
+class TestLocation:
+    """Glance finds the store of a location by the volume's type, and by nothing else."""
+
+    STORES = (
+        Store(name="local", kind="file"),
+        Store(name="fast", kind="cinder", volume_type="ssd"),
+        Store(name="twin", kind="cinder", volume_type="ssd"),
+        Store(name="old", kind="imagevol"),
+    )
+
+    @pytest.mark.parametrize("volume_type, store", [("ssd", "fast"), ("lvm", "old"), ("disk", None), (None, None)])
+    def test_it_is_the_first_of_that_type(self, volume_type: str | None, store: str | None) -> None:
+        catalogue = StoreCatalogue(stores=self.STORES, default_volume_type="lvm")
+        volume = Volume(id=VOLUME_ID, size_gib=1, volume_type=volume_type)
+        verdict = check_location(volume, catalogue=catalogue)
+        assert (verdict.rule, verdict.passed, verdict.subject) == ("store-of-type", store is not None, store)
+        assert (f"type {volume_type}" if volume_type else "type not known") in verdict.text
+        assert ("Glance drops the location" in verdict.text) is (store is None)
+
+    def test_one_store_takes_any(self) -> None:
+        volume = Volume(id=VOLUME_ID, size_gib=1, volume_type="disk")
+        verdict = check_location(volume, catalogue=StoreCatalogue(stores=(), multi=False))
+        assert verdict == Verdict("store-of-type", True, None, "Glance has one store, whose volumes may be of any type")
 
 
 class TestStore:

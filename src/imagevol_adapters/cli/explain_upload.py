@@ -1,0 +1,221 @@
+"""`imagevol explain-upload`: whether a volume becomes an image by a clone or a copy, whose, where, and why."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import attrs
+from cliff.columns import FormattableColumn
+from cliff.show import ShowOne
+
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_core import (
+    Image,
+    ImagevolError,
+    Policy,
+    Requester,
+    ResourceNotFound,
+    StoreSelection,
+    UploadAction,
+    UploadPlan,
+    UploadSettings,
+    Verdict,
+    Volume,
+    check_location,
+    failed,
+    plan_upload,
+    select_stores,
+)
+
+__all__ = ["ExplainUpload"]
+
+_CLONE = "CLONE"  # stands for the id of the clone, which nobody has yet
+
+
+class ExplainUpload(ShowOne):
+    """Say whether a volume would be uploaded by registering a clone or by a copy, to which stores, and why."""
+
+    app: Imagevol
+
+    @property
+    def formatter_namespace(self) -> str:
+        """The usual formats, and sentences."""
+        return "imagevol.formatter.explanation"
+
+    @property
+    def formatter_default(self) -> str:
+        """Sentences, unless a program asks."""
+        return "sentences"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the volume, the image that is to be, and what the operator has configured."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("volume", help="its id")
+        parser.add_argument("--disk-format", default="raw", help="of the image (default: %(default)s)")
+        parser.add_argument("--container-format", default="bare", help="of the image (default: %(default)s)")
+        parser.add_argument("--project", metavar="PROJECT_ID", help="who uploads it; your project if not given")
+        parser.add_argument(
+            "--no-cinder-backend",
+            action="store_true",
+            help="image_upload_use_cinder_backend is not set, as it is not by default",
+        )
+        parser.add_argument(
+            "--use-internal-tenant", action="store_true", help="image_upload_use_internal_tenant is set"
+        )
+        parser.add_argument(
+            "--internal-tenant", metavar="PROJECT_ID", help="Cinder's cinder_internal_tenant_project_id"
+        )
+        parser.add_argument(
+            "--policy",
+            choices=[policy.value for policy in Policy],
+            default=Policy.STRICT.value,
+            help="strict: what the specifications say, made safe; upstream: what Cinder 29.0.0 and Glance 33.0.0 do "
+            "(default: strict)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """Collect the facts and ask the core."""
+        volumes = self.app.volumes
+        volume = volumes.get(parsed_args.volume)
+        base_image_id = volumes.base_image_id(volume.id)
+        plan = plan_upload(
+            volume,
+            image=Image(
+                id="the new image",
+                disk_format=parsed_args.disk_format,
+                container_format=parsed_args.container_format,
+            ),
+            volume_type=volumes.volume_type(volume.volume_type) if volume.volume_type else None,
+            base_image_id=base_image_id,
+            requester=Requester(project_id=parsed_args.project or self.app.project_id),
+            settings=UploadSettings(
+                use_cinder_backend=not parsed_args.no_cinder_backend,
+                use_internal_tenant=parsed_args.use_internal_tenant,
+                internal_tenant=parsed_args.internal_tenant,
+            ),
+            policy=Policy(parsed_args.policy),
+        )
+        upload = _Upload(plan, *self._stores(volume, plan, base_image_id))
+        return ("volume_id", "policy", "outcome", "project_id", "location", "headers", "stores", "verdicts"), (
+            volume.id,
+            plan.policy.value,
+            upload.outcome.value,
+            plan.project_id,
+            plan.location(_CLONE) if plan.registers else None,
+            dict(plan.headers),
+            upload.stores,
+            Explanation(upload),
+        )
+
+    def _stores(
+        self, volume: Volume, plan: UploadPlan, base_image_id: str | None
+    ) -> tuple[Verdict | None, StoreSelection | None]:
+        """Whether Glance takes a location in such a volume, and where a copy goes; None where it does not tell."""
+        try:
+            catalogue = self.app.images.catalogue()
+        except ImagevolError as error:  # the rest is told all the same
+            self.app.LOG.warning("which stores there are is not known: %s", error)
+            return None, None
+        base_image = None
+        if base_image_id:
+            with suppress(ResourceNotFound):  # one that is gone counts for nothing
+                base_image = self.app.images.get(base_image_id)
+        return (
+            check_location(
+                volume, catalogue=replace(catalogue, default_volume_type=self.app.volumes.default_volume_type())
+            ),
+            select_stores(
+                catalogue,
+                store_header=plan.headers.get("x-image-meta-store"),
+                base_image=base_image,
+                policy=plan.policy,
+            ),
+        )
+
+
+@attrs.frozen
+class _Upload:
+    """A plan, and where it would land."""
+
+    plan: UploadPlan
+    location: Verdict | None
+    selection: StoreSelection | None
+
+    @property
+    def outcome(self) -> UploadAction:
+        """What it comes to, as far as is known of the stores."""
+        dropped = self.location is not None and not self.location.passed
+        return UploadAction.COPY if self.plan.outcome is UploadAction.REGISTER and dropped else self.plan.outcome
+
+    @property
+    def stores(self) -> list[str] | None:
+        """The stores that the image would be in; None where that is not known."""
+        match self.outcome:
+            case UploadAction.REGISTER:
+                return None if self.location is None else [self.location.subject] if self.location.subject else []
+            case UploadAction.COPY:
+                return self.copied
+        return []
+
+    @property
+    def copied(self) -> list[str] | None:
+        """Those that a copy would be in."""
+        if self.selection is None:
+            return None
+        return [store for store in (self.selection.primary, *self.selection.copies) if store]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Every rule that was asked, of the upload and of the stores."""
+        registered = (self.location,) if self.plan.registers and self.location else ()
+        return (*self.plan.verdicts, *registered, *(self.selection.verdicts if self.selection else ()))
+
+
+class Explanation(FormattableColumn[Any]):  # an upload in, a list of verdicts out
+    """An upload: sentences for a person, every verdict for a program."""
+
+    def human_readable(self) -> str:
+        """What would happen, where, and each rule that stands in the way."""
+        return "\n".join(_sentences(self._value))
+
+    def machine_readable(self) -> list[dict[str, Any]]:
+        """Every rule that was asked, of the upload and of the stores."""
+        return [verdict._asdict() for verdict in self._value.verdicts]
+
+
+def _sentences(upload: _Upload) -> Iterator[str]:
+    plan, outcome = upload.plan, upload.outcome
+    if outcome is UploadAction.FAIL:
+        yield f"The upload fails: {plan.refused}."
+    elif outcome is UploadAction.REGISTER:
+        yield f"The volume is cloned, for project {plan.project_id}, and {plan.location(_CLONE)} registered."
+        yield f"The image is then in {_named(upload.stores)}."
+    elif plan.registers:
+        yield f"The volume is cloned, for project {plan.project_id}, and Glance does not take {plan.location(_CLONE)}."
+        yield "The clone is deleted, and the volume's data are copied."
+    else:
+        yield "The volume's data are copied."
+    if plan.registers and plan.location_metadata:
+        yield "  Cinder sends the store beside the location, and Glance refuses that."
+    against = failed((*plan.verdicts, *([upload.location] if plan.registers and upload.location else [])))
+    yield from (f"  {verdict.rule}: {verdict.text}." for verdict in against)
+    if outcome is UploadAction.FAIL:
+        return
+    sent = ", ".join(f"{name}: {value}" for name, value in plan.headers.items()) or "none"
+    copied = "If that fails, the data are copied" if outcome is UploadAction.REGISTER else "They go"
+    yield f"{copied} to {_named(upload.copied)}; the headers are {sent}."
+    if upload.selection:
+        yield f"  {upload.selection.verdicts[-1].rule}: {upload.selection.verdicts[-1].text}."
+        if upload.selection.refused:
+            yield f"  refused: {upload.selection.refused}."
+
+
+def _named(stores: list[str] | None) -> str:
+    if stores is None:
+        return "a store that is not known"
+    return f"store {', '.join(stores)}" if stores else "no store that Glance names"
