@@ -24,6 +24,7 @@ from imagevol_core import (
     InUse,
     OverQuota,
     RequestRefused,
+    ResourceNotFound,
     ServiceFailed,
     ServiceUnreachable,
     TransferCancelled,
@@ -263,6 +264,14 @@ class Full(MemoryVolumes):
         raise OverQuota("no more volumes")
 
 
+class Deletes(SparseImages):
+    """A Glance of which somebody deletes the image before it takes a location."""
+
+    def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
+        del self.images[image_id]
+        raise ResourceNotFound("image", image_id)
+
+
 class GoesAway(SparseImages):
     """A Glance that takes a location, and goes away before it says so."""
 
@@ -310,6 +319,22 @@ class TestFallingBack:
         (clone,) = world.memory.named(f"image-{world.image}")
         assert (done.failure, done.image, done.image_volume) == (None, world.shown, clone)
         assert "volumes.attach" not in world.steps.taken
+
+    def test_an_image_that_was_deleted_meanwhile_is_an_error_and_its_clone_gone(self) -> None:
+        world = World(glance=Deletes)
+        with pytest.raises(ResourceNotFound) as caught:
+            world.upload()
+        assert (caught.value.leftovers, set(world.memory.volumes)) == ((), {world.source})
+
+    def test_of_an_image_that_is_gone_or_hidden_what_an_earlier_call_left_is_named_and_stays(
+        self, world: World
+    ) -> None:
+        clone = world.memory.clone(world.source, name=f"image-{world.image}", metadata={MARK: world.source})
+        del world.memory_images.images[world.image]
+        with pytest.raises(ResourceNotFound) as caught:
+            world.upload()
+        assert caught.value.leftovers == (f"volume {clone.id}, cloned for image {world.image}",)
+        assert clone.id in world.memory.volumes
 
     def test_a_clone_that_glance_may_have_taken_is_never_deleted_and_the_next_call_finds_it(self) -> None:
         world = World(glance=GoesAway)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -21,6 +21,7 @@ from imagevol_core import (
     InUse,
     Requester,
     RequestRefused,
+    ResourceNotFound,
     UploadAction,
     UploadPlan,
     UploadSettings,
@@ -103,6 +104,8 @@ def register_clone(
     Raises:
         RequestRefused: the image is not queued, or is neither raw nor bare; or the volume is encrypted.
         InUse: the volume is in use.
+        ResourceNotFound: there is no such image, or no such volume; what an earlier call has left for an image that
+            was deleted meanwhile is named in `leftovers`.
         DeadlineExceeded: Glance is still at work on the image for somebody else, or since an earlier call.
         ImagevolError: the copy failed too; a note says why no clone was registered.  The clone is gone, or named in
             `leftovers`, as where Glance went away when it had been asked to take it: call again when it is back.
@@ -116,7 +119,12 @@ def register_clone(
     >>> done.image.status, done.image.locations[0].url == f"cinder://{done.image_volume.id}"
     ('active', True)
     """
-    image = images.wait(image_id)
+    try:
+        image = images.wait(image_id)
+    except ResourceNotFound:
+        # It may only be hidden from these credentials, and live in one of them.
+        with naming(*(f"volume {clone.id}, cloned for image {image_id}" for clone in _remains(image_id, volumes))):
+            raise
     remains = _remains(image_id, volumes)
     for clone in remains:
         if _has_taken(image, clone) and clone.metadata[_CLONE_OF] == volume_id:
@@ -176,8 +184,10 @@ def _registered(upload: _Upload) -> UploadedVolume:
     asked = False
 
     def withdraw() -> None:
-        if not (asked and _has_taken(images.wait(image.id), clone)):
-            delete_volume(volumes, clone.id)
+        with suppress(ResourceNotFound):  # the image was there before, and is deleted
+            if asked and _has_taken(images.wait(image.id), clone):
+                return
+        delete_volume(volumes, clone.id)
 
     with undone_on_failure(f"volume {clone.id}", withdraw):
         clone = replace(volumes.wait(clone.id), readonly=True)
