@@ -121,7 +121,7 @@ class UploadPlan:
 
     @property
     def outcome(self) -> UploadAction:
-        """What it comes to where nothing goes wrong: `REGISTER`, `COPY` or `FAIL`.
+        """`REGISTER`, `COPY` or `FAIL`, whichever it comes to where nothing goes wrong.
 
         Glance 33 refuses a location that comes with metadata, and a registration that Cinder plans so ends as a copy.
         """

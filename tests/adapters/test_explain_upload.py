@@ -83,6 +83,15 @@ def test_a_person_gets_sentences(run: Run, volumes: Volumes) -> None:
     assert run("explain-upload", made(volumes), *tenant).out.splitlines() == [
         "The volume is cloned, for project internal, and cinder://CLONE registered.",
         "The image is then in store fast.",
+        "  passed registration-enabled: image_upload_use_cinder_backend is True.",
+        "  passed image-raw: the image's disk_format is to be raw.",
+        "  passed image-bare: the image's container_format is to be bare.",
+        "  passed volume-not-encrypted: whether the volume is encrypted: no.",
+        "  passed tenant-known: the clone is to belong to the internal tenant, which is internal.",
+        "  passed owner-known: the image's owner is p.",
+        "  passed type-known: the volume's type is fast.",
+        "  passed store-valid: the volume's type names no store.",
+        "  passed store-of-type (fast): store fast has volumes of type fast.",
         "If that fails, the data are copied to store fast; the headers are x-openstack-image-size: 1073741824.",
         "  default-store: default_backend is 'fast'.",
     ]
@@ -100,17 +109,17 @@ def test_a_person_gets_sentences(run: Run, volumes: Volumes) -> None:
 def test_what_stands_in_the_way_of_a_clone_is_said(
     run: Run, volumes: Volumes, options: tuple[str, ...], rule: str
 ) -> None:
-    first, second, third, *_ = run("explain-upload", made(volumes), *options).out.splitlines()
+    first, *rules, where, why = run("explain-upload", made(volumes), *options).out.splitlines()
     assert first == "The volume's data are copied."
-    assert second.startswith(f"  {rule}: ")
-    assert third.startswith("They go to store fast; ")
+    assert [line.split(":")[0] for line in rules if "passed" not in line] == [f"  failed {rule}"]
+    assert (where.startswith("They go to store fast; "), why) == (True, "  default-store: default_backend is 'fast'.")
 
 
 def test_a_location_that_no_store_would_have_is_not_promised(run: Run, volumes: Volumes) -> None:
     volume_id = made(volumes, "fast2slow")
     answer = run("explain-upload", volume_id, "-f", "json").json
     assert (answer["outcome"], answer["location"], answer["stores"]) == ("copy", "cinder://slow/CLONE", ["slow"])
-    assert "  store-of-type: no store has volumes of type fast2slow" in run("explain-upload", volume_id).out
+    assert "  failed store-of-type: no store has volumes of type fast2slow" in run("explain-upload", volume_id).out
 
 
 def test_a_copy_goes_to_every_store_of_the_base_image_that_is_still_there(run: Run, volumes: Volumes) -> None:
@@ -140,7 +149,10 @@ def test_cinder_registers_nothing_where_the_type_names_a_store(run: Run, volumes
 def test_an_upload_that_fails_is_said_to_fail(run: Run, volumes: Volumes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(volumes, "volume_type", lambda name: None)
     lines = run("explain-upload", made(volumes), "--policy", "upstream").out.splitlines()
-    assert lines == ["The upload fails: Cinder fails with an AttributeError where a volume has no type."]
+    assert lines[0] == "The upload fails: Cinder fails with an AttributeError where a volume has no type."
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        f"  passed {rule.id}" for rule in UPLOAD_RULES[Policy.UPSTREAM]
+    ]
     assert run("explain-upload", made(volumes), "--policy", "upstream", "-f", "json").json["stores"] == []
 
 

@@ -26,7 +26,6 @@ from imagevol_core import (
     Verdict,
     Volume,
     check_location,
-    failed,
     plan_upload,
     select_stores,
 )
@@ -180,7 +179,7 @@ class Explanation(FormattableColumn[Any]):  # an upload in, a list of verdicts o
     """An upload: sentences for a person, every verdict for a program."""
 
     def human_readable(self) -> str:
-        """What would happen, where, and each rule that stands in the way."""
+        """What would happen, where, and what each rule says."""
         return "\n".join(_sentences(self._value))
 
     def machine_readable(self) -> list[dict[str, Any]]:
@@ -202,15 +201,16 @@ def _sentences(upload: _Upload) -> Iterator[str]:
         yield "The volume's data are copied."
     if plan.registers and plan.location_metadata:
         yield "  Cinder sends the store beside the location, and Glance refuses that."
-    against = failed((*plan.verdicts, *([upload.location] if plan.registers and upload.location else [])))
-    yield from (f"  {verdict.rule}: {verdict.text}." for verdict in against)
+    asked = (*plan.verdicts, *([upload.location] if plan.registers and upload.location else []))
+    yield from (f"  {verdict}." for verdict in asked)
     if outcome is UploadAction.FAIL:
         return
     sent = ", ".join(f"{name}: {value}" for name, value in plan.headers.items()) or "none"
     copied = "If that fails, the data are copied" if outcome is UploadAction.REGISTER else "They go"
     yield f"{copied} to {_named(upload.copied)}; the headers are {sent}."
     if upload.selection:
-        yield f"  {upload.selection.verdicts[-1].rule}: {upload.selection.verdicts[-1].text}."
+        decisive = upload.selection.verdicts[-1]
+        yield f"  {decisive.rule}: {decisive.text}."
         if upload.selection.refused:
             yield f"  refused: {upload.selection.refused}."
 
