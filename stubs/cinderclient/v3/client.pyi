@@ -1,10 +1,12 @@
 from cinderclient.v3.attachments import VolumeAttachmentManager
 from cinderclient.v3.messages import MessageManager
+from cinderclient.v3.quotas import QuotaSetManager
 from cinderclient.v3.volume_types import VolumeTypeManager
 from cinderclient.v3.volumes import VolumeManager
 
 class Client:
     attachments: VolumeAttachmentManager
     messages: MessageManager
+    quotas: QuotaSetManager
     volume_types: VolumeTypeManager
     volumes: VolumeManager

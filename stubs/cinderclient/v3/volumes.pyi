@@ -44,8 +44,8 @@ class VolumeManager:
         image_name: str,
         container_format: str,
         disk_format: str,
-        visibility: str = ...,
-        protected: bool = ...,
+        visibility: str,
+        protected: bool,
     ) -> tuple[Any, dict[str, Any]]: ...
     def reset_state(self, volume: str | Volume, state: str | None, attach_status: str | None = ...) -> object: ...
     def delete(self, volume: str | Volume, cascade: bool = ...) -> object: ...
