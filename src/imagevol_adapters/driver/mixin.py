@@ -250,7 +250,8 @@ class ImageCloneMixin:
     def _by_present_template(self, request: _Request, templates: Templates, present: Any) -> ModelUpdate:
         made = self._cloned(request, present, "template")
         if made is not None:
-            templates.touch(present)
+            with _volume_stays(request):
+                templates.touch(present)
         return made
 
     def _by_new_template(
@@ -271,7 +272,8 @@ class ImageCloneMixin:
         template = self._filled(request, templates, decision.size_gib or 1, lock)
         made = self._cloned(request, template, "new template")
         if decision.remove_after:
-            templates.remove(present)
+            with _volume_stays(request):
+                templates.remove(present)
         return made
 
     def _evicted(self, templates: Templates, other: Any) -> bool:
@@ -315,6 +317,15 @@ class ImageCloneMixin:
 
     def _converter(self) -> Converter:
         return QemuConverter()
+
+
+@contextmanager
+def _volume_stays(request: _Request) -> Iterator[None]:
+    """Let what comes after a clone fail: to fall through would leave the clone where Cinder makes its copy."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, the volume is made
+        LOG.warning("%s: it is made, and what was to be done then failed: %s", request.about, error)
 
 
 @functools.cache
