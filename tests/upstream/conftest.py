@@ -57,6 +57,11 @@ def glance() -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="session")
+def driver_suite() -> Iterator[Worker]:
+    yield from worker("cinder", "driver_suite")
+
+
+@pytest.fixture(scope="session")
 def solidfire() -> Iterator[Worker]:
     if not SOLIDFIRE.exists():
         pytest.skip("cinder 13.0.9 is not unpacked; `nox -s upstream` unpacks it")

@@ -1,6 +1,10 @@
 """What a Cinder volume driver inherits: strict clones of image volumes, and templates ([clone], [template])."""
 
-from imagevol_adapters.driver.mixin import ImageCloneMixin
-from imagevol_adapters.driver.options import OPTIONS
+from cinder import objects
+
+objects.register_all()  # which every program of Cinder's does first, and what is imported here needs
+
+from imagevol_adapters.driver.mixin import ImageCloneMixin  # noqa: E402
+from imagevol_adapters.driver.options import OPTIONS  # noqa: E402
 
 __all__ = ["OPTIONS", "ImageCloneMixin"]

@@ -14,7 +14,8 @@ raise; pytest finds it by its name::
 import pytest
 
 # So that a failure shows the values.
-pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("attacher", "images", "locks", "volumes")))
+MODULES = ("attacher", "driver", "images", "locks", "volumes")
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in MODULES))
 
 from imagevol_adapters.testing.conformance.attacher import AttacherConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.images import ImageServiceConformance  # noqa: E402

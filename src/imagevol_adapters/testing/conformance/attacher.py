@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from imagevol_adapters.ports import AccessMode, Attacher, Attachment, Device, VolumeService
-from imagevol_adapters.testing.conformance.fixtures import NOBODY, NewVolume, WithVolumes
+from imagevol_adapters.testing.conformance.fixtures import NOBODY, NewVolume, WithVolumes, read, write
 from imagevol_core import (
     GIB,
     AttachFailed,
@@ -37,14 +37,14 @@ class AttacherConformance(WithVolumes):
         data = bytes(range(256)) * 1024
         with _opened(volume.id, AccessMode.WRITE, attacher, volumes) as device:
             assert device.size_bytes == GIB
-            _write(device, 4096, data)
-            _write(device, GIB - 512, data[:512])
+            write(device, 4096, data)
+            write(device, GIB - 512, data[:512])
             device.flush()
-            assert _read(device, 4096, len(data)) == data
+            assert read(device, 4096, len(data)) == data
         with _opened(volume.id, AccessMode.READ, attacher, volumes) as device:
             assert device.size_bytes == GIB
-            assert _read(device, 4096, len(data)) == data
-            assert _read(device, 4608, 512) == data[512:1024]
+            assert read(device, 4096, len(data)) == data
+            assert read(device, 4608, 512) == data[512:1024]
 
     def test_a_device_ends_where_its_volume_does(
         self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
@@ -53,17 +53,17 @@ class AttacherConformance(WithVolumes):
             assert device.write(GIB - 512, memoryview(bytes(1024))) == 512
             with pytest.raises(DeviceFailed):
                 device.write(GIB, memoryview(b"beyond"))
-            assert len(_read(device, GIB - 512, 1024)) == 512
-            assert _read(device, GIB, 1) == _read(device, 2 * GIB, 1) == b""
+            assert len(read(device, GIB - 512, 1024)) == 512
+            assert read(device, GIB, 1) == read(device, 2 * GIB, 1) == b""
 
     def test_what_was_cleared_reads_as_zeros_and_its_neighbours_do_not(
         self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         with _opened(new_volume().id, AccessMode.WRITE, attacher, volumes) as device:
             assert device.path.startswith("/")
-            _write(device, 0, b"x" * 16384)
+            write(device, 0, b"x" * 16384)
             if device.clear(4096, 8192):
-                assert _read(device, 0, 16384) == b"x" * 4096 + bytes(8192) + b"x" * 4096
+                assert read(device, 0, 16384) == b"x" * 4096 + bytes(8192) + b"x" * 4096
             else:
                 assert not device.can_clear
 
@@ -72,11 +72,11 @@ class AttacherConformance(WithVolumes):
     ) -> None:
         volume = new_volume()
         with _opened(volume.id, AccessMode.READ, attacher, volumes) as device:
-            before = _read(device, 0, 512)
+            before = read(device, 0, 512)
             with pytest.raises(DeviceFailed):
                 device.write(0, memoryview(b"x" * 512))
             assert not device.clear(0, 4096)
-            assert _read(device, 0, 512) == before
+            assert read(device, 0, 512) == before
 
     def test_an_error_inside_goes_on_and_the_volume_is_let_go(
         self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
@@ -85,14 +85,14 @@ class AttacherConformance(WithVolumes):
 
         def interrupted() -> None:
             with _opened(volume.id, AccessMode.WRITE, attacher, volumes) as device:
-                _write(device, 0, b"x" * 512)
+                write(device, 0, b"x" * 512)
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             interrupted()
         assert volumes.wait(volume.id).status == "available"
         with _opened(volume.id, AccessMode.READ, attacher, volumes) as device:
-            assert _read(device, 0, 512) == b"x" * 512
+            assert read(device, 0, 512) == b"x" * 512
 
     def test_what_is_not_attached_is_not_connected(self, attacher: Attacher, new_volume: NewVolume) -> None:
         attachment = Attachment(id=NOBODY, volume_id=new_volume().id, connection={})
@@ -110,15 +110,3 @@ def _opened(volume_id: str, mode: AccessMode, attacher: Attacher, volumes: Volum
             yield device
     finally:
         volumes.detach(attachment)
-
-
-def _read(device: Device, offset: int, length: int) -> bytes:
-    buffer = bytearray(length)
-    return bytes(buffer[: device.readinto(offset, memoryview(buffer))])
-
-
-def _write(device: Device, offset: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        written = device.write(offset, rest)
-        offset, rest = offset + written, rest[written:]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from imagevol_adapters.ports import VolumeService
+from imagevol_adapters.ports import Device, VolumeService
 from imagevol_core import ResourceNotFound, Volume
 
-__all__ = ["NAME", "NOBODY", "NewVolume", "WithVolumes", "gone"]
+__all__ = ["NAME", "NOBODY", "NewVolume", "WithVolumes", "gone", "read", "write"]
 
 NewVolume = Callable[..., Volume]
 
@@ -49,3 +49,17 @@ def gone(delete: Callable[[str], None], thing_id: str) -> None:
     """Delete what a test may have deleted itself."""
     with suppress(ResourceNotFound):
         delete(thing_id)
+
+
+def read(device: Device, offset: int, length: int) -> bytes:
+    """Read at once what a device has there, up to its end."""
+    buffer = bytearray(length)
+    return bytes(buffer[: device.readinto(offset, memoryview(buffer))])
+
+
+def write(device: Device, offset: int, data: bytes) -> None:
+    """Write all data, however many steps that takes."""
+    rest = memoryview(data)
+    while rest:
+        written = device.write(offset, rest)
+        offset, rest = offset + written, rest[written:]

@@ -1,0 +1,209 @@
+"""The driver that is tested, as Cinder would use it, and the fixtures that give it."""
+# ruff: noqa: S101
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from cinder import exception
+from cinder.volume import configuration, manager, rpcapi
+
+from imagevol_adapters.ports import Device
+from imagevol_adapters.testing.conformance.driver.offline import SECTION, SERVICE, OfflineCinder, OfflineImages
+from imagevol_adapters.testing.conformance.fixtures import read, write
+from imagevol_core import GIB, ImageVolumeMetadata
+
+__all__ = ["DATA", "FELL_THROUGH", "Backend", "Content", "WithDriver"]
+
+MIB = 1 << 20
+# Zeros within, and an end that is nowhere aligned.
+DATA = hashlib.shake_256(b"begin").digest(MIB) + bytes(2 * MIB) + hashlib.shake_256(b"end").digest(MIB + 77)
+FELL_THROUGH = (None, False)
+
+
+@attrs.frozen
+class Content:
+    """What is on a volume.
+
+    Attributes:
+        size_bytes: of the volume.
+        begins: the sha512 of as much of it as an image has.
+        zeros_behind: whether all the rest is zeros.
+    """
+
+    size_bytes: int
+    begins: str
+    zeros_behind: bool = True
+
+    @classmethod
+    def of(cls, data: bytes, *, size_gib: int = 1) -> Content:
+        """Say what a volume must hold that was made from an image."""
+        return cls(size_gib * GIB, hashlib.sha512(data).hexdigest())
+
+    @classmethod
+    def on(cls, device: Device, length: int) -> Content:
+        """Say what is on a device, of which an image is the beginning."""
+        begin, step = read(device, 0, length), bytes(MIB)
+        rest = (
+            read(device, at, min(MIB, end - at))
+            for start, end, is_data in device.extents(length, device.size_bytes - length)
+            if is_data
+            for at in range(start, end, MIB)
+        )
+        zeros_behind = all(piece == step[: len(piece)] for piece in rest)
+        return cls(device.size_bytes, hashlib.sha512(begin).hexdigest(), zeros_behind)
+
+
+@attrs.frozen(kw_only=True)
+class Backend:
+    """A driver, and a Cinder that uses it.
+
+    Attributes:
+        driver: is set up.
+        cinder: what there is of Cinder.
+        images: Glance's.
+        stored: names what the storage keeps.
+    """
+
+    driver: Any
+    cinder: OfflineCinder
+    images: OfflineImages
+    stored: Callable[[], Collection[str]]
+
+    def image_volume(self, image: Mapping[str, Any], *, size_gib: int = 1, **wishes: Any) -> Any:
+        """Make a volume that holds an image, in the project of Glance's stores; whoever wants it cloned allows that."""
+        record = ImageVolumeMetadata(image_id=image["id"], image_owner=image["owner"], size_bytes=image["size"])
+        volume = self.cinder.volume(size_gib=size_gib, project_id=SERVICE, metadata=record.to_volume())
+        self._updated(volume, self.driver.create_volume(volume))
+        with self.driver.open_volume(self.cinder.admin, volume, writable=True) as device:
+            write(device, 0, self.images.data[image["id"]])
+            device.flush()
+        volume.update({"status": "available", **wishes})
+        volume.save()
+        return volume
+
+    def allow_clones(self) -> None:
+        """Let image volumes be cloned by the strict rules."""
+        self.cinder.set("image_clone_direct_url_schemes", ["cinder"])
+        self.cinder.set("image_clone_trusted_projects", [SERVICE])
+
+    def clone_image(self, volume: Any, image: Any, location: Any = None) -> tuple[dict[str, Any] | None, bool]:
+        """Ask the driver as Cinder does, and hold what it answers to the contract."""
+        answer = self.driver.clone_image(self.cinder.admin, volume, location, image, self.images)
+        assert type(answer) is tuple
+        update, cloned = answer
+        assert type(cloned) is bool
+        assert update is None or type(update) is dict
+        return update, cloned
+
+    def made(self, image: Mapping[str, Any], location: Any = None, **wishes: Any) -> Any:
+        """Give a volume that the driver made from an image without Cinder's copy."""
+        volume = self.cinder.volume(**wishes)
+        update, cloned = self.clone_image(volume, image, location)
+        assert cloned
+        self._updated(volume, update)
+        volume.update({"status": "available"})
+        volume.save()
+        return volume
+
+    def falls_through(self, volume: Any, image: Any, location: Any = None) -> None:
+        """Make sure that the driver leaves a volume to Cinder, that nothing is left, and that Cinder can go on."""
+        before = self._everything(volume)
+        assert self.clone_image(volume, image, location) == FELL_THROUGH
+        assert self._everything(volume) == before
+        self._updated(volume, self.driver.create_volume(volume))
+        with self.driver.open_volume(self.cinder.admin, volume, writable=False) as device:
+            assert device.size_bytes == volume.size * GIB
+
+    def content(self, volume: Any, length: int = len(DATA)) -> Content:
+        """Say what is on a volume."""
+        with self.driver.open_volume(self.cinder.admin, volume, writable=False) as device:
+            return Content.on(device, length)
+
+    def remove_all(self) -> None:
+        """Delete every volume, clones before what they are clones of."""
+        for volume in sorted(self.cinder.volumes().values(), key=lambda each: each.created_at, reverse=True):
+            with suppress(exception.CinderException):
+                self.driver.delete_volume(volume)
+
+    def _everything(self, volume: Any) -> tuple[Any, ...]:
+        """What must be as before when nothing was done."""
+        known = {each.id: (each.status, each.size, dict(each.metadata)) for each in self.cinder.volumes().values()}
+        return known.keys(), known[volume.id], sorted(self.stored())
+
+    @staticmethod
+    def _updated(volume: Any, update: Mapping[str, Any] | None) -> None:
+        volume.update(update or {})
+        volume.save()
+
+
+class WithDriver:
+    """A driver that is set up for one test.
+
+    Attributes:
+        driver_class: of the driver.
+        pool: one of the backend's, in which the volumes are made.
+    """
+
+    driver_class: ClassVar[Any]
+    pool: ClassVar[str] = "pool"
+
+    @pytest.fixture
+    def backend_options(self) -> Mapping[str, object]:
+        """What is in the backend's section, but for the options of the mixin; by default nothing."""
+        return {}
+
+    @pytest.fixture
+    def stored(self) -> Callable[[], Collection[str]]:
+        """Names what the storage keeps, so that what is left there is seen; by default nothing."""
+        return tuple
+
+    @pytest.fixture
+    def cinder(self, tmp_path_factory: pytest.TempPathFactory, backend_options: Mapping[str, object]) -> Any:
+        """What there is of Cinder."""
+        with OfflineCinder.running(
+            tmp_path_factory.mktemp("cinder"), options=backend_options, pool=self.pool
+        ) as cinder:
+            yield cinder
+
+    @pytest.fixture
+    def driver(self, cinder: OfflineCinder) -> Any:
+        """The driver, as cinder-volume makes it."""
+        driver = self.driver_class(
+            configuration=configuration.Configuration(manager.volume_backend_opts, config_group=SECTION),
+            host=cinder.host.partition("#")[0],
+            cluster_name=None,
+            is_vol_db_empty=True,
+            active_backend_id=None,
+        )
+        driver.do_setup(cinder.admin)
+        driver.check_for_setup_error()
+        driver.set_initialized()
+        return driver
+
+    @pytest.fixture
+    def backend(
+        self,
+        driver: Any,
+        cinder: OfflineCinder,
+        stored: Callable[[], Collection[str]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[Backend]:
+        """The driver in use."""
+
+        def delete(_api: object, _context: object, volume: Any, *_how: object) -> None:
+            driver.delete_volume(volume)
+            volume.destroy()
+
+        monkeypatch.setattr(rpcapi.VolumeAPI, "delete_volume", delete)  # else a message to a service that is not there
+        backend = Backend(driver=driver, cinder=cinder, images=OfflineImages(), stored=stored)
+        try:
+            yield backend
+        finally:
+            monkeypatch.undo()  # what a test has broken
+            backend.remove_all()

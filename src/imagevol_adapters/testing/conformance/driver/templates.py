@@ -1,0 +1,247 @@
+"""What a driver with `ImageCloneMixin` must do about templates, a sentence each ([template])."""
+# ruff: noqa: D102, S101
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from cinder import exception
+
+from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content, WithDriver
+from imagevol_adapters.testing.conformance.driver.clones import ERRORS, at, failing_clones
+from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
+from imagevol_adapters.testing.conformance.fixtures import NOBODY, write
+from imagevol_core import GIB, TEMPLATE_KEY, DeadlineExceeded, ImagevolError, ServiceFailed, ServiceUnreachable
+
+__all__ = ["TemplatesConformance"]
+
+OTHER = DATA[::-1]
+
+
+@attrs.frozen
+class _Locks:
+    """A lock service that fails: when a lock is asked for, or while it is held."""
+
+    error: ImagevolError
+    at_once: bool = True
+
+    @contextmanager
+    def held(self, name: str, *, wait_seconds: float) -> Iterator[_Locks]:  # noqa: ARG002 - the port's
+        if self.at_once:
+            raise self.error
+        yield self
+
+    def check(self) -> None:
+        raise self.error
+
+
+class TemplatesConformance(WithDriver):
+    """A driver, and the templates of its backend."""
+
+    def test_the_first_volume_makes_a_template_and_is_its_clone(self, templating: Backend) -> None:
+        image = templating.images.add(DATA)
+        volume = templating.made(image, size_gib=2)
+        template = the_template(templating, image)
+        assert (template.status, template.size, template.project_id) == ("available", 1, INTERNAL)
+        assert template.admin_metadata["readonly"] == "True"
+        assert templating.content(template) == Content.of(DATA)
+        assert templating.content(volume) == Content.of(DATA, size_gib=2)
+
+    def test_a_template_is_no_larger_than_it_must_be(self, templating: Backend) -> None:
+        image = templating.images.add(DATA, virtual_size=GIB + 1)
+        templating.falls_through(templating.cinder.volume(size_gib=1), image)
+        templating.made(image, size_gib=3)
+        assert the_template(templating, image).size == 2
+
+    def test_the_next_volumes_are_clones_for_which_nothing_is_read(self, templating: Backend) -> None:
+        image = templating.images.add(DATA)
+        templating.made(image)
+        template = the_template(templating, image)
+        volumes = [templating.made(image, size_gib=size_gib) for size_gib in (1, 2)]
+        assert [templating.content(volume) for volume in volumes] == [
+            Content.of(DATA, size_gib=size_gib) for size_gib in (1, 2)
+        ]
+        assert the_template(templating, image).id == template.id
+        assert templating.images.downloads == [image["id"]]
+
+    def test_a_template_does_not_change_with_its_clones(self, templating: Backend) -> None:
+        image = templating.images.add(DATA)
+        volume = templating.made(image)
+        with templating.driver.open_volume(templating.cinder.admin, volume, writable=True) as device:
+            write(device, 0, b"x" * 4096)
+            device.flush()
+        assert templating.content(the_template(templating, image)) == Content.of(DATA)
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+
+    def test_a_template_of_an_image_that_changed_is_replaced_and_its_clones_stay(self, templating: Backend) -> None:
+        image = templating.images.add(DATA)
+        volume = templating.made(image)
+        old = the_template(templating, image)
+        changed = {**templating.images.add(OTHER), "id": image["id"]}
+        templating.images.data[image["id"]] = OTHER
+        assert templating.content(templating.made(changed)) == Content.of(OTHER)
+        assert the_template(templating, image).id != old.id
+        assert templating.content(volume) == Content.of(DATA)
+
+    def test_an_image_without_a_hash_is_the_same_as_long_as_nobody_changed_it(self, templating: Backend) -> None:
+        then, now = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+        image = templating.images.add(DATA, os_hash_algo=None, os_hash_value=None, updated_at=then)
+        templating.made(image)
+        templating.made(image)
+        assert len(templating.images.downloads) == 1
+        templating.made({**image, "updated_at": now})
+        assert len(templating.images.downloads) == 2
+        assert the_template(templating, image)
+
+    def test_the_least_recently_used_template_makes_room_and_its_clones_stay(self, templating: Backend) -> None:
+        templating.cinder.set("image_template_max_count", 2)
+        images = [templating.images.add(data) for data in (DATA, OTHER, DATA[1:])]
+        volumes = [templating.made(images[0]), templating.made(images[1]), templating.made(images[0])]
+        volumes.append(templating.made(images[2]))
+        kept = {volume.metadata[TEMPLATE_KEY] for volume in templates(templating)}
+        assert kept == {images[0]["id"], images[2]["id"]}
+        assert templating.content(volumes[1]) == Content.of(OTHER)
+
+    def test_what_a_maker_that_died_has_left_is_removed(self, templating: Backend) -> None:
+        image = templating.images.add(DATA)
+        metadata = {TEMPLATE_KEY: image["id"]}
+        left = templating.cinder.volume(project_id=INTERNAL, metadata=metadata)
+        left.update(templating.driver.create_volume(left) or {})
+        left.save()
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert the_template(templating, image).id != left.id
+
+    @pytest.mark.parametrize(
+        "served",
+        [
+            DATA[:-1],
+            DATA + b"x",
+            DATA[:-1] + bytes([DATA[-1] ^ 1]),
+            b"",
+            OSError("the connection broke"),
+            exception.ImageNotFound(image_id=NOBODY),
+            RuntimeError("a defect of the client"),
+        ],
+        ids=["short", "long", "a flipped bit", "empty", "OSError", "ImageNotFound", "RuntimeError"],
+    )
+    def test_what_is_not_the_image_becomes_no_template(self, templating: Backend, served: bytes | Exception) -> None:
+        image = templating.images.add(DATA)
+        templating.images.data[image["id"]] = served
+        templating.falls_through(templating.cinder.volume(), image)
+
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    @pytest.mark.parametrize("method", ["create_volume", "open_volume"])
+    def test_where_the_storage_fails_no_template_is_left(
+        self, templating: Backend, method: str, error: Exception
+    ) -> None:
+        image = templating.images.add(DATA)
+        with pytest.MonkeyPatch.context() as broken:
+            broken.setattr(templating.driver, method, raising(error))
+            assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
+        assert templates(templating) == []
+
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    def test_where_the_clone_of_a_template_fails_nothing_is_left_of_it(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        image = templating.images.add(DATA)
+        templating.made(image)
+        template = the_template(templating, image)
+        assert failing_clones(templating, monkeypatch, error) == []
+        templating.falls_through(templating.cinder.volume(), image)
+        assert templating.content(template) == Content.of(DATA)
+
+    @pytest.mark.parametrize(
+        "locks",
+        [
+            _Locks(DeadlineExceeded("somebody else has it", seconds=1)),
+            _Locks(ServiceUnreachable("no answer")),
+            _Locks(ServiceFailed("the lock was lost"), at_once=False),
+        ],
+        ids=["held", "no answer", "lost"],
+    )
+    def test_without_its_lock_no_template_is_made(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch, locks: _Locks
+    ) -> None:
+        monkeypatch.setattr(templating.driver, "_locks", lambda: locks)
+        templating.falls_through(templating.cinder.volume(), templating.images.add(DATA))
+
+    @pytest.mark.parametrize(
+        "wishes", [{"owner": "another-project"}, {"virtual_size": None}, {"status": "deactivated"}], ids=str
+    )
+    def test_of_some_images_there_is_no_template(self, templating: Backend, wishes: dict[str, Any]) -> None:
+        templating.falls_through(templating.cinder.volume(), templating.images.add(DATA, **wishes))
+        assert templating.images.downloads == []
+
+    def test_of_everybodys_image_there_is_one_for_all(self, templating: Backend) -> None:
+        image = templating.images.add(DATA, owner="another-project", visibility="public")
+        for project_id in ("one-project", "two-project"):
+            assert templating.content(templating.made(image, project_id=project_id)) == Content.of(DATA)
+        assert templating.images.downloads == [image["id"]]
+
+    def test_an_encrypted_volume_is_no_clone_of_a_template(self, templating: Backend) -> None:
+        image = templating.images.add(DATA)
+        templating.made(image)
+        volume = templating.cinder.volume(encryption_key_id=NOBODY)
+        assert templating.clone_image(volume, image) == (None, False)
+
+    def test_without_an_internal_tenant_there_are_no_templates(self, templating: Backend) -> None:
+        templating.cinder.set("cinder_internal_tenant_project_id", None, section=None)
+        templating.falls_through(templating.cinder.volume(), templating.images.add(DATA))
+
+    def test_an_image_volume_is_cloned_rather_than_a_template(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        templating.allow_clones()
+        image = templating.images.add(DATA)
+        source = templating.image_volume(image)
+        templating.made(image, at(source))
+        assert templates(templating) == []
+        failing_clones(templating, monkeypatch, ERRORS[0], of=source)
+        assert templating.content(templating.made(image, at(source))) == Content.of(DATA)
+        assert the_template(templating, image)
+
+    @pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+    def test_an_image_in_another_format_becomes_a_template_too(self, templating: Backend, tmp_path: Path) -> None:
+        raw, qcow2 = tmp_path / "raw", tmp_path / "qcow2"
+        disk = DATA + bytes(-len(DATA) % 512)
+        raw.write_bytes(disk)
+        command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(qcow2)]
+        subprocess.run(command, check=True)  # noqa: S603
+        image = templating.images.add(qcow2.read_bytes(), disk_format="qcow2", virtual_size=len(disk))
+        volume = templating.made(image, size_gib=2)
+        assert templating.content(volume, len(disk)) == Content.of(disk, size_gib=2)
+
+    @pytest.fixture
+    def templating(self, backend: Backend) -> Backend:
+        """The driver, with templates."""
+        backend.cinder.set("image_template_enabled", True)
+        return backend
+
+
+def templates(backend: Backend) -> list[Any]:
+    """Give the templates that there are."""
+    return [volume for volume in backend.cinder.volumes().values() if TEMPLATE_KEY in volume.metadata]
+
+
+def the_template(backend: Backend, image: dict[str, Any]) -> Any:
+    """Give the one template that there is of an image."""
+    (template,) = [volume for volume in templates(backend) if volume.metadata[TEMPLATE_KEY] == image["id"]]
+    return template
+
+
+def raising(error: Exception) -> Callable[..., AbstractContextManager[Any]]:
+    """Give a method that raises."""
+
+    def method(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return method

@@ -1,0 +1,3 @@
+from typing import Any
+
+main_context_manager: Any

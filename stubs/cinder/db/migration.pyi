@@ -1,0 +1,3 @@
+from typing import Any
+
+def db_sync(version: str | None = ..., engine: Any = ...) -> None: ...

@@ -1,0 +1,3 @@
+from typing import Any
+
+def create_engine(sql_connection: str) -> Any: ...
