@@ -57,6 +57,21 @@ def glance() -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="session")
+def cinder_suite_on_theirs() -> Iterator[Worker]:
+    yield from worker("cinder", "cinder_suite")
+
+
+@pytest.fixture(scope="session")
+def cinder_suite_on_ours() -> Iterator[Worker]:
+    yield from worker("cinder", "cinder_suite")
+
+
+@pytest.fixture(scope="session")
+def cinder_suite_with_all_on() -> Iterator[Worker]:
+    yield from worker("cinder", "cinder_suite")
+
+
+@pytest.fixture(scope="session")
 def driver_suite() -> Iterator[Worker]:
     yield from worker("cinder", "driver_suite")
 
