@@ -52,9 +52,11 @@ def gone(delete: Callable[[str], None], thing_id: str) -> None:
 
 
 def read(device: Device, offset: int, length: int) -> bytes:
-    """Read at once what a device has there, up to its end."""
-    buffer = bytearray(length)
-    return bytes(buffer[: device.readinto(offset, memoryview(buffer))])
+    """Read all that a device has there, up to its end, however many steps that takes."""
+    buffer, done = bytearray(length), 0
+    while done < length and (count := device.readinto(offset + done, memoryview(buffer)[done:])):
+        done += count
+    return bytes(buffer[:done])
 
 
 def write(device: Device, offset: int, data: bytes) -> None:
