@@ -1,4 +1,4 @@
-"""Runs conformance suites of drivers in a process that has Cinder, and gives how each test ended."""
+"""Runs suites of drivers in a process that has Cinder, and gives how each test ended."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ class Outcomes:
 
 
 def run(suite: str, names: list[str]) -> dict[str, str]:
-    """Run a class of a suite, or those of its tests that are named."""
-    tests = [f"{HERE}/{suite}::{name}" for name in names] or [f"{HERE}/{suite}"]
+    """Run a suite, or a class of it, or those of its tests that are named; beside it may be what it imports."""
+    path = HERE / suite  # or elsewhere
+    tests = [f"{path}::{name}" for name in names] or [str(path)]
     outcomes = Outcomes()
     # Without the project's configuration: what Cinder warns about when it is imported is Cinder's.
     plain = ["-c", os.devnull, f"--rootdir={ROOT}", "--import-mode=importlib", "-W=ignore", "-pno:cacheprovider"]
+    plain += ["-o", f"pythonpath={path.parent}"]
     pytest.main([*plain, "--quiet", "--no-header", "--no-summary", *tests], [outcomes])
     return outcomes.of
 

@@ -27,8 +27,13 @@ class SparseFileDriver(driver.VolumeDriver):
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(OPTIONS)
 
+    @property
+    def directory(self) -> str:
+        directory: str = self.configuration.sparsefile_directory
+        return directory
+
     def path(self, volume: Any) -> Path:
-        return Path(self.configuration.sparsefile_directory, volume.name)
+        return Path(self.directory, volume.name)
 
     def check_for_setup_error(self) -> None:
         """There is nothing that could be wrong."""

@@ -1,0 +1,146 @@
+"""What the mixin understands of Cinder's objects; `driver_suite_worker.py` runs these, and pytest alone does not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cinder import objects
+
+from imagevol_adapters.driver.facts import image_facts, volume_facts
+from imagevol_core import Digest, Image, ImageLocation, Volume
+
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
+URL = "cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
+OTHER = "rbd://a/b/c/d"
+ONLY_ID = Image(id="image")
+SAID = {
+    "id": "image",
+    "name": "an image",
+    "status": "active",
+    "owner": "project",
+    "visibility": "shared",
+    "disk_format": "qcow2",
+    "container_format": "bare",
+    "size": 3,
+    "virtual_size": 4,
+    "min_disk": 5,
+    "updated_at": THEN,
+    "os_hash_algo": "sha512",
+    "os_hash_value": "ab",
+    "properties": {"hw_disk_bus": "scsi", "virtual_size": 7},
+}
+VOLUME_ID = "1e5177e7-95e5-4a0f-b170-e45f4b469f6a"
+
+
+def volume(**fields: Any) -> Any:
+    """Give Cinder's object of a new volume, with its metadata loaded."""
+    known: dict[str, Any] = {
+        "id": VOLUME_ID,
+        "project_id": "project",
+        "host": "node1@fast#pool",
+        "cluster_name": None,
+        "size": 2,
+        "status": "creating",
+        "volume_type": None,
+        "encryption_key_id": None,
+        "migration_status": None,
+        "multiattach": False,
+        "created_at": THEN,
+        "metadata": {},
+    }
+    return objects.Volume(**{**known, **fields})
+
+
+def test_of_an_image_nothing_is_made_up() -> None:
+    assert image_facts({"id": "image"}, None) == ONLY_ID
+    assert image_facts({**dict.fromkeys(SAID), "id": "image"}, (None, None)) == ONLY_ID
+
+
+def test_an_image_is_known_by_what_glance_says() -> None:
+    assert image_facts(SAID, None) == Image(
+        id="image",
+        status="active",
+        owner="project",
+        visibility="shared",
+        disk_format="qcow2",
+        container_format="bare",
+        size_bytes=3,
+        virtual_size_bytes=4,
+        min_disk_gib=5,
+        updated_at=THEN,
+        digest=Digest("sha512", "ab"),
+        properties={"hw_disk_bus": "scsi", "virtual_size": "7"},
+    )
+
+
+@pytest.mark.parametrize("lacks", ["os_hash_algo", "os_hash_value"])
+def test_half_a_digest_is_none(lacks: str) -> None:
+    said = {"id": "image", "os_hash_algo": "sha512", "os_hash_value": "ab"}
+    assert image_facts({**said, lacks: None}, None).digest is None
+
+
+def test_an_image_whose_key_cinder_took_out_of_its_properties_is_encrypted_all_the_same() -> None:
+    properties = image_facts({"id": "image", "cinder_encryption_key_id": "key"}, None).properties
+    assert dict(properties) == {"cinder_encryption_key_id": "key"}
+
+
+@pytest.mark.parametrize(
+    "location, known",
+    [
+        ((URL, None), [ImageLocation(URL)]),
+        ((None, [{"url": URL, "metadata": {"store": "fast"}}]), [ImageLocation(URL, {"store": "fast"})]),
+        ((None, [{"url": URL}, {"url": OTHER, "metadata": None}]), [ImageLocation(URL), ImageLocation(OTHER)]),
+        ((URL, [{"url": URL, "metadata": {"store": "fast"}}]), [ImageLocation(URL, {"store": "fast"})]),
+        ((URL, [{"url": OTHER}]), [ImageLocation(URL), ImageLocation(OTHER)]),
+        (("", []), []),
+    ],
+    ids=["direct", "one", "two", "both the same", "direct first", "none"],
+)
+def test_each_location_is_known_once_and_with_its_store(location: Any, known: list[ImageLocation]) -> None:
+    assert image_facts({"id": "image"}, location).locations == tuple(known)
+
+
+def test_a_volume_is_known_by_what_cinder_says() -> None:
+    said = volume(
+        cluster_name="cluster@fast#pool",
+        status="in-use",
+        volume_type=objects.VolumeType(name="fast"),
+        encryption_key_id="1e5177e7-95e5-4a0f-b170-e45f4b469f6b",
+        migration_status="success",
+        multiattach=True,
+        metadata={"image_owner": "project"},
+        admin_metadata={"readonly": "True"},
+    )
+    assert volume_facts(said) == Volume(
+        id=VOLUME_ID,
+        project_id="project",
+        host="node1@fast#pool",
+        cluster_name="cluster@fast#pool",
+        size_gib=2,
+        status="in-use",
+        volume_type="fast",
+        encrypted=True,
+        migration_status="success",
+        readonly=True,
+        multiattach=True,
+        metadata={"image_owner": "project"},
+        created_at=THEN,
+    )
+
+
+def test_a_volume_is_neither_encrypted_nor_read_only_until_cinder_says_so() -> None:
+    shown = volume_facts(volume())
+    assert (shown.encrypted, shown.readonly, shown.volume_type) == (False, False, None)
+
+
+@pytest.mark.parametrize(
+    "written, readonly", [("True", True), ("true", True), ("False", False), ("", False), ("yes", False)]
+)
+def test_read_only_is_what_cinder_writes_for_it(written: str, readonly: bool) -> None:
+    assert volume_facts(volume(admin_metadata={"readonly": written})).readonly is readonly
+
+
+def test_what_a_user_calls_read_only_is_not() -> None:
+    assert not volume_facts(volume(metadata={"readonly": "True"})).readonly
