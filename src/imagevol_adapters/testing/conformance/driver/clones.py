@@ -13,7 +13,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.driver import OPTIONS
 from imagevol_adapters.testing.conformance.driver.backend import DATA, FELL_THROUGH, Backend, Content, WithDriver
-from imagevol_adapters.testing.conformance.driver.offline import SECTION, OfflineCinder
+from imagevol_adapters.testing.conformance.driver.offline import SECTION, USER, OfflineCinder
 from imagevol_adapters.testing.conformance.fixtures import NOBODY, write
 
 __all__ = ["CloningConformance"]
@@ -32,6 +32,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]], ...] 
     ("volume-available", {}, {"status": "error"}, {}),
     ("volume-same-backend", {}, {"host": "conformance@another#pool"}, {}),
     ("volume-owner", {}, {"metadata": {}}, {}),
+    ("volume-owner", {"owner": "forged"}, {"project_id": USER, "metadata": {"image_owner": "forged"}}, {}),
     ("volume-is-this-image", {"id": NOBODY}, {}, {}),
     ("volume-not-encrypted", {}, {"encryption_key_id": NOBODY}, {}),
     ("volume-settled", {}, {"migration_status": "target:" + NOBODY}, {}),
