@@ -23,7 +23,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.brick import open_device
 from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_adapters.coordination import from_conf
+from imagevol_adapters.coordination import ToozLocks, from_conf
 from imagevol_adapters.driver.facts import image_facts, volume_facts
 from imagevol_adapters.driver.options import OPTIONS, clone_settings, template_settings
 from imagevol_adapters.driver.templates import Templates, template_facts
@@ -313,7 +313,7 @@ class ImageCloneMixin:
     # What a test may give in place of the operator's.
 
     def _locks(self) -> Locks:
-        return _locks_of_cinder()
+        return locks_of_cinder()
 
     def _converter(self) -> Converter:
         return QemuConverter()
@@ -329,7 +329,7 @@ def _volume_stays(request: _Request) -> Iterator[None]:
 
 
 @functools.cache
-def _locks_of_cinder() -> Locks:
+def locks_of_cinder() -> ToozLocks:
     """Give the locks of the operator's own lock service: one member of it for all backends of a process."""
     return from_conf(cfg.CONF)
 

@@ -13,6 +13,7 @@ import pytest
 from cinder import exception
 from cinder.volume import configuration, manager, rpcapi
 
+from imagevol_adapters.driver.mixin import locks_of_cinder
 from imagevol_adapters.ports import Device
 from imagevol_adapters.testing.conformance.driver.offline import SECTION, SERVICE, OfflineCinder, OfflineImages
 from imagevol_adapters.testing.conformance.fixtures import read, write
@@ -172,7 +173,7 @@ class WithDriver:
             yield cinder
 
     @pytest.fixture
-    def driver(self, cinder: OfflineCinder) -> Any:
+    def driver(self, cinder: OfflineCinder) -> Iterator[Any]:
         """The driver, as cinder-volume makes it."""
         driver = self.driver_class(
             configuration=configuration.Configuration(manager.volume_backend_opts, config_group=SECTION),
@@ -184,7 +185,11 @@ class WithDriver:
         driver.do_setup(cinder.admin)
         driver.check_for_setup_error()
         driver.set_initialized()
-        return driver
+        try:
+            yield driver
+        finally:
+            locks_of_cinder().close()
+            locks_of_cinder.cache_clear()  # the next test has a lock service of its own
 
     @pytest.fixture
     def backend(

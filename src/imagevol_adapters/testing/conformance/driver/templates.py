@@ -19,7 +19,7 @@ from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, 
 from imagevol_adapters.testing.conformance.driver.clones import ERRORS, at, failing_clones
 from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
 from imagevol_adapters.testing.conformance.fixtures import NOBODY, write
-from imagevol_core import GIB, TEMPLATE_KEY, DeadlineExceeded, ImagevolError, ServiceFailed, ServiceUnreachable
+from imagevol_core import GIB, TEMPLATE_KEY, DeadlineExceeded, ImagevolError, LockLost, ServiceUnreachable
 
 __all__ = ["TemplatesConformance"]
 
@@ -28,19 +28,31 @@ OTHER = DATA[::-1]
 
 @attrs.frozen
 class _Locks:
-    """A lock service that fails: when a lock is asked for, or while it is held."""
+    """A lock service that fails: when a lock is asked for, when it is looked at, or when it is given back."""
 
     error: ImagevolError
-    at_once: bool = True
+    when: str
+    lease_seconds: float = 0
 
     @contextmanager
-    def held(self, name: str, *, wait_seconds: float) -> Iterator[_Locks]:  # noqa: ARG002 - the port's
-        if self.at_once:
+    def held(self, name: str, *, wait_seconds: float) -> Iterator[_Lock]:  # noqa: ARG002 - the port's
+        if self.when == "asked":
             raise self.error
-        yield self
+        yield _Lock(name, self.error if self.when == "held" else None)
+        if self.when == "given back":
+            raise self.error
 
-    def check(self) -> None:
-        raise self.error
+
+@attrs.frozen
+class _Lock:
+    """A lock that may have been lost."""
+
+    name: str
+    error: ImagevolError | None
+
+    def ensure_held(self) -> None:
+        if self.error:
+            raise self.error
 
 
 class TemplatesConformance(WithDriver):
@@ -162,9 +174,9 @@ class TemplatesConformance(WithDriver):
     @pytest.mark.parametrize(
         "locks",
         [
-            _Locks(DeadlineExceeded("somebody else has it", seconds=1)),
-            _Locks(ServiceUnreachable("no answer")),
-            _Locks(ServiceFailed("the lock was lost"), at_once=False),
+            _Locks(DeadlineExceeded("somebody else has it", seconds=1), "asked"),
+            _Locks(ServiceUnreachable("no answer"), "asked"),
+            _Locks(LockLost("a lock"), "held"),
         ],
         ids=["held", "no answer", "lost"],
     )
@@ -173,6 +185,13 @@ class TemplatesConformance(WithDriver):
     ) -> None:
         monkeypatch.setattr(templating.driver, "_locks", lambda: locks)
         templating.falls_through(templating.cinder.volume(), templating.images.add(DATA))
+
+    @pytest.mark.parametrize("error", [LockLost("a lock"), ServiceUnreachable("no answer")], ids=["lost", "no answer"])
+    def test_a_lock_that_was_lost_after_the_clone_takes_no_volume_away(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch, error: ImagevolError
+    ) -> None:
+        monkeypatch.setattr(templating.driver, "_locks", lambda: _Locks(error, "given back"))
+        assert templating.content(templating.made(templating.images.add(DATA))) == Content.of(DATA)
 
     @pytest.mark.parametrize(
         "wishes", [{"owner": "another-project"}, {"virtual_size": None}, {"status": "deactivated"}], ids=str
