@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.cloud import configuration, identity, prerequisites, services, teardown
+from tests.cloud import broker, configuration, identity, prerequisites, services, teardown
 from tests.cloud.processes import (
     CHECKOUT,
     CloudError,
@@ -24,13 +24,14 @@ from tests.cloud.processes import (
 )
 from tests.cloud.record import MARKER, RECORD, Cloud
 from tests.cloud.rest import answers
-from tests.cloud.settings import Settings, Site, new_passwords, reserve_ports
+from tests.cloud.settings import SERVICES, Settings, Site, new_passwords, reserve_ports
 
 # Told the name of each step when it is done, and the seconds it took.
 Report = Callable[[str, float], None]
 
 DIRECTORIES = (
     "bin",
+    "broker",
     "cinder/conversion",
     "cinder/coordination",
     "etc",
@@ -60,7 +61,7 @@ def _silent(_step: str, _seconds: float) -> None:
 def up(directory: Path, settings: Settings | None = None, *, report: Report = _silent) -> Cloud:
     """Start a cloud in this directory, in place of any unfinished one, and leave it running."""
     directory = directory.resolve()
-    with _claimed(directory):
+    with _claimed(directory, settings):
         return _start(directory, settings or Settings(), report)
 
 
@@ -74,7 +75,7 @@ def running(
 ) -> Iterator[Cloud]:
     """A cloud for the time of a `with` block, taken down even if this process is killed in it."""
     directory = directory.resolve()
-    with _claimed(directory), _watchdog(directory):
+    with _claimed(directory, settings), _watchdog(directory):
         cloud = _start(directory, settings or Settings(), report)
         try:
             yield cloud
@@ -91,9 +92,9 @@ def running_in(directory: Path) -> Cloud | None:
 
 
 @contextmanager
-def _claimed(directory: Path) -> Iterator[None]:
+def _claimed(directory: Path, settings: Settings | None) -> Iterator[None]:
     """Hold a directory that is fit for a cloud, and has none in it."""
-    if problems := prerequisites.problems():
+    if problems := prerequisites.problems(broker=bool(settings and settings.volume_hosts)):
         raise CloudError("\n".join(problems))
     if len(str(directory)) > LONGEST_DIRECTORY or not PLAIN_PATH.fullmatch(str(directory)):
         raise CloudError(
@@ -137,7 +138,7 @@ def _start(directory: Path, settings: Settings, report: Report) -> Cloud:
             site = Site(
                 directory=directory,
                 settings=settings,
-                ports=reserve_ports(("keystone", "cinder", "glance"), until_ready),
+                ports=reserve_ports(SERVICES, until_ready),
                 passwords=new_passwords(),
             )
             return _run_steps(site, report)
@@ -152,6 +153,7 @@ def _run_steps(site: Site, report: Report) -> Cloud:
         _lay_out(site)
         mariadb = services.database(site)
         services.mount_volumes(site)
+        messages = [broker.start(site)] if site.settings.volume_hosts else []
         wait_until(site.database_socket.exists, process=mariadb, seconds=START_SECONDS)
     with _timed(report, "Keystone, schemas of Cinder and Glance"):
         one_shots = [
@@ -169,15 +171,23 @@ def _run_steps(site: Site, report: Report) -> Cloud:
         # Again, now that the id of Cinder's internal tenant is known.
         configuration.write(site)
     with _timed(report, "Cinder"):
+        for process in messages:
+            wait_until(lambda: broker.listens(site), process=process, seconds=START_SECONDS)
         cinder = services.cinder(site)
         _wait_for_answer(cinder, site.volume_url)
+        # After the scheduler, which must hear them report their storage.
+        volumes = [services.cinder_volume(site.directory, host) for host in site.settings.volume_hosts]
         api = identity.cinder_api(site)
         backends = set(configuration.enabled_backends(site))
-        wait_until(
-            lambda: backends <= set(identity.backend_hosts(api)),
-            process=cinder,
-            seconds=START_SECONDS,
-        )
+        for process in volumes or [cinder]:
+            wait_until(
+                lambda: (
+                    backends <= set(identity.backend_hosts(api))
+                    and identity.volume_services_up(api) >= len(backends) * max(1, len(volumes))
+                ),
+                process=process,
+                seconds=START_SECONDS,
+            )
         # Before Glance starts, because its stores look for their types then.
         identity.create_backend_types(api)
     with _timed(report, "Glance"):
@@ -193,7 +203,7 @@ def _run_steps(site: Site, report: Report) -> Cloud:
         project_ids=site.project_ids,
         user_ids=site.user_ids,
         backend_hosts=identity.backend_hosts(api),
-        pids={process.name: process.pid for process in (mariadb, keystone, cinder, glance)},
+        pids={process.name: process.pid for process in (mariadb, *messages, keystone, cinder, *volumes, glance)},
     )
     cloud.save()
     return cloud

@@ -1,7 +1,7 @@
-"""Cinder's API, scheduler and every volume backend in one process: `python -m ... CONFIGURATION`.
+"""Cinder's services in one process: `python -m ... CONFIGURATION [--api] [--volumes=HOST]`.
 
-With `transport_url = fake://` messages between them stay in the process, so no message broker is
-needed. What the services do is what cinder-api, cinder-scheduler and cinder-volume do.
+With all of them in it, and `transport_url = fake://`, messages between them stay in the process, so no message broker
+is needed. What the services do is what cinder-api and cinder-scheduler, and cinder-volume do.
 """
 
 # Eventlet replaces modules of the standard library, and must do so before anybody imports them.
@@ -9,10 +9,10 @@ from cinder import monkey_patch
 
 monkey_patch.patch()
 
+import argparse  # noqa: E402
 import os  # noqa: E402
 import shlex  # noqa: E402
 import signal  # noqa: E402
-import sys  # noqa: E402
 import threading  # noqa: E402
 
 import os_brick  # noqa: E402
@@ -38,19 +38,39 @@ class Service(service.Service):
         super().report_state()
 
 
-def main(configuration: str) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("configuration")
+    parser.add_argument("--api", action="store_true")
+    parser.add_argument("--volumes", metavar="HOST")
+    arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     objects.register_all()
-    CONF(["--config-file", configuration], project="cinder", version=version.version_string())
+    CONF(["--config-file", arguments.configuration], project="cinder", version=version.version_string())
+    if arguments.volumes:
+        CONF.set_override("host", arguments.volumes)
     log.setup(CONF, "cinder")
     priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
     os_brick.setup(CONF)
     coordination.COORDINATOR.start()
     rpc.init(CONF)
     # The scheduler first: it must hear the backends report their storage.
-    Service.create(binary=constants.SCHEDULER_BINARY).start()
+    if arguments.api:
+        Service.create(binary=constants.SCHEDULER_BINARY).start()
+    if arguments.volumes:
+        _start_volumes()
+    if arguments.api:
+        service.WSGIService("osapi_volume").start()
+    while not stop.wait(0.2):
+        pass
+    # Nothing that this process holds outlives the cloud: there is nothing to end in good order.
+    os._exit(0)
+
+
+def _start_volumes() -> None:
+    CONF.register_opt(cfg.StrOpt("cluster"))
     for backend in CONF.enabled_backends:
         CONF.register_opt(cfg.StrOpt("backend_host"), group=backend)
         Service.create(
@@ -58,13 +78,9 @@ def main(configuration: str) -> None:
             service_name=backend,
             binary=constants.VOLUME_BINARY,
             coordination=True,
+            cluster=f"{CONF.cluster}@{backend}" if CONF.cluster else None,
         ).start()
-    service.WSGIService("osapi_volume").start()
-    while not stop.wait(0.2):
-        pass
-    # Nothing that this process holds outlives the cloud: there is nothing to end in good order.
-    os._exit(0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

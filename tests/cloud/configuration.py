@@ -10,7 +10,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 from tests.cloud.processes import SCRIPTS
-from tests.cloud.settings import BACKENDS, CLOUDS, HOST, REGION, Sections, Site
+from tests.cloud.settings import BACKENDS, CLOUDS, CLUSTER, HOST, REGION, Sections, Site
 
 # Where pip puts the data files of the services.
 SHIPPED = Path(sysconfig.get_path("data")) / "etc"
@@ -41,10 +41,10 @@ def enabled_backends(site: Site) -> list[str]:
 def write(site: Site) -> None:
     """Write all of them, and clouds.yaml, for no eyes but the owner's."""
     for name, sections in files(site).items():
-        _write_private(site.directory / "etc" / name, _ini(sections))
+        write_private(site.directory / "etc" / name, _ini(sections))
     filters = (SHIPPED / "cinder/resource_filters.json").read_text()
-    _write_private(site.directory / "etc/cinder/resource_filters.json", filters)
-    _write_private(site.directory / "clouds.yaml", _clouds_yaml(site))
+    write_private(site.directory / "etc/cinder/resource_filters.json", filters)
+    write_private(site.directory / "clouds.yaml", _clouds_yaml(site))
 
 
 def _keystone(site: Site) -> Sections:
@@ -84,8 +84,9 @@ def _cinder(site: Site) -> Sections:
             "api_paste_config": f"{directory}/etc/cinder/api-paste.ini",
             "resource_query_filters_file": f"{directory}/etc/cinder/resource_filters.json",
             "rootwrap_config": f"{directory}/etc/cinder/rootwrap.conf",
-            "transport_url": "fake://",
+            "transport_url": _transport_url(site),
             "host": HOST,
+            "cluster": CLUSTER if site.settings.volume_hosts else None,
             "my_ip": "127.0.0.1",
             "osapi_volume_listen": "127.0.0.1",
             "osapi_volume_listen_port": str(site.ports["cinder"]),
@@ -181,6 +182,12 @@ def _database(site: Site, name: str) -> str:
     return f"mysql+pymysql://root@localhost/{name}?unix_socket={site.database_socket}&charset=utf8"
 
 
+def _transport_url(site: Site) -> str:
+    if not site.settings.volume_hosts:
+        return "fake://"
+    return f"rabbit://cinder:{site.passwords['broker']}@127.0.0.1:{site.ports['broker']}/"
+
+
 def _credentials(site: Site, user: str) -> dict[str, str | None]:
     return {
         "auth_type": "password",
@@ -269,7 +276,7 @@ def _clouds_yaml(site: Site) -> str:
     return json.dumps({"clouds": clouds}, indent=2) + "\n"
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(text)

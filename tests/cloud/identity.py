@@ -77,6 +77,12 @@ def create_store_type(cinder: Api) -> None:
     create_volume_type(cinder, "fast2slow", specs)
 
 
+def volume_services_up(cinder: Api) -> int:
+    """How many cinder-volume services, one for each backend of each host, have told of themselves."""
+    services = cinder.get("/os-services?binary=cinder-volume")["services"]
+    return sum(service["state"] == "up" for service in services)
+
+
 def backend_hosts(cinder: Api) -> dict[str, str]:
     """Backend to `host@backend#pool`, of those whose storage the scheduler knows."""
     pools = [pool["name"] for pool in cinder.get("/scheduler-stats/get_pools")["pools"]]

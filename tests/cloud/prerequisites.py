@@ -25,18 +25,24 @@ PROGRAMS = {
     "sfdisk": "fdisk",
     "umount": "mount",
 }
+# Only for a cloud with several cinder-volume processes. Debian's package starts no service in a container.
+BROKER = {"/usr/lib/rabbitmq/bin/rabbitmq-server": "rabbitmq-server"}
 # Distribution's module to what it is called in a sentence.
 SERVICES = {"cinder": "Cinder", "glance": "Glance", "keystone": "Keystone", "gunicorn": "gunicorn"}
 
 
-def problems() -> list[str]:
-    """What keeps a cloud from being started here; each in one line that says what to do."""
-    return [*_services(), *_machine(), *_packages()]
+def problems(*, broker: bool = False) -> list[str]:
+    """What keeps a cloud, with or without a message broker, from being started here.
+
+    Each in one line that says what to do.
+    """
+    return [*_services(), *_machine(), *_packages(broker=broker)]
 
 
-def missing_packages() -> list[str]:
+def missing_packages(*, broker: bool = True) -> list[str]:
     """Debian packages of the programs that are not there, however others may have come."""
-    missing = {package for program, package in PROGRAMS.items() if shutil.which(program, path=SYSTEM_PATH) is None}
+    programs = PROGRAMS | (BROKER if broker else {})
+    missing = {package for program, package in programs.items() if shutil.which(program, path=SYSTEM_PATH) is None}
     return sorted(missing)
 
 
@@ -77,8 +83,8 @@ def _machine() -> Iterable[str]:
         )
 
 
-def _packages() -> Iterable[str]:
-    packages = missing_packages()
+def _packages(*, broker: bool) -> Iterable[str]:
+    packages = missing_packages(broker=broker)
     if packages:
         command = shlex.join(install_command(packages))
         yield f"Debian packages are missing: run `{command}`"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.cloud.processes import Process, run, spawn
-from tests.cloud.settings import Site
+from tests.cloud.settings import HOST, Site
 
 DATABASES = ("keystone", "cinder", "glance")
 VOLUMES_BYTES = 1 << 40
@@ -107,8 +107,16 @@ def glance(site: Site) -> Process:
 
 
 def cinder(site: Site) -> Process:
-    command = _module("cinder_services", _file(site, "cinder/cinder.conf"))
+    """All of Cinder, or what is left of it beside the hosts of a cluster."""
+    volumes = [] if site.settings.volume_hosts else [f"--volumes={HOST}"]
+    command = _module("cinder_services", _file(site, "cinder/cinder.conf"), "--api", *volumes)
     return spawn("cinder", command, directory=site.directory)
+
+
+def cinder_volume(directory: Path, host: str) -> Process:
+    """A cinder-volume of a cluster."""
+    command = _module("cinder_services", directory / "etc/cinder/cinder.conf", f"--volumes={host}")
+    return spawn(f"cinder-volume-{host}", command, directory=directory)
 
 
 def _gunicorn(site: Site, service: str, configuration_variable: str) -> Process:

@@ -13,7 +13,10 @@ Sections = Mapping[str, Mapping[str, str | None]]
 # Backends of Cinder, and stores of Glance of the same names that keep their images there.
 BACKENDS = ("fast", "slow")
 HOST = "rig"
+CLUSTER = "rigs"
 REGION = "RegionOne"
+# What listens on a port of its own: the last three belong to the message broker.
+SERVICES = ("keystone", "cinder", "glance", "broker", "distribution", "epmd")
 
 # User, project, roles. Users and projects that Keystone's bootstrap did not make are created.
 ASSIGNMENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -42,6 +45,9 @@ class Settings:
     several_stores: bool = True
     #: What each backend may hold before it is full. The files are sparse: nothing is reserved.
     capacity_gib: int = 100
+    #: The hosts of an active-active cluster, each a cinder-volume of its own with every backend, beside the API and
+    #: the scheduler; they talk by RabbitMQ. Without any, all of Cinder is one process.
+    volume_hosts: tuple[str, ...] = ()
     #: File (a key of `configuration.files`) to its sections, laid over what the rig writes.
     overrides: Mapping[str, Sections] = field(default_factory=dict)
 
@@ -75,7 +81,7 @@ class Site:
 
 
 def new_passwords() -> dict[str, str]:
-    return {user: secrets.token_urlsafe(16) for user, _, _ in ASSIGNMENTS}
+    return {user: secrets.token_urlsafe(16) for user in ("broker", *(user for user, _, _ in ASSIGNMENTS))}
 
 
 def reserve_ports(services: tuple[str, ...], until: ExitStack) -> dict[str, int]:

@@ -16,6 +16,14 @@ def test_missing_programs_are_named_by_their_packages(monkeypatch: pytest.Monkey
     assert f"Debian packages are missing: run `{command}`" in prerequisites.problems()
 
 
+def test_the_broker_is_needed_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prerequisites, "BROKER", {"no-such-program": "rabbitmq-server"})
+    assert not any("rabbitmq-server" in problem for problem in prerequisites.problems())
+    (problem,) = (line for line in prerequisites.problems(broker=True) if "rabbitmq-server" in line)
+    assert problem.endswith(" rabbitmq-server`")
+    assert "rabbitmq-server" in prerequisites.missing_packages()
+
+
 def test_a_python_without_the_services_is_told_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -9,12 +9,10 @@ a file.
 import logging
 import os
 import subprocess
-import threading
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cinder import exception
+from cinder import coordination, exception
 from cinder.objects.snapshot import Snapshot
 from cinder.objects.volume import Volume
 from cinder.volume import configuration, driver
@@ -39,15 +37,14 @@ class ReflinkFileDriver(driver.VolumeDriver):
 
     VERSION = "1.0"
     CI_WIKI_NAME = "None"
+    # Whatever one process must know of another is in the directory, and is changed under Cinder's lock.
+    SUPPORTS_ACTIVE_ACTIVE = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(OPTIONS)
         self._directory = Path(self.configuration.reflinkfile_directory)
         self._capacity_gib: int = self.configuration.reflinkfile_capacity_gb
-        # How many connections each volume's file has; the loop device goes with the last.
-        self._connections: Counter[Path] = Counter()
-        self._lock = threading.Lock()
 
     def do_setup(self, context: object) -> None:
         self._directory.mkdir(exist_ok=True)
@@ -55,12 +52,13 @@ class ReflinkFileDriver(driver.VolumeDriver):
     def check_for_setup_error(self) -> None:
         """Fail at start, not at the first clone, where the file system cannot clone."""
         source, target = self._directory / ".source", self._directory / ".target"
-        source.write_bytes(b"reflink")
-        try:
-            _reflink(source, target)
-        finally:
-            source.unlink()
-            target.unlink(missing_ok=True)
+        with self._locked():
+            source.write_bytes(b"reflink")
+            try:
+                _reflink(source, target)
+            finally:
+                source.unlink()
+                target.unlink(missing_ok=True)
 
     # Volumes and snapshots
 
@@ -98,9 +96,9 @@ class ReflinkFileDriver(driver.VolumeDriver):
 
     def initialize_connection(self, volume: Volume, connector: object, **_: object) -> dict[str, Any]:
         path = self._path(volume)
-        with self._lock:
+        with self._locked():
             devices = _loop_devices(path) or [_attach_loop_device(path)]
-            self._connections[path] += 1
+            self._count(path, +1)
         return {
             "driver_volume_type": "local",
             "data": {"device_path": devices[0], "volume_id": volume.id},
@@ -109,9 +107,8 @@ class ReflinkFileDriver(driver.VolumeDriver):
     def terminate_connection(self, volume: Volume, connector: object, **_: object) -> bool:
         """Whether others are still connected. No connector means all of them."""
         path = self._path(volume)
-        with self._lock:
-            self._connections[path] -= 1
-            if connector is not None and self._connections[path] > 0:
+        with self._locked():
+            if self._count(path, -1) > 0 and connector is not None:
                 return True
             self._disconnect(path)
             return False
@@ -172,12 +169,22 @@ class ReflinkFileDriver(driver.VolumeDriver):
             raise
 
     def _delete(self, path: Path) -> None:
-        with self._lock:
+        with self._locked():
             self._disconnect(path)
         path.unlink(missing_ok=True)
 
+    def _count(self, path: Path, change: int) -> int:
+        """How many connections a volume's file has after this one; the loop device goes with the last."""
+        counted = _connections(path)
+        number = int(counted.read_text()) if counted.exists() else 0
+        counted.write_text(str(number + change))
+        return number + change
+
+    def _locked(self) -> Any:
+        return coordination.COORDINATOR.get_lock(f"reflinkfile-{self._directory.name}")
+
     def _disconnect(self, path: Path) -> None:
-        del self._connections[path]
+        _connections(path).unlink(missing_ok=True)
         for device in _loop_devices(path):
             # What is in the device's page cache must be in the file before that is cloned.
             _run("blockdev", "--flushbufs", device)
@@ -186,6 +193,10 @@ class ReflinkFileDriver(driver.VolumeDriver):
 
 class CloningFileDriver(ImageCloneMixin, ReflinkFileDriver):
     """The same, which clones image volumes by the strict rules, and has templates."""
+
+
+def _connections(path: Path) -> Path:
+    return path.with_name(f".{path.name}.connections")
 
 
 def _reflink(source: Path, target: Path) -> None:
