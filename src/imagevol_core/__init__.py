@@ -16,6 +16,7 @@ from imagevol_core import (
     locations,
     metadata,
     migration,
+    pruning,
     relocation,
     safety,
     selection,
@@ -39,6 +40,7 @@ from imagevol_core.facts import *
 from imagevol_core.locations import *
 from imagevol_core.metadata import *
 from imagevol_core.migration import *
+from imagevol_core.pruning import *
 from imagevol_core.relocation import *
 from imagevol_core.safety import *
 from imagevol_core.selection import *
@@ -63,6 +65,7 @@ __all__ += facts.__all__
 __all__ += locations.__all__
 __all__ += metadata.__all__
 __all__ += migration.__all__
+__all__ += pruning.__all__
 __all__ += relocation.__all__
 __all__ += safety.__all__
 __all__ += selection.__all__

@@ -30,12 +30,12 @@ _S3 = ("s3://", "s3+http://", "s3+https://")
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """Cinder knows no such volume, or does not show it to these credentials."""
+    """Cinder knows no such volume, or Glance no such image, or does not show it to these credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Whether there is such a volume is not known.
+    """Whether there is such a volume, or image, is not known.
 
     Args:
         reason: why not, in a phrase without credentials; it is told.

@@ -20,6 +20,7 @@ from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
 from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES
 from imagevol_core.custody import DELETION_RULES, READING_RULES
 from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
+from imagevol_core.pruning import PRUNING_RULES
 from imagevol_core.relocation_rules import RELOCATION_RULES
 from imagevol_core.safety import SAFETY_RULES
 from imagevol_core.selection import SELECTION_RULES
@@ -42,6 +43,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Caching: admission": ADMISSION_RULES,
     "Templates: the request": REQUEST_TEMPLATE_RULES,
     "Templates: the template's state (the first that applies)": TEMPLATE_STATE_RULES,
+    "Pruning: each template (the first that applies)": PRUNING_RULES,
     "Uploading: whether a clone is registered": UPLOAD_RULES,
     "Stores: each store": STORE_RULES,
     "Stores: all of them": CATALOGUE_RULES,

@@ -131,6 +131,11 @@ DECISIONS = {
         catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder', volume_type='ssd'),)),
         volume_types={'9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1': 'ssd'},
     )""",
+    "plan_pruning": """plan_pruning(
+        [Template(entry=CacheEntry(volume_id='v', image_id='i', size_gib=1), status='available', readonly=True)],
+        images={'i': NotFound()},
+        now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC),
+    )""",
     "relocated": "relocated([ImageLocation('cinder://a')], [])",
     "plan_store_upgrade": """plan_store_upgrade(
         {'glance_store': {'stores': 'cinder', 'default_store': 'cinder'}}, names={'cinder': 'a'},

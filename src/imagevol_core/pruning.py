@@ -1,0 +1,187 @@
+"""Which templates of a cloud are kept, and which go when an operator tidies up ([template]).
+
+A driver replaces and evicts templates when it is asked for a volume.  What nobody asks for any more stays: templates of
+images that are gone, and of a backend whose limits were lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import cast
+
+from imagevol_core.caching import CacheLimits, decide_freshness, last_use
+from imagevol_core.errors import InvalidFact
+from imagevol_core.facts import Image
+from imagevol_core.migration_rules import NoAnswer, NotFound
+from imagevol_core.sentences import said
+from imagevol_core.template_rules import Template
+from imagevol_core.verdicts import Policy, Rule, first_match
+
+__all__ = ["PRUNING_RULES", "TemplateStanding", "plan_pruning"]
+
+ImageAnswer = Image | NotFound | NoAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateStanding:
+    """What becomes of a template.
+
+    Attributes:
+        template: which one.
+        rule: the id of the rule that decided, or `above-limits`.
+        goes: whether it is to be deleted.
+        because: the facts that decided, as a sentence.
+    """
+
+    template: Template
+    rule: str
+    goes: bool
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What the rules look at."""
+
+    template: Template
+    image: ImageAnswer
+    idle: timedelta
+    now: datetime
+
+
+def plan_pruning(
+    templates: Iterable[Template],
+    *,
+    images: Mapping[str, ImageAnswer],
+    now: datetime,
+    idle: timedelta = timedelta(0),
+    limits: CacheLimits | None = None,
+) -> tuple[TemplateStanding, ...]:
+    """Say of each template whether it goes, and why ([template]).
+
+    Args:
+        templates: of any backends, which their entries' `host` and `cluster_name` name.
+        images: what Glance says of each image that a template is of.
+        now: the time, with a zone.
+        idle: how long one must not have been cloned to go at all: a driver may be cloning it still.
+        limits: of each backend; above them the least recently used ones go that may.
+
+    Returns:
+        A standing for each, in the order of the templates.
+
+    Raises:
+        InvalidFact: `now` has no time zone.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    >>> entry = CacheEntry(volume_id="v", image_id="i", size_gib=1, host="node@fast#pool")
+    >>> (standing,) = plan_pruning([Template(entry=entry, status="available", readonly=True)],
+    ...                            images={"i": NotFound()}, now=noon)
+    >>> standing.goes, standing.because
+    (True, 'Glance has no image i')
+    """
+    if now.utcoffset() is None:
+        raise InvalidFact("now", f"{now.isoformat()} has no time zone; give one")
+    standings = [
+        _standing(_Kept(template=each, image=images[each.entry.image_id], idle=idle, now=now)) for each in templates
+    ]
+    above = _above(standings, limits or CacheLimits())
+    return tuple(above.get(standing.template.entry.volume_id, standing) for standing in standings)
+
+
+def _standing(kept: _Kept) -> TemplateStanding:
+    rule, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
+    return TemplateStanding(template=kept.template, rule=rule.id, goes=rule.id in _GOING, because=verdicts[-1].text)
+
+
+def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[str, TemplateStanding]:
+    """What goes for the limits, by the volumes' ids."""
+    staying = sorted((each for each in standings if not each.goes), key=_place)
+    above: dict[str, TemplateStanding] = {}
+    for place, group in groupby(staying, key=_place):
+        of_place = list(group)
+        size_gib, count = sum(each.template.entry.size_gib for each in of_place), len(of_place)
+        for standing in sorted(of_place, key=lambda each: last_use(each.template.entry)):
+            if limits.hold(size_gib=size_gib, count=count):
+                break
+            if standing.rule == "ready":
+                because = (
+                    f"{place} has {count} templates with {size_gib} GiB, and its limits are "
+                    f"{limits.max_count or 'no'} templates and {limits.max_gib or 'no'} GiB"
+                )
+                above[standing.template.entry.volume_id] = replace(
+                    standing, rule="above-limits", goes=True, because=because
+                )
+                size_gib, count = size_gib - standing.template.entry.size_gib, count - 1
+    return above
+
+
+def _place(standing: TemplateStanding) -> str:
+    entry = standing.template.entry
+    return entry.cluster_name or entry.host or ""
+
+
+def _in_use(kept: _Kept) -> tuple[bool, str]:
+    entry = kept.template.entry
+    if entry.in_use:
+        return True, "it is being cloned"
+    recent = entry.last_used is not None and kept.now - entry.last_used < kept.idle
+    return recent, f"it was last used at {said(entry.last_used)}, and may still be in use for {kept.idle}"
+
+
+def _being_made(kept: _Kept) -> tuple[bool, str]:
+    taken = kept.template.being_made_for
+    making = taken is not None
+    return making, f"it has been in the making for {taken}" if making else "nobody is making it"
+
+
+def _busy(kept: _Kept) -> tuple[bool, str]:
+    status = kept.template.status
+    return status not in ("available", *_BROKEN), f"its status is {said(status)}"
+
+
+def _no_answer(kept: _Kept) -> tuple[bool, str]:
+    if isinstance(kept.image, NoAnswer):
+        return True, f"what its image is now is not known: {kept.image.reason}"
+    return False, "Glance has answered"
+
+
+def _image_gone(kept: _Kept) -> tuple[bool, str]:
+    gone = not isinstance(kept.image, Image)
+    return gone, f"Glance has {'no' if gone else 'an'} image {kept.template.entry.image_id}"
+
+
+def _stale(kept: _Kept) -> tuple[bool, str]:
+    freshness = decide_freshness(cast(Image, kept.image), entry=kept.template.entry)
+    return not freshness.fresh, freshness.verdicts[-1].text
+
+
+def _broken(kept: _Kept) -> tuple[bool, str]:
+    template = kept.template
+    wrong = template.status in _BROKEN or template.readonly is not True
+    return wrong, f"its status is {said(template.status)}, and it is {'' if template.readonly else 'not '}read-only"
+
+
+def _ready(kept: _Kept) -> tuple[bool, str]:
+    return True, _stale(kept)[1]
+
+
+_BROKEN = ("error", "error_deleting", "error_extending")
+_GOING = frozenset({"image-gone", "stale", "broken"})
+_SPEC = "[template]"
+
+PRUNING_RULES: Mapping[Policy, tuple[Rule[_Kept], ...]] = {
+    Policy.STRICT: (
+        Rule(id="in-use", text="stays: it is being cloned, or was just now", source=_SPEC, predicate=_in_use),
+        Rule(id="being-made", text="stays: somebody makes it", source=_SPEC, predicate=_being_made),
+        Rule(id="busy", text="stays: Cinder does something to it", source=_SPEC, predicate=_busy),
+        Rule(id="no-answer", text="stays: what its image is now is not known", source=_SPEC, predicate=_no_answer),
+        Rule(id="image-gone", text="goes: its image is gone", source=_SPEC, predicate=_image_gone),
+        Rule(id="stale", text="goes: it is not its image any more", source=_SPEC, predicate=_stale),
+        Rule(id="broken", text="goes: no driver clones it", source=_SPEC, predicate=_broken),
+        Rule(id="ready", text="stays, within the limits", source=_SPEC, predicate=_ready),
+    )
+}

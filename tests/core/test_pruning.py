@@ -1,0 +1,158 @@
+"""Which templates are kept, and which go when an operator tidies up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_core import (
+    CacheEntry,
+    CacheLimits,
+    Digest,
+    Image,
+    InvalidFact,
+    NoAnswer,
+    NotFound,
+    Template,
+    TemplateStanding,
+    plan_pruning,
+)
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SHA = Digest("sha512", "ab")
+IMAGE = Image(id="i", digest=SHA, updated_at=NOON)
+
+
+def template(volume_id: str = "v", *, status: str = "available", readonly: bool = True, **entry: Any) -> Template:
+    known: dict[str, Any] = {"image_id": "i", "size_gib": 1, "digest": SHA, "last_used": NOON - HOUR, "host": "node@fast#pool"}
+    return Template(entry=CacheEntry(volume_id=volume_id, **known | entry), status=status, readonly=readonly)
+
+
+def standing(one: Template, image: Image | NotFound | NoAnswer = IMAGE, **how: Any) -> tuple[str, bool, str]:
+    (found,) = plan_pruning([one], images={"i": image}, now=NOON, **how)
+    assert found.template is one
+    return found.rule, found.goes, found.because
+
+
+def gone(templates: list[Template], limits: CacheLimits, **how: Any) -> list[str]:
+    planned = plan_pruning(templates, images={"i": IMAGE}, now=NOON, limits=limits, **how)
+    return [each.template.entry.volume_id for each in planned if each.goes]
+
+
+@pytest.mark.parametrize(
+    "one, image, rule, goes, because",
+    [
+        (template(), IMAGE, "ready", False, "the image's multihash is sha512:ab, and was sha512:ab"),
+        (template(), NotFound(), "image-gone", True, "Glance has no image i"),
+        (
+            template(),
+            NoAnswer("it is down"),
+            "no-answer",
+            False,
+            "what its image is now is not known: it is down",
+        ),
+        (
+            template(digest=Digest("sha512", "cd")),
+            IMAGE,
+            "stale",
+            True,
+            "the image's multihash is sha512:ab, and was sha512:cd",
+        ),
+        (template(in_use=True), NotFound(), "in-use", False, "it is being cloned"),
+        (
+            replace(template(status="creating"), being_made_for=HOUR),
+            NotFound(),
+            "being-made",
+            False,
+            "it has been in the making for 1:00:00",
+        ),
+        (template(status="backing-up"), NotFound(), "busy", False, "its status is backing-up"),
+        (template(status="error"), IMAGE, "broken", True, "its status is error, and it is read-only"),
+        (template(readonly=False), IMAGE, "broken", True, "its status is available, and it is not read-only"),
+    ],
+)
+def test_the_first_rule_that_applies_decides(
+    one: Template, image: Image | NotFound | NoAnswer, rule: str, goes: bool, because: str
+) -> None:
+    assert standing(one, image) == (rule, goes, because)
+
+
+def test_one_that_was_used_just_now_stays_whatever_it_is() -> None:
+    assert standing(template(), NotFound(), idle=HOUR)[0] == "image-gone"
+    assert standing(template(), NotFound(), idle=2 * HOUR) == (
+        "in-use",
+        False,
+        "it was last used at 2026-06-01 11:00:00+00:00, and may still be in use for 2:00:00",
+    )
+    assert standing(template(last_used=None), NotFound(), idle=HOUR)[0] == "image-gone"
+
+
+def test_above_the_limits_the_least_recently_used_go() -> None:
+    day = [template(f"day {n}", last_used=NOON - timedelta(days=n), size_gib=n) for n in (1, 3, 2)]
+    assert gone(day, CacheLimits(max_count=1)) == ["day 3", "day 2"]
+    assert gone(day, CacheLimits(max_gib=3)) == ["day 3"]
+    assert gone(day, CacheLimits()) == []
+    found = plan_pruning(day, images={"i": IMAGE}, now=NOON, limits=CacheLimits(max_count=2))
+    assert found[1] == TemplateStanding(
+        template=day[1],
+        rule="above-limits",
+        goes=True,
+        because="node@fast#pool has 3 templates with 6 GiB, and its limits are 2 templates and no GiB",
+    )
+
+
+def test_limits_are_of_each_backend_or_its_cluster() -> None:
+    elsewhere = [template("w", host="node@slow#pool"), template("x", cluster_name="c@fast#pool", host="one@fast#pool")]
+    assert gone([template(), *elsewhere], CacheLimits(max_count=1)) == []
+    same = template("y", cluster_name="c@fast#pool", host="two@fast#pool", last_used=None)
+    assert gone([*elsewhere, same], CacheLimits(max_count=1)) == ["y"]
+    assert gone([template(host=None)], CacheLimits(max_count=1)) == []
+
+
+def test_what_may_not_go_counts_and_what_goes_anyway_does_not() -> None:
+    used = template("used", in_use=True, last_used=NOON - 9 * HOUR)
+    assert gone([used, template()], CacheLimits(max_count=1)) == ["v"]
+    assert gone([template("bad", status="error"), template()], CacheLimits(max_count=1)) == ["bad"]
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(InvalidFact, match="has no time zone; give one"):
+        plan_pruning([], images={}, now=NOON.replace(tzinfo=None))
+
+
+templates = st.builds(
+    template,
+    status=st.sampled_from(["available", "error", "deleting", "in-use"]),
+    readonly=st.booleans(),
+    in_use=st.booleans(),
+    size_gib=st.integers(1, 9),
+    digest=st.sampled_from([SHA, None]),
+    last_used=st.sampled_from([None, NOON, NOON - HOUR]),
+    host=st.sampled_from(["node@fast#pool", "node@slow#pool"]),
+)
+
+
+class TestLaws:
+    @given(st.lists(templates, max_size=6), st.integers(0, 4), st.integers(0, 20))
+    def test_afterwards_the_limits_hold_or_nothing_more_may_go(
+        self, listed: list[Template], max_count: int, max_gib: int
+    ) -> None:
+        listed = [replace(each, entry=replace(each.entry, volume_id=f"v{n}")) for n, each in enumerate(listed)]
+        limits = CacheLimits(max_count=max_count, max_gib=max_gib)
+        planned = plan_pruning(listed, images={"i": IMAGE}, now=NOON, limits=limits)
+        assert [each.template for each in planned] == listed
+        for host in ("node@fast#pool", "node@slow#pool"):
+            staying = [each for each in planned if each.template.entry.host == host and not each.goes]
+            size_gib = sum(each.template.entry.size_gib for each in staying)
+            assert limits.hold(size_gib=size_gib, count=len(staying)) or all(each.rule != "ready" for each in staying)
+
+    @given(templates, st.sampled_from([IMAGE, NotFound(), NoAnswer("why")]))
+    def test_what_is_in_use_or_not_known_never_goes(self, one: Template, image: Image | NotFound | NoAnswer) -> None:
+        found = standing(one, image, limits=CacheLimits(max_count=1, max_gib=1))
+        assert not (found[1] and (one.entry.in_use or image == NoAnswer("why") or one.status in ("deleting", "in-use")))
