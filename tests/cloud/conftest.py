@@ -1,6 +1,6 @@
 """The fixture `cloud`: real services, started once for all tests of a run and ended with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from tests.cloud import prerequisites
 from tests.cloud.bringup import running
 from tests.cloud.record import Cloud
-from tests.cloud.settings import BACKENDS, Sections, Settings
+from tests.cloud.settings import BACKENDS, Settings
 
 # What the clients' own dependencies say when they are imported. It is not ours to mend.
 IGNORED_WARNINGS = ("ignore:'cgi' is deprecated:DeprecationWarning",)
@@ -56,12 +56,43 @@ def imagevol_cloud(able_machine: None, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def driver_cloud(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A running cloud whose backends inherit our mixin, with the settings that the how-to recommends."""
-    backend: dict[str, str | None] = {
+    with running(tmp_path_factory.mktemp("cloud"), with_mixin(), keep_logs=True) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def template_cloud(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The same with templates; those of `slow` are few and small. Volumes can be encrypted, as far as Cinder sees."""
+    few = {"image_template_max_count": "2", "image_template_max_size_gb": "4"}
+    keys = {"backend": "cinder.keymgr.conf_key_mgr.ConfKeyManager", "fixed_key": "0" * 64}
+    settings = with_mixin({"image_template_enabled": "true"}, slow=few, key_manager=keys)
+    with running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def cluster(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The same with two cinder-volume processes that serve both backends."""
+    if problems := prerequisites.problems(broker=True):
+        pytest.skip("; ".join(problems))
+    settings = with_mixin({"image_template_enabled": "true"}, volume_hosts=("one", "two"))
+    with running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
+        yield cloud
+
+
+def with_mixin(
+    options: Mapping[str, str] = {}, *, volume_hosts: tuple[str, ...] = (), **sections: Mapping[str, str]
+) -> Settings:
+    """The settings that the how-to recommends, with options for each backend, and more of these in sections."""
+    backend = {
         "volume_driver": "tests.cloud.volume_driver.CloningFileDriver",
         "image_volume_cache_enabled": "false",
         "image_clone_direct_url_schemes": "cinder",
+        **options,
     }
-    cinder: Sections = {**dict.fromkeys(BACKENDS, backend), "DEFAULT": {"allowed_direct_url_schemes": None}}
-    settings = Settings(store_driver="imagevol", overrides={"cinder/cinder.conf": cinder})
-    with running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
-        yield cloud
+    cinder: dict[str, Mapping[str, str | None]] = {
+        **sections,
+        **{name: backend | dict(sections.get(name, {})) for name in BACKENDS},
+        "DEFAULT": {"allowed_direct_url_schemes": None},
+    }
+    return Settings(store_driver="imagevol", volume_hosts=volume_hosts, overrides={"cinder/cinder.conf": cinder})

@@ -72,7 +72,8 @@ def stop(cloud: Cloud, service: str) -> None:
 def start(cloud: Cloud, service: str) -> Cloud:
     """Start it again, and write down its new process."""
     cloud = Cloud.load(cloud.directory)
-    process, url = _STARTS[service](cloud)
+    _, _, host = service.partition("cinder-volume-")
+    process, url = _cinder_volume(cloud, host) if host else _STARTS[service](cloud)
     wait_until(lambda: answers(url), process=process, seconds=START_SECONDS)
     cloud = dataclasses.replace(cloud, pids={**cloud.pids, service: process.pid})
     cloud.save()
@@ -85,6 +86,10 @@ def _glance(cloud: Cloud) -> tuple[Process, str]:
 
 def _cinder(cloud: Cloud) -> tuple[Process, str]:
     return services.cinder(_site(cloud)), cloud.volume_url
+
+
+def _cinder_volume(cloud: Cloud, host: str) -> tuple[Process, str]:
+    return services.cinder_volume(cloud.directory, host), cloud.volume_url
 
 
 _STARTS = {"cinder": _cinder, "glance": _glance}

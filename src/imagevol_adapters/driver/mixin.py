@@ -9,39 +9,30 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import attrs
 from cinder import context as cinder_context
 from cinder import exception, objects
 from cinder.volume import volume_utils
 from oslo_config import cfg
 
 from imagevol_adapters.brick import open_device
-from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.coordination import ToozLocks, from_conf
+from imagevol_adapters.driver.by_template import ByTemplate, ModelUpdate, Request, clone
 from imagevol_adapters.driver.facts import image_facts, volume_facts
 from imagevol_adapters.driver.options import OPTIONS, clone_settings, template_settings
-from imagevol_adapters.driver.templates import Templates, template_facts
-from imagevol_adapters.ports import Converter, Device, Lock, Locks
+from imagevol_adapters.ports import Converter, Device, Locks
 from imagevol_adapters.qemu import QemuConverter
-from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import (
     Backend,
     CreationPlan,
-    DeadlineExceeded,
     Dialect,
     Image,
-    ImagevolError,
     InvalidLocation,
     TemplateAction,
-    TemplateDecision,
     Way,
-    decide_template,
     failed,
     parse_location,
     plan_creation,
@@ -52,22 +43,6 @@ __all__ = ["ImageCloneMixin"]
 LOG = logging.getLogger(__name__)
 
 _TEMPLATE_WAYS = (Way.CLONE_TEMPLATE, Way.CREATE_TEMPLATE, Way.AWAIT_TEMPLATE)
-
-ModelUpdate = dict[str, Any] | None
-
-
-@attrs.frozen(kw_only=True)
-class _Request:
-    """One call of `clone_image`."""
-
-    context: Any
-    volume: Any
-    image: Image
-    image_service: Any
-
-    @property
-    def about(self) -> str:
-        return f"Volume {self.volume.id} from image {self.image.id}"
 
 
 class ImageCloneMixin:
@@ -128,7 +103,7 @@ class ImageCloneMixin:
         """
         try:
             image = image_facts(image_meta, image_location)
-            made = self._made(_Request(context=context, volume=volume, image=image, image_service=image_service))
+            made = self._image_cloned(Request(context=context, volume=volume, image=image, image_service=image_service))
         except Exception:  # an error here would fail the request, which Cinder can do without us
             LOG.exception("Volume %s: Cinder goes on by itself", volume.id)
             made = None
@@ -159,17 +134,26 @@ class ImageCloneMixin:
         finally:
             driver._detach_volume(context, info, volume, properties, force=True)
 
-    # The ways, in the order of the plan.
+    # The ways, in the order of the plan.  Their names must not be those of a driver's own methods.
 
-    def _made(self, request: _Request) -> ModelUpdate:
-        plan = self._plan(request)
-        self._explain(request, plan)
+    def _image_cloned(self, request: Request) -> ModelUpdate:
+        plan = self._image_plan(request)
+        self._image_explained(request, plan)
         for step in plan.steps:
             if step.way is Way.CLONE_IMAGE_VOLUME and step.source is not None:
-                source = objects.Volume.get_by_id(cinder_context.get_admin_context(), step.source)
-                made = self._cloned(request, source, "image volume")
+                try:
+                    source = objects.Volume.get_by_id(cinder_context.get_admin_context(), step.source)
+                except exception.VolumeNotFound:  # deleted just now
+                    continue
+                made = clone(self, request, source, "image volume")
             elif step.way in _TEMPLATE_WAYS:
-                made = self._by_template(request)
+                made = ByTemplate(
+                    driver=self,
+                    request=request,
+                    settings=template_settings(self.configuration, cfg.CONF),
+                    locks=self._locks(),
+                    converter=self._converter(),
+                ).made()
             else:
                 break
             if made is not None:
@@ -177,7 +161,7 @@ class ImageCloneMixin:
         LOG.info("%s: neither cloned nor made from a template", request.about)
         return None
 
-    def _plan(self, request: _Request) -> CreationPlan:
+    def _image_plan(self, request: Request) -> CreationPlan:
         templates = template_settings(self.configuration, cfg.CONF)
         return plan_creation(
             request.image,
@@ -188,7 +172,7 @@ class ImageCloneMixin:
             template_settings=templates,
         )
 
-    def _explain(self, request: _Request, plan: CreationPlan) -> None:
+    def _image_explained(self, request: Request, plan: CreationPlan) -> None:
         """One line for each way that is not gone, with every rule that stands in it."""
         if plan.refused:
             LOG.info("%s: nothing is tried: %s", request.about, plan.refused)
@@ -199,117 +183,6 @@ class ImageCloneMixin:
         if plan.template.action is TemplateAction.COPY:
             LOG.info("%s: no template: %s", request.about, plan.template.because)
 
-    def _cloned(self, request: _Request, source: Any, what: str) -> ModelUpdate:
-        """Clone a volume; None where that fails, and then nothing is left of it."""
-        driver: Any = self
-        try:
-            update = driver.create_cloned_volume(request.volume, source)
-        except Exception as error:  # noqa: BLE001 - drivers raise what they like, and there are other ways
-            LOG.warning("%s: cloning %s %s failed: %s", request.about, what, source.id, error)
-            try:
-                driver.delete_volume(request.volume)
-            except Exception as failure:  # noqa: BLE001 - the next way says what is wrong with it
-                LOG.warning("%s: what is left of that clone could not be deleted: %s", request.about, failure)
-            return None
-        LOG.info("%s: cloned from %s %s", request.about, what, source.id)
-        return dict(update or {})
-
-    def _by_template(self, request: _Request) -> ModelUpdate:
-        """Clone the image's template, which is made if it must be, by one at a time on all hosts."""
-        templates = Templates(request.volume)
-        settings = template_settings(self.configuration, cfg.CONF)
-        name, wait_seconds = _lock_name(templates, request.image.id), settings.longest_making.total_seconds()
-        made: ModelUpdate = None  # kept, if the lock is found to be lost only after that
-        try:
-            with self._locks().held(name, wait_seconds=wait_seconds) as lock:
-                present, others = templates.of(request.image.id), templates.others(request.image.id)
-                decision = self._decide(request, present, others)
-                if decision.action in (TemplateAction.CREATE, TemplateAction.REPLACE):
-                    made = self._by_new_template(request, templates, decision, present, others, lock)
-                elif decision.action is TemplateAction.USE:
-                    made = self._by_present_template(request, templates, present)
-        except DeadlineExceeded as error:
-            LOG.warning("%s: no template: somebody else is making it: %s", request.about, error)
-        except (ImagevolError, exception.CinderException) as error:
-            LOG.warning("%s: %s: %s", request.about, "no template" if made is None else "cloned, but", error)
-        return made
-
-    def _decide(self, request: _Request, present: Any, others: Mapping[str, Any]) -> TemplateDecision:
-        """Ask the core again, now that nobody else changes what it looks at."""
-        now = datetime.now(UTC)
-        decision = decide_template(
-            request.image,
-            target=volume_facts(request.volume),
-            template=present and template_facts(present, now=now),
-            settings=template_settings(self.configuration, cfg.CONF),
-            others=[template_facts(other, now=now).entry for other in others.values()],
-        )
-        LOG.info("%s: template: %s: %s", request.about, decision.action.value, decision.because)
-        return decision
-
-    def _by_present_template(self, request: _Request, templates: Templates, present: Any) -> ModelUpdate:
-        made = self._cloned(request, present, "template")
-        if made is not None:
-            with _volume_stays(request):
-                templates.touch(present)
-        return made
-
-    def _by_new_template(
-        self,
-        request: _Request,
-        templates: Templates,
-        decision: TemplateDecision,
-        present: Any,
-        others: Mapping[str, Any],
-        lock: Lock,
-    ) -> ModelUpdate:
-        for volume_id in decision.remove_first:
-            if volume_id not in others:  # what a dead maker left
-                templates.remove(present)
-            elif not self._evicted(templates, others[volume_id]):
-                LOG.info("%s: no template: template %s is being cloned, and there is no room", request.about, volume_id)
-                return None
-        template = self._filled(request, templates, decision.size_gib or 1, lock)
-        made = self._cloned(request, template, "new template")
-        if decision.remove_after:
-            with _volume_stays(request):
-                templates.remove(present)
-        return made
-
-    def _evicted(self, templates: Templates, other: Any) -> bool:
-        """Remove another image's template, unless somebody is cloning it now."""
-        image_id = template_facts(other, now=datetime.now(UTC)).entry.image_id
-        try:
-            with self._locks().held(_lock_name(templates, image_id), wait_seconds=0):
-                templates.remove(other)
-        except DeadlineExceeded:
-            return False
-        LOG.info("Template %s of image %s makes room", other.id, image_id)
-        return True
-
-    def _filled(self, request: _Request, templates: Templates, size_gib: int, lock: Lock) -> Any:
-        """Make a template, and publish it when it holds the image and the lock was never lost."""
-        driver: Any = self
-        admin = cinder_context.get_admin_context()
-        image = request.image
-        template = templates.create(image, size_gib)
-        with ExitStack() as undo:
-            undo.enter_context(undone_on_failure(f"template {template.id}", lambda: templates.remove(template)))
-            template.update(driver.create_volume(template) or {})
-            template.save()
-            with self.open_volume(admin, template, writable=True) as device:
-                fill_device(
-                    _downloaded(request),
-                    device,
-                    image=image,
-                    converter=self._converter(),
-                    directory=Path(cfg.CONF.image_conversion_dir),
-                )
-            lock.ensure_held()
-            templates.publish(template, image)
-        LOG.info("%s: template %s holds the image, %d GiB", request.about, template.id, size_gib)
-        return template
-
     # What a test may give in place of the operator's.
 
     def _locks(self) -> Locks:
@@ -319,23 +192,10 @@ class ImageCloneMixin:
         return QemuConverter()
 
 
-@contextmanager
-def _volume_stays(request: _Request) -> Iterator[None]:
-    """Let what comes after a clone fail: to fall through would leave the clone where Cinder makes its copy."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, the volume is made
-        LOG.warning("%s: it is made, and what was to be done then failed: %s", request.about, error)
-
-
 @functools.cache
 def locks_of_cinder() -> ToozLocks:
     """Give the locks of the operator's own lock service: one member of it for all backends of a process."""
     return from_conf(cfg.CONF)
-
-
-def _lock_name(templates: Templates, image_id: str) -> str:
-    return f"imagevol-template-{templates.place}-{image_id}"
 
 
 def _named(image: Image) -> Iterator[Any]:
@@ -353,8 +213,3 @@ def _named(image: Image) -> Iterator[Any]:
             yield objects.Volume.get_by_id(admin, volume_id)
         except exception.VolumeNotFound:
             continue
-
-
-def _downloaded(request: _Request) -> Iterable[bytes]:
-    chunks: Iterable[bytes] = request.image_service.download(request.context, request.image.id)
-    return chunks

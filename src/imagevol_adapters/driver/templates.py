@@ -20,7 +20,7 @@ from cinder.volume import api as volume_api
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_core import TEMPLATE_KEY, Image, InvalidMetadata, RequestRefused, Template, TemplateMetadata
 
-__all__ = ["Templates", "template_facts"]
+__all__ = ["Templates", "removable", "template_facts"]
 
 _MAKING = ("creating", "error_managing")
 _COPIED = ("host", "cluster_name", "availability_zone", "service_uuid", "volume_type_id", "shared_targets")
@@ -41,10 +41,10 @@ class Templates:
         """Names the backend in a lock, and in a log."""
         return str(self.target.cluster_name or self.target.host)
 
-    def of(self, image_id: str) -> Any | None:
-        """Give the template of an image, the newest of several; None where there is none."""
+    def of(self, image_id: str) -> list[Any]:
+        """Give the template of an image, and behind it those that it superseded and nobody has removed."""
         found = [volume for volume in self._all() if volume.metadata[TEMPLATE_KEY] == image_id]
-        return max(found, key=lambda volume: volume.created_at, default=None)
+        return sorted(found, key=lambda volume: volume.created_at, reverse=True)
 
     def others(self, image_id: str) -> dict[str, Any]:
         """Give the templates of all other images, by their ids."""
@@ -92,7 +92,7 @@ class Templates:
         template.save()
 
     def touch(self, template: Any) -> None:
-        """Say that it was cloned just now."""
+        """Say that it is being cloned."""
         written = TemplateMetadata.from_volume(template.metadata)
         if written:
             template.metadata = replace(written, last_used=datetime.now(UTC)).to_volume()
@@ -122,6 +122,11 @@ class Templates:
                 "templates need cinder_internal_tenant_project_id and cinder_internal_tenant_user_id: set them"
             )
         return context
+
+
+def removable(volume: Any) -> bool:
+    """Tell whether `Templates.remove` may succeed: not while somebody else does something to it, as an operator may."""
+    return volume.status in ("available", "error", *_MAKING)
 
 
 def template_facts(volume: Any, *, now: datetime) -> Template:
