@@ -20,7 +20,7 @@ from keystoneauth1.session import Session
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.translation import KEYSTONE, Table, translated
-from imagevol_adapters.volume_pages import is_volume_id, shown_volumes
+from imagevol_adapters.volume_pages import is_volume_id, listed_volumes, shown_volumes
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
@@ -120,6 +120,23 @@ class CinderVolumes:
         wanted = list(volume_ids)
         found = dict(self._shown(wanted))
         return tuple(found[volume_id] for volume_id in wanted if volume_id in found)
+
+    def listed(self, *, project_id: str, metadata: Mapping[str, str] | None = None) -> Iterator[Volume]:
+        """Give the volumes of a project, in pages, as an administrator.
+
+        Args:
+            project_id: whose.
+            metadata: what they must have among theirs.
+
+        Raises:
+            AccessDenied: to the credentials Cinder shows only their own project.
+        """
+        filters = {"all_tenants": 1, "project_id": project_id}
+        with _translated(f"the volumes of project {project_id}"):
+            for shown in listed_volumes(self._cinder(), filters | ({"metadata": dict(metadata)} if metadata else {})):
+                if "os-vol-host-attr:host" not in shown.to_dict():
+                    raise AccessDenied("Cinder does not show where volumes are: use credentials of an administrator")
+                yield _facts(shown)
 
     def types_of(self, volume_ids: Sequence[str]) -> Mapping[str, VolumeAnswer]:
         """Say of which type each volume is: what `plan_migration` asks, a page of volumes at a time.

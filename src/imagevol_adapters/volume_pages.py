@@ -6,14 +6,14 @@ listed; nobody but an administrator sees those of other projects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from cinderclient import exceptions as cinder_errors
 from cinderclient.v3.client import Client
 
-__all__ = ["is_volume_id", "shown_volumes"]
+__all__ = ["is_volume_id", "listed_volumes", "shown_volumes"]
 
 # 47 bytes each in a URL: web servers take a request line of 8190, and uWSGI a head of 4096 unless it is told otherwise.
 _IDS_A_REQUEST = 50
@@ -43,20 +43,25 @@ def shown_volumes(client: Client, volume_ids: Sequence[str]) -> Iterator[Any]:
     for start in range(0, len(volume_ids), _IDS_A_REQUEST):
         ids = volume_ids[start : start + _IDS_A_REQUEST]
         try:
-            found = list(_pages(client, {"all_tenants": 1, "id": str(list(ids))}))
+            found = list(listed_volumes(client, {"all_tenants": 1, "id": str(list(ids))}))
         except cinder_errors.ClientException as error:
             if error.code not in _FILTER_REFUSED:
                 raise
             wanted = frozenset(volume_ids)
-            yield from (volume for volume in _pages(client, {"all_tenants": 1}) if volume.id in wanted)
+            yield from (volume for volume in listed_volumes(client, {"all_tenants": 1}) if volume.id in wanted)
             return
         # A database may compare ids without regard to case, and a Cinder may know of no such filter.
         wanted = frozenset(ids)
         yield from (volume for volume in found if volume.id in wanted)
 
 
-def _pages(client: Client, filters: dict[str, Any]) -> Iterator[Any]:
-    """All volumes, in pages of what length Cinder likes: an empty one is the last."""
+def listed_volumes(client: Client, filters: Mapping[str, Any]) -> Iterator[Any]:
+    """Give all volumes that the filters let through, in pages of what length Cinder likes: an empty one is the last.
+
+    Args:
+        client: of somebody's Cinder; its errors are cinderclient's own.
+        filters: Cinder's, as `all_tenants`.
+    """
     marker = None
     while page := client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=marker):
         yield from page

@@ -76,6 +76,7 @@ def plan_pruning(
         InvalidFact: `now` has no time zone.
 
     >>> from datetime import UTC
+    >>> from imagevol_core import CacheEntry
     >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     >>> entry = CacheEntry(volume_id="v", image_id="i", size_gib=1, host="node@fast#pool")
     >>> (standing,) = plan_pruning([Template(entry=entry, status="available", readonly=True)],

@@ -30,7 +30,13 @@ IMAGE = Image(id="i", digest=SHA, updated_at=NOON)
 
 
 def template(volume_id: str = "v", *, status: str = "available", readonly: bool = True, **entry: Any) -> Template:
-    known: dict[str, Any] = {"image_id": "i", "size_gib": 1, "digest": SHA, "last_used": NOON - HOUR, "host": "node@fast#pool"}
+    known: dict[str, Any] = {
+        "image_id": "i",
+        "size_gib": 1,
+        "digest": SHA,
+        "last_used": NOON - HOUR,
+        "host": "node@fast#pool",
+    }
     return Template(entry=CacheEntry(volume_id=volume_id, **known | entry), status=status, readonly=readonly)
 
 

@@ -18,6 +18,7 @@ from oslo_config import cfg
 from tqdm import tqdm
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.asking import agreed
 from imagevol_adapters.configuration import load, read_catalogue
 from imagevol_adapters.migrating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
@@ -115,12 +116,7 @@ class _Locations(Lister):
 
     def _agreed(self, question: str, parsed_args: argparse.Namespace) -> bool:
         """Whether to go on: asked on a terminal."""
-        if parsed_args.yes:
-            return True
-        if not sys.stdin.isatty():
-            raise RequestRefused("nothing was changed: give --yes, or run it on a terminal to be asked")
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return agreed(question, yes=parsed_args.yes)
 
     def _carry_out(self, outcomes: Iterator[Outcome], total: int, label: str) -> list[Outcome]:
         with closing(tqdm(outcomes, desc=label, total=total, unit=" images", disable=_quiet(), file=sys.stderr)) as bar:

@@ -110,18 +110,19 @@ class ByTemplate:
     def _cloned_of_template(self, templates: Templates, lock: Lock) -> ModelUpdate:
         with self.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
             of_image, others = templates.of(self.request.image.id), templates.others(self.request.image.id)
-            present, superseded = next(iter(of_image), None), of_image[1:]
-            decision = self._admitted(templates, present, others | {old.id: old for old in superseded})
+            present = next(iter(of_image), None)
+            decision = self._admitted(templates, present, others | {old.id: old for old in of_image[1:]})
             making = decision.action in (TemplateAction.CREATE, TemplateAction.REPLACE)
             template = templates.create(self.request.image, decision.size_gib or 1) if making else present
         if making:
             self._fill(templates, template, lock)
-            superseded += [present] if decision.remove_after else []
+            superseded = of_image if decision.remove_after else of_image[1:]
         elif decision.action is TemplateAction.USE:
             templates.touch(template)
+            superseded = of_image[1:]
         else:
             return None
-        for old in superseded:
+        for old in filter(removable, superseded):
             self._superseded(templates, old)
         return clone(self.driver, self.request, template, "new template" if making else "template")
 

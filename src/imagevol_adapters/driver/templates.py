@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -18,11 +18,12 @@ from cinder.objects import fields
 from cinder.volume import api as volume_api
 
 from imagevol_adapters.driver.facts import volume_facts
-from imagevol_core import TEMPLATE_KEY, Image, InvalidMetadata, RequestRefused, Template, TemplateMetadata
+from imagevol_adapters.templates import template_of
+from imagevol_core import TEMPLATE_KEY, Image, RequestRefused, Template, TemplateMetadata
 
 __all__ = ["Templates", "removable", "template_facts"]
 
-_MAKING = ("creating", "error_managing")
+_MAKING = ("creating", "error_managing")  # as `template_of` sees it too
 _COPIED = ("host", "cluster_name", "availability_zone", "service_uuid", "volume_type_id", "shared_targets")
 
 
@@ -131,19 +132,5 @@ def removable(volume: Any) -> bool:
 
 def template_facts(volume: Any, *, now: datetime) -> Template:
     """Give what is known of a template by one who holds its lock: then whoever was making it makes it no more."""
-    shown = volume_facts(volume)
-    try:
-        written = TemplateMetadata.from_volume(shown.metadata)
-    except InvalidMetadata:  # of which nothing is known, so that it is replaced
-        written = None
-    known = written or TemplateMetadata(image_id=shown.metadata[TEMPLATE_KEY])
-    making = shown.status in _MAKING
-    age = now - shown.created_at if shown.created_at else timedelta(0)
-    return Template(
-        entry=known.entry(volume_id=shown.id, size_gib=shown.size_gib),
-        status=shown.status,
-        project_id=shown.project_id,
-        readonly=shown.readonly,
-        being_made_for=max(age, timedelta(0)) if making else None,
-        maker_alive=False if making else None,
-    )
+    template = template_of(volume_facts(volume), now=now)
+    return replace(template, maker_alive=None if template.being_made_for is None else False)

@@ -1,0 +1,37 @@
+"""What commands tell and ask an operator, beside what a program reads."""
+
+from __future__ import annotations
+
+import sys
+
+from imagevol_core import RequestRefused
+
+__all__ = ["agreed", "quiet", "tell"]
+
+
+def tell(line: str) -> None:
+    """Say a line to the operator."""
+    print(line, file=sys.stderr)
+
+
+def quiet() -> bool:
+    """Whether nobody looks at a progress bar."""
+    return not sys.stderr.isatty()
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Ask on a terminal whether to go on.
+
+    Args:
+        question: what is asked.
+        yes: whether it was answered on the command line.
+
+    Raises:
+        RequestRefused: there is nobody to ask.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise RequestRefused("nothing was changed: give --yes, or run it on a terminal to be asked")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
