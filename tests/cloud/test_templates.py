@@ -322,6 +322,18 @@ def test_an_image_that_is_larger_than_the_limit_is_copied_and_nothing_makes_room
     assert [each.metadata[TEMPLATE_KEY] for each in templates(demo.cloud)] == [small]
 
 
+def test_templates_of_several_images_at_once_keep_to_the_limit(demo: User) -> None:
+    """`slow` has two at the most, also while all of them are being made."""
+    images = [in_local(demo, random.Random(seed).randbytes(MIB)) for seed in range(5)]
+    asked = [demo.asked(image_id, "slow") for image_id in images]
+    most = 0
+    while any(demo.cinder.volumes.get(volume.id).status in ("creating", "downloading") for volume in asked):
+        most = max(most, sum(volume.status != "deleting" for volume in templates(demo.cloud)))
+    assert most <= 2
+    for seed, volume in enumerate(asked):
+        assert content(demo.real, volume.id, MIB)[1] == random.Random(seed).randbytes(MIB)
+
+
 def test_a_template_that_is_being_cloned_stays_and_another_makes_room(demo: User) -> None:
     """Another cinder-volume holds its lock for as long as it clones it."""
     images = [in_local(demo, random.Random(seed).randbytes(MIB)) for seed in range(4)]
