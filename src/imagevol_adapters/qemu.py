@@ -211,8 +211,13 @@ def _ended(command: Sequence[str], cancelled: Callable[[], bool]) -> tuple[int, 
     ) as process:
         try:
             while not cancelled():
-                with suppress(subprocess.TimeoutExpired):
+                try:
                     said, complaint = process.communicate(timeout=_POLL_SECONDS)
+                except Exception as error:
+                    # Under eventlet, as in Cinder, it is a class of that name in eventlet's own copy of the module.
+                    if type(error).__name__ != subprocess.TimeoutExpired.__name__:
+                        raise
+                else:
                     return process.returncode, said, complaint
             raise TransferCancelled("the conversion was cancelled")
         except BaseException:

@@ -147,6 +147,15 @@ def test_what_is_no_raw_disk_becomes_a_template_at_the_size_of_its_disk(demo: Us
     assert "cloned from template" in demo.said(volumes[1])
 
 
+def test_a_conversion_that_takes_its_time_becomes_a_template_too(demo: User, tmp_path: Path) -> None:
+    """Longer than qemu-img is waited for at a time."""
+    data = os.urandom(96 * MIB)
+    image_id = in_local(demo, qcow2(tmp_path, size_gib=1, data=data), disk_format="qcow2")
+    volume = demo.volume(image_id)
+    assert f"cloned from new template {template(demo.cloud, image_id).id}" in demo.said(volume)
+    assert content(demo.real, volume.id, len(data))[1] == data
+
+
 def test_a_private_image_of_another_project_is_not_served_from_its_template(demo: User, users: Users) -> None:
     image_id = in_local(demo)
     demo.volume(image_id)
