@@ -70,6 +70,7 @@ class Templating(MemoryVolumes):
         )
         self.volumes[volume_id] = replace(volume, **facts)
         self.contents[volume_id] = MemoryDevice(GIB)
+        self.names[volume_id] = f"template-{image.id}"
 
 
 @pytest.fixture
