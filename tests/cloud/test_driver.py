@@ -140,6 +140,7 @@ def test_an_image_that_is_no_raw_disk_is_copied(demo: User, tmp_path: Path) -> N
     assert content(demo.real, volume.id)[1] == DATA
 
 
+@pytest.mark.long
 def test_an_image_volume_that_is_in_error_is_not_cloned(demo: User, users: Users) -> None:
     image_id = demo.image()
     stored = image_volume(demo, image_id)

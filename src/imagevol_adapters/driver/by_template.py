@@ -6,10 +6,11 @@ Not in the mixin itself: a driver may have methods of these names.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,22 +109,29 @@ class ByTemplate:
         return made
 
     def _cloned_of_template(self, templates: Templates, lock: Lock) -> ModelUpdate:
-        with self.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
-            of_image, others = templates.of(self.request.image.id), templates.others(self.request.image.id)
-            present = next(iter(of_image), None)
-            decision = self._admitted(templates, present, others | {old.id: old for old in of_image[1:]})
-            making = decision.action in (TemplateAction.CREATE, TemplateAction.REPLACE)
-            template = templates.create(self.request.image, decision.size_gib or 1) if making else present
+        with ExitStack() as undo:  # around the lock of the backend, which may be lost when it is given back
+            with self.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
+                of_image, others = templates.of(self.request.image.id), templates.others(self.request.image.id)
+                present, superseded = next(iter(of_image), None), of_image[1:]
+                decision = self._admitted(templates, present, others | {old.id: old for old in superseded})
+                making = decision.action in (TemplateAction.CREATE, TemplateAction.REPLACE)
+                template: Any = present
+                if making:
+                    template = templates.create(self.request.image, decision.size_gib or 1)
+                    undo.enter_context(
+                        undone_on_failure(f"template {template.id}", partial(templates.remove, template))
+                    )
+            if making:
+                self._fill(templates, template, lock)
         if making:
-            self._fill(templates, template, lock)
-            superseded = of_image if decision.remove_after else of_image[1:]
+            superseded += [present] if decision.remove_after else []
         elif decision.action is TemplateAction.USE:
-            templates.touch(template)
-            superseded = of_image[1:]
+            self._tried("its last use is not noted", partial(templates.touch, template))
         else:
             return None
-        for old in filter(removable, superseded):
-            self._superseded(templates, old)
+        for old in superseded:
+            LOG.info("%s: template %s is superseded, and goes", self.request.about, old.id)
+            self._tried(f"template {old.id} stays", partial(templates.remove, old))
         return clone(self.driver, self.request, template, "new template" if making else "template")
 
     def _admitted(self, templates: Templates, present: Any, others: Mapping[str, Any]) -> TemplateDecision:
@@ -145,13 +153,12 @@ class ByTemplate:
             templates.remove(present)
         return decision
 
-    def _superseded(self, templates: Templates, old: Any) -> None:
-        """Let an old template go; where that fails, the next request tries again."""
-        LOG.info("%s: template %s is superseded, and goes", self.request.about, old.id)
+    def _tried(self, otherwise: str, action: Callable[[], object]) -> None:
+        """Do what is not needed for the volume; where that fails, the next request tries again."""
         try:
-            templates.remove(old)
+            action()
         except exception.CinderException as error:
-            LOG.warning("%s: template %s stays: %s", self.request.about, old.id, error)
+            LOG.warning("%s: %s: %s", self.request.about, otherwise, error)
 
     def _locked(self, templates: Templates, other: Any, locked: ExitStack) -> bool:
         """Keep a template from being cloned until `locked` is closed, unless somebody is cloning it now."""
@@ -184,19 +191,18 @@ class ByTemplate:
         """Bring the image into a template, and publish it when it is there and the lock was never lost."""
         admin = cinder_context.get_admin_context()
         image = self.request.image
-        with undone_on_failure(f"template {template.id}", lambda: templates.remove(template)):
-            template.update(self.driver.create_volume(template) or {})
-            template.save()
-            with self.driver.open_volume(admin, template, writable=True) as device:
-                fill_device(
-                    self._downloaded(),
-                    device,
-                    image=image,
-                    converter=self.converter,
-                    directory=Path(cfg.CONF.image_conversion_dir),
-                )
-            lock.ensure_held()
-            templates.publish(template, image)
+        template.update(self.driver.create_volume(template) or {})
+        template.save()
+        with self.driver.open_volume(admin, template, writable=True) as device:
+            fill_device(
+                self._downloaded(),
+                device,
+                image=image,
+                converter=self.converter,
+                directory=Path(cfg.CONF.image_conversion_dir),
+            )
+        lock.ensure_held()
+        templates.publish(template, image)
         LOG.info("%s: template %s holds the image, %d GiB", self.request.about, template.id, template.size)
 
     def _downloaded(self) -> Iterable[bytes]:

@@ -28,18 +28,23 @@ OTHER = DATA[::-1]
 
 @attrs.frozen
 class _Locks:
-    """A lock service that fails: when a lock is asked for, when it is looked at, or when it is given back."""
+    """A lock service that fails: when a lock is asked for, looked at, or given back, the outer one or one inside."""
 
     error: ImagevolError
     when: str
     lease_seconds: float = 0
+    taken: list[str] = attrs.Factory(list)
 
     @contextmanager
     def held(self, name: str, *, wait_seconds: float) -> Iterator[_Lock]:  # noqa: ARG002 - the port's
         if self.when == "asked":
             raise self.error
-        yield _Lock(name, self.error if self.when == "held" else None)
-        if self.when == "given back":
+        self.taken.append(name)
+        try:
+            yield _Lock(name, self.error if self.when == "held" else None)
+        finally:
+            self.taken.remove(name)
+        if self.when == ("given back inside" if self.taken else "given back"):
             raise self.error
 
 
@@ -177,8 +182,9 @@ class TemplatesConformance(WithDriver):
             _Locks(DeadlineExceeded("somebody else has it", seconds=1), "asked"),
             _Locks(ServiceUnreachable("no answer"), "asked"),
             _Locks(LockLost("a lock"), "held"),
+            _Locks(LockLost("a lock"), "given back inside"),
         ],
-        ids=["held", "no answer", "lost"],
+        ids=["held", "no answer", "lost", "lost before it was needed no more"],
     )
     def test_without_its_lock_no_template_is_made(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch, locks: _Locks
