@@ -150,12 +150,12 @@ def print_total() -> None:
         print(f"{passed} passed, {failed} failed, {total['skipped']} skipped", flush=True)
 
 
-def prerequisites(session: nox.Session, python: Path, *, required: bool = False) -> None:
+def prerequisites(session: nox.Session, python: Path, *wishes: str, required: bool = False) -> None:
     """Install the Debian packages of the services and qemu-img, or say which to install.
 
     The demo cannot do without; a test that cannot is skipped and says so.
     """
-    command = ["tests.cloud", "prerequisites", "--install"]
+    command = ["tests.cloud", "prerequisites", "--install", *wishes]
     run(session, python, *command, success_codes=[0] if required else [0, 1])
 
 
@@ -238,7 +238,7 @@ def cloud(session: nox.Session) -> None:
     """Run the tests on real Keystone, Cinder and Glance, but for those that take long."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
-    prerequisites(session, python)
+    prerequisites(session, python, "--broker")
     pytest(session, python, "tests/cloud", "-m", "not long")
 
 
@@ -247,7 +247,7 @@ def cloud_long(session: nox.Session) -> None:
     """Run those of the tests on real services that take long."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
-    prerequisites(session, python)
+    prerequisites(session, python, "--broker")
     pytest(session, python, "tests/cloud", "-m", "long")
 
 

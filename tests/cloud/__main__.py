@@ -28,6 +28,7 @@ def main() -> int:
     commands.add_parser("status", help="say which services run")
     needs = commands.add_parser("prerequisites", help="say what is missing to start one")
     needs.add_argument("--install", action="store_true", help="install Debian packages, as root")
+    needs.add_argument("--broker", action="store_true", help="for one with several cinder-volume processes, too")
     arguments = parser.parse_args()
     # So that a terminated `up` takes down what it had started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -41,7 +42,7 @@ def main() -> int:
             case "status":
                 return _status(directory)
             case _:
-                return _prerequisites(install=arguments.install)
+                return _prerequisites(install=arguments.install, broker=arguments.broker)
     except (CloudError, subprocess.CalledProcessError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -83,13 +84,13 @@ def _status(directory: Path) -> int:
     return 0 if all(services.values()) else 1
 
 
-def _prerequisites(*, install: bool) -> int:
-    packages = prerequisites.missing_packages()
+def _prerequisites(*, install: bool, broker: bool) -> int:
+    packages = prerequisites.missing_packages(broker=broker)
     if not packages:
         print("every Debian package is there")
         return 0
     if install and os.geteuid() == 0:
-        prerequisites.install()
+        prerequisites.install(packages)
         return 0
     print(f"run as root: {shlex.join(prerequisites.install_command(packages))}", file=sys.stderr)
     return 1

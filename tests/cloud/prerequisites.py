@@ -7,7 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cloud.processes import SYSTEM_PATH
@@ -25,8 +26,11 @@ PROGRAMS = {
     "sfdisk": "fdisk",
     "umount": "mount",
 }
-# Only for a cloud with several cinder-volume processes. Debian's package starts no service in a container.
+# Only for a cloud with several cinder-volume processes. Its package would start a service of the system's, on all
+# addresses: see `install`.
 BROKER = {"/usr/lib/rabbitmq/bin/rabbitmq-server": "rabbitmq-server"}
+SYSTEM_SERVICES = {"rabbitmq-server": ["rabbitmq-server.service", "epmd.service", "epmd.socket"]}
+POLICY = Path("/usr/sbin/policy-rc.d")
 # Distribution's module to what it is called in a sentence.
 SERVICES = {"cinder": "Cinder", "glance": "Glance", "keystone": "Keystone", "gunicorn": "gunicorn"}
 
@@ -39,7 +43,7 @@ def problems(*, broker: bool = False) -> list[str]:
     return [*_services(), *_machine(), *_packages(broker=broker)]
 
 
-def missing_packages(*, broker: bool = True) -> list[str]:
+def missing_packages(*, broker: bool = False) -> list[str]:
     """Debian packages of the programs that are not there, however others may have come."""
     programs = PROGRAMS | (BROKER if broker else {})
     missing = {package for program, package in programs.items() if shutil.which(program, path=SYSTEM_PATH) is None}
@@ -50,14 +54,33 @@ def install_command(packages: Iterable[str]) -> list[str]:
     return ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
 
 
-def install() -> None:
-    """Install the missing packages, as root, by apt-get."""
-    command = install_command(missing_packages())
+def install(packages: Sequence[str]) -> None:
+    """Install packages, as root, by apt-get, and let none of them start a service, now or later."""
+    command = install_command(packages)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    if subprocess.run(command, env=environment, check=False).returncode:
-        # Package lists may be missing (a fresh container) or name versions that are gone.
-        subprocess.run(["apt-get", "update"], env=environment, check=True)
-        subprocess.run(command, env=environment, check=True)
+    with _starting_nothing():
+        if subprocess.run(command, env=environment, check=False).returncode:
+            # Package lists may be missing (a fresh container) or name versions that are gone.
+            subprocess.run(["apt-get", "update"], env=environment, check=True)
+            subprocess.run(command, env=environment, check=True)
+    for service in SYSTEM_SERVICES.keys() & set(packages) if Path("/run/systemd/system").exists() else ():
+        subprocess.run(["systemctl", "disable", "--quiet", *SYSTEM_SERVICES[service]], check=True)
+
+
+@contextmanager
+def _starting_nothing() -> Iterator[None]:
+    """Debian's policy-rc.d, which is asked before a package starts a service; one that is there is left alone."""
+    try:
+        with POLICY.open("x") as file:
+            file.write("#!/bin/sh\nexit 101\n")
+            POLICY.chmod(0o755)
+    except FileExistsError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        POLICY.unlink()
 
 
 def _services() -> Iterable[str]:

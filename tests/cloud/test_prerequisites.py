@@ -21,7 +21,23 @@ def test_the_broker_is_needed_where_it_is_used(monkeypatch: pytest.MonkeyPatch) 
     assert not any("rabbitmq-server" in problem for problem in prerequisites.problems())
     (problem,) = (line for line in prerequisites.problems(broker=True) if "rabbitmq-server" in line)
     assert problem.endswith(" rabbitmq-server`")
-    assert "rabbitmq-server" in prerequisites.missing_packages()
+    assert "rabbitmq-server" in prerequisites.missing_packages(broker=True)
+    assert "rabbitmq-server" not in prerequisites.missing_packages()
+
+
+@pytest.mark.parametrize("there", [None, "#!/bin/sh\nexit 0\n"])
+def test_what_is_installed_starts_no_service(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: str | None
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    if there:
+        policy.write_text(there)
+        policy.chmod(0o755)
+    monkeypatch.setattr(prerequisites, "POLICY", policy)
+    asked = f"{policy}; test $? = {0 if there else 101}"  # as a package does it, before it starts something
+    monkeypatch.setattr(prerequisites, "install_command", lambda _: ["sh", "-c", asked])
+    prerequisites.install([])
+    assert (policy.read_text() if policy.exists() else None) == there
 
 
 def test_a_python_without_the_services_is_told_how_to_get_them(
