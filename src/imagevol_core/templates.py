@@ -96,7 +96,7 @@ def decide_template(
         What to do, and why.
 
     Raises:
-        InvalidFact: the template is of another image; or a volume is listed twice and differs.
+        InvalidFact: the template is of another image, or is among the others; or a volume is listed twice and differs.
 
     >>> image = Image(id="i", status="active", visibility="public", container_format="bare", size_bytes=700,
     ...               virtual_size_bytes=3 * 2**30)
@@ -107,6 +107,9 @@ def decide_template(
     """
     if template is not None and template.entry.image_id != image.id:
         raise InvalidFact("template", f"it is of image {template.entry.image_id}; give the one of image {image.id}")
+    others = tuple(others)
+    if template is not None and template.entry.volume_id in {entry.volume_id for entry in others}:
+        raise InvalidFact("others", f"volume {template.entry.volume_id} is the template itself; give all but that one")
     request = TemplateRequest(image=image, target=target, template=template, settings=settings)
     verdicts = evaluate(REQUEST_TEMPLATE_RULES[policy], request)
     if in_the_way := failed(verdicts):

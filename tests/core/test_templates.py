@@ -359,6 +359,16 @@ class TestStates:
             entry(image_id="j").decide(policy)
         assert str(raised.value) == "template: it is of image j; give the one of image i"
 
+    @pytest.mark.parametrize("policy", Policy)
+    def test_a_template_among_the_others_is_refused_as_input(self, policy: Policy) -> None:
+        case = entry()
+        assert case.template
+        with pytest.raises(InvalidFact) as raised:
+            replace(case, others=(replace(case.template.entry, image_id="j"),)).decide(policy)
+        assert str(raised.value) == (
+            f"others: volume {case.template.entry.volume_id} is the template itself; give all but that one"
+        )
+
     def test_a_clock_that_runs_backwards_is_refused_as_input(self) -> None:
         with pytest.raises(InvalidFact) as raised:
             template(being_made_for=-minutes(1))

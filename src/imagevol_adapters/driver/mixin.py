@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -198,9 +198,8 @@ def locks_of_cinder() -> ToozLocks:
     return from_conf(cfg.CONF)
 
 
-def _named(image: Image) -> Iterator[Any]:
+def _named(image: Image) -> Iterable[Any]:
     """The volumes that the image's locations name, by whichever reading, as far as they exist."""
-    admin = cinder_context.get_admin_context()
     volume_ids: dict[str, None] = {}
     for location in image.locations:
         for dialect in Dialect:
@@ -208,8 +207,9 @@ def _named(image: Image) -> Iterator[Any]:
                 volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
             except InvalidLocation:
                 continue
-    for volume_id in volume_ids:
-        try:
-            yield objects.Volume.get_by_id(admin, volume_id)
-        except exception.VolumeNotFound:
-            continue
+    if not volume_ids:
+        return ()
+    found: Iterable[Any] = objects.VolumeList.get_all(
+        cinder_context.get_admin_context(), filters={"id": list(volume_ids)}
+    )
+    return found

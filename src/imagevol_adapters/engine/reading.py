@@ -63,7 +63,12 @@ def _read(
         crew.stop()
         raise
     finally:
-        crew.end()
+        try:
+            crew.end()
+        except BaseException:  # also an interrupt right as it is called, before it can wait
+            crew.stop()
+            crew.end()
+            raise
     if crew.error is not None:
         raise crew.error
     if digest is not None:

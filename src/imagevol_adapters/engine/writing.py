@@ -124,7 +124,12 @@ class StreamWriter:
             crew.stop()
             raise
         finally:
-            crew.end()
+            try:
+                crew.end()
+            except BaseException:  # also an interrupt right as it is called, before it can wait
+                crew.stop()
+                crew.end()
+                raise
         if crew.error is not None:
             raise crew.error
         sink.pace = self._throttle.take

@@ -240,7 +240,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         target=target,
         template=draw(st.sampled_from([template, template, template, None])),
         settings=settings,
-        others=tuple(others),
+        others=tuple(other for other in others if _volume_id(other) != _volume_id(entry)),
     )
 
 
