@@ -38,6 +38,7 @@ OLDEST = SUPPORTED[0]
 SERVICES_PYTHON = "3.11"  # the one that the pinned releases of the services are run on
 
 OLDEST_TESTS = f"tests-{OLDEST.replace('.', '-')}"  # what nox calls that environment
+PARALLEL = ["--numprocesses=auto", "--dist=worksteal"]  # what waits for nothing but the processor
 LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance", "typing", "docs")]
 
 
@@ -202,7 +203,7 @@ def tests(session: nox.Session) -> None:
     install(session, python, "tests")
     prerequisites(session, python)
     covered = ["--cov", "--cov-report=term-missing:skip-covered"] if session.python == OLDEST else []
-    pytest(session, python, *LIBRARY_TESTS, *covered)
+    pytest(session, python, *LIBRARY_TESTS, *PARALLEL, *covered)
 
 
 @nox.session(name="property", venv_backend="none")
@@ -210,7 +211,7 @@ def property_(session: nox.Session) -> None:
     """Try the laws of the core on many more examples."""
     python = shared(session, OLDEST_TESTS)
     install(session, python, "tests")
-    pytest(session, python, "tests/core", "-m", "hypothesis", "--hypothesis-profile=property")
+    pytest(session, python, "tests/core", *PARALLEL, "-m", "hypothesis", "--hypothesis-profile=property")
 
 
 @nox.session(python=OLDEST)
@@ -300,7 +301,7 @@ def newest(session: nox.Session) -> None:
     """Run the library's tests on the newest release of everything."""
     python = own(session)
     install(session, python, "tests", pins=None)
-    pytest(session, python, *LIBRARY_TESTS)
+    pytest(session, python, *LIBRARY_TESTS, *PARALLEL)
 
 
 @nox.session(python=OLDEST)
@@ -311,7 +312,7 @@ def lowest(session: nox.Session) -> None:
     resolve(session, "--all-extras", "--resolution=lowest-direct", f"--output-file={pins}")
     python = own(session)
     install(session, python, "tests", pins=pins)
-    pytest(session, python, *LIBRARY_TESTS)
+    pytest(session, python, *LIBRARY_TESTS, *PARALLEL)
 
 
 @nox.session

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import random
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cinderclient import exceptions as cinder_errors
-from cinderclient.client import Client as CinderClient
-from glanceclient.v2.client import Client as GlanceClient
 
-from imagevol_adapters.engine import read_device, write_stream
+from imagevol_adapters.engine import write_stream
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
-from imagevol_core import GIB, ImageVolumeMetadata, ResourceNotFound
-from tests.cloud.ports import Ports, nothing_left, ports, sign_in
-from tests.cloud.processes import ticks
+from imagevol_core import GIB, ImageVolumeMetadata
+from tests.cloud.ports import nothing_left
 from tests.cloud.record import Cloud
-from tests.cloud.settings import REGION
+from tests.cloud.users import DATA, User, content, delete, image_volume
 
 MIB = 1 << 20
-DATA = random.Random(11).randbytes(3 * MIB + 77)
 FORGED = random.Random(12).randbytes(3 * MIB + 77)
-PATIENCE_SECONDS = 60
-
-
-class User:
-    """A user of a cloud, whose things are gone afterwards."""
-
-    def __init__(self, cloud: Cloud, name: str, undo: ExitStack) -> None:
-        session = sign_in(cloud, name)
-        self.cloud, self.name = cloud, name
-        self.cinder: Any = CinderClient("3.60", session=session, region_name=REGION)
-        self.glance: Any = GlanceClient(session=session, region_name=REGION)
-        self.real = ports(cloud)
-        self._undo = undo
-
-    def image(self, data: bytes = DATA, *, store: str = "fast", disk_format: str = "raw") -> str:
-        image_id: str = self.glance.images.create(disk_format=disk_format, container_format="bare")["id"]
-        self._undo.callback(self.glance.images.delete, image_id)
-        self.glance.images.upload(image_id, io.BytesIO(data), image_size=len(data), backend=store)
-        return image_id
-
-    def volume(self, image_id: str, volume_type: str = "fast", *, size_gib: int = 1) -> Any:
-        volume = self.cinder.volumes.create(size_gib, volume_type=volume_type, imageRef=image_id)
-        self._undo.callback(delete, self.real, volume.id)
-        for _ in ticks(PATIENCE_SECONDS):
-            volume = self.cinder.volumes.get(volume.id)
-            if volume.status in ("available", "error"):
-                break
-        return volume
-
-    def said(self, volume: Any) -> str:
-        """What the driver has logged of a volume."""
-        lines = self.cloud.log("cinder").read_text(errors="replace").splitlines()
-        return "\n".join(line for line in lines if "imagevol_adapters.driver" in line and volume.id in line)
 
 
 Users = Callable[[str], User]
@@ -75,23 +36,6 @@ def users(driver_cloud: Cloud) -> Iterator[Users]:
 @pytest.fixture
 def demo(users: Users) -> User:
     return users("demo")
-
-
-def content(real: Ports, volume_id: str, length: int = len(DATA)) -> tuple[int, bytes]:
-    """How large a volume is, and how it begins."""
-    with attached(volume_id, mode=AccessMode.READ, volumes=real.volumes, attacher=real.attacher) as device:
-        return device.size_bytes, b"".join(read_device(device, length=length))
-
-
-def delete(real: Ports, volume_id: str) -> None:
-    with suppress(ResourceNotFound):  # Glance deletes what it has a location of
-        real.volumes.delete(volume_id)
-
-
-def image_volume(user: User, image_id: str) -> str:
-    (location,) = user.glance.images.get(image_id)["locations"]
-    found: str = location["url"].rpartition("/")[2]
-    return found
 
 
 @pytest.mark.parametrize("size_gib", [1, 3])
@@ -116,11 +60,11 @@ def test_a_larger_image_takes_no_longer_to_clone(demo: User, driver_cloud: Cloud
     volumes, images = demo.real.volumes, demo.real.images
     for size_gib in (1, 16):
         stored = volumes.create(size_gib=size_gib, name="image", volume_type="fast")
-        demo._undo.callback(delete, demo.real, stored.id)
+        demo.undo.callback(delete, demo.real, stored.id)
         volumes.wait(stored.id)
         owner = driver_cloud.project_ids["demo"]
         image = images.create(name="large", disk_format="raw", owner=owner)
-        demo._undo.callback(demo.glance.images.delete, image.id)
+        demo.undo.callback(demo.glance.images.delete, image.id)
         record = ImageVolumeMetadata(image_id=image.id, image_owner=owner, size_bytes=size_gib * GIB)
         volumes.set_metadata(stored.id, record.to_volume())
         volumes.set_readonly(stored.id, readonly=True)
@@ -171,7 +115,7 @@ def test_a_shared_image_is_cloned_for_whom_it_is_shared_with(demo: User, users: 
 def forge(user: User, other: User, image_id: str) -> None:
     """A volume of another project claims to be the image's, and a location names it."""
     forged = other.cinder.volumes.create(1, volume_type="fast")
-    other._undo.callback(delete, other.real, forged.id)
+    other.undo.callback(delete, other.real, forged.id)
     real = user.real
     real.volumes.wait(forged.id)
     with attached(forged.id, mode=AccessMode.WRITE, volumes=real.volumes, attacher=real.attacher) as device:

@@ -190,7 +190,7 @@ def test_a_volume_that_will_be_encrypted_is_left_to_cinder(demo: User, users: Us
     demo.volume(image_id)
     admin = users("admin")
     secret = admin.cinder.volume_types.create("secret")
-    admin._undo.callback(admin.cinder.volume_types.delete, secret)
+    admin.undo.callback(admin.cinder.volume_types.delete, secret)
     secret.set_keys({"volume_backend_name": "fast"})
     luks = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "control_location": "front-end"}
     admin.cinder.volume_encryption_types.create(secret, luks)

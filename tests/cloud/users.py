@@ -14,6 +14,7 @@ from glanceclient.v2.client import Client as GlanceClient
 from imagevol_adapters.engine import read_device
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
+from imagevol_core import ResourceNotFound
 from tests.cloud.ports import Ports, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
@@ -32,11 +33,11 @@ class User:
         self.cinder: Any = CinderClient("3.60", session=session, region_name=REGION)
         self.glance: Any = GlanceClient(session=session, region_name=REGION)
         self.real = ports(cloud)
-        self._undo = undo
+        self.undo = undo
 
     def image(self, data: bytes = DATA, *, store: str = "fast", disk_format: str = "raw") -> str:
         image_id: str = self.glance.images.create(disk_format=disk_format, container_format="bare")["id"]
-        self._undo.callback(self._forget, image_id)
+        self.undo.callback(self._forget, image_id)
         self.glance.images.upload(image_id, io.BytesIO(data), image_size=len(data), backend=store)
         return image_id
 
@@ -50,7 +51,7 @@ class User:
     def asked(self, image_id: str, volume_type: str = "fast", *, size_gib: int = 1) -> Any:
         """A volume that Cinder has just been asked for."""
         volume = self.cinder.volumes.create(size_gib, volume_type=volume_type, imageRef=image_id)
-        self._undo.callback(self.real.volumes.delete, volume.id)
+        self.undo.callback(delete, self.real, volume.id)
         return volume
 
     def settled(self, volume: Any) -> Any:
@@ -72,3 +73,15 @@ def content(real: Ports, volume_id: str, length: int = len(DATA)) -> tuple[int, 
     """How large a volume is, and how it begins."""
     with attached(volume_id, mode=AccessMode.READ, volumes=real.volumes, attacher=real.attacher) as device:
         return device.size_bytes, b"".join(read_device(device, length=length))
+
+
+def delete(real: Ports, volume_id: str) -> None:
+    with suppress(ResourceNotFound):  # Glance deletes what it has a location of
+        real.volumes.delete(volume_id)
+
+
+def image_volume(user: User, image_id: str) -> str:
+    """The volume that an image lives in."""
+    (location,) = user.glance.images.get(image_id)["locations"]
+    found: str = location["url"].rpartition("/")[2]
+    return found

@@ -12,7 +12,7 @@ import pytest
 from imagevol_core import GIB
 from tests.cloud.ports import nothing_left
 from tests.cloud.record import Cloud
-from tests.cloud.test_driver import DATA, User, content, image_volume
+from tests.cloud.users import DATA, User, content, image_volume
 from tests.rbd.ceph import ask
 
 
