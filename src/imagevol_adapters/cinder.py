@@ -308,13 +308,14 @@ class CinderVolumes:
 
     def volume_types(self) -> tuple[str, ...]:
         """Give the names of all volume types that these credentials see, for an administrator the private ones too."""
-        return tuple(shown["name"] for shown in self._types())
+        return tuple(each.name for each in self._types())
 
     def volume_type(self, name: str) -> VolumeType | None:
         """Give a volume type; None for who is no administrator, to whom Cinder shows some of its extra specs only."""
-        shown = next((shown for shown in self._types() if shown["name"] == name), None)
-        if shown is None:
+        found = next((each for each in self._types() if each.name == name), None)
+        if found is None:
             raise ResourceNotFound("volume type", name)
+        shown = found.to_dict()
         # Nothing tells that extra specs are left out, but QoS specs are for the same eyes, and are left out by name.
         return VolumeType(name=name, extra_specs=shown["extra_specs"]) if "qos_specs_id" in shown else None
 
@@ -339,12 +340,12 @@ class CinderVolumes:
             with suppress(ResourceNotFound, RequestRefused, KeyError):
                 yield volume_id, self.get(volume_id)
 
-    def _types(self) -> Iterator[Mapping[str, Any]]:
+    def _types(self) -> Iterator[Any]:
         page: dict[str, object] = {"is_public": None, "limit": _PAGE}
         with _translated("the volume types"):
             # Cinder does not say that there are more, and may have a lower limit than ours.
             while types := self._cinder().volume_types.list(search_opts=page):
-                yield from (volume_type.to_dict() for volume_type in types)
+                yield from types
                 page["marker"] = types[-1].id
 
     def _cinder(self) -> Client:
