@@ -38,7 +38,9 @@ OLDEST = SUPPORTED[0]
 SERVICES_PYTHON = "3.11"  # the one that the pinned releases of the services are run on
 
 OLDEST_TESTS = f"tests-{OLDEST.replace('.', '-')}"  # what nox calls that environment
-PARALLEL = ["--numprocesses=auto", "--dist=worksteal"]  # what waits for nothing but the processor
+PARALLEL = ["--numprocesses=auto", "--dist=worksteal"]
+# Where a module's fixtures are services: each process has its own, and more than two would only wait for each other.
+BY_MODULE = ["--numprocesses=auto", "--maxprocesses=2", "--dist=loadfile"]
 LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance", "typing", "docs")]
 
 
@@ -202,8 +204,9 @@ def tests(session: nox.Session) -> None:
     python = own(session)
     install(session, python, "tests")
     prerequisites(session, python)
-    covered = ["--cov", "--cov-report=term-missing:skip-covered"] if session.python == OLDEST else []
-    pytest(session, python, *LIBRARY_TESTS, *PARALLEL, *covered)
+    oldest = session.python == OLDEST  # on the others a law is tried on fewer examples
+    thorough = ["--cov", "--cov-report=term-missing:skip-covered"] if oldest else ["--hypothesis-profile=few"]
+    pytest(session, python, *LIBRARY_TESTS, *PARALLEL, *thorough)
 
 
 @nox.session(name="property", venv_backend="none")
@@ -231,7 +234,7 @@ def upstream(session: nox.Session) -> None:
         # Beside the environment, not in it: only SolidFire's driver is read out of it.
         pip = ("pip", "install", "--quiet", "--no-deps", "--no-compile", "--target")
         run(session, python, *pip, str(unpacked), *group("solidfire"))
-    pytest(session, python, "tests/upstream")
+    pytest(session, python, "tests/upstream", *BY_MODULE)
 
 
 @nox.session(venv_backend="none")
@@ -240,7 +243,7 @@ def cloud(session: nox.Session) -> None:
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
     prerequisites(session, python, "--broker")
-    pytest(session, python, "tests/cloud", "-m", "not long")
+    pytest(session, python, "tests/cloud", *BY_MODULE, "-m", "not long")
 
 
 @nox.session(name="cloud-long", venv_backend="none")
@@ -249,7 +252,7 @@ def cloud_long(session: nox.Session) -> None:
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
     prerequisites(session, python, "--broker")
-    pytest(session, python, "tests/cloud", "-m", "long")
+    pytest(session, python, "tests/cloud", *BY_MODULE, "-m", "long")
 
 
 @nox.session(venv_backend="none")

@@ -18,6 +18,7 @@ hypothesis.settings.register_profile("dev", deadline=None)
 # In CI the same examples each time: what fails there fails for everybody, and new ones are for developers to find.
 CI = bool(os.environ.get("CI"))
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.register_profile("few", deadline=None, print_blob=True, derandomize=CI, max_examples=20)
 hypothesis.settings.register_profile("property", deadline=None, print_blob=True, derandomize=CI, max_examples=500)
 # For a mutant: the same few examples each time, and none of them made smaller, since nobody looks at it.
 hypothesis.settings.register_profile(

@@ -15,9 +15,10 @@ from cinderclient import exceptions as cinder_errors
 from imagevol_adapters.engine import write_stream
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
-from imagevol_core import GIB, ImageVolumeMetadata
+from imagevol_core import GIB, ImageVolumeMetadata, Verdict
 from tests.cloud.ports import nothing_left
 from tests.cloud.record import Cloud
+from tests.cloud.test_command_line import CommandLine
 from tests.cloud.users import DATA, User, content, delete, image_volume
 
 MIB = 1 << 20
@@ -53,6 +54,19 @@ def test_a_volume_on_another_backend_is_copied_and_the_rule_is_named(demo: User)
     assert content(demo.real, volume.id)[1] == DATA
     assert f"failed volume-same-backend ({image_volume(demo, image_id)})" in demo.said(volume)
     assert "neither cloned nor made from a template" in demo.said(volume)
+
+
+@pytest.mark.parametrize("volume_type", ["fast", "slow"])
+def test_the_command_says_what_the_driver_does(demo: User, driver_cloud: Cloud, volume_type: str) -> None:
+    image_id = demo.image()
+    said = demo.said(demo.volume(image_id, volume_type))
+    settings = ("--trusted-project", driver_cloud.project_ids["service"], "--project", driver_cloud.project_ids["demo"])
+    where = ("--size", 1, "--host", driver_cloud.backend_hosts[volume_type])
+    explained = CommandLine(driver_cloud, driver_cloud.clouds_yaml).ask("explain", image_id, *where, *settings)
+    assert explained["eligible"] is ("cloned from image volume" in said)
+    refused = [Verdict(**verdict) for verdict in explained["verdicts"] if not verdict["passed"]]
+    logged = re.findall(r"no image volume is cloned: (.*)", said)
+    assert logged == (["; ".join(map(str, refused))] if refused else [])
 
 
 def test_a_larger_image_takes_no_longer_to_clone(demo: User, driver_cloud: Cloud) -> None:
