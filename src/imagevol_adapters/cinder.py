@@ -6,20 +6,19 @@ A session carries its own credentials and TLS settings; two stores with differen
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import tenacity
-from cinderclient import client as cinder_client
 from cinderclient import exceptions as cinder_errors
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
+from imagevol_adapters.cinder_client import CONFLICTS, connect, said_as_ours, volume_facts
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.ports import AccessMode, Attachment
-from imagevol_adapters.translation import KEYSTONE, Table, translated
+from imagevol_adapters.translation import KEYSTONE, translated
 from imagevol_adapters.volume_pages import is_volume_id, listed_volumes, shown_volumes
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
@@ -27,12 +26,9 @@ from imagevol_core import (
     InUse,
     NoAnswer,
     NotFound,
-    OverQuota,
     RequestRefused,
     ResourceNotFound,
     ServiceError,
-    ServiceFailed,
-    ServiceUnreachable,
     Volume,
     VolumeAnswer,
     VolumeFailed,
@@ -41,26 +37,8 @@ from imagevol_core import (
 
 __all__ = ["CinderVolumes"]
 
-_SERVICE = "block-storage"
-# 3.54 attaches read-only, and is the least that does what is needed; 3.61 tells the cluster of a volume.
-_LEAST = "3.54"
-_WANTED = ("3.61", "3.54")
-
 _PAGE = 1000  # what Cinder gives at most, if nobody has configured it otherwise
 _PASSING = frozenset({"creating", "downloading", "detaching"})  # Cinder refuses to delete these, for now
-
-_ERRORS: Table = (
-    (cinder_errors.Unauthorized, AccessDenied, "check the credentials"),
-    (cinder_errors.Forbidden, AccessDenied, "use credentials that may do this"),
-    (cinder_errors.OverLimit, OverQuota, "free some space, or ask for a larger quota"),
-    (cinder_errors.BadRequest, RequestRefused, ""),
-    (cinder_errors.NotFound, RequestRefused, ""),
-    (cinder_errors.ClientException, ServiceFailed, "see the log of cinder-api"),
-    (cinder_errors.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
-    (cinder_errors.ConnectionError, ServiceUnreachable, "check that the service runs"),
-    *KEYSTONE,
-)
-_CONFLICTS: Table = ((cinder_errors.BadRequest, InUse, ""), *_ERRORS)
 
 
 @attrs.define(kw_only=True)
@@ -98,22 +76,22 @@ class CinderVolumes:
         self, *, size_gib: int, name: str, volume_type: str | None = None, image_id: str | None = None
     ) -> Volume:
         """Ask for a volume, empty or made from an image."""
-        with _translated(f"creating volume {name}"):
-            return _facts(
+        with said_as_ours(f"creating volume {name}"):
+            return volume_facts(
                 self._cinder().volumes.create(size_gib, name=name, volume_type=volume_type, imageRef=image_id)
             )
 
     def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
         """Ask for a clone of a volume, of its size and type."""
-        with _translated(f"cloning volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
-            return _facts(
+        with said_as_ours(f"cloning volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
+            return volume_facts(
                 self._cinder().volumes.create(None, name=name, metadata=dict(metadata), source_volid=volume_id)
             )
 
     def get(self, volume_id: str) -> Volume:
         """Give what is known of one volume."""
-        with _translated(f"volume {volume_id}", ("volume", volume_id)):
-            return _facts(self._cinder().volumes.get(volume_id))
+        with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
+            return volume_facts(self._cinder().volumes.get(volume_id))
 
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist, in the order asked."""
@@ -132,11 +110,11 @@ class CinderVolumes:
             AccessDenied: to the credentials Cinder shows only their own project.
         """
         filters = {"all_tenants": 1, "project_id": project_id}
-        with _translated(f"the volumes of project {project_id}"):
+        with said_as_ours(f"the volumes of project {project_id}"):
             for shown in listed_volumes(self._cinder(), filters | ({"metadata": dict(metadata)} if metadata else {})):
                 if "os-vol-host-attr:host" not in shown.to_dict():
                     raise AccessDenied("Cinder does not show where volumes are: use credentials of an administrator")
-                yield _facts(shown)
+                yield volume_facts(shown)
 
     def types_of(self, volume_ids: Sequence[str]) -> Mapping[str, VolumeAnswer]:
         """Say of which type each volume is: what `plan_migration` asks, a page of volumes at a time.
@@ -159,12 +137,12 @@ class CinderVolumes:
 
     def named(self, name: str) -> tuple[Volume, ...]:
         """Give the volumes of this project that have this name."""
-        with _translated(f"volumes named {name}"):
-            return tuple(map(_facts, self._cinder().volumes.list(search_opts={"name": name})))
+        with said_as_ours(f"volumes named {name}"):
+            return tuple(map(volume_facts, self._cinder().volumes.list(search_opts={"name": name})))
 
     def base_image_id(self, volume_id: str) -> str | None:
         """Give the image that the volume, or what it is a clone of, was made from."""
-        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+        with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
             shown = self._cinder().volumes.get(volume_id).to_dict()
         image_id: str | None = shown.get("volume_image_metadata", {}).get("image_id")
         return image_id
@@ -185,7 +163,7 @@ class CinderVolumes:
 
     def extend(self, volume_id: str, *, size_gib: int) -> Volume:
         """Make an available volume larger, and return when it is."""
-        with _translated(f"extending volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+        with said_as_ours(f"extending volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
             self._cinder().volumes.extend(volume_id, size_gib)
         grown = self.wait(volume_id)
         if grown.size_gib < size_gib:  # Cinder's scheduler puts it back as it was where the backend has no room
@@ -195,17 +173,17 @@ class CinderVolumes:
 
     def set_readonly(self, volume_id: str, *, readonly: bool) -> None:
         """Mark the volume so that no attachment may write to it, or take the mark away."""
-        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+        with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
             self._cinder().volumes.update_readonly_flag(volume_id, readonly)
 
     def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
         """Write these keys; others stay."""
-        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+        with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
             self._cinder().volumes.set_metadata(volume_id, dict(metadata))
 
     def unset_metadata(self, volume_id: str, keys: Sequence[str]) -> None:
         """Take these keys away; those that are not there are no error."""
-        with _translated(f"volume {volume_id}", ("volume", volume_id)):
+        with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
             there = [key for key in keys if key in self._cinder().volumes.get(volume_id).metadata]
             if there:
                 self._cinder().volumes.delete_metadata(volume_id, there)
@@ -219,7 +197,7 @@ class CinderVolumes:
             seconds=self.wait_seconds,
         )
         if volume.status != "deleting":  # as when Glance deletes it with its image
-            with _translated(f"deleting volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+            with said_as_ours(f"deleting volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
                 self._cinder().volumes.delete(volume_id)
 
         def gone(volumes: tuple[Volume, ...]) -> bool:
@@ -252,7 +230,7 @@ class CinderVolumes:
                 reserved = self.reserve(volume_id, mode=mode)
         left = f"attachment {reserved.id} of volume {volume_id}"
         with undone_on_failure(left, lambda: self.detach(reserved)):
-            with _translated(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
+            with said_as_ours(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
                 connection = self._cinder().attachments.update(reserved.id, dict(connector)).connection_info
             if mode is AccessMode.WRITE and connection.get("access_mode") == "ro":  # Cinder tells, and lets it pass
                 raise InUse(f"volume {volume_id} is read-only: `openstack volume set --read-write` takes the mark away")
@@ -260,7 +238,7 @@ class CinderVolumes:
 
     def attachment(self, attachment_id: str) -> Attachment:
         """Give what is known of an attachment by now, which may be more than was when it was made."""
-        with _translated(f"attachment {attachment_id}", ("attachment", attachment_id)):
+        with said_as_ours(f"attachment {attachment_id}", ("attachment", attachment_id)):
             shown = self._cinder().attachments.show(attachment_id)
         return Attachment(id=attachment_id, volume_id=shown.volume_id, connection=shown.connection_info)
 
@@ -270,13 +248,13 @@ class CinderVolumes:
         Raises:
             InUse: it is attached, reserved, or in a state that does not allow it.
         """
-        with _translated(f"attaching volume {volume_id}", ("volume", volume_id), table=_CONFLICTS):
+        with said_as_ours(f"attaching volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
             attachment_id = self._cinder().attachments.create(volume_id, None, mode=mode.value)["id"]
         return Attachment(id=attachment_id, volume_id=volume_id, connection={})
 
     def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
         """Give the attachments of the volume by which it is reserved for nobody yet."""
-        with _translated(f"attachments of volume {volume_id}"):
+        with said_as_ours(f"attachments of volume {volume_id}"):
             attachments = self._cinder().attachments.list(
                 detailed=True, search_opts={"all_tenants": 1, "volume_id": volume_id}
             )
@@ -288,12 +266,12 @@ class CinderVolumes:
 
     def complete(self, attachment: Attachment) -> None:
         """Tell that the host has connected the volume."""
-        with _translated(f"attachment {attachment.id}", ("attachment", attachment.id)):
+        with said_as_ours(f"attachment {attachment.id}", ("attachment", attachment.id)):
             self._cinder().attachments.complete(attachment.id)
 
     def shares_host(self, attachment: Attachment, *, host: str) -> bool:
         """Tell whether the volume has another attachment to that host."""
-        with _translated(f"volume {attachment.volume_id}", ("volume", attachment.volume_id)):
+        with said_as_ours(f"volume {attachment.volume_id}", ("volume", attachment.volume_id)):
             shown = self._cinder().volumes.get(attachment.volume_id).to_dict()
         others = (each for each in shown["attachments"] if each.get("attachment_id") != attachment.id)
         return any(other.get("host_name") == host for other in others)
@@ -301,7 +279,7 @@ class CinderVolumes:
     def detach(self, attachment: Attachment) -> None:
         """Take the leave back; one that is gone already is no error."""
         try:
-            with _translated(f"detaching volume {attachment.volume_id}", ("attachment", attachment.id)):
+            with said_as_ours(f"detaching volume {attachment.volume_id}", ("attachment", attachment.id)):
                 self._cinder().attachments.delete(attachment.id)
         except ResourceNotFound:
             return
@@ -322,7 +300,7 @@ class CinderVolumes:
     def default_volume_type(self) -> str | None:
         """Give the name of the type of volumes that name none, which may differ between projects."""
         try:
-            with _translated("the default volume type", ("volume type", "default")):
+            with said_as_ours("the default volume type", ("volume type", "default")):
                 return self._cinder().volume_types.default().name
         except ResourceNotFound:
             return None
@@ -332,9 +310,9 @@ class CinderVolumes:
         asked = dict.fromkeys(volume_ids)
         paged = [volume_id for volume_id in asked if is_volume_id(volume_id)] if len(asked) > 1 else []
         if paged:
-            with _translated(f"{len(paged)} volumes"):
+            with said_as_ours(f"{len(paged)} volumes"):
                 for volume in shown_volumes(self._cinder(), paged):
-                    yield volume.id, _facts(volume)
+                    yield volume.id, volume_facts(volume)
         for volume_id in asked.keys() - {*paged, ""}:
             # What follows a slash may be the name of something else, or an id and a query.
             with suppress(ResourceNotFound, RequestRefused, KeyError):
@@ -342,51 +320,23 @@ class CinderVolumes:
 
     def _types(self) -> Iterator[Any]:
         page: dict[str, object] = {"is_public": None, "limit": _PAGE}
-        with _translated("the volume types"):
+        with said_as_ours("the volume types"):
             # Cinder does not say that there are more, and may have a lower limit than ours.
             while types := self._cinder().volume_types.list(search_opts=page):
                 yield from types
                 page["marker"] = types[-1].id
 
     def _cinder(self) -> Client:
-        """The client, made when it is first needed, with the highest of the wanted versions that Cinder has."""
+        """The client, made when it is first needed."""
         if self._client is None:
-            with translated(KEYSTONE, doing="Cinder"):
-                highest = self._highest_version()
-            version = next((version for version in _WANTED if highest and highest >= _version(version)), None)
-            if version is None:
-                raise ServiceFailed(
-                    f"Cinder: it speaks API {_text(highest)} at most, and {_LEAST} is the least that is needed"
-                )
-            self._client = cinder_client.Client(
-                version,
-                session=self.session,
-                service_type=_SERVICE,
+            self._client = connect(
+                self.session,
                 interface=self.interface,
                 region_name=self.region_name,
                 endpoint_override=self.endpoint_override,
-                connect_retries=self.retries,
+                retries=self.retries,
             )
         return self._client
-
-    def _highest_version(self) -> tuple[float, ...] | None:
-        """What Cinder tells, or why it tells nothing."""
-        endpoint = self.session.get_endpoint_data(
-            service_type=_SERVICE,
-            interface=self.interface,
-            region_name=self.region_name,
-            endpoint_override=self.endpoint_override,
-            min_version="3",
-        )
-        if endpoint and endpoint.max_microversion:
-            return endpoint.max_microversion
-        url = self.endpoint_override or self.session.get_endpoint(
-            service_type=_SERVICE, interface=self.interface, region_name=self.region_name
-        )
-        if url is None:
-            raise ServiceUnreachable("Cinder: the service catalogue has no block-storage endpoint for this region")
-        self.session.get(url)  # the lookup passes over what is wrong there, and this raises it
-        return None
 
     def _refuse_error(self, volume: Volume, *, wanted: str) -> None:
         """Raise when the volume is in one of Cinder's error states, with the newest thing that Cinder says of it."""
@@ -401,50 +351,3 @@ class CinderVolumes:
             newest = max(messages, key=lambda message: str(message.created_at), default=None)
             return newest.user_message if newest else None
         return None
-
-
-def _text(version: tuple[float, ...] | None) -> str:
-    return ".".join(map(str, version)) if version else "3.0"
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("."))
-
-
-@contextmanager
-def _translated(doing: str, missing: tuple[str, str] | None = None, table: Table = _ERRORS) -> Iterator[None]:
-    """Ours for cinderclient's errors; `missing` is what does not exist when Cinder answers 404."""
-    try:
-        with translated(table, doing=f"Cinder, {doing}"):
-            yield
-    except RequestRefused as error:
-        if missing and isinstance(error.__cause__, cinder_errors.NotFound):
-            raise ResourceNotFound(*missing) from error.__cause__
-        raise
-
-
-def _facts(volume: Any) -> Volume:
-    """What cinderclient's volume says, as facts; what only an administrator sees is None for others."""
-    shown = volume.to_dict()
-    metadata = {key: str(value) for key, value in shown["metadata"].items()}
-    readonly = metadata.pop("readonly", None)  # Cinder merges its own mark into the user's metadata
-    return Volume(
-        id=shown["id"],
-        project_id=shown.get("os-vol-tenant-attr:tenant_id"),
-        host=shown.get("os-vol-host-attr:host"),
-        cluster_name=shown.get("cluster_name"),
-        size_gib=shown["size"],
-        status=shown["status"],
-        volume_type=shown.get("volume_type"),
-        encrypted=shown.get("encrypted"),
-        migration_status=shown.get("os-vol-mig-status-attr:migstat"),
-        readonly=str(readonly).lower() == "true",
-        multiattach=shown.get("multiattach"),
-        metadata=metadata,
-        created_at=_instant(shown.get("created_at")),
-    )
-
-
-def _instant(text: str | None) -> datetime | None:
-    """Cinder writes UTC and leaves the zone out."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None

@@ -10,7 +10,7 @@ from cinderclient import exceptions as cinder_errors
 from glanceclient import exc as glance_errors
 from keystoneauth1 import exceptions as keystone_errors
 
-from imagevol_adapters import cinder, glance
+from imagevol_adapters import cinder_client, glance
 from imagevol_adapters.translation import KEYSTONE, Table, translated
 from imagevol_core import (
     AccessDenied,
@@ -23,7 +23,7 @@ from imagevol_core import (
 )
 
 SEAMS = {
-    "cinder": (cinder_errors, cinder._ERRORS),
+    "cinder": (cinder_errors, cinder_client.ERRORS),
     "glance": (glance_errors, glance._ERRORS),
     "keystone": (keystone_errors, KEYSTONE),
 }
@@ -103,12 +103,12 @@ def test_no_row_stands_behind_a_more_general_one(seam: str) -> None:
 @pytest.mark.parametrize(
     "table, error, expected",
     [
-        (cinder._ERRORS, cinder_errors.Unauthorized(401), AccessDenied),
-        (cinder._ERRORS, cinder_errors.Forbidden(403), AccessDenied),
-        (cinder._ERRORS, cinder_errors.OverLimit(413), OverQuota),
-        (cinder._ERRORS, cinder_errors.BadRequest(400), RequestRefused),
-        (cinder._ERRORS, cinder_errors.ClientException(500), ServiceFailed),
-        (cinder._ERRORS, cinder_errors.ConnectionError("no route"), ServiceUnreachable),
+        (cinder_client.ERRORS, cinder_errors.Unauthorized(401), AccessDenied),
+        (cinder_client.ERRORS, cinder_errors.Forbidden(403), AccessDenied),
+        (cinder_client.ERRORS, cinder_errors.OverLimit(413), OverQuota),
+        (cinder_client.ERRORS, cinder_errors.BadRequest(400), RequestRefused),
+        (cinder_client.ERRORS, cinder_errors.ClientException(500), ServiceFailed),
+        (cinder_client.ERRORS, cinder_errors.ConnectionError("no route"), ServiceUnreachable),
         (glance._ERRORS, glance_errors.HTTPUnauthorized(), AccessDenied),
         (glance._ERRORS, glance_errors.HTTPForbidden(), AccessDenied),
         (glance._ERRORS, glance_errors.HTTPOverLimit(), OverQuota),
