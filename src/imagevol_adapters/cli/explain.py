@@ -26,11 +26,11 @@ from imagevol_core import (
     parse_location,
 )
 
-__all__ = ["Explain", "SentencesFormatter"]
+__all__ = ["Explain", "Explaining", "SentencesFormatter"]
 
 
-class Explain(ShowOne):
-    """Say whether a new volume would be cloned from the image, from which volume, and every rule that says no."""
+class Explaining(ShowOne):
+    """A command that says why, in sentences."""
 
     app: Imagevol
 
@@ -43,6 +43,10 @@ class Explain(ShowOne):
     def formatter_default(self) -> str:
         """Sentences, unless a program asks."""
         return "sentences"
+
+
+class Explain(Explaining):
+    """Say whether a new volume would be cloned from the image, from which volume, and every rule that says no."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the image, the volume that is to be, and what the operator has configured."""

@@ -10,9 +10,8 @@ from typing import Any
 
 import attrs
 from cliff.columns import FormattableColumn
-from cliff.show import ShowOne
 
-from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.explain import Explaining
 from imagevol_core import (
     Image,
     ImagevolError,
@@ -35,20 +34,8 @@ __all__ = ["ExplainUpload"]
 _CLONE = "CLONE"  # stands for the id of the clone, which nobody has yet
 
 
-class ExplainUpload(ShowOne):
+class ExplainUpload(Explaining):
     """Say whether a volume would be uploaded by registering a clone or by a copy, to which stores, and why."""
-
-    app: Imagevol
-
-    @property
-    def formatter_namespace(self) -> str:
-        """The usual formats, and sentences."""
-        return "imagevol.formatter.explanation"
-
-    @property
-    def formatter_default(self) -> str:
-        """Sentences, unless a program asks."""
-        return "sentences"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the volume, the image that is to be, and what the operator has configured."""
