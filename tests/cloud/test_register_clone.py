@@ -18,6 +18,7 @@ from glanceclient.v2.images import Controller
 
 from imagevol_adapters.glance import GlanceImages
 from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.testing.conformance.fixtures import write
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.transfers import UploadedVolume, attached, register_clone
 from imagevol_core import (
@@ -110,7 +111,7 @@ def new(cloud: Cloud) -> Iterator[NewUpload]:
             undo.callback(user.volumes.delete, volume.id)
             user.volumes.wait(volume.id)
             with attached(volume.id, mode=AccessMode.WRITE, volumes=user.volumes, attacher=user.attacher) as device:
-                device.write(0, memoryview(DATA))
+                write(device, 0, DATA)
                 device.flush()
             user.volumes.wait(volume.id)
             image = real.images.create(name="of the disk", disk_format="raw", owner=cloud.project_ids["demo"])
