@@ -38,7 +38,7 @@ SERVICES_PYTHON = "3.11"  # the one that the pinned releases of the services are
 
 OLDEST_TESTS = f"tests-{OLDEST.replace('.', '-')}"  # what nox calls that environment
 PARALLEL = ["--numprocesses=auto", "--dist=worksteal"]
-# Where a module's fixtures are services: each process has its own, and more than two would only wait for each other.
+# Where a module's fixtures are processes with the services' code, of which more would only wait for each other.
 BY_MODULE = ["--numprocesses=auto", "--maxprocesses=2", "--dist=loadfile"]
 LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance", "typing", "docs")]
 
@@ -245,7 +245,7 @@ def cloud(session: nox.Session) -> None:
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
     prerequisites(session, python, "--broker")
-    pytest(session, python, "tests/cloud", *BY_MODULE, "-m", "not long")
+    pytest(session, python, "tests/cloud", "-m", "not long")
 
 
 @nox.session(name="cloud-long", venv_backend="none")
@@ -254,7 +254,7 @@ def cloud_long(session: nox.Session) -> None:
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
     prerequisites(session, python, "--broker")
-    pytest(session, python, "tests/cloud", *BY_MODULE, "-m", "long")
+    pytest(session, python, "tests/cloud", "-m", "long")
 
 
 @nox.session(venv_backend="none")

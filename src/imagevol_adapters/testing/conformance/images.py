@@ -210,7 +210,13 @@ class ImageServiceConformance(WithVolumes):
         url = f"cinder://{self.volume_store}/{volume.id}"
         with pytest.raises((DeadlineExceeded, ServiceFailed)):
             impatient.add_location(image.id, url, store=self.volume_store, digest=Digest("sha512", "ab" * 64))
-        assert impatient.get(image.id).status == "queued"
+        left = wait_until(  # Glance may be at it for longer than the impatient wait
+            lambda: impatient.get(image.id),
+            lambda image: image.status != "importing",
+            what=f"image {image.id} is still importing",
+            seconds=300,
+        )
+        assert left.status == "queued"
 
     @pytest.mark.parametrize("url", [f"cinder://{{store}}/{NOBODY}", "file:///etc/hostname", "no-url"])
     def test_a_location_without_data_is_not_taken(self, impatient: ImageService, new_image: NewImage, url: str) -> None:
