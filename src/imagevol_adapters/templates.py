@@ -33,6 +33,7 @@ from imagevol_core import (
 from imagevol_core.template_rules import least_gib
 
 __all__ = [
+    "MAKING",
     "ImageFacts",
     "TemplateVolumes",
     "WarmState",
@@ -46,7 +47,8 @@ __all__ = [
     "warm",
 ]
 
-_MAKING = ("creating", "error_managing")
+MAKING = ("creating", "error_managing")
+"""The states of a template that somebody is making."""
 
 
 class ImageFacts(Protocol):
@@ -92,7 +94,7 @@ def template_of(volume: Volume, *, now: datetime) -> Template:
     except InvalidMetadata:  # of which nothing is known, so that it is stale
         written = None
     known = written or TemplateMetadata(image_id=volume.metadata[TEMPLATE_KEY])
-    making = volume.status in _MAKING
+    making = volume.status in MAKING
     age = now - volume.created_at if volume.created_at else timedelta(0)
     entry = known.entry(volume_id=volume.id, size_gib=volume.size_gib)
     return Template(

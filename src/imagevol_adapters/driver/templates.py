@@ -18,12 +18,11 @@ from cinder.objects import fields
 from cinder.volume import api as volume_api
 
 from imagevol_adapters.driver.facts import volume_facts
-from imagevol_adapters.templates import template_of
+from imagevol_adapters.templates import MAKING, template_of
 from imagevol_core import TEMPLATE_KEY, Image, RequestRefused, Template, TemplateMetadata
 
 __all__ = ["Templates", "removable", "template_facts"]
 
-_MAKING = ("creating", "error_managing")  # as `template_of` sees it too
 _COPIED = ("host", "cluster_name", "availability_zone", "service_uuid", "volume_type_id", "shared_targets")
 
 
@@ -102,7 +101,7 @@ class Templates:
     def remove(self, template: Any) -> None:
         """Let Cinder delete a template, in the background; its clones are not touched."""
         template.refresh()
-        if template.status in _MAKING:  # which Cinder does not delete
+        if template.status in MAKING:  # which Cinder does not delete
             template.status = "error"
             template.save()
         volume_api.API().delete(self._internal(), template)
@@ -127,10 +126,10 @@ class Templates:
 
 def removable(volume: Any) -> bool:
     """Tell whether `Templates.remove` may succeed: not while somebody else does something to it, as an operator may."""
-    return volume.status in ("available", "error", *_MAKING)
+    return volume.status in ("available", "error", *MAKING)
 
 
 def template_facts(volume: Any, *, now: datetime) -> Template:
     """Give what is known of a template by one who holds its lock: then whoever was making it makes it no more."""
-    template = template_of(volume_facts(volume), now=now)
-    return replace(template, maker_alive=None if template.being_made_for is None else False)
+    found = template_of(volume_facts(volume), now=now)
+    return found if found.being_made_for is None else replace(found, maker_alive=False)

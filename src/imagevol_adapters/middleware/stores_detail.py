@@ -52,9 +52,9 @@ class StoresDetail:
     @cached_property
     def _resource(self) -> WSGIApplication:
         """Glance's own, with a controller that knows our kind too; only where this runs is there a Glance."""
-        import glance_store  # noqa: PLC0415
-        from glance.api.v2 import discovery  # noqa: PLC0415
-        from glance.common import wsgi  # noqa: PLC0415
+        import glance_store  # noqa: PLC0415 - Glance and what it brings are there only where the filter runs
+        from glance.api.v2 import discovery  # noqa: PLC0415 - as above
+        from glance.common import wsgi  # noqa: PLC0415 - as above
 
         conf = self._conf
 
