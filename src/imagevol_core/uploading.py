@@ -14,6 +14,7 @@ from imagevol_core.errors import InvalidFact, InvalidSize
 from imagevol_core.facts import Image, Requester, Volume, VolumeType
 from imagevol_core.locations import is_store_name
 from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.selection import StoreSelection
 from imagevol_core.sentences import said
 from imagevol_core.sizing import GIB
 from imagevol_core.stores import StoreCatalogue, is_associated
@@ -24,6 +25,7 @@ __all__ = [
     "UPLOAD_RULES",
     "UploadAction",
     "UploadFailure",
+    "UploadLanding",
     "UploadPlan",
     "UploadSettings",
     "UploadStep",
@@ -242,6 +244,59 @@ def check_location(volume: Volume, *, catalogue: StoreCatalogue) -> Verdict:
         if is_associated(store, volume_type=volume.volume_type, default_volume_type=catalogue.default_volume_type):
             return Verdict("store-of-type", True, store.name, f"store {store.name} has volumes of type {named}")
     return Verdict("store-of-type", False, None, f"no store has volumes of type {named}, and Glance drops the location")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLanding:
+    """What an upload comes to, as far as is known of Glance's stores ([clone], [base]).
+
+    Args:
+        plan: what `plan_upload` says.
+        location: what `check_location` says of the volume; None where the stores are not known.
+        selection: what `select_stores` says of a copy; None where the stores are not known.
+
+    >>> from imagevol_core import select_stores
+    >>> plan = plan_upload(Volume(id="v", size_gib=1), image=Image(id="i"), volume_type=None,
+    ...                    base_image_id=None, requester=Requester(), settings=UploadSettings())
+    >>> sent = StoreSelection(primary="fast", copies=("slow",), verdicts=())
+    >>> landing = UploadLanding(plan, location=None, selection=sent)
+    >>> landing.outcome.value, landing.stores
+    ('copy', ('fast', 'slow'))
+    """
+
+    plan: UploadPlan
+    location: Verdict | None
+    selection: StoreSelection | None
+
+    @property
+    def outcome(self) -> UploadAction:
+        """That of the plan; where Glance drops the location, the data are copied."""
+        dropped = self.location is not None and not self.location.passed
+        return UploadAction.COPY if self.plan.outcome is UploadAction.REGISTER and dropped else self.plan.outcome
+
+    @property
+    def stores(self) -> tuple[str, ...] | None:
+        """The stores that the image would be in; None where that is not known."""
+        if self.outcome is UploadAction.COPY:
+            return self.copied
+        if self.outcome is UploadAction.FAIL:
+            return ()
+        if self.location is None:
+            return None
+        return (self.location.subject,) if self.location.subject else ()
+
+    @property
+    def copied(self) -> tuple[str, ...] | None:
+        """The stores that a copy would be in; None where that is not known."""
+        if self.selection is None:
+            return None
+        return tuple(store for store in (self.selection.primary, *self.selection.copies) if store)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Every rule that was asked, of the upload and of the stores."""
+        registered = (self.location,) if self.plan.registers and self.location else ()
+        return (*self.plan.verdicts, *registered, *(self.selection.verdicts if self.selection else ()))
 
 
 def upload_headers(

@@ -33,6 +33,7 @@ from imagevol_adapters.engine import (
     write_stream,
 )
 from imagevol_adapters.engine.limits import Throttle
+from imagevol_adapters.engine.parts import Crew
 from imagevol_adapters.engine.writing import _Sink
 from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.testing.faults import FaultyDevice
@@ -283,7 +284,13 @@ class TestWriting:
         sink.clear_rest()
         assert clock.now == pytest.approx(10, rel=0.05)
 
-    def test_an_interrupt_at_the_end_waits_for_the_write_under_way(self) -> None:
+    def test_an_interrupt_at_the_end_waits_for_the_write_under_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stop, stopped = Crew.stop, threading.Event()
+
+        def stopping(crew: Crew, error: BaseException | None = None) -> None:
+            stop(crew, error)
+            stopped.set()
+
         class Slow(MemoryDevice):
             writing = False
 
@@ -291,11 +298,13 @@ class TestWriting:
                 self.writing = True
                 if not offset:
                     os.kill(os.getpid(), signal.SIGINT)  # for the main thread, which waits for this one by now
-                    threading.Event().wait(0.3)
+                    assert stopped.wait(30)
+                    threading.Event().wait(0.1)
                 written = super().write(offset, data)
                 self.writing = False
                 return written
 
+        monkeypatch.setattr(Crew, "stop", stopping)
         device = Slow(4 * PART_BYTES)
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -304,6 +313,7 @@ class TestWriting:
         finally:
             signal.signal(signal.SIGINT, before)
         assert not device.writing
+        assert device.read(0, 1) == b"x"
         assert device.read(PART_BYTES, 1) == b"\0"
 
     def test_a_thread_that_cannot_be_started_leaves_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ from imagevol_core import (
     Requester,
     Store,
     StoreCatalogue,
+    StoreSelection,
     UploadAction,
     UploadFailure,
+    UploadLanding,
     UploadPlan,
     UploadSettings,
     UploadStep,
@@ -286,6 +288,53 @@ class TestLocation:
         volume = Volume(id=VOLUME_ID, size_gib=1, volume_type="disk")
         verdict = check_location(volume, catalogue=StoreCatalogue(stores=(), multi=False))
         assert verdict == Verdict("store-of-type", True, None, "Glance has one store, whose volumes may be of any type")
+
+
+class TestLanding:
+    """What a plan comes to where the stores are known, and where they are not."""
+
+    TAKEN = Verdict("store-of-type", True, "fast", "store fast has volumes of the type")
+    ONLY = Verdict("store-of-type", True, None, "Glance has one store")
+    DROPPED = Verdict("store-of-type", False, None, "no store has volumes of the type")
+    SELECTED = StoreSelection(primary="slow", copies=("local",), verdicts=(Verdict("base-image", True, None, "both"),))
+    NOWHERE = StoreSelection(primary=None, verdicts=())
+
+    @pytest.mark.parametrize(
+        "location, selection, outcome, stores",
+        [
+            (TAKEN, SELECTED, UploadAction.REGISTER, ("fast",)),
+            (ONLY, NOWHERE, UploadAction.REGISTER, ()),
+            (DROPPED, SELECTED, UploadAction.COPY, ("slow", "local")),
+            (DROPPED, NOWHERE, UploadAction.COPY, ()),
+            (None, None, UploadAction.REGISTER, None),
+        ],
+    )
+    def test_what_is_registered_lands_where_glance_takes_it(
+        self,
+        location: Verdict | None,
+        selection: StoreSelection | None,
+        outcome: UploadAction,
+        stores: tuple[str, ...] | None,
+    ) -> None:
+        plan = typed("fast").decide(Policy.STRICT)
+        landing = UploadLanding(plan, location, selection)
+        assert (landing.outcome, landing.stores) == (outcome, stores)
+        asked = (location,) if location else ()
+        assert landing.verdicts == (*plan.verdicts, *asked, *(selection.verdicts if selection else ()))
+
+    @pytest.mark.parametrize("location", [TAKEN, DROPPED, None])
+    @pytest.mark.parametrize("selection, stores", [(SELECTED, ("slow", "local")), (None, None)])
+    def test_what_is_copied_lands_where_it_is_sent(
+        self, location: Verdict | None, selection: StoreSelection | None, stores: tuple[str, ...] | None
+    ) -> None:
+        plan = settings(use_cinder_backend=False).decide(Policy.STRICT)
+        landing = UploadLanding(plan, location, selection)
+        assert (landing.outcome, landing.stores) == (UploadAction.COPY, stores)
+        assert landing.verdicts == (*plan.verdicts, *(selection.verdicts if selection else ()))
+
+    def test_what_fails_lands_nowhere(self) -> None:
+        plan = replace(GOOD, volume_type=None).decide(Policy.UPSTREAM)
+        assert UploadLanding(plan, self.TAKEN, self.SELECTED).stores == ()
 
 
 class TestStore:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import attrs
 from cliff.columns import FormattableColumn
 
 from imagevol_adapters.cli.explain import Explaining
@@ -20,6 +19,7 @@ from imagevol_core import (
     ResourceNotFound,
     StoreSelection,
     UploadAction,
+    UploadLanding,
     UploadPlan,
     UploadSettings,
     Verdict,
@@ -86,7 +86,7 @@ class ExplainUpload(Explaining):
             ),
             policy=Policy(parsed_args.policy),
         )
-        upload = _Upload(plan, *self._stores(volume, plan, base_image_id))
+        upload = UploadLanding(plan, *self._stores(volume, plan, base_image_id))
         return ("volume_id", "policy", "outcome", "project_id", "location", "headers", "stores", "verdicts"), (
             volume.id,
             plan.policy.value,
@@ -94,7 +94,7 @@ class ExplainUpload(Explaining):
             plan.project_id,
             plan.location(_CLONE) if plan.registers else None,
             dict(plan.headers),
-            upload.stores,
+            None if upload.stores is None else list(upload.stores),
             Explanation(upload),
         )
 
@@ -124,44 +124,6 @@ class ExplainUpload(Explaining):
         )
 
 
-@attrs.frozen
-class _Upload:
-    """A plan, and where it would land."""
-
-    plan: UploadPlan
-    location: Verdict | None
-    selection: StoreSelection | None
-
-    @property
-    def outcome(self) -> UploadAction:
-        """What it comes to, as far as is known of the stores."""
-        dropped = self.location is not None and not self.location.passed
-        return UploadAction.COPY if self.plan.outcome is UploadAction.REGISTER and dropped else self.plan.outcome
-
-    @property
-    def stores(self) -> list[str] | None:
-        """The stores that the image would be in; None where that is not known."""
-        match self.outcome:
-            case UploadAction.REGISTER:
-                return None if self.location is None else [self.location.subject] if self.location.subject else []
-            case UploadAction.COPY:
-                return self.copied
-        return []
-
-    @property
-    def copied(self) -> list[str] | None:
-        """Those that a copy would be in."""
-        if self.selection is None:
-            return None
-        return [store for store in (self.selection.primary, *self.selection.copies) if store]
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """Every rule that was asked, of the upload and of the stores."""
-        registered = (self.location,) if self.plan.registers and self.location else ()
-        return (*self.plan.verdicts, *registered, *(self.selection.verdicts if self.selection else ()))
-
-
 class Explanation(FormattableColumn[Any]):  # an upload in, a list of verdicts out
     """An upload: sentences for a person, every verdict for a program."""
 
@@ -174,7 +136,7 @@ class Explanation(FormattableColumn[Any]):  # an upload in, a list of verdicts o
         return [verdict._asdict() for verdict in self._value.verdicts]
 
 
-def _sentences(upload: _Upload) -> Iterator[str]:
+def _sentences(upload: UploadLanding) -> Iterator[str]:
     plan, outcome = upload.plan, upload.outcome
     if outcome is UploadAction.FAIL:
         yield f"The upload fails: {plan.refused}."
@@ -202,7 +164,7 @@ def _sentences(upload: _Upload) -> Iterator[str]:
             yield f"  refused: {upload.selection.refused}."
 
 
-def _named(stores: list[str] | None) -> str:
+def _named(stores: tuple[str, ...] | None) -> str:
     if stores is None:
         return "a store that is not known"
     return f"store {', '.join(stores)}" if stores else "no store that Glance names"
