@@ -72,9 +72,8 @@ def find_pythons() -> dict[str, str]:
 
 
 PYTHONS = find_pythons()
-# The oldest and the newest: a defect of a Python between them is rare.
-TESTS = [f"tests-{version}" for version in dict.fromkeys([*PYTHONS][:1] + [*PYTHONS][-1:])]
-nox.options.sessions = ["lint", "typing", "docs", *TESTS, "property", "upstream", "cloud"]
+# What takes a quarter of an hour together; CONTRIBUTING.md names what else there is.
+nox.options.sessions = ["lint", "typing", "docs", f"tests-{next(iter(PYTHONS), OLDEST)}", "upstream", "smoke"]
 
 
 def own(session: nox.Session) -> Path:
@@ -240,21 +239,23 @@ def upstream(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def smoke(session: nox.Session) -> None:
+    """Run the main job of each part on real Keystone, Cinder and Glance."""
+    on_real_services(session, "-m", "smoke")
+
+
+@nox.session(venv_backend="none")
 def cloud(session: nox.Session) -> None:
-    """Run the tests on real Keystone, Cinder and Glance, but for those that take long."""
+    """Run all tests on real Keystone, Cinder and Glance."""
+    on_real_services(session)
+
+
+def on_real_services(session: nox.Session, *which: str) -> None:
+    """Run tests on services that they start and stop."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
     prerequisites(session, python, "--broker")
-    pytest(session, python, "tests/cloud", "-m", "not long")
-
-
-@nox.session(name="cloud-long", venv_backend="none")
-def cloud_long(session: nox.Session) -> None:
-    """Run those of the tests on real services that take long."""
-    python = shared(session, "cloud", version=SERVICES_PYTHON)
-    install(session, python, "cloud")
-    prerequisites(session, python, "--broker")
-    pytest(session, python, "tests/cloud", "-m", "long")
+    pytest(session, python, "tests/cloud", *which)
 
 
 @nox.session(venv_backend="none")

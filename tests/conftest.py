@@ -19,10 +19,7 @@ hypothesis.settings.register_profile("dev", deadline=None)
 CI = bool(os.environ.get("CI"))
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
 hypothesis.settings.register_profile("few", deadline=None, print_blob=True, derandomize=CI, max_examples=20)
-# In CI they are the same each time, so that more of them find no more; developers look further.
-hypothesis.settings.register_profile(
-    "property", deadline=None, print_blob=True, derandomize=CI, max_examples=200 if CI else 500
-)
+hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=500)
 # For a mutant: the same few examples each time, and none of them made smaller, since nobody looks at it.
 hypothesis.settings.register_profile(
     "mutation",

@@ -98,9 +98,16 @@ class World:
         """What the volume holds, without the zeros at its end."""
         path = self.attacher.path(volume_id)
         assert path.stat().st_size == self.volumes.get(volume_id).size_gib * GIB
+        held, zeros = bytearray(), 0
         with path.open("rb") as file:
-            held = b"".join(bytes(piece.length) if not isinstance(piece, bytes) else piece for piece in pieces(file))
-        return held.rstrip(b"\0")
+            for piece in pieces(file):
+                length = len(piece) if isinstance(piece, bytes) else piece.length
+                if not isinstance(piece, bytes) or piece == bytes(length):
+                    zeros += length
+                else:
+                    held += bytes(zeros) + piece
+                    zeros = 0
+        return bytes(held).rstrip(b"\0")
 
 
 @pytest.fixture
@@ -188,7 +195,8 @@ def test_what_was_converted_is_flushed_before_it_is_an_image(
 def test_a_volume_that_is_proven_zero_is_not_zeroed(world: World, image: Callable[[str], Path]) -> None:
     settings = StoreSettings(zero_proof=lambda path: FreshThin(path=path))
     stored = world.store(image("qcow2"), "qcow2", settings=settings)
-    content = world.attacher.path(stored.volume.id).read_bytes()[: 4 * MIB]
+    with world.attacher.path(stored.volume.id).open("rb") as file:
+        content = file.read(4 * MIB)
     assert content[: MIB // 2] == DISK[: MIB // 2]
     assert content[SIZE:] == OLD[SIZE:]
 

@@ -43,7 +43,7 @@ class SparseImages(MemoryImages):
         came, kept = 0, []
         for part in data:
             came += len(part)
-            if part.count(0) != len(part):
+            if part != bytes(len(part)):
                 kept.append(part)
         assert came == size_bytes == GIB
         return super().upload(image_id, kept, size_bytes=None, **wishes)

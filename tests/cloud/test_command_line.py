@@ -87,6 +87,7 @@ def put(imagevol: CommandLine, file: Path) -> Iterator[dict[str, Any]]:
         assert imagevol.run("rm", put["volume_id"]).returncode == 0
 
 
+@pytest.mark.smoke
 def test_a_file_goes_into_a_volume_and_comes_back_and_away(imagevol: CommandLine, file: Path, tmp_path: Path) -> None:
     put = imagevol.ask("put", file, "--volume-type", "slow")
     assert (put["size_bytes"], put["volume_type"]) == (file.stat().st_size, "slow")
@@ -181,7 +182,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "arguments, service",
         [
-            ("put {file}", "Cinder"),
+            pytest.param("put {file}", "Cinder", marks=pytest.mark.smoke),
             ("rm 5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47", "Cinder"),
             ("put {file} --register disk", "Glance"),
             ("explain disk --size 1 --host h", "Glance"),
@@ -217,6 +218,7 @@ class TestBadInput:
         self.holds(imagevol, "get", put["volume_id"], tmp_path / "back", says=f"volume {put['volume_id']}.* error")
         assert not (tmp_path / "back").exists()
 
+    @pytest.mark.smoke
     def test_a_full_backend(self, imagevol: CommandLine, tmp_path: Path) -> None:
         with (tmp_path / "huge.raw").open("wb") as huge:
             huge.truncate(2000 * GIB)
@@ -236,7 +238,7 @@ def passwords(cloud: Cloud) -> list[str]:
     return [clouds[name]["auth"]["password"] for name in clouds]
 
 
-@pytest.mark.parametrize("moment", ["volume", "attachment"])
+@pytest.mark.parametrize("moment", ["volume", pytest.param("attachment", marks=pytest.mark.smoke)])
 def test_an_interrupt_in_the_middle_leaves_nothing(imagevol: CommandLine, tmp_path: Path, moment: str) -> None:
     with (tmp_path / "large.raw").open("wb") as large:
         large.truncate(8 * GIB)

@@ -22,6 +22,7 @@ def real(cloud: Cloud) -> Ports:
     return ports(cloud)
 
 
+@pytest.mark.smoke
 class TestCinderVolumes(VolumeServiceConformance):
     volume_type: ClassVar[str] = "slow"
 
@@ -56,6 +57,7 @@ class TestGlanceImagesInVolumes(TestGlanceImages):
     store: ClassVar[str] = "fast"
 
 
+@pytest.mark.smoke
 class TestBrickAttacher(AttacherConformance):
     @pytest.fixture
     def volumes(self, real: Ports) -> VolumeService:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.cloud.disk_image import GIB, MIB, DiskImage, make_disk_image
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture(scope="module")
 def image(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> DiskImage:

@@ -39,7 +39,7 @@ def demo(users: Users) -> User:
     return users("demo")
 
 
-@pytest.mark.parametrize("size_gib", [1, 3])
+@pytest.mark.parametrize("size_gib", [1, pytest.param(3, marks=pytest.mark.smoke)])
 def test_a_volume_on_the_backend_of_the_images_store_is_a_clone_of_its_size(demo: User, size_gib: int) -> None:
     image_id = demo.image()
     volume = demo.volume(image_id, size_gib=size_gib)
@@ -48,6 +48,7 @@ def test_a_volume_on_the_backend_of_the_images_store_is_a_clone_of_its_size(demo
     assert content(demo.real, volume.id) == (size_gib * GIB, DATA)
 
 
+@pytest.mark.smoke
 def test_a_volume_on_another_backend_is_copied_and_the_rule_is_named(demo: User) -> None:
     image_id = demo.image()
     volume = demo.volume(image_id, "slow")
@@ -56,7 +57,7 @@ def test_a_volume_on_another_backend_is_copied_and_the_rule_is_named(demo: User)
     assert "neither cloned nor made from a template" in demo.said(volume)
 
 
-@pytest.mark.parametrize("volume_type", ["fast", "slow"])
+@pytest.mark.parametrize("volume_type", [pytest.param("fast", marks=pytest.mark.smoke), "slow"])
 def test_the_command_says_what_the_driver_does(demo: User, driver_cloud: Cloud, volume_type: str) -> None:
     image_id = demo.image()
     said = demo.said(demo.volume(image_id, volume_type))
@@ -98,7 +99,6 @@ def test_an_image_that_is_no_raw_disk_is_copied(demo: User, tmp_path: Path) -> N
     assert content(demo.real, volume.id)[1] == DATA
 
 
-@pytest.mark.long
 def test_an_image_volume_that_is_in_error_is_not_cloned(demo: User, users: Users) -> None:
     image_id = demo.image()
     stored = image_volume(demo, image_id)

@@ -15,6 +15,8 @@ from tests.cloud.record import MARKER
 from tests.cloud.settings import Settings
 from tests.cloud.teardown import down, loop_devices, mount_points
 
+pytestmark = pytest.mark.smoke
+
 PATIENCE = 60.0
 OWNER = """
 import pathlib, sys, tests.cloud.bringup

@@ -70,7 +70,6 @@ def site(one_store: Site) -> Iterator[Site]:
     one_store.forget()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("driver", ["cinder", "imagevol"])
 def test_what_glance_makes_of_a_location_is_predicted(site: Site, driver: str) -> None:
     image_ids = site.make(HISTORIES)
@@ -99,7 +98,6 @@ def test_what_glance_makes_of_a_location_is_predicted(site: Site, driver: str) -
         assert {"from one store", "deleted, cinder://fast2/V"} <= moved or driver == "imagevol"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("driver", ["cinder", "imagevol"])
 def test_what_glance_makes_of_an_added_location_is_predicted(site: Site, driver: str) -> None:
     urls = ("cinder://V", "cinder://old/V", "cinder://fast/V", "cinder://fast2/V", "cinder://twin2/V")
@@ -176,7 +174,6 @@ def test_from_one_store_to_several_and_back_and_forth(site: Site, tmp_path: Path
     assert (site.volume_ids(), site.holds()) == (volume_ids, [])
 
 
-@pytest.mark.long
 def test_each_location_goes_where_its_volume_is_and_what_cannot_says_why(site: Site, tmp_path: Path) -> None:
     image_ids = site.make(HISTORIES)
     volume_ids = site.volume_ids()
@@ -217,7 +214,6 @@ def test_each_location_goes_where_its_volume_is_and_what_cannot_says_why(site: S
     assert (site.volume_ids(), site.holds()) == (volume_ids, [])
 
 
-@pytest.mark.long
 def test_with_the_driver_of_glance_store_metadata_are_mended_and_no_volume_is_deleted(
     site: Site, tmp_path: Path
 ) -> None:
@@ -251,7 +247,7 @@ def test_with_the_driver_of_glance_store_metadata_are_mended_and_no_volume_is_de
     assert (site.volume_ids(), site.holds()) == (volume_ids, [])
 
 
-@pytest.mark.parametrize("lines", [5, *(pytest.param(lines, marks=pytest.mark.long) for lines in (7, 12))])
+@pytest.mark.parametrize("lines", [5, 7, 12])
 def test_killed_in_the_middle_it_is_resumed_to_the_same_end(site: Site, tmp_path: Path, lines: int) -> None:
     image_ids = [site.image(("cinder://twin/V", "fast")) for _ in range(3)]
     history = {image_id: image.locations for image_id, image in site.saved(*image_ids).items()}
@@ -296,7 +292,6 @@ def test_without_cinder_nothing_changes_and_it_is_said_why(site: Site, tmp_path:
         assert site.saved(*image_ids) == before
 
 
-@pytest.mark.long
 def test_every_image_is_planned_hidden_and_community_ones_too(site: Site) -> None:
     image_ids = [
         site.image(("cinder://V", None), visibility=visibility, owner=site.cloud.project_ids["other"])
@@ -308,7 +303,6 @@ def test_every_image_is_planned_hidden_and_community_ones_too(site: Site) -> Non
         assert {row["image_id"] for row in site.run("plan").rows} == {*image_ids, hidden}
 
 
-@pytest.mark.long
 def test_an_image_that_glance_does_not_change_is_told_and_the_others_are_changed(site: Site, tmp_path: Path) -> None:
     image_ids = [site.image(("cinder://twin/V", "fast")) for _ in range(2)]
     busy = site.image(("cinder://twin/V", "fast"))
@@ -332,7 +326,6 @@ def test_an_image_that_glance_does_not_change_is_told_and_the_others_are_changed
         assert site.locations(busy) == [("cinder://fast/V", "fast")]
 
 
-@pytest.mark.long
 def test_a_journal_of_another_plan_is_refused(site: Site, tmp_path: Path) -> None:
     image_id = site.image(("cinder://twin/V", "fast"))
     journal = tmp_path / "journal"
@@ -349,7 +342,6 @@ def test_a_journal_of_another_plan_is_refused(site: Site, tmp_path: Path) -> Non
         assert site.locations(image_id) == [("cinder://fast/V", "fast")]
 
 
-@pytest.mark.long
 def test_who_is_shown_no_locations_is_told_what_to_do(site: Site) -> None:
     site.made.append(site.images.create(name="empty", disk_format="raw").id)
     with restarting.glance_with(site.cloud, {"DEFAULT": {"show_multiple_locations": "false"}}):

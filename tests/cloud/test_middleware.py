@@ -169,6 +169,7 @@ UNCHANGED = (
 )
 
 
+@pytest.mark.smoke
 def test_the_pipeline_is_the_one_that_glance_ships_with_the_filter_in_it() -> None:
     shipped = (SHIPPED / "glance/glance-api-paste.ini").read_text()
     assert f"\nkeystone = {PIPELINE.replace(' imagevol', '')}\n" in shipped
@@ -246,6 +247,7 @@ class TestUploadToImage:
         assert said(image_id) == [CHOSEN, "INFO being copied to local"]
 
 
+@pytest.mark.smoke
 class TestImport:
     """Of staged data, by whoever may import: no copy has to be allowed."""
 
@@ -269,6 +271,7 @@ class TestImport:
         assert said(image_id) == [CHOSEN]
 
 
+@pytest.mark.smoke
 class TestStoresDetail:
     @pytest.fixture
     def asked(self, filtered: Cloud) -> Callable[[str], Any]:

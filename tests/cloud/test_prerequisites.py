@@ -6,6 +6,8 @@ import pytest
 
 from tests.cloud import prerequisites
 
+pytestmark = pytest.mark.smoke
+
 
 def test_missing_programs_are_named_by_their_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "qemu-img").touch(mode=0o755)

@@ -145,7 +145,8 @@ def quota(cloud: Cloud, project: str, **limits: int) -> Iterator[None]:
 
 
 class TestRegistered:
-    @pytest.mark.parametrize("store", ["fast", "slow"])  # whose type names the store, and whose does not
+    # Whose type names the store, and whose does not.
+    @pytest.mark.parametrize("store", [pytest.param("fast", marks=pytest.mark.smoke), "slow"])
     def test_the_image_lives_in_a_clone_in_the_services_project(self, cloud: Cloud, new: NewUpload, store: str) -> None:
         upload = new(store)
         done = upload()
@@ -179,7 +180,6 @@ class TestRegistered:
         assert done.image_volume is not None
         assert answer["sources"] == [done.image_volume.id], answer["verdicts"]
 
-    @pytest.mark.long
     def test_cinder_itself_copies_where_the_type_names_a_store(self, cloud: Cloud, new: NewUpload) -> None:
         """What upstream does with the same volume: it says nothing, and the image's volume is no clone."""
         upload = new("fast")
@@ -231,12 +231,10 @@ class TestCopied:
         volumes = upload.ports.volumes.named(f"image-{upload.image_id}")
         assert ["imagevol_clone_of" in volume.metadata for volume in volumes] == [False] * len(volumes)
 
-    @pytest.mark.long
     def test_a_location_that_glance_drops_in_the_background_is_noticed(self, new: NewUpload) -> None:
         upload = new("fast2slow")
         self.is_a_copy(upload, upload(), "slow", ServiceFailed)
 
-    @pytest.mark.long
     def test_a_location_that_glance_refuses(self, new: NewUpload, monkeypatch: pytest.MonkeyPatch) -> None:
         """With 400, when it is asked as Cinder 29 asks it where the type names its store."""
         upload, ask = new(), Controller.add_image_location
@@ -250,7 +248,7 @@ class TestCopied:
         assert isinstance(done.failure.__cause__, HTTPBadRequest)
         self.is_a_copy(upload, done, "fast", RequestRefused)
 
-    @pytest.mark.parametrize("resource", ["volumes", pytest.param("gigabytes", marks=pytest.mark.long)])
+    @pytest.mark.parametrize("resource", ["volumes", "gigabytes"])
     def test_over_quota(self, cloud: Cloud, new: NewUpload, resource: str) -> None:
         upload = new("fast2slow")
         with quota(cloud, "service", **{f"{resource}_fast2slow": 0}):
@@ -262,13 +260,11 @@ class TestCopied:
         with quota(cloud, "service", volumes_fast2slow=0), pytest.raises(ResourceNotFound):
             upload_by_cinder(upload)
 
-    @pytest.mark.long
     def test_a_clone_is_not_made_in_another_project_than_it_should(self, cloud: Cloud, new: NewUpload) -> None:
         upload = new()
         tenant = UploadSettings(use_cinder_backend=True, use_internal_tenant=True, internal_tenant="elsewhere")
         self.is_a_copy(upload, upload(settings=tenant), "fast", RequestRefused)
 
-    @pytest.mark.long
     def test_credentials_that_may_register_nothing(self, cloud: Cloud, new: NewUpload) -> None:
         upload = new()
         self.is_a_copy(upload, upload(images=ports(cloud, "demo").images), "fast", AccessDenied)
@@ -392,7 +388,9 @@ class TestKilled:
         upload(images=steps.images(upload.ports.images), volumes=steps.volumes(upload.ports.volumes))
         assert tuple(steps.taken) == STEPS
 
-    @pytest.mark.parametrize("step", [*range(STEPS.index("volumes.clone"), len(STEPS)), "asked"])
+    @pytest.mark.parametrize(
+        "step", [*range(STEPS.index("volumes.clone"), len(STEPS)), pytest.param("asked", marks=pytest.mark.smoke)]
+    )
     def test_the_next_call_ends_it(self, new: NewUpload, step: int | str) -> None:
         upload = new()
         killed = kill(upload, step)
@@ -423,7 +421,6 @@ class TestKilled:
 
 
 class TestCommandLine:
-    @pytest.mark.long
     def test_it_says_before_what_is_seen_afterwards(self, cloud: Cloud, new: NewUpload) -> None:
         imagevol = CommandLine(cloud, cloud.clouds_yaml)
         for volume_type, outcome, stores in (("fast", "register", ["fast"]), ("fast2slow", "copy", ["slow"])):

@@ -73,7 +73,7 @@ def stored(real: Ports) -> Iterator[StoredImage]:
         real.volumes.delete(stored.volume.id)
 
 
-@pytest.mark.parametrize("volume_type", ["fast", "slow"])
+@pytest.mark.parametrize("volume_type", [pytest.param("fast", marks=pytest.mark.smoke), "slow"])
 def test_an_image_goes_into_a_volume_and_comes_back_and_away(real: Ports, cloud: Cloud, volume_type: str) -> None:
     stored = store(real, volume_type)
     volume = real.volumes.get(stored.volume.id)
@@ -88,6 +88,7 @@ def test_an_image_goes_into_a_volume_and_comes_back_and_away(real: Ports, cloud:
     assert real.volumes.find([volume.id]) == ()
 
 
+@pytest.mark.smoke
 def test_an_image_that_was_altered_behind_our_back_is_an_error(real: Ports, stored: StoredImage) -> None:
     volume_id = stored.volume.id
     real.volumes.set_readonly(volume_id, readonly=False)
@@ -108,6 +109,7 @@ def test_an_image_volume_is_not_attached_to_be_written(real: Ports, stored: Stor
         pass
 
 
+@pytest.mark.smoke
 def test_an_interrupt_in_the_middle_leaves_nothing(real: Ports) -> None:
     def interrupted() -> Iterator[bytes]:
         yield DATA[: 5 * MIB]
@@ -137,6 +139,7 @@ def test_a_full_backend_says_so_and_leaves_nothing(real: Ports) -> None:
     assert caught.value.leftovers == ()
 
 
+@pytest.mark.smoke
 def test_a_volume_in_error_is_neither_read_nor_forgotten(cloud: Cloud, real: Ports, stored: StoredImage) -> None:
     CinderClient("3.60", session=sign_in(cloud, "admin")).volumes.reset_state(stored.volume.id, "error")
     with pytest.raises(InUse, match="error state"):
@@ -184,6 +187,7 @@ class TestRegistered:
         with pytest.raises(InUse, match="openstack image delete"):
             delete_image_volume(registered[1].volume.id, volumes=real.volumes, images=real.images)
 
+    @pytest.mark.smoke
     def test_a_volume_that_cinder_makes_of_it_is_a_clone_with_the_same_bytes(
         self, cloud: Cloud, registered: tuple[Image, StoredImage]
     ) -> None:

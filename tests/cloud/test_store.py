@@ -113,6 +113,7 @@ def stored(ours: Driver, real: Ports) -> Iterator[str]:
         real.volumes.delete(volume.id)
 
 
+@pytest.mark.smoke
 def test_each_gives_glance_the_same_answer_and_marks_the_volume_alike(
     ours: Driver, theirs: Driver, real: Ports, cloud: Cloud
 ) -> None:
@@ -137,6 +138,7 @@ def test_each_gives_glance_the_same_answer_and_marks_the_volume_alike(
 
 
 @pytest.mark.parametrize("writer, reader", [("ours", "theirs"), ("theirs", "ours")])
+@pytest.mark.smoke
 def test_what_one_stored_the_other_reads_and_deletes(
     writer: str, reader: str, real: Ports, request: pytest.FixtureRequest
 ) -> None:
@@ -161,6 +163,7 @@ def test_a_range_beyond_the_end_gives_nothing_and_not_the_device(ours: Driver, t
         read(theirs, stored, offset=len(DATA) + 10)
 
 
+@pytest.mark.smoke
 def test_a_device_that_ends_too_soon_is_an_error_and_not_a_short_image(
     ours: Driver, theirs: Driver, stored: str, cloud: Cloud
 ) -> None:
@@ -183,6 +186,7 @@ def test_a_volume_that_is_missing_is_not_found(ours: Driver, theirs: Driver) -> 
         theirs.get(located(theirs, f"cinder://theirs/{NOBODY}"))
 
 
+@pytest.mark.smoke
 def test_a_volume_with_a_snapshot_is_in_use(ours: Driver, theirs: Driver, stored: str, cloud: Cloud) -> None:
     cinder: Any = CinderClient("3.60", session=sign_in(cloud, "service"))
     snapshot = cinder.volume_snapshots.create(id_of(stored))

@@ -80,6 +80,7 @@ def download(cloud: Cloud, image: Any, headers: dict[str, str] | None = None, *,
 
 
 @pytest.mark.parametrize("store", BACKENDS)
+@pytest.mark.smoke
 def test_an_image_goes_in_and_out_and_away(imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded, store: str) -> None:
     image = uploaded(store=store)
     assert image["locations"] == [{"url": f"cinder://{store}/{volume_id(image)}", "metadata": {"store": store}}]
@@ -162,6 +163,7 @@ def test_an_image_that_is_in_use_is_not_deleted(imagevol_cloud: Cloud, real: Por
     assert download(imagevol_cloud, image) == DATA
 
 
+@pytest.mark.smoke
 def test_a_backend_that_fails_in_the_middle_is_an_error_at_the_client(
     imagevol_cloud: Cloud, uploaded: Uploaded
 ) -> None:

@@ -68,6 +68,7 @@ class TestVolumeTypes:
             types.delete(hidden)
 
 
+@pytest.mark.smoke
 class TestCheck:
     def test_the_stores_of_a_glance_that_works_have_no_fault(self, imagevol: CommandLine) -> None:
         ran = imagevol.run("stores", "check", "--config-file", configuration(imagevol.cloud))

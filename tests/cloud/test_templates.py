@@ -92,6 +92,7 @@ def qcow2(directory: Path, *, size_gib: int = 0, data: bytes = DATA) -> bytes:
     return converted.read_bytes()
 
 
+@pytest.mark.smoke
 def test_the_first_volume_makes_the_template_and_the_others_are_clones_of_their_size(demo: User) -> None:
     image_id = in_local(demo)
     first, *others = [demo.volume(image_id, size_gib=size_gib) for size_gib in (2, 1, 3)]
@@ -119,7 +120,6 @@ def test_a_template_is_of_the_internal_tenant_and_read_only_and_says_which_image
         demo.cinder.volumes.get(made.id)
 
 
-@pytest.mark.long
 def test_each_backend_has_a_template_of_its_own(demo: User) -> None:
     image_id = in_local(demo)
     volumes = [demo.volume(image_id, volume_type) for volume_type in ("fast", "slow", "slow")]
@@ -163,7 +163,6 @@ def test_a_private_image_of_another_project_is_not_served_from_its_template(demo
         users("other").volume(image_id)
 
 
-@pytest.mark.long
 def test_an_image_that_is_only_shared_is_copied(demo: User, users: Users) -> None:
     image_id, other = in_local(demo), users("other")
     demo.volume(image_id)
@@ -174,7 +173,6 @@ def test_an_image_that_is_only_shared_is_copied(demo: User, users: Users) -> Non
     assert content(demo.real, volume.id)[1] == DATA
 
 
-@pytest.mark.long
 def test_a_public_image_has_one_template_for_every_project(demo: User, users: Users) -> None:
     admin, other = users("admin"), users("other")
     image_id = in_local(admin)
@@ -184,7 +182,6 @@ def test_a_public_image_has_one_template_for_every_project(demo: User, users: Us
     assert [content(demo.real, volume.id)[1] for volume in volumes] == [DATA] * 2
 
 
-@pytest.mark.long
 def test_a_volume_that_will_be_encrypted_is_left_to_cinder(demo: User, users: Users) -> None:
     image_id = in_local(demo)
     demo.volume(image_id)
@@ -199,7 +196,6 @@ def test_a_volume_that_will_be_encrypted_is_left_to_cinder(demo: User, users: Us
     assert demo.said(volume) == ""
 
 
-@pytest.mark.long
 def test_other_data_are_another_image_with_a_template_of_its_own(demo: User) -> None:
     before, after = in_local(demo), in_local(demo, OTHER)
     volumes = [demo.volume(image_id) for image_id in (before, after, before, after)]
@@ -238,6 +234,7 @@ def touch(user: User, image_id: str) -> None:
             return
 
 
+@pytest.mark.smoke
 def test_without_a_hash_a_changed_image_has_its_template_replaced_and_the_clones_stay(demo: User) -> None:
     image_id = in_local(demo)
     forget_hash(demo.cloud, image_id)
@@ -311,7 +308,6 @@ def left(cloud: Cloud, gone: str) -> set[str]:
     return found
 
 
-@pytest.mark.long
 def test_templates_keep_to_the_limit_of_their_sizes(demo: User, tmp_path: Path) -> None:
     """`slow` has 4 GiB of them at the most: one of 3 GiB takes the place of one of 2 GiB."""
     two, three = (in_local(demo, qcow2(tmp_path, size_gib=size_gib), disk_format="qcow2") for size_gib in (2, 3))
@@ -321,7 +317,6 @@ def test_templates_keep_to_the_limit_of_their_sizes(demo: User, tmp_path: Path) 
     assert left(demo.cloud, gone.id) == {template(demo.cloud, three).id}
 
 
-@pytest.mark.long
 def test_an_image_that_is_larger_than_the_limit_is_copied_and_nothing_makes_room(demo: User, tmp_path: Path) -> None:
     small, large = in_local(demo), in_local(demo, qcow2(tmp_path, size_gib=5), disk_format="qcow2")
     demo.volume(small, "slow")

@@ -36,6 +36,7 @@ def outcomes(rows: list[dict[str, Any]], key: str = "outcome") -> list[tuple[str
     return [(row["image_id"], row["volume_id"], row[key]) for row in rows]
 
 
+@pytest.mark.smoke
 def test_a_template_that_is_made_ahead_serves_the_first_volume(service: User) -> None:
     cloud, image_id = service.cloud, in_local(service)
     status, rows = asked(cloud, "warm", image_id, "--volume-type", "fast", "--dry-run")

@@ -12,6 +12,7 @@ from tests.docs.test_snippets import ROOT, run_console
 MINE = '<!--- skip: next "tests/cloud/test_tutorial.py runs it" -->\n'
 
 
+@pytest.mark.smoke
 def test_every_command_of_the_tutorial_prints_what_the_tutorial_says(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagevol_adapters.testing.copy_strategies import copy_cases, safety_cases
@@ -58,6 +58,7 @@ def verdicts(case: Any, policy: Policy) -> list[Verdict]:
 
 
 @pytest.mark.parametrize("table, cases", TABLES, ids=lambda each: getattr(each, "name", ""))
+@settings(max_examples=20)  # of each table
 @given(data=st.data())
 def test_it_is_explained_wherever_its_table_is_walked(table: Any, cases: Any, data: st.DataObject) -> None:
     case = data.draw(cases)

@@ -759,7 +759,7 @@ class TestLinear:
 
         def counted(make: Callable[[int], Any], kind: type[Image | Volume]) -> Iterator[Any]:
             nonlocal most
-            for number in range(50):
+            for number in range(12):
                 yield make(number)
                 most = max(most, sum(isinstance(each, kind) for each in gc.get_objects()) - before[kind])
 
