@@ -29,8 +29,8 @@ from imagevol_core import (
     TemplateSettings,
     Volume,
     decide_template,
+    least_volume_gib,
 )
-from imagevol_core.template_rules import least_gib
 
 __all__ = [
     "MAKING",
@@ -215,7 +215,7 @@ def plan_warming(
         internal_tenant: the project of the templates.
         templates: those of the image.
     """
-    size_gib = max(least_gib(image) or 1, image.min_disk_gib or 0)
+    size_gib = least_volume_gib(image) or 1  # of an image of no known size no template is made
     present = [each for each in templates if volume_type is None or each[0].volume_type == volume_type]
     volume, template = next(iter(present), (None, None))
     decision = decide_template(

@@ -12,7 +12,7 @@ from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import Image
 from imagevol_core.verdicts import Policy, Verdict
 
-__all__ = ["GIB", "Growth", "gib_for", "image_fits", "next_size_gib"]
+__all__ = ["GIB", "Growth", "gib_for", "image_fits", "least_volume_gib", "next_size_gib"]
 
 GIB = 1 << 30
 
@@ -35,6 +35,16 @@ def gib_for(size_bytes: int) -> int:
     if size_bytes < 0:
         raise InvalidSize("size_bytes", size_bytes, "give a size of 0 or more")
     return max(1, -(-size_bytes // GIB))
+
+
+def least_volume_gib(image: Image) -> int | None:
+    """Give the size of the least volume that an image fits, in GiB, as `image_fits` counts; None where it is not known.
+
+    >>> least_volume_gib(Image(id="i", size_bytes=3 * 2**30)), least_volume_gib(Image(id="i"))
+    (3, None)
+    """
+    needed = _needed(image)
+    return None if needed is None else needed[0]
 
 
 def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -> Verdict:
@@ -60,15 +70,24 @@ def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -
     return Verdict("image-fits", passed, None, text)
 
 
-def _fits(image: Image, size_gib: int) -> tuple[bool, str]:
+def _needed(image: Image) -> tuple[int, str] | None:
+    """Give how many GiB an image needs, and what says so."""
     sizes = {"size": image.size_bytes, "virtual size": image.virtual_size_bytes}
     known = {name: size for name, size in sizes.items() if size is not None}
     if not known:
-        return False, "the image's size is not known"
+        return None
     name, largest = max(known.items(), key=lambda item: item[1])
-    least, because = gib_for(largest), f"{name} {largest} bytes"
+    least = gib_for(largest)
     if image.min_disk_gib is not None and image.min_disk_gib > least:
-        least, because = image.min_disk_gib, "min_disk"
+        return image.min_disk_gib, "min_disk"
+    return least, f"{name} {largest} bytes"
+
+
+def _fits(image: Image, size_gib: int) -> tuple[bool, str]:
+    needed = _needed(image)
+    if needed is None:
+        return False, "the image's size is not known"
+    least, because = needed
     return least <= size_gib, f"the image needs {least} GiB ({because}) and the volume has {size_gib} GiB"
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imagevol_adapters.testing import strategies
-from imagevol_core import GIB, Growth, Image, InvalidSize, Policy, gib_for, image_fits, next_size_gib
+from imagevol_core import GIB, Growth, Image, InvalidSize, Policy, gib_for, image_fits, least_volume_gib, next_size_gib
 
 growths = st.builds(Growth, percent=st.integers(0, 300), least_gib=st.integers(1, 64))
 
@@ -57,6 +57,8 @@ class TestImageFits:
         sizes = [size for size in (size_bytes, virtual_size_bytes) if size is not None]
         fits = all(size <= size_gib * GIB for size in sizes) and (min_disk_gib or 0) <= size_gib and size_gib >= 1
         assert image_fits(image, size_gib=size_gib).passed is (bool(sizes) and fits)
+        least_gib = least_volume_gib(image)
+        assert image_fits(image, size_gib=size_gib).passed is (least_gib is not None and size_gib >= least_gib)
 
     @given(
         size_bytes=st.none() | st.integers(0),
