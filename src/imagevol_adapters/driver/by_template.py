@@ -23,6 +23,7 @@ from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.driver.templates import Templates, removable, template_facts
 from imagevol_adapters.ports import Converter, Lock, Locks
+from imagevol_adapters.templates import MAKING
 from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import (
     DeadlineExceeded,
@@ -111,7 +112,7 @@ class ByTemplate:
     def _cloned_of_template(self, templates: Templates, lock: Lock) -> ModelUpdate:
         with ExitStack() as undo:  # around the lock of the backend, which may be lost when it is given back
             with self.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
-                of_image, others = templates.of(self.request.image.id), templates.others(self.request.image.id)
+                of_image, others = templates.of(self.request.image.id), self._living_others(templates)
                 present, superseded = next(iter(of_image), None), of_image[1:]
                 decision = self._admitted(templates, present, others | {old.id: old for old in superseded})
                 making = decision.action in (TemplateAction.CREATE, TemplateAction.REPLACE)
@@ -133,6 +134,17 @@ class ByTemplate:
             LOG.info("%s: template %s is superseded, and goes", self.request.about, old.id)
             self._tried(f"template {old.id} stays", partial(templates.remove, old))
         return clone(self.driver, self.request, template, "new template" if making else "template")
+
+    def _living_others(self, templates: Templates) -> dict[str, Any]:
+        """Give the templates of other images, when what their makers have left that died is removed."""
+        others = templates.others(self.request.image.id)
+        for other in [each for each in others.values() if each.status in MAKING]:
+            with ExitStack() as locked:  # that of its image, which its maker holds
+                if self._locked(templates, other, locked):
+                    LOG.info("%s: template %s: its maker is gone, and so it goes", self.request.about, other.id)
+                    self._tried(f"template {other.id} stays", partial(templates.remove, other))
+                    others = templates.others(self.request.image.id)
+        return others
 
     def _admitted(self, templates: Templates, present: Any, others: Mapping[str, Any]) -> TemplateDecision:
         """Decide, and make room; what is being cloned stays, and then the next one goes, or none."""

@@ -127,14 +127,31 @@ class TemplatesConformance(WithDriver):
         assert kept == {images[0]["id"], images[2]["id"]}
         assert templating.content(volumes[1]) == Content.of(OTHER)
 
-    def test_what_a_maker_that_died_has_left_is_removed(self, templating: Backend) -> None:
-        image = templating.images.add(DATA)
-        metadata = {TEMPLATE_KEY: image["id"]}
+    @pytest.mark.parametrize("same", [True, False], ids=["of the image", "of another"])
+    def test_what_a_maker_that_died_has_left_is_removed(self, templating: Backend, same: bool) -> None:
+        image, other = templating.images.add(DATA), templating.images.add(OTHER)
+        metadata = {TEMPLATE_KEY: image["id"] if same else other["id"]}
         left = templating.cinder.volume(project_id=INTERNAL, metadata=metadata)
         left.update(templating.driver.create_volume(left) or {})
         left.save()
         assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert [template.metadata[TEMPLATE_KEY] for template in templates(templating)] == [image["id"]]
         assert the_template(templating, image).id != left.id
+
+    def test_what_another_maker_is_making_stays(self, templating: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+        image, other = templating.images.add(DATA), templating.images.add(OTHER)
+        open_volume, meanwhile = templating.driver.open_volume, list[Any]()
+
+        def opening(context: Any, volume: Any, *, writable: bool) -> Any:
+            if not meanwhile:
+                meanwhile.append(None)
+                meanwhile[0] = templating.made(other)
+            return open_volume(context, volume, writable=writable)
+
+        monkeypatch.setattr(templating.driver, "open_volume", opening)
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert templating.content(meanwhile[0]) == Content.of(OTHER)
+        assert {template.metadata[TEMPLATE_KEY] for template in templates(templating)} == {image["id"], other["id"]}
 
     @pytest.mark.parametrize(
         "served",
