@@ -143,6 +143,7 @@ def volume_facts(volume: Any) -> Volume:
         migration_status=shown.get("os-vol-mig-status-attr:migstat"),
         readonly=str(readonly).lower() == "true",
         multiattach=shown.get("multiattach"),
+        source_volume_id=shown.get("source_volid"),
         metadata=metadata,
         created_at=_instant(shown.get("created_at")),
     )

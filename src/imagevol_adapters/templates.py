@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -25,10 +26,12 @@ from imagevol_core import (
     ServiceError,
     Template,
     TemplateAction,
+    TemplateDecision,
     TemplateMetadata,
     TemplateSettings,
     Volume,
     decide_template,
+    is_template,
     least_volume_gib,
 )
 
@@ -119,7 +122,7 @@ def templates_of(
         image_id: of which image; of all when None.
     """
     for volume in volumes.listed(project_id=project_id, metadata={TEMPLATE_KEY: image_id} if image_id else None):
-        if volume.status != "deleting" and volume.metadata.get(TEMPLATE_KEY):
+        if volume.status != "deleting" and is_template(volume):
             yield volume, template_of(volume, now=now)
 
 
@@ -167,6 +170,7 @@ class Warming:
     Attributes:
         image: which one.
         volume_type: the type; None for Cinder's default.
+        project_id: whose the volume is that is asked for.
         state: `PLANNED`, `READY` or `REFUSED`.
         size_gib: of the volume that is asked for.
         template: the one that is ready.
@@ -175,6 +179,7 @@ class Warming:
 
     image: Image
     volume_type: str | None
+    project_id: str | None
     state: WarmState
     size_gib: int
     template: Volume | None
@@ -218,12 +223,8 @@ def plan_warming(
     size_gib = least_volume_gib(image) or 1  # of an image of no known size no template is made
     present = [each for each in templates if volume_type is None or each[0].volume_type == volume_type]
     volume, template = next(iter(present), (None, None))
-    decision = decide_template(
-        image,
-        # Whether the type is encrypted is seen when the volume is there: its backend then has made no template.
-        target=Volume(id="the new volume", project_id=project_id, size_gib=size_gib, encrypted=False),
-        template=template,
-        settings=TemplateSettings(enabled=True, trusted_projects=frozenset({internal_tenant})),
+    decision = _decided(
+        image, project_id=project_id, size_gib=size_gib, internal_tenant=internal_tenant, template=template
     )
     state = {TemplateAction.USE: WarmState.READY, TemplateAction.COPY: WarmState.REFUSED}.get(
         decision.action, WarmState.PLANNED
@@ -231,10 +232,23 @@ def plan_warming(
     return Warming(
         image=image,
         volume_type=volume_type,
+        project_id=project_id,
         state=state,
         size_gib=size_gib,
         template=volume if state is WarmState.READY else None,
         reason=decision.because,
+    )
+
+
+def _decided(
+    image: Image, *, project_id: str | None, size_gib: int, internal_tenant: str, template: Template | None
+) -> TemplateDecision:
+    return decide_template(
+        image,
+        # Whether the type is encrypted is seen when the volume is there: its backend then has made no template.
+        target=Volume(id="the new volume", project_id=project_id, size_gib=size_gib, encrypted=False),
+        template=template,
+        settings=TemplateSettings(enabled=True, trusted_projects=frozenset({internal_tenant})),
     )
 
 
@@ -249,7 +263,10 @@ def warm(warming: Warming, *, volumes: TemplateVolumes, internal_tenant: str, no
     """
     if warming.state is not WarmState.PLANNED:
         return Warmed(warming=warming, state=warming.state, template=warming.template, reason=warming.reason)
-    image_id = warming.image.id
+    image, image_id = warming.image, warming.image.id
+    decided = partial(
+        _decided, image, project_id=warming.project_id, size_gib=warming.size_gib, internal_tenant=internal_tenant
+    )
     try:
         asked = volumes.create(
             size_gib=warming.size_gib, name=f"warm-{image_id}", volume_type=warming.volume_type, image_id=image_id
@@ -257,11 +274,11 @@ def warm(warming: Warming, *, volumes: TemplateVolumes, internal_tenant: str, no
         with released(f"volume {asked.id}", lambda: volumes.delete(asked.id)):
             made = volumes.wait(asked.id)
             found = templates_of(volumes, project_id=internal_tenant, now=now, image_id=image_id)
-            ready = [volume for volume, _ in found if place_of(volume) == place_of(made)]
+            there = [(volume, template) for volume, template in found if place_of(volume) == place_of(made)]
     except ImagevolError as error:
         return Warmed(warming=warming, state=WarmState.FAILED, reason=str(error))
-    template = next((volume for volume in ready if volume.status == "available"), None)
-    if template is None:
+    ready = [volume for volume, template in there if decided(template=template).action is TemplateAction.USE]
+    if not ready:
         reason = f"{place_of(made)} made no template: the log of its cinder-volume says why"
         return Warmed(warming=warming, state=WarmState.FAILED, reason=reason)
-    return Warmed(warming=warming, state=WarmState.MADE, template=template)
+    return Warmed(warming=warming, state=WarmState.MADE, template=ready[0])

@@ -205,7 +205,9 @@ def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
         return True, "signatures are not enforced"
     if not any(key in request.image.properties for key in SIGNATURE_PROPERTIES):
         return True, "the image is not signed"
-    verified = isinstance(record, ImageVolumeMetadata) and record.signature_verified is True and candidate.trusted
+    # Cinder copies a volume's metadata onto the clone that it makes of it in a project of its own.
+    trusted = candidate.trusted and candidate.volume.source_volume_id is None
+    verified = trusted and isinstance(record, ImageVolumeMetadata) and record.signature_verified is True
     return verified, f"the image is signed; a trusted record that this volume was verified: {yes_no(verified)}"
 
 

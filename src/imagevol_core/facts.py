@@ -133,6 +133,8 @@ class Volume:
         migration_status: None when it never migrated.
         readonly: whether it is marked so that no attachment may write to it.
         multiattach: whether it may have several attachments at the same time.
+        source_volume_id: the volume that it was cloned from; where Cinder clones one for itself, the metadata are those
+            of that volume, and so its user's word.
         metadata: the user-visible ones, which the users of its project can write.
         created_at: with a time zone; Cinder prefers the newest of several image volumes.
 
@@ -152,6 +154,7 @@ class Volume:
     migration_status: str | None = None
     readonly: bool | None = None
     multiattach: bool | None = None
+    source_volume_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     created_at: datetime | None = None
 

@@ -1,7 +1,8 @@
 """The metadata by which a template is known among volumes, both ways ([template]).
 
 They say which image it is and what was known of the image when it was written, by which `decide_freshness` tells
-whether it still is.  A template is made in a project that no user works in, so that nobody else writes them.
+whether it still is.  A template is made in a project that no user works in, and of no other volume, so that nobody else
+writes them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from datetime import datetime
 
 from imagevol_core.caching import CacheEntry
 from imagevol_core.errors import InvalidFact, InvalidMetadata
-from imagevol_core.facts import Digest
+from imagevol_core.facts import Digest, Volume
 
-__all__ = ["TEMPLATE_KEY", "TemplateMetadata"]
+__all__ = ["TEMPLATE_KEY", "TemplateMetadata", "is_template"]
 
 TEMPLATE_KEY = "imagevol_template"
 """The key whose value is the id of the image that a template is of."""
@@ -23,6 +24,23 @@ _UPDATED_AT = "imagevol_image_updated_at"
 _LAST_USED = "imagevol_last_used"
 _HASH_ALGORITHM = "os_hash_algo"
 _HASH_VALUE = "os_hash_value"
+
+
+def is_template(volume: Volume) -> bool:
+    """Say whether a volume of Cinder's internal tenant is a template ([template]).
+
+    What was cloned of another volume is none, whatever it says of itself: for its image cache, and for an image that a
+    user makes of a volume, Cinder clones that volume into the internal tenant, with the metadata that its user wrote.
+
+    Args:
+        volume: of the internal tenant; any other project's volumes say what their users want.
+
+    >>> is_template(Volume(id="v", size_gib=1, metadata={"imagevol_template": "e38f"}))
+    True
+    >>> is_template(Volume(id="v", size_gib=1, metadata={"imagevol_template": "e38f"}, source_volume_id="a user's"))
+    False
+    """
+    return volume.source_volume_id is None and bool(volume.metadata.get(TEMPLATE_KEY))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +63,12 @@ class TemplateMetadata:
     digest: Digest | None = None
     last_used: datetime | None = None
 
-    def to_volume(self) -> dict[str, str]:
-        """Give the metadata to write on the volume; what is not known is left out."""
+    def to_volume(self, others: Mapping[str, str] = {}) -> dict[str, str]:
+        """Give the metadata to write on the volume; what is not known is left out.
+
+        Args:
+            others: what else is on the volume, as a driver may have put there, and stays.
+        """
         pairs = {
             TEMPLATE_KEY: self.image_id,
             _UPDATED_AT: self.image_updated_at.isoformat() if self.image_updated_at else None,
@@ -54,7 +76,7 @@ class TemplateMetadata:
             _HASH_VALUE: self.digest.value if self.digest else None,
             _LAST_USED: self.last_used.isoformat() if self.last_used else None,
         }
-        return {key: value for key, value in pairs.items() if value is not None}
+        return {key: value for key, value in ({**others, **pairs}).items() if value is not None}
 
     @classmethod
     def from_volume(cls, metadata: Mapping[str, str]) -> TemplateMetadata | None:

@@ -7,3 +7,6 @@ class ImageNotFound(CinderException):
 
 class VolumeBackendAPIException(CinderException):
     def __init__(self, *, data: str) -> None: ...
+
+class SnapshotLimitReached(CinderException):
+    def __init__(self, *, set_limit: int) -> None: ...

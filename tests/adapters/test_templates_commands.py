@@ -15,7 +15,7 @@ import pytest
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryDevice, MemoryImages, MemoryVolumes
-from imagevol_core import GIB, TEMPLATE_KEY, Image, ServiceUnreachable, TemplateMetadata, Volume
+from imagevol_core import GIB, TEMPLATE_KEY, Digest, Image, ServiceUnreachable, TemplateMetadata, Volume
 from tests.adapters.commands import Ran, logging_as_before
 from tests.adapters.test_locations_command import Terminal
 
@@ -275,6 +275,13 @@ class TestWarm:
             f"{cinder.host} made no template: the log of its cinder-volume says why",
         )
         assert cinder.volumes == {}
+
+    def test_a_template_that_is_stale_still_is_none(self, run: Run, cinder: Templating, image: Image) -> None:
+        cinder.makes = False
+        cinder.template("old", replace(image, digest=Digest("sha512", "ab")))
+        warmed = run("warm", image.id, "--yes", "-f", "json")
+        assert (warmed.status, warmed.json[0]["outcome"]) == (3, "failed")
+        assert "made no template" in warmed.json[0]["reason"]
 
     def test_a_volume_that_fails_is_deleted_and_told(self, run: Run, cinder: Templating, image: Image) -> None:
         cinder.capacity_gib = 0

@@ -41,6 +41,11 @@ def signed(**says: str) -> CloneCase:
     return replace(case, volumes=(found,))
 
 
+def cloned(case: CloneCase) -> CloneCase:
+    """The same, whose volume Cinder has made of a user's, with that one's metadata."""
+    return replace(case, volumes=(replace(case.volumes[0], source_volume_id="a user's"),))
+
+
 def of_a_user(project_id: str | None, **metadata: str) -> CloneCase:
     """The image volume in a project of users, saying nothing else."""
     return volume(project_id=project_id, metadata=metadata)
@@ -253,6 +258,7 @@ class TestSignatureSatisfied:
             (signed(signature_verified="True"), True),
             (signed(signature_verified="perhaps"), False),
             (settings(signed(signature_verified="True"), trusted_projects=frozenset()), False),
+            (cloned(signed(signature_verified="True")), False),
         ],
     )
     def test_by_a_trusted_record(self, case: CloneCase, passed: bool) -> None:

@@ -69,6 +69,7 @@ DECISIONS = {
     "plan_admission": """plan_admission(
         [CacheEntry(volume_id='v', image_id='i', size_gib=1)], newcomer_gib=1, limits=CacheLimits(max_gib=1)
     )""",
+    "is_template": "is_template(Volume(id='v', size_gib=1))",
     "decide_template": """decide_template(
         Image(id='i', status='active', visibility='public', virtual_size_bytes=5),
         target=Volume(id='t', size_gib=1, encrypted=False), template=None, settings=TemplateSettings(enabled=True),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core import TEMPLATE_KEY, CacheEntry, Digest, InvalidMetadata, TemplateMetadata
+from imagevol_core import TEMPLATE_KEY, CacheEntry, Digest, InvalidMetadata, TemplateMetadata, Volume, is_template
 
 NOON = datetime(2025, 6, 1, 12, 0, 0, 1, tzinfo=UTC)
 FULL = TemplateMetadata(image_id="i", image_updated_at=NOON, digest=Digest("sha512", "ab"), last_used=NOON)
@@ -24,6 +24,10 @@ class TestTemplateMetadata:
             "imagevol_last_used": "2025-06-01T12:00:00.000001+00:00",
         }
         assert TemplateMetadata(image_id="i").to_volume() == {TEMPLATE_KEY: "i"}
+
+    def test_what_else_is_on_the_volume_stays_and_what_is_not_known_any_more_goes(self) -> None:
+        before = {"lun": "7", TEMPLATE_KEY: "h", "os_hash_algo": "sha512", "imagevol_last_used": "yesterday"}
+        assert TemplateMetadata(image_id="i").to_volume(before) == {"lun": "7", TEMPLATE_KEY: "i"}
 
     @pytest.mark.parametrize("metadata", [{}, {"image_id": "i"}, {TEMPLATE_KEY: ""}])
     def test_a_volume_that_names_no_image_is_no_template(self, metadata: dict[str, str]) -> None:
@@ -73,3 +77,22 @@ class TestTemplateMetadata:
 def test_what_was_written_is_read(image_id: str, instants: list[datetime | None], digest: Digest | None) -> None:
     written = TemplateMetadata(image_id=image_id, image_updated_at=instants[0], digest=digest, last_used=instants[1])
     assert TemplateMetadata.from_volume(written.to_volume()) == written
+
+
+class TestIsTemplate:
+    """What a volume of the internal tenant says counts where nobody else's metadata came along with a clone."""
+
+    @pytest.mark.parametrize(
+        "metadata, source_volume_id, passed",
+        [
+            ({TEMPLATE_KEY: "i"}, None, True),
+            ({TEMPLATE_KEY: "i"}, "v", False),
+            ({TEMPLATE_KEY: ""}, None, False),
+            ({"image_id": "i"}, None, False),
+        ],
+    )
+    def test_only_what_was_made_of_nothing_is_believed(
+        self, metadata: dict[str, str], source_volume_id: str | None, passed: bool
+    ) -> None:
+        volume = Volume(id="t", size_gib=1, metadata=metadata, source_volume_id=source_volume_id)
+        assert is_template(volume) is passed

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cinder import objects
+from cinder import objects, utils
+from cinder.volume import volume_utils
 
+from imagevol_adapters.driver import ImageCloneMixin, mixin
 from imagevol_adapters.driver.facts import image_facts, volume_facts
 from imagevol_core import Digest, Image, ImageLocation, Volume
 
@@ -32,6 +38,7 @@ SAID = {
     "properties": {"hw_disk_bus": "scsi", "virtual_size": 7},
 }
 VOLUME_ID = "1e5177e7-95e5-4a0f-b170-e45f4b469f6a"
+OF = "1e5177e7-95e5-4a0f-b170-e45f4b469f6c"
 
 
 def volume(**fields: Any) -> Any:
@@ -47,6 +54,7 @@ def volume(**fields: Any) -> Any:
         "encryption_key_id": None,
         "migration_status": None,
         "multiattach": False,
+        "source_volid": None,
         "created_at": THEN,
         "metadata": {},
     }
@@ -110,6 +118,7 @@ def test_a_volume_is_known_by_what_cinder_says() -> None:
         encryption_key_id="1e5177e7-95e5-4a0f-b170-e45f4b469f6b",
         migration_status="success",
         multiattach=True,
+        source_volid=OF,
         metadata={"image_owner": "project"},
         admin_metadata={"readonly": "True"},
     )
@@ -125,6 +134,7 @@ def test_a_volume_is_known_by_what_cinder_says() -> None:
         migration_status="success",
         readonly=True,
         multiattach=True,
+        source_volume_id=OF,
         metadata={"image_owner": "project"},
         created_at=THEN,
     )
@@ -144,3 +154,40 @@ def test_read_only_is_what_cinder_writes_for_it(written: str, readonly: bool) ->
 
 def test_what_a_user_calls_read_only_is_not() -> None:
     assert not volume_facts(volume(metadata={"readonly": "True"})).readonly
+
+
+@pytest.mark.parametrize("path", [True, False])
+def test_a_device_is_this_services_as_long_as_it_is_open(
+    path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, owned, opened = tmp_path / "device", list[str](), list[Any]()
+    file.write_bytes(bytes(4096))
+
+    class Driver(ImageCloneMixin):
+        configuration = SimpleNamespace(use_multipath_for_image_xfer=False, enforce_multipath_for_image_xfer=False)
+
+        def _attach_volume(self, _context: Any, volume: Any, _properties: Any) -> Any:
+            return {"device": {"path": str(file) if path else file}}, volume
+
+        def _detach_volume(self, *_: Any, **__: Any) -> None:
+            opened.append("let go")
+
+    @contextmanager
+    def chown(path: str) -> Iterator[None]:
+        owned.append(path)
+        yield
+        owned.remove(path)
+
+    @contextmanager
+    def opening(path: Any, *, writable: bool, name: str) -> Iterator[Any]:
+        opened.append((path, writable, name, [*owned]))
+        yield "device"
+
+    monkeypatch.setattr(utils, "temporary_chown", chown)
+    monkeypatch.setattr(volume_utils, "brick_get_connector_properties", lambda *_: {})
+    monkeypatch.setattr(mixin, "open_device", opening)
+    with Driver.open_volume(Driver.__new__(Driver), None, volume(), writable=True):
+        pass
+    named = str(file) if path else file
+    assert opened == [(named, True, VOLUME_ID, [named] if path else []), "let go"]
+    assert owned == []

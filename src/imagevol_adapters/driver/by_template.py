@@ -6,8 +6,10 @@ Not in the mixin itself: a driver may have methods of these names.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -41,6 +43,9 @@ LOG = logging.getLogger(__name__)
 
 ModelUpdate = dict[str, Any] | None
 
+_failed_at: dict[str, float] = {}
+"""When making a template failed in this process, by the name of its lock, while somebody may still wait for it."""
+
 _COUNTING_SECONDS = 60  # to count, evict and enter the templates of a backend, which takes milliseconds
 
 
@@ -59,8 +64,18 @@ class Request:
         return f"Volume {self.volume.id} from image {self.image.id}"
 
 
-def clone(driver: Any, request: Request, source: Any, what: str) -> ModelUpdate:
-    """Clone a volume; None where that fails, and then nothing is left of it."""
+def clone(
+    driver: Any, request: Request, source: Any, what: str, *, exhausted: Callable[[], object] = lambda: None
+) -> ModelUpdate:
+    """Clone a volume; None where that fails, and then nothing is left of it.
+
+    Args:
+        driver: of the backend.
+        request: what is asked for.
+        source: of what.
+        what: names the source in the log.
+        exhausted: called where the storage allows no more clones of the source.
+    """
     try:
         update = driver.create_cloned_volume(request.volume, source)
     except Exception as error:  # noqa: BLE001 - drivers raise what they like, and there are other ways
@@ -69,6 +84,8 @@ def clone(driver: Any, request: Request, source: Any, what: str) -> ModelUpdate:
             driver.delete_volume(request.volume)
         except Exception as failure:  # noqa: BLE001 - the next way says what is wrong with it
             LOG.warning("%s: what is left of that clone could not be deleted: %s", request.about, failure)
+        if isinstance(error, exception.SnapshotLimitReached):
+            exhausted()
         return None
     LOG.info("%s: cloned from %s %s", request.about, what, source.id)
     return dict(update or {})
@@ -93,21 +110,42 @@ class ByTemplate:
     converter: Converter
 
     def made(self) -> ModelUpdate:
-        """Clone the image's template, which is made if it must be, by one at a time on all hosts."""
+        """Clone the image's template, which is made if it must be, by one at a time on all hosts.
+
+        Who waited while another failed to make it does not try again: each would wait for all before it.
+        """
         templates = Templates(self.request.volume)
+        name, asked_at = _lock_name(templates, self.request.image.id), time.monotonic()
         made = None
         try:
-            with self.locks.held(
-                _lock_name(templates, self.request.image.id), wait_seconds=self.settings.longest_making.total_seconds()
-            ) as lock:
-                made = self._cloned_of_template(templates, lock)
+            with self.locks.held(name, wait_seconds=self.settings.longest_making.total_seconds()) as lock:
+                if _failed_at.get(name, -math.inf) >= asked_at:
+                    LOG.info(
+                        "%s: no template: it could not be made while this volume waited for it", self.request.about
+                    )
+                else:
+                    with self._failure_noted(name):
+                        made = self._cloned_of_template(templates, lock)
         except DeadlineExceeded as error:
-            LOG.warning("%s: no template: somebody else is making it: %s", self.request.about, error)
+            LOG.warning("%s: no template: others are making it, or cloning it: %s", self.request.about, error)
         except (ImagevolError, exception.CinderException) as error:
             LOG.warning("%s: %s: %s", self.request.about, "no template" if made is None else "cloned, but", error)
         except Exception:  # also where the lock is let go: the volume may be made by then, and must not be made again
             LOG.exception("%s: no more is done about its template", self.request.about)
         return made
+
+    @contextmanager
+    def _failure_noted(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            now = time.monotonic()
+            for old in [
+                each for each, at in _failed_at.items() if now - at > self.settings.longest_making.total_seconds()
+            ]:
+                del _failed_at[old]
+            _failed_at[name] = now
+            raise
 
     def _cloned_of_template(self, templates: Templates, lock: Lock) -> ModelUpdate:
         with ExitStack() as undo:  # around the lock of the backend, which may be lost when it is given back
@@ -133,7 +171,13 @@ class ByTemplate:
         for old in superseded:
             LOG.info("%s: template %s is superseded, and goes", self.request.about, old.id)
             self._tried(f"template {old.id} stays", partial(templates.remove, old))
-        return clone(self.driver, self.request, template, "new template" if making else "template")
+
+        def exhausted() -> None:
+            LOG.info("%s: template %s has all the clones that it may, and goes", self.request.about, template.id)
+            self._tried(f"template {template.id} stays", partial(templates.remove, template))
+
+        what = "new template" if making else "template"
+        return clone(self.driver, self.request, template, what, exhausted=exhausted)
 
     def _living_others(self, templates: Templates) -> dict[str, Any]:
         """Give the templates of other images, when what their makers have left that died is removed."""

@@ -58,6 +58,7 @@ def volume_facts(volume: Any) -> Volume:
         migration_status=volume.migration_status,
         readonly=str(admin.get("readonly", "")).lower() == "true",
         multiattach=volume.multiattach,
+        source_volume_id=volume.source_volid,
         metadata=dict(volume.metadata),
         created_at=volume.created_at,
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from cinder import context as cinder_context
 from cinder import exception, objects
+from cinder import utils as cinder_utils
 from cinder.volume import volume_utils
 from oslo_config import cfg
 
@@ -27,6 +28,7 @@ from imagevol_adapters.ports import Converter, Device, Locks
 from imagevol_adapters.qemu import QemuConverter
 from imagevol_core import (
     Backend,
+    ConversionSettings,
     CreationPlan,
     Dialect,
     Image,
@@ -129,7 +131,10 @@ class ImageCloneMixin:
         driver: Any = self
         info, volume = driver._attach_volume(context, volume, properties)
         try:
-            with open_device(info["device"]["path"], writable=writable, name=volume.id) as device:
+            path = info["device"]["path"]
+            # A file or a block device is root's, and for as long this service's; what is no path, as an RBD image, is.
+            ours = cinder_utils.temporary_chown(path) if isinstance(path, str) else nullcontext()
+            with ours, open_device(path, writable=writable, name=volume.id) as device:
                 yield device
         finally:
             driver._detach_volume(context, info, volume, properties, force=True)
@@ -170,6 +175,7 @@ class ImageCloneMixin:
             backend=Backend(clone_across_pools=bool(getattr(self, "capabilities", {}).get("clone_across_pools"))),
             clone_settings=clone_settings(self.configuration, cfg.CONF),
             template_settings=templates,
+            conversion=ConversionSettings(allowed=not cfg.CONF.image_conversion_disable),
         )
 
     def _image_explained(self, request: Request, plan: CreationPlan) -> None:

@@ -19,7 +19,7 @@ from cinder.volume import api as volume_api
 
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.templates import MAKING, template_of
-from imagevol_core import TEMPLATE_KEY, Image, RequestRefused, Template, TemplateMetadata
+from imagevol_core import TEMPLATE_KEY, Image, RequestRefused, Template, TemplateMetadata, is_template
 
 __all__ = ["Templates", "removable", "template_facts"]
 
@@ -86,7 +86,7 @@ class Templates:
         written = TemplateMetadata(
             image_id=image.id, image_updated_at=image.updated_at, digest=image.digest, last_used=datetime.now(UTC)
         )
-        template.metadata = written.to_volume()
+        template.metadata = written.to_volume(template.metadata)
         template.status = "available"
         template.launched_at = datetime.now(UTC).replace(tzinfo=None)
         template.save()
@@ -95,7 +95,7 @@ class Templates:
         """Say that it is being cloned."""
         written = TemplateMetadata.from_volume(template.metadata)
         if written:
-            template.metadata = replace(written, last_used=datetime.now(UTC)).to_volume()
+            template.metadata = replace(written, last_used=datetime.now(UTC)).to_volume(template.metadata)
             template.save()
 
     def remove(self, template: Any) -> None:
@@ -111,7 +111,7 @@ class Templates:
         project_id = self._internal().project_id
         admin = cinder_context.get_admin_context()
         for volume in objects.VolumeList.get_all(admin, filters={"project_id": project_id, **place}):
-            if volume.metadata.get(TEMPLATE_KEY) and volume.status != "deleting":
+            if volume.status != "deleting" and is_template(volume_facts(volume)):
                 yield volume
 
     @staticmethod

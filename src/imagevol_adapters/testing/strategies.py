@@ -273,6 +273,7 @@ def _image_volumes(draw: DrawFn, volume_id: str, image: Image) -> Volume:
         encrypted=_mostly(draw, False, True, None),
         migration_status=_mostly(draw, None, "", "none", "success", "error", "migrating", "target:x"),
         readonly=_mostly(draw, True, False, None),
+        source_volume_id=_mostly(draw, None, "a user's"),
         metadata=said if in_store or _mostly(draw, False, True) else {},
         created_at=draw(st.sampled_from(_TIMES)),
     )

@@ -26,6 +26,7 @@ from imagevol_core import (
     ImagevolError,
     RequestRefused,
     SourceFailed,
+    WrongLength,
     ZeroHandling,
     ZeroProof,
     plan_copy,
@@ -174,6 +175,9 @@ def fill_device(
     what, limited = f"image {image.id}", limits or Limits()
     if image.disk_format not in STREAMED:
         with _downloaded(data, directory, what) as path:
+            size_bytes = path.stat().st_size
+            if image.size_bytes not in (None, size_bytes):
+                raise WrongLength(expected_bytes=image.size_bytes or 0, actual_bytes=size_bytes)
             file = CheckedFile.check(
                 path, disk_format=str(image.disk_format), converter=converter, digest=image.digest, what=what
             )

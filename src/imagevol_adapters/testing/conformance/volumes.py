@@ -129,7 +129,7 @@ class VolumeServiceConformance(WithVolumes):
             assert created.metadata == {"of": "the clone"}
             assert volumes.get(created.id).metadata == {"of": "the clone"}
             clone = volumes.wait(created.id)
-            assert clone.id != source.id
+            assert (clone.id != source.id, clone.source_volume_id, source.source_volume_id) == (True, source.id, None)
             assert (clone.status, clone.size_gib, clone.volume_type) == ("available", 2, self.volume_type)
             assert (clone.encrypted, clone.readonly, clone.host) == (False, False, source.host)
             assert clone.project_id == source.project_id == volumes.project_id

@@ -111,6 +111,7 @@ class MemoryVolumes:
             project_id=self.project_id,
             status="creating",
             readonly=False,
+            source_volume_id=volume_id,
             metadata=metadata,
             created_at=datetime.now(UTC),
         )

@@ -80,13 +80,17 @@ class Backend:
         """Make a volume that holds an image, in the project of Glance's stores; whoever wants it cloned allows that."""
         record = ImageVolumeMetadata(image_id=image["id"], image_owner=image["owner"], size_bytes=image["size"])
         volume = self.cinder.volume(size_gib=size_gib, project_id=SERVICE, metadata=record.to_volume())
-        self._updated(volume, self.driver.create_volume(volume))
-        with self.driver.open_volume(self.cinder.admin, volume, writable=True) as device:
-            write(device, 0, self.images.data[image["id"]])
-            device.flush()
+        self.put(volume, self.images.data[image["id"]])
         volume.update({"status": "available", **wishes})
         volume.save()
         return volume
+
+    def put(self, volume: Any, data: bytes) -> None:
+        """Make a volume on the storage, and write to it."""
+        self._updated(volume, self.driver.create_volume(volume))
+        with self.driver.open_volume(self.cinder.admin, volume, writable=True) as device:
+            write(device, 0, data)
+            device.flush()
 
     def allow_clones(self) -> None:
         """Let image volumes be cloned by the strict rules."""

@@ -13,13 +13,26 @@ from typing import Any
 
 import attrs
 import pytest
-from cinder import exception
+from cinder import context as cinder_context
+from cinder import exception, objects
+from cinder.db import api as db_api
+from cinder.volume import manager
 
+from imagevol_adapters.ports import Locks
 from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content, WithDriver
 from imagevol_adapters.testing.conformance.driver.clones import ERRORS, at, failing_clones
 from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
 from imagevol_adapters.testing.conformance.fixtures import NOBODY, write
-from imagevol_core import GIB, TEMPLATE_KEY, DeadlineExceeded, ImagevolError, LockLost, ServiceUnreachable
+from imagevol_core import (
+    GIB,
+    TEMPLATE_KEY,
+    DeadlineExceeded,
+    Digest,
+    ImagevolError,
+    LockLost,
+    ServiceUnreachable,
+    TemplateMetadata,
+)
 
 __all__ = ["TemplatesConformance"]
 
@@ -60,6 +73,36 @@ class _Lock:
             raise self.error
 
 
+@attrs.frozen
+class _Waiting:
+    """The operator's lock service, where somebody else has the first lock that is asked for, and does something."""
+
+    locks: Locks
+    meanwhile: Callable[[], object]
+    asked: list[str] = attrs.Factory(list)
+
+    @contextmanager
+    def held(self, name: str, *, wait_seconds: float) -> Iterator[Any]:
+        self.asked.append(name)
+        if len(self.asked) == 1:
+            self.meanwhile()
+        with self.locks.held(name, wait_seconds=wait_seconds) as lock:
+            yield lock
+
+
+class _Manager(manager.VolumeManager):
+    """As much of cinder-volume as clones a volume for itself."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver, self.db = driver, db_api
+
+    def create_volume(self, _context: Any, volume: Any, **_: Any) -> None:
+        source = objects.Volume.get_by_id(cinder_context.get_admin_context(), volume.source_volid)
+        volume.update(self.driver.create_cloned_volume(volume, source) or {})
+        volume.update({"status": "available"})
+        volume.save()
+
+
 class TemplatesConformance(WithDriver):
     """A driver, and the templates of its backend."""
 
@@ -71,6 +114,64 @@ class TemplatesConformance(WithDriver):
         assert template.admin_metadata["readonly"] == "True"
         assert templating.content(template) == Content.of(DATA)
         assert templating.content(volume) == Content.of(DATA, size_gib=2)
+
+    def test_what_cinder_clones_of_a_users_volume_is_no_template(self, templating: Backend) -> None:
+        image = templating.images.add(DATA)
+        digest = Digest(image["os_hash_algo"], image["os_hash_value"])
+        forged = TemplateMetadata(image_id=image["id"], digest=digest).to_volume()
+        users = templating.cinder.volume(metadata={**forged, "readonly": "True"})
+        templating.put(users, OTHER)
+        internal = cinder_context.get_internal_tenant_context()
+        planted = _Manager(templating.driver)._clone_image_volume(internal, users, {"id": NOBODY})
+        assert (planted.project_id, planted.metadata[TEMPLATE_KEY]) == (INTERNAL, image["id"])
+        for _ in range(2):
+            assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert templating.cinder.again(planted).status == "available"
+
+    def test_what_the_driver_writes_on_a_template_stays_there(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create_volume = templating.driver.create_volume
+
+        def creating(volume: Any) -> dict[str, Any]:
+            update = create_volume(volume) or {}
+            return {**update, "metadata": {**volume.metadata, **update.get("metadata", {}), "lun": "7"}}
+
+        monkeypatch.setattr(templating.driver, "create_volume", creating)
+        image = templating.images.add(DATA)
+        for _ in range(2):
+            templating.made(image)
+            assert the_template(templating, image).metadata["lun"] == "7"
+
+    def test_a_template_of_which_there_may_be_no_more_clones_goes_and_its_clones_stay(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        image = templating.images.add(DATA)
+        volume = templating.made(image)
+        old = the_template(templating, image)
+        error = exception.SnapshotLimitReached(set_limit=1)
+        failing_clones(templating, monkeypatch, error, of=old)
+        assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
+        assert templates(templating) == []
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert templating.content(volume) == Content.of(DATA)
+
+    def test_who_waited_for_a_template_that_could_not_be_made_does_not_try_again(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        image = templating.images.add(DATA)
+        templating.images.data[image["id"]] = OSError("the connection broke")
+        locks = templating.driver._locks()
+
+        def the_one_before() -> None:
+            monkeypatch.setattr(templating.driver, "_locks", lambda: locks)
+            assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
+
+        monkeypatch.setattr(templating.driver, "_locks", lambda: _Waiting(locks, the_one_before))
+        assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
+        assert templating.images.downloads == [image["id"]]
+        templating.images.data[image["id"]] = DATA
+        assert templating.content(templating.made(image)) == Content.of(DATA)
 
     def test_a_template_is_no_larger_than_it_must_be(self, templating: Backend) -> None:
         image = templating.images.add(DATA, virtual_size=GIB + 1)
@@ -259,8 +360,14 @@ class TemplatesConformance(WithDriver):
         command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(qcow2)]
         subprocess.run(command, check=True)  # noqa: S603
         image = templating.images.add(qcow2.read_bytes(), disk_format="qcow2", virtual_size=len(disk))
+        templating.cinder.set("image_conversion_disable", True, section=None)
+        templating.falls_through(templating.cinder.volume(size_gib=2), image)
+        templating.cinder.set("image_conversion_disable", False, section=None)
         volume = templating.made(image, size_gib=2)
         assert templating.content(volume, len(disk)) == Content.of(disk, size_gib=2)
+        unhashed = {"os_hash_algo": None, "os_hash_value": None, "size": qcow2.stat().st_size + 1}
+        short = templating.images.add(qcow2.read_bytes(), disk_format="qcow2", virtual_size=len(disk), **unhashed)
+        templating.falls_through(templating.cinder.volume(), short)
 
     @pytest.fixture
     def templating(self, backend: Backend) -> Backend:
