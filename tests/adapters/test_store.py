@@ -255,6 +255,24 @@ class TestDeletion:
         with pytest.raises(exceptions.BackendException, match=f"volume {volume_id} is not gone"):
             world.store.delete(where)
 
+    def test_a_store_that_is_disabled_refuses_such_that_glance_keeps_the_image(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        where = world.add()
+        monkeypatch.setattr(MemoryVolumes, "volume_types", lambda volumes: ("memory",), raising=False)
+        cfg.CONF.set_override("cinder_volume_type", "gone", group=world.store.backend_group)
+        world.store.configure()
+        with pytest.raises(exceptions.InUseByStore) as caught:
+            world.store.delete(where)
+        name = world.store.backend_group
+        assert str(caught.value) == (
+            f"Volume {where.store_location.volume_id} stays: deleting images of store {name} is disabled until Glance "
+            f"is restarted: failed type-exists ({name}): cinder_volume_type is 'gone', and Cinder has no such type"
+        )
+        assert read(world.store, where) == DATA
+        with pytest.raises(exceptions.StoreAddDisabled):
+            world.add()
+
 
 class TestErrors:
     @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_a_volume_type_that_does_not_exist_stops_that_store_only(
     )
     with pytest.raises(exceptions.StoreAddDisabled):
         add(broken)
-    with pytest.raises(exceptions.StoreDeleteNotSupported):
+    with pytest.raises(exceptions.InUseByStore, match=f"Volume {id_of(stored)} stays: .* no such type"):
         broken.delete(located(broken, stored))
     assert read(broken, stored) == DATA
     assert ours.is_capable(capabilities.BitMasks.WRITE_ACCESS)

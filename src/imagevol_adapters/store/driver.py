@@ -143,6 +143,7 @@ class Store(glance_driver.Store):
             glance_driver.BackendGroupConfiguration(self.OPTIONS, backend, conf=conf) if backend else conf.glance_store
         )
         os_brick.setup(cfg.CONF)
+        self._disabled = ""  # why nothing is added and deleted, where that is so
         self._service: Cloud | None = None
         self._lock = threading.Lock()
 
@@ -172,8 +173,10 @@ class Store(glance_driver.Store):
         check = check_stores(catalogue, credentials=credentials(self.conf, catalogue), volume_types=types)
         if check.faults:
             self.unset_capabilities(capabilities.BitMasks.WRITE_ACCESS)
-            reasons = "; ".join(str(fault) for fault in check.faults)
-            LOG.error("Store %s: adding and deleting images is disabled until Glance is restarted: %s", name, reasons)
+            self._disabled = "; ".join(str(fault) for fault in check.faults)
+            LOG.error(
+                "Store %s: adding and deleting images is disabled until Glance is restarted: %s", name, self._disabled
+            )
 
     @glance_driver.back_compat_add
     @capabilities.check
@@ -276,17 +279,24 @@ class Store(glance_driver.Store):
             return 0
         return volume.size_gib * GIB if recorded is None else recorded
 
-    @capabilities.check
     def delete(self, location: glance_location.Location, context: sessions.RequestContext | None = None) -> None:
         """Delete the image's volume ([store]).
 
+        The capability is not checked by glance_store, whose error makes Glance forget a volume that stays.
+
         Raises:
             exceptions.NotFound: there is no such volume.
-            exceptions.InUseByStore: it is being read, or has clones or snapshots.
+            exceptions.InUseByStore: it is being read, or has clones or snapshots, or the store is disabled.
             exceptions.StoreDeleteNotSupported: it is somebody's, or held; Glance forgets the location only.
             exceptions.BackendException: it cannot be deleted.
         """
         volume_id = location.store_location.volume_id
+        if not self.is_capable(capabilities.BitMasks.WRITE_ACCESS):
+            name = self.backend_group or "glance_store"
+            raise exceptions.InUseByStore(
+                f"Volume {volume_id} stays: deleting images of store {name} is disabled until Glance is restarted: "
+                f"{self._disabled}"
+            )
         with translated():
             cloud = self._cloud(context)
             decision = decide_deletion(cloud.volumes.get(volume_id), project_id=cloud.project_id)
