@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from imagevol_core import ImagevolError
 
-__all__ = ["naming", "released", "undone_on_failure"]
+__all__ = ["leftovers", "naming", "released", "undone_on_failure"]
+
+_NOTE = "left behind: "
 
 
 @contextmanager
@@ -68,8 +70,16 @@ def naming(*leftovers: str) -> Iterator[None]:
         raise
 
 
+def leftovers(error: BaseException) -> tuple[str, ...]:
+    """Give what an error names as left behind, be it ours or not, and nothing else that was noted on it."""
+    if isinstance(error, ImagevolError):
+        return error.leftovers
+    notes = getattr(error, "__notes__", ())
+    return tuple(note.removeprefix(_NOTE) for note in notes if note.startswith(_NOTE))
+
+
 def _name(error: BaseException, leftover: str) -> None:
     if isinstance(error, ImagevolError):
         error.leftovers += (leftover,)
     else:  # not ours to change; a note is printed with its traceback
-        error.add_note(f"left behind: {leftover}")
+        error.add_note(f"{_NOTE}{leftover}")

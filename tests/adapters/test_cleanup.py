@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from imagevol_adapters.cleanup import released, undone_on_failure
+from imagevol_adapters.cleanup import leftovers, released, undone_on_failure
 from imagevol_core import DeviceFailed, ServiceFailed
 
 Cleanup = Callable[[str, Callable[[], object]], AbstractContextManager[None]]
@@ -60,6 +60,19 @@ def test_an_error_that_is_not_ours_names_it_in_a_note(cleanup: Cleanup) -> None:
     with pytest.raises(KeyboardInterrupt) as caught, cleanup("volume 7", Undo(ServiceFailed("stuck"))):
         raise KeyboardInterrupt
     assert caught.value.__notes__ == ["left behind: volume 7 (stuck)"]
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [DeviceFailed, ZeroDivisionError, GeneratorExit])
+def test_what_was_left_behind_is_read_from_any_error_and_no_other_note_is(
+    cleanup: Cleanup, kind: type[BaseException]
+) -> None:
+    error = kind("no power")
+    assert leftovers(error) == ()
+    error.add_note("somebody's own")
+    with pytest.raises(kind), cleanup("volume 7", Undo(ServiceFailed("stuck"))):
+        raise error
+    assert leftovers(error) == ("volume 7 (stuck)",)
 
 
 @pytest.mark.parametrize("kind", [ServiceFailed, ZeroDivisionError, KeyboardInterrupt])

@@ -107,6 +107,10 @@ def world(stores: Stores) -> World:
     return world
 
 
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 def read(store: Store, where: glance_location.Location, **part: Any) -> bytes:
     return b"".join(store.get(where, **part)[0])
 
@@ -211,6 +215,57 @@ class TestLettingGo:
         assert f"device of volume {where.store_location.volume_id}" in left
         assert f"attachment {next(iter(world.volumes.attachments))} of volume" in left
         assert "volumes.detach" in failing.taken  # though the device is still there
+
+    def test_what_cannot_be_let_go_when_a_reader_leaves_is_logged_once(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        where = world.add()
+        counting = Steps()
+        leaving: Any = world.watched(counting).get(where)[0]
+        next(leaving)
+        begun = len(counting.taken)
+        leaving.close()
+        assert not world.volumes.attachments
+        content: Any = world.watched(Steps(fail_at=begun, lasting=True)).get(where)[0]
+        next(content)
+        (attachment_id,) = world.volumes.attachments
+        content.close()
+        volume_id = where.store_location.volume_id
+        assert errors(caplog) == [
+            f"Left behind: device of volume {volume_id} (failed on purpose)",
+            f"Left behind: attachment {attachment_id} of volume {volume_id} (failed on purpose)",
+        ]
+
+    @pytest.mark.parametrize("kind", [OSError, RuntimeError])
+    def test_what_an_upload_leaves_that_its_own_body_ended_is_logged_once(
+        self, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+    ) -> None:
+        def away(*_: object) -> None:
+            raise ServiceFailed("Cinder is away")
+
+        def read(_: int) -> bytes:
+            raise ended
+
+        ended = kind("the client is gone, or has sent too much")
+        body: Any = SimpleNamespace(read=read)
+        monkeypatch.setattr(MemoryVolumes, "delete", away)
+        ended.add_note(SECRET)
+        with pytest.raises(kind) as caught:
+            world.store.add(IMAGE_ID, body, len(DATA), "sha512", context=REQUEST)
+        assert caught.value is ended
+        (volume_id,) = world.volumes.volumes
+        assert errors(caplog) == [f"Left behind: volume {volume_id} (Cinder is away)"]
+
+    def test_what_the_answer_names_is_not_logged_as_well(
+        self, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: object) -> None:
+            raise ServiceFailed("Cinder is away")
+
+        monkeypatch.setattr(MemoryVolumes, "delete", away)
+        with pytest.raises(exceptions.Invalid, match=r"left behind: volume .* \(Cinder is away\)"):
+            world.add(size_bytes=1)
+        assert errors(caplog) == []
 
     def test_a_fault_at_any_step_of_reading_is_an_error_or_gives_all(self, world: World) -> None:
         where = world.add()

@@ -1,13 +1,19 @@
-"""Our errors as glance_store's, which Glance knows what to answer to."""
+"""Our errors as glance_store's, which Glance knows what to answer to.
+
+What is left behind is in our sentence.  Glance shows no note of an error that is not ours, and hears nothing of a
+download that ends because its client left: what such an error names goes into the log.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EFBIG, ENOSPC
 
 from glance_store import exceptions
 
+from imagevol_adapters.cleanup import leftovers
 from imagevol_core import (
     CallerError,
     DeadlineExceeded,
@@ -23,6 +29,8 @@ from imagevol_core import (
 )
 
 __all__ = ["translated"]
+
+LOG = logging.getLogger(__name__)
 
 _FULL = (EFBIG, ENOSPC, EDQUOT)
 _NOT_EXTENDED = ("available", "error_extending")  # as a scheduler leaves it that finds no room, and as a driver does
@@ -46,7 +54,15 @@ def _volume(error: ImagevolError) -> Exception:
 
 def _source(error: ImagevolError) -> Exception:
     """Give what the request's own body raised: Glance tells a client that went away from other faults by it."""
-    return error.__cause__ if isinstance(error.__cause__, Exception) else exceptions.BackendException(str(error))
+    if not isinstance(error.__cause__, Exception):
+        return exceptions.BackendException(str(error))
+    _log_leftovers(error)  # the body's own sentence does not name them
+    return error.__cause__
+
+
+def _log_leftovers(error: BaseException) -> None:
+    for leftover in leftovers(error):
+        LOG.error("Left behind: %s", leftover)
 
 
 # Ours, glance_store's, and what Glance makes of it; the special stands before the general.
@@ -67,8 +83,11 @@ _ERRORS: tuple[tuple[type[ImagevolError], Callable[[ImagevolError], Exception]],
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise glance_store's error for ours, with the same sentence."""
+    """Raise glance_store's error for ours, with the same sentence; what any other names as left behind is logged."""
     try:
         yield
     except ImagevolError as error:
         raise next(make for kind, make in _ERRORS if isinstance(error, kind))(error) from error
+    except BaseException as error:
+        _log_leftovers(error)
+        raise
