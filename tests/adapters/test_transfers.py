@@ -31,6 +31,7 @@ from imagevol_core import (
     GIB,
     AttachFailed,
     ContentMismatch,
+    DeadlineExceeded,
     DeviceFailed,
     Digest,
     FreshThin,
@@ -516,6 +517,22 @@ class TestEveryFailure:
         world.watch(Steps())
         case.run(world)
         assert world.memory.attachments == {}
+
+    @pytest.mark.parametrize("status, left", [("deleting", False), ("detaching", True), (None, False)])
+    def test_a_volume_that_cinder_is_still_deleting_is_not_left_behind(self, status: str | None, left: bool) -> None:
+        class Slow(MemoryVolumes):
+            def delete(self, volume_id: str) -> None:
+                if status is None:
+                    super().delete(volume_id)
+                else:
+                    self._change(volume_id, status=status)
+                raise DeadlineExceeded(f"volume {volume_id} is not gone", seconds=10)
+
+        world = World(cinder=Slow)
+        with pytest.raises(WrongLength) as caught:
+            world.store(size_bytes=1)
+        named = tuple(f"volume {each} (volume {each} is not gone after 10 s)" for each in world.memory.volumes)
+        assert caught.value.leftovers == (named if left else ())
 
     def test_a_volume_that_somebody_else_deleted_meanwhile_is_as_wanted(self, world: World) -> None:
         def broken() -> Iterator[bytes]:

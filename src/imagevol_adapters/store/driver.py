@@ -21,11 +21,11 @@ from imagevol_adapters.store import sessions
 from imagevol_adapters.store.attaching import StoreAttacher, attacher
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.transfers import StoreSettings, open_image_volume, store_image
+from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder
 from imagevol_core import (
     GIB,
     CinderLocation,
     CustodyDecision,
-    DeadlineExceeded,
     Dialect,
     ImagevolError,
     ImageVolumeMetadata,
@@ -304,12 +304,7 @@ class Store(glance_driver.Store):
                 raise exceptions.StoreDeleteNotSupported(
                     f"Volume {volume_id} is not deleted: {'; '.join(decision.reasons)}"
                 )
-            try:
-                cloud.volumes.delete(volume_id)
-            except DeadlineExceeded:
-                if not self._is_going(cloud.volumes, volume_id):
-                    raise
-                LOG.info("Cinder is still deleting image volume %s", volume_id)
+            delete_or_leave_to_cinder(cloud.volumes, volume_id)
 
     def is_image_associated_with_store(self, context: sessions.RequestContext | None, volume_id: str) -> bool:
         """Tell whether the volume is of this store's type, by which Glance finds the store of an old location."""
@@ -393,10 +388,6 @@ class Store(glance_driver.Store):
         if not decision.allowed:
             LOG.warning("Image volume %s is not given out: %s", volume_id, "; ".join(decision.reasons))
             raise ResourceNotFound("volume", volume_id)
-
-    @staticmethod
-    def _is_going(volumes: CinderVolumes, volume_id: str) -> bool:
-        return all(volume.status == "deleting" for volume in volumes.find([volume_id]))
 
 
 def _misconfigured(reason: str) -> exceptions.BadStoreConfiguration:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
-from imagevol_core import Image, RequestRefused, ResourceNotFound, Volume
+from imagevol_core import DeadlineExceeded, Image, RequestRefused, ResourceNotFound, Volume
 
-__all__ = ["attached", "delete_volume", "may_live_in", "refuse_encrypted"]
+__all__ = ["attached", "delete_or_leave_to_cinder", "delete_volume", "may_live_in", "refuse_encrypted"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -55,7 +58,21 @@ def attached(
 def delete_volume(volumes: VolumeService, volume_id: str) -> None:
     """Delete a volume; one that is gone already, as when Glance deleted it with its image, is as wanted."""
     with suppress(ResourceNotFound):
+        delete_or_leave_to_cinder(volumes, volume_id)
+
+
+def delete_or_leave_to_cinder(volumes: VolumeService, volume_id: str) -> None:
+    """Delete a volume; where that takes longer than is waited for, as on a backend that wipes, Cinder goes on alone.
+
+    Raises:
+        ImagevolError: what `VolumeService.delete` raises, but for a deadline while Cinder is deleting it.
+    """
+    try:
         volumes.delete(volume_id)
+    except DeadlineExceeded:
+        if any(volume.status != "deleting" for volume in volumes.find([volume_id])):
+            raise
+        _LOG.info("Cinder is still deleting volume %s", volume_id)
 
 
 def may_live_in(image: Image, volume_id: str) -> bool:
