@@ -2,8 +2,11 @@
 
 A location is somebody's word: who may write an image's locations may name a volume that is not theirs, and the store's
 service user may often read and delete every volume of the cloud.  So a volume counts as an image's only where it lives
-in the store's own project, in which no user makes volumes, or where it says itself that it holds an image, which nobody
-can write on the volume of another project.
+in the store's own project, in which no user makes volumes, or where it says itself that it holds an image and is marked
+read-only, as Cinder and the store's drivers mark it before they register it.  Nobody can write either on the volume of
+another project; but its owner may have written the first on the volume that a server works with, and not the second.
+
+Of which image a volume is, cannot be asked here: Glance tells a store's driver the location, and not the image.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagevol_core.facts import Volume
-from imagevol_core.sentences import said
+from imagevol_core.sentences import said, yes_no
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 
 __all__ = ["DELETION_RULES", "HOLD", "READING_RULES", "CustodyDecision", "decide_deletion", "decide_reading"]
@@ -57,8 +60,9 @@ def decide_reading(volume: Volume, *, project_id: str | None, policy: Policy = P
         project_id: the project of the credentials by which the store asks Cinder; None where that is not known.
         policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which gives out whatever Cinder shows it.
 
-    >>> decide_reading(Volume(id="7ad3", size_gib=1, project_id="theirs"), project_id="service").reasons
-    ("the volume lives in project theirs, the store's project is service, and its metadata name no image",)
+    >>> theirs = Volume(id="7ad3", size_gib=1, project_id="theirs", readonly=False, metadata={"image_id": "5f0a"})
+    >>> decide_reading(theirs, project_id="service").reasons
+    ("the volume lives in project theirs, the store's project is service; its metadata name an image; read-only: no",)
     """
     return _decide(READING_RULES[policy], volume, project_id)
 
@@ -88,7 +92,8 @@ def _is_an_images(asked: _Asked) -> tuple[bool, str]:
     marks = [mark for mark in _MARKS if volume.metadata.get(mark)]
     lives = f"the volume lives in project {said(volume.project_id)}, the store's project is {said(asked.project_id)}"
     own = volume.project_id is not None and volume.project_id == asked.project_id
-    return own or bool(marks), f"{lives}, and its metadata name {'an image' if marks else 'no image'}"
+    says = f"its metadata name {'an image' if marks else 'no image'}; read-only: {yes_no(volume.readonly)}"
+    return own or (bool(marks) and volume.readonly is True), f"{lives}; {says}"
 
 
 def _not_held(asked: _Asked) -> tuple[bool, str]:
@@ -106,7 +111,7 @@ def _shown(asked: _Asked) -> tuple[bool, str]:
 _SPEC = "[store]"
 _AN_IMAGES = Rule(
     id="volume-is-an-images",
-    text="the volume lives in the store's own project, or says that it holds an image",
+    text="the volume lives in the store's own project, or is read-only and says that it holds an image",
     source=_SPEC,
     predicate=_is_an_images,
 )

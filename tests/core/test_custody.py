@@ -21,12 +21,13 @@ from imagevol_core import (
 
 OWN = Volume(id="v", size_gib=1, project_id="service")
 THEIRS = replace(OWN, project_id="theirs")
+ELSEWHERE = "the volume lives in project theirs, the store's project is service"
 Decide = Callable[..., CustodyDecision]
 BOTH = pytest.mark.parametrize("decide", [decide_reading, decide_deletion])
 
 
 class TestReadingAndDeletion:
-    """A volume is an image's where its project says so, or its metadata."""
+    """A volume is an image's where its project says so, or its metadata together with its being read-only."""
 
     @BOTH
     def test_the_volumes_of_the_stores_own_project_are_its_own(self, decide: Decide) -> None:
@@ -35,16 +36,24 @@ class TestReadingAndDeletion:
     @BOTH
     @pytest.mark.parametrize("mark", ["image_id", "glance_image_id", "image_owner"])
     def test_a_volume_elsewhere_that_says_that_it_holds_an_image_is_an_images(self, decide: Decide, mark: str) -> None:
-        assert decide(replace(THEIRS, metadata={mark: "x"}), project_id="service").allowed
+        assert decide(replace(THEIRS, readonly=True, metadata={mark: "x"}), project_id="service").allowed
+
+    @BOTH
+    @pytest.mark.parametrize("readonly, said", [(False, "no"), (None, "not known")])
+    def test_what_its_owner_wrote_makes_no_image_of_a_volume_that_may_be_written(
+        self, decide: Decide, readonly: bool | None, said: str
+    ) -> None:
+        volume = replace(THEIRS, readonly=readonly, metadata={"image_id": "x", "image_owner": "theirs"})
+        assert decide(volume, project_id="service").reasons == (
+            f"{ELSEWHERE}; its metadata name an image; read-only: {said}",
+        )
 
     @BOTH
     @pytest.mark.parametrize("metadata", [{}, {"image_size": "1"}, {"image_id": "", "image_owner": ""}])
     def test_any_other_volume_is_somebodys(self, decide: Decide, metadata: dict[str, str]) -> None:
-        decision = decide(replace(THEIRS, metadata=metadata), project_id="service")
+        decision = decide(replace(THEIRS, readonly=True, metadata=metadata), project_id="service")
         assert not decision.allowed
-        assert decision.reasons == (
-            "the volume lives in project theirs, the store's project is service, and its metadata name no image",
-        )
+        assert decision.reasons == (f"{ELSEWHERE}; its metadata name no image; read-only: yes",)
         assert [verdict.subject for verdict in decision.verdicts] == ["v"] * len(decision.verdicts)
 
     @BOTH
@@ -67,13 +76,14 @@ class TestReadingAndDeletion:
         assert len(decision.reasons) == 2
 
     def test_every_rule_speaks_when_it_holds_too(self) -> None:
-        decision = decide_deletion(replace(THEIRS, metadata={"image_id": "i"}), project_id=None)
+        decision = decide_deletion(replace(THEIRS, readonly=True, metadata={"image_id": "i"}), project_id=None)
         assert decision.verdicts == (
             Verdict(
                 "volume-is-an-images",
                 True,
                 "v",
-                "the volume lives in project theirs, the store's project is not known, and its metadata name an image",
+                "the volume lives in project theirs, the store's project is not known; its metadata name an image; "
+                "read-only: yes",
             ),
             Verdict("volume-not-held", True, "v", "nobody holds it"),
         )
@@ -87,12 +97,28 @@ class TestReadingAndDeletion:
             )
 
 
-@given(
+ASKED = given(
     project_id=st.none() | st.sampled_from(["service", "theirs"]),
-    lives=st.none() | st.sampled_from(["service", "theirs"]),
-    metadata=st.dictionaries(st.sampled_from(["image_id", "image_owner", HOLD, "name"]), st.text(max_size=3)),
+    volume=st.builds(
+        replace,
+        st.just(OWN),
+        project_id=st.none() | st.sampled_from(["service", "theirs"]),
+        readonly=st.none() | st.booleans(),
+        metadata=st.dictionaries(st.sampled_from(["image_id", "image_owner", HOLD, "name"]), st.text(max_size=3)),
+    ),
 )
-def test_what_may_be_deleted_may_be_read(project_id: str | None, lives: str | None, metadata: dict[str, str]) -> None:
-    volume = replace(OWN, project_id=lives, metadata=metadata)
+
+
+@ASKED
+def test_what_may_be_deleted_may_be_read(project_id: str | None, volume: Volume) -> None:
     if decide_deletion(volume, project_id=project_id).allowed:
         assert decide_reading(volume, project_id=project_id).allowed
+
+
+@ASKED
+def test_what_another_project_may_write_is_neither_given_out_nor_deleted(
+    project_id: str | None, volume: Volume
+) -> None:
+    if volume.project_id != project_id and not volume.readonly:
+        assert not decide_reading(volume, project_id=project_id).allowed
+        assert not decide_deletion(volume, project_id=project_id).allowed
