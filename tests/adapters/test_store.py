@@ -19,7 +19,9 @@ from glance_store import exceptions
 from glance_store import location as glance_location
 from keystoneauth1.identity import V3ApplicationCredential, V3Password
 from oslo_config import cfg
+from requests_mock import Mocker
 
+from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.store import Store, StoreLocation, sessions
 from imagevol_adapters.store.driver import Cloud
 from imagevol_adapters.store.errors import translated
@@ -43,9 +45,12 @@ from imagevol_core import (
     VolumeFailed,
     WrongLength,
 )
+from tests.adapters.rest import CINDER, offer_cinder, session
 
 DATA = bytes(range(256)) * 20_000
 IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+VOLUME = {"size": 1, "status": "available", "volume_type": "fast", "metadata": {}}
 SECRET = "a-password-that-nobody-may-see"
 REQUEST = SimpleNamespace(project_id="the-owner", user_id="u", auth_token="t", service_catalog=[])
 OPTIONS = {
@@ -327,6 +332,31 @@ class TestDeletion:
         assert read(world.store, where) == DATA
         with pytest.raises(exceptions.StoreAddDisabled):
             world.add()
+
+
+class TestAssociation:
+    """Glance asks every store for the volume of a location, by whatever the location ends with."""
+
+    @pytest.fixture
+    def store(self, world: World) -> Iterator[Store]:
+        cfg.CONF.set_override("cinder_volume_type", "fast", group=world.store.backend_group)
+        with Mocker() as http:
+            offer_cinder(http)
+            http.get(f"{CINDER}/volumes/{NOBODY}", status_code=404)
+            http.get(f"{CINDER}/volumes/detail", json={"volumes": []})
+            http.get(f"{CINDER}/volumes/{IMAGE_ID}", json={"volume": {**VOLUME, "id": IMAGE_ID}})
+            attacher: Any = MemoryAttacher(volumes=world.volumes)
+            world.store._service = Cloud(CinderVolumes(session=session(CINDER)), attacher, "service")
+            yield world.store
+
+    def test_a_volume_of_the_stores_type_is_its_own(self, store: Store) -> None:
+        assert store.is_image_associated_with_store(None, IMAGE_ID)
+
+    @pytest.mark.parametrize("end", [NOBODY, "detail", ""])
+    def test_what_is_no_volume_is_not_found(self, store: Store, caplog: pytest.LogCaptureFixture, end: str) -> None:
+        assert not store.is_image_associated_with_store(None, end)
+        (record,) = caplog.records
+        assert record.getMessage().startswith(f"Image volume {end} is not found by store {store.backend_group}: ")
 
 
 class TestErrors:

@@ -313,9 +313,12 @@ class Store(glance_driver.Store):
         )
         try:
             volumes = self._cloud(context).volumes
-            volume_type = volumes.get(volume_id).volume_type
+            found = volumes.find([volume_id])  # Glance gives whatever a location ends with, which need not be an id
             default = None if facts.volume_type else volumes.default_volume_type()
-        except ResourceNotFound:
+        except (ImagevolError, exceptions.BadStoreConfiguration) as error:
+            LOG.warning("Whether image volume %s belongs to store %s is not known: %s", volume_id, facts.name, error)
+            return False
+        if not found:
             LOG.warning(
                 "Image volume %s is not found by store %s: if it is in a user's project, transfer it to the project of "
                 "the store's user",
@@ -323,10 +326,7 @@ class Store(glance_driver.Store):
                 facts.name,
             )
             return False
-        except (ImagevolError, exceptions.BadStoreConfiguration) as error:
-            LOG.warning("Whether image volume %s belongs to store %s is not known: %s", volume_id, facts.name, error)
-            return False
-        return is_associated(facts, volume_type=volume_type, default_volume_type=default)
+        return is_associated(facts, volume_type=found[0].volume_type, default_volume_type=default)
 
     def _cloud(self, context: sessions.RequestContext | None) -> Cloud:
         """Give Cinder as the store's own credentials see it, or, where it has none, the requester's.
