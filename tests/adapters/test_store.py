@@ -7,6 +7,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from errno import EACCES, ENOSPC
@@ -91,8 +92,8 @@ def location(store: Store, url: str) -> glance_location.Location:
 def stores() -> Iterator[Stores]:
     """Makes stores as Glance does; the options are those of a section."""
 
-    def make(**options: Any) -> Store:
-        name = f"store-{uuid.uuid4()}"  # a configuration forgets no section
+    def make(name: str | None = None, **options: Any) -> Store:
+        name = name or f"store-{uuid.uuid4()}"  # a configuration forgets no section
         store = Store(cfg.CONF, backend=name)
         for option, value in {**OPTIONS, **options}.items():
             cfg.CONF.set_override(option, value, group=name)
@@ -332,6 +333,37 @@ class TestDeletion:
         assert read(world.store, where) == DATA
         with pytest.raises(exceptions.StoreAddDisabled):
             world.add()
+
+
+class TestNames:
+    """The name of a store is part of each of its locations."""
+
+    @pytest.mark.parametrize("name", ["ssd+nvme", "s" * 65], ids=["sign", "length"])
+    @pytest.mark.parametrize("user", ["glance", None])
+    def test_a_store_that_no_location_can_name_is_disabled(self, stores: Stores, name: str, user: str | None) -> None:
+        store = stores(name, cinder_store_user_name=user)
+        said = f"{name!r} cannot be part of a location: give the store, in enabled_backends and"
+        with pytest.raises(exceptions.BadStoreConfiguration, match=re.escape(said)):
+            store.configure(re_raise_bsc=True)
+        with pytest.raises(exceptions.StoreAddDisabled):
+            store.add(IMAGE_ID, io.BytesIO(DATA), len(DATA), "sha512", context=REQUEST)
+        with pytest.raises(exceptions.InUseByStore, match=re.escape(said)):
+            store.delete(location(store, f"cinder://fast/{NOBODY}"))
+
+    def test_such_a_store_still_gives_out_what_it_has(self, world: World, stores: Stores) -> None:
+        volume_id = world.add().store_location.volume_id
+        store = stores("ssd+nvme")
+        store._service = world.store._service
+        with pytest.raises(exceptions.BadStoreConfiguration):
+            store.configure(re_raise_bsc=True)
+        assert read(store, location(store, f"cinder://ssd+nvme/{volume_id}")) == DATA
+
+    def test_what_was_stored_and_no_location_can_name_is_not_left_behind(self, stores: Stores) -> None:
+        world = World(MemoryVolumes(), stores("ssd+nvme"))
+        world.watched(Steps())
+        with pytest.raises(exceptions.BackendException, match="is not the name of a store"):
+            world.add()
+        assert world.volumes.volumes == {}
 
 
 class TestAssociation:

@@ -16,12 +16,13 @@ from glance_store._drivers.cinder.store import Store as CinderStore
 from oslo_config import cfg
 
 from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.configuration import credentials
 from imagevol_adapters.store import sessions
 from imagevol_adapters.store.attaching import StoreAttacher, attacher
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.transfers import StoreSettings, open_image_volume, store_image
-from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder
+from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder, delete_volume
 from imagevol_core import (
     GIB,
     CinderLocation,
@@ -38,6 +39,7 @@ from imagevol_core import (
     decide_deletion,
     decide_reading,
     is_associated,
+    is_store_name,
     parse_location,
 )
 from imagevol_core import (
@@ -159,8 +161,17 @@ class Store(glance_driver.Store):
         """Stop adding and deleting where the configuration is wrong; reading goes on ([multi]).
 
         Where Cinder does not answer, nothing is known to be wrong.
+
+        Raises:
+            exceptions.BadStoreConfiguration: no location can name this store; who calls this disables it.
         """
         name = self.backend_group or "glance_store"
+        if not is_store_name(name):
+            self._disabled = (
+                f"{name!r} cannot be part of a location: give the store, in enabled_backends and above its section, a "
+                "name of 1 to 64 letters, digits, '_', '.' and '-' that does not begin with os_glance_"
+            )
+            raise exceptions.BadStoreConfiguration(store_name=name, reason=self._disabled)
         if not sessions.has_service_user(self.store_conf):
             return  # nobody has asked yet, and so nobody's token is there to ask with
         try:
@@ -222,9 +233,12 @@ class Store(glance_driver.Store):
                 settings=StoreSettings(hash_algorithm=hashing_algo),
                 observe=verifier.update if verifier else None,
             )
-        digests, group = stored.report.digests, self.backend_group
+            volume_id, group = stored.volume.id, self.backend_group
+            with undone_on_failure(f"volume {volume_id}", lambda: delete_volume(cloud.volumes, volume_id)):
+                where = CinderLocation(store=group, volume_id=volume_id)
+        digests = stored.report.digests
         return (
-            str(CinderLocation(store=group, volume_id=stored.volume.id)),
+            str(where),
             stored.report.size_bytes,
             digests["md5"].value,
             digests[hashing_algo].value,
