@@ -13,7 +13,7 @@ from imagevol_core.sentences import listed, quoted, said
 from imagevol_core.stores import RESERVED_STORES, StoreCatalogue
 from imagevol_core.verdicts import Policy, Rule
 
-__all__ = ["RELOCATION_RULES", "SILENCE", "RelocationFacts", "volume_ids"]
+__all__ = ["RELOCATION_RULES", "SILENCE", "RelocationFacts", "printed_location", "volume_ids"]
 
 _HOLDING_KINDS = frozenset({"imagevol"})  # the drivers that let a held volume be
 _IMPORTING = "os_glance_importing_to_stores"
@@ -65,8 +65,12 @@ def volume_ids(locations: Iterable[ImageLocation]) -> list[str]:
     return [name.volume_id for name in named if isinstance(name, CinderLocation)]
 
 
-def _printed(location: ImageLocation) -> str:
-    """With its store, and without what could be a credential."""
+def printed_location(location: ImageLocation) -> str:
+    """Give a location as it may be printed: with its store, and without what could be a credential.
+
+    >>> printed_location(ImageLocation("swift://account:user:key@auth.test/c/o", {"store": "objects"}))
+    'swift://***@auth.test/c/o in store objects'
+    """
     named = named_by(location.url)
     url = str(named) if isinstance(named, CinderLocation) else named.shown
     store = location.metadata.get("store")
@@ -85,7 +89,7 @@ def _no_answer(facts: RelocationFacts) -> tuple[bool, str]:
     for location in (*facts.image.locations, *facts.wanted):
         answer = facts.answer(location)
         if isinstance(answer, NoAnswer):
-            return True, f"Cinder gives no answer about the volume of {_printed(location)}: {answer.reason!r}"
+            return True, f"Cinder gives no answer about the volume of {printed_location(location)}: {answer.reason!r}"
     return False, "Cinder answers"
 
 
@@ -98,7 +102,7 @@ def _not_predicted(facts: RelocationFacts) -> tuple[bool, str]:
     for location in facts.image.locations:
         if not facts.settled(location) and isinstance(facts.answer(location), NotFound):
             text = "its store is not configured, and Cinder shows these credentials no volume of it"
-            return True, f"what Glance makes of {_printed(location)} is not known: {text}"
+            return True, f"what Glance makes of {printed_location(location)} is not known: {text}"
     return False, "what Glance makes of its locations is known"
 
 
@@ -106,8 +110,9 @@ def _would_be_undone(facts: RelocationFacts) -> tuple[bool, str]:
     for wanted, kept in zip(facts.wanted, facts.kept, strict=True):
         if wanted != kept:
             return True, (
-                f"as soon as the image is shown, Glance itself makes {_printed(kept)} of {_printed(wanted)}; "
-                "first give glance-api.conf the stores that it belongs to, and restart Glance"
+                f"as soon as the image is shown, Glance itself makes {printed_location(kept)} of "
+                f"{printed_location(wanted)}; first give glance-api.conf the stores that it belongs to, and restart "
+                "Glance"
             )
     return False, "Glance keeps the locations that are wanted"
 
@@ -125,7 +130,7 @@ def _not_active(facts: RelocationFacts) -> tuple[bool, str]:
 def _volume_missing(facts: RelocationFacts) -> tuple[bool, str]:
     for location in (*facts.image.locations, *facts.wanted):
         if isinstance(named_by(location.url), CinderLocation) and isinstance(facts.answer(location), NotFound):
-            return True, f"Cinder shows these credentials no volume of {_printed(location)}"
+            return True, f"Cinder shows these credentials no volume of {printed_location(location)}"
     return False, "Cinder knows the volumes"
 
 
@@ -133,7 +138,7 @@ def _other_kinds(facts: RelocationFacts) -> tuple[bool, str]:
     for location in (*facts.image.locations, *facts.wanted):
         if not isinstance(named_by(location.url), CinderLocation):
             text = "is not in a volume that could be held, should somebody else change the image meanwhile"
-            return True, f"{_printed(location)} {text}; take that location away first"
+            return True, f"{printed_location(location)} {text}; take that location away first"
     return False, "all its locations are in volumes"
 
 
@@ -153,8 +158,8 @@ def _associated_elsewhere(facts: RelocationFacts) -> tuple[bool, str]:
     for wanted, replaced in zip(facts.wanted, facts.replaced, strict=True):
         if wanted != replaced and wanted not in facts.shown:
             return True, (
-                f"sent {_printed(wanted)}, Glance takes {_printed(replaced)}, which is the first store of the "
-                "volume's type; give each store a type of its own"
+                f"sent {printed_location(wanted)}, Glance takes {printed_location(replaced)}, which is the first store "
+                "of the volume's type; give each store a type of its own"
             )
     return False, "Glance takes what is sent as it is"
 

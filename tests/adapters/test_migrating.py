@@ -284,6 +284,15 @@ class TestApply:
                 list(replace_catalogue(migration(glance, journal)).apply())
             assert journal.entries["a"].state is State.BEGUN
 
+    def test_a_credential_in_a_location_is_not_told(self, path: Path) -> None:
+        glance = cloud()
+        glance.image("a", at(f"cinder://{V}"), at("swift://account:user:hunter2@host/c/o", "fast2"), volume_type="ssd")
+        with create(glance, path) as journal:
+            glance.catalogue = replace(STORES, stores=(Store(name="other", kind="imagevol", volume_type="ssd"),))
+            with pytest.raises(ServiceFailed, match=r"swift://\*\*\*@host/c/o in store fast2") as caught:
+                list(replace_catalogue(migration(glance, journal)).apply())
+        assert "hunter2" not in str(caught.value)
+
     def test_a_driver_that_deletes_what_is_held_deletes_nothing_that_is_reserved(self, path: Path) -> None:
         glance = cloud()
         del glance.images["a"], glance.images["c"]

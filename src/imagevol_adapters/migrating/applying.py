@@ -31,6 +31,7 @@ from imagevol_core import (
     ServiceUnreachable,
     StoreCatalogue,
     plan_relocation,
+    printed_location,
     relocated,
 )
 
@@ -220,8 +221,8 @@ class Migration:
             )
         except DeadlineExceeded as error:
             raise ServiceFailed(
-                f"image {image_id}: Glance made {_urls(seen())} of its locations, and not {_urls(expected)} as was "
-                "predicted: see the log of glance-api, and whether all of them have this configuration"
+                f"image {image_id}: Glance made {_printed(seen())} of its locations, and not {_printed(expected)} as "
+                "was predicted: see the log of glance-api, and whether all of them have this configuration"
             ) from error
 
     def _listed(self, image_id: str) -> Image | None:
@@ -262,6 +263,5 @@ def _named(locations: Iterable[ImageLocation]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _urls(locations: Iterable[ImageLocation]) -> str:
-    shown = (f"{location.url} in store {location.metadata.get('store')}" for location in locations)
-    return ", ".join(shown) or "none"
+def _printed(locations: Iterable[ImageLocation]) -> str:
+    return ", ".join(map(printed_location, locations)) or "none"
