@@ -47,7 +47,6 @@ _ERRORS: Table = (
     (glance_errors.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
     (glance_errors.HTTPException, ServiceFailed, "see the log of glance-api"),
     (keystone_errors.NotFound, RequestRefused, ""),
-    (OSError, ServiceFailed, ""),  # requests' own, in the middle of a body
     *KEYSTONE,
 )
 
@@ -56,6 +55,7 @@ _TASK = "os_glance_import_task"  # the property by which Glance marks an image t
 _MISSING = (glance_errors.NotFound, keystone_errors.NotFound)
 # glanceclient checks what it is given by Glance's schema before it asks.
 _UNCHECKED: Table = ((TypeError, RequestRefused, ""), *_ERRORS)
+_IN_A_BODY: Table = ((OSError, ServiceFailed, ""), *_ERRORS)  # requests' own, when the connection was there already
 
 _IMAGES_A_PAGE = 500  # Glance gives 1000 at most, unless api_limit_max says otherwise
 _NO_LOCATIONS = (
@@ -332,7 +332,7 @@ class GlanceImages:
         seen = 0
         endpoint = {"service_type": "image", "interface": self.interface, "region_name": self.region_name}
         with (
-            _translated(f"reading image {image_id}", image_id),
+            _translated(f"reading image {image_id}", image_id, table=_IN_A_BODY),
             # Not through glanceclient, which percent-encodes the = of a Range header, so that Glance refuses it.
             self.session.get(
                 f"/v2/images/{image_id}/file",

@@ -29,6 +29,12 @@ KEYSTONE: Table = (
     (keystone.ConnectionError, ServiceUnreachable, "check the URL, and that the service runs"),
     (keystone.DiscoveryFailure, ServiceUnreachable, "check the URL, and that the service runs"),
     (keystone.ClientException, ServiceFailed, ""),
+    # requests' own, of a CA file that is not there; what else it raises, keystoneauth translates.
+    (
+        OSError,
+        ServiceFailed,
+        "check the CA file (cacert in clouds.yaml, OS_CACERT, or a store's cinder_ca_certificates_file)",
+    ),
 )
 
 

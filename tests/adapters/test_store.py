@@ -489,5 +489,16 @@ class TestSessions:
         with pytest.raises(exceptions.BadStoreConfiguration, match="set cinder_catalog_info"):
             sessions.requesters_volumes(stores(cinder_os_region_name="one").store_conf, request)
 
+    def test_a_ca_file_that_is_missing_keeps_only_its_own_store_from_working(
+        self, stores: Stores, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = stores(cinder_store_auth_address="https://keystone.test/v3", cinder_ca_certificates_file="/none/ca.pem")
+        store.configure()  # as Glance does of each store when it starts, which an error would end
+        (record,) = caplog.records
+        assert record.getMessage().startswith(f"Store {store.backend_group}: its volume type is not checked: ")
+        assert "/none/ca.pem; check the CA file (" in record.getMessage()
+        with pytest.raises(exceptions.BackendException, match="cinder_ca_certificates_file"):
+            store.add(IMAGE_ID, io.BytesIO(DATA), len(DATA), "sha512", context=REQUEST)
+
     def test_no_secret_is_shown(self, stores: Stores) -> None:
         assert SECRET not in repr(sessions.service_volumes(stores().store_conf))

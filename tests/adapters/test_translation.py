@@ -120,6 +120,8 @@ def test_no_row_stands_behind_a_more_general_one(seam: str) -> None:
         (KEYSTONE, keystone_errors.ConnectFailure("no route"), ServiceUnreachable),
         (KEYSTONE, keystone_errors.EndpointNotFound("none"), ServiceUnreachable),
         (KEYSTONE, keystone_errors.InternalServerError("oops"), ServiceFailed),
+        (KEYSTONE, OSError("no such CA file"), ServiceFailed),
+        (cinder_client.ERRORS, OSError("no such CA file"), ServiceFailed),
     ],
 )
 def test_the_family_says_whose_fault_it_is(table: Table, error: Exception, expected: type[ImagevolError]) -> None:
