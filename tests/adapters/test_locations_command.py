@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.locations import _STALE
+from imagevol_adapters.migrating import plan_images
 from imagevol_core import ImageLocation, StoreCatalogue
 from tests.adapters.commands import Ran, logging_as_before
 from tests.adapters.history import MemoryHistory
@@ -129,6 +131,15 @@ class TestPlan:
 
 
 class TestApplyAndUndo:
+    def test_an_image_that_was_listed_twice_is_changed_once(
+        self, run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        twice = [*glance.listed()] * 2
+        monkeypatch.setattr(MemoryHistory, "listed", lambda _: iter(twice))
+        monkeypatch.setattr("imagevol_adapters.cli.locations.plan_images", partial(plan_images, page_size=1))
+        planned = run("apply", "--journal", tmp_path / "journal", "--dry-run", "-f", "json")
+        assert (planned.status, states(planned)) == (3, [(each, "planned") for each in "abc"])
+
     def test_it_is_shown_asked_done_and_taken_back(
         self, run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -407,6 +407,21 @@ class TestPlanning:
         assert ways == [("a", "show"), ("b", "move"), ("c", "move")]
         assert (totals.images, totals.locations) == (3, 3)
 
+    @pytest.mark.parametrize("page_size, planned", [(1, "abca"), (2, "abca"), (1000, "abc")])
+    def test_an_image_that_is_hidden_meanwhile_is_no_trouble(self, page_size: int, planned: str) -> None:
+        glance, totals = cloud(), MigrationTotals()
+        first, *others = glance.listed()
+        plan = plan_images(
+            [first, *others, replace(first, locations=(WANTED["a"],))],
+            catalogue=STORES,
+            volume_types=glance.types_of,
+            page_size=page_size,
+            totals=totals,
+        )
+        found = [(each.image.id, each.possible) for each in plan]
+        assert found == [*((each, True) for each in "abc"), ("a", False)][: len(planned)]
+        assert totals.images == len(planned)
+
     def test_a_page_of_nothing_is_refused(self) -> None:
         with pytest.raises(InvalidFact):
             list(plan_images([], catalogue=STORES, volume_types=cloud().types_of, page_size=0))

@@ -203,10 +203,10 @@ class Apply(_Locations):
                 f"journal {parsed_args.journal} exists: give another name, or go on with it by --resume"
             )
         totals = MigrationTotals()
-        possible = []
+        possible = {}  # by image: one that was listed twice is changed once, by the later plan
         for planned in self._planned(_renames(parsed_args), totals):
             if planned.possible:
-                possible.append(planned.changes)
+                possible[planned.image.id] = planned.changes
             self._show(planned)
         self._tell_totals(totals)
         if not possible:
@@ -215,13 +215,13 @@ class Apply(_Locations):
         self._tell(_STALE)
         if parsed_args.dry_run or not self._agreed(f"Change {len(possible)} images?", parsed_args):
             self._found = True
-            return self._answer([Outcome(str(changes[0].image_id), State.PLANNED, None) for changes in possible])
+            return self._answer([Outcome(image_id, State.PLANNED, None) for image_id in possible])
         with Journal.create(
             parsed_args.journal,
             cloud=self.app.images.service_id(),
             catalogue=self._catalogue,
             renames=_renames(parsed_args),
-            changes=possible,
+            changes=possible.values(),
         ) as journal:
             return self._answer(self._carry_out(self._migration(journal).apply(), len(possible), "apply"))
 

@@ -59,6 +59,10 @@ def plan_images(
 ) -> Iterator[PlannedImage]:
     """Say what becomes of the locations of images, and how, in constant memory ([multi]).
 
+    An image that somebody hides meanwhile is listed twice: among the others, and then among the hidden ones.  In the
+    same page it is passed over.  In a later one it is planned and counted once more, as it is by then: of a page that
+    is done nothing is remembered.
+
     Args:
         images: as a list gives them; those without locations are passed over.
         catalogue: today's stores.
@@ -82,7 +86,7 @@ def plan_images(
 
     def remembered() -> Iterator[Image]:
         for image in images:
-            if image.locations:
+            if image.locations and image.id not in passing:
                 passing[image.id] = image
                 yield image
 
