@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from errno import EIO, ENOSPC
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -386,9 +389,38 @@ class TestJournal:
         glance = cloud()
         with create(glance, path) as journal:
             full = patch("imagevol_adapters.migrating.journal.os.fsync", side_effect=OSError(28, "No space left"))
-            with full, pytest.raises(RequestRefused, match="cannot be written: No space left"):
+            with full, pytest.raises(ServiceFailed, match="cannot be written: No space left"):
                 list(migration(glance, journal).apply())
         assert locations(glance) == locations(cloud())
+
+    @pytest.mark.parametrize("lasting", [True, False])
+    @pytest.mark.parametrize("line", range(1, 11))
+    def test_a_disk_that_is_full_in_the_middle_of_a_line_ends_it_and_leaves_no_torn_one(
+        self, path: Path, line: int, lasting: bool
+    ) -> None:
+        glance, write, writes = cloud(), os.write, count(1)
+
+        def written(descriptor: int, data: bytes) -> int:
+            number = next(writes)
+            if number == line + 1 or (lasting and number > line):
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
+            return write(descriptor, data[:10] if number == line else data)
+
+        with create(glance, path) as journal:
+            full = patch("imagevol_adapters.migrating.journal.os.write", written)
+            with full, pytest.raises(ServiceFailed, match="cannot be written: No space left"):
+                list(migration(glance, journal).apply())
+        assert path.read_bytes().endswith(b"}\n")
+        assert all(outcome.state is State.DONE for outcome in resume(glance, path))
+        assert locations(glance) == {key: (value,) for key, value in WANTED.items()}
+        assert nothing_held(glance)
+
+    def test_a_torn_line_that_cannot_be_taken_away_is_named(self, path: Path) -> None:
+        with create(cloud(), path) as journal:
+            full = patch("imagevol_adapters.migrating.journal.os.fsync", side_effect=OSError(ENOSPC, "No space left"))
+            stuck = patch("imagevol_adapters.migrating.journal.os.ftruncate", side_effect=OSError(EIO, "Broken"))
+            with full, stuck, pytest.raises(ServiceFailed, match=f"left behind: a torn line in journal {path} "):
+                journal.record("a", State.BEGUN)
 
 
 class TestPlanning:

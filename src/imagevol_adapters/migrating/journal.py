@@ -20,7 +20,16 @@ from typing import Any, Self
 import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_core import ImageLocation, InUse, LocationChange, LocationOutcome, RequestRefused, Store, StoreCatalogue
+from imagevol_core import (
+    ImageLocation,
+    InUse,
+    LocationChange,
+    LocationOutcome,
+    RequestRefused,
+    ServiceFailed,
+    Store,
+    StoreCatalogue,
+)
 
 __all__ = ["Entry", "Journal", "State"]
 
@@ -88,7 +97,8 @@ class Journal:
             changes: the locations of each image.
 
         Raises:
-            RequestRefused: there is such a file, or it cannot be written.
+            RequestRefused: there is such a file, or none can be made.
+            ServiceFailed: it cannot be written to its end.
         """
         head = {
             "journal": _VERSION,
@@ -168,7 +178,11 @@ class Journal:
     def record(
         self, image_id: str, state: State, *, reason: str | None = None, attachments: Mapping[str, str] | None = None
     ) -> Entry:
-        """Write down how far an image has come; when this returns, it is on the storage."""
+        """Write down how far an image has come; when this returns, it is on the storage.
+
+        Raises:
+            ServiceFailed: it cannot be written, which ends a migration: so it would be for every other image.
+        """
         entry = attrs.evolve(self.entries[image_id], state=state, reason=reason, attachments=dict(attachments or {}))
         written = {"image": image_id, "state": state.value, "reason": reason, "attachments": entry.attachments}
         self._append(_line({key: value for key, value in written.items() if value}))
@@ -202,12 +216,15 @@ class Journal:
             os.close(directory)
 
     def _append(self, data: bytes) -> None:
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise RequestRefused(f"journal {self.path} cannot be written: {error.strerror}") from error
+        """Write all of it or nothing: behind a torn line no other could be read."""
+        length = os.fstat(self._descriptor).st_size
+        with undone_on_failure(f"a torn line in journal {self.path}", lambda: os.ftruncate(self._descriptor, length)):
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+                os.fsync(self._descriptor)
+            except OSError as error:
+                raise ServiceFailed(f"journal {self.path} cannot be written: {error.strerror}") from error
 
 
 def _lock(descriptor: int, path: Path) -> None:
