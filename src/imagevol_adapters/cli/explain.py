@@ -1,4 +1,4 @@
-"""`imagevol explain`: whether a volume would be cloned from an image's volumes, and why not."""
+"""`imagevol explain`: whether a volume would be cloned from an image's volumes or a template, and why not."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from imagevol_core import (
     Backend,
     CloneDecision,
     CloneSettings,
+    CreationPlan,
     Dialect,
     Image,
     InvalidLocation,
     Policy,
+    RequestRefused,
+    TemplateSettings,
     Verdict,
     Volume,
-    decide_clone,
+    Way,
     failed,
     parse_location,
+    plan_creation,
 )
 
 __all__ = ["Explain", "Explaining", "SentencesFormatter"]
+
+_COPIED = "The volume is not cloned; the image's data are copied into it."
 
 
 class Explaining(ShowOne):
@@ -74,6 +80,9 @@ class Explain(Explaining):
             help="a project in which no user can write a volume's metadata: the one of Glance's cinder stores, and "
             "Cinder's internal tenant; may be repeated (default: none)",
         )
+        parser.add_argument(
+            "--templates", action="store_true", help="the backend makes templates: image_template_enabled is set"
+        )
         parser.add_argument("--enforce-signatures", action="store_true", help="as verify_glance_signatures")
         parser.add_argument(
             "--policy",
@@ -85,8 +94,11 @@ class Explain(Explaining):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Collect the facts and ask the core."""
+        if parsed_args.templates and Policy(parsed_args.policy) is not Policy.STRICT:
+            raise RequestRefused("--templates: a backend makes them by the strict rules; leave --policy out")
         image = self.app.images.find(parsed_args.image)
-        decision = decide_clone(
+        trusted_projects = frozenset(parsed_args.trusted_project)
+        plan = plan_creation(
             image,
             target=Volume(
                 id="the new volume",
@@ -98,20 +110,27 @@ class Explain(Explaining):
             ),
             volumes=self.app.volumes.find(_volume_ids(image)),
             backend=Backend(clone_across_pools=parsed_args.clone_across_pools),
-            settings=CloneSettings(
+            clone_settings=CloneSettings(
                 allowed_direct_url_schemes=tuple(parsed_args.allowed_direct_url_scheme or ["cinder"]),
-                trusted_projects=frozenset(parsed_args.trusted_project),
+                trusted_projects=trusted_projects,
+                enforce_signatures=parsed_args.enforce_signatures,
+            ),
+            template_settings=TemplateSettings(
+                enabled=parsed_args.templates,
+                trusted_projects=trusted_projects,
                 enforce_signatures=parsed_args.enforce_signatures,
             ),
             policy=Policy(parsed_args.policy),
         )
-        return ("image_id", "policy", "eligible", "sources", "extend_to_gib", "verdicts"), (
+        decision = plan.clone
+        return ("image_id", "policy", "eligible", "sources", "extend_to_gib", "verdicts", "template"), (
             image.id,
             decision.policy.value,
             decision.eligible,
             [source.id for source in decision.sources],
             decision.extend_to_gib,
-            Explanation(decision),
+            CloneExplanation(decision) if parsed_args.templates else Explanation(decision),
+            TemplateExplanation(plan) if parsed_args.templates else None,
         )
 
 
@@ -125,6 +144,31 @@ class Explanation(FormattableColumn[Any]):  # a decision in, a list of verdicts 
     def machine_readable(self) -> list[dict[str, Any]]:
         """Every rule that was asked, of the request and of each volume."""
         return [verdict._asdict() for verdict in self._value.verdicts]
+
+
+class CloneExplanation(Explanation):
+    """The same, where it is not the end of it."""
+
+    def human_readable(self) -> str:
+        """Which image volume is cloned, and each rule that stands in the way."""
+        return "\n".join(_sentences(self._value, otherwise="No image volume is cloned."))
+
+
+class TemplateExplanation(FormattableColumn[Any]):  # a plan in
+    """Whether the backend makes a template: sentences for a person, every verdict for a program."""
+
+    def human_readable(self) -> str:
+        """What would happen, and each rule that stands in the way."""
+        return "\n".join(_template_sentences(self._value))
+
+    def machine_readable(self) -> dict[str, Any]:
+        """Whether it makes one, of which size, and every rule that was asked."""
+        decision = self._value.template
+        return {
+            "made": any(step.way is Way.CREATE_TEMPLATE for step in self._value.steps),
+            "size_gib": decision.size_gib,
+            "verdicts": [verdict._asdict() for verdict in decision.verdicts],
+        }
 
 
 class SentencesFormatter(SingleFormatter):
@@ -141,11 +185,11 @@ class SentencesFormatter(SingleFormatter):
             print(explanation.human_readable(), file=stdout)
 
 
-def _sentences(decision: CloneDecision) -> list[str]:
+def _sentences(decision: CloneDecision, otherwise: str = _COPIED) -> list[str]:
     if decision.eligible:
         lines = [f"The volume is cloned, and brought to {decision.extend_to_gib} GiB."]
     else:
-        lines = ["The volume is not cloned; the image's data are copied into it."]
+        lines = [otherwise]
     lines += _against(verdict for verdict in decision.verdicts if verdict.subject is None)
     tried = {source.id: place for place, source in enumerate(decision.sources, 1)}
     volume_ids = dict.fromkeys(verdict.subject for verdict in decision.verdicts if verdict.subject)
@@ -156,6 +200,16 @@ def _sentences(decision: CloneDecision) -> list[str]:
             outcome = f"is tried {'first' if tried[volume_id] == 1 else f'as number {tried[volume_id]}'}"
         lines += [f"Volume {volume_id} {outcome}{':' if against else '.'}", *against]
     return lines
+
+
+def _template_sentences(plan: CreationPlan) -> list[str]:
+    ways = [step.way for step in plan.steps]
+    if Way.CREATE_TEMPLATE in ways:
+        when = "If that fails, the" if plan.clone.eligible else "The"
+        size = plan.template.size_gib
+        return [f"{when} backend makes a template of {size} GiB, unless it has one, and the volume is a clone of that."]
+    copied = "; the image's data are copied into the volume" if ways == [Way.COPY] else ""
+    return [f"The backend makes no template{copied}:", *_against(plan.template.verdicts)]
 
 
 def _against(verdicts: Iterable[Verdict]) -> list[str]:
