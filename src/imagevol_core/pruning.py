@@ -122,7 +122,7 @@ def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[s
 
 def _place(standing: TemplateStanding) -> str:
     entry = standing.template.entry
-    return entry.cluster_name or entry.host or ""
+    return entry.cluster_name or entry.host or "a backend that is not known"
 
 
 def _in_use(kept: _Kept) -> tuple[bool, str]:
@@ -130,7 +130,7 @@ def _in_use(kept: _Kept) -> tuple[bool, str]:
     if entry.in_use:
         return True, "it is being cloned"
     recent = entry.last_used is not None and kept.now - entry.last_used < kept.idle
-    return recent, f"it was last used at {said(entry.last_used)}, and may still be in use for {kept.idle}"
+    return recent, f"it was last used at {said(entry.last_used)}, and counts as in use for {kept.idle} after"
 
 
 def _being_made(kept: _Kept) -> tuple[bool, str]:

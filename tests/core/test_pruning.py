@@ -18,10 +18,13 @@ from imagevol_core import (
     InvalidFact,
     NoAnswer,
     NotFound,
+    Policy,
     Template,
     TemplateStanding,
     plan_pruning,
 )
+from imagevol_core.pruning import PRUNING_RULES, _Kept
+from imagevol_core.verdicts import first_match
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -70,6 +73,13 @@ def gone(templates: list[Template], limits: CacheLimits, **how: Any) -> list[str
             True,
             "the image's multihash is sha512:ab, and was sha512:cd",
         ),
+        (
+            template(digest=None, image_updated_at=NOON - HOUR),
+            IMAGE,
+            "stale",
+            True,
+            "the image's updated_at is 2026-06-01 12:00:00+00:00, and was 2026-06-01 11:00:00+00:00",
+        ),
         (template(in_use=True), NotFound(), "in-use", False, "it is being cloned"),
         (
             replace(template(status="creating"), being_made_for=HOUR),
@@ -89,12 +99,27 @@ def test_the_first_rule_that_applies_decides(
     assert standing(one, image) == (rule, goes, because)
 
 
+def test_of_one_that_stays_every_rule_says_why_it_does_not_apply() -> None:
+    kept = _Kept(template=template(), image=IMAGE, idle=timedelta(0), now=NOON)
+    _, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
+    assert [(verdict.rule, verdict.passed, verdict.text) for verdict in verdicts] == [
+        ("in-use", False, "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 0:00:00 after"),
+        ("being-made", False, "nobody is making it"),
+        ("busy", False, "its status is available"),
+        ("no-answer", False, "Glance has answered"),
+        ("image-gone", False, "Glance has an image i"),
+        ("stale", False, "the image's multihash is sha512:ab, and was sha512:ab"),
+        ("broken", False, "its status is available, and it is read-only"),
+        ("ready", True, "the image's multihash is sha512:ab, and was sha512:ab"),
+    ]
+
+
 def test_one_that_was_used_just_now_stays_whatever_it_is() -> None:
     assert standing(template(), NotFound(), idle=HOUR)[0] == "image-gone"
     assert standing(template(), NotFound(), idle=2 * HOUR) == (
         "in-use",
         False,
-        "it was last used at 2026-06-01 11:00:00+00:00, and may still be in use for 2:00:00",
+        "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 2:00:00 after",
     )
     assert standing(template(last_used=None), NotFound(), idle=HOUR)[0] == "image-gone"
 
@@ -118,7 +143,15 @@ def test_limits_are_of_each_backend_or_its_cluster() -> None:
     assert gone([template(), *elsewhere], CacheLimits(max_count=1)) == []
     same = template("y", cluster_name="c@fast#pool", host="two@fast#pool", last_used=None)
     assert gone([*elsewhere, same], CacheLimits(max_count=1)) == ["y"]
-    assert gone([template(host=None)], CacheLimits(max_count=1)) == []
+    nowhere = [template("one", host=None), template("two", host=None, last_used=None)]
+    found = plan_pruning(nowhere, images={"i": IMAGE}, now=NOON, limits=CacheLimits(max_gib=1))
+    assert [(each.goes, each.because) for each in found] == [
+        (False, "the image's multihash is sha512:ab, and was sha512:ab"),
+        (
+            True,
+            "a backend that is not known has 2 templates with 2 GiB, and its limits are no templates and 1 GiB",
+        ),
+    ]
 
 
 def test_what_may_not_go_counts_and_what_goes_anyway_does_not() -> None:
@@ -128,7 +161,7 @@ def test_what_may_not_go_counts_and_what_goes_anyway_does_not() -> None:
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
-    with pytest.raises(InvalidFact, match="has no time zone; give one"):
+    with pytest.raises(InvalidFact, match=r"^now: .* has no time zone; give one$"):
         plan_pruning([], images={}, now=NOON.replace(tzinfo=None))
 
 
