@@ -137,6 +137,7 @@ def forge(user: User, other: User, image_id: str) -> None:
     real.volumes.wait(forged.id)
     claims = {"image_owner": user.cloud.project_ids["demo"], "glance_image_id": image_id, "image_size": str(len(DATA))}
     other.cinder.volumes.set_metadata(forged.id, claims)
+    other.cinder.volumes.update_readonly_flag(forged.id, True)  # else the store refuses the location
     user.glance.images.add_location(image_id, f"cinder://fast/{forged.id}", {"store": "fast"})
 
 
