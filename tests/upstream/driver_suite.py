@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cinder import context as cinder_context
 from cinder import exception
 from cinder.volume import rpcapi
 
 from imagevol_adapters.driver.templates import Templates
 from imagevol_adapters.testing.conformance.driver import ImageCloneConformance
 from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content
+from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
+from imagevol_adapters.testing.conformance.fixtures import NOBODY
+from imagevol_core import TEMPLATE_KEY, Digest, TemplateMetadata
 from tests.upstream import sparse_file_driver as drivers
+from tests.upstream.cloning_manager import Manager
 
 
 class OnSparseFiles(ImageCloneConformance):
@@ -45,6 +50,19 @@ class TestTemplatingFileDriver(OnSparseFiles):
         changed = {**templating.images.add(DATA[1:]), "id": image["id"]}
         templating.images.data[image["id"]] = DATA[1:]
         assert templating.content(templating.made(changed), len(DATA) - 1) == Content.of(DATA[1:])
+
+    def test_what_cinder_clones_of_a_users_volume_is_no_template(self, templating: Backend) -> None:
+        image = templating.images.add(DATA)
+        digest = Digest(image["os_hash_algo"], image["os_hash_value"])
+        forged = TemplateMetadata(image_id=image["id"], digest=digest).to_volume()
+        users = templating.cinder.volume(metadata={**forged, "readonly": "True"})
+        templating.put(users, DATA[::-1])
+        internal = cinder_context.get_internal_tenant_context()
+        planted = Manager(templating.driver)._clone_image_volume(internal, users, {"id": NOBODY})
+        assert (planted.project_id, planted.metadata[TEMPLATE_KEY]) == (INTERNAL, image["id"])
+        for _ in range(2):
+            assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert templating.cinder.again(planted).status == "available"
 
 
 class TestUsedStorage(OnSparseFiles):

@@ -5,5 +5,4 @@ from oslo_config.cfg import Opt
 volume_backend_opts: list[Opt]
 
 class VolumeManager:
-    _VOLUME_CLONE_SKIP_PROPERTIES: set[str]
     def _clone_image_volume(self, ctx: Any, volume: Any, image_meta: dict[str, Any]) -> Any: ...

@@ -13,10 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
-from cinder import context as cinder_context
-from cinder import exception, objects
-from cinder.db import api as db_api
-from cinder.volume import manager
+from cinder import exception
 
 from imagevol_adapters.ports import Locks
 from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content, WithDriver
@@ -27,11 +24,9 @@ from imagevol_core import (
     GIB,
     TEMPLATE_KEY,
     DeadlineExceeded,
-    Digest,
     ImagevolError,
     LockLost,
     ServiceUnreachable,
-    TemplateMetadata,
 )
 
 __all__ = ["TemplatesConformance"]
@@ -90,19 +85,6 @@ class _Waiting:
             yield lock
 
 
-class _Manager(manager.VolumeManager):
-    """As much of cinder-volume as clones a volume for itself."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver, self.db = driver, db_api
-
-    def create_volume(self, _context: Any, volume: Any, **_: Any) -> None:
-        source = objects.Volume.get_by_id(cinder_context.get_admin_context(), volume.source_volid)
-        volume.update(self.driver.create_cloned_volume(volume, source) or {})
-        volume.update({"status": "available"})
-        volume.save()
-
-
 class TemplatesConformance(WithDriver):
     """A driver, and the templates of its backend."""
 
@@ -114,19 +96,6 @@ class TemplatesConformance(WithDriver):
         assert template.admin_metadata["readonly"] == "True"
         assert templating.content(template) == Content.of(DATA)
         assert templating.content(volume) == Content.of(DATA, size_gib=2)
-
-    def test_what_cinder_clones_of_a_users_volume_is_no_template(self, templating: Backend) -> None:
-        image = templating.images.add(DATA)
-        digest = Digest(image["os_hash_algo"], image["os_hash_value"])
-        forged = TemplateMetadata(image_id=image["id"], digest=digest).to_volume()
-        users = templating.cinder.volume(metadata={**forged, "readonly": "True"})
-        templating.put(users, OTHER)
-        internal = cinder_context.get_internal_tenant_context()
-        planted = _Manager(templating.driver)._clone_image_volume(internal, users, {"id": NOBODY})
-        assert (planted.project_id, planted.metadata[TEMPLATE_KEY]) == (INTERNAL, image["id"])
-        for _ in range(2):
-            assert templating.content(templating.made(image)) == Content.of(DATA)
-        assert templating.cinder.again(planted).status == "available"
 
     def test_what_the_driver_writes_on_a_template_stays_there(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch
