@@ -7,11 +7,11 @@ listed; nobody but an administrator sees those of other projects.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from cinderclient import exceptions as cinder_errors
-from cinderclient.v3.client import Client
+if TYPE_CHECKING:
+    from cinderclient.v3.client import Client
 
 __all__ = ["is_volume_id", "listed_volumes", "shown_volumes"]
 
@@ -40,6 +40,8 @@ def shown_volumes(client: Client, volume_ids: Sequence[str]) -> Iterator[Any]:
         client: of somebody's Cinder.
         volume_ids: spelled as `is_volume_id` wants them, each once.
     """
+    from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - imported already by the client's maker
+
     for start in range(0, len(volume_ids), _IDS_A_REQUEST):
         ids = volume_ids[start : start + _IDS_A_REQUEST]
         try:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from imagevol_adapters.cli import data, main
+from imagevol_adapters import engine, transfers
+from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
@@ -231,7 +232,7 @@ class TestErrors:
             yield DATA[:1000]
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(data, "pieces", interrupted)
+        monkeypatch.setattr(engine, "pieces", interrupted)
         assert run("put", file) == Ran(130, "", "interrupted\n")
         assert (memory.volumes, memory.attachments) == ({}, {})
 
@@ -400,7 +401,7 @@ def test_a_defect_is_no_traceback_either_and_says_what_is_left(
         error.add_note("left behind: volume 7")
         raise error
 
-    monkeypatch.setattr(data, "store_image", defect)
+    monkeypatch.setattr(transfers, "store_image", defect)
     assert run("put", file) == Ran(1, "", "nobody thought of it\nleft behind: volume 7\n")
     assert "Traceback" in run("--debug", "put", file).err
 

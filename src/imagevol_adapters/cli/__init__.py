@@ -10,8 +10,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from imagevol_core import MissingDependency
-
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
@@ -30,10 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not sys.warnoptions:  # what libraries deprecate is not for the operator to read
         warnings.simplefilter("ignore")
     try:
-        from imagevol_adapters.cli.app import Imagevol  # noqa: PLC0415 - only now, or its imports warn
+        from imagevol_adapters.cli.app import Imagevol  # only now, or its imports warn
 
-        return Imagevol().run(list(sys.argv[1:] if argv is None else argv))
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        return Imagevol(arguments).run(arguments)
     except ModuleNotFoundError as missing:  # the script is installed also without its extra
+        from imagevol_core import MissingDependency
+
         print(MissingDependency(str(missing.name), "cli"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # before or after the command; during it cliff gives that status

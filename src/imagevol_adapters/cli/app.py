@@ -7,41 +7,61 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cliff import command as cliff_command
 from cliff.app import App
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
-from keystoneauth1.loading import BaseLoader, get_plugin_loader
-from keystoneauth1.session import Session
-from openstack.config import OpenStackConfig
-from openstack.config.cloud_region import CloudRegion
-from openstack.exceptions import SDKException
-from tqdm import tqdm
 
-from imagevol_adapters.brick import BrickAttacher, become_privileged
-from imagevol_adapters.cinder import CinderVolumes
-from imagevol_adapters.engine import Progress, TransferProgress
-from imagevol_adapters.glance import GlanceImages
-from imagevol_adapters.qemu import QemuConverter
-from imagevol_adapters.translation import KEYSTONE, translated
+from imagevol_adapters.cli.credentials import add_credential_options
 from imagevol_core import AccessDenied
+
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+    from openstack.config.cloud_region import CloudRegion
+
+    from imagevol_adapters.brick import BrickAttacher
+    from imagevol_adapters.cinder import CinderVolumes
+    from imagevol_adapters.engine import Progress, TransferProgress
+    from imagevol_adapters.glance import GlanceImages
+    from imagevol_adapters.qemu import QemuConverter
+
+# The libraries of the services are imported where they are first needed: help and a wrong option need none of them.
 
 __all__ = ["Imagevol"]
 
-_LIBRARIES = ("keystoneauth", "cinderclient", "glanceclient", "os_brick", "oslo_privsep", "oslo_utils", "stevedore")
+_LIBRARIES = (
+    "keystoneauth",
+    "cinderclient",
+    "glanceclient",
+    "os_brick",
+    "oslo_privsep",
+    "openstack",
+    "oslo_utils",
+    "stevedore",
+)
 _LOCKS = Path("/run/lock/imagevol")
 
 
 class Imagevol(App):
     """The application: the services that its commands use, made when they are first asked for."""
 
-    def __init__(self) -> None:
-        """Find the commands by their entry points."""
+    def __init__(self, arguments: Sequence[str]) -> None:
+        """Find the commands by their entry points.
+
+        Args:
+            arguments: of the command line.
+        """
+        self._arguments = arguments
+        # For the name of the distribution that a command comes from, cliff would read the files of all distributions,
+        # which takes as long as everything else that help does.
+        cached: Any = cliff_command
+        cached._dists_by_mods = {"cliff": "cliff", __name__.partition(".")[0]: "imagevol"}
         super().__init__(
             description="Moves data between Glance images and Cinder volumes, and explains how it decides.",
             version=version("imagevol"),
@@ -52,7 +72,7 @@ class Imagevol(App):
     def build_option_parser(self, description: str | None, version: str | None) -> argparse.ArgumentParser:  # type: ignore[override]
         """Take the credentials' options of every OpenStack client."""
         parser = super().build_option_parser(description, version)
-        OpenStackConfig(load_yaml_config=False).register_argparse_arguments(parser, [])
+        add_credential_options(parser, self._arguments)
         parser.add_argument(
             "--wait-seconds",
             type=float,
@@ -79,13 +99,27 @@ class Imagevol(App):
     @functools.cached_property
     def cloud(self) -> CloudRegion:
         """The cloud that the options, the environment and `clouds.yaml` name."""
+        from keystoneauth1.exceptions import ClientException
+        from openstack.config import OpenStackConfig
+        from openstack.exceptions import SDKException
+
+        skipped = _Heard()  # openstacksdk warns of a file that it cannot read, and goes on without its clouds
         try:
-            return OpenStackConfig().get_one(argparse=self.options, auth=self._given_auth())
-        except SDKException as error:
-            raise AccessDenied(f"{error} Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud") from error
+            with skipped.listening("openstack.config"):
+                return OpenStackConfig().get_one(argparse=self.options, auth=self._given_auth())
+        except (SDKException, ClientException) as error:
+            said = "".join(f"{line}. " for line in skipped.lines)
+            raise AccessDenied(f"{said}{error} Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud") from error
+        except Exception as error:
+            raise AccessDenied(
+                f"clouds.yaml cannot be used: {type(error).__name__}: {_one_line(error)}. "
+                "Compare it with the example in the openstacksdk documentation."
+            ) from error
 
     def _given_auth(self) -> dict[str, str]:
         """The credentials' options that were typed: openstacksdk would prefer what `clouds.yaml` says."""
+        from keystoneauth1.loading import BaseLoader, get_plugin_loader
+
         loader: BaseLoader[Any] = get_plugin_loader(self.options.os_auth_type or "password")
         names = (option.dest for option in loader.get_options())
         given = {name: getattr(self.options, f"os_{name}", None) for name in names}
@@ -98,18 +132,24 @@ class Imagevol(App):
     @functools.cached_property
     def session(self) -> Session:
         """The session of those credentials."""
+        from imagevol_adapters.translation import KEYSTONE, translated
+
         with translated(KEYSTONE, doing="the credentials"):
             return self.cloud.get_session()
 
     @property
     def project_id(self) -> str | None:
         """The project that the credentials are for."""
+        from imagevol_adapters.translation import KEYSTONE, translated
+
         with translated(KEYSTONE, doing="Keystone"):
             return self.session.get_project_id()
 
     @functools.cached_property
     def volumes(self) -> CinderVolumes:
         """Cinder."""
+        from imagevol_adapters.cinder import CinderVolumes
+
         return CinderVolumes(
             session=self.session,
             region_name=self.cloud.get_region_name(),
@@ -121,6 +161,8 @@ class Imagevol(App):
     @functools.cached_property
     def images(self) -> GlanceImages:
         """Glance."""
+        from imagevol_adapters.glance import GlanceImages
+
         return GlanceImages(
             session=self.session,
             region_name=self.cloud.get_region_name(),
@@ -137,6 +179,8 @@ class Imagevol(App):
     @functools.cached_property
     def attacher(self) -> BrickAttacher:
         """This host; os-brick needs no daemon when we are root."""
+        from imagevol_adapters.brick import BrickAttacher, become_privileged
+
         if os.geteuid() == 0:
             become_privileged(_LOCKS)
         return BrickAttacher()
@@ -144,11 +188,15 @@ class Imagevol(App):
     @functools.cached_property
     def converter(self) -> QemuConverter:
         """qemu-img, for what is not raw."""
+        from imagevol_adapters.qemu import QemuConverter
+
         return QemuConverter()
 
     @contextmanager
     def progress(self, label: str, total_bytes: int | None) -> Iterator[Progress]:
         """A bar on a terminal, nothing elsewhere."""
+        from tqdm import tqdm
+
         with tqdm(
             total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, disable=None, file=sys.stderr
         ) as bar:
@@ -157,3 +205,33 @@ class Imagevol(App):
                 bar.update(progress.done_bytes - bar.n)
 
             yield advance
+
+
+class _Heard(logging.Handler):
+    """Keeps what a library warns of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(" ".join(record.getMessage().split()))
+
+    @contextmanager
+    def listening(self, logger_name: str) -> Iterator[None]:
+        """Listen to a logger, in place of those that would print it, while the context lasts."""
+        logger = logging.getLogger(logger_name)
+        level, propagates = logger.level, logger.propagate
+        logger.addHandler(self)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+            logger.setLevel(level)
+            logger.propagate = propagates
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -12,25 +12,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from errno import EEXIST
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from cliff.command import Command
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.devices import PathDevice
-from imagevol_adapters.engine import Limits, Progress, pieces, write_stream
-from imagevol_adapters.transfers import (
-    StoredImage,
-    StoreSettings,
-    delete_image_volume,
-    open_image_volume,
-    register_image,
-    register_image_file,
-    store_image,
-    store_image_file,
-)
 from imagevol_core import FreshThin, ImagevolError, RequestRefused, SourceFailed, ZeroHandling
+
+if TYPE_CHECKING:
+    from imagevol_adapters.engine import Limits, Progress
+    from imagevol_adapters.transfers import StoredImage
 
 __all__ = ["Get", "Put", "Rm"]
 
@@ -101,6 +93,8 @@ class Put(ShowOne):
 
     def _wishes(self, asked: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         """What is the same of every way to store an image."""
+        from imagevol_adapters.transfers import StoreSettings
+
         proof = _fresh_thin if asked.thin else None
         return {
             "volumes": self.app.volumes,
@@ -114,6 +108,9 @@ class Put(ShowOne):
     def _store(
         self, asked: argparse.Namespace, file: BinaryIO, size_bytes: int | None, wishes: dict[str, Any]
     ) -> tuple[str, StoredImage]:
+        from imagevol_adapters.engine import pieces
+        from imagevol_adapters.transfers import store_image, store_image_file
+
         image_id = str(uuid.uuid4())
         wishes |= {"image_id": image_id, "image_owner": asked.owner or self.app.project_id}
         if asked.disk_format == "raw":
@@ -124,6 +121,9 @@ class Put(ShowOne):
     def _register(
         self, asked: argparse.Namespace, file: BinaryIO, size_bytes: int | None, wishes: dict[str, Any]
     ) -> tuple[str, StoredImage]:
+        from imagevol_adapters.engine import pieces
+        from imagevol_adapters.transfers import register_image, register_image_file
+
         wishes |= {"name": asked.register, "store": asked.store, "owner": asked.owner, "visibility": asked.visibility}
         wishes |= {"images": self.app.images}
         if asked.disk_format == "raw":
@@ -153,6 +153,10 @@ class Get(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Read into a file beside the wanted one, which appears only when it is whole."""
+        from imagevol_adapters.devices import PathDevice
+        from imagevol_adapters.engine import write_stream
+        from imagevol_adapters.transfers import open_image_volume
+
         with (
             _appearing(parsed_args.file) as partial,
             open_image_volume(
@@ -190,6 +194,8 @@ class Rm(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Delete it, and wait until it is gone."""
+        from imagevol_adapters.transfers import delete_image_volume
+
         delete_image_volume(parsed_args.volume, volumes=self.app.volumes, images=self.app.images)
 
 
@@ -198,6 +204,8 @@ def _add_rate(parser: argparse.ArgumentParser) -> None:
 
 
 def _limits(parsed_args: argparse.Namespace) -> Limits:
+    from imagevol_adapters.engine import Limits
+
     rate: float | None = parsed_args.rate
     return Limits(bytes_per_second=None if rate is None else rate * _MIB)
 

@@ -9,17 +9,14 @@ from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from cliff.columns import FormattableColumn
 from cliff.lister import Lister
-from oslo_config import cfg
-from tqdm import tqdm
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed
-from imagevol_adapters.configuration import load, read_catalogue
 from imagevol_adapters.migrating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
     CinderLocation,
@@ -35,11 +32,13 @@ from imagevol_core import (
     parse_location,
 )
 
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
 __all__ = ["Apply", "Plan", "Undo"]
 
 _FOUND = 3
 _GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
-_OPTIONS = (cfg.BoolOpt("delayed_delete", default=False),)
 _QUIET = (LocationOutcome.KEEP, LocationOutcome.NOT_CINDER)
 _STALE = (
     "Changing an image's locations changes its updated_at, by which Cinder takes what it has cached of it for stale: "
@@ -75,13 +74,19 @@ class _Locations(Lister):
 
     @cached_property
     def _configuration(self) -> cfg.ConfigOpts:
+        from oslo_config import cfg
+
+        from imagevol_adapters.configuration import load
+
         configuration = load(self._config_files)
-        configuration.register_opts(_OPTIONS)
+        configuration.register_opt(cfg.BoolOpt("delayed_delete", default=False))
         return configuration
 
     @cached_property
     def _catalogue(self) -> StoreCatalogue:
         """The stores, with Cinder's default type where one of them is of that."""
+        from imagevol_adapters.configuration import read_catalogue
+
         catalogue = read_catalogue(self._configuration)
         if all(store.volume_type for store in catalogue.stores if store.is_cinder):
             return catalogue
@@ -94,6 +99,8 @@ class _Locations(Lister):
     def _planned(
         self, renames: dict[str, str], totals: MigrationTotals, policy: Policy = Policy.STRICT
     ) -> Iterator[PlannedImage]:
+        from tqdm import tqdm
+
         images = self.app.images.listed()
         with closing(tqdm(images, desc="plan", unit=" images", disable=_quiet(), file=sys.stderr)) as listed:
             yield from plan_images(
@@ -119,6 +126,8 @@ class _Locations(Lister):
         return agreed(question, yes=parsed_args.yes)
 
     def _carry_out(self, outcomes: Iterator[Outcome], total: int, label: str) -> list[Outcome]:
+        from tqdm import tqdm
+
         with closing(tqdm(outcomes, desc=label, total=total, unit=" images", disable=_quiet(), file=sys.stderr)) as bar:
             try:
                 return list(bar)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cliff.columns import FormattableColumn
 from cliff.formatters.base import ListFormatter
@@ -16,15 +16,10 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.configuration import credentials, load, read_catalogue
-from imagevol_adapters.configuration_text import shown
-from imagevol_adapters.configuration_upgrade import (
-    FileUpgrade,
-    plan_file_upgrade,
-    write_beside,
-    write_in_place,
-)
 from imagevol_core import ImagevolError, RequestRefused, StoreCatalogue, Verdict, check_stores
+
+if TYPE_CHECKING:
+    from imagevol_adapters.configuration_upgrade import FileUpgrade
 
 __all__ = ["Check", "SentencesFormatter", "UpgradeConfig"]
 
@@ -68,6 +63,8 @@ class Check(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Read the files, ask Cinder, and ask the core."""
+        from imagevol_adapters.configuration import credentials, load, read_catalogue
+
         conf = load(parsed_args.config_file or [_GLANCE_API_CONF])
         catalogue = read_catalogue(conf)
         default_type, types = self._cinder_says(catalogue)
@@ -181,6 +178,8 @@ class UpgradeConfig(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Plan, show, write."""
+        from imagevol_adapters.configuration_upgrade import write_beside, write_in_place
+
         upgrade = self._plan(parsed_args, parsed_args.volume_type)
         if parsed_args.volume_type is None and any(verdict.rule == "type-known" for verdict in upgrade.plan.refused):
             upgrade = self._plan(parsed_args, self._default_volume_type())
@@ -206,6 +205,8 @@ class UpgradeConfig(ShowOne):
         )
 
     def _plan(self, asked: argparse.Namespace, default_volume_type: str | None) -> FileUpgrade:
+        from imagevol_adapters.configuration_upgrade import plan_file_upgrade
+
         return plan_file_upgrade(
             asked.file,
             names=dict(asked.name) | dict.fromkeys(asked.give_up),
@@ -274,6 +275,8 @@ def _listed(verdicts: Iterable[Verdict]) -> Iterator[str]:
 
 
 def _edits(upgrade: FileUpgrade) -> list[dict[str, str | None]]:
+    from imagevol_adapters.configuration_text import shown
+
     return [
         {
             "section": edit.section,

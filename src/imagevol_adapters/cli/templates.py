@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from cliff.lister import Lister
-from oslo_config import cfg
-from tqdm import tqdm
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, quiet, tell
@@ -248,6 +246,8 @@ def _sentence(warming: Warming) -> str:
 
 
 def _bar(things: Iterable[T], label: str, total: int, unit: str) -> Iterator[T]:
+    from tqdm import tqdm
+
     with closing(tqdm(things, desc=label, total=total, unit=unit, disable=quiet(), file=sys.stderr)) as bar:
         yield from bar
 
@@ -266,6 +266,8 @@ def _limit(text: str) -> int:
 
 def _configured(file: Path) -> str:
     """Read the internal tenant out of Cinder's configuration; nothing else of it is told to anybody."""
+    from oslo_config import cfg
+
     conf = cfg.ConfigOpts()
     conf.register_opt(cfg.StrOpt(_TENANT))
     try:
