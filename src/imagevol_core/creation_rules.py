@@ -13,7 +13,7 @@ from imagevol_core.cloning import CloneDecision
 from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.sentences import said
-from imagevol_core.sizing import gib_for, image_fits
+from imagevol_core.sizing import gib_for, image_fits, least_size_bytes, virtual_size_bytes
 from imagevol_core.template_rules import least_gib_upstream
 from imagevol_core.templates import TemplateAction, TemplateDecision
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
@@ -140,8 +140,7 @@ def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Looku
         Verdict("volume-fits", _fits(entry, target), entry.volume_id, _sizes(entry, target)) for entry in fresh
     )
     usable = sorted((entry for entry in fresh if _fits(entry, target)), key=last_use, reverse=True)
-    virtual = image.virtual_size_bytes
-    newcomer_gib = gib_for(max(virtual, image.size_bytes or 0)) if virtual else target.size_gib
+    newcomer_gib = gib_for(least_size_bytes(image) or 0) if virtual_size_bytes(image) else target.size_gib
     kept = (entry for entry in cache.entries if entry.volume_id not in stale)
     admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits)
     return Lookup(

@@ -12,7 +12,16 @@ from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import Image
 from imagevol_core.verdicts import Policy, Verdict
 
-__all__ = ["GIB", "Growth", "gib_for", "image_fits", "least_volume_gib", "next_size_gib"]
+__all__ = [
+    "GIB",
+    "Growth",
+    "gib_for",
+    "image_fits",
+    "least_size_bytes",
+    "least_volume_gib",
+    "next_size_gib",
+    "virtual_size_bytes",
+]
 
 GIB = 1 << 30
 
@@ -37,8 +46,43 @@ def gib_for(size_bytes: int) -> int:
     return max(1, -(-size_bytes // GIB))
 
 
+def virtual_size_bytes(image: Image) -> int | None:
+    """Give an image's size as a disk, in bytes; None if it is not known.
+
+    The record's `virtual_size` counts if it is above 0, because Glance writes 0 if it could not tell.  Without it, the
+    property `virtual_size` counts.  The property `os_decrypt_size` of an encrypted image counts if it is larger.  A raw
+    image without any of them is as large as it is stored.  A property is a user's word: text that is not a number of
+    bytes above 0 is no size.
+
+    >>> virtual_size_bytes(Image(id="i", virtual_size_bytes=0, properties={"virtual_size": "4096"}))
+    4096
+    >>> virtual_size_bytes(Image(id="i", disk_format="raw", container_format="bare", size_bytes=512))
+    512
+    >>> virtual_size_bytes(Image(id="i", properties={"virtual_size": "lots"})) is None
+    True
+    """
+    sizes = _sizes(image)
+    sizes.pop(_STORED, None)
+    plain = image.disk_format == "raw" and image.container_format == "bare"
+    return max(sizes.values(), default=image.size_bytes or None if plain else None)
+
+
+def least_size_bytes(image: Image) -> int | None:
+    """Give the least room that an image needs: the larger of its stored and its virtual size, in bytes.
+
+    Every decision counts by this function.  `min_disk` is not part of it: it is a wish about the volume.
+
+    Returns:
+        Bytes; None if neither size is known.
+
+    >>> least_size_bytes(Image(id="i", size_bytes=700, virtual_size_bytes=0, properties={"virtual_size": "4096"}))
+    4096
+    """
+    return max(_sizes(image).values(), default=None)
+
+
 def least_volume_gib(image: Image) -> int | None:
-    """Give the size of the least volume that an image fits, in GiB, as `image_fits` counts; None where it is not known.
+    """Give the size of the least volume that an image fits, as `image_fits` counts, in GiB; None if it is not known.
 
     >>> least_volume_gib(Image(id="i", size_bytes=3 * 2**30)), least_volume_gib(Image(id="i"))
     (3, None)
@@ -50,8 +94,8 @@ def least_volume_gib(image: Image) -> int | None:
 def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -> Verdict:
     """Say whether an image fits a volume ([clone]).
 
-    The larger of its stored and its virtual size decides, and its `min_disk`.  An image of unknown size is not known to
-    fit.  Under `UPSTREAM`, what Cinder 29.0.0 answers (`check_image_metadata`, `check_virtual_size`).
+    `least_size_bytes` decides, and the image's `min_disk`.  An image of unknown size is not known to fit.  Under
+    `UPSTREAM`, what Cinder 29.0.0 answers (`check_image_metadata`, `check_virtual_size`).
 
     Args:
         image: what is to be put into the volume.
@@ -70,13 +114,34 @@ def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -
     return Verdict("image-fits", passed, None, text)
 
 
+_STORED = "size"
+
+
+def _sizes(image: Image) -> dict[str, int]:
+    """Every size of an image that is known, by what says so."""
+    recorded = image.virtual_size_bytes or None
+    sizes = {
+        _STORED: image.size_bytes,
+        "virtual size": recorded,
+        "property virtual_size": None if recorded else _claimed(image, "virtual_size"),
+        "property os_decrypt_size": _claimed(image, "os_decrypt_size"),
+    }
+    return {name: size for name, size in sizes.items() if size is not None}
+
+
+def _claimed(image: Image, key: str) -> int | None:
+    text = image.properties.get(key, "")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 20:  # 2**64 has 20 digits
+        return None
+    return int(text) or None
+
+
 def _needed(image: Image) -> tuple[int, str] | None:
     """Give how many GiB an image needs, and what says so."""
-    sizes = {"size": image.size_bytes, "virtual size": image.virtual_size_bytes}
-    known = {name: size for name, size in sizes.items() if size is not None}
-    if not known:
+    sizes = _sizes(image)
+    if not sizes:
         return None
-    name, largest = max(known.items(), key=lambda item: item[1])
+    name, largest = max(sizes.items(), key=lambda item: item[1])
     least = gib_for(largest)
     if image.min_disk_gib is not None and image.min_disk_gib > least:
         return image.min_disk_gib, "min_disk"

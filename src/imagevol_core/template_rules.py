@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -17,7 +17,7 @@ from imagevol_core.clone_rules import SIGNATURE_PROPERTIES
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, Volume
 from imagevol_core.sentences import listed, said
-from imagevol_core.sizing import GIB, gib_for, image_fits
+from imagevol_core.sizing import GIB, gib_for, image_fits, least_size_bytes, virtual_size_bytes
 from imagevol_core.verdicts import Policy, Rule
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "TemplateSettings",
     "least_gib",
     "least_gib_upstream",
-    "virtual_size_bytes",
 ]
 
 
@@ -98,28 +97,10 @@ class TemplateRequest:
         return cast(Template, self.template)
 
 
-def virtual_size_bytes(image: Image) -> int | None:
-    """Give an image's size as a disk: Glance's word or, where it has none, that of the property `virtual_size`.
-
-    Glance says 0 where it could not tell.  The property is a user's word: what is not a number of bytes is no size.
-
-    >>> virtual_size_bytes(Image(id="i", virtual_size_bytes=0, properties={"virtual_size": "4096"}))
-    4096
-    >>> virtual_size_bytes(Image(id="i", properties={"virtual_size": "lots"})) is None
-    True
-    """
-    if image.virtual_size_bytes:
-        return image.virtual_size_bytes
-    text = image.properties.get("virtual_size", "")
-    if not (text.isascii() and text.isdecimal()) or len(text) > 20:  # 2**64 has 20 digits
-        return None
-    return int(text) or None
-
-
 def least_gib(image: Image) -> int | None:
-    """Give the least size that holds an image as `image_fits` counts, in GiB; None where it is not known."""
-    size_bytes = virtual_size_bytes(image)
-    return None if size_bytes is None else gib_for(max(size_bytes, image.size_bytes or 0))
+    """Give the size of an image's template, in GiB, which leaves `min_disk` to its clones; None if it is not known."""
+    size_bytes = least_size_bytes(image)
+    return None if size_bytes is None else gib_for(size_bytes)
 
 
 def least_gib_upstream(image: Image) -> int | None:
@@ -181,8 +162,7 @@ def _virtual_size_known(request: TemplateRequest) -> tuple[bool, str]:
 
 
 def _image_fits(request: TemplateRequest) -> tuple[bool, str]:
-    image = replace(request.image, virtual_size_bytes=virtual_size_bytes(request.image))
-    verdict = image_fits(image, size_gib=request.target.size_gib)
+    verdict = image_fits(request.image, size_gib=request.target.size_gib)
     return verdict.passed, verdict.text
 
 
@@ -296,7 +276,7 @@ REQUEST_TEMPLATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
         ),
         Rule(
             id="virtual-size-known",
-            text="the image or its properties say its virtual size",
+            text="the image or its properties say its virtual size, or it is raw and its size is known",
             source=_SPEC,
             predicate=_virtual_size_known,
         ),

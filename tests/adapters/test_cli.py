@@ -313,9 +313,10 @@ class TestExplaining:
         assert small[-1].startswith("  image-fits: ")
 
     def test_what_has_no_template_may_be_cloned_all_the_same(self, run: Run, image_id: str) -> None:
-        first, *_, last, why = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one").out.splitlines()
+        arguments = ("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--project", "another")
+        first, *_, last, why = run(*arguments).out.splitlines()
         assert (first, last) == ("The volume is cloned, and brought to 4 GiB.", "The backend makes no template:")
-        assert why.startswith("  virtual-size-known: ")
+        assert why.startswith("  image-shared: ")
 
     @pytest.mark.usefixtures("public")
     def test_a_program_gets_the_rules_of_the_template_too(self, run: Run, image_id: str) -> None:

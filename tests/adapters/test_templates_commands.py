@@ -266,6 +266,27 @@ class TestWarm:
         assert "it belongs to another" in warmed.json[0]["reason"]
         assert cinder.volumes == {}
 
+    @pytest.mark.parametrize(
+        "disk_format, sizes, size_gib",
+        [
+            ("raw", {"virtual_size_bytes": None}, 1),
+            ("qcow2", {"virtual_size_bytes": 0, "properties": {"virtual_size": str(10 * GIB)}}, 10),
+        ],
+    )
+    def test_what_the_driver_would_take_is_not_refused(
+        self,
+        run: Run,
+        glance: MemoryImages,
+        image: Image,
+        disk_format: str,
+        sizes: dict[str, Any],
+        size_gib: int,
+    ) -> None:
+        glance.images[image.id] = replace(image, disk_format=disk_format, **sizes)
+        planned = run("warm", image.id, "--dry-run", "-f", "json")
+        assert [row["outcome"] for row in planned.json] == ["planned"]
+        assert f"by a volume of {size_gib} GiB" in planned.err
+
     def test_a_backend_that_makes_none_is_named(self, run: Run, cinder: Templating, image: Image) -> None:
         cinder.makes = False
         warmed = run("warm", image.id, "--yes", "-f", "json")

@@ -417,20 +417,24 @@ class TestSteps:
         assert case.decide(Policy.UPSTREAM).steps[0].remove_first == ("other",)
 
     @pytest.mark.parametrize(
-        "virtual_size_bytes, size_bytes, size_gib, upstream",
+        "disk_format, virtual_size_bytes, size_bytes, size_gib, upstream",
         [
-            (None, 5, 2, 2),
-            (0, 5, 2, 2),
-            (GIB, 5, 1, 1),
-            (5, GIB + 1, 2, 1),
-            (GIB + 1, 5, 2, 2),
+            ("qcow2", None, 5, 2, 2),
+            ("qcow2", 0, 5, 2, 2),
+            ("raw", None, 5, 1, 2),
+            ("raw", 0, 5, 1, 2),
+            ("raw", 0, GIB + 1, 2, 2),
+            ("raw", GIB, 5, 1, 1),
+            ("raw", 5, GIB + 1, 2, 1),
+            ("raw", GIB + 1, 5, 2, 2),
         ],
     )
     def test_a_cached_volume_is_as_small_as_is_known_to_hold_the_image(
-        self, virtual_size_bytes: int | None, size_bytes: int, size_gib: int, upstream: int
+        self, disk_format: str, virtual_size_bytes: int | None, size_bytes: int, size_gib: int, upstream: int
     ) -> None:
         roomy = replace(cache(), conversion=ConversionSettings())
-        case = image(roomy, virtual_size_bytes=virtual_size_bytes, size_bytes=size_bytes)
+        sizes = {"virtual_size_bytes": virtual_size_bytes, "size_bytes": size_bytes}
+        case = image(roomy, disk_format=disk_format, **sizes)
         assert [case.decide(policy).steps[0].size_gib for policy in Policy] == [size_gib, upstream]
 
     @given(creation_cases())

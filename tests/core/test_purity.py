@@ -44,6 +44,8 @@ DECISIONS = {
     "is_store_name": "is_store_name('fast')",
     "gib_for": "gib_for(2**30 + 1)",
     "image_fits": "image_fits(Image(id='i', size_bytes=5), size_gib=1)",
+    "least_size_bytes": "least_size_bytes(Image(id='i', size_bytes=5))",
+    "virtual_size_bytes": "virtual_size_bytes(Image(id='i', virtual_size_bytes=5))",
     "least_volume_gib": "least_volume_gib(Image(id='i', size_bytes=5))",
     "next_size_gib": "next_size_gib(2**40, current_gib=1)",
     "decide_reading": "decide_reading(Volume(id='v', size_gib=1), project_id='p')",

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imagevol_adapters.testing import strategies
-from imagevol_core import GIB, Growth, Image, InvalidSize, Policy, gib_for, image_fits, least_volume_gib, next_size_gib
+from imagevol_core import (
+    GIB,
+    Growth,
+    Image,
+    InvalidSize,
+    Policy,
+    gib_for,
+    image_fits,
+    least_size_bytes,
+    least_volume_gib,
+    next_size_gib,
+    virtual_size_bytes,
+)
 
 growths = st.builds(Growth, percent=st.integers(0, 300), least_gib=st.integers(1, 64))
 
@@ -41,6 +55,81 @@ class TestGibFor:
             gib_for(-1)
 
 
+RAW: dict[str, Any] = {"disk_format": "raw", "container_format": "bare"}
+
+
+class TestLeastSize:
+    """The larger of stored and virtual size; of a raw image they are the same, unless more is said."""
+
+    @pytest.mark.parametrize(
+        "recorded, claimed, virtual_size",
+        [
+            (5, "7", 5),
+            (None, "7", 7),
+            (0, "7", 7),
+            (0, None, None),
+            (None, "0", None),
+            (None, "", None),
+            (None, "-7", None),
+            (None, "7.0", None),
+            (None, "\N{ARABIC-INDIC DIGIT SEVEN}", None),
+            (None, "9" * 20, int("9" * 20)),
+            (None, "9" * 21, None),
+        ],
+    )
+    def test_the_records_virtual_size_counts_before_the_propertys(
+        self, recorded: int | None, claimed: str | None, virtual_size: int | None
+    ) -> None:
+        properties = {} if claimed is None else {"virtual_size": claimed}
+        image = Image(id="i", disk_format="qcow2", virtual_size_bytes=recorded, size_bytes=1, properties=properties)
+        assert virtual_size_bytes(image) == virtual_size
+        assert least_size_bytes(image) == max(virtual_size or 0, 1)
+        assert least_size_bytes(replace(image, size_bytes=None)) == virtual_size
+
+    @pytest.mark.parametrize(
+        "changes, virtual_size",
+        [
+            (RAW, 512),
+            (RAW | {"virtual_size_bytes": 0}, 512),
+            (RAW | {"virtual_size_bytes": 700}, 700),
+            (RAW | {"properties": {"virtual_size": "lots"}}, 512),
+            (RAW | {"size_bytes": 0}, None),
+            (RAW | {"size_bytes": None}, None),
+            (RAW | {"container_format": "compressed"}, None),
+            (RAW | {"container_format": None}, None),
+            (RAW | {"disk_format": "qcow2"}, None),
+            (RAW | {"disk_format": None}, None),
+        ],
+    )
+    def test_a_raw_image_is_as_large_as_it_is_stored_if_nothing_says_more(
+        self, changes: dict[str, Any], virtual_size: int | None
+    ) -> None:
+        image = Image(id="i", **({"size_bytes": 512} | changes))
+        assert virtual_size_bytes(image) == virtual_size
+
+    @pytest.mark.parametrize(
+        "decrypted, virtual_size", [("7", 7), ("4", 5), ("lots", 5), ("0", 5), (str(2 * GIB), 2 * GIB)]
+    )
+    def test_the_decrypted_size_of_an_encrypted_image_counts_if_it_is_larger(
+        self, decrypted: str, virtual_size: int
+    ) -> None:
+        image = Image(id="i", size_bytes=3, virtual_size_bytes=5, properties={"os_decrypt_size": decrypted})
+        assert (virtual_size_bytes(image), least_size_bytes(image)) == (virtual_size, virtual_size)
+        luks = Image(id="i", **RAW, size_bytes=GIB + 1, properties={"os_decrypt_size": str(GIB)})
+        assert (virtual_size_bytes(luks), least_volume_gib(luks)) == (GIB, 2)
+
+    @given(st.text(), st.text())
+    def test_any_property_is_a_size_or_none(self, claimed: str, decrypted: str) -> None:
+        image = Image(id="i", properties={"virtual_size": claimed, "os_decrypt_size": decrypted})
+        assert virtual_size_bytes(image) == least_size_bytes(image)
+        assert virtual_size_bytes(image) != 0
+
+    @given(strategies.clone_cases(), st.sampled_from(["virtual_size", "os_decrypt_size"]), st.integers(0, 1 << 66))
+    def test_no_property_makes_an_image_smaller(self, case: strategies.CloneCase, key: str, claimed: int) -> None:
+        image = replace(case.image, properties={key: str(claimed)})
+        assert (least_size_bytes(image) or 0) >= (least_size_bytes(replace(image, properties={})) or 0)
+
+
 class TestImageFits:
     """The larger of virtual and stored size, and min_disk.  Unknown size: an answer, not a TypeError."""
 
@@ -54,7 +143,7 @@ class TestImageFits:
         self, size_bytes: int | None, virtual_size_bytes: int | None, min_disk_gib: int | None, size_gib: int
     ) -> None:
         image = Image(id="i", size_bytes=size_bytes, virtual_size_bytes=virtual_size_bytes, min_disk_gib=min_disk_gib)
-        sizes = [size for size in (size_bytes, virtual_size_bytes) if size is not None]
+        sizes = [size for size in (size_bytes, virtual_size_bytes or None) if size is not None]
         fits = all(size <= size_gib * GIB for size in sizes) and (min_disk_gib or 0) <= size_gib and size_gib >= 1
         assert image_fits(image, size_gib=size_gib).passed is (bool(sizes) and fits)
         least_gib = least_volume_gib(image)
@@ -95,6 +184,15 @@ class TestImageFits:
             (
                 Image(id="i", size_bytes=GIB + 1, min_disk_gib=2),
                 "the image needs 2 GiB (size 1073741825 bytes) and the volume has 1 GiB",
+            ),
+            (Image(id="i", virtual_size_bytes=0), "the image's size is not known"),
+            (
+                Image(id="i", size_bytes=7, virtual_size_bytes=0, properties={"virtual_size": str(GIB + 1)}),
+                "the image needs 2 GiB (property virtual_size 1073741825 bytes) and the volume has 1 GiB",
+            ),
+            (
+                Image(id="i", size_bytes=7, properties={"os_decrypt_size": str(GIB + 1)}),
+                "the image needs 2 GiB (property os_decrypt_size 1073741825 bytes) and the volume has 1 GiB",
             ),
         ],
     )

@@ -27,7 +27,7 @@ from imagevol_core import (
     failed,
     image_fits,
 )
-from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES, least_gib, virtual_size_bytes
+from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES, least_gib
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 GOOD = TemplateCase(
@@ -211,32 +211,14 @@ class TestRequest:
 
 
 class TestVirtualSize:
-    """`virtual_size` of the image, or of its properties: a user's word, and so a number or nothing."""
+    """What `virtual_size_bytes` gives; of a raw image the size as it is stored."""
 
-    @pytest.mark.parametrize(
-        "known, claimed, size_bytes",
-        [
-            (5, "7", 5),
-            (None, "7", 7),
-            (0, "7", 7),
-            (0, None, None),
-            (None, "0", None),
-            (None, "", None),
-            (None, "-7", None),
-            (None, "7.0", None),
-            (None, "\N{ARABIC-INDIC DIGIT SEVEN}", None),
-            (None, "9" * 20, int("9" * 20)),
-            (None, "9" * 21, None),
-        ],
-    )
-    def test_of_both(self, known: int | None, claimed: str | None, size_bytes: int | None) -> None:
-        properties = {} if claimed is None else {"virtual_size": claimed}
-        assert virtual_size_bytes(Image(id="i", virtual_size_bytes=known, properties=properties)) == size_bytes
-
-    @given(st.text())
-    def test_any_word_is_a_size_or_none(self, word: str) -> None:
-        size_bytes = virtual_size_bytes(Image(id="i", properties={"virtual_size": word}))
-        assert size_bytes is None or size_bytes > 0
+    def test_a_raw_image_needs_nothing_that_says_its_virtual_size(self) -> None:
+        raw = image(NONE, disk_format="raw", virtual_size_bytes=None, size_bytes=GIB + 1)
+        decision = raw.decide()
+        assert (decision.action, decision.size_gib) == (TemplateAction.CREATE, 2)
+        assert image(raw, disk_format="qcow2").decide().because == "the image's virtual size is not known"
+        assert image(raw, container_format="ovf").decide().action is TemplateAction.COPY
 
     def test_a_claim_that_is_cut_short_is_said(self) -> None:
         case = image(virtual_size_bytes=None, properties={"virtual_size": "9" * 99})
@@ -436,7 +418,7 @@ class TestLaws:
         size_gib = case.decide().size_gib
         if size_gib is None:
             return
-        known = replace(case.image, virtual_size_bytes=virtual_size_bytes(case.image), min_disk_gib=None)
+        known = replace(case.image, min_disk_gib=None)
         assert image_fits(known, size_gib=size_gib).passed
         assert size_gib == 1 or not image_fits(known, size_gib=size_gib - 1).passed
         assert 1 <= size_gib <= case.target.size_gib

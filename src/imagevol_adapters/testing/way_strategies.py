@@ -193,6 +193,7 @@ _WORDS: tuple[dict[str, str], ...] = (
     {"virtual_size": "lots"},
     {"virtual_size": "-1"},
     {"virtual_size": "9" * 30},
+    {"os_decrypt_size": str(GIB + 1)},
 )
 
 
@@ -204,6 +205,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         status=_mostly(draw, "active", "queued", None),
         owner=draw(_PROJECTS),
         visibility=draw(st.sampled_from(["public", "private", "private", "shared", "community", None])),
+        disk_format=draw(st.sampled_from(["raw", "raw", "qcow2", None])),
         container_format=_mostly(draw, "bare", "compressed", None),
         size_bytes=_mostly(draw, 512, None, *_SIZES),
         virtual_size_bytes=_mostly(draw, _SIZES[0], None, *_SIZES),

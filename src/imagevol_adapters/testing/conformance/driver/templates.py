@@ -287,11 +287,25 @@ class TemplatesConformance(WithDriver):
         assert templating.content(templating.made(templating.images.add(DATA))) == Content.of(DATA)
 
     @pytest.mark.parametrize(
-        "wishes", [{"owner": "another-project"}, {"virtual_size": None}, {"status": "deactivated"}], ids=str
+        "wishes",
+        [
+            {"owner": "another-project"},
+            {"disk_format": "qcow2", "virtual_size": None},
+            {"status": "deactivated"},
+        ],
+        ids=str,
     )
     def test_of_some_images_there_is_no_template(self, templating: Backend, wishes: dict[str, Any]) -> None:
         templating.falls_through(templating.cinder.volume(), templating.images.add(DATA, **wishes))
         assert templating.images.downloads == []
+
+    @pytest.mark.parametrize("virtual_size", [None, 0])
+    def test_a_raw_image_that_was_registered_by_its_location_has_one(
+        self, templating: Backend, virtual_size: int | None
+    ) -> None:
+        image = templating.images.add(DATA, virtual_size=virtual_size)
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert the_template(templating, image).size == 1
 
     def test_of_everybodys_image_there_is_one_for_all(self, templating: Backend) -> None:
         image = templating.images.add(DATA, owner="another-project", visibility="public")
