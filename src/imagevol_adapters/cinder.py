@@ -5,6 +5,8 @@ A session carries its own credentials and TLS settings; two stores with differen
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -31,14 +33,20 @@ from imagevol_core import (
     ServiceError,
     Volume,
     VolumeAnswer,
+    VolumeBusy,
     VolumeFailed,
     VolumeType,
+    decide_attach_retry,
+    patience_seconds,
 )
 
 __all__ = ["CinderVolumes"]
 
+_LOG = logging.getLogger(__name__)
 _PAGE = 1000  # what Cinder gives at most, if nobody has configured it otherwise
 _PASSING = frozenset({"creating", "downloading", "detaching"})  # Cinder refuses to delete these, for now
+# Short, so that a volume is not free for long before the next one takes it; random, so that not all ask at once.
+_PAUSES = tenacity.wait_exponential(multiplier=0.25, max=1.5) + tenacity.wait_random(0, 0.5)
 
 
 @attrs.define(kw_only=True)
@@ -53,7 +61,8 @@ class CinderVolumes:
         wait_seconds: how long a volume may take from one state to the next; glance_store's default.
         delete_seconds: how long a deletion is waited for, where that is not the same; Cinder goes on alone.
         retries: how often a request that found no answer is sent again.
-        attach_attempts: how often an attachment is asked for while the volume is in another one's hands.
+        attach_attempts: how patiently an attachment is asked for while another has the volume: for as long as
+            glance_store does with that many attempts (1: not at all, 5: 24 s), and more often in that time.
     """
 
     session: Session
@@ -219,15 +228,7 @@ class CinderVolumes:
 
         In two steps, so that the attachment is known, and taken back, when the backend refuses the host.
         """
-        patient = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.attach_attempts),
-            wait=tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_random(0, 0.5),  # not all at once
-            retry=tenacity.retry_if_exception_type(InUse),
-            reraise=True,
-        )
-        for attempt in patient:
-            with attempt:
-                reserved = self.reserve(volume_id, mode=mode)
+        reserved = self._reserved(volume_id, mode)
         left = f"attachment {reserved.id} of volume {volume_id}"
         with undone_on_failure(left, lambda: self.detach(reserved)):
             with said_as_ours(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
@@ -246,10 +247,17 @@ class CinderVolumes:
         """Reserve the volume for nobody yet: until that is detached, nobody may attach or delete it.
 
         Raises:
-            InUse: it is attached, reserved, or in a state that does not allow it.
+            VolumeBusy: it is attached, or Cinder is changing it.
+            InUse: it is in a state that does not pass, as `error`.
         """
-        with said_as_ours(f"attaching volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
-            attachment_id = self._cinder().attachments.create(volume_id, None, mode=mode.value)["id"]
+        try:
+            with said_as_ours(f"attaching volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
+                attachment_id = self._cinder().attachments.create(volume_id, None, mode=mode.value)["id"]
+        except InUse as refusal:
+            volume = self.get(volume_id)
+            if not decide_attach_retry(volume).again:
+                raise
+            raise VolumeBusy(volume_id, status=volume.status) from refusal.__cause__
         return Attachment(id=attachment_id, volume_id=volume_id, connection={})
 
     def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
@@ -304,6 +312,27 @@ class CinderVolumes:
                 return self._cinder().volume_types.default().name
         except ResourceNotFound:
             return None
+
+    def _reserved(self, volume_id: str, mode: AccessMode) -> Attachment:
+        """Reserve the volume, and wait for it while another has it."""
+        started, seconds = time.monotonic(), patience_seconds(self.attach_attempts)
+
+        def told(state: tenacity.RetryCallState) -> None:
+            if state.attempt_number == 1:
+                _LOG.warning("Volume %s is in use: waiting up to %.0f s to attach it", volume_id, seconds)
+
+        patient = tenacity.Retrying(
+            stop=tenacity.stop_after_delay(seconds),
+            wait=_PAUSES,
+            retry=tenacity.retry_if_exception_type(VolumeBusy),
+            before_sleep=told,
+            reraise=True,
+        )
+        try:
+            return patient(self.reserve, volume_id, mode=mode)
+        except VolumeBusy as busy:
+            waited = time.monotonic() - started
+            raise VolumeBusy(volume_id, status=busy.status, waited_seconds=waited) from busy.__cause__
 
     def _shown(self, volume_ids: Iterable[str]) -> Iterator[tuple[str, Volume]]:
         """Those of the volumes that Cinder shows, by what they were asked by: a page at a time, but for odd ids."""

@@ -45,6 +45,7 @@ class PathDevice:
     _fd: int
     _direct_fd: int | None
     _clearers: list[Callable[[int, int, int], None]]
+    _direct: bool = attrs.field(default=attrs.Factory(lambda self: self._direct_fd is not None, True), init=False)
 
     @classmethod
     def open(cls, path: Path, *, writable: bool, direct: bool = True) -> PathDevice:
@@ -89,7 +90,7 @@ class PathDevice:
     @property
     def direct_io(self) -> bool:
         """Whether it goes past the page cache."""
-        return self._direct_fd is not None
+        return self._direct
 
     @property
     def can_clear(self) -> bool:
@@ -140,12 +141,11 @@ class PathDevice:
     def _moved(self, move: Callable[[int, memoryview], int], offset: int, data: memoryview) -> int:
         """Move what is aligned past the page cache, and the rest through it."""
         whole = len(data) // _ALIGNMENT_BYTES * _ALIGNMENT_BYTES
-        if self._direct_fd is not None and whole and offset % _ALIGNMENT_BYTES == 0:
+        if self._direct_fd is not None and self._direct and whole and offset % _ALIGNMENT_BYTES == 0:
             try:
                 return move(self._direct_fd, data[:whole])
             except OSError:  # a real fault shows again below
-                os.close(self._direct_fd)
-                self._direct_fd = None
+                self._direct = False  # its descriptor stays open: another thread may be reading through it
         return move(self._fd, data)
 
 

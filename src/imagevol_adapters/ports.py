@@ -228,7 +228,8 @@ class VolumeService(Protocol):
         """Reserve the volume for a host and give what it connects by.
 
         Raises:
-            InUse: it is attached elsewhere, its state does not allow it, or it is marked read-only and `mode` is not.
+            VolumeBusy: it is attached, or Cinder is changing it; it may be asked for again.
+            InUse: its state does not allow it and does not pass, or it is marked read-only and `mode` is not.
         """
 
     def complete(self, attachment: Attachment) -> None:

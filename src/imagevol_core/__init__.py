@@ -5,6 +5,7 @@ Standard library only, and of it no I/O, no clock, no environment, no logging, n
 """
 
 from imagevol_core import (
+    attaching,
     auditing,
     caching,
     cloning,
@@ -29,6 +30,7 @@ from imagevol_core import (
     uploading,
     verdicts,
 )
+from imagevol_core.attaching import *
 from imagevol_core.auditing import *
 from imagevol_core.caching import *
 from imagevol_core.cloning import *
@@ -54,6 +56,7 @@ from imagevol_core.uploading import *
 from imagevol_core.verdicts import *
 
 __all__: list[str] = []
+__all__ += attaching.__all__
 __all__ += auditing.__all__
 __all__ += caching.__all__
 __all__ += cloning.__all__

@@ -41,6 +41,7 @@ __all__ = [
     "StorageError",
     "TransferCancelled",
     "UnsafeImage",
+    "VolumeBusy",
     "VolumeFailed",
     "WrongLength",
 ]
@@ -200,6 +201,27 @@ class AccessDenied(CallerError, PermissionError):
 
 class InUse(CallerError, RuntimeError):
     """A thing that cannot be changed or deleted while something else depends on it."""
+
+
+class VolumeBusy(InUse):
+    """A volume that cannot be attached now, and can be once another program or Cinder is done with it.
+
+    Attributes:
+        volume_id: which volume.
+        status: the state it is in.
+        waited_seconds: for how long it was asked for.
+    """
+
+    def __init__(self, volume_id: str, *, status: str | None, waited_seconds: float = 0) -> None:
+        """Name the volume, its state, and how to find what has it."""
+        waited = f" after {waited_seconds:.0f} s" if waited_seconds >= 1 else ""
+        super().__init__(
+            f"volume {volume_id} cannot be attached: its status is '{status}'{waited}; try again later, or find what "
+            f"has it attached: openstack --os-volume-api-version 3.27 volume attachment list --volume-id {volume_id}"
+        )
+        self.volume_id = volume_id
+        self.status = status
+        self.waited_seconds = waited_seconds
 
 
 class OverQuota(CallerError, RuntimeError):

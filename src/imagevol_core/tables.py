@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from imagevol_core.attaching import ATTACH_RULES
 from imagevol_core.audit_rules import (
     ATTACHMENT_RULES,
     ENTRY_RULES,
@@ -50,6 +51,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Selection: the stores of an upload (the first that applies)": SELECTION_RULES,
     "Custody: a volume that is read": READING_RULES,
     "Custody: a volume that is deleted": DELETION_RULES,
+    "Attaching: a refused attachment (the first that applies)": ATTACH_RULES,
     "Migration: a location that is there (the first that applies)": MIGRATION_RULES,
     "Migration: a location that is added (the first that applies)": ADDED_RULES,
     "Relocation: how Glance is brought to it (the first that applies)": RELOCATION_RULES,

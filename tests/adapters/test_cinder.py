@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +32,7 @@ from imagevol_core import (
     ServiceFailed,
     ServiceUnreachable,
     Volume,
+    VolumeBusy,
     VolumeFailed,
 )
 from tests.adapters.rest import CINDER, TOKEN, asked, asked_last, offer_cinder, session
@@ -377,21 +377,67 @@ class TestAttaching:
         http.post(f"{CINDER}/attachments", json={"attachment": {"id": "a"}})
         return http.delete(f"{CINDER}/attachments/a", json={"attachments": []})
 
-    def test_a_volume_in_anothers_hands_is_asked_for_again(self, http: Mocker, clock: Any) -> None:
+    @pytest.mark.parametrize("status", ["in-use", "reserved", "detaching", "available"])
+    def test_a_volume_in_anothers_hands_is_asked_for_again(self, http: Mocker, clock: Any, status: str) -> None:
         answers: list[dict[str, Any]] = [
             {"status_code": 400},
             {"status_code": 400},
             {"json": {"attachment": {"id": "a"}}},
         ]
         http.post(f"{CINDER}/attachments", answers)
+        http.get(f"{CINDER}/volumes/7", json=shown(status))
         http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": {}}})
-        for attempts, expected in ((3, nullcontext()), (2, pytest.raises(InUse))):
-            http.post(f"{CINDER}/attachments", answers)
-            slept = len(clock.slept)
-            with expected:
-                patient = CinderVolumes(session=session(CINDER), attach_attempts=attempts)
-                patient.attach("7", connector=CONNECTOR, mode=AccessMode.READ)
-            assert len(clock.slept) - slept == attempts - 1
+        patient = CinderVolumes(session=session(CINDER), attach_attempts=5)
+        assert patient.attach("7", connector=CONNECTOR, mode=AccessMode.READ).id == "a"
+        assert len(clock.slept) == 2
+
+    @pytest.mark.parametrize("attempts", [1, 2, 5, 7])
+    def test_it_is_as_patient_as_glance_store_and_not_much_more(self, http: Mocker, clock: Any, attempts: int) -> None:
+        http.post(f"{CINDER}/attachments", status_code=400)
+        http.get(f"{CINDER}/volumes/7", json=shown("in-use"))
+        patient = CinderVolumes(session=session(CINDER), attach_attempts=attempts)
+        with pytest.raises(VolumeBusy) as caught:
+            patient.attach("7", connector=CONNECTOR, mode=AccessMode.READ)
+        theirs = sum(min(2**pause, 10) for pause in range(1, attempts))
+        waited = sum(clock.slept)
+        assert theirs - 1e-6 <= waited <= theirs + 2
+        assert (caught.value.volume_id, caught.value.status) == ("7", "in-use")
+        assert caught.value.waited_seconds == pytest.approx(waited)
+
+    def test_those_who_wait_do_not_ask_at_the_same_moments(self, http: Mocker, clock: Any) -> None:
+        http.post(f"{CINDER}/attachments", status_code=400)
+        http.get(f"{CINDER}/volumes/7", json=shown("in-use"))
+        pauses = []
+        for _ in range(2):
+            with pytest.raises(VolumeBusy):
+                CinderVolumes(session=session(CINDER), attach_attempts=5).attach(
+                    "7", connector=CONNECTOR, mode=AccessMode.READ
+                )
+            pauses.append(list(clock.slept))
+            clock.slept.clear()
+        assert pauses[0] != pauses[1]
+
+    def test_who_waits_says_so_once(self, http: Mocker, clock: Any, caplog: pytest.LogCaptureFixture) -> None:
+        http.post(f"{CINDER}/attachments", status_code=400)
+        http.get(f"{CINDER}/volumes/7", json=shown("in-use"))
+        with pytest.raises(VolumeBusy):
+            CinderVolumes(session=session(CINDER), attach_attempts=5).attach(
+                "7", connector=CONNECTOR, mode=AccessMode.READ
+            )
+        assert [record.getMessage() for record in caplog.records if record.name.startswith("imagevol")] == [
+            "Volume 7 is in use: waiting up to 24 s to attach it"
+        ]
+
+    @pytest.mark.parametrize("status", ["error", "error_extending", "deleting", "maintenance", "awaiting-transfer"])
+    def test_a_state_that_does_not_pass_is_not_waited_for(self, http: Mocker, clock: Any, status: str) -> None:
+        posting = http.post(f"{CINDER}/attachments", status_code=400)
+        http.get(f"{CINDER}/volumes/7", json=shown(status))
+        with pytest.raises(InUse) as caught:
+            CinderVolumes(session=session(CINDER), attach_attempts=5).attach(
+                "7", connector=CONNECTOR, mode=AccessMode.READ
+            )
+        assert not isinstance(caught.value, VolumeBusy)
+        assert (posting.call_count, clock.slept) == (1, [])
 
     def test_what_no_waiting_mends_is_not_asked_for_again(self, http: Mocker) -> None:
         posting = http.post(f"{CINDER}/attachments", status_code=403)

@@ -23,6 +23,7 @@ from oslo_config import cfg
 from requests_mock import Mocker
 
 from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.store import Store, StoreLocation, sessions
 from imagevol_adapters.store.driver import Cloud
 from imagevol_adapters.store.errors import translated
@@ -43,6 +44,7 @@ from imagevol_core import (
     ServiceFailed,
     ServiceUnreachable,
     SourceFailed,
+    VolumeBusy,
     VolumeFailed,
     WrongLength,
 )
@@ -391,12 +393,54 @@ class TestAssociation:
         assert record.getMessage().startswith(f"Image volume {end} is not found by store {store.backend_group}: ")
 
 
+class TestSharing:
+    """What is downloaded several times at once is attached once, by the same credentials of one process."""
+
+    def test_downloads_at_once_read_one_attachment(self, world: World) -> None:
+        where = world.add()
+        downloads = [world.store.get(where, offset=at, chunk_size=5_000_000)[0] for at in range(16)]
+        assert len(world.volumes.attachments) == 1
+        assert [b"".join(each) for each in downloads] == [DATA[at : at + 5_000_000] for at in range(16)]
+        assert world.volumes.attachments == {}
+
+    def test_a_volume_that_another_has_is_unavailable_for_now(self, world: World) -> None:
+        where = world.add()
+        volume_id = where.store_location.volume_id
+        attachment = world.volumes.attach(volume_id, connector={}, mode=AccessMode.READ)
+        with pytest.raises(exceptions.RemoteServiceUnavailable, match=f"volume {volume_id} cannot be attached"):
+            world.store.get(where)
+        world.volumes.detach(attachment)
+        assert read(world.store, where) == DATA
+
+    def test_a_forked_worker_asks_by_a_connection_of_its_own(self, stores: Stores) -> None:
+        store = stores()
+        store._service = parents = Cloud(Any, Any, None)  # type: ignore[arg-type]
+        child = os.fork()
+        if not child:
+            os._exit(0 if vars(store)["_service"] is None else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert store._service is parents
+
+    def test_requests_share_with_the_same_token_only(self, stores: Stores) -> None:
+        store = stores(cinder_store_password=None, cinder_endpoint_template="http://cinder.test/v3/p")
+        request = SimpleNamespace(**vars(REQUEST), to_dict=dict)
+        others = [{"auth_token": "u"}, {"user_id": "v"}, {"project_id": "p"}]
+        cloud = store._cloud(request)
+        assert store._cloud(SimpleNamespace(**vars(request))) is cloud
+        for other in others:
+            assert store._cloud(SimpleNamespace(**{**vars(request), **other})) is not cloud
+        del cloud
+        gc.collect()
+        assert list(store._requesters) == []
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         "ours, theirs",
         [
             (ResourceNotFound("volume", "7"), exceptions.NotFound),
             (InUse("it"), exceptions.InUseByStore),
+            (VolumeBusy("7", status="in-use"), exceptions.RemoteServiceUnavailable),
             (OverQuota("it"), exceptions.StorageFull),
             (WrongLength(expected_bytes=1, actual_bytes=2), exceptions.Invalid),
             (ServiceUnreachable("it"), exceptions.RemoteServiceUnavailable),

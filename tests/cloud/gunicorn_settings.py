@@ -4,7 +4,8 @@ import sys
 
 workers = 1
 worker_class = "gthread"
-threads = 8
+# As many as a test sends requests at once: those that wait for a thread try nothing.
+threads = 16
 keepalive = 30
 # One request may carry a whole image.
 timeout = 600

@@ -7,7 +7,9 @@ import io
 import logging
 import os
 import random
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -222,13 +224,62 @@ def test_who_has_the_last_byte_may_delete_at_once(ours: Driver, stored: str) -> 
     assert seen == len(DATA)
 
 
-def test_a_reader_waits_for_the_one_before(ours: Driver, options: dict[str, Any], stored: str) -> None:
+def test_readers_in_one_process_share_an_attachment_and_the_last_lets_go(
+    ours: Driver, real: Ports, stored: str
+) -> None:
+    contents = [ours.get(located(ours, stored), offset=at)[0] for at in range(16)]
+    assert len(holders(real, stored)) == 1
+    for at, content in enumerate(contents):
+        assert real.volumes.get(id_of(stored)).status == "in-use"
+        assert b"".join(content) == DATA[at:]
+    assert (holders(real, stored), real.volumes.get(id_of(stored)).status) == ([], "available")
+
+
+def test_readers_at_the_same_moment_share_an_attachment(ours: Driver, real: Ports, stored: str) -> None:
+    together = threading.Barrier(9)
+
+    def download(_: int) -> bytes:
+        together.wait(60)
+        content, _size = ours.get(located(ours, stored))
+        together.wait(60)
+        together.wait(60)
+        return b"".join(content)
+
+    with ThreadPoolExecutor(8) as pool:
+        downloads = pool.map(download, range(8))
+        together.wait(60)
+        together.wait(60)
+        assert len(holders(real, stored)) == 1
+        together.wait(60)
+        assert [data == DATA for data in downloads] == [True] * 8
+
+
+def holders(real: Ports, url: str) -> list[str]:
+    """The attachments of an image's volume."""
+    cinder: Any = CinderClient("3.60", session=real.volumes.session)
+    return [each.id for each in cinder.attachments.list(search_opts={"volume_id": id_of(url)})]
+
+
+def test_a_volume_that_another_process_has_is_unavailable_for_now(
+    ours: Driver, options: dict[str, Any], stored: str
+) -> None:
     first, _ = ours.get(located(ours, stored))
-    impatient = configured(Store, "impatient", **{**options, "cinder_attachment_retry_attempts": 1})
-    with pytest.raises(exceptions.InUseByStore):
-        impatient.get(located(impatient, stored))
+    other = configured(Store, "other-process", **{**options, "cinder_attachment_retry_attempts": 1})
+    with pytest.raises(exceptions.RemoteServiceUnavailable, match="its status is 'in-use'"):
+        other.get(located(other, stored))
     first.close()
-    assert read(impatient, stored) == DATA
+    assert read(other, stored) == DATA
+
+
+def test_a_reader_waits_for_another_process(ours: Driver, options: dict[str, Any], stored: str) -> None:
+    first, _ = ours.get(located(ours, stored))
+    other = configured(Store, "patient", **options)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(read, other, stored)
+        with pytest.raises(TimeoutError):
+            waiting.result(2)
+        first.close()
+        assert waiting.result(60) == DATA
 
 
 def test_data_of_another_length_than_was_said_leave_nothing(ours: Driver) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,6 +21,7 @@ from imagevol_adapters.ports import AccessMode
 from tests.cloud.ports import Ports, nothing_left, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
+from tests.cloud.restarting import glance_with
 from tests.cloud.settings import BACKENDS, REGION
 
 MIB = 1 << 20
@@ -108,6 +110,30 @@ def test_an_image_goes_in_and_out_and_away(imagevol_cloud: Cloud, real: Ports, u
         if not real.volumes.find([volume.id]):
             break
     assert real.volumes.find([volume.id]) == ()
+
+
+def test_many_clients_at_once_are_all_given_the_image(imagevol_cloud: Cloud, uploaded: Uploaded) -> None:
+    image = uploaded()
+    with ThreadPoolExecutor(16) as pool:
+        downloads = pool.map(lambda _: download(imagevol_cloud, image) == DATA, range(16))
+        assert list(downloads) == [True] * 16
+
+
+def test_a_client_is_told_to_come_back_while_another_has_the_volume(
+    imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded
+) -> None:
+    """Cinder's client of Glance does come back, by 503."""
+    with glance_with(imagevol_cloud, {"fast": {"cinder_attachment_retry_attempts": "1"}}):
+        image = uploaded()
+        url = f"{imagevol_cloud.image_url}/v2/images/{image['id']}/file"
+        attachment = real.volumes.attach(volume_id(image), connector={"host": "elsewhere"}, mode=AccessMode.READ)
+        try:
+            assert sign_in(imagevol_cloud, "demo").get(url, raise_exc=False).status_code == 503
+            with pytest.raises(glance_errors.HTTPServiceUnavailable):
+                glance(imagevol_cloud).images.data(image["id"])
+        finally:
+            real.volumes.detach(attachment)
+        assert download(imagevol_cloud, image) == DATA
 
 
 def test_copies_are_made_by_glance_and_each_is_deleted_alone(

@@ -39,6 +39,7 @@ from imagevol_core.errors import (
     StorageError,
     TransferCancelled,
     UnsafeImage,
+    VolumeBusy,
     VolumeFailed,
     WrongLength,
 )
@@ -106,6 +107,16 @@ EXAMPLES: Mapping[type[ImagevolError], Example] = {
     ),
     AccessDenied: Example(lambda: AccessDenied("no"), CallerError, PermissionError, "no"),
     InUse: Example(lambda: InUse("no"), CallerError, RuntimeError, "no"),
+    VolumeBusy: Example(
+        lambda: VolumeBusy("7ad3", status="in-use", waited_seconds=24.2),
+        CallerError,
+        InUse,
+        (
+            "volume 7ad3 cannot be attached: its status is 'in-use' after 24 s; try again later, or find what has it "
+            "attached: openstack --os-volume-api-version 3.27 volume attachment list --volume-id 7ad3"
+        ),
+        {"volume_id": "7ad3", "status": "in-use", "waited_seconds": 24.2},
+    ),
     OverQuota: Example(lambda: OverQuota("no"), CallerError, RuntimeError, "no"),
     RequestRefused: Example(lambda: RequestRefused("no"), CallerError, ValueError, "no"),
     MissingDependency: Example(

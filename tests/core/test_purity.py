@@ -49,6 +49,8 @@ DECISIONS = {
     "least_volume_gib": "least_volume_gib(Image(id='i', size_bytes=5))",
     "next_size_gib": "next_size_gib(2**40, current_gib=1)",
     "decide_reading": "decide_reading(Volume(id='v', size_gib=1), project_id='p')",
+    "decide_attach_retry": "decide_attach_retry(Volume(id='v', size_gib=1, status='in-use'))",
+    "patience_seconds": "patience_seconds(5)",
     "decide_deletion": "decide_deletion(Volume(id='v', size_gib=1), project_id='p')",
     "decide_clone": f"""decide_clone(
         Image(

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO, Protocol, Self
+from weakref import WeakValueDictionary
 
 import attrs
 import os_brick
@@ -18,10 +19,11 @@ from oslo_config import cfg
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.configuration import credentials
+from imagevol_adapters.forking import begun_anew_when_forked
 from imagevol_adapters.store import sessions
 from imagevol_adapters.store.attaching import StoreAttacher, attacher
 from imagevol_adapters.store.errors import translated
-from imagevol_adapters.transfers import StoreSettings, open_image_volume, store_image
+from imagevol_adapters.transfers import SharedAttachments, StoreSettings, open_image_volume, store_image
 from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder, delete_volume
 from imagevol_core import (
     GIB,
@@ -146,7 +148,13 @@ class Store(glance_driver.Store):
         )
         os_brick.setup(cfg.CONF)
         self._disabled = ""  # why nothing is added and deleted, where that is so
+        self._shared = SharedAttachments()
+        begun_anew_when_forked(self._begin)
+
+    def _begin(self) -> None:
+        """Have no connection to Cinder yet."""
         self._service: Cloud | None = None
+        self._requesters: WeakValueDictionary[tuple[str, str, str | None], Cloud] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def get_schemes(self) -> tuple[str, ...]:
@@ -345,6 +353,8 @@ class Store(glance_driver.Store):
     def _cloud(self, context: sessions.RequestContext | None) -> Cloud:
         """Give Cinder as the store's own credentials see it, or, where it has none, the requester's.
 
+        Requests at the same time with the same token are given the same, so that they share what they read.
+
         Raises:
             exceptions.BadStoreConfiguration: it has none, and there is no requester.
             ImagevolError: Keystone does not let it in.
@@ -357,8 +367,14 @@ class Store(glance_driver.Store):
                 return self._service
         if context is None or context.service_catalog is None:
             raise _misconfigured("it has no credentials of its own, and the request has no service catalogue")
-        volumes = sessions.requesters_volumes(self.store_conf, context)
-        return Cloud(volumes, attacher(self.store_conf, volumes), context.project_id)
+        requester = (context.user_id, context.project_id, context.auth_token)
+        with self._lock:
+            cloud = self._requesters.get(requester)
+            if cloud is None:
+                volumes = sessions.requesters_volumes(self.store_conf, context)
+                cloud = Cloud(volumes, attacher(self.store_conf, volumes), context.project_id)
+                self._requesters[requester] = cloud
+            return cloud
 
     def _content(self, volume_id: str, offset: int, length: int | None, cloud: Cloud) -> _Content:
         """Give how many bytes there are, and then the bytes.
@@ -382,6 +398,7 @@ class Store(glance_driver.Store):
                     length=length,
                     verify=False,
                     permit=permit,
+                    attach=self._shared.attached,
                 ) as content,
             ):
                 held = next(content.parts, b"")

@@ -24,6 +24,7 @@ from imagevol_core import (
     ResourceNotFound,
     ServiceUnreachable,
     SourceFailed,
+    VolumeBusy,
     VolumeFailed,
     WrongLength,
 )
@@ -68,6 +69,10 @@ def _log_leftovers(error: BaseException) -> None:
 # Ours, glance_store's, and what Glance makes of it; the special stands before the general.
 _ERRORS: tuple[tuple[type[ImagevolError], Callable[[ImagevolError], Exception]], ...] = (
     (ResourceNotFound, lambda error: exceptions.NotFound(str(error))),  # 404
+    (
+        VolumeBusy,
+        lambda error: exceptions.RemoteServiceUnavailable(str(error)),
+    ),  # 503: Cinder tries again
     (InUse, lambda error: exceptions.InUseByStore(str(error))),  # 409
     (OverQuota, lambda error: exceptions.StorageFull(str(error))),  # 413
     (WrongLength, lambda error: exceptions.Invalid(str(error))),  # 400

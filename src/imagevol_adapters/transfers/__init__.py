@@ -4,13 +4,16 @@ Straight-line code over ports.  Each step that makes something stands with what 
 behind, or its error names what it left.
 """
 
-from imagevol_adapters.transfers.attaching import attached
+from imagevol_adapters.transfers.attaching import Attach, attached
 from imagevol_adapters.transfers.registering import register_image, register_image_file
 from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
+from imagevol_adapters.transfers.sharing import SharedAttachments
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
 from imagevol_adapters.transfers.uploading import UploadedVolume, register_clone
 
 __all__ = [
+    "Attach",
+    "SharedAttachments",
     "StoreSettings",
     "StoredImage",
     "UploadedVolume",

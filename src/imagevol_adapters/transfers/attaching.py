@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import Protocol
 
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
 from imagevol_core import DeadlineExceeded, Image, RequestRefused, ResourceNotFound, Volume
 
-__all__ = ["attached", "delete_or_leave_to_cinder", "delete_volume", "may_live_in", "refuse_encrypted"]
+__all__ = ["Attach", "attached", "delete_or_leave_to_cinder", "delete_volume", "may_live_in", "refuse_encrypted"]
 
 _LOG = logging.getLogger(__name__)
+
+
+class Attach(Protocol):
+    """How a volume comes to this host: `attached`, or what wraps it."""
+
+    def __call__(
+        self, volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher, multiattach: bool = False
+    ) -> AbstractContextManager[Device]:
+        """Attach the volume while the context lasts."""
 
 
 @contextmanager
@@ -33,7 +43,8 @@ def attached(
 
     Raises:
         AttachFailed: it could not be connected, or not be let go.
-        InUse: its state does not allow it.
+        VolumeBusy: another has it, or Cinder is changing it.
+        InUse: its state does not allow it, and does not pass.
         ImagevolError: whatever else the ports raise.
     """
     connector = attacher.connector()

@@ -9,7 +9,7 @@ import attrs
 
 from imagevol_adapters.engine import Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
-from imagevol_adapters.transfers.attaching import attached, may_live_in, refuse_encrypted
+from imagevol_adapters.transfers.attaching import Attach, attached, may_live_in, refuse_encrypted
 from imagevol_core import (
     GIB,
     DeviceFailed,
@@ -48,6 +48,7 @@ def open_image_volume(
     verify: bool = True,
     permit: Callable[[Volume], object] = refuse_encrypted,
     limits: Limits | None = None,
+    attach: Attach = attached,
 ) -> Iterator[VolumeContent]:
     """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
 
@@ -64,8 +65,11 @@ def open_image_volume(
         permit: shown the volume before it is attached; what it raises ends it.  When not given, encrypted volumes are
             refused, whose bytes are ciphertext.
         limits: how fast it may go, and what ends it.
+        attach: how the volume comes to this host, as `SharedAttachments.attached`; each reader for itself when not
+            given.
 
     Raises:
+        VolumeBusy: another has the volume.
         InvalidSize: a part of the range is negative.
         InvalidMetadata: what the volume says of its image makes no sense.
         ContentMismatch: the data were altered since they were stored.
@@ -81,7 +85,7 @@ def open_image_volume(
     available = max(0, size_bytes - offset)
     wanted = available if length is None else min(length, available)
     shared = bool(volume.multiattach)
-    with attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher, multiattach=shared) as device:
+    with attach(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher, multiattach=shared) as device:
         parts = read_device(
             device,
             offset=offset,

@@ -21,8 +21,10 @@ from imagevol_core import (
     RequestRefused,
     ResourceNotFound,
     Volume,
+    VolumeBusy,
     VolumeFailed,
     VolumeType,
+    decide_attach_retry,
     image_fits,
 )
 
@@ -202,6 +204,8 @@ class MemoryVolumes:
         """Reserve the volume."""
         volume = self.get(volume_id)
         if volume.status != "available":
+            if decide_attach_retry(volume).again:
+                raise VolumeBusy(volume_id, status=volume.status)
             raise InUse(f"volume {volume_id} is '{volume.status}' and is attached while it is 'available'")
         if volume.readonly and mode is AccessMode.WRITE:
             raise InUse(f"volume {volume_id} is read-only")

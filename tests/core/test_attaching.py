@@ -1,0 +1,78 @@
+"""Which refused attachments are worth waiting for, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_core import InvalidFact, Policy, Volume, decide_attach_retry, patience_seconds
+
+PASSING = (
+    "attaching",
+    "available",
+    "backing-up",
+    "creating",
+    "detaching",
+    "downloading",
+    "extending",
+    "in-use",
+    "reserved",
+    "retyping",
+    "uploading",
+)
+PERMANENT = ("error", "error_deleting", "error_extending", "deleting", "maintenance", "awaiting-transfer")
+
+
+def volume(status: str | None) -> Volume:
+    return Volume(id="7ad3", size_gib=1, status=status)
+
+
+class TestRetry:
+    """A volume that another has for a while is waited for; one that stays as it is, is not."""
+
+    @pytest.mark.parametrize("status", PASSING)
+    def test_what_passes_is_asked_for_again(self, status: str) -> None:
+        assert decide_attach_retry(volume(status)).again
+
+    @pytest.mark.parametrize("status", PERMANENT)
+    def test_what_waiting_does_not_end_is_not(self, status: str) -> None:
+        assert not decide_attach_retry(volume(status)).again
+
+    @pytest.mark.parametrize("status", [*PASSING, *PERMANENT])
+    def test_glance_store_gives_up_on_errors_only(self, status: str) -> None:
+        expected = not status.startswith("error")
+        assert decide_attach_retry(volume(status), policy=Policy.UPSTREAM).again is expected
+
+    def test_a_status_that_is_not_known_passes(self) -> None:
+        assert decide_attach_retry(volume(None)).again
+
+    @pytest.mark.parametrize(
+        "status, rule",
+        [
+            ("error", "in-error"),
+            ("deleting", "being-deleted"),
+            ("maintenance", "held"),
+            ("in-use", "passing"),
+        ],
+    )
+    def test_it_says_by_which_rule_and_of_which_volume(self, status: str, rule: str) -> None:
+        last = decide_attach_retry(volume(status)).verdicts[-1]
+        assert last == (rule, True, "7ad3", f"its status is {status}", False)
+
+
+class TestPatience:
+    """The same number of attempts makes us as patient as glance_store."""
+
+    @given(st.integers(min_value=1, max_value=1000))
+    def test_another_attempt_is_another_pause_of_at_most_ten_seconds(self, attempts: int) -> None:
+        longer = patience_seconds(attempts + 1) - patience_seconds(attempts)
+        assert longer == min(2.0**attempts, 10.0)
+
+    def test_one_attempt_waits_for_nothing(self) -> None:
+        assert patience_seconds(1) == 0
+
+    @pytest.mark.parametrize("attempts", [0, -1])
+    def test_no_attempt_at_all_is_refused(self, attempts: int) -> None:
+        with pytest.raises(InvalidFact):
+            patience_seconds(attempts)
