@@ -2,9 +2,14 @@
 
 import sys
 
-from benchmarks import decisions, starting, transfers
+from benchmarks import decisions, readers, starting, transfers
 
-ALL = {"decisions": decisions.main, "starting": starting.main, "transfers": transfers.main}
+ALL = {
+    "decisions": decisions.main,
+    "readers": readers.main,
+    "starting": starting.main,
+    "transfers": transfers.main,
+}
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

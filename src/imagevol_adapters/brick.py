@@ -21,6 +21,7 @@ from oslo_concurrency import lockutils, processutils
 from oslo_config import cfg
 from oslo_privsep.daemon import FailedToDropPrivileges
 
+from imagevol_adapters.addresses import own_address
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.devices import PathDevice, RbdDevice
 from imagevol_adapters.ports import AccessMode, Attachment, Device
@@ -60,21 +61,23 @@ class BrickAttacher:
         root_helper: what os-brick puts before a command that needs root, where privsep does not run it.
         multipath: whether to use several paths to a volume where there are.
         enforce_multipath: whether to refuse to do with one.
-        ip: this host's address, for backends that export to addresses.
+        ip: this host's address, for backends that export to addresses; looked up when None.
         mountpoint: what Cinder tells of where the volume is, to whoever looks at its attachments.
     """
 
     root_helper: str = "sudo"
     multipath: bool = False
     enforce_multipath: bool = False
-    ip: str = "127.0.0.1"
+    ip: str | None = None
     mountpoint: str | None = None
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host."""
+        host = socket.gethostname()
+        ip = self.ip or own_address(host)
         try:
             properties = get_connector_properties(
-                self.root_helper, self.ip, self.multipath, self.enforce_multipath, host=socket.gethostname()
+                self.root_helper, ip, self.multipath, self.enforce_multipath, host=host
             )
         except _FAILURES as error:
             raise AttachFailed(f"this host's initiators cannot be read: {_line(error)}") from error

@@ -15,6 +15,7 @@ from os_brick.initiator.connector import InitiatorConnector
 from oslo_concurrency import processutils
 
 from imagevol_adapters import brick
+from imagevol_adapters.addresses import own_address
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.engine import read_device, write_stream
 from imagevol_adapters.ports import AccessMode, Attachment
@@ -299,7 +300,18 @@ class TestThisHost:
     def test_it_tells_cinder_its_name_and_address(self, attacher: BrickAttacher) -> None:
         told = attacher.connector()
         assert told["host"] == os.uname().nodename
-        assert told["ip"] == "127.0.0.1"
+        assert told["ip"] == own_address(os.uname().nodename)
+
+    def test_it_tells_the_address_and_the_paths_that_it_was_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        given: list[object] = []
+
+        def properties(_helper: str, *told: object, **_: object) -> dict[str, object]:
+            given.extend(told)
+            return {}
+
+        monkeypatch.setattr(brick, "get_connector_properties", properties)
+        BrickAttacher(ip="192.0.2.7", multipath=True, enforce_multipath=True).connector()
+        assert given == ["192.0.2.7", True, True]
 
     @pytest.mark.parametrize("fault", BRICK_FAULTS)
     def test_what_cannot_be_found_out_is_an_error(self, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_core import GIB, Image, Policy, ServiceFailed
+from imagevol_core import GIB, Image, Policy, ServiceFailed, patience_seconds
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES
 from tests.adapters.commands import Ran, Run
@@ -385,6 +386,44 @@ class TestCredentials:
         ran = run("--os-cloud", "heaven", "rm", "x")
         assert ran.status == 1
         assert "heaven" in ran.err
+
+
+@pytest.mark.filterwarnings("ignore")  # what libraries deprecate, as `main` has it
+class TestThisHost:
+    """How volumes come to this host can be chosen for every command."""
+
+    def app(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Imagevol:
+        monkeypatch.setattr("imagevol_adapters.cli.app.become_privileged", lambda _: None)
+        monkeypatch.setattr(Imagevol, "session", None)
+        monkeypatch.setattr(Imagevol, "_interface", lambda *_: "public")
+        monkeypatch.setattr(
+            Imagevol, "cloud", SimpleNamespace(get_region_name=lambda: None, get_endpoint=lambda _: None)
+        )
+        app = Imagevol()
+        app.options, _ = app.parser.parse_known_args(arguments)
+        return app
+
+    def test_it_is_patient_has_its_own_address_and_one_path_if_nothing_is_said(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = self.app(monkeypatch)
+        assert patience_seconds(app.volumes.attach_attempts) > 240
+        assert (app.attacher.ip, app.attacher.multipath, app.attacher.enforce_multipath) == (None, False, False)
+
+    def test_what_is_said_is_done(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        app = self.app(monkeypatch, "--my-ip", "192.0.2.7", "--multipath", "--attach-attempts", "1")
+        assert app.volumes.attach_attempts == 1
+        assert (app.attacher.ip, app.attacher.multipath, app.attacher.enforce_multipath) == ("192.0.2.7", True, False)
+
+    def test_to_insist_on_several_paths_is_to_use_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        attacher = self.app(monkeypatch, "--enforce-multipath").attacher
+        assert (attacher.multipath, attacher.enforce_multipath) == (True, True)
+
+    @pytest.mark.parametrize("count", ["0", "-1", "some"])
+    def test_less_than_one_attempt_is_a_wrong_option(self, run: Run, count: str) -> None:
+        refused = run(f"--attach-attempts={count}", "rm", "7")
+        assert refused.status == 2
+        assert f"'{count}' is no count: give 1 or more" in refused.err
 
 
 def test_the_command_is_installed_and_starts_silently() -> None:

@@ -102,7 +102,9 @@ def stores() -> Iterator[Stores]:
         return store
 
     cfg.CONF([], project="glance", default_config_files=[])
-    yield make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imagevol_adapters.store.attaching.address_of", lambda _: "192.0.2.7")
+        yield make
     cfg.CONF.clear()
 
 

@@ -22,6 +22,7 @@ from cinderclient import exceptions as cinder_exception
 from glance_store import exceptions
 
 from imagevol_adapters import brick
+from imagevol_adapters.addresses import address_of
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.engine import digests, reading
 from imagevol_adapters.engine.sources import Hole
@@ -76,7 +77,7 @@ class Store(driver.Store):
         self._cloud(context)
 
     def _get_host_ip(self, host: str) -> str:
-        return attaching._address(host)
+        return address_of(host)
 
     def _wait_volume_status(self, volume: Any, before: str, after: str, client: Any) -> Any:
         with translated():

@@ -46,6 +46,7 @@ _LIBRARIES = (
     "stevedore",
 )
 _LOCKS = Path("/run/lock/imagevol")
+_ATTACH_ATTEMPTS = 30  # nearly five minutes: a large image is read for minutes, and a person can interrupt
 
 
 class Imagevol(App):
@@ -79,6 +80,27 @@ class Imagevol(App):
             default=300,
             metavar="SECONDS",
             help="how long a volume or image may take from one state to the next (default: %(default)g)",
+        )
+        attaching = parser.add_argument_group("Attaching volumes to this host")
+        attaching.add_argument(
+            "--attach-attempts",
+            type=_at_least_one,
+            default=_ATTACH_ATTEMPTS,
+            metavar="COUNT",
+            help="wait for a volume that another program has attached as long as glance_store does with COUNT "
+            "attempts: 1 does not wait, 5 wait 24 seconds, each further one 10 seconds more (default: %(default)d)",
+        )
+        attaching.add_argument(
+            "--my-ip",
+            metavar="ADDRESS",
+            help="tell Cinder that this host has ADDRESS (default: the address of this host's name, or, if that is a "
+            "loopback address, the address that this host sends from)",
+        )
+        attaching.add_argument(
+            "--multipath", action="store_true", help="connect a volume by all of its paths, if multipathd runs"
+        )
+        attaching.add_argument(
+            "--enforce-multipath", action="store_true", help="like --multipath, and fail if multipathd does not run"
         )
         return parser
 
@@ -156,6 +178,7 @@ class Imagevol(App):
             interface=self._interface("block-storage"),
             endpoint_override=self.cloud.get_endpoint("block-storage"),
             wait_seconds=self.options.wait_seconds,
+            attach_attempts=self.options.attach_attempts,
         )
 
     @functools.cached_property
@@ -183,7 +206,11 @@ class Imagevol(App):
 
         if os.geteuid() == 0:
             become_privileged(_LOCKS)
-        return BrickAttacher()
+        return BrickAttacher(
+            ip=self.options.my_ip,
+            multipath=self.options.multipath or self.options.enforce_multipath,
+            enforce_multipath=self.options.enforce_multipath,
+        )
 
     @functools.cached_property
     def converter(self) -> QemuConverter:
@@ -235,3 +262,13 @@ class _Heard(logging.Handler):
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
+
+
+def _at_least_one(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: give 1 or more")
+    return count

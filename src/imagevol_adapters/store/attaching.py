@@ -7,11 +7,12 @@ device has its size a while after it is there.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from glance_store.common import fs_mount
 from oslo_concurrency import processutils
 from oslo_privsep import priv_context
 
+from imagevol_adapters.addresses import address_of, is_loopback
 from imagevol_adapters.brick import BrickAttacher
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.cleanup import released
@@ -28,7 +30,9 @@ from imagevol_adapters.store.sessions import Options
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import GIB, AttachFailed, RequestRefused
 
-__all__ = ["StoreAttacher", "attacher"]
+__all__ = ["StoreAttacher", "attacher", "warn_of_loopback"]
+
+LOG = logging.getLogger(__name__)
 
 _SIZE_SECONDS = 20  # how long a PowerFlex device may take to show its size: glance_store's bug 2000584
 
@@ -43,6 +47,22 @@ def attacher(options: Options, volumes: CinderVolumes) -> StoreAttacher:
         volumes=volumes,
         mounts=Path(options.cinder_mount_point_base, "nfs"),
     )
+
+
+def warn_of_loopback(store: str) -> None:
+    """Write into the log that no other host reaches this one by the address that the store gives to Cinder."""
+    host = socket.gethostname()
+    with suppress(OSError):  # a name without an address is an error when a volume is attached
+        address = address_of(host)
+        if is_loopback(address):
+            LOG.warning(
+                "Store %s: this host's name %s resolves to %s, and Cinder is given that address. Backends on other "
+                "hosts that export volumes to an address cannot reach this host: map the name to its address in "
+                "/etc/hosts",
+                store,
+                host,
+                address,
+            )
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +81,7 @@ class StoreAttacher(BrickAttacher):
         """Tell what Cinder must know of this host, and os-brick how to become root."""
         priv_context.init(root_helper=shlex.split(self.root_helper))
         try:
-            ip = _address(self.host)
+            ip = address_of(self.host)
         except OSError as error:
             raise AttachFailed(f"this host's name has no address: add {self.host} to /etc/hosts") from error
         return super(StoreAttacher, attrs.evolve(self, ip=ip)).connector()
@@ -130,12 +150,3 @@ class StoreAttacher(BrickAttacher):
     def host(self) -> str:
         """This host's name, as Cinder and the mounts know it."""
         return socket.gethostname()
-
-
-def _address(host: str) -> str:
-    """An address of this host, IPv6 where there is one, as glance_store's own driver tells Cinder."""
-    try:
-        found = socket.getaddrinfo(host, None, socket.AF_INET6)
-    except socket.gaierror:
-        found = socket.getaddrinfo(host, None, socket.AF_INET)
-    return str(found[0][4][0])

@@ -21,7 +21,7 @@ from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.configuration import credentials
 from imagevol_adapters.forking import begun_anew_when_forked
 from imagevol_adapters.store import sessions
-from imagevol_adapters.store.attaching import StoreAttacher, attacher
+from imagevol_adapters.store.attaching import StoreAttacher, attacher, warn_of_loopback
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.transfers import SharedAttachments, StoreSettings, open_image_volume, store_image
 from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder, delete_volume
@@ -180,6 +180,7 @@ class Store(glance_driver.Store):
                 "name of 1 to 64 letters, digits, '_', '.' and '-' that does not begin with os_glance_"
             )
             raise exceptions.BadStoreConfiguration(store_name=name, reason=self._disabled)
+        warn_of_loopback(name)
         if not sessions.has_service_user(self.store_conf):
             return  # nobody has asked yet, and so nobody's token is there to ask with
         try:
