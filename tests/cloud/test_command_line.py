@@ -20,9 +20,10 @@ import pytest
 from cinderclient.client import Client as CinderClient
 from glanceclient.v2.client import Client as GlanceClient
 
+from imagevol_adapters.ports import AccessMode
 from imagevol_core import Policy
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
-from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, sign_in
+from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.settings import REGION
@@ -103,6 +104,44 @@ def test_a_file_goes_into_a_volume_and_comes_back_and_away(imagevol: CommandLine
         assert Path(str(arguments[2])).read_bytes() == expected
     ran = imagevol.run("rm", put["volume_id"])
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def multiattach(cloud: Cloud) -> Iterator[str]:
+    """A volume type whose volumes may be attached several times."""
+    cinder: Any = CinderClient("3.60", session=sign_in(cloud, "admin"), region_name=REGION)
+    kind = cinder.volume_types.create("multiattach")
+    kind.set_keys({"volume_backend_name": "fast", "multiattach": "<is> True"})
+    yield kind.name
+    cinder.volume_types.delete(kind)
+
+
+@pytest.mark.parametrize("kind", ["fast", "multiattach"])
+def test_several_read_one_image_at_once(
+    imagevol: CommandLine, file: Path, tmp_path: Path, kind: str, multiattach: str
+) -> None:
+    volume_id = imagevol.ask("put", file, "--volume-type", kind)["volume_id"]
+    targets = [tmp_path / f"back-{number}" for number in range(4)]
+    readers = [imagevol.start("get", volume_id, target, stderr=subprocess.PIPE) for target in targets]
+    ended = [(reader.communicate(timeout=300)[1], reader.returncode) for reader in readers]
+    assert [status for _, status in ended] == [0] * 4, ended
+    assert [target.read_bytes() == file.read_bytes() for target in targets] == [True] * 4
+    told = {line for err, _ in ended for line in err.splitlines()}
+    assert imagevol.run("rm", volume_id).returncode == 0
+    assert told <= {f"Volume {volume_id} is in use: waiting up to 274 s to attach it"}
+
+
+def test_who_is_not_to_wait_is_told_at_once_what_has_the_volume(
+    cloud: Cloud, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path
+) -> None:
+    volumes = ports(cloud).volumes
+    attachment = volumes.attach(put["volume_id"], connector={"host": "elsewhere"}, mode=AccessMode.READ)
+    try:
+        ran = imagevol.run("--attach-attempts", 1, "get", put["volume_id"], tmp_path / "back")
+    finally:
+        volumes.detach(attachment)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    assert f"attachment list --volume-id {put['volume_id']}" in ran.stderr
 
 
 @pytest.mark.parametrize("store", ["fast", "slow"])
