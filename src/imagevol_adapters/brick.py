@@ -14,29 +14,41 @@ from typing import Any
 
 import attrs
 import os_brick
-from os_brick import exception as brick_errors
 from os_brick.initiator.connector import InitiatorConnector, get_connector_properties
 from os_brick.privileged import default as brick_privileges
-from oslo_concurrency import lockutils, processutils
+from oslo_concurrency import lockutils
 from oslo_config import cfg
-from oslo_privsep.daemon import FailedToDropPrivileges
+from oslo_privsep.comm import PrivsepTimeout
+from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 
 from imagevol_adapters.addresses import own_address
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.devices import PathDevice, RbdDevice
+from imagevol_adapters.error_text import secrets_of
 from imagevol_adapters.ports import AccessMode, Attachment, Device
+from imagevol_adapters.translation import Table, translated
 from imagevol_core import AttachFailed
 
-__all__ = ["BrickAttacher", "become_privileged", "open_device"]
+__all__ = ["ERRORS", "BrickAttacher", "become_privileged", "open_device"]
 
-_FAILURES = (
-    brick_errors.BrickException,
-    processutils.ProcessExecutionError,
-    FailedToDropPrivileges,  # of privsep, when its helper does not start
-    OSError,
-    ValueError,
-    KeyError,
+_PRIVSEP = "privsep does not run: look at rootwrap, and at helper_command in [privsep_osbrick]"
+
+ERRORS: Table = (
+    # Of lock_path, which os-brick asks for when it connects by iSCSI.
+    (
+        cfg.RequiredOptError,
+        AttachFailed,
+        "set lock_path in [oslo_concurrency] to a directory that all programs on this host share",
+    ),
+    (FailedToDropPrivileges, AttachFailed, _PRIVSEP),
+    (ProtocolError, AttachFailed, _PRIVSEP),
+    (PrivsepTimeout, AttachFailed, _PRIVSEP),
+    # Connectors raise what they like, and privsep what was raised in its daemon.
+    (Exception, AttachFailed, ""),
 )
+"""What the errors of os-brick, and of what it uses, are here."""
+
+_OPENING: Table = ((OSError, AttachFailed, "run as root"), (Exception, AttachFailed, ""))
 
 
 def become_privileged(lock_path: Path) -> None:
@@ -46,11 +58,15 @@ def become_privileged(lock_path: Path) -> None:
 
     Args:
         lock_path: made if it is not there; programs that attach on one host must share it.
+
+    Raises:
+        AttachFailed: the directory cannot be made.
     """
-    lock_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lockutils.set_defaults(str(lock_path))
-    os_brick.setup(cfg.CONF)
-    brick_privileges.set_client_mode(False)
+    with translated(ERRORS, doing=f"os-brick cannot keep its locks in {lock_path}"):
+        lock_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lockutils.set_defaults(str(lock_path))
+        os_brick.setup(cfg.CONF)
+        brick_privileges.set_client_mode(False)
 
 
 @attrs.frozen(kw_only=True)
@@ -75,12 +91,10 @@ class BrickAttacher:
         """Tell what Cinder must know of this host."""
         host = socket.gethostname()
         ip = self.ip or own_address(host)
-        try:
+        with translated(ERRORS, doing="this host's initiators cannot be read"):
             properties = get_connector_properties(
                 self.root_helper, ip, self.multipath, self.enforce_multipath, host=host
             )
-        except _FAILURES as error:
-            raise AttachFailed(f"this host's initiators cannot be read: {_line(error)}") from error
         return properties if self.mountpoint is None else {**properties, "mountpoint": self.mountpoint}
 
     @contextmanager
@@ -92,9 +106,13 @@ class BrickAttacher:
         with self.connected(attachment, keep=keep) as path, self._opened(path, mode, about, attachment) as device:
             yield device
 
-    def leaving(self, volume_id: str) -> AbstractContextManager[object]:
+    @contextmanager
+    def leaving(self, volume_id: str) -> Iterator[None]:
         """Let no other attachment of the volume leave this host; glance_store's own driver holds the same lock."""
-        return lockutils.lock(volume_id, lock_file_prefix="glance_store-", external=True)
+        with ExitStack() as held:
+            with translated(ERRORS, doing=f"the lock of volume {volume_id} on this host cannot be taken"):
+                held.enter_context(lockutils.lock(volume_id, lock_file_prefix="glance_store-", external=True))
+            yield
 
     def opening(self, path: str) -> AbstractContextManager[object]:  # noqa: ARG002 - for who is not root
         """Do what it takes to open a path, while the context lasts."""
@@ -114,25 +132,25 @@ class BrickAttacher:
     def _connected(self, attachment: Attachment, keep: Callable[[], bool] | None) -> Iterator[Any]:
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
         connection = dict(attachment.connection)
-        try:
+        secrets = tuple(secrets_of(connection))
+        with translated(ERRORS, doing=f"{about} cannot be connected to this host", secrets=secrets):
             connector = InitiatorConnector.factory(
                 _protocol(attachment), self.root_helper, use_multipath=self.multipath, conn=connection
             )
             info = connector.connect_volume(connection)
-        except _FAILURES as error:
-            raise AttachFailed(f"{about} cannot be connected to this host: {_line(error)}") from error
+            path = info.get("path")
 
         def disconnect() -> None:
             if keep is not None and keep():
                 return
             # By force: once the attachment is gone, a device left behind can come to hold another tenant's volume.
-            try:
+            with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets):
                 connector.disconnect_volume(connection, info, force=True)
-            except _FAILURES as error:
-                raise AttachFailed(f"{about} cannot be disconnected: {_line(error)}") from error
 
-        with released(f"device {info['path']} on {socket.gethostname()}", disconnect):
-            yield info["path"]
+        with released(f"device {path} on {socket.gethostname()}", disconnect):
+            if path is None:
+                raise AttachFailed(f"{about} is connected to this host, and os-brick does not say as which device")
+            yield path
 
     @contextmanager
     def _opened(self, path: Any, mode: AccessMode, about: str, attachment: Attachment) -> Iterator[Device]:
@@ -140,10 +158,8 @@ class BrickAttacher:
         opening = self.opening(path) if isinstance(path, str) else nullcontext()
         with opening, ExitStack() as stack:
             writable = mode is AccessMode.WRITE
-            try:
+            with translated(_OPENING, doing=f"{about} is connected and cannot be opened"):
                 device = stack.enter_context(open_device(path, writable=writable, name=attachment.volume_id))
-            except OSError as error:
-                raise AttachFailed(f"{about} is connected and cannot be opened: {error}; run as root") from error
             yield device
 
 
@@ -168,12 +184,3 @@ def open_device(path: Any, *, writable: bool, name: str) -> Iterator[Device]:
 
 def _protocol(attachment: Attachment) -> str:
     return str(attachment.connection.get("driver_volume_type"))
-
-
-def _line(error: BaseException) -> str:
-    """An error on one line, without a command's arguments: those of os-brick's commands may hold secrets."""
-    if isinstance(error, processutils.ProcessExecutionError):
-        return f"a command failed with exit status {error.exit_code}"
-    if isinstance(error, FailedToDropPrivileges):
-        return "privsep does not start: look at rootwrap, and at helper_command in [privsep_osbrick]"
-    return " ".join(str(error).split()) or type(error).__name__

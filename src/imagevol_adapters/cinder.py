@@ -13,24 +13,26 @@ from typing import Any
 
 import attrs
 import tenacity
-from cinderclient import exceptions as cinder_errors
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
 from imagevol_adapters.cinder_client import CONFLICTS, connect, said_as_ours, volume_facts
 from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.ports import AccessMode, Attachment
-from imagevol_adapters.translation import KEYSTONE, translated
+from imagevol_adapters.translation import translated
 from imagevol_adapters.volume_pages import is_volume_id, listed_volumes, shown_volumes
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
+    ImagevolError,
     InUse,
     NoAnswer,
     NotFound,
     RequestRefused,
     ResourceNotFound,
     ServiceError,
+    ServiceFailed,
     Volume,
     VolumeAnswer,
     VolumeBusy,
@@ -153,8 +155,8 @@ class CinderVolumes:
         """Give the image that the volume, or what it is a clone of, was made from."""
         with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
             shown = self._cinder().volumes.get(volume_id).to_dict()
-        image_id: str | None = shown.get("volume_image_metadata", {}).get("image_id")
-        return image_id
+            image_id: str | None = shown.get("volume_image_metadata", {}).get("image_id")
+            return image_id
 
     def wait(self, volume_id: str) -> Volume:
         """Return when the volume is available."""
@@ -232,7 +234,7 @@ class CinderVolumes:
         left = f"attachment {reserved.id} of volume {volume_id}"
         with undone_on_failure(left, lambda: self.detach(reserved)):
             with said_as_ours(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
-                connection = self._cinder().attachments.update(reserved.id, dict(connector)).connection_info
+                connection = dict(self._cinder().attachments.update(reserved.id, dict(connector)).connection_info)
             if mode is AccessMode.WRITE and connection.get("access_mode") == "ro":  # Cinder tells, and lets it pass
                 raise InUse(f"volume {volume_id} is read-only: `openstack volume set --read-write` takes the mark away")
             return attrs.evolve(reserved, connection=connection)
@@ -241,7 +243,7 @@ class CinderVolumes:
         """Give what is known of an attachment by now, which may be more than was when it was made."""
         with said_as_ours(f"attachment {attachment_id}", ("attachment", attachment_id)):
             shown = self._cinder().attachments.show(attachment_id)
-        return Attachment(id=attachment_id, volume_id=shown.volume_id, connection=shown.connection_info)
+            return Attachment(id=attachment_id, volume_id=shown.volume_id, connection=dict(shown.connection_info))
 
     def reserve(self, volume_id: str, *, mode: AccessMode) -> Attachment:
         """Reserve the volume for nobody yet: until that is detached, nobody may attach or delete it.
@@ -266,11 +268,11 @@ class CinderVolumes:
             attachments = self._cinder().attachments.list(
                 detailed=True, search_opts={"all_tenants": 1, "volume_id": volume_id}
             )
-        return tuple(
-            Attachment(id=each.id, volume_id=volume_id, connection={})
-            for each in attachments
-            if each.volume_id == volume_id and each.status == "reserved" and each.instance is None
-        )
+            return tuple(
+                Attachment(id=each.id, volume_id=volume_id, connection={})
+                for each in attachments
+                if each.volume_id == volume_id and each.status == "reserved" and each.instance is None
+            )
 
     def complete(self, attachment: Attachment) -> None:
         """Tell that the host has connected the volume."""
@@ -281,8 +283,8 @@ class CinderVolumes:
         """Tell whether the volume has another attachment to that host."""
         with said_as_ours(f"volume {attachment.volume_id}", ("volume", attachment.volume_id)):
             shown = self._cinder().volumes.get(attachment.volume_id).to_dict()
-        others = (each for each in shown["attachments"] if each.get("attachment_id") != attachment.id)
-        return any(other.get("host_name") == host for other in others)
+            others = [each for each in shown["attachments"] if each.get("attachment_id") != attachment.id]
+            return any(other.get("host_name") == host for other in others)
 
     def detach(self, attachment: Attachment) -> None:
         """Take the leave back; one that is gone already is no error."""
@@ -344,8 +346,15 @@ class CinderVolumes:
                     yield volume.id, volume_facts(volume)
         for volume_id in asked.keys() - {*paged, ""}:
             # What follows a slash may be the name of something else, or an id and a query.
-            with suppress(ResourceNotFound, RequestRefused, KeyError):
-                yield volume_id, self.get(volume_id)
+            try:
+                found = self.get(volume_id)
+            except (ResourceNotFound, RequestRefused):
+                continue
+            except ServiceFailed as error:
+                if isinstance(error.__cause__, KeyError):  # what was asked for was not a volume
+                    continue
+                raise
+            yield volume_id, found
 
     def _types(self) -> Iterator[Any]:
         page: dict[str, object] = {"is_public": None, "limit": _PAGE}
@@ -375,7 +384,7 @@ class CinderVolumes:
         raise VolumeFailed(volume.id, status=str(volume.status), wanted=wanted, reason=reason)
 
     def _newest_message(self, volume_id: str) -> str | None:
-        with suppress(cinder_errors.ClientException):
+        with suppress(ImagevolError), said_as_ours(f"messages of volume {volume_id}"):
             messages = self._cinder().messages.list(search_opts={"resource_uuid": volume_id})
             newest = max(messages, key=lambda message: str(message.created_at), default=None)
             return newest.user_message if newest else None

@@ -12,7 +12,8 @@ from cinderclient import exceptions as cinder_errors
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
-from imagevol_adapters.translation import KEYSTONE, Table, translated
+from imagevol_adapters.keystone import KEYSTONE
+from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     AccessDenied,
     InUse,
@@ -80,7 +81,8 @@ def connect(
     version = next((version for version in _WANTED if highest and highest >= _version(version)), None)
     if version is None:
         raise ServiceFailed(f"Cinder: it speaks API {_text(highest)} at most, and {_LEAST} is the least that is needed")
-    return cinder_client.Client(version, session=session, connect_retries=retries, **where)
+    with translated(ERRORS, doing="Cinder"):
+        return cinder_client.Client(version, session=session, connect_retries=retries, **where)
 
 
 def _highest_version(session: Session, where: dict[str, Any]) -> tuple[float, ...] | None:

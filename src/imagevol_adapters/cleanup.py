@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from imagevol_adapters.error_text import one_line
 from imagevol_core import ImagevolError
 
 __all__ = ["leftovers", "naming", "released", "undone_on_failure"]
@@ -55,7 +56,7 @@ def undone_on_failure(what: str, undo: Callable[[], object]) -> Iterator[None]:
         try:
             undo()
         except BaseException as failure:  # noqa: BLE001 - also an interrupt: the first error is the one to raise
-            _name(error, f"{what} ({str(failure) or type(failure).__name__})")
+            _name(error, f"{what} ({one_line(failure)})")
         raise
 
 

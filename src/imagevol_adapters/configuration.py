@@ -17,6 +17,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.configuration_text import ConfigurationText
 from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
+from imagevol_core.sentences import said
 from imagevol_core.stores import CINDER_KINDS, RESERVED_STORES, SCHEMES
 
 __all__ = ["credentials", "load", "read_catalogue", "value_of"]
@@ -80,7 +81,7 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
             default_config_dirs=[],
             use_env=False,
         )
-    except (cfg.Error, OSError, UnicodeDecodeError) as error:
+    except Exception as error:  # noqa: BLE001 - its parser's are no cfg.Error
         problem = _explained(error, files)
     if problem:  # outside, so that the line, which may be a password, is not with the error
         raise InvalidConfiguration(*problem)
@@ -164,12 +165,10 @@ def _store(conf: cfg.ConfigOpts, name: str, kind: str, *, section: str) -> Store
 def _driver_options(kind: str) -> Sequence[cfg.Opt]:
     """What the driver of that name publishes; what we know of it where it is not installed, or lacks a library."""
     for driver in entry_points(group="glance_store.drivers", name=kind):
-        try:
+        with suppress(Exception):  # others' drivers raise what they like when they are imported
             published: Sequence[cfg.Opt] | None = driver.load().OPTIONS
-        except (ImportError, AttributeError):
-            continue
-        if published:
-            return published
+            if published:
+                return published
     return _OF_A_CINDER_STORE if kind in CINDER_KINDS else ()
 
 
@@ -179,6 +178,8 @@ def _register(conf: cfg.ConfigOpts, options: Sequence[cfg.Opt], *, section: str)
             conf.register_opt(option, group=section)
         except cfg.DuplicateOptError:  # two drivers that share an option; to us it is the same
             continue
+        except Exception as error:
+            raise InvalidConfiguration(f"[{section}] {option.name}", _refused(error)) from error
 
 
 def value_of(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -> Any:
@@ -198,6 +199,10 @@ def value_of(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -
         reason = str(error.__context__ or "it is malformed")
     except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError):  # whose text may be the half of a password
         reason = "it refers to an option that does not exist; a dollar sign is written $$"
+    except RecursionError:
+        reason = "it refers to itself; a dollar sign is written $$"
+    except Exception as error:  # noqa: BLE001 - a driver's own option may have a type of its own
+        reason = _refused(error)
     raise InvalidConfiguration(_place(conf, option, section or "DEFAULT"), reason)
 
 
@@ -217,13 +222,18 @@ def _explained(error: Exception, files: Sequence[Path]) -> tuple[str, str]:
     """Where it is wrong, and what; never what is there."""
     match error:
         case cfg.ConfigFilesNotFoundError():
-            return ", ".join(error.config_files), "there is no such file"
+            return said(", ".join(error.config_files)), "there is no such file"
         case cfg.ConfigFilesPermissionDeniedError():
-            return ", ".join(error.config_files), "it may not be read; do it as root, or as Glance's user"
+            return said(", ".join(error.config_files)), "it may not be read; do it as root, or as Glance's user"
         case cfg.ConfigFileParseError(__context__=cfg.ParseError() as parse):
             return f"{parse.filename}:{parse.lineno}", parse.msg
         case UnicodeDecodeError():
             return ", ".join(map(str, files)), "not all of it is text in UTF-8"
         case OSError():
             return str(error.filename), str(error.strerror)
-    return ", ".join(map(str, files)), f"oslo.config refuses it with {type(error).__name__}"
+    return ", ".join(map(str, files)), _refused(error)
+
+
+def _refused(error: Exception) -> str:
+    """What is said of an error whose text may be a piece of a secret."""
+    return f"oslo.config refuses it with {type(error).__name__}"

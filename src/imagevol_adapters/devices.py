@@ -19,6 +19,7 @@ from typing import Protocol, Self
 
 import attrs
 
+from imagevol_adapters.error_text import one_line
 from imagevol_core import DeviceFailed
 
 __all__ = ["PathDevice", "RbdDevice", "RbdImage"]
@@ -102,14 +103,14 @@ class PathDevice:
         try:
             return self._moved(lambda fd, data: os.preadv(fd, [data], offset), offset, buffer)
         except OSError as error:
-            raise DeviceFailed(f"reading at byte {offset} failed: {error}") from error
+            raise DeviceFailed(f"reading at byte {offset} failed: {one_line(error)}") from error
 
     def write(self, offset: int, data: memoryview) -> int:
         """Write as much as goes at once."""
         try:
             return self._moved(lambda fd, part: os.pwrite(fd, part, offset), offset, data)
         except OSError as error:
-            raise DeviceFailed(f"writing at byte {offset} failed: {error}") from error
+            raise DeviceFailed(f"writing at byte {offset} failed: {one_line(error)}") from error
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros by the cheapest call that the device has; one that fails is not tried again."""
@@ -134,7 +135,7 @@ class PathDevice:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            raise DeviceFailed(f"flushing failed: {error}") from error
+            raise DeviceFailed(f"flushing failed: {one_line(error)}") from error
         with suppress(OSError):
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -282,7 +283,7 @@ def _translated(doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise DeviceFailed(f"{doing} failed: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise DeviceFailed(f"{doing} failed: {one_line(error)}") from error
 
 
 def _and_holes(data: Iterable[tuple[int, int]], at: int, end: int) -> Iterator[tuple[int, int, bool]]:

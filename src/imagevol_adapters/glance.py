@@ -15,17 +15,18 @@ from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
 from imagevol_adapters.engine import PART_BYTES, verified
-from imagevol_adapters.translation import KEYSTONE, Table, translated
+from imagevol_adapters.keystone import KEYSTONE
+from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
     Digest,
     Image,
     ImageLocation,
-    ImagevolError,
     OverQuota,
     RequestRefused,
     ResourceNotFound,
+    ServiceError,
     ServiceFailed,
     ServiceUnreachable,
     Store,
@@ -118,7 +119,7 @@ class GlanceImages:
         """Give what is known of one image, with its locations where these credentials may see them."""
         with _translated(f"image {image_id}", image_id):
             shown = self._glance().images.get(image_id)
-        return _facts(shown, self._locations(shown))
+            return _facts(shown, self._locations(shown))
 
     def find(self, name_or_id: str) -> Image:
         """Give the image of that id, or the only one of that name."""
@@ -126,12 +127,12 @@ class GlanceImages:
             return self.get(name_or_id)
         except ResourceNotFound:
             with _translated(f"images named {name_or_id}"):
-                named = list(self._glance().images.list(filters={"name": name_or_id}))
+                named = [each["id"] for each in self._glance().images.list(filters={"name": name_or_id})]
         if not named:
             raise ResourceNotFound("image", name_or_id)
         if len(named) > 1:
             raise RequestRefused(f"{len(named)} images are named {name_or_id}: give the id of one")
-        return self.get(named[0]["id"])
+        return self.get(named[0])
 
     def listed(self, image_ids: Sequence[str] | None = None) -> Iterator[Image]:
         """Give images with their locations as they are saved, in pages.
@@ -194,28 +195,17 @@ class GlanceImages:
                 container_format=container_format,
                 **{key: value for key, value in wishes.items() if value is not None},
             )
-        return _facts(shown, ())
+            return _facts(shown, ())
 
     def catalogue(self) -> StoreCatalogue:
         """Give the stores, as Glance tells administrators; a single-store Glance tells nothing of its one."""
         try:
             with _translated("the details of its stores"):
-                told = self._glance().images.get_stores_info_detail()["stores"]
+                return _catalogue(self._glance().images.get_stores_info_detail()["stores"])
         except RequestRefused as error:
             if isinstance(error.__cause__, _MISSING):
                 return StoreCatalogue(stores=(), multi=False)
             raise
-        stores = tuple(
-            Store(
-                name=store["id"],
-                kind=store["type"],
-                volume_type=store["properties"].get("volume_type"),
-                weight=store["weight"],
-                readonly=store.get("read-only") == "true",
-            )
-            for store in told
-        )
-        return StoreCatalogue(stores=stores, default=next((each["id"] for each in told if "default" in each), None))
 
     def wait(self, image_id: str) -> Image:
         """Return when Glance is not, or no longer, taking data or a location for the image."""
@@ -282,7 +272,7 @@ class GlanceImages:
                     headers={"Content-Type": "application/octet-stream", **headers},
                     data=reader,
                 )
-        except ServiceUnreachable:
+        except ServiceError:
             if reader.error is None:
                 raise
             raise reader.error from None  # the connection broke because the data did
@@ -355,7 +345,7 @@ class _Reader:
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
         self._rest = memoryview(b"")
-        self.error: ImagevolError | None = None
+        self.error: Exception | None = None
 
     def read(self, length: int) -> bytes:
         while not self._rest:
@@ -369,7 +359,7 @@ class _Reader:
     def _next(self) -> bytes | None:
         try:
             return next(self._parts, None)
-        except ImagevolError as error:
+        except Exception as error:
             self.error = error
             raise
 
@@ -384,6 +374,21 @@ def _translated(doing: str, image_id: str | None = None, table: Table = _ERRORS)
         if image_id and isinstance(error.__cause__, _MISSING):
             raise ResourceNotFound("image", image_id) from error.__cause__
         raise
+
+
+def _catalogue(told: Sequence[Mapping[str, Any]]) -> StoreCatalogue:
+    """What Glance tells of its stores, as facts."""
+    stores = tuple(
+        Store(
+            name=store["id"],
+            kind=store["type"],
+            volume_type=store["properties"].get("volume_type"),
+            weight=store["weight"],
+            readonly=store.get("read-only") == "true",
+        )
+        for store in told
+    )
+    return StoreCatalogue(stores=stores, default=next((each["id"] for each in told if "default" in each), None))
 
 
 def _facts(shown: Mapping[str, Any], locations: tuple[ImageLocation, ...]) -> Image:

@@ -24,7 +24,9 @@ from oslo_concurrency.processutils import ProcessLimits
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.confinement import confined
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.inspection import check, inspect_file
+from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     GIB,
     ConversionFailed,
@@ -48,6 +50,7 @@ _STACK_BYTES = 1 << 20  # of each of its up to 64 threads: with the usual 8 MiB 
 _POLL_SECONDS = 0.2  # in which a cancellation is noticed
 _LONGEST_LINE = 300
 _NAMED_FILE = re.compile(r"\bfile(?:\.filename)?=((?:[^,]|,,)+)")
+_STARTING: Table = ((Exception, ConversionFailed, ""),)
 _PATH = re.compile(r"(?<![\w/])/[^\s':,\"]+")
 
 
@@ -82,6 +85,8 @@ class QemuConverter:
             inspection = inspect_file(path)
         except OSError as error:
             raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
+        except Exception as error:
+            raise SourceFailed(f"{what} cannot be read: {one_line(error)}") from error
         check(inspection, declared_format=declared_format, size_gib=size_gib, what=what)
         for name in _ASKED.intersection(inspection.formats):
             inspection = self._asked(path, name, inspection)
@@ -129,13 +134,11 @@ class QemuConverter:
             cpu_time=cpu_seconds,
             core_file_size=0,  # what it was reading is nobody's business
         )
-        returncode, said, complaint = _ended(
-            [
-                *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
-                *(*prefix, *confined(argv, files=[_installed(), *_files(argv)])),
-            ],
-            cancelled,
-        )
+        command = [
+            *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
+            *(*prefix, *confined(argv, files=[_installed(), *_files(argv)])),
+        ]
+        returncode, said, complaint = _ended(command, cancelled)
         if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
             raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
         if returncode != 0:
@@ -151,9 +154,10 @@ def qemu_img_version() -> tuple[int, ...]:
         ConversionFailed: it does not say.
     """
     _installed()
-    done = subprocess.run(  # noqa: S603 - it reads nothing
-        [_QEMU_IMG, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+    with translated(_STARTING, doing="qemu-img cannot be run"):
+        done = subprocess.run(  # noqa: S603 - it reads nothing
+            [_QEMU_IMG, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
     if found := re.search(r"version (\d+(?:\.\d+)*)", done.stdout):
         return tuple(map(int, found[1].split(".")))
     raise ConversionFailed(f"qemu-img does not say its version: {_line(done.stdout + done.stderr, {})}")
@@ -198,17 +202,19 @@ def _files(argv: Sequence[str]) -> list[str]:
 
 def _ended(command: Sequence[str], cancelled: Callable[[], bool]) -> tuple[int, str, str]:
     """Run a command to its end, or end it, with all that it started, before anything else happens."""
-    with subprocess.Popen(  # noqa: S603 - a list, which no shell reads
-        command,
-        cwd="/",
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
+    with translated(_STARTING, doing="qemu-img cannot be run"):
+        started = subprocess.Popen(  # noqa: S603 - a list, which no shell reads
+            command,
+            cwd="/",
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    with started as process:
         try:
             while not cancelled():
                 try:

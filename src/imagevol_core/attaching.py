@@ -68,7 +68,7 @@ def patience_seconds(attempts: int) -> float:
     """
     if attempts < 1:
         raise InvalidFact("attempts", f"is {attempts}: give 1 or more")
-    return sum(min(2.0**pause, _LONGEST_PAUSE_SECONDS) for pause in range(1, attempts))
+    return sum((min(2.0**pause, _LONGEST_PAUSE_SECONDS) for pause in range(1, attempts)), start=0.0)
 
 
 def _in_error(volume: Volume) -> tuple[bool, str]:

@@ -393,13 +393,13 @@ class TestThisHost:
     """How volumes come to this host can be chosen for every command."""
 
     def app(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Imagevol:
-        monkeypatch.setattr("imagevol_adapters.cli.app.become_privileged", lambda _: None)
+        monkeypatch.setattr("imagevol_adapters.brick.become_privileged", lambda _: None)
         monkeypatch.setattr(Imagevol, "session", None)
         monkeypatch.setattr(Imagevol, "_interface", lambda *_: "public")
         monkeypatch.setattr(
             Imagevol, "cloud", SimpleNamespace(get_region_name=lambda: None, get_endpoint=lambda _: None)
         )
-        app = Imagevol()
+        app = Imagevol([])
         app.options, _ = app.parser.parse_known_args(arguments)
         return app
 

@@ -106,7 +106,7 @@ class TestUpload:
         assert ask(glance, upload(BASE)).status_int == 204
         assert told()[-1] == (
             "WARNING",
-            f"Image {IMAGE} stays in slow and is not copied to fast: OSError: no more\\nfiles",
+            f"Image {IMAGE} stays in slow and is not copied to fast: OSError: no more files",
         )
 
     @given(
@@ -165,7 +165,7 @@ class TestUpload:
         "reference, why",
         [
             (FAILING, "503 Service Unavailable: The database is busy."),
-            (BREAKING, "RuntimeError: the database\\nis gone"),
+            (BREAKING, "RuntimeError: the database is gone"),
         ],
     )
     def test_a_look_up_that_fails_is_a_warning(

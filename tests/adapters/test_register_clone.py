@@ -420,7 +420,7 @@ class TestEveryFailure:
         world.watch(Steps())
         done, error = self.upload(world, way)
         if world.memory.attachments:  # by whom it is held nobody knows: that is for the operator to say
-            assert type(error) is (InUse if world.shown.status == "queued" else RequestRefused)
+            assert isinstance(error, InUse if world.shown.status == "queued" else RequestRefused)
             assert {kind for kind, _ in world.left} <= {"attachment", "device of volume"}
         else:
             assert done

@@ -136,7 +136,7 @@ class TestOwner:
 
         monkeypatch.setattr(processutils, "execute", refuse)
         with (
-            pytest.raises(AttachFailed, match=f"{foreign_device} cannot be given to user 0: look at rootwrap_config"),
+            pytest.raises(AttachFailed, match=f"{foreign_device} cannot be given to user 0: .*look at rootwrap_config"),
             attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE),
         ):
             pass
@@ -207,7 +207,7 @@ def test_a_host_that_may_not_become_root_is_told_where_to_look(monkeypatch: pyte
         raise FailedToDropPrivileges("privsep helper command exited non-zero (1)")
 
     monkeypatch.setattr(brick, "get_connector_properties", refuse)
-    with pytest.raises(AttachFailed, match=r"initiators cannot be read: privsep does not start: .*helper_command"):
+    with pytest.raises(AttachFailed, match=r"initiators cannot be read: .*privsep does not run: .*helper_command"):
         attacher().connector()
 
 
@@ -220,7 +220,7 @@ def test_only_attaching_takes_an_address_of_this_host(monkeypatch: pytest.Monkey
     options = cfg.ConfigOpts()
     options([], default_config_files=[], default_config_dirs=[])
     host = configured_attacher(Store(options, backend="fast").store_conf, None)  # type: ignore[arg-type]
-    with pytest.raises(AttachFailed, match="add nowhere to /etc/hosts"):
+    with pytest.raises(AttachFailed, match=r"name, nowhere, has no address: .*add it to /etc/hosts"):
         host.connector()
 
 

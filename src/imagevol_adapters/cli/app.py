@@ -19,6 +19,7 @@ from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
 from imagevol_adapters.cli.credentials import add_credential_options
+from imagevol_adapters.error_text import one_line
 from imagevol_core import AccessDenied
 
 if TYPE_CHECKING:
@@ -131,10 +132,12 @@ class Imagevol(App):
                 return OpenStackConfig().get_one(argparse=self.options, auth=self._given_auth())
         except (SDKException, ClientException) as error:
             said = "".join(f"{line}. " for line in skipped.lines)
-            raise AccessDenied(f"{said}{error} Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud") from error
+            raise AccessDenied(
+                f"{said}{one_line(error)} Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud"
+            ) from error
         except Exception as error:
             raise AccessDenied(
-                f"clouds.yaml cannot be used: {type(error).__name__}: {_one_line(error)}. "
+                f"clouds.yaml cannot be used: {type(error).__name__}: {one_line(error)}. "
                 "Compare it with the example in the openstacksdk documentation."
             ) from error
 
@@ -154,7 +157,8 @@ class Imagevol(App):
     @functools.cached_property
     def session(self) -> Session:
         """The session of those credentials."""
-        from imagevol_adapters.translation import KEYSTONE, translated
+        from imagevol_adapters.keystone import KEYSTONE
+        from imagevol_adapters.translation import translated
 
         with translated(KEYSTONE, doing="the credentials"):
             return self.cloud.get_session()
@@ -162,7 +166,8 @@ class Imagevol(App):
     @property
     def project_id(self) -> str | None:
         """The project that the credentials are for."""
-        from imagevol_adapters.translation import KEYSTONE, translated
+        from imagevol_adapters.keystone import KEYSTONE
+        from imagevol_adapters.translation import translated
 
         with translated(KEYSTONE, doing="Keystone"):
             return self.session.get_project_id()
@@ -258,10 +263,6 @@ class _Heard(logging.Handler):
             logger.removeHandler(self)
             logger.setLevel(level)
             logger.propagate = propagates
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _at_least_one(text: str) -> int:

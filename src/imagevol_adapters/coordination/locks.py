@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import attrs
-import tooz
 from stevedore.exception import NoMatches
 from tooz import coordination
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.coordination.answering import NoAnswerError, answered
 from imagevol_adapters.coordination.services import ServiceUrl, key_of, parse_url
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import Lock
 from imagevol_core import (
     DeadlineExceeded,
@@ -77,6 +77,8 @@ def from_conf(conf: Any) -> ToozLocks:
         url = conf.coordination.backend_url
     except AttributeError as error:  # what oslo.config raises is one
         raise InvalidConfiguration(OPTION, "is no option here: import cinder.coordination, or use from_url") from error
+    except Exception as error:
+        raise InvalidConfiguration(OPTION, f"oslo.config refuses it with {type(error).__name__}") from error
     return from_url(url)
 
 
@@ -173,10 +175,10 @@ class ToozLocks:
     def _text(self, error: BaseException) -> str:
         if isinstance(error, NoAnswerError):
             return f"no answer in {self.answer_seconds:g} s"
-        text, cause = str(error) or type(error).__name__, str(error.__cause__ or "")
+        text, cause = one_line(error), "" if error.__cause__ is None else one_line(error.__cause__)
         if cause not in text:  # tooz says of a directory that it cannot be opened, and not why
             text = f"{text}: {cause}"
-        return self.service.masked(" ".join(text.split()))
+        return self.service.masked(text)
 
     def _taken(self, name: str, until: float) -> _TakenLock | None:
         """Try until there is the lock or no more time."""
@@ -216,7 +218,7 @@ class ToozLocks:
             raise InvalidConfiguration(
                 self.service.where, f"the client of {self.service} is missing: {client}"
             ) from error
-        except (ValueError, tooz.ToozError) as error:
+        except Exception as error:  # noqa: BLE001 - the clients' own errors too
             raise InvalidConfiguration(self.service.where, self._text(error)) from None  # it may quote the URL
 
     def _started(self) -> coordination.CoordinationDriver:

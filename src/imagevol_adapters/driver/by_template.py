@@ -24,6 +24,7 @@ from oslo_config import cfg
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.driver.templates import Templates, removable, template_facts
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import Converter, Lock, Locks
 from imagevol_adapters.templates import MAKING
 from imagevol_adapters.transfers.filling import fill_device
@@ -79,11 +80,11 @@ def clone(
     try:
         update = driver.create_cloned_volume(request.volume, source)
     except Exception as error:  # noqa: BLE001 - drivers raise what they like, and there are other ways
-        LOG.warning("%s: cloning %s %s failed: %s", request.about, what, source.id, error)
+        LOG.warning("%s: cloning %s %s failed: %s", request.about, what, source.id, one_line(error))
         try:
             driver.delete_volume(request.volume)
         except Exception as failure:  # noqa: BLE001 - the next way says what is wrong with it
-            LOG.warning("%s: what is left of that clone could not be deleted: %s", request.about, failure)
+            LOG.warning("%s: what is left of that clone could not be deleted: %s", request.about, one_line(failure))
         if isinstance(error, exception.SnapshotLimitReached):
             exhausted()
         return None
@@ -129,7 +130,8 @@ class ByTemplate:
         except DeadlineExceeded as error:
             LOG.warning("%s: no template: others are making it, or cloning it: %s", self.request.about, error)
         except (ImagevolError, exception.CinderException) as error:
-            LOG.warning("%s: %s: %s", self.request.about, "no template" if made is None else "cloned, but", error)
+            done = "no template" if made is None else "cloned, but"
+            LOG.warning("%s: %s: %s", self.request.about, done, one_line(error))
         except Exception:  # also where the lock is let go: the volume may be made by then, and must not be made again
             LOG.exception("%s: no more is done about its template", self.request.about)
         return made
@@ -214,7 +216,7 @@ class ByTemplate:
         try:
             action()
         except exception.CinderException as error:
-            LOG.warning("%s: %s: %s", self.request.about, otherwise, error)
+            LOG.warning("%s: %s: %s", self.request.about, otherwise, one_line(error))
 
     def _locked(self, templates: Templates, other: Any, locked: ExitStack) -> bool:
         """Keep a template from being cloned until `locked` is closed, unless somebody is cloning it now."""

@@ -11,6 +11,7 @@ import attrs
 
 from imagevol_adapters.devices import extents
 from imagevol_adapters.engine.parts import PART_BYTES
+from imagevol_adapters.error_text import one_line
 from imagevol_core import ImagevolError, InvalidSize, SourceFailed
 
 __all__ = ["Hole", "Source", "pieces"]
@@ -83,4 +84,4 @@ def guarded(source: Source) -> Iterator[bytes | Hole]:
     except ImagevolError:
         raise
     except (OSError, EOFError) as error:
-        raise SourceFailed(f"the data could not be read to their end: {' '.join(str(error).split())}") from error
+        raise SourceFailed(f"the data could not be read to their end: {one_line(error)}") from error

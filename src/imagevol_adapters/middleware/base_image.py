@@ -16,6 +16,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import attrs
 from webob import Request, Response
 
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.middleware.asking import ask, complaint
 from imagevol_core import Image, ImageLocation, StoreCatalogue, StoreSelection, select_stores
 from imagevol_core.sentences import said
@@ -129,7 +130,7 @@ class BaseImageStores:
             answer = ask(self.app, request, method=method, path=path, body=body)
             return answer, "" if answer.status_int < 300 else said(complaint(answer))
         except Exception as error:  # noqa: BLE001 - the data come first; what went wrong is logged
-            return None, said(f"{type(error).__name__}: {error}")
+            return None, f"{type(error).__name__}: {one_line(error)}"
 
     def _explained(self, answer: Response, selection: StoreSelection) -> Response:
         """The answer, with the choice in a header where that is wanted."""

@@ -11,6 +11,7 @@ from glance_store.capabilities import BitMasks, StoreCapability
 from oslo_config import cfg
 
 from imagevol_adapters.configuration import read_catalogue
+from imagevol_adapters.error_text import one_line
 from imagevol_core import StoreCatalogue
 
 __all__ = ["can_add", "catalogue_in_service"]
@@ -46,5 +47,5 @@ def can_add(
     try:
         return find(name).is_capable(BitMasks.WRITE_ACCESS)
     except Exception as error:  # noqa: BLE001 - one that is not loaded, or cannot be made anew, as some are each time
-        _LOG.warning("Store %s cannot take images: %s: %s", name, type(error).__name__, error)
+        _LOG.warning("Store %s cannot take images: %s: %s", name, type(error).__name__, one_line(error))
         return False

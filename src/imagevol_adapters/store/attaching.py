@@ -22,11 +22,12 @@ from oslo_concurrency import processutils
 from oslo_privsep import priv_context
 
 from imagevol_adapters.addresses import address_of, is_loopback
-from imagevol_adapters.brick import BrickAttacher
+from imagevol_adapters.brick import ERRORS, BrickAttacher
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import Attachment
 from imagevol_adapters.store.sessions import Options
+from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import GIB, AttachFailed, RequestRefused
 
@@ -34,6 +35,9 @@ __all__ = ["StoreAttacher", "attacher", "warn_of_loopback"]
 
 LOG = logging.getLogger(__name__)
 
+_NO_ADDRESS: Table = ((Exception, AttachFailed, "add it to /etc/hosts"),)
+_NOT_ROOT: Table = ((Exception, AttachFailed, "look at rootwrap_config"),)
+_MOUNTING: Table = (ERRORS[0], (Exception, AttachFailed, "look at the log of the system"))
 _SIZE_SECONDS = 20  # how long a PowerFlex device may take to show its size: glance_store's bug 2000584
 
 
@@ -79,11 +83,10 @@ class StoreAttacher(BrickAttacher):
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host, and os-brick how to become root."""
-        priv_context.init(root_helper=shlex.split(self.root_helper))
-        try:
+        with translated(ERRORS, doing="os-brick cannot be set up"):
+            priv_context.init(root_helper=shlex.split(self.root_helper))
+        with translated(_NO_ADDRESS, doing=f"this host's name, {self.host}, has no address"):
             ip = address_of(self.host)
-        except OSError as error:
-            raise AttachFailed(f"this host's name has no address: add {self.host} to /etc/hosts") from error
         return super(StoreAttacher, attrs.evolve(self, ip=ip)).connector()
 
     def connected(
@@ -99,7 +102,8 @@ class StoreAttacher(BrickAttacher):
     @contextmanager
     def opening(self, path: str) -> Iterator[None]:
         """Let a device belong to this process's user for as long as it is open."""
-        before, own = os.stat(path).st_uid, os.getuid()  # noqa: PTH116 - of a device, whatever the path is
+        with translated(ERRORS, doing=f"device {path} is not there"):
+            before, own = os.stat(path).st_uid, os.getuid()  # noqa: PTH116 - of a device, whatever the path is
         if before == own:
             yield
             return
@@ -108,10 +112,8 @@ class StoreAttacher(BrickAttacher):
             yield
 
     def _chown(self, owner: int, path: str) -> None:
-        try:
+        with translated(_NOT_ROOT, doing=f"{path} cannot be given to user {owner}"):
             processutils.execute("chown", str(owner), path, run_as_root=True, root_helper=self.root_helper)
-        except (processutils.ProcessExecutionError, OSError) as error:
-            raise AttachFailed(f"{path} cannot be given to user {owner}: look at rootwrap_config") from error
 
     @contextmanager
     def _mounted(self, attachment: Attachment) -> Iterator[str]:
@@ -122,14 +124,18 @@ class StoreAttacher(BrickAttacher):
         for wrong, what in ((volume.encrypted, "encrypted"), (connection.get("format") == "qcow2", "a qcow2 file")):
             if wrong:
                 raise RequestRefused(f"volume {volume.id} on NFS is {what}: an image cannot be kept in it")
-        export, name = connection["export"], connection["name"]
+        with translated(ERRORS, doing=f"what Cinder tells of volume {volume.id} is not a connection by NFS"):
+            export, name = str(connection["export"]), str(connection["name"])
         mountpoint = str(self.mounts / hashlib.sha256(export.encode()).hexdigest())
         where = (name, mountpoint, self.host, self.root_helper)
-        try:
+        with translated(_MOUNTING, doing=f"{export} cannot be mounted on this host"):
             fs_mount.mount("nfs", export, *where, connection.get("options"))
-        except (processutils.ProcessExecutionError, OSError) as error:
-            raise AttachFailed(f"{export} cannot be mounted on this host: look at the log of the system") from error
-        with released(f"mount {mountpoint} on {self.host}", lambda: fs_mount.umount(*where)):
+
+        def unmount() -> None:
+            with translated(_MOUNTING, doing=f"{export} cannot be unmounted"):
+                fs_mount.umount(*where)
+
+        with released(f"mount {mountpoint} on {self.host}", unmount):
             yield f"{mountpoint}/{name}"
 
     @contextmanager

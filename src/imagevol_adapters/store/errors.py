@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EFBIG, ENOSPC
 
 from glance_store import exceptions
+from oslo_config import cfg
 
 from imagevol_adapters.cleanup import leftovers
+from imagevol_adapters.error_text import one_line
 from imagevol_core import (
     CallerError,
     DeadlineExceeded,
@@ -91,6 +93,8 @@ def translated() -> Iterator[None]:
     """Raise glance_store's error for ours, with the same sentence; what any other names as left behind is logged."""
     try:
         yield
+    except cfg.Error as error:  # also of options that Glance does not look at before they are asked for
+        raise exceptions.BadStoreConfiguration(store_name="cinder", reason=one_line(error)) from error
     except ImagevolError as error:
         raise next(make for kind, make in _ERRORS if isinstance(error, kind))(error) from error
     except BaseException as error:

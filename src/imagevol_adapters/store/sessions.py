@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from glance_store import exceptions
-from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.access.service_catalog import ServiceCatalogV2
 from keystoneauth1.identity import V3ApplicationCredential, V3Password
 from keystoneauth1.plugin import BaseAuthPlugin
@@ -16,6 +15,7 @@ from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 
 from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.error_text import one_line
 
 __all__ = ["Options", "RequestContext", "has_service_user", "requesters_volumes", "service_volumes"]
 
@@ -76,9 +76,15 @@ def requesters_volumes(options: Options, context: RequestContext) -> CinderVolum
         exceptions.BadStoreConfiguration: the requester's service catalogue has no such endpoint.
     """
     if options.cinder_endpoint_template:
-        url = options.cinder_endpoint_template % context.to_dict()
+        try:
+            url = options.cinder_endpoint_template % context.to_dict()
+        except (KeyError, TypeError, ValueError) as error:
+            raise _misconfigured(f"cinder_endpoint_template is malformed: {one_line(error)}") from error
     else:
-        service_type, service_name, interface = options.cinder_catalog_info.split(":")
+        try:
+            service_type, service_name, interface = options.cinder_catalog_info.split(":")
+        except ValueError as error:
+            raise _misconfigured("cinder_catalog_info is not SERVICE_TYPE:SERVICE_NAME:INTERFACE") from error
         try:
             url = ServiceCatalogV2(context.service_catalog or []).url_for(
                 service_type=service_type,
@@ -86,10 +92,9 @@ def requesters_volumes(options: Options, context: RequestContext) -> CinderVolum
                 interface=interface,
                 region_name=options.cinder_os_region_name,
             )
-        except keystone_errors.EndpointNotFound as error:
-            raise exceptions.BadStoreConfiguration(
-                store_name="cinder",
-                reason=f"the service catalogue has no {options.cinder_catalog_info}: set cinder_catalog_info",
+        except Exception as error:
+            raise _misconfigured(
+                f"the service catalogue has no {options.cinder_catalog_info}: set cinder_catalog_info"
             ) from error
     token = context.auth_token or f"{context.user_id}:{context.project_id}"  # the latter is what noauth takes
     return _volumes(options, Token(endpoint=url, token=token), endpoint=url)
@@ -106,6 +111,10 @@ def _volumes(options: Options, auth: BaseAuthPlugin, endpoint: str | None = None
         retries=options.cinder_http_retries,
         attach_attempts=getattr(options, "cinder_attachment_retry_attempts", 5),  # glance_store has it since 5.3
     )
+
+
+def _misconfigured(reason: str) -> exceptions.BadStoreConfiguration:
+    return exceptions.BadStoreConfiguration(store_name="cinder", reason=reason)
 
 
 def _option(options: Options, name: str) -> Any:

@@ -1,0 +1,177 @@
+"""A library's error in one line that is safe to show: short, without traceback, command arguments and secrets.
+
+os-brick's errors hold whole tracebacks and the commands that it ran, with the passwords of targets in them.  What other
+libraries put into theirs is not known, so the text is taken apart whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from imagevol_core import ImagevolError
+from imagevol_core.sentences import said
+
+__all__ = ["LONGEST_LINE", "one_line", "secrets_of", "without_secrets"]
+
+LONGEST_LINE = 400
+"""How many characters of a library's error are shown."""
+
+_READ = 8000  # characters that are looked at, of what is left without tracebacks
+_TRACEBACK = "Traceback (most recent call last)"
+_HEADINGS = re.compile(
+    r"\s*(Chained Exception #\d+"
+    r"|During handling of the above exception, another exception occurred:"
+    r"|The above exception was the direct cause of the following exception:)\s*"
+)
+_ESCAPED = re.compile(r"(?<!\\)\\[nt]")  # in a text that quotes another one
+_TYPE = re.compile(r"^\s*(?:\w+\.)+(?=\w+(?::|$))")  # of a traceback's last line
+_LAST_ERROR = re.compile(r".*\b(\w{0,60}(?:Error|Exception|Failed|NotFound|Timeout|Denied)\w{0,60}: .*)", re.DOTALL)
+
+_COMMANDS = tuple(
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        (
+            r"(?:(?:\w{0,60}Error: )?Unexpected error while running command\.\s*)?"  # as oslo.concurrency says it
+            r"Command: (?P<command>.*?)Exit code: (?P<status>\S+)"
+        ),
+        r"Command (?P<command>'.*'|\[.*\]) returned non-zero exit status (?P<status>-?\d+)\.?",
+        r"Command (?P<command>'.*'|\[.*\]) (?:timed out after [\d.]+ seconds|died with .*)",  # subprocess
+        r"(?:Failed to execute command|Command:) (?P<command>.*)",
+    )
+)
+_OUTPUT = re.compile(r"\bStd(?:out|err): (?:b?'(?:[^'\\]|\\.)*'|b?\"(?:[^\"\\]|\\.)*\"|[^\n]*)", re.IGNORECASE)
+# Only these are named: what stands elsewhere in a command can be an argument.
+_PROGRAM = re.compile(
+    "blkid|blockdev|chown|cryptsetup|dd|dmidecode|findmnt|iscsiadm|lsblk|lsscsi|lvchange|lvconvert|lvrename|lvs|mdadm"
+    "|mkdir|mount|multipath|multipathd|nvme|rbd|scsi_id|sg_scan|systool|tee|udevadm|umount|vgcreate|vgs"
+)
+
+_NAMES = r"(?:passw|passphrase|secret|token|keyring|(?:private|encryption|encrypted|auth)_?key)"
+_SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
+_SECRETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?P<before>[A-Za-z][\w+.-]{0,30}://)\S*(?=@)",  # of a URL; with an @ in it, to the last one
+        (
+            rf"(?P<before>{_NAMES}[\w.-]{{0,40}}['\"]?\s{{0,9}}[:=>]+\s{{0,9}}(?:[bu]?(?=['\"]))?)"
+            r"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\",;&<)}\]]+)"
+        ),
+        rf"(?P<before>--[\w-]{{0,40}}{_NAMES}[\w-]{{0,40}}\s)\S+",
+        r"(?P<before>\bBearer\s)\S+",
+        r"(?P<before>\b)gAAAA[\w=-]{16,}",  # a token of Keystone's
+    )
+)
+_SHORTEST_SECRET = 4  # a shorter one is part of many words
+_UNCLEAR = (KeyError, IndexError, AttributeError, TypeError, AssertionError)  # their text is not a sentence
+
+
+def one_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
+    r"""Give an error of a library in one line of at most `LONGEST_LINE` characters.
+
+    Args:
+        error: of any kind; one of ours is given as it is.
+        secrets: texts that must not be shown, in addition to those that look like one.
+
+    >>> one_line(ValueError("no target\n at http://admin:pa55@host/"))
+    'no target at http://***@host/'
+    >>> one_line(KeyError("volume")), one_line(ValueError())
+    ("KeyError: 'volume'", 'ValueError')
+    >>> import subprocess
+    >>> one_line(subprocess.CalledProcessError(5, "sudo iscsiadm -v pa55"))
+    'iscsiadm failed with exit status 5'
+    """
+    if isinstance(error, ImagevolError):  # one line already, and as long as it must be
+        return str(error)
+    text = _of_a_command(error) or _text(error)
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    name = type(error).__name__
+    line = said(re.sub(r"\s+", " ", without_secrets(_taken_apart(text))).replace(" ;", ";").strip("; "))
+    if isinstance(error, _UNCLEAR) and line:
+        line = f"{name}: {line}"
+    return (line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…") or name
+
+
+def without_secrets(text: str) -> str:
+    """Give a text without what looks like a password or a token.
+
+    >>> without_secrets("node.session.auth_password = pa55, redis://:pa55@host")
+    'node.session.auth_password = ***, redis://***@host'
+    """
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\g<before>***", text)
+    return text
+
+
+def secrets_of(connection: Mapping[str, Any]) -> Iterator[str]:
+    """Give the secrets in what Cinder tells of a connection, for `one_line`.
+
+    >>> list(secrets_of({"target_iqn": "iqn.1", "auth_password": "pa55"}))
+    ['pa55']
+    """
+    for name, value in connection.items():
+        if isinstance(value, Mapping):
+            yield from secrets_of(value)
+        elif isinstance(value, str) and _SECRET_NAME.search(str(name)):
+            yield value
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return html.unescape(str(error))  # Glance answers in HTML
+    except Exception:  # noqa: BLE001 - some fail over their own attributes
+        return ""
+
+
+def _of_a_command(error: BaseException) -> str:
+    """What is said of a command that failed, by the error's attributes: its text quotes what it cannot know.
+
+    They are those of oslo.concurrency's error and of subprocess's two.
+    """
+    if (command := getattr(error, "cmd", None)) is None and not hasattr(error, "exit_code"):
+        return ""
+    if (seconds := getattr(error, "timeout", None)) is not None:
+        return f"{_program(str(command))} did not end in {seconds} s"
+    return _failed(str(command), str(getattr(error, "exit_code", getattr(error, "returncode", None))))
+
+
+def _failed(command: str, status: str) -> str:
+    return f"{_program(command)} failed" + (f" with exit status {status}" if status not in ("-", "None", "") else "")
+
+
+def _program(command: str) -> str:
+    """The name of the program, if it is one that is known, without what it is run through and its arguments."""
+    words = re.split(r"[\s'\",\[\]()]+", command[:_READ])
+    return next((name for name in (word.rpartition("/")[2] for word in words) if _PROGRAM.fullmatch(name)), "a command")
+
+
+def _taken_apart(text: str) -> str:
+    """A text without tracebacks, and without the arguments and the output of commands."""
+    lines = _ESCAPED.sub(lambda found: "\n" if found[0] == r"\n" else "\t", text).splitlines()
+    text = "\n".join(_without_tracebacks(lines))[:_READ]
+    for pattern in _COMMANDS:
+        text = pattern.sub(lambda found: _failed(found["command"], found.groupdict().get("status") or ""), text)
+    return _OUTPUT.sub("", text)
+
+
+def _without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
+    indent: str | None = None
+    for line in lines:
+        head, marker, rest = line.partition(_TRACEBACK)
+        if marker:
+            indent = line[: len(line) - len(line.lstrip())]
+            yield head
+            found = _LAST_ERROR.fullmatch(rest)
+            if found:  # all in one line
+                yield found[1]
+        elif _HEADINGS.fullmatch(line):
+            yield ";"  # between two errors
+        elif indent is None:
+            yield line
+        elif line.strip() and not line.startswith((f"{indent} ", f"{indent}\t")):
+            indent = None
+            yield _TYPE.sub("", line)

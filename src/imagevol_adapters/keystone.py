@@ -1,0 +1,42 @@
+"""The errors of Keystone's session, through which Cinder and Glance are asked, as ours."""
+
+from __future__ import annotations
+
+import requests
+from keystoneauth1 import exceptions as keystone
+from urllib3 import exceptions as urllib3
+
+from imagevol_adapters.translation import Table
+from imagevol_core import AccessDenied, ServiceFailed, ServiceUnreachable
+
+__all__ = ["KEYSTONE"]
+
+_RUNS = "check the URL, and that the service runs"
+
+KEYSTONE: Table = (
+    (keystone.Unauthorized, AccessDenied, "check user, password and project (clouds.yaml, OS_*, or a store's section)"),
+    (keystone.Forbidden, AccessDenied, "use credentials that may do this"),
+    (keystone.MissingRequiredOptions, AccessDenied, "name a cloud with OS_CLOUD or --os-cloud, or set all of OS_*"),
+    (keystone.MissingAuthPlugin, AccessDenied, "name a cloud with OS_CLOUD or --os-cloud, or set all of OS_*"),
+    (keystone.AuthorizationFailure, AccessDenied, "check the credentials in clouds.yaml or in OS_*"),
+    (keystone.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
+    (keystone.ConnectionError, ServiceUnreachable, _RUNS),
+    (keystone.DiscoveryFailure, ServiceUnreachable, _RUNS),
+    (keystone.RetriableConnectionFailure, ServiceUnreachable, _RUNS),
+    (keystone.ClientException, ServiceFailed, ""),
+    # keystoneauth translates what a request raises, and not what reading the body of an answer does.
+    (requests.ConnectionError, ServiceUnreachable, _RUNS),
+    (requests.Timeout, ServiceUnreachable, _RUNS),
+    (requests.RequestException, ServiceFailed, ""),
+    (urllib3.TimeoutError, ServiceUnreachable, _RUNS),
+    (urllib3.PoolError, ServiceUnreachable, _RUNS),
+    (urllib3.HTTPError, ServiceFailed, ""),
+    # requests raises it of a CA file that is not there.
+    (
+        OSError,
+        ServiceFailed,
+        "check the CA file (cacert in clouds.yaml, OS_CACERT, or a store's cinder_ca_certificates_file)",
+    ),
+    (Exception, ServiceFailed, "check that the URL is that of the service: its answer is not understood"),
+)
+"""What each error of keystoneauth, and of the libraries below it, is here."""
