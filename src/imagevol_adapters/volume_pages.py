@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from cinderclient.v3.client import Client
+    import cinderclient.v3.client
 
 __all__ = ["is_volume_id", "listed_volumes", "shown_volumes"]
 
@@ -33,7 +33,7 @@ def is_volume_id(text: str) -> bool:
         return False
 
 
-def shown_volumes(client: Client, volume_ids: Sequence[str]) -> Iterator[Any]:
+def shown_volumes(client: cinderclient.v3.client.Client, volume_ids: Sequence[str]) -> Iterator[Any]:
     """Give those of the volumes that Cinder shows, each as cinderclient has it; its errors are cinderclient's own.
 
     Args:
@@ -57,7 +57,7 @@ def shown_volumes(client: Client, volume_ids: Sequence[str]) -> Iterator[Any]:
         yield from (volume for volume in found if volume.id in wanted)
 
 
-def listed_volumes(client: Client, filters: Mapping[str, Any]) -> Iterator[Any]:
+def listed_volumes(client: cinderclient.v3.client.Client, filters: Mapping[str, Any]) -> Iterator[Any]:
     """Give all volumes that the filters let through, in pages of what length Cinder likes: an empty one is the last.
 
     Args:
