@@ -165,7 +165,7 @@ def _without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
         if marker:
             indent = line[: len(line) - len(line.lstrip())]
             yield head
-            found = _LAST_ERROR.fullmatch(rest)
+            found = _LAST_ERROR.fullmatch(rest.rpartition(_TRACEBACK)[2])
             if found:  # all in one line
                 yield found[1]
         elif _HEADINGS.fullmatch(line):

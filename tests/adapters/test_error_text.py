@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from os_brick import exception as brick_errors
 from oslo_concurrency import processutils
@@ -107,6 +107,7 @@ PIECES = st.sampled_from(
 )
 
 
+@example(text="Traceback (most recent call last):ValueError: noTraceback (most recent call last):")
 @given(st.lists(PIECES | st.text(max_size=20), max_size=60).map("".join))
 def test_any_text_becomes_one_short_line_without_traceback(text: str) -> None:
     line = one_line(ValueError(text))
