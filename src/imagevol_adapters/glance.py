@@ -14,6 +14,7 @@ from glanceclient.v2.client import Client
 from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
+from imagevol_adapters.closing import closing
 from imagevol_adapters.engine import PART_BYTES, verified
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated
@@ -261,11 +262,11 @@ class GlanceImages:
         store: str | None = None,
         base_image_id: str | None = None,
     ) -> Image:
-        """Send an image's data; return when the image is active."""
-        reader = _Reader(iter(data))
+        """Send an image's data, which are closed at the end; return when the image is active."""
+        reader = _Reader(data)
         headers = upload_headers(store=store, base_image_id=base_image_id, size_bytes=size_bytes)
         try:
-            with _translated(f"uploading image {image_id}", image_id):
+            with closing(data), _translated(f"uploading image {image_id}", image_id):
                 # glanceclient's own method has no argument for the base image, and headers of its client stick.
                 self._glance().http_client.put(
                     f"/v2/images/{image_id}/file",
@@ -342,8 +343,8 @@ class GlanceImages:
 class _Reader:
     """An iterable as the file that glanceclient reads; it asks for less than a part, and gets the rest later."""
 
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = iter(parts)
         self._rest = memoryview(b"")
         self.error: Exception | None = None
 

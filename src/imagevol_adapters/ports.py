@@ -297,7 +297,7 @@ class ImageService(Protocol):
 
         Args:
             image_id: a queued image.
-            data: in parts of any length.
+            data: in parts of any length; closed at the end, if it can be closed, however that ends.
             size_bytes: how many bytes there are; None where nobody knows.
             store: where to; left to Glance when None.
             base_image_id: the image that the data were made from, whose stores count where no store is given.

@@ -10,6 +10,7 @@ from cinder import monkey_patch
 monkey_patch.patch()
 
 import argparse  # noqa: E402
+import gc  # noqa: E402
 import os  # noqa: E402
 import shlex  # noqa: E402
 import signal  # noqa: E402
@@ -24,6 +25,8 @@ from oslo_log import log  # noqa: E402
 from oslo_privsep import priv_context  # noqa: E402
 
 CONF = cfg.CONF
+# What is not closed must stay open here, and not be closed by chance. These processes live for minutes.
+gc.disable()
 
 
 class Service(service.Service):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -145,6 +146,26 @@ def test_what_is_no_raw_disk_becomes_a_template_at_the_size_of_its_disk(demo: Us
     assert [content(demo.real, volume.id) for volume in volumes] == [(2 * GIB, DATA), (3 * GIB, DATA)]
     assert template(demo.cloud, image_id).size == 2
     assert "cloned from template" in demo.said(volumes[1])
+
+
+def with_a_second_partition(data: bytes) -> bytes:
+    """A GPT's protective MBR with an entry beside the protective one."""
+    protective = struct.pack("<8BII", 0, 0, 2, 0, 0xEE, 0xFF, 0xFF, 0xFF, 1, len(data) // 512 - 1)
+    other = struct.pack("<8BII", 0, 0, 2, 0, 0x83, 0xFF, 0xFF, 0xFF, 64, 64)
+    return bytes(446) + protective + other + bytes(32) + b"\x55\xaa" + data[512:]
+
+
+def test_a_template_that_is_refused_in_the_middle_lets_the_images_volume_go(demo: User) -> None:
+    data = with_a_second_partition(random.Random(14).randbytes(20 * MIB))
+    image_id = demo.image(data, store="fast")
+    volume = demo.volume(image_id, "slow")
+    assert "partition-table-sound" in demo.said(volume)
+    assert COPIED in demo.said(volume)
+    assert volume.status == "available"
+    assert content(demo.real, volume.id, len(data))[1] == data
+    assert b"".join(demo.glance.images.data(image_id)) == data
+    demo.glance.images.delete(image_id)
+    assert templates(demo.cloud, image_id) == []
 
 
 def test_a_conversion_that_takes_its_time_becomes_a_template_too(demo: User, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
+from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.engine.parts import ZEROS, Job, Part
 from imagevol_core import ContentMismatch, Digest, InvalidFact
 
@@ -42,8 +43,10 @@ class Digests:
         return {name: Digest(name, digest.hexdigest()) for name, digest in self._hashes.items()}
 
 
-def verified(data: Iterable[bytes], digest: Digest | None, what: str) -> Iterator[bytes]:
+def verified(data: Iterable[bytes], digest: Digest | None, what: str) -> Closeable[bytes]:
     """Give the same bytes, and at their end an error if they are not those of the digest.
+
+    Closing them closes the data, also before the first of them.
 
     Args:
         data: the whole of what the digest was made of.
@@ -58,9 +61,13 @@ def verified(data: Iterable[bytes], digest: Digest | None, what: str) -> Iterato
     [b'da', b'ta']
     """
     if digest is None:
-        yield from data
-        return
-    digests = Digests([digest.algorithm])
+        return Closeable(data, data)
+    with closed_on_failure(data):
+        digests = Digests([digest.algorithm])
+        return Closeable(_compared(data, digests, digest, what), data)
+
+
+def _compared(data: Iterable[bytes], digests: Digests, digest: Digest, what: str) -> Iterator[bytes]:
     for chunk in data:
         digests.update(chunk)
         yield chunk

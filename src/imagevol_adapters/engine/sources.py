@@ -9,12 +9,13 @@ from typing import BinaryIO
 
 import attrs
 
+from imagevol_adapters.closing import Closeable, close
 from imagevol_adapters.devices import extents
 from imagevol_adapters.engine.parts import PART_BYTES
 from imagevol_adapters.error_text import one_line
 from imagevol_core import ImagevolError, InvalidSize, SourceFailed
 
-__all__ = ["Hole", "Source", "pieces"]
+__all__ = ["Hole", "Source", "guarded", "pieces"]
 
 
 @attrs.frozen
@@ -37,10 +38,13 @@ class Hole:
 
 
 Source = Iterable[bytes | Hole]
+"""The function that takes a source closes it, if it can be closed, however the transfer ends."""
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes | Hole]:
     """Give a file from where it stands: its data in pieces that the engine likes, and its holes unread.
+
+    The file is not closed: its caller has opened it.
 
     Of what is no file of the system's own, such as a pipe or a `GzipFile`, all are data.
 
@@ -77,10 +81,18 @@ def _descriptor(file: BinaryIO) -> int | None:
     return plain.fileno() if isinstance(plain, FileIO) and plain.seekable() else None
 
 
-def guarded(source: Source) -> Iterator[bytes | Hole]:
-    """Give the source's pieces, with an error of the operating system or the network made one of ours."""
+def guarded(source: Source) -> Closeable[bytes | Hole]:
+    """Give the source's pieces, with an error of the operating system or the network made one of ours.
+
+    Closing them closes the source, also before the first of them.
+    """
+    return Closeable(_translated(source), source)
+
+
+def _translated(source: Source) -> Iterator[bytes | Hole]:
     try:
         yield from source
+        close(source)  # here, so that an error of it is one of ours too
     except ImagevolError:
         raise
     except (OSError, EOFError) as error:

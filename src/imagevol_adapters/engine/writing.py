@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Self
 
+from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.engine.digests import Digests
 from imagevol_adapters.engine.limits import Limits, Progress, Throttle, TransferProgress, TransferReport
 from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part, Stopped
@@ -37,7 +39,7 @@ def write_stream(
     """Write a stream of known length to the beginning of a device, let the rest read as zeros, and flush it.
 
     Args:
-        source: the data, in pieces of any length, and holes.
+        source: the data, in pieces of any length, and holes; closed at the end, if it can be closed.
         device: not smaller than the data.
         size_bytes: how many bytes there are.
         zeros: what becomes of zeros, as `plan_copy` says: `SKIP` only where the whole device is proven to be zero.
@@ -51,13 +53,16 @@ def write_stream(
         DeviceFailed: the device is too small, or a write or the flush failed.
         TransferCancelled: it was.
     """
-    writer = StreamWriter(source, size_bytes=size_bytes, algorithms=algorithms, progress=progress, limits=limits)
-    writer.write(device, zeros=zeros)
-    return writer.report()
+    with StreamWriter(source, size_bytes=size_bytes, algorithms=algorithms, progress=progress, limits=limits) as writer:
+        writer.write(device, zeros=zeros)
+        return writer.report()
 
 
 class StreamWriter:
-    """One stream on its way to a device, or, where its length is not known, to one after the other that is larger."""
+    """One stream on its way to a device, or, where its length is not known, to one after the other that is larger.
+
+    The source is closed as soon as the stream ends or a write fails, and at the end of the writer's context.
+    """
 
     def __init__(
         self,
@@ -74,10 +79,11 @@ class StreamWriter:
         `observe` is given the stream, piece by piece and before it is written; what it raises ends the transfer.
         """
         self._started = time.monotonic()
-        self._source = iter(guarded(source))
+        self._source = guarded(source)
         self._piece: memoryview | Hole = memoryview(b"")
         self._size_bytes = size_bytes
-        self._digests = Digests(algorithms)
+        with closed_on_failure(self):
+            self._digests = Digests(algorithms)
         self._observe = observe
         self._progress = progress
         self._limits = limits or Limits()
@@ -85,6 +91,18 @@ class StreamWriter:
         self._broken = False
         self._read_bytes = self._position = 0
         self._written = self._zeroed = self._skipped = 0
+
+    def __enter__(self) -> Self:
+        """Nothing is done yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the source."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the source, if that has not been done."""
+        self._source.close()
 
     @property
     def position(self) -> int:
@@ -110,6 +128,12 @@ class StreamWriter:
         if device.size_bytes < wanted:
             raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {wanted} are to be written")
         self._broken = True
+        with closed_on_failure(self):
+            ended = self._written_onto(device, zeros)
+        self._broken = False
+        return ended
+
+    def _written_onto(self, device: Device, zeros: ZeroHandling) -> bool:
         sink = _Sink(device, zeros, self._position, pace=self._throttle.take)
         crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes())
         ended = False
@@ -141,7 +165,6 @@ class StreamWriter:
         self._written += sink.written_bytes
         self._zeroed += sink.zeroed_bytes
         self._skipped += sink.skipped_bytes
-        self._broken = False
         return ended
 
     def report(self) -> TransferReport:

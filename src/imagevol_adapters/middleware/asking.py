@@ -48,7 +48,7 @@ def ask(
         body: sent as JSON.
 
     Returns:
-        The answer, whatever its status.
+        The answer, whatever its status, with its whole body.
 
     Raises:
         Exception: what the application raises.
@@ -65,7 +65,9 @@ def ask(
     if body is not None:
         asked.content_type = "application/json"
         asked.json_body = body
-    return asked.get_response(app)
+    answer = asked.get_response(app)
+    answer.body  # noqa: B018 - reads it to its end, and closes what the application gave
+    return answer
 
 
 def complaint(answer: Response) -> str:

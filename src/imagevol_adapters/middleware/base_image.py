@@ -16,6 +16,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import attrs
 from webob import Request, Response
 
+from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.middleware.asking import ask, complaint
 from imagevol_core import Image, ImageLocation, StoreCatalogue, StoreSelection, select_stores
@@ -71,9 +72,10 @@ class BaseImageStores:
         if chosen:
             request.headers[_STORE_HEADER] = chosen[0]
         answer = request.get_response(self.app)
-        if chosen[1:] and 200 <= answer.status_int < 300:
-            self._copy(request, image_id, chosen)
-        return self._explained(answer, selection)
+        with closed_on_failure(answer.app_iter):
+            if chosen[1:] and 200 <= answer.status_int < 300:
+                self._copy(request, image_id, chosen)
+            return self._explained(answer, selection)
 
     def _import(self, request: Request, image_id: str, reference: str) -> Response:
         """An import takes several stores at once, for whoever may import; no copies are asked for."""

@@ -18,6 +18,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.configuration import credentials
 from imagevol_adapters.forking import begun_anew_when_forked
 from imagevol_adapters.store import sessions
@@ -213,7 +214,7 @@ class Store(glance_driver.Store):
 
         Args:
             image_id: the image.
-            image_file: its data, that are read to their end.
+            image_file: its data, that are read to their end; closed, if it can be closed.
             image_size: how many bytes there are; 0 where nobody knows.
             hashing_algo: of the multihash.
             context: whose image it is.
@@ -227,12 +228,12 @@ class Store(glance_driver.Store):
             exceptions.Invalid: the data are shorter or longer than was said.
             exceptions.BackendException: it failed otherwise; in each case the volume is gone, or named.
         """
-        if context is None:
-            raise _misconfigured("an image is stored for somebody, and this request has no context")
-        with translated():
+        with closed_on_failure(image_file), translated():
+            if context is None:
+                raise _misconfigured("an image is stored for somebody, and this request has no context")
             cloud = self._cloud(context)
             stored = store_image(
-                iter(lambda: image_file.read(self.WRITE_CHUNKSIZE) or b"", b""),
+                Closeable(iter(lambda: image_file.read(self.WRITE_CHUNKSIZE) or b"", b""), image_file),
                 image_id=image_id,
                 image_owner=context.project_id,
                 size_bytes=image_size or None,

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 import attrs
 
+from imagevol_adapters.closing import closing
 from imagevol_adapters.engine import PART_BYTES, Limits, StreamWriter, clear_rest, read_device, verified
 from imagevol_adapters.engine.sources import guarded
 from imagevol_adapters.inspection import ImageInspector, check
@@ -158,7 +159,7 @@ def fill_device(
     knows the digest.
 
     Args:
-        data: the image's, as Glance gives them.
+        data: the image's, as Glance gives them; closed at the end, as a response must be.
         device: as large as the disk at the least.
         image: what is known of it.
         converter: inspects and converts what is no plain disk.
@@ -172,7 +173,20 @@ def fill_device(
         WrongLength: there are fewer data or more.
         ImagevolError: whatever else is in the way; what the device holds then is nothing to be used.
     """
-    what, limited = f"image {image.id}", limits or Limits()
+    with closing(data):
+        _fill(data, device, image, converter, directory, proof, limits or Limits())
+
+
+def _fill(
+    data: Iterable[bytes],
+    device: Device,
+    image: Image,
+    converter: Converter,
+    directory: Path,
+    proof: Proof | None,
+    limits: Limits,
+) -> None:
+    what = f"image {image.id}"
     if image.disk_format not in STREAMED:
         with _downloaded(data, directory, what) as path:
             size_bytes = path.stat().st_size
@@ -181,11 +195,11 @@ def fill_device(
             file = CheckedFile.check(
                 path, disk_format=str(image.disk_format), converter=converter, digest=image.digest, what=what
             )
-            file.convert_onto(device, converter=converter, proof=proof, limits=limited)
+            file.convert_onto(device, converter=converter, proof=proof, limits=limits)
         return
     examination = Examination(image.disk_format, what)
     algorithms = [image.digest.algorithm] if image.digest else []
-    writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limited)
+    writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limits)
     if not writer.write(device, zeros=zeros_for(device, image.size_bytes, proof)):
         raise DeviceFailed(f"{what} is larger than the device, which has {device.size_bytes} bytes")
     examination.end()
@@ -194,7 +208,7 @@ def fill_device(
         if (actual := report.digests[image.digest.algorithm]) != image.digest:
             raise ContentMismatch(what, expected=str(image.digest), actual=str(actual))
         copy = f"the copy of {what}"
-        deque(read_device(device, length=report.size_bytes, digest=image.digest, what=copy, limits=limited), maxlen=0)
+        deque(read_device(device, length=report.size_bytes, digest=image.digest, what=copy, limits=limits), maxlen=0)
 
 
 def zeros_for(device: Device, size_bytes: int | None, proof: Proof | None) -> ZeroHandling:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.engine import Limits, Progress, Source
 from imagevol_adapters.ports import Attacher, Converter, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import delete_volume
@@ -37,7 +38,7 @@ def register_image(
     """Store raw data in a new volume and make them an image of Glance, without sending them through Glance.
 
     Args:
-        source: the data, in pieces of any length, and holes.
+        source: the data, in pieces of any length, and holes; closed at the end, if it can be closed.
         name: of the image.
         size_bytes: how many bytes there are; None where nobody knows.
         images: where the image is made.
@@ -56,8 +57,6 @@ def register_image(
         ImagevolError: what `store_image` and the ports raise; in each case image and volume are gone, or named in
             `leftovers`.
     """
-    if size_bytes == 0:
-        raise RequestRefused(_NO_DATA.format(name))
 
     def stored(image: Image) -> StoredImage:
         return store_image(
@@ -74,9 +73,12 @@ def register_image(
             limits=limits,
         )
 
-    return _registered(
-        stored, name=name, images=images, volumes=volumes, store=store, owner=owner, visibility=visibility
-    )
+    with closed_on_failure(source):
+        if size_bytes == 0:
+            raise RequestRefused(_NO_DATA.format(name))
+        return _registered(
+            stored, name=name, images=images, volumes=volumes, store=store, owner=owner, visibility=visibility
+        )
 
 
 def register_image_file(

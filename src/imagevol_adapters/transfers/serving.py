@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 
 import attrs
@@ -103,7 +103,7 @@ def open_image_volume(
 class _Parts(Iterator[bytes]):
     """The bytes of an open volume, which are not taken for an empty image once it is closed."""
 
-    def __init__(self, parts: Iterator[bytes]) -> None:
+    def __init__(self, parts: Generator[bytes]) -> None:
         self._parts = parts
         self.closed = False
 
@@ -111,6 +111,9 @@ class _Parts(Iterator[bytes]):
         if self.closed:
             raise DeviceFailed("the volume is closed: read it while the context lasts")
         return next(self._parts)
+
+    def close(self) -> None:
+        self._parts.close()
 
 
 def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: ImageService) -> None:

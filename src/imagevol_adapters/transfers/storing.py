@@ -105,7 +105,7 @@ def store_image(
     reads as zeros: it will be cloned.
 
     Args:
-        source: the data, in pieces of any length, and holes.
+        source: the data, in pieces of any length, and holes; closed at the end, if it can be closed.
         image_id: the image that the volume will hold.
         image_owner: the project that owns the image.
         size_bytes: how many bytes there are; of a stream of unknown length None, and the volume grows under it.
@@ -165,15 +165,16 @@ def store_image(
             raise ContentMismatch(f"image {image_id}", expected=str(digest), actual=str(actual))
         return report
 
-    return _stored(
-        fill,
-        size_bytes=size_bytes or 0,
-        image_id=image_id,
-        image_owner=image_owner,
-        volumes=volumes,
-        volume_type=volume_type,
-        settings=chosen,
-    )
+    with writer:
+        return _stored(
+            fill,
+            size_bytes=size_bytes or 0,
+            image_id=image_id,
+            image_owner=image_owner,
+            volumes=volumes,
+            volume_type=volume_type,
+            settings=chosen,
+        )
 
 
 def store_image_file(

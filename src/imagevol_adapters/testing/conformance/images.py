@@ -106,6 +106,29 @@ class ImageServiceConformance(WithVolumes):
         with pytest.raises(RequestRefused):
             images.find(name)
 
+    @pytest.mark.parametrize("fault", [None, ServiceFailed("the source is gone")])
+    @pytest.mark.parametrize("known", [True, False])
+    def test_the_data_of_an_upload_is_closed_however_it_ends(
+        self, images: ImageService, new_image: NewImage, known: bool, fault: Exception | None
+    ) -> None:
+        closed: list[str] = []
+
+        class Data(Iterator[bytes]):
+            parts: Iterator[bytes | Exception] = iter([b"data", *([fault] if fault else [])])
+
+            def __next__(self) -> bytes:
+                part = next(self.parts)
+                if isinstance(part, Exception):
+                    raise part
+                return part
+
+            def close(self) -> None:
+                closed.append("closed")
+
+        with suppress(ResourceNotFound, ServiceFailed):
+            images.upload(new_image().id if known else NOBODY, Data(), size_bytes=None, store=self.store)
+        assert closed
+
     @pytest.mark.parametrize("announced", [True, False])
     def test_uploaded_data_come_back_whole_and_in_part(
         self, images: ImageService, new_image: NewImage, announced: bool

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from imagevol_adapters.closing import closing
 from imagevol_adapters.testing.memory.volumes import MemoryVolumes
 from imagevol_core import (
     GIB,
@@ -137,10 +138,11 @@ class MemoryImages:
         base_image_id: str | None = None,
     ) -> Image:
         """Keep an image's data; the base image is kept in `base_images`, and not looked at, as Glance does not."""
-        self._expect_queued(image_id)
-        if (store or self.stores[0]) not in self.stores:
-            raise RequestRefused(f"uploading image {image_id}: there is no store {store}")
-        content = b"".join(data)
+        with closing(data):
+            self._expect_queued(image_id)
+            if (store or self.stores[0]) not in self.stores:
+                raise RequestRefused(f"uploading image {image_id}: there is no store {store}")
+            content = b"".join(data)
         if size_bytes is not None and len(content) != size_bytes:
             raise RequestRefused(f"uploading image {image_id}: {size_bytes} bytes were announced, {len(content)} came")
         self.data[image_id] = content
