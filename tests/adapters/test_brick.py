@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import threading
@@ -99,7 +100,9 @@ class TestPaths:
         with attacher.open(attachment(loop_device), mode=AccessMode.WRITE) as device:
             assert device.size_bytes == SIZE_BYTES
             write_stream([b"x" * SIZE_BYTES], device, size_bytes=SIZE_BYTES)
-            with pytest.raises(DeviceFailed, match=rf"writing at byte {SIZE_BYTES} failed: .*No space left"):
+            with pytest.raises(
+                DeviceFailed, match=f"writing at byte {SIZE_BYTES} failed: .*{os.strerror(errno.ENOSPC)}"
+            ):
                 device.write(SIZE_BYTES, memoryview(b"y"))
         with attacher.open(attachment(loop_device), mode=AccessMode.READ) as device:
             assert b"".join(read_device(device, length=SIZE_BYTES)) == b"x" * SIZE_BYTES

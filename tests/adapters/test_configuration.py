@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
-from errno import EACCES
+from errno import EACCES, ENOTDIR
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -146,38 +147,37 @@ class TestCredentials:
 
 class TestErrors:
     @pytest.mark.parametrize(
-        "text, sentence",
+        "text, where",
         [
-            ("[DEFAULT]\n\ndebug true\n", "{file}:3: No ':' or '=' found in assignment"),
-            (f"[fast]\ncinder_store_password {SECRET}\n", "{file}:2: No ':' or '=' found in assignment"),
-            (f"[fast\ncinder_store_password = {SECRET}\n", "{file}:1: Invalid section (must end with ])"),
-            ("debug = true\n", "{file}:1: Section must be started before assignment"),
-            (
-                "[DEFAULT]\nenabled_backends = fast\n",
-                '{file}:2, [DEFAULT] enabled_backends: Value should be NAME:VALUE pairs separated by ","',
-            ),
-            (
-                "[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\nweight = much\n",
-                "{file}:4, [fast] weight: invalid literal for int() with base 10: 'much'",
-            ),
-            (
-                "[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\ncinder_store_password = pa$horse\n",
-                (
-                    "{file}:4, [fast] cinder_store_password: it refers to an option that does not exist; "
-                    "a dollar sign is written $$"
-                ),
-            ),
+            ("[DEFAULT]\n\ndebug true\n", "{file}:3"),
+            (f"[fast]\ncinder_store_password {SECRET}\n", "{file}:2"),
+            (f"[fast\ncinder_store_password = {SECRET}\n", "{file}:1"),
+            ("debug = true\n", "{file}:1"),
+            ("[DEFAULT]\nenabled_backends = fast\n", "{file}:2, [DEFAULT] enabled_backends"),
+            ("[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\nweight = much\n", "{file}:4, [fast] weight"),
         ],
     )
     def test_what_is_malformed_is_one_line_with_its_place_and_no_secret(
-        self, tmp_path: Path, text: str, sentence: str
+        self, tmp_path: Path, text: str, where: str
     ) -> None:
         file = write(tmp_path / "a.conf", text)
         with pytest.raises(InvalidConfiguration) as raised:
             read_all(file)
-        assert str(raised.value) == sentence.format(file=file)
+        assert raised.value.where == where.format(file=file)
+        assert raised.value.reason.isprintable()
         assert "horse" not in str(raised.value)
         assert raised.value.__context__ is None  # a traceback shows that too
+
+    def test_a_dollar_sign_that_refers_to_nothing_is_told_as_that(self, tmp_path: Path) -> None:
+        text = "[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\ncinder_store_password = pa$horse\n"
+        file = write(tmp_path / "a.conf", text)
+        with pytest.raises(InvalidConfiguration) as raised:
+            read_all(file)
+        assert str(raised.value) == (
+            f"{file}:4, [fast] cinder_store_password: it refers to an option that does not exist; "
+            "a dollar sign is written $$"
+        )
+        assert raised.value.__context__ is None
 
     def test_of_several_files_the_one_that_counts_is_named(self, written: Path) -> None:
         directory = written.parent / "glance-api.conf.d"
@@ -206,7 +206,7 @@ class TestErrors:
     def test_what_is_no_file_is_named(self, written: Path) -> None:
         with pytest.raises(InvalidConfiguration) as raised:
             load([written / "x"])
-        assert str(raised.value) == f"{written}/x: Not a directory"
+        assert str(raised.value) == f"{written}/x: {os.strerror(ENOTDIR)}"
 
     def test_a_file_that_is_not_text_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "a.conf").write_bytes(b"[DEFAULT]\ndebug = \xff\n")

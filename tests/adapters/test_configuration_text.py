@@ -68,22 +68,24 @@ class TestReading:
         }
 
     @pytest.mark.parametrize(
-        "text, sentence",
+        "text, line",
         [
-            ("[a]\n\nhorse\n", "glance-api.conf:3: No ':' or '=' found in assignment"),
-            ("[a]\n = horse\n", "glance-api.conf:2: Unexpected continuation line"),
-            ("[a]\n= horse\n", "glance-api.conf:2: Key cannot be empty"),
-            ("# 1\nx = horse\n  2\n", "glance-api.conf:2: Section must be started before assignment"),
-            ("[a] # horse\n", "glance-api.conf:1: Invalid section (must end with ])"),
-            ("[]\n", "glance-api.conf:1: Empty section name"),
+            ("[a]\n\nhorse\n", 3),
+            ("[a]\n = horse\n", 2),
+            ("[a]\n= horse\n", 2),
+            ("# 1\nx = horse\n  2\n", 2),
+            ("[a] # horse\n", 1),
+            ("[]\n", 1),
         ],
     )
     def test_what_oslo_config_would_refuse_is_refused_with_the_line_and_not_its_content(
-        self, text: str, sentence: str
+        self, text: str, line: int
     ) -> None:
         with pytest.raises(InvalidConfiguration) as raised:
             parse(text)
-        assert str(raised.value) == sentence
+        assert raised.value.where == f"glance-api.conf:{line}"
+        assert raised.value.reason
+        assert "horse" not in raised.value.reason
         assert raised.value.__context__ is None
 
 

@@ -403,7 +403,7 @@ class TestJournal:
         def written(descriptor: int, data: bytes) -> int:
             number = next(writes)
             if number == line + 1 or (lasting and number > line):
-                raise OSError(ENOSPC, os.strerror(ENOSPC))
+                raise OSError(ENOSPC, "No space left")
             return write(descriptor, data[:10] if number == line else data)
 
         with create(glance, path) as journal:

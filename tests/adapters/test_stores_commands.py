@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable
-from errno import EIO
+from errno import EIO, ENOENT
 from pathlib import Path
 
 import attrs
@@ -206,7 +206,9 @@ class TestCheck:
     def test_a_file_that_is_malformed_is_one_line(self, run: Run, tmp_path: Path) -> None:
         file = write(tmp_path / "a.conf", f"[fast]\npassword {SECRET}\n")
         ran = run("stores", "check", "--config-file", file)
-        assert ran == Ran(1, "", f"{file}:2: No ':' or '=' found in assignment\n")
+        assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+        assert ran.err.startswith(f"{file}:2: ")
+        assert SECRET not in ran.err
         for command in (("check", "--config-file", file), ("upgrade-config", file)):
             ran = run("--debug", "stores", *command)
             assert (ran.status, "Traceback" in ran.err, SECRET in ran.err) == (1, True, False)
@@ -379,9 +381,7 @@ class TestUpgrade:
         )
         assert (ran.status, ran.err) == ((1, says) if refused else (0, ""))
 
-    @pytest.mark.parametrize(
-        "text, says", [(None, "No such file or directory"), (b"\xff", "not all of it is text in UTF-8")]
-    )
+    @pytest.mark.parametrize("text, says", [(None, os.strerror(ENOENT)), (b"\xff", "not all of it is text in UTF-8")])
     def test_a_file_that_cannot_be_read_is_one_line(
         self, run: Run, tmp_path: Path, text: bytes | None, says: str
     ) -> None:
@@ -393,9 +393,8 @@ class TestUpgrade:
     def test_a_directory_that_cannot_be_written_is_one_line(self, run: Run, cinder: Types, single: Path) -> None:
         new = single.parent / "none" / "new.conf"
         ran = run("stores", "upgrade-config", single, *WISHES, "--output", new)
-        assert ran == Ran(
-            1, "", f"{new} cannot be written: No such file or directory; give a new file in a directory with room\n"
-        )
+        reason = os.strerror(ENOENT)
+        assert ran == Ran(1, "", f"{new} cannot be written: {reason}; give a new file in a directory with room\n")
 
     def test_a_wish_that_is_not_a_pair_is_a_wrong_option(self, run: Run, single: Path) -> None:
         ran = run("stores", "upgrade-config", single, "--name", "fast")

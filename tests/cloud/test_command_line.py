@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -211,7 +212,7 @@ class TestBadInput:
         assert inventory(imagevol.cloud) == before
 
     def test_a_missing_file(self, imagevol: CommandLine, tmp_path: Path) -> None:
-        self.holds(imagevol, "put", tmp_path / "none.raw", says="none.raw cannot be read: No such file or directory")
+        self.holds(imagevol, "put", tmp_path / "none.raw", says=f"none.raw cannot be read: {os.strerror(errno.ENOENT)}")
 
     def test_a_keystone_that_does_not_answer(self, imagevol: CommandLine, file: Path) -> None:
         self.holds(
@@ -237,7 +238,7 @@ class TestBadInput:
         self.holds(
             attrs.evolve(imagevol, clouds_yaml=clouds_yaml),
             *arguments.format(file=file).split(),
-            says=f"^{service}.*Connection refused.*check .*that the service runs$",
+            says=f"^{service}.*{os.strerror(errno.ECONNREFUSED)}.*check .*that the service runs$",
         )
 
     @pytest.mark.parametrize(

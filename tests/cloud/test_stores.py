@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -105,7 +106,7 @@ class TestCheck:
         without = attrs.evolve(imagevol, clouds_yaml=tmp_path / "clouds.yaml")
         ran = without.run("stores", "check", "--config-file", configuration(imagevol.cloud))
         assert (ran.returncode, ran.stderr.count("\n")) == (3, 1)
-        assert re.search("^Cinder.*Connection refused.*check .*that the service runs$", ran.stderr)
+        assert re.search(f"^Cinder.*{os.strerror(errno.ECONNREFUSED)}.*check .*that the service runs$", ran.stderr)
         unknown = "  type-exists: cinder_volume_type is '{}', and Cinder does not answer whether there is one.\n"
         fails = "".join(f"Store {store} fails:\n{unknown.format(store)}" for store in ("fast", "slow"))
         assert ran.stdout == f"{fails}Store local works.\n"
