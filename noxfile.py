@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -88,15 +88,19 @@ def shared(session: nox.Session, name: str, *, version: str = OLDEST) -> Path:
     python = NOX / name / "bin" / "python"
     if not (python.exists() and runs(str(python), version)):
         command = [sys.executable, "-m", "virtualenv", "--quiet", "--clear", "--no-periodic-update"]
-        session.run(*command, "-p", PYTHONS[version], str(NOX / name), external=True)
+        session.run_install(*command, "-p", PYTHONS[version], str(NOX / name), external=True)
     return python
 
 
-def run(session: nox.Session, python: Path, *arguments: str, **options: Any) -> None:
-    """Run a module in an environment, with the environment's commands first on the PATH."""
+def run(session: nox.Session, python: Path, *arguments: str, installs: bool = False, **options: Any) -> None:
+    """Run a module in an environment, with the environment's commands first on the PATH.
+
+    With `--install-only`, only what installs is run.
+    """
     path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
     environment = {"PATH": path} | options.pop("env", {})
-    session.run(str(python), "-m", *arguments, external=True, env=environment, **options)
+    execute = session.run_install if installs else session.run
+    execute(str(python), "-m", *arguments, external=True, env=environment, **options)
 
 
 @functools.cache
@@ -124,9 +128,10 @@ def install(session: nox.Session, python: Path, *groups: str, pins: Path | None 
     pip = ("pip", "install", "--quiet")
     if not pins or not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
-        run(session, python, *pip, *pinned, *group(*groups), f"imagevol[all] @ {wheel().as_uri()}")
+        requirements = [*group(*groups), f"imagevol[all] @ {wheel().as_uri()}"]
+        run(session, python, *pip, *pinned, *requirements, installs=True)
         stamp.write_text(wanted)
-    run(session, python, *pip, "--no-deps", "--force-reinstall", str(wheel()))
+    run(session, python, *pip, "--no-deps", "--force-reinstall", str(wheel()), installs=True)
 
 
 reports: list[Path] = []
@@ -160,7 +165,7 @@ def prerequisites(session: nox.Session, python: Path, *wishes: str, required: bo
     The demo cannot do without; a test that cannot is skipped and says so.
     """
     command = ["tests.cloud", "prerequisites", "--install", *wishes]
-    run(session, python, *command, success_codes=[0] if required else [0, 1])
+    run(session, python, *command, installs=True, success_codes=[0] if required else [0, 1])
 
 
 @nox.session
@@ -234,7 +239,7 @@ def upstream(session: nox.Session) -> None:
     if not (unpacked := NOX / "cinder-13").exists():
         # Beside the environment, not in it: only SolidFire's driver is read out of it.
         pip = ("pip", "install", "--quiet", "--no-deps", "--no-compile", "--target")
-        run(session, python, *pip, str(unpacked), *group("solidfire"))
+        run(session, python, *pip, str(unpacked), *group("solidfire"), installs=True)
     pytest(session, python, "tests/upstream", *BY_MODULE)
 
 
@@ -263,7 +268,7 @@ def rbd(session: nox.Session) -> None:
     """Run the tests on a real Ceph, in user space; as root its Debian packages are installed."""
     python = shared(session, "rbd", version=SERVICES_PYTHON)
     install(session, python, "cloud")
-    run(session, python, "tests.rbd.prerequisites", success_codes=[0, 1])
+    run(session, python, "tests.rbd.prerequisites", installs=True, success_codes=[0, 1])
     pytest(session, python, "tests/rbd")
 
 
@@ -272,7 +277,7 @@ def coordination(session: nox.Session) -> None:
     """Run the tests of the locks on real lock services, unpacked from Debian's packages and not installed."""
     python = shared(session, "coordination")
     install(session, python, "coordination")
-    run(session, python, "tests.coordination.prerequisites", success_codes=[0, 1])
+    run(session, python, "tests.coordination.prerequisites", installs=True, success_codes=[0, 1])
     pytest(session, python, "tests/conformance", "tests/adapters/test_coordination.py")
 
 
@@ -315,7 +320,7 @@ def lowest(session: nox.Session) -> None:
     """Run the library's tests on the lowest releases that pyproject.toml admits."""
     pins = NOX / "lowest.txt"
     session.install("--quiet", "--constraint", str(CONSTRAINTS), *group("resolve"))
-    resolve(session, "--all-extras", "--resolution=lowest-direct", f"--output-file={pins}")
+    resolve(session.run_install, "--all-extras", "--resolution=lowest-direct", f"--output-file={pins}")
     python = own(session)
     install(session, python, "tests", pins=pins)
     pytest(session, python, *LIBRARY_TESTS, *PARALLEL)
@@ -326,12 +331,12 @@ def constraints(session: nox.Session) -> None:
     """Write constraints.txt anew, with the newest releases that go together."""
     session.install("--quiet", *group("resolve"))
     pins = NOX / "constraints.txt"
-    resolve(session, "--universal", "--all-extras", "--group=dev", f"--output-file={pins}")
     heading = "# What the tests and the services install; written by `nox -s constraints`.\n"
-    CONSTRAINTS.write_text(heading + pins.read_text())
+    if resolve(session.run, "--universal", "--all-extras", "--group=dev", f"--output-file={pins}"):
+        CONSTRAINTS.write_text(heading + pins.read_text())
 
 
-def resolve(session: nox.Session, *arguments: str) -> None:
-    """Let uv work out which releases go together; nothing in what it writes depends on the host."""
+def resolve(execute: Callable[..., Any], *arguments: str) -> bool:
+    """Let uv work out which releases go together, and say whether it did; what it writes is the same on every host."""
     plain = ["--quiet", "--upgrade", "--no-header", "--no-annotate", "--no-emit-index-url"]
-    session.run("uv", "pip", "compile", f"--python-version={OLDEST}", *plain, *arguments, "pyproject.toml")
+    return bool(execute("uv", "pip", "compile", f"--python-version={OLDEST}", *plain, *arguments, "pyproject.toml"))
