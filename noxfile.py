@@ -307,6 +307,13 @@ def bench_decisions(session: nox.Session) -> None:
     run(session, python, "benchmarks", "decisions")
 
 
+@nox.session(venv_backend="none")
+def bare(session: nox.Session) -> None:
+    """Do as a newcomer does, on a bare Debian 12: `make demo` and `make test`, or the targets that follow `--`."""
+    patience: dict[str, Any] = {"interrupt_timeout": 60, "terminate_timeout": 60}  # it removes what it made
+    session.run(sys.executable, "-m", "tests.bare", *session.posargs, external=True, **patience)
+
+
 @nox.session(python=list(PYTHONS)[-1:])
 def newest(session: nox.Session) -> None:
     """Run the library's tests on the newest release of everything."""
