@@ -1,7 +1,8 @@
 """The way from an image to a volume: all that can be gone, in order, and why not the others ([clone], [template]).
 
 Clone an image volume; clone a template or a cached volume; make a template or a cached volume and clone that; copy.
-What fails leaves the next way open, and only a failed copy fails the request.
+What fails leaves the next way open, and only a failed copy fails the request.  The volume of Nova's snapshot image is
+created from the snapshot, and in no other way.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
+from imagevol_core.boot_mapping import boot_mapping
+from imagevol_core.cache_lookup import ImageCache, look_up
 from imagevol_core.caching import CacheEntry
 from imagevol_core.clone_rules import CloneSettings
 from imagevol_core.cloning import CloneDecision, decide_clone
-from imagevol_core.creation_rules import CREATION_RULES, WAY_RULES, ConversionSettings, Creation, ImageCache, look_up
+from imagevol_core.creation_rules import CREATION_RULES, WAY_RULES, ConversionSettings, Creation
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.templates import (
     Template,
@@ -31,6 +34,7 @@ __all__ = ["ConversionSettings", "CreationPlan", "CreationStep", "ImageCache", "
 class Way(Enum):
     """How a volume is made from an image."""
 
+    FROM_SNAPSHOT = "from-snapshot"
     CLONE_IMAGE_VOLUME = "clone-image-volume"
     CLONE_TEMPLATE = "clone-template"
     CLONE_CACHED = "clone-cached"
@@ -56,7 +60,7 @@ class CreationStep:
 
     Attributes:
         way: how.
-        source: the volume to clone, where there already is one.
+        source: the volume to clone, where there already is one; of `FROM_SNAPSHOT` the snapshot.
         size_gib: the size of the template or cached volume to be made; None where none is, or it is not known.
         extend_to_gib: the size that the new volume must end with.
         remove_first: volumes to delete before, in this order.
@@ -151,6 +155,7 @@ def plan_creation(
     creation = Creation(
         image=image,
         target=target,
+        boot=boot_mapping(image),
         found=look_up(image, target=target, backend=backend, cache=cache, policy=policy),
         clone=decide_clone(
             image, target=target, volumes=volumes, backend=backend, settings=clone_settings, policy=policy
@@ -183,6 +188,16 @@ def plan_creation(
 # The steps of each way.
 
 Steps = Callable[[Creation], tuple[CreationStep, ...]]
+
+
+def _from_snapshot(creation: Creation) -> tuple[CreationStep, ...]:
+    step = CreationStep(
+        way=Way.FROM_SNAPSHOT,
+        source=creation.boot.snapshot_id,
+        extend_to_gib=creation.target.size_gib,
+        falls_to_next=False,
+    )
+    return (step,)
 
 
 def _clone_image_volumes(creation: Creation) -> tuple[CreationStep, ...]:
@@ -271,6 +286,7 @@ _BY_TEMPLATE = {
 
 _STEPS: Mapping[Policy, Mapping[Way, Steps]] = {
     Policy.STRICT: {
+        Way.FROM_SNAPSHOT: _from_snapshot,
         Way.CLONE_IMAGE_VOLUME: _clone_image_volumes,
         Way.CLONE_TEMPLATE: _by_template,
         Way.CLONE_CACHED: _clone_cached,
@@ -280,6 +296,7 @@ _STEPS: Mapping[Policy, Mapping[Way, Steps]] = {
         Way.COPY: _copy,
     },
     Policy.UPSTREAM: {
+        Way.FROM_SNAPSHOT: _from_snapshot,
         Way.CLONE_TEMPLATE: _by_driver,
         Way.CREATE_TEMPLATE: _by_driver,
         Way.CLONE_IMAGE_VOLUME: _clone_image_volumes,

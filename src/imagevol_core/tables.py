@@ -15,10 +15,11 @@ from imagevol_core.audit_rules import (
     SHARING_RULES,
     TEMPLATE_RULES,
 )
+from imagevol_core.cache_lookup import CACHE_RULES
 from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
-from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES
+from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES
 from imagevol_core.custody import DELETION_RULES, READING_RULES
 from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
 from imagevol_core.pruning import PRUNING_RULES
@@ -74,7 +75,7 @@ def rule_tables() -> tuple[RuleTable, ...]:
     """Give every table, by name and then by policy.
 
     >>> [rule.id for table in rule_tables() for rule in table.rules if rule.gate and table.policy is Policy.STRICT]
-    ['volume-found', 'single-store', 'kinds-known', 'stores-named', 'location-without-volume']
+    ['volume-found', 'mapping-readable', 'single-store', 'kinds-known', 'stores-named', 'location-without-volume']
     """
     return tuple(
         RuleTable(name=name, policy=policy, rules=rules)

@@ -65,6 +65,7 @@ class Rule(Generic[Facts]):
         source: where it comes from: a specification as `[clone]`, or the upstream function.
         predicate: takes the facts, gives whether the rule holds and the sentence that says why.
         gate: whether the rules after it make no sense where it does not hold, and are then not asked.
+        final: whether the rules after it make no sense where it holds, and are then not asked.
         warning: whether it is worth telling that it does not hold, and no more.
     """
 
@@ -73,6 +74,7 @@ class Rule(Generic[Facts]):
     source: str
     predicate: Callable[[Facts], tuple[bool, str]]
     gate: bool = False
+    final: bool = False
     warning: bool = False
 
 
@@ -92,7 +94,9 @@ class RuleTable:
 
 
 def evaluate(rules: Iterable[Rule[Facts]], facts: Facts, *, subject: str | None = None) -> tuple[Verdict, ...]:
-    """Ask every rule about `facts`, in order, also after one has failed; only a failed gate ends the walk.
+    """Ask every rule about `facts`, in order, also after one has failed.
+
+    Only a gate that fails, or a final rule that holds, ends the walk.
 
     Args:
         rules: the table.
@@ -111,7 +115,7 @@ def evaluate(rules: Iterable[Rule[Facts]], facts: Facts, *, subject: str | None 
     for rule in rules:
         passed, text = rule.predicate(facts)
         verdicts.append(Verdict(rule.id, passed, subject, text, rule.warning))
-        if rule.gate and not passed:
+        if rule.final if passed else rule.gate:
             break
     return tuple(verdicts)
 
@@ -123,6 +127,15 @@ def failed(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     (Verdict(rule='b', passed=False, subject=None, text='not fine', warning=False),)
     """
     return tuple(verdict for verdict in verdicts if not verdict.passed and not verdict.warning)
+
+
+def joined(verdicts: Iterable[Verdict]) -> str:
+    """Give the texts of several verdicts as one line, with their subjects.
+
+    >>> joined([Verdict("a", False, None, "not fine"), Verdict("b", False, "7ad3", "too large")])
+    'not fine; 7ad3: too large'
+    """
+    return "; ".join(f"{each.subject}: {each.text}" if each.subject else each.text for each in verdicts)
 
 
 def first_match(

@@ -29,7 +29,9 @@ from imagevol_core import (
     evaluate,
     failed,
 )
-from imagevol_core.creation_rules import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES, Creation, Lookup
+from imagevol_core.boot_mapping import BootMapping
+from imagevol_core.cache_lookup import CACHE_RULES, Lookup
+from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES, Creation
 from tests.core import cases
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -72,6 +74,10 @@ UNCLONED = replace(GOOD, clone=replace(GOOD.clone, volumes=()))
 BARE = replace(UNCLONED, template=None, template_settings=TemplateSettings(), cache=ImageCache())
 
 
+SNAPSHOT_ID = "2f1c7a0e-5b3d-4c8f-9e6a-7d0b1c2e3f4a"
+OF_NOVA = f'[{{"source_type": "snapshot", "boot_index": 0, "snapshot_id": "{SNAPSHOT_ID}"}}]'
+
+
 def image(case: CreationCase = GOOD, **changes: object) -> CreationCase:
     """The case with another image."""
     return replace(case, clone=replace(case.clone, image=replace(case.clone.image, **changes)))  # type: ignore[arg-type]
@@ -103,8 +109,10 @@ def said(plan: CreationPlan, rule: str) -> tuple[bool, str]:
 
 
 # For each way, a case in which it can be gone, and one in which it cannot.  A new way is a new row here.
+SNAPSHOT = (image(properties={"block_device_mapping": OF_NOVA}), BARE)
 OPEN = {
     Policy.STRICT: {
+        "from-snapshot": SNAPSHOT,
         "clone-image-volume": (GOOD, BARE),
         "clone-template": (templated(TEMPLATE), BARE),
         "clone-cached": (cache(entries=(CACHED,)), BARE),
@@ -114,6 +122,7 @@ OPEN = {
         "copy": (BARE, replace(image(BARE, disk_format="qcow2"), conversion=ConversionSettings(allowed=False))),
     },
     Policy.UPSTREAM: {
+        "from-snapshot": SNAPSHOT,
         "clone-template": (templated(TEMPLATE), BARE),
         "create-template": (templated(None), BARE),
         "clone-image-volume": (GOOD, BARE),
@@ -171,7 +180,10 @@ class TestWays:
         plan = case.decide(policy)
         in_the_way = failed(verdict for verdict in plan.verdicts if verdict.rule not in OPEN[policy])
         rules = [rule.id for rule in CREATION_RULES[policy]] + ([] if in_the_way else list(OPEN[policy]))
-        assert [verdict.rule for verdict in plan.verdicts] == rules
+        asked = [verdict.rule for verdict in plan.verdicts]
+        if ways(plan) == ["from-snapshot"]:
+            rules = rules[: rules.index("from-snapshot") + 1]
+        assert asked == (rules[:1] if in_the_way and in_the_way[0].rule == rules[0] else rules)
         assert all(verdict.text for verdict in plan.verdicts)
         assert not in_the_way or plan.refused == "; ".join(verdict.text for verdict in in_the_way)
 
@@ -265,13 +277,53 @@ class TestWays:
         ]
 
 
+class TestNovasSnapshotImages:
+    """Cinder creates the volume from the snapshot at boot index 0, whatever else is known of the image."""
+
+    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize(
+        "case",
+        [GOOD, image(size_bytes=0), image(status="queued"), image(min_disk_gib=99), target(encrypted=True)],
+        ids=["cloneable", "empty", "queued", "too large", "encrypted"],
+    )
+    def test_nothing_else_is_tried(self, case: CreationCase, policy: Policy) -> None:
+        plan = image(case, properties={"block_device_mapping": OF_NOVA}).decide(policy)
+        assert plan.steps == (
+            CreationStep(way=Way.FROM_SNAPSHOT, source=SNAPSHOT_ID, extend_to_gib=2, falls_to_next=False),
+        )
+        assert plan.refused is None
+        assert plan.verdicts[-1].rule == "from-snapshot"
+        assert plan.verdicts[-1].text == f"block_device_mapping has snapshot {SNAPSHOT_ID} at boot index 0"
+
+    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize(
+        "mapping, refused",
+        [
+            ("lots", "Cinder answers 500: the property block_device_mapping is not JSON"),
+            ("[7]", "Cinder answers 500: the property block_device_mapping is not a list of objects"),
+            (
+                OF_NOVA.replace(SNAPSHOT_ID, ""),
+                "Cinder answers 404: the property block_device_mapping has a snapshot without an id at boot index 0",
+            ),
+        ],
+    )
+    def test_what_cinder_cannot_read_is_refused(self, mapping: str, refused: str, policy: Policy) -> None:
+        plan = image(properties={"block_device_mapping": mapping}).decide(policy)
+        assert (plan.steps, plan.refused) == ((), refused)
+
+    def test_another_image_is_created_from_its_data(self) -> None:
+        plan = image(properties={"block_device_mapping": OF_NOVA.replace("0,", "1,")}).decide()
+        assert ways(plan) == ways(GOOD.decide())
+        assert said(plan, "from-snapshot") == (False, "block_device_mapping has no snapshot at boot index 0")
+
+
 class TestFalling:
     """A failed step falls to the next one; only a failed copy fails the request."""
 
     @given(creation_cases())
     def test_only_the_copy_does_not_fall(self, case: CreationCase) -> None:
         for step in case.decide().steps:
-            assert step.falls_to_next is (step.way is not Way.COPY)
+            assert step.falls_to_next is (step.way not in (Way.COPY, Way.FROM_SNAPSHOT))
 
     @given(creation_cases())
     def test_the_copy_comes_last_and_once(self, case: CreationCase) -> None:
@@ -459,8 +511,13 @@ class TestSteps:
 
 
 BREAKS_REQUEST = {
-    Policy.STRICT: {"image-active": image(status="queued"), "image-fits": image(virtual_size_bytes=2 * GIB + 1)},
+    Policy.STRICT: {
+        "mapping-readable": image(properties={"block_device_mapping": "lots"}),
+        "image-active": image(status="queued"),
+        "image-fits": image(virtual_size_bytes=2 * GIB + 1),
+    },
     Policy.UPSTREAM: {
+        "mapping-readable": image(properties={"block_device_mapping": "lots"}),
         "image-active": image(status="queued"),
         "image-fits": image(min_disk_gib=None),
         "driver-answers": templated(replace(TEMPLATE, entry=replace(TEMPLATE.entry, image_updated_at=None))),
@@ -557,6 +614,7 @@ class TestRequest:
         creation = Creation(
             image=clone.image,
             target=clone.target,
+            boot=BootMapping(text=""),
             found=Lookup(),
             clone=clone.decide(Policy.UPSTREAM),
             template=GOOD.decide().template,

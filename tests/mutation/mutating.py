@@ -28,6 +28,7 @@ COPIED = ("src", "tests/core", "tests/__init__.py", "tests/conftest.py")
 TESTS = {
     "audit_facts": ["auditing"],
     "audit_rules": ["auditing"],
+    "cache_lookup": ["creation"],
     "clone_rules": ["clone_rules", "cloning"],
     "copy_facts": ["copying"],
     "copy_rules": ["copying"],

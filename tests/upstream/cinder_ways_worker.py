@@ -31,12 +31,16 @@ from tests.upstream.cinder_worker import (
     volume_utils,
 )
 
+api_request = import_module("cinder.api.openstack.wsgi").Request
+api_version = import_module("cinder.api.openstack.api_version_request").APIVersionRequest
+api_volumes = import_module("cinder.api.v3.volumes")
 cache = import_module("cinder.image.cache")
 context = import_module("cinder.context")
 coordination = import_module("cinder.coordination")
 exception = import_module("cinder.exception")
 glance = import_module("cinder.image.glance")
 glance_errors = import_module("glanceclient.exc")
+glance_schemas = import_module("glanceclient.v2.schemas")
 image_utils = import_module("cinder.image.image_utils")
 volume_manager = import_module("cinder.volume.manager")
 
@@ -134,6 +138,71 @@ def find(target: dict[str, Any], clone_across_pools: bool, entries: list[dict[st
     fill_cache(entries, [])
     filters = image_volume_cache([])._get_query_filters(target_volume(target), clone_across_pools=clone_across_pools)
     return [entry["volume_id"] for entry in database.image_volume_cache_get_all(CONTEXT, **filters)]
+
+
+# What Cinder's API makes of a request for a volume from an image.
+
+SNAPSHOT_ID = "2f1c7a0e-5b3d-4c8f-9e6a-7d0b1c2e3f4a"
+
+
+class ShownImage(dict[str, Any]):
+    """An image as Glance's client gives it."""
+
+    __getattr__ = dict.__getitem__
+
+
+class ShowingClient:
+    """Gives one image, and the schema by which Cinder tells its properties from the rest."""
+
+    schema = glance_schemas.Schema({"name": "image", "properties": {"id": {}, "status": {}, "size": {}}})
+
+    def __init__(self, image: dict[str, Any]) -> None:
+        self.image = ShownImage(image)
+
+    def call(self, _: Any, __: str, *___: Any, controller: str = "images", **____: Any) -> Any:
+        return self.schema if controller == "schemas" else self.image
+
+
+class Created(Exception):
+    """What the API has decided."""
+
+
+def source(mapping: str | None, image_id: str) -> Any:
+    """Ask for a volume from an image: give the snapshot and the image that Cinder would create it from."""
+    create_snapshot()
+    image = {"id": image_id, "status": "queued", "size": 0}
+    if mapping is not None:
+        image["block_device_mapping"] = mapping
+    request = api_request.blank("/v3/volumes", method="POST")
+    request.environ["cinder.context"] = CONTEXT
+    request.api_version_request = api_version("3.46")
+
+    def made(*_: Any, **wishes: Any) -> None:
+        snapshot = wishes["snapshot"]
+        raise Created(snapshot.id if snapshot else None, wishes.get("image_id"))
+
+    with mock.patch("cinder.rpc.get_client"):
+        controller = api_volumes.VolumeController(None)
+    service = glance.GlanceImageService(client=ShowingClient(image))
+    body = {"volume": {"imageRef": image_id, "size": 1}}
+    with (
+        mock.patch.object(glance, "get_default_image_service", return_value=service),
+        mock.patch.object(controller.volume_api, "create", made),
+    ):
+        try:
+            controller.create(request, body=body)
+        except Created as decided:
+            return {"snapshot": decided.args[0], "image": decided.args[1]}
+
+
+def create_snapshot() -> None:
+    """Let there be one snapshot."""
+    with database.get_engine().begin() as connection:
+        connection.execute(models.Snapshot.__table__.delete())
+        row = {"id": SNAPSHOT_ID, "volume_id": ENCRYPTION_KEY, "project_id": "p", "volume_size": 1, "deleted": False}
+        connection.execute(
+            models.Snapshot.__table__.insert(), [{**row, "volume_type_id": ENCRYPTION_KEY, "status": "available"}]
+        )
 
 
 # From an image to a volume.
@@ -371,4 +440,4 @@ if __name__ == "__main__":
     CONF.set_override("image_conversion_dir", tempfile.gettempdir())
     CONF.set_override("verify_glance_signatures", "disabled")
     with mock.patch("cinder.rpc.get_notifier"), mock.patch("cinder.utils.notifications_enabled", return_value=False):
-        serve({"fresh": fresh, "evict": evict, "find": find, "create": create, "upload": upload})
+        serve({"fresh": fresh, "evict": evict, "find": find, "source": source, "create": create, "upload": upload})

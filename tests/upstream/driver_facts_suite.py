@@ -16,6 +16,7 @@ from cinder.volume import volume_utils
 from imagevol_adapters.driver import ImageCloneMixin, mixin
 from imagevol_adapters.driver.facts import image_facts, volume_facts
 from imagevol_core import Digest, Image, ImageLocation, Volume
+from imagevol_core.boot_mapping import boot_mapping
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 URL = "cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
@@ -81,6 +82,12 @@ def test_an_image_is_known_by_what_glance_says() -> None:
         digest=Digest("sha512", "ab"),
         properties={"hw_disk_bus": "scsi", "virtual_size": "7"},
     )
+
+
+def test_a_mapping_that_cinder_has_read_is_the_text_that_it_is_in_glance() -> None:
+    devices = [{"source_type": "snapshot", "boot_index": 0, "snapshot_id": "5f0a"}]
+    image = image_facts({"id": "image", "properties": {"block_device_mapping": devices}}, None)
+    assert boot_mapping(image).snapshot_id == "5f0a"
 
 
 @pytest.mark.parametrize("lacks", ["os_hash_algo", "os_hash_value"])

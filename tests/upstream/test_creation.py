@@ -1,10 +1,12 @@
 """`plan_creation` under UPSTREAM goes the ways that Cinder goes, in its order, and falls from one to the next alike.
 
 Any of the steps may be made to fail.  Cinder's flow, its cache and its queries are asked; the worker says what is not.
+Whether a volume is created from Nova's snapshot instead is decided before, by Cinder's API: it is asked on its own.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -26,6 +28,7 @@ from imagevol_core import (
     Way,
     failed,
 )
+from imagevol_core.boot_mapping import boot_mapping
 from tests.core.cases import GOOD
 from tests.upstream.asking import Worker
 from tests.upstream.cinder_words import case_for_cinder, entry_for_cinder, raised
@@ -78,15 +81,65 @@ class TestCinder:
         assert {way.value for way in KINDS} | {"refused", "not copy", "not create-cached"} <= set(kinds)
 
 
+SNAPSHOT_ID = "2f1c7a0e-5b3d-4c8f-9e6a-7d0b1c2e3f4a"
+_VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [None, 0, False, 1, 0.0, "", "0", "snapshot", "volume", SNAPSHOT_ID, "5f0a", [], {}]
+)
+DEVICES = st.fixed_dictionaries(
+    {
+        "source_type": st.just("snapshot") | _VALUES,
+        "boot_index": st.just(0) | _VALUES,
+        "snapshot_id": st.just(SNAPSHOT_ID) | _VALUES,
+    }
+) | st.dictionaries(st.sampled_from(["source_type", "boot_index", "snapshot_id"]), _VALUES)
+MAPPINGS = (
+    st.none()
+    | st.text(max_size=5)
+    | (st.lists(DEVICES | _VALUES, max_size=3) | st.lists(DEVICES, min_size=1, max_size=2) | _VALUES).map(json.dumps)
+)
+
+
+def test_a_volume_is_created_from_the_same_snapshot(cinder_ways: Worker) -> None:
+    kinds = Counter[str]()
+
+    @EXAMPLES
+    @given(MAPPINGS)
+    def the_answers_agree(mapping: str | None) -> None:
+        properties = {} if mapping is None else {"block_device_mapping": mapping}
+        ours = boot_mapping(replace(GOOD.image, properties=properties))
+        theirs = cinder_ways.ask("source", mapping=mapping, image_id=GOOD.image.id)
+        if ours.fault:
+            kinds["refused"] += 1
+            assert "raises" in theirs
+            assert (theirs["raises"] == "HTTPNotFound") is ("answers 404" in ours.fault)
+        elif ours.snapshot_id is None:
+            kinds["image"] += 1
+            assert theirs == {"snapshot": None, "image": GOOD.image.id}
+        elif ours.snapshot_id == SNAPSHOT_ID:
+            kinds["snapshot"] += 1
+            assert theirs == {"snapshot": SNAPSHOT_ID, "image": None}
+        else:
+            kinds["no such snapshot"] += 1
+            assert theirs == {"raises": "HTTPNotFound"}
+
+    the_answers_agree()
+    assert set(kinds) == {"refused", "image", "snapshot", "no such snapshot"}
+
+
 def as_cinder_has_it(case: CreationCase) -> CreationCase:
-    """The case with a host, and one entry an image: of several Cinder looks at more than one, by what time it is."""
+    """The case with a host, with one entry an image, and without a snapshot of Nova's.
+
+    Of several entries Cinder looks at more than one, by what time it is.  From a snapshot the API creates the volume.
+    """
     target = replace(case.clone.target, host=case.clone.target.host or "node@fast#one")
     entries: dict[str, CacheEntry] = {}
     for at, entry in enumerate(case.cache.entries):
         image_id = entry.image_id if entry.image_id not in entries else f"{entry.image_id[:-1]}{at}"
         entries[image_id] = replace(entry, image_id=image_id)
     cache = replace(case.cache, entries=tuple(entries.values()))
-    return replace(case, clone=replace(case.clone, target=target), cache=cache)
+    properties = {key: text for key, text in case.clone.image.properties.items() if key != "block_device_mapping"}
+    image = replace(case.clone.image, properties=properties)
+    return replace(case, clone=replace(case.clone, image=image, target=target), cache=cache)
 
 
 def creation_for_cinder(case: CreationCase, plan: CreationPlan, fails: set[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def image_facts(image_meta: Mapping[str, Any], image_location: Any) -> Image:
     if direct_url and all(each.url != direct_url for each in known):
         known.insert(0, ImageLocation(direct_url))
     hashed = image_meta.get("os_hash_algo") and image_meta.get("os_hash_value")
-    properties = {key: str(value) for key, value in (image_meta.get("properties") or {}).items()}
+    properties = {key: _as_in_glance(value) for key, value in (image_meta.get("properties") or {}).items()}
     if key_id := image_meta.get("cinder_encryption_key_id"):  # which Cinder takes out of the properties
         properties.setdefault("cinder_encryption_key_id", str(key_id))
     return Image(
@@ -40,6 +41,11 @@ def image_facts(image_meta: Mapping[str, Any], image_location: Any) -> Image:
         locations=tuple(known),
         properties=properties,
     )
+
+
+def _as_in_glance(value: Any) -> str:
+    """Give a property as the text that it is in Glance; of `block_device_mapping` Cinder hands on what it has read."""
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 
 def volume_facts(volume: Any) -> Volume:

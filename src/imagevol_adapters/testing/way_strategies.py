@@ -295,6 +295,15 @@ _TEMPLATES = st.sampled_from(
 _MAYBE = st.booleans()
 
 
+_SNAPSHOT = '{"source_type": "snapshot", "boot_index": 0, "snapshot_id": "2f1c7a0e-5b3d-4c8f-9e6a-7d0b1c2e3f4a"}'
+_MAPPINGS: tuple[dict[str, str], ...] = (
+    {},
+    {"block_device_mapping": f"[{_SNAPSHOT}]"},
+    {"block_device_mapping": "[{}]"},
+    {"block_device_mapping": "[7]"},
+)
+
+
 @st.composite
 def creation_cases(draw: DrawFn) -> CreationCase:
     """A clone case on a backend that also has a cache and templates."""
@@ -304,6 +313,7 @@ def creation_cases(draw: DrawFn) -> CreationCase:
         visibility="public" if draw(_MAYBE) else "private",
         updated_at=_mostly(draw, _NOON, _NOON + timedelta(seconds=1)),
         digest=_ONE if draw(_MAYBE) else None,
+        properties={**clone.image.properties, **_mostly(draw, *_MAPPINGS)},
     )
     clone = replace(clone, image=image, volumes=clone.volumes if draw(_MAYBE) else ())
     entries = draw(st.lists(cache_entries(), max_size=4, unique_by=_volume_id))

@@ -1,0 +1,208 @@
+"""What Cinder's image cache has for a request, and what must go for what it has not ([clone]).
+
+The rules say whether the cache serves the request at all; every cached volume of the image is then looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from imagevol_core.caching import CacheEntry, CacheLimits, cache_key, decide_freshness, last_use, plan_admission
+from imagevol_core.facts import Backend, Image, Volume
+from imagevol_core.sentences import yes_no
+from imagevol_core.sizing import gib_for, least_size_bytes, virtual_size_bytes
+from imagevol_core.template_rules import least_gib_upstream
+from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed, joined
+
+__all__ = ["CACHE_RULES", "CacheUse", "ImageCache", "Lookup", "look_up"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCache:
+    """The cached volumes of a backend, and what the operator allows of them.
+
+    Args:
+        enabled: whether the backend has a cache (Cinder's `image_volume_cache_enabled`).
+        internal_tenant: whether Cinder's internal tenant, to whom the cached volumes belong, is configured.
+        entries: the cached volumes of the backend; under `UPSTREAM` of all of them, most recently used first.
+        limits: how large it may grow.
+    """
+
+    enabled: bool = False
+    internal_tenant: bool | None = None
+    entries: tuple[CacheEntry, ...] = ()
+    limits: CacheLimits = field(default_factory=CacheLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """What the cache has for one request.
+
+    Attributes:
+        fresh: the entries to clone, best first.
+        stale: the volumes of entries that are no longer the image.
+        newcomer_gib: the size of a cached volume to be made.
+        admitted: whether it may be made.
+        evict: the volumes that go for it, in this order.
+        cannot_serve: why there is nothing to clone; empty where there is.
+        cannot_admit: why none may be made; empty where one may.
+        verdicts: whether the cache serves the request at all, then what was said of each entry, and of admission.
+    """
+
+    fresh: tuple[CacheEntry, ...] = ()
+    stale: tuple[str, ...] = ()
+    newcomer_gib: int | None = None
+    admitted: bool = False
+    evict: tuple[str, ...] = ()
+    cannot_serve: str = ""
+    cannot_admit: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheUse:
+    """What the rules about the cache look at."""
+
+    target: Volume
+    cache: ImageCache
+
+
+# What the cache has.
+
+
+def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache, policy: Policy) -> Lookup:
+    """Find what the cache has for a request, and what must go for what it has not."""
+    use = CacheUse(target=target, cache=cache)
+    serves = evaluate(CACHE_RULES[policy], use)
+    if in_the_way := failed(serves):
+        text = joined(in_the_way)
+        return Lookup(cannot_serve=text, cannot_admit=text, verdicts=serves)
+    key = cache_key(target, clone_across_pools=backend.clone_across_pools, policy=policy)
+    here = tuple(entry for entry in cache.entries if entry.image_id == image.id and key.matches(entry))
+    found = _LOOK_UPS[policy](image, use, here)
+    return replace(found, verdicts=serves + found.verdicts)
+
+
+def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
+    target, cache = use.target, use.cache
+    verdicts, stale = _freshness(image, here, Policy.STRICT)
+    fresh = [entry for entry in here if entry.volume_id not in stale]
+    fits = tuple(
+        Verdict("volume-fits", _fits(entry, target), entry.volume_id, _sizes(entry, target)) for entry in fresh
+    )
+    usable = sorted((entry for entry in fresh if _fits(entry, target)), key=last_use, reverse=True)
+    newcomer_gib = gib_for(least_size_bytes(image) or 0) if virtual_size_bytes(image) else target.size_gib
+    kept = (entry for entry in cache.entries if entry.volume_id not in stale)
+    admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits)
+    return Lookup(
+        fresh=tuple(sorted(usable, key=lambda entry: entry.host != target.host)),
+        stale=stale,
+        newcomer_gib=newcomer_gib,
+        admitted=admission.admitted,
+        evict=tuple(entry.volume_id for entry in admission.evict),
+        cannot_serve="" if usable else joined(failed(verdicts + fits)) or _NOTHING,
+        cannot_admit=joined(failed(admission.verdicts)),
+        verdicts=verdicts + fits + admission.verdicts,
+    )
+
+
+def _look_up_upstream(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
+    """Cinder looks at the first row of its query, and counts those in the very pool of the new volume."""
+    target, cache = use.target, use.cache
+    verdicts, stale = _freshness(image, here[:1], Policy.UPSTREAM)
+    newcomer_gib = least_gib_upstream(image) or target.size_gib
+    pool = cache_key(target, policy=Policy.UPSTREAM)
+    kept = (entry for entry in cache.entries if pool.matches(entry) and entry.volume_id not in stale)
+    admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits, policy=Policy.UPSTREAM)
+    return Lookup(
+        fresh=() if stale else here[:1],
+        stale=stale,
+        newcomer_gib=newcomer_gib,
+        admitted=admission.admitted,
+        evict=tuple(entry.volume_id for entry in admission.evict),
+        cannot_serve="" if here and not stale else joined(failed(verdicts)) or _NOTHING,
+        cannot_admit=joined(failed(admission.verdicts)),
+        verdicts=verdicts + admission.verdicts,
+    )
+
+
+_LOOK_UPS = {Policy.STRICT: _look_up, Policy.UPSTREAM: _look_up_upstream}
+_NOTHING = "the cache has no volume of this image where it could be cloned"
+
+
+def _freshness(
+    image: Image, entries: Iterable[CacheEntry], policy: Policy
+) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
+    """A verdict on each entry, which fails where it is stale; and the volumes of those."""
+    judged = [(entry.volume_id, decide_freshness(image, entry=entry, policy=policy)) for entry in entries]
+    verdicts = tuple(
+        freshness.verdicts[-1]._replace(passed=freshness.fresh, subject=volume_id) for volume_id, freshness in judged
+    )
+    return verdicts, tuple(volume_id for volume_id, freshness in judged if not freshness.fresh)
+
+
+def _fits(entry: CacheEntry, target: Volume) -> bool:
+    return entry.size_gib <= target.size_gib
+
+
+def _sizes(entry: CacheEntry, target: Volume) -> str:
+    return f"it has {entry.size_gib} GiB and the new volume {target.size_gib} GiB"
+
+
+# Does the cache serve the request at all?
+
+
+def _cache_enabled(use: CacheUse) -> tuple[bool, str]:
+    return use.cache.enabled, f"the cache is {'' if use.cache.enabled else 'not '}enabled"
+
+
+def _internal_tenant_known(use: CacheUse) -> tuple[bool, str]:
+    known = use.cache.internal_tenant
+    return known is True, f"whether Cinder's internal tenant is configured: {yes_no(known)}"
+
+
+def _target_not_encrypted(use: CacheUse) -> tuple[bool, str]:
+    return use.target.encrypted is False, f"whether the new volume is encrypted: {yes_no(use.target.encrypted)}"
+
+
+def _target_not_encrypted_upstream(use: CacheUse) -> tuple[bool, str]:
+    return not use.target.encrypted, f"whether the new volume is encrypted: {yes_no(use.target.encrypted)}"
+
+
+_SPEC = "[clone] [template]"
+_FLOW = "cinder CreateVolumeFromSpecTask._create_from_image"
+_CACHE = "cinder CreateVolumeFromSpecTask._prepare_image_cache_entry"
+
+CACHE_RULES: Mapping[Policy, tuple[Rule[CacheUse], ...]] = {
+    Policy.STRICT: (
+        Rule(id="cache-enabled", text="the backend has a cache", source=_SPEC, predicate=_cache_enabled),
+        Rule(
+            id="internal-tenant-known",
+            text="Cinder's internal tenant, whose the cached volumes are, is configured",
+            source=_SPEC,
+            predicate=_internal_tenant_known,
+        ),
+        Rule(
+            id="target-not-encrypted",
+            text="the new volume is known not to be encrypted",
+            source=_SPEC,
+            predicate=_target_not_encrypted,
+        ),
+    ),
+    Policy.UPSTREAM: (
+        Rule(id="cache-enabled", text="the backend has a cache", source=_FLOW, predicate=_cache_enabled),
+        Rule(
+            id="target-not-encrypted",
+            text="the new volume has no encryption key",
+            source=_FLOW,
+            predicate=_target_not_encrypted_upstream,
+        ),
+        Rule(
+            id="internal-tenant-known",
+            text="Cinder's internal tenant is configured",
+            source=_CACHE,
+            predicate=_internal_tenant_known,
+        ),
+    ),
+}

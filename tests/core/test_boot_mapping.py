@@ -1,0 +1,96 @@
+"""Which snapshot an image's property `block_device_mapping` names, if it names one: any text is answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_core import Image
+from imagevol_core.boot_mapping import BootMapping, boot_mapping
+
+BOOT = {"source_type": "snapshot", "boot_index": 0, "snapshot_id": "5f0a"}
+DATA = {"source_type": "snapshot", "boot_index": 1, "snapshot_id": "1111"}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 1) | st.floats() | st.sampled_from(["", "snapshot", "5f0a"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["source_type", "boot_index", "snapshot_id"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def read(text: str) -> BootMapping:
+    return boot_mapping(Image(id="i", properties={"block_device_mapping": text}))
+
+
+@pytest.mark.parametrize("devices", [[BOOT], [DATA, BOOT], [BOOT, DATA], [BOOT, {**BOOT, "snapshot_id": "other"}]])
+def test_the_first_snapshot_at_boot_index_0_is_named(devices: list[Any]) -> None:
+    assert read(json.dumps(devices)) == BootMapping(
+        snapshot_id="5f0a", text="block_device_mapping has snapshot 5f0a at boot index 0"
+    )
+
+
+@pytest.mark.parametrize(
+    "devices, text",
+    [
+        ([DATA], "block_device_mapping has no snapshot at boot index 0"),
+        ([{**BOOT, "source_type": "volume"}], "block_device_mapping has no snapshot at boot index 0"),
+        ([{**BOOT, "boot_index": "0"}], "block_device_mapping has no snapshot at boot index 0"),
+        ([{**BOOT, "boot_index": None}], "block_device_mapping has no snapshot at boot index 0"),
+        ([{}], "block_device_mapping has no snapshot at boot index 0"),
+        ([], "block_device_mapping is empty"),
+        (None, "block_device_mapping is empty"),
+        ({}, "block_device_mapping is empty"),
+        ("", "block_device_mapping is empty"),
+    ],
+)
+def test_without_such_a_snapshot_the_images_data_counts(devices: Any, text: str) -> None:
+    assert read(json.dumps(devices)) == BootMapping(text=text)
+
+
+def test_most_images_have_no_mapping() -> None:
+    assert boot_mapping(Image(id="i")) == BootMapping(text="the image has no block_device_mapping")
+
+
+@pytest.mark.parametrize(
+    "text, status",
+    [
+        ("", 500),
+        ("lots", 500),
+        ("[" * 100_000, 500),
+        ("{" * 3, 500),
+        ("9" * 5000, 500),
+        ("7", 500),
+        ("true", 500),
+        ('"text"', 500),
+        (json.dumps(BOOT), 500),
+        (json.dumps([BOOT, None]), 500),
+        (json.dumps([{**BOOT, "snapshot_id": []}]), 500),
+        (json.dumps([{**BOOT, "snapshot_id": {}}]), 500),
+        (json.dumps([{**BOOT, "snapshot_id": None}]), 404),
+        (json.dumps([{**BOOT, "snapshot_id": 7}]), 404),
+        (json.dumps([{**BOOT, "snapshot_id": ""}]), 404),
+        (json.dumps([{"source_type": "snapshot", "boot_index": 0}]), 404),
+    ],
+)
+def test_what_cannot_be_read_is_a_fault_with_cinders_answer(text: str, status: int) -> None:
+    mapping = read(text)
+    assert mapping.snapshot_id is None
+    assert mapping.fault.startswith(f"Cinder answers {status}: the property block_device_mapping ")
+    assert mapping.text == mapping.fault
+
+
+def test_what_a_user_wrote_does_not_reach_the_terminal() -> None:
+    assert read(json.dumps([{**BOOT, "snapshot_id": "\x1b[2J"}])).text.isprintable()
+
+
+@given(st.text() | JSON.map(json.dumps))
+def test_any_text_is_answered(text: str) -> None:
+    mapping = read(text)
+    assert mapping.text
+    assert not (mapping.snapshot_id and mapping.fault)
