@@ -88,6 +88,7 @@ class CreationPlan:
     Attributes:
         policy: whose rules decided.
         steps: the attempts; the first that succeeds is the last that is made.
+        accepted: whether the request passes the rules about it, so that the ways were looked at.
         refused: why nothing is tried; None when something is.
         verdicts: what each rule about the request said, and then for each way whether it can be gone and why.
         clone: what was decided of the image volumes.
@@ -97,6 +98,7 @@ class CreationPlan:
 
     policy: Policy
     steps: tuple[CreationStep, ...]
+    accepted: bool
     refused: str | None
     verdicts: tuple[Verdict, ...]
     clone: CloneDecision
@@ -177,6 +179,7 @@ def plan_creation(
     return CreationPlan(
         policy=policy,
         steps=steps,
+        accepted=not failed(verdicts),
         refused=None if steps else "; ".join(verdict.text for verdict in in_the_way),
         verdicts=verdicts + ways,
         clone=creation.clone,

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +21,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_core import GIB, Image, Policy, ServiceFailed, patience_seconds
-from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
-from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES
+from imagevol_core import ServiceFailed, patience_seconds
 from tests.adapters.commands import Ran, Run
 
 PASSWORD = "hunter2-that-nobody-may-see"
@@ -249,104 +246,6 @@ class TestErrors:
         ran = run("put", file)
         (volume_id,) = memory.volumes
         assert ran == Ran(130, "", f"interrupted\nleft behind: volume {volume_id} (the network is down)\n")
-
-
-class TestExplaining:
-    @pytest.fixture
-    def image_id(self, run: Run, memory: MemoryVolumes, file: Path) -> str:
-        return str(run("put", file, "--register", "disk", "--store", "fast", "-f", "json").json["image_id"])
-
-    ARGUMENTS = ("--size", 1, "--trusted-project", "p")
-
-    def test_a_program_gets_every_rule_by_its_id(self, run: Run, image_id: str) -> None:
-        ran = run("explain", image_id, *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json")
-        assert (ran.status, ran.err) == (0, "")
-        answer = ran.json
-        assert {key: type(value) for key, value in answer.items()} == {
-            "image_id": str,
-            "policy": str,
-            "eligible": bool,
-            "sources": list,
-            "extend_to_gib": int,
-            "verdicts": list,
-            "template": type(None),
-        }
-        assert (answer["image_id"], answer["policy"], answer["eligible"]) == (image_id, "strict", True)
-        assert all(verdict.keys() >= {"rule", "passed", "subject", "text"} for verdict in answer["verdicts"])
-        assert {verdict["rule"] for verdict in answer["verdicts"]} == rule_ids()
-        assert {verdict["subject"] for verdict in answer["verdicts"]} == {None, *answer["sources"]}
-
-    def test_a_person_gets_sentences_and_the_rules_that_say_no(self, run: Run, image_id: str) -> None:
-        ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@slow#one", "--encrypted")
-        assert ran.status == 0
-        first, *lines = ran.out.splitlines()
-        assert first == "The volume is not cloned; the image's data are copied into it."
-        assert any(line.startswith("  target-not-encrypted: ") for line in lines)
-        assert any(line.startswith("  volume-same-backend: ") for line in lines)
-        assert not any("volume-available" in line for line in lines)
-
-    @pytest.fixture
-    def public(self, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The image is everybody's, and Glance knows how large it is as a disk."""
-        known = MemoryImages.find
-
-        def find(images: MemoryImages, name_or_id: str) -> Image:
-            return replace(known(images, name_or_id), visibility="public", virtual_size_bytes=2 * GIB + 1)
-
-        monkeypatch.setattr(MemoryImages, "find", find)
-
-    TEMPLATES = ("--size", 4, "--trusted-project", "p", "--templates")
-    MADE = "backend makes a template of 3 GiB, unless it has one, and the volume is a clone of that."
-
-    @pytest.mark.usefixtures("public")
-    def test_where_templates_are_made_a_person_reads_what_comes_of_it(self, run: Run, image_id: str) -> None:
-        here = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one").out.splitlines()
-        assert (here[0], here[-1]) == ("The volume is cloned, and brought to 4 GiB.", f"If that fails, the {self.MADE}")
-        there = run("explain", "disk", *self.TEMPLATES, "--host", "node@slow#one").out.splitlines()
-        assert (there[0], there[-1]) == ("No image volume is cloned.", f"The {self.MADE}")
-        encrypted = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--encrypted").out.splitlines()
-        assert encrypted[-2:] == [
-            "The backend makes no template; the image's data are copied into the volume:",
-            "  target-not-encrypted: whether the new volume is encrypted: yes.",
-        ]
-        small = run("explain", "disk", "--templates", "--size", 2, "--host", "node@slow#one").out.splitlines()
-        assert small[-2] == "The backend makes no template:"
-        assert small[-1].startswith("  image-fits: ")
-
-    def test_what_has_no_template_may_be_cloned_all_the_same(self, run: Run, image_id: str) -> None:
-        arguments = ("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--project", "another")
-        first, *_, last, why = run(*arguments).out.splitlines()
-        assert (first, last) == ("The volume is cloned, and brought to 4 GiB.", "The backend makes no template:")
-        assert why.startswith("  image-shared: ")
-
-    @pytest.mark.usefixtures("public")
-    def test_a_program_gets_the_rules_of_the_template_too(self, run: Run, image_id: str) -> None:
-        arguments = ("explain", image_id, *self.TEMPLATES, "--host", "node@fast#one", "-f", "json")
-        made = run(*arguments).json["template"]
-        assert (made["made"], made["size_gib"]) == (True, 3)
-        assert {verdict["rule"] for verdict in made["verdicts"]} > {
-            rule.id for rule in REQUEST_TEMPLATE_RULES[Policy.STRICT]
-        }
-        refused = run(*arguments, "--encrypted").json["template"]
-        assert (refused["made"], refused["size_gib"]) == (False, None)
-        assert [verdict["rule"] for verdict in refused["verdicts"] if not verdict["passed"]] == ["target-not-encrypted"]
-
-    def test_no_service_makes_templates_by_rules_of_its_own(self, run: Run, image_id: str) -> None:
-        ran = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--policy", "upstream")
-        assert (ran.status, ran.out) == (1, "")
-        assert ran.err == "--templates: a backend makes them by the strict rules; leave --policy out\n"
-
-    def test_the_other_policy_is_another_answer(self, run: Run, image_id: str) -> None:
-        arguments = ("explain", image_id, "--size", 1, "--host", "node@fast#one", "-f", "json")
-        assert run(*arguments, "--policy", "upstream").json["policy"] == "upstream"
-
-
-def rule_ids() -> set[str]:
-    """Those of the specification's table."""
-    return {
-        *(rule.id for rule in REQUEST_RULES[Policy.STRICT]),
-        *(rule.id for rule in VOLUME_RULES[Policy.STRICT]),
-    }
 
 
 class TestProgress:

@@ -164,7 +164,7 @@ def test_a_registered_image_is_explained_rule_by_rule(
         failed = [(one["rule"], one["subject"]) for one in far["verdicts"] if not one["passed"]]
         assert failed == [("volume-same-backend", put["volume_id"])]
         sentences = imagevol.run(*ask, "--host", "rig@elsewhere#pool").stdout
-        assert sentences.startswith("The volume is not cloned; the image's data are copied into it.\n")
+        assert sentences.startswith("The image's data is copied into the volume.\n")
         assert "volume-same-backend" in sentences
     finally:
         GlanceClient(session=sign_in(cloud, "admin"), region_name=REGION).images.delete(put["image_id"])

@@ -552,7 +552,7 @@ class TestRequest:
         for rule, case in BREAKS_REQUEST[policy].items():
             plan = case.decide(policy)
             assert [verdict.rule for verdict in failed(plan.verdicts)] == [rule]
-            assert (plan.steps, plan.refused) == ((), failed(plan.verdicts)[0].text)
+            assert (plan.steps, plan.accepted, plan.refused) == ((), False, failed(plan.verdicts)[0].text)
 
     def test_both_are_said(self) -> None:
         assert image(status="queued", virtual_size_bytes=2 * GIB + 1).decide().refused == (
@@ -603,7 +603,7 @@ class TestRequest:
         }
         for rule, case in STOPS.items():
             plan = case.decide(Policy.UPSTREAM)
-            assert (plan.steps, plan.refused) == ((), texts[rule])
+            assert (plan.steps, plan.accepted, plan.refused) == ((), True, texts[rule])
             for way in ("clone-cached", "create-cached", "copy"):
                 assert said(plan, way) == (False, plan.refused)
             assert case.decide().steps, "and not with an error of ours"

@@ -1,9 +1,10 @@
-"""`imagevol explain`: whether a volume would be cloned from an image's volumes or a template, and why not."""
+"""`imagevol explain`: how a volume would be created from an image, and which rules stand against the other ways."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 from cliff.columns import FormattableColumn
@@ -11,28 +12,25 @@ from cliff.formatters.base import SingleFormatter
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.outcome import Outcome
 from imagevol_core import (
     Backend,
-    CloneDecision,
     CloneSettings,
-    CreationPlan,
+    ConversionSettings,
     Dialect,
     Image,
+    ImageCache,
     InvalidLocation,
     Policy,
     RequestRefused,
     TemplateSettings,
-    Verdict,
     Volume,
     Way,
-    failed,
     parse_location,
     plan_creation,
 )
 
 __all__ = ["Explain", "Explaining", "SentencesFormatter"]
-
-_COPIED = "The volume is not cloned; the image's data are copied into it."
 
 
 class Explaining(ShowOne):
@@ -52,7 +50,7 @@ class Explaining(ShowOne):
 
 
 class Explain(Explaining):
-    """Say whether a new volume would be cloned from the image, from which volume, and every rule that says no."""
+    """Say how a new volume would be created from the image, and every rule that stands against the other ways."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the image, the volume that is to be, and what the operator has configured."""
@@ -83,6 +81,14 @@ class Explain(Explaining):
         parser.add_argument(
             "--templates", action="store_true", help="the backend makes templates: image_template_enabled is set"
         )
+        parser.add_argument(
+            "--image-cache",
+            action="store_true",
+            help="the backend has Cinder's image cache: image_volume_cache_enabled",
+        )
+        parser.add_argument(
+            "--no-conversion", action="store_true", help="Cinder converts no images: image_conversion_disable is set"
+        )
         parser.add_argument("--enforce-signatures", action="store_true", help="as verify_glance_signatures")
         parser.add_argument(
             "--policy",
@@ -96,9 +102,12 @@ class Explain(Explaining):
         """Collect the facts and ask the core."""
         if parsed_args.templates and Policy(parsed_args.policy) is not Policy.STRICT:
             raise RequestRefused("--templates: a backend makes them by the strict rules; leave --policy out")
+        policy = Policy(parsed_args.policy)
         image = self.app.images.find(parsed_args.image)
         trusted_projects = frozenset(parsed_args.trusted_project)
-        plan = plan_creation(
+        volumes = list(self.app.volumes.find(_volume_ids(image)))
+        planned = partial(
+            plan_creation,
             image,
             target=Volume(
                 id="the new volume",
@@ -108,67 +117,55 @@ class Explain(Explaining):
                 size_gib=parsed_args.size,
                 encrypted=parsed_args.encrypted,
             ),
-            volumes=self.app.volumes.find(_volume_ids(image)),
+            volumes=volumes,
             backend=Backend(clone_across_pools=parsed_args.clone_across_pools),
             clone_settings=CloneSettings(
                 allowed_direct_url_schemes=tuple(parsed_args.allowed_direct_url_scheme or ["cinder"]),
                 trusted_projects=trusted_projects,
                 enforce_signatures=parsed_args.enforce_signatures,
             ),
-            template_settings=TemplateSettings(
-                enabled=parsed_args.templates,
-                trusted_projects=trusted_projects,
-                enforce_signatures=parsed_args.enforce_signatures,
-            ),
-            policy=Policy(parsed_args.policy),
+            cache=ImageCache(enabled=parsed_args.image_cache, internal_tenant=parsed_args.image_cache or None),
+            conversion=ConversionSettings(allowed=not parsed_args.no_conversion),
         )
-        decision = plan.clone
-        return ("image_id", "policy", "eligible", "sources", "extend_to_gib", "verdicts", "template"), (
-            image.id,
-            decision.policy.value,
-            decision.eligible,
-            [source.id for source in decision.sources],
-            decision.extend_to_gib,
-            CloneExplanation(decision) if parsed_args.templates else Explanation(decision),
-            TemplateExplanation(plan) if parsed_args.templates else None,
+        templates = TemplateSettings(
+            enabled=parsed_args.templates,
+            trusted_projects=trusted_projects,
+            enforce_signatures=parsed_args.enforce_signatures,
         )
+        cinder = planned(policy=Policy.UPSTREAM)
+        outcome = Outcome(
+            plan=planned(template_settings=templates) if policy is Policy.STRICT else cinder,
+            cinder=cinder,
+            unseen=_unseen(image, volumes),
+            looked_at={"--templates": parsed_args.templates, "--image-cache": parsed_args.image_cache},
+        )
+        clones = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME]
+        columns = {
+            "image_id": image.id,
+            "policy": policy.value,
+            "outcome": outcome.way,
+            "refused": outcome.refused,
+            "ways": [{"way": step.way.value, "source": step.source} for step in outcome.steps],
+            "unseen": list(outcome.unseen),
+            "eligible": bool(clones),
+            "sources": [step.source for step in clones],
+            "extend_to_gib": clones[0].extend_to_gib if clones else None,
+            "verdicts": Explanation(outcome),
+            "template": _template(outcome) if parsed_args.templates else None,
+        }
+        return tuple(columns), tuple(columns.values())
 
 
-class Explanation(FormattableColumn[Any]):  # a decision in, a list of verdicts out
-    """A decision: sentences for a person, every verdict for a program."""
+class Explanation(FormattableColumn[Any]):  # an outcome in, a list of verdicts out
+    """An outcome: sentences for a person, every verdict about a clone for a program."""
 
     def human_readable(self) -> str:
-        """What would happen, and each rule that stands in the way."""
-        return "\n".join(_sentences(self._value))
+        """What would happen, and each rule that stands against the other ways."""
+        return "\n".join(self._value.sentences())
 
     def machine_readable(self) -> list[dict[str, Any]]:
         """Every rule that was asked, of the request and of each volume."""
-        return [verdict._asdict() for verdict in self._value.verdicts]
-
-
-class CloneExplanation(Explanation):
-    """The same, where it is not the end of it."""
-
-    def human_readable(self) -> str:
-        """Which image volume is cloned, and each rule that stands in the way."""
-        return "\n".join(_sentences(self._value, otherwise="No image volume is cloned."))
-
-
-class TemplateExplanation(FormattableColumn[Any]):  # a plan in
-    """Whether the backend makes a template: sentences for a person, every verdict for a program."""
-
-    def human_readable(self) -> str:
-        """What would happen, and each rule that stands in the way."""
-        return "\n".join(_template_sentences(self._value))
-
-    def machine_readable(self) -> dict[str, Any]:
-        """Whether it makes one, of which size, and every rule that was asked."""
-        decision = self._value.template
-        return {
-            "made": any(step.way is Way.CREATE_TEMPLATE for step in self._value.steps),
-            "size_gib": decision.size_gib,
-            "verdicts": [verdict._asdict() for verdict in decision.verdicts],
-        }
+        return [verdict._asdict() for verdict in self._value.plan.clone.verdicts]
 
 
 class SentencesFormatter(SingleFormatter):
@@ -185,35 +182,21 @@ class SentencesFormatter(SingleFormatter):
             print(explanation.human_readable(), file=stdout)
 
 
-def _sentences(decision: CloneDecision, otherwise: str = _COPIED) -> list[str]:
-    if decision.eligible:
-        lines = [f"The volume is cloned, and brought to {decision.extend_to_gib} GiB."]
-    else:
-        lines = [otherwise]
-    lines += _against(verdict for verdict in decision.verdicts if verdict.subject is None)
-    tried = {source.id: place for place, source in enumerate(decision.sources, 1)}
-    volume_ids = dict.fromkeys(verdict.subject for verdict in decision.verdicts if verdict.subject)
-    for volume_id in volume_ids:
-        against = _against(verdict for verdict in decision.verdicts if verdict.subject == volume_id)
-        outcome = "cannot be cloned" if against else "has nothing against it"
-        if volume_id in tried:
-            outcome = f"is tried {'first' if tried[volume_id] == 1 else f'as number {tried[volume_id]}'}"
-        lines += [f"Volume {volume_id} {outcome}{':' if against else '.'}", *against]
-    return lines
+def _template(outcome: Outcome) -> dict[str, Any]:
+    """Whether the backend makes a template, of which size, and every rule that was asked."""
+    decision = outcome.plan.template
+    return {
+        "made": any(step.way is Way.CREATE_TEMPLATE for step in outcome.steps),
+        "size_gib": decision.size_gib,
+        "verdicts": [verdict._asdict() for verdict in decision.verdicts],
+    }
 
 
-def _template_sentences(plan: CreationPlan) -> list[str]:
-    ways = [step.way for step in plan.steps]
-    if Way.CREATE_TEMPLATE in ways:
-        when = "If that fails, the" if plan.clone.eligible else "The"
-        size = plan.template.size_gib
-        return [f"{when} backend makes a template of {size} GiB, unless it has one, and the volume is a clone of that."]
-    copied = "; the image's data are copied into the volume" if ways == [Way.COPY] else ""
-    return [f"The backend makes no template{copied}:", *_against(plan.template.verdicts)]
-
-
-def _against(verdicts: Iterable[Verdict]) -> list[str]:
-    return [f"  {verdict.rule}: {verdict.text}." for verdict in failed(verdicts)]
+def _unseen(image: Image, volumes: Iterable[Volume]) -> tuple[str, ...]:
+    """What these credentials are not shown, and Cinder's own may be."""
+    seen = {volume.id for volume in volumes}
+    hidden = tuple(volume_id for volume_id in _volume_ids(image) if volume_id not in seen)
+    return hidden if image.locations else ("the locations of the image",)
 
 
 def _volume_ids(image: Image) -> list[str]:

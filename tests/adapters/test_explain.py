@@ -1,0 +1,263 @@
+"""`imagevol explain`, on ports in memory: every way in order, what is refused, what is not seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
+from imagevol_core import GIB, ImageLocation, Policy
+from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
+from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES
+from tests.adapters.commands import Ran, Run
+
+pytestmark = pytest.mark.usefixtures("no_cloud")
+
+DATA = bytes(range(256)) * 1000
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryVolumes:
+    """The application's services, in memory."""
+    volumes = MemoryVolumes(project_id="p", host="node@fast#one", volume_types={"fast": False})
+    monkeypatch.setattr(Imagevol, "volumes", volumes)
+    monkeypatch.setattr(Imagevol, "images", MemoryImages(volumes=volumes, project_id="p", stores=("fast",)))
+    monkeypatch.setattr(Imagevol, "attacher", MemoryAttacher(volumes=volumes))
+    monkeypatch.setattr(Imagevol, "project_id", "p")
+    return volumes
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.raw"
+    path.write_bytes(DATA)
+    return path
+
+
+class TestExplaining:
+    @pytest.fixture
+    def image_id(self, run: Run, memory: MemoryVolumes, file: Path) -> str:
+        return str(run("put", file, "--register", "disk", "--store", "fast", "-f", "json").json["image_id"])
+
+    ARGUMENTS = ("--size", 1, "--trusted-project", "p")
+
+    def test_a_program_gets_every_rule_by_its_id(self, run: Run, image_id: str) -> None:
+        ran = run("explain", image_id, *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json")
+        assert (ran.status, ran.err) == (0, "")
+        answer = ran.json
+        assert {key: type(value) for key, value in answer.items()} == {
+            "image_id": str,
+            "policy": str,
+            "outcome": str,
+            "refused": type(None),
+            "ways": list,
+            "unseen": list,
+            "eligible": bool,
+            "sources": list,
+            "extend_to_gib": int,
+            "verdicts": list,
+            "template": type(None),
+        }
+        assert (answer["image_id"], answer["policy"], answer["eligible"]) == (image_id, "strict", True)
+        assert (answer["outcome"], answer["unseen"]) == ("clone-image-volume", [])
+        assert answer["ways"] == [
+            {"way": "clone-image-volume", "source": answer["sources"][0]},
+            {"way": "copy", "source": None},
+        ]
+        assert all(verdict.keys() >= {"rule", "passed", "subject", "text"} for verdict in answer["verdicts"])
+        assert {verdict["rule"] for verdict in answer["verdicts"]} == rule_ids()
+        assert {verdict["subject"] for verdict in answer["verdicts"]} == {None, *answer["sources"]}
+
+    COPIED = "The image's data is copied into the volume."
+    FALLS = "If that fails, the image's data is copied into the volume."
+    REST = "Not looked at: templates (--templates), Cinder's image cache (--image-cache)."
+
+    def test_a_person_reads_every_way_in_order(self, run: Run, image_id: str) -> None:
+        ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
+        (volume_id,) = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json").json["sources"]
+        cloned = f"The volume is cloned from volume {volume_id} and extended to 1 GiB."
+        assert ran == Ran(0, f"{cloned}\n{self.FALLS}\n{self.REST}\n", "")
+
+    def test_a_person_gets_sentences_and_the_rules_that_say_no(self, run: Run, image_id: str) -> None:
+        ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@slow#one", "--encrypted")
+        assert ran.status == 0
+        first, second, *lines = ran.out.splitlines()
+        assert (first, second, lines[-1]) == (self.COPIED, "No image volume is cloned:", self.REST)
+        assert any(line.startswith("  target-not-encrypted: ") for line in lines)
+        assert any(line.startswith("  volume-same-backend: ") for line in lines)
+        assert not any("volume-available" in line for line in lines)
+
+    @pytest.fixture
+    def changed(self, image_id: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """What Glance says of the image is changed."""
+        known = MemoryImages.find
+
+        def change(**facts: Any) -> None:
+            monkeypatch.setattr(
+                MemoryImages, "find", lambda images, name_or_id: replace(known(images, name_or_id), **facts)
+            )
+
+        return change
+
+    @pytest.mark.parametrize("policy", ["strict", "upstream"])
+    @pytest.mark.parametrize(
+        "facts, reason",
+        [
+            ({"status": "queued"}, "the image's status is queued"),
+            ({"status": "deactivated"}, "the image's status is deactivated"),
+            ({"min_disk_gib": 2}, "Cinder counts 2 GiB for the image and the volume has 1 GiB"),
+            ({"virtual_size_bytes": 3 * GIB}, "Cinder counts 3 GiB for the image and the volume has 1 GiB"),
+            (
+                {"properties": {"block_device_mapping": "lots"}},
+                "Cinder answers 500: the property block_device_mapping is not JSON",
+            ),
+        ],
+    )
+    def test_what_cinder_refuses_is_said_to_be_refused_and_nothing_else(
+        self, run: Run, changed: Callable[..., None], facts: dict[str, Any], reason: str, policy: str
+    ) -> None:
+        changed(**facts)
+        arguments = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "--policy", policy)
+        refused = f"Cinder refuses the request: {reason}"
+        assert run(*arguments) == Ran(0, f"{refused}.\n", "")
+        answer = run(*arguments, "-f", "json").json
+        assert [answer[key] for key in ("outcome", "refused", "ways", "eligible", "sources", "extend_to_gib")] == [
+            "refused",
+            refused,
+            [],
+            False,
+            [],
+            None,
+        ]
+
+    def test_what_only_the_strict_rules_refuse_is_said_to_be_that(self, run: Run, changed: Callable[..., None]) -> None:
+        changed(properties={"virtual_size": str(2 * GIB)})
+        arguments = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
+        assert run(*arguments).out == (
+            "The strict rules refuse the request, which Cinder itself accepts: "
+            "the image needs 2 GiB (property virtual_size 2147483648 bytes) and the volume has 1 GiB.\n"
+        )
+        assert run(*arguments, "--policy", "upstream", "-f", "json").json["outcome"] == "clone-image-volume"
+
+    def test_an_image_that_may_not_be_converted_is_not_copied(self, run: Run, changed: Callable[..., None]) -> None:
+        changed(disk_format="qcow2")
+        arguments = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
+        assert run(*arguments).out.startswith(self.COPIED)
+        ran = run(*arguments, "--no-conversion")
+        assert ran.out == (
+            "The request fails: Cinder fails with an ImageConversionNotAllowed: "
+            "the image's disk_format is qcow2; whether images are converted: no.\n"
+        )
+
+    def test_where_cinder_itself_fails_nothing_comes_after_the_clones(
+        self, run: Run, image_id: str, changed: Callable[..., None]
+    ) -> None:
+        ask = ("explain", "disk", *self.ARGUMENTS, "--host")
+        (volume_id,) = run(*ask, "node@fast#one", "-f", "json").json["sources"]
+        changed(locations=(ImageLocation(f"cinder://fast/{volume_id}"), ImageLocation("http://[")))
+        fails = "the request fails: Cinder fails with a ValueError: location http://[: it is not a URL."
+        assert run(*ask, "node@fast#one").out.splitlines()[1] == f"If that fails, {fails}"
+        assert run(*ask, "node@slow#one").out == f"T{fails[1:]}\n"
+
+    def test_the_image_of_a_server_that_boots_from_a_volume_is_a_snapshot(
+        self, run: Run, changed: Callable[..., None]
+    ) -> None:
+        devices = [{"source_type": "snapshot", "boot_index": 0, "snapshot_id": "5f0a\x1b[2J"}]
+        changed(size_bytes=0, properties={"block_device_mapping": json.dumps(devices)})
+        arguments = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
+        (said,) = run(*arguments).out.splitlines()
+        assert said.startswith("Cinder creates the volume from snapshot 5f0a\\x1b[2J, if ")
+        assert run(*arguments, "-f", "json").json["outcome"] == "from-snapshot"
+
+    def test_what_these_credentials_are_not_shown_is_told(
+        self, run: Run, memory: MemoryVolumes, changed: Callable[..., None]
+    ) -> None:
+        ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
+        (volume_id,) = run(*ask, "-f", "json").json["sources"]
+        unless = f"{self.COPIED[:-1]}, unless Cinder is shown more than these credentials: "
+        changed(locations=())
+        assert run(*ask).out.splitlines()[0] == f"{unless}the locations of the image."
+        assert run(*ask, "-f", "json").json["unseen"] == ["the locations of the image"]
+        assert run(*ask, "--encrypted").out.splitlines()[0] == self.COPIED
+        changed()
+        volume = memory.volumes.pop(volume_id)
+        assert run(*ask).out.splitlines()[0] == f"{unless}{volume_id}."
+        assert run(*ask, "--encrypted").out.splitlines()[0] == self.COPIED
+        memory.volumes[volume_id] = volume
+
+    def test_with_an_image_cache_a_person_reads_what_comes_of_it(self, run: Run, image_id: str) -> None:
+        ask = ("explain", "disk", *self.ARGUMENTS, "--image-cache", "--host", "node@slow#one")
+        cached, falls, *lines = run(*ask).out.splitlines()
+        assert cached.startswith("The volume is cloned from Cinder's image cache or, if the image is not there, ")
+        assert (falls, lines[-1]) == (self.FALLS, "Not looked at: templates (--templates).")
+        upstream = run(*ask, "--policy", "upstream").out.splitlines()
+        assert (upstream[0], upstream[1]) == (cached, "No image volume is cloned:")
+        encrypted = run(*ask, "--encrypted").out.splitlines()
+        assert (encrypted[0], encrypted[-3]) == (self.COPIED, "Cinder's image cache is not used:")
+        assert encrypted[-2].startswith("  target-not-encrypted: ")
+
+    @pytest.fixture
+    def public(self, changed: Callable[..., None]) -> None:
+        """The image is everybody's, and Glance knows how large it is as a disk."""
+        changed(visibility="public", virtual_size_bytes=2 * GIB + 1)
+
+    TEMPLATES = ("--size", 4, "--trusted-project", "p", "--templates")
+    MADE = (
+        "volume is cloned from the backend's template of the image, "
+        "which the backend creates with 3 GiB if it has none."
+    )
+
+    @pytest.mark.usefixtures("public")
+    def test_where_templates_are_made_a_person_reads_what_comes_of_it(self, run: Run, image_id: str) -> None:
+        here = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one").out.splitlines()
+        assert here[1:3] == [f"If that fails, the {self.MADE}", self.FALLS]
+        there = run("explain", "disk", *self.TEMPLATES, "--host", "node@slow#one").out.splitlines()
+        assert there[:3] == [f"The {self.MADE}", self.FALLS, "No image volume is cloned:"]
+        encrypted = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--encrypted").out.splitlines()
+        assert encrypted[0] == self.COPIED
+        assert encrypted[-3:-1] == [
+            "No template is used:",
+            "  target-not-encrypted: whether the new volume is encrypted: yes.",
+        ]
+
+    def test_what_has_no_template_may_be_cloned_all_the_same(self, run: Run, image_id: str) -> None:
+        arguments = ("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--project", "another")
+        first, *_, last, why, _ = run(*arguments).out.splitlines()
+        assert first.startswith("The volume is cloned from volume ")
+        assert last == "No template is used:"
+        assert why.startswith("  image-shared: ")
+
+    @pytest.mark.usefixtures("public")
+    def test_a_program_gets_the_rules_of_the_template_too(self, run: Run, image_id: str) -> None:
+        arguments = ("explain", image_id, *self.TEMPLATES, "--host", "node@fast#one", "-f", "json")
+        made = run(*arguments).json["template"]
+        assert (made["made"], made["size_gib"]) == (True, 3)
+        assert {verdict["rule"] for verdict in made["verdicts"]} > {
+            rule.id for rule in REQUEST_TEMPLATE_RULES[Policy.STRICT]
+        }
+        refused = run(*arguments, "--encrypted").json["template"]
+        assert (refused["made"], refused["size_gib"]) == (False, None)
+        assert [verdict["rule"] for verdict in refused["verdicts"] if not verdict["passed"]] == ["target-not-encrypted"]
+
+    def test_no_service_makes_templates_by_rules_of_its_own(self, run: Run, image_id: str) -> None:
+        ran = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--policy", "upstream")
+        assert (ran.status, ran.out) == (1, "")
+        assert ran.err == "--templates: a backend makes them by the strict rules; leave --policy out\n"
+
+    def test_the_other_policy_is_another_answer(self, run: Run, image_id: str) -> None:
+        arguments = ("explain", image_id, "--size", 1, "--host", "node@fast#one", "-f", "json")
+        assert run(*arguments, "--policy", "upstream").json["policy"] == "upstream"
+
+
+def rule_ids() -> set[str]:
+    """Those of the specification's table."""
+    return {
+        *(rule.id for rule in REQUEST_RULES[Policy.STRICT]),
+        *(rule.id for rule in VOLUME_RULES[Policy.STRICT]),
+    }
