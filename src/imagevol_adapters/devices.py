@@ -113,17 +113,21 @@ class PathDevice:
             raise DeviceFailed(f"writing at byte {offset} failed: {one_line(error)}") from error
 
     def clear(self, offset: int, length: int) -> bool:
-        """Let a range read as zeros by the cheapest call that the device has; one that fails is not tried again."""
+        """Let a range read as zeros by the cheapest call that has not failed; one that fails is not tried again."""
         while self._clearers:
             try:
                 self._clearers[0](self._fd, offset, length)
             except InterruptedError:
                 continue
             except OSError:
-                del self._clearers[0]
-            else:
-                return True
+                self.distrust()
+                break
+            return True
         return False
+
+    def distrust(self) -> None:
+        """Go on to the next call."""
+        del self._clearers[:1]
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield the data of a file, and its holes; a block device tells of none."""
@@ -218,7 +222,7 @@ class RbdImage(Protocol):
         """Call with offset, length and whether there are data, for all that was ever written."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class RbdDevice:
     """An image of Ceph, open in librbd: a `Device`.
 
@@ -259,6 +263,10 @@ class RbdDevice:
         with _translated(f"zeroing at byte {offset}"):
             self.image.write_zeroes(offset, min(length, self.image.size() - offset))
         return True
+
+    def distrust(self) -> None:
+        """Clear nothing again."""
+        self.can_clear = False
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield what was ever written, of the image or of what it was cloned from."""

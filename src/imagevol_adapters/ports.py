@@ -18,6 +18,7 @@ import attrs
 from imagevol_core import CopyPlan, Digest, Image, Inspection, Volume, VolumeType
 
 __all__ = [
+    "CLEAR_BYTES",
     "AccessMode",
     "Attacher",
     "Attachment",
@@ -28,6 +29,10 @@ __all__ = [
     "Locks",
     "VolumeService",
 ]
+
+
+CLEAR_BYTES = 16 << 20
+"""How much of a device is cleared at once at most, which is few enough blocks for every protocol's count of them."""
 
 
 class AccessMode(Enum):
@@ -94,11 +99,21 @@ class Device(Protocol):
         """
 
     def clear(self, offset: int, length: int) -> bool:
-        """Let a range read as zeros without being sent any; both are multiples of 4096, but for the device's end.
+        """Let a range read as zeros without being sent any, by one way that the device has.
+
+        The engine reads back what it is told, since a device may be told wrong itself.
+
+        Args:
+            offset: a multiple of 4096.
+            length: a multiple of 4096, but for the device's end; at most `CLEAR_BYTES`.
 
         Returns:
-            Whether it does now.  If not, nothing is known of what the range holds, and zeros must be written.
+            Whether it does now.  If not, nothing is known of what the range holds, and zeros must be written; while
+            `can_clear`, the next call tries another way.
         """
+
+    def distrust(self) -> None:
+        """Never again use the way that cleared last: what it said was cleared was not."""
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield where data and holes of a range begin and end, and whether it is data; holes read as zeros.

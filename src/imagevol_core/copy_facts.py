@@ -10,11 +10,11 @@ from imagevol_core.errors import InvalidFact, InvalidSize
 __all__ = [
     "QEMU_NAMES",
     "SECTOR_BYTES",
+    "Cleared",
     "Copy",
     "CopySettings",
     "CopySource",
     "CopyTarget",
-    "Discarded",
     "DriverGuarantee",
     "FreshThin",
     "LuksCipher",
@@ -47,8 +47,10 @@ class FreshThin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discarded:
-    """Proof that a target reads as zeros: it was discarded, and says that it reads as zeros then.
+class Cleared:
+    """Proof that a target reads as zeros: it was cleared, and read back.
+
+    That a device or a kernel reports a range as cleared or discarded is no proof: the range can still hold old data.
 
     Args:
         path: of the target.
@@ -72,7 +74,7 @@ class DriverGuarantee:
     driver: str
 
 
-ZeroProof = FreshThin | Discarded | DriverGuarantee
+ZeroProof = FreshThin | Cleared | DriverGuarantee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +176,7 @@ class CopyTarget:
         if self.reflink_block_bytes is not None and self.reflink_block_bytes < 1:
             raise InvalidSize("CopyTarget.reflink_block_bytes", self.reflink_block_bytes, "give 1 or more, or None")
         if self.zero is not None and not isinstance(self.zero, ZeroProof):
-            reason = f"{self.zero!r} is no proof; give a FreshThin, a Discarded or a DriverGuarantee"
+            reason = f"{self.zero!r} is no proof; give a FreshThin, a Cleared or a DriverGuarantee"
             raise InvalidFact("CopyTarget.zero", reason)
 
     @property

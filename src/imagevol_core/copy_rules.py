@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from imagevol_core.copy_facts import SECTOR_BYTES, Copy, Discarded
+from imagevol_core.copy_facts import SECTOR_BYTES, Cleared, Copy
 from imagevol_core.sentences import quoted, yes_no
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Rule
@@ -145,7 +145,7 @@ def _proven_zero(copy: Copy) -> tuple[bool, str]:
     text = f"{proof}"
     if target.size_bytes is None or proof.path != target.path:  # what is yet to be made is not proven
         return False, f"{text} is not about this target"
-    if isinstance(proof, Discarded) and proof.size_bytes < target.size_bytes:
+    if isinstance(proof, Cleared) and proof.size_bytes < target.size_bytes:
         return False, f"{text} is about a part of the target's {target.size_bytes} bytes"
     if target.has_backing_file or (copy.writes != "raw" and target.has_backing_file is not False):
         return False, f"{text}, but what is not written to the target may be read from a backing file"

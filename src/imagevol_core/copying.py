@@ -14,11 +14,11 @@ from enum import Enum
 
 from imagevol_core.copy_facts import (
     QEMU_NAMES,
+    Cleared,
     Copy,
     CopySettings,
     CopySource,
     CopyTarget,
-    Discarded,
     DriverGuarantee,
     FreshThin,
     LuksCipher,
@@ -28,12 +28,12 @@ from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
 from imagevol_core.verdicts import Policy, Verdict, evaluate, failed, first_match
 
 __all__ = [
+    "Cleared",
     "CopyMethod",
     "CopyPlan",
     "CopySettings",
     "CopySource",
     "CopyTarget",
-    "Discarded",
     "DriverGuarantee",
     "FreshThin",
     "LuksCipher",
@@ -63,7 +63,8 @@ class ZeroHandling(Enum):
     """What becomes of the source's zeros.
 
     `SKIP` writes nothing, because the target is proven to read as zeros; `PUNCH` makes their ranges read as zeros
-    without writing them; `WRITE` writes them.
+    without writing them, and reads back that they do; `WRITE` writes them.  qemu-img reads nothing back: under `PUNCH`
+    its command writes the zeros too, if the target holds something already.
     """
 
     SKIP = "skip"
@@ -81,6 +82,8 @@ class CopyPlan:
         zeros: what becomes of zeros; None when it is refused.
         zero_from_bytes: from which byte on the rest of the target must be made to read as zeros, by the same way; None
             where there is no rest, where it is proven to be zero, or nobody looks after it (Cinder).
+        clear_first: whether it saves something to clear the whole target before the command and read it back.  If that
+            succeeds, plan again with `Cleared` as the target's proof; if not, this plan is right as it is.
         argv: the command that does it; empty where none does.
         refused: why nothing is copied; empty when something is.
         verdicts: what each rule said that could stand in the way, then which methods and ways with zeros were looked
@@ -91,6 +94,7 @@ class CopyPlan:
     method: CopyMethod | None = None
     zeros: ZeroHandling | None = None
     zero_from_bytes: int | None = None
+    clear_first: bool = False
     argv: tuple[str, ...] = ()
     refused: tuple[Verdict, ...] = ()
     verdicts: tuple[Verdict, ...]
@@ -140,6 +144,7 @@ def plan_copy(
         method=_METHODS[method_rule.id],
         zeros=zeros,
         zero_from_bytes=_REST[policy](copy, zeros),
+        clear_first=policy is Policy.STRICT and _clears_unseen(copy, zeros),
         argv=_ARGV[policy][method_rule.id](copy, zeros),
         verdicts=(*verdicts, *methods, *ways),
     )
@@ -151,6 +156,11 @@ def _rest(copy: Copy, zeros: ZeroHandling) -> int | None:
     if zeros is ZeroHandling.SKIP or end is None or room is None or end >= room:
         return None
     return end
+
+
+def _clears_unseen(copy: Copy, zeros: ZeroHandling) -> bool:
+    """Whether qemu-img would clear ranges of the target, which may hold anything, and believe what it is told."""
+    return zeros is ZeroHandling.PUNCH and not copy.same_bytes and copy.target.exists and copy.writes == "raw"
 
 
 def _no_rest(_copy: Copy, _zeros: ZeroHandling) -> int | None:
@@ -178,7 +188,7 @@ def _convert(copy: Copy, zeros: ZeroHandling) -> tuple[str, ...]:
         *_if(skips, "--target-is-zero"),
         *_if(target.direct_io is True, "-t", "none"),
         *_if(source.direct_io is True, "-T", "none"),
-        *_if(zeros is ZeroHandling.WRITE, "-S", "0"),
+        *_if(zeros is ZeroHandling.WRITE or _clears_unseen(copy, zeros), "-S", "0"),
         *_if(copy.compresses, "-c"),
         *_if(raw_device and not copy.compresses, "-W"),  # where no file system has to keep them together
         *_target_options(target),

@@ -186,10 +186,29 @@ class TestClearing:
 
         monkeypatch.setattr(devices, "_punch", refused)
         with PathDevice.open(loop, writable=True) as device:
+            assert not device.clear(0, 4096)
+            assert device.can_clear
             assert device.clear(0, 4096)
             assert device.clear(8192, 4096)
         assert tried == 1
         assert contents(loop) == bytes(4096) + OLD[:4096] + bytes(4096) + OLD[12288:]
+
+    def test_a_way_that_lied_is_not_tried_again_and_what_it_left_shows_nowhere(
+        self, loop: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        asked: list[int] = []
+        punch = devices._punch
+
+        def lying(fd: int, offset: int, length: int) -> None:
+            asked.append(offset)
+            punch(fd, offset, length // 2)
+
+        monkeypatch.setattr(devices, "_punch", lying)
+        with PathDevice.open(loop, writable=True) as device:
+            write_stream([b"x", Hole(300 * KIB), b"x"], device, size_bytes=300 * KIB + 2)
+            assert device.can_clear
+        assert len(asked) == len(caplog.messages) == 1
+        assert contents(loop) == b"x" + bytes(300 * KIB) + b"x" + bytes(SIZE_BYTES - 300 * KIB - 2)
 
     def test_where_no_way_is_left_nothing_is_promised(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refused(*_: int) -> None:
@@ -247,6 +266,8 @@ class TestRbd:
         device.write(0, memoryview(b"x" * 16_384))
         assert device.clear(4096, 8192)
         assert bytes(image.content) == b"x" * 4096 + bytes(8192) + b"x" * 4096
+        device.distrust()
+        assert not device.can_clear
 
     def test_it_tells_what_was_ever_written(self) -> None:
         device = RbdDevice(image=RbdLike(40_000), path="/7")

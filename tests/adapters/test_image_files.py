@@ -16,6 +16,7 @@ from imagevol_adapters.devices import PathDevice
 from imagevol_adapters.engine import Limits, pieces
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import StoredImage, StoreSettings, register_image_file, store_image, store_image_file
 from imagevol_core import (
@@ -52,6 +53,7 @@ class FileAttacher:
 
     volumes: MemoryVolumes
     directory: Path
+    behind: Callable[[Device], Device] = lambda device: device
 
     def connector(self) -> Mapping[str, Any]:
         return {"host": "here"}
@@ -65,7 +67,7 @@ class FileAttacher:
             path.write_bytes(OLD)
             os.truncate(path, self.volumes.get(attachment.volume_id).size_gib * GIB)
         with PathDevice.open(path, writable=mode is AccessMode.WRITE) as device:
-            yield device
+            yield self.behind(device)
         if mode is AccessMode.WRITE:  # what a Glance in memory looks at
             with path.open("rb") as file:
                 self.volumes.contents[attachment.volume_id].write(0, memoryview(file.read(len(OLD))))
@@ -199,6 +201,28 @@ def test_a_volume_that_is_proven_zero_is_not_zeroed(world: World, image: Callabl
         content = file.read(4 * MIB)
     assert content[: MIB // 2] == DISK[: MIB // 2]
     assert content[SIZE:] == OLD[SIZE:]
+
+
+@pytest.mark.parametrize(
+    "zeroed", [lambda _, length: length, lambda _, length: length // 2, lambda *_: 0], ids=["all", "half", "nothing"]
+)
+def test_qemu_img_skips_zeros_only_where_the_whole_volume_was_read_back_as_zero(
+    world: World, image: Callable[[str], Path], zeroed: Callable[[int, int], int]
+) -> None:
+    ran: list[CopyPlan] = []
+
+    class Watched(QemuConverter):
+        def convert(self, plan: CopyPlan, **wishes: Any) -> None:
+            ran.append(plan)
+            super().convert(plan, **wishes)
+
+    attacher = attrs.evolve(world.attacher, behind=lambda device: FaultyDevice(device, zeroed=zeroed))
+    stored = attrs.evolve(world, attacher=attacher).store(image("qcow2"), "qcow2", converter=Watched())
+    assert world.content(stored.volume.id) == DISK
+    (plan,) = ran
+    honest = zeroed(0, 2) == 2
+    assert ("--target-is-zero" in plan.argv) is honest
+    assert ("-S" in plan.argv) is not honest
 
 
 @pytest.mark.parametrize("make, disk_format", [(backed, "qcow2"), (made("qcow2"), "vmdk"), (made("qcow2"), "raw")])

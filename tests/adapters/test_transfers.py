@@ -60,6 +60,10 @@ SHA512 = Digest("sha512", hashlib.sha512(DATA).hexdigest())
 MD5 = hashlib.md5(DATA).hexdigest()
 
 
+BYTES = ("device.write", "device.clear", "device.readinto", "device.extents")
+"""The steps that are taken as often as there are parts."""
+
+
 class World:
     """Ports in memory, watched; what is left in them can be looked at."""
 
@@ -136,16 +140,13 @@ def world() -> World:
 class TestStoring:
     def test_the_steps_are_in_the_order_of_the_specification(self, world: World) -> None:
         world.store()
-        assert world.steps.taken == [
+        assert [step for step in world.steps.taken if step not in BYTES] == [
             "volumes.create",
             "volumes.wait",
             "attacher.connector",
             "volumes.attach",
             "attacher.open",
             "volumes.complete",
-            "device.write",
-            "device.write",
-            "device.clear",
             "device.flush",
             "attacher.close",
             "volumes.detach",
@@ -392,8 +393,8 @@ class TestRegistering:
         stored.store()
         begin, *storing, end = world.steps.taken
         assert (begin, end) == ("images.create", "images.add_location")
-        assert [step for step in storing if step != "device.write"] == [
-            step for step in stored.steps.taken if step != "device.write"
+        assert [step for step in storing if step not in BYTES] == [
+            step for step in stored.steps.taken if step not in BYTES
         ]
 
     def test_a_stream_of_unknown_length_is_one_too_unless_it_is_empty(self, world: World) -> None:
@@ -457,6 +458,14 @@ class Case:
         return world.steps.taken
 
 
+def some_of(steps: list[str]) -> Iterator[tuple[int, str]]:
+    """Give each step and its number, but of those that move bytes, which repeat, the first few and the last."""
+    moving = [number for number, step in enumerate(steps) if step in BYTES]
+    for number, step in enumerate(steps):
+        if number not in moving[8:-2]:
+            yield number, step
+
+
 CASES = {
     "store": Case(store, needs_image=False),
     "register": Case(register, needs_image=False),
@@ -469,7 +478,7 @@ EVERY_STEP = pytest.mark.parametrize(
     [
         pytest.param(case, number, id=f"{name}-{number}-{step}")
         for name, case in CASES.items()
-        for number, step in enumerate(case.steps())
+        for number, step in some_of(case.steps())
     ],
 )
 RELEASES = {"attacher.close", "volumes.detach", "volumes.delete", "images.delete"}

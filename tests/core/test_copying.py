@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from imagevol_adapters.testing.copy_strategies import CopyCase, copy_cases
 from imagevol_core import (
     GIB,
+    Cleared,
     CopyMethod,
     CopyPlan,
     CopySettings,
     CopySource,
     CopyTarget,
-    Discarded,
     DriverGuarantee,
     FreshThin,
     InvalidFact,
@@ -215,7 +215,7 @@ class TestTargetIsZero:
             assert proof is not None
             assert size is not None
             assert proof.path == case.target.path
-            assert not isinstance(proof, Discarded) or proof.size_bytes >= size
+            assert not isinstance(proof, Cleared) or proof.size_bytes >= size
             assert not case.target.has_backing_file
             assert (plan.method is CONVERT) is ("--target-is-zero" in plan.argv)
 
@@ -234,9 +234,9 @@ class TestTargetIsZero:
         "case, zeros",
         [
             (target(zero=DriverGuarantee(path=DEVICE, driver="rbd")), SKIP),
-            (target(zero=Discarded(path=DEVICE, size_bytes=GIB)), SKIP),
-            (target(zero=Discarded(path=DEVICE, size_bytes=GIB - 1)), WRITE),
-            (target(zero=Discarded(path="/dev/vdc", size_bytes=GIB)), WRITE),
+            (target(zero=Cleared(path=DEVICE, size_bytes=GIB)), SKIP),
+            (target(zero=Cleared(path=DEVICE, size_bytes=GIB - 1)), WRITE),
+            (target(zero=Cleared(path="/dev/vdc", size_bytes=GIB)), WRITE),
             (target(zero=FreshThin(path="/dev/vdc")), WRITE),
             (target(zero=FreshThin(path=DEVICE), has_backing_file=True), WRITE),
             (target(zero=FreshThin(path=DEVICE), has_backing_file=None), SKIP),  # raw has none
@@ -253,9 +253,45 @@ class TestTargetIsZero:
     @pytest.mark.parametrize("no_proof", [True, False, 1, "yes"])
     def test_a_yes_is_no_proof(self, no_proof: Any) -> None:
         with pytest.raises(
-            InvalidFact, match=r"CopyTarget\.zero: .* is no proof; give a FreshThin, a Discarded or a DriverGuarantee$"
+            InvalidFact, match=r"CopyTarget\.zero: .* is no proof; give a FreshThin, a Cleared or a DriverGuarantee$"
         ):
             CopyTarget(path=DEVICE, zero=no_proof)
+
+
+class TestClearing:
+    """qemu-img clears nothing on a target that may hold old data, unless what it holds was read back."""
+
+    @given(copy_cases())
+    def test_the_command_writes_every_zero_or_the_whole_target_is_proven(self, case: CopyCase) -> None:
+        plan = case.decide()
+        if plan.method is CONVERT and case.target.exists and case.target.format == "raw":
+            assert ("-S" in plan.argv) is not ("--target-is-zero" in plan.argv)
+
+    @given(copy_cases(), st.sampled_from(Policy))
+    def test_to_clear_first_saves_something_where_it_is_said_to(self, case: CopyCase, policy: Policy) -> None:
+        plan, size = case.decide(policy), case.target.size_bytes
+        if not plan.clear_first or size is None:
+            assert not plan.clear_first
+            return
+        cleared = target(case, zero=Cleared(path=case.target.path, size_bytes=size)).decide(policy)
+        assert (plan.zeros, cleared.zeros) == (PUNCH, SKIP)
+        assert "--target-is-zero" in cleared.argv
+        assert not cleared.clear_first
+
+    @pytest.mark.parametrize(
+        "case, first",
+        [
+            (target(can_punch=True), True),
+            (target(can_punch=True, format="qcow2"), False),  # clearing would destroy it; qemu-img marks its clusters
+            (target(can_punch=True, allocate=True), False),
+            (target(can_punch=True, zero=FreshThin(path=DEVICE)), False),
+            (GOOD, False),
+            (target(RAW, can_punch=True), False),  # the engine clears, range by range
+            (upload(can_punch=True), False),
+        ],
+    )
+    def test_where_it_is_cleared_first(self, case: CopyCase, first: bool) -> None:
+        assert case.decide().clear_first is first
 
 
 class TestArguments:
@@ -294,7 +330,7 @@ class TestArguments:
             ),
             (
                 source(target(can_punch=True), format="vhd", direct_io=True),
-                "qemu-img convert -f vpc -O raw -n -t none -T none -W /images/one /dev/vdb",
+                "qemu-img convert -f vpc -O raw -n -t none -T none -S 0 -W /images/one /dev/vdb",
             ),
             (
                 settings(upload(compress=True), prefix=("cgexec", "-g", "blkio:copy")),
@@ -461,9 +497,9 @@ class TestSentences:
             (GOOD, "proven-zero", "nothing proves that the target reads as zeros"),
             (target(zero=FreshThin(path="/x")), "proven-zero", "FreshThin(path='/x') is not about this target"),
             (
-                target(zero=Discarded(path=DEVICE, size_bytes=1)),
+                target(zero=Cleared(path=DEVICE, size_bytes=1)),
                 "proven-zero",
-                f"Discarded(path='/dev/vdb', size_bytes=1) is about a part of the target's {GIB} bytes",
+                f"Cleared(path='/dev/vdb', size_bytes=1) is about a part of the target's {GIB} bytes",
             ),
             (
                 target(zero=FreshThin(path=DEVICE), has_backing_file=True),

@@ -292,8 +292,8 @@ class _File:
     path: str = "/volume"
     block_device: bool = False
     direct_io: bool = False
-    can_clear: bool = True
-    guarantee: str | None = None
+    can_clear: bool = False
+    guarantee: str | None = "memory"
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         self.file.seek(offset)
@@ -308,7 +308,10 @@ class _File:
         return len(data)
 
     def clear(self, offset: int, length: int) -> bool:
-        return True
+        return False
+
+    def distrust(self) -> None:
+        """It clears nothing."""
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         yield offset, offset + length, True

@@ -5,9 +5,10 @@ bounded and used again; zeros are found cheaply and need no writing where the ta
 
 `sources` has what can be written, `writing` brings it to a device, `reading` brings it back, `limits` has the rate, the
 progress and the report.  Beneath them `parts` has the memory and the threads that share it, `zeros` finds the zeros,
-and `digests` makes several digests side by side.
+`clearing` clears them and reads back, and `digests` makes several digests side by side.
 """
 
+from imagevol_adapters.engine.clearing import clear_device
 from imagevol_adapters.engine.digests import Digests, verified
 from imagevol_adapters.engine.limits import Limits, Progress, TransferProgress, TransferReport
 from imagevol_adapters.engine.parts import PART_BYTES, POOL_BYTES
@@ -27,6 +28,7 @@ __all__ = [
     "StreamWriter",
     "TransferProgress",
     "TransferReport",
+    "clear_device",
     "clear_rest",
     "pieces",
     "read_device",

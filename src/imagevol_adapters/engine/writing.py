@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from imagevol_adapters.closing import closed_on_failure
+from imagevol_adapters.engine.clearing import Clearing, requests, write_all
 from imagevol_adapters.engine.digests import Digests
 from imagevol_adapters.engine.limits import Limits, Progress, Throttle, TransferProgress, TransferReport
 from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part, Stopped
@@ -273,6 +274,7 @@ class _Sink:
         self.pace = pace
         self._device = device
         self._zeros = zeros
+        self._clearing = Clearing(device)
         self._pending = 0  # zeros before `done_bytes` that nothing was done about yet
         self.done_bytes = offset
         self.written_bytes = self.zeroed_bytes = self.skipped_bytes = 0
@@ -318,13 +320,13 @@ class _Sink:
         first = min(length, -start % ALIGNMENT_BYTES)
         whole = (length - first) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
         self._send_zeros(start, first)
-        for at in range(start + first, start + first + whole, _CLEAR_BYTES):
-            self._clear_whole(at, min(_CLEAR_BYTES, start + first + whole - at))
+        for at, count in requests(start + first, start + first + whole):
+            self._clear_whole(at, count)
         self._send_zeros(start + first + whole, length - first - whole)
 
     def _clear_whole(self, offset: int, length: int) -> None:
         self.pace(0)
-        if self._zeros is ZeroHandling.PUNCH and self._device.clear(offset, length):
+        if self._zeros is ZeroHandling.PUNCH and self._clearing.clear(offset, length):
             self.zeroed_bytes += length
         else:
             self._send_zeros(offset, length)
@@ -337,12 +339,7 @@ class _Sink:
 
     def _send(self, offset: int, data: memoryview) -> None:
         self.written_bytes += len(data)
-        while data:
-            written = self._device.write(offset, data)
-            if written <= 0:
-                raise DeviceFailed(f"the device takes no more data at byte {offset}")
-            offset += written
-            data = data[written:]
+        write_all(self._device, offset, data)
 
 
 def _length(piece: memoryview | Hole) -> int:
@@ -350,5 +347,4 @@ def _length(piece: memoryview | Hole) -> int:
 
 
 _END = memoryview(b"")  # known by its identity
-_CLEAR_BYTES = 1 << 30  # so that it can be cancelled between two
 _LONGEST_HOLE = 64 * PART_BYTES  # so that a transfer of holes can be cancelled too

@@ -14,11 +14,11 @@ from hypothesis.strategies import DrawFn
 
 from imagevol_core import (
     GIB,
+    Cleared,
     CopyPlan,
     CopySettings,
     CopySource,
     CopyTarget,
-    Discarded,
     DriverGuarantee,
     FreshThin,
     Inspection,
@@ -122,7 +122,7 @@ def _proofs(device: str) -> st.SearchStrategy[ZeroProof | None]:
         st.none(),
         st.builds(FreshThin, path=paths),
         st.builds(DriverGuarantee, path=paths, driver=st.just("rbd")),
-        st.builds(Discarded, path=paths, size_bytes=st.sampled_from([2 * GIB, GIB, GIB - 1, 0])),
+        st.builds(Cleared, path=paths, size_bytes=st.sampled_from([2 * GIB, GIB, GIB - 1, 0])),
     )
 
 

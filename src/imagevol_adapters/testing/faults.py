@@ -138,20 +138,29 @@ def _answers(words: Iterable[bool]) -> Iterator[bool]:
     return iter(words)
 
 
+def _all(_number: int, length: int) -> int:
+    return length
+
+
 def _flushes(words: Iterable[BaseException | None]) -> Iterator[BaseException | None]:
     return iter(words)
 
 
 @attrs.define
 class FaultyDevice:
-    """A device that takes and gives less than it could, or fails, as a script says: a `Device`.
+    """A device that takes, gives and clears less than it could, or fails, as a script says: a `Device`.
 
     Args:
         device: the one behind it.
         writes: for each call of `write`, how many bytes it takes at most, or what it raises; then all are taken.
         reads: the same for `readinto`.
         clears: for each call of `clear`, whether the device behind it is asked; then it is.
+        zeroed: given the number of a call of `clear`, from 0 on, and its length, how many bytes it zeroes from the
+            beginning of the range; its answer is that all are zero.
         flushes: what each call of `flush` raises, if not None.
+
+    Attributes:
+        cleared: the ranges that it was asked to clear, as offsets and lengths.
 
     >>> from imagevol_adapters.testing.memory import MemoryDevice
     >>> FaultyDevice(MemoryDevice(16), writes=[3]).write(0, memoryview(b"bytes"))
@@ -162,7 +171,9 @@ class FaultyDevice:
     writes: Iterator[int | BaseException] = attrs.field(default=(), converter=_script, kw_only=True)
     reads: Iterator[int | BaseException] = attrs.field(default=(), converter=_script, kw_only=True)
     clears: Iterator[bool] = attrs.field(default=(), converter=_answers, kw_only=True)
+    zeroed: Callable[[int, int], int] = attrs.field(default=_all, kw_only=True)
     flushes: Iterator[BaseException | None] = attrs.field(default=(), converter=_flushes, kw_only=True)
+    cleared: list[tuple[int, int]] = attrs.field(factory=list, init=False, repr=False)
 
     @property
     def size_bytes(self) -> int:
@@ -204,7 +215,13 @@ class FaultyDevice:
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros, if the script does not forbid it."""
-        return next(self.clears, True) and self.device.clear(offset, length)
+        zeroed = self.zeroed(len(self.cleared), length)
+        self.cleared.append((offset, length))
+        return next(self.clears, True) and (not zeroed or self.device.clear(offset, zeroed))
+
+    def distrust(self) -> None:
+        """Let the device behind it do so."""
+        self.device.distrust()
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield where data and holes are."""

@@ -6,17 +6,19 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import attrs
 
 from imagevol_adapters.closing import closing
-from imagevol_adapters.engine import PART_BYTES, Limits, StreamWriter, clear_rest, read_device, verified
+from imagevol_adapters.engine import PART_BYTES, Limits, StreamWriter, clear_device, clear_rest, read_device, verified
 from imagevol_adapters.engine.sources import guarded
 from imagevol_adapters.inspection import ImageInspector, check
 from imagevol_adapters.ports import Converter, Device
 from imagevol_core import (
+    Cleared,
     ContentMismatch,
     CopySource,
     CopyTarget,
@@ -131,9 +133,13 @@ class CheckedFile:
         """
         if device.block_device is None:
             raise RequestRefused(f"{device.path} is no file on this host: convert {self.path} to raw first")
-        plan = plan_copy(self.source, target=_target(device, proof))
+        target = _target(device, proof)
+        plan = plan_copy(self.source, target=target)
         if plan.refused:
             raise RequestRefused(f"{self.what}: {'; '.join(verdict.text for verdict in plan.refused)}")
+        if plan.clear_first and clear_device(device, limits=limits):
+            zero = Cleared(path=device.path, size_bytes=device.size_bytes)
+            plan = plan_copy(self.source, target=replace(target, zero=zero))
         converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set)
         if _identity(self.path, self.what) != self._identity:
             raise SourceFailed(f"{self.what} was changed while it was converted")

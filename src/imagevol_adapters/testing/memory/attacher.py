@@ -71,6 +71,11 @@ class _Opened:
         self._check()
         return self.can_clear and self._device.clear(offset, length)
 
+    def distrust(self) -> None:
+        """Clear nothing again."""
+        self._check()
+        self._device.distrust()
+
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield where data and holes are."""
         self._check()

@@ -12,6 +12,7 @@ from imagevol_core import DeviceFailed
 __all__ = ["MemoryDevice"]
 
 _BLOCK_BYTES = 1 << 16
+_ZEROS = bytes(_BLOCK_BYTES)
 
 
 @attrs.define
@@ -32,18 +33,17 @@ class MemoryDevice:
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer, as far as there are bytes."""
-        data = self.read(offset, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        end = min(offset + len(buffer), self.size_bytes)
+        for number, start, stop in _blocks(offset, end):
+            at = number * _BLOCK_BYTES
+            block = self._blocks.get(number, _ZEROS)
+            buffer[start - offset : stop - offset] = memoryview(block)[start - at : stop - at]
+        return max(0, end - offset)
 
     def read(self, offset: int, length: int) -> bytes:
         """Give up to `length` bytes."""
-        end = min(offset + length, self.size_bytes)
-        data = bytearray(max(0, end - offset))
-        for number, start, stop in _blocks(offset, end):
-            if block := self._blocks.get(number):
-                at = number * _BLOCK_BYTES
-                data[start - offset : stop - offset] = block[start - at : stop - at]
+        data = bytearray(max(0, min(length, self.size_bytes - offset)))
+        self.readinto(offset, memoryview(data))
         return bytes(data)
 
     def write(self, offset: int, data: memoryview) -> int:
@@ -67,6 +67,10 @@ class MemoryDevice:
                 at = number * _BLOCK_BYTES
                 self._blocks[number][start - at : stop - at] = bytes(stop - start)
         return self.can_clear
+
+    def distrust(self) -> None:
+        """Clear nothing again."""
+        self.can_clear = False
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield what takes memory, and the holes between."""

@@ -1,0 +1,179 @@
+"""A range that is called cleared is zero, whatever a device says of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_adapters.engine import Hole, Limits, clear_device, write_stream
+from imagevol_adapters.engine.clearing import requests
+from imagevol_adapters.ports import CLEAR_BYTES
+from imagevol_adapters.testing.faults import FaultyDevice
+from imagevol_adapters.testing.memory import MemoryDevice
+from imagevol_core import DeviceFailed, TransferCancelled, ZeroHandling
+
+KIB, MIB = 1 << 10, 1 << 20
+SIZE_BYTES = 100 * MIB
+DATA = b"data" * KIB * 256
+SOURCE: list[bytes | Hole] = [DATA, Hole(33 * MIB), DATA]
+IMAGE_BYTES = 35 * MIB
+
+# Given the number of a request and its length, how much of it the device zeroes before it answers that all is zero.
+LIES: dict[str, Callable[[int, int], int]] = {
+    "a count of 16 bits, of blocks of 512 bytes": lambda _, length: length % (32 * MIB),
+    "the first 32 MiB": lambda _, length: min(length, 32 * MIB),
+    "a count of 14 bits": lambda _, length: length % (8 * MIB),
+    "the first 8 MiB": lambda _, length: min(length, 8 * MIB),
+    "nothing": lambda *_: 0,
+    "all but the last page": lambda _, length: length - 4096,
+    "from the fourth request on nothing": lambda number, length: length if number < 3 else 0,
+    "the first half of every second request": lambda number, length: length // 2 if number % 2 else length,
+}
+
+
+def device_of(size_bytes: int = SIZE_BYTES, *, path: str = "/memory") -> MemoryDevice:
+    """A device full of another tenant's data."""
+    device = MemoryDevice(size_bytes, path=path)
+    for at in range(0, size_bytes, MIB):
+        device.write(at, memoryview(b"\xff" * min(MIB, size_bytes - at)))
+    return device
+
+
+def is_the_image_and_zeros(device: MemoryDevice) -> bool:
+    wanted = DATA + bytes(33 * MIB) + DATA + bytes(SIZE_BYTES - IMAGE_BYTES)
+    return device.read(0, SIZE_BYTES) == wanted
+
+
+class TestLies:
+    @pytest.mark.parametrize("lie", LIES)
+    def test_after_a_write_there_are_the_image_and_zeros(self, lie: str) -> None:
+        memory = device_of()
+        device = FaultyDevice(memory, zeroed=LIES[lie])
+        report = write_stream(SOURCE, device, size_bytes=IMAGE_BYTES, algorithms=())
+        assert is_the_image_and_zeros(memory)
+        assert (report.written_bytes or 0) + report.zeroed_bytes == SIZE_BYTES
+
+    @given(
+        st.lists(st.sampled_from([DATA[:4096], Hole(4096), Hole(64 * KIB), Hole(130 * KIB + 1)]), max_size=8),
+        st.lists(st.integers(0, 200 * KIB), min_size=1, max_size=5),
+    )
+    def test_that_holds_wherever_the_device_stops_at_each_request(
+        self, source: list[bytes | Hole], stops: list[int]
+    ) -> None:
+        data = b"".join(bytes(piece.length) if isinstance(piece, Hole) else piece for piece in source)
+        memory = device_of(MIB)
+        device = FaultyDevice(memory, zeroed=lambda number, length: min(length, stops[number % len(stops)]))
+        write_stream(source, device, size_bytes=len(data), algorithms=())
+        assert memory.read(0, MIB) == data + bytes(MIB - len(data))
+
+    @pytest.mark.parametrize("direct_io", [True, False])
+    def test_that_holds_where_the_old_data_were_zero_at_the_places_that_are_looked_at(self, direct_io: bool) -> None:
+        memory = device_of(4 * CLEAR_BYTES)
+        memory.clear(0, CLEAR_BYTES)
+        for end in range(2 * CLEAR_BYTES, 4 * CLEAR_BYTES + 1, CLEAR_BYTES):
+            memory.clear(end - MIB, MIB)
+        device = WriteBack(memory, direct_io=direct_io, zeroed=LIES["the first 8 MiB"])
+        write_stream([], device, size_bytes=0, algorithms=())
+        assert memory.read(0, memory.size_bytes) == bytes(memory.size_bytes)
+
+    def test_a_device_that_lied_is_asked_no_more_and_one_line_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        device = FaultyDevice(device_of(path="/dev/nvme0n1"), zeroed=LIES["the first 8 MiB"])
+        with caplog.at_level(logging.WARNING):
+            write_stream(SOURCE, device, size_bytes=IMAGE_BYTES, algorithms=())
+        assert device.cleared == [(MIB, 15 * MIB)]
+        assert not device.can_clear
+        (message,) = caplog.messages
+        assert "/dev/nvme0n1" in message
+        assert f"{15 * MIB} bytes at byte {MIB} " in message
+
+
+class WriteBack(FaultyDevice):
+    """A device behind a cache, if it is no direct one: what was not flushed to a range is lost when that is cleared."""
+
+    def __init__(self, device: MemoryDevice, *, direct_io: bool, zeroed: Callable[[int, int], int]) -> None:
+        super().__init__(device, zeroed=zeroed)
+        self.direct = direct_io
+        self.held: list[tuple[int, bytes]] = []
+
+    @property
+    def direct_io(self) -> bool:
+        return self.direct
+
+    def write(self, offset: int, data: memoryview) -> int:
+        if self.direct:
+            return super().write(offset, data)
+        self.held.append((offset, bytes(data)))
+        return len(data)
+
+    def clear(self, offset: int, length: int) -> bool:
+        self.held = [each for each in self.held if not offset <= each[0] < offset + length]
+        return super().clear(offset, length)
+
+    def flush(self) -> None:
+        for offset, data in self.held:
+            self.device.write(offset, memoryview(data))
+        self.held.clear()
+
+
+class TestTruth:
+    def test_little_is_read_back_of_a_device_that_tells_the_truth(self) -> None:
+        read: list[tuple[int, int]] = []
+
+        class Watched(MemoryDevice):
+            def readinto(self, offset: int, buffer: memoryview) -> int:
+                read.append((offset, len(buffer)))
+                return super().readinto(offset, buffer)
+
+        device = Watched(20 * CLEAR_BYTES)
+        report = write_stream([], device, size_bytes=0, algorithms=())
+        assert report.zeroed_bytes == device.size_bytes
+        assert sum(length for _, length in read) == CLEAR_BYTES + 19 * 64 * KIB  # the first, and ends
+        for end in range(CLEAR_BYTES, device.size_bytes + 1, CLEAR_BYTES):
+            assert any(offset + length == end for offset, length in read)
+
+    @given(st.integers(0, 100 * MIB), st.integers(0, 100 * MIB))
+    def test_no_request_is_longer_than_any_protocol_takes(self, start: int, length: int) -> None:
+        found = list(requests(start, start + length))
+        assert sum(count for _, count in found) == length
+        assert all(0 < count <= CLEAR_BYTES for _, count in found)
+        assert [offset for offset, _ in found] == [start, *(offset + count for offset, count in found)][: len(found)]
+        assert all((offset + count) % CLEAR_BYTES == 0 for offset, count in found[:-1])
+
+    def test_what_cannot_be_read_back_is_an_error(self) -> None:
+        device = FaultyDevice(MemoryDevice(MIB), reads=[0])
+        with pytest.raises(DeviceFailed, match="ends at byte 0, and was cleared up to"):
+            write_stream([], device, size_bytes=0, algorithms=())
+
+
+class TestWholeDevice:
+    @pytest.mark.parametrize("size_bytes", [0, 4095, 4096, 3 * CLEAR_BYTES, 2 * CLEAR_BYTES + 5000])
+    def test_it_reads_as_zeros_then(self, size_bytes: int) -> None:
+        memory = device_of(size_bytes)
+        assert clear_device(memory)
+        assert memory.read(0, size_bytes) == bytes(size_bytes)
+
+    @pytest.mark.parametrize("lie", ["a count of 14 bits", "from the fourth request on nothing"])
+    def test_one_that_lies_is_not_called_zero(self, lie: str) -> None:
+        assert not clear_device(FaultyDevice(device_of(), zeroed=LIES[lie]))
+
+    def test_one_that_cannot_be_cleared_is_not_written(self) -> None:
+        memory = MemoryDevice(MIB, can_clear=False)
+        memory.write(0, memoryview(DATA))
+        assert not clear_device(memory)
+        assert memory.read(0, MIB) == DATA
+
+    def test_it_can_be_cancelled(self) -> None:
+        limits = Limits()
+        limits.cancelled.set()
+        with pytest.raises(TransferCancelled):
+            clear_device(MemoryDevice(MIB), limits=limits)
+
+
+def test_a_device_that_lies_is_right_where_zeros_are_written_in_any_case() -> None:
+    memory = device_of()
+    write_stream(SOURCE, FaultyDevice(memory, zeroed=LIES["nothing"]), size_bytes=IMAGE_BYTES, zeros=ZeroHandling.WRITE)
+    assert is_the_image_and_zeros(memory)
