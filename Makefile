@@ -1,12 +1,15 @@
 # Everything is a nox session (see noxfile.py); this only makes sure that nox is there.
 
-.PHONY: test test-rbd demo clean
+.PHONY: test test-rbd test-san demo clean
 
 test: .venv/ready
 	.venv/bin/nox
 
 test-rbd: .venv/ready
 	.venv/bin/nox -s rbd
+
+test-san: .venv/ready
+	.venv/bin/nox -s san
 
 demo: .venv/ready
 	.venv/bin/nox -s demo

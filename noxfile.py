@@ -282,6 +282,20 @@ def coordination(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def san(session: nox.Session) -> None:
+    """Run the tests on real iSCSI and NVMe-TCP, in a small machine with a kernel of its own, as root."""
+    python = shared(session, OLDEST_TESTS)
+    install(session, python, "tests")
+    run(session, python, "tests.san.prerequisites")
+    reported = NOX / "reports" / "san"
+    shutil.rmtree(reported, ignore_errors=True)
+    try:
+        run(session, python, "tests.san", f"--machine={NOX / 'machine'}", f"--reports={reported}", *session.posargs)
+    finally:
+        reports.extend(reported.glob("*.xml"))
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Do the main job on real services, and show it."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)

@@ -1,0 +1,53 @@
+"""`python -m tests.san [--reports=DIRECTORY] [FILE …] [ARGUMENT …]`: run tests in the machine.
+
+A FILE is one of `guest`, by its name without `.py`; all are run if none is given.  Other arguments go to pytest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+from tests.san import prerequisites, running
+from tests.san.machine import Machine
+
+
+def main() -> int:
+    """Make the machine if it is not there, boot it for each file of tests, and say which failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.san", add_help=False)
+    parser.add_argument("--machine", type=Path, default=Path(".nox/machine"))
+    parser.add_argument("--reports", type=Path, default=Path(".nox/reports"))
+    parser.add_argument("--seconds", type=int, default=900)
+    asked, arguments = parser.parse_known_args()
+    if reason := prerequisites.problem():
+        print(reason, file=sys.stderr)
+        return 1
+    files = {path.stem: path for path in sorted(running.GUEST.glob("test_*.py"))}
+    chosen = [name for name in arguments if name in files]
+    site, started = Path(sysconfig.get_path("purelib")), time.monotonic()
+    machine = Machine(asked.machine.absolute())
+    machine.make(site)
+    print(f"the machine is made after {time.monotonic() - started:.0f} s", flush=True)
+    asked.reports.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in chosen or files:
+        report = asked.reports / f"san-{name}.xml"
+        report.unlink(missing_ok=True)
+        outcome = running.run(
+            machine,
+            files[name],
+            site=site,
+            arguments=[word for word in arguments if word not in files],
+            report=report,
+            seconds=asked.seconds,
+        )
+        print(f"{name}: pytest ended with {outcome.status} after {time.monotonic() - started:.0f} s", flush=True)
+        failed += [name] if outcome.status != 0 or outcome.report is None else []
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

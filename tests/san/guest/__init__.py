@@ -1,0 +1,1 @@
+"""What runs in the machine, as root: tests, and the storage that they need."""
