@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 from cinder import objects, utils
-from cinder.volume import volume_utils
+from cinder.volume import driver, volume_utils
 
 from imagevol_adapters.driver import ImageCloneMixin, mixin
 from imagevol_adapters.driver.facts import image_facts, volume_facts
@@ -193,8 +195,32 @@ def test_a_device_is_this_services_as_long_as_it_is_open(
     monkeypatch.setattr(utils, "temporary_chown", chown)
     monkeypatch.setattr(volume_utils, "brick_get_connector_properties", lambda *_: {})
     monkeypatch.setattr(mixin, "open_device", opening)
-    with Driver.open_volume(Driver.__new__(Driver), None, volume(), writable=True):
+    with Driver.imagevol_open_volume(Driver.__new__(Driver), None, volume(), writable=True):
         pass
     named = str(file) if path else file
     assert opened == [(named, True, VOLUME_ID, [named] if path else []), "let go"]
     assert owned == []
+
+
+def names_of(tree: ast.AST) -> set[str]:
+    """What the classes of a module define: methods, class attributes, and attributes that methods set on `self`."""
+    found: set[str] = set()
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ClassDef):
+            found |= {part.name for part in each.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)}
+            found |= {name.id for part in each.body for name in ast.walk(part) if isinstance(name, ast.Name)}
+        elif isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "self":
+            found.add(each.attr)
+    return found
+
+
+def test_no_driver_of_cinders_has_a_name_that_is_the_mixins_own() -> None:
+    """What Cinder's base class has too, the mixin extends on purpose."""
+    cinders = set(dir(driver.VolumeDriver))
+    own = {name for name in vars(mixin.ImageCloneMixin) if name not in cinders and not name.startswith("__")}
+    directory = Path(inspect.getfile(driver)).parent / "drivers"
+    taken = {file: names_of(ast.parse(file.read_bytes())) for file in directory.rglob("*.py")}
+    assert len(taken) > 200
+    assert any("create_cloned_volume" in names for names in taken.values())
+    assert {str(file): sorted(names & own) for file, names in taken.items() if names & own} == {}
+    assert {name for name in own if not name.startswith("imagevol_")} == set()

@@ -57,7 +57,7 @@ class TemplatingFileDriver(ImageCloneMixin, SparseFileDriver):
     """The same with clones and templates; its volumes are opened as the files that they are."""
 
     @contextmanager
-    def open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
+    def imagevol_open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
         with PathDevice.open(self.path(volume), writable=writable) as device:
             yield device
 
@@ -79,7 +79,7 @@ class UsedStorage(TemplatingFileDriver):
 class BehindTheBase(SparseFileDriver, ImageCloneMixin):
     """Inherits the mixin where Cinder's base class comes first."""
 
-    open_volume = TemplatingFileDriver.open_volume
+    imagevol_open_volume = TemplatingFileDriver.imagevol_open_volume
 
 
 class OptionsOfItsOwn(TemplatingFileDriver):
@@ -133,7 +133,7 @@ class LosesWrites(TemplatingFileDriver):
     """What is written to a volume never reaches the storage."""
 
     @contextmanager
-    def open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
+    def imagevol_open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
         path = self.path(volume)
         copy = path.with_name("copy")
         subprocess.run(["cp", "--sparse=always", path, copy], check=True)

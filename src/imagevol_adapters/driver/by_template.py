@@ -23,9 +23,10 @@ from oslo_config import cfg
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.facts import volume_facts
+from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, removable, template_facts
 from imagevol_adapters.error_text import one_line
-from imagevol_adapters.ports import Converter, Lock, Locks
+from imagevol_adapters.ports import Lock
 from imagevol_adapters.templates import MAKING
 from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import (
@@ -100,15 +101,13 @@ class ByTemplate:
         driver: of the backend.
         request: what is asked for.
         settings: what the operator allows.
-        locks: the operator's.
-        converter: for images that are no plain disks.
+        services: the operator's locks, and a converter.
     """
 
     driver: Any
     request: Request
     settings: TemplateSettings
-    locks: Locks
-    converter: Converter
+    services: Services
 
     def made(self) -> ModelUpdate:
         """Clone the image's template, which is made if it must be, by one at a time on all hosts.
@@ -119,7 +118,7 @@ class ByTemplate:
         name, asked_at = _lock_name(templates, self.request.image.id), time.monotonic()
         made = None
         try:
-            with self.locks.held(name, wait_seconds=self.settings.longest_making.total_seconds()) as lock:
+            with self.services.locks.held(name, wait_seconds=self.settings.longest_making.total_seconds()) as lock:
                 if _failed_at.get(name, -math.inf) >= asked_at:
                     LOG.info(
                         "%s: no template: it could not be made while this volume waited for it", self.request.about
@@ -151,7 +150,7 @@ class ByTemplate:
 
     def _cloned_of_template(self, templates: Templates, lock: Lock) -> ModelUpdate:
         with ExitStack() as undo:  # around the lock of the backend, which may be lost when it is given back
-            with self.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
+            with self.services.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
                 of_image, others = templates.of(self.request.image.id), self._living_others(templates)
                 present, superseded = next(iter(of_image), None), of_image[1:]
                 decision = self._admitted(templates, present, others | {old.id: old for old in superseded})
@@ -224,7 +223,7 @@ class ByTemplate:
         if image_id == self.request.image.id:  # whose lock is held already
             return True
         try:
-            locked.enter_context(self.locks.held(_lock_name(templates, image_id), wait_seconds=0))
+            locked.enter_context(self.services.locks.held(_lock_name(templates, image_id), wait_seconds=0))
         except DeadlineExceeded:
             return False
         return True
@@ -251,12 +250,12 @@ class ByTemplate:
         image = self.request.image
         template.update(self.driver.create_volume(template) or {})
         template.save()
-        with self.driver.open_volume(admin, template, writable=True) as device:
+        with self.driver.imagevol_open_volume(admin, template, writable=True) as device:
             fill_device(
                 self._downloaded(),
                 device,
                 image=image,
-                converter=self.converter,
+                converter=self.services.converter,
                 directory=Path(cfg.CONF.image_conversion_dir),
             )
         lock.ensure_held()

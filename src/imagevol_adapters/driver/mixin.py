@@ -7,7 +7,6 @@ error of this module fails a request.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,11 +19,11 @@ from cinder.volume import volume_utils
 from oslo_config import cfg
 
 from imagevol_adapters.brick import open_device
-from imagevol_adapters.coordination import ToozLocks, from_conf
 from imagevol_adapters.driver.by_template import ByTemplate, ModelUpdate, Request, clone
 from imagevol_adapters.driver.facts import image_facts, volume_facts
 from imagevol_adapters.driver.options import OPTIONS, clone_settings, template_settings
-from imagevol_adapters.ports import Converter, Device, Locks
+from imagevol_adapters.driver.services import Services, locks_of_cinder
+from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu import QemuConverter
 from imagevol_core import (
     Backend,
@@ -52,7 +51,7 @@ class ImageCloneMixin:
 
     The driver supplies what every driver has: `create_volume`, `delete_volume` and `create_cloned_volume`, which brings
     the clone to the size of the new volume, as Cinder asks of it.  How a volume is opened on this host is
-    `open_volume`; by default as Cinder itself does it, with `initialize_connection` and os-brick.
+    `imagevol_open_volume`; by default as Cinder itself does it, with `initialize_connection` and os-brick.
 
         class SolidFireDriver(ImageCloneMixin, san.SanISCSIDriver):
             ...
@@ -105,7 +104,8 @@ class ImageCloneMixin:
         """
         try:
             image = image_facts(image_meta, image_location)
-            made = self._image_cloned(Request(context=context, volume=volume, image=image, image_service=image_service))
+            request = Request(context=context, volume=volume, image=image, image_service=image_service)
+            made = _image_cloned(self, request)
         except Exception:  # an error here would fail the request, which Cinder can do without us
             LOG.exception("Volume %s: Cinder goes on by itself", volume.id)
             made = None
@@ -117,7 +117,7 @@ class ImageCloneMixin:
         return own
 
     @contextmanager
-    def open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
+    def imagevol_open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
         """Open a volume of this backend on this host while the context lasts.
 
         Args:
@@ -139,69 +139,57 @@ class ImageCloneMixin:
         finally:
             driver._detach_volume(context, info, volume, properties, force=True)
 
-    # The ways, in the order of the plan.  Their names must not be those of a driver's own methods.
-
-    def _image_cloned(self, request: Request) -> ModelUpdate:
-        plan = self._image_plan(request)
-        self._image_explained(request, plan)
-        for step in plan.steps:
-            if step.way is Way.CLONE_IMAGE_VOLUME and step.source is not None:
-                try:
-                    source = objects.Volume.get_by_id(cinder_context.get_admin_context(), step.source)
-                except exception.VolumeNotFound:  # deleted just now
-                    continue
-                made = clone(self, request, source, "image volume")
-            elif step.way in _TEMPLATE_WAYS:
-                made = ByTemplate(
-                    driver=self,
-                    request=request,
-                    settings=template_settings(self.configuration, cfg.CONF),
-                    locks=self._locks(),
-                    converter=self._converter(),
-                ).made()
-            else:
-                break
-            if made is not None:
-                return made
-        LOG.info("%s: neither cloned nor made from a template", request.about)
-        return None
-
-    def _image_plan(self, request: Request) -> CreationPlan:
-        templates = template_settings(self.configuration, cfg.CONF)
-        return plan_creation(
-            request.image,
-            target=volume_facts(request.volume),
-            volumes=[volume_facts(volume) for volume in _named(request.image)],
-            backend=Backend(clone_across_pools=bool(getattr(self, "capabilities", {}).get("clone_across_pools"))),
-            clone_settings=clone_settings(self.configuration, cfg.CONF),
-            template_settings=templates,
-            conversion=ConversionSettings(allowed=not cfg.CONF.image_conversion_disable),
-        )
-
-    def _image_explained(self, request: Request, plan: CreationPlan) -> None:
-        """One line for each way that is not gone, with every rule that stands in it."""
-        if plan.refused:
-            LOG.info("%s: nothing is tried: %s", request.about, plan.refused)
-        if not plan.clone.eligible:
-            LOG.info(
-                "%s: no image volume is cloned: %s", request.about, "; ".join(map(str, failed(plan.clone.verdicts)))
-            )
-        if plan.template.action is TemplateAction.COPY:
-            LOG.info("%s: no template: %s", request.about, plan.template.because)
-
-    # What a test may give in place of the operator's.
-
-    def _locks(self) -> Locks:
-        return locks_of_cinder()
-
-    def _converter(self) -> Converter:
-        return QemuConverter()
+    def imagevol_services(self) -> Services:
+        """Give what the mixin needs beside the driver; a test may give others."""
+        return Services(locks=locks_of_cinder(), converter=QemuConverter())
 
 
-@functools.cache
-def locks_of_cinder() -> ToozLocks:
-    """Give the locks of the operator's own lock service: one member of it for all backends of a process."""
-    return from_conf(cfg.CONF)
+def _image_cloned(driver: Any, request: Request) -> ModelUpdate:
+    """Try the ways in the order of the plan."""
+    plan = _plan(driver, request)
+    _explain(request, plan)
+    for step in plan.steps:
+        if step.way is Way.CLONE_IMAGE_VOLUME and step.source is not None:
+            try:
+                source = objects.Volume.get_by_id(cinder_context.get_admin_context(), step.source)
+            except exception.VolumeNotFound:  # deleted just now
+                continue
+            made = clone(driver, request, source, "image volume")
+        elif step.way in _TEMPLATE_WAYS:
+            made = ByTemplate(
+                driver=driver,
+                request=request,
+                settings=template_settings(driver.configuration, cfg.CONF),
+                services=driver.imagevol_services(),
+            ).made()
+        else:
+            break
+        if made is not None:
+            return made
+    LOG.info("%s: neither cloned nor made from a template", request.about)
+    return None
+
+
+def _plan(driver: Any, request: Request) -> CreationPlan:
+    return plan_creation(
+        request.image,
+        target=volume_facts(request.volume),
+        volumes=[volume_facts(volume) for volume in _named(request.image)],
+        backend=Backend(clone_across_pools=bool(getattr(driver, "capabilities", {}).get("clone_across_pools"))),
+        clone_settings=clone_settings(driver.configuration, cfg.CONF),
+        template_settings=template_settings(driver.configuration, cfg.CONF),
+        conversion=ConversionSettings(allowed=not cfg.CONF.image_conversion_disable),
+    )
+
+
+def _explain(request: Request, plan: CreationPlan) -> None:
+    """Log a line for each way that is not taken, with every rule that failed."""
+    if plan.refused:
+        LOG.info("%s: nothing is tried: %s", request.about, plan.refused)
+    if not plan.clone.eligible:
+        LOG.info("%s: no image volume is cloned: %s", request.about, "; ".join(map(str, failed(plan.clone.verdicts))))
+    if plan.template.action is TemplateAction.COPY:
+        LOG.info("%s: no template: %s", request.about, plan.template.because)
 
 
 def _named(image: Image) -> Iterable[Any]:

@@ -13,7 +13,7 @@ import pytest
 from cinder import exception
 from cinder.volume import configuration, manager, rpcapi
 
-from imagevol_adapters.driver.mixin import locks_of_cinder
+from imagevol_adapters.driver.services import locks_of_cinder
 from imagevol_adapters.ports import Device
 from imagevol_adapters.testing.conformance.driver.offline import SECTION, SERVICE, OfflineCinder, OfflineImages
 from imagevol_adapters.testing.conformance.fixtures import read, write
@@ -88,7 +88,7 @@ class Backend:
     def put(self, volume: Any, data: bytes) -> None:
         """Make a volume on the storage, and write to it."""
         self._updated(volume, self.driver.create_volume(volume))
-        with self.driver.open_volume(self.cinder.admin, volume, writable=True) as device:
+        with self.driver.imagevol_open_volume(self.cinder.admin, volume, writable=True) as device:
             write(device, 0, data)
             device.flush()
 
@@ -122,12 +122,12 @@ class Backend:
         assert self.clone_image(volume, image, location) == FELL_THROUGH
         assert self._everything(volume) == before
         self._updated(volume, self.driver.create_volume(volume))
-        with self.driver.open_volume(self.cinder.admin, volume, writable=False) as device:
+        with self.driver.imagevol_open_volume(self.cinder.admin, volume, writable=False) as device:
             assert device.size_bytes == volume.size * GIB
 
     def content(self, volume: Any, length: int = len(DATA)) -> Content:
         """Say what is on a volume."""
-        with self.driver.open_volume(self.cinder.admin, volume, writable=False) as device:
+        with self.driver.imagevol_open_volume(self.cinder.admin, volume, writable=False) as device:
             return Content.on(device, length)
 
     def remove_all(self) -> None:

@@ -112,16 +112,16 @@ class CloningConformance(WithDriver):
         image = backend.images.add(DATA)
         source = backend.image_volume(image)
         opened: list[str] = []
-        real = backend.driver.open_volume
+        real = backend.driver.imagevol_open_volume
 
         def open_volume(context: Any, volume: Any, *, writable: bool) -> Any:
             opened.append(volume.id)
             return real(context, volume, writable=writable)
 
-        monkeypatch.setattr(backend.driver, "open_volume", open_volume)
+        monkeypatch.setattr(backend.driver, "imagevol_open_volume", open_volume)
         volume = backend.made(image, at(source))
         assert opened == []
-        with backend.driver.open_volume(backend.cinder.admin, volume, writable=True) as device:
+        with backend.driver.imagevol_open_volume(backend.cinder.admin, volume, writable=True) as device:
             write(device, 0, b"x" * 4096)
             device.flush()
         assert backend.content(source) == Content.of(DATA)

@@ -74,6 +74,7 @@ class _Waiting:
 
     locks: Locks
     meanwhile: Callable[[], object]
+    lease_seconds: float = 0
     asked: list[str] = attrs.Factory(list)
 
     @contextmanager
@@ -130,13 +131,13 @@ class TemplatesConformance(WithDriver):
     ) -> None:
         image = templating.images.add(DATA)
         templating.images.data[image["id"]] = OSError("the connection broke")
-        locks = templating.driver._locks()
+        locks = templating.driver.imagevol_services().locks
 
         def the_one_before() -> None:
-            monkeypatch.setattr(templating.driver, "_locks", lambda: locks)
+            use_locks(monkeypatch, templating, locks)
             assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
 
-        monkeypatch.setattr(templating.driver, "_locks", lambda: _Waiting(locks, the_one_before))
+        use_locks(monkeypatch, templating, _Waiting(locks, the_one_before))
         assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
         assert templating.images.downloads == [image["id"]]
         templating.images.data[image["id"]] = DATA
@@ -162,7 +163,7 @@ class TemplatesConformance(WithDriver):
     def test_a_template_does_not_change_with_its_clones(self, templating: Backend) -> None:
         image = templating.images.add(DATA)
         volume = templating.made(image)
-        with templating.driver.open_volume(templating.cinder.admin, volume, writable=True) as device:
+        with templating.driver.imagevol_open_volume(templating.cinder.admin, volume, writable=True) as device:
             write(device, 0, b"x" * 4096)
             device.flush()
         assert templating.content(the_template(templating, image)) == Content.of(DATA)
@@ -210,7 +211,7 @@ class TemplatesConformance(WithDriver):
 
     def test_what_another_maker_is_making_stays(self, templating: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
         image, other = templating.images.add(DATA), templating.images.add(OTHER)
-        open_volume, meanwhile = templating.driver.open_volume, list[Any]()
+        open_volume, meanwhile = templating.driver.imagevol_open_volume, list[Any]()
 
         def opening(context: Any, volume: Any, *, writable: bool) -> Any:
             if not meanwhile:
@@ -218,7 +219,7 @@ class TemplatesConformance(WithDriver):
                 meanwhile[0] = templating.made(other)
             return open_volume(context, volume, writable=writable)
 
-        monkeypatch.setattr(templating.driver, "open_volume", opening)
+        monkeypatch.setattr(templating.driver, "imagevol_open_volume", opening)
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert templating.content(meanwhile[0]) == Content.of(OTHER)
         assert {template.metadata[TEMPLATE_KEY] for template in templates(templating)} == {image["id"], other["id"]}
@@ -242,7 +243,7 @@ class TemplatesConformance(WithDriver):
         templating.falls_through(templating.cinder.volume(), image)
 
     @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-    @pytest.mark.parametrize("method", ["create_volume", "open_volume"])
+    @pytest.mark.parametrize("method", ["create_volume", "imagevol_open_volume"])
     def test_where_the_storage_fails_no_template_is_left(
         self, templating: Backend, method: str, error: Exception
     ) -> None:
@@ -276,14 +277,14 @@ class TemplatesConformance(WithDriver):
     def test_without_its_lock_no_template_is_made(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch, locks: _Locks
     ) -> None:
-        monkeypatch.setattr(templating.driver, "_locks", lambda: locks)
+        use_locks(monkeypatch, templating, locks)
         templating.falls_through(templating.cinder.volume(), templating.images.add(DATA))
 
     @pytest.mark.parametrize("error", [LockLost("a lock"), ServiceUnreachable("no answer")], ids=["lost", "no answer"])
     def test_a_lock_that_was_lost_after_the_clone_takes_no_volume_away(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch, error: ImagevolError
     ) -> None:
-        monkeypatch.setattr(templating.driver, "_locks", lambda: _Locks(error, "given back"))
+        use_locks(monkeypatch, templating, _Locks(error, "given back"))
         assert templating.content(templating.made(templating.images.add(DATA))) == Content.of(DATA)
 
     @pytest.mark.parametrize(
@@ -368,6 +369,12 @@ def the_template(backend: Backend, image: dict[str, Any]) -> Any:
     """Give the one template that there is of an image."""
     (template,) = [volume for volume in templates(backend) if volume.metadata[TEMPLATE_KEY] == image["id"]]
     return template
+
+
+def use_locks(monkeypatch: pytest.MonkeyPatch, backend: Backend, locks: Locks) -> None:
+    """Give the driver other locks than the operator's."""
+    services = attrs.evolve(backend.driver.imagevol_services(), locks=locks)
+    monkeypatch.setattr(backend.driver, "imagevol_services", lambda: services)
 
 
 def raising(error: Exception) -> Callable[..., AbstractContextManager[Any]]:
