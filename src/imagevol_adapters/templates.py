@@ -50,8 +50,8 @@ __all__ = [
     "warm",
 ]
 
-MAKING = ("creating", "error_managing")
-"""The states of a template that somebody is making."""
+MAKING = ("creating",)
+"""The states of a template that is being made."""
 
 
 class ImageFacts(Protocol):
@@ -105,6 +105,7 @@ def template_of(volume: Volume, *, now: datetime) -> Template:
         status=volume.status,
         project_id=volume.project_id,
         readonly=volume.readonly,
+        exhausted=known.exhausted,
         being_made_for=max(age, timedelta(0)) if making else None,
     )
 

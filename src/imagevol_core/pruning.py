@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
+from operator import itemgetter
 from typing import cast
 
 from imagevol_core.caching import CacheLimits, decide_freshness, last_use
@@ -64,10 +65,12 @@ def plan_pruning(
 
     Args:
         templates: of any backends, which their entries' `host` and `cluster_name` name.
-        images: what Glance says of each image that a template is of.
+        images: what Glance says of each image that a template is of. A template of an image that is not among them
+            stays, as where Glance gives no answer.
         now: the time, with a zone.
         idle: how long one must not have been cloned to go at all: a driver may be cloning it still.
-        limits: of each backend; above them the least recently used ones go that may.
+        limits: of each backend. Above them the least recently used templates go that may. A template of an unknown
+            backend counts towards no limit.
 
     Returns:
         A standing for each, in the order of the templates.
@@ -87,7 +90,8 @@ def plan_pruning(
     if now.utcoffset() is None:
         raise InvalidFact("now", f"{now.isoformat()} has no time zone; give one")
     standings = [
-        _standing(_Kept(template=each, image=images[each.entry.image_id], idle=idle, now=now)) for each in templates
+        _standing(_Kept(template=each, image=images.get(each.entry.image_id, _NOT_ASKED), idle=idle, now=now))
+        for each in templates
     ]
     above = _above(standings, limits or CacheLimits())
     return tuple(above.get(standing.template.entry.volume_id, standing) for standing in standings)
@@ -100,10 +104,11 @@ def _standing(kept: _Kept) -> TemplateStanding:
 
 def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[str, TemplateStanding]:
     """What goes for the limits, by the volumes' ids."""
-    staying = sorted((each for each in standings if not each.goes), key=_place)
+    placed = ((_place(each), each) for each in standings if not each.goes)
+    known = sorted(((place, each) for place, each in placed if place), key=itemgetter(0))
     above: dict[str, TemplateStanding] = {}
-    for place, group in groupby(staying, key=_place):
-        of_place = list(group)
+    for place, group in groupby(known, key=itemgetter(0)):
+        of_place = [standing for _, standing in group]
         size_gib, count = sum(each.template.entry.size_gib for each in of_place), len(of_place)
         for standing in sorted(of_place, key=lambda each: last_use(each.template.entry)):
             if limits.hold(size_gib=size_gib, count=count):
@@ -120,9 +125,9 @@ def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[s
     return above
 
 
-def _place(standing: TemplateStanding) -> str:
+def _place(standing: TemplateStanding) -> str | None:
     entry = standing.template.entry
-    return entry.cluster_name or entry.host or "a backend that is not known"
+    return entry.cluster_name or entry.host
 
 
 def _in_use(kept: _Kept) -> tuple[bool, str]:
@@ -166,12 +171,18 @@ def _broken(kept: _Kept) -> tuple[bool, str]:
     return wrong, f"its status is {said(template.status)}, and it is {'' if template.readonly else 'not '}read-only"
 
 
+def _exhausted(kept: _Kept) -> tuple[bool, str]:
+    exhausted = kept.template.exhausted
+    return exhausted, f"the storage allows {'no ' if exhausted else ''}more clones of it"
+
+
 def _ready(kept: _Kept) -> tuple[bool, str]:
     return True, _stale(kept)[1]
 
 
-_BROKEN = ("error", "error_deleting", "error_extending")
-_GOING = frozenset({"image-gone", "stale", "broken"})
+_NOT_ASKED = NoAnswer("Glance was not asked for it")
+_BROKEN = ("error", "error_deleting", "error_extending", "error_managing", "error_restoring")
+_GOING = frozenset({"image-gone", "stale", "broken", "exhausted"})
 _SPEC = "[template]"
 
 PRUNING_RULES: Mapping[Policy, tuple[Rule[_Kept], ...]] = {
@@ -183,6 +194,7 @@ PRUNING_RULES: Mapping[Policy, tuple[Rule[_Kept], ...]] = {
         Rule(id="image-gone", text="goes: its image is gone", source=_SPEC, predicate=_image_gone),
         Rule(id="stale", text="goes: it is not its image any more", source=_SPEC, predicate=_stale),
         Rule(id="broken", text="goes: no driver clones it", source=_SPEC, predicate=_broken),
+        Rule(id="exhausted", text="goes: the storage allows no more clones of it", source=_SPEC, predicate=_exhausted),
         Rule(id="ready", text="stays, within the limits", source=_SPEC, predicate=_ready),
     )
 }

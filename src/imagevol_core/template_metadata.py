@@ -22,6 +22,7 @@ TEMPLATE_KEY = "imagevol_template"
 
 _UPDATED_AT = "imagevol_image_updated_at"
 _LAST_USED = "imagevol_last_used"
+_EXHAUSTED = "imagevol_exhausted"
 _HASH_ALGORITHM = "os_hash_algo"
 _HASH_VALUE = "os_hash_value"
 
@@ -52,6 +53,7 @@ class TemplateMetadata:
         image_updated_at: the image's, when it was written.
         digest: the image's multihash, when it was written.
         last_used: when it was last cloned, or made.
+        exhausted: whether the storage allows no more clones of it.
 
     >>> from datetime import UTC
     >>> TemplateMetadata(image_id="e38f", last_used=datetime(2026, 1, 1, tzinfo=UTC)).to_volume()
@@ -62,6 +64,7 @@ class TemplateMetadata:
     image_updated_at: datetime | None = None
     digest: Digest | None = None
     last_used: datetime | None = None
+    exhausted: bool = False
 
     def to_volume(self, others: Mapping[str, str] = {}) -> dict[str, str]:
         """Give the metadata to write on the volume; what is not known is left out.
@@ -75,6 +78,7 @@ class TemplateMetadata:
             _HASH_ALGORITHM: self.digest.algorithm if self.digest else None,
             _HASH_VALUE: self.digest.value if self.digest else None,
             _LAST_USED: self.last_used.isoformat() if self.last_used else None,
+            _EXHAUSTED: "True" if self.exhausted else None,
         }
         return {key: value for key, value in ({**others, **pairs}).items() if value is not None}
 
@@ -98,6 +102,7 @@ class TemplateMetadata:
             image_updated_at=_instant(metadata, _UPDATED_AT),
             digest=_digest(metadata),
             last_used=_instant(metadata, _LAST_USED),
+            exhausted=_EXHAUSTED in metadata,
         )
 
     def entry(self, *, volume_id: str, size_gib: int, in_use: bool = False) -> CacheEntry:

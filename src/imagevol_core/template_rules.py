@@ -40,6 +40,7 @@ class Template:
         status: Cinder's status of the volume.
         project_id: the project that it lives in.
         readonly: whether it is marked so that no attachment may write to it.
+        exhausted: whether the storage allows no more clones of it.
         being_made_for: how long somebody has been making it; None when it is done.
         maker_alive: whether the one who makes it still does; None where nobody can tell.
 
@@ -51,6 +52,7 @@ class Template:
     status: str | None = None
     project_id: str | None = None
     readonly: bool | None = None
+    exhausted: bool = False
     being_made_for: timedelta | None = None
     maker_alive: bool | None = None
 
@@ -220,6 +222,11 @@ def _broken(request: TemplateRequest) -> tuple[bool, str]:
     return bool(reasons), "; ".join(reasons) or "it is whole, read-only and in a trusted project"
 
 
+def _exhausted(request: TemplateRequest) -> tuple[bool, str]:
+    exhausted = request.found.exhausted
+    return exhausted, f"the storage allows {'no ' if exhausted else ''}more clones of it"
+
+
 def _stale(request: TemplateRequest) -> tuple[bool, str]:
     freshness = decide_freshness(request.image, entry=request.found.entry)
     return not freshness.fresh, freshness.verdicts[-1].text
@@ -327,6 +334,12 @@ TEMPLATE_STATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
             text="it cannot be cloned, or could have been altered: replace it",
             source=_SPEC,
             predicate=_broken,
+        ),
+        Rule(
+            id="exhausted",
+            text="the storage allows no more clones of it: replace it",
+            source=_SPEC,
+            predicate=_exhausted,
         ),
         Rule(id="stale", text="it is no longer the image: replace it", source=_SPEC, predicate=_stale),
         Rule(id="ready", text="it is the image: use it", source=_SPEC, predicate=_ready),

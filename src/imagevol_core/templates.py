@@ -185,6 +185,7 @@ _OUTCOMES: Mapping[str, tuple[TemplateAction, Complete]] = {
     "making-overdue": (TemplateAction.COPY, _nothing_more),
     "being-made": (TemplateAction.WAIT, _wait),
     "broken": (TemplateAction.REPLACE, _create_then_remove),
+    "exhausted": (TemplateAction.REPLACE, _create_then_remove),
     "stale": (TemplateAction.REPLACE, _create_then_remove),
     "ready": (TemplateAction.USE, _use),
     "template-unrecorded": (TemplateAction.FAIL, _nothing_more),

@@ -90,6 +90,17 @@ def gone(templates: list[Template], limits: CacheLimits, **how: Any) -> list[str
         ),
         (template(status="backing-up"), NotFound(), "busy", False, "its status is backing-up"),
         (template(status="error"), IMAGE, "broken", True, "its status is error, and it is read-only"),
+        *(
+            (template(status=status), IMAGE, "broken", True, f"its status is {status}, and it is read-only")
+            for status in ("error_deleting", "error_extending", "error_managing", "error_restoring")
+        ),
+        (
+            replace(template(), exhausted=True),
+            IMAGE,
+            "exhausted",
+            True,
+            "the storage allows no more clones of it",
+        ),
         (template(readonly=False), IMAGE, "broken", True, "its status is available, and it is not read-only"),
     ],
 )
@@ -110,6 +121,7 @@ def test_of_one_that_stays_every_rule_says_why_it_does_not_apply() -> None:
         ("image-gone", False, "Glance has an image i"),
         ("stale", False, "the image's multihash is sha512:ab, and was sha512:ab"),
         ("broken", False, "its status is available, and it is read-only"),
+        ("exhausted", False, "the storage allows more clones of it"),
         ("ready", True, "the image's multihash is sha512:ab, and was sha512:ab"),
     ]
 
@@ -143,15 +155,18 @@ def test_limits_are_of_each_backend_or_its_cluster() -> None:
     assert gone([template(), *elsewhere], CacheLimits(max_count=1)) == []
     same = template("y", cluster_name="c@fast#pool", host="two@fast#pool", last_used=None)
     assert gone([*elsewhere, same], CacheLimits(max_count=1)) == ["y"]
+
+
+def test_templates_of_unknown_backends_count_towards_no_limit() -> None:
     nowhere = [template("one", host=None), template("two", host=None, last_used=None)]
-    found = plan_pruning(nowhere, images={"i": IMAGE}, now=NOON, limits=CacheLimits(max_gib=1))
-    assert [(each.goes, each.because) for each in found] == [
-        (False, "the image's multihash is sha512:ab, and was sha512:ab"),
-        (
-            True,
-            "a backend that is not known has 2 templates with 2 GiB, and its limits are no templates and 1 GiB",
-        ),
-    ]
+    assert gone([*nowhere, template()], CacheLimits(max_count=1, max_gib=1)) == []
+    assert gone([template("bad", host=None, digest=Digest("sha512", "cd"))], CacheLimits()) == ["bad"]
+
+
+def test_a_template_of_an_image_that_nothing_is_known_of_stays() -> None:
+    (found,) = plan_pruning([template()], images={}, now=NOON)
+    assert (found.rule, found.goes) == ("no-answer", False)
+    assert found.because == "what its image is now is not known: Glance was not asked for it"
 
 
 def test_what_may_not_go_counts_and_what_goes_anyway_does_not() -> None:

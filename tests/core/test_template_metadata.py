@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from imagevol_core import TEMPLATE_KEY, CacheEntry, Digest, InvalidMetadata, TemplateMetadata, Volume, is_template
 
 NOON = datetime(2025, 6, 1, 12, 0, 0, 1, tzinfo=UTC)
-FULL = TemplateMetadata(image_id="i", image_updated_at=NOON, digest=Digest("sha512", "ab"), last_used=NOON)
+FULL = TemplateMetadata(
+    image_id="i", image_updated_at=NOON, digest=Digest("sha512", "ab"), last_used=NOON, exhausted=True
+)
 
 
 class TestTemplateMetadata:
@@ -22,6 +24,7 @@ class TestTemplateMetadata:
             "os_hash_algo": "sha512",
             "os_hash_value": "ab",
             "imagevol_last_used": "2025-06-01T12:00:00.000001+00:00",
+            "imagevol_exhausted": "True",
         }
         assert TemplateMetadata(image_id="i").to_volume() == {TEMPLATE_KEY: "i"}
 
@@ -73,9 +76,14 @@ class TestTemplateMetadata:
         st.none() | st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))])), min_size=2, max_size=2
     ),
     digest=st.none() | st.just(Digest("sha512", "ab")),
+    exhausted=st.booleans(),
 )
-def test_what_was_written_is_read(image_id: str, instants: list[datetime | None], digest: Digest | None) -> None:
-    written = TemplateMetadata(image_id=image_id, image_updated_at=instants[0], digest=digest, last_used=instants[1])
+def test_what_was_written_is_read(
+    image_id: str, instants: list[datetime | None], digest: Digest | None, exhausted: bool
+) -> None:
+    written = TemplateMetadata(
+        image_id=image_id, image_updated_at=instants[0], digest=digest, last_used=instants[1], exhausted=exhausted
+    )
     assert TemplateMetadata.from_volume(written.to_volume()) == written
 
 

@@ -107,6 +107,7 @@ STATES = {
         "making-overdue": (template(being_made_for=minutes(30), maker_alive=True), TemplateAction.COPY),
         "being-made": (template(being_made_for=minutes(29), maker_alive=None), TemplateAction.WAIT),
         "broken": (template(status="error"), TemplateAction.REPLACE),
+        "exhausted": (template(exhausted=True), TemplateAction.REPLACE),
         "stale": (entry(image_updated_at=NOON + timedelta(microseconds=1)), TemplateAction.REPLACE),
         "ready": (GOOD, TemplateAction.USE),
     },
@@ -188,6 +189,7 @@ class TestRequest:
             "nobody is making it; 0:30:00 are allowed",
             "nobody is making it",
             "it is whole, read-only and in a trusted project",
+            "the storage allows more clones of it",
             "the image's updated_at is 2025-06-01 12:00:00+00:00, as it was",
             "volume v is the image",
         ]

@@ -6,23 +6,30 @@ image it is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 from cinder import context as cinder_context
-from cinder import objects, quota
+from cinder import exception, objects, quota
+from cinder.db import api as database
 from cinder.objects import fields
 from cinder.volume import api as volume_api
 
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.templates import MAKING, template_of
-from imagevol_core import TEMPLATE_KEY, Image, RequestRefused, Template, TemplateMetadata, is_template
+from imagevol_core import TEMPLATE_KEY, Image, InUse, RequestRefused, Template, TemplateMetadata, is_template
 
 __all__ = ["Templates", "removable", "template_facts"]
 
+LOG = logging.getLogger(__name__)
+
+_SOURCE = "imagevol_cloned_from"  # among the new volume's admin metadata, which users do not see
+_DELETABLE = ("available", "error", "error_extending", "error_managing", "error_restoring")  # to Cinder's API
 _COPIED = ("host", "cluster_name", "availability_zone", "service_uuid", "volume_type_id", "shared_targets")
 
 
@@ -42,13 +49,48 @@ class Templates:
         return str(self.target.cluster_name or self.target.host)
 
     def of(self, image_id: str) -> list[Any]:
-        """Give the template of an image, and behind it those that it superseded and nobody has removed."""
-        found = [volume for volume in self._all() if volume.metadata[TEMPLATE_KEY] == image_id]
+        """Give the template of an image, and after it those that it superseded and that are still there."""
+        named = self._all(metadata={TEMPLATE_KEY: image_id})  # without case, to MariaDB
+        found = [volume for volume in named if volume.metadata[TEMPLATE_KEY] == image_id]
         return sorted(found, key=lambda volume: volume.created_at, reverse=True)
 
     def others(self, image_id: str) -> dict[str, Any]:
         """Give the templates of all other images, by their ids."""
         return {volume.id: volume for volume in self._all() if volume.metadata[TEMPLATE_KEY] != image_id}
+
+    def being_cloned(self) -> frozenset[str]:
+        """Give the ids of the templates that a volume is being cloned from, by whatever process.
+
+        A volume that a killed process was making counts until Cinder has set it to `error`, as it does when the service
+        starts again.
+        """
+        admin = cinder_context.get_admin_context()
+        being_made = objects.VolumeList.get_all(admin, filters={"status": ("creating", "downloading"), **self._where()})
+        return frozenset(each.admin_metadata[_SOURCE] for each in being_made if _SOURCE in each.admin_metadata)
+
+    @contextmanager
+    def cloning(self, template: Any) -> Iterator[None]:
+        """Say that the target is cloned from a template, while the context lasts: then the template is not removed.
+
+        It is said on the new volume, which one process alone writes, and where its user does not see it.
+        """
+        admin = cinder_context.get_admin_context()
+        database.volume_admin_metadata_update(admin, self.target.id, {_SOURCE: template.id}, delete=False)
+        try:
+            yield
+        finally:
+            try:
+                database.volume_admin_metadata_delete(admin, self.target.id, _SOURCE)
+            except Exception:  # the volume is made by now; and when it is, this no longer counts
+                LOG.exception("Volume %s: that it was cloned from a template stays noted", self.target.id)
+
+    def has(self, template: Any) -> bool:
+        """Ask Cinder whether a template is still there: where not, a clone of it may be of something half deleted."""
+        try:
+            now = objects.Volume.get_by_id(cinder_context.get_admin_context(), template.id)
+        except exception.VolumeNotFound:
+            return False
+        return now.status in ("available", "in-use")
 
     def create(self, image: Image, size_gib: int) -> Any:
         """Make the record of a template that somebody is about to make, within the internal tenant's quota.
@@ -82,35 +124,55 @@ class Templates:
         return template
 
     def publish(self, template: Any, image: Image) -> None:
-        """Say that a template holds its image: from now on it is cloned."""
+        """Say that a template holds its image: from now on it is cloned.
+
+        Raises:
+            InUse: another process took it for abandoned, and is removing it.
+        """
         written = TemplateMetadata(
             image_id=image.id, image_updated_at=image.updated_at, digest=image.digest, last_used=datetime.now(UTC)
         )
         template.metadata = written.to_volume(template.metadata)
-        template.status = "available"
-        template.launched_at = datetime.now(UTC).replace(tzinfo=None)
         template.save()
+        ready = {"status": "available", "launched_at": datetime.now(UTC).replace(tzinfo=None)}
+        if not template.conditional_update(ready, {"status": MAKING}):
+            raise InUse(f"template {template.id} is being removed: another process took it for abandoned")
 
     def touch(self, template: Any) -> None:
         """Say that it is being cloned."""
+        self._note(template, last_used=datetime.now(UTC))
+
+    def retire(self, template: Any) -> None:
+        """Say that the storage allows no more clones of it."""
+        self._note(template, exhausted=True)
+
+    @staticmethod
+    def _note(template: Any, **changes: Any) -> None:
+        """Change these values and no other: several requests may write at once."""
         written = TemplateMetadata.from_volume(template.metadata)
         if written:
-            template.metadata = replace(written, last_used=datetime.now(UTC)).to_volume(template.metadata)
-            template.save()
+            noted = replace(written, **changes).to_volume().items() - template.metadata.items()
+            admin = cinder_context.get_admin_context()
+            database.volume_metadata_update(admin, template.id, dict(noted), delete=False)
 
     def remove(self, template: Any) -> None:
         """Let Cinder delete a template, in the background; its clones are not touched."""
-        template.refresh()
-        if template.status in MAKING:  # which Cinder does not delete
-            template.status = "error"
-            template.save()
-        volume_api.API().delete(self._internal(), template)
+        template.conditional_update({"status": "error"}, {"status": MAKING})  # which Cinder does not delete
+        try:
+            template.refresh()
+        except exception.VolumeNotFound:
+            return
+        if template.status != "deleting":
+            volume_api.API().delete(self._internal(), template)
 
-    def _all(self) -> Iterator[Any]:
-        place = {"cluster_name": self.target.cluster_name} if self.target.cluster_name else {"host": self.target.host}
+    def _where(self) -> dict[str, Any]:
+        cluster_name = self.target.cluster_name
+        return {"cluster_name": cluster_name} if cluster_name else {"host": self.target.host}
+
+    def _all(self, **filters: Any) -> Iterator[Any]:
         project_id = self._internal().project_id
         admin = cinder_context.get_admin_context()
-        for volume in objects.VolumeList.get_all(admin, filters={"project_id": project_id, **place}):
+        for volume in objects.VolumeList.get_all(admin, filters={"project_id": project_id, **self._where(), **filters}):
             if volume.status != "deleting" and is_template(volume_facts(volume)):
                 yield volume
 
@@ -125,8 +187,8 @@ class Templates:
 
 
 def removable(volume: Any) -> bool:
-    """Tell whether `Templates.remove` may succeed: not while somebody else does something to it, as an operator may."""
-    return volume.status in ("available", "error", *MAKING)
+    """Tell whether `Templates.remove` may succeed: not while something else is done to it."""
+    return volume.status in (*_DELETABLE, *MAKING)
 
 
 def template_facts(volume: Any, *, now: datetime) -> Template:

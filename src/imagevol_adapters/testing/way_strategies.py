@@ -226,6 +226,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         status=_mostly(draw, "available", "in-use", "error", None),
         project_id=_mostly(draw, "templates", "ours", None),
         readonly=_mostly(draw, True, False, None),
+        exhausted=_mostly(draw, False, True),
         being_made_for=draw(st.sampled_from([None, None, None, *(timedelta(minutes=at) for at in (0, 29, 30, 31))])),
         maker_alive=draw(st.sampled_from([None, True, False])),
     )
@@ -290,6 +291,7 @@ _TEMPLATES = st.sampled_from(
         replace(_WHOLE, being_made_for=timedelta(minutes=31)),
         replace(_WHOLE, being_made_for=timedelta(minutes=1), maker_alive=False),
         replace(_WHOLE, readonly=False),
+        replace(_WHOLE, exhausted=True),
     ]
 )
 _MAYBE = st.booleans()

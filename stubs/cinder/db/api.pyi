@@ -1,3 +1,9 @@
 from typing import Any
 
 main_context_manager: Any
+
+def volume_metadata_update(context: Any, volume_id: str, metadata: dict[str, str], delete: bool) -> dict[str, str]: ...
+def volume_admin_metadata_update(
+    context: Any, volume_id: str, metadata: dict[str, str], delete: bool
+) -> dict[str, str]: ...
+def volume_admin_metadata_delete(context: Any, volume_id: str, key: str) -> None: ...

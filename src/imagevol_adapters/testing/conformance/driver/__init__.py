@@ -12,12 +12,13 @@ needs of its host must be there: a volume is really made, cloned, opened and del
 """
 
 from imagevol_adapters.testing.conformance.driver.clones import CloningConformance
+from imagevol_adapters.testing.conformance.driver.side_by_side import SideBySideConformance
 from imagevol_adapters.testing.conformance.driver.templates import TemplatesConformance
 
-__all__ = ["CloningConformance", "ImageCloneConformance", "TemplatesConformance"]
+__all__ = ["CloningConformance", "ImageCloneConformance", "SideBySideConformance", "TemplatesConformance"]
 
 
-class ImageCloneConformance(CloningConformance, TemplatesConformance):
+class ImageCloneConformance(CloningConformance, TemplatesConformance, SideBySideConformance):
     """A Cinder driver with `ImageCloneMixin`.
 
     Attributes:

@@ -216,3 +216,9 @@ class WithDriver:
         finally:
             monkeypatch.undo()  # what a test has broken
             backend.remove_all()
+
+    @pytest.fixture
+    def templating(self, backend: Backend) -> Backend:
+        """The driver, with templates."""
+        backend.cinder.set("image_template_enabled", True)
+        return backend

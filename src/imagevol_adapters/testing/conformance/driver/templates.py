@@ -16,7 +16,7 @@ import pytest
 from cinder import exception
 
 from imagevol_adapters.ports import Locks
-from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content, WithDriver
+from imagevol_adapters.testing.conformance.driver.backend import DATA, FELL_THROUGH, Backend, Content, WithDriver
 from imagevol_adapters.testing.conformance.driver.clones import ERRORS, at, failing_clones
 from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
 from imagevol_adapters.testing.conformance.fixtures import NOBODY, write
@@ -29,7 +29,7 @@ from imagevol_core import (
     ServiceUnreachable,
 )
 
-__all__ = ["TemplatesConformance"]
+__all__ = ["OTHER", "TemplatesConformance", "templates", "the_template"]
 
 OTHER = DATA[::-1]
 
@@ -68,24 +68,6 @@ class _Lock:
             raise self.error
 
 
-@attrs.frozen
-class _Waiting:
-    """The operator's lock service, where somebody else has the first lock that is asked for, and does something."""
-
-    locks: Locks
-    meanwhile: Callable[[], object]
-    lease_seconds: float = 0
-    asked: list[str] = attrs.Factory(list)
-
-    @contextmanager
-    def held(self, name: str, *, wait_seconds: float) -> Iterator[Any]:
-        self.asked.append(name)
-        if len(self.asked) == 1:
-            self.meanwhile()
-        with self.locks.held(name, wait_seconds=wait_seconds) as lock:
-            yield lock
-
-
 class TemplatesConformance(WithDriver):
     """A driver, and the templates of its backend."""
 
@@ -113,35 +95,24 @@ class TemplatesConformance(WithDriver):
             templating.made(image)
             assert the_template(templating, image).metadata["lun"] == "7"
 
-    def test_a_template_of_which_there_may_be_no_more_clones_goes_and_its_clones_stay(
+    def test_a_template_of_which_there_may_be_no_more_clones_is_replaced_and_its_clones_stay(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         image = templating.images.add(DATA)
         volume = templating.made(image)
         old = the_template(templating, image)
-        error = exception.SnapshotLimitReached(set_limit=1)
-        failing_clones(templating, monkeypatch, error, of=old)
-        assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
-        assert templates(templating) == []
+        failing_clones(templating, monkeypatch, exception.SnapshotLimitReached(set_limit=1), of=old)
         assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert the_template(templating, image).id != old.id
         assert templating.content(volume) == Content.of(DATA)
 
-    def test_who_waited_for_a_template_that_could_not_be_made_does_not_try_again(
+    def test_where_the_storage_never_allows_a_clone_the_template_is_made_once_and_the_volume_copied(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         image = templating.images.add(DATA)
-        templating.images.data[image["id"]] = OSError("the connection broke")
-        locks = templating.driver.imagevol_services().locks
-
-        def the_one_before() -> None:
-            use_locks(monkeypatch, templating, locks)
-            assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
-
-        use_locks(monkeypatch, templating, _Waiting(locks, the_one_before))
-        assert templating.clone_image(templating.cinder.volume(), image) == (None, False)
+        failing_clones(templating, monkeypatch, exception.SnapshotLimitReached(set_limit=0))
+        assert templating.clone_image(templating.cinder.volume(), image) == FELL_THROUGH
         assert templating.images.downloads == [image["id"]]
-        templating.images.data[image["id"]] = DATA
-        assert templating.content(templating.made(image)) == Content.of(DATA)
 
     def test_a_template_is_no_larger_than_it_must_be(self, templating: Backend) -> None:
         image = templating.images.add(DATA, virtual_size=GIB + 1)
@@ -281,7 +252,7 @@ class TemplatesConformance(WithDriver):
         templating.falls_through(templating.cinder.volume(), templating.images.add(DATA))
 
     @pytest.mark.parametrize("error", [LockLost("a lock"), ServiceUnreachable("no answer")], ids=["lost", "no answer"])
-    def test_a_lock_that_was_lost_after_the_clone_takes_no_volume_away(
+    def test_a_lock_that_was_lost_after_the_template_was_ready_takes_no_volume_away(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch, error: ImagevolError
     ) -> None:
         use_locks(monkeypatch, templating, _Locks(error, "given back"))
@@ -352,12 +323,6 @@ class TemplatesConformance(WithDriver):
         unhashed = {"os_hash_algo": None, "os_hash_value": None, "size": qcow2.stat().st_size + 1}
         short = templating.images.add(qcow2.read_bytes(), disk_format="qcow2", virtual_size=len(disk), **unhashed)
         templating.falls_through(templating.cinder.volume(), short)
-
-    @pytest.fixture
-    def templating(self, backend: Backend) -> Backend:
-        """The driver, with templates."""
-        backend.cinder.set("image_template_enabled", True)
-        return backend
 
 
 def templates(backend: Backend) -> list[Any]:
