@@ -36,7 +36,7 @@ suppress_warnings = ["myst.header"]
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
-autodoc_mock_imports = ["cinder", "oslo_db"]  # which are not installed where these pages are built
+autodoc_mock_imports = ["cinder", "oslo_db", "sqlalchemy"]  # which are not installed where these pages are built
 autodoc_typehints = "signature"
 default_role = "code"  # single backticks in docstrings are code, as in Markdown
 add_module_names = False
