@@ -6,6 +6,8 @@ is either.  Connecting needs root: a program that is root calls `become_privileg
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -24,13 +26,15 @@ from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 from imagevol_adapters.addresses import own_address
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.devices import PathDevice, RbdDevice
-from imagevol_adapters.error_text import secrets_of
+from imagevol_adapters.error_text import one_line, secrets_of
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.translation import Table, translated
-from imagevol_core import AttachFailed
+from imagevol_adapters.waiting import wait_until
+from imagevol_core import AttachFailed, DeadlineExceeded, DeviceFailed
 
 __all__ = ["ERRORS", "BrickAttacher", "become_privileged", "open_device"]
 
+_LOG = logging.getLogger(__name__)
 _PRIVSEP = "privsep does not run: look at rootwrap, and at helper_command in [privsep_osbrick]"
 
 ERRORS: Table = (
@@ -79,6 +83,7 @@ class BrickAttacher:
         enforce_multipath: whether to refuse to do with one.
         ip: this host's address, for backends that export to addresses; looked up when None.
         mountpoint: what Cinder tells of where the volume is, to whoever looks at its attachments.
+        size_seconds: how long a device may take to show its size after an extension or a connection.
     """
 
     root_helper: str = "sudo"
@@ -86,6 +91,7 @@ class BrickAttacher:
     enforce_multipath: bool = False
     ip: str | None = None
     mountpoint: str | None = None
+    size_seconds: float = 20  # as long as glance_store's driver waits
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host."""
@@ -158,9 +164,49 @@ class BrickAttacher:
         opening = self.opening(path) if isinstance(path, str) else nullcontext()
         with opening, ExitStack() as stack:
             writable = mode is AccessMode.WRITE
+            self._wait_for_size(path, about, attachment)
             with translated(_OPENING, doing=f"{about} is connected and cannot be opened"):
                 device = stack.enter_context(open_device(path, writable=writable, name=attachment.volume_id))
             yield device
+
+    def _wait_for_size(self, path: Any, about: str, attachment: Attachment) -> None:
+        """Return when the device is as large as the attachment says.
+
+        A target may tell an old size for some seconds, and this host keeps what it was told until it asks again.
+        """
+        wanted, seen = attachment.size_bytes or 0, 0
+
+        def look() -> int:
+            nonlocal seen
+            with translated(_OPENING, doing=f"{about} is connected, and the size of its device cannot be read"):
+                seen = _size_of(path)
+                if seen < wanted and isinstance(path, str):
+                    self._rescan(attachment)
+                    seen = _size_of(path)
+            return seen
+
+        if not wanted:
+            return
+        try:
+            wait_until(look, lambda size: size >= wanted, what="its device did not grow", seconds=self.size_seconds)
+        except DeadlineExceeded as error:
+            where = f"its device {path} on {socket.gethostname()}" if isinstance(path, str) else "its image of Ceph"
+            raise DeviceFailed(
+                f"{about} is connected, but {where} has {seen} bytes after {error.seconds:g} s, and {wanted} are "
+                "needed; look on the backend how large it is there, and at the kernel's log"
+            ) from error
+
+    def _rescan(self, attachment: Attachment) -> None:
+        """Have this host ask again how large a device is; where that is not possible, it finds out by itself or not."""
+        connection = dict(attachment.connection)
+        try:
+            connector = InitiatorConnector.factory(
+                _protocol(attachment), self.root_helper, use_multipath=self.multipath, conn=connection
+            )
+            connector.extend_volume(connection)
+        except Exception as error:  # noqa: BLE001 - connectors raise what they like, and some have no such thing
+            line = one_line(error, secrets=secrets_of(connection))
+            _LOG.debug("The size of volume %s is not asked for again: %s", attachment.volume_id, line)
 
 
 @contextmanager
@@ -180,6 +226,17 @@ def open_device(path: Any, *, writable: bool, name: str) -> Iterator[Device]:
         return
     with PathDevice.open(Path(path), writable=writable) as device:
         yield device
+
+
+def _size_of(path: Any) -> int:
+    """How many bytes what os-brick gave has by now; a path is opened anew, or NFS tells what it knew before."""
+    if not isinstance(path, str):
+        return int(path.rbd_image.size())
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.lseek(fd, 0, os.SEEK_END)
+    finally:
+        os.close(fd)
 
 
 def _protocol(attachment: Attachment) -> str:

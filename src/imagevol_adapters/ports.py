@@ -50,11 +50,13 @@ class Attachment:
         id: the attachment's UUID.
         volume_id: the volume.
         connection: Cinder's connection info, what an `Attacher` connects by; it may hold secrets.
+        size_bytes: how many bytes its device must have, at least: what an `Attacher` waits for; None for any number.
     """
 
     id: str
     volume_id: str
     connection: Mapping[str, Any] = attrs.field(repr=False)
+    size_bytes: int | None = None
 
 
 class Device(Protocol):
@@ -155,6 +157,7 @@ class Attacher(Protocol):
 
         Raises:
             AttachFailed: the volume could not be connected, or not be let go; then the error names what is left.
+            DeviceFailed: its device is smaller than the attachment says, and did not grow.
         """
 
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:

@@ -21,6 +21,7 @@ from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.engine import read_device, write_stream
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_core import AttachFailed, DeviceFailed, ServiceUnreachable, ZeroHandling
+from tests.adapters.conftest import Clock
 from tests.adapters.rbd_like import RbdLike
 from tests.adapters.reading import read
 
@@ -28,10 +29,10 @@ SIZE_BYTES = 1 << 20
 SECRET = "auth-password-of-a-target"
 
 
-def attachment(path: Path | str, **more: Any) -> Attachment:
+def attachment(path: Path | str, *, size_bytes: int | None = None, **more: Any) -> Attachment:
     """What Cinder tells of a volume of os-brick's LOCAL protocol."""
     connection = {"driver_volume_type": "local", "device_path": str(path), "auth_password": SECRET, **more}
-    return Attachment(id="a", volume_id="7", connection=connection)
+    return Attachment(id="a", volume_id="7", connection=connection, size_bytes=size_bytes)
 
 
 @pytest.fixture
@@ -110,12 +111,34 @@ class TestPaths:
                 b"".join(read_device(device, length=SIZE_BYTES + 1))
 
 
+class Growing:
+    """Looks at a size that is old for the first of them, as of a device that was just extended or connected."""
+
+    def __init__(self, *, old_looks: int, path: Path) -> None:
+        self.old_looks = old_looks
+        self.path = path
+
+    def look(self, *_: object) -> None:
+        self.old_looks -= 1
+        if self.old_looks == 0:
+            os.truncate(self.path, 2 * SIZE_BYTES)
+
+
 class Connector:
     """os-brick's, as far as it is used, and failing where it is told to."""
 
-    def __init__(self, path: object, *, connect: Exception | None = None, disconnect: Exception | None = None) -> None:
+    def __init__(
+        self,
+        path: object,
+        *,
+        connect: Exception | None = None,
+        disconnect: Exception | None = None,
+        extend: Exception | None = None,
+        growing: Growing | None = None,
+    ) -> None:
         self.path = path
-        self.faults = {"connect": connect, "disconnect": disconnect}
+        self.faults = {"connect": connect, "disconnect": disconnect, "extend": extend}
+        self.growing = growing
         self.calls: list[str] = []
 
     def connect_volume(self, connection: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,6 +149,11 @@ class Connector:
         assert force
         assert info["path"] is self.path
         self._call("disconnect")
+
+    def extend_volume(self, connection: Mapping[str, Any]) -> None:
+        if self.growing:
+            self.growing.look()
+        self._call("extend")
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -283,6 +311,79 @@ class TestLettingGo:
             pass
         assert told.connection == before
         assert SECRET not in repr(told)
+
+
+class TestSize:
+    """A device may show its size a while after it was extended or connected."""
+
+    @pytest.mark.parametrize("protocol", ["iscsi", "fibre_channel", "nvmeof", "scaleio", "local", "nfs", "storpool"])
+    @pytest.mark.parametrize("mode", AccessMode)
+    def test_a_device_that_shows_an_old_size_is_waited_for_whatever_its_protocol(
+        self, using: Using, volume: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, protocol: str, mode: AccessMode
+    ) -> None:
+        growing, sleep = Growing(old_looks=4, path=volume), clock.sleep
+        monkeypatch.setattr("time.sleep", lambda seconds: (sleep(seconds), growing.look()))
+        told = attachment(volume, size_bytes=2 * SIZE_BYTES, driver_volume_type=protocol)
+        connector = Connector(str(volume), extend=NotImplementedError())
+        with using(connector).open(told, mode=mode) as device:
+            assert device.size_bytes == 2 * SIZE_BYTES
+        assert connector.calls[0] == "connect"
+        assert connector.calls[-1] == "disconnect"
+
+    def test_the_host_asks_its_target_again(self, using: Using, volume: Path, clock: Clock) -> None:
+        """A kernel keeps what it was told of a size when it connected."""
+        connector = Connector(str(volume), growing=Growing(old_looks=2, path=volume))
+        with using(connector).open(attachment(volume, size_bytes=2 * SIZE_BYTES), mode=AccessMode.READ) as device:
+            assert device.size_bytes == 2 * SIZE_BYTES
+        assert connector.calls == ["connect", "extend", "extend", "disconnect"]
+
+    def test_an_image_of_ceph_is_waited_for_and_not_opened_again(self, using: Using, clock: Clock) -> None:
+        image, looks = RbdLike(SIZE_BYTES), 0
+
+        def size() -> int:
+            nonlocal looks
+            looks += 1
+            return 2 * SIZE_BYTES if looks > 3 else SIZE_BYTES
+
+        image.size = size  # type: ignore[method-assign]
+        connector = Connector(image.handle)
+        with using(connector).open(attachment("none", size_bytes=2 * SIZE_BYTES), mode=AccessMode.READ) as device:
+            assert device.size_bytes == 2 * SIZE_BYTES
+        assert connector.calls == ["connect", "disconnect"]
+
+    @pytest.mark.parametrize("fault", [None, *BRICK_FAULTS])
+    def test_what_does_not_grow_is_an_error_that_says_what_was_seen_and_what_is_needed(
+        self, using: Using, volume: Path, clock: Clock, fault: Exception | None
+    ) -> None:
+        connector = Connector(str(volume), extend=fault)
+        with (
+            pytest.raises(
+                DeviceFailed, match=rf"{volume} on .* has {SIZE_BYTES} bytes .*{2 * SIZE_BYTES} are"
+            ) as caught,
+            using(connector).open(attachment(volume, size_bytes=2 * SIZE_BYTES), mode=AccessMode.READ),
+        ):
+            pass
+        assert caught.value.leftovers == ()
+        assert SECRET not in str(caught.value)
+        assert connector.calls[-1] == "disconnect"
+
+    def test_what_is_large_enough_is_not_looked_at_twice(self, using: Using, volume: Path) -> None:
+        connector = Connector(str(volume))
+        for size_bytes in (None, 0, SIZE_BYTES - 1, SIZE_BYTES):
+            with using(connector).open(attachment(volume, size_bytes=size_bytes), mode=AccessMode.READ):
+                pass
+        assert "extend" not in connector.calls
+
+    def test_a_size_that_cannot_be_read_is_an_error_and_the_volume_is_let_go(
+        self, using: Using, tmp_path: Path
+    ) -> None:
+        connector = Connector(str(tmp_path / "none"))
+        with (
+            pytest.raises(AttachFailed, match="the size of its device cannot be read"),
+            using(connector).open(attachment("none", size_bytes=1), mode=AccessMode.READ),
+        ):
+            pass
+        assert connector.calls == ["connect", "disconnect"]
 
 
 class TestCeph:

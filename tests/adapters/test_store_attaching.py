@@ -22,7 +22,8 @@ from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.store import Store
 from imagevol_adapters.store.attaching import StoreAttacher
 from imagevol_adapters.store.attaching import attacher as configured_attacher
-from imagevol_core import GIB, AttachFailed, DeadlineExceeded, RequestRefused, Volume
+from imagevol_core import GIB, AttachFailed, RequestRefused, Volume
+from tests.adapters.conftest import Clock
 
 SECRET = "a-password-that-nobody-may-see"
 
@@ -69,11 +70,28 @@ class TestNfs:
         monkeypatch.setattr(fs_mount, "umount", lambda name, where, *_: mounts.pop())
         return mounts
 
-    def open(self, tmp_path: Path, *, encrypted: bool = False, form: str = "raw") -> AbstractContextManager[Any]:
+    def open(
+        self, tmp_path: Path, *, encrypted: bool = False, form: str = "raw", size_bytes: int | None = None
+    ) -> AbstractContextManager[Any]:
         told = Told(Volume(id="7", size_gib=1, encrypted=encrypted), {"format": form})
         here = attacher(told, mounts=tmp_path)
-        attachment = Attachment(id="a", volume_id="7", connection=self.CONNECTION)
+        attachment = Attachment(id="a", volume_id="7", connection=self.CONNECTION, size_bytes=size_bytes)
         return here.open(attachment, mode=AccessMode.WRITE)
+
+    def test_a_file_on_a_share_is_waited_for_until_it_has_its_size(
+        self, tmp_path: Path, mounted: list[Any], clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sleep = clock.sleep
+
+        def grow(seconds: float) -> None:
+            sleep(seconds)
+            if len(clock.slept) == 3:
+                os.truncate(Path(mounted[0][3], mounted[0][2]), GIB)
+
+        monkeypatch.setattr("time.sleep", grow)
+        with self.open(tmp_path, size_bytes=GIB) as device:
+            assert device.size_bytes == GIB
+        assert mounted == []
 
     def test_it_is_mounted_while_it_is_used(self, tmp_path: Path, mounted: list[Any]) -> None:
         name = hashlib.sha256(b"host:/share").hexdigest()
@@ -156,45 +174,6 @@ class TestOwner:
             attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE),
         ):
             pass
-
-
-class TestPowerFlex:
-    """A device of ScaleIO has its size a while after it is there."""
-
-    def test_it_is_waited_for(self, tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        path = tmp_path / "device"
-        path.write_bytes(b"")
-        monkeypatch.setattr(StoreAttacher.__mro__[1], "connected", lambda *_, **__: _given(str(path)))
-        told = Told(Volume(id="7", size_gib=1), {})
-        attachment = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "scaleio"})
-        sleep = clock.sleep
-
-        def grow(seconds: float) -> None:
-            sleep(seconds)
-            if len(clock.slept) == 3:
-                os.truncate(path, GIB)
-
-        monkeypatch.setattr("time.sleep", grow)
-        with attacher(told).open(attachment, mode=AccessMode.READ) as device:
-            assert device.size_bytes == GIB
-        os.truncate(path, 0)
-        monkeypatch.setattr("time.sleep", sleep)
-        with (
-            pytest.raises(DeadlineExceeded, match="the device of volume 7 is not as large as the volume"),
-            attacher(told).open(attachment, mode=AccessMode.READ),
-        ):
-            pass
-
-
-class _given(AbstractContextManager[str]):  # noqa: N801 - a function in all but its making
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> str:
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 def test_cinder_is_told_of_this_host_and_where_the_volume_is(tmp_path: Path) -> None:

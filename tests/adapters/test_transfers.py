@@ -281,7 +281,7 @@ class UsedStorage(MemoryVolumes):
 
 
 class CannotClear(UsedStorage):
-    device: ClassVar[dict[str, Any]] = {"can_clear": False, "size_bytes": 1 << 20}
+    device: ClassVar[dict[str, Any]] = {"can_clear": False}
 
 
 class Promises(UsedStorage):
@@ -366,7 +366,7 @@ class TestUnknownLength:
 
     def test_a_device_that_does_not_grow_with_its_volume_is_an_error(self) -> None:
         world = World(cinder=DoesNotGrow)
-        with pytest.raises(DeviceFailed, match="has 2 GiB now, and its device did not grow"):
+        with pytest.raises(DeviceFailed, match=f"has {GIB} bytes, and {2 * GIB} are needed"):
             self.store(world, GIB + 1)
         assert world.left == set()
 

@@ -1,7 +1,6 @@
 """Volumes on a Glance host: os-brick, and what a service that is not root needs beside it.
 
-NFS shares are mounted as glance_store's own driver mounts them, which counts who uses a mount; a PowerFlex (ScaleIO)
-device has its size a while after it is there.
+NFS shares are mounted as glance_store's own driver mounts them, which counts who uses a mount.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import Attachment
 from imagevol_adapters.store.sessions import Options
 from imagevol_adapters.translation import Table, translated
-from imagevol_adapters.waiting import wait_until
-from imagevol_core import GIB, AttachFailed, RequestRefused
+from imagevol_core import AttachFailed, RequestRefused
 
 __all__ = ["StoreAttacher", "attacher", "warn_of_loopback"]
 
@@ -38,7 +36,6 @@ LOG = logging.getLogger(__name__)
 _NO_ADDRESS: Table = ((Exception, AttachFailed, "add it to /etc/hosts"),)
 _NOT_ROOT: Table = ((Exception, AttachFailed, "look at rootwrap_config"),)
 _MOUNTING: Table = (ERRORS[0], (Exception, AttachFailed, "look at the log of the system"))
-_SIZE_SECONDS = 20  # how long a PowerFlex device may take to show its size: glance_store's bug 2000584
 
 
 def attacher(options: Options, volumes: CinderVolumes) -> StoreAttacher:
@@ -96,8 +93,7 @@ class StoreAttacher(BrickAttacher):
         protocol = str(attachment.connection.get("driver_volume_type")).lower()
         if protocol == "nfs":
             return self._mounted(attachment)
-        connected = super().connected(attachment, keep=keep)
-        return self._grown(attachment, connected) if protocol == "scaleio" else connected
+        return super().connected(attachment, keep=keep)
 
     @contextmanager
     def opening(self, path: str) -> Iterator[None]:
@@ -137,20 +133,6 @@ class StoreAttacher(BrickAttacher):
 
         with released(f"mount {mountpoint} on {self.host}", unmount):
             yield f"{mountpoint}/{name}"
-
-    @contextmanager
-    def _grown(self, attachment: Attachment, connected: AbstractContextManager[Any]) -> Iterator[Any]:
-        """Wait until the device is as large as the volume."""
-        with connected as path:
-            wanted = self.volumes.get(attachment.volume_id).size_gib * GIB
-            with self.opening(path), open(path, "rb") as device:  # noqa: PTH123 - its end tells its size, nothing else
-                wait_until(
-                    lambda: device.seek(0, os.SEEK_END),
-                    lambda size_bytes: size_bytes >= wanted,
-                    what=f"the device of volume {attachment.volume_id} is not as large as the volume",
-                    seconds=_SIZE_SECONDS,
-                )
-            yield path
 
     @property
     def host(self) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Protocol
 
+import attrs
+
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
 from imagevol_core import DeadlineExceeded, Image, RequestRefused, ResourceNotFound, Volume
@@ -20,14 +22,27 @@ class Attach(Protocol):
     """How a volume comes to this host: `attached`, or what wraps it."""
 
     def __call__(
-        self, volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher, multiattach: bool = False
+        self,
+        volume_id: str,
+        *,
+        mode: AccessMode,
+        volumes: VolumeService,
+        attacher: Attacher,
+        size_bytes: int | None = None,
+        multiattach: bool = False,
     ) -> AbstractContextManager[Device]:
         """Attach the volume while the context lasts."""
 
 
 @contextmanager
 def attached(
-    volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher, multiattach: bool = False
+    volume_id: str,
+    *,
+    mode: AccessMode,
+    volumes: VolumeService,
+    attacher: Attacher,
+    size_bytes: int | None = None,
+    multiattach: bool = False,
 ) -> Iterator[Device]:
     """Attach a volume to this host while the context lasts.
 
@@ -39,16 +54,18 @@ def attached(
         mode: what is done to it.
         volumes: where it is.
         attacher: connects it to this host.
+        size_bytes: how many bytes its device must have, which some show a while after they are connected.
         multiattach: whether the volume may have other attachments to this host.
 
     Raises:
         AttachFailed: it could not be connected, or not be let go.
+        DeviceFailed: its device is smaller than that, and did not grow.
         VolumeBusy: another has it, or Cinder is changing it.
         InUse: its state does not allow it, and does not pass.
         ImagevolError: whatever else the ports raise.
     """
     connector = attacher.connector()
-    attachment = volumes.attach(volume_id, connector=connector, mode=mode)
+    attachment = attrs.evolve(volumes.attach(volume_id, connector=connector, mode=mode), size_bytes=size_bytes)
 
     def keep() -> bool:
         return volumes.shares_host(attachment, host=connector["host"])

@@ -84,8 +84,14 @@ def open_image_volume(
     size_bytes = volume.size_gib * GIB if record.size_bytes is None else record.size_bytes
     available = max(0, size_bytes - offset)
     wanted = available if length is None else min(length, available)
-    shared = bool(volume.multiattach)
-    with attach(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher, multiattach=shared) as device:
+    with attach(
+        volume_id,
+        mode=AccessMode.READ,
+        volumes=volumes,
+        attacher=attacher,
+        size_bytes=min(size_bytes, volume.size_gib * GIB),
+        multiattach=bool(volume.multiattach),
+    ) as device:
         parts = read_device(
             device,
             offset=offset,

@@ -70,20 +70,35 @@ class SharedAttachments:
         begun_anew_when_forked(self._begin)
 
     def attached(
-        self, volume_id: str, *, mode: AccessMode, volumes: VolumeService, attacher: Attacher, multiattach: bool = False
+        self,
+        volume_id: str,
+        *,
+        mode: AccessMode,
+        volumes: VolumeService,
+        attacher: Attacher,
+        size_bytes: int | None = None,
+        multiattach: bool = False,
     ) -> AbstractContextManager[Device]:
         """Attach a volume while the context lasts, as `attached` does; who only reads shares.
+
+        Readers who share say the same of its size: it is their image's.
 
         Raises:
             VolumeBusy: another has the volume, and had it for as long as this reader was ready to wait.
             AttachFailed: it could not be connected, or, from the last reader, not be let go.
             ImagevolError: whatever else the ports raise.
         """
-        if mode is not AccessMode.READ:
-            return self._attach(volume_id, mode=mode, volumes=volumes, attacher=attacher, multiattach=multiattach)
         opening = partial(
-            self._attach, volume_id, mode=mode, volumes=volumes, attacher=attacher, multiattach=multiattach
+            self._attach,
+            volume_id,
+            mode=mode,
+            volumes=volumes,
+            attacher=attacher,
+            size_bytes=size_bytes,
+            multiattach=multiattach,
         )
+        if mode is not AccessMode.READ:
+            return opening()
         return self._reading((id(volumes), volume_id), opening)
 
     @contextmanager

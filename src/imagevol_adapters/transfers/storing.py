@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,12 +24,12 @@ from imagevol_adapters.engine import (
     pieces,
     read_device,
 )
-from imagevol_adapters.ports import AccessMode, Attacher, Converter, VolumeService
+from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
 from imagevol_adapters.transfers.filling import STREAMED, CheckedFile, Examination, Proof, opened, zeros_for
 from imagevol_core import (
+    GIB,
     ContentMismatch,
-    DeviceFailed,
     Digest,
     Growth,
     ImageVolumeMetadata,
@@ -150,9 +150,7 @@ def store_image(
     def fill(volume: Volume) -> TransferReport:
         size_gib, ended = volume.size_gib, False
         while not ended:
-            with attached(volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
-                if writer.position and device.size_bytes <= writer.position:
-                    raise DeviceFailed(f"volume {volume.id} has {size_gib} GiB now, and its device did not grow")
+            with _written(volume.id, size_gib, volumes, attacher) as device:
                 ended = writer.write(device, zeros=zeros_for(device, size_bytes, chosen.zero_proof))
             volumes.wait(volume.id)
             if not ended:
@@ -243,7 +241,7 @@ def store_image_file(
     size_bytes = file.size_bytes
 
     def fill(volume: Volume) -> TransferReport:
-        with attached(volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
+        with _written(volume.id, volume.size_gib, volumes, attacher) as device:
             file.convert_onto(device, converter=converter, proof=chosen.zero_proof, limits=limited)
             done = 0
             for part in read_device(device, length=size_bytes, limits=limited):
@@ -271,6 +269,13 @@ def store_image_file(
         volume_type=volume_type,
         settings=chosen,
     )
+
+
+def _written(
+    volume_id: str, size_gib: int, volumes: VolumeService, attacher: Attacher
+) -> AbstractContextManager[Device]:
+    """Attach a volume to be written to its end, which must be there: what is behind the image is cleared."""
+    return attached(volume_id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher, size_bytes=size_gib * GIB)
 
 
 def _stored(

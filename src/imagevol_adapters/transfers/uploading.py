@@ -231,6 +231,7 @@ def _copied(upload: _Upload, attacher: Attacher, progress: Progress | None, limi
             mode=AccessMode.READ,
             volumes=upload.volumes,
             attacher=attacher,
+            size_bytes=size_bytes,
             multiattach=bool(volume.multiattach),
         ) as device,
         closing(read_device(device, length=size_bytes, what=f"volume {volume.id}", limits=limits)) as parts,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import attrs
 import pytest
 
 from imagevol_adapters.ports import AccessMode, Attacher, Attachment, Device, VolumeService
@@ -56,6 +57,17 @@ class AttacherConformance(WithVolumes):
             assert len(read(device, GIB - 512, 1024)) == 512
             assert read(device, GIB, 1) == read(device, 2 * GIB, 1) == b""
 
+    def test_a_device_is_as_large_as_it_must_be_also_right_after_its_volume_was_extended(
+        self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        volume = new_volume()
+        for size_gib in (1, 2):
+            if size_gib > 1:
+                volumes.extend(volume.id, size_gib=size_gib)
+            with _opened(volume.id, AccessMode.WRITE, attacher, volumes, size_bytes=size_gib * GIB) as device:
+                assert device.size_bytes == size_gib * GIB
+                write(device, size_gib * GIB - 512, b"x" * 512)
+
     def test_what_was_cleared_reads_as_zeros_and_its_neighbours_do_not(
         self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
@@ -101,9 +113,12 @@ class AttacherConformance(WithVolumes):
 
 
 @contextmanager
-def _opened(volume_id: str, mode: AccessMode, attacher: Attacher, volumes: VolumeService) -> Iterator[Device]:
+def _opened(
+    volume_id: str, mode: AccessMode, attacher: Attacher, volumes: VolumeService, *, size_bytes: int | None = None
+) -> Iterator[Device]:
     volumes.wait(volume_id)
     attachment = volumes.attach(volume_id, connector=attacher.connector(), mode=mode)
+    attachment = attrs.evolve(attachment, size_bytes=size_bytes)
     try:
         with attacher.open(attachment, mode=mode) as device:
             volumes.complete(attachment)

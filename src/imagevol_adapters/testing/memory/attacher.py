@@ -144,8 +144,13 @@ class _Connection(AbstractContextManager[Device]):
         writable = self._mode is AccessMode.WRITE
         if writable and attachment.connection["access_mode"] != AccessMode.WRITE.value:
             raise AttachFailed(f"volume {attachment.volume_id} may be read only by attachment {attachment.id}")
-        self._attacher.connected[attachment.id] = attachment.volume_id
         content = volumes.contents[attachment.volume_id]
+        if content.size_bytes < (attachment.size_bytes or 0):
+            raise DeviceFailed(
+                f"volume {attachment.volume_id}: its device has {content.size_bytes} bytes, and "
+                f"{attachment.size_bytes} are needed"
+            )
+        self._attacher.connected[attachment.id] = attachment.volume_id
         self._device = _Opened(content, f"volume {attachment.volume_id}", writable)
         return self._device
 

@@ -52,9 +52,12 @@ class MemoryDevice:
         if end <= offset and data:
             raise DeviceFailed(f"writing at byte {offset} failed: the device ends at byte {self.size_bytes}")
         for number, start, stop in _blocks(offset, end):
+            part = bytes(data[start - offset : stop - offset])
+            if number not in self._blocks and part.count(0) == len(part):
+                continue  # it reads as zeros, and takes no memory
             block = self._blocks.setdefault(number, bytearray(_BLOCK_BYTES))
             at = number * _BLOCK_BYTES
-            block[start - at : stop - at] = data[start - offset : stop - offset]
+            block[start - at : stop - at] = part
         return end - offset
 
     def clear(self, offset: int, length: int) -> bool:
