@@ -322,7 +322,12 @@ class TestSize:
         self, using: Using, volume: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, protocol: str, mode: AccessMode
     ) -> None:
         growing, sleep = Growing(old_looks=4, path=volume), clock.sleep
-        monkeypatch.setattr("time.sleep", lambda seconds: (sleep(seconds), growing.look()))
+
+        def pause(seconds: float) -> None:
+            sleep(seconds)
+            growing.look()
+
+        monkeypatch.setattr("time.sleep", pause)
         told = attachment(volume, size_bytes=2 * SIZE_BYTES, driver_volume_type=protocol)
         connector = Connector(str(volume), extend=NotImplementedError())
         with using(connector).open(told, mode=mode) as device:
