@@ -24,7 +24,7 @@ from imagevol_core.custody import DELETION_RULES, READING_RULES
 from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
 from imagevol_core.pruning import PRUNING_RULES
 from imagevol_core.relocation_rules import RELOCATION_RULES
-from imagevol_core.safety import SAFETY_RULES
+from imagevol_core.safety_rules import SAFETY_RULES
 from imagevol_core.selection import SELECTION_RULES
 from imagevol_core.stores import CATALOGUE_RULES, STORE_RULES
 from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES

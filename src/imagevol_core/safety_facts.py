@@ -1,0 +1,66 @@
+"""What was found in an untrusted image, and what the rules about it look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imagevol_core.errors import InvalidSize
+
+__all__ = ["SAME_NAME", "Inspection", "Untrusted"]
+
+SAME_NAME: Mapping[str, str] = {"vpc": "vhd"}  # qemu-img's, where all others have another
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What was found in an image without trusting it.
+
+    oslo.utils' format inspector tells the formats, the header, the checks and, of qcow2, the backing and the data file;
+    `qemu-img info -f FORMAT --output=json` the virtual size, the files and the subformat.  Either may fill it alone;
+    what neither said is None.
+
+    Args:
+        formats: each one that the content matches, by the inspectors' names, `raw` where it matches none; empty when no
+            inspection was made.
+        header_parses: whether the header could be read to its end and made sense.
+        virtual_size_bytes: as a disk; of a raw image the length of the file, which an inspector that saw enough and
+            stopped does not tell.
+        has_backing_file: whether it reads from another file what it does not hold.
+        has_data_file: whether its data are in another file.
+        subformat: of a VMDK, its `createType`.
+        text_only: of a VMDK, whether it is a descriptor without the header of a sparse extent; Cinder's inspector does
+            not know those.
+        failed_checks: which other checks of the inspector failed, by their names (`mbr`, `unknown_features`, `footer`,
+            `banned`, …); None when none were made.
+
+    Raises:
+        InvalidSize: the size is negative.
+    """
+
+    formats: tuple[str, ...] = ()
+    header_parses: bool | None = None
+    virtual_size_bytes: int | None = None
+    has_backing_file: bool | None = None
+    has_data_file: bool | None = None
+    subformat: str | None = None
+    text_only: bool | None = None
+    failed_checks: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no image can be; give each format one name, once, in one order."""
+        if self.virtual_size_bytes is not None and self.virtual_size_bytes < 0:
+            raise InvalidSize("Inspection.virtual_size_bytes", self.virtual_size_bytes, "give 0 or more, or None")
+        formats = tuple(sorted({SAME_NAME.get(name, name) for name in self.formats}))
+        object.__setattr__(self, "formats", formats)
+        if self.failed_checks is not None:
+            object.__setattr__(self, "failed_checks", frozenset(self.failed_checks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untrusted:
+    """What the rules look at."""
+
+    inspection: Inspection
+    declared_format: str | None
+    size_gib: int | None

@@ -1,0 +1,281 @@
+"""The rules of `safety`: which untrusted images are refused before qemu-img reads them for their data.
+
+`STRICT` never takes for safe what the inspection could not tell.  `UPSTREAM` is what Cinder 29.0.0 checks on the way to
+a volume.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from imagevol_core.safety_facts import SAME_NAME, Untrusted
+from imagevol_core.sentences import listed, quoted, yes_no
+from imagevol_core.sizing import GIB
+from imagevol_core.verdicts import Policy, Rule
+
+__all__ = ["SAFETY_RULES"]
+
+_VMDK_SUBFORMATS = ("streamOptimized", "monolithicSparse")  # one file each, which names no other
+_LOWER = frozenset(name.lower() for name in _VMDK_SUBFORMATS)  # as oslo.utils gives them
+
+# Which content a declared format must have.  A partition table is what a raw disk has; others must not hide in it.
+_CONTENT: Mapping[str, frozenset[str]] = {
+    **{name: frozenset({name}) for name in ("qcow2", "vmdk", "vdi", "vhd", "vhdx", "luks")},
+    **{name: frozenset({"raw", "gpt"}) for name in ("raw", "ami", "ari", "aki")},
+    "iso": frozenset({"iso"}),
+}
+_IS_PARTITION_TABLE = "mbr"  # oslo.utils' name of its check
+
+
+def _header_parses(image: Untrusted) -> tuple[bool, str]:
+    parses = image.inspection.header_parses
+    return parses is True, f"whether its header parses: {yes_no(parses)}"
+
+
+def _one_format(image: Untrusted) -> tuple[bool, str]:
+    formats = set(image.inspection.formats)
+    hybrid = formats == {"iso", "gpt"} and image.declared_format == "iso"  # as an ISO for USB sticks is made
+    return len(formats) == 1 or hybrid, f"its content is {_content(image)}"
+
+
+def _content_as_declared(image: Untrusted) -> tuple[bool, str]:
+    declared, formats = image.declared_format or "", image.inspection.formats
+    wanted = _CONTENT.get(SAME_NAME.get(declared, declared), frozenset())
+    if "luks" in formats and declared == "raw":
+        wanted = frozenset(formats)  # luks-not-raw says that
+    return bool(wanted & set(formats)), _declared_and_found(image)
+
+
+def _luks_not_raw(image: Untrusted) -> tuple[bool, str]:
+    hidden = image.declared_format == "raw" and "luks" in image.inspection.formats
+    return not hidden, _declared_and_found(image)
+
+
+def _content(image: Untrusted) -> str:
+    return listed(image.inspection.formats) if image.inspection.formats else "not known"
+
+
+def _declared_and_found(image: Untrusted) -> str:
+    return f"it is declared {quoted(image.declared_format)} and its content is {_content(image)}"
+
+
+def _no_backing_file(image: Untrusted) -> tuple[bool, str]:
+    return _tells_no(image, image.inspection.has_backing_file, "a backing file", _CAN_BE_BACKED)
+
+
+def _no_data_file(image: Untrusted) -> tuple[bool, str]:
+    return _tells_no(image, image.inspection.has_data_file, "an external data file", _CAN_HAVE_A_DATA_FILE)
+
+
+def _tells_no(image: Untrusted, has: bool | None, what: str, can: frozenset[str]) -> tuple[bool, str]:
+    """Not knowing is enough only where no format that was found can have such a thing."""
+    able = bool(can & set(image.inspection.formats))
+    return has is False or (has is None and not able), f"whether it has {what}: {yes_no(has)}"
+
+
+def _vmdk_subformat(image: Untrusted) -> tuple[bool, str]:
+    if "vmdk" not in image.inspection.formats:
+        return True, "it is not a VMDK"
+    subformat = image.inspection.subformat
+    return subformat is not None and subformat.lower() in _LOWER, f"its createType is {quoted(subformat)}"
+
+
+def _partition_table_sound(image: Untrusted) -> tuple[bool, str]:
+    bad = _IS_PARTITION_TABLE in (image.inspection.failed_checks or ())
+    return not bad, f"its MBR is {'not ' if bad else ''}the one that a GPT has, or it has no GPT"
+
+
+def _checks_passed(image: Untrusted) -> tuple[bool, str]:
+    checks = image.inspection.failed_checks
+    if checks is None:
+        return False, "the inspector's checks were not made"
+    others = sorted(checks - {_IS_PARTITION_TABLE})
+    return not others, f"of the inspector's other checks, {listed(others)} failed"
+
+
+def _virtual_size_fits(image: Untrusted) -> tuple[bool, str]:
+    size, room = image.inspection.virtual_size_bytes, image.size_gib
+    if size is None:
+        return False, "its virtual size is not known"
+    if room is None:
+        return True, f"its virtual size is {size} bytes, and it is for no volume in particular"
+    return size <= room * GIB, f"its virtual size is {size} bytes and the volume has {room} GiB"
+
+
+# What Cinder 29.0.0 checks instead: whichever fails first is the error that it raises.
+
+
+def _inspector_upstream(image: Untrusted) -> tuple[bool, str]:
+    inspection, content = image.inspection, _content_upstream(image)
+    other = (inspection.failed_checks or frozenset()) - {_IS_PARTITION_TABLE}
+    linked = content == "qcow2" and (inspection.has_backing_file is True or inspection.has_data_file is True)
+    unsafe = linked or content == "qed" or (content in ("qcow2", "vmdk") and bool(other))
+    return not unsafe, f"Cinder's inspector finds {quoted(content)}, {'un' if unsafe else ''}safe"
+
+
+def _name_upstream(image: Untrusted) -> tuple[bool, str]:
+    bad = _content_upstream(image) == "vhd"
+    return not bad, "Cinder fails with a ProcessExecutionError: qemu-img has no `vhd`" if bad else "qemu-img knows it"
+
+
+def _virtual_size_upstream(image: Untrusted) -> tuple[bool, str]:
+    size, room = image.inspection.virtual_size_bytes, image.size_gib
+    if room is None:
+        return True, "Cinder looks at no size where it is given none"
+    if size is None:
+        return False, "Cinder fails with a TypeError where there is no virtual size"
+    try:
+        least = math.ceil(float(size) / GIB)
+    except OverflowError:
+        return False, "Cinder fails with an OverflowError where the virtual size is too large for a float"
+    return least <= room, f"Cinder counts {least} GiB for the image and the volume has {room} GiB"
+
+
+def _no_backing_file_upstream(image: Untrusted) -> tuple[bool, str]:
+    has = image.inspection.has_backing_file
+    return has is not True, f"whether it has a backing file: {yes_no(has)}"
+
+
+def _as_declared_upstream(image: Untrusted) -> tuple[bool, str]:
+    declared, content = image.declared_format, _content_upstream(image)
+    named = "raw" if declared == "iso" else declared  # what else it renames, its inspector finds in nothing
+    agrees = named is None or named.lower() == "ami" or named == content
+    return agrees, f"it is declared {quoted(declared)} and Cinder's inspector finds {quoted(content)}"
+
+
+def _no_data_file_upstream(image: Untrusted) -> tuple[bool, str]:
+    has = image.inspection.has_data_file
+    return _content_upstream(image) != "qcow2" or has is False, f"whether it has an external data file: {yes_no(has)}"
+
+
+def _vmdk_subformat_upstream(image: Untrusted) -> tuple[bool, str]:
+    subformat = image.inspection.subformat
+    good = _content_upstream(image) != "vmdk" or subformat in _VMDK_SUBFORMATS
+    return good, f"its createType is {quoted(subformat)}"
+
+
+def _content_upstream(image: Untrusted) -> str:
+    """What Cinder's own inspector makes of it: it knows no partition table, no ISO, no LUKS, no VMDK of text alone."""
+    known = [name for name in _KNOWN_UPSTREAM if name in image.inspection.formats]
+    return "raw" if not known or (known == ["vmdk"] and image.inspection.text_only is True) else known[0]
+
+
+# qemu-img refuses a VHDX or VDI with a parent, and of a VHD that is the difference to another it makes zeros.
+_CAN_BE_BACKED = frozenset({"qcow2", "vmdk", "vhd"})
+_CAN_HAVE_A_DATA_FILE = frozenset({"qcow2"})
+_KNOWN_UPSTREAM = ("qcow2", "vhd", "vhdx", "vmdk", "vdi", "qed")
+
+_INFO = "cinder image_utils.qemu_img_info"
+_FETCH = "cinder image_utils.fetch_to_volume_format"
+
+SAFETY_RULES: Mapping[Policy, tuple[Rule[Untrusted], ...]] = {
+    Policy.STRICT: (
+        Rule(
+            id="header-parses",
+            text="its header can be read to its end and makes sense",
+            source="CVE-2015-5162",
+            predicate=_header_parses,
+        ),
+        Rule(
+            id="one-format",
+            text="its content is of one format, or it is an ISO that is also a disk and is declared an ISO",
+            source="CVE-2024-32498",
+            predicate=_one_format,
+        ),
+        Rule(
+            id="content-as-declared",
+            text="its content is what its disk_format says",
+            source="CVE-2024-40767",
+            predicate=_content_as_declared,
+        ),
+        Rule(
+            id="luks-not-raw",
+            text="it is not LUKS that is declared raw",
+            source="CVE-2024-40767",
+            predicate=_luks_not_raw,
+        ),
+        Rule(
+            id="no-backing-file",
+            text="it has no backing file",
+            source="CVE-2015-1851",
+            predicate=_no_backing_file,
+        ),
+        Rule(
+            id="no-data-file",
+            text="it has no external data file",
+            source="CVE-2024-32498",
+            predicate=_no_data_file,
+        ),
+        Rule(
+            id="vmdk-subformat",
+            text="a VMDK is streamOptimized or monolithicSparse",
+            source="CVE-2022-47951",
+            predicate=_vmdk_subformat,
+        ),
+        Rule(
+            id="partition-table-sound",
+            text="a GPT has the MBR that belongs to it, and no other",
+            source="oslo.utils GPTInspector",
+            predicate=_partition_table_sound,
+        ),
+        Rule(
+            id="checks-passed",
+            text="the inspector's other checks were made and passed",
+            source="oslo.utils format_inspector",
+            predicate=_checks_passed,
+        ),
+        Rule(
+            id="virtual-size-fits",
+            text="its virtual size is known, and fits the volume that it is for",
+            source="[clone]",
+            predicate=_virtual_size_fits,
+        ),
+    ),
+    Policy.UPSTREAM: (
+        Rule(
+            id="inspector-safe",
+            text="Cinder's inspector finds it safe",
+            source=_INFO,
+            predicate=_inspector_upstream,
+            gate=True,
+        ),
+        Rule(
+            id="inspector-name",
+            text="qemu-img knows the format by the inspector's name",
+            source=_INFO,
+            predicate=_name_upstream,
+            gate=True,
+        ),
+        Rule(
+            id="virtual-size-fits",
+            text="its virtual size fits, rounded through a float",
+            source="cinder image_utils.check_virtual_size",
+            predicate=_virtual_size_upstream,
+        ),
+        Rule(
+            id="no-backing-file",
+            text="qemu-img names no backing file",
+            source=_FETCH,
+            predicate=_no_backing_file_upstream,
+        ),
+        Rule(
+            id="content-as-declared",
+            text="the format is what disk_format says, or that is `ami`",
+            source="cinder image_utils.check_image_format",
+            predicate=_as_declared_upstream,
+        ),
+        Rule(
+            id="vmdk-subformat",
+            text="a VMDK is of one of `vmdk_allowed_types`",
+            source="cinder image_utils.check_vmdk_image",
+            predicate=_vmdk_subformat_upstream,
+        ),
+        Rule(
+            id="no-data-file",
+            text="qemu-img tells of a qcow2 that it has no data file",
+            source="cinder image_utils.check_qcow2_image",
+            predicate=_no_data_file_upstream,
+        ),
+    ),
+}
