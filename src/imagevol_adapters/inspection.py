@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from oslo_utils.imageutils.format_inspector import ALL_FORMATS, SafetyCheckFailed
 
+from imagevol_adapters.blockmaps import needed_bytes
 from imagevol_core import Inspection, UnsafeImage, check_image_safety, failed
 
 __all__ = ["ImageInspector", "check", "inspect_file"]
@@ -92,6 +94,7 @@ class ImageInspector:
             subformat=getattr(vmdk, "vmdktype", None),
             text_only=None if vmdk is None else not vmdk.has_region("header"),
             failed_checks=frozenset(checks.difference(_LINKED)),
+            missing_bytes=self._missing_from_iso() if "iso" in matched else None,
         )
 
     @property
@@ -152,6 +155,10 @@ class ImageInspector:
         except Exception:  # noqa: BLE001 - the header is not what it must be
             return None
 
+    def _missing_from_iso(self) -> int:
+        """How much of an ISO lies after the end, by its first descriptor; one of another kind does not say."""
+        return max(0, self._inspectors["iso"].virtual_size - self._length)
+
     def _has_backing_file(self, formats: list[str], checks: set[str]) -> bool | None:
         """Whether the format that can have one says so; None where no format can, or which of them is not known."""
         told = {"qcow2": lambda: "backing_file" in checks, "vmdk": self._names_a_parent, "vhd": self._is_differencing}
@@ -168,7 +175,9 @@ class ImageInspector:
 
 
 def inspect_file(file: str | Path | BinaryIO) -> Inspection:
-    """Find out what a file or a block device is, of which no more is read than that takes.
+    """Find out what a file or a block device is, and whether it was cut short.
+
+    No more of it is read than that takes: its beginning, and the tables that it has.
 
     Args:
         file: its path, or itself, opened to be read.
@@ -190,8 +199,13 @@ def inspect_file(file: str | Path | BinaryIO) -> Inspection:
             place += len(part)
             if inspector._needs_only_its_end and place < size - PART_BYTES:
                 place = opened.seek(size - PART_BYTES)
-        inspector._length = max(size, place)  # also what nobody needed to see
-        return inspector.inspection()
+        inspector._length = length = max(size, place)  # also what nobody needed to see
+        found = inspector.inspection()
+        if len(found.formats) == 1 and found.header_parses:
+            needed = needed_bytes(opened, name=found.formats[0], size_bytes=length)
+            if needed is not None:
+                found = replace(found, missing_bytes=max(0, needed - length))
+        return found
 
 
 def check(inspection: Inspection, *, declared_format: str | None, size_gib: int | None, what: str) -> None:

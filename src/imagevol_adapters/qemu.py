@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 from oslo_concurrency.processutils import ProcessLimits
@@ -46,9 +47,11 @@ _PROTOCOLS = {"vhd": "vpc"}  # what qemu-img calls otherwise
 # Of these qemu-img may see another disk than the header says that the inspectors read: a VMDK's footer comes after it,
 # a VHD's size may be that of a geometry, and a VHDX may say its size twice.
 _ASKED = frozenset({"vmdk", "vhd", "vhdx"})
+_CHECKED = (0, 2, 3)  # what `qemu-img check` ends with: all is well, there are errors, clusters are leaked
 _STACK_BYTES = 1 << 20  # of each of its up to 64 threads: with the usual 8 MiB these take half of a GiB
 _POLL_SECONDS = 0.2  # in which a cancellation is noticed
 _LONGEST_LINE = 300
+_LONGEST_COMPLAINT = 1 << 16
 _NAMED_FILE = re.compile(r"\bfile(?:\.filename)?=((?:[^,]|,,)+)")
 _STARTING: Table = ((Exception, ConversionFailed, ""),)
 _PATH = re.compile(r"(?<![\w/])/[^\s':,\"]+")
@@ -91,6 +94,9 @@ class QemuConverter:
         for name in _ASKED.intersection(inspection.formats):
             inspection = self._asked(path, name, inspection)
             check(inspection, declared_format=declared_format, size_gib=size_gib, what=what)
+        if "qcow2" in inspection.formats:
+            inspection = self._checked(path, inspection)
+            check(inspection, declared_format=declared_format, size_gib=size_gib, what=what)
         return inspection
 
     def convert(self, plan: CopyPlan, *, size_bytes: int, cancelled: Callable[[], bool] = _never) -> None:
@@ -117,6 +123,17 @@ class QemuConverter:
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ConversionFailed(f"qemu-img says what cannot be read: {error!r}") from error
 
+    def _checked(self, path: str, inspection: Inspection) -> Inspection:
+        """What `qemu-img check` finds in a qcow2; it writes nothing, and clusters that are leaked hurt no reader."""
+        argv = (_QEMU_IMG, "check", "-f", "qcow2", "--output=json", path)
+        size_bytes = Path(path).stat().st_size
+        said = self._run((), argv, {path: "the image"}, size_bytes=size_bytes, answers=_CHECKED, writes=False)
+        try:
+            report = json.loads(said)
+            return replace(inspection, corruptions=report.get("corruptions", 0) + report["check-errors"])
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ConversionFailed(f"qemu-img says what cannot be read: {error!r}") from error
+
     def _run(
         self,
         prefix: Sequence[str],
@@ -125,14 +142,21 @@ class QemuConverter:
         *,
         size_bytes: int = 0,
         cancelled: Callable[[], bool] = _never,
+        answers: Sequence[int] = (0,),
+        writes: bool = True,
     ) -> str:
-        """Run qemu-img behind the operator's prefix, and give what it says, with files called by these names."""
+        """Run qemu-img after the operator's prefix, and give what it says, with files called by these names.
+
+        It has failed if it ends with none of `answers`.  If it `writes` nothing, also its complaints are limited: there
+        may be one for each cluster.
+        """
         cpu_seconds = self.cpu_seconds + -(-size_bytes // GIB) * self.cpu_seconds_per_gib
         limits = ProcessLimits(
             address_space=self.address_space_bytes,
             stack_size=_STACK_BYTES,
             cpu_time=cpu_seconds,
             core_file_size=0,  # what it was reading is nobody's business
+            file_size=None if writes else _LONGEST_COMPLAINT,
         )
         command = [
             *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
@@ -141,7 +165,7 @@ class QemuConverter:
         returncode, said, complaint = _ended(command, cancelled)
         if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
             raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
-        if returncode != 0:
+        if returncode not in answers:
             raise ConversionFailed(_line(complaint or said, names) or f"qemu-img ended with {returncode}")
         return said
 
@@ -202,35 +226,42 @@ def _files(argv: Sequence[str]) -> list[str]:
 
 def _ended(command: Sequence[str], cancelled: Callable[[], bool]) -> tuple[int, str, str]:
     """Run a command to its end, or end it, with all that it started, before anything else happens."""
-    with translated(_STARTING, doing="qemu-img cannot be run"):
-        started = subprocess.Popen(  # noqa: S603 - a list, which no shell reads
-            command,
-            cwd="/",
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-    with started as process:
+    with os.fdopen(os.memfd_create(_QEMU_IMG), "w+b") as complaints, ExitStack() as running:
+        with translated(_STARTING, doing="qemu-img cannot be run"):
+            started = subprocess.Popen(  # noqa: S603 - a list, which no shell reads
+                command,
+                cwd="/",
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,  # not a pipe: of a file, the limit on its size is one on what is kept
+                start_new_session=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+        process = running.enter_context(started)
         try:
             while not cancelled():
                 try:
-                    said, complaint = process.communicate(timeout=_POLL_SECONDS)
+                    said, _ = process.communicate(timeout=_POLL_SECONDS)
                 except Exception as error:
                     # Under eventlet, as in Cinder, it is a class of that name in eventlet's own copy of the module.
                     if type(error).__name__ != subprocess.TimeoutExpired.__name__:
                         raise
                 else:
-                    return process.returncode, said, complaint
+                    return process.returncode, said, _end_of(complaints)
             raise TransferCancelled("the conversion was cancelled")
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
+
+
+def _end_of(complaints: BinaryIO) -> str:
+    """The last lines of what a program complained of."""
+    complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - _LONGEST_COMPLAINT))
+    return complaints.read().decode(errors="replace")
 
 
 def _environment() -> dict[str, str]:

@@ -8,6 +8,7 @@ from imagevol_core import (
     attaching,
     auditing,
     caching,
+    checksums,
     cloning,
     copying,
     creation,
@@ -33,6 +34,7 @@ from imagevol_core import (
 from imagevol_core.attaching import *
 from imagevol_core.auditing import *
 from imagevol_core.caching import *
+from imagevol_core.checksums import *
 from imagevol_core.cloning import *
 from imagevol_core.copying import *
 from imagevol_core.creation import *
@@ -59,6 +61,7 @@ __all__: list[str] = []
 __all__ += attaching.__all__
 __all__ += auditing.__all__
 __all__ += caching.__all__
+__all__ += checksums.__all__
 __all__ += cloning.__all__
 __all__ += copying.__all__
 __all__ += creation.__all__

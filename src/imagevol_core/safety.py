@@ -51,7 +51,7 @@ def check_image_safety(
         The answer, and what each rule said.
 
     >>> qcow2 = Inspection(formats=("qcow2",), header_parses=True, virtual_size_bytes=2**30, has_backing_file=False,
-    ...                    has_data_file=True, failed_checks=frozenset())
+    ...                    has_data_file=True, failed_checks=frozenset(), missing_bytes=0)
     >>> decision = check_image_safety(qcow2, declared_format="raw", size_gib=1)
     >>> decision.safe
     False

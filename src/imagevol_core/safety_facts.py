@@ -33,9 +33,12 @@ class Inspection:
             not know those.
         failed_checks: which other checks of the inspector failed, by their names (`mbr`, `unknown_features`, `footer`,
             `banned`, …); None when none were made.
+        missing_bytes: how much of the data that its own tables name lies after the end of the file; 0 if the file is
+            whole; None if the tables were not read, or cannot be.
+        corruptions: how many errors `qemu-img check` finds in a qcow2; None if it was not asked.
 
     Raises:
-        InvalidSize: the size is negative.
+        InvalidSize: a size or number is negative.
     """
 
     formats: tuple[str, ...] = ()
@@ -46,11 +49,15 @@ class Inspection:
     subformat: str | None = None
     text_only: bool | None = None
     failed_checks: frozenset[str] | None = None
+    missing_bytes: int | None = None
+    corruptions: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no image can be; give each format one name, once, in one order."""
-        if self.virtual_size_bytes is not None and self.virtual_size_bytes < 0:
-            raise InvalidSize("Inspection.virtual_size_bytes", self.virtual_size_bytes, "give 0 or more, or None")
+        for name in ("virtual_size_bytes", "missing_bytes", "corruptions"):
+            value: int | None = getattr(self, name)
+            if value is not None and value < 0:
+                raise InvalidSize(f"Inspection.{name}", value, "give 0 or more, or None")
         formats = tuple(sorted({SAME_NAME.get(name, name) for name in self.formats}))
         object.__setattr__(self, "formats", formats)
         if self.failed_checks is not None:

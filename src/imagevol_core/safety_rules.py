@@ -103,6 +103,24 @@ def _virtual_size_fits(image: Untrusted) -> tuple[bool, str]:
     return size <= room * GIB, f"its virtual size is {size} bytes and the volume has {room} GiB"
 
 
+def _not_truncated(image: Untrusted) -> tuple[bool, str]:
+    missing, declared = image.inspection.missing_bytes, image.declared_format or ""
+    if not _HAVE_TABLES & {SAME_NAME.get(declared, declared)} & set(image.inspection.formats):
+        return True, "it is not read by tables of its own"
+    if missing is None:
+        return False, "it is not known whether all data that its tables name is in the file"
+    if missing:
+        return False, f"the file was cut short: its tables name data up to {missing} bytes after its end; copy it again"
+    return True, "all data that its tables name is in the file"
+
+
+def _tables_sound(image: Untrusted) -> tuple[bool, str]:
+    errors = image.inspection.corruptions
+    if errors is None:
+        return True, "qemu-img check was not asked"
+    return not errors, f"qemu-img check finds {errors} errors{'; copy the image again, or repair it' if errors else ''}"
+
+
 # What Cinder 29.0.0 checks instead: whichever fails first is the error that it raises.
 
 
@@ -164,6 +182,7 @@ def _content_upstream(image: Untrusted) -> str:
 # qemu-img refuses a VHDX or VDI with a parent, and of a VHD that is the difference to another it makes zeros.
 _CAN_BE_BACKED = frozenset({"qcow2", "vmdk", "vhd"})
 _CAN_HAVE_A_DATA_FILE = frozenset({"qcow2"})
+_HAVE_TABLES = frozenset({"qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso"})
 _KNOWN_UPSTREAM = ("qcow2", "vhd", "vhdx", "vmdk", "vdi", "qed")
 
 _INFO = "cinder image_utils.qemu_img_info"
@@ -230,6 +249,18 @@ SAFETY_RULES: Mapping[Policy, tuple[Rule[Untrusted], ...]] = {
             text="its virtual size is known, and fits the volume that it is for",
             source="[clone]",
             predicate=_virtual_size_fits,
+        ),
+        Rule(
+            id="not-truncated",
+            text="all data that its own tables name is in the file; qemu-img reads zeros for the rest",
+            source="qemu-img map",
+            predicate=_not_truncated,
+        ),
+        Rule(
+            id="tables-sound",
+            text="`qemu-img check` finds no error in a qcow2; leaked clusters are none",
+            source="qemu-img check",
+            predicate=_tables_sound,
         ),
     ),
     Policy.UPSTREAM: (

@@ -222,12 +222,12 @@ FILES: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "flat": (
         made("vmdk", "-o", "subformat=monolithicFlat"),
         "vmdk",
-        ["vmdk-subformat", "checks-passed", "virtual-size-fits"],
+        ["vmdk-subformat", "checks-passed", "virtual-size-fits", "not-truncated"],
     ),
     "extents": (
         made("vmdk", "-o", "subformat=twoGbMaxExtentSparse"),
         "vmdk",
-        ["vmdk-subformat", "checks-passed", "virtual-size-fits"],
+        ["vmdk-subformat", "checks-passed", "virtual-size-fits", "not-truncated"],
     ),
     "bootable-gpt": (lambda path: gpt(path, bootable=0x7F), "raw", ["partition-table-sound"]),
     "qed": (made("qed"), "raw", ["content-as-declared", "checks-passed"]),
@@ -258,7 +258,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
         ["checks-passed", "virtual-size-fits"],
     ),
     "vmdk-sibling": (sparse(SIBLING, sectors=0), "vmdk", ["virtual-size-fits"]),
-    "vmdk-text-sibling": (holding(SIBLING), "vmdk", ["virtual-size-fits"]),
+    "vmdk-text-sibling": (holding(SIBLING), "vmdk", ["virtual-size-fits", "not-truncated"]),
     "vmdk-text-behind-a-comment": (
         holding(b"#".ljust(700 << 10, b" ") + b"\n" + SIBLING),
         "raw",
@@ -269,7 +269,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "qcow2-and-mbr": (
         changed(made("qcow2"), (510, b"\x55\xaa")),
         "qcow2",
-        ["one-format", "partition-table-sound"],
+        ["one-format", "partition-table-sound", "not-truncated"],
     ),
     "qcow2-and-gpt-as-raw": (
         changed(gpt, (0, BACKED_HEADER + PASSWD.encode())),
@@ -284,13 +284,17 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "short-qcow2-as-qcow2": (holding(BACKED_HEADER), "qcow2", ["header-parses", "content-as-declared"]),
     "short-vdi": (part(made("vdi"), 300), "raw", ["header-parses"]),
     "short-iso": (part(iso, 32780), "raw", ["header-parses"]),
-    "short-vhd": (part(made("vpc"), 100), "vhd", ["header-parses", "virtual-size-fits"]),
-    "short-vhdx": (part(made("vhdx"), 200 << 10), "vhdx", ["header-parses", "virtual-size-fits"]),
-    "short-vmdk": (part(made("vmdk"), 600), "vmdk", ["header-parses", "vmdk-subformat", "virtual-size-fits"]),
+    "short-vhd": (part(made("vpc"), 100), "vhd", ["header-parses", "virtual-size-fits", "not-truncated"]),
+    "short-vhdx": (part(made("vhdx"), 200 << 10), "vhdx", ["header-parses", "virtual-size-fits", "not-truncated"]),
+    "short-vmdk": (
+        part(made("vmdk"), 600),
+        "vmdk",
+        ["header-parses", "vmdk-subformat", "virtual-size-fits", "not-truncated"],
+    ),
     "short-luks": (part(luks, 100), "luks", ["header-parses", "virtual-size-fits"]),
-    "vmdk-without-its-end": (without_end(with_footer(SIZE // 512), 512), "vmdk", ["checks-passed"]),
-    "vhdx-points-nowhere": (vhdx_region_at(1 << 62), "vhdx", ["header-parses", "virtual-size-fits"]),
-    "vhdx-points-to-nothing": (vhdx_region_at(MIB), "vhdx", ["header-parses", "virtual-size-fits"]),
+    "vmdk-without-its-end": (without_end(with_footer(SIZE // 512), 512), "vmdk", ["checks-passed", "not-truncated"]),
+    "vhdx-points-nowhere": (vhdx_region_at(1 << 62), "vhdx", ["header-parses", "virtual-size-fits", "not-truncated"]),
+    "vhdx-points-to-nothing": (vhdx_region_at(MIB), "vhdx", ["header-parses", "virtual-size-fits", "not-truncated"]),
     "qcow": (changed(made("qcow2"), (4, struct.pack(">I", 1))), "qcow2", ["checks-passed"]),
     "luks2-as-raw": (changed(luks, (6, struct.pack(">H", 2))), "raw", ["luks-not-raw", "checks-passed"]),
     "text-that-is-not-ascii": (
@@ -298,7 +302,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
         "raw",
         ["header-parses", "content-as-declared", "vmdk-subformat", "virtual-size-fits"],
     ),
-    "huge": (changed(made("qcow2"), (24, struct.pack(">Q", 1 << 62))), "qcow2", ["virtual-size-fits"]),
-    "huge-vdi": (changed(made("vdi"), (0x170, struct.pack("<Q", 1 << 62))), "vdi", ["virtual-size-fits"]),
+    "huge": (changed(made("qcow2"), (24, struct.pack(">Q", 1 << 62))), "qcow2", ["virtual-size-fits", "not-truncated"]),
+    "huge-vdi": (
+        changed(made("vdi"), (0x170, struct.pack("<Q", 1 << 62))),
+        "vdi",
+        ["virtual-size-fits", "not-truncated"],
+    ),
     "sizeless": (changed(made("qcow2"), (24, bytes(8))), "qcow2", ["virtual-size-fits"]),
 }

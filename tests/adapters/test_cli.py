@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import subprocess
@@ -122,6 +123,37 @@ class TestRoundTrip:
         assert "checksum" not in volume.metadata
         assert memory.contents[volume.id].read(0, 5009) == DATA[:5000] + bytes(9)
 
+    @pytest.mark.parametrize("options", [(), ("--register", "disk", "--store", "fast")])
+    def test_a_file_with_another_digest_than_is_asked_for_is_refused(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        digest, wrong = hashlib.sha256(DATA).hexdigest(), hashlib.sha256(b"other").hexdigest()
+        listing = tmp_path / "SHA256SUMS"
+        listing.write_text(f"{wrong}  other.raw\n{digest} *disk.raw\n")
+        assert run("put", file, "--digest", f"sha256:{digest}", *options).status == 0
+        assert run("put", file, "--checksum-file", listing, *options).status == 0
+        stored = dict(memory.volumes)
+        listing.write_text(f"{digest}  other.raw\n{wrong}  ./disk.raw\n")
+        for option in (("--digest", f"sha256:{wrong}"), ("--checksum-file", listing)):
+            put = run("put", file, *option, *options)
+            assert (put.status, put.err.count("\n")) == (1, 1)
+            assert wrong in put.err
+        assert dict(memory.volumes) == stored
+
+    def test_what_comes_through_a_pipe_is_compared_with_the_only_digest_of_a_list(
+        self, run: Run, memory: MemoryVolumes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        listing = tmp_path / "list"
+        for data_, status in [(DATA[:5000], 0), (b"other", 1)]:
+            listing.write_text(f"{hashlib.sha256(DATA[:5000]).hexdigest()}  it\n")
+            reading, writing = os.pipe()
+            os.write(writing, data_)
+            os.close(writing)
+            with open(reading) as pipe:  # noqa: PTH123 - a descriptor
+                monkeypatch.setattr(sys, "stdin", pipe)
+                assert run("put", "-", "--checksum-file", listing).status == status
+        assert len(memory.volumes) == 1
+
     def test_without_an_owner_the_image_is_the_callers(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
         run("put", file)
         assert [volume.metadata["image_owner"] for volume in memory.volumes.values()] == ["p"]
@@ -136,6 +168,14 @@ class TestErrors:
             pytest.param("put {here}/none.raw", id="a missing file"),
             pytest.param("put {here}", id="a directory"),
             pytest.param("put /dev/null", id="a device without a size"),
+            pytest.param("put {here}/pipe", id="a FIFO"),
+            pytest.param("put {here}/disk.raw --digest sha256", id="no digest"),
+            pytest.param("put {here}/disk.raw --digest sha256:12", id="a digest that is too short"),
+            pytest.param("put {here}/disk.raw --digest rot13:12", id="an unknown digest"),
+            pytest.param("put {here}/disk.raw --checksum-file {here}/none", id="no list of checksums"),
+            pytest.param("put {here}/disk.raw --checksum-file {here}/disk.raw", id="what is no list of checksums"),
+            pytest.param("put {here}/disk.raw --checksum-file {here}/huge.raw", id="a list of checksums without end"),
+            pytest.param("put {here}/disk.raw --checksum-file /dev/zero", id="a device as a list of checksums"),
             pytest.param("put {here}/huge.raw", id="a full backend"),
             pytest.param("put {here}/disk.raw --volume-type none", id="an unknown type"),
             pytest.param("put {here}/disk.raw --volume-type secret", id="an encrypted type"),
@@ -155,6 +195,7 @@ class TestErrors:
     ) -> None:
         plain, busy = (memory.wait(memory.create(size_gib=1, name=name).id).id for name in ("plain", "busy"))
         memory.attach(busy, connector={}, mode=AccessMode.READ)
+        os.mkfifo(tmp_path / "pipe")
         with (tmp_path / "huge.raw").open("wb") as huge:
             huge.truncate(200 << 30)
         words = arguments.format(here=tmp_path, plain=plain, busy=busy).split()

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from imagevol_adapters.qemu import QemuConverter
 from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import StoredImage, StoreSettings, register_image_file, store_image, store_image_file
+from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import (
     GIB,
     ContentMismatch,
@@ -27,6 +29,7 @@ from imagevol_core import (
     DeviceFailed,
     Digest,
     FreshThin,
+    Image,
     InvalidFact,
     RequestRefused,
     SourceFailed,
@@ -272,6 +275,34 @@ def test_a_file_with_another_digest_is_no_image(world: World, image: Callable[[s
     with pytest.raises(ContentMismatch, match="has been altered"):
         world.store(path, name, digest=digest)
     assert set(world.volumes.volumes) == stored
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "raw"])
+def test_a_file_that_was_cut_short_is_no_image(world: World, image: Callable[[str], Path], name: str) -> None:
+    path = image(name)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(UnsafeImage, match="not-truncated"):
+        world.store(path, name)
+    assert world.volumes.volumes == {}
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "raw"])
+def test_a_device_is_not_filled_from_an_image_that_was_cut_short(
+    image: Callable[[str], Path], name: str, tmp_path: Path
+) -> None:
+    data, target = image(name).read_bytes(), tmp_path / "target"
+    facts = Image(id="7", disk_format=name, container_format="bare", updated_at=datetime.now(UTC))
+
+    def fill(length: int) -> bytes:
+        target.write_bytes(OLD)
+        with PathDevice.open(target, writable=True) as device:
+            fill_device([data[:length]], device, image=facts, converter=QemuConverter(), directory=tmp_path)
+        return target.read_bytes()
+
+    assert fill(len(data)) == DISK.ljust(len(OLD), b"\0")
+    with pytest.raises(UnsafeImage, match="not-truncated"):
+        fill(len(data) // 2)
+    assert target.read_bytes() == OLD
 
 
 class Failing(QemuConverter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,8 @@ class TestEveryImage:
     @each_image
     def test_a_stream_tells_what_the_file_does(self, image: Path) -> None:
         expected = inspect_file(image)
+        if "iso" not in expected.formats:  # whose descriptor passes with the bytes
+            expected = replace(expected, missing_bytes=None)
         data = image.read_bytes()
         for length in (len(data) or 1, PART_BYTES, 4 * MIB, 65536, 4096, 1000):
             assert streamed(data, [length]) == expected, length
@@ -94,12 +97,14 @@ class TestAnyBytes:
             if place <= len(data):
                 data[place : place + len(piece)] = piece
         whole = inspect_file(io.BytesIO(data))
+        if "iso" not in whole.formats:
+            whole = replace(whole, missing_bytes=None)
         assert streamed(bytes(data), lengths) == whole
         assert streamed(bytes(data), [max(1, len(data))]) == whole
 
     @given(st.binary(max_size=2000), st.lists(st.integers(1, 700), min_size=1, max_size=5))
     def test_they_may_come_one_by_one(self, data: bytes, lengths: list[int]) -> None:
-        assert streamed(data, lengths) == inspect_file(io.BytesIO(data))
+        assert streamed(data, lengths) == replace(inspect_file(io.BytesIO(data)), missing_bytes=None)
 
 
 class TestStream:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from imagevol_adapters import qemu
+from imagevol_adapters.inspection import inspect_file
 from imagevol_adapters.ports import Converter
 from imagevol_adapters.qemu import QemuConverter, qemu_img_version
 from imagevol_core import (
@@ -191,7 +192,7 @@ class TestHostile:
         make(tmp_path / "image")
         told = CONVERTER.examine(str(tmp_path / "image"), declared_format=declared, size_gib=1, what="it")
         monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-        if declared in ("vmdk", "vhd", "vhdx"):
+        if declared in ("vmdk", "vhd", "vhdx", "qcow2"):
             with pytest.raises(MissingProgram, match=r"^qemu-img is not installed: apt-get install qemu-utils$"):
                 CONVERTER.examine(str(tmp_path / "image"), declared_format=declared, size_gib=1, what="it")
         else:
@@ -299,38 +300,46 @@ class TestHarmless:
     """Of what no rule refuses, qemu-img under its limits makes nothing worse than an error."""
 
     @pytest.mark.parametrize(
-        "make, name, ends",
+        "make, name, says",
         [
-            (cyclic, "qcow2", True),
-            (one_cluster, "qcow2", True),
-            (header(36, struct.pack(">I", 1 << 31)), "qcow2", False),
-            (header(36, struct.pack(">I", (32 << 20) // 8)), "qcow2", True),
-            (header(40, struct.pack(">Q", 1 << 62)), "qcow2", True),
-            (header(48, struct.pack(">QI", 65536, 1 << 30)), "qcow2", False),
-            (header(100, struct.pack(">I", 1 << 31)), "qcow2", False),
-            (header(20, struct.pack(">I", 31)), "qcow2", False),
-            (header(60, struct.pack(">IQ", 1 << 31, 65536)), "qcow2", False),
-            (changed(made("vdi"), (0x180, struct.pack("<I", 0x3FFFFFFF))), "vdi", False),
+            (cyclic, "qcow2", "tables-sound"),
+            (one_cluster, "qcow2", "tables-sound"),
+            (header(36, struct.pack(">I", 1 << 31)), "qcow2", "."),
+            (header(36, struct.pack(">I", (32 << 20) // 8)), "qcow2", "tables-sound"),
+            (header(40, struct.pack(">Q", 1 << 62)), "qcow2", "not-truncated"),
+            (header(48, struct.pack(">QI", 65536, 1 << 30)), "qcow2", "."),
+            (header(100, struct.pack(">I", 1 << 31)), "qcow2", "."),
+            (header(20, struct.pack(">I", 31)), "qcow2", "not-truncated"),
+            (header(60, struct.pack(">IQ", 1 << 31, 65536)), "qcow2", "."),
+            (changed(made("vdi"), (0x180, struct.pack("<I", 0x3FFFFFFF))), "vdi", "."),
         ],
     )
     def test_it_ends_with_the_disk_or_with_one_line(
-        self, make: Callable[[Path], None], name: str, ends: bool, tmp_path: Path
+        self, make: Callable[[Path], None], name: str, says: str, tmp_path: Path
     ) -> None:
         image, target = tmp_path / "image", tmp_path / "target"
         make(image)
         target.write_bytes(b"\xff" * ROOM)
-        inspection = CONVERTER.examine(str(image), declared_format=name, size_gib=1, what="it")
-        size = inspection.virtual_size_bytes
+        size = inspect_file(image).virtual_size_bytes
         assert size is not None
-        plan = planned(image, target, name, size)
-        if ends:
-            CONVERTER.convert(plan, size_bytes=size)
-        else:
-            with pytest.raises(ConversionFailed) as caught:
-                CONVERTER.convert(plan, size_bytes=size)
-            assert str(caught.value)
-            assert str(caught.value).isprintable()
-        assert target.read_bytes()[size:] == b"\xff" * (ROOM - size)
+
+        def convert() -> None:
+            CONVERTER.examine(str(image), declared_format=name, size_gib=1, what="it")
+            CONVERTER.convert(planned(image, target, name, size), size_bytes=size)
+
+        with pytest.raises((ConversionFailed, UnsafeImage), match=says) as caught:
+            convert()
+        assert str(caught.value).isprintable()
+        assert target.read_bytes() == b"\xff" * ROOM
+
+    def test_no_more_is_kept_of_its_complaints_than_their_end(
+        self, tmp_path: Path, program: Callable[[str], None]
+    ) -> None:
+        made("qcow2")(tmp_path / "image")
+        program('i=0; while [ $i -lt 20000 ]; do echo "ERROR cluster $i"; i=$((i+1)); done >&2; exit 1')
+        with pytest.raises(ConversionFailed, match=r"^ERROR") as caught:
+            CONVERTER.examine(str(tmp_path / "image"), declared_format="qcow2", size_gib=1, what="it")
+        assert "19999" not in str(caught.value)
 
 
 class TestRun:

@@ -66,6 +66,8 @@ DECISIONS = {
         settings=CloneSettings(allowed_direct_url_schemes=('cinder',)),
     )""",
     "cache_key": "cache_key(Volume(id='t', size_gib=1, host='h@fast#fast'))",
+    "checksum_for": "checksum_for('ab' * 32 + '  disk.img', 'disk.img')",
+    "parse_digest": "parse_digest('md5:8d777f385d3dfec8815d20f7496026dc')",
     "decide_freshness": """decide_freshness(
         Image(id='i', digest=Digest('md5', '0f')),
         entry=CacheEntry(volume_id='v', image_id='i', size_gib=1, digest=Digest('md5', '0f')),

@@ -20,6 +20,7 @@ GOOD = SafetyCase(
         has_backing_file=False,
         has_data_file=False,
         failed_checks=frozenset(),
+        missing_bytes=0,
     ),
     declared_format="qcow2",
     size_gib=1,
@@ -51,6 +52,8 @@ BREAKS = {
         "partition-table-sound": content("gpt", "raw", failed_checks=frozenset({"mbr"})),
         "checks-passed": found(failed_checks=frozenset({"unknown_features"})),
         "virtual-size-fits": found(virtual_size_bytes=GIB + 1),
+        "not-truncated": found(missing_bytes=1),
+        "tables-sound": found(corruptions=1),
     },
     Policy.UPSTREAM: {
         "inspector-safe": found(has_backing_file=True),
@@ -214,9 +217,25 @@ class TestVirtualSize:
         assert case.decide().safe is strict
         assert case.decide(Policy.UPSTREAM).safe is upstream
 
-    def test_it_is_not_less_than_nothing(self) -> None:
-        with pytest.raises(InvalidSize, match=r"Inspection\.virtual_size_bytes is -1: give 0 or more, or None"):
-            Inspection(virtual_size_bytes=-1)
+    @pytest.mark.parametrize("name", ["virtual_size_bytes", "missing_bytes", "corruptions"])
+    def test_no_number_is_negative(self, name: str) -> None:
+        with pytest.raises(InvalidSize, match=rf"Inspection\.{name} is -1: give 0 or more, or None"):
+            found(GOOD, **{name: -1})
+
+
+class TestTruncated:
+    """Refused: an image whose own tables name more data than its file has."""
+
+    @pytest.mark.parametrize("name", ["qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso"])
+    def test_what_is_not_known_to_be_whole_is_refused(self, name: str) -> None:
+        case = content(name, subformat="streamOptimized")
+        assert case.decide().safe
+        for missing in (None, 1, 10**30):
+            assert not found(case, missing_bytes=missing).decide().safe
+
+    @pytest.mark.parametrize("name", ["raw", "gpt"])
+    def test_a_raw_disk_is_as_long_as_its_file(self, name: str) -> None:
+        assert content(name, "raw", missing_bytes=None).decide().safe
 
 
 class TestSentences:
@@ -259,6 +278,25 @@ class TestSentences:
                 replace(GOOD, size_gib=None),
                 "virtual-size-fits",
                 f"its virtual size is {GIB} bytes, and it is for no volume in particular",
+            ),
+            (GOOD, "not-truncated", "all data that its tables name is in the file"),
+            (content("raw"), "not-truncated", "it is not read by tables of its own"),
+            (
+                found(missing_bytes=None),
+                "not-truncated",
+                "it is not known whether all data that its tables name is in the file",
+            ),
+            (
+                found(missing_bytes=7),
+                "not-truncated",
+                "the file was cut short: its tables name data up to 7 bytes after its end; copy it again",
+            ),
+            (GOOD, "tables-sound", "qemu-img check was not asked"),
+            (found(corruptions=0), "tables-sound", "qemu-img check finds 0 errors"),
+            (
+                found(corruptions=2),
+                "tables-sound",
+                "qemu-img check finds 2 errors; copy the image again, or repair it",
             ),
         ],
     )

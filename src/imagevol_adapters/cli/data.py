@@ -18,7 +18,16 @@ from cliff.command import Command
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_core import FreshThin, ImagevolError, RequestRefused, SourceFailed, ZeroHandling
+from imagevol_core import (
+    Digest,
+    FreshThin,
+    ImagevolError,
+    RequestRefused,
+    SourceFailed,
+    ZeroHandling,
+    checksum_for,
+    parse_digest,
+)
 
 if TYPE_CHECKING:
     from imagevol_adapters.engine import Limits, Progress
@@ -28,6 +37,7 @@ __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
 _STANDARD_INPUT = Path("-")
+_LONGEST_LIST = 16 << 20  # of checksums, in bytes
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
 
@@ -45,7 +55,21 @@ class Put(ShowOne):
             "--disk-format",
             choices=_FORMATS,
             default="raw",
-            help="what the file is; what is not raw is converted, and any is refused whose content is something else",
+            help="what the file is; what is not raw is converted. A file of other content, or one that was cut short, "
+            "is refused",
+        )
+        expected = parser.add_mutually_exclusive_group()
+        expected.add_argument(
+            "--digest",
+            metavar="ALGORITHM:VALUE",
+            help="refuse the file if it has another digest, such as sha256:1f2e…; of a file that is converted, the "
+            "digest of the file as it is",
+        )
+        expected.add_argument(
+            "--checksum-file",
+            type=Path,
+            metavar="LIST",
+            help="refuse the file if it has another digest than LIST says, a file such as SHA256SUMS",
         )
         parser.add_argument("--volume-type", metavar="TYPE", help="of the volume; Cinder's default if not given")
         parser.add_argument(
@@ -101,6 +125,7 @@ class Put(ShowOne):
             "attacher": self.app.attacher,
             "volume_type": asked.volume_type,
             "settings": StoreSettings(checksum=not asked.no_checksum, zero_proof=proof),
+            "digest": _digest(asked),
             "limits": _limits(asked),
             "progress": progress,
         }
@@ -210,27 +235,45 @@ def _limits(parsed_args: argparse.Namespace) -> Limits:
     return Limits(bytes_per_second=None if rate is None else rate * _MIB)
 
 
+def _digest(asked: argparse.Namespace) -> Digest | None:
+    """What the file must have, if it is said."""
+    if asked.digest is not None:
+        return parse_digest(asked.digest)
+    if asked.checksum_file is None:
+        return None
+    with _opened(asked.checksum_file, "give a file such as SHA256SUMS") as (file, size_bytes):
+        if size_bytes is None or size_bytes > _LONGEST_LIST:
+            raise SourceFailed(f"{asked.checksum_file} is too long; give a file such as SHA256SUMS")
+        text = file.read().decode(errors="replace")
+    return checksum_for(text, None if asked.file == _STANDARD_INPUT else asked.file.name)
+
+
 def _fresh_thin(path: str) -> FreshThin:
     return FreshThin(path=path)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+def _opened(path: Path, hint: str = "give an image file") -> Iterator[tuple[BinaryIO, int | None]]:
     """A file or block device and how many bytes it has, or the standard input, of which nobody knows."""
     if path == _STANDARD_INPUT:
         yield sys.stdin.buffer, None
         return
     try:
-        file = path.open("rb")
+        file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - it is closed below
     except OSError as error:
-        raise SourceFailed(f"{path} cannot be read: {error.strerror}; give an image file") from error
+        raise SourceFailed(f"{path} cannot be read: {error.strerror}; {hint}") from error
     with file:
         mode = os.fstat(file.fileno()).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            raise SourceFailed(f"{path} is no file with a size; give an image file")
+            raise SourceFailed(f"{path} is no file with a size; {hint}")
         size_bytes = file.seek(0, os.SEEK_END)
         file.seek(0)
         yield file, size_bytes
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open what is there without waiting: a FIFO has no other end."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @contextmanager

@@ -168,6 +168,8 @@ def safety_cases(draw: DrawFn) -> SafetyCase:
             subformat=_mostly(draw, "streamOptimized", ["monolithicSparse", "monolithicFlat", "STREAMOPTIMIZED", None]),
             text_only=_mostly(draw, False, [True, None]),
             failed_checks=_mostly(draw, frozenset(), [None, frozenset({draw(st.sampled_from(checks))})]),
+            missing_bytes=_mostly(draw, 0, [None, 1, GIB]),
+            corruptions=_mostly(draw, 0, [None, 1]),
         ),
         declared_format=_mostly(draw, usual, [*_FORMATS, "ami", "AMI", "aki", None, "", "RAW"]),
         size_gib=_mostly(draw, 1, [0, 2, 1 << 23, None]),

@@ -27,6 +27,7 @@ from imagevol_core import (
     DriverGuarantee,
     Image,
     ImagevolError,
+    Inspection,
     RequestRefused,
     SourceFailed,
     WrongLength,
@@ -62,7 +63,7 @@ class Examination:
         self._inspector.update(data)
         if self._inspector.decided and not self._decided:
             self._decided = True
-            self.end()
+            self._check(replace(self._inspector.inspection(), missing_bytes=0))  # more will come
 
     def end(self) -> None:
         """Judge what came.
@@ -70,7 +71,10 @@ class Examination:
         Raises:
             UnsafeImage: a rule refuses it.
         """
-        check(self._inspector.inspection(), declared_format=self._declared_format, size_gib=None, what=self._what)
+        self._check(self._inspector.inspection())
+
+    def _check(self, inspection: Inspection) -> None:
+        check(inspection, declared_format=self._declared_format, size_gib=None, what=self._what)
 
 
 @attrs.frozen(kw_only=True)

@@ -12,7 +12,7 @@ from imagevol_adapters.engine import Limits, Progress, Source
 from imagevol_adapters.ports import Attacher, Converter, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import delete_volume
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
-from imagevol_core import CinderLocation, Image, RequestRefused, is_store_name
+from imagevol_core import CinderLocation, Digest, Image, RequestRefused, is_store_name
 
 __all__ = ["register_image", "register_image_file"]
 
@@ -31,6 +31,7 @@ def register_image(
     volume_type: str | None = None,
     owner: str | None = None,
     visibility: str | None = None,
+    digest: Digest | None = None,
     settings: StoreSettings | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
@@ -48,6 +49,7 @@ def register_image(
         volume_type: of the volume: the one of that store.
         owner: of the image; the project of the credentials when None.
         visibility: of the image; Glance's default when None.
+        digest: what the data must have; when None nothing is compared.
         settings: how it is stored; as Glance does when None.
         progress: told how far it is.
         limits: how fast it may go, and what ends it.
@@ -67,6 +69,7 @@ def register_image(
             volumes=volumes,
             attacher=attacher,
             declared_format="raw",
+            digest=digest,
             volume_type=volume_type,
             settings=settings,
             progress=progress,
@@ -94,6 +97,7 @@ def register_image_file(
     volume_type: str | None = None,
     owner: str | None = None,
     visibility: str | None = None,
+    digest: Digest | None = None,
     settings: StoreSettings | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
@@ -112,6 +116,7 @@ def register_image_file(
         volume_type: of the volume: the one of that store.
         owner: of the image; the project of the credentials when None.
         visibility: of the image; Glance's default when None.
+        digest: what the file must have; when None nothing is compared.
         settings: how it is stored; as Glance does when None.
         progress: told how far it is.
         limits: how fast it may go, and what ends it.
@@ -129,6 +134,7 @@ def register_image_file(
             volumes=volumes,
             attacher=attacher,
             converter=converter,
+            digest=digest,
             volume_type=volume_type,
             settings=settings,
             progress=progress,

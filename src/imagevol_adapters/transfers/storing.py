@@ -203,15 +203,14 @@ def store_image_file(
         volumes: where the volume is made.
         attacher: connects it to this host.
         converter: inspects and converts.
-        digest: what the file must have; without one, nobody notices that a qcow2 has lost its end, whose data are
-            zeros to qemu-img then.
+        digest: what the file must have; when None, only what its own tables say is compared with its length.
         volume_type: of the volume; Cinder's default when None.
         settings: how it is stored; as Glance does when None.
         progress: told how far it is; of a conversion, how far the reading back is.
         limits: how fast a stream may go, and what ends it.
 
     Raises:
-        UnsafeImage: a rule refuses it.
+        UnsafeImage: a rule refuses it, such as when it was cut short.
         ContentMismatch: the file has another digest.
         RequestRefused: a volume of this type is no file or block device here that qemu-img could write.
         ConversionFailed: qemu-img could not convert it.

@@ -1,0 +1,110 @@
+"""Which digest a file must have: by what a person gives, and by the lists that are published beside images."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_core import Digest, InvalidFact, checksum_for, parse_digest
+
+ONE, OTHER = "1a" * 32, "2b" * 32
+LONG = "3c" * 64
+
+SIGNED = f"""-----BEGIN PGP SIGNED MESSAGE-----
+Hash: SHA256
+
+# disk.img: 1234 bytes
+SHA256 (disk.img) = {ONE}
+SHA256 (other.img) = {OTHER}
+-----BEGIN PGP SIGNATURE-----
+
+iQIzBAEBCAAdFiEE
+-----END PGP SIGNATURE-----
+"""
+
+
+@pytest.mark.parametrize(
+    "text, name, expected",
+    [
+        (f"{ONE}  disk.img\n", "disk.img", Digest("sha256", ONE)),
+        (f"{ONE} *disk.img\r\n{OTHER} *other.img\r\n", "other.img", Digest("sha256", OTHER)),
+        (f"{ONE}  ./images/disk.img\n{OTHER}  other.img", "disk.img", Digest("sha256", ONE)),
+        (f"{ONE.upper()}  disk with  spaces.img", "disk with  spaces.img", Digest("sha256", ONE)),
+        (f"\\{ONE}  a\\nb\\\\c\\rd", "a\nb\\c\rd", Digest("sha256", ONE)),
+        (f"{ONE}  a\\nb", "a\\nb", Digest("sha256", ONE)),
+        (f"{ONE}\n", "disk.img", Digest("sha256", ONE)),
+        (f"{ONE}\n", None, Digest("sha256", ONE)),
+        (f"{ONE}  disk.img\n", None, Digest("sha256", ONE)),
+        (f"{ONE}  disk.img\n{LONG}  disk.img\n", "disk.img", Digest("sha512", LONG)),
+        (f"{ONE}  disk.img\n{ONE}  disk.img\n", "disk.img", Digest("sha256", ONE)),
+        ("ab" * 16 + "  disk.img", "disk.img", Digest("md5", "ab" * 16)),
+        (f"SHA256 (disk (1).img) = {ONE}", "disk (1).img", Digest("sha256", ONE)),
+        (SIGNED, "other.img", Digest("sha256", OTHER)),
+    ],
+)
+def test_a_list_gives_the_digest_of_the_file(text: str, name: str | None, expected: Digest) -> None:
+    assert checksum_for(text, name) == expected
+
+
+@pytest.mark.parametrize(
+    "text, name, says",
+    [
+        ("", "disk.img", "it has no line such as `sha256sum` writes"),
+        ("a page of HTML", "disk.img", "it has no line such as `sha256sum` writes"),
+        (f"{ONE[:-1]}  disk.img", "disk.img", "no line"),  # of no known length
+        (f"BLAKE2B (disk.img) = {LONG}", "disk.img", "no line"),
+        (f"SHA256 (disk.img) = {LONG}", "disk.img", "no line"),
+        (f"{ONE}  a\n{ONE}  b", None, "it names 2 files; give --digest"),
+        (f"{ONE}  other.img", "disk.img", "it does not name 'disk.img'; it names 'other.img'"),
+        (
+            "".join(f"{ONE}  {name}\n" for name in "abcdefg"),
+            "disk.img",
+            "it names 'a', 'b', 'c', 'd', 'e' and 2 more",
+        ),
+        (f"{ONE}  a/disk.img\n{OTHER}  b/disk.img", "disk.img", "it gives 2 different digests of 'disk.img'"),
+    ],
+)
+def test_a_list_that_gives_none_is_told_as_that(text: str, name: str | None, says: str) -> None:
+    with pytest.raises(InvalidFact) as caught:
+        checksum_for(text, name)
+    assert says in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@given(st.text(max_size=300), st.none() | st.text(min_size=1, max_size=20))
+def test_any_text_gives_a_digest_or_an_error(text: str, name: str | None) -> None:
+    try:
+        answer = str(checksum_for(text, name))
+    except InvalidFact as error:
+        answer = str(error)
+    assert answer.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (f"sha256:{ONE}", Digest("sha256", ONE)),
+        (f"SHA256: {ONE.upper()}", Digest("sha256", ONE)),
+        ("blake2b:12", Digest("blake2b", "12")),  # of which hashlib knows the length
+    ],
+)
+def test_a_digest_is_an_algorithm_and_a_value(text: str, expected: Digest) -> None:
+    assert parse_digest(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        (ONE, "is not ALGORITHM:VALUE"),
+        ("sha256:12", "a sha256 has 64 digits, and this one has 2"),
+        ("sha256:", "is not hexadecimal"),
+        (":12", "is empty"),
+        ("red\x1b", "red\\x1b is not ALGORITHM:VALUE"),
+    ],
+)
+def test_what_is_no_digest_is_refused(text: str, says: str) -> None:
+    with pytest.raises(InvalidFact) as caught:
+        parse_digest(text)
+    assert says in str(caught.value)
+    assert str(caught.value).isprintable()
