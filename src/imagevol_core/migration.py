@@ -58,6 +58,7 @@ class LocationOutcome(Enum):
     NO_ANSWER = "no-answer"
     MALFORMED = "malformed"
     NOT_CINDER = "not-cinder"
+    IMPORT_UNFINISHED = "import-unfinished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,14 +16,26 @@ from urllib.parse import urlsplit
 from imagevol_core.errors import InvalidLocation
 from imagevol_core.facts import ImageLocation
 from imagevol_core.locations import CinderLocation, is_store_name, parse_location
-from imagevol_core.sentences import listed
+from imagevol_core.sentences import listed, quoted
 from imagevol_core.stores import RESERVED_STORES, StoreCatalogue, store_of_location
 from imagevol_core.verdicts import Policy, Rule
 
-__all__ = ["ADDED_RULES", "MIGRATION_RULES", "GlanceLookup", "NoAnswer", "NotFound", "Placement", "VolumeAnswer"]
+__all__ = [
+    "ADDED_RULES",
+    "MIGRATION_RULES",
+    "PLACEHOLDER",
+    "GlanceLookup",
+    "NoAnswer",
+    "NotFound",
+    "Placement",
+    "VolumeAnswer",
+]
 
 _CINDER = "cinder://"
 _MEANT_FOR_CINDER = re.compile(r"[\s\x00-\x1f]*cinder:", re.IGNORECASE)
+PLACEHOLDER = "pending://"
+"""What the URL of a location begins with while Glance imports an image to several stores at once."""
+
 _QUERY = re.compile(r"[?#]")
 _S3 = ("s3://", "s3+http://", "s3+https://")
 
@@ -235,6 +247,16 @@ def _single_store(placement: Placement) -> tuple[bool, str]:
     return not placement.multi, f"enabled_backends is {'' if placement.multi else 'not '}set"
 
 
+def _import_unfinished(placement: Placement) -> tuple[bool, str]:
+    if not placement.before.url.startswith(PLACEHOLDER):
+        return False, "it is no placeholder of an import"
+    store = quoted(placement.before.metadata.get("store"))
+    return True, (
+        f"it is a placeholder: the import to store {store} is not finished. If no import is under way, it was "
+        "interrupted: delete the image, or import it again"
+    )
+
+
 def _not_cinder(placement: Placement) -> tuple[bool, str]:
     if isinstance(placement.named, CinderLocation) or _MEANT_FOR_CINDER.match(placement.before.url):
         return False, "it is meant for a cinder store"
@@ -370,6 +392,12 @@ MIGRATION_RULES: Mapping[Policy, tuple[Rule[Any], ...]] = {
             text="there is one store and its locations need no name",
             source=_SPEC,
             predicate=_single_store,
+        ),
+        Rule(
+            id="import-unfinished",
+            text="it is a placeholder, which Glance replaces when the import to that store ends",
+            source="glance.async_.flows.parallel_api_image_import",
+            predicate=_import_unfinished,
         ),
         Rule(id="not-cinder", text="it is the location of another kind of store", source=_SPEC, predicate=_not_cinder),
         Rule(

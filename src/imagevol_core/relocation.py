@@ -17,11 +17,18 @@ from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, ImageLocation
 from imagevol_core.migration import LocationChange, plan_added_location, plan_image
 from imagevol_core.migration_rules import VolumeAnswer
-from imagevol_core.relocation_rules import RELOCATION_RULES, SILENCE, RelocationFacts, printed_location, volume_ids
+from imagevol_core.relocation_rules import (
+    RELOCATION_RULES,
+    SILENCE,
+    RelocationFacts,
+    printed_location,
+    unfinished_imports,
+    volume_ids,
+)
 from imagevol_core.stores import StoreCatalogue
 from imagevol_core.verdicts import Policy, Verdict, first_match
 
-__all__ = ["Relocation", "RelocationWay", "plan_relocation", "printed_location", "relocated"]
+__all__ = ["Relocation", "RelocationWay", "plan_relocation", "printed_location", "relocated", "unfinished_imports"]
 
 
 class RelocationWay(Enum):

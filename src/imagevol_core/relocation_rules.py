@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from imagevol_core.facts import Image, ImageLocation
 from imagevol_core.locations import CinderLocation
-from imagevol_core.migration_rules import NoAnswer, NotFound, VolumeAnswer, named_by
+from imagevol_core.migration_rules import PLACEHOLDER, NoAnswer, NotFound, VolumeAnswer, named_by
 from imagevol_core.sentences import listed, quoted, said
 from imagevol_core.stores import RESERVED_STORES, StoreCatalogue
 from imagevol_core.verdicts import Policy, Rule
 
-__all__ = ["RELOCATION_RULES", "SILENCE", "RelocationFacts", "printed_location", "volume_ids"]
+__all__ = ["RELOCATION_RULES", "SILENCE", "RelocationFacts", "printed_location", "unfinished_imports", "volume_ids"]
 
 _HOLDING_KINDS = frozenset({"imagevol"})  # the drivers that let a held volume be
 _IMPORTING = "os_glance_importing_to_stores"
@@ -77,6 +77,17 @@ def printed_location(location: ImageLocation) -> str:
     return f"{url} in store {said(store)}" if store else f"{url} in no store"
 
 
+def unfinished_imports(image: Image) -> tuple[str, ...]:
+    """Give the stores to which Glance is importing an image, or was when it was killed.
+
+    Glance's API hides the placeholders of such an import, and shows the names of the stores.
+
+    >>> unfinished_imports(Image(id="i", properties={"os_glance_importing_to_stores": "fast,slow"}))
+    ('fast', 'slow')
+    """
+    return tuple(store for store in image.properties.get(_IMPORTING, "").split(",") if store)
+
+
 # When a rule applies.
 
 
@@ -94,8 +105,11 @@ def _no_answer(facts: RelocationFacts) -> tuple[bool, str]:
 
 
 def _importing(facts: RelocationFacts) -> tuple[bool, str]:
-    stores = facts.image.properties.get(_IMPORTING)
-    return (True, f"it is being imported to {listed(stores.split(','))}") if stores else (False, "no import is at it")
+    for location in facts.image.locations:
+        if location.url.startswith(PLACEHOLDER):
+            return True, f"{printed_location(location)} is the placeholder of an import that is not finished"
+    stores = unfinished_imports(facts.image)
+    return (True, f"it is being imported to {listed(stores)}") if stores else (False, "no import is at it")
 
 
 def _not_predicted(facts: RelocationFacts) -> tuple[bool, str]:

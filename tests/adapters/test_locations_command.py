@@ -103,6 +103,21 @@ class TestPlan:
         assert (planned.status, planned.json, planned.err) == (0, [], "1 images with 1 locations: 1 keep\n")
         assert [row["outcome"] for row in run("plan", "--all", "-f", "json").json] == ["keep"]
 
+    def test_an_import_that_is_not_finished_is_told_as_that(self, run: Run, glance: MemoryHistory) -> None:
+        placeholder = ImageLocation(
+            "pending://parallel-import/a/slow", {"store": "slow", "os_glance_parallel_import": "pending"}
+        )
+        importing = {"os_glance_importing_to_stores": "slow,local"}
+        found = replace(glance.images["a"], locations=(*glance.images["a"].locations, placeholder))
+        glance.images = {"a": found, "b": replace(found, id="b", locations=(), properties=importing)}
+        planned = run("plan", "-f", "json")
+        assert planned.status == 3
+        assert [(row["outcome"], row["before"]["url"], row["way"]) for row in planned.json] == [
+            ("change", f"cinder://{V}", "refused"),
+            ("import-unfinished", placeholder.url, None),
+        ]
+        assert "image b: its import to slow, local is not finished" in planned.err
+
     def test_of_upstream_it_gives_what_glance_does_by_itself(self, run: Run, glance: MemoryHistory) -> None:
         planned = run("plan", "--policy", "upstream", "-f", "json")
         assert [(row["image_id"], row["way"], row["outcome"]) for row in planned.json] == [("a", None, "change")]

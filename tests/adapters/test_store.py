@@ -8,8 +8,10 @@ import io
 import logging
 import os
 import re
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from errno import EACCES, ENOSPC
 from types import SimpleNamespace
 from typing import Any
@@ -188,6 +190,44 @@ class TestImages:
         volume = world.volumes.create(size_gib=2, name="by hand")
         world.volumes.wait(volume.id)
         assert world.store.get_size(location(world.store, f"cinder://x/{volume.id}")) == 2 * GIB
+
+
+class TestSideBySide:
+    """Glance may add an image to several stores at once, each from a thread of its own."""
+
+    def test_each_store_has_the_right_bytes_and_digests_and_one_that_fails_leaves_nothing(self, stores: Stores) -> None:
+        worlds = [World(MemoryVolumes(), stores()) for _ in range(4)]
+        for world in worlds:
+            world.watched(Steps())
+        images = [DATA[number:] for number in range(4)]
+        together = threading.Barrier(4)
+
+        def add(number: int) -> tuple[Any, ...]:
+            body = io.BytesIO(images[number])
+
+            def read(size: int) -> bytes:
+                if body.tell() == 0:
+                    together.wait(30)
+                if number == 3 and body.tell():
+                    raise ConnectionError("the client is gone")
+                return body.read(size)
+
+            source: Any = SimpleNamespace(read=read)
+            answer: tuple[Any, ...] = worlds[number].store.add(
+                IMAGE_ID, source, len(images[number]), "sha512", context=REQUEST
+            )
+            return answer
+
+        with ThreadPoolExecutor(4) as pool:
+            adding = [pool.submit(add, number) for number in range(4)]
+        for number, added in enumerate(adding[:3]):
+            url, size, checksum, multihash, metadata = added.result()
+            world, data = worlds[number], images[number]
+            assert (size, metadata) == (len(data), {"store": world.store.backend_group})
+            assert (checksum, multihash) == (hashlib.md5(data).hexdigest(), hashlib.sha512(data).hexdigest())
+            assert read(world.store, location(world.store, url)) == data
+        assert isinstance(adding[3].exception(), ConnectionError)
+        assert (worlds[3].volumes.volumes, worlds[3].volumes.attachments) == ({}, {})
 
 
 class TestLettingGo:

@@ -39,6 +39,15 @@ Table = dict[str, tuple[Callable[[], LocationChange], str, ImageLocation | None,
 # For each rule, a location that it decides, with what becomes of that and why.  A new rule is a new row here.
 STRICT: Table = {
     "single-store": (lambda: plan(at(f"cinder://{V}"), catalogue=SINGLE), "keep", None, "enabled_backends is not set"),
+    "import-unfinished": (
+        lambda: plan(at("pending://parallel-import/i/fast", "fast", os_glance_parallel_import="pending")),
+        "import-unfinished",
+        None,
+        (
+            "it is a placeholder: the import to store 'fast' is not finished. If no import is under way, it was "
+            "interrupted: delete the image, or import it again"
+        ),
+    ),
     "not-cinder": (
         lambda: plan(at("swift://user:hunter2@h/c/i")),
         "not-cinder",
@@ -216,6 +225,7 @@ class TestEveryRule:
             (f"cinder://quick/{V}", text)
             for text in (
                 "enabled_backends is set",
+                "it is no placeholder of an import",
                 "it is meant for a cinder store",
                 f"it names volume {V}",
                 "Cinder answers",

@@ -144,6 +144,7 @@ DECISIONS = {
         images={'i': NotFound()},
         now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC),
     )""",
+    "unfinished_imports": "unfinished_imports(Image(id='i'))",
     "printed_location": "printed_location(ImageLocation('cinder://a@b', {'store': 'c'}))",
     "relocated": "relocated([ImageLocation('cinder://a')], [])",
     "plan_store_upgrade": """plan_store_upgrade(

@@ -71,6 +71,7 @@ def relocation(
 
 
 WRONG = at(f"cinder://slow/{V}", "fast")
+PLACEHOLDER = at("pending://parallel-import/i/slow", "slow")
 LEGACY = at(f"cinder://{V}")
 OLD = at(f"cinder://old/{W}", "old")
 FILE = at("file:///x", "local")
@@ -189,6 +190,14 @@ class TestRules:
 
     def test_each_has_its_example(self) -> None:
         assert list(EXAMPLES) == [rule.id for rule in RELOCATION_RULES[Policy.STRICT]]
+
+    def test_a_placeholder_is_an_import_too(self) -> None:
+        planned = relocation((LEGACY, PLACEHOLDER), (TODAY, PLACEHOLDER))
+        assert (planned.verdicts[-1].rule, planned.way, planned.reason) == (
+            "importing",
+            RelocationWay.REFUSED,
+            f"{PLACEHOLDER.url} in store slow is the placeholder of an import that is not finished",
+        )
 
     @pytest.mark.parametrize("rule", EXAMPLES)
     def test_it_applies_and_says_so(self, rule: str) -> None:

@@ -20,6 +20,7 @@ from imagevol_adapters.cli.asking import agreed
 from imagevol_adapters.migrating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
     CinderLocation,
+    Image,
     ImageLocation,
     InvalidLocation,
     LocationChange,
@@ -30,6 +31,7 @@ from imagevol_core import (
     ServiceError,
     StoreCatalogue,
     parse_location,
+    unfinished_imports,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +75,11 @@ class _Locations(Lister):
         return status or (_FOUND if self._found else 0)
 
     @cached_property
+    def _importing(self) -> dict[str, tuple[str, ...]]:
+        """The stores to which an image is being imported, by its id, as far as images were listed."""
+        return {}
+
+    @cached_property
     def _configuration(self) -> cfg.ConfigOpts:
         from oslo_config import cfg
 
@@ -104,7 +111,7 @@ class _Locations(Lister):
         images = self.app.images.listed()
         with closing(tqdm(images, desc="plan", unit=" images", disable=_quiet(), file=sys.stderr)) as listed:
             yield from plan_images(
-                listed,
+                map(self._noticed, listed),
                 catalogue=self._catalogue,
                 volume_types=self.app.volumes.types_of,
                 renames=renames,
@@ -113,6 +120,12 @@ class _Locations(Lister):
                 totals=totals,
             )
 
+    def _noticed(self, image: Image) -> Image:
+        """The image, of which it is remembered whether an import of it is not finished."""
+        if stores := unfinished_imports(image):
+            self._importing[image.id] = stores
+        return image
+
     def _tell(self, line: str) -> None:
         """To the operator, not into what a program reads."""
         print(line, file=sys.stderr)
@@ -120,6 +133,11 @@ class _Locations(Lister):
     def _tell_totals(self, totals: MigrationTotals) -> None:
         counted = ", ".join(f"{count} {outcome.value}" for outcome, count in totals.outcomes.most_common() if count)
         self._tell(f"{totals.images} images with {totals.locations} locations: {counted or 'nothing to plan'}")
+        for image_id, stores in self._importing.items():
+            self._tell(
+                f"image {image_id}: its import to {', '.join(stores)} is not finished: plan again when it is; if no "
+                "import is under way, it was interrupted: delete the image, or import it again"
+            )
 
     def _agreed(self, question: str, parsed_args: argparse.Namespace) -> bool:
         """Whether to go on: asked on a terminal."""
