@@ -42,6 +42,7 @@ _LIBRARIES = (
     "glanceclient",
     "os_brick",
     "oslo_privsep",
+    "oslo_service",
     "openstack",
     "oslo_utils",
     "stevedore",
