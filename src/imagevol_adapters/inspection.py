@@ -16,6 +16,7 @@ from typing import BinaryIO
 from oslo_utils.imageutils.format_inspector import ALL_FORMATS, SafetyCheckFailed
 
 from imagevol_adapters.blockmaps import needed_bytes
+from imagevol_adapters.blockmaps.vhd import FOOTER_BYTES, fixed_disk_bytes
 from imagevol_core import Inspection, UnsafeImage, check_image_safety, failed
 
 __all__ = ["ImageInspector", "check", "inspect_file"]
@@ -26,6 +27,7 @@ PART_BYTES = 1 << 20
 _ZEROS = bytes(64 << 10)  # more than the longest header that has to be whole, an ISO's, needs
 _READ_AS_RAW = ("raw", "gpt", "iso")
 _DIFFERENCING = (4).to_bytes(4, "big")  # of a VHD's footer, which stands first too: it has a parent
+_WITHIN_A_DISK = {"gpt"}  # what is found at the beginning of any disk
 _LINKED = ("backing_file", "data_file")  # checks that have a fact of their own
 
 
@@ -47,7 +49,7 @@ class ImageInspector:
         self._undecided = dict(self._inspectors)
         self._raised: set[str] = set()
         self._held = bytearray()
-        self._head = b""
+        self._head = self._tail = b""
         self._length = 0
         self._cut_short: set[str] = set()
 
@@ -63,6 +65,8 @@ class ImageInspector:
         """Take the next part of the image."""
         view = memoryview(data).cast("B")
         self._length += len(view)
+        end = bytes(view[-FOOTER_BYTES:])
+        self._tail = (self._tail + end)[-FOOTER_BYTES:]
         while view and self._undecided:
             room = PART_BYTES - len(self._held)
             self._held += view[:room]
@@ -70,11 +74,18 @@ class ImageInspector:
             if len(self._held) == PART_BYTES:
                 self._show()
 
-    def inspection(self) -> Inspection:
-        """Give the facts; no more bytes may come after it, unless all was `decided`."""
+    def inspection(self, *, ended: bool = True) -> Inspection:
+        """Give the facts; no more bytes may come after it, unless all was `decided`.
+
+        Args:
+            ended: whether the image ends here.  Before its end nothing says that it is a fixed VHD, or too short.
+        """
         if self._undecided:
             self._end()
         matched = [name for name in self._inspectors if name not in self._cut_short and self._matches(name)]
+        fixed_bytes = fixed_disk_bytes(self._tail) if ended and set(matched) <= _WITHIN_A_DISK else None
+        if fixed_bytes is not None:  # what else was found is on the disk
+            return self._fixed(fixed_bytes)
         parses, checks = not self._cut_short, set[str]()
         for name in matched:
             parses &= name not in self._raised
@@ -94,7 +105,18 @@ class ImageInspector:
             subformat=getattr(vmdk, "vmdktype", None),
             text_only=None if vmdk is None else not vmdk.has_region("header"),
             failed_checks=frozenset(checks.difference(_LINKED)),
-            missing_bytes=self._missing_from_iso() if "iso" in matched else None,
+            missing_bytes=self._missing_from_iso(ended=ended) if "iso" in matched else None,
+        )
+
+    def _fixed(self, disk_bytes: int) -> Inspection:
+        """The facts of a VHD that is a disk with a footer after it."""
+        return Inspection(
+            formats=("vhd",),
+            header_parses=not self._cut_short,
+            virtual_size_bytes=disk_bytes,
+            has_backing_file=False,
+            subformat="fixed",
+            failed_checks=frozenset(),
         )
 
     @property
@@ -155,9 +177,9 @@ class ImageInspector:
         except Exception:  # noqa: BLE001 - the header is not what it must be
             return None
 
-    def _missing_from_iso(self) -> int:
+    def _missing_from_iso(self, *, ended: bool) -> int:
         """How much of an ISO lies after the end, by its first descriptor; one of another kind does not say."""
-        return max(0, self._inspectors["iso"].virtual_size - self._length)
+        return max(0, self._inspectors["iso"].virtual_size - self._length) if ended else 0
 
     def _has_backing_file(self, formats: list[str], checks: set[str]) -> bool | None:
         """Whether the format that can have one says so; None where no format can, or which of them is not known."""
@@ -200,6 +222,8 @@ def inspect_file(file: str | Path | BinaryIO) -> Inspection:
             if inspector._needs_only_its_end and place < size - PART_BYTES:
                 place = opened.seek(size - PART_BYTES)
         inspector._length = length = max(size, place)  # also what nobody needed to see
+        opened.seek(max(0, length - FOOTER_BYTES))
+        inspector._tail = opened.read(FOOTER_BYTES)
         found = inspector.inspection()
         if len(found.formats) == 1 and found.header_parses:
             needed = needed_bytes(opened, name=found.formats[0], size_bytes=length)

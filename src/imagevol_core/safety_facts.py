@@ -28,7 +28,8 @@ class Inspection:
             stopped does not tell.
         has_backing_file: whether it reads from another file what it does not hold.
         has_data_file: whether its data are in another file.
-        subformat: of a VMDK, its `createType`.
+        subformat: of a VMDK, its `createType`; of a VHD, `fixed` if it is a disk with a footer after it, which Cinder's
+            inspector takes for raw.
         text_only: of a VMDK, whether it is a descriptor without the header of a sparse extent; Cinder's inspector does
             not know those.
         failed_checks: which other checks of the inspector failed, by their names (`mbr`, `unknown_features`, `footer`,

@@ -174,9 +174,11 @@ def _vmdk_subformat_upstream(image: Untrusted) -> tuple[bool, str]:
 
 
 def _content_upstream(image: Untrusted) -> str:
-    """What Cinder's own inspector makes of it: it knows no partition table, no ISO, no LUKS, no VMDK of text alone."""
+    """What Cinder's own inspector makes of it: it knows no GPT, ISO or LUKS, no VMDK of text alone and no fixed VHD."""
     known = [name for name in _KNOWN_UPSTREAM if name in image.inspection.formats]
-    return "raw" if not known or (known == ["vmdk"] and image.inspection.text_only is True) else known[0]
+    text_only = known == ["vmdk"] and image.inspection.text_only is True
+    footer_only = known == ["vhd"] and image.inspection.subformat == "fixed"
+    return "raw" if not known or text_only or footer_only else known[0]
 
 
 # qemu-img refuses a VHDX or VDI with a parent, and of a VHD that is the difference to another it makes zeros.

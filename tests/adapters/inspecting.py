@@ -180,6 +180,22 @@ def vhdx_region_at(offset: int) -> Callable[[Path], None]:
     return holding(b"vhdxfile" + bytes((192 << 10) - 8) + region + bytes(2 * MIB))
 
 
+def fixed_vhd(disk: Callable[[Path], None], creator: bytes | None = None) -> Callable[[Path], None]:
+    """A VHD that is this disk and a footer, which names the program that made it."""
+
+    def make(path: Path) -> None:
+        plain = path.with_suffix(".plain")
+        disk(plain)
+        qemu_img("convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed", plain, path)
+        footer = bytearray(path.read_bytes()[-512:])
+        footer[28:32] = creator or footer[28:32]
+        footer[64:68] = bytes(4)
+        footer[64:68] = struct.pack(">I", ~sum(footer) & 0xFFFFFFFF)
+        written(path, path.stat().st_size - 512, footer)
+
+    return make
+
+
 def differencing(path: Path) -> None:
     """A VHD that says in both footers that it has a parent."""
     made("vpc")(path)
@@ -215,7 +231,9 @@ FILES: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "iso-as-raw": (iso, "raw", ["content-as-declared"]),
     "raw-as-qcow2": (raw, "qcow2", ["content-as-declared"]),
     "ploop": (made("parallels"), "ploop", ["content-as-declared"]),
-    "fixed-vhd": (made("vpc", "-o", "subformat=fixed"), "vhd", ["content-as-declared"]),
+    "fixed-vhd": (fixed_vhd(raw), "vhd", []),
+    "fixed-vhd-with-gpt": (fixed_vhd(gpt), "vhd", []),
+    "fixed-vhd-as-raw": (fixed_vhd(raw), "raw", ["content-as-declared"]),
     "backed": (backed, "qcow2", ["no-backing-file"]),
     "data-file": (with_data_file, "qcow2", ["no-data-file"]),
     "unknown-features": (unknown_features, "qcow2", ["checks-passed"]),

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from imagevol_adapters import engine, transfers
+from imagevol_adapters import transfers
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
+from imagevol_adapters.transfers import storing
 from imagevol_core import ServiceFailed, patience_seconds
 from tests.adapters.commands import Ran, Run
 
@@ -97,7 +98,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize(
         "arguments, says",
         [
-            (("-", "--disk-format", "qcow2"), "the standard input is taken as raw"),
+            (("-", "--disk-format", "qcow2"), "the standard input can be raw or iso"),
             (("disk.raw", "--store", "fast"), "give --register NAME too"),
             (("disk.raw", "--visibility", "public"), "give --register NAME too"),
         ],
@@ -271,7 +272,7 @@ class TestErrors:
             yield DATA[:1000]
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(engine, "pieces", interrupted)
+        monkeypatch.setattr(storing, "pieces", interrupted)
         assert run("put", file) == Ran(130, "", "interrupted\n")
         assert (memory.volumes, memory.attachments) == ({}, {})
 
@@ -381,7 +382,7 @@ def test_a_defect_is_no_traceback_either_and_says_what_is_left(
         error.add_note("left behind: volume 7")
         raise error
 
-    monkeypatch.setattr(transfers, "store_image", defect)
+    monkeypatch.setattr(transfers, "store_image_file", defect)
     assert run("put", file) == Ran(1, "", "nobody thought of it\nleft behind: volume 7\n")
     assert "Traceback" in run("--debug", "put", file).err
 

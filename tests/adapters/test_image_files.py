@@ -14,12 +14,19 @@ import attrs
 import pytest
 
 from imagevol_adapters.devices import PathDevice
-from imagevol_adapters.engine import Limits, pieces
+from imagevol_adapters.engine import Limits, Source, pieces
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.qemu import QemuConverter
 from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_adapters.transfers import StoredImage, StoreSettings, register_image_file, store_image, store_image_file
+from imagevol_adapters.transfers import (
+    StoredImage,
+    StoreSettings,
+    register_image,
+    register_image_file,
+    store_image,
+    store_image_file,
+)
 from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import (
     GIB,
@@ -36,7 +43,7 @@ from imagevol_core import (
     TransferCancelled,
     UnsafeImage,
 )
-from tests.adapters.inspecting import SIZE, backed, iso, made, needed, qemu_img
+from tests.adapters.inspecting import SIZE, backed, fixed_vhd, iso, made, needed, qemu_img, void
 
 MIB = 1 << 20
 DISK = b"disk" * (MIB // 8) + bytes(MIB) + b"end." * (MIB // 8)
@@ -99,6 +106,17 @@ class World:
             **wishes,
         )
 
+    def stream(self, data: Source, disk_format: str) -> StoredImage:
+        return store_image(
+            data,
+            image_id="i",
+            image_owner="p",
+            size_bytes=None,
+            volumes=self.volumes,
+            attacher=self.attacher,
+            declared_format=disk_format,
+        )
+
     def content(self, volume_id: str) -> bytes:
         """What the volume holds, without the zeros at its end."""
         path = self.attacher.path(volume_id)
@@ -145,6 +163,28 @@ def test_the_volume_holds_the_disk_and_then_zeros(world: World, image: Callable[
     assert str(stored.record.digest) == f"sha512:{hashlib.sha512(disk).hexdigest()}"
     assert stored.record.checksum == hashlib.md5(disk).hexdigest()
     assert stored.report.size_bytes == size_bytes
+
+
+@pytest.mark.parametrize("creator", [b"qemu", b"qem2", b"win ", b"vpc ", b"wa\0\0"])
+def test_a_fixed_vhd_is_the_disk_that_qemu_img_makes_of_it(world: World, creator: bytes, tmp_path: Path) -> None:
+    path, disk = tmp_path / "image.vhd", tmp_path / "disk"
+    fixed_vhd(lambda path: void(path.write_bytes(DISK)), creator)(path)
+    qemu_img("convert", "-f", "vpc", "-O", "raw", path, disk)
+    stored = world.store(path, "vhd")
+    assert world.content(stored.volume.id) == disk.read_bytes().rstrip(b"\0") == DISK
+    assert stored.record.size_bytes == disk.stat().st_size
+    assert b"conectix" not in world.content(stored.volume.id)
+
+
+def test_a_fixed_vhd_is_not_taken_for_a_raw_disk(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "image.vhd"
+    fixed_vhd(lambda path: void(path.write_bytes(DISK)))(path)
+    says = "it is declared 'raw' and its content is 'vhd'"
+    with pytest.raises(UnsafeImage, match=says):
+        world.store(path, "raw")
+    with pytest.raises(UnsafeImage, match=says):
+        world.stream([path.read_bytes()], "raw")
+    assert world.volumes.volumes == {}
 
 
 def test_a_path_may_be_relative(
@@ -351,6 +391,41 @@ def test_a_digest_that_is_not_known_is_refused(world: World, image: Callable[[st
     with pytest.raises(InvalidFact, match="'rot13' is not known here"):
         world.store(image("qcow2"), "qcow2", settings=StoreSettings(hash_algorithm="rot13"))
     assert world.volumes.volumes == {}
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_an_iso_becomes_an_iso_of_glance(world: World, as_stream: bool, tmp_path: Path) -> None:
+    images = MemoryImages(volumes=world.volumes, project_id="p", stores=("fast",))
+    path = tmp_path / "image.iso"
+    iso(path)
+    wishes: dict[str, Any] = {
+        "disk_format": "iso",
+        "name": "disk",
+        "images": images,
+        "volumes": world.volumes,
+        "attacher": world.attacher,
+        "store": "fast",
+    }
+    if as_stream:
+        registered, _ = register_image([path.read_bytes()], size_bytes=None, **wishes)
+    else:
+        registered, _ = register_image_file(path, converter=QemuConverter(), **wishes)
+    assert (registered.disk_format, registered.size_bytes) == ("iso", SIZE)
+
+
+def test_a_stream_that_must_be_converted_is_not_registered(world: World) -> None:
+    images = MemoryImages(volumes=world.volumes, project_id="p", stores=("fast",))
+    with pytest.raises(RequestRefused, match="give its file to register_image_file"):
+        register_image(
+            [b"data"],
+            disk_format="qcow2",
+            size_bytes=None,
+            name="disk",
+            images=images,
+            volumes=world.volumes,
+            attacher=world.attacher,
+        )
+    assert images.images == {}
 
 
 def test_it_becomes_a_raw_image_of_glance(world: World, image: Callable[[str], Path]) -> None:

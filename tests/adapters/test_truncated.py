@@ -34,6 +34,7 @@ FORMATS = {
     "vdi-static": ("vdi", "-o", "static=on"),
     "vhd": ("vpc",),
     "vhd-of-its-size": ("vpc", "-o", "force_size=on"),
+    "vhd-fixed": ("vpc", "-o", "subformat=fixed"),
     "vhdx": ("vhdx",),
     "vhdx-fixed": ("vhdx", "-o", "subformat=fixed"),
     "vhdx-small-blocks": ("vhdx", "-o", "block_size=1M"),

@@ -360,6 +360,8 @@ class TestUpstream:
             (content("gpt", "raw", failed_checks=frozenset({"mbr"})), True),
             (found(VMDK, text_only=True, subformat="monolithicFlat"), False),  # declared vmdk, and found raw
             (replace(found(VMDK, text_only=True, subformat="monolithicFlat"), declared_format="raw"), True),
+            (content("vhd", "raw", subformat="fixed"), True),  # found raw, by a header that it has not
+            (content("vhd", subformat="fixed"), False),
             (found(VMDK, failed_checks=frozenset({"descriptor"})), False),
             (found(failed_checks=frozenset({"unknown_features"})), False),
             (found(failed_checks=frozenset({"mbr"})), True),

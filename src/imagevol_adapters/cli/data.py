@@ -38,6 +38,7 @@ __all__ = ["Get", "Put", "Rm"]
 _MIB = 1 << 20
 _STANDARD_INPUT = Path("-")
 _LONGEST_LIST = 16 << 20  # of checksums, in bytes
+_STREAMED = ("raw", "iso")  # of which the file is the disk
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
 
@@ -50,7 +51,7 @@ class Put(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the file, and what the volume and the image shall be."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("file", type=Path, help="the image; - for the standard input, raw")
+        parser.add_argument("file", type=Path, help="the image; - for the standard input, raw or iso")
         parser.add_argument(
             "--disk-format",
             choices=_FORMATS,
@@ -96,16 +97,17 @@ class Put(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Store the file."""
-        if parsed_args.file == _STANDARD_INPUT and parsed_args.disk_format != "raw":
-            raise RequestRefused("the standard input is taken as raw; give a file of another format by its name")
+        streamed = parsed_args.disk_format in _STREAMED
+        if parsed_args.file == _STANDARD_INPUT and not streamed:
+            raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
         if not parsed_args.register and (parsed_args.store or parsed_args.visibility):
             raise RequestRefused("--store and --visibility are of an image in Glance; give --register NAME too")
         with (
-            _opened(parsed_args.file) as (file, size_bytes),
-            self.app.progress("put", size_bytes if parsed_args.disk_format == "raw" else None) as progress,
+            _opened(parsed_args.file) as (_, size_bytes),
+            self.app.progress("put", size_bytes if streamed else None) as progress,
         ):
             store = self._register if parsed_args.register else self._store
-            image_id, stored = store(parsed_args, file, size_bytes, self._wishes(parsed_args, progress))
+            image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
         return self._columns, (
             stored.volume.id,
             image_id,
@@ -130,29 +132,27 @@ class Put(ShowOne):
             "progress": progress,
         }
 
-    def _store(
-        self, asked: argparse.Namespace, file: BinaryIO, size_bytes: int | None, wishes: dict[str, Any]
-    ) -> tuple[str, StoredImage]:
+    def _store(self, asked: argparse.Namespace, wishes: dict[str, Any]) -> tuple[str, StoredImage]:
         from imagevol_adapters.engine import pieces
         from imagevol_adapters.transfers import store_image, store_image_file
 
         image_id = str(uuid.uuid4())
         wishes |= {"image_id": image_id, "image_owner": asked.owner or self.app.project_id}
-        if asked.disk_format == "raw":
-            return image_id, store_image(pieces(file), size_bytes=size_bytes, declared_format="raw", **wishes)
+        if asked.file == _STANDARD_INPUT:
+            data = pieces(sys.stdin.buffer)
+            return image_id, store_image(data, size_bytes=None, declared_format=asked.disk_format, **wishes)
         converter = self.app.converter
         return image_id, store_image_file(asked.file, disk_format=asked.disk_format, converter=converter, **wishes)
 
-    def _register(
-        self, asked: argparse.Namespace, file: BinaryIO, size_bytes: int | None, wishes: dict[str, Any]
-    ) -> tuple[str, StoredImage]:
+    def _register(self, asked: argparse.Namespace, wishes: dict[str, Any]) -> tuple[str, StoredImage]:
         from imagevol_adapters.engine import pieces
         from imagevol_adapters.transfers import register_image, register_image_file
 
         wishes |= {"name": asked.register, "store": asked.store, "owner": asked.owner, "visibility": asked.visibility}
         wishes |= {"images": self.app.images}
-        if asked.disk_format == "raw":
-            image, stored = register_image(pieces(file), size_bytes=size_bytes, **wishes)
+        if asked.file == _STANDARD_INPUT:
+            data = pieces(sys.stdin.buffer)
+            image, stored = register_image(data, size_bytes=None, disk_format=asked.disk_format, **wishes)
         else:
             converter = self.app.converter
             image, stored = register_image_file(

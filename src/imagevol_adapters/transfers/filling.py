@@ -63,7 +63,7 @@ class Examination:
         self._inspector.update(data)
         if self._inspector.decided and not self._decided:
             self._decided = True
-            self._check(replace(self._inspector.inspection(), missing_bytes=0))  # more will come
+            self._check(self._inspector.inspection(ended=False))
 
     def end(self) -> None:
         """Judge what came.

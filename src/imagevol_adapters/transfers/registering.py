@@ -1,4 +1,4 @@
-"""Raw data that become an image of Glance without going through Glance."""
+"""Data that become an image of Glance without going through Glance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.engine import Limits, Progress, Source
 from imagevol_adapters.ports import Attacher, Converter, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import delete_volume
+from imagevol_adapters.transfers.filling import STREAMED
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
 from imagevol_core import CinderLocation, Digest, Image, RequestRefused, is_store_name
 
@@ -27,6 +28,7 @@ def register_image(
     images: ImageService,
     volumes: VolumeService,
     attacher: Attacher,
+    disk_format: str = "raw",
     store: str | None = None,
     volume_type: str | None = None,
     owner: str | None = None,
@@ -36,7 +38,7 @@ def register_image(
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> tuple[Image, StoredImage]:
-    """Store raw data in a new volume and make them an image of Glance, without sending them through Glance.
+    """Store data in a new volume and make them an image of Glance, without sending them through Glance.
 
     Args:
         source: the data, in pieces of any length, and holes; closed at the end, if it can be closed.
@@ -45,6 +47,7 @@ def register_image(
         images: where the image is made.
         volumes: where the volume is made.
         attacher: connects it to this host.
+        disk_format: what the data are: `raw`, or `iso`.
         store: the store that the location names; none of them when None, as in the single-store days.
         volume_type: of the volume: the one of that store.
         owner: of the image; the project of the credentials when None.
@@ -68,7 +71,7 @@ def register_image(
             size_bytes=size_bytes,
             volumes=volumes,
             attacher=attacher,
-            declared_format="raw",
+            declared_format=disk_format,
             digest=digest,
             volume_type=volume_type,
             settings=settings,
@@ -79,8 +82,17 @@ def register_image(
     with closed_on_failure(source):
         if size_bytes == 0:
             raise RequestRefused(_NO_DATA.format(name))
+        if disk_format not in STREAMED:
+            raise RequestRefused(f"image {name} is {disk_format}: give its file to register_image_file")
         return _registered(
-            stored, name=name, images=images, volumes=volumes, store=store, owner=owner, visibility=visibility
+            stored,
+            name=name,
+            disk_format=disk_format,
+            images=images,
+            volumes=volumes,
+            store=store,
+            owner=owner,
+            visibility=visibility,
         )
 
 
@@ -102,7 +114,7 @@ def register_image_file(
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> tuple[Image, StoredImage]:
-    """Store an image file of any format in a new volume and make it a raw image of Glance.
+    """Store an image file of any format in a new volume and make it an image of Glance: an ISO, or raw.
 
     Args:
         path: of the file.
@@ -142,7 +154,14 @@ def register_image_file(
         )
 
     return _registered(
-        stored, name=name, images=images, volumes=volumes, store=store, owner=owner, visibility=visibility
+        stored,
+        name=name,
+        disk_format=disk_format if disk_format in STREAMED else "raw",
+        images=images,
+        volumes=volumes,
+        store=store,
+        owner=owner,
+        visibility=visibility,
     )
 
 
@@ -150,6 +169,7 @@ def _registered(
     stored: Callable[[Image], StoredImage],
     *,
     name: str,
+    disk_format: str,
     images: ImageService,
     volumes: VolumeService,
     store: str | None,
@@ -160,7 +180,7 @@ def _registered(
     if store is not None and not is_store_name(store):
         raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
     with ExitStack() as undo:
-        image = images.create(name=name, disk_format="raw", owner=owner, visibility=visibility)
+        image = images.create(name=name, disk_format=disk_format, owner=owner, visibility=visibility)
         undo.enter_context(undone_on_failure(f"image {image.id}", lambda: images.delete(image.id)))
         kept = stored(image)
         volume_id = kept.volume.id

@@ -24,6 +24,7 @@ from imagevol_adapters.engine import (
     pieces,
     read_device,
 )
+from imagevol_adapters.inspection import check, inspect_file
 from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
 from imagevol_adapters.transfers.filling import STREAMED, CheckedFile, Examination, Proof, opened, zeros_for
@@ -216,9 +217,10 @@ def store_image_file(
         ConversionFailed: qemu-img could not convert it.
         ImagevolError: what `store_image` raises; in each case the volume is gone, or named in `leftovers`.
     """
-    chosen, limited = settings or StoreSettings(), limits or Limits()
+    chosen, limited, what = settings or StoreSettings(), limits or Limits(), f"image file {path}"
     if disk_format in STREAMED:
         with opened(path) as stream:
+            check(inspect_file(stream), declared_format=disk_format, size_gib=None, what=what)  # before all is copied
             return store_image(
                 pieces(stream),
                 image_id=image_id,
@@ -233,7 +235,6 @@ def store_image_file(
                 progress=progress,
                 limits=limited,
             )
-    what = f"image file {path}"
     started = time.monotonic()
     digests = Digests(chosen.algorithms)
     file = CheckedFile.check(path, disk_format=disk_format, converter=converter, digest=digest, what=what)
