@@ -14,7 +14,9 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -28,7 +30,9 @@ nox.options.error_on_missing_interpreters = True
 nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
-NOX = ROOT / ".nox"
+# Sessions on another Python than the first one found have a directory of their own there: see `patches`.
+NOX = ROOT / os.environ.get("IMAGEVOL_NOX", ".nox")
+nox.options.envdir = str(NOX)
 CONSTRAINTS = ROOT / "constraints.txt"
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -44,7 +48,13 @@ LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance
 
 
 def candidates(version: str) -> Iterator[str]:
-    """Give what may be this Python: the first on the PATH, nox's own, what pyenv has installed."""
+    """Give what may be this Python: the one asked for, the system's, the first on the PATH, nox's own, those of pyenv.
+
+    The system's comes before a newer one because it is what users have: that of Debian 12 is 3.11.2.
+    """
+    if asked := os.environ.get("IMAGEVOL_PYTHON"):
+        yield asked
+    yield f"/usr/bin/python{version}"
     if on_path := shutil.which(f"python{version}"):
         yield on_path
     yield sys.executable
@@ -52,11 +62,18 @@ def candidates(version: str) -> Iterator[str]:
     yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))
 
 
+def identity(python: str) -> str:
+    """Give version and installation; nothing if it does not start: a shim of pyenv may be there and refuse to run."""
+    command = [python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_prefix)"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
 def runs(python: str, version: str) -> bool:
-    """Whether it starts and is that version: a shim of pyenv may be there and refuse to run."""
-    command = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.returncode == 0 and answer.stdout.strip() == version
+    """Whether it starts and is that version."""
+    return identity(python).startswith(f"{version}.")
 
 
 def find_pythons() -> dict[str, str]:
@@ -72,8 +89,10 @@ def find_pythons() -> dict[str, str]:
 
 
 PYTHONS = find_pythons()
-# What takes a quarter of an hour together; CONTRIBUTING.md names what else there is.
-nox.options.sessions = ["lint", "typing", "docs", f"tests-{next(iter(PYTHONS), OLDEST)}", "upstream", "smoke"]
+# What plain `nox` runs; CONTRIBUTING.md names what else there is.
+nox.options.sessions = ["check"]
+ON_ALL_CORES = ["lint", "typing", "docs", f"tests-{next(iter(PYTHONS), OLDEST)}", "upstream"]
+ON_REAL_SERVICES = ["smoke"]  # which waits for them most of the time
 
 
 def own(session: nox.Session) -> Path:
@@ -86,7 +105,7 @@ def shared(session: nox.Session, name: str, *, version: str = OLDEST) -> Path:
     if version not in PYTHONS:
         session.error(f"Python {version} is needed and not found: apt-get install python{version}")
     python = NOX / name / "bin" / "python"
-    if not (python.exists() and runs(str(python), version)):
+    if not python.exists() or identity(str(python)) != identity(PYTHONS[version]):
         command = [sys.executable, "-m", "virtualenv", "--quiet", "--clear", "--no-periodic-update"]
         session.run_install(*command, "-p", PYTHONS[version], str(NOX / name), external=True)
     return python
@@ -105,13 +124,29 @@ def run(session: nox.Session, python: Path, *arguments: str, installs: bool = Fa
 
 @functools.cache
 def wheel() -> Path:
-    """Build the wheel, once per run of nox."""
-    directory = NOX / "wheel"
-    shutil.rmtree(directory, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
-    subprocess.run([*command, str(directory), str(ROOT)], check=True)
+    """Build the wheel if what it is made of has changed."""
+    sources = [ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
+    sources += sorted(path for path in (ROOT / "src").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    content = b"".join(b"%a %d\n%b" % (str(path), path.stat().st_size, path.read_bytes()) for path in sources)
+    directory = NOX / "wheel" / hashlib.sha256(content).hexdigest()[:16]
+    if not list(directory.glob("*.whl")):
+        shutil.rmtree(directory.parent, ignore_errors=True)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+        subprocess.run([*command, str(directory), str(ROOT)], check=True)
     (built,) = directory.glob("*.whl")
     return built
+
+
+def has_wheel(python: Path) -> bool:
+    """Whether the wheel's files are in an environment, and no others in its packages."""
+    (site,) = python.parent.parent.glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel()) as archive:
+        files = {name: archive.read(name) for name in archive.namelist() if not name.endswith(".dist-info/RECORD")}
+    if not all((site / name).is_file() and (site / name).read_bytes() == data for name, data in files.items()):
+        return False
+    packages = {name.partition("/")[0] for name in files if ".dist-info/" not in name}
+    there = (path for package in packages for path in (site / package).rglob("*"))
+    return all(path.is_dir() or path.suffix == ".pyc" or str(path.relative_to(site)) in files for path in there)
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -119,19 +154,22 @@ def group(*names: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(PROJECT, *names)
 
 
-def install(session: nox.Session, python: Path, *groups: str, pins: Path | None = CONSTRAINTS) -> None:
-    """Install the wheel with all its extras, and these groups; pip resolves only after a change."""
+def install(
+    session: nox.Session, python: Path, *groups: str, pins: Path | None = CONSTRAINTS, tested: bool = True
+) -> None:
+    """Install these groups, and what is tested: the wheel with all its extras; pip resolves only after a change."""
     pinned = ["--constraint", str(pins)] if pins else ["--upgrade"]
-    asked = [*group(*groups), repr(EXTRAS), pins.read_text() if pins else ""]
+    asked = [*group(*groups), repr(EXTRAS) if tested else "", pins.read_text() if pins else ""]
     wanted = hashlib.sha256("\n".join(asked).encode()).hexdigest()
     stamp = python.parent.parent / "installed"
     pip = ("pip", "install", "--quiet")
     if not pins or not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
-        requirements = [*group(*groups), f"imagevol[all] @ {wheel().as_uri()}"]
+        requirements = [*group(*groups), *([f"imagevol[all] @ {wheel().as_uri()}"] if tested else [])]
         run(session, python, *pip, *pinned, *requirements, installs=True)
         stamp.write_text(wanted)
-    run(session, python, *pip, "--no-deps", "--force-reinstall", str(wheel()), installs=True)
+    if tested and not has_wheel(python):
+        run(session, python, *pip, "--no-deps", "--force-reinstall", str(wheel()), installs=True)
 
 
 reports: list[Path] = []
@@ -149,6 +187,8 @@ def pytest(session: nox.Session, python: Path, *arguments: str) -> None:
 @atexit.register
 def print_total() -> None:
     """Close a run that ran tests with one line that adds them up."""
+    if "IMAGEVOL_PART" in os.environ:
+        return  # of a run that adds up more than this
     total = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     for suite in (s for r in reports if r.exists() for s in ElementTree.parse(r).iter("testsuite")):
         for count in total:
@@ -168,14 +208,52 @@ def prerequisites(session: nox.Session, python: Path, *wishes: str, required: bo
     run(session, python, *command, installs=True, success_codes=[0] if required else [0, 1])
 
 
-@nox.session
+@nox.session(venv_backend="none")
+def check(session: nox.Session) -> None:
+    """Run what `make test` promises: lint, typing, docs, tests and upstream, and beside them smoke."""
+    promised = [*ON_ALL_CORES, *ON_REAL_SERVICES]
+    reports.extend(NOX / "reports" / f"{name}.xml" for name in promised)
+    for report in reports:
+        report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "nox", "--sessions"]
+    posargs = ["--", *session.posargs] if session.posargs else []
+    session.log("Installing what the sessions need: minutes the first time, seconds after that.")
+    # Before they run side by side, since some share an environment.
+    session.run_install(*command, *promised, "--install-only", external=True, silent=True)
+    if session.run(sys.executable, "--version", silent=True) is None:
+        return  # with --install-only
+    log = NOX / "reports" / "smoke.log"
+    environment = os.environ | {"IMAGEVOL_PART": "1"}
+    with (
+        log.open("wb") as output,
+        started([*command, *ON_REAL_SERVICES, *posargs], env=environment, stdout=output, stderr=output) as beside,
+        started([*command, *ON_ALL_CORES, *posargs], env=environment) as first,
+    ):
+        statuses = [first.wait(), beside.wait()]
+    print(f"\nMeanwhile, on real services:\n{log.read_text()}", flush=True)
+    if any(statuses):
+        session.error("A session failed; see above.")
+
+
+@contextmanager
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that is ended with the block."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Check style and format, and that the changelog can be built."""
-    session.install("--quiet", "--constraint", str(CONSTRAINTS), *group("lint"))
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    python = shared(session, "lint")
+    install(session, python, "lint", tested=False)
+    run(session, python, "ruff", "check", ".")
+    run(session, python, "ruff", "format", "--check", ".")
     version = PROJECT["project"]["version"]
-    session.run("towncrier", "build", "--draft", "--version", version, silent=True)
+    run(session, python, "towncrier", "build", "--draft", "--version", version, silent=True)
 
 
 @nox.session(venv_backend="none")
@@ -236,11 +314,24 @@ def upstream(session: nox.Session) -> None:
     """Give the same facts to us and to the code of the services."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
-    if not (unpacked := NOX / "cinder-13").exists():
+    if not (unpacked := ROOT / ".nox/cinder-13").exists():
         # Beside the environment, not in it: only SolidFire's driver is read out of it.
         pip = ("pip", "install", "--quiet", "--no-deps", "--no-compile", "--target")
         run(session, python, *pip, str(unpacked), *group("solidfire"), installs=True)
     pytest(session, python, "tests/upstream", *BY_MODULE)
+
+
+@nox.session(venv_backend="none")
+def patches(session: nox.Session) -> None:
+    """Run `lint`, `tests` and `upstream` on each other release of the oldest Python that is found."""
+    found = {identity(python): python for python in candidates(OLDEST) if runs(python, OLDEST)}
+    others = {name.split()[0]: python for name, python in found.items() if name != identity(PYTHONS[OLDEST])}
+    if not others:
+        session.skip(f"No other Python {OLDEST} is found here.")
+    for release, python in others.items():
+        environment = {"IMAGEVOL_PYTHON": python, "IMAGEVOL_NOX": f".nox/{release}"}
+        command = [sys.executable, "-m", "nox", "--sessions", "lint", f"tests-{OLDEST}", "upstream"]
+        session.run(*command, *(["--", *session.posargs] if session.posargs else []), external=True, env=environment)
 
 
 @nox.session(venv_backend="none")
