@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -332,6 +334,42 @@ class TestWaiting:
         leaving.result(30)
         assert late.result(30).size_bytes
         assert order == ["attached", "let go", "attached"]
+
+
+GREEN = """
+import eventlet
+eventlet.monkey_patch()
+from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
+from imagevol_adapters.transfers import SharedAttachments
+
+made = []
+
+class Volumes(MemoryVolumes):
+    def attach(self, *args, **kwargs):
+        made.append(super().attach(*args, **kwargs))
+        eventlet.sleep(0.05)
+        return made[-1]
+
+volumes, sharing = Volumes(), SharedAttachments()
+volume_id = volumes.wait(volumes.create(size_gib=1, name="image").id).id
+attacher = MemoryAttacher(volumes=volumes)
+
+def read(_):
+    with sharing.attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher) as device:
+        eventlet.sleep(0.05)
+        return device.readinto(0, memoryview(bytearray(3)))
+
+with eventlet.Timeout(30):
+    print(list(eventlet.GreenPool(16).imap(read, range(16))) == [3] * 16, len(made), volumes.attachments)
+"""
+
+
+def test_green_threads_share_as_real_ones_do() -> None:
+    pytest.importorskip("eventlet")
+    command = [sys.executable, "-W", "ignore", "-c", GREEN]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.returncode) == ("True 1 {}\n", 0), ran.stderr
 
 
 class TestFaults:
