@@ -14,6 +14,8 @@ Sections = Mapping[str, Mapping[str, str | None]]
 BACKENDS = ("fast", "slow")
 HOST = "rig"
 CLUSTER = "rigs"
+# In a backend's directory: how many seconds its driver takes for a clone.
+CLONE_SECONDS = ".clone_seconds"
 REGION = "RegionOne"
 # What listens on a port of its own: the last three belong to the message broker.
 SERVICES = ("keystone", "cinder", "glance", "broker", "distribution", "epmd")

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pymysql
 import pytest
 from cinderclient import exceptions as cinder_errors
 
-from imagevol_adapters.coordination import from_url
-from imagevol_core import GIB, TEMPLATE_KEY, ResourceNotFound, TemplateMetadata
-from tests.cloud import restarting
+from imagevol_core import GIB, TEMPLATE_KEY, TemplateMetadata
 from tests.cloud.ports import nothing_left
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
+from tests.cloud.templating import image_file, in_local, left, nothing_but, remove_templates, template, templates
 from tests.cloud.users import DATA, PATIENCE_SECONDS, User, content
 
 MIB = 1 << 20
@@ -42,46 +39,6 @@ def users(template_cloud: Cloud) -> Iterator[Users]:
 @pytest.fixture
 def demo(users: Users) -> User:
     return users("demo")
-
-
-def templates(cloud: Cloud, image_id: str | None = None) -> list[Any]:
-    """Cinder's volumes that say that they are templates, of one image or all, as an administrator sees them."""
-    with ExitStack() as nothing:
-        shown = User(cloud, "admin", nothing).cinder.volumes.list(search_opts={"all_tenants": 1})
-    found = [volume for volume in shown if volume.metadata.get(TEMPLATE_KEY)]
-    return [volume for volume in found if image_id in (None, volume.metadata[TEMPLATE_KEY])]
-
-
-def template(cloud: Cloud, image_id: str) -> Any:
-    """The only template of an image, once others are deleted."""
-    for _ in ticks(PATIENCE_SECONDS):
-        found = templates(cloud, image_id)
-        if all(volume.status not in ("deleting", "error") for volume in found):
-            break
-    (only,) = found
-    return only
-
-
-def nothing_but(cloud: Cloud, image_id: str, ids: set[str]) -> bool:
-    """Whether the templates of an image are these, once others are deleted."""
-    return any({volume.id for volume in templates(cloud, image_id)} == ids for _ in ticks(PATIENCE_SECONDS))
-
-
-def remove_templates(cloud: Cloud) -> None:
-    with ExitStack() as nothing:
-        real = User(cloud, "admin", nothing).real
-        for volume in templates(cloud):
-            with suppress(ResourceNotFound):  # Cinder deletes in the background what made room
-                real.volumes.delete(volume.id)
-
-
-def in_local(user: User, data: bytes = DATA, *, disk_format: str = "raw") -> str:
-    """An image that no image volume holds, so that nothing but a template can be cloned."""
-    return user.image(data, store="local", disk_format=disk_format)
-
-
-def image_file(cloud: Cloud, image_id: str) -> Path:
-    return cloud.directory / "glance/images" / image_id
 
 
 def qcow2(directory: Path, *, size_gib: int = 0, data: bytes = DATA) -> bytes:
@@ -320,15 +277,6 @@ def test_the_least_recently_used_template_makes_room_for_one_too_many(demo: User
     assert left(demo.cloud, gone.id) == {kept.id, template(demo.cloud, third).id}
 
 
-def left(cloud: Cloud, gone: str) -> set[str]:
-    """The templates when one is gone, which Cinder deletes in the background."""
-    for _ in ticks(PATIENCE_SECONDS):
-        found = {volume.id for volume in templates(cloud)}
-        if gone not in found:
-            break
-    return found
-
-
 def test_templates_keep_to_the_limit_of_their_sizes(demo: User, tmp_path: Path) -> None:
     """`slow` has 4 GiB of them at the most: one of 3 GiB takes the place of one of 2 GiB."""
     two, three = (in_local(demo, qcow2(tmp_path, size_gib=size_gib), disk_format="qcow2") for size_gib in (2, 3))
@@ -357,110 +305,3 @@ def test_templates_of_several_images_at_once_keep_to_the_limit(demo: User) -> No
     assert most <= 2
     for seed, volume in enumerate(asked):
         assert content(demo.real, volume.id, MIB)[1] == random.Random(seed).randbytes(MIB)
-
-
-def test_a_template_that_is_being_cloned_stays_and_another_makes_room(demo: User) -> None:
-    """Another cinder-volume holds its lock for as long as it clones it."""
-    images = [in_local(demo, random.Random(seed).randbytes(MIB)) for seed in range(4)]
-    for image_id in images[:2]:
-        demo.volume(image_id, "slow")
-    first, second = (template(demo.cloud, image_id) for image_id in images[:2])
-    with being_cloned(demo.cloud, "slow", images[0]):
-        volume = demo.volume(images[2], "slow")
-        assert f"template {first.id} is being cloned, and stays" in demo.said(volume)
-        assert f"template {second.id} makes room" in demo.said(volume)
-        with being_cloned(demo.cloud, "slow", images[2]):
-            copied = demo.volume(images[3], "slow")
-    assert "no template" in demo.said(copied) or "template: copy" in demo.said(copied)
-    assert content(demo.real, copied.id, MIB)[1] == random.Random(3).randbytes(MIB)
-    assert left(demo.cloud, second.id) == {first.id, template(demo.cloud, images[2]).id}
-
-
-@contextmanager
-def being_cloned(cloud: Cloud, backend: str, image_id: str) -> Iterator[None]:
-    locks = from_url(f"file://{cloud.directory}/cinder/coordination")
-    with locks.held(f"imagevol-template-{cloud.backend_hosts[backend]}-{image_id}", wait_seconds=10):
-        yield
-    locks.close()
-
-
-# Two cinder-volume processes
-
-
-@pytest.fixture
-def everybody(cluster: Cloud) -> Iterator[User]:
-    with nothing_left(cluster), ExitStack() as undo:
-        undo.callback(remove_templates, cluster)
-        yield User(cluster, "demo", undo)
-
-
-def test_twenty_volumes_at_once_on_two_cinder_volumes_make_one_template(everybody: User) -> None:
-    image_id = in_local(everybody)
-    asked = [everybody.asked(image_id) for _ in range(20)]
-    made = [everybody.settled(volume) for volume in asked]
-    assert [volume.status for volume in made] == ["available"] * 20
-    only = template(everybody.cloud, image_id)
-    logs = [log.read_text(errors="replace") for log in (everybody.cloud.directory / "log").glob("cinder-volume-*.log")]
-    assert sum(log.count(f"from image {image_id}: template {only.id} holds the image") for log in logs) == 1
-    assert all(f"cloned from template {only.id}" in log for log in logs)
-    assert sum(log.count(f"template {only.id}") - 1 for log in logs) >= 19
-    for volume in (made[0], made[-1]):
-        assert content(everybody.real, volume.id) == (GIB, DATA)
-
-
-def test_the_next_request_recovers_from_a_creator_that_was_killed(everybody: User) -> None:
-    """In the middle of the image, which Glance is still reading."""
-    cloud = everybody.cloud
-    image_id = in_local(everybody)
-    with held_back(cloud, image_id):
-        everybody.asked(image_id)
-        with the_beginning(cloud, image_id):
-            half = template(cloud, image_id)
-            assert half.status == "creating"
-            victim = maker(cloud, image_id)
-            os.kill(cloud.pids[victim], signal.SIGKILL)
-    volume = everybody.volume(image_id)
-    assert (volume.status, content(everybody.real, volume.id)) == ("available", (GIB, DATA))
-    whole = template(cloud, image_id)
-    assert f"cloned from new template {whole.id}" in everybody.said(volume)
-    assert whole.id != half.id
-    restarting.start(cloud, victim)  # which then finds what it was doing, and calls it failed
-
-
-@contextmanager
-def held_back(cloud: Cloud, image_id: str) -> Iterator[None]:
-    """Whoever downloads the image waits for its data."""
-    file = image_file(cloud, image_id)
-    file.unlink()
-    os.mkfifo(file)
-    try:
-        yield
-    finally:
-        os.close(os.open(file, os.O_RDWR | os.O_NONBLOCK))  # Glance, if it still waits, comes to the end
-        file.unlink()
-        file.write_bytes(DATA)
-
-
-@contextmanager
-def the_beginning(cloud: Cloud, image_id: str) -> Iterator[None]:
-    """Let whoever downloads an image that is held back have its beginning."""
-    for _ in ticks(PATIENCE_SECONDS):
-        with suppress(OSError):  # nobody reads yet
-            writer = os.open(image_file(cloud, image_id), os.O_WRONLY | os.O_NONBLOCK)
-            break
-    try:
-        os.write(writer, DATA[:100])
-        yield
-    finally:
-        os.close(writer)
-
-
-def maker(cloud: Cloud, image_id: str) -> str:
-    """Which cinder-volume makes the template."""
-    making = f"from image {image_id}: template: create"
-    (found,) = (
-        name
-        for name in cloud.pids
-        if name.startswith("cinder-volume") and making in cloud.log(name).read_text(errors="replace")
-    )
-    return found
