@@ -78,6 +78,7 @@ def boot(machine: Machine, shared: Path, disk: Path, *, seconds: int) -> None:
     """Start the machine, and return when it is off; what it writes to its own disks is forgotten then."""
     drives = [f"file={machine.root},snapshot=on", f"file={machine.site},readonly=on", f"file={disk}"]
     command = [
+        *("setpriv", "--pdeathsig", "KILL", "--"),  # it ends with this process, however that ends
         *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
         *("-smp", "2", "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-kernel", str(machine.kernel), "-initrd", str(machine.initramfs), "-append", KERNEL_ARGUMENTS),
