@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.cloud.processes import SYSTEM_PATH, CloudError, end, ticks
@@ -89,7 +89,7 @@ def release(directory: Path) -> bool:
             _command("losetup", "--detach", device)
         for mount in reversed(mounts):
             _command("umount", mount)
-    holders = ", ".join(_holders(directory, loops)) or "unknown"
+    holders = ", ".join(_holders(directory, loops)) or "the kernel, or a process of another container"
     busy = ", ".join([*loops, *mounts])
     raise CloudError(f"{busy} is still in use (by {holders}): end that first")
 
@@ -124,12 +124,27 @@ def _command(*argv: str) -> None:
 
 
 def _holders(directory: Path, loops: list[str]) -> Iterator[str]:
-    """Processes that have a file or their working directory there."""
+    """What has something there: devices on the loop devices, and processes.
+
+    A process has a file there open, mapped, or as its program or directory; or it is in a mount namespace of its own,
+    in which the file system is still mounted.
+    """
+    for loop in loops:
+        for device in Path("/sys/block", Path(loop).name, "holders").iterdir():
+            yield f"device {device.name}"
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = [str(link.readlink()) for link in (process / "cwd", *(process / "fd").iterdir())]
+        with suppress(OSError):  # it is gone, or not ours to look at
             name = (process / "comm").read_text().strip()
-        except OSError:  # gone, or not ours to look at
-            continue
-        if any(link in loops or link.startswith(f"{directory}/") for link in links):
-            yield f"{name} {process.name}"
+            if any(path in loops or path.startswith(f"{directory}/") for path in _paths(process)):
+                yield f"{name} {process.name}"
+
+
+def _paths(process: Path) -> Iterator[str]:
+    for link in (process / "cwd", process / "root", process / "exe", *(process / "fd").iterdir()):
+        with suppress(OSError):  # a file that was closed meanwhile hides no other
+            yield str(link.readlink())
+    for line in (process / "maps").read_text().splitlines():
+        yield line.split(maxsplit=5)[-1]
+    if (process / "ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink():
+        for line in (process / "mounts").read_text().splitlines():
+            yield from line.split(" ")[:2]
