@@ -249,7 +249,7 @@ class TestBadInput:
             imagevol,
             *("--os-password", "wrong"),
             *(argument.format(file=file) for argument in arguments),
-            says="HTTP 401.*check",
+            says="401.*check",
         )
 
     def test_a_volume_in_error(self, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_range_beyond_the_end_gives_nothing_and_not_the_device(ours: Driver, t
         assert read(ours, stored, offset=len(DATA) + beyond) == b""
     assert read(ours, stored, offset=len(DATA) - 3, chunk_size=10) == DATA[-3:]
     assert len(read(theirs, stored, offset=len(DATA) + 1)) == GIB - len(DATA) - 1
-    with pytest.raises(ValueError, match="must be non-negative"):
+    with pytest.raises(ValueError):  # noqa: PT011 - its words are not ours
         read(theirs, stored, offset=len(DATA) + 10)
 
 
@@ -299,7 +299,7 @@ def test_data_of_unknown_length_make_a_volume_that_holds_them(ours: Driver, real
 def test_each_store_has_its_own_credentials(ours: Driver, theirs: Driver, options: dict[str, Any], stored: str) -> None:
     wrong = {**options, "cinder_store_password": "wrong"}
     ours_too = configured(Store, "ours-too", **wrong)
-    with pytest.raises(exceptions.BackendException, match="HTTP 401") as caught:
+    with pytest.raises(exceptions.BackendException, match="401") as caught:
         ours_too.get_size(located(ours_too, stored))
     assert "wrong" not in str(caught.value)
     upstream._reset_cinder_session()

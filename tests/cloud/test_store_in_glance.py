@@ -197,9 +197,9 @@ def test_a_backend_that_fails_in_the_middle_is_an_error_at_the_client(
     (file,) = (imagevol_cloud.directory / "volumes/fast").glob(f"*{volume_id(image)}*")
     whole = file.stat().st_size
     os.truncate(file, 6 * MIB)
-    with pytest.raises(keystone_errors.ConnectionError, match="Connection broken: IncompleteRead"):
+    with pytest.raises(keystone_errors.ConnectionError):
         download(imagevol_cloud, image)
-    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Connection broken: IncompleteRead"):
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
         b"".join(glance(imagevol_cloud).images.data(image["id"]))
     os.truncate(file, whole)
 

@@ -74,7 +74,7 @@ def test_a_template_is_of_the_internal_tenant_and_read_only_and_says_which_image
     assert (written.image_updated_at, written.digest) == (image.updated_at, image.digest)
     facts = demo.real.volumes.get(made.id)
     assert (facts.readonly, facts.status) == (True, "available")
-    with pytest.raises(cinder_errors.ClientException, match="404"):
+    with pytest.raises(cinder_errors.NotFound):
         demo.cinder.volumes.get(made.id)
 
 
@@ -137,7 +137,7 @@ def test_a_conversion_that_takes_its_time_becomes_a_template_too(demo: User, tmp
 def test_a_private_image_of_another_project_is_not_served_from_its_template(demo: User, users: Users) -> None:
     image_id = in_local(demo)
     demo.volume(image_id)
-    with pytest.raises(cinder_errors.ClientException, match=r"40[04]"):
+    with pytest.raises((cinder_errors.BadRequest, cinder_errors.NotFound)):
         users("other").volume(image_id)
 
 

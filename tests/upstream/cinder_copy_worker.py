@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -99,12 +100,14 @@ def noting(facts: Facts, patch: ExitStack) -> Host:
 
 
 def answer(host: Host, call: Any, *arguments: Any, **options: Any) -> Facts:
-    """Which commands it ran, and the exception that ended it, if one did."""
+    """Which commands it ran, and the exception that ended it and Cinder's function that raised it, if one did."""
     try:
         call(*arguments, **options)
     except Exception as error:  # noqa: BLE001 - that it raises, and what, is the answer
-        return {"ran": host.notes, "raises": type(error).__name__, "says": str(error)}
-    return {"ran": host.notes, "raises": None, "says": ""}
+        calls = traceback.extract_tb(error.__traceback__)
+        within = [each.name for each in calls if each.filename == image_utils.__file__]
+        return {"ran": host.notes, "raises": type(error).__name__, "within": within[-1] if within else None}
+    return {"ran": host.notes, "raises": None, "within": None}
 
 
 def fetch(facts: Facts, image: Facts, target: str, volume_format: str, size_gib: int | None, **options: Any) -> Any:

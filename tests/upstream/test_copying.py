@@ -176,7 +176,7 @@ def looked_at(name: str, size: int | None) -> dict[str, Any]:
 def compared(plan: CopyPlan, theirs: dict[str, Any]) -> str:
     """What happened, which is held to be what the plan says."""
     if not plan.refused:
-        assert theirs == {"ran": [list(plan.argv)] if plan.argv else [], "raises": None, "says": ""}
+        assert theirs == {"ran": [list(plan.argv)] if plan.argv else [], "raises": None, "within": None}
         assert plan.method is (CopyMethod.CONVERT if "convert" in plan.argv else CopyMethod.STREAM)
         return "none" if not plan.argv else "dd" if "dd" in plan.argv else "qemu-img"
     first = plan.refused[0]
