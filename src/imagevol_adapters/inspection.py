@@ -17,7 +17,8 @@ from oslo_utils.imageutils.format_inspector import ALL_FORMATS, SafetyCheckFaile
 
 from imagevol_adapters.blockmaps import needed_bytes
 from imagevol_adapters.blockmaps.vhd import FOOTER_BYTES, fixed_disk_bytes
-from imagevol_core import Inspection, UnsafeImage, check_image_safety, failed
+from imagevol_adapters.headers import packed_as, partitions, qcow_features, qcow_version
+from imagevol_core import Inspection, SafetySettings, UnsafeImage, check_image_safety, failed
 
 __all__ = ["ImageInspector", "check", "inspect_file"]
 
@@ -106,6 +107,10 @@ class ImageInspector:
             text_only=None if vmdk is None else not vmdk.has_region("header"),
             failed_checks=frozenset(checks.difference(_LINKED)),
             missing_bytes=self._missing_from_iso(ended=ended) if "iso" in matched else None,
+            partitions=partitions(self._head) if "gpt" in matched else None,
+            version=qcow_version(self._head) if "qcow2" in matched else None,
+            features=qcow_features(self._head) if "qcow2" in matched else None,
+            packed_as=None if matched else packed_as(self._head),
         )
 
     def _fixed(self, disk_bytes: int) -> Inspection:
@@ -232,7 +237,14 @@ def inspect_file(file: str | Path | BinaryIO) -> Inspection:
         return found
 
 
-def check(inspection: Inspection, *, declared_format: str | None, size_gib: int | None, what: str) -> None:
+def check(
+    inspection: Inspection,
+    *,
+    declared_format: str | None,
+    size_gib: int | None,
+    what: str,
+    settings: SafetySettings | None = None,
+) -> None:
     r"""Refuse an image that `check_image_safety` finds unsafe.
 
     Args:
@@ -240,6 +252,7 @@ def check(inspection: Inspection, *, declared_format: str | None, size_gib: int 
         declared_format: its `disk_format`.
         size_gib: the size of the volume that it is for; None when it is for none in particular.
         what: names it in the error.
+        settings: what the operator allows, and what this host can read; nothing beyond the usual when None.
 
     Raises:
         UnsafeImage: with the sentence of every rule that refuses it.
@@ -250,7 +263,9 @@ def check(inspection: Inspection, *, declared_format: str | None, size_gib: int 
     Traceback (most recent call last):
     imagevol_core.errors.UnsafeImage: image 7 is refused: header-parses: whether its header parses: no
     """
-    decision = check_image_safety(inspection, declared_format=declared_format, size_gib=size_gib)
+    decision = check_image_safety(
+        inspection, declared_format=declared_format, size_gib=size_gib, settings=settings or SafetySettings()
+    )
     if not decision.safe:
         reasons = {verdict.rule: verdict.text for verdict in failed(decision.verdicts)}
-        raise UnsafeImage(what, reasons=reasons)
+        raise UnsafeImage(what, reasons=reasons, declare_as=decision.declare_as)

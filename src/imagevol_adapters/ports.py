@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from imagevol_core import CopyPlan, Digest, Image, Inspection, Volume, VolumeType
+from imagevol_core import CopyPlan, Digest, Image, Inspection, SafetySettings, Volume, VolumeType
 
 __all__ = [
     "CLEAR_BYTES",
@@ -335,7 +335,15 @@ class ImageService(Protocol):
 class Converter(Protocol):
     """Looks at images that strangers wrote, and converts them."""
 
-    def examine(self, path: str, *, declared_format: str | None, size_gib: int | None, what: str) -> Inspection:
+    def examine(
+        self,
+        path: str,
+        *,
+        declared_format: str | None,
+        size_gib: int | None,
+        what: str,
+        safety: SafetySettings | None = None,
+    ) -> Inspection:
         """Give the facts of an image in a file, if it is safe.
 
         Args:
@@ -343,6 +351,7 @@ class Converter(Protocol):
             declared_format: the image's `disk_format`.
             size_gib: the size of the volume that it is for; None when it is for none in particular.
             what: names it in an error.
+            safety: what the operator allows; what this host can read, the converter knows.
 
         Raises:
             UnsafeImage: a rule refuses it.

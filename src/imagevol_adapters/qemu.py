@@ -7,6 +7,7 @@ for.  The commands are the core's; here they are run.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -36,17 +37,19 @@ from imagevol_core import (
     InvalidFact,
     MissingProgram,
     Policy,
+    SafetySettings,
     SourceFailed,
     TransferCancelled,
 )
 
-__all__ = ["QemuConverter", "qemu_img_version"]
+__all__ = ["QemuConverter", "qemu_img_features", "qemu_img_version"]
 
 _QEMU_IMG = "qemu-img"
 _PROTOCOLS = {"vhd": "vpc"}  # what qemu-img calls otherwise
 # Of these qemu-img may see another disk than the header says that the inspectors read: a VMDK's footer comes after it,
 # a VHD's size may be that of a geometry, and a VHDX may say its size twice.
 _ASKED = frozenset({"vmdk", "vhd", "vhdx"})
+_NEWER = frozenset({"extended_l2"})  # features of qcow2 that qemu-img has since 5.2
 _CHECKED = (0, 2, 3)  # what `qemu-img check` ends with: all is well, there are errors, clusters are leaked
 _STACK_BYTES = 1 << 20  # of each of its up to 64 threads: with the usual 8 MiB these take half of a GiB
 _POLL_SECONDS = 0.2  # in which a cancellation is noticed
@@ -77,7 +80,15 @@ class QemuConverter:
     cpu_seconds: int = 60
     cpu_seconds_per_gib: int = 300
 
-    def examine(self, path: str, *, declared_format: str | None, size_gib: int | None, what: str) -> Inspection:
+    def examine(
+        self,
+        path: str,
+        *,
+        declared_format: str | None,
+        size_gib: int | None,
+        what: str,
+        safety: SafetySettings | None = None,
+    ) -> Inspection:
         """Give the facts of an image in a file, if it is safe.
 
         qemu-img is asked only of a few formats what it makes of their size, and only after the inspectors found the
@@ -90,13 +101,18 @@ class QemuConverter:
             raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
         except Exception as error:
             raise SourceFailed(f"{what} cannot be read: {one_line(error)}") from error
-        check(inspection, declared_format=declared_format, size_gib=size_gib, what=what)
+        newer = _NEWER.intersection(inspection.features or ())
+        settings = replace(safety or SafetySettings(), qemu_features=qemu_img_features() if newer else frozenset())
+        judged = functools.partial(
+            check, declared_format=declared_format, size_gib=size_gib, what=what, settings=settings
+        )
+        judged(inspection)
         for name in _ASKED.intersection(inspection.formats):
             inspection = self._asked(path, name, inspection)
-            check(inspection, declared_format=declared_format, size_gib=size_gib, what=what)
+            judged(inspection)
         if "qcow2" in inspection.formats:
             inspection = self._checked(path, inspection)
-            check(inspection, declared_format=declared_format, size_gib=size_gib, what=what)
+            judged(inspection)
         return inspection
 
     def convert(self, plan: CopyPlan, *, size_bytes: int, cancelled: Callable[[], bool] = _never) -> None:
@@ -185,6 +201,30 @@ def qemu_img_version() -> tuple[int, ...]:
     if found := re.search(r"version (\d+(?:\.\d+)*)", done.stdout):
         return tuple(map(int, found[1].split(".")))
     raise ConversionFailed(f"qemu-img does not say its version: {_line(done.stdout + done.stderr, {})}")
+
+
+def qemu_img_features() -> frozenset[str]:
+    """Tell which features of qcow2 the qemu-img that is installed reads, of those that not every one does.
+
+    Raises:
+        MissingProgram: none is.
+    """
+    path = _installed()
+    found = Path(path).stat()
+    return _features_of(path, (found.st_ino, found.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1)
+def _features_of(path: str, _identity: tuple[int, ...]) -> frozenset[str]:
+    """What a qemu-img can make it can read; asked once for each that is installed."""
+    done = subprocess.run(  # noqa: S603 - it reads nothing
+        [path, "create", "-f", "qcow2", "-o", "help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return frozenset(name for name in _NEWER if re.search(rf"^\s*{name}=", done.stdout, re.MULTILINE))
 
 
 def _installed() -> str:

@@ -18,6 +18,7 @@ from imagevol_core import (
     locations,
     metadata,
     migration,
+    partitions,
     pruning,
     relocation,
     safety,
@@ -44,6 +45,7 @@ from imagevol_core.facts import *
 from imagevol_core.locations import *
 from imagevol_core.metadata import *
 from imagevol_core.migration import *
+from imagevol_core.partitions import *
 from imagevol_core.pruning import *
 from imagevol_core.relocation import *
 from imagevol_core.safety import *
@@ -71,6 +73,7 @@ __all__ += facts.__all__
 __all__ += locations.__all__
 __all__ += metadata.__all__
 __all__ += migration.__all__
+__all__ += partitions.__all__
 __all__ += pruning.__all__
 __all__ += relocation.__all__
 __all__ += safety.__all__

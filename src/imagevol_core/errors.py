@@ -271,12 +271,15 @@ class UnsafeImage(CallerError, ValueError):
 
     Attributes:
         reasons: what stands in the way, a sentence for each rule that failed, by the rule's id.
+        declare_as: the `disk_format` as which nothing would refuse it, if another one is all that it needs.
     """
 
-    def __init__(self, what: str, *, reasons: Mapping[str, str]) -> None:
-        """Name the image and every rule that refuses it."""
-        super().__init__(f"{what} is refused: {'; '.join(f'{rule}: {text}' for rule, text in reasons.items())}")
+    def __init__(self, what: str, *, reasons: Mapping[str, str], declare_as: str | None = None) -> None:
+        """Name the image, every rule that refuses it, and the format that it should be declared as."""
+        hint = f"; declare it as {declare_as}" if declare_as else ""
+        super().__init__(f"{what} is refused: {'; '.join(f'{rule}: {text}' for rule, text in reasons.items())}{hint}")
         self.reasons = dict(reasons)
+        self.declare_as = declare_as
 
 
 # What a service did not do.

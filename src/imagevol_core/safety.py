@@ -7,13 +7,15 @@ inspection could not tell is never taken for safe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from imagevol_core.safety_facts import Inspection, Untrusted
-from imagevol_core.safety_rules import SAFETY_RULES
+from imagevol_core.safety_facts import Inspection, SafetySettings, Untrusted
+from imagevol_core.safety_rules import DECLARABLE, SAFETY_RULES
 from imagevol_core.verdicts import Policy, Verdict, evaluate, failed
 
-__all__ = ["Inspection", "SafetyDecision", "check_image_safety"]
+__all__ = ["Inspection", "SafetyDecision", "SafetySettings", "check_image_safety"]
+
+_USUAL = SafetySettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +26,13 @@ class SafetyDecision:
         policy: whose rules decided.
         safe: whether nothing stands in the way.
         verdicts: what each rule said.
+        declare_as: the `disk_format` as which nothing would refuse it, if another one is all that it needs.
     """
 
     policy: Policy
     safe: bool
     verdicts: tuple[Verdict, ...]
+    declare_as: str | None = None
 
 
 def check_image_safety(
@@ -36,6 +40,7 @@ def check_image_safety(
     *,
     declared_format: str | None,
     size_gib: int | None = None,
+    settings: SafetySettings = _USUAL,
     policy: Policy = Policy.STRICT,
 ) -> SafetyDecision:
     """Say whether an untrusted image may be read by qemu-img and written to a volume.
@@ -44,6 +49,7 @@ def check_image_safety(
         inspection: what was found in it.
         declared_format: its `disk_format`, as Glance says.
         size_gib: the size of the volume that it is for; None when it is for none in particular, and need fit nothing.
+        settings: what the operator allows, and what this host can read; `UPSTREAM` has neither.
         policy: whose rules.  Under `UPSTREAM`, the checks of Cinder 29.0.0 on the way to a volume (`qemu_img_info`,
             `fetch_to_volume_format`, `check_image_format`), the first failed one of which ends it there.
 
@@ -58,6 +64,11 @@ def check_image_safety(
     >>> [verdict.rule for verdict in decision.verdicts if not verdict.passed]
     ['content-as-declared', 'no-data-file']
     """
-    image = Untrusted(inspection=inspection, declared_format=declared_format, size_gib=size_gib)
+    image = Untrusted(inspection=inspection, declared_format=declared_format, size_gib=size_gib, settings=settings)
     verdicts = evaluate(SAFETY_RULES[policy], image)
-    return SafetyDecision(policy=policy, safe=not failed(verdicts), verdicts=verdicts)
+    if not failed(verdicts):
+        return SafetyDecision(policy=policy, safe=True, verdicts=verdicts)
+    others = (replace(image, declared_format=name) for name in DECLARABLE if name in (*inspection.formats, "raw"))
+    fitting = next((other for other in others if not failed(evaluate(SAFETY_RULES[policy], other))), None)
+    declare_as = fitting.declared_format if fitting else None
+    return SafetyDecision(policy=policy, safe=False, verdicts=verdicts, declare_as=declare_as)

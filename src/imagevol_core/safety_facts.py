@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagevol_core.errors import InvalidSize
+from imagevol_core.partitions import PartitionEntry
 
-__all__ = ["SAME_NAME", "Inspection", "Untrusted"]
+__all__ = ["SAME_NAME", "Inspection", "SafetySettings", "Untrusted"]
 
 SAME_NAME: Mapping[str, str] = {"vpc": "vhd"}  # qemu-img's, where all others have another
 
@@ -37,6 +38,12 @@ class Inspection:
         missing_bytes: how much of the data that its own tables name lies after the end of the file; 0 if the file is
             whole; None if the tables were not read, or cannot be.
         corruptions: how many errors `qemu-img check` finds in a qcow2; None if it was not asked.
+        partitions: the four entries of the MBR that it begins with, if it begins with one.
+        version: of a qcow2, as its header says.
+        features: of a qcow2, the names of the features that its readers must know: `dirty`, `corrupt`, `data_file`,
+            `compression_type`, `extended_l2`, and `bit 7` for one that has no name here.
+        packed_as: what must be decompressed or unpacked before there is a disk: `gzip`, `xz`, `zstd`, `bzip2`, `lz4`,
+            `zip`, `7z` or `tar`; None if it looks like none of these.
 
     Raises:
         InvalidSize: a size or number is negative.
@@ -52,6 +59,10 @@ class Inspection:
     failed_checks: frozenset[str] | None = None
     missing_bytes: int | None = None
     corruptions: int | None = None
+    partitions: tuple[PartitionEntry, ...] | None = None
+    version: int | None = None
+    features: frozenset[str] | None = None
+    packed_as: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no image can be; give each format one name, once, in one order."""
@@ -63,6 +74,22 @@ class Inspection:
         object.__setattr__(self, "formats", formats)
         if self.failed_checks is not None:
             object.__setattr__(self, "failed_checks", frozenset(self.failed_checks))
+        if self.features is not None:
+            object.__setattr__(self, "features", frozenset(self.features))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetySettings:
+    """What the operator allows, and what this host can read.
+
+    Args:
+        nonfatal_checks: which checks of a partition table may fail, as Glance's `gpt_safety_checks_nonfatal`: `mbr`
+            and `gptmbr`.  As in Glance, `mbr` never refuses a kernel or a ramdisk (`aki`, `ari`).
+        qemu_features: which features of qcow2 the installed qemu-img reads beyond those that all do: `extended_l2`.
+    """
+
+    nonfatal_checks: frozenset[str] = frozenset()
+    qemu_features: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +99,4 @@ class Untrusted:
     inspection: Inspection
     declared_format: str | None
     size_gib: int | None
+    settings: SafetySettings

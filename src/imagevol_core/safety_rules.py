@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from imagevol_core.partitions import partition_faults
 from imagevol_core.safety_facts import SAME_NAME, Untrusted
 from imagevol_core.sentences import listed, quoted, yes_no
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Rule
 
-__all__ = ["SAFETY_RULES"]
+__all__ = ["DECLARABLE", "SAFETY_RULES"]
 
 _VMDK_SUBFORMATS = ("streamOptimized", "monolithicSparse")  # one file each, which names no other
 _LOWER = frozenset(name.lower() for name in _VMDK_SUBFORMATS)  # as oslo.utils gives them
@@ -25,7 +26,21 @@ _CONTENT: Mapping[str, frozenset[str]] = {
     **{name: frozenset({"raw", "gpt"}) for name in ("raw", "ami", "ari", "aki")},
     "iso": frozenset({"iso"}),
 }
-_IS_PARTITION_TABLE = "mbr"  # oslo.utils' name of its check
+DECLARABLE = ("raw", "iso", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "luks")  # of names with one meaning, the usual one
+_IS_PARTITION_TABLE = frozenset({"mbr", "gptmbr"})  # oslo.utils' names of its checks
+_BOOTED_WITHOUT_A_DISK = ("aki", "ari")  # a kernel may begin as an MBR does
+_VERSIONS = (2, 3)  # of qcow2
+_USUAL_FEATURES = frozenset({"dirty", "corrupt", "data_file", "compression_type"})  # which every qemu-img reads
+_UNPACKED_WITH: Mapping[str, str] = {
+    "gzip": "gunzip",
+    "xz": "unxz",
+    "zstd": "unzstd",
+    "bzip2": "bunzip2",
+    "lz4": "unlz4",
+    "zip": "unzip",
+    "7z": "7z x",
+    "tar": "tar --extract",
+}
 
 
 def _header_parses(image: Untrusted) -> tuple[bool, str]:
@@ -82,16 +97,56 @@ def _vmdk_subformat(image: Untrusted) -> tuple[bool, str]:
 
 
 def _partition_table_sound(image: Untrusted) -> tuple[bool, str]:
-    bad = _IS_PARTITION_TABLE in (image.inspection.failed_checks or ())
-    return not bad, f"its MBR is {'not ' if bad else ''}the one that a GPT has, or it has no GPT"
+    bad = _IS_PARTITION_TABLE & (image.inspection.failed_checks or frozenset())
+    if not bad:
+        return True, "its partition table is sound, or it has none"
+    faults = partition_faults(image.inspection.partitions or ()) if image.inspection.partitions else ()
+    text = f"its partition table is not sound: {'; '.join(faults) or f'the check {listed(sorted(bad))} failed'}"
+    if image.declared_format in _BOOTED_WITHOUT_A_DISK:
+        bad -= {"mbr"}
+    if bad <= image.settings.nonfatal_checks:
+        return True, f"{text}; that is allowed"
+    return False, f"{text}; repair it, or allow it with gpt_safety_checks_nonfatal = {','.join(sorted(bad))}"
+
+
+def _format_version(image: Untrusted) -> tuple[bool, str]:
+    version = image.inspection.version
+    if version is None or version in _VERSIONS:
+        return True, "it is no qcow, or its version is not known" if version is None else f"its version is {version}"
+    if version == 1:
+        return False, "it is a qcow of version 1, the format before qcow2: convert it with `qemu-img convert -f qcow`"
+    return False, f"it is a qcow2 of version {version}, and 2 and 3 are known"
+
+
+def _features_known(image: Untrusted) -> tuple[bool, str]:
+    features = image.inspection.features or frozenset()
+    unknown = sorted(features - _USUAL_FEATURES - image.settings.qemu_features)
+    if unknown:
+        return False, f"it has features that the installed qemu-img is not known to read: {listed(unknown)}"
+    return True, f"of the features that its readers must know, it has {listed(sorted(features))}"
 
 
 def _checks_passed(image: Untrusted) -> tuple[bool, str]:
-    checks = image.inspection.failed_checks
+    checks, version, features = image.inspection.failed_checks, image.inspection.version, image.inspection.features
     if checks is None:
         return False, "the inspector's checks were not made"
-    others = sorted(checks - {_IS_PARTITION_TABLE})
-    return not others, f"of the inspector's other checks, {listed(others)} failed"
+    others = checks - _IS_PARTITION_TABLE
+    if version is not None and (version not in _VERSIONS or (features is not None and features - _USUAL_FEATURES)):
+        others -= {"unknown_features"}  # the rules of versions and features say more
+    return not others, f"of the inspector's other checks, {listed(sorted(others))} failed"
+
+
+def _not_packed(image: Untrusted) -> tuple[bool, str]:
+    packed = image.inspection.packed_as
+    if packed is None or image.declared_format in _BOOTED_WITHOUT_A_DISK:
+        return True, "it is not compressed, and no archive" if packed is None else "a kernel or ramdisk may be packed"
+    program = _UNPACKED_WITH.get(packed, packed)
+    return False, f"it is not a disk but {packed} data: unpack it first, as with `{program}`"
+
+
+def _has_data(image: Untrusted) -> tuple[bool, str]:
+    empty = image.inspection.virtual_size_bytes == 0
+    return not empty, f"it is {'' if empty else 'not '}empty"
 
 
 def _virtual_size_fits(image: Untrusted) -> tuple[bool, str]:
@@ -104,9 +159,13 @@ def _virtual_size_fits(image: Untrusted) -> tuple[bool, str]:
 
 
 def _not_truncated(image: Untrusted) -> tuple[bool, str]:
-    missing, declared = image.inspection.missing_bytes, image.declared_format or ""
-    if not _HAVE_TABLES & {SAME_NAME.get(declared, declared)} & set(image.inspection.formats):
+    inspection, declared = image.inspection, image.declared_format or ""
+    missing = inspection.missing_bytes
+    if not _HAVE_TABLES & {SAME_NAME.get(declared, declared)} & set(inspection.formats):
         return True, "it is not read by tables of its own"
+    others = len(inspection.formats) > 1 or not inspection.header_parses or inspection.version not in (None, *_VERSIONS)
+    if missing is None and others:
+        return True, "its tables are not read, because it is no sound image of one format"
     if missing is None:
         return False, "it is not known whether all data that its tables name is in the file"
     if missing:
@@ -126,7 +185,7 @@ def _tables_sound(image: Untrusted) -> tuple[bool, str]:
 
 def _inspector_upstream(image: Untrusted) -> tuple[bool, str]:
     inspection, content = image.inspection, _content_upstream(image)
-    other = (inspection.failed_checks or frozenset()) - {_IS_PARTITION_TABLE}
+    other = (inspection.failed_checks or frozenset()) - _IS_PARTITION_TABLE
     linked = content == "qcow2" and (inspection.has_backing_file is True or inspection.has_data_file is True)
     unsafe = linked or content == "qed" or (content in ("qcow2", "vmdk") and bool(other))
     return not unsafe, f"Cinder's inspector finds {quoted(content)}, {'un' if unsafe else ''}safe"
@@ -236,15 +295,39 @@ SAFETY_RULES: Mapping[Policy, tuple[Rule[Untrusted], ...]] = {
         ),
         Rule(
             id="partition-table-sound",
-            text="a GPT has the MBR that belongs to it, and no other",
+            text="its MBR is sound, and a GPT has its own; or `gpt_safety_checks_nonfatal` names the check that failed",
             source="oslo.utils GPTInspector",
             predicate=_partition_table_sound,
+        ),
+        Rule(
+            id="format-version",
+            text="a qcow2 is of version 2 or 3",
+            source="oslo.utils QcowInspector",
+            predicate=_format_version,
+        ),
+        Rule(
+            id="features-known",
+            text="the installed qemu-img reads all that a qcow2 says its readers must know",
+            source="oslo.utils QcowInspector",
+            predicate=_features_known,
         ),
         Rule(
             id="checks-passed",
             text="the inspector's other checks were made and passed",
             source="oslo.utils format_inspector",
             predicate=_checks_passed,
+        ),
+        Rule(
+            id="not-packed",
+            text="it is neither compressed nor an archive, unless it is a kernel or a ramdisk",
+            source="[store]",
+            predicate=_not_packed,
+        ),
+        Rule(
+            id="has-data",
+            text="it is not empty",
+            source="[store]",
+            predicate=_has_data,
         ),
         Rule(
             id="virtual-size-fits",

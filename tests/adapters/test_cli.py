@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -25,6 +26,7 @@ from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, Memor
 from imagevol_adapters.transfers import storing
 from imagevol_core import ServiceFailed, patience_seconds
 from tests.adapters.commands import Ran, Run
+from tests.adapters.inspecting import gpt, iso
 
 PASSWORD = "hunter2-that-nobody-may-see"
 CREDENTIALS = (
@@ -124,6 +126,26 @@ class TestRoundTrip:
         assert "checksum" not in volume.metadata
         assert memory.contents[volume.id].read(0, 5009) == DATA[:5000] + bytes(9)
 
+    def test_a_file_that_is_an_iso_is_told_the_option_that_it_needs(
+        self, run: Run, memory: MemoryVolumes, file: Path
+    ) -> None:
+        iso(file)
+        put = run("put", file)
+        assert (put.status, put.err.count("\n")) == (1, 1)
+        assert put.err.endswith(": give --disk-format iso\n")
+        assert run("put", file, "--disk-format", "iso").status == 0
+
+    def test_a_partition_table_that_is_not_sound_is_accepted_with_an_option(
+        self, run: Run, memory: MemoryVolumes, file: Path
+    ) -> None:
+        gpt(file, bootable=0x7F)
+        put = run("put", file)
+        assert (put.status, put.err.count("\n")) == (1, 1)
+        assert "gpt_safety_checks_nonfatal = mbr" in put.err
+        assert run("put", file, "--gpt-safety-checks-nonfatal", "gptmbr").status == 1
+        assert memory.volumes == {}
+        assert run("put", file, "--gpt-safety-checks-nonfatal", "mbr,gptmbr").status == 0
+
     @pytest.mark.parametrize("options", [(), ("--register", "disk", "--store", "fast")])
     def test_a_file_with_another_digest_than_is_asked_for_is_refused(
         self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path, options: tuple[str, ...]
@@ -170,6 +192,9 @@ class TestErrors:
             pytest.param("put {here}", id="a directory"),
             pytest.param("put /dev/null", id="a device without a size"),
             pytest.param("put {here}/pipe", id="a FIFO"),
+            pytest.param("put {here}/empty", id="an empty file"),
+            pytest.param("put {here}/empty --register disk --store fast", id="an empty file to be registered"),
+            pytest.param("put {here}/packed", id="a compressed file"),
             pytest.param("put {here}/disk.raw --digest sha256", id="no digest"),
             pytest.param("put {here}/disk.raw --digest sha256:12", id="a digest that is too short"),
             pytest.param("put {here}/disk.raw --digest rot13:12", id="an unknown digest"),
@@ -197,6 +222,8 @@ class TestErrors:
         plain, busy = (memory.wait(memory.create(size_gib=1, name=name).id).id for name in ("plain", "busy"))
         memory.attach(busy, connector={}, mode=AccessMode.READ)
         os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "empty").touch()
+        (tmp_path / "packed").write_bytes(gzip.compress(DATA))
         with (tmp_path / "huge.raw").open("wb") as huge:
             huge.truncate(200 << 30)
         words = arguments.format(here=tmp_path, plain=plain, busy=busy).split()
@@ -253,6 +280,7 @@ class TestErrors:
             ("put",),
             ("put", "--no-such-option", "x"),
             ("put", "x", "--visibility", "secret"),
+            ("put", "x", "--gpt-safety-checks-nonfatal", "mbr,banned"),
             ("get", "x"),
             ("get", "x", "y", "--offset", "lots"),
             ("explain", "x"),

@@ -39,11 +39,12 @@ from imagevol_core import (
     Image,
     InvalidFact,
     RequestRefused,
+    SafetySettings,
     SourceFailed,
     TransferCancelled,
     UnsafeImage,
 )
-from tests.adapters.inspecting import SIZE, backed, fixed_vhd, iso, made, needed, qemu_img, void
+from tests.adapters.inspecting import SIZE, backed, changed, fixed_vhd, gpt, iso, made, needed, qemu_img, void
 
 MIB = 1 << 20
 DISK = b"disk" * (MIB // 8) + bytes(MIB) + b"end." * (MIB // 8)
@@ -343,6 +344,30 @@ def test_a_device_is_not_filled_from_an_image_that_was_cut_short(
     with pytest.raises(UnsafeImage, match="not-truncated"):
         fill(len(data) // 2)
     assert target.read_bytes() == OLD
+
+
+def test_a_partition_table_that_is_not_sound_is_accepted_where_that_is_allowed(world: World, tmp_path: Path) -> None:
+    path, target = tmp_path / "disk", tmp_path / "target"
+    changed(gpt, (446 + 16 + 4, b"\x0c"))(path)  # a second entry beside that of the GPT
+    refused = "entry 2 of type 0x0c stands beside the one of a GPT"
+    safety = SafetySettings(nonfatal_checks=frozenset({"mbr", "gptmbr"}))
+    facts = Image(id="7", disk_format="raw", container_format="bare", updated_at=datetime.now(UTC))
+
+    def fill(safety: SafetySettings | None) -> None:
+        target.write_bytes(OLD)
+        with PathDevice.open(target, writable=True) as device:
+            fill_device(
+                [path.read_bytes()], device, image=facts, converter=QemuConverter(), directory=tmp_path, safety=safety
+            )
+
+    with pytest.raises(UnsafeImage, match=refused):
+        world.store(path, "raw")
+    with pytest.raises(UnsafeImage, match=refused):
+        fill(None)
+    assert world.volumes.volumes == {}
+    assert world.content(world.store(path, "raw", settings=StoreSettings(safety=safety)).volume.id)
+    fill(safety)
+    assert target.read_bytes() == path.read_bytes().ljust(len(OLD), b"\0")
 
 
 class Failing(QemuConverter):

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imagevol_adapters.inspection import PART_BYTES, ImageInspector, check, inspect_file
-from imagevol_core import Inspection, UnsafeImage, check_image_safety, failed
+from imagevol_core import Inspection, SafetySettings, UnsafeImage, check_image_safety, failed, partition_faults
 from tests.adapters.inspecting import (
     BACKED_HEADER,
     FILES,
@@ -105,6 +105,39 @@ class TestAnyBytes:
     @given(st.binary(max_size=2000), st.lists(st.integers(1, 700), min_size=1, max_size=5))
     def test_they_may_come_one_by_one(self, data: bytes, lengths: list[int]) -> None:
         assert streamed(data, lengths) == replace(inspect_file(io.BytesIO(data)), missing_bytes=None)
+
+
+ENTRIES = st.builds(
+    struct.pack,
+    st.just("<5B3xII"),
+    st.sampled_from([0, 0, 0x80, 0x7F]),
+    st.sampled_from([0, 0, 1, 254]),
+    st.sampled_from([2, 2, 1, 0x42]),
+    st.sampled_from([0, 0, 1]),
+    st.sampled_from([0, 0, 0xEE, 0x83]),
+    st.sampled_from([1, 1, 63]),
+    st.just(4095),
+)
+
+
+class TestPartitionTable:
+    """What is wrong with a table is said where oslo.utils' check fails, and nowhere else."""
+
+    @given(st.lists(ENTRIES, min_size=4, max_size=4))
+    def test_it_has_a_fault_where_the_check_fails(self, entries: list[bytes]) -> None:
+        disk = bytes(446) + b"".join(entries) + b"\x55\xaa" + bytes(PART_BYTES)
+        inspection = inspect_file(io.BytesIO(disk))
+        assert inspection.formats == ("gpt",)
+        assert inspection.partitions is not None
+        assert bool(partition_faults(inspection.partitions)) is bool(inspection.failed_checks)
+
+    def test_a_boot_sector_with_code_in_place_of_a_table_is_told_as_that(self) -> None:
+        sector = bytes(440) + b"\xeb\xfe" * 35 + b"\x55\xaa"  # as GRUB's rescue floppy has it
+        settings = SafetySettings(nonfatal_checks=frozenset({"mbr"}))
+        found = inspect_file(io.BytesIO(sector + bytes(MIB)))
+        check(found, declared_format="raw", size_gib=1, what="it", settings=settings)
+        with pytest.raises(UnsafeImage, match="entry 1 has the boot flag 0xeb, which must be 0x00 or 0x80"):
+            check(found, declared_format="raw", size_gib=1, what="it")
 
 
 class TestStream:

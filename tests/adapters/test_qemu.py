@@ -17,7 +17,7 @@ import pytest
 from imagevol_adapters import qemu
 from imagevol_adapters.inspection import inspect_file
 from imagevol_adapters.ports import Converter
-from imagevol_adapters.qemu import QemuConverter, qemu_img_version
+from imagevol_adapters.qemu import QemuConverter, qemu_img_features, qemu_img_version
 from imagevol_core import (
     GIB,
     ConversionFailed,
@@ -294,6 +294,32 @@ def one_cluster(path: Path) -> None:
 
 def header(offset: int, data: bytes) -> Callable[[Path], None]:
     return changed(made("qcow2"), (offset, data))
+
+
+class TestFeatures:
+    """A qcow2 that asks more of its readers is read where the installed qemu-img can."""
+
+    def image(self, directory: Path) -> Path:
+        made("qcow2", "-o", "extended_l2=on")(directory / "image")
+        return directory / "image"
+
+    def test_extended_entries_are_read(self, tmp_path: Path) -> None:
+        found = CONVERTER.examine(str(self.image(tmp_path)), declared_format="qcow2", size_gib=1, what="it")
+        assert (found.version, found.features) == (3, frozenset({"extended_l2"}))
+
+    def test_they_are_refused_where_qemu_img_does_not_know_them(
+        self, tmp_path: Path, program: Callable[[str], None]
+    ) -> None:
+        image = self.image(tmp_path)
+        program('echo "  encryption=<bool>  - no extended_l2=<bool>"')
+        with pytest.raises(UnsafeImage) as caught:
+            CONVERTER.examine(str(image), declared_format="qcow2", size_gib=1, what="it")
+        assert list(caught.value.reasons) == ["features-known"]
+
+    def test_it_is_asked_once(self, tmp_path: Path, program: Callable[[str], None]) -> None:
+        program(f'echo asked >> {tmp_path}/asked; echo "  extended_l2=<bool (on/off)>"')
+        assert qemu_img_features() == qemu_img_features() == {"extended_l2"}
+        assert (tmp_path / "asked").read_text() == "asked\n"
 
 
 class TestHarmless:

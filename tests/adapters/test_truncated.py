@@ -17,7 +17,7 @@ from imagevol_adapters.blockmaps import needed_bytes
 from imagevol_adapters.inspection import ImageInspector, inspect_file
 from imagevol_adapters.qemu import QemuConverter
 from imagevol_adapters.transfers.filling import Examination
-from imagevol_core import UnsafeImage, check_image_safety, failed
+from imagevol_core import SafetySettings, UnsafeImage, check_image_safety, failed
 from tests.adapters.inspecting import MIB, SIZE, changed, iso, made, needed, qemu_img, stream_optimized, written
 
 # How each is made, and what it is declared to be.
@@ -25,6 +25,8 @@ FORMATS = {
     "qcow2": ("qcow2",),
     "qcow2-compressed": ("qcow2", "-c"),
     "qcow2-zstd": ("qcow2", "-c", "-o", "compression_type=zstd"),
+    "qcow2-extended": ("qcow2", "-o", "extended_l2=on"),
+    "qcow2-extended-large": ("qcow2", "-o", "extended_l2=on,cluster_size=2M"),
     "qcow2-small-clusters": ("qcow2", "-o", "cluster_size=512"),
     "qcow2-large-clusters": ("qcow2", "-o", "cluster_size=2M"),
     "qcow2-old": ("qcow2", "-o", "compat=0.10"),
@@ -70,7 +72,8 @@ def returned(*arguments: str | Path) -> int:
 
 def refusals(image: Path, name: str) -> list[str]:
     """The rules that refuse it."""
-    decision = check_image_safety(inspect_file(image), declared_format=name)
+    settings = SafetySettings(qemu_features=frozenset({"extended_l2"}))
+    decision = check_image_safety(inspect_file(image), declared_format=name, settings=settings)
     return [verdict.rule for verdict in failed(decision.verdicts)]
 
 

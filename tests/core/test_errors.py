@@ -140,7 +140,7 @@ EXAMPLES: Mapping[type[ImagevolError], Example] = {
         CallerError,
         ValueError,
         "image e38f is refused: one-format: it is two; checks-passed: 1 failed",
-        {"reasons": {"one-format": "it is two", "checks-passed": "1 failed"}},
+        {"reasons": {"one-format": "it is two", "checks-passed": "1 failed"}, "declare_as": None},
     ),
     ServiceUnreachable: Example(lambda: ServiceUnreachable("no"), ServiceError, ConnectionError, "no"),
     ServiceFailed: Example(lambda: ServiceFailed("no"), ServiceError, RuntimeError, "no"),

@@ -68,6 +68,7 @@ DECISIONS = {
     "cache_key": "cache_key(Volume(id='t', size_gib=1, host='h@fast#fast'))",
     "checksum_for": "checksum_for('ab' * 32 + '  disk.img', 'disk.img')",
     "parse_digest": "parse_digest('md5:8d777f385d3dfec8815d20f7496026dc')",
+    "partition_faults": "partition_faults([PartitionEntry(boot=1, kind=0, start=(0, 0, 0), start_lba=0)] * 4)",
     "decide_freshness": """decide_freshness(
         Image(id='i', digest=Digest('md5', '0f')),
         entry=CacheEntry(volume_id='v', image_id='i', size_gib=1, digest=Digest('md5', '0f')),

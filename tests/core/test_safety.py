@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagevol_adapters.testing.copy_strategies import SafetyCase, safety_cases
-from imagevol_core import GIB, Inspection, InvalidSize, Policy, failed, rule_tables
+from imagevol_core import (
+    GIB,
+    Inspection,
+    InvalidSize,
+    PartitionEntry,
+    Policy,
+    SafetySettings,
+    failed,
+    rule_tables,
+)
 
 GOOD = SafetyCase(
     inspection=Inspection(
@@ -37,6 +46,10 @@ def content(name: str, declared: str | None = None, **changes: Any) -> SafetyCas
     return replace(found(formats=(name,), **changes), declared_format=declared or name)
 
 
+NONFATAL = SafetySettings(nonfatal_checks=frozenset({"mbr"}))
+UNUSED = PartitionEntry(boot=0, kind=0, start=(0, 0, 0), start_lba=0)
+PROTECTIVE = PartitionEntry(boot=0, kind=0xEE, start=(0, 0, 2), start_lba=1)
+LINUX = PartitionEntry(boot=0x80, kind=0x83, start=(0, 32, 33), start_lba=2048)
 VMDK = content("vmdk", subformat="streamOptimized", text_only=False)
 
 # For each rule, an image that it alone refuses.  A new rule is a new row here.
@@ -50,7 +63,13 @@ BREAKS = {
         "no-data-file": found(has_data_file=True),
         "vmdk-subformat": found(VMDK, subformat="monolithicFlat"),
         "partition-table-sound": content("gpt", "raw", failed_checks=frozenset({"mbr"})),
+        "format-version": found(version=1, failed_checks=frozenset({"unknown_features"})),
+        "features-known": found(
+            version=3, features=frozenset({"extended_l2"}), failed_checks=frozenset({"unknown_features"})
+        ),
         "checks-passed": found(failed_checks=frozenset({"unknown_features"})),
+        "not-packed": content("raw", packed_as="gzip"),
+        "has-data": found(virtual_size_bytes=0),
         "virtual-size-fits": found(virtual_size_bytes=GIB + 1),
         "not-truncated": found(missing_bytes=1),
         "tables-sound": found(corruptions=1),
@@ -207,7 +226,7 @@ class TestVirtualSize:
     @pytest.mark.parametrize(
         "size, size_gib, strict, upstream",
         [
-            *((GIB, 1, True, True), (GIB + 1, 1, False, False), (0, 0, True, True), (1, 0, False, False)),
+            *((GIB, 1, True, True), (GIB + 1, 1, False, False), (0, 0, False, True), (1, 0, False, False)),
             *((None, 1, False, False), (None, None, False, True), (10**400, None, True, True)),
             *(((1 << 53) + 1, 1 << 23, False, True), (10**400, 1, False, False)),
         ],
@@ -223,6 +242,84 @@ class TestVirtualSize:
             found(GOOD, **{name: -1})
 
 
+class TestPartitionTable:
+    """A table that is not sound is refused, unless the operator allows it in Glance's words."""
+
+    @pytest.mark.parametrize(
+        "failed_checks, nonfatal, declared, safe",
+        [
+            (["mbr"], [], "raw", False),
+            (["mbr"], ["mbr"], "raw", True),
+            (["mbr"], ["gptmbr"], "raw", False),
+            (["mbr", "gptmbr"], ["mbr"], "raw", False),
+            (["mbr", "gptmbr"], ["mbr", "gptmbr"], "raw", True),
+            (["gptmbr"], ["gptmbr", "anything"], "raw", True),
+            (["mbr"], [], "ami", False),
+            (["mbr"], [], "aki", True),  # a kernel may begin as an MBR does
+            (["mbr"], [], "ari", True),
+            (["gptmbr"], [], "aki", False),
+            (["mbr", "banned"], ["mbr", "banned"], "raw", False),  # it allows nothing else
+        ],
+    )
+    def test_by_what_failed_and_what_is_allowed(
+        self, failed_checks: list[str], nonfatal: list[str], declared: str, safe: bool
+    ) -> None:
+        case = content("gpt", declared, failed_checks=frozenset(failed_checks))
+        settings = SafetySettings(nonfatal_checks=frozenset(nonfatal))
+        assert replace(case, settings=settings).decide().safe is safe
+
+
+class TestFeatures:
+    """A qcow2 is read where the installed qemu-img reads what its header asks for."""
+
+    @pytest.mark.parametrize(
+        "features, installed, safe",
+        [
+            (["dirty", "corrupt", "compression_type"], [], True),
+            (["extended_l2"], [], False),
+            (["extended_l2"], ["extended_l2"], True),
+            (["extended_l2", "bit 5"], ["extended_l2"], False),
+        ],
+    )
+    def test_by_what_it_has_and_what_is_installed(self, features: list[str], installed: list[str], safe: bool) -> None:
+        failed_checks = frozenset({"unknown_features"} - ({"unknown_features"} if len(features) == 3 else set()))
+        case = found(version=3, features=frozenset(features), failed_checks=failed_checks)
+        settings = SafetySettings(qemu_features=frozenset(installed))
+        assert replace(case, settings=settings).decide().safe is safe
+        assert not replace(found(case, failed_checks=failed_checks | {"banned"}), settings=settings).decide().safe
+
+
+class TestDeclaration:
+    """Of an image that only needs another `disk_format`, the decision says which."""
+
+    @pytest.mark.parametrize(
+        "case, declare_as",
+        [
+            (GOOD, None),
+            (content("iso", "raw"), "iso"),
+            (replace(found(formats=("iso", "gpt")), declared_format="raw"), "iso"),
+            (content("vhd", "raw"), "vhd"),
+            (content("gpt", "qcow2"), "raw"),
+            (content("raw", "ploop"), "raw"),
+            (content("luks", "raw"), "luks"),
+            (content("qcow2", "raw", has_backing_file=True), None),
+            (content("qed", "raw"), None),
+            (found(formats=("qcow2", "gpt")), None),
+            (found(missing_bytes=1), None),
+            (replace(GOOD, declared_format=None), "qcow2"),
+        ],
+    )
+    def test_by_what_is_found(self, case: SafetyCase, declare_as: str | None) -> None:
+        assert case.decide().declare_as == declare_as
+
+    @given(safety_cases(), st.sampled_from(Policy))
+    def test_declared_so_nothing_refuses_it(self, case: SafetyCase, policy: Policy) -> None:
+        decision = case.decide(policy)
+        if decision.declare_as is not None:
+            assert not decision.safe
+            assert replace(case, declared_format=decision.declare_as).decide(policy).safe
+
+
 class TestTruncated:
     """Refused: an image whose own tables name more data than its file has."""
 
@@ -232,6 +329,16 @@ class TestTruncated:
         assert case.decide().safe
         for missing in (None, 1, 10**30):
             assert not found(case, missing_bytes=missing).decide().safe
+
+    @pytest.mark.parametrize(
+        "changes", [{"header_parses": False}, {"formats": ("qcow2", "gpt")}, {"version": 1}, {"header_parses": None}]
+    )
+    def test_tables_that_another_rule_refuses_to_read_are_not_missed(self, changes: dict[str, Any]) -> None:
+        assert said(found(missing_bytes=None, **changes), "not-truncated") == (
+            True,
+            "its tables are not read, because it is no sound image of one format",
+        )
+        assert not found(missing_bytes=None, **changes).decide().safe
 
     @pytest.mark.parametrize("name", ["raw", "gpt"])
     def test_a_raw_disk_is_as_long_as_its_file(self, name: str) -> None:
@@ -259,12 +366,51 @@ class TestSentences:
             (found(has_data_file=None), "no-data-file", "whether it has an external data file: not known"),
             (GOOD, "vmdk-subformat", "it is not a VMDK"),
             (VMDK, "vmdk-subformat", "its createType is 'streamOptimized'"),
-            (GOOD, "partition-table-sound", "its MBR is the one that a GPT has, or it has no GPT"),
+            (GOOD, "partition-table-sound", "its partition table is sound, or it has none"),
             (
                 found(failed_checks=frozenset({"mbr"})),
                 "partition-table-sound",
-                "its MBR is not the one that a GPT has, or it has no GPT",
+                (
+                    "its partition table is not sound: the check 'mbr' failed; repair it, or allow it with "
+                    "gpt_safety_checks_nonfatal = mbr"
+                ),
             ),
+            (
+                found(failed_checks=frozenset({"mbr"}), partitions=(PROTECTIVE, LINUX, UNUSED, UNUSED)),
+                "partition-table-sound",
+                (
+                    "its partition table is not sound: entry 2 of type 0x83 stands beside the one of a GPT, type 0xee; "
+                    "repair it, or allow it with gpt_safety_checks_nonfatal = mbr"
+                ),
+            ),
+            (
+                replace(found(failed_checks=frozenset({"mbr"})), settings=NONFATAL),
+                "partition-table-sound",
+                "its partition table is not sound: the check 'mbr' failed; that is allowed",
+            ),
+            (GOOD, "format-version", "it is no qcow, or its version is not known"),
+            (found(version=3), "format-version", "its version is 3"),
+            (
+                found(version=1),
+                "format-version",
+                "it is a qcow of version 1, the format before qcow2: convert it with `qemu-img convert -f qcow`",
+            ),
+            (found(version=7), "format-version", "it is a qcow2 of version 7, and 2 and 3 are known"),
+            (GOOD, "features-known", "of the features that its readers must know, it has none"),
+            (
+                found(features=frozenset({"dirty", "extended_l2", "bit 9"})),
+                "features-known",
+                "it has features that the installed qemu-img is not known to read: 'bit 9', 'extended_l2'",
+            ),
+            (GOOD, "not-packed", "it is not compressed, and no archive"),
+            (content("raw", "ari", packed_as="gzip"), "not-packed", "a kernel or ramdisk may be packed"),
+            (
+                content("raw", packed_as="zstd"),
+                "not-packed",
+                "it is not a disk but zstd data: unpack it first, as with `unzstd`",
+            ),
+            (GOOD, "has-data", "it is not empty"),
+            (found(virtual_size_bytes=0), "has-data", "it is empty"),
             (found(failed_checks=None), "checks-passed", "the inspector's checks were not made"),
             (GOOD, "checks-passed", "of the inspector's other checks, none failed"),
             (

@@ -14,8 +14,8 @@ from cinder.volume import configuration
 from oslo_config import cfg
 
 from imagevol_adapters.driver import OPTIONS
-from imagevol_adapters.driver.options import clone_settings, template_settings, trusted_projects
-from imagevol_core import CacheLimits, CloneSettings, TemplateSettings
+from imagevol_adapters.driver.options import clone_settings, safety_settings, template_settings, trusted_projects
+from imagevol_core import CacheLimits, CloneSettings, SafetySettings, TemplateSettings
 from tests.upstream.asking import ROOT
 
 PAGE = ROOT / "docs/howto/add-the-mixin-to-a-driver.md"
@@ -59,6 +59,7 @@ def test_by_default_nothing_is_cloned_and_nothing_kept(configured: Configured) -
         enforce_signatures=False,
         limits=CacheLimits(max_gib=0, max_count=0),
     )
+    assert safety_settings(backend) == SafetySettings()
 
 
 def test_what_is_turned_on_reaches_the_core(configured: Configured) -> None:
@@ -70,8 +71,10 @@ def test_what_is_turned_on_reaches_the_core(configured: Configured) -> None:
             "image_template_enabled": "true",
             "image_template_max_size_gb": "500",
             "image_template_max_count": "50",
+            "image_template_gpt_safety_checks_nonfatal": "mbr, gptmbr",
         },
     )
+    assert safety_settings(backend) == SafetySettings(nonfatal_checks=frozenset({"mbr", "gptmbr"}))
     assert clone_settings(backend, cfg.CONF) == CloneSettings(
         allowed_direct_url_schemes=("cinder",),
         trusted_projects=frozenset({"one", "two", "internal"}),

@@ -23,7 +23,9 @@ from imagevol_core import (
     FreshThin,
     ImagevolError,
     RequestRefused,
+    SafetySettings,
     SourceFailed,
+    UnsafeImage,
     ZeroHandling,
     checksum_for,
     parse_digest,
@@ -37,6 +39,7 @@ __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
 _STANDARD_INPUT = Path("-")
+_GPT_CHECKS = ("mbr", "gptmbr")
 _LONGEST_LIST = 16 << 20  # of checksums, in bytes
 _STREAMED = ("raw", "iso")  # of which the file is the disk
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
@@ -92,6 +95,14 @@ class Put(ShowOne):
         parser.add_argument(
             "--no-checksum", action="store_true", help="do without the legacy md5, which takes longer than all else"
         )
+        parser.add_argument(
+            "--gpt-safety-checks-nonfatal",
+            type=_gpt_checks,
+            default=(),
+            metavar="CHECKS",
+            help="accept a partition table that fails these checks, mbr or gptmbr or both with a comma between them, "
+            "as Glance's option of this name does (default: none)",
+        )
         _add_rate(parser)
         return parser
 
@@ -107,7 +118,12 @@ class Put(ShowOne):
             self.app.progress("put", size_bytes if streamed else None) as progress,
         ):
             store = self._register if parsed_args.register else self._store
-            image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
+            try:
+                image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
+            except UnsafeImage as error:
+                if error.declare_as not in _FORMATS:
+                    raise
+                raise RequestRefused(f"{error}: give --disk-format {error.declare_as}") from error
         return self._columns, (
             stored.volume.id,
             image_id,
@@ -126,7 +142,11 @@ class Put(ShowOne):
             "volumes": self.app.volumes,
             "attacher": self.app.attacher,
             "volume_type": asked.volume_type,
-            "settings": StoreSettings(checksum=not asked.no_checksum, zero_proof=proof),
+            "settings": StoreSettings(
+                checksum=not asked.no_checksum,
+                zero_proof=proof,
+                safety=SafetySettings(nonfatal_checks=frozenset(asked.gpt_safety_checks_nonfatal)),
+            ),
             "digest": _digest(asked),
             "limits": _limits(asked),
             "progress": progress,
@@ -222,6 +242,14 @@ class Rm(Command):
         from imagevol_adapters.transfers import delete_image_volume
 
         delete_image_volume(parsed_args.volume, volumes=self.app.volumes, images=self.app.images)
+
+
+def _gpt_checks(text: str) -> tuple[str, ...]:
+    """The names of checks, such as `mbr,gptmbr`."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if unknown := set(names).difference(_GPT_CHECKS):
+        raise argparse.ArgumentTypeError(f"{min(unknown)!r} is none of {', '.join(_GPT_CHECKS)}")
+    return names
 
 
 def _add_rate(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.facts import volume_facts
+from imagevol_adapters.driver.options import safety_settings
 from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, removable, template_facts
 from imagevol_adapters.error_text import one_line
@@ -346,6 +347,7 @@ class ByTemplate:
                 image=image,
                 converter=self.services.converter,
                 directory=Path(cfg.CONF.image_conversion_dir),
+                safety=safety_settings(self.driver.configuration),
             )
         lock.ensure_held()
         templates.publish(template, image)

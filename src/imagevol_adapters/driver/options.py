@@ -9,9 +9,9 @@ from typing import Any
 
 from oslo_config import cfg
 
-from imagevol_core import CacheLimits, CloneSettings, TemplateSettings
+from imagevol_core import CacheLimits, CloneSettings, SafetySettings, TemplateSettings
 
-__all__ = ["OPTIONS", "clone_settings", "template_settings", "trusted_projects"]
+__all__ = ["OPTIONS", "clone_settings", "safety_settings", "template_settings", "trusted_projects"]
 
 OPTIONS = (
     cfg.BoolOpt(
@@ -44,6 +44,12 @@ OPTIONS = (
         default=None,
         help="The schemes of locations that this driver clones from, as allowed_direct_url_schemes, whose value it has "
         "by default. With `cinder` here and not there no volume is cloned without the strict rules.",
+    ),
+    cfg.ListOpt(
+        "image_template_gpt_safety_checks_nonfatal",
+        default=[],
+        help="Make templates also of images whose partition table fails these checks: `mbr` and `gptmbr`, as in "
+        "Glance's gpt_safety_checks_nonfatal. Give it the same value, so that a template is made of what Glance takes.",
     ),
 )
 
@@ -83,6 +89,15 @@ def template_settings(backend: Any, cinder: cfg.ConfigOpts) -> TemplateSettings:
         enforce_signatures=_enforced(cinder),
         limits=CacheLimits(max_gib=backend.image_template_max_size_gb, max_count=backend.image_template_max_count),
     )
+
+
+def safety_settings(backend: Any) -> SafetySettings:
+    """Say what the operator allows of an image that a template is made of; Cinder has no such option of its own.
+
+    Args:
+        backend: the options of the backend's section.
+    """
+    return SafetySettings(nonfatal_checks=frozenset(backend.image_template_gpt_safety_checks_nonfatal))
 
 
 def _enforced(cinder: cfg.ConfigOpts) -> bool:

@@ -25,6 +25,7 @@ from imagevol_core import (
     LuksCipher,
     Policy,
     SafetyDecision,
+    SafetySettings,
     ZeroProof,
     check_image_safety,
     plan_copy,
@@ -134,16 +135,22 @@ class SafetyCase:
         inspection: what was found in it.
         declared_format: what Glance says of it.
         size_gib: the volume that it is for.
+        settings: what the operator allows, and what the host can read.
     """
 
     inspection: Inspection
     declared_format: str | None
     size_gib: int | None = None
+    settings: SafetySettings = SafetySettings()  # noqa: RUF009 - it is frozen
 
     def decide(self, policy: Policy = Policy.STRICT) -> SafetyDecision:
         """Ask the core."""
         return check_image_safety(
-            self.inspection, declared_format=self.declared_format, size_gib=self.size_gib, policy=policy
+            self.inspection,
+            declared_format=self.declared_format,
+            size_gib=self.size_gib,
+            settings=self.settings,
+            policy=policy,
         )
 
 
@@ -170,7 +177,14 @@ def safety_cases(draw: DrawFn) -> SafetyCase:
             failed_checks=_mostly(draw, frozenset(), [None, frozenset({draw(st.sampled_from(checks))})]),
             missing_bytes=_mostly(draw, 0, [None, 1, GIB]),
             corruptions=_mostly(draw, 0, [None, 1]),
+            version=_mostly(draw, 3, [None, 1, 2, 4]),
+            features=_mostly(draw, frozenset(), [None, frozenset({"dirty"}), frozenset({"extended_l2"})]),
+            packed_as=_mostly(draw, None, ["gzip", "tar"]),
         ),
         declared_format=_mostly(draw, usual, [*_FORMATS, "ami", "AMI", "aki", None, "", "RAW"]),
         size_gib=_mostly(draw, 1, [0, 2, 1 << 23, None]),
+        settings=SafetySettings(
+            nonfatal_checks=_mostly(draw, frozenset(), [frozenset({"mbr"})]),
+            qemu_features=_mostly(draw, frozenset(), [frozenset({"extended_l2"})]),
+        ),
     )

@@ -29,6 +29,7 @@ from imagevol_core import (
     ImagevolError,
     Inspection,
     RequestRefused,
+    SafetySettings,
     SourceFailed,
     WrongLength,
     ZeroHandling,
@@ -47,11 +48,12 @@ Proof = Callable[[str], ZeroProof]
 class Examination:
     """Inspects a stream while it passes, and ends it as soon as it is known that a rule refuses it."""
 
-    def __init__(self, declared_format: str, what: str) -> None:
-        """Take what the data are said to be, and what names them in an error."""
+    def __init__(self, declared_format: str, what: str, settings: SafetySettings | None = None) -> None:
+        """Take what the data are said to be, what names them in an error, and what the operator allows."""
         self._inspector = ImageInspector()
         self._declared_format = declared_format
         self._what = what
+        self._settings = settings
         self._decided = False
 
     def __call__(self, data: memoryview) -> None:
@@ -74,7 +76,13 @@ class Examination:
         self._check(self._inspector.inspection())
 
     def _check(self, inspection: Inspection) -> None:
-        check(inspection, declared_format=self._declared_format, size_gib=None, what=self._what)
+        check(
+            inspection,
+            declared_format=self._declared_format,
+            size_gib=None,
+            what=self._what,
+            settings=self._settings,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +104,14 @@ class CheckedFile:
 
     @classmethod
     def check(
-        cls, path: Path, *, disk_format: str, converter: Converter, digest: Digest | None, what: str
+        cls,
+        path: Path,
+        *,
+        disk_format: str,
+        converter: Converter,
+        digest: Digest | None,
+        what: str,
+        safety: SafetySettings | None = None,
     ) -> CheckedFile:
         """Look at a file before anything is made of it.
 
@@ -106,6 +121,7 @@ class CheckedFile:
             converter: inspects it.
             digest: what it must have; when None nothing is compared.
             what: names it in an error.
+            safety: what the operator allows.
 
         Raises:
             UnsafeImage: a rule refuses it.
@@ -116,7 +132,7 @@ class CheckedFile:
         if digest:
             with opened(path) as file:
                 deque(verified(iter(lambda: file.read(PART_BYTES), b""), digest, what), maxlen=0)
-        inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what)
+        inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what, safety=safety)
         size_bytes = inspection.virtual_size_bytes or 0
         source = CopySource(
             path=str(path.absolute()),
@@ -161,6 +177,7 @@ def fill_device(
     directory: Path,
     proof: Proof | None = None,
     limits: Limits | None = None,
+    safety: SafetySettings | None = None,
 ) -> None:
     """Write an image onto a device, as a disk, and make sure that it is there.
 
@@ -176,6 +193,7 @@ def fill_device(
         directory: where such a one is kept meanwhile.
         proof: what proves that the device reads as zeros.
         limits: how fast it may go, and what ends it.
+        safety: what the operator allows.
 
     Raises:
         UnsafeImage: a rule refuses it.
@@ -184,7 +202,7 @@ def fill_device(
         ImagevolError: whatever else is in the way; what the device holds then is nothing to be used.
     """
     with closing(data):
-        _fill(data, device, image, converter, directory, proof, limits or Limits())
+        _fill(data, device, image, converter, directory, proof, limits or Limits(), safety)
 
 
 def _fill(
@@ -195,6 +213,7 @@ def _fill(
     directory: Path,
     proof: Proof | None,
     limits: Limits,
+    safety: SafetySettings | None,
 ) -> None:
     what = f"image {image.id}"
     if image.disk_format not in STREAMED:
@@ -203,11 +222,16 @@ def _fill(
             if image.size_bytes not in (None, size_bytes):
                 raise WrongLength(expected_bytes=image.size_bytes or 0, actual_bytes=size_bytes)
             file = CheckedFile.check(
-                path, disk_format=str(image.disk_format), converter=converter, digest=image.digest, what=what
+                path,
+                disk_format=str(image.disk_format),
+                converter=converter,
+                digest=image.digest,
+                what=what,
+                safety=safety,
             )
             file.convert_onto(device, converter=converter, proof=proof, limits=limits)
         return
-    examination = Examination(image.disk_format, what)
+    examination = Examination(image.disk_format, what, safety)
     algorithms = [image.digest.algorithm] if image.digest else []
     writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limits)
     if not writer.write(device, zeros=zeros_for(device, image.size_bytes, proof)):

@@ -34,6 +34,7 @@ from imagevol_core import (
     Digest,
     Growth,
     ImageVolumeMetadata,
+    SafetySettings,
     Volume,
     gib_for,
     next_size_gib,
@@ -55,12 +56,14 @@ class StoreSettings:
             with `lambda path: FreshThin(path=path)`.  Without one zeros are cleared or written, so that what somebody
             else left on the storage never shows.
         growth: how a volume grows under a stream of unknown length.
+        safety: what the operator allows of an image that is inspected.
     """
 
     hash_algorithm: str = "sha512"
     checksum: bool = True
     zero_proof: Proof | None = None
     growth: Growth = attrs.field(factory=Growth)
+    safety: SafetySettings = attrs.field(factory=SafetySettings)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -132,7 +135,7 @@ def store_image(
         ImagevolError: whatever else the ports raise; in each case the volume is gone, or named in `leftovers`.
     """
     chosen = settings or StoreSettings()
-    examination = Examination(declared_format, f"image {image_id}") if declared_format else None
+    examination = Examination(declared_format, f"image {image_id}", chosen.safety) if declared_format else None
     observers = [each for each in (examination, observe) if each]
 
     def show(data: memoryview) -> None:
@@ -220,7 +223,8 @@ def store_image_file(
     chosen, limited, what = settings or StoreSettings(), limits or Limits(), f"image file {path}"
     if disk_format in STREAMED:
         with opened(path) as stream:
-            check(inspect_file(stream), declared_format=disk_format, size_gib=None, what=what)  # before all is copied
+            found = inspect_file(stream)  # before all is copied
+            check(found, declared_format=disk_format, size_gib=None, what=what, settings=chosen.safety)
             return store_image(
                 pieces(stream),
                 image_id=image_id,
@@ -237,7 +241,9 @@ def store_image_file(
             )
     started = time.monotonic()
     digests = Digests(chosen.algorithms)
-    file = CheckedFile.check(path, disk_format=disk_format, converter=converter, digest=digest, what=what)
+    file = CheckedFile.check(
+        path, disk_format=disk_format, converter=converter, digest=digest, what=what, safety=chosen.safety
+    )
     size_bytes = file.size_bytes
 
     def fill(volume: Volume) -> TransferReport:
