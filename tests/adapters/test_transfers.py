@@ -49,6 +49,7 @@ from imagevol_core import (
     ServiceFailed,
     SourceFailed,
     TransferCancelled,
+    UnsafeImage,
     Volume,
     VolumeFailed,
     WrongLength,
@@ -401,7 +402,7 @@ class TestRegistering:
         image, stored = world.register(size_bytes=None)
         assert (image.size_bytes, stored.volume.size_gib) == (len(DATA), 1)
         left = world.left
-        with pytest.raises(RequestRefused, match="has no data"):
+        with pytest.raises(UnsafeImage, match="has-data"):
             world.register(b"", size_bytes=None)
         assert world.left == left
 
