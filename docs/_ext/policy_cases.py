@@ -202,6 +202,14 @@ CASES = (
         why="[clone]: the location may name any volume; its own record decides",
     ),
     Case(
+        asked="Clone a public image whose owner an administrator changed, from the volume that the store wrote for it",
+        answer=clone(
+            image=lambda image: replace(image, owner="present owner"),
+            volume=lambda volume: replace(volume, readonly=True),
+        ),
+        why="the store's own record names the image by its id, and no user can write that record",
+    ),
+    Case(
         asked="Clone an encrypted image volume",
         answer=clone(volume=lambda volume: replace(volume, encrypted=True)),
         why="ciphertext would be taken for the image's data",

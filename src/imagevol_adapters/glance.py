@@ -405,6 +405,7 @@ def _facts(shown: Mapping[str, Any], locations: tuple[ImageLocation, ...]) -> Im
         size_bytes=shown.get("size"),
         virtual_size_bytes=shown.get("virtual_size"),
         min_disk_gib=shown.get("min_disk"),
+        created_at=datetime.fromisoformat(shown["created_at"]) if shown.get("created_at") else None,
         updated_at=datetime.fromisoformat(shown["updated_at"]),
         digest=Digest(shown["os_hash_algo"], shown["os_hash_value"]) if hashed else None,
         locations=locations,

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from datetime import timedelta
 
-from imagevol_core.errors import InvalidLocation, InvalidMetadata
-from imagevol_core.facts import Backend, Image, Volume
+from imagevol_core.clone_facts import CloneCandidate, CloneRequest
+from imagevol_core.errors import InvalidMetadata
 from imagevol_core.locations import NOT_A_URL
 from imagevol_core.metadata import ImageVolumeMetadata
 from imagevol_core.sentences import said, yes_no
 from imagevol_core.sizing import GIB, image_fits
 from imagevol_core.verdicts import Policy, Rule
 
-__all__ = ["REQUEST_RULES", "SIGNATURE_PROPERTIES", "VOLUME_RULES", "CloneCandidate", "CloneRequest", "CloneSettings"]
+__all__ = ["REQUEST_RULES", "SIGNATURE_PROPERTIES", "VOLUME_RULES"]
 
 _ENCRYPTION_KEYS = ("cinder_encryption_key_id", "os_encrypt_key_id")
 SIGNATURE_PROPERTIES = (
@@ -29,53 +28,6 @@ SIGNATURE_PROPERTIES = (
     "img_signature_certificate_uuid",
 )
 _SETTLED = (None, "", "none", "success", "error")  # a failed migration leaves the volume where it was
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloneSettings:
-    """What the operator allows.
-
-    Args:
-        allowed_direct_url_schemes: Cinder's option of that name.
-        trusted_projects: ids of the projects in which no user can write a volume's metadata: the one that the stores
-            keep image volumes in, and Cinder's internal tenant.
-        enforce_signatures: whether a signed image must have been verified (Cinder's `verify_glance_signatures`).
-    """
-
-    allowed_direct_url_schemes: tuple[str, ...] = ()
-    trusted_projects: frozenset[str] = frozenset()
-    enforce_signatures: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloneRequest:
-    """What the rules about the image and the target look at."""
-
-    image: Image
-    target: Volume
-    backend: Backend
-    settings: CloneSettings
-    volume_ids: tuple[str, ...]
-    not_locations: tuple[InvalidLocation, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloneCandidate:
-    """What the rules about one image volume look at."""
-
-    request: CloneRequest
-    found: Volume | None
-    record: ImageVolumeMetadata | InvalidMetadata | None
-
-    @property
-    def volume(self) -> Volume:
-        """The volume, for the rules behind the gate `volume-found`."""
-        return cast(Volume, self.found)
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the volume's metadata are more than a user's word."""
-        return self.volume.project_id in self.request.settings.trusted_projects
 
 
 # The rules about the image and the target.
@@ -152,13 +104,45 @@ def _volume_same_backend(candidate: CloneCandidate) -> tuple[bool, str]:
 
 def _volume_owner(candidate: CloneCandidate) -> tuple[bool, str]:
     owner, volume = candidate.request.image.owner, candidate.volume
-    if candidate.trusted:
-        holder = volume.metadata.get("image_owner")
-        text = f"the image belongs to {said(owner)} and image_owner of this trusted project's volume is {said(holder)}"
-    else:
+    if not candidate.trusted:
         holder = volume.project_id
         text = f"the image belongs to {said(owner)} and the volume to {said(holder)}, which is not a trusted project"
-    return bool(owner) and owner == holder, text
+        return bool(owner) and owner == holder, text
+    holder = volume.metadata.get("image_owner")
+    text = f"the image belongs to {said(owner)} and image_owner of this trusted project's volume is {said(holder)}"
+    if not owner or owner == holder:
+        return bool(owner), text
+    doubts = [doubt for doubt, applies in _doubts(candidate).items() if applies]
+    if doubts:
+        return False, f"{text}; it does not serve another owner: {'; '.join(doubts)}"
+    return True, f"{text}; it serves the image's present owner: {_UNALTERED}"
+
+
+_UNALTERED = "it is read-only, was not cloned from another volume, and its record names this image"
+_CLOCKS = timedelta(minutes=5)  # by which those of Glance's and Cinder's hosts may differ
+
+
+def _doubts(candidate: CloneCandidate) -> dict[str, bool]:
+    """What speaks against the record of a volume in a trusted project if it names another owner than the image has.
+
+    The owner of an image may change, and its data stays what it is.  But an image may also get the id of one that was
+    deleted and purged, and whose volume was left behind: that volume is older than the image.
+    """
+    volume, image, record = candidate.volume, candidate.request.image, candidate.record
+    known = record if isinstance(record, ImageVolumeMetadata) else ImageVolumeMetadata()
+    written, shown = known.digest, image.digest
+    made, needed = volume.created_at, image.created_at
+    return {
+        f"whether it is read-only: {yes_no(volume.readonly)}": volume.readonly is not True,
+        f"users may have written its record, because it was cloned from volume {said(volume.source_volume_id)}": (
+            not candidate.own_record
+        ),
+        "its record does not name this image": known.image_id != image.id,
+        "its record has another multihash than the image": (
+            written is not None and shown is not None and written.algorithm == shown.algorithm and written != shown
+        ),
+        "it is older than the image": made is not None and needed is not None and made < needed - _CLOCKS,
+    }
 
 
 def _volume_is_this_image(candidate: CloneCandidate) -> tuple[bool, str]:
@@ -205,9 +189,7 @@ def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
         return True, "signatures are not enforced"
     if not any(key in request.image.properties for key in SIGNATURE_PROPERTIES):
         return True, "the image is not signed"
-    # Cinder copies a volume's metadata onto the clone that it makes of it in a project of its own.
-    trusted = candidate.trusted and candidate.volume.source_volume_id is None
-    verified = trusted and isinstance(record, ImageVolumeMetadata) and record.signature_verified is True
+    verified = candidate.own_record and isinstance(record, ImageVolumeMetadata) and record.signature_verified is True
     return verified, f"the image is signed; a trusted record that this volume was verified: {yes_no(verified)}"
 
 
@@ -362,8 +344,8 @@ VOLUME_RULES: Mapping[Policy, tuple[Rule[CloneCandidate], ...]] = {
         ),
         Rule(
             id="volume-owner",
-            text="image and volume have the same owner; a volume in a trusted project has the owner that its "
-            "`image_owner` names, any other the project it lives in",
+            text="image and volume have the same owner: in a trusted project the one that its `image_owner` names, "
+            "elsewhere the project it lives in; or, in a trusted project, it is read-only, no clone, names the image",
             source=f"{_SPEC} OSSN-0065",
             predicate=_volume_owner,
         ),

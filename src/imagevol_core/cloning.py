@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES, CloneCandidate, CloneRequest, CloneSettings
+from imagevol_core.clone_facts import CloneCandidate, CloneRequest, CloneSettings
+from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.errors import InvalidFact, InvalidLocation, InvalidMetadata
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.locations import Dialect, parse_location

@@ -15,7 +15,7 @@ from enum import Enum
 from imagevol_core.boot_mapping import boot_mapping
 from imagevol_core.cache_lookup import ImageCache, look_up
 from imagevol_core.caching import CacheEntry
-from imagevol_core.clone_rules import CloneSettings
+from imagevol_core.clone_facts import CloneSettings
 from imagevol_core.cloning import CloneDecision, decide_clone
 from imagevol_core.creation_rules import CREATION_RULES, WAY_RULES, ConversionSettings, Creation
 from imagevol_core.facts import Backend, Image, Volume

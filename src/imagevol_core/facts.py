@@ -83,6 +83,7 @@ class Image:
         size_bytes: as stored.
         virtual_size_bytes: as a disk.
         min_disk_gib: the least disk it asks for.
+        created_at: with a time zone; a volume that is older does not hold it.
         updated_at: with a time zone.
         digest: the multihash.
         locations: in Glance's order; empty also where they may not be seen.
@@ -90,7 +91,7 @@ class Image:
 
     Raises:
         InvalidSize: a size is negative.
-        InvalidFact: `updated_at` has no time zone, so that it names no instant.
+        InvalidFact: a time has no time zone, so that it names no instant.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Image:
     size_bytes: int | None = None
     virtual_size_bytes: int | None = None
     min_disk_gib: int | None = None
+    created_at: datetime | None = None
     updated_at: datetime | None = None
     digest: Digest | None = None
     locations: tuple[ImageLocation, ...] = ()
@@ -112,6 +114,7 @@ class Image:
         _not_negative("Image.size_bytes", self.size_bytes)
         _not_negative("Image.virtual_size_bytes", self.virtual_size_bytes)
         _not_negative("Image.min_disk_gib", self.min_disk_gib)
+        _instant("Image.created_at", self.created_at)
         _instant("Image.updated_at", self.updated_at)
         object.__setattr__(self, "locations", tuple(self.locations))
         object.__setattr__(self, "properties", dict(self.properties))

@@ -306,6 +306,7 @@ class TestFacts:
             size_bytes=9,
             virtual_size_bytes=10,
             min_disk_gib=1,
+            created_at=datetime(2025, 6, 1, 11, tzinfo=UTC),
             updated_at=datetime(2025, 6, 1, 12, tzinfo=UTC),
             digest=DIGEST,
             locations=(ImageLocation(URL, {"store": "fast"}),),

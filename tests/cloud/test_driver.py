@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 from cinderclient import exceptions as cinder_errors
+from glanceclient.v2.client import Client as GlanceClient
 
 from imagevol_adapters.engine import write_stream
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
 from imagevol_core import GIB, ImageVolumeMetadata, Verdict
-from tests.cloud.ports import nothing_left
+from tests.cloud.ports import nothing_left, sign_in
 from tests.cloud.record import Cloud
+from tests.cloud.settings import REGION
 from tests.cloud.test_command_line import CommandLine
 from tests.cloud.users import DATA, User, content, delete, image_volume
 
@@ -123,6 +125,17 @@ def test_a_shared_image_is_cloned_for_whom_it_is_shared_with(demo: User, users: 
     demo.glance.image_members.create(image_id, driver_cloud.project_ids["other"])
     volume = users("other").volume(image_id)
     assert "cloned from image volume" in demo.said(volume)
+    assert content(demo.real, volume.id)[1] == DATA
+
+
+def test_an_image_is_cloned_for_its_present_owner(demo: User, users: Users, driver_cloud: Cloud) -> None:
+    image_id = demo.image()
+    source = image_volume(demo, image_id)
+    images = GlanceClient(session=sign_in(driver_cloud, "admin"), region_name=REGION).images
+    demo.undo.callback(images.update, image_id, owner=driver_cloud.project_ids["demo"])  # whose user deletes it
+    images.update(image_id, owner=driver_cloud.project_ids["other"])
+    volume = users("other").volume(image_id)
+    assert f"cloned from image volume {source}" in demo.said(volume)
     assert content(demo.real, volume.id)[1] == DATA
 
 

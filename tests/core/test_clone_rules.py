@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imagevol_adapters.testing.strategies import CloneCase, clone_cases
-from imagevol_core import GIB, Backend, Image, ImageLocation, Policy, Volume
+from imagevol_core import GIB, Backend, Digest, Image, ImageLocation, Policy, Volume
 from tests.core.cases import GOOD, IMAGE_ID, URL, VOLUME_ID, image, says, settings, target, volume
 
 
@@ -44,6 +46,10 @@ def signed(**says: str) -> CloneCase:
 def cloned(case: CloneCase) -> CloneCase:
     """The same, whose volume Cinder has made of a user's, with that one's metadata."""
     return replace(case, volumes=(replace(case.volumes[0], source_volume_id="a user's"),))
+
+
+RECORD = {"image_owner": "theirs", "glance_image_id": IMAGE_ID, "image_size": str(GIB)}
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 
 def of_a_user(project_id: str | None, **metadata: str) -> CloneCase:
@@ -177,6 +183,75 @@ class TestVolumeOwner:
     )
     def test_by_whose_word_it_is(self, case: CloneCase, passed: bool) -> None:
         assert said(case, "volume-owner")[0] is passed
+
+    @pytest.mark.parametrize(
+        "changed, passed",
+        [
+            ({}, True),
+            ({"status": "in-use"}, True),
+            ({"metadata": {"image_id": IMAGE_ID}}, True),
+            ({"metadata": {"image_id": IMAGE_ID, "image_owner": ""}}, True),
+            ({"metadata": RECORD | {"os_hash_algo": "sha512", "os_hash_value": "AB"}}, True),
+            ({"metadata": RECORD | {"os_hash_algo": "sha256", "os_hash_value": "cd"}}, True),
+            ({"created_at": NOON}, True),
+            ({"created_at": NOON - timedelta(minutes=5)}, True),  # by another host's clock
+            # Forged, or left behind:
+            ({"project_id": "theirs"}, False),
+            ({"project_id": None}, False),
+            ({"readonly": False}, False),
+            ({"readonly": None}, False),
+            ({"source_volume_id": "a user's"}, False),
+            ({"metadata": {}}, False),
+            ({"metadata": {"image_owner": "theirs"}}, False),
+            ({"metadata": RECORD | {"glance_image_id": "another"}}, False),
+            ({"metadata": RECORD | {"image_id": "another"}}, False),
+            ({"metadata": RECORD | {"image_size": "lots"}}, False),
+            ({"metadata": RECORD | {"os_hash_algo": "sha512", "os_hash_value": "cd"}}, False),
+            ({"created_at": NOON - timedelta(minutes=5, microseconds=1)}, False),
+        ],
+    )
+    def test_a_record_that_no_user_can_write_serves_the_images_present_owner(
+        self, changed: dict[str, Any], passed: bool
+    ) -> None:
+        changes: dict[str, Any] = {"readonly": True, "metadata": RECORD, **changed}
+        case = replace(volume(**changes), image=image(created_at=NOON, digest=Digest("sha512", "ab")).image)
+        assert said(case, "volume-owner")[0] is passed
+        assert case.decide().eligible is passed
+
+    @pytest.mark.parametrize("owner", [None, ""])
+    def test_an_image_without_an_owner_is_served_by_no_record(self, owner: str | None) -> None:
+        case = replace(volume(readonly=True, metadata=RECORD), image=image(owner=owner).image)
+        assert not said(case, "volume-owner")[0]
+
+    def test_what_it_rests_on_is_said(self) -> None:
+        begins = "the image belongs to ours and image_owner of this trusted project's volume is theirs; it"
+        served = volume(readonly=True, metadata=RECORD)
+        assert said(served, "volume-owner") == (
+            True,
+            (
+                f"{begins} serves the image's present owner: "
+                "it is read-only, was not cloned from another volume, and its record names this image"
+            ),
+        )
+        doubted = volume(source_volume_id="a\n", metadata={"image_owner": "theirs", "image_id": "another"})
+        assert said(doubted, "volume-owner") == (
+            False,
+            (
+                f"{begins} does not serve another owner: whether it is read-only: not known; "
+                "users may have written its record, because it was cloned from volume a\\n; "
+                "its record does not name this image"
+            ),
+        )
+
+    @given(clone_cases())
+    def test_a_source_is_of_the_images_owner_or_its_record_is_the_stores_own(self, case: CloneCase) -> None:
+        trusted = case.settings.trusted_projects
+        for source in case.decide().sources:
+            owner = source.metadata.get("image_owner") if source.project_id in trusted else source.project_id
+            if owner != case.image.owner:
+                assert source.project_id in trusted
+                assert (source.readonly, source.source_volume_id) == (True, None)
+                assert case.image.id in (source.metadata.get("image_id"), source.metadata.get("glance_image_id"))
 
     def test_cinder_believes_the_new_volume_or_anybodys_metadata(self) -> None:
         for case in (of_a_user("theirs"), replace(of_a_user("theirs", image_owner="ours"), target=target().target)):

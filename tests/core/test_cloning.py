@@ -194,6 +194,14 @@ class TestTrust:
         for source in distrusted.decide().sources:
             assert source.id in before or source.project_id == case.image.owner
 
+    @given(clone_cases())
+    def test_a_clone_of_a_users_volume_never_serves_another_owner(self, case: CloneCase) -> None:
+        """Cinder copies a user's metadata onto the clone that it makes in its internal tenant."""
+        volumes = tuple(replace(volume, source_volume_id="a user's") for volume in case.volumes)
+        for source in replace(case, volumes=volumes).decide().sources:
+            trusted = source.project_id in case.settings.trusted_projects
+            assert case.image.owner == (source.metadata.get("image_owner") if trusted else source.project_id)
+
     def test_trust_taken_away_can_make_a_source_for_an_image_of_the_project_itself(self) -> None:
         case = replace(GOOD, image=replace(GOOD.image, owner="stores"))
         distrusted = replace(case, settings=replace(case.settings, trusted_projects=frozenset()))

@@ -69,6 +69,8 @@ class TestRefusals:
     def test_a_time_without_a_zone_names_no_instant(self) -> None:
         with pytest.raises(InvalidFact, match=r"^Image.updated_at: 2025-06-01T00:00:00 has no time zone"):
             Image(id="i", updated_at=NAIVE)
+        with pytest.raises(InvalidFact, match=r"^Image.created_at: 2025-06-01T00:00:00 has no time zone"):
+            Image(id="i", created_at=NAIVE)
         with pytest.raises(InvalidFact, match=r"^Volume.created_at: 2025-06-01T00:00:00 has no time zone"):
             Volume(id="v", size_gib=1, created_at=NAIVE)
         assert Image(id="i", updated_at=NAIVE.replace(tzinfo=UTC)).updated_at is not None

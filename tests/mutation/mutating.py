@@ -29,6 +29,7 @@ TESTS = {
     "audit_facts": ["auditing"],
     "audit_rules": ["auditing"],
     "cache_lookup": ["creation"],
+    "clone_facts": ["clone_rules", "cloning"],
     "clone_rules": ["clone_rules", "cloning"],
     "copy_facts": ["copying"],
     "copy_rules": ["copying"],

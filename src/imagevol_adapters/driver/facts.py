@@ -36,6 +36,7 @@ def image_facts(image_meta: Mapping[str, Any], image_location: Any) -> Image:
         size_bytes=image_meta.get("size"),
         virtual_size_bytes=image_meta.get("virtual_size"),
         min_disk_gib=image_meta.get("min_disk"),
+        created_at=image_meta.get("created_at"),
         updated_at=image_meta.get("updated_at"),
         digest=Digest(image_meta["os_hash_algo"], image_meta["os_hash_value"]) if hashed else None,
         locations=tuple(known),

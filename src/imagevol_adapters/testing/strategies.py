@@ -246,6 +246,8 @@ def _clone_images(draw: DrawFn) -> Image:
         size_bytes=_mostly(draw, GIB - 512, 0, GIB, GIB + 1, 3 * GIB, (1 << 53) + 1, None),
         virtual_size_bytes=_mostly(draw, None, 0, GIB, 2 * GIB, 2 * GIB + 1, (1 << 53) + 1),
         min_disk_gib=_mostly(draw, 0, 1, 3, None),
+        created_at=draw(st.sampled_from(_TIMES)),
+        digest=_mostly(draw, None, Digest("sha512", "ab")),
         locations=tuple(ImageLocation(text) for text in draw(st.lists(url, max_size=4))),
         properties=_mostly(draw, {}, _SIGNED, {"cinder_encryption_key_id": "key"}, {"os_encrypt_key_id": "key"}),
     )
@@ -260,6 +262,8 @@ def _image_volumes(draw: DrawFn, volume_id: str, image: Image) -> Volume:
         "glance_image_id": _mostly(draw, image.id, _OTHER_IMAGE_ID, None),
         "image_owner": _mostly(draw, image.owner, "ours", "theirs", None, "\x1b[2J"),
         "image_size": _mostly(draw, None, str(image.size_bytes), "1", "-1", "lots"),
+        "os_hash_algo": _mostly(draw, "sha512", "sha256", None),
+        "os_hash_value": _mostly(draw, "ab", "cd", None),
         "signature_verified": _mostly(draw, None, "True", "False", "\n"),
     }
     said = {key: value for key, value in metadata.items() if value is not None}
