@@ -223,6 +223,7 @@ def check(session: nox.Session) -> None:
     if session.run(sys.executable, "--version", silent=True) is None:
         return  # with --install-only
     log = NOX / "reports" / "smoke.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"IMAGEVOL_PART": "1"}
     with (
         log.open("wb") as output,

@@ -7,6 +7,7 @@ listed; nobody but an administrator sees those of other projects.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ __all__ = ["is_volume_id", "listed_volumes", "shown_volumes"]
 # 47 bytes each in a URL: web servers take a request line of 8190, and uWSGI a head of 4096 unless it is told otherwise.
 _IDS_A_REQUEST = 50
 _VOLUMES_A_REQUEST = 1000  # what Cinder gives at most, unless osapi_max_limit says otherwise
+_TRIES = 5  # volumes that go one after the other while they are listed
 _FILTER_REFUSED = (400, 414)  # by Cinder, and by a web server that takes shorter lines
 
 
@@ -64,7 +66,24 @@ def listed_volumes(client: cinderclient.v3.client.Client, filters: Mapping[str, 
         client: of somebody's Cinder; its errors are cinderclient's own.
         filters: Cinder's, as `all_tenants`.
     """
-    marker = None
-    while page := client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=marker):
-        yield from page
-        marker = page[-1].id
+    page: list[Any] = []
+    while True:
+        before, page = {volume.id for volume in page}, _page_after(page, client, filters)
+        if not page:
+            return
+        yield from (volume for volume in page if volume.id not in before)
+
+
+def _page_after(page: Sequence[Any], client: cinderclient.v3.client.Client, filters: Mapping[str, Any]) -> list[Any]:
+    """Give the next page.
+
+    Cinder answers 404 if the volume that it counts from is gone, or if one of the page goes while it is read.  Then it
+    is asked again, from the volume before.
+    """
+    from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - as above
+
+    markers = [volume.id for volume in reversed(page[-_TRIES:])] or [None] * _TRIES
+    for marker in markers[:-1]:
+        with suppress(cinder_errors.NotFound):
+            return list(client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=marker))
+    return list(client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=markers[-1]))
