@@ -2,10 +2,11 @@
 
 import sys
 
-from benchmarks import decisions, readers, starting, transfers
+from benchmarks import decisions, greenlets, readers, starting, transfers
 
 ALL = {
     "decisions": decisions.main,
+    "greenlets": greenlets.main,
     "readers": readers.main,
     "starting": starting.main,
     "transfers": transfers.main,

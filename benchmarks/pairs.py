@@ -66,6 +66,11 @@ def _calls(timer: timeit.Timer) -> int:
     return count
 
 
+def host() -> str:
+    """Say where this is measured."""
+    return f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
 def publish(name: str, measured: Iterable[Measured], *, peers: Iterable[str], **others: list[dict[str, Any]]) -> None:
     """Print the results, and write them where they are kept."""
     rows = list(measured)
@@ -76,7 +81,7 @@ def publish(name: str, measured: Iterable[Measured], *, peers: Iterable[str], **
         for figure in figures:
             print(f"{kind}: {', '.join(f'{key} {value:,}' for key, value in figure.items())}")
     result = {
-        "host": f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}",
+        "host": host(),
         "command": ["python", "-m", "benchmarks", *sys.argv[1:]],
         "versions": {package: version(package) for package in ("imagevol", *peers)},
         "rounds": ROUNDS,

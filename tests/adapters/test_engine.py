@@ -10,7 +10,6 @@ import itertools
 import os
 import signal
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +50,7 @@ from imagevol_core import (
     WrongLength,
     ZeroHandling,
 )
+from tests.adapters.unpatched import threading
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -279,7 +279,7 @@ class TestWriting:
 
     def test_zeros_are_held_to_the_rate_when_they_are_written(self) -> None:
         clock = Clock()
-        throttle = Throttle(clock.limits(MIB), clock=lambda: clock.now)
+        throttle = clock.throttle(MIB)
         sink = _Sink(MemoryDevice(10 * MIB, can_clear=False), ZeroHandling.PUNCH, 0, pace=throttle.take)
         sink.clear_rest()
         assert clock.now == pytest.approx(10, rel=0.05)
@@ -691,7 +691,7 @@ class TestLimits:
     )
     def test_no_more_goes_in_any_time_than_may(self, steps: list[tuple[float, int]], rate: int) -> None:
         clock = Clock()
-        throttle = Throttle(clock.limits(rate), clock=lambda: clock.now)
+        throttle = clock.throttle(rate)
         moved: list[tuple[float, int]] = []
         for idle, size_bytes in steps:
             clock.now += idle
@@ -704,7 +704,7 @@ class TestLimits:
 
     def test_what_may_go_goes(self) -> None:
         clock = Clock()
-        throttle = Throttle(clock.limits(100 * MIB), clock=lambda: clock.now)
+        throttle = clock.throttle(100 * MIB)
         for _ in range(1000):
             throttle.take(MIB)
         assert clock.now == pytest.approx(10, rel=0.05)
@@ -736,15 +736,11 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def limits(self, rate: float) -> Limits:
-        clock = self
+    def throttle(self, rate: float) -> Throttle:
+        return Throttle(Limits(bytes_per_second=rate), clock=lambda: self.now, pause=self.pause)
 
-        class Event(threading.Event):
-            def wait(self, timeout: float | None = None) -> bool:
-                clock.now += timeout or 0
-                return False
-
-        return Limits(bytes_per_second=rate, cancelled=Event())
+    def pause(self, seconds: float, _: object) -> None:
+        self.now += seconds
 
 
 class TestReport:

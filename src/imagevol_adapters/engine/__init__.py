@@ -5,7 +5,8 @@ bounded and used again; zeros are found cheaply and need no writing where the ta
 
 `sources` has what can be written, `writing` brings it to a device, `reading` brings it back, `limits` has the rate, the
 progress and the report.  Beneath them `parts` has the memory and the threads that share it, `zeros` finds the zeros,
-`clearing` clears them and reads back, and `digests` makes several digests side by side.
+`clearing` clears them and reads back, and `digests` makes several digests side by side.  `threads` has the threads,
+which are real under eventlet too.
 """
 
 from imagevol_adapters.engine.clearing import clear_device

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import mmap
 from collections.abc import Iterator
+from functools import partial
 
-from imagevol_adapters.engine.limits import Limits, Throttle
+from imagevol_adapters.engine.limits import Limits, Pace, Throttle
 from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS
+from imagevol_adapters.engine.threads import afterwards, in_thread
 from imagevol_adapters.ports import CLEAR_BYTES, Device
 from imagevol_core import DeviceFailed
 
@@ -60,10 +62,13 @@ class Clearing:
             return True
         self._proven_bytes = 0  # of the next way nothing is known
         if cleared:
-            _LOG.warning(
-                "Device %s reported %d bytes at byte %d as cleared, and they still hold old data. "
-                "This way of clearing is not used again, and zeros are written instead.",
-                *(device.path, length, offset),
+            afterwards(
+                partial(
+                    _LOG.warning,
+                    "Device %s reported %d bytes at byte %d as cleared, and they still hold old data. "
+                    "This way of clearing is not used again, and zeros are written instead.",
+                    *(device.path, length, offset),
+                )
             )
             device.distrust()
         return False
@@ -96,11 +101,16 @@ def clear_device(device: Device, *, limits: Limits | None = None) -> bool:
         DeviceFailed: it could not be read back.
         TransferCancelled: it was.
     """
-    clearing, throttle = Clearing(device), Throttle(limits or Limits())
-    end = device.size_bytes
+    over: list[bool] = []
+    pace = Throttle(limits or Limits()).until(lambda: bool(over))
+    return in_thread(lambda: _cleared(device, pace), stop=lambda: over.append(True))
+
+
+def _cleared(device: Device, pace: Pace) -> bool:
+    clearing, end = Clearing(device), device.size_bytes
     whole = end - end % ALIGNMENT_BYTES
     for offset, length in requests(0, whole):
-        throttle.take(0)
+        pace(0)
         if not clearing.clear(offset, length):
             return False
     write_all(device, whole, ALIGNED_ZEROS[: end - whole])

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from imagevol_adapters.engine.parts import ALIGNMENT_BYTES, PART_BYTES
+from imagevol_adapters.engine.parts import ALIGNMENT_BYTES, PART_BYTES, Stopped
+from imagevol_adapters.engine.threads import lock, pause
 from imagevol_core import Digest, InvalidFact, TransferCancelled
 
-__all__ = ["Limits", "Progress", "TransferProgress", "TransferReport"]
+__all__ = ["Limits", "Pace", "Progress", "Throttle", "TransferProgress", "TransferReport"]
 
 _MIB = 1 << 20
 _TURNS = 20  # how many parts a second at the least, so that a slow transfer is even, and can be cancelled
@@ -33,6 +34,9 @@ class TransferProgress:
     skipped_bytes: int
     total_bytes: int | None
 
+
+Pace = Callable[[int], None]
+"""Asked before so many bytes are moved; returns when they may be."""
 
 Progress = Callable[[TransferProgress], None]
 """Called now and then in the thread that asked for the transfer; what it raises ends the transfer."""
@@ -105,25 +109,43 @@ class Limits:
 class Throttle:
     """Holds a transfer to its limits."""
 
-    def __init__(self, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float, Callable[[], bool]], None] = pause,
+    ) -> None:
         """Begin now."""
         self._limits = limits
         self._clock = clock
+        self._pause = pause
         self._due = clock()
-        self._lock = threading.Lock()
+        self._lock = lock()
 
-    def take(self, size_bytes: int) -> None:
-        """Return when so many bytes more may be moved.
+    def take(self, size_bytes: int, *, over: Callable[[], bool] = lambda: False) -> None:
+        """Return when so many bytes more may be moved, or when it is over.
 
         Raises:
-            TransferCancelled: the transfer is to end.
+            TransferCancelled: the transfer must end.
         """
-        rate = self._limits.bytes_per_second
-        pause = 0.0
+        rate, cancelled = self._limits.bytes_per_second, self._limits.cancelled
         if rate is not None:
             with self._lock:
                 now = self._clock()
                 self._due = max(self._due, now - _CREDIT_SECONDS) + size_bytes / rate
-                pause = max(0.0, self._due - now)
-        if self._limits.cancelled.wait(pause) if pause else self._limits.cancelled.is_set():
+                wait_seconds = max(0.0, self._due - now)
+            # The event may be eventlet's, for which a real thread cannot wait.
+            self._pause(wait_seconds, lambda: cancelled.is_set() or over())
+        if cancelled.is_set():
             raise TransferCancelled("the transfer was cancelled")
+
+    def until(self, over: Callable[[], bool]) -> Pace:
+        """Give what a thread asks before it does anything that takes long: it raises `Stopped` once it is over."""
+
+        def pace(size_bytes: int) -> None:
+            self.take(size_bytes, over=over)
+            if over():
+                raise Stopped
+
+        return pace

@@ -7,14 +7,14 @@ thread is done with it: however long the stream, the same few mebibytes.
 from __future__ import annotations
 
 import mmap
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from queue import SimpleQueue
 
 import attrs
 
-__all__ = ["ALIGNED_ZEROS", "ALIGNMENT_BYTES", "PART_BYTES", "POOL_BYTES", "ZEROS", "Crew", "Part", "Stopped"]
+from imagevol_adapters.engine.threads import GivingWay, Inbox, Workers, lock
+
+__all__ = ["ALIGNED_ZEROS", "ALIGNMENT_BYTES", "PART_BYTES", "POOL_BYTES", "ZEROS", "Crew", "Job", "Part", "Stopped"]
 
 ALIGNMENT_BYTES = 4096  # of memory, offset and length, enough for direct I/O on any disk of today
 PART_BYTES = 1 << 20  # large enough that a call costs nothing beside its bytes, small enough to stay in a cache
@@ -74,21 +74,21 @@ class Crew:
         """
         self.error = None
         self.over = False
-        self._lock = threading.Lock()
-        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._lock = lock()
+        self._free: Inbox[memoryview] = Inbox()
         self._part_bytes = part_bytes
         self._unmade = POOL_BYTES // max(part_bytes, PART_BYTES)
-        self._followed: SimpleQueue[Part | None] = SimpleQueue()
+        self._followed: Inbox[Part | None] = Inbox()
         self._queues = [self._followed] if feeder else []
-        self._threads: list[threading.Thread] = []
-        self._ended: list[threading.Event] = []
+        self._workers = Workers()
+        self._give_way = GivingWay()
         try:
             for job in jobs:
-                queue: SimpleQueue[Part | None] = SimpleQueue()
+                queue: Inbox[Part | None] = Inbox()
                 self._queues.append(queue)
-                self._start(partial(self._work, job, queue))
+                self._workers.start(partial(self._work, job, queue))
             if feeder:
-                self._start(partial(self._feed, feeder))
+                self._workers.start(partial(self._feed, feeder))
         except BaseException:
             self.stop()
             self.end()
@@ -119,6 +119,7 @@ class Crew:
         while (part := self._followed.get()) is not None:
             yield part
             self._done(part)
+            self._give_way()
 
     def stop(self, error: BaseException | None = None) -> None:
         """Let no job begin any more, and let go whoever feeds the crew."""
@@ -130,42 +131,18 @@ class Crew:
     def end(self) -> None:
         """Say that nothing more comes, and return when every thread is done with what was handed on, whatever happens.
 
-        An interrupt meanwhile stops what has not begun, and is raised when what has begun is done: who closes the
-        device next must be the only one who has it.  (`Thread.join` does not hold that: once interrupted, it takes a
-        thread that runs for one that has ended.)
+        An interrupt meanwhile stops what has not begun, and is raised when what has begun is done.
         """
-        interrupt: BaseException | None = None
-        while True:
-            try:
-                self._close()
-                for ended in self._ended:
-                    ended.wait()
-                break
-            except BaseException as error:  # noqa: BLE001 - raised below
-                interrupt = interrupt or error
-                self.stop()
-        for thread in self._threads:
-            thread.join()
-        if interrupt is not None:
-            raise interrupt
+        try:
+            self._workers.end(close=self._close, stop=self.stop)
+        finally:
+            if self._workers.ended:
+                self._free.close()
+                self._followed.close()
 
     def _close(self) -> None:
         for queue in self._queues:
             queue.put(None)
-
-    def _start(self, work: Callable[[], None]) -> None:
-        ended = threading.Event()
-
-        def run() -> None:
-            try:
-                work()
-            finally:
-                ended.set()
-
-        thread = threading.Thread(target=run, name="imagevol-engine", daemon=True)
-        thread.start()
-        self._threads.append(thread)
-        self._ended.append(ended)
 
     def _feed(self, feeder: Callable[[Crew], None]) -> None:
         try:
@@ -177,7 +154,7 @@ class Crew:
         finally:
             self._close()
 
-    def _work(self, job: Job, queue: SimpleQueue[Part | None]) -> None:
+    def _work(self, job: Job, queue: Inbox[Part | None]) -> None:
         while (part := queue.get()) is not None:
             if not self.over:
                 try:

@@ -7,7 +7,7 @@ from functools import partial
 
 from imagevol_adapters.engine.digests import Digests, compare
 from imagevol_adapters.engine.limits import Limits, Throttle
-from imagevol_adapters.engine.parts import PART_BYTES, ZEROS, Crew, Part
+from imagevol_adapters.engine.parts import PART_BYTES, ZEROS, Crew, Job, Part
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, Digest
 
@@ -24,6 +24,7 @@ def read_device(
     digest: Digest | None = None,
     what: str = "the device",
     limits: Limits | None = None,
+    made: Digests | None = None,
 ) -> Generator[bytes, None, None]:
     """Give `length` bytes of a device from `offset` on: all of them, or an error.
 
@@ -37,6 +38,7 @@ def read_device(
         digest: what they must have; when None nothing is checked.
         what: whose data these are, for the error.
         limits: how fast it may go, and what ends it.
+        made: digests that are to be made of them; they are whole once the iteration has ended.
 
     Raises:
         DeviceFailed: they could not be read, or the device ends before.
@@ -45,15 +47,23 @@ def read_device(
         TransferCancelled: it was.
     """
     digests = Digests([digest.algorithm] if digest else [])
-    return _read(device, offset, length, digests, digest, what, limits or Limits())
+    return _read(device, offset, length, digests, digest, what, limits or Limits(), made.jobs() if made else [])
 
 
 def _read(
-    device: Device, offset: int, length: int, digests: Digests, digest: Digest | None, what: str, limits: Limits
+    device: Device,
+    offset: int,
+    length: int,
+    digests: Digests,
+    digest: Digest | None,
+    what: str,
+    limits: Limits,
+    jobs: list[Job],
 ) -> Generator[bytes, None, None]:
     part_bytes = limits.part_bytes(_READ_BYTES)
-    feeder = partial(_ahead, device=device, offset=offset, end=offset + length, throttle=Throttle(limits))
-    crew = Crew(digests.jobs(), part_bytes=part_bytes, feeder=feeder)
+    throttle = Throttle(limits)
+    feeder = partial(_ahead, device=device, offset=offset, end=offset + length, throttle=throttle)
+    crew = Crew([*digests.jobs(), *jobs], part_bytes=part_bytes, feeder=feeder)
     try:
         for part in crew.parts():
             for at in range(0, part.length, PART_BYTES):
@@ -77,7 +87,7 @@ def _read(
 
 def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throttle) -> None:
     """Read the device into the memory of the crew, part by part."""
-    at = offset
+    at, pace = offset, throttle.until(lambda: crew.over)
     for start, stop, is_data in device.extents(offset, end - offset) if offset < end else ():
         if start != at:
             raise DeviceFailed(f"the device does not say what is at byte {at}")
@@ -85,7 +95,7 @@ def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throt
             memory = crew.memory()
             # Up to the next multiple of a part's length: from there on the reads are aligned.
             wanted = min(len(memory) - at % len(memory), min(stop, end) - at)
-            throttle.take(wanted if is_data else 0)
+            pace(wanted if is_data else 0)
             count = device.readinto(at, memory[:wanted]) if is_data else wanted
             if count <= 0:
                 break

@@ -13,16 +13,16 @@ from typing import Self
 from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.engine.clearing import Clearing, requests, write_all
 from imagevol_adapters.engine.digests import Digests
-from imagevol_adapters.engine.limits import Limits, Progress, Throttle, TransferProgress, TransferReport
+from imagevol_adapters.engine.limits import Limits, Pace, Progress, Throttle, TransferProgress, TransferReport
 from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part, Stopped
 from imagevol_adapters.engine.sources import Hole, Source, guarded
+from imagevol_adapters.engine.threads import GivingWay, in_thread
 from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, InvalidFact, WrongLength, ZeroHandling
 
 __all__ = ["Observer", "StreamWriter", "clear_rest", "write_stream"]
 
-Pace = Callable[[int], None]
 Observer = Callable[[memoryview], None]
 """Is shown the pieces of a stream in their order, and may keep none of them."""
 
@@ -89,6 +89,7 @@ class StreamWriter:
         self._progress = progress
         self._limits = limits or Limits()
         self._throttle = Throttle(self._limits)
+        self._give_way = GivingWay()
         self._broken = False
         self._read_bytes = self._position = 0
         self._written = self._zeroed = self._skipped = 0
@@ -139,7 +140,7 @@ class StreamWriter:
         crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes())
         ended = False
         try:
-            sink.pace = self._pace(crew)
+            sink.pace = self._throttle.until(lambda: crew.over)
             ended = self._feed(crew, sink, device.size_bytes)
         except Stopped:  # by an error, which is raised below
             pass
@@ -157,12 +158,9 @@ class StreamWriter:
                 raise
         if crew.error is not None:
             raise crew.error
-        sink.pace = self._throttle.take
-        sink.end()
+        in_thread(sink.end, stop=crew.stop)
         self._tell(self._position, sink.skipped_bytes)
-        if ended:
-            sink.clear_rest()
-        device.flush()
+        in_thread(lambda: sink.finish(whole=ended), stop=crew.stop)
         self._written += sink.written_bytes
         self._zeroed += sink.zeroed_bytes
         self._skipped += sink.skipped_bytes
@@ -179,16 +177,6 @@ class StreamWriter:
             seconds=time.monotonic() - self._started,
             digests=self._digests.values(),
         )
-
-    def _pace(self, crew: Crew) -> Pace:
-        """What the writer's thread asks before it does anything that takes long."""
-
-        def pace(size_bytes: int) -> None:
-            if crew.over:
-                raise Stopped
-            self._throttle.take(size_bytes)
-
-        return pace
 
     def _feed(self, crew: Crew, sink: _Sink, end: int) -> bool:
         """Cut the source into parts until it ends, or the device does."""
@@ -230,6 +218,7 @@ class StreamWriter:
         """
         while self._piece is not _END and not _length(self._piece):
             piece = next(self._source, _END)
+            self._give_way()
             self._piece = piece if isinstance(piece, Hole) or piece is _END else memoryview(piece)
         seen = self._position + ahead + _length(self._piece)
         wanted = self._size_bytes
@@ -261,9 +250,9 @@ def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling, limits: Limi
     Raises:
         DeviceFailed: it could not be done.
     """
-    sink = _Sink(device, zeros, offset, pace=Throttle(limits or Limits()).take)
-    sink.clear_rest()
-    device.flush()
+    over: list[bool] = []
+    sink = _Sink(device, zeros, offset, pace=Throttle(limits or Limits()).until(lambda: bool(over)))
+    in_thread(lambda: sink.finish(whole=True), stop=lambda: over.append(True))
     return sink.written_bytes
 
 
@@ -300,6 +289,12 @@ class _Sink:
         """Let all behind the last part read as zeros."""
         self._zero(self._device.size_bytes - self.done_bytes)
         self._clear()
+
+    def finish(self, *, whole: bool) -> None:
+        """Flush the device, and let the rest of it read as zeros before if the stream has ended."""
+        if whole:
+            self.clear_rest()
+        self._device.flush()
 
     def _zero(self, length: int) -> None:
         self._pending += length

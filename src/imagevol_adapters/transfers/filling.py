@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import attrs
 
 from imagevol_adapters.closing import closing
-from imagevol_adapters.engine import PART_BYTES, Limits, StreamWriter, clear_device, clear_rest, read_device, verified
-from imagevol_adapters.engine.sources import guarded
+from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.engine import (
+    PART_BYTES,
+    Limits,
+    StreamWriter,
+    TransferReport,
+    clear_device,
+    clear_rest,
+    read_device,
+    verified,
+)
+from imagevol_adapters.engine.threads import in_thread
 from imagevol_adapters.inspection import ImageInspector, check
 from imagevol_adapters.ports import Converter, Device
 from imagevol_core import (
@@ -31,7 +42,6 @@ from imagevol_core import (
     RequestRefused,
     SafetySettings,
     SourceFailed,
-    WrongLength,
     ZeroHandling,
     ZeroProof,
     plan_copy,
@@ -43,6 +53,8 @@ STREAMED = ("raw", "iso")  # of which the file is the disk
 
 Proof = Callable[[str], ZeroProof]
 """Makes of a device's path the proof that it reads as zeros."""
+
+_GROWTH_BYTES = 1 << 28  # of a file under a stream of unknown length; what is not written takes no room
 
 
 class Examination:
@@ -131,7 +143,8 @@ class CheckedFile:
         identity = _identity(path, what)
         if digest:
             with opened(path) as file:
-                deque(verified(iter(lambda: file.read(PART_BYTES), b""), digest, what), maxlen=0)
+                data = verified(iter(lambda: file.read(PART_BYTES), b""), digest, what)
+                in_thread(lambda: deque(data, maxlen=0))
         inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what, safety=safety)
         size_bytes = inspection.virtual_size_bytes or 0
         source = CopySource(
@@ -165,7 +178,7 @@ class CheckedFile:
             raise SourceFailed(f"{self.what} was changed while it was converted")
         if plan.zeros is not None and plan.zero_from_bytes is not None:
             clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limits)
-        device.flush()
+        in_thread(device.flush)
 
 
 def fill_device(
@@ -217,15 +230,12 @@ def _fill(
 ) -> None:
     what = f"image {image.id}"
     if image.disk_format not in STREAMED:
-        with _downloaded(data, directory, what) as path:
-            size_bytes = path.stat().st_size
-            if image.size_bytes not in (None, size_bytes):
-                raise WrongLength(expected_bytes=image.size_bytes or 0, actual_bytes=size_bytes)
+        with _downloaded(data, directory, image, limits) as path:
             file = CheckedFile.check(
                 path,
                 disk_format=str(image.disk_format),
                 converter=converter,
-                digest=image.digest,
+                digest=None,
                 what=what,
                 safety=safety,
             )
@@ -237,10 +247,8 @@ def _fill(
     if not writer.write(device, zeros=zeros_for(device, image.size_bytes, proof)):
         raise DeviceFailed(f"{what} is larger than the device, which has {device.size_bytes} bytes")
     examination.end()
-    report = writer.report()
+    report = _compared(writer, image)
     if image.digest:
-        if (actual := report.digests[image.digest.algorithm]) != image.digest:
-            raise ContentMismatch(what, expected=str(image.digest), actual=str(actual))
         copy = f"the copy of {what}"
         deque(read_device(device, length=report.size_bytes, digest=image.digest, what=copy, limits=limits), maxlen=0)
 
@@ -270,19 +278,49 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _downloaded(data: Iterable[bytes], directory: Path, what: str) -> Iterator[Path]:
-    """Keep an image in a file of its own while the context lasts."""
+def _downloaded(data: Iterable[bytes], directory: Path, image: Image, limits: Limits) -> Iterator[Path]:
+    """Keep an image in a file of its own while the context lasts, if it has its length and its digest."""
+    algorithms = [image.digest.algorithm] if image.digest else []
     with ExitStack() as stack:
+        writer = stack.enter_context(
+            StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, limits=limits)
+        )
         try:
-            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="imagevol-", dir=directory))
-            for piece in guarded(data):
-                file.write(cast(bytes, piece))  # Glance tells of no holes
-            file.flush()
+            path = Path(stack.enter_context(tempfile.NamedTemporaryFile(prefix="imagevol-", dir=directory)).name)
+            with _Passing.open(path, writable=True, direct=False) as device:
+                size_bytes, ended = image.size_bytes or 0, False
+                while not ended:
+                    os.truncate(path, size_bytes)
+                    ended = writer.write(device, zeros=ZeroHandling.SKIP)  # what is not written is a hole
+                    size_bytes = 2 * size_bytes + _GROWTH_BYTES
+            os.truncate(path, writer.position)
+        except DeviceFailed as error:
+            raise SourceFailed(f"image {image.id} cannot be kept in {directory}: {error}") from error
         except ImagevolError:
             raise  # some are the operating system's errors too
         except OSError as error:
-            raise SourceFailed(f"{what} cannot be kept in {directory}: {error.strerror}") from error
-        yield Path(file.name)
+            raise SourceFailed(f"image {image.id} cannot be kept in {directory}: {error.strerror}") from error
+        _compared(writer, image)
+        yield path
+
+
+class _Passing(PathDevice):
+    """A file that is gone before anything could lose it."""
+
+    def flush(self) -> None:
+        """Leave it to the page cache, from which it is read again."""
+
+
+def _compared(writer: StreamWriter, image: Image) -> TransferReport:
+    """Give the report of a stream that has the digest of its image.
+
+    Raises:
+        ContentMismatch: it has another one.
+    """
+    report = writer.report()
+    if image.digest and (actual := report.digests[image.digest.algorithm]) != image.digest:
+        raise ContentMismatch(f"image {image.id}", expected=str(image.digest), actual=str(actual))
+    return report
 
 
 def _target(device: Device, proof: Proof | None) -> CopyTarget:

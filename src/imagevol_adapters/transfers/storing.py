@@ -250,8 +250,7 @@ def store_image_file(
         with _written(volume.id, volume.size_gib, volumes, attacher) as device:
             file.convert_onto(device, converter=converter, proof=chosen.zero_proof, limits=limited)
             done = 0
-            for part in read_device(device, length=size_bytes, limits=limited):
-                digests.update(part)
+            for part in read_device(device, length=size_bytes, limits=limited, made=digests):
                 done += len(part)
                 if progress:
                     progress(TransferProgress(done_bytes=done, skipped_bytes=0, total_bytes=size_bytes))
