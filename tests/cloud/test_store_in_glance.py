@@ -190,17 +190,13 @@ def test_an_image_that_is_in_use_is_not_deleted(imagevol_cloud: Cloud, real: Por
 
 
 @pytest.mark.smoke
-def test_a_backend_that_fails_in_the_middle_is_an_error_at_the_client(
-    imagevol_cloud: Cloud, uploaded: Uploaded
-) -> None:
+def test_a_device_that_ends_too_soon_is_an_error_at_the_client(imagevol_cloud: Cloud, uploaded: Uploaded) -> None:
     image = uploaded()
     (file,) = (imagevol_cloud.directory / "volumes/fast").glob(f"*{volume_id(image)}*")
     whole = file.stat().st_size
     os.truncate(file, 6 * MIB)
-    with pytest.raises(keystone_errors.ConnectionError):
+    with pytest.raises(keystone_errors.InternalServerError):
         download(imagevol_cloud, image)
-    with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        b"".join(glance(imagevol_cloud).images.data(image["id"]))
     os.truncate(file, whole)
 
 
