@@ -1,7 +1,7 @@
 """A library's error in one line that is safe to show: short, without traceback, command arguments and secrets.
 
 os-brick's errors hold whole tracebacks and the commands that it ran, with the passwords of targets in them.  What other
-libraries put into theirs is not known, so the text is taken apart whoever wrote it.
+libraries put into theirs is not known, so every text is taken apart.
 """
 
 from __future__ import annotations

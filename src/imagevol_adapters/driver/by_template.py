@@ -207,7 +207,7 @@ class ByTemplate:
         return template, is_new
 
     def _made(self, templates: Templates, lock: Lock) -> tuple[Any, bool]:
-        """Give the template of the image, and whether it was made now; while nobody else makes or removes it."""
+        """Give the template of the image, and whether it was made now; while no other request makes or removes it."""
         with ExitStack() as undo:  # around the lock of the backend, which may be lost when it is given back
             with self.services.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
                 of_image, others = templates.of(self.request.image.id), self._living_others(templates)
