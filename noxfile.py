@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import nox
+
+sys.path.insert(0, str(Path(__file__).parent))  # where nox does not look
+from tests import installing
+from tests.installing import candidates, find_pythons, has_wheel, identity, runs
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
@@ -47,48 +50,7 @@ BY_MODULE = ["--numprocesses=auto", "--maxprocesses=2", "--dist=loadfile"]
 LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance", "typing", "docs")]
 
 
-def candidates(version: str) -> Iterator[str]:
-    """Give what may be this Python: the one asked for, the system's, the first on the PATH, nox's own, those of pyenv.
-
-    The system's comes before a newer one because it is what users have: that of Debian 12 is 3.11.2.
-    """
-    if asked := os.environ.get("IMAGEVOL_PYTHON"):
-        yield asked
-    yield f"/usr/bin/python{version}"
-    if on_path := shutil.which(f"python{version}"):
-        yield on_path
-    yield sys.executable
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))
-
-
-def identity(python: str) -> str:
-    """Give version and installation; nothing if it does not start: a shim of pyenv may be there and refuse to run."""
-    command = [python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_prefix)"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""
-
-
-def runs(python: str, version: str) -> bool:
-    """Whether it starts and is that version."""
-    return identity(python).startswith(f"{version}.")
-
-
-def find_pythons() -> dict[str, str]:
-    """Give the supported Pythons that run here, and put each on the PATH, where nox looks."""
-    found = {}
-    for version in SUPPORTED:
-        if python := next((each for each in candidates(version) if runs(each, version)), None):
-            found[version] = python
-            os.environ["PATH"] = os.pathsep.join([str(Path(python).parent), os.environ["PATH"]])
-        else:
-            print(f"Python {version} is not found here: left out.", file=sys.stderr)
-    return found
-
-
-PYTHONS = find_pythons()
+PYTHONS = find_pythons(SUPPORTED)
 # What plain `nox` runs; CONTRIBUTING.md names what else there is.
 nox.options.sessions = ["check"]
 ON_ALL_CORES = ["lint", "typing", "docs", f"tests-{next(iter(PYTHONS), OLDEST)}", "upstream"]
@@ -97,17 +59,22 @@ ON_REAL_SERVICES = ["smoke"]  # which waits for them most of the time
 
 def own(session: nox.Session) -> Path:
     """Give the Python of the session's own environment."""
-    return Path(session.virtualenv.location, "bin", "python")
+    return made(session, Path(session.virtualenv.location), str(session.python))
 
 
 def shared(session: nox.Session, name: str, *, version: str = OLDEST) -> Path:
     """Give the Python of an environment that sessions share; nox itself keeps one for each."""
     if version not in PYTHONS:
         session.error(f"Python {version} is needed and not found: apt-get install python{version}")
-    python = NOX / name / "bin" / "python"
+    return made(session, NOX / name, version)
+
+
+def made(session: nox.Session, environment: Path, version: str) -> Path:
+    """Give the Python of an environment, made anew if it is not of the Python that was found."""
+    python = environment / "bin" / "python"
     if not python.exists() or identity(str(python)) != identity(PYTHONS[version]):
         command = [sys.executable, "-m", "virtualenv", "--quiet", "--clear", "--no-periodic-update"]
-        session.run_install(*command, "-p", PYTHONS[version], str(NOX / name), external=True)
+        session.run_install(*command, "-p", PYTHONS[version], str(environment), external=True)
     return python
 
 
@@ -124,29 +91,8 @@ def run(session: nox.Session, python: Path, *arguments: str, installs: bool = Fa
 
 @functools.cache
 def wheel() -> Path:
-    """Build the wheel if what it is made of has changed."""
-    sources = [ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
-    sources += sorted(path for path in (ROOT / "src").rglob("*") if path.is_file() and path.suffix != ".pyc")
-    content = b"".join(b"%a %d\n%b" % (str(path), path.stat().st_size, path.read_bytes()) for path in sources)
-    directory = NOX / "wheel" / hashlib.sha256(content).hexdigest()[:16]
-    if not list(directory.glob("*.whl")):
-        shutil.rmtree(directory.parent, ignore_errors=True)
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
-        subprocess.run([*command, str(directory), str(ROOT)], check=True)
-    (built,) = directory.glob("*.whl")
-    return built
-
-
-def has_wheel(python: Path) -> bool:
-    """Whether the wheel's files are in an environment, and no others in its packages."""
-    (site,) = python.parent.parent.glob("lib/python*/site-packages")
-    with zipfile.ZipFile(wheel()) as archive:
-        files = {name: archive.read(name) for name in archive.namelist() if not name.endswith(".dist-info/RECORD")}
-    if not all((site / name).is_file() and (site / name).read_bytes() == data for name, data in files.items()):
-        return False
-    packages = {name.partition("/")[0] for name in files if ".dist-info/" not in name}
-    there = (path for package in packages for path in (site / package).rglob("*"))
-    return all(path.is_dir() or path.suffix == ".pyc" or str(path.relative_to(site)) in files for path in there)
+    """Give the wheel that is tested."""
+    return installing.wheel(ROOT, NOX / "wheel")
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -168,7 +114,7 @@ def install(
         requirements = [*group(*groups), *([f"imagevol[all] @ {wheel().as_uri()}"] if tested else [])]
         run(session, python, *pip, *pinned, *requirements, installs=True)
         stamp.write_text(wanted)
-    if tested and not has_wheel(python):
+    if tested and not has_wheel(python, wheel()):
         run(session, python, *pip, "--no-deps", "--force-reinstall", str(wheel()), installs=True)
 
 
@@ -378,7 +324,7 @@ def san(session: nox.Session) -> None:
     """Run the tests on real iSCSI and NVMe-TCP, in a small machine with a kernel of its own, as root."""
     python = shared(session, OLDEST_TESTS)
     install(session, python, "tests")
-    run(session, python, "tests.san.prerequisites")
+    run(session, python, "tests.san.prerequisites", installs=True)
     reported = NOX / "reports" / "san"
     shutil.rmtree(reported, ignore_errors=True)
     try:
