@@ -59,6 +59,7 @@ class TestFacts:
         @given(safety_cases())
         @example(sound("qcow2", has_data_file=None))
         @example(sound("vmdk", subformat="monolithicFlat"))
+        @example(replace(sound("raw", virtual_size_bytes=10**400), size_gib=None))
         def the_answers_agree(case: SafetyCase) -> None:
             content = (*case.inspection.formats, "raw")[0]  # of several, what Cinder finds is no fact here
             case = replace(case, inspection=replace(case.inspection, formats=(content,)))
@@ -131,7 +132,8 @@ def compared(case: SafetyCase, theirs: dict[str, Any]) -> str:
     refused = failed(decision.verdicts)
     if not refused:
         assert decision.safe
-        assert theirs["raises"] is None, theirs
+        # A size that fits into no float fails where Cinder reports the speed: after the conversion.
+        assert theirs["raises"] is None or theirs["within"] == "_convert_image", theirs
         return "safe"
     first = refused[0]
     errors, within = ERRORS[first.rule]
