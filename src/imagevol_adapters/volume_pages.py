@@ -67,22 +67,22 @@ def listed_volumes(client: cinderclient.v3.client.Client, filters: Mapping[str, 
         filters: Cinder's, as `all_tenants`.
     """
     page: list[Any] = []
-    while True:
-        before, page = {volume.id for volume in page}, _page_after(page, client, filters)
-        if not page:
-            return
-        yield from (volume for volume in page if volume.id not in before)
+    given: set[str] = set()
+    while page := _page_after(page, client, filters):
+        yield from (volume for volume in page if volume.id not in given)
+        given.update(volume.id for volume in page)
 
 
 def _page_after(page: Sequence[Any], client: cinderclient.v3.client.Client, filters: Mapping[str, Any]) -> list[Any]:
     """Give the next page.
 
     Cinder answers 404 if the volume that it counts from is gone, or if one of the page goes while it is read.  Then it
-    is asked again, from the volume before.
+    is asked again, from the volume before, and at last from the beginning.
     """
     from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - as above
 
-    markers = [volume.id for volume in reversed(page[-_TRIES:])] or [None] * _TRIES
+    markers = [volume.id for volume in reversed(page[1 - _TRIES :])]
+    markers += [None] * (_TRIES - len(markers))
     for marker in markers[:-1]:
         with suppress(cinder_errors.NotFound):
             return list(client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=marker))

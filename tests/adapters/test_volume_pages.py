@@ -44,6 +44,13 @@ def test_the_next_page_is_found_although_the_last_of_the_page_before_are_gone(go
     assert listed(Cinder(set(), gone)) == IDS
 
 
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_what_is_left_is_listed_although_all_that_were_listed_before_are_gone(kept: int) -> None:
+    cinder = Cinder(set(), set(IDS[:3]))
+    cinder.ids = IDS[: 3 + kept]
+    assert listed(cinder) == IDS[: 3 + kept]
+
+
 def test_a_cinder_that_always_answers_404_is_an_error() -> None:
     with pytest.raises(cinder_errors.NotFound):
         listed(Cinder(transient=100))
