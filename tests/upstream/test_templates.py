@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 
 from imagevol_adapters.testing.way_strategies import TemplateCase, template_cases
 from imagevol_core import Policy, TemplateAction, TemplateDecision
+from tests.core.test_templates import entry, image
 from tests.upstream.asking import Worker
 from tests.upstream.examples import EXAMPLES
 
@@ -23,6 +24,8 @@ class TestSolidFire:
         kinds = Counter[str]()
 
         @EXAMPLES
+        @example(entry(image_updated_at=None))  # this and the next are seldom drawn
+        @example(image(updated_at=None))
         @given(template_cases())
         def the_answers_agree(case: TemplateCase) -> None:
             case = numbered(case)
