@@ -51,7 +51,10 @@ def newcomer(targets: list[str], *, keep: bool) -> int:
         bundle = bare.root / "root" / "imagevol.bundle"
         git = ["git", "-c", "safe.directory=*", "-C", str(CHECKOUT)]
         subprocess.run([*git, "bundle", "create", "--quiet", str(bundle), "HEAD"], check=True)
-        commands = ["git clone --quiet imagevol.bundle imagevol", *(f"make -C imagevol {target}" for target in targets)]
+        commands = [
+            "git clone --quiet --config advice.detachedHead=false imagevol.bundle imagevol",
+            *(f"make -C imagevol {target}" for target in targets),
+        ]
         for number, command in enumerate(commands):
             log = DIRECTORY / f"{number}-{command.split()[-1]}.log"
             start = time.monotonic()
