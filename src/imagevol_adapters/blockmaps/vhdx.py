@@ -90,7 +90,7 @@ def _parameters(image: TableReader, region: int) -> tuple[int, int, int]:
     for at in range(32, 32 + 32 * min(count, _MOST_ENTRIES), 32):
         found[table[at : at + 16]] = struct.unpack_from("<I", table, at + 16)[0]
     if not {_PARAMETERS, _DISK_SIZE, _SECTOR_SIZE} <= found.keys():
-        raise TableError("metadata are missing")
+        raise TableError("the metadata region is missing")
     (block,) = struct.unpack("<I", image.read(region + found[_PARAMETERS], 4))
     (disk_bytes,) = struct.unpack("<Q", image.read(region + found[_DISK_SIZE], 8))
     (sector,) = struct.unpack("<I", image.read(region + found[_SECTOR_SIZE], 4))

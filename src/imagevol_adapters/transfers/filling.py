@@ -61,7 +61,7 @@ class Examination:
     """Inspects a stream while it passes, and ends it as soon as it is known that a rule refuses it."""
 
     def __init__(self, declared_format: str, what: str, settings: SafetySettings | None = None) -> None:
-        """Take what the data are said to be, what names them in an error, and what the operator allows."""
+        """Take the declared format, the name of the data in an error, and what the operator allows."""
         self._inspector = ImageInspector()
         self._declared_format = declared_format
         self._what = what

@@ -47,7 +47,7 @@ def register_image(
         images: where the image is made.
         volumes: where the volume is made.
         attacher: connects it to this host.
-        disk_format: what the data are: `raw`, or `iso`.
+        disk_format: the format of the data: `raw` or `iso`.
         store: the store that the location names; none of them when None, as in the single-store days.
         volume_type: of the volume: the one of that store.
         owner: of the image; the project of the credentials when None.

@@ -50,7 +50,7 @@ class _Shared:
 class SharedAttachments:
     """What is attached to be read, shared by the readers of this process: a wrapper of `attached`.
 
-    Only readers who use the same `volumes` share: whoever has other credentials attaches the volume on their own.  A
+    Only readers who use the same `volumes` share: a reader with other credentials attaches the volume alone.  A
     process that was forked shares nothing with its parent.
 
     >>> from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes

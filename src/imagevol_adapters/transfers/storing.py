@@ -279,7 +279,7 @@ def store_image_file(
 def _written(
     volume_id: str, size_gib: int, volumes: VolumeService, attacher: Attacher
 ) -> AbstractContextManager[Device]:
-    """Attach a volume to be written to its end, which must be there: what is behind the image is cleared."""
+    """Attach a volume to be written to its end, which must be there: the rest after the image is cleared."""
     return attached(volume_id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher, size_bytes=size_gib * GIB)
 
 
