@@ -66,23 +66,34 @@ def listed_volumes(client: cinderclient.v3.client.Client, filters: Mapping[str, 
         client: of somebody's Cinder; its errors are cinderclient's own.
         filters: Cinder's, as `all_tenants`.
     """
+    from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - as above
+
     page: list[Any] = []
     given: set[str] = set()
-    while page := _page_after(page, client, filters):
+    restarts = 0
+    while True:
+        try:
+            page = _page_after(page, client, filters)
+        except cinder_errors.NotFound:
+            if not page or restarts == _TRIES:  # a Cinder that knows no volume to count from would be asked for ever
+                raise
+            page, restarts = [], restarts + 1
+            continue
+        if not page:
+            return
         yield from (volume for volume in page if volume.id not in given)
         given.update(volume.id for volume in page)
 
 
 def _page_after(page: Sequence[Any], client: cinderclient.v3.client.Client, filters: Mapping[str, Any]) -> list[Any]:
-    """Give the next page.
+    """Give the next page, or the first one if there is none before.
 
     Cinder answers 404 if the volume that it counts from is gone, or if one of the page goes while it is read.  Then it
-    is asked again, from the volume before, and at last from the beginning.
+    is asked again, from the volume before.
     """
     from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - as above
 
-    markers = [volume.id for volume in reversed(page[1 - _TRIES :])]
-    markers += [None] * (_TRIES - len(markers))
+    markers = [volume.id for volume in reversed(page[-_TRIES:])] or [None] * _TRIES
     for marker in markers[:-1]:
         with suppress(cinder_errors.NotFound):
             return list(client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=marker))

@@ -54,3 +54,18 @@ def test_what_is_left_is_listed_although_all_that_were_listed_before_are_gone(ke
 def test_a_cinder_that_always_answers_404_is_an_error() -> None:
     with pytest.raises(cinder_errors.NotFound):
         listed(Cinder(transient=100))
+
+
+def test_a_cinder_that_counts_from_no_volume_is_an_error_and_not_asked_for_ever() -> None:
+    class Forgetful(Cinder):
+        asked = 0
+
+        def list(self, *, search_opts: dict[str, Any], limit: int, marker: str | None) -> list[Any]:
+            self.asked += 1
+            assert self.asked < 1000, "asked for ever"
+            if marker is not None:
+                raise cinder_errors.NotFound(404)
+            return super().list(search_opts=search_opts, limit=limit, marker=marker)
+
+    with pytest.raises(cinder_errors.NotFound):
+        listed(Forgetful())
