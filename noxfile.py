@@ -347,7 +347,7 @@ def bench(session: nox.Session) -> None:
     """Measure, side by side with others: all, or what follows `--`."""
     python = shared(session, "bench", version=SERVICES_PYTHON)
     install(session, python, "bench")
-    prerequisites(session, python)
+    prerequisites(session, python, "--broker")
     run(session, python, "benchmarks", *session.posargs)
 
 

@@ -1,18 +1,11 @@
 """`python -m benchmarks [NAME …]`: those, or all of them."""
 
 import sys
+from importlib import import_module
 
-from benchmarks import decisions, greenlets, readers, starting, transfers
-
-ALL = {
-    "decisions": decisions.main,
-    "greenlets": greenlets.main,
-    "readers": readers.main,
-    "starting": starting.main,
-    "transfers": transfers.main,
-}
+ALL = ("clones", "decisions", "greenlets", "readers", "starting", "transfers")
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:
         sys.exit(f"there is no benchmark {name!r}; there are {', '.join(ALL)}")
-    ALL[name]()
+    import_module(f"benchmarks.{name}").main()

@@ -120,6 +120,7 @@ def plan_creation(
     template: Template | None = None,
     template_settings: TemplateSettings = _NO_TEMPLATES,
     other_templates: Iterable[CacheEntry] = (),
+    requester_reads: bool | None = None,
     conversion: ConversionSettings = _CONVERTED,
     policy: Policy = Policy.STRICT,
 ) -> CreationPlan:
@@ -135,6 +136,8 @@ def plan_creation(
         template: the image's template on that backend; None where there is none.
         template_settings: what the operator allows of templates.
         other_templates: the other templates of the backend.
+        requester_reads: whether Glance gave the image's data to the requester's own token in this request; None if
+            Glance was not asked.
         conversion: what the operator allows of images in other formats than raw.
         policy: whose rules.  Under `UPSTREAM`, what Cinder 29.0.0 does (`CreateVolumeFromSpecTask._create_from_image`)
             with a driver whose `clone_image` is SolidFire's of cinder 13.0.9.
@@ -168,6 +171,7 @@ def plan_creation(
             template=template,
             settings=template_settings,
             others=other_templates,
+            requester_reads=requester_reads,
             policy=policy,
         ),
         conversion=conversion,

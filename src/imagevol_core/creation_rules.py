@@ -13,7 +13,7 @@ from imagevol_core.cache_lookup import Lookup
 from imagevol_core.caching import CacheEntry
 from imagevol_core.cloning import CloneDecision
 from imagevol_core.errors import InvalidSize
-from imagevol_core.facts import Image, Volume
+from imagevol_core.facts import PLAIN_FORMATS, Image, Volume
 from imagevol_core.sentences import said, yes_no
 from imagevol_core.sizing import image_fits
 from imagevol_core.templates import TemplateAction, TemplateDecision
@@ -119,9 +119,12 @@ def _clone_template(creation: Creation) -> tuple[bool, str]:
 
 
 def _create_template(creation: Creation) -> tuple[bool, str]:
-    wanted = creation.template.action in (TemplateAction.CREATE, TemplateAction.REPLACE)
+    if creation.template.action not in (TemplateAction.CREATE, TemplateAction.REPLACE):
+        return False, creation.template.because
     convertible, text = _convertible(creation)
-    return wanted and convertible, text if wanted and not convertible else creation.template.because
+    if creation.image.disk_format in PLAIN_FORMATS or convertible:
+        return True, creation.template.because
+    return False, text
 
 
 def _await_template(creation: Creation) -> tuple[bool, str]:
@@ -144,6 +147,7 @@ def _create_cached(creation: Creation) -> tuple[bool, str]:
 
 
 def _convertible(creation: Creation) -> tuple[bool, str]:
+    """As Cinder counts, which copies: to it an ISO is another format than raw, although it converts nothing."""
     disk_format, allowed = creation.image.disk_format, creation.conversion.allowed
     text = f"the image's disk_format is {said(disk_format)}; whether images are converted: {yes_no(allowed)}"
     return disk_format == "raw" or allowed, text

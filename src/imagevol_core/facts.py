@@ -13,7 +13,10 @@ from datetime import datetime
 
 from imagevol_core.errors import InvalidFact, InvalidSize
 
-__all__ = ["Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType"]
+__all__ = ["PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType"]
+
+PLAIN_FORMATS = ("raw", "iso")
+"""The disk formats of images whose data is the disk, so that nothing is converted."""
 
 
 @dataclass(frozen=True, slots=True)

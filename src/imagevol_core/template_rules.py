@@ -71,6 +71,8 @@ class TemplateSettings:
     Args:
         enabled: whether templates are made and used (SolidFire's `sf_allow_template_caching`).
         trusted_projects: ids of the projects in which no user can alter a template.
+        shared: whether a template may also serve a requester who does not own the image, to whom Glance gives its data:
+            a member of a shared image, or any user for a community image.
         enforce_signatures: whether a signed image must be verified (Cinder's `verify_glance_signatures`), which Cinder
             does where it copies.
         longest_making: how long the making of a template may take; then the others no longer wait for it.
@@ -79,6 +81,7 @@ class TemplateSettings:
 
     enabled: bool = False
     trusted_projects: frozenset[str] = frozenset()
+    shared: bool = True
     enforce_signatures: bool = False
     longest_making: timedelta = timedelta(minutes=30)
     limits: CacheLimits = field(default_factory=CacheLimits)
@@ -92,6 +95,7 @@ class TemplateRequest:
     target: Volume
     template: Template | None
     settings: TemplateSettings
+    requester_reads: bool | None
 
     @property
     def found(self) -> Template:
@@ -137,8 +141,11 @@ def _signature_unneeded(request: TemplateRequest) -> tuple[bool, str]:
 
 def _image_shared(request: TemplateRequest) -> tuple[bool, str]:
     image, project_id = request.image, request.target.project_id
-    owned = image.owner is not None and image.owner == project_id
-    return image.visibility == "public" or owned, _sharing(request)
+    if image.visibility == "public" or (image.owner is not None and image.owner == project_id):
+        return True, _sharing(request)
+    if not request.settings.shared:
+        return False, f"{_sharing(request)}; templates of shared images are not enabled"
+    return request.requester_reads is True, f"{_sharing(request)}; {_READS[request.requester_reads]}"
 
 
 def _image_shared_upstream(request: TemplateRequest) -> tuple[bool, str]:
@@ -264,6 +271,11 @@ def _spelled(value: datetime | None) -> str:
     return cast(datetime, value).isoformat()
 
 
+_READS = {
+    True: "Glance gives the requester the image's data",
+    False: "Glance does not give the requester the image's data",
+    None: "Glance was not asked for the image's data with the requester's token",
+}
 _YES = {True: "yes", False: "no", None: "not known"}
 
 
@@ -277,7 +289,8 @@ REQUEST_TEMPLATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
         Rule(id="image-active", text="the image is active", source=_SPEC, predicate=_image_active),
         Rule(
             id="image-shared",
-            text="the image is public, or belongs to the project that asks",
+            text="the image is public, or belongs to the requester's project, or, where templates of shared images are "
+            "enabled, Glance gives the requester its data",
             source=_SPEC,
             predicate=_image_shared,
         ),

@@ -56,6 +56,8 @@ class TemplateDecision:
         size_gib: the size of the template to be made; None where none is made, or its size is not known.
         remove_first: volumes to delete before a template is made, in this order.
         remove_after: the volume to delete once the new template is ready; its clones are not touched.
+        needs_read: whether a template would serve if Glance gave the requester the image's data, which is not known.
+            Ask Glance with the requester's token, and decide again.
         wait: how much longer to wait for somebody else's template, before the volume is copied.
         verdicts: what each rule said.
     """
@@ -67,6 +69,7 @@ class TemplateDecision:
     size_gib: int | None = None
     remove_first: tuple[str, ...] = ()
     remove_after: str | None = None
+    needs_read: bool = False
     wait: timedelta | None = None
     verdicts: tuple[Verdict, ...]
 
@@ -78,11 +81,13 @@ def decide_template(
     template: Template | None,
     settings: TemplateSettings,
     others: Iterable[CacheEntry] = (),
+    requester_reads: bool | None = None,
     policy: Policy = Policy.STRICT,
 ) -> TemplateDecision:
     """Decide whether a template serves `target`, and what must be done for that ([template]).
 
-    Who carries the decision out holds the lock of the image and backend, from before the facts are collected.
+    Who makes or removes a template for it holds the lock of the image and backend, from before the facts are
+    collected.
 
     Args:
         image: as Glance shows it now.
@@ -90,6 +95,8 @@ def decide_template(
         template: the image's on the target's backend; None where there is none.
         settings: what the operator allows.
         others: the other templates of the backend, which count towards the limits.
+        requester_reads: whether Glance gave the image's data to the requester's own token in this request; None if
+            Glance was not asked.
         policy: whose rules.  Under `UPSTREAM`, what SolidFire's driver in cinder 13.0.9 does (`clone_image`).
 
     Returns:
@@ -110,15 +117,22 @@ def decide_template(
     others = tuple(others)
     if template is not None and template.entry.volume_id in {entry.volume_id for entry in others}:
         raise InvalidFact("others", f"volume {template.entry.volume_id} is the template itself; give all but that one")
-    request = TemplateRequest(image=image, target=target, template=template, settings=settings)
+    request = TemplateRequest(
+        image=image, target=target, template=template, settings=settings, requester_reads=requester_reads
+    )
     verdicts = evaluate(REQUEST_TEMPLATE_RULES[policy], request)
     if in_the_way := failed(verdicts):
-        return _leave_aside(policy, in_the_way, verdicts)
+        needs_read = requester_reads is None and _would_serve(policy, replace(request, requester_reads=True))
+        return replace(_leave_aside(policy, in_the_way, verdicts), needs_read=needs_read)
     rule, looked_at = first_match(TEMPLATE_STATE_RULES[policy], request)
     action, complete = _OUTCOMES[rule.id]
     because = looked_at[-1].text
     decision = TemplateDecision(policy=policy, action=action, because=because, verdicts=verdicts + looked_at)
     return _LIMITED[policy](complete(decision, request), others, settings.limits)
+
+
+def _would_serve(policy: Policy, request: TemplateRequest) -> bool:
+    return not failed(evaluate(REQUEST_TEMPLATE_RULES[policy], request))
 
 
 def _leave_aside(policy: Policy, because: Iterable[Verdict], verdicts: tuple[Verdict, ...]) -> TemplateDecision:

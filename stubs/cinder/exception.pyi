@@ -10,3 +10,6 @@ class VolumeBackendAPIException(CinderException):
 
 class SnapshotLimitReached(CinderException):
     def __init__(self, *, set_limit: int) -> None: ...
+
+class GlanceConnectionFailed(CinderException):
+    def __init__(self, *, reason: str) -> None: ...

@@ -1,6 +1,6 @@
 """The fixture `cloud`: real services, started once for all tests of a run and ended with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from tests.cloud import prerequisites
 from tests.cloud.bringup import running
 from tests.cloud.record import Cloud
-from tests.cloud.settings import BACKENDS, Settings
+from tests.cloud.settings import Settings, with_mixin
 
 # What the clients' own dependencies say when they are imported. It is not ours to mend.
 IGNORED_WARNINGS = ("ignore:'cgi' is deprecated:DeprecationWarning",)
@@ -80,26 +80,3 @@ def cluster(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     settings = with_mixin({"image_template_enabled": "true"}, volume_hosts=("one", "two"))
     with running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
         yield cloud
-
-
-def with_mixin(
-    options: Mapping[str, str] = {},
-    *,
-    volume_hosts: tuple[str, ...] = (),
-    glance: Mapping[str, Mapping[str, str]] = {},
-    **sections: Mapping[str, str],
-) -> Settings:
-    """The settings that the how-to recommends, with options for each backend, and more of these in sections."""
-    backend = {
-        "volume_driver": "tests.cloud.volume_driver.CloningFileDriver",
-        "image_volume_cache_enabled": "false",
-        "image_clone_direct_url_schemes": "cinder",
-        **options,
-    }
-    cinder: dict[str, Mapping[str, str | None]] = {
-        **sections,
-        **{name: backend | dict(sections.get(name, {})) for name in BACKENDS},
-        "DEFAULT": {"allowed_direct_url_schemes": None},
-    }
-    overrides = {"cinder/cinder.conf": cinder, "glance/glance-api.conf": glance}
-    return Settings(store_driver="imagevol", volume_hosts=volume_hosts, overrides=overrides)

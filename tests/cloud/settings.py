@@ -54,6 +54,29 @@ class Settings:
     overrides: Mapping[str, Sections] = field(default_factory=dict)
 
 
+def with_mixin(
+    options: Mapping[str, str] = {},
+    *,
+    volume_hosts: tuple[str, ...] = (),
+    glance: Mapping[str, Mapping[str, str]] = {},
+    **sections: Mapping[str, str],
+) -> Settings:
+    """The settings that the how-to recommends, with options for each backend, and more of these in sections."""
+    backend = {
+        "volume_driver": "tests.cloud.volume_driver.CloningFileDriver",
+        "image_volume_cache_enabled": "false",
+        "image_clone_direct_url_schemes": "cinder",
+        **options,
+    }
+    cinder: dict[str, Mapping[str, str | None]] = {
+        **sections,
+        **{name: backend | dict(sections.get(name, {})) for name in BACKENDS},
+        "DEFAULT": {"allowed_direct_url_schemes": None},
+    }
+    overrides = {"cinder/cinder.conf": cinder, "glance/glance-api.conf": glance}
+    return Settings(store_driver="imagevol", volume_hosts=volume_hosts, overrides=overrides)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """One cloud to be: its place, ports and passwords, and what Keystone named its projects."""

@@ -141,14 +141,41 @@ def test_a_private_image_of_another_project_is_not_served_from_its_template(demo
         users("other").volume(image_id)
 
 
-def test_an_image_that_is_only_shared_is_copied(demo: User, users: Users) -> None:
+def test_a_member_of_a_shared_image_is_served_from_its_template(demo: User, users: Users) -> None:
     image_id, other = in_local(demo), users("other")
     demo.volume(image_id)
     demo.glance.image_members.create(image_id, demo.cloud.project_ids["other"])
     volume = other.volume(image_id)
-    assert "no template: the image's visibility is shared" in other.said(volume)
-    assert COPIED in other.said(volume)
+    assert f"cloned from template {template(demo.cloud, image_id).id}" in other.said(volume)
     assert content(demo.real, volume.id)[1] == DATA
+
+
+def test_any_user_is_served_from_the_template_of_a_community_image_and_has_it_made(demo: User, users: Users) -> None:
+    image_id, other = in_local(demo), users("other")
+    demo.glance.images.update(image_id, visibility="community")
+    volumes = [user.volume(image_id) for user in (other, demo)]
+    made = template(demo.cloud, image_id)
+    assert f"cloned from new template {made.id}" in other.said(volumes[0])
+    assert f"cloned from template {made.id}" in demo.said(volumes[1])
+    assert [content(demo.real, volume.id)[1] for volume in volumes] == [DATA] * 2
+
+
+def test_whom_glances_policy_gives_no_data_is_not_served_from_a_template_either(demo: User, users: Users) -> None:
+    """Glance still shows a member the image; Cinder's own copy then fails, as it does without templates."""
+    image_id, other = in_local(demo), users("other")
+    demo.volume(image_id)
+    demo.glance.image_members.create(image_id, demo.cloud.project_ids["other"])
+    policy = demo.cloud.directory / "etc/glance/policy.yaml"
+    policy.write_text('"download_image": "role:admin or project_id:%(project_id)s"\n')
+    try:
+        volume = other.volume(image_id)
+        assert f"cloned from template {template(demo.cloud, image_id).id}" in demo.said(demo.volume(image_id))
+    finally:
+        policy.write_text('"download_image": "role:reader"\n')  # Glance keeps to a file that is gone
+    assert "Glance does not give the requester the image's data" in other.said(volume)
+    assert "cloned from" not in other.said(volume)
+    assert volume.status == "error"
+    assert "cloned from template" in other.said(other.volume(image_id))
 
 
 def test_a_public_image_has_one_template_for_every_project(demo: User, users: Users) -> None:

@@ -262,6 +262,19 @@ class TestWays:
             replace(image(case, disk_format="raw"), conversion=ConversionSettings(allowed=False)).decide(), way
         )[0]
 
+    def test_an_iso_becomes_a_template_where_nothing_may_be_converted_and_cinder_does_not_copy_it(self) -> None:
+        case = image(templated(None, cache()), disk_format="iso")
+        forbidden = replace(case, conversion=ConversionSettings(allowed=False)).decide()
+        assert said(forbidden, "create-template")[0]
+        assert not said(forbidden, "create-cached")[0]
+        assert not said(forbidden, "copy")[0]
+
+    def test_that_glance_gave_the_requester_the_image_is_told_to_the_templates(self) -> None:
+        case = image(templated(None, BARE), owner="another", visibility="shared")
+        planned = [replace(case, requester_reads=answer).decide() for answer in (None, False, True)]
+        assert [plan.template.needs_read for plan in planned] == [True, False, False]
+        assert [said(plan, "create-template")[0] for plan in planned] == [False, False, True]
+
     def test_the_decisions_that_it_is_made_of_are_in_it(self) -> None:
         plan = GOOD.decide()
         assert plan.clone == GOOD.clone.decide()

@@ -75,6 +75,9 @@ def entry(**changes: object) -> TemplateCase:
     return template(entry=replace(GOOD.template.entry, **changes))  # type: ignore[arg-type]
 
 
+SHARED = image(visibility="shared", owner="theirs")
+
+
 def minutes(number: int) -> timedelta:
     return timedelta(minutes=number)
 
@@ -134,6 +137,7 @@ class TestRequest:
                 policy=policy,
                 action=TemplateAction.COPY,
                 because=failed(decision.verdicts)[0].text,
+                needs_read=policy is Policy.STRICT and rule == "image-shared",
                 verdicts=decision.verdicts,
             )
 
@@ -145,7 +149,24 @@ class TestRequest:
             (image(status="\x1b[2J"), "the image's status is \\x1b[2J"),
             (
                 image(visibility=None, owner=None),
-                "the image's visibility is not known; it belongs to not known and the request comes from ours",
+                (
+                    "the image's visibility is not known; it belongs to not known and the request comes from ours; "
+                    "Glance was not asked for the image's data with the requester's token"
+                ),
+            ),
+            (
+                replace(SHARED, requester_reads=False),
+                (
+                    "the image's visibility is shared; it belongs to theirs and the request comes from ours; "
+                    "Glance does not give the requester the image's data"
+                ),
+            ),
+            (
+                replace(SHARED, requester_reads=True, settings=replace(GOOD.settings, shared=False)),
+                (
+                    "the image's visibility is shared; it belongs to theirs and the request comes from ours; "
+                    "templates of shared images are not enabled"
+                ),
             ),
             (image(virtual_size_bytes=None), "the image's virtual size is not known"),
             (
@@ -161,7 +182,8 @@ class TestRequest:
                 image(BREAKS[Policy.STRICT]["image-active"], visibility="shared", owner="theirs"),
                 (
                     "the image's status is not known; the image's visibility is shared; "
-                    "it belongs to theirs and the request comes from ours"
+                    "it belongs to theirs and the request comes from ours; "
+                    "Glance was not asked for the image's data with the requester's token"
                 ),
             ),
         ],
@@ -210,6 +232,35 @@ class TestRequest:
         case = image(target(project_id=project_id), visibility=visibility, owner=owner)
         used = [case.decide(policy).action is TemplateAction.USE for policy in Policy]
         assert used == [strict, upstream]
+
+    @pytest.mark.parametrize("visibility", ["private", "shared", "community", None])
+    @pytest.mark.parametrize("shared", [True, False])
+    @pytest.mark.parametrize("requester_reads", [True, False, None])
+    def test_another_projects_image_serves_whom_glance_gave_its_data_where_the_operator_allows_that(
+        self, visibility: str | None, shared: bool, requester_reads: bool | None
+    ) -> None:
+        case = replace(
+            image(visibility=visibility, owner="theirs"),
+            settings=replace(GOOD.settings, shared=shared),
+            requester_reads=requester_reads,
+        )
+        decision = case.decide()
+        assert (decision.action is TemplateAction.USE) == (shared and requester_reads is True)
+        assert decision.needs_read == (shared and requester_reads is None)
+        assert not case.decide(Policy.UPSTREAM).needs_read
+
+    def test_glance_is_asked_only_where_its_answer_makes_a_difference(self) -> None:
+        assert SHARED.decide().needs_read
+        assert not GOOD.decide().needs_read
+        for rule, case in BREAKS[Policy.STRICT].items():
+            both = image(case, visibility="shared", owner="theirs")
+            assert both.decide().needs_read == (rule == "image-shared")
+
+    @given(template_cases())
+    def test_glance_is_asked_where_the_state_of_the_template_would_be_looked_at_then(self, case: TemplateCase) -> None:
+        unasked, no, yes = (replace(case, requester_reads=answer).decide() for answer in (None, False, True))
+        assert (no.action, no.needs_read, yes.needs_read) == (unasked.action, False, False)
+        assert unasked.needs_read == (len(yes.verdicts) > len(unasked.verdicts))
 
 
 class TestVirtualSize:

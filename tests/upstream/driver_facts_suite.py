@@ -12,10 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cinder import objects, utils
+from cinder import exception, objects, utils
 from cinder.volume import driver, volume_utils
+from glanceclient import exc as glance_errors
 
-from imagevol_adapters.driver import ImageCloneMixin, mixin
+from imagevol_adapters.driver import ImageCloneMixin, mixin, services
 from imagevol_adapters.driver.facts import image_facts, volume_facts
 from imagevol_core import Digest, Image, ImageLocation, Volume
 from imagevol_core.boot_mapping import boot_mapping
@@ -226,3 +227,52 @@ def test_no_driver_of_cinders_has_a_name_that_is_the_mixins_own() -> None:
     assert any("create_cloned_volume" in names for names in taken.values())
     assert {str(file): sorted(names & own) for file, names in taken.items() if names & own} == {}
     assert {name for name in own if not name.startswith("imagevol_")} == set()
+
+
+@pytest.mark.parametrize(
+    "answer, gives",
+    [
+        ((206, b"x"), True),
+        ((200, b"the whole image"), True),
+        ((206, b""), False),
+        ((204, None), False),
+        (glance_errors.HTTPForbidden(), False),
+        (glance_errors.HTTPNotFound(), False),
+        (glance_errors.CommunicationError(), False),
+        (exception.GlanceConnectionFailed(reason="it is down"), False),
+        (ConnectionResetError(), False),
+    ],
+    ids=repr,
+)
+def test_glance_gives_a_requester_an_image_if_its_first_byte_comes(
+    monkeypatch: pytest.MonkeyPatch, answer: Any, gives: bool
+) -> None:
+    asked: list[str] = []
+    closed: list[str] = []
+
+    class Client:
+        """python-glanceclient's, as Cinder makes one for a request."""
+
+        def __init__(self, context: Any, *_: Any, **__: Any) -> None:
+            self.http_client = self
+            self.token, self.additional_headers = context.auth_token, dict[str, str]()
+
+        def get(self, url: str) -> Any:
+            asked.append(f"{self.token}: {url}, {self.additional_headers}")
+            if isinstance(answer, Exception):
+                raise answer
+            status, data = answer
+            return SimpleNamespace(status_code=status, close=lambda: closed.append("closed")), data and iter([data])
+
+    monkeypatch.setattr("cinder.image.glance._create_glance_client", Client)
+    monkeypatch.setattr("cinder.image.glance.get_api_servers", lambda _: iter([("glance", False)]))
+    monkeypatch.setattr("cinder.image.glance.CONF", SimpleNamespace(glance_num_retries=0))
+    assert services.gives_data(SimpleNamespace(project_id="project", auth_token="token"), "image") is gives
+    assert asked == ["token: /v2/images/image/file, {'Range': 'bytes=0-0'}"]
+    assert closed == ([] if isinstance(answer, Exception) else ["closed"])
+
+
+def test_glance_gives_nothing_without_a_token_and_where_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cinder.image.glance.get_api_servers", lambda _: iter([]))
+    for token in (None, "token"):
+        assert not services.gives_data(SimpleNamespace(project_id="project", auth_token=token), "image")

@@ -56,6 +56,7 @@ def test_by_default_nothing_is_cloned_and_nothing_kept(configured: Configured) -
     assert template_settings(backend, cfg.CONF) == TemplateSettings(
         enabled=False,
         trusted_projects=frozenset(),
+        shared=True,
         enforce_signatures=False,
         limits=CacheLimits(max_gib=0, max_count=0),
     )
@@ -69,6 +70,7 @@ def test_what_is_turned_on_reaches_the_core(configured: Configured) -> None:
             "image_clone_direct_url_schemes": "cinder",
             "image_clone_trusted_projects": "one, two",
             "image_template_enabled": "true",
+            "image_template_shared": "false",
             "image_template_max_size_gb": "500",
             "image_template_max_count": "50",
             "image_template_gpt_safety_checks_nonfatal": "mbr, gptmbr",
@@ -83,6 +85,7 @@ def test_what_is_turned_on_reaches_the_core(configured: Configured) -> None:
     assert template_settings(backend, cfg.CONF) == TemplateSettings(
         enabled=True,
         trusted_projects=frozenset({"internal"}),
+        shared=False,
         enforce_signatures=True,
         limits=CacheLimits(max_gib=500, max_count=50),
     )
@@ -129,7 +132,8 @@ def test_a_limit_below_zero_is_a_mistake(configured: Configured, option: str) ->
 def test_the_file_of_the_page_turns_all_of_it_on(tmp_path: Path) -> None:
     (text,) = re.findall(r"```ini\n(.*?)```", PAGE.read_text(), re.DOTALL)
     with read(text, tmp_path) as backend:
-        assert not {option.name for option in OPTIONS if getattr(backend, option.name) == option.default}
+        off = {option.name for option in OPTIONS if getattr(backend, option.name) == option.default is not True}
+        assert off == set()
         clones, templates = clone_settings(backend, cfg.CONF), template_settings(backend, cfg.CONF)
     assert (clones.allowed_direct_url_schemes, len(clones.trusted_projects)) == (("cinder",), 2)
     assert (templates.enabled, templates.limits) == (True, CacheLimits(max_gib=500, max_count=50))
@@ -137,5 +141,12 @@ def test_the_file_of_the_page_turns_all_of_it_on(tmp_path: Path) -> None:
 
 def test_the_page_has_every_option_and_its_default() -> None:
     rows = re.findall(r"^\| `(image_\w+)` \| ([^|]*) \|", PAGE.read_text(), re.MULTILINE)
-    said = {"none": [], "`false`": False, "`0`": 0, "`0`: no limit": 0, "what `allowed_direct_url_schemes` says": None}
+    said = {
+        "none": [],
+        "`false`": False,
+        "`true`": True,
+        "`0`": 0,
+        "`0`: no limit": 0,
+        "what `allowed_direct_url_schemes` says": None,
+    }
     assert {name: said[default] for name, default in rows} == {option.name: option.default for option in OPTIONS}

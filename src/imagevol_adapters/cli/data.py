@@ -19,6 +19,7 @@ from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_core import (
+    PLAIN_FORMATS,
     Digest,
     FreshThin,
     ImagevolError,
@@ -41,7 +42,6 @@ _MIB = 1 << 20
 _STANDARD_INPUT = Path("-")
 _GPT_CHECKS = ("mbr", "gptmbr")
 _LONGEST_LIST = 16 << 20  # of checksums, in bytes
-_STREAMED = ("raw", "iso")  # of which the file is the disk
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
 
@@ -108,7 +108,7 @@ class Put(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Store the file."""
-        streamed = parsed_args.disk_format in _STREAMED
+        streamed = parsed_args.disk_format in PLAIN_FORMATS
         if parsed_args.file == _STANDARD_INPUT and not streamed:
             raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
         if not parsed_args.register and (parsed_args.store or parsed_args.visibility):

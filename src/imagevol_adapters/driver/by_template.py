@@ -54,12 +54,13 @@ _COUNTING_SECONDS = 60  # to count, evict and enter the templates of a backend, 
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """One call of `clone_image`."""
+    """One call of `clone_image`, and whether Glance gave the requester the image's data; None if it was not asked."""
 
     context: Any
     volume: Any
     image: Image
     image_service: Any
+    requester_reads: bool | None = None
 
     @property
     def about(self) -> str:
@@ -241,30 +242,37 @@ class ByTemplate:
 
     def _clone(self, templates: Templates, template: Any, *, is_new: bool) -> tuple[ModelUpdate, bool]:
         """Clone a template; give what the driver says, and where that is nothing, whether to look for another."""
-        exhausted = False
+        self._tried("its last use is not noted", partial(templates.touch, template))
+        self._tried("it may be removed meanwhile", partial(templates.reserve, template))
+        update, again = None, False
+        try:
+            update, again = self._clone_that_stays(templates, template, is_new=is_new)
+        finally:
+            if update is None:
+                self._tried("it counts as being cloned until the volume is there", templates.release)
+        return update, again
+
+    def _clone_that_stays(self, templates: Templates, template: Any, *, is_new: bool) -> tuple[ModelUpdate, bool]:
+        about, exhausted = self.request.about, False
 
         def retire() -> None:
             nonlocal exhausted
             exhausted = True
-            about, template_id = self.request.about, template.id
-            LOG.info("%s: template %s has all the clones that it may: another replaces it", about, template_id)
+            LOG.info("%s: template %s has all the clones that it may: another replaces it", about, template.id)
             self._tried("that is not noted", partial(templates.retire, template))
 
-        with ExitStack() as marked:
-            self._tried("its last use is not noted", partial(templates.touch, template))
-            self._tried("it may be removed meanwhile", partial(marked.enter_context, templates.cloning(template)))
-            what = "new template" if is_new else "template"
-            update = clone(self.driver, self.request, template, what, exhausted=retire)
-            if exhausted:
-                return None, not is_new
-            stayed = False
-            try:
-                stayed = templates.has(template)
-            finally:
-                if update is not None and not stayed:
-                    discard(self.driver, self.request)
+        what = "new template" if is_new else "template"
+        update = clone(self.driver, self.request, template, what, exhausted=retire)
+        if exhausted:
+            return None, not is_new
+        stayed = False
+        try:
+            stayed = templates.has(template)
+        finally:
+            if update is not None and not stayed:
+                discard(self.driver, self.request)
         if not stayed:
-            LOG.info("%s: template %s was removed meanwhile: looking for another", self.request.about, template.id)
+            LOG.info("%s: template %s was removed meanwhile: looking for another", about, template.id)
         return (update if stayed else None), not stayed
 
     def _living_others(self, templates: Templates) -> dict[str, Any]:
@@ -329,6 +337,7 @@ class ByTemplate:
             template=template,
             settings=self.settings,
             others=others,
+            requester_reads=self.request.requester_reads,
         )
 
     def _told(self, decision: TemplateDecision) -> None:

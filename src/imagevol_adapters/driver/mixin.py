@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
+import attrs
 from cinder import context as cinder_context
 from cinder import exception, objects
 from cinder import utils as cinder_utils
@@ -22,7 +23,7 @@ from imagevol_adapters.brick import open_device
 from imagevol_adapters.driver.by_template import ByTemplate, ModelUpdate, Request, clone
 from imagevol_adapters.driver.facts import image_facts, volume_facts
 from imagevol_adapters.driver.options import OPTIONS, clone_settings, template_settings
-from imagevol_adapters.driver.services import Services, locks_of_cinder
+from imagevol_adapters.driver.services import Services, gives_data, locks_of_cinder
 from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu import QemuConverter
 from imagevol_core import (
@@ -141,33 +142,53 @@ class ImageCloneMixin:
 
     def imagevol_services(self) -> Services:
         """Give what the mixin needs beside the driver; a test may give others."""
-        return Services(locks=locks_of_cinder(), converter=QemuConverter())
+        return Services(locks=locks_of_cinder(), converter=QemuConverter(), gives_data=gives_data)
 
 
 def _image_cloned(driver: Any, request: Request) -> ModelUpdate:
-    """Try the ways in the order of the plan."""
+    """Try the ways in the order of the plan; Glance is asked for the image's data where templates depend on it."""
     plan = _plan(driver, request)
-    _explain(request, plan)
+    made = _by_image_volume(driver, request, plan)
+    if made is None and plan.template.needs_read:
+        request = attrs.evolve(request, requester_reads=_requester_reads(driver, request))
+        plan = _plan(driver, request)
+    if made is None:
+        made = _by_template(driver, request, plan)
+    if made is None:
+        LOG.info("%s: neither cloned nor made from a template", request.about)
+    return made
+
+
+def _by_image_volume(driver: Any, request: Request, plan: CreationPlan) -> ModelUpdate:
+    if plan.refused:
+        LOG.info("%s: nothing is tried: %s", request.about, plan.refused)
+    if not plan.clone.eligible:
+        LOG.info("%s: no image volume is cloned: %s", request.about, "; ".join(map(str, failed(plan.clone.verdicts))))
     for step in plan.steps:
         if step.way is Way.CLONE_IMAGE_VOLUME and step.source is not None:
-            try:
+            with suppress(exception.VolumeNotFound):  # deleted just now
                 source = objects.Volume.get_by_id(cinder_context.get_admin_context(), step.source)
-            except exception.VolumeNotFound:  # deleted just now
-                continue
-            made = clone(driver, request, source, "image volume")
-        elif step.way in _TEMPLATE_WAYS:
-            made = ByTemplate(
-                driver=driver,
-                request=request,
-                settings=template_settings(driver.configuration, cfg.CONF),
-                services=driver.imagevol_services(),
-            ).made()
-        else:
-            break
-        if made is not None:
-            return made
-    LOG.info("%s: neither cloned nor made from a template", request.about)
+                made = clone(driver, request, source, "image volume")
+                if made is not None:
+                    return made
     return None
+
+
+def _by_template(driver: Any, request: Request, plan: CreationPlan) -> ModelUpdate:
+    if plan.template.action is TemplateAction.COPY:
+        LOG.info("%s: no template: %s", request.about, plan.template.because)
+    if not any(step.way in _TEMPLATE_WAYS for step in plan.steps):
+        return None
+    settings = template_settings(driver.configuration, cfg.CONF)
+    services = driver.imagevol_services()
+    return ByTemplate(driver=driver, request=request, settings=settings, services=services).made()
+
+
+def _requester_reads(driver: Any, request: Request) -> bool:
+    """Ask Glance with the requester's own token, which is that of the project that gets the volume."""
+    services: Services = driver.imagevol_services()
+    own = request.context.project_id == request.volume.project_id
+    return own and services.gives_data(request.context, request.image.id)
 
 
 def _plan(driver: Any, request: Request) -> CreationPlan:
@@ -178,18 +199,9 @@ def _plan(driver: Any, request: Request) -> CreationPlan:
         backend=Backend(clone_across_pools=bool(getattr(driver, "capabilities", {}).get("clone_across_pools"))),
         clone_settings=clone_settings(driver.configuration, cfg.CONF),
         template_settings=template_settings(driver.configuration, cfg.CONF),
+        requester_reads=request.requester_reads,
         conversion=ConversionSettings(allowed=not cfg.CONF.image_conversion_disable),
     )
-
-
-def _explain(request: Request, plan: CreationPlan) -> None:
-    """Log a line for each way that is not taken, with every rule that failed."""
-    if plan.refused:
-        LOG.info("%s: nothing is tried: %s", request.about, plan.refused)
-    if not plan.clone.eligible:
-        LOG.info("%s: no image volume is cloned: %s", request.about, "; ".join(map(str, failed(plan.clone.verdicts))))
-    if plan.template.action is TemplateAction.COPY:
-        LOG.info("%s: no template: %s", request.about, plan.template.because)
 
 
 def _named(image: Image) -> Iterable[Any]:

@@ -33,6 +33,12 @@ OPTIONS = (
         min=0,
         help="How many templates this backend may have; 0 for no limit.",
     ),
+    cfg.BoolOpt(
+        "image_template_shared",
+        default=True,
+        help="Whether templates also serve a project that does not own the image, if Glance gives the image's data to "
+        "its requester: a member of a shared image, or any user for a community image.",
+    ),
     cfg.ListOpt(
         "image_clone_trusted_projects",
         default=[],
@@ -86,6 +92,7 @@ def template_settings(backend: Any, cinder: cfg.ConfigOpts) -> TemplateSettings:
     return TemplateSettings(
         enabled=bool(backend.image_template_enabled),
         trusted_projects=frozenset([internal] if internal else []),
+        shared=bool(backend.image_template_shared),
         enforce_signatures=_enforced(cinder),
         limits=CacheLimits(max_gib=backend.image_template_max_size_gb, max_count=backend.image_template_max_count),
     )

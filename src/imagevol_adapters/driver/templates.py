@@ -6,9 +6,7 @@ image it is.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,8 +23,6 @@ from imagevol_adapters.templates import MAKING, template_of
 from imagevol_core import TEMPLATE_KEY, Image, InUse, RequestRefused, Template, TemplateMetadata, is_template
 
 __all__ = ["Templates", "removable", "template_facts"]
-
-LOG = logging.getLogger(__name__)
 
 _SOURCE = "imagevol_cloned_from"  # among the new volume's admin metadata, which users do not see
 _DELETABLE = ("available", "error", "error_extending", "error_managing", "error_restoring")  # to Cinder's API
@@ -68,21 +64,18 @@ class Templates:
         being_made = objects.VolumeList.get_all(admin, filters={"status": ("creating", "downloading"), **self._where()})
         return frozenset(each.admin_metadata[_SOURCE] for each in being_made if _SOURCE in each.admin_metadata)
 
-    @contextmanager
-    def cloning(self, template: Any) -> Iterator[None]:
-        """Say that the target is cloned from a template, while the context lasts: then the template is not removed.
+    def reserve(self, template: Any) -> None:
+        """Say that the target is cloned from a template: then the template is not removed.
 
-        It is said on the new volume, which one process alone writes, and where its user does not see it.
+        It is said on the new volume, which one process alone writes, and where its user does not see it. It counts
+        until that volume is no longer `creating`.
         """
         admin = cinder_context.get_admin_context()
         database.volume_admin_metadata_update(admin, self.target.id, {_SOURCE: template.id}, delete=False)
-        try:
-            yield
-        finally:
-            try:
-                database.volume_admin_metadata_delete(admin, self.target.id, _SOURCE)
-            except Exception:  # the volume is made by now; and when it is, this no longer counts
-                LOG.exception("Volume %s: that it was cloned from a template stays noted", self.target.id)
+
+    def release(self) -> None:
+        """Say that the target is cloned from no template."""
+        database.volume_admin_metadata_delete(cinder_context.get_admin_context(), self.target.id, _SOURCE)
 
     def has(self, template: Any) -> bool:
         """Ask Cinder whether a template is still there: where not, a clone of it may be of something half deleted."""

@@ -173,6 +173,7 @@ class TemplateCase:
     template: Template | None
     settings: TemplateSettings
     others: tuple[CacheEntry, ...] = ()
+    requester_reads: bool | None = None
 
     def decide(self, policy: Policy = Policy.STRICT) -> TemplateDecision:
         """Ask the core."""
@@ -182,6 +183,7 @@ class TemplateCase:
             template=self.template,
             settings=self.settings,
             others=self.others,
+            requester_reads=self.requester_reads,
             policy=policy,
         )
 
@@ -235,6 +237,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         trusted_projects=frozenset({"templates"}),
         longest_making=timedelta(minutes=30),
         limits=draw(cache_limits()),
+        shared=draw(st.booleans()),
         enforce_signatures=draw(st.booleans()),
     )
     others = draw(st.lists(cache_entries(image_ids=st.just(_OTHER_IMAGE_ID)), max_size=3, unique_by=_volume_id))
@@ -244,6 +247,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         template=draw(st.sampled_from([template, template, template, None])),
         settings=settings,
         others=tuple(other for other in others if _volume_id(other) != _volume_id(entry)),
+        requester_reads=draw(st.sampled_from([None, True, False])),
     )
 
 
@@ -257,6 +261,7 @@ class CreationCase:
     template_settings: TemplateSettings
     conversion: ConversionSettings
     other_templates: tuple[CacheEntry, ...] = ()
+    requester_reads: bool | None = None
 
     def decide(self, policy: Policy = Policy.STRICT) -> CreationPlan:
         """Ask the core."""
@@ -270,6 +275,7 @@ class CreationCase:
             template=self.template,
             template_settings=self.template_settings,
             other_templates=self.other_templates,
+            requester_reads=self.requester_reads,
             conversion=self.conversion,
             policy=policy,
         )

@@ -29,6 +29,7 @@ from imagevol_adapters.engine.threads import in_thread
 from imagevol_adapters.inspection import ImageInspector, check
 from imagevol_adapters.ports import Converter, Device
 from imagevol_core import (
+    PLAIN_FORMATS,
     Cleared,
     ContentMismatch,
     CopySource,
@@ -49,7 +50,7 @@ from imagevol_core import (
 
 __all__ = ["STREAMED", "CheckedFile", "Examination", "Proof", "fill_device", "opened", "zeros_for"]
 
-STREAMED = ("raw", "iso")  # of which the file is the disk
+STREAMED = PLAIN_FORMATS
 
 Proof = Callable[[str], ZeroProof]
 """Makes of a device's path the proof that it reads as zeros."""

@@ -99,7 +99,7 @@ class Backend:
 
     def clone_image(self, volume: Any, image: Any, location: Any = None) -> tuple[dict[str, Any] | None, bool]:
         """Ask the driver as Cinder does, and hold what it answers to the contract."""
-        answer = self.driver.clone_image(self.cinder.admin, volume, location, image, self.images)
+        answer = self.driver.clone_image(self.cinder.requester(volume.project_id), volume, location, image, self.images)
         assert type(answer) is tuple
         update, cloned = answer
         assert type(cloned) is bool
@@ -210,7 +210,10 @@ class WithDriver:
             volume.destroy()
 
         monkeypatch.setattr(rpcapi.VolumeAPI, "delete_volume", delete)  # else a message to a service that is not there
-        backend = Backend(driver=driver, cinder=cinder, images=OfflineImages(), stored=stored)
+        images = OfflineImages()
+        services = attrs.evolve(driver.imagevol_services(), gives_data=images.gives_data)
+        monkeypatch.setattr(driver, "imagevol_services", lambda: services)
+        backend = Backend(driver=driver, cinder=cinder, images=images, stored=stored)
         try:
             yield backend
         finally:

@@ -45,10 +45,12 @@ class OfflineImages:
     Attributes:
         data: of each image, by its id; what is an error is raised after the first piece.
         downloads: the ids of the images whose data were asked for, in order.
+        readers: the projects, other than the owner, that are given the data of an image, by its id.
     """
 
     data: dict[str, Any] = attrs.field(factory=dict)
     downloads: list[str] = attrs.field(factory=list)
+    readers: dict[str, frozenset[str]] = attrs.field(factory=dict)
 
     def add(self, data: bytes, **wishes: Any) -> dict[str, Any]:
         """Give what Cinder knows of a new image: raw, of the user's, and with a multihash.
@@ -77,6 +79,10 @@ class OfflineImages:
             "properties": {},
             **wishes,
         }
+
+    def gives_data(self, context: Any, image_id: str) -> bool:
+        """Tell whether the requester of a context is given an image's data."""
+        return bool(context.auth_token) and context.project_id in self.readers.get(image_id, ())
 
     def download(self, context: Any, image_id: str, data: Any = None) -> Iterator[bytes]:  # noqa: ARG002 - Cinder's
         """Give an image's data piece by piece, as Cinder's own does."""
@@ -136,6 +142,10 @@ class OfflineCinder:
     def admin(self) -> Any:
         """A context of an administrator."""
         return cinder_context.get_admin_context()
+
+    def requester(self, project_id: str) -> Any:
+        """A context of a request of a project's, as a driver is given it: with the user's token, and elevated."""
+        return cinder_context.RequestContext("user", project_id, auth_token="a user's", is_admin=True)  # noqa: S106
 
     def set(self, name: str, value: Any, *, section: str | None = SECTION) -> None:
         """Set an option for the rest of the test.

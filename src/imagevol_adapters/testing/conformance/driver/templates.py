@@ -18,7 +18,7 @@ from cinder import exception
 from imagevol_adapters.ports import Locks
 from imagevol_adapters.testing.conformance.driver.backend import DATA, FELL_THROUGH, Backend, Content, WithDriver
 from imagevol_adapters.testing.conformance.driver.clones import ERRORS, at, failing_clones
-from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
+from imagevol_adapters.testing.conformance.driver.offline import INTERNAL, USER
 from imagevol_adapters.testing.conformance.fixtures import NOBODY, write
 from imagevol_core import (
     GIB,
@@ -284,6 +284,23 @@ class TemplatesConformance(WithDriver):
         for project_id in ("one-project", "two-project"):
             assert templating.content(templating.made(image, project_id=project_id)) == Content.of(DATA)
         assert templating.images.downloads == [image["id"]]
+
+    def test_another_projects_image_has_a_template_for_whom_glance_gives_its_data(self, templating: Backend) -> None:
+        image = templating.images.add(DATA, visibility="shared")
+        templating.images.readers[image["id"]] = frozenset({"a-member"})
+        for project_id in ("a-member", USER, "a-member"):
+            assert templating.content(templating.made(image, project_id=project_id)) == Content.of(DATA)
+        assert templating.images.downloads == [image["id"]]
+        templating.falls_through(templating.cinder.volume(project_id="a-stranger"), image)
+        templating.cinder.set("image_template_shared", False)
+        templating.falls_through(templating.cinder.volume(project_id="a-member"), image)
+
+    def test_what_a_requester_of_another_project_may_read_gives_a_volume_no_template(self, templating: Backend) -> None:
+        image = templating.images.add(DATA, visibility="shared")
+        templating.images.readers[image["id"]] = frozenset({"a-member"})
+        volume = templating.cinder.volume(project_id="a-stranger")
+        context = templating.cinder.requester("a-member")
+        assert templating.driver.clone_image(context, volume, None, image, templating.images) == FELL_THROUGH
 
     def test_an_encrypted_volume_is_no_clone_of_a_template(self, templating: Backend) -> None:
         image = templating.images.add(DATA)

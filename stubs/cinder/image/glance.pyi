@@ -1,0 +1,9 @@
+from collections.abc import Iterable
+from typing import Any
+
+def get_api_servers(context: Any) -> Iterable[tuple[str, bool]]: ...
+
+class GlanceClientWrapper:
+    client: Any
+    def __init__(self, context: Any = ..., netloc: str | None = ..., use_ssl: bool = ...) -> None: ...
+    def call(self, context: Any, method: str, *args: Any, **kwargs: Any) -> Any: ...
