@@ -14,6 +14,7 @@ from glanceclient.v2.client import Client
 from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
+from imagevol_adapters.attributes import ATTRIBUTES, ImageAttributes
 from imagevol_adapters.closing import closing
 from imagevol_adapters.engine import PART_BYTES, verified
 from imagevol_adapters.keystone import KEYSTONE
@@ -63,37 +64,6 @@ _IMAGES_A_PAGE = 500  # Glance gives 1000 at most, unless api_limit_max says oth
 _NO_LOCATIONS = (
     "Glance lists no locations: set show_multiple_locations = true in the glance-api.conf of an endpoint that only "
     "operators reach, and name it with --os-interface or image_endpoint_override in clouds.yaml"
-)
-
-# What Glance's schema names; all else that an image shows is a property of its owner's.
-_NOT_PROPERTIES = frozenset(
-    (
-        "checksum",
-        "container_format",
-        "created_at",
-        "direct_url",
-        "disk_format",
-        "file",
-        "id",
-        "locations",
-        "min_disk",
-        "min_ram",
-        "name",
-        "os_hash_algo",
-        "os_hash_value",
-        "os_hidden",
-        "owner",
-        "protected",
-        "schema",
-        "self",
-        "size",
-        "status",
-        "stores",
-        "tags",
-        "updated_at",
-        "virtual_size",
-        "visibility",
-    )
 )
 
 
@@ -185,18 +155,22 @@ class GlanceImages:
         disk_format: str,
         owner: str | None = None,
         visibility: str | None = None,
-        container_format: str = "bare",
+        attributes: ImageAttributes | None = None,
     ) -> Image:
-        """Make the record of an image that has no data yet."""
-        wishes = {"owner": owner, "visibility": visibility}
+        """Create the record of an image that has no data yet."""
+        wishes = {"owner": owner, "visibility": visibility, **_asked(attributes or ImageAttributes())}
         with _translated(f"creating image {name}", table=_UNCHECKED):
             shown = self._glance().images.create(
                 name=name,
                 disk_format=disk_format,
-                container_format=container_format,
                 **{key: value for key, value in wishes.items() if value is not None},
             )
             return _facts(shown, ())
+
+    def protect(self, image_id: str, *, protected: bool) -> None:
+        """Set or clear the protection against deletion."""
+        with _translated(f"protecting image {image_id}", image_id):
+            self._glance().images.update(image_id, protected=protected)
 
     def catalogue(self) -> StoreCatalogue:
         """Give the stores, as Glance tells administrators; a single-store Glance tells nothing of its one."""
@@ -392,6 +366,21 @@ def _catalogue(told: Sequence[Mapping[str, Any]]) -> StoreCatalogue:
     return StoreCatalogue(stores=stores, default=next((each["id"] for each in told if "default" in each), None))
 
 
+def _asked(attributes: ImageAttributes) -> dict[str, Any]:
+    """The arguments of glanceclient; Glance's defaults are left out."""
+    wishes = {
+        "min_disk": attributes.min_disk_gib,
+        "min_ram": attributes.min_ram_mib,
+        "os_hidden": attributes.hidden,
+        "tags": list(attributes.tags),
+    }
+    return {
+        **attributes.properties,
+        "container_format": attributes.container_format,
+        **{key: value for key, value in wishes.items() if value},
+    }
+
+
 def _facts(shown: Mapping[str, Any], locations: tuple[ImageLocation, ...]) -> Image:
     """What glanceclient's image says, as facts."""
     hashed = shown.get("os_hash_algo") and shown.get("os_hash_value")
@@ -409,5 +398,5 @@ def _facts(shown: Mapping[str, Any], locations: tuple[ImageLocation, ...]) -> Im
         updated_at=datetime.fromisoformat(shown["updated_at"]),
         digest=Digest(shown["os_hash_algo"], shown["os_hash_value"]) if hashed else None,
         locations=locations,
-        properties={key: value for key, value in shown.items() if key not in _NOT_PROPERTIES},
+        properties={key: value for key, value in shown.items() if key not in ATTRIBUTES},
     )

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from imagevol_adapters.attributes import ImageAttributes
 from imagevol_core import CopyPlan, Digest, Image, Inspection, SafetySettings, Volume, VolumeType
 
 __all__ = [
@@ -284,9 +285,20 @@ class ImageService(Protocol):
         disk_format: str,
         owner: str | None = None,
         visibility: str | None = None,
-        container_format: str = "bare",
+        attributes: ImageAttributes | None = None,
     ) -> Image:
-        """Make the record of an image that has no data yet."""
+        """Create the record of an image that has no data yet.
+
+        Args:
+            name: need not be unique.
+            disk_format: such as `raw`.
+            owner: a project's id; the project of the credentials when None.
+            visibility: Glance's default when None.
+            attributes: all others; Glance's defaults when None. `protected` is not set: use `protect`.
+        """
+
+    def protect(self, image_id: str, *, protected: bool) -> None:
+        """Set or clear the protection against deletion."""
 
     def wait(self, image_id: str) -> Image:
         """Return when Glance is not, or no longer, taking data or a location for the image.

@@ -87,6 +87,35 @@ class TestRoundTrip:
         assert removed.status == 1
         assert "openstack image delete" in removed.err
 
+    def test_a_registered_image_has_the_attributes_that_were_given(
+        self, run: Run, memory: MemoryVolumes, file: Path
+    ) -> None:
+        wishes = (
+            *("--container-format", "ovf", "--min-disk", 3, "--min-ram", 512, "--protected", "--hidden"),
+            *("--property", "os_distro=debian", "--property", "hw_disk_bus=a=b", "--tag", "one", "--tag", "two"),
+        )
+        put = run("put", file, "--register", "disk", "--store", "fast", *wishes, "-f", "json")
+        assert (put.status, put.err) == (0, "")
+        images = memory.images
+        assert isinstance(images, MemoryImages)
+        image = images.get(put.json["image_id"])
+        assert (image.status, image.container_format, image.min_disk_gib) == ("active", "ovf", 3)
+        assert image.properties == {"os_distro": "debian", "hw_disk_bus": "a=b"}
+        asked = images.attributes[image.id]
+        assert (asked.min_ram_mib, asked.protected, asked.hidden, asked.tags) == (512, True, True, ("one", "two"))
+
+    @pytest.mark.parametrize("step", ["add_location", "protect"])
+    def test_a_failure_leaves_no_protected_image(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        def refused(*_: object, **__: object) -> None:
+            raise ServiceFailed("the network is down")
+
+        monkeypatch.setattr(MemoryImages, step, refused)
+        assert run("put", file, "--register", "disk", "--protected") == Ran(1, "", "the network is down\n")
+        assert isinstance(memory.images, MemoryImages)
+        assert (memory.images.images, memory.volumes) == ({}, {})
+
     def test_a_file_that_is_not_what_it_is_said_to_be_is_refused_in_a_line(
         self, run: Run, memory: MemoryVolumes, file: Path
     ) -> None:
@@ -103,6 +132,13 @@ class TestRoundTrip:
             (("-", "--disk-format", "qcow2"), "the standard input can be raw or iso"),
             (("disk.raw", "--store", "fast"), "give --register NAME too"),
             (("disk.raw", "--visibility", "public"), "give --register NAME too"),
+            (("disk.raw", "--container-format", "bare"), "give --register NAME too"),
+            (("disk.raw", "--min-disk", "0"), "give --register NAME too"),
+            (("disk.raw", "--min-ram", "1"), "give --register NAME too"),
+            (("disk.raw", "--protected"), "give --register NAME too"),
+            (("disk.raw", "--hidden"), "give --register NAME too"),
+            (("disk.raw", "--property", "a=b"), "give --register NAME too"),
+            (("disk.raw", "--tag", "a"), "give --register NAME too"),
         ],
     )
     def test_wishes_that_do_not_go_together_are_refused(
@@ -195,6 +231,9 @@ class TestErrors:
             pytest.param("put {here}/empty", id="an empty file"),
             pytest.param("put {here}/empty --register disk --store fast", id="an empty file to be registered"),
             pytest.param("put {here}/packed", id="a compressed file"),
+            pytest.param(
+                "put {here}/disk.raw --register disk --property size=1", id="a property with the name of an attribute"
+            ),
             pytest.param("put {here}/disk.raw --digest sha256", id="no digest"),
             pytest.param("put {here}/disk.raw --digest sha256:12", id="a digest that is too short"),
             pytest.param("put {here}/disk.raw --digest rot13:12", id="an unknown digest"),
@@ -281,6 +320,11 @@ class TestErrors:
             ("put", "--no-such-option", "x"),
             ("put", "x", "--visibility", "secret"),
             ("put", "x", "--gpt-safety-checks-nonfatal", "mbr,banned"),
+            ("put", "x", "--register", "y", "--property", "colour"),
+            ("put", "x", "--register", "y", "--property", "=red"),
+            ("put", "x", "--register", "y", "--min-disk", "-1"),
+            ("put", "x", "--register", "y", "--min-ram", "some"),
+            ("put", "x", "--register", "y", "--container-format", "box"),
             ("get", "x"),
             ("get", "x", "y", "--offset", "lots"),
             ("explain", "x"),

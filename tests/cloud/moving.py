@@ -91,7 +91,7 @@ class Site:
         self.made.append(volume.id)
         return volume.id
 
-    def image(self, *locations: tuple[str, str | None], volume_type: str = "fast", **properties: str) -> str:
+    def image(self, *locations: tuple[str, str | None], volume_type: str = "fast", **properties: Any) -> str:
         """An image with these locations, `V` in a URL for a volume of its own; Glance has one store."""
         volume_id = self.volume(volume_type)
         image = self.images.create(name="moving", disk_format="raw", **properties)

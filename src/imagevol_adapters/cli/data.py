@@ -33,6 +33,7 @@ from imagevol_core import (
 )
 
 if TYPE_CHECKING:
+    from imagevol_adapters.attributes import ImageAttributes
     from imagevol_adapters.engine import Limits, Progress
     from imagevol_adapters.transfers import StoredImage
 
@@ -40,6 +41,18 @@ __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
 _STANDARD_INPUT = Path("-")
+_OF_AN_IMAGE = (
+    "store",
+    "visibility",
+    "container_format",
+    "min_disk",
+    "min_ram",
+    "protected",
+    "hidden",
+    "property",
+    "tag",
+)
+_CONTAINER_FORMATS = ("bare", "ami", "ari", "aki", "docker", "ova", "ovf")
 _GPT_CHECKS = ("mbr", "gptmbr")
 _LONGEST_LIST = 16 << 20  # of checksums, in bytes
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
@@ -86,6 +99,7 @@ class Put(ShowOne):
             choices=("public", "private", "shared", "community"),
             help="with --register: Glance's default if not given",
         )
+        _add_attributes(parser)
         parser.add_argument(
             "--thin",
             action="store_true",
@@ -111,8 +125,8 @@ class Put(ShowOne):
         streamed = parsed_args.disk_format in PLAIN_FORMATS
         if parsed_args.file == _STANDARD_INPUT and not streamed:
             raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
-        if not parsed_args.register and (parsed_args.store or parsed_args.visibility):
-            raise RequestRefused("--store and --visibility are of an image in Glance; give --register NAME too")
+        if not parsed_args.register and (given := _of_an_image(parsed_args)):
+            raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
         with (
             _opened(parsed_args.file) as (_, size_bytes),
             self.app.progress("put", size_bytes if streamed else None) as progress,
@@ -169,7 +183,7 @@ class Put(ShowOne):
         from imagevol_adapters.transfers import register_image, register_image_file
 
         wishes |= {"name": asked.register, "store": asked.store, "owner": asked.owner, "visibility": asked.visibility}
-        wishes |= {"images": self.app.images}
+        wishes |= {"images": self.app.images, "attributes": _attributes(asked)}
         if asked.file == _STANDARD_INPUT:
             data = pieces(sys.stdin.buffer)
             image, stored = register_image(data, size_bytes=None, disk_format=asked.disk_format, **wishes)
@@ -242,6 +256,63 @@ class Rm(Command):
         from imagevol_adapters.transfers import delete_image_volume
 
         delete_image_volume(parsed_args.volume, volumes=self.app.volumes, images=self.app.images)
+
+
+def _add_attributes(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `openstack image create` has too."""
+    image = parser.add_argument_group("attributes of the image, with --register; as in openstack image create")
+    image.add_argument(
+        "--container-format",
+        choices=_CONTAINER_FORMATS,
+        help=f"set the container format (default: {_CONTAINER_FORMATS[0]})",
+    )
+    image.add_argument("--min-disk", type=_count, metavar="GIB", help="require a disk of at least GIB gibibytes")
+    image.add_argument("--min-ram", type=_count, metavar="MIB", help="require at least MIB mebibytes of memory")
+    image.add_argument("--protected", action="store_true", default=None, help="prevent the image from being deleted")
+    image.add_argument(
+        "--hidden", action="store_true", default=None, help="hide the image from the default list of images"
+    )
+    image.add_argument(
+        "--property",
+        action="append",
+        type=_property,
+        metavar="KEY=VALUE",
+        help="set a property (repeat the option for several)",
+    )
+    image.add_argument("--tag", action="append", help="set a tag (repeat the option for several)")
+
+
+def _of_an_image(asked: argparse.Namespace) -> str | None:
+    """The first given option that is about an image in Glance, as the user types it."""
+    given = next((name for name in _OF_AN_IMAGE if getattr(asked, name) is not None), None)
+    return given and f"--{given.replace('_', '-')}"
+
+
+def _attributes(asked: argparse.Namespace) -> ImageAttributes:
+    from imagevol_adapters.attributes import ImageAttributes
+
+    return ImageAttributes(
+        container_format=asked.container_format or _CONTAINER_FORMATS[0],
+        min_disk_gib=asked.min_disk or 0,
+        min_ram_mib=asked.min_ram or 0,
+        protected=bool(asked.protected),
+        hidden=bool(asked.hidden),
+        tags=tuple(dict.fromkeys(asked.tag or ())),
+        properties=dict(asked.property or ()),
+    )
+
+
+def _property(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return int(text)
 
 
 def _gpt_checks(text: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.engine import Limits, Progress, Source
@@ -33,6 +34,7 @@ def register_image(
     volume_type: str | None = None,
     owner: str | None = None,
     visibility: str | None = None,
+    attributes: ImageAttributes | None = None,
     digest: Digest | None = None,
     settings: StoreSettings | None = None,
     progress: Progress | None = None,
@@ -52,6 +54,7 @@ def register_image(
         volume_type: of the volume: the one of that store.
         owner: of the image; the project of the credentials when None.
         visibility: of the image; Glance's default when None.
+        attributes: all others of the image; Glance's defaults when None.
         digest: what the data must have; when None nothing is compared.
         settings: how it is stored; as Glance does when None.
         progress: told how far it is.
@@ -93,6 +96,7 @@ def register_image(
             store=store,
             owner=owner,
             visibility=visibility,
+            attributes=attributes or ImageAttributes(),
         )
 
 
@@ -109,6 +113,7 @@ def register_image_file(
     volume_type: str | None = None,
     owner: str | None = None,
     visibility: str | None = None,
+    attributes: ImageAttributes | None = None,
     digest: Digest | None = None,
     settings: StoreSettings | None = None,
     progress: Progress | None = None,
@@ -128,6 +133,7 @@ def register_image_file(
         volume_type: of the volume: the one of that store.
         owner: of the image; the project of the credentials when None.
         visibility: of the image; Glance's default when None.
+        attributes: all others of the image; Glance's defaults when None.
         digest: what the file must have; when None nothing is compared.
         settings: how it is stored; as Glance does when None.
         progress: told how far it is.
@@ -162,6 +168,7 @@ def register_image_file(
         store=store,
         owner=owner,
         visibility=visibility,
+        attributes=attributes or ImageAttributes(),
     )
 
 
@@ -175,12 +182,19 @@ def _registered(
     store: str | None,
     owner: str | None,
     visibility: str | None,
+    attributes: ImageAttributes,
 ) -> tuple[Image, StoredImage]:
     """Make an image, store its data, and tell Glance where they are."""
     if store is not None and not is_store_name(store):
         raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
     with ExitStack() as undo:
-        image = images.create(name=name, disk_format=disk_format, owner=owner, visibility=visibility)
+        image = images.create(
+            name=name,
+            disk_format=disk_format,
+            owner=owner,
+            visibility=visibility,
+            attributes=attributes,
+        )
         undo.enter_context(undone_on_failure(f"image {image.id}", lambda: images.delete(image.id)))
         kept = stored(image)
         volume_id = kept.volume.id
@@ -189,4 +203,6 @@ def _registered(
             raise RequestRefused(_NO_DATA.format(name))
         location = CinderLocation(store=store, volume_id=volume_id)
         registered = images.add_location(image.id, str(location), store=store, digest=kept.record.digest)
+        if attributes.protected:  # last, because a protected image cannot be deleted if a step fails
+            images.protect(image.id, protected=True)
         return registered, kept

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 
+from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.ports import ImageService, VolumeService
 from imagevol_adapters.testing.conformance.fixtures import NAME, NOBODY, NewVolume, WithVolumes, gone
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     GIB,
+    AccessDenied,
     DeadlineExceeded,
     DeviceFailed,
     Digest,
@@ -78,6 +80,30 @@ class ImageServiceConformance(WithVolumes):
         image = new_image(owner="0123456789abcdef0123456789abcdef", visibility="private")
         assert (image.owner, image.visibility) == ("0123456789abcdef0123456789abcdef", "private")
 
+    def test_a_new_image_has_the_attributes_that_were_given(self, images: ImageService, new_image: NewImage) -> None:
+        asked = ImageAttributes(
+            container_format="ovf",
+            min_disk_gib=3,
+            min_ram_mib=512,
+            hidden=True,
+            tags=("one", "two"),
+            properties={"os_distro": "debian"},
+        )
+        image = new_image(attributes=asked)
+        assert images.get(image.id) == image
+        assert (image.container_format, image.min_disk_gib) == ("ovf", 3)
+        assert image.properties == {"os_distro": "debian"}
+
+    def test_a_protected_image_is_not_deleted(self, images: ImageService, new_image: NewImage) -> None:
+        image = new_image(attributes=ImageAttributes(protected=True))
+        images.protect(image.id, protected=True)
+        with pytest.raises(AccessDenied):
+            images.delete(image.id)
+        images.protect(image.id, protected=False)
+        images.delete(image.id)
+        with pytest.raises(ResourceNotFound):
+            images.get(image.id)
+
     def test_a_format_that_there_is_not_is_refused(self, new_image: NewImage) -> None:
         with pytest.raises(RequestRefused):
             new_image(disk_format="papyrus")
@@ -91,6 +117,7 @@ class ImageServiceConformance(WithVolumes):
             lambda: images.add_location(NOBODY, f"cinder://store/{NOBODY}", store=None, digest=None),
             lambda: images.upload(NOBODY, [b"data"], size_bytes=4),
             lambda: b"".join(images.read(NOBODY)),
+            lambda: images.protect(NOBODY, protected=False),
             lambda: images.delete(NOBODY),
         ):
             with pytest.raises(ResourceNotFound):

@@ -12,10 +12,12 @@ from typing import Any
 
 import attrs
 
+from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.closing import closing
 from imagevol_adapters.testing.memory.volumes import MemoryVolumes
 from imagevol_core import (
     GIB,
+    AccessDenied,
     CallerError,
     DeadlineExceeded,
     Digest,
@@ -46,6 +48,7 @@ class MemoryImages:
     Attributes:
         images: every image, by its id.
         names: their names.
+        attributes: of the images that were created here.
         data: the bytes of those that were uploaded.
         base_images: what was said to be their base image.
     """
@@ -55,6 +58,7 @@ class MemoryImages:
     stores: tuple[str, ...] = ("memory",)
     images: dict[str, Image] = attrs.field(factory=dict, init=False, repr=False)
     names: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    attributes: dict[str, ImageAttributes] = attrs.field(factory=dict, init=False, repr=False)
     data: dict[str, bytes] = attrs.field(factory=dict, init=False, repr=False)
     base_images: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -83,9 +87,10 @@ class MemoryImages:
         disk_format: str,
         owner: str | None = None,
         visibility: str | None = None,
-        container_format: str = "bare",
+        attributes: ImageAttributes | None = None,
     ) -> Image:
         """Make the record of an image that is `queued`."""
+        asked = attributes or ImageAttributes()
         if disk_format not in _DISK_FORMATS:
             raise RequestRefused(f"creating image {name}: {disk_format} is none of {', '.join(sorted(_DISK_FORMATS))}")
         image = Image(
@@ -94,13 +99,20 @@ class MemoryImages:
             owner=owner or self.project_id,
             visibility=visibility or "shared",
             disk_format=disk_format,
-            container_format=container_format,
-            min_disk_gib=0,
+            container_format=asked.container_format,
+            min_disk_gib=asked.min_disk_gib,
             updated_at=datetime.now(UTC),
+            properties=asked.properties,
         )
+        self.attributes[image.id] = attrs.evolve(asked, protected=False)
         self.names[image.id] = name
         self.images[image.id] = image
         return image
+
+    def protect(self, image_id: str, *, protected: bool) -> None:
+        """Set or clear the protection against deletion."""
+        asked = self.attributes.get(self.get(image_id).id, ImageAttributes())
+        self.attributes[image_id] = attrs.evolve(asked, protected=protected)
 
     def wait(self, image_id: str) -> Image:
         """Nothing is ever under way."""
@@ -167,6 +179,8 @@ class MemoryImages:
 
     def delete(self, image_id: str) -> None:
         """Delete the image, and the volumes that have its data."""
+        if image_id in self.attributes and self.attributes[image_id].protected:
+            raise AccessDenied(f"image {image_id} is protected and cannot be deleted")
         for location in self.get(image_id).locations:
             with suppress(ResourceNotFound):
                 if location.url.startswith("cinder:"):
@@ -174,6 +188,7 @@ class MemoryImages:
         del self.images[image_id], self.names[image_id]
         self.data.pop(image_id, None)
         self.base_images.pop(image_id, None)
+        self.attributes.pop(image_id, None)
 
     def _expect_queued(self, image_id: str) -> None:
         if (image := self.get(image_id)).status != "queued":
