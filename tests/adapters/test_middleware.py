@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -15,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webob import Request, Response
 
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.middleware import CHOICE_HEADER, BaseImageStores
 from imagevol_adapters.testing.store_strategies import NAMES
+from imagevol_core import InvalidConfiguration, StoreCatalogue
 from tests.adapters.recording import (
     BASE,
     BASE_IN_ONE,
@@ -184,6 +187,178 @@ class TestUpload:
 
 
 DIRECT = {"method": {"name": "glance-direct"}}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["fast", "slow"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["stores", "id", "locations"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+NO_IMAGES = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b"9" * 5_000,
+    b"null",
+    b"[]",
+    b'["fast"]',
+    b'"fast"',
+    b'{"stores": null}',
+    b'{"stores": ["fast"]}',
+    b'{"stores": {"fast": "slow"}}',
+    b'{"stores": 7}',
+]
+
+
+class TestTheUploadComesFirst:
+    """Whatever is wrong with the base image or with the stores, the data arrive as if there were no filter."""
+
+    @pytest.fixture(params=["upload", "import"])
+    def request_of(self, request: pytest.FixtureRequest) -> Callable[[str | None], Request]:
+        return upload if request.param == "upload" else lambda reference: importing(reference, DIRECT)
+
+    @pytest.fixture
+    def answering(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Response]], None]:
+        """Let Glance answer so when the base image is looked up."""
+        answer = Glance.answer
+
+        def set_answer(make: Callable[[], Response]) -> None:
+            monkeypatch.setattr(
+                Glance, "answer", lambda self, request: make() if request.method == "GET" else answer(self, request)
+            )
+
+        return set_answer
+
+    @pytest.mark.parametrize("body", NO_IMAGES, ids=lambda body: repr(body[:40]))
+    def test_an_answer_that_is_no_image_is_a_warning(
+        self,
+        glance: Glance,
+        told: Callable[[], list[tuple[str, str]]],
+        answering: Callable[[Callable[[], Response]], None],
+        request_of: Callable[[str | None], Request],
+        body: bytes,
+    ) -> None:
+        answering(lambda: Response(body=body, content_type="application/json"))
+        assert ask(glance, request_of(BASE)).status_int in (202, 204)
+        assert glance.arrived[-1] == arrived_without_filter(request_of(None))
+        why = "Glance's answer is not an image with a list of stores"
+        assert told()[0] == ("WARNING", f"Base image {BASE} is ignored: {why}")
+
+    @given(
+        body=st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()),
+        status=st.sampled_from(
+            ["200 OK", "201 Created", "204 No Content", "302 Found", "404 Gone", "500 \xff", "999 Odd"]
+        ),
+        content_type=st.sampled_from(["application/json", "text/plain; charset=none", "text/html; charset=utf-16", ""]),
+    )
+    def test_whatever_is_answered_the_data_arrive(self, body: bytes, status: str, content_type: str) -> None:
+        class Odd(Glance):
+            def answer(self, request: Request) -> Response:
+                odd = Response(body=body, status=status)
+                odd.headers["Content-Type"] = content_type
+                return odd if request.method == "GET" else super().answer(request)
+
+        for request, plain in (
+            (upload(BASE), upload(None)),
+            (importing(BASE, DIRECT), importing(None, DIRECT)),
+        ):
+            glance = Odd()
+            expected = arrived_without_filter(plain)
+            assert ask(glance, request).status_int in (202, 204)
+            (arrived,) = [each for each in glance.arrived if each.path == expected.path and each.method != "GET"][:1]
+            assert arrived.method == expected.method
+            if arrived.path == UPLOAD:
+                assert arrived.body == expected.body
+            else:
+                assert json.loads(arrived.body).items() >= DIRECT.items()
+
+    @pytest.mark.parametrize(
+        "content_type", ["text/plain", "text/plain; charset=none", "text/html; charset=utf-16", "application/json"]
+    )
+    def test_a_refusal_that_cannot_be_read_is_one_line(
+        self,
+        glance: Glance,
+        told: Callable[[], list[tuple[str, str]]],
+        answering: Callable[[Callable[[], Response]], None],
+        request_of: Callable[[str | None], Request],
+        content_type: str,
+    ) -> None:
+        def refusal() -> Response:
+            answer = Response(status=403, body=b"\xff\xd8\n\x1b[2J" * 100_000)
+            answer.headers["Content-Type"] = content_type
+            return answer
+
+        answering(refusal)
+        ask(glance, request_of(BASE))
+        assert glance.arrived[-1] == arrived_without_filter(request_of(None))
+        assert [level for level, _ in told()] == ["INFO"]  # as of any image that the requester may not see
+        assert all(line.isprintable() and len(line) < 10_000 for _, line in told())
+
+    @pytest.mark.parametrize(
+        "error", [InvalidConfiguration("[fast] weight", "is no number"), RuntimeError("two\nlines"), KeyError("fast")]
+    )
+    def test_a_catalogue_that_cannot_be_read_is_a_warning(
+        self,
+        glance: Glance,
+        told: Callable[[], list[tuple[str, str]]],
+        request_of: Callable[[str | None], Request],
+        error: Exception,
+    ) -> None:
+        def unreadable() -> StoreCatalogue:
+            raise error
+
+        chooser = BaseImageStores(app=glance, catalogue=unreadable, explains=True)
+        answer = request_of(BASE).get_response(chooser)
+        assert answer.status_int in (202, 204)
+        assert answer.headers[CHOICE_HEADER] == "left to Glance: Glance's log has the reason"
+        assert glance.arrived == [arrived_without_filter(request_of(None))]
+        assert told() == [
+            ("WARNING", f"Image {IMAGE}: its base image is ignored: {type(error).__name__}: {one_line(error)}")
+        ]
+
+    @pytest.mark.parametrize("length", ["-1", "-99999", "0", "x"])
+    def test_an_import_without_a_sensible_length_is_left_to_glance(self, glance: Glance, length: str) -> None:
+        class Endless:
+            """A body that never ends, as Glance's server would hand it on."""
+
+            def read(self, size: int = -1) -> bytes:
+                assert size >= 0, "a body is not read whole"
+                return b"0" * size
+
+        request = importing(BASE, b"")
+        request.environ |= {
+            "wsgi.input": Endless(),
+            "webob.is_body_seekable": False,
+            "CONTENT_LENGTH": length,
+        }
+        lengths = []
+
+        def keeping(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            lengths.append(environ["CONTENT_LENGTH"])
+            return Response(status=202)(environ, start_response)
+
+        answer = request.get_response(BaseImageStores(app=keeping, catalogue=lambda: CATALOGUE))
+        assert (answer.status_int, lengths) == (202, [length])
+
+    def test_an_import_that_breaks_off_is_left_to_glance(
+        self, glance: Glance, told: Callable[[], list[tuple[str, str]]]
+    ) -> None:
+        request = importing(BASE, b"")
+        request.environ |= {
+            "wsgi.input": BytesIO(b"{"),
+            "webob.is_body_seekable": False,
+            "CONTENT_LENGTH": "100",
+        }
+        reached = []
+
+        def keeping(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            reached.append(environ["CONTENT_LENGTH"])
+            return Response(status=400)(environ, start_response)
+
+        answer = request.get_response(BaseImageStores(app=keeping, catalogue=lambda: CATALOGUE))
+        assert (answer.status_int, reached) == (400, ["100"])
+        assert [level for level, _ in told()] == ["WARNING"]
 
 
 class Wire:

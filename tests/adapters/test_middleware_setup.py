@@ -116,3 +116,16 @@ class TestStoresDetail:
         request.get_response(StoresDetail(app=glance, conf=conf))
         assert glance.asked == [("GET", "/v2/info/stores/detail")]
         assert glance.environs == [request.environ]
+
+    @pytest.mark.parametrize("line", ["enabled_backends = fast", "enabled_backends = $nosuch", ""])
+    def test_stores_that_glance_cannot_read_either_are_left_to_it(
+        self, glance: Glance, tmp_path: Path, line: str
+    ) -> None:
+        conf = cfg.ConfigOpts()
+        if line:
+            conf.register_opt(cfg.DictOpt("enabled_backends"))
+        file = tmp_path / "glance-api.conf"
+        file.write_text(f"[DEFAULT]\n{line}\n")
+        conf([], default_config_files=[str(file)])
+        Request.blank("/v2/info/stores/detail").get_response(StoresDetail(app=glance, conf=conf))
+        assert glance.asked == [("GET", "/v2/info/stores/detail")]

@@ -28,6 +28,7 @@ _NOT_OF_THE_REQUESTER = (
     "HTTP_X_OPENSTACK_BASE_IMAGE_REF",
     "HTTP_X_OPENSTACK_IMAGE_SIZE",
 )
+_READ = 1000  # bytes of what an answer complains of
 
 
 def ask(
@@ -76,6 +77,6 @@ def complaint(answer: Response) -> str:
     >>> complaint(Response(status=403, text="403 Forbidden\n\nYou may not.\n\n   "))
     '403 Forbidden: You may not.'
     """
-    told = " ".join(answer.text.split()) if answer.charset else ""
+    told = " ".join(answer.body[:_READ].decode(errors="replace").split()) if answer.charset else ""
     told = told.removeprefix(answer.status).strip()
     return f"{answer.status}: {told}" if told else answer.status

@@ -68,7 +68,7 @@ class BaseImageStores:
     def _upload(self, request: Request, image_id: str, reference: str) -> Response:
         """The data go to the primary store; when they are there, Glance copies them to the others."""
         selection = self._select(request, image_id, reference)
-        chosen = _stores_of_base_image(selection)
+        chosen = _stores_of_base_image(selection) if selection else []
         if chosen:
             request.headers[_STORE_HEADER] = chosen[0]
         answer = request.get_response(self.app)
@@ -83,19 +83,26 @@ class BaseImageStores:
         if body is None:
             return request.get_response(self.app)
         selection = self._select(request, image_id, reference)
-        if chosen := _stores_of_base_image(selection):
+        if selection and (chosen := _stores_of_base_image(selection)):
             # As with an upload, a copy that fails is no failure of the image.
             lenient = {"all_stores_must_succeed": False} if chosen[1:] else {}
             request.body = json.dumps({**lenient, **body, "stores": chosen}).encode()
         return self._explained(request.get_response(self.app), selection)
 
-    def _select(self, request: Request, image_id: str, reference: str) -> StoreSelection:
-        """Collect the facts, and let the core choose; the base image is looked up only where it could matter."""
-        catalogue = self.catalogue()
-        store_header = request.headers.get(_STORE_HEADER)
-        base_image = self._base_image(request, reference) if catalogue.multi and store_header is None else None
-        selection = select_stores(catalogue, store_header=store_header, base_image=base_image)
-        _LOG.info("Image %s: %s", image_id, _explanation(selection))
+    def _select(self, request: Request, image_id: str, reference: str) -> StoreSelection | None:
+        """Collect the facts, and let the core choose; None if that fails, and then Glance chooses.
+
+        The base image is looked up only if it could matter.
+        """
+        try:
+            catalogue = self.catalogue()
+            store_header = request.headers.get(_STORE_HEADER)
+            base_image = self._base_image(request, reference) if catalogue.multi and store_header is None else None
+            selection = select_stores(catalogue, store_header=store_header, base_image=base_image)
+            _LOG.info("Image %s: %s", image_id, _explanation(selection))
+        except Exception as error:  # noqa: BLE001 - the data come first; what went wrong is logged
+            _LOG.warning("Image %s: its base image is ignored: %s: %s", image_id, type(error).__name__, one_line(error))
+            return None
         return selection
 
     def _base_image(self, request: Request, reference: str) -> Image | None:
@@ -110,7 +117,10 @@ class BaseImageStores:
             if answer is None or answer.status_int not in (403, 404):
                 _LOG.warning("Base image %s could not be looked up and is ignored: %s", reference, failure)
             return None
-        stores = answer.json_body.get("stores", "").split(",")
+        stores = _stores_in(answer.body)
+        if stores is None:
+            _LOG.warning("Base image %s is ignored: Glance's answer is not an image with a list of stores", reference)
+            return None
         return Image(id=reference, locations=tuple(ImageLocation("", {"store": store}) for store in stores))
 
     def _copy(self, request: Request, image_id: str, chosen: list[str]) -> None:
@@ -134,10 +144,11 @@ class BaseImageStores:
         except Exception as error:  # noqa: BLE001 - the data come first; what went wrong is logged
             return None, f"{type(error).__name__}: {one_line(error)}"
 
-    def _explained(self, answer: Response, selection: StoreSelection) -> Response:
+    def _explained(self, answer: Response, selection: StoreSelection | None) -> Response:
         """The answer, with the choice in a header where that is wanted."""
         if self.explains:
-            answer.headers[CHOICE_HEADER] = _explanation(selection).encode("ascii", "backslashreplace").decode()
+            choice = _explanation(selection) if selection else "left to Glance: Glance's log has the reason"
+            answer.headers[CHOICE_HEADER] = choice.encode("ascii", "backslashreplace").decode()
         return answer
 
 
@@ -155,16 +166,35 @@ def _explanation(selection: StoreSelection) -> str:
     return said(f"{stores} ({selection.verdicts[-1].rule}): {'; '.join(filter(None, reasons))}")
 
 
-def _import_body(request: Request) -> dict[str, Any] | None:
-    """What an import asks for; None where it names its stores itself, is a copy, or is nothing that Glance takes."""
-    if request.content_length is None or request.content_length > _IMPORT_BYTES:
-        return None
-    sent = request.body_file.read(request.content_length)
-    request.body = sent  # to be read again
+def _stores_in(body: bytes) -> list[str] | None:
+    """The names of the stores in Glance's answer about an image; None if it is not such an answer."""
+    image = _parsed(body)
+    stores = image.get("stores", "") if isinstance(image, dict) else None
+    return stores.split(",") if isinstance(stores, str) else None
+
+
+def _parsed(body: bytes) -> Any:
+    """What JSON in UTF-8 says; None if it is not that, or cannot be written again."""
     try:
-        body = json.loads(sent.decode())  # whatever charset it claims: Glance takes it for UTF-8 too
+        value = json.loads(body.decode())
+        json.dumps(value)  # on some releases of Python, what is nested deeply can only be read
     except (ValueError, RecursionError):
         return None
+    return value
+
+
+def _import_body(request: Request) -> dict[str, Any] | None:
+    """What an import asks for; None where it names its stores itself, is a copy, or is nothing that Glance takes."""
+    length = request.content_length
+    if length is None or not 0 <= length <= _IMPORT_BYTES:
+        return None
+    try:
+        sent = request.body_file.read(length)
+    except Exception as error:  # noqa: BLE001 - Glance reads on, and answers for what it finds
+        _LOG.warning("An import cannot be read and is left to Glance: %s: %s", type(error).__name__, one_line(error))
+        return None
+    request.body = sent  # to be read again
+    body = _parsed(sent)  # whatever charset it claims: Glance takes it for UTF-8 too
     if not isinstance(body, dict) or "stores" in body or body.get("all_stores"):
         return None
     method = body.get("method")

@@ -23,6 +23,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from oslo_config import cfg
 from webob import Request
 
+from imagevol_adapters.configuration import value_of
+from imagevol_core import InvalidConfiguration
+
 __all__ = ["StoresDetail"]
 
 _OURS = "imagevol"
@@ -44,10 +47,17 @@ class StoresDetail:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request for the details of stores where Glance cannot; all else is for Glance."""
         asked = environ["REQUEST_METHOD"], environ.get("PATH_INFO")
-        if asked != ("GET", "/v2/info/stores/detail") or _OURS not in (self._conf.enabled_backends or {}).values():
+        if asked != ("GET", "/v2/info/stores/detail") or not self._has_ours():
             return self._app(environ, start_response)
         routed = {**environ, "wsgiorg.routing_args": ((), {"action": "get_stores_detail"})}
         return self._resource(routed, start_response)
+
+    def _has_ours(self) -> bool:
+        """Whether a store is of our kind; what Glance cannot read either is left to it."""
+        try:
+            return _OURS in (value_of(self._conf, "enabled_backends") or {}).values()
+        except InvalidConfiguration:
+            return False
 
     @cached_property
     def _resource(self) -> WSGIApplication:
