@@ -112,6 +112,13 @@ class BrickAttacher:
         with self.connected(attachment, keep=keep) as path, self._opened(path, mode, about, attachment) as device:
             yield device
 
+    def disconnect(self, attachment: Attachment) -> None:
+        """Disconnect, by force, what a process that is dead has left connected."""
+        about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
+        connection = dict(attachment.connection)
+        with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets_of(connection)):
+            self._connector_for(connection).disconnect_volume(connection, {}, force=True, ignore_errors=True)
+
     @contextmanager
     def leaving(self, volume_id: str) -> Iterator[None]:
         """Let no other attachment of the volume leave this host; glance_store's own driver holds the same lock."""
@@ -140,9 +147,7 @@ class BrickAttacher:
         connection = dict(attachment.connection)
         secrets = tuple(secrets_of(connection))
         with translated(ERRORS, doing=f"{about} cannot be connected to this host", secrets=secrets):
-            connector = InitiatorConnector.factory(
-                _protocol(attachment), self.root_helper, use_multipath=self.multipath, conn=connection
-            )
+            connector = self._connector_for(connection)
             info = connector.connect_volume(connection)
             path = info.get("path")
 
@@ -157,6 +162,10 @@ class BrickAttacher:
             if path is None:
                 raise AttachFailed(f"{about} is connected to this host, and os-brick does not say as which device")
             yield path
+
+    def _connector_for(self, connection: Mapping[str, Any]) -> InitiatorConnector:
+        protocol = str(connection.get("driver_volume_type"))
+        return InitiatorConnector.factory(protocol, self.root_helper, use_multipath=self.multipath, conn=connection)
 
     @contextmanager
     def _opened(self, path: Any, mode: AccessMode, about: str, attachment: Attachment) -> Iterator[Device]:
@@ -200,10 +209,7 @@ class BrickAttacher:
         """Have this host ask again how large a device is; where that is not possible, it finds out by itself or not."""
         connection = dict(attachment.connection)
         try:
-            connector = InitiatorConnector.factory(
-                _protocol(attachment), self.root_helper, use_multipath=self.multipath, conn=connection
-            )
-            connector.extend_volume(connection)
+            self._connector_for(connection).extend_volume(connection)
         except Exception as error:  # noqa: BLE001 - connectors raise what they like, and some have no such thing
             line = one_line(error, secrets=secrets_of(connection))
             _LOG.debug("The size of volume %s is not asked for again: %s", attachment.volume_id, line)

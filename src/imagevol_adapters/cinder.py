@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ from imagevol_adapters.volume_pages import is_volume_id, listed_volumes, shown_v
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
+    AttachmentFacts,
     ImagevolError,
     InUse,
     NoAnswer,
@@ -225,12 +226,19 @@ class CinderVolumes:
             seconds=self.wait_seconds if self.delete_seconds is None else self.delete_seconds,
         )
 
-    def attach(self, volume_id: str, *, connector: Mapping[str, Any], mode: AccessMode) -> Attachment:
+    def attach(
+        self,
+        volume_id: str,
+        *,
+        connector: Mapping[str, Any],
+        mode: AccessMode,
+        when_busy: Callable[[], bool] | None = None,
+    ) -> Attachment:
         """Reserve the volume for a host and give what it connects by.
 
         In two steps, so that the attachment is known, and taken back, when the backend refuses the host.
         """
-        reserved = self._reserved(volume_id, mode)
+        reserved = self._reserved(volume_id, mode, when_busy)
         left = f"attachment {reserved.id} of volume {volume_id}"
         with undone_on_failure(left, lambda: self.detach(reserved)):
             with said_as_ours(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
@@ -265,17 +273,25 @@ class CinderVolumes:
     def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
         """Give the attachments of the volume by which it is reserved for nobody yet."""
         with said_as_ours(f"attachments of volume {volume_id}"):
-            attachments = self._cinder().attachments.list(
-                detailed=True, search_opts={"all_tenants": 1, "volume_id": volume_id}
-            )
             return tuple(
                 Attachment(id=each.id, volume_id=volume_id, connection={})
-                for each in attachments
-                if each.volume_id == volume_id and each.status == "reserved" and each.instance is None
+                for each in self._attachments(volume_id)
+                if each.status == "reserved" and each.instance is None
+            )
+
+    def holders(self, volume_id: str) -> tuple[AttachmentFacts, ...]:
+        """Give what is known of each attachment of the volume; where it is, Cinder tells with the volume only."""
+        with said_as_ours(f"attachments of volume {volume_id}", ("volume", volume_id)):
+            shown = self._cinder().volumes.get(volume_id).to_dict()["attachments"]
+            places = {each["attachment_id"]: (each.get("host_name"), each.get("device")) for each in shown}
+            return tuple(
+                AttachmentFacts(id=each.id, status=each.status, instance_id=each.instance, host=host, device=device)
+                for each in self._attachments(volume_id)
+                for host, device in [places.get(each.id, (None, None))]
             )
 
     def complete(self, attachment: Attachment) -> None:
-        """Tell that the host has connected the volume."""
+        """Make the volume `in-use`; from then on Cinder shows which process has it."""
         with said_as_ours(f"attachment {attachment.id}", ("attachment", attachment.id)):
             self._cinder().attachments.complete(attachment.id)
 
@@ -315,9 +331,17 @@ class CinderVolumes:
         except ResourceNotFound:
             return None
 
-    def _reserved(self, volume_id: str, mode: AccessMode) -> Attachment:
+    def _reserved(self, volume_id: str, mode: AccessMode, when_busy: Callable[[], bool] | None) -> Attachment:
         """Reserve the volume, and wait for it while another has it."""
         started, seconds = time.monotonic(), patience_seconds(self.attach_attempts)
+
+        def reserve() -> Attachment:
+            try:
+                return self.reserve(volume_id, mode=mode)
+            except VolumeBusy:
+                if when_busy is None or not when_busy():
+                    raise
+            return self.reserve(volume_id, mode=mode)
 
         def told(state: tenacity.RetryCallState) -> None:
             if state.attempt_number == 1:
@@ -331,7 +355,7 @@ class CinderVolumes:
             reraise=True,
         )
         try:
-            return patient(self.reserve, volume_id, mode=mode)
+            return patient(reserve)
         except VolumeBusy as busy:
             waited = time.monotonic() - started
             raise VolumeBusy(volume_id, status=busy.status, waited_seconds=waited) from busy.__cause__
@@ -355,6 +379,12 @@ class CinderVolumes:
                     continue
                 raise
             yield volume_id, found
+
+    def _attachments(self, volume_id: str) -> list[Any]:
+        """What Cinder lists; it may not know of the filter."""
+        filters = {"all_tenants": 1, "volume_id": volume_id}
+        listed = self._cinder().attachments.list(detailed=True, search_opts=filters)
+        return [each for each in listed if each.volume_id == volume_id]
 
     def _types(self) -> Iterator[Any]:
         page: dict[str, object] = {"is_public": None, "limit": _PAGE}

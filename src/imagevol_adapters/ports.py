@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import attrs
 
 from imagevol_adapters.attributes import ImageAttributes
-from imagevol_core import CopyPlan, Digest, Image, Inspection, SafetySettings, Volume, VolumeType
+from imagevol_core import AttachmentFacts, CopyPlan, Digest, Image, Inspection, SafetySettings, Volume, VolumeType
 
 __all__ = [
     "CLEAR_BYTES",
@@ -161,6 +161,13 @@ class Attacher(Protocol):
             DeviceFailed: its device is smaller than the attachment says, and did not grow.
         """
 
+    def disconnect(self, attachment: Attachment) -> None:
+        """Disconnect what a process that is dead has left connected; what is not connected is no error.
+
+        Raises:
+            AttachFailed: it may still be connected.
+        """
+
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         """Let no other attachment of the volume leave this host while the context lasts."""
 
@@ -243,8 +250,22 @@ class VolumeService(Protocol):
             DeadlineExceeded: it is not gone in time.
         """
 
-    def attach(self, volume_id: str, *, connector: Mapping[str, Any], mode: AccessMode) -> Attachment:
+    def attach(
+        self,
+        volume_id: str,
+        *,
+        connector: Mapping[str, Any],
+        mode: AccessMode,
+        when_busy: Callable[[], bool] | None = None,
+    ) -> Attachment:
         """Reserve the volume for a host and give what it connects by.
+
+        Args:
+            volume_id: which volume.
+            connector: what an `Attacher` tells of the host; Cinder shows its `mountpoint` as the attachment's device.
+            mode: what is done to the volume.
+            when_busy: called each time that the volume is busy, before it is waited for; if it gives true, the volume
+                is asked for again at once.
 
         Raises:
             VolumeBusy: it is attached, or Cinder is changing it; it may be asked for again.
@@ -252,7 +273,13 @@ class VolumeService(Protocol):
         """
 
     def complete(self, attachment: Attachment) -> None:
-        """Tell that the host has connected the volume."""
+        """Make the volume `in-use`; from then on Cinder shows which process has it."""
+
+    def holders(self, volume_id: str) -> tuple[AttachmentFacts, ...]:
+        """Give what is known of each attachment of the volume."""
+
+    def attachment(self, attachment_id: str) -> Attachment:
+        """Give an attachment that there is, with what its host has connected by."""
 
     def shares_host(self, attachment: Attachment, *, host: str) -> bool:
         """Tell whether the volume has another attachment to that host."""

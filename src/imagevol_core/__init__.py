@@ -20,6 +20,7 @@ from imagevol_core import (
     migration,
     partitions,
     pruning,
+    reclaiming,
     relocation,
     safety,
     selection,
@@ -47,6 +48,7 @@ from imagevol_core.metadata import *
 from imagevol_core.migration import *
 from imagevol_core.partitions import *
 from imagevol_core.pruning import *
+from imagevol_core.reclaiming import *
 from imagevol_core.relocation import *
 from imagevol_core.safety import *
 from imagevol_core.selection import *
@@ -75,6 +77,7 @@ __all__ += metadata.__all__
 __all__ += migration.__all__
 __all__ += partitions.__all__
 __all__ += pruning.__all__
+__all__ += reclaiming.__all__
 __all__ += relocation.__all__
 __all__ += safety.__all__
 __all__ += selection.__all__

@@ -10,7 +10,7 @@ clean up is in `leftovers`, and in the sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -210,18 +210,23 @@ class VolumeBusy(InUse):
         volume_id: which volume.
         status: the state it is in.
         waited_seconds: for how long it was asked for.
+        holders: what has it, a sentence each, as far as that is known.
     """
 
-    def __init__(self, volume_id: str, *, status: str | None, waited_seconds: float = 0) -> None:
-        """Name the volume, its state, and how to find what has it."""
+    def __init__(
+        self, volume_id: str, *, status: str | None, waited_seconds: float = 0, holders: Sequence[str] = ()
+    ) -> None:
+        """Name the volume, its state, and what has it, or how to find that."""
         waited = f" after {waited_seconds:.0f} s" if waited_seconds >= 1 else ""
+        listing = f"openstack --os-volume-api-version 3.27 volume attachment list --volume-id {volume_id}"
+        found = f": {'; '.join(holders)}" if holders else f", or find what has it attached: {listing}"
         super().__init__(
-            f"volume {volume_id} cannot be attached: its status is '{status}'{waited}; try again later, or find what "
-            f"has it attached: openstack --os-volume-api-version 3.27 volume attachment list --volume-id {volume_id}"
+            f"volume {volume_id} cannot be attached: its status is '{status}'{waited}; try again later{found}"
         )
         self.volume_id = volume_id
         self.status = status
         self.waited_seconds = waited_seconds
+        self.holders = tuple(holders)
 
 
 class OverQuota(CallerError, RuntimeError):

@@ -23,6 +23,7 @@ from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES
 from imagevol_core.custody import DELETION_RULES, READING_RULES
 from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
 from imagevol_core.pruning import PRUNING_RULES
+from imagevol_core.reclaiming import RECLAIM_RULES
 from imagevol_core.relocation_rules import RELOCATION_RULES
 from imagevol_core.safety_rules import SAFETY_RULES
 from imagevol_core.selection import SELECTION_RULES
@@ -53,6 +54,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Custody: a volume that is read": READING_RULES,
     "Custody: a volume that is deleted": DELETION_RULES,
     "Attaching: a refused attachment (the first that applies)": ATTACH_RULES,
+    "Attaching: an attachment that keeps a volume busy (the first that applies)": RECLAIM_RULES,
     "Migration: a location that is there (the first that applies)": MIGRATION_RULES,
     "Migration: a location that is added (the first that applies)": ADDED_RULES,
     "Relocation: how Glance is brought to it (the first that applies)": RELOCATION_RULES,

@@ -21,6 +21,7 @@ from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_core import (
     AccessDenied,
+    AttachmentFacts,
     DeadlineExceeded,
     ImagevolError,
     InUse,
@@ -391,6 +392,29 @@ class TestAttaching:
         assert patient.attach("7", connector=CONNECTOR, mode=AccessMode.READ).id == "a"
         assert len(clock.slept) == 2
 
+    @pytest.mark.parametrize("freed", [True, False])
+    def test_who_frees_a_busy_volume_is_called_each_time_and_waits_no_longer_when_it_is_free(
+        self, http: Mocker, clock: Any, freed: bool
+    ) -> None:
+        called = []
+
+        def free() -> bool:
+            called.append(len(clock.slept))
+            return freed
+
+        answers: list[dict[str, Any]] = [{"status_code": 400}, {"json": {"attachment": {"id": "a"}}}]
+        http.post(f"{CINDER}/attachments", answers if freed else [{"status_code": 400}])
+        http.get(f"{CINDER}/volumes/7", json=shown("in-use"))
+        http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": {}}})
+        volumes = CinderVolumes(session=session(CINDER), attach_attempts=2)
+        if freed:
+            assert volumes.attach("7", connector=CONNECTOR, mode=AccessMode.READ, when_busy=free).id == "a"
+            assert called == [0]
+        else:
+            with pytest.raises(VolumeBusy):
+                volumes.attach("7", connector=CONNECTOR, mode=AccessMode.READ, when_busy=free)
+            assert called == list(range(len(clock.slept) + 1))
+
     @pytest.mark.parametrize("attempts", [1, 2, 5, 7])
     def test_it_is_as_patient_as_glance_store_and_not_much_more(self, http: Mocker, clock: Any, attempts: int) -> None:
         http.post(f"{CINDER}/attachments", status_code=400)
@@ -457,6 +481,20 @@ class TestAttaching:
         attachments += [{"attachment_id": str(number), "host_name": host} for number, host in enumerate(others)]
         http.get(f"{CINDER}/volumes/7", json=shown("in-use", attachments=attachments))
         assert volumes.shares_host(ATTACHMENT, host="here") is shares
+
+    def test_what_has_a_volume_is_shown_in_two_places(self, http: Mocker, volumes: CinderVolumes) -> None:
+        attached = [{"attachment_id": "a", "host_name": "here", "device": "glance_store"}]
+        listed = [
+            {"id": "a", "volume_id": "7", "status": "attached", "instance": None},
+            {"id": "b", "volume_id": "7", "status": "reserved", "instance": "d2f7"},
+            {"id": "c", "volume_id": "8", "status": "attached", "instance": None},  # a filter that Cinder lacks
+        ]
+        http.get(f"{CINDER}/volumes/7", json=shown("in-use", attachments=attached))
+        http.get(f"{CINDER}/attachments/detail", json={"attachments": listed})
+        assert volumes.holders("7") == (
+            AttachmentFacts(id="a", status="attached", host="here", device="glance_store"),
+            AttachmentFacts(id="b", status="reserved", instance_id="d2f7"),
+        )
 
     def test_an_attachment_tells_more_when_it_is_asked_again(self, http: Mocker, volumes: CinderVolumes) -> None:
         more = {"id": "a", "volume_id": "7", "connection_info": {"format": "raw"}}

@@ -83,6 +83,9 @@ class FileAttacher:
             with path.open("rb") as file:
                 self.volumes.contents[attachment.volume_id].write(0, memoryview(file.read(len(OLD))))
 
+    def disconnect(self, attachment: Attachment) -> None:
+        raise NotImplementedError
+
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         return nullcontext()
 

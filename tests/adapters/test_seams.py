@@ -102,6 +102,13 @@ def disconnecting(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Any]) -> 
 
 
 @seam(*ON_THIS_HOST)
+def disconnecting_what_a_dead_process_left(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Any]) -> object:
+    monkeypatch.setattr(InitiatorConnector, "factory", lambda *_, **__: SimpleNamespace(disconnect_volume=fail))
+    BrickAttacher().disconnect(ATTACHMENT)
+    return None
+
+
+@seam(*ON_THIS_HOST)
 def opening_a_device(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Any]) -> object:
     connector = SimpleNamespace(connect_volume=lambda _: {"path": "/dev/zero"}, disconnect_volume=lambda *_, **__: None)
     monkeypatch.setattr(InitiatorConnector, "factory", lambda *_, **__: connector)
@@ -273,6 +280,7 @@ def opened(attacher: BrickAttacher) -> object:
 
 METHODS: dict[str, tuple[Any, ...]] = {
     "volumes.attach": (ID,),
+    "volumes.attachment": (ID,),
     "volumes.base_image_id": (ID,),
     "volumes.clone": (ID,),
     "volumes.complete": (ATTACHMENT,),
@@ -282,6 +290,7 @@ METHODS: dict[str, tuple[Any, ...]] = {
     "volumes.extend": (ID,),
     "volumes.find": ([ID],),
     "volumes.get": (ID,),
+    "volumes.holders": (ID,),
     "volumes.named": ("x",),
     "volumes.set_metadata": (ID, {}),
     "volumes.set_readonly": (ID,),

@@ -33,10 +33,17 @@ class Counting(MemoryVolumes):
     asked: int = attrs.field(default=0, init=False)
     asking: Callable[[], object] = attrs.field(default=lambda: None, init=False)
 
-    def attach(self, volume_id: str, *, connector: Mapping[str, Any], mode: AccessMode) -> Attachment:
+    def attach(
+        self,
+        volume_id: str,
+        *,
+        connector: Mapping[str, Any],
+        mode: AccessMode,
+        when_busy: Callable[[], bool] | None = None,
+    ) -> Attachment:
         self.asked += 1
         self.asking()
-        return super().attach(volume_id, connector=connector, mode=mode)
+        return super().attach(volume_id, connector=connector, mode=mode, when_busy=when_busy)
 
 
 class World:

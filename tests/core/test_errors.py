@@ -115,7 +115,7 @@ EXAMPLES: Mapping[type[ImagevolError], Example] = {
             "volume 7ad3 cannot be attached: its status is 'in-use' after 24 s; try again later, or find what has it "
             "attached: openstack --os-volume-api-version 3.27 volume attachment list --volume-id 7ad3"
         ),
-        {"volume_id": "7ad3", "status": "in-use", "waited_seconds": 24.2},
+        {"volume_id": "7ad3", "status": "in-use", "waited_seconds": 24.2, "holders": ()},
     ),
     OverQuota: Example(lambda: OverQuota("no"), CallerError, RuntimeError, "no"),
     RequestRefused: Example(lambda: RequestRefused("no"), CallerError, ValueError, "no"),

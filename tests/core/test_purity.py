@@ -140,6 +140,13 @@ DECISIONS = {
         catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder', volume_type='ssd'),)),
         volume_types={'9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1': 'ssd'},
     )""",
+    "decide_reclaim": """decide_reclaim(
+        AttachmentFacts(
+            id='a', device=ProcessRecord(boot_id='0' * 36, namespaces='1.2', pid=7, started=123).to_text()
+        ),
+        here=ProcessRecord(boot_id='0' * 36, namespaces='1.2', pid=8, started=456),
+        running=RunningProcess(exists=False),
+    )""",
     "plan_pruning": """plan_pruning(
         [Template(entry=CacheEntry(volume_id='v', image_id='i', size_gib=1), status='available', readonly=True)],
         images={'i': NotFound()},

@@ -254,8 +254,12 @@ class Rm(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Delete it, and wait until it is gone."""
         from imagevol_adapters.transfers import delete_image_volume
+        from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
 
-        delete_image_volume(parsed_args.volume, volumes=self.app.volumes, images=self.app.images)
+        def free(volume_id: str) -> Reclaimed:
+            return reclaim(volume_id, volumes=self.app.volumes, attacher=self.app.attacher)
+
+        delete_image_volume(parsed_args.volume, volumes=self.app.volumes, images=self.app.images, free=free)
 
 
 def _add_attributes(parser: argparse.ArgumentParser) -> None:

@@ -80,8 +80,7 @@ class StoreAttacher(BrickAttacher):
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host, and os-brick how to become root."""
-        with translated(ERRORS, doing="os-brick cannot be set up"):
-            priv_context.init(root_helper=shlex.split(self.root_helper))
+        self._set_up()
         with translated(_NO_ADDRESS, doing=f"this host's name, {self.host}, has no address"):
             ip = address_of(self.host)
         return super(StoreAttacher, attrs.evolve(self, ip=ip)).connector()
@@ -120,19 +119,37 @@ class StoreAttacher(BrickAttacher):
         for wrong, what in ((volume.encrypted, "encrypted"), (connection.get("format") == "qcow2", "a qcow2 file")):
             if wrong:
                 raise RequestRefused(f"volume {volume.id} on NFS is {what}: an image cannot be kept in it")
-        with translated(ERRORS, doing=f"what Cinder tells of volume {volume.id} is not a connection by NFS"):
-            export, name = str(connection["export"]), str(connection["name"])
-        mountpoint = str(self.mounts / hashlib.sha256(export.encode()).hexdigest())
-        where = (name, mountpoint, self.host, self.root_helper)
+        export, name, mountpoint = self._share(attachment)
         with translated(_MOUNTING, doing=f"{export} cannot be mounted on this host"):
-            fs_mount.mount("nfs", export, *where, connection.get("options"))
-
-        def unmount() -> None:
-            with translated(_MOUNTING, doing=f"{export} cannot be unmounted"):
-                fs_mount.umount(*where)
-
-        with released(f"mount {mountpoint} on {self.host}", unmount):
+            fs_mount.mount("nfs", export, name, mountpoint, self.host, self.root_helper, connection.get("options"))
+        with released(f"mount {mountpoint} on {self.host}", lambda: self._unmount(attachment)):
             yield f"{mountpoint}/{name}"
+
+    def _unmount(self, attachment: Attachment) -> None:
+        """Unmount an NFS share, if no other attachment uses it."""
+        export, name, mountpoint = self._share(attachment)
+        with translated(_MOUNTING, doing=f"{export} cannot be unmounted"):
+            fs_mount.umount(name, mountpoint, self.host, self.root_helper)
+
+    def _share(self, attachment: Attachment) -> tuple[str, str, str]:
+        """An NFS share, the file in it, and where it is mounted."""
+        about = f"what Cinder tells of volume {attachment.volume_id} is not a connection by NFS"
+        with translated(ERRORS, doing=about):
+            export, name = str(attachment.connection["export"]), str(attachment.connection["name"])
+        return export, name, str(self.mounts / hashlib.sha256(export.encode()).hexdigest())
+
+    def disconnect(self, attachment: Attachment) -> None:
+        """Disconnect what a process that is dead has left connected, in the way of its protocol."""
+        self._set_up()
+        if str(attachment.connection.get("driver_volume_type")).lower() == "nfs":
+            self._unmount(attachment)
+        else:
+            super().disconnect(attachment)
+
+    def _set_up(self) -> None:
+        """Tell os-brick how to become root."""
+        with translated(ERRORS, doing="os-brick cannot be set up"):
+            priv_context.init(root_helper=shlex.split(self.root_helper))
 
     @property
     def host(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any, BinaryIO, Protocol, Self
 from weakref import WeakValueDictionary
 
@@ -26,6 +27,7 @@ from imagevol_adapters.store.attaching import StoreAttacher, attacher, warn_of_l
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.transfers import SharedAttachments, StoreSettings, open_image_volume, store_image
 from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder, delete_volume
+from imagevol_adapters.transfers.reclaiming import reclaim
 from imagevol_core import (
     GIB,
     CinderLocation,
@@ -328,7 +330,9 @@ class Store(glance_driver.Store):
                 raise exceptions.StoreDeleteNotSupported(
                     f"Volume {volume_id} is not deleted: {'; '.join(decision.reasons)}"
                 )
-            delete_or_leave_to_cinder(cloud.volumes, volume_id)
+            delete_or_leave_to_cinder(
+                cloud.volumes, volume_id, free=partial(reclaim, volumes=cloud.volumes, attacher=cloud.attacher)
+            )
 
     def is_image_associated_with_store(self, context: sessions.RequestContext | None, volume_id: str) -> bool:
         """Tell whether the volume is of this store's type, by which Glance finds the store of an old location."""

@@ -120,6 +120,11 @@ class _WatchedAttacher:
         with released(f"device of volume {attachment.volume_id}", lambda: self._close(connection)):
             yield self._steps.device(device)
 
+    def disconnect(self, attachment: Attachment) -> None:
+        """Disconnect what a process that is dead has left connected."""
+        self._steps.take("attacher.disconnect")
+        self._port.disconnect(attachment)
+
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         """Let no other attachment of the volume leave this host."""
         self._steps.take("attacher.leaving")

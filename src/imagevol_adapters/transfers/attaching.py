@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
-from imagevol_adapters.cleanup import released
-from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
-from imagevol_core import DeadlineExceeded, Image, RequestRefused, ResourceNotFound, Volume
+from imagevol_adapters.cleanup import released, undone_on_failure
+from imagevol_adapters.ports import AccessMode, Attacher, Attachment, Device, VolumeService
+from imagevol_adapters.transfers.reclaiming import Reclaimed, named, reclaim
+from imagevol_core import (
+    DeadlineExceeded,
+    Image,
+    ImagevolError,
+    InUse,
+    RequestRefused,
+    ResourceNotFound,
+    Volume,
+    VolumeBusy,
+)
 
-__all__ = ["Attach", "attached", "delete_or_leave_to_cinder", "delete_volume", "may_live_in", "refuse_encrypted"]
+__all__ = [
+    "Attach",
+    "Free",
+    "attached",
+    "delete_freed",
+    "delete_or_leave_to_cinder",
+    "delete_volume",
+    "may_live_in",
+    "refuse_encrypted",
+]
 
 _LOG = logging.getLogger(__name__)
+
+Free = Callable[[str], Reclaimed]
+"""Takes back what dead processes have left attached, as `reclaim` with its other arguments given."""
 
 
 class Attach(Protocol):
@@ -46,8 +68,9 @@ def attached(
 ) -> Iterator[Device]:
     """Attach a volume to this host while the context lasts.
 
-    The device is closed and disconnected, and the attachment taken back, in that order and whatever fails.  Attachments
-    of one volume to one host share their device: the last of them disconnects it.
+    If a dead process of this host has left it attached, that attachment is taken back first.  At the end the device is
+    closed and disconnected, and the attachment taken back, in that order and whatever fails.  Attachments of one volume
+    to one host share their device: the last of them disconnects it.
 
     Args:
         volume_id: which volume.
@@ -64,23 +87,58 @@ def attached(
         InUse: its state does not allow it, and does not pass.
         ImagevolError: whatever else the ports raise.
     """
-    connector = attacher.connector()
-    attachment = attrs.evolve(volumes.attach(volume_id, connector=connector, mode=mode), size_bytes=size_bytes)
+    connector = named(attacher.connector())
+    attachment = _attachment(volume_id, mode=mode, connector=connector, volumes=volumes, attacher=attacher)
 
     def keep() -> bool:
+        try:
+            reclaim(volume_id, volumes=volumes, attacher=attacher, locked=True, connected=True)
+        except ImagevolError as error:  # it may be that only a dead process shares it, and it stays
+            _LOG.warning("Volume %s: what else has it attached is not known: %s", volume_id, error)
         return volumes.shares_host(attachment, host=connector["host"])
 
     with (
         ExitStack() as leaving,
         released(f"attachment {attachment.id} of volume {volume_id}", lambda: volumes.detach(attachment)),
-        attacher.open(attachment, mode=mode, keep=keep if multiattach else None) as device,
+        attacher.open(
+            attrs.evolve(attachment, size_bytes=size_bytes), mode=mode, keep=keep if multiattach else None
+        ) as device,
     ):
         try:
-            volumes.complete(attachment)
             yield device
         finally:
             if multiattach:  # of two that leave at once, each would see the other, and neither would disconnect
                 leaving.enter_context(attacher.leaving(volume_id))
+
+
+def _attachment(
+    volume_id: str, *, mode: AccessMode, connector: Mapping[str, Any], volumes: VolumeService, attacher: Attacher
+) -> Attachment:
+    """Attach a volume, and take it from dead processes of this host where they have it."""
+    holders: tuple[str, ...] = ()
+
+    def when_busy() -> bool:
+        nonlocal holders
+        try:
+            reclaimed = reclaim(volume_id, volumes=volumes, attacher=attacher)
+        except ImagevolError as error:
+            holders = (f"what has it cannot be found out or taken back: {error}",)
+            return False
+        holders = reclaimed.holders
+        return bool(reclaimed.attachment_ids)
+
+    try:
+        attachment = volumes.attach(volume_id, connector=connector, mode=mode, when_busy=when_busy)
+    except VolumeBusy as busy:
+        if not holders:
+            raise
+        raise VolumeBusy(
+            volume_id, status=busy.status, waited_seconds=busy.waited_seconds, holders=holders
+        ) from busy.__cause__
+    # At once: before that, Cinder does not show which process has it.
+    with undone_on_failure(f"attachment {attachment.id} of volume {volume_id}", lambda: volumes.detach(attachment)):
+        volumes.complete(attachment)
+    return attachment
 
 
 def delete_volume(volumes: VolumeService, volume_id: str) -> None:
@@ -89,18 +147,53 @@ def delete_volume(volumes: VolumeService, volume_id: str) -> None:
         delete_or_leave_to_cinder(volumes, volume_id)
 
 
-def delete_or_leave_to_cinder(volumes: VolumeService, volume_id: str) -> None:
+def delete_or_leave_to_cinder(volumes: VolumeService, volume_id: str, *, free: Free | None = None) -> None:
     """Delete a volume; where that takes longer than is waited for, as on a backend that wipes, Cinder goes on alone.
 
+    Args:
+        volumes: where it is.
+        volume_id: which volume.
+        free: takes back what dead processes have left attached, if the volume is in use.
+
     Raises:
-        ImagevolError: what `VolumeService.delete` raises, but for a deadline while Cinder is deleting it.
+        InUse: it is attached, with who has it where that is known; or it has snapshots or dependents.
+        ImagevolError: what else `VolumeService.delete` raises, but for a deadline while Cinder is deleting it.
     """
     try:
-        volumes.delete(volume_id)
+        delete_freed(volumes, volume_id, free=free)
     except DeadlineExceeded:
         if any(volume.status != "deleting" for volume in volumes.find([volume_id])):
             raise
         _LOG.info("Cinder is still deleting volume %s", volume_id)
+
+
+def delete_freed(volumes: VolumeService, volume_id: str, *, free: Free | None) -> None:
+    """Delete a volume, also one that dead processes have left attached.
+
+    Args:
+        volumes: where it is.
+        volume_id: which volume.
+        free: takes back what dead processes have left attached; None to leave it.
+
+    Raises:
+        InUse: it is attached, with who has it where that is known; or it has snapshots or dependents.
+        ImagevolError: what else `VolumeService.delete` raises.
+    """
+    try:
+        return volumes.delete(volume_id)
+    except InUse as error:
+        if free is None:
+            raise
+        refusal = error
+    try:
+        reclaimed = free(volume_id)
+    except ImagevolError as error:
+        raise InUse(f"{refusal}; what has it cannot be found out or taken back: {error}") from refusal.__cause__
+    if reclaimed.holders:
+        raise InUse(f"{refusal}; {'; '.join(reclaimed.holders)}") from refusal.__cause__
+    if not reclaimed.attachment_ids:
+        raise refusal
+    return volumes.delete(volume_id)
 
 
 def may_live_in(image: Image, volume_id: str) -> bool:

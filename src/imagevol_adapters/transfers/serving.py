@@ -9,7 +9,7 @@ import attrs
 
 from imagevol_adapters.engine import Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
-from imagevol_adapters.transfers.attaching import Attach, attached, may_live_in, refuse_encrypted
+from imagevol_adapters.transfers.attaching import Attach, Free, attached, delete_freed, may_live_in, refuse_encrypted
 from imagevol_core import (
     GIB,
     DeviceFailed,
@@ -122,8 +122,16 @@ class _Parts(Iterator[bytes]):
         self._parts.close()
 
 
-def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: ImageService) -> None:
+def delete_image_volume(
+    volume_id: str, *, volumes: VolumeService, images: ImageService, free: Free | None = None
+) -> None:
     """Delete an image volume, and return when it is gone ([store]).
+
+    Args:
+        volume_id: the image volume.
+        volumes: where it is.
+        images: where its image would be.
+        free: takes back what dead processes have left attached, if the volume is in use.
 
     Raises:
         ResourceNotFound: there is none.
@@ -143,4 +151,4 @@ def delete_image_volume(volume_id: str, *, volumes: VolumeService, images: Image
                 f"volume {volume_id} has the data of image {image_id}; delete the image with "
                 f"`openstack image delete`, and Glance deletes the volume"
             )
-    volumes.delete(volume_id)
+    delete_freed(volumes, volume_id, free=free)

@@ -135,7 +135,9 @@ class SharedAttachments:
             if not changed:
                 raise VolumeBusy(key[1], status="attaching", waited_seconds=waited)
             if busy and waited >= busy.waited_seconds:  # it has waited no less than the one that gave up
-                raise VolumeBusy(key[1], status=busy.status, waited_seconds=waited) from busy.__cause__
+                raise VolumeBusy(
+                    key[1], status=busy.status, waited_seconds=waited, holders=busy.holders
+                ) from busy.__cause__
         return shared, self._opened(key, shared, opening)
 
     def _opened(self, key: tuple[int, str], shared: _Shared, opening: _Opening) -> Device:

@@ -14,6 +14,7 @@ from imagevol_core import (
     CallerError,
     DeadlineExceeded,
     InUse,
+    ProcessRecord,
     RequestRefused,
     ResourceNotFound,
     VolumeBusy,
@@ -230,6 +231,41 @@ class VolumeServiceConformance(WithVolumes):
         finally:
             volumes.detach(attachment)
         assert volumes.wait(volume.id).status == "available"
+
+    def test_a_complete_attachment_shows_which_process_has_it(
+        self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
+    ) -> None:
+        volume = new_volume()
+        assert volumes.holders(volume.id) == ()
+        process = ProcessRecord(host="0" * 16, boot_id="0" * 36, namespaces="1.2", pid=4_194_304, started=2**63)
+        place = process.to_text("x" * 64)
+        attachment = volumes.attach(volume.id, connector={**connector, "mountpoint": place}, mode=AccessMode.READ)
+        try:
+            for status in ("attaching", "attached"):
+                (holder,) = volumes.holders(volume.id)
+                assert (holder.id, holder.status, holder.instance_id) == (attachment.id, status, None)
+                assert holder.process == (process if status == "attached" else None)
+                volumes.complete(attachment)
+            assert volumes.attachment(attachment.id).connection.items() >= attachment.connection.items()
+        finally:
+            volumes.detach(attachment)
+        assert volumes.holders(volume.id) == ()
+        with pytest.raises(ResourceNotFound):
+            volumes.attachment(attachment.id)
+
+    def test_a_busy_volume_is_asked_for_again_when_it_was_freed(
+        self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
+    ) -> None:
+        volume = new_volume()
+        holding = volumes.attach(volume.id, connector=connector, mode=AccessMode.READ)
+
+        def free() -> bool:
+            volumes.detach(holding)
+            return True
+
+        attachment = volumes.attach(volume.id, connector=connector, mode=AccessMode.READ, when_busy=free)
+        assert [holder.id for holder in volumes.holders(volume.id)] == [attachment.id]
+        volumes.detach(attachment)
 
     def test_the_only_attachment_shares_its_host_with_none(
         self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]

@@ -123,6 +123,10 @@ class MemoryAttacher:
         """Connect the volume while the context lasts."""
         return _Connection(self, attachment, mode)
 
+    def disconnect(self, attachment: Attachment) -> None:
+        """Disconnect what is left connected."""
+        self.connected.pop(attachment.id, None)
+
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:  # noqa: ARG002 - nothing is shared
         """Nobody else is on this host."""
         return nullcontext()

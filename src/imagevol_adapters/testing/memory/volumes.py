@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.testing.memory.device import MemoryDevice
 from imagevol_core import (
     GIB,
+    AttachmentFacts,
     CallerError,
     DeadlineExceeded,
     Image,
@@ -73,6 +74,7 @@ class MemoryVolumes:
     base_images: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
     contents: dict[str, MemoryDevice] = attrs.field(factory=dict, init=False, repr=False)
     attachments: dict[str, Attachment] = attrs.field(factory=dict, init=False, repr=False)
+    _connectors: dict[str, Mapping[str, Any]] = attrs.field(factory=dict, init=False, repr=False)
     images: ImageSource | None = attrs.field(default=None, init=False, repr=False)
 
     def create(
@@ -198,11 +200,14 @@ class MemoryVolumes:
         self,
         volume_id: str,
         *,
-        connector: Mapping[str, Any],  # noqa: ARG002 - it exports to any host
+        connector: Mapping[str, Any],
         mode: AccessMode,
+        when_busy: Callable[[], bool] | None = None,
     ) -> Attachment:
         """Reserve the volume."""
         volume = self.get(volume_id)
+        if volume.status != "available" and decide_attach_retry(volume).again and when_busy and when_busy():
+            volume = self.get(volume_id)
         if volume.status != "available":
             if decide_attach_retry(volume).again:
                 raise VolumeBusy(volume_id, status=volume.status)
@@ -216,10 +221,31 @@ class MemoryVolumes:
             connection={"driver_volume_type": "memory", "access_mode": mode.value},
         )
         self.attachments[attachment.id] = attachment
+        self._connectors[attachment.id] = connector
         return attachment
 
+    def holders(self, volume_id: str) -> tuple[AttachmentFacts, ...]:
+        """Give what is known of each attachment of the volume; the device of those that are complete."""
+        attached = self.get(volume_id).status == "in-use"
+        return tuple(
+            AttachmentFacts(
+                id=attachment.id,
+                status="attached" if attached else "attaching",
+                host=self._connectors[attachment.id].get("host") if attached else None,
+                device=self._connectors[attachment.id].get("mountpoint") if attached else None,
+            )
+            for attachment in self.attachments.values()
+            if attachment.volume_id == volume_id
+        )
+
+    def attachment(self, attachment_id: str) -> Attachment:
+        """Give an attachment that there is."""
+        if attachment_id not in self.attachments:
+            raise ResourceNotFound("attachment", attachment_id)
+        return self.attachments[attachment_id]
+
     def complete(self, attachment: Attachment) -> None:
-        """Tell that the host has connected the volume."""
+        """Make the volume `in-use`."""
         if attachment.id not in self.attachments:
             raise ResourceNotFound("attachment", attachment.id)
         self._change(attachment.volume_id, status="in-use")
@@ -232,6 +258,7 @@ class MemoryVolumes:
     def detach(self, attachment: Attachment) -> None:
         """Take the leave back."""
         if self.attachments.pop(attachment.id, None):
+            del self._connectors[attachment.id]
             self._change(attachment.volume_id, status="available")
 
     def _keep(self, volume: Volume, name: str, content: MemoryDevice, image_id: str | None) -> None:

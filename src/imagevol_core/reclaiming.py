@@ -1,0 +1,324 @@
+"""Whether an attachment that keeps a volume busy was left by a process that is dead ([store]).
+
+A process that is killed cannot detach its volume, which then stays in use for ever.  So each of our attachments names
+its process, in the field that Cinder shows as the attachment's device.  Whoever finds the volume busy on the same host
+can tell that this process has ended, and take its attachment back.
+
+Only certainty counts.  The attachment of an instance, of another program, of another host or of a process that may be
+running is never taken back.  A process ID alone proves nothing: other processes get it later, and each container counts
+its own.  So the record also has the start of the process, the namespaces that both count in, and the boot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from imagevol_core.sentences import said
+from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+
+__all__ = [
+    "RECLAIM_RULES",
+    "AttachmentFacts",
+    "HolderState",
+    "ProcessRecord",
+    "ReclaimDecision",
+    "RunningProcess",
+    "decide_reclaim",
+]
+
+_LABEL = "imagevol"
+_RECORD = re.compile(
+    r"(?:.* )?imagevol host=([0-9a-f]{16}|-) boot=([0-9a-f-]{32,36}) ns=(\d{1,20}[.]\d{1,20}) pid=(\d{1,10}) "
+    r"start=(\d{1,20})",
+    re.ASCII,
+)
+_FREE = "openstack --os-volume-api-version 3.27 volume attachment delete"
+
+
+class HolderState(Enum):
+    """What is known of the process that made an attachment."""
+
+    DEAD = "dead"
+    ALIVE = "alive"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRecord:
+    """A process, as no other is named in any place and at any time.
+
+    Args:
+        host: a digest of what tells this host from all others, also after a restart; None where that is not known.
+        boot_id: of the running kernel; it differs after each start.
+        namespaces: those by which process IDs and times are counted, as `PID.TIME`.
+        pid: the process ID in that namespace.
+        started: when it was started, in clock ticks since the boot.
+    """
+
+    host: str | None = None
+    boot_id: str
+    namespaces: str
+    pid: int
+    started: int
+
+    def to_text(self, label: str = "") -> str:
+        """Give the record as text that Cinder keeps, which has room for 255 characters.
+
+        Args:
+            label: what stands before it, for people.
+
+        >>> here = ProcessRecord(boot_id="3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11", namespaces="4.5", pid=7, started=123)
+        >>> here.to_text("glance_store")
+        'glance_store imagevol host=- boot=3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11 ns=4.5 pid=7 start=123'
+        """
+        text = (
+            f"{_LABEL} host={self.host or '-'} boot={self.boot_id} ns={self.namespaces} pid={self.pid} "
+            f"start={self.started}"
+        )
+        return f"{label} {text}" if label else text
+
+    @classmethod
+    def from_text(cls, text: str | None) -> ProcessRecord | None:
+        """Read a record out of what Cinder shows as an attachment's device; None where there is none.
+
+        >>> ProcessRecord.from_text("/dev/vdb") is None
+        True
+        """
+        found = _RECORD.fullmatch(text or "")
+        if found is None:
+            return None
+        host, boot_id, namespaces, pid, started = found.groups()
+        return cls(
+            host=None if host == "-" else host,
+            boot_id=boot_id,
+            namespaces=namespaces,
+            pid=int(pid),
+            started=int(started),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentFacts:
+    """An attachment of a volume, as Cinder shows it.
+
+    Args:
+        id: the attachment's UUID.
+        status: Cinder's: `reserved`, `attaching`, `attached`.
+        instance_id: the instance that it is for; None where it is for none.
+        host: where the volume is attached, which Cinder shows to administrators and services only.
+        device: what Cinder shows as the device, which names the process of one of ours; None until it is attached.
+    """
+
+    id: str
+    status: str | None = None
+    instance_id: str | None = None
+    host: str | None = None
+    device: str | None = None
+
+    @property
+    def process(self) -> ProcessRecord | None:
+        """The process that made it, if it says so."""
+        return ProcessRecord.from_text(self.device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningProcess:
+    """What this host knows of a process ID.
+
+    Args:
+        exists: whether a process has it now.
+        started: when that was started; None where that cannot be read.
+    """
+
+    exists: bool
+    started: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReclaimDecision:
+    """What becomes of an attachment that keeps a volume busy.
+
+    Attributes:
+        attachment_id: which one.
+        state: whether the process that made it is dead.
+        verdicts: each rule that was looked at, up to the one that applies.
+    """
+
+    attachment_id: str
+    state: HolderState
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why, as a sentence."""
+        return self.verdicts[-1].text
+
+    def __str__(self) -> str:
+        """Who has the volume, and what frees it if that is not known here."""
+        text = f"attachment {self.attachment_id}: {self.reason}"
+        if self.state is not HolderState.UNKNOWN or self.verdicts[-1].rule == "of-an-instance":
+            return text
+        return f"{text}; if nothing uses it, free it with `{_FREE} {self.attachment_id}`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the rules look at."""
+
+    attachment: AttachmentFacts
+    record: ProcessRecord | None
+    here: ProcessRecord | None
+    running: RunningProcess | None
+
+
+def decide_reclaim(
+    attachment: AttachmentFacts,
+    *,
+    here: ProcessRecord | None,
+    running: RunningProcess | None = None,
+    policy: Policy = Policy.STRICT,
+) -> ReclaimDecision:
+    """Say whether an attachment was left by a process that is dead ([store]).
+
+    Args:
+        attachment: as Cinder shows it.
+        here: this process; None where this host does not tell.
+        running: what this host knows of the process ID that the attachment names; None where it was not asked.
+        policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which takes nothing back.
+
+    >>> boot = "3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11"
+    >>> gone = ProcessRecord(boot_id=boot, namespaces="4.5", pid=7, started=123)
+    >>> here = ProcessRecord(boot_id=boot, namespaces="4.5", pid=8, started=456)
+    >>> left = AttachmentFacts(id="9ab1", device=gone.to_text())
+    >>> decision = decide_reclaim(left, here=here, running=RunningProcess(exists=False))
+    >>> decision.state, decision.reason
+    (<HolderState.DEAD: 'dead'>, 'its process 7 on this host has ended')
+    >>> str(decide_reclaim(AttachmentFacts(id="9ab1", instance_id="d2f7", device="/dev/vdb"), here=here))
+    'attachment 9ab1: it is of instance d2f7'
+    """
+    asked = _Asked(attachment=attachment, record=attachment.process, here=here, running=running)
+    rule, verdicts = first_match(RECLAIM_RULES[policy], asked, subject=attachment.id)
+    return ReclaimDecision(attachment_id=attachment.id, state=_STATES[rule.id], verdicts=verdicts)
+
+
+def _of_an_instance(asked: _Asked) -> tuple[bool, str]:
+    instance_id = asked.attachment.instance_id
+    return bool(instance_id), f"it is of instance {said(instance_id)}" if instance_id else "it is of no instance"
+
+
+def _without_record(asked: _Asked) -> tuple[bool, str]:
+    if asked.record is not None:
+        return False, f"it names process {asked.record.pid}"
+    status = asked.attachment.status
+    return True, f"it names no process of ours (status {said(status)}, device {said(asked.attachment.device)})"
+
+
+def _not_told(asked: _Asked) -> tuple[bool, str]:
+    return asked.here is None, "this host does not tell which of its processes run"
+
+
+def _own(asked: _Asked) -> tuple[bool, str]:
+    return asked.record == asked.here, f"this process, {_pid(asked)}, has it"
+
+
+def _restarted(asked: _Asked) -> tuple[bool, str]:
+    record, here = _both(asked)
+    same = record.host is not None and record.host == here.host
+    return same and record.boot_id != here.boot_id, f"its process {record.pid} ended when this host was restarted"
+
+
+def _elsewhere(asked: _Asked) -> tuple[bool, str]:
+    record, here = _both(asked)
+    host = f" ({said(asked.attachment.host)})" if asked.attachment.host else ""
+    return record.boot_id != here.boot_id, f"process {record.pid} has it on another host{host}"
+
+
+def _in_another_namespace(asked: _Asked) -> tuple[bool, str]:
+    record, here = _both(asked)
+    return (
+        record.namespaces != here.namespaces,
+        f"process {record.pid} in another container of this host has it (namespaces {record.namespaces})",
+    )
+
+
+def _ended(asked: _Asked) -> tuple[bool, str]:
+    record, running = _both(asked)[0], asked.running
+    if running is None:
+        return False, f"whether process {record.pid} runs is not known"
+    replaced = running.started is not None and running.started != record.started
+    return not running.exists or replaced, f"its process {record.pid} on this host has ended"
+
+
+def _runs(asked: _Asked) -> tuple[bool, str]:
+    return True, f"process {_pid(asked)} on this host has it"
+
+
+def _left_alone(asked: _Asked) -> tuple[bool, str]:
+    return True, f"it is left as it is (status {said(asked.attachment.status)})"
+
+
+def _pid(asked: _Asked) -> int:
+    return _both(asked)[0].pid
+
+
+def _both(asked: _Asked) -> tuple[ProcessRecord, ProcessRecord]:
+    """The two processes, which the first rules have seen to be there."""
+    assert asked.record is not None  # noqa: S101 - for the type checker
+    assert asked.here is not None  # noqa: S101
+    return asked.record, asked.here
+
+
+_SPEC = "[store]"
+
+RECLAIM_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+    Policy.STRICT: (
+        Rule(id="of-an-instance", text="leave it: an instance has it", source=_SPEC, predicate=_of_an_instance),
+        Rule(id="without-record", text="leave it: it names no process", source=_SPEC, predicate=_without_record),
+        Rule(id="not-told", text="leave it: this host tells nothing", source=_SPEC, predicate=_not_told),
+        Rule(id="own", text="leave it: this process has it", source=_SPEC, predicate=_own),
+        Rule(
+            id="restarted",
+            text="take it back: the same host was restarted, and its processes ended",
+            source=_SPEC,
+            predicate=_restarted,
+        ),
+        Rule(id="elsewhere", text="leave it: its process is on another host", source=_SPEC, predicate=_elsewhere),
+        Rule(
+            id="in-another-namespace",
+            text="leave it: its process is in another container, where process IDs differ",
+            source=_SPEC,
+            predicate=_in_another_namespace,
+        ),
+        Rule(
+            id="ended",
+            text="take it back: no process has its process ID, or one that was started at another time",
+            source=_SPEC,
+            predicate=_ended,
+        ),
+        Rule(id="runs", text="leave it: its process runs, or may run", source=_SPEC, predicate=_runs),
+    ),
+    Policy.UPSTREAM: (
+        Rule(
+            id="left-alone",
+            text="leave it",
+            source="glance_store._drivers.cinder.store.Store",
+            predicate=_left_alone,
+        ),
+    ),
+}
+
+_STATES = {
+    "of-an-instance": HolderState.UNKNOWN,
+    "without-record": HolderState.UNKNOWN,
+    "not-told": HolderState.UNKNOWN,
+    "own": HolderState.ALIVE,
+    "restarted": HolderState.DEAD,
+    "elsewhere": HolderState.UNKNOWN,
+    "in-another-namespace": HolderState.UNKNOWN,
+    "ended": HolderState.DEAD,
+    "runs": HolderState.ALIVE,
+    "left-alone": HolderState.UNKNOWN,
+}
