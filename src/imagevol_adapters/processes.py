@@ -18,7 +18,7 @@ __all__ = ["running", "this_process"]
 _PROC = Path("/proc")
 _MACHINE_ID = Path("/etc/machine-id")
 _INTERFACES = Path("/sys/class/net")
-_ENDED = ("Z", "X")  # of a zombie, which nobody has waited for, and of one that is just going
+_ENDED = ("Z", "X")  # of a zombie, for which its parent has not waited, and of one that is ending
 
 
 def this_process() -> ProcessRecord | None:

@@ -1,8 +1,8 @@
 """Whether an attachment that keeps a volume busy was left by a process that is dead ([store]).
 
 A process that is killed cannot detach its volume, which then stays in use for ever.  So each of our attachments names
-its process, in the field that Cinder shows as the attachment's device.  Whoever finds the volume busy on the same host
-can tell that this process has ended, and take its attachment back.
+its process, in the field that Cinder shows as the attachment's device.  Another process of the same host that finds the
+volume busy can tell that this process has ended, and take its attachment back.
 
 Only certainty counts.  The attachment of an instance, of another program, of another host or of a process that may be
 running is never taken back.  A process ID alone proves nothing: other processes get it later, and each container counts

@@ -52,7 +52,7 @@ def test_a_process_has_a_record_of_its_own_and_shares_its_host_and_boot() -> Non
     assert this_process() == mine
 
 
-def test_a_process_that_was_killed_has_ended_though_nobody_has_waited_for_it() -> None:
+def test_a_process_that_was_killed_has_ended_though_its_parent_has_not_waited_for_it() -> None:
     other, _ = told()
     with other:
         other.kill()

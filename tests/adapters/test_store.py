@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from errno import EACCES, ENOSPC
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from requests_mock import Mocker
 
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.processes import this_process
 from imagevol_adapters.store import Store, StoreLocation, sessions
 from imagevol_adapters.store.driver import Cloud
 from imagevol_adapters.store.errors import translated
@@ -474,6 +476,44 @@ class TestSharing:
         del cloud
         gc.collect()
         assert list(store._requesters) == []
+
+
+class TestWhatHasAVolume:
+    """A dead process's attachment is taken back; what has the volume otherwise is for operators, not for users."""
+
+    def left(self, world: World, where: glance_location.Location, **changes: Any) -> str:
+        process = this_process()
+        assert process is not None
+        ended = replace(process, **{"pid": 2**22 + 1, **changes})  # which no process has
+        connector = {"host": "memory", "mountpoint": ended.to_text("glance_store")}
+        attachment = world.volumes.attach(where.store_location.volume_id, connector=connector, mode=AccessMode.READ)
+        world.volumes.complete(attachment)
+        return attachment.id
+
+    def test_an_image_that_a_dead_process_was_reading_is_read_and_deleted(self, world: World) -> None:
+        where = world.add()
+        self.left(world, where)
+        assert read(world.store, where) == DATA
+        self.left(world, where)
+        world.store.delete(where)
+        assert not world.volumes.volumes
+        assert not world.volumes.attachments
+
+    def test_what_has_the_volume_is_in_the_log_and_not_in_the_answer(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        where = world.add()
+        attachment_id = self.left(world, where, namespaces="1.2")
+        with pytest.raises(exceptions.RemoteServiceUnavailable) as reading:
+            world.store.get(where)
+        with pytest.raises(exceptions.InUseByStore) as deleting:
+            world.store.delete(where)
+        for caught in (reading, deleting):
+            assert attachment_id not in str(caught.value)
+            assert str(2**22 + 1) not in str(caught.value)
+        said = [record.getMessage() for record in caplog.records if attachment_id in record.getMessage()]
+        assert len(said) == 2
+        assert all(f"volume attachment delete {attachment_id}" in line for line in said)
 
 
 class TestErrors:

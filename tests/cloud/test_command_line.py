@@ -21,7 +21,9 @@ import pytest
 from cinderclient.client import Client as CinderClient
 from glanceclient.v2.client import Client as GlanceClient
 
+from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.transfers.reclaiming import reclaim
 from imagevol_core import Policy
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, ports, sign_in
@@ -142,7 +144,7 @@ def test_who_is_not_to_wait_is_told_at_once_what_has_the_volume(
     finally:
         volumes.detach(attachment)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
-    assert f"attachment list --volume-id {put['volume_id']}" in ran.stderr
+    assert f"attachment delete {attachment.id}" in ran.stderr
 
 
 @pytest.mark.parametrize("store", ["fast", "slow"])
@@ -290,6 +292,46 @@ def test_an_interrupt_in_the_middle_leaves_nothing(imagevol: CommandLine, tmp_pa
         putting.send_signal(signal.SIGINT)
         out, err = putting.communicate(timeout=PATIENCE_SECONDS)
     assert (putting.returncode, out, err) == (130, "", "interrupted\n")
+
+
+def killed(imagevol: CommandLine, volume_id: str | None, *arguments: object) -> str:
+    """Kill a command as soon as a volume is in use, and give the volume."""
+    before = inventory(imagevol.cloud)
+    volumes = ports(imagevol.cloud).volumes
+    with imagevol.start(*arguments, stdout=subprocess.DEVNULL) as running:
+        for _ in ticks(PATIENCE_SECONDS):
+            made = [thing.split()[1] for thing in inventory(imagevol.cloud) - before if thing.startswith("volume ")]
+            found = volumes.find([volume_id] if volume_id else made)
+            if found and found[0].status == "in-use":
+                break
+        running.kill()
+    assert running.returncode == -signal.SIGKILL
+    assert volumes.get(found[0].id).status == "in-use"
+    return found[0].id
+
+
+def test_what_a_killed_get_was_reading_is_read_by_the_next(
+    imagevol: CommandLine, put: dict[str, Any], file: Path, tmp_path: Path
+) -> None:
+    killed(imagevol, put["volume_id"], "get", put["volume_id"], tmp_path / "half", "--rate", 0.1)
+    ran = imagevol.run("get", put["volume_id"], tmp_path / "back")
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+    assert re.fullmatch(rf"Volume {put['volume_id']}: attachment \S+ was taken back: its process \d+ .*\n", ran.stderr)
+
+
+def test_what_a_killed_get_was_reading_is_deleted(imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
+    killed(imagevol, put["volume_id"], "get", put["volume_id"], tmp_path / "half", "--rate", 0.1)
+    assert imagevol.run("rm", put["volume_id"]).returncode == 0
+
+
+def test_what_a_killed_put_was_writing_is_taken_back(imagevol: CommandLine, file: Path, tmp_path: Path) -> None:
+    become_privileged(tmp_path / "locks")
+    volumes = ports(imagevol.cloud).volumes
+    volume_id = killed(imagevol, None, "put", file, "--rate", 0.1)
+    found = reclaim(volume_id, volumes=volumes, attacher=BrickAttacher())
+    assert (len(found.attachment_ids), found.holders) == (1, ())
+    volumes.delete(volume_id)
 
 
 def test_there_is_a_bar_on_a_terminal(imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:

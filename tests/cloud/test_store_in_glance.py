@@ -6,12 +6,15 @@ import hashlib
 import io
 import os
 import random
+import re
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import requests
 from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client as GlanceClient
 from keystoneauth1 import exceptions as keystone_errors
@@ -20,7 +23,7 @@ from imagevol_adapters.ports import AccessMode
 from tests.cloud.ports import Ports, nothing_left, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
-from tests.cloud.restarting import glance_with
+from tests.cloud.restarting import glance_with, kill, start
 from tests.cloud.settings import BACKENDS, REGION
 
 MIB = 1 << 20
@@ -116,6 +119,58 @@ def test_many_clients_at_once_are_all_given_the_image(imagevol_cloud: Cloud, upl
     with ThreadPoolExecutor(16) as pool:
         downloads = pool.map(lambda _: download(imagevol_cloud, image) == DATA, range(16))
         assert list(downloads) == [True] * 16
+
+
+LARGE = DATA * 8  # more than what is on its way between Glance and a client who does not read
+
+
+@pytest.fixture
+def cut_short(imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded) -> Any:
+    """An image in the middle of whose download Glance was killed, and started again."""
+    image = uploaded(LARGE)
+    url = f"{imagevol_cloud.image_url}/v2/images/{image['id']}/file"
+    with sign_in(imagevol_cloud, "demo").get(url, stream=True) as answer:
+        next(answer.iter_content(MIB))
+        kill(imagevol_cloud, "glance")
+        start(imagevol_cloud, "glance")
+    assert real.volumes.get(volume_id(image)).status == "in-use"
+    return image
+
+
+def test_an_image_is_given_again_after_glance_was_killed_in_its_download(
+    imagevol_cloud: Cloud, real: Ports, cut_short: Any
+) -> None:
+    assert download(imagevol_cloud, cut_short) == LARGE
+    assert real.volumes.get(volume_id(cut_short)).status == "available"
+    assert real.volumes.holders(volume_id(cut_short)) == ()
+    log = imagevol_cloud.log("glance").read_text()
+    assert re.search(rf"Volume {volume_id(cut_short)}: attachment [\w-]+ was taken back: its process \d+ ", log)
+
+
+def test_an_image_is_deleted_after_glance_was_killed_in_its_download(
+    imagevol_cloud: Cloud, real: Ports, cut_short: Any
+) -> None:
+    glance(imagevol_cloud).images.delete(cut_short["id"])
+    for _ in ticks(60):
+        if not real.volumes.find([volume_id(cut_short)]):
+            break
+    assert real.volumes.find([volume_id(cut_short)]) == ()
+
+
+def test_an_image_is_given_again_after_a_worker_of_glance_was_killed_in_its_download(
+    imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded
+) -> None:
+    image = uploaded(LARGE)
+    url = f"{imagevol_cloud.image_url}/v2/images/{image['id']}/file"
+    with sign_in(imagevol_cloud, "demo").get(url, stream=True) as answer:
+        next(answer.iter_content(MIB))
+        (holder,) = real.volumes.holders(volume_id(image))
+        assert holder.process is not None
+        os.kill(holder.process.pid, signal.SIGKILL)
+        with pytest.raises(requests.RequestException):
+            list(answer.iter_content(MIB))
+    assert download(imagevol_cloud, image) == LARGE
+    assert real.volumes.holders(volume_id(image)) == ()
 
 
 def test_a_client_is_told_to_come_back_while_another_has_the_volume(

@@ -172,6 +172,6 @@ class TestDecision:
         for held in (attachment(), attachment(HERE), attachment(instance_id="d2f7")):
             assert command not in str(decide_reclaim(held, here=HERE, running=NO_PROCESS))
 
-    def test_a_device_that_somebody_made_up_stays_on_one_line(self) -> None:
+    def test_a_forged_device_stays_on_one_line(self) -> None:
         held = AttachmentFacts(id="9ab1", status="attached", device="red\x1b[31m\n")
         assert str(decide_reclaim(held, here=HERE)).isprintable()

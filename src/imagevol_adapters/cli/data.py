@@ -253,8 +253,7 @@ class Rm(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Delete it, and wait until it is gone."""
-        from imagevol_adapters.transfers import delete_image_volume
-        from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
+        from imagevol_adapters.transfers import Reclaimed, delete_image_volume, reclaim
 
         def free(volume_id: str) -> Reclaimed:
             return reclaim(volume_id, volumes=self.app.volumes, attacher=self.app.attacher)

@@ -27,7 +27,7 @@ from imagevol_adapters.store.attaching import StoreAttacher, attacher, warn_of_l
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.transfers import SharedAttachments, StoreSettings, open_image_volume, store_image
 from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder, delete_volume
-from imagevol_adapters.transfers.reclaiming import reclaim
+from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
 from imagevol_core import (
     GIB,
     CinderLocation,
@@ -330,9 +330,7 @@ class Store(glance_driver.Store):
                 raise exceptions.StoreDeleteNotSupported(
                     f"Volume {volume_id} is not deleted: {'; '.join(decision.reasons)}"
                 )
-            delete_or_leave_to_cinder(
-                cloud.volumes, volume_id, free=partial(reclaim, volumes=cloud.volumes, attacher=cloud.attacher)
-            )
+            delete_or_leave_to_cinder(cloud.volumes, volume_id, free=partial(_free, cloud))
 
     def is_image_associated_with_store(self, context: sessions.RequestContext | None, volume_id: str) -> bool:
         """Tell whether the volume is of this store's type, by which Glance finds the store of an old location."""
@@ -425,6 +423,14 @@ class Store(glance_driver.Store):
         if not decision.allowed:
             LOG.warning("Image volume %s is not given out: %s", volume_id, "; ".join(decision.reasons))
             raise ResourceNotFound("volume", volume_id)
+
+
+def _free(cloud: Cloud, volume_id: str) -> Reclaimed:
+    """Take back what dead processes have left attached; what has the rest is for the log, not for Glance's users."""
+    reclaimed = reclaim(volume_id, volumes=cloud.volumes, attacher=cloud.attacher)
+    for holder in reclaimed.holders:
+        LOG.warning("Image volume %s cannot be deleted: %s", volume_id, holder)
+    return attrs.evolve(reclaimed, holders=())
 
 
 def _misconfigured(reason: str) -> exceptions.BadStoreConfiguration:

@@ -63,6 +63,16 @@ def _source(error: ImagevolError) -> Exception:
     return error.__cause__
 
 
+def _busy(error: ImagevolError) -> Exception:
+    """Ask for another try (503), as Cinder's client of Glance makes; what has the volume is not for Glance's users."""
+    if isinstance(error, VolumeBusy) and error.holders:
+        LOG.warning("%s", error)
+        plain = VolumeBusy(error.volume_id, status=error.status, waited_seconds=error.waited_seconds)
+        plain.leftovers = error.leftovers
+        error = plain
+    return exceptions.RemoteServiceUnavailable(str(error))
+
+
 def _log_leftovers(error: BaseException) -> None:
     for leftover in leftovers(error):
         LOG.error("Left behind: %s", leftover)
@@ -71,10 +81,7 @@ def _log_leftovers(error: BaseException) -> None:
 # Ours, glance_store's, and what Glance makes of it; the special stands before the general.
 _ERRORS: tuple[tuple[type[ImagevolError], Callable[[ImagevolError], Exception]], ...] = (
     (ResourceNotFound, lambda error: exceptions.NotFound(str(error))),  # 404
-    (
-        VolumeBusy,
-        lambda error: exceptions.RemoteServiceUnavailable(str(error)),
-    ),  # 503: Cinder tries again
+    (VolumeBusy, _busy),
     (InUse, lambda error: exceptions.InUseByStore(str(error))),  # 409
     (OverQuota, lambda error: exceptions.StorageFull(str(error))),  # 413
     (WrongLength, lambda error: exceptions.Invalid(str(error))),  # 400

@@ -5,6 +5,7 @@ behind, or its error names what it left.
 """
 
 from imagevol_adapters.transfers.attaching import Attach, attached
+from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
 from imagevol_adapters.transfers.registering import register_image, register_image_file
 from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
 from imagevol_adapters.transfers.sharing import SharedAttachments
@@ -13,6 +14,7 @@ from imagevol_adapters.transfers.uploading import UploadedVolume, register_clone
 
 __all__ = [
     "Attach",
+    "Reclaimed",
     "SharedAttachments",
     "StoreSettings",
     "StoredImage",
@@ -21,6 +23,7 @@ __all__ = [
     "attached",
     "delete_image_volume",
     "open_image_volume",
+    "reclaim",
     "register_clone",
     "register_image",
     "register_image_file",

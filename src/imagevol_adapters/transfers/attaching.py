@@ -93,7 +93,7 @@ def attached(
     def keep() -> bool:
         try:
             reclaim(volume_id, volumes=volumes, attacher=attacher, locked=True, connected=True)
-        except ImagevolError as error:  # it may be that only a dead process shares it, and it stays
+        except ImagevolError as error:  # perhaps only a dead process shares it; then it stays connected
             _LOG.warning("Volume %s: what else has it attached is not known: %s", volume_id, error)
         return volumes.shares_host(attachment, host=connector["host"])
 

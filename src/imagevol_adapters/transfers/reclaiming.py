@@ -1,8 +1,8 @@
 """Taking back what dead processes of this host have left attached.
 
-Each of our attachments names its process, as the device that Cinder shows.  Whoever finds a volume busy, or cannot
-delete it, asks the core which of its attachments are a dead process's, disconnects those from this host and deletes
-them.  All others are named, with what is known of them.
+Each of our attachments names its process, as the device that Cinder shows.  A process that finds a volume busy, or
+cannot delete it, asks the core which of its attachments are a dead process's, disconnects those from this host and
+deletes them.  All others are named, with what is known of them.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _decided(volume_id: str, volumes: VolumeService) -> list[tuple[AttachmentFac
 
 
 def _may_share(other: AttachmentFacts, facts: AttachmentFacts) -> bool:
-    """Tell whether another attachment may use the same device of this host; Cinder does not tell everybody where."""
+    """Tell whether another attachment may use the same device of this host; Cinder tells only administrators where."""
     return other.host is None or other.host == facts.host
 
 
