@@ -302,6 +302,7 @@ METHODS: dict[str, tuple[Any, ...]] = {
     "images.delete": (ID,),
     "images.find": (ID,),
     "images.get": (ID,),
+    "images.protect": (ID,),
     "images.read": (ID,),
     "images.upload": (ID, []),
     "images.wait": (ID,),
@@ -315,6 +316,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "volumes.shares_host": {"host": "h"},
     "images.add_location": {"store": None, "digest": None},
     "images.create": {"name": "x", "disk_format": "raw"},
+    "images.protect": {"protected": True},
     "images.upload": {"size_bytes": 0},
 }
 
