@@ -13,17 +13,14 @@ from difflib import unified_diff
 
 from oslo_config import iniparser
 
-from imagevol_core import ConfigurationEdit, InvalidConfiguration
+from imagevol_core import HIDDEN, ConfigurationEdit, InvalidConfiguration, shown_value
 
-__all__ = ["Assignment", "ConfigurationText", "difference", "shown"]
+__all__ = ["Assignment", "ConfigurationText", "difference"]
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # what Python's universal newlines take for a line
 _ENDS = ("\r\n", "\n", "\r")
 _BEFORE_VALUE = re.compile(r"[^=:]*[=:][ \t]*")
-_SECRET = re.compile(r"password|passwd|secret|token|key|proxy|connection|transport_url", re.IGNORECASE)
-_ANY_SETTING = re.compile(r"([#;\s]*([\w-]+)[ \t]*[=:][ \t]*)\S")  # also one that is commented out
-_USER = re.compile(r"://[^/@\s]*@")
-_HIDDEN = "***"
+_COMMENT = re.compile(r"\s*[#;]+\s*(?=\S)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,45 +182,35 @@ class _Parser(iniparser.BaseParser):
         self.assignments.append(Assignment(section=section, option=key, value="\n".join(value), lines=lines))
 
 
-def shown(option: str, value: str | None) -> str | None:
-    """Give a value as it may be printed.
-
-    >>> shown("cinder_store_password", "horse"), shown("cinder_volume_type", "ssd")
-    ('***', 'ssd')
-    >>> shown("cinder_store_auth_address", "http://me:horse@host/v3")
-    'http://***@host/v3'
-    """
-    if value and _SECRET.search(option):
-        return _HIDDEN
-    return value and _USER.sub(f"://{_HIDDEN}@", value)
-
-
 def difference(before: ConfigurationText, after: ConfigurationText) -> str:
-    r"""Give what was changed as a unified diff, in which no secret is shown, commented out or not.
+    r"""Give what was changed as a unified diff without secrets: comments are hidden, and values as by `shown_value`.
 
-    >>> before = ConfigurationText.parse("[a]\nx = 1\npassword = horse\n", name="glance-api.conf")
+    >>> before = ConfigurationText.parse("[a]\nweight = 1\npassword = horse\n", name="glance-api.conf")
     >>> after = ConfigurationText.parse("[a]\npassword = horse\n", name="glance-api.conf.new")
     >>> print(difference(before, after), end="")
     --- glance-api.conf
     +++ glance-api.conf.new
     @@ -1,3 +1,2 @@
      [a]
-    -x = 1
+    -weight = 1
      password = ***
     """
     return "".join(unified_diff(list(_printable(before)), list(_printable(after)), before.name, after.name))
 
 
 def _printable(text: ConfigurationText) -> Iterator[str]:
-    secret = {number for found in text.assignments if _SECRET.search(found.option) for number in found.lines[1:]}
+    hidden = {}
+    for found in text.assignments:
+        first, *others = found.lines
+        value = shown_value(found.option, found.value)
+        if value == found.value:
+            continue
+        before = _BEFORE_VALUE.match(text.lines[first])
+        hidden[first] = f"{before[0] if before else ''}{HIDDEN if others else value}"
+        hidden |= dict.fromkeys(others, f"    {HIDDEN}")
     for number, line in enumerate(text.lines):
-        setting = _ANY_SETTING.match(line)
-        if number in secret:
-            yield f"    {_HIDDEN}\n"
-        elif setting and _SECRET.search(setting[2]):
-            yield f"{setting[1]}{_HIDDEN}\n"
-        else:
-            yield f"{_USER.sub(f'://{_HIDDEN}@', line.rstrip())}\n"
+        comment = _COMMENT.match(line) if number not in hidden else None
+        yield f"{hidden.get(number, f'{comment[0]}{HIDDEN}' if comment else line.rstrip())}\n"
 
 
 def _compared(section: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from imagevol_core import ImagevolError
+from imagevol_core import HIDDEN, ImagevolError, is_secret_name, without_secrets, without_userinfo
 from imagevol_core.sentences import said
 
-__all__ = ["LONGEST_LINE", "one_line", "secrets_of", "without_secrets"]
+__all__ = ["LONGEST_LINE", "hide_userinfo", "one_line", "secrets_of"]
 
 LONGEST_LINE = 400
 """How many characters of a library's error are shown."""
@@ -49,21 +50,6 @@ _PROGRAM = re.compile(
     "|mkdir|mount|multipath|multipathd|nvme|rbd|scsi_id|sg_scan|systool|tee|udevadm|umount|vgcreate|vgs"
 )
 
-_NAMES = r"(?:passw|passphrase|secret|token|keyring|(?:private|encryption|encrypted|auth)_?key)"
-_SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
-_SECRETS = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"(?P<before>[A-Za-z][\w+.-]{0,30}://)\S*(?=@)",  # of a URL; with an @ in it, to the last one
-        (
-            rf"(?P<before>{_NAMES}[\w.-]{{0,40}}['\"]?\s{{0,9}}[:=>]+\s{{0,9}}(?:[bu]?(?=['\"]))?)"
-            r"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\",;&<)}\]]+)"
-        ),
-        rf"(?P<before>--[\w-]{{0,40}}{_NAMES}[\w-]{{0,40}}\s)\S+",
-        r"(?P<before>\bBearer\s)\S+",
-        r"(?P<before>\b)gAAAA[\w=-]{16,}",  # a token of Keystone's
-    )
-)
 _SHORTEST_SECRET = 4  # a shorter one is part of many words
 _UNCLEAR = (KeyError, IndexError, AttributeError, TypeError, AssertionError)  # their text is not a sentence
 
@@ -88,7 +74,7 @@ def one_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
     text = _of_a_command(error) or _text(error)
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
+            text = text.replace(secret, HIDDEN)
     name = type(error).__name__
     line = said(re.sub(r"\s+", " ", without_secrets(_taken_apart(text))).replace(" ;", ";").strip("; "))
     if isinstance(error, _UNCLEAR) and line:
@@ -96,15 +82,25 @@ def one_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
     return (line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…") or name
 
 
-def without_secrets(text: str) -> str:
-    """Give a text without what looks like a password or a token.
+def hide_userinfo(error: BaseException) -> None:
+    """Take users and passwords of URLs out of a library's error, and out of those that led to it.
 
-    >>> without_secrets("node.session.auth_password = pa55, redis://:pa55@host")
-    'node.session.auth_password = ***, redis://***@host'
+    Glance and Cinder log an error of ours with its traceback, and so with the library's error that is its cause.
+
+    >>> error = ValueError("no answer of http://me:pa55@host")
+    >>> hide_userinfo(error)
+    >>> error
+    ValueError('no answer of http://***@host')
     """
-    for pattern in _SECRETS:
-        text = pattern.sub(r"\g<before>***", text)
-    return text
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        with suppress(Exception):  # some refuse it
+            args = tuple(without_userinfo(each) if isinstance(each, str) else each for each in current.args)
+            if args != current.args:
+                current.args = args
+        current = current.__cause__ or current.__context__
 
 
 def secrets_of(connection: Mapping[str, Any]) -> Iterator[str]:
@@ -116,7 +112,7 @@ def secrets_of(connection: Mapping[str, Any]) -> Iterator[str]:
     for name, value in connection.items():
         if isinstance(value, Mapping):
             yield from secrets_of(value)
-        elif isinstance(value, str) and _SECRET_NAME.search(str(name)):
+        elif isinstance(value, str) and is_secret_name(str(name)):
             yield value
 
 

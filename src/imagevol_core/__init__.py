@@ -23,6 +23,7 @@ from imagevol_core import (
     reclaiming,
     relocation,
     safety,
+    secret_text,
     selection,
     sizing,
     stores,
@@ -51,6 +52,7 @@ from imagevol_core.pruning import *
 from imagevol_core.reclaiming import *
 from imagevol_core.relocation import *
 from imagevol_core.safety import *
+from imagevol_core.secret_text import *
 from imagevol_core.selection import *
 from imagevol_core.sizing import *
 from imagevol_core.stores import *
@@ -80,6 +82,7 @@ __all__ += pruning.__all__
 __all__ += reclaiming.__all__
 __all__ += relocation.__all__
 __all__ += safety.__all__
+__all__ += secret_text.__all__
 __all__ += selection.__all__
 __all__ += sizing.__all__
 __all__ += stores.__all__

@@ -5,13 +5,15 @@ either.  Three families say whose fault it is and so who can mend it: the caller
 service (`ServiceError`: try again, or look at the service), the storage (`StorageError`: look at the backend).
 
 An error keeps what it knows as typed attributes and derives its sentence from them.  What a failed procedure could not
-clean up is in `leftovers`, and in the sentence.
+clean up is in `leftovers`, and in the sentence.  No sentence has the user or the password of a URL in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from imagevol_core.secret_text import without_userinfo
 
 __all__ = [
     "AccessDenied",
@@ -56,15 +58,15 @@ class ImagevolError(Exception):
 
     def __init__(self, message: str) -> None:
         """Keep the sentence; subclasses build it from their attributes."""
-        super().__init__(message)
-        self.message = message
+        self.message = without_userinfo(message)
+        super().__init__(self.message)
         self.leftovers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The sentence, and what was left behind if anything was."""
         if not self.leftovers:
             return self.message
-        return f"{self.message}; left behind: {', '.join(self.leftovers)}"
+        return without_userinfo(f"{self.message}; left behind: {', '.join(self.leftovers)}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a process hand it to another: restored from its attributes, since `args` is but the sentence."""

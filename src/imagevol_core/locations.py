@@ -20,6 +20,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from imagevol_core.errors import InvalidLocation
+from imagevol_core.secret_text import shown_url
 
 __all__ = ["CinderLocation", "Dialect", "is_store_name", "parse_location"]
 
@@ -28,9 +29,6 @@ _RESERVED = "os_glance_"  # Glance's own staging and tasks stores
 _STORE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{32}")
-_ANY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_QUERY = re.compile(r"[?#]")
-_SHOWN = 120  # a location in Glance's database has no limit worth printing
 
 NOT_A_URL = "it is not a URL"  # the reason of which Cinder does not pass over the location but fails
 
@@ -72,9 +70,9 @@ class CinderLocation:
     def __post_init__(self) -> None:
         """Hold the parts to the grammar."""
         if not _IS_VOLUME_ID[self.dialect](self.volume_id):
-            raise InvalidLocation(_shown(str(self)), "it does not end with the id of a volume")
+            raise InvalidLocation(shown_url(str(self)), "it does not end with the id of a volume")
         if self.store is not None and not is_store_name(self.store):
-            raise InvalidLocation(_shown(str(self)), "what stands before the volume id is not the name of a store")
+            raise InvalidLocation(shown_url(str(self)), "what stands before the volume id is not the name of a store")
 
     def __str__(self) -> str:
         """The URL."""
@@ -116,15 +114,15 @@ def parse_location(url: str, *, dialect: Dialect = Dialect.STRICT) -> CinderLoca
         if store is not None and dialect is not Dialect.STRICT:  # the services do not look at it
             with suppress(InvalidLocation):
                 return CinderLocation(volume_id=volume_id, dialect=dialect)
-        raise InvalidLocation(_shown(url), error.reason) from None
+        raise InvalidLocation(shown_url(url), error.reason) from None
 
 
 def _strict_parts(url: str) -> tuple[str | None, str]:
     if not url.startswith(_SCHEME):
-        raise InvalidLocation(_shown(url), f"it does not begin with {_SCHEME}")
+        raise InvalidLocation(shown_url(url), f"it does not begin with {_SCHEME}")
     rest = url[len(_SCHEME) :]
     if "?" in rest or "#" in rest:
-        raise InvalidLocation(_shown(url), "it has a query or a fragment")
+        raise InvalidLocation(shown_url(url), "it has a query or a fragment")
     store, slash, volume_id = rest.rpartition("/")
     return (store, volume_id) if slash else (None, rest)
 
@@ -133,9 +131,9 @@ def _cinder_parts(url: str) -> tuple[str | None, str]:
     try:
         parts = urlsplit(url)
     except ValueError:  # and no cause: its sentence may hold the userinfo
-        raise InvalidLocation(_shown(url), NOT_A_URL) from None
+        raise InvalidLocation(shown_url(url), NOT_A_URL) from None
     if parts.scheme != "cinder":
-        raise InvalidLocation(_shown(url), f"it does not begin with {_SCHEME}")
+        raise InvalidLocation(shown_url(url), f"it does not begin with {_SCHEME}")
     if not parts.path:
         return None, parts.netloc
     return parts.netloc or None, parts.path.rpartition("/")[2]
@@ -143,7 +141,7 @@ def _cinder_parts(url: str) -> tuple[str | None, str]:
 
 def _glance_store_parts(url: str) -> tuple[str | None, str]:
     if not url.startswith(_SCHEME):
-        raise InvalidLocation(_shown(url), f"it does not begin with {_SCHEME}")
+        raise InvalidLocation(shown_url(url), f"it does not begin with {_SCHEME}")
     store, slash, volume_id = url[len(_SCHEME) :].rpartition("/")
     return store if slash else None, volume_id
 
@@ -168,24 +166,3 @@ _IS_VOLUME_ID = {
     Dialect.CINDER: _is_uuid_like,
     Dialect.GLANCE_STORE: _is_canonical,
 }
-
-
-def _shown(url: str) -> str:
-    """The part of a location that may be printed: a URL can carry a password or a signature."""
-    scheme = _ANY_SCHEME.match(url)
-    before = scheme[0] if scheme else ""
-    mark = _QUERY.search(url)
-    plain, hidden = (url[: mark.start()], url[mark.start() :]) if mark else (url, "")
-    if "@" in hidden:  # of a query, or a password has the mark in it
-        plain = f"{before}***"
-    elif "@" in plain:
-        plain = f"{before}***@{plain.rpartition('@')[2]}"
-    elif "://" in plain and not scheme:  # nothing says that what stands there is a scheme
-        plain = f"***://{plain.rpartition('://')[2]}"
-    return _cut(f"{plain}{hidden[:1]}..." if hidden else plain)
-
-
-def _cut(text: str) -> str:
-    """The text on one line, without what a terminal would obey, and not longer than is worth reading."""
-    safe = text if text.isprintable() else ascii(text)[1:-1]
-    return safe if len(safe) <= _SHOWN else f"{safe[:_SHOWN]}..."

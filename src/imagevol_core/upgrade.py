@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from imagevol_core.locations import is_store_name
+from imagevol_core.secret_text import shown_value
 from imagevol_core.sentences import listed
 from imagevol_core.stores import CINDER_KINDS, SCHEMES, missing_credentials
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
@@ -35,7 +36,6 @@ _OWNED = {  # the options of each kind of driver
     "swift": re.compile(r"swift_.*|default_swift_reference"),
     "vmware": re.compile(r"vmware_.*"),
 }
-_SECRET = re.compile(r"password|secret|_key$|proxy")
 # A multi-store Glance stages images and works on tasks in stores of its own: section and option, and the store.
 _WORK_PLACES = {
     ("DEFAULT", "node_staging_uri"): "os_glance_staging_store",
@@ -64,9 +64,7 @@ class ConfigurationEdit:
 
     def __str__(self) -> str:
         """The edit as one line for a person."""
-        before, after = (
-            "***" if value and _SECRET.search(self.option) else value for value in (self.before, self.after)
-        )
+        before, after = (shown_value(self.option, value) for value in (self.before, self.after))
         change = f"remove {before!r}" if after is None else f"set {after!r}" + (f", was {before!r}" if before else "")
         return f"[{self.section}] {self.option}: {change}: {self.why}"
 

@@ -135,11 +135,39 @@ class TestDifference:
         told = difference(parse(text), parse(text).edited([edit("database", "log", "1", None)]))
         assert told == (
             "--- glance-api.conf\n+++ glance-api.conf\n@@ -5,4 +5,3 @@\n http_proxy_information = ***\n"
-            " cinder_store_password = ***\n     ***\n-log = 1\n"
+            " cinder_store_password = ***\n     ***\n-log = ***\n"
         )
         whole = difference(parse(""), parse(text))
         assert "horse" not in whole
         assert "+cinder_store_auth_address = http://***@host\n" in whole
+
+    @pytest.mark.parametrize(
+        "line, shown",
+        [
+            ("# the old password is: correct horse", "# ***"),
+            ("#correct horse", "#***"),
+            ("; cinder_store_user_name = horse", "; ***"),
+            ("#", "#"),
+            ("what_is_this: horse", "what_is_this: ***"),
+            ("mypw=horse", "mypw=***"),
+            (
+                "cinder_store_auth_address = http://me:cor/rect@ho@rse@host/v3",
+                "cinder_store_auth_address = http://***@host/v3",
+            ),
+            ("cinder_store_auth_address = http://me:correct horse@host", "cinder_store_auth_address = http://***@host"),
+            ("cinder_store_auth_address = me:correct horse@host", "cinder_store_auth_address = ***@host"),
+            (
+                "cinder_endpoint_template =\n  http://me:horse\n  @host",
+                "cinder_endpoint_template =***\n    ***\n    ***",
+            ),
+            ("stores = file,\n  cinder", "stores = file,\n  cinder"),
+            ("enabled_backends = fast:cinder", "enabled_backends = fast:cinder"),
+            ("cinder_store_user_name = glance", "cinder_store_user_name = glance"),
+        ],
+    )
+    def test_only_what_is_known_to_be_no_secret_is_shown(self, line: str, shown: str) -> None:
+        told = difference(parse(""), parse(f"[a]\n{line}\n"))
+        assert told.splitlines()[4:] == [f"+{each}" for each in shown.splitlines()]
 
 
 # Laws, for whatever oslo.config takes.

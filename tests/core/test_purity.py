@@ -42,6 +42,12 @@ FAST = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
 DECISIONS = {
     "parse_location": f"parse_location('cinder://fast/{FAST}')",
     "is_store_name": "is_store_name('fast')",
+    "is_plain_url": "is_plain_url('http://a:b@c')",
+    "is_secret_name": "is_secret_name('password')",
+    "shown_url": "shown_url('s3://a:b@c')",
+    "shown_value": "shown_value('cinder_volume_type', 'ssd')",
+    "without_secrets": "without_secrets('password=x http://a:b@c')",
+    "without_userinfo": "without_userinfo('http://a:b@c')",
     "gib_for": "gib_for(2**30 + 1)",
     "image_fits": "image_fits(Image(id='i', size_bytes=5), size_gib=1)",
     "least_size_bytes": "least_size_bytes(Image(id='i', size_bytes=5))",

@@ -341,8 +341,14 @@ class TestPrinted:
         assert "hunter" not in repr([added, removed, changed])
 
     def test_what_is_no_secret_is_shown(self) -> None:
-        assert str(edit("a", "keystone", "1", "2", "why")) == "[a] keystone: set '2', was '1': why"
+        assert str(edit("a", "cinder_http_retries", "1", "2", "x")) == "[a] cinder_http_retries: set '2', was '1': x"
         assert str(edit("a", "swift_store_key", "", "x", "why")) == "[a] swift_store_key: set '***': why"
+
+    @pytest.mark.parametrize("url", ["http://me:hunter2@host/v3", "http://me:hun/ter@2@host/v3", "me:hunter2@host/v3"])
+    def test_a_password_in_a_url_is_not_shown(self, url: str) -> None:
+        line = str(edit("a", "cinder_store_auth_address", url, url, "x"))
+        assert "hun" not in line
+        assert "***@host/v3" in line
 
     def test_an_upgrade_shows_none_either(self) -> None:
         upgrade = Asked().plan()

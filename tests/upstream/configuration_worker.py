@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 from unittest import mock
 
@@ -56,6 +58,19 @@ def published() -> Any:
     }
 
 
+def every_option() -> Any:
+    """Tell of each option of Glance, and of the libraries that it has options of, whether it is secret."""
+    namespaces = ("glance", "oslo.", "keystonemiddleware")
+    secret: dict[str, bool] = {}
+    for entry in entry_points(group="oslo.config.opts"):
+        if entry.name.startswith(namespaces):
+            with suppress(ImportError):  # of a library that is not installed
+                for _, options in entry.load()():
+                    for option in options:
+                        secret[option.dest] = secret.get(option.dest, False) or option.secret
+    return secret
+
+
 if __name__ == "__main__":
     logging.disable()
-    serve({"start": start, "published": published})
+    serve({"start": start, "published": published, "every_option": every_option})

@@ -11,6 +11,7 @@ import pytest
 
 from imagevol_adapters import configuration
 from imagevol_adapters.configuration import credentials, load, read_catalogue
+from imagevol_core import HIDDEN, is_secret_name, shown_value
 from tests.upstream.asking import Worker
 from tests.upstream.conftest import worker
 
@@ -78,3 +79,13 @@ def test_what_we_know_of_the_cinder_driver_is_what_it_publishes(glance: Worker) 
     }
     assert ours == {name: published[name] for name in ours}
     assert {name for name in published if name.startswith("cinder_store_")} <= set(ours)
+
+
+def test_no_option_that_glance_calls_secret_is_shown_and_those_of_its_stores_are(glance: Worker) -> None:
+    options = glance.ask("every_option")
+    secret = {name for name, is_secret in options.items() if is_secret}
+    assert {"cinder_store_password", "transport_url", "connection"} <= secret
+    assert [name for name in secret if not is_secret_name(name) or shown_value(name, "x") != HIDDEN] == []
+    of_stores = {name for name in glance.ask("published") if not is_secret_name(name)}
+    hidden = {name for name in of_stores if shown_value(name, "x") == HIDDEN}
+    assert hidden == set()

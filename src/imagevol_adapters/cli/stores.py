@@ -16,7 +16,7 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_core import ImagevolError, RequestRefused, StoreCatalogue, Verdict, check_stores
+from imagevol_core import HIDDEN, ImagevolError, RequestRefused, StoreCatalogue, Verdict, check_stores, shown_value
 
 if TYPE_CHECKING:
     from imagevol_adapters.configuration_upgrade import FileUpgrade
@@ -264,6 +264,8 @@ def _about_upgrade(upgrade: FileUpgrade) -> Iterator[str]:
         yield f"{upgrade.file} cannot be upgraded like this:"
     elif upgrade.plan.edits:
         yield upgrade.difference.rstrip("\n")
+        if HIDDEN in upgrade.difference:
+            yield f"Comments and values that may be secret are shown as {HIDDEN}; the file has them unchanged."
     else:
         yield f"In {upgrade.file} there is nothing to do:"
     yield from _listed(against)
@@ -275,14 +277,12 @@ def _listed(verdicts: Iterable[Verdict]) -> Iterator[str]:
 
 
 def _edits(upgrade: FileUpgrade) -> list[dict[str, str | None]]:
-    from imagevol_adapters.configuration_text import shown
-
     return [
         {
             "section": edit.section,
             "option": edit.option,
-            "before": shown(edit.option, edit.before),
-            "after": shown(edit.option, edit.after),
+            "before": shown_value(edit.option, edit.before),
+            "after": shown_value(edit.option, edit.after),
             "why": edit.why,
         }
         for edit in upgrade.plan.edits

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import attrs
 
-from imagevol_core import InvalidConfiguration
+from imagevol_core import HIDDEN, InvalidConfiguration, is_secret_name
 
 __all__ = ["SERVICES", "LockService", "ServiceUrl", "key_of", "parse_url"]
 
@@ -142,9 +142,9 @@ class ServiceUrl:
     def masked(self, text: str) -> str:
         """Take out of a library's text what is nobody's business."""
         parts = urlsplit(self.url)
-        others = (value for key, value in parse_qsl(parts.query) if "password" in key)
+        others = (value for key, value in parse_qsl(parts.query) if is_secret_name(key))
         for secret in sorted(filter(None, (parts.password, *others)), key=len, reverse=True):
-            text = text.replace(secret, "***")
+            text = text.replace(secret, HIDDEN)
         return text
 
 

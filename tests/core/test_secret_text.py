@@ -1,0 +1,202 @@
+"""What is secret, and that nothing of it is shown, whatever a password has in it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from imagevol_core import (
+    HIDDEN,
+    InvalidConfiguration,
+    is_plain_url,
+    is_secret_name,
+    shown_url,
+    shown_value,
+    without_secrets,
+    without_userinfo,
+)
+
+SECRET = "hunter2"
+PASSWORDS = st.lists(
+    st.sampled_from([SECRET, "@", "/", ":", "//", "?", "#", "%40", "[", "]", "a", "'"]), min_size=1
+).map("".join)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(
+                "password",
+                "cinder_store_password",
+                "admin_pass",
+                "PASSWD",
+                "node.session.auth.password",
+                "key_passphrase",
+            ),
+            *("secret", "cinder_store_application_credential_secret", "X-Auth-Token", "s3_store_access_key", "key"),
+            *(
+                "swift_store_key",
+                "dhchap-key",
+                "keyring",
+                "http_proxy_information",
+                "connection",
+                "transport_url",
+                "pwd",
+            ),
+            *("db_pw", "creds", "credentials", "hmac_keys", "slave_connection", "swift_store_user"),
+        ],
+    )
+    def test_these_are_secret(self, name: str) -> None:
+        assert is_secret_name(name)
+        assert shown_value(name, SECRET) == HIDDEN
+
+    @pytest.mark.parametrize(
+        "name", ["cinder_volume_type", "monkey", "bypass_x", "keystone", "tenants", "secret_uuid", "transport_type", ""]
+    )
+    def test_these_are_not(self, name: str) -> None:
+        assert not is_secret_name(name)
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(
+                "enabled_backends",
+                "default_backend",
+                "cinder_volume_type",
+                "CINDER_STORE_USER_NAME",
+                "cinder_http_retries",
+            ),
+            *("filesystem_store_datadir", "rbd_store_pool", "s3_store_bucket", "swift_store_container", "weight"),
+            *("vmware_server_host", "cinder_store_application_credential_id", "https_ca_certificates_file"),
+        ],
+    )
+    def test_what_is_known_to_be_none_is_shown(self, name: str) -> None:
+        assert shown_value(name, "a:b") == "a:b"
+
+    @pytest.mark.parametrize("name", ["login", "cinder_x", "other_name", "x_cinder_volume_type"])
+    def test_what_is_not_known_is_hidden(self, name: str) -> None:
+        assert shown_value(name, SECRET) == HIDDEN
+
+    @pytest.mark.parametrize("value", ["", None])
+    def test_nothing_is_nothing(self, value: str | None) -> None:
+        assert shown_value("password", value) == value
+
+    @pytest.mark.parametrize("value", ["true", "False", "yes", "NO", "on", "off"])
+    def test_yes_and_no_are_shown_unless_the_name_is_secret(self, value: str) -> None:
+        assert shown_value("what_is_this", value) == value
+        assert shown_value("password", value) == HIDDEN
+
+    @given(PASSWORDS | st.just(f"correct {SECRET} battery"), st.sampled_from(["http://", "etcd3+http://", ""]))
+    def test_no_password_of_a_url_is_shown(self, password: str, scheme: str) -> None:
+        shown = shown_value("cinder_store_auth_address", f"{scheme}me:{password}@host:5000/v3") or ""
+        assert SECRET not in shown
+        assert shown.endswith(f"{HIDDEN}@host:5000/v3")
+        assert shown.startswith(scheme)
+
+
+class TestText:
+    @pytest.mark.parametrize(
+        "text, shown",
+        [
+            ("http://me:hunter2@host/v3 refuses", "http://***@host/v3 refuses"),
+            ("http://me:hun@ter2/hunter2@host/v3 refuses", "http://***@host/v3 refuses"),
+            ("http://me:hunter2 hunter2@host refuses", "http://***@host refuses"),
+            ("http://me:hunter2", "http://***"),
+            ("http://me:hunter2@a, then http://me:hunter2@b", "http://***@a, then http://***@b"),
+            ("x\nredis://:hunter2@host\ny", "x\nredis://***@host\ny"),
+            ("(http://hunter2@host)", "(http://***@host)"),
+            ("--os-password hunter2 list", "--os-password *** list"),
+            ("Bearer hunter2", "Bearer ***"),
+            ("password=hunter2&user=me", "password=***&user=me"),
+            ("auth_password = hunter2, lun", "auth_password = ***, lun"),
+            ("my password: hunter2 hunter2", "my password: ***"),
+            ("{'secret': 'hunter2', 'lun': 1}", "{'secret': ***, 'lun': 1}"),
+            ("s3_store_access_key=hunter2", "s3_store_access_key=***"),
+            ("pwd=hunter2;", "pwd=***;"),
+            (
+                "http://me:12/hunter2@host: no answer of me:12 to /hunter2@host",
+                "http://***@host: no answer of me:12 to /***@host",
+            ),
+            ("http://me:hun/ter2@host: 'me:hun' is no host", "http://***@host: 'me:***' is no host"),
+            ("http://me:1/h\u00fcnter@host: no /h%C3%BCnter", "http://***@host: no /***"),
+            ("it is gAAAAABhunter2hunter2hunter2", "it is ***"),
+        ],
+    )
+    def test_a_secret_is_hidden_and_the_rest_is_not(self, text: str, shown: str) -> None:
+        assert without_secrets(text) == shown
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "http://host:5000/v3 does not answer; volume 7 is on node@fast#pool",
+            "http://[::1]:5000/v3, http://host:8776: refused",
+            "kafka://a:1,b:2/x",
+            "the token is not valid",
+            "cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1",
+            "file:///var/lib/x:y",
+            "http://host/v3/auth/tokens: HTTPConnectionPool(host='host', port=1)",
+        ],
+    )
+    def test_what_is_no_secret_is_left(self, text: str) -> None:
+        assert without_secrets(text) == without_userinfo(text) == text
+
+    def test_a_text_of_ours_may_name_what_is_secret(self) -> None:
+        assert (
+            without_userinfo("[fast] cinder_store_password: it is not set")
+            == "[fast] cinder_store_password: it is not set"
+        )
+
+    @given(PASSWORDS, st.sampled_from(["", "cannot reach ", "x=", "(\n"]), st.sampled_from(["", " refuses", ")"]))
+    def test_no_password_of_a_url_is_shown_in_a_sentence(self, password: str, before: str, after: str) -> None:
+        text = f"{before}http://me:{password}@host{after}"
+        assert SECRET not in without_userinfo(text)
+        assert without_userinfo(text) == f"{before}http://{HIDDEN}@host{after}"
+
+    @example(text="a://" * 100_000)
+    @example(text="token" * 100_000)
+    @example(text="@ " * 100_000)
+    @example(text="a://b:c " * 100_000)
+    @given(st.text())
+    def test_any_text_is_answered_at_once(self, text: str) -> None:
+        assert without_secrets(without_secrets(text)) is not None
+
+
+class TestErrors:
+    @given(PASSWORDS)
+    def test_no_error_of_ours_shows_a_password_of_a_url(self, password: str) -> None:
+        url = f"http://me:{password}@host/v3"
+        error = InvalidConfiguration(url, f"{url} does not answer")
+        error.leftovers = (f"a token at {url}",)
+        for text in (str(error), error.message, repr(error), repr(error.args), str(copy.copy(error))):
+            assert SECRET not in text
+        assert f"http://{HIDDEN}@host/v3 does not answer" in str(error)
+
+
+class TestUrls:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            *("http://host", "https://host:5000/v3", "http://[::1]:5000/v3", "http://[fe80::1%25eth0]/", "http://h:/"),
+            *("http://me:pa55@host/v3", "http://me:p%2Fa@[::1]:1", "http://tok%40en@host?a=b#c", "http://me:a:b@h"),
+        ],
+    )
+    def test_these_are_read_by_all_in_the_same_way(self, url: str) -> None:
+        assert is_plain_url(url)
+
+    @pytest.mark.parametrize("part", [*"/?#@[]\\ \t\n", "12/", "12?", "12#", "//"])
+    def test_a_password_with_such_a_character_makes_a_url_that_is_not(self, part: str) -> None:
+        assert not is_plain_url(f"http://me:{part}{SECRET}@host/v3")
+
+    @pytest.mark.parametrize("url", ["", "host", "host:5000", "http://", "http://host:port", "://host", "http:///v3"])
+    def test_nor_are_these(self, url: str) -> None:
+        assert not is_plain_url(url)
+
+    @given(PASSWORDS)
+    def test_no_password_is_shown(self, password: str) -> None:
+        assert SECRET not in shown_url(f"s3://me:{password}@host/x?sig={SECRET}")
