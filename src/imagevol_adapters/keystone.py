@@ -7,9 +7,9 @@ from keystoneauth1 import exceptions as keystone
 from urllib3 import exceptions as urllib3
 
 from imagevol_adapters.translation import Table
-from imagevol_core import AccessDenied, ServiceFailed, ServiceUnreachable
+from imagevol_core import AccessDenied, InvalidConfiguration, ServiceFailed, ServiceUnreachable, is_plain_url
 
-__all__ = ["KEYSTONE"]
+__all__ = ["KEYSTONE", "checked_url"]
 
 _RUNS = "check the URL, and that the service runs"
 
@@ -40,3 +40,26 @@ KEYSTONE: Table = (
     (Exception, ServiceFailed, "check that the URL is that of the service: its answer is not understood"),
 )
 """What each error of keystoneauth, and of the libraries below it, is here."""
+
+
+def checked_url(url: str, *, where: str) -> str:
+    """Give the URL of a service, if every library reads it in the same way.
+
+    Args:
+        url: with a user and a password, or without.
+        where: the option that it comes from.
+
+    Raises:
+        InvalidConfiguration: a library could take a part of the password for something else, and show it.
+
+    >>> checked_url("https://me:pa/55@host:5000/v3", where="auth_url")
+    Traceback (most recent call last):
+    imagevol_core.errors.InvalidConfiguration: auth_url: it is not a URL like https://host:5000/v3; write special \
+characters of a user or password in it as %XX
+    """
+    if not is_plain_url(url):
+        raise InvalidConfiguration(
+            where,
+            "it is not a URL like https://host:5000/v3; write special characters of a user or password in it as %XX",
+        )
+    return url

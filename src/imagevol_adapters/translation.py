@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from imagevol_adapters.error_text import one_line
+from imagevol_adapters.error_text import hide_userinfo, one_line
 from imagevol_core import ImagevolError
 
 __all__ = ["Table", "translated"]
@@ -40,5 +40,6 @@ def translated(table: Table, *, doing: str, secrets: Iterable[str] = ()) -> Iter
         raise  # some are the operating system's errors too
     except tuple(kind for kind, _, _ in table) as error:
         make, advice = next((make, advice) for kind, make, advice in table if isinstance(error, kind))
+        hide_userinfo(error)
         text = f"{doing}: {one_line(error, secrets=secrets)}"
         raise make(f"{text.rstrip('.')}; {advice}" if advice else text) from error

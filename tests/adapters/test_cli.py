@@ -26,6 +26,7 @@ from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, Memor
 from imagevol_adapters.transfers import storing
 from imagevol_core import ServiceFailed, patience_seconds
 from tests.adapters.commands import Ran, Run
+from tests.adapters.hostile_urls import HOSTILE_PASSWORDS, shows_a_piece
 from tests.adapters.inspecting import gpt, iso
 
 PASSWORD = "hunter2-that-nobody-may-see"
@@ -390,6 +391,24 @@ class TestCredentials:
         assert "check the URL, and that the service runs" in ran.err
         assert PASSWORD not in ran.out + ran.err
 
+    @pytest.mark.parametrize("level", [(), ("--debug",)])
+    @pytest.mark.parametrize("password", HOSTILE_PASSWORDS)
+    def test_no_output_shows_a_password_in_the_auth_url(self, run: Run, level: tuple[str, ...], password: str) -> None:
+        url = f"http://127.0.0.1:{password}@127.0.0.1:1/v3"
+        ran = run(*level, *CREDENTIALS, "--os-auth-url", url, "rm", "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47")
+        assert ran.status == 1
+        assert not shows_a_piece(ran.out + ran.err)
+
+    @pytest.mark.parametrize("password", HOSTILE_PASSWORDS)
+    def test_no_output_shows_a_password_in_an_endpoint_override(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, password: str
+    ) -> None:
+        url = f"http://127.0.0.1:{password}@127.0.0.1:1/v3".replace("\n", "\t")
+        monkeypatch.setenv("OS_BLOCK_STORAGE_ENDPOINT_OVERRIDE", url)
+        ran = run("--debug", *CREDENTIALS, "rm", "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47")
+        assert ran.status == 1
+        assert not shows_a_piece(ran.out + ran.err)
+
     def test_who_gives_none_is_told_how_to(self, run: Run) -> None:
         ran = run("rm", "x")
         assert ran.status == 1
@@ -410,7 +429,7 @@ class TestThisHost:
         monkeypatch.setattr(Imagevol, "session", None)
         monkeypatch.setattr(Imagevol, "_interface", lambda *_: "public")
         monkeypatch.setattr(
-            Imagevol, "cloud", SimpleNamespace(get_region_name=lambda: None, get_endpoint=lambda _: None)
+            Imagevol, "cloud", SimpleNamespace(config={}, get_region_name=lambda: None, get_endpoint=lambda _: None)
         )
         app = Imagevol([])
         app.options, _ = app.parser.parse_known_args(arguments)

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import threading
+import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,7 @@ from imagevol_core import (
     VolumeFailed,
     WrongLength,
 )
+from tests.adapters.hostile_urls import HOSTILE_PASSWORDS, shows_a_piece
 from tests.adapters.rest import CINDER, offer_cinder, session
 
 DATA = bytes(range(256)) * 20_000
@@ -628,3 +630,18 @@ class TestSessions:
 
     def test_no_secret_is_shown(self, stores: Stores) -> None:
         assert SECRET not in repr(sessions.service_volumes(stores().store_conf))
+
+    @pytest.mark.parametrize("password", HOSTILE_PASSWORDS)
+    @pytest.mark.parametrize("option", ["cinder_store_auth_address", "cinder_endpoint_template"])
+    def test_no_password_in_a_url_is_shown_or_logged(
+        self, stores: Stores, caplog: pytest.LogCaptureFixture, password: str, option: str
+    ) -> None:
+        url = f"http://127.0.0.1:{password.replace('%', '%%')}@127.0.0.1:1/v3"
+        user = "glance" if option == "cinder_store_auth_address" else None
+        store = stores(**{option: url, "cinder_store_user_name": user})
+        store.configure_add()
+        context = SimpleNamespace(**vars(REQUEST), to_dict=dict)
+        with pytest.raises((exceptions.BackendException, exceptions.GlanceStoreException)) as raised:
+            store.add(IMAGE_ID, io.BytesIO(b"x"), 1, "sha512", context=context)
+        logged = "".join(traceback.format_exception(raised.value))
+        assert not shows_a_piece(f"{raised.value!r} {caplog.text} {logged}")

@@ -20,7 +20,7 @@ from cliff.commandmanager import CommandManager
 
 from imagevol_adapters.cli.credentials import add_credential_options
 from imagevol_adapters.error_text import one_line
-from imagevol_core import AccessDenied
+from imagevol_core import AccessDenied, without_userinfo
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -108,10 +108,13 @@ class Imagevol(App):
 
     def configure_logging(self) -> None:
         """Keep the libraries silent unless more is asked for: an error is one line, and it is ours."""
+        others = set(logging.getLogger("").handlers)
         super().configure_logging()
         if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
             for library in _LIBRARIES:
                 logging.getLogger(library).setLevel(logging.CRITICAL)
+        for handler in set(logging.getLogger("").handlers) - others:
+            handler.setFormatter(_WithoutUserinfo(handler.formatter))
 
     def clean_up(self, cmd: Command, result: int, err: BaseException | None) -> None:
         """Say what cliff does not: that it was interrupted, and what is left after an error that is not ours."""
@@ -158,9 +161,11 @@ class Imagevol(App):
     @functools.cached_property
     def session(self) -> Session:
         """The session of those credentials."""
-        from imagevol_adapters.keystone import KEYSTONE
+        from imagevol_adapters.keystone import KEYSTONE, checked_url
         from imagevol_adapters.translation import translated
 
+        if auth_url := self.cloud.config.get("auth", {}).get("auth_url"):
+            checked_url(auth_url, where="auth_url (clouds.yaml, OS_AUTH_URL or --os-auth-url)")
         with translated(KEYSTONE, doing="the credentials"):
             return self.cloud.get_session()
 
@@ -182,7 +187,7 @@ class Imagevol(App):
             session=self.session,
             region_name=self.cloud.get_region_name(),
             interface=self._interface("block-storage"),
-            endpoint_override=self.cloud.get_endpoint("block-storage"),
+            endpoint_override=self._endpoint("block-storage"),
             wait_seconds=self.options.wait_seconds,
             attach_attempts=self.options.attach_attempts,
         )
@@ -196,7 +201,7 @@ class Imagevol(App):
             session=self.session,
             region_name=self.cloud.get_region_name(),
             interface=self._interface("image"),
-            endpoint_override=self.cloud.get_endpoint("image"),
+            endpoint_override=self._endpoint("image"),
             wait_seconds=self.options.wait_seconds,
         )
 
@@ -204,6 +209,13 @@ class Imagevol(App):
         """The first of the interfaces that the cloud names for the service."""
         interface = self.cloud.get_interface(service_type)
         return interface[0] if isinstance(interface, list) else interface or "public"
+
+    def _endpoint(self, service_type: str) -> str | None:
+        """The URL of the service, if the cloud overrides what the service catalogue says."""
+        from imagevol_adapters.keystone import checked_url
+
+        url = self.cloud.get_endpoint(service_type)
+        return url and checked_url(url, where=f"the endpoint override of the {service_type} service")
 
     @functools.cached_property
     def attacher(self) -> BrickAttacher:
@@ -238,6 +250,17 @@ class Imagevol(App):
                 bar.update(progress.done_bytes - bar.n)
 
             yield advance
+
+
+class _WithoutUserinfo(logging.Formatter):
+    """Formats as another formatter does, and hides users and passwords of URLs: with `--debug`, libraries log URLs."""
+
+    def __init__(self, whole: logging.Formatter | None) -> None:
+        super().__init__()
+        self._whole = whole or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_userinfo(self._whole.format(record))
 
 
 class _Heard(logging.Handler):

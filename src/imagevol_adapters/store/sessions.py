@@ -16,6 +16,8 @@ from keystoneauth1.token_endpoint import Token
 
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.keystone import checked_url
+from imagevol_core import InvalidConfiguration
 
 __all__ = ["Options", "RequestContext", "has_service_user", "requesters_volumes", "service_volumes"]
 
@@ -49,17 +51,22 @@ def has_service_user(options: Options) -> bool:
 
 
 def service_volumes(options: Options) -> CinderVolumes:
-    """Give Cinder as the store's own credentials see it."""
+    """Give Cinder as the store's own credentials see it.
+
+    Raises:
+        InvalidConfiguration: the address of Keystone is not a URL.
+    """
     auth: BaseAuthPlugin
+    auth_url = checked_url(options.cinder_store_auth_address, where="cinder_store_auth_address")
     if all(_option(options, name) for name in _APPLICATION_CREDENTIAL):
         auth = V3ApplicationCredential(
-            auth_url=options.cinder_store_auth_address,
+            auth_url=auth_url,
             application_credential_id=options.cinder_store_application_credential_id,
             application_credential_secret=options.cinder_store_application_credential_secret,
         )
     else:
         auth = V3Password(
-            auth_url=options.cinder_store_auth_address,
+            auth_url=auth_url,
             username=options.cinder_store_user_name,
             password=options.cinder_store_password,
             user_domain_name=options.cinder_store_user_domain_name,
@@ -75,9 +82,12 @@ def requesters_volumes(options: Options, context: RequestContext) -> CinderVolum
     Raises:
         exceptions.BadStoreConfiguration: the requester's service catalogue has no such endpoint.
     """
+    url: str | None
     if options.cinder_endpoint_template:
         try:
-            url = options.cinder_endpoint_template % context.to_dict()
+            url = checked_url(options.cinder_endpoint_template % context.to_dict(), where="cinder_endpoint_template")
+        except InvalidConfiguration as error:
+            raise _misconfigured(str(error)) from error
         except (KeyError, TypeError, ValueError) as error:
             raise _misconfigured(f"cinder_endpoint_template is malformed: {one_line(error)}") from error
     else:
