@@ -38,55 +38,22 @@ _WORDS = re.compile(r"[^A-Za-z0-9]+")
 
 # The value of an option is shown if the option is one of Glance's, or one of a store's whose last word says what it is.
 _OF_STORES = re.compile(r"(?:cinder|filesystem|http|https|rados|rbd|s3|swift|vmware)_\w+")
-_OF_GLANCE = frozenset(
-    {
-        *("auth_type", "auth_url", "backlog", "bind_host", "bind_port", "cafile", "conversion_format"),
-        *("container_formats", "default_backend", "default_store", "default_swift_reference", "disk_formats"),
-        *("enabled_backends", "enabled_import_methods", "flavor", "gpt_safety_checks_nonfatal", "hashing_algorithm"),
-        *("image_cache_dir", "image_cache_max_size", "image_location_quota", "image_member_quota"),
-        *("image_property_quota", "image_size_cap", "image_tag_quota", "lock_path", "log_dir", "log_file"),
-        *("max_overflow", "max_pool_size", "max_retries", "memcached_servers", "node_staging_uri", "os_region_name"),
-        *("policy_file", "project_domain_id", "project_domain_name", "project_name", "public_endpoint", "region_name"),
-        *("rootwrap_config", "service_type", "store_description", "stores", "user_domain_id", "user_domain_name"),
-        *("user_storage_quota", "username", "weight", "work_dir", "worker_self_reference_url", "workers"),
-        "www_authenticate_uri",
-    }
-)
-_HARMLESS_LAST = frozenset(
-    {
-        *("address", "attached", "attempts", "backend", "backends", "base", "bucket", "cacert", "calculation"),
-        *(
-            "compression",
-            "conf",
-            "config",
-            "container",
-            "count",
-            "datadir",
-            "datadirs",
-            "datastores",
-            "dir",
-            "endpoint",
-            "file",
-            "format",
-        ),
-        *(
-            "host",
-            "id",
-            "info",
-            "insecure",
-            "interval",
-            "multipath",
-            "name",
-            "perm",
-            "pool",
-            "pools",
-            "protection",
-            "provisioning",
-        ),
-        *("put", "reference", "region", "retries", "seed", "size", "store", "stores", "template", "tenant", "tenants"),
-        *("threshold", "timeout", "trusts", "type", "upload", "user", "username", "validation", "version"),
-    }
-)
+_OF_GLANCE = """
+    auth_type auth_url backlog bind_host bind_port cafile container_formats conversion_format default_backend
+    default_store default_swift_reference disk_formats enabled_backends enabled_import_methods flavor
+    gpt_safety_checks_nonfatal hashing_algorithm image_cache_dir image_cache_max_size image_location_quota
+    image_member_quota image_property_quota image_size_cap image_tag_quota lock_path log_dir log_file
+    max_overflow max_pool_size max_retries memcached_servers node_staging_uri os_region_name policy_file
+    project_domain_id project_domain_name project_name public_endpoint region_name rootwrap_config service_type
+    store_description stores user_domain_id user_domain_name user_storage_quota username weight work_dir
+    worker_self_reference_url workers www_authenticate_uri
+"""
+_HARMLESS_LAST = """
+    address attached attempts backend backends base bucket cacert calculation compression conf config container
+    count datadir datadirs datastores dir endpoint file format host id info insecure interval multipath name
+    perm pool pools protection provisioning put reference region retries seed size store stores template tenant
+    tenants threshold timeout trusts type upload user username validation version
+"""
 _YES_NO = frozenset({"true", "false", "yes", "no", "on", "off"})
 
 # Free text.
@@ -166,7 +133,7 @@ def shown_value(name: str, value: str | None) -> str | None:
 
 
 def _is_harmless(name: str) -> bool:
-    return name in _OF_GLANCE or (bool(_OF_STORES.fullmatch(name)) and _WORDS.split(name)[-1] in _HARMLESS_LAST)
+    return name in _OF_GLANCE.split() or (bool(_OF_STORES.fullmatch(name)) and _WORDS.split(name)[-1] in _HARMLESS_LAST.split())
 
 
 def without_secrets(text: str) -> str:
