@@ -23,6 +23,7 @@ extensions = [
     "cliff.sphinxext",
     "benchtables",
     "differences",
+    "optionlists",
     "ruletables",
     "storedifferences",
 ]

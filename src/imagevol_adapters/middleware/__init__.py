@@ -19,16 +19,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from wsgiref.types import WSGIApplication
 
-from oslo_config import cfg, types
+from oslo_config import cfg
 
 from imagevol_adapters.middleware.base_image import CHOICE_HEADER, BaseImageStores
 from imagevol_adapters.middleware.catalogue import catalogue_in_service
 from imagevol_adapters.middleware.stores_detail import StoresDetail
 from imagevol_core import InvalidFact
 
-__all__ = ["CHOICE_HEADER", "BaseImageStores", "StoresDetail", "filter_factory"]
+__all__ = ["CHOICE_HEADER", "OPTIONS", "BaseImageStores", "StoresDetail", "filter_factory"]
 
 _SECTION = "the filter's section of glance-api-paste.ini"
+_EXPLAIN = cfg.BoolOpt(
+    "explain_header",
+    default=False,
+    help="Add the header x-openstack-imagevol-store-choice to the answer to an upload or import. It says which stores "
+    "were chosen, and why.",
+)
+OPTIONS = (_EXPLAIN,)
 
 
 def filter_factory(
@@ -54,10 +61,10 @@ def filter_factory(
 'explain_headers'; the only one is 'explain_header'
     """
     for name in local_conf:
-        if name != "explain_header":
+        if name != _EXPLAIN.name:
             raise InvalidFact(_SECTION, f"there is no option {name!r}; the only one is 'explain_header'")
     try:
-        explains = types.Boolean()(local_conf.get("explain_header", "false"))
+        explains = _EXPLAIN.type(local_conf.get(_EXPLAIN.name, "false"))
     except ValueError as error:
         raise InvalidFact(_SECTION, f"explain_header: {error}") from error
 
