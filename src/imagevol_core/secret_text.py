@@ -133,7 +133,9 @@ def shown_value(name: str, value: str | None) -> str | None:
 
 
 def _is_harmless(name: str) -> bool:
-    return name in _OF_GLANCE.split() or (bool(_OF_STORES.fullmatch(name)) and _WORDS.split(name)[-1] in _HARMLESS_LAST.split())
+    if name in _OF_GLANCE.split():
+        return True
+    return bool(_OF_STORES.fullmatch(name)) and _WORDS.split(name)[-1] in _HARMLESS_LAST.split()
 
 
 def without_secrets(text: str) -> str:
