@@ -19,7 +19,9 @@ from typing import Protocol, Self
 
 import attrs
 
+from imagevol_adapters.block_stack import takes_long_requests
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.ports import CLEAR_BYTES, LONG_CLEAR_BYTES
 from imagevol_core import DeviceFailed
 
 __all__ = ["PathDevice", "RbdDevice", "RbdImage"]
@@ -42,6 +44,7 @@ class PathDevice:
 
     path: str
     block_device: bool
+    clear_bytes: int
     guarantee: str | None = None
     _fd: int
     _direct_fd: int | None
@@ -66,11 +69,20 @@ class PathDevice:
         if direct:
             with suppress(OSError):  # no every file system can
                 direct_fd = os.open(path, flags | os.O_DIRECT)
-        block_device = stat.S_ISBLK(os.fstat(fd).st_mode)
+        found = os.fstat(fd)
+        block_device = stat.S_ISBLK(found.st_mode)
+        takes_long = not block_device or takes_long_requests(found.st_rdev)  # a file system splits them itself
         clearers: list[Callable[[int, int, int], None]] = []
         if writable:
             clearers = [_punch, _zero_out] if block_device else [_punch]
-        return cls(path=str(path), block_device=block_device, fd=fd, direct_fd=direct_fd, clearers=clearers)
+        return cls(
+            path=str(path),
+            block_device=block_device,
+            clear_bytes=LONG_CLEAR_BYTES if takes_long else CLEAR_BYTES,
+            fd=fd,
+            direct_fd=direct_fd,
+            clearers=clearers,
+        )
 
     def __enter__(self) -> Self:
         """It is open already."""
@@ -235,6 +247,7 @@ class RbdDevice:
     block_device: None = attrs.field(default=None, init=False)
     direct_io: bool = attrs.field(default=True, init=False)
     can_clear: bool = attrs.field(default=True, init=False)
+    clear_bytes: int = attrs.field(default=CLEAR_BYTES, init=False)
 
     @property
     def size_bytes(self) -> int:

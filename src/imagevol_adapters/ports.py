@@ -20,6 +20,7 @@ from imagevol_core import AttachmentFacts, CopyPlan, Digest, Image, Inspection, 
 
 __all__ = [
     "CLEAR_BYTES",
+    "LONG_CLEAR_BYTES",
     "AccessMode",
     "Attacher",
     "Attachment",
@@ -33,7 +34,10 @@ __all__ = [
 
 
 CLEAR_BYTES = 16 << 20
-"""How much of a device is cleared at once at most, which is few enough blocks for every protocol's count of them."""
+"""The most that one request clears of a device of any kind. Every protocol can count so few blocks."""
+
+LONG_CLEAR_BYTES = 256 << 20
+"""The most that one request clears of a device that is known to take long requests."""
 
 
 class AccessMode(Enum):
@@ -84,6 +88,10 @@ class Device(Protocol):
         """Whether it may be worth calling `clear`."""
 
     @property
+    def clear_bytes(self) -> int:
+        """The most that one call of `clear` can take, a multiple of `CLEAR_BYTES`; `CLEAR_BYTES` if in doubt."""
+
+    @property
     def guarantee(self) -> str | None:
         """The driver that promises that a volume that was just made reads as zeros; None where none does."""
 
@@ -108,7 +116,7 @@ class Device(Protocol):
 
         Args:
             offset: a multiple of 4096.
-            length: a multiple of 4096, but for the device's end; at most `CLEAR_BYTES`.
+            length: a multiple of 4096, but for the device's end; at most `clear_bytes`.
 
         Returns:
             Whether it does now.  If not, nothing is known of what the range holds, and zeros must be written; while

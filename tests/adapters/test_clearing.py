@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imagevol_adapters.engine import Hole, Limits, clear_device, write_stream
 from imagevol_adapters.engine.clearing import requests
-from imagevol_adapters.ports import CLEAR_BYTES
+from imagevol_adapters.ports import CLEAR_BYTES, LONG_CLEAR_BYTES
 from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryDevice
 from imagevol_core import DeviceFailed, TransferCancelled, ZeroHandling
@@ -35,9 +35,9 @@ LIES: dict[str, Callable[[int, int], int]] = {
 }
 
 
-def device_of(size_bytes: int = SIZE_BYTES, *, path: str = "/memory") -> MemoryDevice:
+def device_of(size_bytes: int = SIZE_BYTES, *, path: str = "/memory", clear_bytes: int = CLEAR_BYTES) -> MemoryDevice:
     """A device full of another tenant's data."""
-    device = MemoryDevice(size_bytes, path=path)
+    device = MemoryDevice(size_bytes, path=path, clear_bytes=clear_bytes)
     for at in range(0, size_bytes, MIB):
         device.write(at, memoryview(b"\xff" * min(MIB, size_bytes - at)))
     return device
@@ -91,6 +91,39 @@ class TestLies:
         assert f"{15 * MIB} bytes at byte {MIB} " in message
 
 
+class TestLongRequests:
+    """A long request is believed no more than a short one."""
+
+    @pytest.fixture(autouse=True)
+    def _four(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("imagevol_adapters.engine.clearing._LONG_REQUESTS", 4)
+
+    @pytest.mark.parametrize("lie", [*LIES, "the first 16 MiB"])
+    def test_after_a_write_there_are_the_image_and_zeros(self, lie: str) -> None:
+        memory = device_of(200 * MIB, clear_bytes=2 * CLEAR_BYTES)
+        lies = {**LIES, "the first 16 MiB": lambda _, length: min(length, CLEAR_BYTES)}
+        device = FaultyDevice(memory, zeroed=lies[lie])
+        write_stream([DATA], device, size_bytes=MIB, algorithms=())
+        assert memory.read(0, memory.size_bytes) == DATA + bytes(199 * MIB)
+
+    def test_the_first_is_read_back_as_a_whole_and_the_end_of_each(self) -> None:
+        read: list[int] = []
+
+        class Watched(MemoryDevice):
+            def readinto(self, offset: int, buffer: memoryview) -> int:
+                read.append(len(buffer))
+                return super().readinto(offset, buffer)
+
+        device = Watched(20 * CLEAR_BYTES, clear_bytes=2 * CLEAR_BYTES)
+        assert clear_device(device)
+        assert sum(read) == 2 * CLEAR_BYTES + 9 * 64 * KIB
+
+    def test_a_device_that_does_not_take_them_gets_none(self) -> None:
+        device = FaultyDevice(device_of(200 * MIB))
+        assert clear_device(device)
+        assert max(length for _, length in device.cleared) == CLEAR_BYTES
+
+
 class WriteBack(FaultyDevice):
     """A device behind a cache, if it is no direct one: what was not flushed to a range is lost when that is cleared."""
 
@@ -142,6 +175,19 @@ class TestTruth:
         assert all(0 < count <= CLEAR_BYTES for _, count in found)
         assert [offset for offset, _ in found] == [start, *(offset + count for offset, count in found)][: len(found)]
         assert all((offset + count) % CLEAR_BYTES == 0 for offset, count in found[:-1])
+
+    @given(st.integers(0, 2 * LONG_CLEAR_BYTES), st.integers(0, 300 * LONG_CLEAR_BYTES))
+    def test_a_very_long_range_takes_few_requests_where_the_device_takes_long_ones(
+        self, start: int, length: int
+    ) -> None:
+        found = list(requests(start, start + length, longest=LONG_CLEAR_BYTES))
+        assert sum(count for _, count in found) == length
+        assert [offset for offset, _ in found] == [start, *(offset + count for offset, count in found)][: len(found)]
+        long = [count for _, count in found if count > CLEAR_BYTES]
+        assert set(long) <= {LONG_CLEAR_BYTES}
+        assert bool(long) is (length >= 256 * LONG_CLEAR_BYTES)
+        if long:
+            assert len(found) <= length // LONG_CLEAR_BYTES + 2 * LONG_CLEAR_BYTES // CLEAR_BYTES
 
     def test_what_cannot_be_read_back_is_an_error(self) -> None:
         device = FaultyDevice(MemoryDevice(MIB), reads=[0])

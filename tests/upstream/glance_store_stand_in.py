@@ -26,7 +26,7 @@ from imagevol_adapters.addresses import address_of
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.engine import digests, reading
 from imagevol_adapters.engine.sources import Hole
-from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.ports import CLEAR_BYTES, AccessMode, Attachment
 from imagevol_adapters.store import attaching, driver, sessions
 from imagevol_adapters.store.driver import LOG, StoreLocation  # noqa: F401 - used by the tests
 from imagevol_adapters.store.errors import translated
@@ -300,6 +300,7 @@ class _File:
     block_device: bool = False
     direct_io: bool = False
     can_clear: bool = False
+    clear_bytes: int = CLEAR_BYTES
     guarantee: str | None = "memory"
 
     def readinto(self, offset: int, buffer: memoryview) -> int:

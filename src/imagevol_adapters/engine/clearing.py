@@ -21,6 +21,7 @@ __all__ = ["Clearing", "clear_device", "requests", "write_all"]
 
 _LOG = logging.getLogger(__name__)
 
+_LONG_REQUESTS = 256  # that a range must have room for: the first long one costs that it is read back as a whole
 _END_BYTES = 16 * ALIGNMENT_BYTES  # of a range, that are read back in any case
 _MARK = memoryview(mmap.mmap(-1, ALIGNMENT_BYTES))
 _MARK[:] = b"\xa5" * ALIGNMENT_BYTES
@@ -109,7 +110,7 @@ def clear_device(device: Device, *, limits: Limits | None = None) -> bool:
 def _cleared(device: Device, pace: Pace) -> bool:
     clearing, end = Clearing(device), device.size_bytes
     whole = end - end % ALIGNMENT_BYTES
-    for offset, length in requests(0, whole):
+    for offset, length in requests(0, whole, longest=device.clear_bytes):
         pace(0)
         if not clearing.clear(offset, length):
             return False
@@ -118,16 +119,27 @@ def _cleared(device: Device, pace: Pace) -> bool:
     return True
 
 
-def requests(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Divide a range into what a device is asked to clear at once: offsets and lengths.
+def requests(start: int, end: int, *, longest: int = CLEAR_BYTES) -> Iterator[tuple[int, int]]:
+    """Divide a range into requests to clear: offsets and lengths.
 
-    They end at multiples of their longest length, so that storage that keeps its data in blocks can free whole ones.
+    Requests end at multiples of `CLEAR_BYTES`, so that storage that keeps its data in blocks can free whole blocks.
+    None is longer than `CLEAR_BYTES`, except that the middle of a very long range is divided into requests of
+    `longest`.  There is no length between the two, because each length that is new is read back as a whole.
+
+    Args:
+        start: where the range begins.
+        end: where the range ends.
+        longest: the most that one request can clear, a multiple of `CLEAR_BYTES`.
 
     >>> [(offset >> 20, length >> 20) for offset, length in requests(10 << 20, 40 << 20)]
     [(10, 6), (16, 16), (32, 8)]
+    >>> len(list(requests(0, 500 << 30))), len(list(requests(0, 500 << 30, longest=256 << 20)))
+    (32000, 2000)
     """
+    long = longest if end - start >= _LONG_REQUESTS * longest else CLEAR_BYTES
     while start < end:
-        stop = min(end, (start // CLEAR_BYTES + 1) * CLEAR_BYTES)
+        whole = start % long == 0 and end - start >= long
+        stop = start + long if whole else min(end, (start // CLEAR_BYTES + 1) * CLEAR_BYTES)
         yield start, stop - start
         start = stop
 

@@ -315,7 +315,7 @@ class _Sink:
         first = min(length, -start % ALIGNMENT_BYTES)
         whole = (length - first) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
         self._send_zeros(start, first)
-        for at, count in requests(start + first, start + first + whole):
+        for at, count in requests(start + first, start + first + whole, longest=self._device.clear_bytes):
             self._clear_whole(at, count)
         self._send_zeros(start + first + whole, length - first - whole)
 

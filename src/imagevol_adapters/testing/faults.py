@@ -206,6 +206,11 @@ class FaultyDevice:
         return self.device.can_clear
 
     @property
+    def clear_bytes(self) -> int:
+        """The most that one call of `clear` can take."""
+        return self.device.clear_bytes
+
+    @property
     def guarantee(self) -> str | None:
         """Who promises that it was zero when it was made."""
         return self.device.guarantee

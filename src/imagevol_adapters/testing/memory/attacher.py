@@ -50,6 +50,11 @@ class _Opened:
         return self._device.can_clear and self._writable
 
     @property
+    def clear_bytes(self) -> int:
+        """The most that one call of `clear` can take."""
+        return self._device.clear_bytes
+
+    @property
     def guarantee(self) -> str | None:
         """Who promises that it was zero when it was made."""
         return self._device.guarantee

@@ -7,6 +7,7 @@ from itertools import groupby
 
 import attrs
 
+from imagevol_adapters.ports import CLEAR_BYTES
 from imagevol_core import DeviceFailed
 
 __all__ = ["MemoryDevice"]
@@ -25,6 +26,7 @@ class MemoryDevice:
     block_device: None = attrs.field(default=None, init=False)
     direct_io: bool = attrs.field(default=True, init=False)
     can_clear: bool = attrs.field(default=True, kw_only=True)
+    clear_bytes: int = attrs.field(default=CLEAR_BYTES, kw_only=True)
     _blocks: dict[int, bytearray] = attrs.field(factory=dict, kw_only=True, repr=False)
 
     def copy(self) -> MemoryDevice:
