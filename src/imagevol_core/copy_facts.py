@@ -104,6 +104,7 @@ class CopySource:
         virtual_size_bytes: as a disk.
         direct_io: whether it can be read past the page cache.
         key_file: the file with its LUKS passphrase.
+        block_map: whether its own table was read that says where its data is, so that it can be read without qemu-img.
 
     Raises:
         InvalidSize: a size is negative.
@@ -116,6 +117,7 @@ class CopySource:
     virtual_size_bytes: int | None = None
     direct_io: bool | None = None
     key_file: str | None = None
+    block_map: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no source can be."""

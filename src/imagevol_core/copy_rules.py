@@ -122,6 +122,13 @@ def _same_bytes(copy: Copy) -> tuple[bool, str]:
     return copy.same_bytes, f"from {quoted(copy.reads)} to {quoted(copy.writes)}"
 
 
+def _block_map(copy: Copy) -> tuple[bool, str]:
+    read, exists = copy.source.block_map, copy.target.exists
+    text = f"the source's table was {'' if read else 'not '}read; the target is {quoted(copy.writes)}"
+    applies = read and exists and copy.writes == "raw" and not copy.keyed
+    return applies, f"{text} and {'there' if exists else 'yet to be made'}"
+
+
 def _converted(copy: Copy) -> tuple[bool, str]:
     return True, f"from {quoted(copy.reads)} to {quoted(copy.writes)}"
 
@@ -363,6 +370,12 @@ METHOD_RULES: Mapping[Policy, tuple[Rule[Copy], ...]] = {
             id="shares-extents", text="reflink: the file system shares extents", source=_SPEC, predicate=_shares_extents
         ),
         Rule(id="same-bytes", text="stream: the bytes are copied as they are", source=_SPEC, predicate=_same_bytes),
+        Rule(
+            id="block-map-read",
+            text="blocks: the source's own table says where its data is, and the target is raw and exists",
+            source=_SPEC,
+            predicate=_block_map,
+        ),
         Rule(id="converted", text="convert: qemu-img makes another format", source=_SPEC, predicate=_converted),
     ),
     Policy.UPSTREAM: (

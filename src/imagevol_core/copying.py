@@ -50,12 +50,13 @@ _BLOCKSIZE = re.compile(r"\+?\d+([KMGTPEZYRQ]i?)?")  # that Cinder takes, and no
 class CopyMethod(Enum):
     """How the bytes get to the target.
 
-    `REFLINK` shares the source's extents, `STREAM` copies the bytes as they are, `CONVERT` lets qemu-img make another
-    format of them.
+    `REFLINK` shares the source's extents, `STREAM` copies the bytes as they are, `BLOCKS` copies the blocks that the
+    source's own table names, with zeros between them, and `CONVERT` lets qemu-img make another format.
     """
 
     REFLINK = "reflink"
     STREAM = "stream"
+    BLOCKS = "blocks"
     CONVERT = "convert"
 
 
@@ -138,13 +139,13 @@ def plan_copy(
         return CopyPlan(policy=policy, refused=refused, verdicts=verdicts)
     method_rule, methods = first_match(METHOD_RULES[policy], copy)
     zero_rule, ways = first_match(ZERO_RULES[policy], copy)
-    zeros = _ZEROS[zero_rule.id]
+    method, zeros = _METHODS[method_rule.id], _ZEROS[zero_rule.id]
     return CopyPlan(
         policy=policy,
-        method=_METHODS[method_rule.id],
+        method=method,
         zeros=zeros,
         zero_from_bytes=_REST[policy](copy, zeros),
-        clear_first=policy is Policy.STRICT and _clears_unseen(copy, zeros),
+        clear_first=policy is Policy.STRICT and method is CopyMethod.CONVERT and _clears_unseen(copy, zeros),
         argv=_ARGV[policy][method_rule.id](copy, zeros),
         verdicts=(*verdicts, *methods, *ways),
     )
@@ -281,6 +282,7 @@ _FIXUP = {name: QEMU_NAMES[name] for name in ("iso", "vhd", "ploop")}
 _METHODS = {
     "shares-extents": CopyMethod.REFLINK,
     "same-bytes": CopyMethod.STREAM,
+    "block-map-read": CopyMethod.BLOCKS,
     "converted": CopyMethod.CONVERT,
     "same-format": CopyMethod.STREAM,
     "no-qemu-img": CopyMethod.STREAM,
@@ -296,6 +298,6 @@ _ZEROS = {
 }
 _REST = {Policy.STRICT: _rest, Policy.UPSTREAM: _no_rest}
 _ARGV = {
-    Policy.STRICT: {"shares-extents": _none, "same-bytes": _none, "converted": _convert},
+    Policy.STRICT: {"shares-extents": _none, "same-bytes": _none, "block-map-read": _none, "converted": _convert},
     Policy.UPSTREAM: {"same-format": _none, "no-qemu-img": _dd, "converted": _convert_upstream},
 }

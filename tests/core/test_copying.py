@@ -32,7 +32,7 @@ from imagevol_core.copy_facts import QEMU_NAMES
 
 DEVICE, IMAGE = "/dev/vdb", "/images/one"
 SKIP, PUNCH, WRITE = ZeroHandling.SKIP, ZeroHandling.PUNCH, ZeroHandling.WRITE
-REFLINK, STREAM, CONVERT = CopyMethod.REFLINK, CopyMethod.STREAM, CopyMethod.CONVERT
+REFLINK, STREAM, BLOCKS, CONVERT = CopyMethod
 AES = LuksCipher(algorithm="aes-256", mode="xts", ivgen="plain64")
 
 GOOD = CopyCase(
@@ -100,6 +100,7 @@ DECIDES: dict[tuple[str, Policy], dict[str, tuple[CopyCase, object]]] = {
     ("Copying: the method (the first that applies)", Policy.STRICT): {
         "shares-extents": (target(RAW, reflink_block_bytes=4096, size_bytes=GIB - 1), REFLINK),
         "same-bytes": (RAW, STREAM),
+        "block-map-read": (source(block_map=True), BLOCKS),
         "converted": (GOOD, CONVERT),
     },
     ("Copying: the method (the first that applies)", Policy.UPSTREAM): {
@@ -437,6 +438,33 @@ class TestReflink:
         assert case.decide().method is method
 
 
+class TestBlocks:
+    """Blocks are copied where a table names them, the target is raw and there, and nothing has a key."""
+
+    @pytest.mark.parametrize(
+        "case, method",
+        [
+            (source(block_map=True), BLOCKS),
+            (target(source(block_map=True), allocate=True), BLOCKS),
+            (source(RAW, block_map=True), STREAM),
+            (target(source(block_map=True), format="qcow2"), CONVERT),
+            (target(source(block_map=True), size_bytes=None, path="/images/new"), CONVERT),
+            (source(LUKS, block_map=True), CONVERT),
+        ],
+    )
+    def test_by_table_and_target(self, case: CopyCase, method: CopyMethod) -> None:
+        assert case.decide().method is method
+
+    @given(copy_cases())
+    def test_no_command_is_run_and_nothing_is_cleared_before(self, case: CopyCase) -> None:
+        plan = case.decide()
+        assert plan.method is not BLOCKS or (plan.argv, plan.clear_first) == ((), False)
+
+    def test_the_rest_of_the_target_is_still_to_be_cleared(self) -> None:
+        plan = target(source(block_map=True), can_punch=True).decide()
+        assert (plan.zeros, plan.zero_from_bytes) == (PUNCH, GIB - 512)
+
+
 class TestSentences:
     """What decided is in the sentence, of each rule once."""
 
@@ -489,6 +517,12 @@ class TestSentences:
                 f"{GIB - 1} bytes in blocks of 8, into a target of the same size",
             ),
             (RAW, "same-bytes", "from 'raw' to 'raw'"),
+            (GOOD, "block-map-read", "the source's table was not read; the target is 'raw' and there"),
+            (
+                source(upload(), block_map=True, format="vhdx"),
+                "block-map-read",
+                "the source's table was read; the target is 'qcow2' and yet to be made",
+            ),
             (GOOD, "converted", "from 'qcow2' to 'raw'"),
             (GOOD, "allocated-in-full", "every byte is not to be written"),
             (target(allocate=True), "allocated-in-full", "every byte is to be written"),

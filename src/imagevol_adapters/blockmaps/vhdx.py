@@ -10,7 +10,7 @@ import attrs
 
 from imagevol_adapters.blockmaps.reading import TableError, TableReader
 
-__all__ = ["Block", "visit"]
+__all__ = ["Block", "Table", "visit"]
 
 _MIB = 1 << 20
 _REGIONS = (192 << 10, 256 << 10)
@@ -20,7 +20,7 @@ _METADATA = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
 _PARAMETERS = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le
 _DISK_SIZE = uuid.UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8").bytes_le
 _SECTOR_SIZE = uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f").bytes_le
-_PRESENT, _STATE = 6, 7
+_ZEROS, _PRESENT, _STATE = frozenset({0, 1, 2, 3, 5}), 6, 7
 _MOST_ENTRIES = 2047
 
 
@@ -41,32 +41,62 @@ class Block:
 
 def visit(image: TableReader) -> None:
     """Note where the blocks end."""
-    for block in blocks(image):
+    for block in Table.of(image).blocks():
         image.need(block.offset + block.length)
 
 
-def blocks(image: TableReader) -> Iterator[Block]:
-    """Give the blocks that the file holds, in their order on the disk."""
-    regions = _regions(image)
-    if not {_BAT, _METADATA} <= regions.keys():
-        raise TableError("no regions")
-    block, disk_bytes, sector = _parameters(image, regions[_METADATA])
-    if not block or not sector:
-        raise TableError("blocks of no bytes")
-    ratio = (sector << 23) // block  # after so many blocks stands an entry for the bitmap of their sectors
-    if not ratio:
-        raise TableError("blocks that are too large")
-    count = -(-disk_bytes // block)
-    entries = count + (count - 1) // ratio if count else 0
-    index = 0
-    for part in image.entries(regions[_BAT], entries, code="Q", big=False):
-        for entry in part:
-            group, within = divmod(index, ratio + 1)
-            index += 1
-            if within == ratio or entry & _STATE != _PRESENT:
-                continue
-            start = (group * ratio + within) * block
-            yield Block(start, min(block, disk_bytes - start), entry >> 20 << 20)
+@attrs.frozen
+class Table:
+    """The table of an image: where each block of the disk is.
+
+    Attributes:
+        disk_bytes: how large the disk is.
+        block_bytes: how large a block of it is.
+    """
+
+    disk_bytes: int
+    block_bytes: int
+    _ratio: int
+    _place: int
+    _image: TableReader
+
+    @classmethod
+    def of(cls, image: TableReader) -> Table:
+        """Find the table of an image.
+
+        Raises:
+            TableError: there is none.
+        """
+        regions = _regions(image)
+        if not {_BAT, _METADATA} <= regions.keys():
+            raise TableError("no regions")
+        block, disk_bytes, sector = _parameters(image, regions[_METADATA])
+        if not block or not sector:
+            raise TableError("blocks of no bytes")
+        ratio = (sector << 23) // block  # after so many blocks stands an entry for the bitmap of their sectors
+        if not ratio:
+            raise TableError("blocks that are too large")
+        return cls(disk_bytes, block, ratio, regions[_BAT], image)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks that the file holds, in their order on the disk; all others are zeros.
+
+        Raises:
+            TableError: a block is in a state that no reader knows, or in a parent.
+        """
+        count = -(-self.disk_bytes // self.block_bytes)
+        entries = count + (count - 1) // self._ratio if count else 0
+        index = 0
+        for part in self._image.entries(self._place, entries, code="Q", big=False):
+            for entry in part:
+                group, within = divmod(index, self._ratio + 1)
+                index += 1
+                if within == self._ratio or entry & _STATE in _ZEROS:
+                    continue
+                if entry & _STATE != _PRESENT:
+                    raise TableError(f"a block in state {entry & _STATE}")
+                start = (group * self._ratio + within) * self.block_bytes
+                yield Block(start, min(self.block_bytes, self.disk_bytes - start), entry >> 20 << 20)
 
 
 def _regions(image: TableReader) -> dict[bytes, int]:

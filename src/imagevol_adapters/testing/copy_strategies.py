@@ -86,6 +86,7 @@ def copy_cases(draw: DrawFn) -> CopyCase:
         virtual_size_bytes=_mostly(draw, GIB, _SIZES),
         direct_io=draw(st.sampled_from([True, False, None])),
         key_file=_key(draw, source_format == "luks"),
+        block_map=_mostly(draw, False, [True]),
     )
     target = CopyTarget(
         path=device,

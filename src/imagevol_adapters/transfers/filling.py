@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import attrs
 
+from imagevol_adapters.blockmaps.contents import MAPPED, contents
 from imagevol_adapters.closing import closing
 from imagevol_adapters.devices import PathDevice
 from imagevol_adapters.engine import (
@@ -24,6 +25,7 @@ from imagevol_adapters.engine import (
     clear_rest,
     read_device,
     verified,
+    write_stream,
 )
 from imagevol_adapters.engine.threads import in_thread
 from imagevol_adapters.inspection import ImageInspector, check
@@ -32,6 +34,8 @@ from imagevol_core import (
     PLAIN_FORMATS,
     Cleared,
     ContentMismatch,
+    CopyMethod,
+    CopyPlan,
     CopySource,
     CopyTarget,
     DeviceFailed,
@@ -153,6 +157,7 @@ class CheckedFile:
             format=inspection.formats[0],
             size_bytes=path.stat().st_size,
             virtual_size_bytes=size_bytes,
+            block_map=inspection.formats[0] in MAPPED,
         )
         return cls(path=path, what=what, source=source, size_bytes=size_bytes, identity=identity)
 
@@ -165,21 +170,38 @@ class CheckedFile:
             SourceFailed: somebody changed the file meanwhile.
             DeviceFailed: the rest could not be cleared.
         """
-        if device.block_device is None:
-            raise RequestRefused(f"{device.path} is no file on this host: convert {self.path} to raw first")
         target = _target(device, proof)
         plan = plan_copy(self.source, target=target)
         if plan.refused:
             raise RequestRefused(f"{self.what}: {'; '.join(verdict.text for verdict in plan.refused)}")
+        if plan.method is CopyMethod.BLOCKS and plan.zeros is not None:
+            self._copy_blocks(device, plan.zeros, limits)
+        else:
+            self._run(plan, device, target, converter, limits)
+
+    def _copy_blocks(self, device: Device, zeros: ZeroHandling, limits: Limits) -> None:
+        """Copy the blocks that the file's own table names, and make the rest of the device read as zeros."""
+        with opened(self.path) as file:
+            data = contents(file, disk_bytes=self.size_bytes)
+            write_stream(data, device, size_bytes=self.size_bytes, zeros=zeros, algorithms=(), limits=limits)
+        self._refuse_changed()
+
+    def _run(self, plan: CopyPlan, device: Device, target: CopyTarget, converter: Converter, limits: Limits) -> None:
+        """Run the command of a plan, and make the rest of the device read as zeros."""
+        if device.block_device is None:
+            raise RequestRefused(f"{device.path} is no file on this host: convert {self.path} to raw first")
         if plan.clear_first and clear_device(device, limits=limits):
             zero = Cleared(path=device.path, size_bytes=device.size_bytes)
             plan = plan_copy(self.source, target=replace(target, zero=zero))
         converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set)
-        if _identity(self.path, self.what) != self._identity:
-            raise SourceFailed(f"{self.what} was changed while it was converted")
+        self._refuse_changed()
         if plan.zeros is not None and plan.zero_from_bytes is not None:
             clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limits)
         in_thread(device.flush)
+
+    def _refuse_changed(self) -> None:
+        if _identity(self.path, self.what) != self._identity:
+            raise SourceFailed(f"{self.what} was changed while it was converted")
 
 
 def fill_device(
