@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -53,6 +54,8 @@ nitpick_ignore_regex = [
     ),
 ]
 
+_SPECIFICATION = re.compile(r"(?<![\w`])\[(clone|base|store|multi|template)\](?![\w`])")
+
 
 def write_factories_as_python(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str
@@ -66,7 +69,15 @@ def leave_out_fields_of_tuples(app: Sphinx, what: str, name: str, obj: Any, skip
     return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
 
 
+def link_the_specifications(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make a link to the glossary of each name of a specification, as `[clone]`, except in examples."""
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith(">>>") and not line.startswith("    "):
+            lines[number] = _SPECIFICATION.sub(r":ref:`[\1] <source-\1>`", line)
+
+
 def setup(app: Sphinx) -> None:
     """Tell Sphinx of it."""
     app.connect("autodoc-process-signature", write_factories_as_python)
+    app.connect("autodoc-process-docstring", link_the_specifications)
     app.connect("autodoc-skip-member", leave_out_fields_of_tuples)

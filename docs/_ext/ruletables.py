@@ -5,7 +5,10 @@ A page that is written by hand drifts from the code; this one is the code.
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
@@ -29,7 +32,7 @@ class RuleTables(SphinxDirective):
         self.state.document.note_implicit_target(section)
         body = nodes.tbody()
         for rule in table.rules:
-            body += row(nodes.literal(text=rule.id), nodes.Text(rule.text), nodes.Text(rule.source))
+            body += row(nodes.literal(text=rule.id), nodes.Text(rule.text), linked(rule.source))
         columns = [nodes.colspec(colwidth=width) for width in COLUMNS.values()]
         head = nodes.thead("", row(*map(nodes.Text, COLUMNS)))
         group = nodes.tgroup("", *columns, head, body, cols=len(COLUMNS))
@@ -40,6 +43,19 @@ class RuleTables(SphinxDirective):
 def row(*cells: nodes.Node) -> nodes.row:
     """Make a row with a paragraph in each cell."""
     return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+
+def linked(source: str) -> nodes.inline:
+    """Make the source of a rule, in which each specification is a link to the glossary."""
+    parts = re.split(r"(\[(?:clone|base|store|multi|template)\])", source)
+    made = [_reference(part) if part.startswith("[") else nodes.Text(part) for part in parts if part]
+    return nodes.inline("", "", *made)
+
+
+def _reference(tag: str) -> pending_xref:
+    target = f"source-{tag.strip('[]')}"
+    text = nodes.inline(text=tag)
+    return pending_xref("", text, refdomain="std", reftype="ref", reftarget=target, refexplicit=True, refwarn=True)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
