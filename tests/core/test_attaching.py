@@ -69,10 +69,12 @@ class TestPatience:
         longer = patience_seconds(attempts + 1) - patience_seconds(attempts)
         assert longer == min(2.0**attempts, 10.0)
 
-    def test_one_attempt_waits_for_nothing(self) -> None:
-        assert patience_seconds(1) == 0
+    @pytest.mark.parametrize("attempts, seconds", [(1, 0), (2, 2), (3, 6), (4, 14), (5, 24), (6, 34)])
+    def test_the_pauses_double_up_to_ten_seconds(self, attempts: int, seconds: float) -> None:
+        assert patience_seconds(attempts) == seconds
 
     @pytest.mark.parametrize("attempts", [0, -1])
     def test_no_attempt_at_all_is_refused(self, attempts: int) -> None:
-        with pytest.raises(InvalidFact):
+        with pytest.raises(InvalidFact) as caught:
             patience_seconds(attempts)
+        assert str(caught.value) == f"attempts: is {attempts}: give 1 or more"

@@ -58,31 +58,33 @@ def test_most_images_have_no_mapping() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, status",
+    "text, status, what",
     [
-        ("", 500),
-        ("lots", 500),
-        ("[" * 100_000, 500),
-        ("{" * 3, 500),
-        ("9" * 5000, 500),
-        ("7", 500),
-        ("true", 500),
-        ('"text"', 500),
-        (json.dumps(BOOT), 500),
-        (json.dumps([BOOT, None]), 500),
-        (json.dumps([{**BOOT, "snapshot_id": []}]), 500),
-        (json.dumps([{**BOOT, "snapshot_id": {}}]), 500),
-        (json.dumps([{**BOOT, "snapshot_id": None}]), 404),
-        (json.dumps([{**BOOT, "snapshot_id": 7}]), 404),
-        (json.dumps([{**BOOT, "snapshot_id": ""}]), 404),
-        (json.dumps([{"source_type": "snapshot", "boot_index": 0}]), 404),
+        ("", 500, "is not JSON"),
+        ("lots", 500, "is not JSON"),
+        ("[" * 100_000, 500, "is not JSON"),
+        ("{" * 3, 500, "is not JSON"),
+        ("9" * 5000, 500, "is not JSON"),
+        ("7", 500, "is not a list of objects"),
+        ("true", 500, "is not a list of objects"),
+        ('"text"', 500, "is not a list of objects"),
+        (json.dumps(BOOT), 500, "is not a list of objects"),
+        (json.dumps([BOOT, None]), 500, "is not a list of objects"),
+        (json.dumps([{**BOOT, "snapshot_id": []}]), 500, "has a snapshot whose id is no text at boot index 0"),
+        (json.dumps([{**BOOT, "snapshot_id": {}}]), 500, "has a snapshot whose id is no text at boot index 0"),
+        (json.dumps([{**BOOT, "snapshot_id": None}]), 404, "has a snapshot without an id at boot index 0"),
+        (json.dumps([{**BOOT, "snapshot_id": 7}]), 404, "has a snapshot without an id at boot index 0"),
+        (json.dumps([{**BOOT, "snapshot_id": ""}]), 404, "has a snapshot without an id at boot index 0"),
+        (
+            json.dumps([{"source_type": "snapshot", "boot_index": 0}]),
+            404,
+            "has a snapshot without an id at boot index 0",
+        ),
     ],
 )
-def test_what_cannot_be_read_is_a_fault_with_cinders_answer(text: str, status: int) -> None:
-    mapping = read(text)
-    assert mapping.snapshot_id is None
-    assert mapping.fault.startswith(f"Cinder answers {status}: the property block_device_mapping ")
-    assert mapping.text == mapping.fault
+def test_what_cannot_be_read_is_a_fault_with_cinders_answer(text: str, status: int, what: str) -> None:
+    fault = f"Cinder answers {status}: the property block_device_mapping {what}"
+    assert read(text) == BootMapping(fault=fault, text=fault)
 
 
 def test_what_a_user_wrote_does_not_reach_the_terminal() -> None:

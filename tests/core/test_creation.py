@@ -607,6 +607,15 @@ class TestRequest:
             "whether the new volume is encrypted: no",
         ]
 
+    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("encrypted, answer", [(True, "yes"), (False, "no"), (None, "not known")])
+    def test_the_cache_says_if_the_new_volume_is_encrypted(
+        self, policy: Policy, encrypted: bool | None, answer: str
+    ) -> None:
+        plan = target(cache(), encrypted=encrypted).decide(policy)
+        (verdict,) = (verdict for verdict in plan.cache if verdict.rule == "target-not-encrypted")
+        assert verdict.text == f"whether the new volume is encrypted: {answer}"
+
     def test_each_stop_ends_the_request_with_an_error_of_cinders(self) -> None:
         assert list(STOPS) == [rule.id for rule in STOP_RULES[Policy.UPSTREAM]]
         texts = {

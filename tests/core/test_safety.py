@@ -114,6 +114,10 @@ class TestEveryRule:
         assert decision.safe is True
         assert [verdict.rule for verdict in decision.verdicts] == list(BREAKS[policy])
 
+    @pytest.mark.parametrize("version, safe", [(0, False), (1, False), (2, True), (3, True), (4, False), (7, False)])
+    def test_a_version_that_is_not_known_is_refused(self, version: int, safe: bool) -> None:
+        assert found(version=version).decide().safe is safe
+
     @pytest.mark.parametrize(
         "policy, rule, case", [(policy, rule, case) for policy, cases in BREAKS.items() for rule, case in cases.items()]
     )
@@ -323,9 +327,11 @@ class TestDeclaration:
 class TestTruncated:
     """Refused: an image whose own tables name more data than its file has."""
 
-    @pytest.mark.parametrize("name", ["qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso"])
-    def test_what_is_not_known_to_be_whole_is_refused(self, name: str) -> None:
-        case = content(name, subformat="streamOptimized")
+    @pytest.mark.parametrize(
+        "name, declared", [*((name, name) for name in ("qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso")), ("vhd", "vpc")]
+    )
+    def test_what_is_not_known_to_be_whole_is_refused(self, name: str, declared: str) -> None:
+        case = content(name, declared, subformat="streamOptimized")
         assert case.decide().safe
         for missing in (None, 1, 10**30):
             assert not found(case, missing_bytes=missing).decide().safe
@@ -384,6 +390,15 @@ class TestSentences:
                 ),
             ),
             (
+                found(failed_checks=frozenset({"gptmbr", "mbr"}), partitions=(UNUSED, PROTECTIVE, LINUX, UNUSED)),
+                "partition-table-sound",
+                (
+                    "its partition table is not sound: the entry of type 0xee is number 2, not 1; "
+                    "entry 3 of type 0x83 stands beside the one of a GPT, type 0xee; "
+                    "repair it, or allow it with gpt_safety_checks_nonfatal = gptmbr,mbr"
+                ),
+            ),
+            (
                 replace(found(failed_checks=frozenset({"mbr"})), settings=NONFATAL),
                 "partition-table-sound",
                 "its partition table is not sound: the check 'mbr' failed; that is allowed",
@@ -408,6 +423,11 @@ class TestSentences:
                 content("raw", packed_as="zstd"),
                 "not-packed",
                 "it is not a disk but zstd data: unpack it first, as with `unzstd`",
+            ),
+            (
+                content("raw", packed_as="rar"),
+                "not-packed",
+                "it is not a disk but rar data: unpack it first, as with `rar`",
             ),
             (GOOD, "has-data", "it is not empty"),
             (found(virtual_size_bytes=0), "has-data", "it is empty"),
