@@ -87,13 +87,14 @@ def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache
 def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
     target, cache = use.target, use.cache
     verdicts, stale = _freshness(image, here, Policy.STRICT)
-    fresh = [entry for entry in here if entry.volume_id not in stale]
+    going = frozenset(stale)
+    fresh = [entry for entry in here if entry.volume_id not in going]
     fits = tuple(
         Verdict("volume-fits", _fits(entry, target), entry.volume_id, _sizes(entry, target)) for entry in fresh
     )
     usable = sorted((entry for entry in fresh if _fits(entry, target)), key=last_use, reverse=True)
     newcomer_gib = gib_for(least_size_bytes(image) or 0) if virtual_size_bytes(image) else target.size_gib
-    kept = (entry for entry in cache.entries if entry.volume_id not in stale)
+    kept = (entry for entry in cache.entries if entry.volume_id not in going)
     admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits)
     return Lookup(
         fresh=tuple(sorted(usable, key=lambda entry: entry.host != target.host)),

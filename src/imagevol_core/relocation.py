@@ -8,7 +8,7 @@ beforehand, and the last only where the store's driver lets a held volume be.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -157,16 +157,22 @@ def relocated(locations: Sequence[ImageLocation], changes: Iterable[LocationChan
     >>> relocated([old], [change]) == relocated([old, new], [change]) == relocated([new], [change]) == (new,)
     True
     """
-    left = list(locations)
+    left: list[ImageLocation | None] = list(locations)
+    places: defaultdict[ImageLocation, deque[int]] = defaultdict(deque)
+    for at, location in enumerate(locations):
+        places[location].append(at)
     for change in changes:
         if not change.alters:
             continue
-        if change.before not in left and change.after not in left:
+        before, after = places[change.before], places[change.after]
+        if not before and not after:
             raise InvalidFact("locations", f"neither {change.before.url} nor {change.after.url} is there as planned")
-        if change.before in left:
-            at = left.index(change.before)
-            left[at : at + 1] = [] if change.after in left else [change.after]
-    return tuple(left)
+        if before:
+            at = before.popleft()
+            left[at] = None if after else change.after
+            if not after:
+                after.append(at)
+    return tuple(location for location in left if location is not None)
 
 
 _WAYS: Mapping[str, RelocationWay] = {

@@ -6,9 +6,9 @@ found faulty is taken out of service alone; the others go on working.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from imagevol_core.errors import InvalidFact, InvalidLocation
@@ -124,6 +124,8 @@ class StoreCatalogue:
     default: str | None = None
     multi: bool = True
     default_volume_type: str | None = None
+    _by_name: Mapping[str, Store] = field(init=False, repr=False, compare=False)
+    _by_type: Mapping[str | None, Sequence[Store]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse two stores of one name, of which nothing could choose."""
@@ -131,19 +133,21 @@ class StoreCatalogue:
         for name, count in Counter(store.name for store in self.stores).items():
             if count > 1:
                 raise InvalidFact("StoreCatalogue.stores", f"{count} stores are named {name!r}; names must differ")
+        by_type: defaultdict[str | None, list[Store]] = defaultdict(list)
+        for store in self.stores:
+            volume_type = store.volume_type or self.default_volume_type
+            if is_associated(store, volume_type=volume_type, default_volume_type=self.default_volume_type):
+                by_type[volume_type].append(store)
+        object.__setattr__(self, "_by_name", {store.name: store for store in self.stores})
+        object.__setattr__(self, "_by_type", dict(by_type))
 
     def get(self, name: str | None) -> Store | None:
         """Give the store of that name, whole and case by case."""
-        return next((store for store in self.stores if store.name == name), None)
+        return None if name is None else self._by_name.get(name)
 
     def of_type(self, volume_type: str | None) -> tuple[Store, ...]:
         """Give the cinder stores whose volumes are of that type, in order."""
-        default_type = self.default_volume_type
-        return tuple(
-            store
-            for store in self.stores
-            if is_associated(store, volume_type=volume_type, default_volume_type=default_type)
-        )
+        return tuple(self._by_type.get(volume_type, ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,10 +176,7 @@ class _Configured:
     catalogue: StoreCatalogue
     credentials: Collection[str]
     volume_types: frozenset[str] | None
-
-    @property
-    def cinder_stores(self) -> int:
-        return sum(store.is_cinder for store in self.catalogue.stores)
+    several: bool
 
 
 def is_associated(store: Store, *, volume_type: str | None, default_volume_type: str | None) -> bool:
@@ -282,11 +283,14 @@ def check_stores(
     [('fast', False), ('local', True)]
     """
     types = None if volume_types is None else frozenset(volume_types)
+    several = sum(store.is_cinder for store in catalogue.stores) > 1
     verdicts: list[Verdict] = []
     working = []
     for store in catalogue.stores:
         options = credentials.get(store.name, ())
-        configured = _Configured(store=store, catalogue=catalogue, credentials=options, volume_types=types)
+        configured = _Configured(
+            store=store, catalogue=catalogue, credentials=options, volume_types=types, several=several
+        )
         about = evaluate(STORE_RULES[Policy.STRICT], configured, subject=store.name)
         verdicts.extend(about)
         working.append(replace(store, can_add=False, can_delete=False) if failed(about) else store)
@@ -309,7 +313,7 @@ def _kind_known(configured: _Configured) -> tuple[bool, str]:
 def _credentials_complete(configured: _Configured) -> tuple[bool, str]:
     if not configured.store.is_cinder:
         return True, "it is not a cinder store"
-    missing = missing_credentials(configured.credentials, several=configured.cinder_stores > 1)
+    missing = missing_credentials(configured.credentials, several=configured.several)
     if missing:
         return False, f"missing are {', '.join(missing)}"
     return True, "all are set, or none, and then volumes are made in the requester's project"
@@ -321,7 +325,7 @@ def _type_named(configured: _Configured) -> tuple[bool, str]:
         return True, "it is not a cinder store"
     if store.volume_type:
         return True, f"cinder_volume_type is {store.volume_type!r}"
-    several = configured.cinder_stores > 1
+    several = configured.several
     return not several, f"cinder_volume_type is not set, and there {'are others' if several else 'is no other'}"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imagevol_adapters.testing.strategies import CloneCase, clone_cases
@@ -157,6 +159,22 @@ class TestVolumeSameBackend:
         assert said(on("n_de@fast", "node@fast#one"), "volume-same-backend", Policy.UPSTREAM)[0]
         assert said(on("node", "node@fast#one"), "volume-same-backend", Policy.UPSTREAM)[0]
         assert not said(on("n_de@fast#one", "node@fast#one"), "volume-same-backend", Policy.UPSTREAM)[0]
+
+    @given(here=st.text(alphabet="ab_%@#", min_size=1, max_size=8), there=st.text(alphabet="ab_@#", max_size=8))
+    @example(here="%a%a", there="aaba#")
+    @example(here="%", there="#")
+    def test_cinder_finds_what_a_databases_like_finds(self, here: str, there: str) -> None:
+        tails = [] if "#" in here else ["#%"] if "@" in here else ["#%", "@%"]
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.execute("PRAGMA case_sensitive_like = ON")
+            rows = [database.execute("SELECT ? LIKE ?", (there, f"{here}{tail}")).fetchone() for tail in tails]
+        found = here == there or (1,) in rows
+        assert said(on(here, there), "volume-same-backend", Policy.UPSTREAM)[0] is found
+
+    def test_a_host_of_wild_letters_is_answered(self) -> None:
+        """One with five `%` took 9 seconds, and this one would not end."""
+        case = on("%a" * 100, "a" * 250)
+        assert not said(case, "volume-same-backend", Policy.UPSTREAM)[0]
 
     def test_cinder_asks_nothing_across_pools_or_of_a_volume_without_a_host(self) -> None:
         assert said(on("a@fast#one", "b@slow#one", across=True), "volume-same-backend", Policy.UPSTREAM)[0]
