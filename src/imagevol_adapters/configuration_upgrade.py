@@ -162,7 +162,7 @@ def _in_memory(text: str) -> Iterator[Path]:
 def _written_whole(upgrade: FileUpgrade, directory: Path, target: Path) -> Iterator[Path]:
     """The new text in a file of no lasting name, with all that the old one has: owner, mode, labels."""
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=directory)
+        descriptor, name = tempfile.mkstemp(prefix=".imagevol-", dir=directory)  # however long the name is
         partial = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import os
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -77,6 +78,25 @@ class TestRoundTrip:
         assert run("rm", volume.id) == Ran(0, "", "")
         assert memory.volumes == {}
         assert {path.name for path in tmp_path.iterdir()} == {"disk.raw", "back", "part"}
+
+    @pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600), (0o002, 0o664)])
+    def test_the_mode_of_a_file_that_was_read_follows_the_umask(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path, umask: int, mode: int
+    ) -> None:
+        volume_id = run("put", file, "-f", "json").json["volume_id"]
+        before = os.umask(umask)
+        try:
+            assert run("get", volume_id, tmp_path / "back") == Ran(0, "", "")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "back").stat().st_mode) == mode
+
+    def test_a_file_may_have_the_longest_name_that_there_is(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
+    ) -> None:
+        volume_id = run("put", file, "-f", "json").json["volume_id"]
+        assert run("get", volume_id, tmp_path / ("x" * 255)) == Ran(0, "", "")
+        assert (tmp_path / ("x" * 255)).read_bytes() == DATA
 
     def test_an_image_is_registered_and_its_volume_is_not_removed(
         self, run: Run, memory: MemoryVolumes, file: Path

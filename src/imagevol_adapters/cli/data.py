@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import stat
 import sys
-import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from errno import EEXIST
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cliff.command import Command
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.files import STANDARD_STREAM, appearing, opened
 from imagevol_core import (
     PLAIN_FORMATS,
     Digest,
     FreshThin,
-    ImagevolError,
     RequestRefused,
     SafetySettings,
     SourceFailed,
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
-_STANDARD_INPUT = Path("-")
 _OF_AN_IMAGE = (
     "store",
     "visibility",
@@ -123,12 +117,12 @@ class Put(ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Store the file."""
         streamed = parsed_args.disk_format in PLAIN_FORMATS
-        if parsed_args.file == _STANDARD_INPUT and not streamed:
+        if parsed_args.file == STANDARD_STREAM and not streamed:
             raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
         if not parsed_args.register and (given := _of_an_image(parsed_args)):
             raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
         with (
-            _opened(parsed_args.file) as (_, size_bytes),
+            opened(parsed_args.file) as (_, size_bytes),
             self.app.progress("put", size_bytes if streamed else None) as progress,
         ):
             store = self._register if parsed_args.register else self._store
@@ -172,7 +166,7 @@ class Put(ShowOne):
 
         image_id = str(uuid.uuid4())
         wishes |= {"image_id": image_id, "image_owner": asked.owner or self.app.project_id}
-        if asked.file == _STANDARD_INPUT:
+        if asked.file == STANDARD_STREAM:
             data = pieces(sys.stdin.buffer)
             return image_id, store_image(data, size_bytes=None, declared_format=asked.disk_format, **wishes)
         converter = self.app.converter
@@ -184,7 +178,7 @@ class Put(ShowOne):
 
         wishes |= {"name": asked.register, "store": asked.store, "owner": asked.owner, "visibility": asked.visibility}
         wishes |= {"images": self.app.images, "attributes": _attributes(asked)}
-        if asked.file == _STANDARD_INPUT:
+        if asked.file == STANDARD_STREAM:
             data = pieces(sys.stdin.buffer)
             image, stored = register_image(data, size_bytes=None, disk_format=asked.disk_format, **wishes)
         else:
@@ -217,7 +211,7 @@ class Get(Command):
         from imagevol_adapters.transfers import open_image_volume
 
         with (
-            _appearing(parsed_args.file) as partial,
+            appearing(parsed_args.file) as partial,
             open_image_volume(
                 parsed_args.volume,
                 volumes=self.app.volumes,
@@ -343,58 +337,12 @@ def _digest(asked: argparse.Namespace) -> Digest | None:
         return parse_digest(asked.digest)
     if asked.checksum_file is None:
         return None
-    with _opened(asked.checksum_file, "give a file such as SHA256SUMS") as (file, size_bytes):
+    with opened(asked.checksum_file, "give a file such as SHA256SUMS") as (file, size_bytes):
         if size_bytes is None or size_bytes > _LONGEST_LIST:
             raise SourceFailed(f"{asked.checksum_file} is too long; give a file such as SHA256SUMS")
         text = file.read().decode(errors="replace")
-    return checksum_for(text, None if asked.file == _STANDARD_INPUT else asked.file.name)
+    return checksum_for(text, None if asked.file == STANDARD_STREAM else asked.file.name)
 
 
 def _fresh_thin(path: str) -> FreshThin:
     return FreshThin(path=path)
-
-
-@contextmanager
-def _opened(path: Path, hint: str = "give an image file") -> Iterator[tuple[BinaryIO, int | None]]:
-    """A file or block device and how many bytes it has, or the standard input, of which nobody knows."""
-    if path == _STANDARD_INPUT:
-        yield sys.stdin.buffer, None
-        return
-    try:
-        file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - it is closed below
-    except OSError as error:
-        raise SourceFailed(f"{path} cannot be read: {error.strerror}; {hint}") from error
-    with file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            raise SourceFailed(f"{path} is no file with a size; {hint}")
-        size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        yield file, size_bytes
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open what is there without waiting: a FIFO has no other end."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A new file that has its name only once it is whole; one that is there already is not touched."""
-    with ExitStack() as stack:
-        try:
-            if path.exists():
-                raise FileExistsError(EEXIST, os.strerror(EEXIST))
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            partial = Path(name)
-            stack.callback(partial.unlink, missing_ok=True)
-            os.close(descriptor)
-            yield partial
-            path.touch(exist_ok=False)  # who came before keeps the name
-            partial.replace(path)
-        except ImagevolError:
-            raise  # some are the operating system's errors too
-        except OSError as error:
-            raise RequestRefused(
-                f"{path} cannot be written: {error.strerror}; give a new file in a directory with room for it"
-            ) from error
