@@ -124,7 +124,7 @@ class StoreCatalogue:
     default: str | None = None
     multi: bool = True
     default_volume_type: str | None = None
-    _by_name: Mapping[str, Store] = field(init=False, repr=False, compare=False)
+    _by_name: Mapping[str | None, Store] = field(init=False, repr=False, compare=False)
     _by_type: Mapping[str | None, Sequence[Store]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class StoreCatalogue:
 
     def get(self, name: str | None) -> Store | None:
         """Give the store of that name, whole and case by case."""
-        return None if name is None else self._by_name.get(name)
+        return self._by_name.get(name)
 
     def of_type(self, volume_type: str | None) -> tuple[Store, ...]:
         """Give the cinder stores whose volumes are of that type, in order."""

@@ -308,6 +308,20 @@ class TestRelocated:
         assert relocated((self.OTHER,), [nothing]) == (self.OTHER,)
         assert relocated((LEGACY,), [nothing, self.CHANGE]) == (self.CHANGE.after,)
 
+    def test_changes_follow_one_another(self) -> None:
+        new, newest = self.CHANGE.after, at(f"cinder://newest/{V}", "newest")
+        again = replace(self.CHANGE, before=new, after=newest)
+        assert relocated((self.OTHER, LEGACY), [self.CHANGE, again]) == (self.OTHER, newest)
+        assert relocated((self.OTHER, LEGACY), [self.CHANGE, again, replace(again, before=newest, after=LEGACY)]) == (
+            self.OTHER,
+            LEGACY,
+        )
+
+    def test_two_that_become_the_same_are_one(self) -> None:
+        another = at(f"cinder://another/{V}", "another")
+        changes = [self.CHANGE, replace(self.CHANGE, before=another)]
+        assert relocated((LEGACY, self.OTHER, another), changes) == (self.CHANGE.after, self.OTHER)
+
     def test_what_is_not_there_is_not_changed(self) -> None:
         with pytest.raises(
             InvalidFact, match=f"neither cinder://{V} nor cinder://new/{V} is there as planned"
