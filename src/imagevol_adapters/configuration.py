@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from errno import EFBIG, EINVAL
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from typing import Any
 from oslo_config import cfg
 
 from imagevol_adapters.configuration_text import ConfigurationText
+from imagevol_adapters.opening import read_file
 from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
 from imagevol_core.sentences import said
 from imagevol_core.stores import CINDER_KINDS, RESERVED_STORES, SCHEMES
 
-__all__ = ["credentials", "load", "read_catalogue", "value_of"]
+__all__ = ["LONGEST_FILE", "credentials", "load", "read_catalogue", "value_of"]
+
+LONGEST_FILE = 16 << 20
+"""How many bytes a configuration file may have; Glance's sample has a few hundred thousand."""
 
 _SINGLE = "glance_store"  # where a single-store Glance has the options of all its drivers
 _READ_ONLY_KINDS = frozenset({"http"})
@@ -70,6 +75,7 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
     Raises:
         InvalidConfiguration: a file cannot be read, or is malformed; or the stores cannot be told.
     """
+    _expect_files(files)
     conf = cfg.ConfigOpts()
     problem = None
     try:
@@ -96,6 +102,20 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
         for kind in value_of(conf, "stores", section=_SINGLE):
             _register(conf, _driver_options(kind), section=_SINGLE)
     return conf
+
+
+def _expect_files(files: Sequence[Path]) -> None:
+    """Refuse what would never be read to its end; what cannot be read at all, oslo.config says.
+
+    Raises:
+        InvalidConfiguration: a file is not one, or too long.
+    """
+    for path in (path for file in files for path in (sorted(file.glob("*.conf")) if file.is_dir() else [file])):
+        try:
+            read_file(path, longest_bytes=LONGEST_FILE)
+        except OSError as error:
+            if error.errno in (EINVAL, EFBIG):
+                raise InvalidConfiguration(said(path), str(error.strerror)) from error
 
 
 def read_catalogue(conf: cfg.ConfigOpts) -> StoreCatalogue:

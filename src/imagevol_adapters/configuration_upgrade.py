@@ -12,8 +12,9 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.configuration import load, value_of
+from imagevol_adapters.configuration import LONGEST_FILE, load, value_of
 from imagevol_adapters.configuration_text import ConfigurationText, difference
+from imagevol_adapters.opening import read_file
 from imagevol_core import (
     ConfigurationEdit,
     ImagevolError,
@@ -22,6 +23,7 @@ from imagevol_core import (
     StoreUpgrade,
     plan_store_upgrade,
 )
+from imagevol_core.sentences import said
 
 __all__ = ["FileUpgrade", "plan_file_upgrade", "write_beside", "write_in_place"]
 
@@ -119,11 +121,11 @@ def write_in_place(upgrade: FileUpgrade) -> Path:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_bytes().decode()
+        return read_file(file, longest_bytes=LONGEST_FILE).decode()
     except UnicodeDecodeError:
         where, reason = str(file), "not all of it is text in UTF-8"
     except OSError as error:
-        where, reason = str(file), str(error.strerror)
+        where, reason = said(file), str(error.strerror)
     raise InvalidConfiguration(where, reason)
 
 

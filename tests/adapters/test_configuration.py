@@ -208,6 +208,30 @@ class TestErrors:
             load([written / "x"])
         assert str(raised.value) == f"{written}/x: {os.strerror(ENOTDIR)}"
 
+    @pytest.mark.parametrize("in_directory", [False, True])
+    def test_a_fifo_a_device_and_an_endless_file_are_refused_at_once(self, tmp_path: Path, in_directory: bool) -> None:
+        fifo, device, long = (tmp_path / name / "odd.conf" for name in ("fifo", "device", "long"))
+        for path in (fifo, device, long):
+            path.parent.mkdir()
+        os.mkfifo(fifo)
+        device.symlink_to("/dev/zero")
+        with long.open("wb") as file:
+            file.truncate(1 << 40)  # of zeros, on no disk
+        for path, reason in (
+            (fifo, "it is a FIFO, not a file"),
+            (device, "it is a character device, not a file"),
+            (long, "it is longer than 16777216 bytes"),
+        ):
+            with pytest.raises(InvalidConfiguration) as raised:
+                load([path.parent if in_directory else path])
+            assert str(raised.value) == f"{path}: {reason}"
+
+    @pytest.mark.parametrize("name", ["a\0b", "a" * 300, "\x1b[2J", ""])
+    def test_a_name_that_no_file_has_is_refused_in_one_line(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(InvalidConfiguration) as raised:
+            load([tmp_path / "there" / name])
+        assert str(raised.value).isprintable()
+
     def test_a_file_that_is_not_text_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "a.conf").write_bytes(b"[DEFAULT]\ndebug = \xff\n")
         with pytest.raises(InvalidConfiguration) as raised:

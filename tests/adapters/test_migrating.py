@@ -11,6 +11,7 @@ from errno import EIO, ENOSPC
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -319,6 +320,17 @@ def replace_catalogue(migration: Migration) -> Migration:
     return migration
 
 
+def planned(**changes: Any) -> bytes:
+    """A line of a journal's plan, of which something is odd."""
+    change = {
+        "position": 0,
+        "outcome": "change",
+        "before": {"url": f"cinder://{V}", "metadata": {}},
+        "after": {"url": f"cinder://fast/{V}", "metadata": {"store": "fast"}},
+    }
+    return json.dumps({"image": "a", "changes": [change | changes]}).encode()
+
+
 class TestJournal:
     """A file that somebody keeps: it says what is wrong with it."""
 
@@ -375,15 +387,68 @@ class TestJournal:
             (6, b'{"image":"a","state":"odd"}'),
             (7, b"\xff"),
             (7, b""),
+            (1, b"[" * 100_000),
+            (1, b"9" * 5000),
+            (1, b'{"journal":1,"id":7,"cloud":"a-glance","stores":[],"renames":{}}'),
+            (1, b'{"journal":1,"id":"j","cloud":["a-glance"],"stores":[],"renames":{}}'),
+            (1, b'{"journal":1,"id":"j","cloud":"a-glance","stores":7,"renames":{}}'),
+            (1, b'{"journal":1,"id":"j","cloud":"a-glance","stores":[],"renames":{"a":null}}'),
+            (2, b'{"image":"a","changes":' + b"[" * 100_000),
+            (2, b'{"image":["a"],"changes":[]}'),
+            (2, planned(before={"url": 7, "metadata": {}})),
+            (2, planned(before={"url": None, "metadata": {}})),
+            (2, planned(before={"url": "cinder://x", "metadata": []})),
+            (2, planned(before={"url": "cinder://x", "metadata": {"store": ["fast"]}})),
+            (2, planned(before="cinder://x")),
+            (2, planned(position="0")),
+            (2, planned(position=1.5)),
+            (6, b'{"image":"a","state":["done"]}'),
+            (6, b'{"image":["a"],"state":"done"}'),
+            (6, b'{"image":"a","state":"failed","reason":["x"]}'),
+            (6, b'{"image":"a","state":"begun","attachments":{"v":{}}}'),
+            (6, b'{"image":"a","state":"begun","attachments":["v"]}'),
         ],
+        ids=lambda value: repr(value)[:60],
     )
     def test_a_line_that_is_none_is_named(self, path: Path, line: int, text: bytes) -> None:
         apply(cloud(), path)
         lines = path.read_bytes().splitlines()
         lines[line - 1] = text
         path.write_bytes(b"\n".join(lines) + b"\n")
-        with pytest.raises(RequestRefused, match=f"journal {path}, line {line}: it is no line of a journal"):
+        with pytest.raises(RequestRefused, match=f"journal {path}, line {line}: it is no line of a journal") as caught:
             Journal.open(path, cloud=CLOUD)
+        assert len(str(caught.value)) < 1000
+        assert str(caught.value).isprintable()
+
+    def test_what_is_no_file_is_refused_at_once(self, tmp_path: Path) -> None:
+        fifo, device = tmp_path / "fifo", Path("/dev/zero")
+        os.mkfifo(fifo)
+        for path, kind in ((fifo, "a FIFO"), (device, "a character device")):
+            with pytest.raises(RequestRefused, match=f"journal {path} cannot be opened: it is {kind}, not a file"):
+                Journal.open(path, cloud=CLOUD)
+
+    def test_a_file_of_one_endless_line_is_refused_and_left_as_it_is(self, path: Path) -> None:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)  # of zeros, on no disk
+        with pytest.raises(RequestRefused, match="line 1: it is no line of a journal"):
+            Journal.open(path, cloud=CLOUD)
+        assert path.stat().st_size == 1 << 40
+
+    @pytest.mark.parametrize("name", ["jour\0nal", "jour\nnal", "j" * 300])
+    def test_a_name_that_no_file_has_is_refused_in_one_line(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(RequestRefused) as caught:
+            resume(cloud(), tmp_path / name)
+        assert str(caught.value).isprintable()
+
+    @pytest.mark.parametrize("name", ["jour\0nal", "j" * 300])
+    def test_a_name_that_no_file_can_have_is_refused_before_anything_is_changed(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        glance = cloud()
+        with pytest.raises(RequestRefused, match="cannot be written") as caught:
+            create(glance, tmp_path / name)
+        assert str(caught.value).isprintable()
+        assert locations(glance) == locations(cloud())
 
     def test_a_full_disk_ends_it_before_the_change(self, path: Path) -> None:
         glance = cloud()

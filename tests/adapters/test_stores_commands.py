@@ -215,6 +215,15 @@ class TestCheck:
 
 
 class TestUpgrade:
+    def test_a_fifo_and_a_device_are_refused_at_once(self, run: Run, tmp_path: Path) -> None:
+        fifo, device = tmp_path / "fifo", tmp_path / "device"
+        os.mkfifo(fifo)
+        device.symlink_to("/dev/zero")
+        for file, kind in ((fifo, "a FIFO"), (device, "a character device")):
+            for command in (("check", "--config-file", file), ("upgrade-config", file)):
+                ran = run("stores", *command)
+                assert (ran.status, ran.err) == (1, f"{file}: it is {kind}, not a file\n")
+
     def test_it_is_written_beside_with_the_same_mode_and_oslo_config_reads_it(
         self, run: Run, cinder: Types, single: Path
     ) -> None:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import fcntl
 import json
+import operator
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.error_text import one_line
+from imagevol_adapters.opening import open_file
+from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     ImageLocation,
     InUse,
@@ -30,10 +34,14 @@ from imagevol_core import (
     Store,
     StoreCatalogue,
 )
+from imagevol_core.sentences import said
 
 __all__ = ["Entry", "Journal", "State"]
 
 _VERSION = 1
+_LONGEST_LINE = 16 << 20  # in bytes: of one image and all of its locations
+_READING: Table = ((OSError, RequestRefused, "copy it to another disk"),)
+_WRITING: Table = ((OSError, ServiceFailed, "give a journal in another directory"),)
 
 
 class State(Enum):
@@ -110,11 +118,14 @@ class Journal:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError as error:
-            raise RequestRefused(f"journal {path} exists: give another name, or go on with it by --resume") from error
-        except OSError as error:
-            raise RequestRefused(f"journal {path} cannot be written: {error.strerror}") from error
+            raise RequestRefused(
+                f"journal {said(path)} exists: give another name, or go on with it by --resume"
+            ) from error
+        except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise RequestRefused(f"journal {said(path)} cannot be written: {reason}") from error
         journal = cls(path, descriptor, head, {})
-        left = f"the beginning of journal {path}"
+        left = f"the beginning of journal {said(path)}"
         with undone_on_failure(left, journal.close), undone_on_failure(left, path.unlink):
             _lock(descriptor, path)
             journal._write_plan(changes)
@@ -133,18 +144,19 @@ class Journal:
             InUse: somebody else has it open.
         """
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = open_file(path, os.O_RDWR | os.O_APPEND)
         except OSError as error:
-            raise RequestRefused(f"journal {path} cannot be opened: {error.strerror}") from error
+            raise RequestRefused(f"journal {said(path)} cannot be opened: {error.strerror}") from error
         try:
             _lock(descriptor, path)
-            with os.fdopen(os.dup(descriptor), "rb") as file:
-                text = file.read()
-            whole = text[: text.rfind(b"\n") + 1]
-            head, entries = _read(path, whole.splitlines())
+            with os.fdopen(os.dup(descriptor), "rb") as file, translated(_READING, doing=f"journal {said(path)}"):
+                head, entries, whole_bytes = _read(path, file)
             if head["cloud"] != cloud:
-                raise RequestRefused(f"journal {path} is of another cloud: its Glance is {head['cloud']}, not {cloud}")
-            os.ftruncate(descriptor, len(whole))
+                raise RequestRefused(
+                    f"journal {said(path)} is of another cloud: its Glance is {head['cloud']}, not {cloud}"
+                )
+            with translated(_READING, doing=f"journal {said(path)}"):
+                os.ftruncate(descriptor, whole_bytes)
         except BaseException:
             os.close(descriptor)
             raise
@@ -171,7 +183,7 @@ class Journal:
         ):
             if planned != now:
                 raise RequestRefused(
-                    f"journal {self.path} is of another plan: its {what} were {json.dumps(planned)} and are "
+                    f"journal {said(self.path)} is of another plan: its {what} were {json.dumps(planned)} and are "
                     f"{json.dumps(now)}; undo it under the former ones, or plan anew with another journal"
                 )
 
@@ -209,29 +221,36 @@ class Journal:
             self.entries[image_id] = Entry(image_id=image_id, changes=altering)
             lines.append(_line({"image": image_id, "changes": [_written(change) for change in altering]}))
         self._append(b"".join((*lines, _line({"planned": len(self.entries)}))))
-        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)  # or the name may be lost with a file that is not
-        finally:
-            os.close(directory)
+        with translated(_WRITING, doing=f"the directory of journal {said(self.path)}"):
+            directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)  # or the name may be lost with a file that is not
+            finally:
+                os.close(directory)
 
     def _append(self, data: bytes) -> None:
         """Write all of it or nothing: behind a torn line no other could be read."""
         length = os.fstat(self._descriptor).st_size
-        with undone_on_failure(f"a torn line in journal {self.path}", lambda: os.ftruncate(self._descriptor, length)):
+        with undone_on_failure(
+            f"a torn line in journal {said(self.path)}", lambda: os.ftruncate(self._descriptor, length)
+        ):
             try:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
                 os.fsync(self._descriptor)
             except OSError as error:
-                raise ServiceFailed(f"journal {self.path} cannot be written: {error.strerror}") from error
+                raise ServiceFailed(f"journal {said(self.path)} cannot be written: {error.strerror}") from error
 
 
 def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InUse(f"journal {path} is in use by another process: let it end") from error
+        raise InUse(f"journal {said(path)} is in use by another process: let it end") from error
+    except OSError as error:
+        raise RequestRefused(
+            f"journal {said(path)} cannot be locked: {error.strerror}; use another file system"
+        ) from error
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
@@ -256,13 +275,18 @@ def _written(change: LocationChange) -> dict[str, Any]:
     }
 
 
-def _read(path: Path, lines: Sequence[bytes]) -> tuple[Mapping[str, Any], dict[str, Entry]]:
-    """The head and how far each image has come, line by line."""
+def _read(path: Path, file: BinaryIO) -> tuple[Mapping[str, Any], dict[str, Entry], int]:
+    """The head, how far each image has come, line by line, and where the last whole line ends."""
     head: Mapping[str, Any] | None = None
     planned = False
     entries: dict[str, Entry] = {}
-    for number, line in enumerate(lines, 1):
+    whole_bytes = 0
+    for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
         try:
+            if len(line) > _LONGEST_LINE:
+                raise ValueError(f"it is longer than {_LONGEST_LINE} bytes")
+            if not line.endswith(b"\n"):  # a crash has torn it off
+                break
             value = json.loads(line)
             if head is None:
                 head = _head(value)
@@ -271,46 +295,61 @@ def _read(path: Path, lines: Sequence[bytes]) -> tuple[Mapping[str, Any], dict[s
             elif "planned" in value:
                 planned = value["planned"] == len(entries)
             else:
-                entries[value["image"]] = _planned(value)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RequestRefused(
-                f"journal {path}, line {number}: it is no line of a journal ({type(error).__name__}: {error})"
-            ) from error
+                entries[_text(value["image"])] = _planned(value)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = one_line(error)
+            raise RequestRefused(f"journal {said(path)}, line {number}: it is no line of a journal ({why})") from error
+        whole_bytes += len(line)
     if head is None or not planned:
         raise RequestRefused(
-            f"journal {path} ends before its plan does, so that it has changed nothing: delete it, and plan anew"
+            f"journal {said(path)} ends before its plan does, so that it has changed nothing: delete it, and plan anew"
         )
-    return head, entries
+    return head, entries, whole_bytes
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a text is missing: there is a {type(value).__name__}")
+    return value
+
+
+def _texts(value: Mapping[str, Any]) -> dict[str, str]:
+    return {_text(key): _text(each) for key, each in value.items()}
 
 
 def _head(value: Mapping[str, Any]) -> Mapping[str, Any]:
     if value["journal"] != _VERSION:
         raise ValueError(f"version {value['journal']!r} is not {_VERSION}")
-    return {key: value[key] for key in ("id", "cloud", "stores", "renames")}
+    texts = {key: _text(value[key]) for key in ("id", "cloud")}
+    return {**texts, "stores": list(value["stores"]), "renames": _texts(value["renames"])}
 
 
 def _planned(value: Mapping[str, Any]) -> Entry:
-    image_id = str(value["image"])
+    image_id = _text(value["image"])
     return Entry(
         image_id=image_id,
         changes=tuple(
             LocationChange(
                 outcome=LocationOutcome(change["outcome"]),
-                before=ImageLocation(change["before"]["url"], change["before"]["metadata"]),
-                after=ImageLocation(change["after"]["url"], change["after"]["metadata"]),
+                before=_location(change["before"]),
+                after=_location(change["after"]),
                 verdicts=(),
                 image_id=image_id,
-                position=change["position"],
+                position=operator.index(change["position"]),
             )
             for change in value["changes"]
         ),
     )
 
 
+def _location(value: Mapping[str, Any]) -> ImageLocation:
+    return ImageLocation(_text(value["url"]), _texts(value["metadata"]))
+
+
 def _advanced(entry: Entry, value: Mapping[str, Any]) -> Entry:
     return attrs.evolve(
         entry,
         state=State(value["state"]),
-        reason=value.get("reason"),
-        attachments=dict(value.get("attachments", {})),
+        reason=None if value.get("reason") is None else _text(value["reason"]),
+        attachments=_texts(value.get("attachments", {})),
     )

@@ -1,0 +1,60 @@
+"""Opening what a person names: at once, and only what has an end.
+
+A FIFO makes its reader wait for a writer, and a device such as `/dev/zero` never ends.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from errno import EFBIG, EINVAL
+from pathlib import Path
+
+__all__ = ["open_file", "read_file"]
+
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISDIR, "a directory"),
+)
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file, without waiting for anything, and give its descriptor.
+
+    Raises:
+        OSError: it cannot be opened, or is something else than a file; `strerror` says why.
+
+    >>> open_file(Path("/dev/zero"))
+    Traceback (most recent call last):
+    OSError: [Errno 22] it is a character device, not a file: '/dev/zero'
+    """
+    if "\0" in str(path):
+        raise OSError(EINVAL, "a file name cannot have a NUL in it", str(path))
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+    raise OSError(EINVAL, f"it is {kind}, not a file", str(path))
+
+
+def read_file(path: Path, *, longest_bytes: int) -> bytes:
+    """Give what is in a file.
+
+    Args:
+        path: of the file.
+        longest_bytes: a longer one is refused.
+
+    Raises:
+        OSError: as `open_file`; or it cannot be read, or is longer; `strerror` says why.
+    """
+    with os.fdopen(open_file(path), "rb") as file:
+        content = file.read(longest_bytes + 1)
+    if len(content) > longest_bytes:
+        raise OSError(EFBIG, f"it is longer than {longest_bytes} bytes", str(path))
+    return content
