@@ -27,6 +27,7 @@ extensions = [
     "optionlists",
     "ruletables",
     "storedifferences",
+    "troubleshooting",
 ]
 exclude_patterns = ["_ext"]
 html_theme = "furo"

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref
+from rule_texts import anchor, key_of, texts
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
+from troubleshooting import link
 
 from imagevol_core import RuleTable, rule_tables
 
@@ -32,7 +33,7 @@ class RuleTables(SphinxDirective):
         self.state.document.note_implicit_target(section)
         body = nodes.tbody()
         for rule in table.rules:
-            body += row(nodes.literal(text=rule.id), nodes.Text(rule.text), linked(rule.source))
+            body += row(meaning(table, rule.id), nodes.Text(rule.text), linked(rule.source))
         columns = [nodes.colspec(colwidth=width) for width in COLUMNS.values()]
         head = nodes.thead("", row(*map(nodes.Text, COLUMNS)))
         group = nodes.tgroup("", *columns, head, body, cols=len(COLUMNS))
@@ -52,10 +53,15 @@ def linked(source: str) -> nodes.inline:
     return nodes.inline("", "", *made)
 
 
-def _reference(tag: str) -> pending_xref:
-    target = f"source-{tag.strip('[]')}"
-    text = nodes.inline(text=tag)
-    return pending_xref("", text, refdomain="std", reftype="ref", reftarget=target, refexplicit=True, refwarn=True)
+def meaning(table: RuleTable, rule: str) -> nodes.Node:
+    """Make the id of a rule, a link to what it means to an operator."""
+    key = key_of(table.name.partition(":")[0], rule, texts())
+    literal = nodes.literal(text=rule)
+    return link(anchor(key), literal) if key else literal
+
+
+def _reference(tag: str) -> nodes.Node:
+    return link(f"source-{tag.strip('[]')}", nodes.inline(text=tag))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
