@@ -194,8 +194,9 @@ def test_a_volume_becomes_an_image_by_the_new_location_api(service: User) -> Non
     image = service.glance.images.create(disk_format="raw", container_format="bare")
     service.glance.images.add_image_location(image.id, f"cinder://fast/{volume.id}", {})
     for _ in ticks(PATIENCE):
-        # Glance goes on reading an image that is active already, and cannot delete it meanwhile.
-        if service.glance.images.get(image.id).os_hash_value:
+        # Glance goes on reading an image that is active already, and cannot delete it before the volume is detached.
+        hashed = service.glance.images.get(image.id).os_hash_value
+        if hashed and volume.manager.get(volume.id).status == "available":
             break
     locations = service.glance.images.get_image_locations(image.id)
     # With the image goes its volume.
