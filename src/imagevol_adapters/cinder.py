@@ -22,6 +22,7 @@ from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.translation import translated
 from imagevol_adapters.volume_pages import is_volume_id, listed_volumes, shown_volumes
+from imagevol_adapters.volume_types import Pool, default_type, known_pools, listed_types, shown_type, type_is_encrypted
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
@@ -46,7 +47,6 @@ from imagevol_core import (
 __all__ = ["CinderVolumes"]
 
 _LOG = logging.getLogger(__name__)
-_PAGE = 1000  # what Cinder gives at most, if nobody has configured it otherwise
 _PASSING = frozenset({"creating", "downloading", "detaching"})  # Cinder refuses to delete these, for now
 # Short, so that a volume is not free for long before the next one takes it; random, so that not all ask at once.
 _PAUSES = tenacity.wait_exponential(multiplier=0.25, max=1.5) + tenacity.wait_random(0, 0.5)
@@ -312,24 +312,31 @@ class CinderVolumes:
 
     def volume_types(self) -> tuple[str, ...]:
         """Give the names of all volume types that these credentials see, for an administrator the private ones too."""
-        return tuple(each.name for each in self._types())
+        return tuple(each.name for each in listed_types(self._cinder()))
 
     def volume_type(self, name: str) -> VolumeType | None:
         """Give a volume type; None for who is no administrator, to whom Cinder shows some of its extra specs only."""
-        found = next((each for each in self._types() if each.name == name), None)
-        if found is None:
-            raise ResourceNotFound("volume type", name)
-        shown = found.to_dict()
-        # Nothing tells that extra specs are left out, but QoS specs are for the same eyes, and are left out by name.
-        return VolumeType(name=name, extra_specs=shown["extra_specs"]) if "qos_specs_id" in shown else None
+        return shown_type(self._cinder(), name)
 
     def default_volume_type(self) -> str | None:
         """Give the name of the type of volumes that name none, which may differ between projects."""
-        try:
-            with said_as_ours("the default volume type", ("volume type", "default")):
-                return self._cinder().volume_types.default().name
-        except ResourceNotFound:
-            return None
+        return default_type(self._cinder())
+
+    def is_encrypted(self, volume_type: str) -> bool:
+        """Tell whether the volumes of a type are encrypted, as an administrator.
+
+        Raises:
+            AccessDenied: Cinder does not tell these credentials.
+        """
+        return type_is_encrypted(self._cinder(), volume_type)
+
+    def pools(self) -> tuple[Pool, ...]:
+        """Give the pools that Cinder's scheduler knows, as an administrator.
+
+        Raises:
+            AccessDenied: Cinder does not tell these credentials.
+        """
+        return known_pools(self._cinder())
 
     def _reserved(self, volume_id: str, mode: AccessMode, when_busy: Callable[[], bool] | None) -> Attachment:
         """Reserve the volume, and wait for it while another has it."""
@@ -385,14 +392,6 @@ class CinderVolumes:
         filters = {"all_tenants": 1, "volume_id": volume_id}
         listed = self._cinder().attachments.list(detailed=True, search_opts=filters)
         return [each for each in listed if each.volume_id == volume_id]
-
-    def _types(self) -> Iterator[Any]:
-        page: dict[str, object] = {"is_public": None, "limit": _PAGE}
-        with said_as_ours("the volume types"):
-            # Cinder does not say that there are more, and may have a lower limit than ours.
-            while types := self._cinder().volume_types.list(search_opts=page):
-                yield from types
-                page["marker"] = types[-1].id
 
     def _cinder(self) -> Client:
         """The client, made when it is first needed."""

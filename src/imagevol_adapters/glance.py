@@ -386,6 +386,7 @@ def _facts(shown: Mapping[str, Any], locations: tuple[ImageLocation, ...]) -> Im
     hashed = shown.get("os_hash_algo") and shown.get("os_hash_value")
     return Image(
         id=shown["id"],
+        name=shown.get("name"),
         status=shown.get("status"),
         owner=shown.get("owner"),
         visibility=shown.get("visibility"),

@@ -1,57 +1,48 @@
-"""The templates of a whole cloud, as an administrator sees and tends them ([template]).
-
-Only the driver of a backend can make a template.  So one is made ahead by asking for a volume, which is deleted again.
-"""
+"""The templates of a whole cloud, as an administrator sees and tends them ([template])."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
-from enum import Enum
-from functools import partial
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-import attrs
-
-from imagevol_adapters.cleanup import released
+from imagevol_adapters.closing import closing
 from imagevol_core import (
     TEMPLATE_KEY,
+    Dialect,
     Image,
     ImagevolError,
+    InvalidLocation,
     InvalidMetadata,
     NoAnswer,
     NotFound,
     ResourceNotFound,
     ServiceError,
     Template,
-    TemplateAction,
-    TemplateDecision,
     TemplateMetadata,
-    TemplateSettings,
     Volume,
-    decide_template,
     is_template,
-    least_volume_gib,
+    parse_location,
 )
 
 __all__ = [
     "MAKING",
+    "ImageData",
     "ImageFacts",
     "TemplateVolumes",
-    "WarmState",
-    "Warmed",
-    "Warming",
+    "gives_data",
     "images_of",
+    "named_volume_ids",
     "place_of",
-    "plan_warming",
     "template_of",
     "templates_of",
-    "warm",
 ]
 
 MAKING = ("creating",)
 """The states of a template that is being made."""
+
+_UNDATED = datetime.min.replace(tzinfo=UTC)
 
 
 class ImageFacts(Protocol):
@@ -61,22 +52,18 @@ class ImageFacts(Protocol):
         """Give what is known of one image."""
 
 
+class ImageData(Protocol):
+    """Glance, as far as images are read; `GlanceImages` is one."""
+
+    def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Give an image's data, whole or a part."""
+
+
 class TemplateVolumes(Protocol):
     """Cinder, as far as templates are tended; `CinderVolumes` is one."""
 
     def listed(self, *, project_id: str, metadata: Mapping[str, str] | None = None) -> Iterator[Volume]:
         """Give the volumes of a project."""
-
-    def create(
-        self, *, size_gib: int, name: str, volume_type: str | None = None, image_id: str | None = None
-    ) -> Volume:
-        """Ask for a volume."""
-
-    def wait(self, volume_id: str) -> Volume:
-        """Return when it is available."""
-
-    def delete(self, volume_id: str) -> None:
-        """Delete it, and return when it is gone."""
 
 
 def template_of(volume: Volume, *, now: datetime) -> Template:
@@ -121,10 +108,20 @@ def templates_of(
             written.
         now: the time, with a zone.
         image_id: of which image; of all when None.
+
+    Yields:
+        Each template, the newest first, as their drivers look at them.
     """
-    for volume in volumes.listed(project_id=project_id, metadata={TEMPLATE_KEY: image_id} if image_id else None):
-        if volume.status != "deleting" and is_template(volume):
-            yield volume, template_of(volume, now=now)
+    found = volumes.listed(project_id=project_id, metadata={TEMPLATE_KEY: image_id} if image_id else None)
+    there = [
+        volume
+        for volume in found
+        if volume.status != "deleting"
+        and is_template(volume)
+        and image_id in (None, volume.metadata[TEMPLATE_KEY])  # a database may compare without case
+    ]
+    for volume in sorted(there, key=lambda each: each.created_at or _UNDATED, reverse=True):
+        yield volume, template_of(volume, now=now)
 
 
 def images_of(templates: Iterable[Template], *, images: ImageFacts) -> dict[str, Image | NotFound | NoAnswer]:
@@ -151,135 +148,30 @@ def place_of(volume: Volume) -> str | None:
     return volume.cluster_name or volume.host
 
 
-# Ahead of the first request.
+def gives_data(images: ImageData, image_id: str) -> bool:
+    """Read the first byte of an image, and tell whether Glance gives it to these credentials.
 
-
-class WarmState(Enum):
-    """What has become of an image that was to have a template."""
-
-    PLANNED = "planned"
-    READY = "ready"  # it had one already
-    MADE = "made"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
-@attrs.frozen(kw_only=True)
-class Warming:
-    """That an image is to have a template where volumes of a type are.
-
-    Attributes:
-        image: which one.
-        volume_type: the type; None for Cinder's default.
-        project_id: whose the volume is that is asked for.
-        state: `PLANNED`, `READY` or `REFUSED`.
-        size_gib: of the volume that is asked for.
-        template: the one that is ready.
-        reason: why it is so.
-    """
-
-    image: Image
-    volume_type: str | None
-    project_id: str | None
-    state: WarmState
-    size_gib: int
-    template: Volume | None
-    reason: str
-
-
-@attrs.frozen(kw_only=True)
-class Warmed:
-    """What has become of it.
-
-    Attributes:
-        warming: what was planned.
-        state: how it ended.
-        template: the template; None where there is none.
-        reason: why there is none.
-    """
-
-    warming: Warming
-    state: WarmState
-    template: Volume | None = None
-    reason: str | None = None
-
-
-def plan_warming(
-    image: Image,
-    *,
-    volume_type: str | None,
-    project_id: str | None,
-    internal_tenant: str,
-    templates: Iterable[tuple[Volume, Template]],
-) -> Warming:
-    """Ask the core whether an image may have a template, and whether it has one ([template]).
+    That Glance shows the image is no proof: its policy `download_image` may still refuse the data.
 
     Args:
-        image: which one.
-        volume_type: the type of the volume that is asked for.
-        project_id: whose it will be: that must own the image, or the image be public.
-        internal_tenant: the project of the templates.
-        templates: those of the image.
+        images: with the credentials of the requester.
+        image_id: which image.
     """
-    size_gib = least_volume_gib(image) or 1  # of an image of no known size no template is made
-    present = [each for each in templates if volume_type is None or each[0].volume_type == volume_type]
-    volume, template = next(iter(present), (None, None))
-    decision = _decided(
-        image, project_id=project_id, size_gib=size_gib, internal_tenant=internal_tenant, template=template
-    )
-    state = {TemplateAction.USE: WarmState.READY, TemplateAction.COPY: WarmState.REFUSED}.get(
-        decision.action, WarmState.PLANNED
-    )
-    return Warming(
-        image=image,
-        volume_type=volume_type,
-        project_id=project_id,
-        state=state,
-        size_gib=size_gib,
-        template=volume if state is WarmState.READY else None,
-        reason=decision.because,
-    )
-
-
-def _decided(
-    image: Image, *, project_id: str | None, size_gib: int, internal_tenant: str, template: Template | None
-) -> TemplateDecision:
-    return decide_template(
-        image,
-        # Whether the type is encrypted is seen when the volume is there: its backend then has made no template.
-        target=Volume(id="the new volume", project_id=project_id, size_gib=size_gib, encrypted=False),
-        template=template,
-        settings=TemplateSettings(enabled=True, trusted_projects=frozenset({internal_tenant})),
-    )
-
-
-def warm(warming: Warming, *, volumes: TemplateVolumes, internal_tenant: str, now: datetime) -> Warmed:
-    """Have a template made, by a volume that is deleted again.
-
-    Args:
-        warming: what is planned.
-        volumes: with credentials of an administrator in the project that asks.
-        internal_tenant: the project of the templates.
-        now: the time, with a zone.
-    """
-    if warming.state is not WarmState.PLANNED:
-        return Warmed(warming=warming, state=warming.state, template=warming.template, reason=warming.reason)
-    image, image_id = warming.image, warming.image.id
-    decided = partial(
-        _decided, image, project_id=warming.project_id, size_gib=warming.size_gib, internal_tenant=internal_tenant
-    )
     try:
-        asked = volumes.create(
-            size_gib=warming.size_gib, name=f"warm-{image_id}", volume_type=warming.volume_type, image_id=image_id
-        )
-        with released(f"volume {asked.id}", lambda: volumes.delete(asked.id)):
-            made = volumes.wait(asked.id)
-            found = templates_of(volumes, project_id=internal_tenant, now=now, image_id=image_id)
-            there = [(volume, template) for volume, template in found if place_of(volume) == place_of(made)]
-    except ImagevolError as error:
-        return Warmed(warming=warming, state=WarmState.FAILED, reason=str(error))
-    ready = [volume for volume, template in there if decided(template=template).action is TemplateAction.USE]
-    if not ready:
-        reason = f"{place_of(made)} made no template: the log of its cinder-volume says why"
-        return Warmed(warming=warming, state=WarmState.FAILED, reason=reason)
-    return Warmed(warming=warming, state=WarmState.MADE, template=ready[0])
+        data = images.read(image_id, offset=0, length=1)
+        with closing(data):
+            return bool(next(data, b""))
+    except ImagevolError:
+        return False
+
+
+def named_volume_ids(image: Image) -> list[str]:
+    """Give every volume that any reading of an image's locations names; which reading counts is for a decision."""
+    volume_ids: dict[str, None] = {}
+    for location in image.locations:
+        for dialect in Dialect:
+            try:
+                volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
+            except InvalidLocation:
+                continue
+    return list(volume_ids)

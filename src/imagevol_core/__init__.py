@@ -33,6 +33,7 @@ from imagevol_core import (
     upgrade,
     uploading,
     verdicts,
+    warming,
 )
 from imagevol_core.attaching import *
 from imagevol_core.auditing import *
@@ -62,6 +63,7 @@ from imagevol_core.templates import *
 from imagevol_core.upgrade import *
 from imagevol_core.uploading import *
 from imagevol_core.verdicts import *
+from imagevol_core.warming import *
 
 __all__: list[str] = []
 __all__ += attaching.__all__
@@ -92,3 +94,4 @@ __all__ += templates.__all__
 __all__ += upgrade.__all__
 __all__ += uploading.__all__
 __all__ += verdicts.__all__
+__all__ += warming.__all__

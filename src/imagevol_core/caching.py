@@ -123,7 +123,11 @@ def _other_image(pair: _Pair) -> tuple[bool, str]:
 
 def _same_multihash(pair: _Pair) -> tuple[bool, str]:
     now, then = pair.image.digest, pair.entry.digest
-    return now is not None and now == then, f"the image's multihash is {said(now)}, and was {said(then)}"
+    if now is not None and now == then:
+        return True, f"the image's multihash is still {now.short}"
+    short = now is None or then is None or now.short != then.short
+    texts = (said(each and (each.short if short else each)) for each in (now, then))
+    return False, "the image's multihash is {}, and was {}".format(*texts)
 
 
 def _other_multihash(pair: _Pair) -> tuple[bool, str]:

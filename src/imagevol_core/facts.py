@@ -15,6 +15,8 @@ from imagevol_core.errors import InvalidFact, InvalidSize
 
 __all__ = ["PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType"]
 
+_SHORT_DIGITS = 12  # of a digest, in a sentence
+
 PLAIN_FORMATS = ("raw", "iso")
 """The disk formats of images whose data is the disk, so that nothing is converted."""
 
@@ -54,6 +56,16 @@ class Digest:
         """The usual `algorithm:value`."""
         return f"{self.algorithm}:{self.value}"
 
+    @property
+    def short(self) -> str:
+        """What a sentence shows of it; a long value is cut after 12 digits.
+
+        >>> Digest("md5", "d41d8cd98f00b204e9800998ecf8427e").short
+        'md5:d41d8cd98f00...'
+        """
+        value = self.value if len(self.value) <= _SHORT_DIGITS else f"{self.value[:_SHORT_DIGITS]}..."
+        return f"{self.algorithm}:{value}"
+
 
 @dataclass(frozen=True, slots=True)
 class ImageLocation:
@@ -78,6 +90,7 @@ class Image:
 
     Args:
         id: its UUID.
+        name: what its owner calls it; any text.
         status: `active`, `queued`, …
         owner: the id of the project that owns it.
         visibility: `public`, `private`, `shared` or `community`.
@@ -98,6 +111,7 @@ class Image:
     """
 
     id: str
+    name: str | None = None
     status: str | None = None
     owner: str | None = None
     visibility: str | None = None

@@ -32,6 +32,7 @@ from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_
 from imagevol_core.upgrade import UPGRADE_RULES
 from imagevol_core.uploading import UPLOAD_RULES
 from imagevol_core.verdicts import Policy, Rule, RuleTable
+from imagevol_core.warming import WARM_RULES
 
 __all__ = ["rule_tables"]
 
@@ -47,6 +48,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Templates: the request": REQUEST_TEMPLATE_RULES,
     "Templates: the template's state (the first that applies)": TEMPLATE_STATE_RULES,
     "Pruning: each template (the first that applies)": PRUNING_RULES,
+    "Warming: each image and volume type (the first that applies)": WARM_RULES,
     "Uploading: whether a clone is registered": UPLOAD_RULES,
     "Stores: each store": STORE_RULES,
     "Stores: all of them": CATALOGUE_RULES,

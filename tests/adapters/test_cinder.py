@@ -19,6 +19,7 @@ from requests_mock import ANY, Mocker
 
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.volume_types import Pool
 from imagevol_core import (
     AccessDenied,
     AttachmentFacts,
@@ -87,6 +88,8 @@ CALLS: dict[str, Callable[[CinderVolumes], object]] = {
     "unset_metadata": lambda volumes: volumes.unset_metadata("7", ["a"]),
     "reserve": lambda volumes: volumes.reserve("7", mode=AccessMode.READ),
     "reservations": lambda volumes: volumes.reservations("7"),
+    "pools": lambda volumes: volumes.pools(),
+    "is_encrypted": lambda volumes: volumes.is_encrypted("ssd"),
 }
 
 
@@ -129,6 +132,32 @@ class TestVolumeTypes:
         answers: list[dict[str, Any]] = [{"json": {"volume_type": {"id": "1", "name": "ssd"}}}, {"status_code": 404}]
         http.get(f"{CINDER}/types/default", answers)
         assert [volumes.default_volume_type(), volumes.default_volume_type()] == ["ssd", None]
+
+    @pytest.fixture
+    def ssd(self, http: Mocker) -> None:
+        for query, names in (("", ["ssd"]), ("&marker=id-ssd", [])):
+            page = {"volume_types": [{"id": f"id-{name}", "name": name} for name in names]}
+            http.get(f"{CINDER}/types?is_public=None&limit=1000{query}", json=page)
+
+    def test_the_pools_are_those_that_the_scheduler_knows(self, http: Mocker, volumes: CinderVolumes) -> None:
+        pools = [
+            {"name": "h@fast#a", "capabilities": {"volume_backend_name": "fast", "clone_across_pools": True}},
+            {"name": "h@fast#b", "capabilities": {}},
+        ]
+        http.get(f"{CINDER}/scheduler-stats/get_pools?detail=True", json={"pools": pools})
+        assert volumes.pools() == (
+            Pool(name="h@fast#a", backend_name="fast", clone_across_pools=True),
+            Pool(name="h@fast#b"),
+        )
+
+    def test_a_type_is_encrypted_if_it_has_an_encryption(self, http: Mocker, volumes: CinderVolumes, ssd: None) -> None:
+        answers: list[dict[str, Any]] = [{"json": {}}, {"json": {"volume_type_id": "id-ssd", "encryption_id": "e"}}]
+        http.get(f"{CINDER}/types/id-ssd/encryption", answers)
+        assert [volumes.is_encrypted("ssd"), volumes.is_encrypted("ssd")] == [False, True]
+
+    def test_a_type_that_there_is_not_is_named(self, http: Mocker, volumes: CinderVolumes, ssd: None) -> None:
+        with pytest.raises(ResourceNotFound, match="volume type nosuch"):
+            volumes.is_encrypted("nosuch")
 
 
 class TestPages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_core import GIB, ImageLocation, Policy
+from imagevol_core import GIB, AccessDenied, ImageLocation, Policy
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES
 from tests.adapters.commands import Ran, Run
@@ -232,6 +232,30 @@ class TestExplaining:
         assert first.startswith("The volume is cloned from volume ")
         assert last == "No template is used:"
         assert why.startswith("  image-shared: ")
+
+    def test_a_script_gets_one_value(self, run: Run, image_id: str) -> None:
+        arguments = ("explain", image_id, *self.ARGUMENTS, "--host", "node@fast#one", "-f", "value")
+        assert run(*arguments, "-c", "outcome") == Ran(0, "clone-image-volume\n", "")
+        verdicts = run(*arguments, "-c", "verdicts").out
+        assert all(rule in verdicts for rule in rule_ids())
+
+    def test_another_projects_image_has_a_template_if_glance_gives_these_credentials_its_data(
+        self, run: Run, image_id: str, changed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        changed(owner="another", virtual_size_bytes=GIB, locations=())
+        asked: list[tuple[int, int | None]] = []
+
+        def read(*_: object, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+            asked.append((offset, length))
+            if len(asked) > 1:
+                raise AccessDenied("download_image")
+            return iter([b"x"])
+
+        monkeypatch.setattr(MemoryImages, "read", read)
+        arguments = ("explain", image_id, *self.TEMPLATES, "--host", "node@fast#one")
+        ways = [run(*arguments, *more, "-f", "json").json["outcome"] for more in ((), (), ("--project", "third"))]
+        assert (ways, asked) == (["create-template", "copy", "copy"], [(0, 1)] * 2)
+        assert "Glance was not asked" in run(*arguments, "--project", "third").out
 
     @pytest.mark.usefixtures("public")
     def test_a_program_gets_the_rules_of_the_template_too(self, run: Run, image_id: str) -> None:

@@ -298,6 +298,7 @@ class TestFacts:
         http.get(f"{IMAGES}/7", json=seen)
         assert images.get("7") == Image(
             id="7",
+            name="n",
             status="active",
             owner="p",
             visibility="public",

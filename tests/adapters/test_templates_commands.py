@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,19 @@ import pytest
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryDevice, MemoryImages, MemoryVolumes
-from imagevol_core import GIB, TEMPLATE_KEY, Digest, Image, ServiceUnreachable, TemplateMetadata, Volume
+from imagevol_adapters.volume_types import Pool
+from imagevol_core import (
+    GIB,
+    TEMPLATE_KEY,
+    AccessDenied,
+    Digest,
+    Image,
+    ImageVolumeMetadata,
+    ServiceUnreachable,
+    TemplateMetadata,
+    Volume,
+    VolumeFailed,
+)
 from tests.adapters.commands import Ran, logging_as_before
 from tests.adapters.test_locations_command import Terminal
 
@@ -30,7 +43,9 @@ class Templating(MemoryVolumes):
     """A Cinder in memory whose driver makes a template of the image of each volume, as the tests on a real one see."""
 
     makes: bool = True
-    asked_for: str = ""
+    keeps: int = 100  # how many templates its backend may have
+    begun: list[tuple[str, int]] = attrs.field(factory=list, init=False)  # of which images, and how large
+    most_at_once: int = 0
 
     def listed(self, *, project_id: str, metadata: Mapping[str, str] | None = None) -> Iterator[Volume]:
         wanted = (metadata or {}).items()
@@ -43,15 +58,33 @@ class Templating(MemoryVolumes):
     def default_volume_type(self) -> str:
         return "memory"
 
+    def pools(self) -> tuple[Pool, ...]:
+        return (Pool(name=self.host),)
+
+    def is_encrypted(self, volume_type: str) -> bool:
+        return self.volume_types[volume_type]
+
+    def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+        self.most_at_once = max(self.most_at_once, sum(each.project_id == "memory" for each in self.volumes.values()))
+        for volume_id in volume_ids:
+            with suppress(VolumeFailed):
+                MemoryVolumes.wait(self, volume_id)
+        return MemoryVolumes.find(self, volume_ids)
+
     def wait(self, volume_id: str) -> Volume:
         volume = MemoryVolumes.wait(self, volume_id)
         if self.makes:
             assert self.images is not None
-            self.template("made", self.images.get(self.asked_for))
+            image_id = self.base_images[volume_id]
+            made = {"size_gib": volume.size_gib, "created_at": datetime.now(UTC)}
+            self.template(f"template of {image_id}", self.images.get(image_id), **made)
+            templates = [each for each in self.volumes.values() if each.project_id == INTERNAL]
+            for gone in templates[: max(0, len(templates) - self.keeps)]:
+                del self.volumes[gone.id]
         return volume
 
     def create(self, **wishes: Any) -> Volume:
-        self.asked_for = wishes["image_id"]
+        self.begun.append((wishes["image_id"], wishes["size_gib"]))
         return MemoryVolumes.create(self, **wishes)
 
     def template(self, volume_id: str, image: Image, **facts: Any) -> None:
@@ -124,10 +157,11 @@ class TestList:
                     "volume_id": "t",
                     "backend": cinder.host,
                     "image_id": image.id,
+                    "image_name": "debian",
                     "size_gib": 1,
                     "last_used": "2026-01-01T00:00:00+00:00",
                     "state": "ready",
-                    "reason": f"the image's multihash is {image.digest}, and was {image.digest}",
+                    "reason": f"the image's multihash is still {image.digest and image.digest.short}",
                 }
             ],
         )
@@ -165,8 +199,8 @@ class TestList:
             assert listed.status == status
             assert "secret" not in listed.err
         assert listed.err == (
-            f"whose the templates are is not known: {conf} cannot be read, or names no "
-            "cinder_internal_tenant_project_id; give --internal-tenant\n"
+            f"cannot determine the internal tenant: {conf} cannot be read, or does not set "
+            "cinder_internal_tenant_project_id; pass --internal-tenant or --config-file\n"
         )
 
 
@@ -179,7 +213,7 @@ class TestPrune:
         monkeypatch.setattr("sys.stdin", Terminal("n\n"))
         declined = run("prune", "-f", "json")
         assert (declined.status, [row["outcome"] for row in declined.json]) == (3, ["planned"])
-        assert declined.err == ("template u of image gone goes: Glance has no image gone\nDelete 1 templates? [y/N] ")
+        assert declined.err == ("template u of image gone (None): Glance has no image gone\nDelete 1 templates? [y/N] ")
         monkeypatch.setattr("sys.stdin", io.StringIO())
         assert run("prune").status == 1
         assert run("prune", "--dry-run").status == 3
@@ -188,7 +222,7 @@ class TestPrune:
         assert (pruned.status, [(row["volume_id"], row["outcome"]) for row in pruned.json]) == (0, [("u", "deleted")])
         assert set(cinder.volumes) == {"t"}
         nothing = run("prune", "--yes", "-f", "json")
-        assert (nothing.status, nothing.json, nothing.err) == (0, [], "No template has to go.\n")
+        assert (nothing.status, nothing.json, nothing.err) == (0, [], "No template has to be deleted.\n")
 
     def test_above_a_limit_the_least_recently_used_go(self, run: Run, cinder: Templating, image: Image) -> None:
         for name in "tuv":
@@ -225,45 +259,73 @@ class TestPrune:
 
         cinder.template("t", replace(image, id="gone"))
         monkeypatch.setattr(MemoryImages, "get", away)
-        assert run("prune", "--yes").err == "No template has to go.\n"
+        assert run("prune", "--yes").err == "No template has to be deleted.\n"
         assert set(cinder.volumes) == {"t"}
 
 
 class TestWarm:
+    ASSUMED = (
+        "/etc/cinder/cinder.conf does not describe memory@memory#memory: assuming that templates are enabled there and "
+        "have no limits\n"
+    )
+
     def test_a_volume_is_made_and_deleted_and_the_template_stays(
         self, run: Run, cinder: Templating, image: Image
     ) -> None:
         dry = run("warm", "debian", "--dry-run", "-f", "json")
         assert (dry.status, [row["outcome"] for row in dry.json], cinder.volumes) == (3, ["planned"], {})
         warmed = run("warm", "debian", "--yes", "-f", "json")
-        assert (warmed.status, warmed.json) == (
-            0,
-            [
-                {
-                    "image_id": image.id,
-                    "volume_type": "memory",
-                    "outcome": "made",
-                    "backend": cinder.host,
-                    "volume_id": "made",
-                    "size_gib": 1,
-                    "reason": None,
-                }
-            ],
-        )
-        assert warmed.err == (
-            f"image {image.id}, type memory: a template is made by a volume of 1 GiB: "
-            "there is no template of the image on this backend\n"
-        )
-        assert set(cinder.volumes) == {"made"}
+        row = {
+            "image_id": image.id,
+            "image_name": "debian",
+            "volume_type": "memory",
+            "outcome": "made",
+            "backend": cinder.host,
+            "volume_id": f"template of {image.id}",
+            "size_gib": 1,
+            "reason": None,
+        }
+        assert (warmed.status, warmed.json, warmed.err) == (0, [row], self.ASSUMED)
+        assert set(cinder.volumes) == {f"template of {image.id}"}
         assert [row["outcome"] for row in run("warm", "debian", "-f", "json").json] == ["ready"]
+
+    def test_the_plan_is_shown_with_names_before_the_question_and_nowhere_else(
+        self, run: Run, cinder: Templating, image: Image, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for how in ("--yes", "--dry-run"):
+            assert run("warm", "debian", how).err == self.ASSUMED
+            cinder.volumes.clear()
+        monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+        declined = run("warm", "debian", "-f", "json")
+        assert declined.err == (
+            f"{self.ASSUMED}image {image.id} (debian), type memory, {cinder.host}: planned: there is no template of "
+            "the image on this backend\nCreate 1 templates? [y/N] "
+        )
+        assert (declined.status, [row["outcome"] for row in declined.json], cinder.volumes) == (3, ["planned"], {})
 
     def test_an_image_that_may_have_none_is_refused_before_anything_is_made(
         self, run: Run, cinder: Templating, glance: MemoryImages, image: Image
     ) -> None:
-        glance.images[image.id] = replace(image, owner="another", visibility="shared")
+        glance.images[image.id] = replace(image, status="deactivated")
         warmed = run("warm", image.id, "-f", "json")
         assert (warmed.status, [row["outcome"] for row in warmed.json]) == (3, ["refused"])
-        assert "it belongs to another" in warmed.json[0]["reason"]
+        assert warmed.json[0]["reason"] == "the image's status is deactivated"
+        assert (cinder.volumes, cinder.begun) == ({}, [])
+
+    def test_another_projects_image_has_one_if_glance_gives_its_data(
+        self, run: Run, cinder: Templating, glance: MemoryImages, image: Image, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        glance.images[image.id] = replace(image, owner="another", visibility="shared")
+        assert [row["outcome"] for row in run("warm", image.id, "--yes", "-f", "json").json] == ["made"]
+        cinder.volumes.clear()
+
+        def refused(*_: object, **__: object) -> Iterator[bytes]:
+            raise AccessDenied("download_image")
+
+        monkeypatch.setattr(MemoryImages, "read", refused)
+        (row,) = run("warm", image.id, "-f", "json").json
+        assert row["outcome"] == "refused"
+        assert row["reason"].endswith("Glance does not give the requester the image's data")
         assert cinder.volumes == {}
 
     @pytest.mark.parametrize(
@@ -276,6 +338,7 @@ class TestWarm:
     def test_what_the_driver_would_take_is_not_refused(
         self,
         run: Run,
+        cinder: Templating,
         glance: MemoryImages,
         image: Image,
         disk_format: str,
@@ -283,9 +346,8 @@ class TestWarm:
         size_gib: int,
     ) -> None:
         glance.images[image.id] = replace(image, disk_format=disk_format, **sizes)
-        planned = run("warm", image.id, "--dry-run", "-f", "json")
-        assert [row["outcome"] for row in planned.json] == ["planned"]
-        assert f"by a volume of {size_gib} GiB" in planned.err
+        assert [row["outcome"] for row in run("warm", image.id, "--yes", "-f", "json").json] == ["made"]
+        assert [size for _, size in cinder.begun] == [size_gib]
 
     def test_a_backend_that_makes_none_is_named(self, run: Run, cinder: Templating, image: Image) -> None:
         cinder.makes = False
@@ -293,7 +355,7 @@ class TestWarm:
         assert (warmed.status, warmed.json[0]["outcome"], warmed.json[0]["reason"]) == (
             3,
             "failed",
-            f"{cinder.host} made no template: the log of its cinder-volume says why",
+            f"{cinder.host} created no template: see the log of its cinder-volume",
         )
         assert cinder.volumes == {}
 
@@ -302,7 +364,13 @@ class TestWarm:
         cinder.template("old", replace(image, digest=Digest("sha512", "ab")))
         warmed = run("warm", image.id, "--yes", "-f", "json")
         assert (warmed.status, warmed.json[0]["outcome"]) == (3, "failed")
-        assert "made no template" in warmed.json[0]["reason"]
+        assert "created no template" in warmed.json[0]["reason"]
+
+    def test_a_stale_template_does_not_hide_a_ready_one(self, run: Run, cinder: Templating, image: Image) -> None:
+        cinder.template("old", replace(image, digest=Digest("sha512", "ab")), created_at=LONG_AGO)
+        cinder.template("new", image, created_at=LONG_AGO + timedelta(days=1))
+        (row,) = run("warm", image.id, "-f", "json").json
+        assert (row["outcome"], row["volume_id"]) == ("ready", "new")
 
     def test_a_volume_that_fails_is_deleted_and_told(self, run: Run, cinder: Templating, image: Image) -> None:
         cinder.capacity_gib = 0
@@ -311,7 +379,145 @@ class TestWarm:
         assert "the backend is full" in warmed.json[0]["reason"]
         assert cinder.volumes == {}
 
+    def test_an_unknown_type_is_an_error_before_anything_else(self, run: Run, cinder: Templating, image: Image) -> None:
+        refused = run("warm", image.id, "--volume-type", "nosuch", "--yes")
+        assert (refused.status, refused.err) == (
+            1,
+            "volume type nosuch does not exist, or these credentials cannot see it\n",
+        )
+        assert cinder.begun == []
+
+    def test_an_encrypted_type_is_refused(self, run: Run, cinder: Templating, image: Image) -> None:
+        (row,) = run("warm", image.id, "--volume-type", "encrypted", "-f", "json").json
+        assert (row["outcome"], cinder.begun) == ("refused", [])
+
+    @pytest.fixture
+    def several(self, glance: MemoryImages) -> list[str]:
+        made = [glance.create(name=f"number {number}", disk_format="raw") for number in range(6)]
+        for each in made:
+            glance.upload(each.id, [b"disk"], size_bytes=4)
+        return [each.id for each in made]
+
+    @pytest.mark.parametrize("jobs", [1, 4, 10])
+    def test_several_are_made_at_once(self, run: Run, cinder: Templating, several: list[str], jobs: int) -> None:
+        warmed = run("warm", *several, "--yes", "--jobs", jobs, "-f", "json")
+        assert sorted((row["image_id"], row["outcome"]) for row in warmed.json) == sorted(
+            (image_id, "made") for image_id in several
+        )
+        assert cinder.most_at_once == min(jobs, len(several))
+        assert all(volume.project_id == INTERNAL for volume in cinder.volumes.values())
+
+    def test_what_is_evicted_meanwhile_does_not_count_as_made(
+        self, run: Run, cinder: Templating, several: list[str]
+    ) -> None:
+        cinder.keeps = 3
+        warmed = run("warm", *several, "--yes", "-f", "json")
+        outcomes = [row["outcome"] for row in warmed.json]
+        assert (warmed.status, outcomes.count("made"), outcomes.count("failed")) == (3, 3, 3)
+        made = {row["volume_id"] for row in warmed.json if row["outcome"] == "made"}
+        assert made == {volume.id for volume in cinder.volumes.values()}
+        reasons = {row["reason"] for row in warmed.json if row["outcome"] == "failed"}
+        assert all(f"compare the limits of {cinder.host}" in reason for reason in reasons)
+
+    @pytest.mark.parametrize(
+        "options, outcomes, reason",
+        [
+            ("image_template_enabled = false", ["refused"] * 6, "templates are not enabled"),
+            ("", ["refused"] * 6, "templates are not enabled"),
+            ("image_template_enabled = true", ["planned"] * 6, "there is no template of the image on this backend"),
+            (
+                "image_template_enabled = true\nimage_template_max_count = 3",
+                ["planned"] * 3 + ["refused"] * 3,
+                "raise the limits of the backend",
+            ),
+            (
+                "image_template_enabled = true\n[backend_defaults]\nimage_template_max_count = 3",
+                ["planned"] * 3 + ["refused"] * 3,
+                "raise the limits of the backend",
+            ),
+        ],
+    )
+    def test_the_plan_is_checked_against_cinders_configuration(
+        self,
+        run: Run,
+        cinder: Templating,
+        several: list[str],
+        tmp_path: Path,
+        options: str,
+        outcomes: list[str],
+        reason: str,
+    ) -> None:
+        conf = tmp_path / "cinder.conf"
+        conf.write_text(
+            f"[DEFAULT]\nenabled_backends = memory\ncinder_internal_tenant_project_id = {INTERNAL}\n"
+            f"[memory]\n{options}\n"
+        )
+        planned = run("warm", *several, "--dry-run", "-f", "json", tenant=("--config-file", conf))
+        assert ([row["outcome"] for row in planned.json], planned.err) == (outcomes, "")
+        assert planned.json[-1]["reason"].endswith(reason)
+        assert cinder.begun == []
+
+    @pytest.mark.parametrize("value, outcome", [("enabled", "refused"), ("disabled", "planned"), (None, "refused")])
+    def test_a_signed_image_is_refused_if_cinder_verifies_signatures(
+        self, run: Run, glance: MemoryImages, image: Image, tmp_path: Path, value: str | None, outcome: str
+    ) -> None:
+        glance.images[image.id] = replace(image, properties={"img_signature": "c2ln"})
+        conf = tmp_path / "cinder.conf"
+        conf.write_text(f"[DEFAULT]\nverify_glance_signatures = {value}\n" if value else "")
+        tenant = ("--internal-tenant", INTERNAL, "--config-file", conf)
+        assert [row["outcome"] for row in run("warm", image.id, "--dry-run", "-f", "json", tenant=tenant).json] == [
+            outcome
+        ]
+
+    def test_an_option_without_a_valid_value_is_named(self, run: Run, image: Image, tmp_path: Path) -> None:
+        conf = tmp_path / "cinder.conf"
+        conf.write_text("[DEFAULT]\nenabled_backends = memory\n[memory]\nimage_template_enabled = perhaps\n")
+        refused = run("warm", image.id, tenant=("--internal-tenant", INTERNAL, "--config-file", conf))
+        assert refused.status == 1
+        assert f"{conf}:4, [memory] image_template_enabled" in refused.err
+
+    def test_no_template_is_made_where_an_image_volume_is_cloned_anyway(
+        self, run: Run, cinder: Templating, glance: MemoryImages, tmp_path: Path
+    ) -> None:
+        holds = cinder.create(size_gib=1, name="image volume", image_id=None)
+        MemoryVolumes.wait(cinder, holds.id)
+        made = glance.create(name="in a volume", disk_format="raw")
+        said = ImageVolumeMetadata(image_id=made.id, image_owner="memory", size_bytes=GIB)
+        cinder.volumes[holds.id] = replace(cinder.volumes[holds.id], readonly=True, metadata=said.to_volume())
+        glance.add_location(made.id, f"cinder://{holds.id}", store=None, digest=None)
+        conf = tmp_path / "cinder.conf"
+        conf.write_text(
+            "[DEFAULT]\nenabled_backends = memory\nverify_glance_signatures = disabled\n[memory]\n"
+            "image_template_enabled = true\nimage_clone_direct_url_schemes = cinder\n"
+            "image_clone_trusted_projects = memory\n"
+        )
+        tenant = ("--internal-tenant", INTERNAL, "--config-file", conf)
+        (row,) = run("warm", made.id, "-f", "json", tenant=tenant).json
+        assert (row["outcome"], row["reason"]) == ("not-needed", f"the backend clones the image volume {holds.id}")
+
+    def test_what_is_running_when_it_is_interrupted_is_deleted(
+        self, run: Run, cinder: Templating, several: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> tuple[Volume, ...]:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Templating, "find", lambda self, ids: interrupted() if list(ids) else ())
+        assert run("warm", *several, "--yes").err.endswith("interrupted\n")
+        assert len(cinder.begun) == 4
+        assert cinder.volumes == {}
+
 
 def test_a_bar_is_for_terminals(run: Run, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagevol_adapters.cli.templates.quiet", lambda: False)
     assert "warm: 100%" in run("warm", image.id, "--yes").err
+
+
+def test_a_count_is_a_whole_number(run: Run, image: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ("warm", image.id, "--jobs", "0"),
+        ("warm", image.id, "--jobs", "x"),
+        ("prune", "--max-count", "-1"),
+    ):
+        with pytest.raises(SystemExit):
+            run(*arguments)
+        assert " is no " in capsys.readouterr().err

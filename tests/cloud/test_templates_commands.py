@@ -30,6 +30,7 @@ def asked(cloud: Cloud, *arguments: object) -> tuple[int, list[dict[str, Any]]]:
     """The exit status, and what a program reads."""
     config = ("--config-file", cloud.directory / "etc/cinder/cinder.conf")
     ran = CommandLine(cloud, cloud.clouds_yaml).run("templates", *arguments, *config, "-f", "json")
+    assert ran.stdout, ran.stderr
     return ran.returncode, json.loads(ran.stdout)
 
 
@@ -49,12 +50,53 @@ def test_a_template_that_is_made_ahead_serves_the_first_volume(service: User) ->
     assert f"cloned from template {made.id}" in service.said(service.volume(image_id))
 
 
-def test_what_may_have_no_template_is_refused(service: User) -> None:
+def test_an_administrator_has_the_template_of_another_projects_image_made_and_its_owner_is_served(
+    service: User,
+) -> None:
     with ExitStack() as undo:
-        private = in_local(User(service.cloud, "demo", undo))
-        status, rows = asked(service.cloud, "warm", private, "--yes")
-        assert (status, outcomes(rows)) == (3, [(private, None, "refused")])
-        assert "the image's visibility is" in rows[0]["reason"]
+        demo = User(service.cloud, "demo", undo)
+        private = in_local(demo)
+        status, rows = asked(service.cloud, "warm", private, "--volume-type", "fast", "--yes")
+        made = template(service.cloud, private)
+        assert (status, outcomes(rows)) == (0, [(private, made.id, "made")])
+        assert f"cloned from template {made.id}" in demo.said(demo.volume(private, "fast"))
+
+
+def test_what_can_have_no_template_is_refused_and_what_needs_none_is_left_alone(service: User) -> None:
+    cloud, deactivated, in_a_volume = service.cloud, in_local(service), service.image(store="fast")
+    service.glance.images.deactivate(deactivated)
+    status, rows = asked(cloud, "warm", deactivated, in_a_volume, "--volume-type", "fast", "--yes")
+    assert (status, outcomes(rows)) == (3, [(deactivated, None, "refused"), (in_a_volume, None, "not-needed")])
+    assert rows[0]["reason"] == "the image's status is deactivated"
+    assert templates(cloud) == []
+    secret = User(cloud, "admin", ExitStack()).cinder.volume_types.create("encrypted")
+    try:
+        secret.set_keys({"volume_backend_name": "fast"})
+        luks = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "control_location": "front-end"}
+        User(cloud, "admin", ExitStack()).cinder.volume_encryption_types.create(secret, luks)
+        status, rows = asked(cloud, "warm", in_local(service), "--volume-type", "encrypted", "--yes")
+        assert (status, [row["outcome"] for row in rows]) == (3, ["refused"])
+    finally:
+        User(cloud, "admin", ExitStack()).cinder.volume_types.delete(secret)
+
+
+def test_a_type_that_cinder_has_not_is_an_error_before_a_volume_is_made(service: User) -> None:
+    config = ("--config-file", service.cloud.directory / "etc/cinder/cinder.conf")
+    command = CommandLine(service.cloud, service.cloud.clouds_yaml)
+    ran = command.run("templates", "warm", in_local(service), "--volume-type", "nosuch", "--yes", *config)
+    assert (ran.returncode, ran.stderr) == (
+        1,
+        "volume type nosuch does not exist, or these credentials cannot see it\n",
+    )
+
+
+def test_no_more_is_planned_than_the_limits_of_the_backend_leave_room_for(service: User) -> None:
+    """`slow` has two templates at the most."""
+    cloud, images = service.cloud, [in_local(service, bytes([number]) * 1000) for number in range(4)]
+    status, rows = asked(cloud, "warm", *images, "--volume-type", "slow", "--yes", "--jobs", 4)
+    found = {row["image_id"]: row["outcome"] for row in rows}
+    assert (status, [found[image_id] for image_id in images]) == (3, ["made", "made", "refused", "refused"])
+    assert sorted(volume.metadata[TEMPLATE_KEY] for volume in templates(cloud)) == sorted(images[:2])
 
 
 def test_what_is_stale_or_of_no_image_is_listed_and_pruned_and_what_is_a_users_is_not(service: User) -> None:

@@ -32,6 +32,7 @@ from imagevol_core import (
     Verdict,
     Volume,
     cache_key,
+    decide_freshness,
     failed,
     plan_admission,
 )
@@ -86,7 +87,7 @@ class TestFreshnessRules:
         "policy, rule, text",
         [
             (Policy.STRICT, "other-image", "it was made from image i; this is image j"),
-            (Policy.STRICT, "same-multihash", "the image's multihash is sha512:0a, and was sha512:0a"),
+            (Policy.STRICT, "same-multihash", "the image's multihash is still sha512:0a"),
             (Policy.STRICT, "other-multihash", "the image's multihash is sha512:0a, and was sha512:0b"),
             (
                 Policy.STRICT,
@@ -108,6 +109,17 @@ class TestFreshnessRules:
     )
     def test_it_says_why(self, policy: Policy, rule: str, text: str) -> None:
         assert DECIDES[policy][rule].decide(policy).verdicts[-1].text == text
+
+    def test_long_multihashes_are_shortened_unless_they_then_look_the_same(self) -> None:
+        one, other, alike = "0a" * 64, "0b" * 64, "0a" * 63 + "0b"
+
+        def text(now: str, then: str) -> str:
+            entry = CacheEntry(volume_id="v", image_id="i", size_gib=1, digest=Digest("sha512", then))
+            return decide_freshness(Image(id="i", digest=Digest("sha512", now)), entry=entry).verdicts[-1].text
+
+        assert text(one, one) == "the image's multihash is still sha512:0a0a0a0a0a0a..."
+        assert text(one, other) == "the image's multihash is sha512:0a0a0a0a0a0a..., and was sha512:0b0b0b0b0b0b..."
+        assert text(one, alike) == f"the image's multihash is sha512:{one}, and was sha512:{alike}"
 
     def test_what_is_not_known_is_said_so(self) -> None:
         texts = [verdict.text for verdict in about(None, None).decide().verdicts]

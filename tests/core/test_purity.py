@@ -158,6 +158,11 @@ DECISIONS = {
         images={'i': NotFound()},
         now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC),
     )""",
+    "may_serve": "may_serve(VolumeType(name='t', extra_specs={'volume_backend_name': 'b'}), backend_name='c')",
+    "plan_warming": """plan_warming(
+        [WarmWish(image=Image(id='i'), target=Volume(id='t', size_gib=1), pools=(WarmPool(name='h@b#p'),))],
+        templates=(),
+    )""",
     "unfinished_imports": "unfinished_imports(Image(id='i'))",
     "printed_location": "printed_location(ImageLocation('cinder://a@b', {'store': 'c'}))",
     "relocated": "relocated([ImageLocation('cinder://a')], [])",

@@ -74,6 +74,7 @@ def test_of_an_image_nothing_is_made_up() -> None:
 def test_an_image_is_known_by_what_glance_says() -> None:
     assert image_facts(SAID, None) == Image(
         id="image",
+        name="an image",
         status="active",
         owner="project",
         visibility="shared",

@@ -13,8 +13,8 @@ from cinder.common import config as _registers_options  # noqa: F401
 from cinder.volume import configuration
 from oslo_config import cfg
 
+from imagevol_adapters.backend_options import clone_settings, safety_settings, template_settings, trusted_projects
 from imagevol_adapters.driver import OPTIONS
-from imagevol_adapters.driver.options import clone_settings, safety_settings, template_settings, trusted_projects
 from imagevol_core import CacheLimits, CloneSettings, SafetySettings, TemplateSettings
 from tests.upstream.asking import ROOT
 

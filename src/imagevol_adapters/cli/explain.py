@@ -13,20 +13,18 @@ from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.outcome import Outcome
+from imagevol_adapters.templates import gives_data, named_volume_ids
 from imagevol_core import (
     Backend,
     CloneSettings,
     ConversionSettings,
-    Dialect,
     Image,
     ImageCache,
-    InvalidLocation,
     Policy,
     RequestRefused,
     TemplateSettings,
     Volume,
     Way,
-    parse_location,
     plan_creation,
 )
 
@@ -105,7 +103,7 @@ class Explain(Explaining):
         policy = Policy(parsed_args.policy)
         image = self.app.images.find(parsed_args.image)
         trusted_projects = frozenset(parsed_args.trusted_project)
-        volumes = list(self.app.volumes.find(_volume_ids(image)))
+        volumes = list(self.app.volumes.find(named_volume_ids(image)))
         planned = partial(
             plan_creation,
             image,
@@ -133,8 +131,12 @@ class Explain(Explaining):
             enforce_signatures=parsed_args.enforce_signatures,
         )
         cinder = planned(policy=Policy.UPSTREAM)
+        plan = planned(template_settings=templates) if policy is Policy.STRICT else cinder
+        if plan.template.needs_read and parsed_args.project in (None, self.app.project_id):
+            reads = gives_data(self.app.images, image.id)
+            plan = planned(template_settings=templates, requester_reads=reads)
         outcome = Outcome(
-            plan=planned(template_settings=templates) if policy is Policy.STRICT else cinder,
+            plan=plan,
             cinder=cinder,
             unseen=_unseen(image, volumes),
             looked_at={"--templates": parsed_args.templates, "--image-cache": parsed_args.image_cache},
@@ -195,17 +197,5 @@ def _template(outcome: Outcome) -> dict[str, Any]:
 def _unseen(image: Image, volumes: Iterable[Volume]) -> tuple[str, ...]:
     """What these credentials are not shown, and Cinder's own may be."""
     seen = {volume.id for volume in volumes}
-    hidden = tuple(volume_id for volume_id in _volume_ids(image) if volume_id not in seen)
+    hidden = tuple(volume_id for volume_id in named_volume_ids(image) if volume_id not in seen)
     return hidden if image.locations else ("the locations of the image",)
-
-
-def _volume_ids(image: Image) -> list[str]:
-    """Every volume that any reading of the locations names; which reading counts is for the decision."""
-    volume_ids: dict[str, None] = {}
-    for location in image.locations:
-        for dialect in Dialect:
-            try:
-                volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
-            except InvalidLocation:
-                continue
-    return list(volume_ids)

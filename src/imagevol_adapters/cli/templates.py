@@ -7,28 +7,41 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+import attrs
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, quiet, tell
-from imagevol_adapters.templates import (
-    Warmed,
-    Warming,
-    WarmState,
-    images_of,
-    place_of,
-    plan_warming,
-    templates_of,
-    warm,
+from imagevol_adapters.templates import images_of, named_volume_ids, place_of, templates_of
+from imagevol_core import (
+    CacheLimits,
+    Image,
+    ImagevolError,
+    RequestRefused,
+    Template,
+    TemplateStanding,
+    Volume,
+    WarmPool,
+    WarmWish,
+    least_volume_gib,
+    may_serve,
+    plan_pruning,
 )
-from imagevol_core import CacheLimits, ImagevolError, RequestRefused, Template, TemplateStanding, Volume, plan_pruning
+from imagevol_core.sentences import said
+
+if TYPE_CHECKING:
+    from imagevol_adapters.cinder_configuration import CinderConfiguration
+    from imagevol_adapters.volume_types import Pool
+    from imagevol_adapters.warming import Warmed
 
 __all__ = ["List", "Prune", "Warm"]
 
 _FOUND = 3
+_JOBS = 4
 _CINDER_CONF = Path("/etc/cinder/cinder.conf")
 _TENANT = "cinder_internal_tenant_project_id"
 
@@ -37,57 +50,87 @@ Answer = tuple[tuple[str, ...], Rows]
 T = TypeVar("T")
 
 
+@attrs.frozen
+class Standing:
+    """A template as it is shown."""
+
+    volume: Volume
+    kept: TemplateStanding
+    image_name: str | None
+
+
 class _Templates(Lister):
-    """What the commands share: whose the templates are, and which there are."""
+    """What the commands share: the internal tenant, and which templates there are."""
 
     app: Imagevol
-    _tenant = ""
+    _configuration_file = _CINDER_CONF
+    _given_tenant: str | None = None
     _found = False
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take whose the templates are."""
+        """Take the internal tenant."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--internal-tenant",
             metavar="PROJECT_ID",
-            help=f"Cinder's {_TENANT}, whose the templates are (default: what --config-file says)",
+            help=f"use PROJECT_ID as the project of the templates (default: {_TENANT} of --config-file)",
         )
         parser.add_argument(
             "--config-file",
             type=Path,
             default=_CINDER_CONF,
             metavar="FILE",
-            help="Cinder's configuration (default: %(default)s)",
+            help="read Cinder's configuration from FILE (default: %(default)s)",
         )
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Give 3 when something was found that is not as it should be."""
-        self._tenant = parsed_args.internal_tenant or _configured(parsed_args.config_file)
+        self._configuration_file = parsed_args.config_file
+        self._given_tenant = parsed_args.internal_tenant
         status = int(super().run(parsed_args))
         return status or (_FOUND if self._found else 0)
 
+    @cached_property
+    def _configuration(self) -> CinderConfiguration:
+        """What the operator has configured; nothing of it but the options that count is shown to anybody."""
+        from imagevol_adapters.cinder_configuration import CinderConfiguration
+
+        return CinderConfiguration.read(self._configuration_file, internal_tenant=self._given_tenant)
+
+    @property
+    def _tenant(self) -> str:
+        known = self._given_tenant or self._configuration.internal_tenant
+        if known is None:
+            raise RequestRefused(
+                f"cannot determine the internal tenant: {self._configuration_file} cannot be read, or does not set "
+                f"{_TENANT}; pass --internal-tenant or --config-file"
+            )
+        return known
+
     def _standings(
         self, now: datetime, *, idle: timedelta = timedelta(0), limits: CacheLimits | None = None
-    ) -> list[tuple[Volume, TemplateStanding]]:
+    ) -> list[Standing]:
         volumes: list[Volume] = []
         templates: list[Template] = []
         for volume, template in templates_of(self.app.volumes, project_id=self._tenant, now=now):
             volumes.append(volume)
             templates.append(template)
         images = images_of(_bar(templates, "images", len(templates), " images"), images=self.app.images)
-        return list(
-            zip(volumes, plan_pruning(templates, images=images, now=now, idle=idle, limits=limits), strict=True)
-        )
+        standings = plan_pruning(templates, images=images, now=now, idle=idle, limits=limits)
+        found = [images[template.entry.image_id] for template in templates]
+        names = [_name(image) if isinstance(image, Image) else None for image in found]
+        return list(map(Standing, volumes, standings, names))
 
 
 class List(_Templates):
-    """List the templates of all backends, and whether they still are their images; the exit status is 3 if not all."""
+    """List the templates of all backends, and whether each is current; the exit status is 3 if one is not."""
 
     _columns: ClassVar[tuple[str, ...]] = (
         "volume_id",
         "backend",
         "image_id",
+        "image_name",
         "size_gib",
         "last_used",
         "state",
@@ -97,71 +140,81 @@ class List(_Templates):
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Ask Cinder for the templates, Glance for their images, and the core what they are."""
         standings = self._standings(datetime.now(UTC))
-        self._found = any(standing.rule not in ("ready", "being-made", "busy") for _, standing in standings)
-        return self._columns, [_row(volume, standing) for volume, standing in standings]
+        self._found = any(standing.kept.rule not in ("ready", "being-made", "busy") for standing in standings)
+        return self._columns, [_row(standing) for standing in standings]
 
 
 class Prune(_Templates):
-    """Delete the templates that are not their images any more, whose images are gone, or that are above limits."""
+    """Delete templates that are out of date, orphaned or over the limits."""
 
-    _columns: ClassVar[tuple[str, ...]] = (*List._columns[:5], "outcome", "reason")
+    _columns: ClassVar[tuple[str, ...]] = (*List._columns[:6], "outcome", "reason")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the limits."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            "--max-count", type=_limit, default=0, metavar="NUMBER", help="keep so many on each backend"
+            "--max-count",
+            type=_limit,
+            default=0,
+            metavar="NUMBER",
+            help="keep at most NUMBER templates per backend (default: no limit)",
         )
         parser.add_argument(
-            "--max-size-gb", type=_limit, default=0, metavar="GIB", help="keep so much on each backend, in GiB"
+            "--max-size-gb",
+            type=_limit,
+            default=0,
+            metavar="GIB",
+            help="keep templates of at most GIB in total per backend, in GiB (default: no limit)",
         )
         parser.add_argument(
             "--idle-minutes",
             type=_limit,
             default=10,
             metavar="MINUTES",
-            help="keep what was used so recently that it may still be being cloned (default: %(default)s)",
+            help="keep templates used in the last MINUTES minutes (default: %(default)s)",
         )
         _add_asking(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
-        """Plan, show, ask, and delete one after the other."""
+        """Plan, ask, and delete one after the other."""
         standings = self._standings(
             datetime.now(UTC),
             idle=timedelta(minutes=parsed_args.idle_minutes),
             limits=CacheLimits(max_count=parsed_args.max_count, max_gib=parsed_args.max_size_gb),
         )
-        going = [(volume, standing) for volume, standing in standings if standing.goes]
-        for volume, standing in going:
-            tell(f"template {volume.id} of image {standing.template.entry.image_id} goes: {standing.because}")
+        going = [standing for standing in standings if standing.kept.goes]
+        if going and not (parsed_args.dry_run or parsed_args.yes):
+            for each in going:
+                entry = each.kept.template.entry
+                tell(f"template {each.volume.id} of image {entry.image_id} ({each.image_name}): {each.kept.because}")
         if not going:
-            tell("No template has to go.")
+            tell("No template has to be deleted.")
         elif parsed_args.dry_run or not agreed(f"Delete {len(going)} templates?", yes=parsed_args.yes):
             self._found = True
-            return self._columns, [_row(volume, standing, "planned") for volume, standing in going]
+            return self._columns, [_row(standing, "planned") for standing in going]
         return self._columns, list(self._deleted(going))
 
-    def _deleted(self, going: Sequence[tuple[Volume, TemplateStanding]]) -> Iterator[tuple[object, ...]]:
-        for volume, standing in _bar(going, "prune", len(going), " templates"):
+    def _deleted(self, going: Sequence[Standing]) -> Iterator[tuple[object, ...]]:
+        for standing in _bar(going, "prune", len(going), " templates"):
             try:
-                self.app.volumes.delete(volume.id)
+                self.app.volumes.delete(standing.volume.id)
             except ImagevolError as error:
                 self._found = True
-                yield (*_row(volume, standing, "failed")[:-1], str(error))
+                yield (*_row(standing, "failed")[:-1], str(error))
             else:
-                yield _row(volume, standing, "deleted")
+                yield _row(standing, "deleted")
 
 
 class Warm(_Templates):
-    """Have templates made of images, ahead of the first volume, by volumes that are deleted again.
+    """Create templates ahead of time, using temporary volumes.
 
-    The volumes are of the project of the credentials: an image of which a template is made is public, or that project
-    owns it.
+    The volumes belong to the project of the credentials. Glance must give that project the data of the images.
     """
 
     _columns: ClassVar[tuple[str, ...]] = (
         "image_id",
+        "image_name",
         "volume_type",
         "outcome",
         "backend",
@@ -173,76 +226,122 @@ class Warm(_Templates):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the images, and where."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("image", nargs="+", help="its id or name")
+        parser.add_argument("image", nargs="+", help="create a template of this image, given by its id or name")
         parser.add_argument(
             "--volume-type",
             action="append",
             metavar="TYPE",
-            help="on the backend of this type; may be repeated (default: Cinder's default type)",
+            help="create the template on the backend of volume type TYPE; can be repeated (default: Cinder's default "
+            "type)",
+        )
+        parser.add_argument(
+            "--jobs",
+            type=_at_least_one,
+            default=_JOBS,
+            metavar="COUNT",
+            help="create COUNT templates at the same time (default: %(default)s)",
         )
         _add_asking(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
-        """Plan, show, ask, and make one after the other."""
-        planned = [
-            self._planned(image, volume_type)
-            for image in dict.fromkeys(parsed_args.image)
-            for volume_type in parsed_args.volume_type or [self.app.volumes.default_volume_type()]
-        ]
-        for warming in planned:
-            tell(_sentence(warming))
-        making = [warming for warming in planned if warming.state is WarmState.PLANNED]
-        if making and (parsed_args.dry_run or not agreed(f"Make {len(making)} templates?", yes=parsed_args.yes)):
+        """Plan, ask, create several at once, and look at all of them again."""
+        from imagevol_adapters.warming import Warmer, WarmState
+
+        warmer = Warmer(
+            volumes=self.app.volumes,
+            images=self.app.images,
+            internal_tenant=self._tenant,
+            wait_seconds=self.app.options.wait_seconds,
+        )
+        warmed: list[Warmed] = warmer.planned(self._wishes(parsed_args.image, parsed_args.volume_type))
+        making = sum(each.state is WarmState.PLANNED for each in warmed)
+        if making and not (parsed_args.dry_run or parsed_args.yes):
+            for each in warmed:
+                tell(_sentence(each))
+        if making and (parsed_args.dry_run or not agreed(f"Create {making} templates?", yes=parsed_args.yes)):
             self._found = True
-            warmed = [
-                Warmed(warming=each, state=each.state, template=each.template, reason=each.reason) for each in planned
-            ]
-        else:
-            warmed = [
-                warm(each, volumes=self.app.volumes, internal_tenant=self._tenant, now=datetime.now(UTC))
-                for each in _bar(planned, "warm", len(planned), " images")
-            ]
+        elif making:
+            created = warmer.warmed(warmed, jobs=parsed_args.jobs)
+            with closing(created):
+                warmed = warmer.checked(_bar(created, "warm", len(warmed), " images"))
         self._found |= any(each.state in (WarmState.REFUSED, WarmState.FAILED) for each in warmed)
         return self._columns, [_warmed_row(each) for each in warmed]
 
-    def _planned(self, name_or_id: str, volume_type: str | None) -> Warming:
-        image = self.app.images.find(name_or_id)
-        now = datetime.now(UTC)
-        return plan_warming(
-            image,
-            volume_type=volume_type,
-            project_id=self.app.project_id,
-            internal_tenant=self._tenant,
-            templates=templates_of(self.app.volumes, project_id=self._tenant, now=now, image_id=image.id),
-        )
+    def _wishes(self, names_or_ids: Iterable[str], volume_types: Sequence[str] | None) -> list[WarmWish]:
+        """Look up the types, whose names may be wrong, and then the images."""
+        types: list[str | None] = list(dict.fromkeys(volume_types or ())) or [self.app.volumes.default_volume_type()]
+        known = self.app.volumes.pools()
+        pools = {name: self._pools(known, name) for name in types}
+        encrypted = {name: name is not None and self.app.volumes.is_encrypted(name) for name in types}
+        images = {image.id: image for image in map(self.app.images.find, dict.fromkeys(names_or_ids))}
+        project_id = self.app.project_id
+        return [
+            WarmWish(
+                image=image,
+                target=Volume(
+                    id="the new volume",
+                    project_id=project_id,
+                    size_gib=least_volume_gib(image) or 1,  # of an image of unknown size there is no template
+                    volume_type=name,
+                    encrypted=encrypted[name],
+                ),
+                pools=pools[name],
+                volumes=tuple(self.app.volumes.find(named_volume_ids(image))),
+            )
+            for image in images.values()
+            for name in types
+        ]
+
+    def _pools(self, known: Iterable[Pool], volume_type: str | None) -> tuple[WarmPool, ...]:
+        """Give the pools for a type, and tell of which of them the configuration says nothing."""
+        facts = None if volume_type is None else self.app.volumes.volume_type(volume_type)
+        found = [pool for pool in known if may_serve(facts, backend_name=pool.backend_name)]
+        unknown = [pool.name for pool in found if not self._configuration.describes(pool.name)]
+        if unknown:
+            names = ", ".join(map(said, unknown))
+            assumed = "assuming that templates are enabled there and have no limits"
+            tell(f"{self._configuration_file} does not describe {names}: {assumed}")
+        return tuple(self._configuration.pool(pool.name, clone_across_pools=pool.clone_across_pools) for pool in found)
 
 
-def _row(volume: Volume, standing: TemplateStanding, outcome: str | None = None) -> tuple[object, ...]:
-    entry = standing.template.entry
+def _row(standing: Standing, outcome: str | None = None) -> tuple[object, ...]:
+    entry = standing.kept.template.entry
     used = entry.last_used.isoformat(timespec="seconds") if entry.last_used else None
-    state = outcome or standing.rule
-    return volume.id, place_of(volume), entry.image_id, volume.size_gib, used, state, standing.because
+    return (
+        standing.volume.id,
+        place_of(standing.volume),
+        entry.image_id,
+        standing.image_name,
+        standing.volume.size_gib,
+        used,
+        outcome or standing.kept.rule,
+        standing.kept.because,
+    )
 
 
 def _warmed_row(warmed: Warmed) -> tuple[object, ...]:
-    template, warming = warmed.template, warmed.warming
+    template, wish = warmed.template, warmed.plan.wish
     return (
-        warming.image.id,
-        warming.volume_type,
+        wish.image.id,
+        _name(wish.image),
+        wish.target.volume_type,
         warmed.state.value,
-        place_of(template) if template else None,
+        warmed.place,
         template.id if template else None,
         template.size_gib if template else None,
         warmed.reason,
     )
 
 
-def _sentence(warming: Warming) -> str:
-    about = f"image {warming.image.id}, type {warming.volume_type}"
-    if warming.state is WarmState.PLANNED:
-        return f"{about}: a template is made by a volume of {warming.size_gib} GiB: {warming.reason}"
-    return f"{about}: {warming.state.value}: {warming.reason}"
+def _sentence(warmed: Warmed) -> str:
+    wish = warmed.plan.wish
+    about = f"image {wish.image.id} ({_name(wish.image)}), type {wish.target.volume_type}, {warmed.place or 'no pool'}"
+    return f"{about}: {warmed.state.value}: {warmed.reason}"
+
+
+def _name(image: Image) -> str | None:
+    return None if image.name is None else said(image.name)
 
 
 def _bar(things: Iterable[T], label: str, total: int, unit: str) -> Iterator[T]:
@@ -253,33 +352,17 @@ def _bar(things: Iterable[T], label: str, total: int, unit: str) -> Iterator[T]:
 
 
 def _add_asking(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
 
 
 def _limit(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than nothing; 0 is no limit")
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no limit: give 0 for no limit, or a whole number above 0")
+    return int(text)
 
 
-def _configured(file: Path) -> str:
-    """Read the internal tenant out of Cinder's configuration; nothing else of it is told to anybody."""
-    from oslo_config import cfg
-
-    conf = cfg.ConfigOpts()
-    conf.register_opt(cfg.StrOpt(_TENANT))
-    try:
-        conf(
-            [f"--config-file={file}"], project="cinder", default_config_files=[], default_config_dirs=[], use_env=False
-        )
-        found = conf[_TENANT]
-    except (cfg.Error, OSError, UnicodeDecodeError):
-        found = None
-    if not found:
-        raise RequestRefused(
-            f"whose the templates are is not known: {file} cannot be read, or names no {_TENANT}; "
-            "give --internal-tenant"
-        )
-    return str(found)
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: give 1 or more")
+    return int(text)

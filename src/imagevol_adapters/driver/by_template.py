@@ -20,9 +20,9 @@ from cinder import context as cinder_context
 from cinder import exception
 from oslo_config import cfg
 
+from imagevol_adapters.backend_options import safety_settings
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.facts import volume_facts
-from imagevol_adapters.driver.options import safety_settings
 from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, removable, template_facts
 from imagevol_adapters.error_text import one_line

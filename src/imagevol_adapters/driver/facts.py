@@ -28,6 +28,7 @@ def image_facts(image_meta: Mapping[str, Any], image_location: Any) -> Image:
         properties.setdefault("cinder_encryption_key_id", str(key_id))
     return Image(
         id=image_meta["id"],
+        name=image_meta.get("name"),
         status=image_meta.get("status"),
         owner=image_meta.get("owner"),
         visibility=image_meta.get("visibility"),

@@ -19,24 +19,22 @@ from cinder import utils as cinder_utils
 from cinder.volume import volume_utils
 from oslo_config import cfg
 
+from imagevol_adapters.backend_options import OPTIONS, clone_settings, template_settings
 from imagevol_adapters.brick import open_device
 from imagevol_adapters.driver.by_template import ByTemplate, ModelUpdate, Request, clone
 from imagevol_adapters.driver.facts import image_facts, volume_facts
-from imagevol_adapters.driver.options import OPTIONS, clone_settings, template_settings
 from imagevol_adapters.driver.services import Services, gives_data, locks_of_cinder
 from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.templates import named_volume_ids
 from imagevol_core import (
     Backend,
     ConversionSettings,
     CreationPlan,
-    Dialect,
     Image,
-    InvalidLocation,
     TemplateAction,
     Way,
     failed,
-    parse_location,
     plan_creation,
 )
 
@@ -206,16 +204,8 @@ def _plan(driver: Any, request: Request) -> CreationPlan:
 
 def _named(image: Image) -> Iterable[Any]:
     """The volumes that the image's locations name, by whichever reading, as far as they exist."""
-    volume_ids: dict[str, None] = {}
-    for location in image.locations:
-        for dialect in Dialect:
-            try:
-                volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
-            except InvalidLocation:
-                continue
+    volume_ids = named_volume_ids(image)
     if not volume_ids:
         return ()
-    found: Iterable[Any] = objects.VolumeList.get_all(
-        cinder_context.get_admin_context(), filters={"id": list(volume_ids)}
-    )
+    found: Iterable[Any] = objects.VolumeList.get_all(cinder_context.get_admin_context(), filters={"id": volume_ids})
     return found

@@ -95,6 +95,7 @@ class MemoryImages:
             raise RequestRefused(f"creating image {name}: {disk_format} is none of {', '.join(sorted(_DISK_FORMATS))}")
         image = Image(
             id=str(uuid.uuid4()),
+            name=name,
             status="queued",
             owner=owner or self.project_id,
             visibility=visibility or "shared",

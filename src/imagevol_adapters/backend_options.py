@@ -60,13 +60,13 @@ OPTIONS = (
 )
 
 
-def trusted_projects(backend: Any, cinder: cfg.ConfigOpts) -> frozenset[str]:
+def trusted_projects(backend: Any, cinder: Any) -> frozenset[str]:
     """Give the ids of the projects whose volumes' metadata count."""
     internal = cinder.cinder_internal_tenant_project_id
     return frozenset((*backend.image_clone_trusted_projects, *([internal] if internal else [])))
 
 
-def clone_settings(backend: Any, cinder: cfg.ConfigOpts) -> CloneSettings:
+def clone_settings(backend: Any, cinder: Any) -> CloneSettings:
     """Say what the operator allows of clones.
 
     Args:
@@ -81,7 +81,7 @@ def clone_settings(backend: Any, cinder: cfg.ConfigOpts) -> CloneSettings:
     )
 
 
-def template_settings(backend: Any, cinder: cfg.ConfigOpts) -> TemplateSettings:
+def template_settings(backend: Any, cinder: Any) -> TemplateSettings:
     """Say what the operator allows of templates.
 
     Args:
@@ -107,5 +107,5 @@ def safety_settings(backend: Any) -> SafetySettings:
     return SafetySettings(nonfatal_checks=frozenset(backend.image_template_gpt_safety_checks_nonfatal))
 
 
-def _enforced(cinder: cfg.ConfigOpts) -> bool:
+def _enforced(cinder: Any) -> bool:
     return bool(cinder.verify_glance_signatures == "enabled")

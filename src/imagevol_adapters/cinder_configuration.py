@@ -1,0 +1,138 @@
+"""What a `cinder.conf` says of image volumes and templates, read with oslo.config as Cinder reads it.
+
+Cinder itself is not needed.  Nothing but the options that are named here is looked at.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from oslo_config import cfg
+
+from imagevol_adapters.backend_options import OPTIONS, clone_settings, template_settings
+from imagevol_adapters.configuration import value_of
+from imagevol_core import Backend, CloneSettings, ConversionSettings, TemplateSettings, WarmPool
+
+__all__ = ["TENANT_OPTION", "CinderConfiguration"]
+
+TENANT_OPTION = "cinder_internal_tenant_project_id"
+
+_SHARED = "backend_defaults"  # where a backend's section has no value of its own
+_OF_CINDER = (
+    cfg.StrOpt(TENANT_OPTION),
+    cfg.StrOpt("verify_glance_signatures", default="enabled"),
+    cfg.ListOpt("allowed_direct_url_schemes", default=[]),
+    cfg.BoolOpt("image_conversion_disable", default=False),
+    cfg.ListOpt("enabled_backends", default=[]),
+)
+
+
+@attrs.frozen(kw_only=True)
+class CinderConfiguration:
+    """What the operator has configured.
+
+    Args:
+        internal_tenant: the id of Cinder's internal tenant; None if it is not known.
+        file: what was read; None if it could not be.
+        conf: its contents.
+    """
+
+    internal_tenant: str | None
+    file: Path | None
+    conf: cfg.ConfigOpts = attrs.field(repr=False)
+
+    @classmethod
+    def read(cls, file: Path, *, internal_tenant: str | None = None) -> CinderConfiguration:
+        """Read a file; one that cannot be read says nothing.
+
+        Args:
+            file: Cinder's configuration.
+            internal_tenant: the id of the internal tenant, if it is known better.
+
+        Raises:
+            InvalidConfiguration: an option that is looked at has no valid value.
+        """
+        conf, found = _parsed(file)
+        conf.register_opts(_OF_CINDER)
+        conf.register_opts(OPTIONS, group=_SHARED)
+        for section in value_of(conf, "enabled_backends"):
+            conf.register_opts(OPTIONS, group=section)
+            for option in OPTIONS:
+                conf.set_default(option.name, None, group=section)
+        known = internal_tenant or value_of(conf, TENANT_OPTION) or None
+        return cls(internal_tenant=known, file=found, conf=conf)
+
+    def describes(self, pool: str) -> bool:
+        """Tell whether the file has the section of a pool's backend.
+
+        Args:
+            pool: the name of the pool.
+        """
+        return _backend_of(pool) in value_of(self.conf, "enabled_backends")
+
+    def pool(self, name: str, *, clone_across_pools: bool = False) -> WarmPool:
+        """Give what is allowed on a pool.
+
+        Of a backend that the file does not describe, templates are taken to be enabled and without limits, and its
+        driver to clone no image volume: only trying can tell.
+
+        Args:
+            name: of the pool.
+            clone_across_pools: what its backend can do.
+
+        Raises:
+            InvalidConfiguration: an option that is looked at has no valid value.
+        """
+        trusted = frozenset([self.internal_tenant] if self.internal_tenant else [])
+        cinder = _Values(self.conf)
+        if self.describes(name):
+            backend = _Values(self.conf, _backend_of(name), _SHARED)
+            templates = template_settings(backend, cinder)
+            clones = clone_settings(backend, cinder)
+        else:
+            enforced = bool(cinder.verify_glance_signatures == "enabled")
+            templates = TemplateSettings(enabled=True, trusted_projects=trusted, enforce_signatures=enforced)
+            clones = CloneSettings()
+        return WarmPool(
+            name=name,
+            backend=Backend(clone_across_pools=clone_across_pools),
+            clone_settings=clones,
+            template_settings=templates,
+            conversion=ConversionSettings(allowed=not cinder.image_conversion_disable),
+        )
+
+
+class _Values:
+    """Options as attributes: of the first section that has a value, as Cinder looks them up."""
+
+    def __init__(self, conf: cfg.ConfigOpts, *sections: str) -> None:
+        self._conf = conf
+        self._sections = sections or (None,)
+
+    def __getattr__(self, option: str) -> Any:
+        values = (value_of(self._conf, option, section=section) for section in self._sections)
+        return next((value for value in values if value is not None), None)
+
+
+def _backend_of(pool: str) -> str:
+    """The section of a backend, as the name of a pool has it."""
+    return pool.partition("#")[0].rpartition("@")[2]
+
+
+def _parsed(file: Path) -> tuple[cfg.ConfigOpts, Path | None]:
+    for known in (file, None):
+        conf = cfg.ConfigOpts()
+        try:
+            conf(
+                [f"--config-file={known}"] if known else [],
+                project="cinder",
+                default_config_files=[],
+                default_config_dirs=[],
+                use_env=False,
+            )
+        except Exception:  # noqa: BLE001, S112 - its text may be a line of the file, and so a password
+            continue
+        break
+    return conf, known

@@ -1,0 +1,121 @@
+"""Cinder's volume types, and the pools in which its scheduler creates their volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from imagevol_adapters.cinder_client import said_as_ours
+from imagevol_core import ResourceNotFound, VolumeType
+
+if TYPE_CHECKING:
+    import cinderclient.v3.client
+
+__all__ = ["Pool", "default_type", "known_pools", "listed_types", "shown_type", "type_is_encrypted"]
+
+_PAGE = 1000  # what Cinder gives at most, unless osapi_max_limit says otherwise
+
+
+@attrs.frozen(kw_only=True)
+class Pool:
+    """A pool that Cinder's scheduler knows.
+
+    Attributes:
+        name: `host@backend#pool`, or `cluster@backend#pool` if Cinder runs active-active.
+        backend_name: what its driver reports as `volume_backend_name`.
+        clone_across_pools: whether its backend clones from one of its pools into another.
+    """
+
+    name: str
+    backend_name: str | None = None
+    clone_across_pools: bool = False
+
+
+def listed_types(client: cinderclient.v3.client.Client) -> Iterator[Any]:
+    """Give all volume types, each as cinderclient has it.
+
+    Args:
+        client: of Cinder.  An administrator also sees private types.
+    """
+    page: dict[str, object] = {"is_public": None, "limit": _PAGE}
+    with said_as_ours("the volume types"):
+        # Cinder does not say that there are more, and may have a lower limit than ours.
+        while types := client.volume_types.list(search_opts=page):
+            yield from types
+            page["marker"] = types[-1].id
+
+
+def shown_type(client: cinderclient.v3.client.Client, name: str) -> VolumeType | None:
+    """Give a volume type; None if these credentials may not see all of its extra specs.
+
+    Args:
+        client: of Cinder.
+        name: of the type.
+
+    Raises:
+        ResourceNotFound: there is no such type.
+    """
+    shown = _found(client, name).to_dict()
+    # Nothing tells that extra specs are left out, but QoS specs are for the same eyes, and are left out by name.
+    return VolumeType(name=name, extra_specs=shown["extra_specs"]) if "qos_specs_id" in shown else None
+
+
+def default_type(client: cinderclient.v3.client.Client) -> str | None:
+    """Give the name of the type of volumes that name none; None if Cinder has no such type.
+
+    Args:
+        client: of Cinder.  The type may differ between projects.
+    """
+    try:
+        with said_as_ours("the default volume type", ("volume type", "default")):
+            return client.volume_types.default().name
+    except ResourceNotFound:
+        return None
+
+
+def type_is_encrypted(client: cinderclient.v3.client.Client, name: str) -> bool:
+    """Tell whether the volumes of a type are encrypted.
+
+    Args:
+        client: of an administrator.
+        name: of the type.
+
+    Raises:
+        ResourceNotFound: there is no such type.
+        AccessDenied: Cinder does not tell these credentials.
+    """
+    found = _found(client, name)
+    with said_as_ours(f"the encryption of volume type {name}", ("volume type", name)):
+        return bool(client.volume_encryption_types.get(found.id).to_dict().get("encryption_id"))
+
+
+def known_pools(client: cinderclient.v3.client.Client) -> tuple[Pool, ...]:
+    """Give the pools that Cinder's scheduler knows.
+
+    Not those of one type: Cinder 29 answers 400 to its own filter `volume_type`, if a pool's capacity is known.
+
+    Args:
+        client: of an administrator.
+
+    Raises:
+        AccessDenied: Cinder does not tell these credentials.
+    """
+    with said_as_ours("the pools of its scheduler"):
+        shown = [pool.to_dict() for pool in client.pools.list(detailed=True)]
+    return tuple(
+        Pool(
+            name=pool["name"],
+            backend_name=pool["capabilities"].get("volume_backend_name"),
+            clone_across_pools=bool(pool["capabilities"].get("clone_across_pools")),
+        )
+        for pool in shown
+    )
+
+
+def _found(client: cinderclient.v3.client.Client, name: str) -> Any:
+    found = next((each for each in listed_types(client) if each.name == name), None)
+    if found is None:
+        raise ResourceNotFound("volume type", name)
+    return found
