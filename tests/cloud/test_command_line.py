@@ -172,6 +172,44 @@ def test_a_registered_image_is_explained_rule_by_rule(
         GlanceClient(session=sign_in(cloud, "admin"), region_name=REGION).images.delete(put["image_id"])
 
 
+def test_a_registered_image_has_the_attributes_that_were_given(cloud: Cloud, imagevol: CommandLine, file: Path) -> None:
+    wishes = (
+        *("--container-format", "ovf", "--min-disk", 3, "--min-ram", 512, "--protected", "--hidden"),
+        *("--property", "os_distro=debian", "--property", "hw_disk_bus=a=b", "--tag", "one", "--tag", "two"),
+    )
+    put = imagevol.ask("put", file, "--register", "disk", "--store", "fast", "--volume-type", "fast", *wishes)
+    glance: Any = GlanceClient(session=sign_in(cloud, "admin"), region_name=REGION)
+    image = glance.images.get(put["image_id"])
+    glance.images.update(image["id"], protected=False)
+    glance.images.delete(image["id"])
+    names = ("status", "container_format", "min_disk", "min_ram", "protected", "os_hidden", "os_distro", "hw_disk_bus")
+    assert [image[name] for name in names] == ["active", "ovf", 3, 512, True, True, "debian", "a=b"]
+    assert sorted(image["tags"]) == ["one", "two"]
+
+
+@pytest.mark.parametrize("wish", ["os_glance_import_task=1", "deleted=1", f"long={'x' * 70000}"])
+def test_a_property_that_glance_refuses_is_refused_before_a_byte_moves(
+    imagevol: CommandLine, file: Path, wish: str
+) -> None:
+    ran = imagevol.run(
+        "put", file, "--register", "disk", "--store", "fast", "--volume-type", "fast", "--property", wish
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert len(ran.stderr.splitlines()) == 1, ran.stderr
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "1</dev/null"])
+def test_nothing_is_made_if_its_name_could_not_be_shown(imagevol: CommandLine, file: Path, redirection: str) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f'exec "$0" put "$1" {redirection}', str(IMAGEVOL), str(file)],
+        env=imagevol.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (1, 1), ran.stderr
+
+
 @pytest.fixture(scope="module")
 def dead_region(cloud: Cloud) -> Iterator[str]:
     """A region in which Keystone says that there are services, and none answers."""

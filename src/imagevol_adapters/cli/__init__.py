@@ -9,6 +9,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from io import UnsupportedOperation
 
 __all__ = ["main"]
 
@@ -29,9 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
     try:
         from imagevol_adapters.cli.app import Imagevol  # only now, or its imports warn
+        from imagevol_adapters.cli.output import flushed, usable_streams
 
+        usable_streams()
         arguments = list(sys.argv[1:] if argv is None else argv)
-        return Imagevol(arguments).run(arguments)
+        try:
+            return flushed(Imagevol(arguments).run(arguments))
+        except SystemExit as end:  # argparse: help, or a wrong option
+            raise SystemExit(flushed(int(end.code or 0))) from None
+    except UnsupportedOperation as error:  # help, for a closed output
+        print(f"the standard output cannot be written: {error}", file=sys.stderr)
+        return 1
     except ModuleNotFoundError as missing:  # the script is installed also without its extra
         from imagevol_core import MissingDependency
 

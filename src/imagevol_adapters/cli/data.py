@@ -13,7 +13,9 @@ from cliff.command import Command
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.asking import quiet, tell
 from imagevol_adapters.cli.files import STANDARD_STREAM, appearing, opened
+from imagevol_adapters.cli.output import Named
 from imagevol_core import (
     PLAIN_FORMATS,
     Digest,
@@ -22,6 +24,7 @@ from imagevol_core import (
     SafetySettings,
     SourceFailed,
     UnsafeImage,
+    Volume,
     ZeroHandling,
     checksum_for,
     parse_digest,
@@ -52,7 +55,7 @@ _LONGEST_LIST = 16 << 20  # of checksums, in bytes
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
 
-class Put(ShowOne):
+class Put(Named, ShowOne):
     """Store an image file in a new volume, and register it with Glance if asked."""
 
     app: Imagevol
@@ -153,6 +156,7 @@ class Put(ShowOne):
             "settings": StoreSettings(
                 checksum=not asked.no_checksum,
                 zero_proof=proof,
+                created=_tell_volume,
                 safety=SafetySettings(nonfatal_checks=frozenset(asked.gpt_safety_checks_nonfatal)),
             ),
             "digest": _digest(asked),
@@ -342,6 +346,12 @@ def _digest(asked: argparse.Namespace) -> Digest | None:
             raise SourceFailed(f"{asked.checksum_file} is too long; give a file such as SHA256SUMS")
         text = file.read().decode(errors="replace")
     return checksum_for(text, None if asked.file == STANDARD_STREAM else asked.file.name)
+
+
+def _tell_volume(volume: Volume) -> None:
+    """Name the volume before it is filled, on a terminal."""
+    if not quiet():
+        tell(f"The image is stored in volume {volume.id}.")
 
 
 def _fresh_thin(path: str) -> FreshThin:

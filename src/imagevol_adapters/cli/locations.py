@@ -17,6 +17,7 @@ from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed
+from imagevol_adapters.cli.output import Named
 from imagevol_adapters.migrating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
     CinderLocation,
@@ -206,7 +207,7 @@ class Plan(_Locations):
             self._tell(_STALE)
 
 
-class Apply(_Locations):
+class Apply(Named, _Locations):
     """Change the locations of all images as planned, by a journal from which it can be undone."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -278,7 +279,7 @@ class Apply(_Locations):
                 self._found |= refused or not change.alters
 
 
-class Undo(_Locations):
+class Undo(Named, _Locations):
     """Change back what a journal has changed, the last first."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.output import Named
 from imagevol_core import HIDDEN, ImagevolError, RequestRefused, StoreCatalogue, Verdict, check_stores, shown_value
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class SentencesFormatter(ListFormatter):
             print(line, file=stdout)
 
 
-class UpgradeConfig(ShowOne):
+class UpgradeConfig(Named, ShowOne):
     """Turn the glance-api.conf of a single-store Glance into one of several stores, and write it beside."""
 
     app: Imagevol

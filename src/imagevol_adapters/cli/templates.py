@@ -16,6 +16,7 @@ from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, quiet, tell
+from imagevol_adapters.cli.output import Named
 from imagevol_adapters.templates import images_of, named_volume_ids, place_of, templates_of
 from imagevol_core import (
     CacheLimits,
@@ -144,7 +145,7 @@ class List(_Templates):
         return self._columns, [_row(standing) for standing in standings]
 
 
-class Prune(_Templates):
+class Prune(Named, _Templates):
     """Delete templates that are out of date, orphaned or over the limits."""
 
     _columns: ClassVar[tuple[str, ...]] = (*List._columns[:6], "outcome", "reason")
@@ -206,7 +207,7 @@ class Prune(_Templates):
                 yield _row(standing, "deleted")
 
 
-class Warm(_Templates):
+class Warm(Named, _Templates):
     """Create templates ahead of time, using temporary volumes.
 
     The volumes belong to the project of the credentials. Glance must give that project the data of the images.

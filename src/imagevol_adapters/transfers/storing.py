@@ -57,6 +57,7 @@ class StoreSettings:
             else left on the storage never shows.
         growth: how a volume grows under a stream of unknown length.
         safety: what the operator allows of an image that is inspected.
+        created: called with the new volume before anything is written to it.
     """
 
     hash_algorithm: str = "sha512"
@@ -64,6 +65,7 @@ class StoreSettings:
     zero_proof: Proof | None = None
     growth: Growth = attrs.field(factory=Growth)
     safety: SafetySettings = attrs.field(factory=SafetySettings)
+    created: Callable[[Volume], object] | None = None
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -297,6 +299,8 @@ def _stored(
     with ExitStack() as undo:
         created = volumes.create(size_gib=gib_for(size_bytes), name=f"image-{image_id}", volume_type=volume_type)
         undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: delete_volume(volumes, created.id)))
+        if settings.created:
+            settings.created(created)
         refuse_encrypted(volumes.wait(created.id))
         report = fill(created)
         volumes.set_readonly(created.id, readonly=True)
