@@ -1,0 +1,101 @@
+"""The home page and the README say what was measured and what is tested."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs/_ext"))
+paths_picture = pytest.importorskip("paths_picture")
+
+HOME = (ROOT / "docs/index.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def measured(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
+    return found
+
+
+def times(peer: str, *beginnings: str) -> list[str]:
+    """How many times as fast as another program the cases are that begin with these words."""
+    rows = measured("transfers")["rows"]
+    return sorted(f"{row['times'][peer]:.1f}" for row in rows if row["name"].startswith(beginnings))
+
+
+def row(text: str, page: str) -> str:
+    """The row of a table that begins with a text."""
+    (found,) = re.findall(rf"^\| {re.escape(text)} \|.*$", page, re.MULTILINE)
+    return str(found)
+
+
+@pytest.mark.parametrize("page", [HOME, README], ids=["home page", "README"])
+@pytest.mark.parametrize(
+    "text, peer, cases",
+    [
+        ("store an image in a volume", "glance_store", ("dense data into", "90 % zeros into")),
+        ("read an image volume, and verify it", "glance_store and a digest", ("volume read whole",)),
+        ("write a raw image into a volume", "Cinder", ("raw image file",)),
+        ("write a 10 GiB qcow2 onto a device that cannot clear ranges", "Cinder's command", ("10 GiB qcow2",)),
+    ],
+)
+def test_a_factor_is_the_measured_one(page: str, text: str, peer: str, cases: tuple[str, ...]) -> None:
+    if text in page:
+        factors = times(peer, *cases)
+        said = factors[0] if len(set(factors)) == 1 else f"{factors[0]} to {factors[-1]}"
+        assert f" {said} times as fast |" in row(text, page)
+
+
+def test_what_happens_to_many_readers_at_once_was_counted() -> None:
+    rows = {(each["name"], each["driver"]): each for each in measured("readers")["rows"]}
+    for name, text in {
+        "16 downloads of a 200 MiB image at once": "16 downloads of one image volume at once",
+        "10 volumes of a 200 MiB image at once": "10 volumes from one image volume at once",
+    }.items():
+        theirs, ours = rows[name, "cinder"], rows[name, "imagevol"]
+        assert (ours["failed"], ours["attachments"]) == (0, 1)
+        assert f"| {theirs['right']} succeed, {theirs['failed']} fail |" in row(text, HOME)
+
+
+def test_how_long_fifty_volumes_take_was_measured() -> None:
+    seconds: dict[str, list[float]] = {}
+    for each in measured("clones")["rows"]:
+        seconds.setdefault(each["side"], []).append(each["median_seconds"])
+    found = row("50 volumes of one image at once", HOME)
+    for several in seconds.values():
+        assert f" {min(several)} to {max(several)} s" in found
+
+
+def test_the_numbers_of_extends_were_counted_and_the_faster_program_is_named() -> None:
+    counted = measured("transfers")["counted"]["unknown length, 100 GiB"]
+    found = row("an image of 100 GiB whose size is not known", HOME)
+    assert f"| {counted['extends_of_glance_store']} extends of the volume | {counted['extends']} extends |" in found
+    (ratio,) = times("nbdcopy", "raw image file")
+    raw = next(each for each in measured("transfers")["rows"] if each["name"].startswith("raw image file"))
+    assert ratio < "1"
+    assert f"`nbdcopy` writes a raw image {raw['theirs_mib_s']['nbdcopy'] / raw['ours_mib_s']:.1f} times" in HOME
+
+
+def test_the_releases_of_the_support_matrix_are_those_that_the_tests_install() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pins = dict(
+        re.findall(r"^([\w-]+)==([\d.]+)", "\n".join(map(str, project["dependency-groups"]["cloud"])), re.MULTILINE)
+    )
+    for name in ("keystone", "cinder", "glance", "glance_store", "os-brick"):
+        shown = name.capitalize() if name in ("keystone", "cinder", "glance") else name
+        assert f"{shown} {pins[name]}" in row("OpenStack", HOME)
+    classifiers = [each.rpartition(":: ")[2] for each in project["project"]["classifiers"] if "Python :: 3." in each]
+    assert all(version in row("Python", HOME) for version in classifiers)
+
+
+def test_the_committed_pictures_are_what_the_script_draws() -> None:
+    for theme in paths_picture.THEMES:
+        drawn = paths_picture.picture(theme)
+        assert (ROOT / f"docs/_static/paths-{theme}.svg").read_text() == drawn, "run docs/_ext/paths_picture.py"
