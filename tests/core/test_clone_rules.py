@@ -163,6 +163,9 @@ class TestVolumeSameBackend:
     @given(here=st.text(alphabet="ab_%@#", min_size=1, max_size=8), there=st.text(alphabet="ab_@#", max_size=8))
     @example(here="%a%a", there="aaba#")
     @example(here="%", there="#")
+    @example(here="x%b%a@", there="xab@#")  # each piece after the one before
+    @example(here="%ab%ab@", there="ab@#")
+    @example(here="ab%ba@", there="aba@#")
     def test_cinder_finds_what_a_databases_like_finds(self, here: str, there: str) -> None:
         tails = [] if "#" in here else ["#%"] if "@" in here else ["#%", "@%"]
         with closing(sqlite3.connect(":memory:")) as database:
@@ -260,6 +263,24 @@ class TestVolumeOwner:
                 "its record does not name this image"
             ),
         )
+
+    @pytest.mark.parametrize(
+        "changed, doubt",
+        [
+            ({"readonly": False}, "whether it is read-only: no"),
+            ({"readonly": None}, "whether it is read-only: not known"),
+            (
+                {"metadata": RECORD | {"os_hash_algo": "sha512", "os_hash_value": "cd"}},
+                "its record has another multihash than the image",
+            ),
+            ({"created_at": NOON - timedelta(days=1)}, "it is older than the image"),
+        ],
+    )
+    def test_each_doubt_is_said(self, changed: dict[str, Any], doubt: str) -> None:
+        changes: dict[str, Any] = {"readonly": True, "metadata": RECORD, **changed}
+        case = replace(volume(**changes), image=image(created_at=NOON, digest=Digest("sha512", "ab")).image)
+        begins = "the image belongs to ours and image_owner of this trusted project's volume is theirs; it"
+        assert said(case, "volume-owner") == (False, f"{begins} does not serve another owner: {doubt}")
 
     @given(clone_cases())
     def test_a_source_is_of_the_images_owner_or_its_record_is_the_stores_own(self, case: CloneCase) -> None:
