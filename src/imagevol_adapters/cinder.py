@@ -34,7 +34,6 @@ from imagevol_core import (
     RequestRefused,
     ResourceNotFound,
     ServiceError,
-    ServiceFailed,
     Volume,
     VolumeAnswer,
     VolumeBusy,
@@ -376,16 +375,8 @@ class CinderVolumes:
                 for volume in shown_volumes(self._cinder(), paged):
                     yield volume.id, volume_facts(volume)
         for volume_id in asked.keys() - {*paged, ""}:
-            # What follows a slash may be the name of something else, or an id and a query.
-            try:
-                found = self.get(volume_id)
-            except (ResourceNotFound, RequestRefused):
-                continue
-            except ServiceFailed as error:
-                if isinstance(error.__cause__, KeyError):  # what was asked for was not a volume
-                    continue
-                raise
-            yield volume_id, found
+            with suppress(ResourceNotFound, RequestRefused):
+                yield volume_id, self.get(volume_id)
 
     def _attachments(self, volume_id: str) -> list[Any]:
         """What Cinder lists; it may not know of the filter."""

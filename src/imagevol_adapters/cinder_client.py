@@ -12,6 +12,7 @@ from cinderclient import exceptions as cinder_errors
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
+from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
@@ -47,6 +48,8 @@ ERRORS: Table = (
 
 CONFLICTS: Table = ((cinder_errors.BadRequest, InUse, ""), *ERRORS)
 """The same, of a request that Cinder refuses only where somebody else has the volume."""
+
+_WITH_IDS = ("volume", "attachment")
 
 
 def connect(
@@ -117,8 +120,10 @@ def said_as_ours(doing: str, missing: tuple[str, str] | None = None, table: Tabl
 
     Raises:
         ServiceError: what the table says.
-        ResourceNotFound: what `missing` says.
+        ResourceNotFound: what `missing` says; before anything is asked, if it is of a kind with ids and has none.
     """
+    if missing and missing[0] in _WITH_IDS and not can_be_id(missing[1]):
+        raise ResourceNotFound(*missing)
     try:
         with translated(table, doing=f"Cinder, {doing}"):
             yield

@@ -17,6 +17,7 @@ from keystoneauth1.session import Session
 from imagevol_adapters.attributes import ATTRIBUTES, ImageAttributes
 from imagevol_adapters.closing import closing
 from imagevol_adapters.engine import PART_BYTES, verified
+from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
@@ -116,7 +117,10 @@ class GlanceImages:
         Raises:
             AccessDenied: Glance shows no locations.
         """
-        wanted = {} if image_ids is None else {"id": f"in:{','.join(image_ids)}"}
+        ids = None if image_ids is None else [image_id for image_id in image_ids if can_be_id(image_id)]
+        if ids == []:
+            return
+        wanted = {} if ids is None else {"id": f"in:{','.join(ids)}"}
         for hidden in ("false", "true"):
             filters = {"visibility": "all", "member_status": "all", "os_hidden": hidden, **wanted}
             with _translated("the list of images"):
@@ -341,7 +345,9 @@ class _Reader:
 
 @contextmanager
 def _translated(doing: str, image_id: str | None = None, table: Table = _ERRORS) -> Iterator[None]:
-    """Ours for glanceclient's errors; `image_id` is what does not exist when Glance answers 404."""
+    """Ours for glanceclient's errors; `image_id` is what does not exist when Glance answers 404, or cannot be an id."""
+    if image_id is not None and not can_be_id(image_id):
+        raise ResourceNotFound("image", image_id)
     try:
         with translated(table, doing=f"Glance, {doing}"):
             yield

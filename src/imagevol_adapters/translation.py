@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from imagevol_adapters.error_text import hide_userinfo, one_line
 from imagevol_core import ImagevolError
+from imagevol_core.sentences import said
 
 __all__ = ["Table", "translated"]
 
@@ -41,5 +42,5 @@ def translated(table: Table, *, doing: str, secrets: Iterable[str] = ()) -> Iter
     except tuple(kind for kind, _, _ in table) as error:
         make, advice = next((make, advice) for kind, make, advice in table if isinstance(error, kind))
         hide_userinfo(error)
-        text = f"{doing}: {one_line(error, secrets=secrets)}"
+        text = f"{said(doing)}: {one_line(error, secrets=secrets)}"
         raise make(f"{text.rstrip('.')}; {advice}" if advice else text) from error

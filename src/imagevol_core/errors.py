@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagevol_core.secret_text import without_userinfo
+from imagevol_core.sentences import said
 
 __all__ = [
     "AccessDenied",
@@ -47,6 +48,8 @@ __all__ = [
     "VolumeFailed",
     "WrongLength",
 ]
+
+_LONGEST_NAME = 255  # characters that are shown, of a name that a person gave
 
 
 class ImagevolError(Exception):
@@ -192,7 +195,8 @@ class ResourceNotFound(CallerError, LookupError):
 
     def __init__(self, kind: str, name: str) -> None:
         """Name the thing."""
-        super().__init__(f"{kind} {name} does not exist, or these credentials cannot see it")
+        shown = said(name) if len(name) <= _LONGEST_NAME else f"{said(name[:_LONGEST_NAME])}…"
+        super().__init__(f"{kind} {shown} does not exist, or these credentials cannot see it")
         self.kind = kind
         self.name = name
 

@@ -41,7 +41,7 @@ from tests.adapters.rest import CINDER, TOKEN, asked, asked_last, offer_cinder, 
 
 CONNECTOR = {"host": "here"}
 IDS = [f"{number:08}-0000-4000-8000-00000000000a" for number in range(120)]
-ATTACHMENT = Attachment(id="a", volume_id="7", connection={})
+ATTACHMENT = Attachment(id="a1", volume_id="7", connection={})
 
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -404,21 +404,21 @@ class TestDeleting:
 class TestAttaching:
     @pytest.fixture
     def deleting(self, http: Mocker) -> Any:
-        http.post(f"{CINDER}/attachments", json={"attachment": {"id": "a"}})
-        return http.delete(f"{CINDER}/attachments/a", json={"attachments": []})
+        http.post(f"{CINDER}/attachments", json={"attachment": {"id": "a1"}})
+        return http.delete(f"{CINDER}/attachments/a1", json={"attachments": []})
 
     @pytest.mark.parametrize("status", ["in-use", "reserved", "detaching", "available"])
     def test_a_volume_in_anothers_hands_is_asked_for_again(self, http: Mocker, clock: Any, status: str) -> None:
         answers: list[dict[str, Any]] = [
             {"status_code": 400},
             {"status_code": 400},
-            {"json": {"attachment": {"id": "a"}}},
+            {"json": {"attachment": {"id": "a1"}}},
         ]
         http.post(f"{CINDER}/attachments", answers)
         http.get(f"{CINDER}/volumes/7", json=shown(status))
-        http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": {}}})
+        http.put(f"{CINDER}/attachments/a1", json={"attachment": {"id": "a1", "connection_info": {}}})
         patient = CinderVolumes(session=session(CINDER), attach_attempts=5)
-        assert patient.attach("7", connector=CONNECTOR, mode=AccessMode.READ).id == "a"
+        assert patient.attach("7", connector=CONNECTOR, mode=AccessMode.READ).id == "a1"
         assert len(clock.slept) == 2
 
     @pytest.mark.parametrize("freed", [True, False])
@@ -431,13 +431,13 @@ class TestAttaching:
             called.append(len(clock.slept))
             return freed
 
-        answers: list[dict[str, Any]] = [{"status_code": 400}, {"json": {"attachment": {"id": "a"}}}]
+        answers: list[dict[str, Any]] = [{"status_code": 400}, {"json": {"attachment": {"id": "a1"}}}]
         http.post(f"{CINDER}/attachments", answers if freed else [{"status_code": 400}])
         http.get(f"{CINDER}/volumes/7", json=shown("in-use"))
-        http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": {}}})
+        http.put(f"{CINDER}/attachments/a1", json={"attachment": {"id": "a1", "connection_info": {}}})
         volumes = CinderVolumes(session=session(CINDER), attach_attempts=2)
         if freed:
-            assert volumes.attach("7", connector=CONNECTOR, mode=AccessMode.READ, when_busy=free).id == "a"
+            assert volumes.attach("7", connector=CONNECTOR, mode=AccessMode.READ, when_busy=free).id == "a1"
             assert called == [0]
         else:
             with pytest.raises(VolumeBusy):
@@ -506,62 +506,62 @@ class TestAttaching:
     def test_a_host_is_shared_with_other_attachments_of_the_volume_to_it(
         self, http: Mocker, volumes: CinderVolumes, others: list[str], shares: bool
     ) -> None:
-        attachments = [{"attachment_id": "a", "host_name": "here"}]
+        attachments = [{"attachment_id": "a1", "host_name": "here"}]
         attachments += [{"attachment_id": str(number), "host_name": host} for number, host in enumerate(others)]
         http.get(f"{CINDER}/volumes/7", json=shown("in-use", attachments=attachments))
         assert volumes.shares_host(ATTACHMENT, host="here") is shares
 
     def test_what_has_a_volume_is_shown_in_two_places(self, http: Mocker, volumes: CinderVolumes) -> None:
-        attached = [{"attachment_id": "a", "host_name": "here", "device": "glance_store"}]
+        attached = [{"attachment_id": "a1", "host_name": "here", "device": "glance_store"}]
         listed = [
-            {"id": "a", "volume_id": "7", "status": "attached", "instance": None},
+            {"id": "a1", "volume_id": "7", "status": "attached", "instance": None},
             {"id": "b", "volume_id": "7", "status": "reserved", "instance": "d2f7"},
             {"id": "c", "volume_id": "8", "status": "attached", "instance": None},  # a filter that Cinder lacks
         ]
         http.get(f"{CINDER}/volumes/7", json=shown("in-use", attachments=attached))
         http.get(f"{CINDER}/attachments/detail", json={"attachments": listed})
         assert volumes.holders("7") == (
-            AttachmentFacts(id="a", status="attached", host="here", device="glance_store"),
+            AttachmentFacts(id="a1", status="attached", host="here", device="glance_store"),
             AttachmentFacts(id="b", status="reserved", instance_id="d2f7"),
         )
 
     def test_an_attachment_tells_more_when_it_is_asked_again(self, http: Mocker, volumes: CinderVolumes) -> None:
-        more = {"id": "a", "volume_id": "7", "connection_info": {"format": "raw"}}
-        http.get(f"{CINDER}/attachments/a", json={"attachment": more})
-        assert volumes.attachment("a") == Attachment(id="a", volume_id="7", connection={"format": "raw"})
+        more = {"id": "a1", "volume_id": "7", "connection_info": {"format": "raw"}}
+        http.get(f"{CINDER}/attachments/a1", json={"attachment": more})
+        assert volumes.attachment("a1") == Attachment(id="a1", volume_id="7", connection={"format": "raw"})
 
     @pytest.mark.parametrize("status, expected", [(500, ServiceFailed), (400, RequestRefused), (403, AccessDenied)])
     def test_a_host_that_the_backend_refuses_leaves_no_attachment(
         self, http: Mocker, volumes: CinderVolumes, deleting: Any, status: int, expected: type[ImagevolError]
     ) -> None:
-        http.put(f"{CINDER}/attachments/a", status_code=status)
+        http.put(f"{CINDER}/attachments/a1", status_code=status)
         with pytest.raises(expected, match="exporting volume 7 to this host") as caught:
             CALLS["attach"](volumes)
         assert deleting.call_count == 1
         assert caught.value.leftovers == ()
 
     def test_an_attachment_that_cannot_be_taken_back_is_named(self, http: Mocker, volumes: CinderVolumes) -> None:
-        http.post(f"{CINDER}/attachments", json={"attachment": {"id": "a"}})
-        http.put(f"{CINDER}/attachments/a", status_code=500)
-        http.delete(f"{CINDER}/attachments/a", status_code=503)
-        with pytest.raises(ServiceFailed, match=r"exporting volume 7 .*; left behind: attachment a of volume 7"):
+        http.post(f"{CINDER}/attachments", json={"attachment": {"id": "a1"}})
+        http.put(f"{CINDER}/attachments/a1", status_code=500)
+        http.delete(f"{CINDER}/attachments/a1", status_code=503)
+        with pytest.raises(ServiceFailed, match=r"exporting volume 7 .*; left behind: attachment a1 of volume 7"):
             CALLS["attach"](volumes)
 
     def test_a_read_only_volume_is_not_attached_to_be_written_though_cinder_would(
         self, http: Mocker, volumes: CinderVolumes, deleting: Any
     ) -> None:
         connection = {"driver_volume_type": "rbd", "access_mode": "ro"}
-        http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": connection}})
+        http.put(f"{CINDER}/attachments/a1", json={"attachment": {"id": "a1", "connection_info": connection}})
         with pytest.raises(InUse, match="volume 7 is read-only"):
             volumes.attach("7", connector=CONNECTOR, mode=AccessMode.WRITE)
         assert deleting.call_count == 1
         assert volumes.attach("7", connector=CONNECTOR, mode=AccessMode.READ) == Attachment(
-            id="a", volume_id="7", connection=connection
+            id="a1", volume_id="7", connection=connection
         )
         assert deleting.call_count == 1
 
     def test_what_is_asked_is_the_mode_and_this_host(self, http: Mocker, volumes: CinderVolumes, deleting: Any) -> None:
-        http.put(f"{CINDER}/attachments/a", json={"attachment": {"id": "a", "connection_info": {}}})
+        http.put(f"{CINDER}/attachments/a1", json={"attachment": {"id": "a1", "connection_info": {}}})
         for mode in AccessMode:
             volumes.attach("7", connector=CONNECTOR, mode=mode)
             *_, post, put = http.request_history
@@ -572,7 +572,7 @@ class TestAttaching:
     def test_an_attachment_that_stays_is_an_error(
         self, http: Mocker, volumes: CinderVolumes, status: int, expected: type[ImagevolError]
     ) -> None:
-        http.delete(f"{CINDER}/attachments/a", status_code=status)
+        http.delete(f"{CINDER}/attachments/a1", status_code=status)
         with pytest.raises(expected, match="detaching volume 7"):
             volumes.detach(ATTACHMENT)
 

@@ -403,7 +403,7 @@ class TestProgress:
 class TestCredentials:
     @pytest.mark.parametrize("level", [(), ("-v",), ("-v", "-v"), ("--debug",)])
     @pytest.mark.parametrize(
-        "command", [("rm", "x"), ("put", "{file}"), ("explain", "x", "--size", "1", "--host", "h"), ("get", "x", "y")]
+        "command", [("rm", "7"), ("put", "{file}"), ("explain", "x", "--size", "1", "--host", "h"), ("get", "7", "y")]
     )
     def test_no_output_shows_one(self, run: Run, file: Path, level: tuple[str, ...], command: tuple[str, ...]) -> None:
         ran = run(*level, *CREDENTIALS, *(word.format(file=file) for word in command))

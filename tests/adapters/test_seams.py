@@ -43,7 +43,7 @@ from tests.adapters.rest import CINDER, session
 ID = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
 ON_THIS_HOST = ("os_brick", "oslo_concurrency", "oslo_config", "oslo_privsep", "oslo_utils", "fasteners", "builtins")
 OF_A_SERVICE = ("keystoneauth1", "requests", "urllib3", "builtins")
-ATTACHMENT = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "local", "device_path": "/none"})
+ATTACHMENT = Attachment(id="a1", volume_id="7", connection={"driver_volume_type": "local", "device_path": "/none"})
 
 Seam = Callable[[pytest.MonkeyPatch, Callable[..., Any]], object]
 SEAMS: dict[str, tuple[Seam, tuple[str, ...]]] = {}
