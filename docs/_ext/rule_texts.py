@@ -18,7 +18,7 @@ from imagevol_core import rule_tables
 DATA = Path(__file__).parents[1] / "_data"
 
 PAGES: Mapping[str, tuple[str, ...]] = {
-    "creating": ("Cloning", "Creation", "Caching", "Templates", "Pruning"),
+    "creating": ("Cloning", "Creation", "Caching", "Templates", "Pruning", "Warming"),
     "stores": ("Uploading", "Stores", "Selection", "Custody", "Attaching", "Upgrade"),
     "locations": ("Migration", "Relocation"),
     "data": ("Copying", "Safety"),

@@ -21,13 +21,16 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of the client, which are no
 
 GROUPS = ("common", "compute.v2", "identity.v3", "image.v2", "volume.v3")
 PLACEHOLDERS = {"GIB": "1", "SIZE": "1", "HOST@BACKEND#POOL": "host@backend#pool"}
-COMMANDS = sorted({line for _, text in rule_texts.texts().values() for line in text["see"]})
+PROGRAMS = ("openstack ", "imagevol ")  # others, such as grep, have options that nothing here knows
+COMMANDS = sorted(
+    {line for _, text in rule_texts.texts().values() for line in text["see"] if line.startswith(PROGRAMS)}
+)
 IN_SENTENCES = sorted(
     {
         part
         for _, text in rule_texts.texts().values()
         for part in str(text["change"]).split("`")[1::2]
-        if part.startswith(("openstack ", "imagevol ")) and " --" in part
+        if part.startswith(PROGRAMS) and " --" in part
     }
 )
 
@@ -53,8 +56,6 @@ class App:
 @pytest.mark.parametrize("line", [*COMMANDS, *IN_SENTENCES])
 def test_a_command_of_the_pages_is_accepted_by_its_program(line: str) -> None:
     program, *arguments = shlex.split(line)
-    if program not in ("openstack", "imagevol"):
-        pytest.skip(f"{program} is no OpenStack command")
     if program == "openstack" and find_spec("openstackclient") is None:
         pytest.skip("openstackclient is not installed; `nox -s upstream` installs it")
     if arguments[0] == "--os-volume-api-version":
