@@ -84,12 +84,20 @@ class CinderVolumes:
             return self.session.get_project_id()
 
     def create(
-        self, *, size_gib: int, name: str, volume_type: str | None = None, image_id: str | None = None
+        self,
+        *,
+        size_gib: int,
+        name: str,
+        volume_type: str | None = None,
+        image_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Volume:
         """Ask for a volume, empty or made from an image."""
         with said_as_ours(f"creating volume {name}"):
             return volume_facts(
-                self._cinder().volumes.create(size_gib, name=name, volume_type=volume_type, imageRef=image_id)
+                self._cinder().volumes.create(
+                    size_gib, name=name, volume_type=volume_type, imageRef=image_id, metadata=dict(metadata or {})
+                )
             )
 
     def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
@@ -151,6 +159,14 @@ class CinderVolumes:
         with said_as_ours(f"volumes named {name}"):
             return tuple(map(volume_facts, self._cinder().volumes.list(search_opts={"name": name})))
 
+    def with_metadata(self, metadata: Mapping[str, str]) -> tuple[Volume, ...]:
+        """Give the volumes of this project that have all of this among their metadata."""
+        wanted = dict(metadata)
+        with said_as_ours("the volumes of the project"):
+            shown = map(volume_facts, listed_volumes(self._cinder(), {"metadata": wanted}))
+            # An operator may have taken the filter away.
+            return tuple(volume for volume in shown if wanted.items() <= volume.metadata.items())
+
     def base_image_id(self, volume_id: str) -> str | None:
         """Give the image that the volume, or what it is a clone of, was made from."""
         with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
@@ -199,7 +215,7 @@ class CinderVolumes:
             if there:
                 self._cinder().volumes.delete_metadata(volume_id, there)
 
-    def delete(self, volume_id: str) -> None:
+    def delete(self, volume_id: str, *, wait: bool = True) -> None:
         """Delete the volume, once Cinder is done with what it does to it, and return when it is gone."""
         volume = wait_until(
             lambda: self.get(volume_id),
@@ -210,6 +226,8 @@ class CinderVolumes:
         if volume.status != "deleting":  # as when Glance deletes it with its image
             with said_as_ours(f"deleting volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
                 self._cinder().volumes.delete(volume_id)
+        if not wait:
+            return
 
         def gone(volumes: tuple[Volume, ...]) -> bool:
             for volume in volumes:

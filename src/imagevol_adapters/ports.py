@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import attrs
 
 from imagevol_adapters.attributes import ImageAttributes
+from imagevol_adapters.lock_ports import Lock, Locks
 from imagevol_core import AttachmentFacts, CopyPlan, Digest, Image, Inspection, SafetySettings, Volume, VolumeType
 
 __all__ = [
@@ -198,14 +199,18 @@ class VolumeService(Protocol):
         name: str,
         volume_type: str | None = None,
         image_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Ask for a volume, empty or made from an image; it is usable once `wait` has returned."""
+        """Ask for a volume, empty or made from an image; it is usable once `wait` has returned.
+
+        It has its metadata from the moment when it exists.
+        """
 
     def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
         """Ask for a clone of a volume, of its size and type; it is usable once `wait` has returned.
 
-        It has its metadata from the moment when it exists: whoever dies meanwhile leaves nothing that says not what it
-        is.
+        It has its metadata from the moment when it exists: a process that is killed leaves no volume that does not say
+        what it is.
 
         Raises:
             InUse: the state of the volume does not allow it.
@@ -219,6 +224,9 @@ class VolumeService(Protocol):
 
     def named(self, name: str) -> tuple[Volume, ...]:
         """Give the volumes of this project that have this name."""
+
+    def with_metadata(self, metadata: Mapping[str, str]) -> tuple[Volume, ...]:
+        """Give the volumes of this project that have all of this among their metadata."""
 
     def base_image_id(self, volume_id: str) -> str | None:
         """Give the image that the volume was made from, or the volume that it is a clone of; None where it was not."""
@@ -249,8 +257,12 @@ class VolumeService(Protocol):
     def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
         """Write these keys; others stay."""
 
-    def delete(self, volume_id: str) -> None:
+    def delete(self, volume_id: str, *, wait: bool = True) -> None:
         """Delete the volume, also one that is just being made, and return when it is gone.
+
+        Args:
+            volume_id: which volume.
+            wait: False to return as soon as the deletion has begun.
 
         Raises:
             InUse: it is attached, or has snapshots or dependents.
@@ -422,51 +434,4 @@ class Converter(Protocol):
             ConversionFailed: it failed, or took more than its limits.
             TransferCancelled: it was to end.
             MissingProgram: it is not installed.
-        """
-
-
-class Lock(Protocol):
-    """A lock that was taken."""
-
-    @property
-    def name(self) -> str:
-        """What it was asked for as."""
-
-    def ensure_held(self) -> None:
-        """Ask the lock service whether it is still held, and keep it for another lease where it has one.
-
-        To be called right before what was made is shown to others.  What is then done in less time than the lease is
-        done under the lock.
-
-        Raises:
-            LockLost: it is not held any more.
-            ServiceUnreachable: the lock service does not answer, so nobody knows.
-            ServiceFailed: the lock service answers with an error.
-        """
-
-
-class Locks(Protocol):
-    """Locks that one program at a time holds, across all hosts that use the same lock service."""
-
-    @property
-    def lease_seconds(self) -> float:
-        """How long at most a lock stays taken whose holder was killed; 0 where it is free at once."""
-
-    def held(self, name: str, *, wait_seconds: float) -> AbstractContextManager[Lock]:
-        """Hold a lock while the context lasts.
-
-        It is kept however long that is, as long as this process runs.  It is not reentrant: who asks for it inside of
-        the context waits like everybody else.
-
-        Args:
-            name: any text; each is a lock of its own.
-            wait_seconds: how long to wait for it; 0 to try once.
-
-        Raises:
-            DeadlineExceeded: another holds it.  Not a yes or no to be looked at: one that is not looked at would be
-                taken for a yes.
-            LockLost: at the end, if it was lost inside and nothing else failed there.
-            ServiceUnreachable: the lock service does not answer: nothing is done inside; or, at the end, nobody knows
-                whether it was held all the time.
-            ServiceFailed: the lock service answers with an error; the same.
         """

@@ -11,9 +11,9 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from imagevol_core import ProcessRecord, RunningProcess
+from imagevol_core import ProcessRecord, RunningProcess, VolumeOrigin
 
-__all__ = ["running", "this_process"]
+__all__ = ["origin", "running", "this_process"]
 
 _PROC = Path("/proc")
 _MACHINE_ID = Path("/etc/machine-id")
@@ -36,6 +36,22 @@ def this_process() -> ProcessRecord | None:
         )
     except (OSError, ValueError, IndexError):
         return None
+
+
+def origin(procedure: str, image_id: str | None, *, tell_host: bool = True) -> VolumeOrigin:
+    """Give what a volume that this process creates says of it from its first moment.
+
+    Args:
+        procedure: what is being done, as `VolumeOrigin` lists it.
+        image_id: the image that the volume is for.
+        tell_host: whether the name of this host is among it; False if users see the volume and not the host.
+    """
+    return VolumeOrigin(
+        procedure=procedure,
+        image_id=image_id,
+        host=socket.gethostname() if tell_host else None,
+        process=this_process(),
+    )
 
 
 def running(pid: int) -> RunningProcess:

@@ -22,6 +22,7 @@ from imagevol_core import (
     pruning,
     reclaiming,
     relocation,
+    remains,
     safety,
     secret_text,
     selection,
@@ -52,6 +53,7 @@ from imagevol_core.partitions import *
 from imagevol_core.pruning import *
 from imagevol_core.reclaiming import *
 from imagevol_core.relocation import *
+from imagevol_core.remains import *
 from imagevol_core.safety import *
 from imagevol_core.secret_text import *
 from imagevol_core.selection import *
@@ -83,6 +85,7 @@ __all__ += partitions.__all__
 __all__ += pruning.__all__
 __all__ += reclaiming.__all__
 __all__ += relocation.__all__
+__all__ += remains.__all__
 __all__ += safety.__all__
 __all__ += secret_text.__all__
 __all__ += selection.__all__

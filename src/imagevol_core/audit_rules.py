@@ -28,6 +28,7 @@ from imagevol_core.errors import InvalidMetadata
 from imagevol_core.facts import Volume
 from imagevol_core.locations import CinderLocation
 from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.remains import VolumeOrigin
 from imagevol_core.sentences import listed, quoted, said, yes_no
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
@@ -211,6 +212,21 @@ def _orphan_surely(held: ImageVolume) -> bool:
     return trusted and still and held.all_read
 
 
+def _not_unfinished(held: ImageVolume) -> tuple[bool, str]:
+    origin, created_at = VolumeOrigin.from_volume(held.volume.metadata), held.volume.created_at
+    if origin is None or origin.finished or held.kept:
+        return True, "no procedure is creating it"
+    if created_at is None:
+        return False, f"procedure {said(origin.procedure)} has not finished, and its age is not known"
+    age = held.settings.now - created_at
+    return age <= held.settings.stuck_after, f"procedure {said(origin.procedure)} has not finished {age} after it began"
+
+
+def _delete_trusted(held: ImageVolume) -> Repair:
+    """Elsewhere a user may have written it."""
+    return _delete_volume(held) if held.volume.project_id in held.settings.trusted_projects else ()
+
+
 def _read_only(held: ImageVolume) -> tuple[bool, str]:
     if not held.claimed and not held.kept:
         return True, "nothing depends on its content"
@@ -340,6 +356,11 @@ def _always(_facts: object) -> bool:
     return True
 
 
+def _never(_facts: object) -> bool:
+    """Its process may still run: `imagevol unfinished` says so on its host."""
+    return False
+
+
 def _image(placement: Placement) -> Subject:
     return Subject("image", placement.claim.image_id)
 
@@ -458,6 +479,15 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             subjects=_of_volume,
             sure=_orphan_surely,
             repair=_delete_volume,
+        ),
+        AuditRule(
+            id="left-unfinished",
+            text="no procedure has been creating it for longer than an image may be in the making",
+            source="[store]",
+            predicate=_not_unfinished,
+            subjects=_of_volume,
+            sure=_never,
+            repair=_delete_trusted,
         ),
         AuditRule(
             id="not-read-only",

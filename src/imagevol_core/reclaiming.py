@@ -26,7 +26,9 @@ __all__ = [
     "ProcessRecord",
     "ReclaimDecision",
     "RunningProcess",
+    "decide_process",
     "decide_reclaim",
+    "holder_of",
 ]
 
 _LABEL = "imagevol"
@@ -35,6 +37,7 @@ _RECORD = re.compile(
     r"start=(\d{1,20})",
     re.ASCII,
 )
+_INCOMPLETE = ("reserved", "attaching")
 _FREE = "openstack --os-volume-api-version 3.27 volume attachment delete"
 
 
@@ -166,9 +169,10 @@ class ReclaimDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What the rules look at."""
+    """What the rules look at; no attachment where only a process is asked for."""
 
-    attachment: AttachmentFacts
+    attachment: AttachmentFacts | None = None
+    host: str | None = None
     record: ProcessRecord | None
     here: ProcessRecord | None
     running: RunningProcess | None
@@ -179,6 +183,7 @@ def decide_reclaim(
     *,
     here: ProcessRecord | None,
     running: RunningProcess | None = None,
+    maker: ProcessRecord | None = None,
     policy: Policy = Policy.STRICT,
 ) -> ReclaimDecision:
     """Say whether an attachment was left by a process that is dead ([store]).
@@ -187,6 +192,7 @@ def decide_reclaim(
         attachment: as Cinder shows it.
         here: this process; None where this host does not tell.
         running: what this host knows of the process ID that the attachment names; None where it was not asked.
+        maker: the process that creates the volume, if it is unfinished; `holder_of` says when the attachment is its.
         policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which takes nothing back.
 
     >>> boot = "3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11"
@@ -199,21 +205,70 @@ def decide_reclaim(
     >>> str(decide_reclaim(AttachmentFacts(id="9ab1", instance_id="d2f7", device="/dev/vdb"), here=here))
     'attachment 9ab1: it is of instance d2f7'
     """
-    asked = _Asked(attachment=attachment, record=attachment.process, here=here, running=running)
+    asked = _Asked(
+        attachment=attachment,
+        host=attachment.host,
+        record=holder_of(attachment, maker=maker),
+        here=here,
+        running=running,
+    )
     rule, verdicts = first_match(RECLAIM_RULES[policy], asked, subject=attachment.id)
     return ReclaimDecision(attachment_id=attachment.id, state=_STATES[rule.id], verdicts=verdicts)
 
 
+def holder_of(attachment: AttachmentFacts, *, maker: ProcessRecord | None) -> ProcessRecord | None:
+    """Give the process that has an attachment; None if it is not known.
+
+    Cinder does not show the device of an attachment that is not complete.  On a volume that a procedure is still
+    creating, such an attachment is of the process that creates it.
+
+    Args:
+        attachment: as Cinder shows it.
+        maker: the process that creates the volume, if it is unfinished.
+
+    >>> maker = ProcessRecord(boot_id="3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11", namespaces="4.5", pid=7, started=123)
+    >>> holder_of(AttachmentFacts(id="9ab1", status="attaching"), maker=maker).pid
+    7
+    >>> holder_of(AttachmentFacts(id="9ab1", status="attached", device="/dev/vdb"), maker=maker) is None
+    True
+    """
+    return attachment.process or (maker if attachment.status in _INCOMPLETE else None)
+
+
+def decide_process(
+    record: ProcessRecord,
+    *,
+    here: ProcessRecord | None,
+    running: RunningProcess | None = None,
+    host: str | None = None,
+) -> tuple[HolderState, str]:
+    """Say whether a process that left its record is dead, by the same rules, and why as a sentence.
+
+    Args:
+        record: the process.
+        here: this process; None if this host does not tell.
+        running: what this host knows of the record's process ID; None if it was not asked.
+        host: the name of the record's host, for the sentence.
+
+    >>> there = ProcessRecord(boot_id="3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11", namespaces="4.5", pid=7, started=123)
+    >>> decide_process(there, here=None)
+    (<HolderState.UNKNOWN: 'unknown'>, 'this host does not tell which of its processes run')
+    """
+    asked = _Asked(host=host, record=record, here=here, running=running)
+    rule, verdicts = first_match(_PROCESS_RULES, asked)
+    return _STATES[rule.id], verdicts[-1].text
+
+
 def _of_an_instance(asked: _Asked) -> tuple[bool, str]:
-    instance_id = asked.attachment.instance_id
+    instance_id = _attachment(asked).instance_id
     return bool(instance_id), f"it is of instance {said(instance_id)}" if instance_id else "it is of no instance"
 
 
 def _without_record(asked: _Asked) -> tuple[bool, str]:
     if asked.record is not None:
         return False, f"it names process {asked.record.pid}"
-    status = asked.attachment.status
-    return True, f"it names no process of ours (status {said(status)}, device {said(asked.attachment.device)})"
+    attachment = _attachment(asked)
+    return True, f"it names no process of ours (status {said(attachment.status)}, device {said(attachment.device)})"
 
 
 def _not_told(asked: _Asked) -> tuple[bool, str]:
@@ -232,7 +287,7 @@ def _restarted(asked: _Asked) -> tuple[bool, str]:
 
 def _elsewhere(asked: _Asked) -> tuple[bool, str]:
     record, here = _both(asked)
-    host = f" ({said(asked.attachment.host)})" if asked.attachment.host else ""
+    host = f" ({said(asked.host)})" if asked.host else ""
     return record.boot_id != here.boot_id, f"process {record.pid} has it on another host{host}"
 
 
@@ -257,7 +312,13 @@ def _runs(asked: _Asked) -> tuple[bool, str]:
 
 
 def _left_alone(asked: _Asked) -> tuple[bool, str]:
-    return True, f"it is left as it is (status {said(asked.attachment.status)})"
+    return True, f"it is left as it is (status {said(_attachment(asked).status)})"
+
+
+def _attachment(asked: _Asked) -> AttachmentFacts:
+    """The attachment, for the rules that are only asked of one."""
+    assert asked.attachment is not None  # noqa: S101 - for the type checker
+    return asked.attachment
 
 
 def _pid(asked: _Asked) -> int:
@@ -273,32 +334,36 @@ def _both(asked: _Asked) -> tuple[ProcessRecord, ProcessRecord]:
 
 _SPEC = "[store]"
 
+_PROCESS_RULES: tuple[Rule[_Asked], ...] = (
+    Rule(id="not-told", text="leave it: this host tells nothing", source=_SPEC, predicate=_not_told),
+    Rule(id="own", text="leave it: this process has it", source=_SPEC, predicate=_own),
+    Rule(
+        id="restarted",
+        text="take it back: the same host was restarted, and its processes ended",
+        source=_SPEC,
+        predicate=_restarted,
+    ),
+    Rule(id="elsewhere", text="leave it: its process is on another host", source=_SPEC, predicate=_elsewhere),
+    Rule(
+        id="in-another-namespace",
+        text="leave it: its process is in another container, where process IDs differ",
+        source=_SPEC,
+        predicate=_in_another_namespace,
+    ),
+    Rule(
+        id="ended",
+        text="take it back: no process has its process ID, or one that was started at another time",
+        source=_SPEC,
+        predicate=_ended,
+    ),
+    Rule(id="runs", text="leave it: its process runs, or may run", source=_SPEC, predicate=_runs),
+)
+
 RECLAIM_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
     Policy.STRICT: (
         Rule(id="of-an-instance", text="leave it: an instance has it", source=_SPEC, predicate=_of_an_instance),
         Rule(id="without-record", text="leave it: it names no process", source=_SPEC, predicate=_without_record),
-        Rule(id="not-told", text="leave it: this host tells nothing", source=_SPEC, predicate=_not_told),
-        Rule(id="own", text="leave it: this process has it", source=_SPEC, predicate=_own),
-        Rule(
-            id="restarted",
-            text="take it back: the same host was restarted, and its processes ended",
-            source=_SPEC,
-            predicate=_restarted,
-        ),
-        Rule(id="elsewhere", text="leave it: its process is on another host", source=_SPEC, predicate=_elsewhere),
-        Rule(
-            id="in-another-namespace",
-            text="leave it: its process is in another container, where process IDs differ",
-            source=_SPEC,
-            predicate=_in_another_namespace,
-        ),
-        Rule(
-            id="ended",
-            text="take it back: no process has its process ID, or one that was started at another time",
-            source=_SPEC,
-            predicate=_ended,
-        ),
-        Rule(id="runs", text="leave it: its process runs, or may run", source=_SPEC, predicate=_runs),
+        *_PROCESS_RULES,
     ),
     Policy.UPSTREAM: (
         Rule(

@@ -297,6 +297,7 @@ METHODS: dict[str, tuple[Any, ...]] = {
     "volumes.shares_host": (ATTACHMENT,),
     "volumes.volume_type": ("fast",),
     "volumes.wait": (ID,),
+    "volumes.with_metadata": ({},),
     "images.add_location": (ID, "cinder://a/b"),
     "images.create": (),
     "images.delete": (ID,),

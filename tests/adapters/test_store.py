@@ -51,6 +51,7 @@ from imagevol_core import (
     SourceFailed,
     VolumeBusy,
     VolumeFailed,
+    VolumeOrigin,
     WrongLength,
 )
 from tests.adapters.hostile_urls import HOSTILE_PASSWORDS, shows_a_piece
@@ -294,7 +295,7 @@ class TestLettingGo:
     def test_what_an_upload_leaves_that_its_own_body_ended_is_logged_once(
         self, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
     ) -> None:
-        def away(*_: object) -> None:
+        def away(*_: object, **__: object) -> None:
             raise ServiceFailed("Cinder is away")
 
         def read(_: int) -> bytes:
@@ -313,7 +314,7 @@ class TestLettingGo:
     def test_what_the_answer_names_is_not_logged_as_well(
         self, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def away(*_: object) -> None:
+        def away(*_: object, **__: object) -> None:
             raise ServiceFailed("Cinder is away")
 
         monkeypatch.setattr(MemoryVolumes, "delete", away)
@@ -336,6 +337,7 @@ class TestLettingGo:
             world.volumes._change(where.store_location.volume_id, status="available")
 
     def test_a_fault_at_any_step_of_adding_leaves_nothing_or_names_it(self, world: World) -> None:
+        world.add()  # the first one also looks for what dead processes left
         counting = Steps()
         world.watched(counting)
         world.add()
@@ -353,7 +355,7 @@ class TestDeletion:
         where = world.add()
         volume_id = where.store_location.volume_id
 
-        def slow(_: object, volume_id: str) -> None:
+        def slow(_: object, volume_id: str, **__: object) -> None:
             world.volumes._change(volume_id, status=status)
             raise DeadlineExceeded(f"volume {volume_id} is not gone", seconds=10)
 
@@ -516,6 +518,50 @@ class TestWhatHasAVolume:
         said = [record.getMessage() for record in caplog.records if attachment_id in record.getMessage()]
         assert len(said) == 2
         assert all(f"volume attachment delete {attachment_id}" in line for line in said)
+
+
+class TestRemains:
+    """What a killed process of this host left half stored is deleted at start, and by a later upload."""
+
+    def left(self, world: World, **changes: Any) -> str:
+        process = this_process()
+        assert process is not None
+        made_by = VolumeOrigin(procedure="add", image_id=IMAGE_ID, process=replace(process, pid=2**22 + 1, **changes))
+        created = world.volumes.create(size_gib=1, name="image", metadata=made_by.to_volume())
+        return world.volumes.wait(created.id).id
+
+    def test_it_is_gone_when_the_store_has_started(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left(world)
+        elsewhere = self.left(world, namespaces="1.2")
+        monkeypatch.setattr(MemoryVolumes, "volume_types", lambda volumes: ("memory",), raising=False)
+        world.store.configure()
+        assert set(world.volumes.volumes) == {elsewhere}
+
+    def test_it_is_gone_when_the_next_image_is_stored(self, world: World) -> None:
+        left = self.left(world)
+        where = world.add()
+        assert set(world.volumes.volumes) == {where.store_location.volume_id}
+        assert left not in world.volumes.volumes
+
+    def test_it_stays_where_users_could_have_written_it(self, stores: Stores) -> None:
+        """A store without credentials of its own keeps images in the requester's project."""
+        store = stores(cinder_store_user_name=None)
+        world = World(MemoryVolumes(), store)
+        cloud: Any = Cloud(world.volumes, MemoryAttacher(volumes=world.volumes), "memory")  # type: ignore[arg-type]
+        store._requesters[("u", "the-owner", "t")] = cloud
+        left = self.left(world)
+        where = world.add()
+        assert set(world.volumes.volumes) == {left, where.store_location.volume_id}
+
+    @pytest.mark.parametrize("user", ["glance", None])
+    def test_the_name_of_the_host_is_told_to_operators_only(self, stores: Stores, user: str | None) -> None:
+        store = stores(cinder_store_user_name=user)
+        world = World(MemoryVolumes(), store)
+        cloud: Any = Cloud(world.volumes, MemoryAttacher(volumes=world.volumes), "memory")  # type: ignore[arg-type]
+        store._service = store._requesters[("u", "the-owner", "t")] = cloud
+        world.add()
+        (volume,) = world.volumes.volumes.values()
+        assert ("imagevol_host" in volume.metadata) == (user is not None)
 
 
 class TestErrors:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from imagevol_adapters.engine import Hole, Limits, TransferProgress
 from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.processes import origin
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import (
@@ -28,6 +29,7 @@ from imagevol_adapters.transfers import (
     store_image,
 )
 from imagevol_core import (
+    FINISHED,
     GIB,
     AttachFailed,
     ContentMismatch,
@@ -164,6 +166,8 @@ class TestStoring:
         assert stored.volume == volume
         assert (volume.size_gib, volume.status, volume.volume_type, volume.readonly) == (1, "available", "fast", True)
         assert volume.metadata == {
+            **origin("put", IMAGE_ID).to_volume(),
+            **FINISHED,
             "image_id": IMAGE_ID,
             "glance_image_id": IMAGE_ID,
             "image_owner": "p",
@@ -531,7 +535,7 @@ class TestEveryFailure:
     @pytest.mark.parametrize("status, left", [("deleting", False), ("detaching", True), (None, False)])
     def test_a_volume_that_cinder_is_still_deleting_is_not_left_behind(self, status: str | None, left: bool) -> None:
         class Slow(MemoryVolumes):
-            def delete(self, volume_id: str) -> None:
+            def delete(self, volume_id: str, *, wait: bool = True) -> None:
                 if status is None:
                     super().delete(volume_id)
                 else:

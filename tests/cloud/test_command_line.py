@@ -21,9 +21,7 @@ import pytest
 from cinderclient.client import Client as CinderClient
 from glanceclient.v2.client import Client as GlanceClient
 
-from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.ports import AccessMode
-from imagevol_adapters.transfers.reclaiming import reclaim
 from imagevol_core import Policy
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, ports, sign_in
@@ -363,13 +361,23 @@ def test_what_a_killed_get_was_reading_is_deleted(imagevol: CommandLine, put: di
     assert imagevol.run("rm", put["volume_id"]).returncode == 0
 
 
-def test_what_a_killed_put_was_writing_is_taken_back(imagevol: CommandLine, file: Path, tmp_path: Path) -> None:
-    become_privileged(tmp_path / "locks")
-    volumes = ports(imagevol.cloud).volumes
-    volume_id = killed(imagevol, None, "put", file, "--rate", 0.1)
-    found = reclaim(volume_id, volumes=volumes, attacher=BrickAttacher())
-    assert (len(found.attachment_ids), found.holders) == (1, ())
-    volumes.delete(volume_id)
+def test_what_a_killed_put_was_writing_is_found_and_deleted(imagevol: CommandLine, file: Path) -> None:
+    volume_id = killed(imagevol, None, "put", file, "--register", "killed", "--rate", 0.1)
+    (found,) = imagevol.ask("unfinished")
+    told = {key: found[key] for key in ("volume_id", "volume_status", "procedure", "process", "image_status")}
+    assert told == {
+        "volume_id": volume_id,
+        "volume_status": "in-use",
+        "procedure": "register",
+        "process": "dead",
+        "image_status": "queued",
+    }
+    assert found["attachments"]
+    ran = imagevol.run("rm", volume_id)
+    assert ran.returncode == 0, ran.stderr
+    assert f"openstack image delete {found['image_id']}" in ran.stderr
+    ports(imagevol.cloud).images.delete(found["image_id"])
+    assert imagevol.ask("unfinished") == []
 
 
 def test_there_is_a_bar_on_a_terminal(imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client as GlanceClient
 
 from imagevol_adapters.transfers import open_image_volume
+from imagevol_core import VolumeOrigin
 from tests.cloud.ports import Ports, inventory, nothing_left, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
-from tests.cloud.restarting import glance_with
+from tests.cloud.restarting import glance_with, kill, start
 from tests.cloud.settings import REGION, Settings
 
 MIB = 1 << 20
@@ -131,3 +132,32 @@ def test_a_store_that_fails_leaves_nothing_of_its_own(
         if inventory(parallel) - before == expected:
             break
     assert inventory(parallel) - before == expected
+
+
+def test_what_a_killed_glance_was_storing_is_gone_when_it_starts_again(parallel: Cloud, real: Ports) -> None:
+    glance = client(parallel)
+    with nothing_left(parallel):
+        before = inventory(parallel)
+        image_id = glance.images.create(disk_format="raw", container_format="bare")["id"]
+        try:
+            glance.images.stage(image_id, io.BytesIO(random.Random(3).randbytes(MIB) * 512))
+            glance.images.image_import(image_id, method="glance-direct", stores=["fast", "slow"])
+            left = set[str]()
+            for _ in ticks(60):
+                left = {thing.removeprefix("volume ") for thing in inventory(parallel) - before if "volume " in thing}
+                if len(left) == 2 and all(volume.status == "in-use" for volume in real.volumes.find(left)):
+                    break
+            kill(parallel, "glance")
+            assert len(left) == 2
+            for volume_id in left:
+                made_by = VolumeOrigin.from_volume(real.volumes.get(volume_id).metadata)
+                assert made_by is not None
+                assert (made_by.procedure, made_by.image_id, made_by.finished) == ("add", image_id, False)
+                assert made_by.process == real.volumes.holders(volume_id)[0].process
+        finally:
+            start(parallel, "glance")
+        for _ in ticks(60):
+            if not real.volumes.find(left):
+                break
+        assert real.volumes.find(left) == ()
+        client(parallel, "admin").images.delete(image_id)

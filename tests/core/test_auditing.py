@@ -35,6 +35,7 @@ from imagevol_core import (
     Subject,
     Template,
     Volume,
+    VolumeOrigin,
     audit,
     decide_freshness,
     evaluate,
@@ -162,6 +163,13 @@ def entry(number: int, **changes: Any) -> CacheEntry:
     return CacheEntry(**(usual | {"digest": Digest("sha512", "ab")} | changes))
 
 
+def half_stored(**changes: Any) -> Volume:
+    """A volume that a procedure is creating, or was when it was killed."""
+    origin = VolumeOrigin(procedure="add", image_id="image-9")
+    return volume(**({"created_at": NOW - timedelta(days=9)} | changes), says=UNSAID | origin.to_volume())
+
+
+UNSAID = dict.fromkeys(("glance_image_id", "image_owner", "image_size"))
 GOOD = one()
 IMAGE, VOLUME = Subject("image", "image-0"), Subject("volume", uuid(0))
 URL = f"cinder://fast/{uuid(0)}"
@@ -264,6 +272,16 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             "it names image 'image-0', which is not among the images",
             VOLUME,
             repair=(step("delete-volume", VOLUME),),
+        ),
+    ),
+    "left-unfinished": (
+        Cloud(volumes=(half_stored(),)),
+        finding(
+            "left-unfinished",
+            LIKELY,
+            "procedure add has not finished 9 days, 0:00:00 after it began",
+            VOLUME,
+            repair=(step("look-again", VOLUME), step("delete-volume", VOLUME)),
         ),
     ),
     "not-read-only": (
@@ -432,6 +450,8 @@ class TestRepair:
             (one(held=volume(volume_type="tape")), ()),
             (Cloud(images=BOTH.images, volumes=(volume(says={"glance_image_id": None}),)), ()),
             (Cloud(images=BOTH.images, volumes=(volume(says={"glance_image_id": "image-9"}),)), ()),
+            (Cloud(volumes=(half_stored(project_id="theirs"),)), ()),  # a user may have written it
+            (Cloud(volumes=(half_stored(created_at=None),)), BREAKS["left-unfinished"][1].repair),
         ],
     )
     def test_where_a_fact_decides_or_a_person_must(self, cloud: Cloud, repair: tuple[RepairStep, ...]) -> None:
@@ -588,6 +608,8 @@ class TestWhatIsNoFault:
             replace(GOOD, volumes=(*GOOD.volumes, volume(5)), entries=(entry(5),)),  # kept, and no location's
             one(locations=image().locations * 2),
             one(held=volume(project_id="ours", says={"image_owner": None})),
+            Cloud(volumes=(half_stored(created_at=NOW - timedelta(hours=1)),)),
+            replace(TEMPLATE, volumes=(volume(), half_stored(number=5))),
         ],
     )
     def test_nothing_is_found(self, cloud: Cloud) -> None:
@@ -699,6 +721,7 @@ class TestSentences:
     def test_of_a_volume(self) -> None:
         assert texts(IMAGE_VOLUME_RULES, self.ANYBODYS) == {
             "image-volume-without-image": "it names no image",
+            "left-unfinished": "no procedure is creating it",
             "not-read-only": "nothing depends on its content",
             "tail-not-zero": "its tail was not read",
         }

@@ -166,6 +166,12 @@ DECISIONS = {
     "unfinished_imports": "unfinished_imports(Image(id='i'))",
     "printed_location": "printed_location(ImageLocation('cinder://a@b', {'store': 'c'}))",
     "relocated": "relocated([ImageLocation('cinder://a')], [])",
+    "decide_process": "decide_process(ProcessRecord(boot_id='b', namespaces='1.2', pid=3, started=4), here=None)",
+    "holder_of": "holder_of(AttachmentFacts(id='a', status='attaching'), maker=None)",
+    "decide_remains": """decide_remains(
+        Volume(id='v', size_gib=1, metadata=VolumeOrigin(procedure='put').to_volume()), here=None,
+        now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC),
+    )""",
     "plan_store_upgrade": """plan_store_upgrade(
         {'glance_store': {'stores': 'cinder', 'default_store': 'cinder'}}, names={'cinder': 'a'},
         default_volume_type='b',

@@ -239,14 +239,14 @@ class Get(Command):
 
 
 class Rm(Command):
-    """Delete an image volume; one that holds no image, or that an image of Glance lives in, is refused."""
+    """Delete an image volume, or an unfinished one that a killed process left; refuse all others."""
 
     app: Imagevol
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the volume."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("volume", help="the id of the image volume")
+        parser.add_argument("volume", help="the id of the volume")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

@@ -19,8 +19,9 @@ from cinder.objects import fields
 from cinder.volume import api as volume_api
 
 from imagevol_adapters.driver.facts import volume_facts
+from imagevol_adapters.processes import origin
 from imagevol_adapters.templates import MAKING, template_of
-from imagevol_core import TEMPLATE_KEY, Image, InUse, RequestRefused, Template, TemplateMetadata, is_template
+from imagevol_core import FINISHED, TEMPLATE_KEY, Image, InUse, RequestRefused, Template, TemplateMetadata, is_template
 
 __all__ = ["Templates", "removable", "template_facts"]
 
@@ -105,7 +106,7 @@ class Templates:
                 status="creating",
                 attach_status=fields.VolumeAttachStatus.DETACHED,
                 display_name=f"template-{image.id}",
-                metadata=TemplateMetadata(image_id=image.id).to_volume(),
+                metadata=TemplateMetadata(image_id=image.id).to_volume(origin("template", image.id).to_volume()),
                 admin_metadata={"readonly": "True"},
                 multiattach=False,
             )
@@ -125,7 +126,7 @@ class Templates:
         written = TemplateMetadata(
             image_id=image.id, image_updated_at=image.updated_at, digest=image.digest, last_used=datetime.now(UTC)
         )
-        template.metadata = written.to_volume(template.metadata)
+        template.metadata = written.to_volume({**template.metadata, **FINISHED})
         template.save()
         ready = {"status": "available", "launched_at": datetime.now(UTC).replace(tzinfo=None)}
         if not template.conditional_update(ready, {"status": MAKING}):

@@ -22,9 +22,11 @@ from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.configuration import credentials
 from imagevol_adapters.forking import begun_anew_when_forked
+from imagevol_adapters.processes import origin
 from imagevol_adapters.store import sessions
 from imagevol_adapters.store.attaching import StoreAttacher, attacher, warn_of_loopback
 from imagevol_adapters.store.errors import translated
+from imagevol_adapters.store.remains import Remains
 from imagevol_adapters.transfers import SharedAttachments, StoreSettings, open_image_volume, store_image
 from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder, delete_volume
 from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
@@ -152,6 +154,7 @@ class Store(glance_driver.Store):
         os_brick.setup(cfg.CONF)
         self._disabled = ""  # why nothing is added and deleted, where that is so
         self._shared = SharedAttachments()
+        self._remains = Remains()
         begun_anew_when_forked(self._begin)
 
     def _begin(self) -> None:
@@ -185,7 +188,7 @@ class Store(glance_driver.Store):
             raise exceptions.BadStoreConfiguration(store_name=name, reason=self._disabled)
         warn_of_loopback(name)
         if not sessions.has_service_user(self.store_conf):
-            return  # nobody has asked yet, and so nobody's token is there to ask with
+            return  # there is no requester yet, whose token it could ask with
         try:
             types = self._cloud(None).volumes.volume_types()
         except ImagevolError as error:
@@ -200,6 +203,8 @@ class Store(glance_driver.Store):
             LOG.error(
                 "Store %s: adding and deleting images is disabled until Glance is restarted: %s", name, self._disabled
             )
+            return
+        self._remains.look(self._cloud(None))
 
     @glance_driver.back_compat_add
     @capabilities.check
@@ -233,7 +238,9 @@ class Store(glance_driver.Store):
         with closed_on_failure(image_file), translated():
             if context is None:
                 raise _misconfigured("an image is stored for somebody, and this request has no context")
-            cloud = self._cloud(context)
+            cloud, own = self._cloud(context), sessions.has_service_user(self.store_conf)
+            if own:  # in a user's project the metadata of volumes are the user's word
+                self._remains.look(cloud)
             stored = store_image(
                 Closeable(iter(lambda: image_file.read(self.WRITE_CHUNKSIZE) or b"", b""), image_file),
                 image_id=image_id,
@@ -244,6 +251,7 @@ class Store(glance_driver.Store):
                 volume_type=self.store_conf.cinder_volume_type,
                 settings=StoreSettings(hash_algorithm=hashing_algo),
                 observe=verifier.update if verifier else None,
+                made_by=origin("add", image_id, tell_host=own),
             )
             volume_id, group = stored.volume.id, self.backend_group
             with undone_on_failure(f"volume {volume_id}", lambda: delete_volume(cloud.volumes, volume_id)):

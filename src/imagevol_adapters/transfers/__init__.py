@@ -7,6 +7,7 @@ behind, or its error names what it left.
 from imagevol_adapters.transfers.attaching import Attach, attached
 from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
 from imagevol_adapters.transfers.registering import register_image, register_image_file
+from imagevol_adapters.transfers.remains import delete_remains, unfinished_volumes
 from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
 from imagevol_adapters.transfers.sharing import SharedAttachments
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
@@ -22,6 +23,7 @@ __all__ = [
     "VolumeContent",
     "attached",
     "delete_image_volume",
+    "delete_remains",
     "open_image_volume",
     "reclaim",
     "register_clone",
@@ -29,4 +31,5 @@ __all__ = [
     "register_image_file",
     "store_image",
     "store_image_file",
+    "unfinished_volumes",
 ]

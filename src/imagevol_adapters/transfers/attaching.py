@@ -167,20 +167,21 @@ def delete_or_leave_to_cinder(volumes: VolumeService, volume_id: str, *, free: F
         _LOG.info("Cinder is still deleting volume %s", volume_id)
 
 
-def delete_freed(volumes: VolumeService, volume_id: str, *, free: Free | None) -> None:
+def delete_freed(volumes: VolumeService, volume_id: str, *, free: Free | None, wait: bool = True) -> None:
     """Delete a volume, also one that dead processes have left attached.
 
     Args:
         volumes: where it is.
         volume_id: which volume.
         free: takes back what dead processes have left attached; None to leave it.
+        wait: False to return as soon as the deletion has begun.
 
     Raises:
         InUse: it is attached, with who has it where that is known; or it has snapshots or dependents.
         ImagevolError: what else `VolumeService.delete` raises.
     """
     try:
-        return volumes.delete(volume_id)
+        return volumes.delete(volume_id, wait=wait)
     except InUse as error:
         if free is None:
             raise
@@ -193,7 +194,7 @@ def delete_freed(volumes: VolumeService, volume_id: str, *, free: Free | None) -
         raise InUse(f"{refusal}; {'; '.join(reclaimed.holders)}") from refusal.__cause__
     if not reclaimed.attachment_ids:
         raise refusal
-    return volumes.delete(volume_id)
+    return volumes.delete(volume_id, wait=wait)
 
 
 def may_live_in(image: Image, volume_id: str) -> bool:

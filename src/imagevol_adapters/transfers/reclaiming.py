@@ -16,7 +16,16 @@ import attrs
 
 from imagevol_adapters.ports import Attacher, Attachment, VolumeService
 from imagevol_adapters.processes import running, this_process
-from imagevol_core import AttachmentFacts, HolderState, ImagevolError, ReclaimDecision, decide_reclaim
+from imagevol_core import (
+    AttachmentFacts,
+    HolderState,
+    ImagevolError,
+    ProcessRecord,
+    ReclaimDecision,
+    VolumeOrigin,
+    decide_reclaim,
+    holder_of,
+)
 
 __all__ = ["Reclaimed", "named", "reclaim"]
 
@@ -87,11 +96,19 @@ def reclaim(
 def _decided(volume_id: str, volumes: VolumeService) -> list[tuple[AttachmentFacts, ReclaimDecision]]:
     """What the core says of each attachment."""
     here, decided = this_process(), []
-    for facts in volumes.holders(volume_id):
-        process = facts.process
+    found = volumes.holders(volume_id)
+    maker = None if all(facts.process for facts in found) else _maker(volume_id, volumes)
+    for facts in found:
+        process = holder_of(facts, maker=maker)
         seen = None if process is None else running(process.pid)
-        decided.append((facts, decide_reclaim(facts, here=here, running=seen)))
+        decided.append((facts, decide_reclaim(facts, here=here, running=seen, maker=maker)))
     return decided
+
+
+def _maker(volume_id: str, volumes: VolumeService) -> ProcessRecord | None:
+    """The process that creates the volume; None if it is finished."""
+    origin = VolumeOrigin.from_volume(volumes.get(volume_id).metadata)
+    return origin.process if origin and not origin.finished else None
 
 
 def _may_share(other: AttachmentFacts, facts: AttachmentFacts) -> bool:

@@ -11,6 +11,7 @@ from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.engine import Limits, Progress, Source
 from imagevol_adapters.ports import Attacher, Converter, ImageService, VolumeService
+from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import delete_volume
 from imagevol_adapters.transfers.filling import STREAMED
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
@@ -80,6 +81,7 @@ def register_image(
             settings=settings,
             progress=progress,
             limits=limits,
+            made_by=origin("register", image.id),
         )
 
     with closed_on_failure(source):
@@ -157,6 +159,7 @@ def register_image_file(
             settings=settings,
             progress=progress,
             limits=limits,
+            made_by=origin("register", image.id),
         )
 
     return _registered(

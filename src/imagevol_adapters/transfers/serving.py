@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 
@@ -10,18 +11,26 @@ import attrs
 from imagevol_adapters.engine import Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import Attach, Free, attached, delete_freed, may_live_in, refuse_encrypted
+from imagevol_adapters.transfers.remains import looked_at
 from imagevol_core import (
     GIB,
     DeviceFailed,
+    HolderState,
+    ImagevolError,
     ImageVolumeMetadata,
     InUse,
     InvalidSize,
+    RemainsAction,
+    RemainsDecision,
     RequestRefused,
     ResourceNotFound,
     Volume,
 )
 
 __all__ = ["VolumeContent", "delete_image_volume", "open_image_volume"]
+
+_LOG = logging.getLogger(__name__)
+_IN_THE_MAKING = ("queued", "saving", "uploading", "importing")
 
 
 @attrs.frozen(kw_only=True)
@@ -125,7 +134,7 @@ class _Parts(Iterator[bytes]):
 def delete_image_volume(
     volume_id: str, *, volumes: VolumeService, images: ImageService, free: Free | None = None
 ) -> None:
-    """Delete an image volume, and return when it is gone ([store]).
+    """Delete an image volume, or an unfinished one whose process is dead; return when it is gone ([store]).
 
     Args:
         volume_id: the image volume.
@@ -135,20 +144,50 @@ def delete_image_volume(
 
     Raises:
         ResourceNotFound: there is none.
-        RequestRefused: the volume holds no image; it may be somebody's data.
-        InUse: an image has its data there, or it is attached, or has snapshots or dependents.
+        RequestRefused: the volume holds no image; it may be other data.
+        InUse: an image has its data there, or its process may run, or it is attached, or has snapshots or dependents.
         ImagevolError: whatever else the ports raise.
     """
-    image_id = ImageVolumeMetadata.from_volume(volumes.get(volume_id).metadata).image_id
+    volume = volumes.get(volume_id)
+    image_id = ImageVolumeMetadata.from_volume(volume.metadata).image_id
     if image_id is None:
-        raise RequestRefused(
-            f"volume {volume_id} has no image_id in its metadata and so holds no image; "
-            f"delete it with `openstack volume delete` if it is to go"
-        )
+        decision = looked_at(volume, project_id=volumes.project_id, named=True)
+        _expect_remains(decision)
+        delete_freed(volumes, volume_id, free=free)
+        return _name_image(decision, images)
     with suppress(ResourceNotFound):
         if may_live_in(images.get(image_id), volume_id):
             raise InUse(
                 f"volume {volume_id} has the data of image {image_id}; delete the image with "
                 f"`openstack image delete`, and Glance deletes the volume"
             )
-    delete_freed(volumes, volume_id, free=free)
+    return delete_freed(volumes, volume_id, free=free)
+
+
+def _name_image(decision: RemainsDecision, images: ImageService) -> None:
+    """Name an image that the dead process left without data; which one is only the volume's word."""
+    if decision.origin is None or decision.origin.image_id is None:
+        return
+    with suppress(ImagevolError):
+        image = images.get(decision.origin.image_id)
+        if image.status in _IN_THE_MAKING:
+            _LOG.warning(
+                "Image %s is still '%s': if no other upload to it runs, delete it with `openstack image delete %s`",
+                image.id,
+                image.status,
+                image.id,
+            )
+
+
+def _expect_remains(decision: RemainsDecision) -> None:
+    """Refuse a volume that holds no image, unless a dead process left it."""
+    if decision.action is RemainsAction.DELETE:
+        return
+    if decision.action is RemainsAction.NAME:
+        raise InUse(str(decision))
+    if decision.state is HolderState.ALIVE:
+        raise InUse(f"{decision}: wait until it has finished")
+    raise RequestRefused(
+        f"volume {decision.volume_id} has no image_id in its metadata and so holds no image: delete it with "
+        f"`openstack volume delete {decision.volume_id}` if no program needs it"
+    )

@@ -26,9 +26,11 @@ from imagevol_adapters.engine import (
 )
 from imagevol_adapters.inspection import check, inspect_file
 from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
+from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
 from imagevol_adapters.transfers.filling import STREAMED, CheckedFile, Examination, Proof, opened, zeros_for
 from imagevol_core import (
+    FINISHED,
     GIB,
     ContentMismatch,
     Digest,
@@ -36,6 +38,7 @@ from imagevol_core import (
     ImageVolumeMetadata,
     SafetySettings,
     Volume,
+    VolumeOrigin,
     gib_for,
     next_size_gib,
 )
@@ -103,11 +106,13 @@ def store_image(
     observe: Observer | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
+    made_by: VolumeOrigin | None = None,
 ) -> StoredImage:
     """Store an image in a new volume ([store]).
 
     In the specification's order: create at the size that holds it, wait, attach, write, flush, detach, mark read-only,
-    write the metadata.  A volume is called an image only by the last step.  What of the volume is behind the image
+    write the metadata.  A volume is called an image only by the last step; what it is until then, the request that
+    creates it says.  What of the volume is behind the image
     reads as zeros: it will be cloned.
 
     Args:
@@ -125,6 +130,7 @@ def store_image(
         observe: shown the data in their order, such as what verifies a signature; what it raises ends it.
         progress: told how far it is.
         limits: how fast it may go, and what ends it.
+        made_by: what the volume says from its first moment of the procedure that creates it; `put` when None.
 
     Raises:
         UnsafeImage: a rule refuses them.
@@ -178,6 +184,7 @@ def store_image(
             volumes=volumes,
             volume_type=volume_type,
             settings=chosen,
+            made_by=made_by or origin("put", image_id),
         )
 
 
@@ -195,6 +202,7 @@ def store_image_file(
     settings: StoreSettings | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
+    made_by: VolumeOrigin | None = None,
 ) -> StoredImage:
     """Store an image file of any format in a new volume, as a raw image ([store]).
 
@@ -214,6 +222,7 @@ def store_image_file(
         settings: how it is stored; as Glance does when None.
         progress: told how far it is; of a conversion, how far the reading back is.
         limits: how fast a stream may go, and what ends it.
+        made_by: what the volume says from its first moment of the procedure that creates it; `put` when None.
 
     Raises:
         UnsafeImage: a rule refuses it, such as when it was cut short.
@@ -240,6 +249,7 @@ def store_image_file(
                 settings=chosen,
                 progress=progress,
                 limits=limited,
+                made_by=made_by,
             )
     started = time.monotonic()
     digests = Digests(chosen.algorithms)
@@ -275,6 +285,7 @@ def store_image_file(
         volumes=volumes,
         volume_type=volume_type,
         settings=chosen,
+        made_by=made_by or origin("put", image_id),
     )
 
 
@@ -294,10 +305,16 @@ def _stored(
     volumes: VolumeService,
     volume_type: str | None,
     settings: StoreSettings,
+    made_by: VolumeOrigin,
 ) -> StoredImage:
     """Make a volume, fill it, and call it an image."""
     with ExitStack() as undo:
-        created = volumes.create(size_gib=gib_for(size_bytes), name=f"image-{image_id}", volume_type=volume_type)
+        created = volumes.create(
+            size_gib=gib_for(size_bytes),
+            name=f"image-{image_id}",
+            volume_type=volume_type,
+            metadata=made_by.to_volume(),
+        )
         undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: delete_volume(volumes, created.id)))
         if settings.created:
             settings.created(created)
@@ -311,7 +328,7 @@ def _stored(
             digest=report.digests[settings.hash_algorithm],
             checksum=report.digests[_CHECKSUM].value if settings.checksum else None,
         )
-        volumes.set_metadata(created.id, record.to_volume())
+        volumes.set_metadata(created.id, {**record.to_volume(), **FINISHED})
         return StoredImage(volume=volumes.get(created.id), record=record, report=report)
 
 

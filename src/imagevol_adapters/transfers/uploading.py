@@ -13,8 +13,10 @@ import attrs
 from imagevol_adapters.cleanup import naming, released, undone_on_failure
 from imagevol_adapters.engine import Limits, Progress, TransferProgress, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
+from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import attached, delete_volume, may_live_in, refuse_encrypted
 from imagevol_core import (
+    FINISHED,
     GIB,
     Image,
     ImagevolError,
@@ -176,11 +178,13 @@ def _registered(upload: _Upload) -> UploadedVolume:
         key: value for step in plan.steps if step.action is UploadAction.MARK for key, value in step.metadata.items()
     }
 
+    metadata = {**marks, **origin("upload", image.id).to_volume(), _CLONE_OF: upload.volume.id}
+
     def discard() -> None:
         _discard(_remains(image.id, volumes), image, volumes)
 
     with undone_on_failure(f"a volume named {name}, if Cinder has made one", discard):
-        clone = volumes.clone(upload.volume.id, name=name, metadata={**marks, _CLONE_OF: upload.volume.id})
+        clone = volumes.clone(upload.volume.id, name=name, metadata=metadata)
     asked = False
 
     def withdraw() -> None:
@@ -192,6 +196,8 @@ def _registered(upload: _Upload) -> UploadedVolume:
     with undone_on_failure(f"volume {clone.id}", withdraw):
         clone = replace(volumes.wait(clone.id), readonly=True)
         volumes.set_readonly(clone.id, readonly=True)
+        volumes.set_metadata(clone.id, FINISHED)
+        clone = replace(clone, metadata={**clone.metadata, **FINISHED})
         _expect_queued(images.wait(image.id))  # nothing is asked yet of a Glance that has gone away meanwhile
         asked = True
         active = images.add_location(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -151,6 +152,28 @@ class VolumeServiceConformance(WithVolumes):
                 volumes.clone(volume.id, name=NAME, metadata={})
         finally:
             volumes.detach(attachment)
+
+    def test_a_volume_is_born_with_its_metadata_and_is_found_by_them(
+        self, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
+        mine, other = f"{NAME}-{uuid.uuid4()}", f"{NAME}-{uuid.uuid4()}"
+        created = volumes.create(size_gib=1, name=NAME, metadata={mine: "yes", other: "yes"})
+        try:
+            assert created.metadata == {mine: "yes", other: "yes"}
+            made = volumes.wait(created.id)
+            assert made.metadata == created.metadata
+            new_volume(metadata={mine: "no", other: "yes"})
+            assert list(volumes.with_metadata({mine: "yes"})) == [made]
+            assert list(volumes.with_metadata({mine: "yes", other: "no"})) == []
+            volumes.set_metadata(created.id, {mine: "no more"})
+            assert list(volumes.with_metadata({mine: "yes"})) == []
+        finally:
+            volumes.delete(created.id)
+
+    def test_a_deletion_that_is_not_waited_for_has_begun(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+        volume = new_volume()
+        volumes.delete(volume.id, wait=False)
+        assert all(each.status == "deleting" for each in volumes.find([volume.id]))
 
     def test_all_that_have_a_name_are_found_and_no_others(self, volumes: VolumeService, new_volume: NewVolume) -> None:
         name = f"{NAME}-twin"

@@ -78,7 +78,13 @@ class MemoryVolumes:
     images: ImageSource | None = attrs.field(default=None, init=False, repr=False)
 
     def create(
-        self, *, size_gib: int, name: str, volume_type: str | None = None, image_id: str | None = None
+        self,
+        *,
+        size_gib: int,
+        name: str,
+        volume_type: str | None = None,
+        image_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Volume:
         """Make a volume that is `creating`."""
         kind = next(iter(self.volume_types)) if volume_type is None else volume_type
@@ -98,6 +104,7 @@ class MemoryVolumes:
             encrypted=self.volume_types[kind],
             readonly=False,
             multiattach=False,
+            metadata=metadata or {},
             created_at=datetime.now(UTC),
         )
         self._keep(volume, name, content, image_id)
@@ -136,6 +143,11 @@ class MemoryVolumes:
     def named(self, name: str) -> tuple[Volume, ...]:
         """Give the volumes of this name."""
         return tuple(volume for volume_id, volume in self.volumes.items() if self.names[volume_id] == name)
+
+    def with_metadata(self, metadata: Mapping[str, str]) -> tuple[Volume, ...]:
+        """Give the volumes that have all of this among their metadata."""
+        wanted = dict(metadata)
+        return tuple(volume for volume in self.volumes.values() if wanted.items() <= volume.metadata.items())
 
     def base_image_id(self, volume_id: str) -> str | None:
         """Give the image that the volume was made from."""
@@ -189,7 +201,7 @@ class MemoryVolumes:
                 raise RequestRefused(f"volume {volume_id}: the value of {key} is longer than {_LONGEST_VALUE}")
         self._change(volume_id, metadata={**volume.metadata, **metadata})
 
-    def delete(self, volume_id: str) -> None:
+    def delete(self, volume_id: str, *, wait: bool = True) -> None:  # noqa: ARG002 - it is gone at once
         """Delete the volume."""
         if self.get(volume_id).status in ("attaching", "in-use"):
             raise InUse(f"volume {volume_id} is attached")

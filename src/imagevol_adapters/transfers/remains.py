@@ -1,0 +1,92 @@
+"""What a procedure leaves when its process is killed: an unfinished volume, and what has it attached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+
+from imagevol_adapters.ports import Attacher, VolumeService
+from imagevol_adapters.processes import running, this_process
+from imagevol_adapters.transfers.attaching import delete_freed
+from imagevol_adapters.transfers.reclaiming import reclaim
+from imagevol_core import (
+    UNFINISHED,
+    ImagevolError,
+    RemainsAction,
+    RemainsDecision,
+    ResourceNotFound,
+    Volume,
+    VolumeOrigin,
+    decide_remains,
+)
+
+__all__ = ["delete_remains", "looked_at", "unfinished_volumes"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def looked_at(volume: Volume, *, project_id: str | None, named: bool = False) -> RemainsDecision:
+    """Ask the core whether a volume was left behind.
+
+    Args:
+        volume: as Cinder shows it.
+        project_id: the project of the credentials.
+        named: whether an operator named this volume.
+    """
+    origin = VolumeOrigin.from_volume(volume.metadata)
+    process = origin.process if origin else None
+    return decide_remains(
+        volume,
+        here=this_process(),
+        running=running(process.pid) if process else None,
+        project_id=project_id,
+        named=named,
+        now=datetime.now(UTC),
+    )
+
+
+def unfinished_volumes(volumes: VolumeService) -> Iterator[tuple[Volume, RemainsDecision]]:
+    """Give the unfinished volumes of the project, each with what is known of its process ([store]).
+
+    Raises:
+        ImagevolError: Cinder cannot list them.
+    """
+    for volume in volumes.with_metadata(UNFINISHED):
+        yield volume, looked_at(volume, project_id=volumes.project_id, named=True)
+
+
+def delete_remains(*, volumes: VolumeService, attacher: Attacher) -> None:
+    """Delete what dead processes of this host left in the project, and name in the log what a person must look at.
+
+    What cannot be deleted is named in the log too: a procedure that needs the project goes on.
+
+    Args:
+        volumes: with the credentials of a project in which no user creates volumes.
+        attacher: this host.
+    """
+    try:
+        project_id = volumes.project_id
+        found = [looked_at(each, project_id=project_id) for each in volumes.with_metadata(UNFINISHED)]
+    except ImagevolError as error:
+        _LOG.warning("Cannot list the volumes that killed processes left: %s", error)
+        return
+    for decision in found:
+        if decision.action is RemainsAction.NAME:
+            _LOG.warning("Left behind: %s", decision)
+        if decision.action is RemainsAction.DELETE:
+            _delete(decision, volumes, attacher)
+
+
+def _delete(decision: RemainsDecision, volumes: VolumeService, attacher: Attacher) -> None:
+    """Delete what one procedure left; another process may do it at the same time."""
+    free = partial(reclaim, volumes=volumes, attacher=attacher)
+    try:
+        with suppress(ResourceNotFound):
+            delete_freed(volumes, decision.volume_id, free=free, wait=False)
+    except ImagevolError as error:
+        _LOG.warning("Left behind: %s: %s", decision, error)
+        return
+    _LOG.warning("Deleted what a killed process left, %s: %s", decision.about, decision.reason)

@@ -1,0 +1,237 @@
+"""What a killed procedure leaves is found, and deleted if its process is certainly dead."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.processes import origin, this_process
+from imagevol_adapters.testing.faults import Steps
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
+from imagevol_adapters.transfers import (
+    delete_image_volume,
+    delete_remains,
+    reclaim,
+    register_clone,
+    store_image,
+    unfinished_volumes,
+)
+from imagevol_adapters.transfers.reclaiming import named
+from imagevol_core import HolderState, InUse, ProcessRecord, RequestRefused, ServiceFailed, VolumeOrigin
+
+IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
+
+
+class Killed(BaseException):
+    """The process ends here: nothing after it is done, in the tests by a service that is gone for good."""
+
+
+class World:
+    """A Cinder and a host in memory."""
+
+    def __init__(self) -> None:
+        self.volumes = MemoryVolumes(project_id="service")
+        self.images = MemoryImages(volumes=self.volumes)
+        self.attacher = MemoryAttacher(volumes=self.volumes)
+
+    def left(self, process: ProcessRecord | None, *, attached: str | None = None, **metadata: str) -> str:
+        """Let a process create a volume and vanish: before it is attached, or `reserved`, or `attached`."""
+        made_by = VolumeOrigin(procedure="add", image_id=IMAGE_ID, host="node1", process=process)
+        created = self.volumes.create(size_gib=1, name="image", metadata={**made_by.to_volume(), **metadata})
+        volume_id = self.volumes.wait(created.id).id
+        if attached:
+            place = process.to_text("glance_store") if process else ""
+            connector = {"host": "memory", "mountpoint": place}
+            attachment = self.volumes.attach(volume_id, connector=connector, mode=AccessMode.WRITE)
+            self.attacher.connected[attachment.id] = volume_id
+            if attached == "attached":
+                self.volumes.complete(attachment)
+        return volume_id
+
+    def delete_remains(self) -> None:
+        delete_remains(volumes=self.volumes, attacher=self.attacher)
+
+    def remove(self, volume_id: str) -> None:
+        def free(volume_id: str) -> Any:
+            return reclaim(volume_id, volumes=self.volumes, attacher=self.attacher)
+
+        delete_image_volume(volume_id, volumes=self.volumes, images=self.images, free=free)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture(scope="module")
+def here() -> ProcessRecord:
+    record = this_process()
+    assert record is not None
+    return record
+
+
+@pytest.fixture(scope="module")
+def dead(here: ProcessRecord) -> ProcessRecord:
+    """A process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    return replace(here, pid=ended.pid, started=here.started + 1)
+
+
+class TestFirstMoment:
+    """What a procedure creates says what it is, whatever the step at which the process is killed."""
+
+    def killed_at(self, number: int, world: World) -> bool:
+        """Whether the procedure was killed, or has fewer steps."""
+        steps = Steps(fail_at=number, fault=Killed, lasting=True)
+        try:
+            store_image(
+                [b"data"],
+                image_id=IMAGE_ID,
+                image_owner="p",
+                size_bytes=4,
+                volumes=steps.volumes(world.volumes),
+                attacher=steps.attacher(world.attacher),
+            )
+        except Killed:
+            return True
+        return False
+
+    def test_every_step_of_storing_leaves_a_volume_that_says_so(self, here: ProcessRecord) -> None:
+        number, world, seen = 0, World(), 0
+        while self.killed_at(number, world):
+            for volume in world.volumes.volumes.values():
+                made_by = VolumeOrigin.from_volume(volume.metadata)
+                assert made_by is not None
+                assert (made_by.procedure, made_by.image_id, made_by.process) == ("put", IMAGE_ID, here)
+                finished = "image_id" in volume.metadata
+                assert made_by.finished is finished
+                assert [left.id for left, _ in unfinished_volumes(world.volumes)] == ([] if finished else [volume.id])
+                seen += not finished
+            number, world = number + 1, World()
+        assert seen > 8
+        assert list(unfinished_volumes(world.volumes)) == []
+
+    def test_a_registered_clone_is_finished(self, world: World) -> None:
+        volume = world.volumes.wait(world.volumes.create(size_gib=1, name="disk").id)
+        image = world.images.create(name="of the disk", disk_format="raw")
+        ports: dict[str, Any] = {"images": world.images, "volumes": world.volumes, "attacher": world.attacher}
+        done = register_clone(volume.id, image_id=image.id, **ports)
+        assert done.image_volume is not None
+        made_by = VolumeOrigin.from_volume(world.volumes.get(done.image_volume.id).metadata)
+        assert made_by == replace(origin("upload", image.id), finished=True)
+
+
+class TestDeletion:
+    @pytest.mark.parametrize("attached", [None, "reserved", "attached"])
+    def test_what_a_dead_process_left_goes_with_its_attachment_and_device(
+        self, world: World, dead: ProcessRecord, attached: str | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        volume_id = world.left(dead, attached=attached)
+        with caplog.at_level(logging.WARNING):
+            world.delete_remains()
+        assert (world.volumes.volumes, world.volumes.attachments, world.attacher.connected) == ({}, {}, {})
+        (line,) = [text for text in caplog.messages if text.startswith("Deleted")]
+        assert line == (
+            f"Deleted what a killed process left, volume {volume_id} (procedure add, image {IMAGE_ID}): its process "
+            f"{dead.pid} on this host has ended"
+        )
+
+    def test_what_a_process_that_runs_is_making_stays(self, world: World, here: ProcessRecord) -> None:
+        for attached in (None, "reserved", "attached"):
+            world.left(here, attached=attached)
+        world.left(replace(here, namespaces="1.2"))
+        world.left(None)
+        world.delete_remains()
+        assert len(world.volumes.volumes) == 5
+        assert len(world.volumes.attachments) == 2
+
+    def test_a_volume_of_another_project_stays(self, world: World, dead: ProcessRecord) -> None:
+        volume_id = world.left(dead)
+        world.volumes._change(volume_id, project_id="a-users")
+        world.delete_remains()
+        assert volume_id in world.volumes.volumes
+
+    def test_what_cannot_be_told_is_named_with_the_command(
+        self, world: World, dead: ProcessRecord, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        volume_id = world.left(dead, image_id=IMAGE_ID)
+        world.delete_remains()
+        assert volume_id in world.volumes.volumes
+        (line,) = caplog.messages
+        assert line.startswith(f"Left behind: volume {volume_id} ")
+        assert line.endswith(f"; delete it with `imagevol rm {volume_id}`")
+
+    def test_a_fault_at_any_step_is_logged_and_raises_nothing(
+        self, dead: ProcessRecord, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        counting, world = Steps(), World()
+        world.left(dead, attached="attached")
+        delete_remains(volumes=counting.volumes(world.volumes), attacher=counting.attacher(world.attacher))
+        for number in range(len(counting.taken)):
+            world, steps = World(), Steps(fail_at=number, fault=lambda: ServiceFailed("Cinder is away"))
+            volume_id = world.left(dead, attached="attached")
+            caplog.clear()
+            delete_remains(volumes=steps.volumes(world.volumes), attacher=steps.attacher(world.attacher))
+            if world.volumes.volumes:
+                assert any("Cinder is away" in line for line in caplog.messages), counting.taken[number]
+                assert counting.taken[number] == "volumes.with_metadata" or volume_id in caplog.text
+
+    def test_what_another_process_deleted_meanwhile_is_no_error(
+        self, world: World, dead: ProcessRecord, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volume = world.volumes.get(world.left(dead))
+        world.volumes.delete(volume.id)
+        monkeypatch.setattr(MemoryVolumes, "with_metadata", lambda *_: (volume,))
+        world.delete_remains()
+        assert not [record for record in caplog.records if "Left behind" in record.getMessage()]
+
+
+class TestNamed:
+    """An operator names a volume, by `imagevol rm`."""
+
+    @pytest.mark.parametrize("attached", [None, "reserved", "attached"])
+    def test_what_a_dead_process_left_is_deleted(self, world: World, dead: ProcessRecord, attached: str | None) -> None:
+        world.remove(world.left(dead, attached=attached))
+        assert (world.volumes.volumes, world.volumes.attachments, world.attacher.connected) == ({}, {}, {})
+
+    def test_an_image_that_it_was_for_and_that_has_no_data_is_named(
+        self, world: World, dead: ProcessRecord, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        image = world.images.create(name="of the disk", disk_format="raw")
+        world.remove(world.left(dead, imagevol_image=image.id))
+        assert any(f"`openstack image delete {image.id}`" in line for line in caplog.messages)
+        assert image.id in world.images.images
+
+    def test_what_a_process_that_runs_is_making_is_refused(self, world: World, here: ProcessRecord) -> None:
+        volume_id = world.left(here)
+        with pytest.raises(InUse, match=rf"this process, {here.pid}, has it: wait until it has finished"):
+            world.remove(volume_id)
+
+    def test_what_cannot_be_told_is_refused_with_the_commands(self, world: World, here: ProcessRecord) -> None:
+        volume_id = world.left(replace(here, namespaces="1.2"))
+        with pytest.raises(InUse, match=f"if that process is gone, .*`openstack volume delete {volume_id}`"):
+            world.remove(volume_id)
+
+    def test_other_data_are_refused(self, world: World) -> None:
+        created = world.volumes.create(size_gib=1, name="disk", metadata={"imagevol_procedure": "put"})
+        with pytest.raises(RequestRefused, match="holds no image"):
+            world.remove(created.id)
+
+    def test_the_list_says_whose_it_is(self, world: World, dead: ProcessRecord, here: ProcessRecord) -> None:
+        volume_ids = {world.left(dead): HolderState.DEAD, world.left(here): HolderState.ALIVE}
+        world.volumes.wait(world.volumes.create(size_gib=1, name="disk").id)
+        assert {volume.id: decision.state for volume, decision in unfinished_volumes(world.volumes)} == volume_ids
+
+
+def test_an_attachment_is_named_as_its_volume_is(here: ProcessRecord) -> None:
+    """So that both are known as one process's."""
+    made_by = VolumeOrigin.from_volume(origin("put", IMAGE_ID).to_volume())
+    assert made_by is not None
+    assert ProcessRecord.from_text(named({"mountpoint": "x"})["mountpoint"]) == made_by.process == here

@@ -1,0 +1,180 @@
+"""A volume is deleted as a killed procedure's remains if, and only if, it is certain that it is that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagevol_core import (
+    FINISHED,
+    UNFINISHED,
+    AttachmentFacts,
+    HolderState,
+    InvalidFact,
+    Policy,
+    ProcessRecord,
+    RemainsAction,
+    RemainsDecision,
+    RunningProcess,
+    Volume,
+    VolumeOrigin,
+    decide_reclaim,
+    decide_remains,
+)
+from tests.core.test_reclaiming import GONE, HERE, NO_PROCESS, records
+
+NOW = datetime(2026, 1, 3, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=2)
+JUST_NOW = NOW - timedelta(minutes=5)
+ELSEWHERE = replace(GONE, boot_id="00000000-0f0e-4a3f-9d3c-0c8a1b9f2d11", host=None)
+
+texts = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=40)
+origins = st.builds(
+    VolumeOrigin,
+    procedure=texts,
+    image_id=st.none() | texts,
+    host=st.none() | texts,
+    process=st.none() | records,
+    finished=st.booleans(),
+)
+
+
+def left(process: ProcessRecord | None = GONE, metadata: dict[str, str] | None = None, **facts: object) -> Volume:
+    origin = VolumeOrigin(procedure="add", image_id="e38f", host="node1", process=process)
+    given = {"project_id": "service", "status": "available", "created_at": LONG_AGO, **facts}
+    return Volume(id="7ad3", size_gib=1, metadata={**origin.to_volume(), **(metadata or {})}, **given)  # type: ignore[arg-type]
+
+
+def decide(volume: Volume, running: RunningProcess | None = NO_PROCESS, **more: object) -> RemainsDecision:
+    given = {"here": HERE, "project_id": "service", "now": NOW, **more}
+    return decide_remains(volume, running=running, **given)  # type: ignore[arg-type]
+
+
+class TestOrigin:
+    @given(origins)
+    def test_what_is_read_is_what_was_written(self, origin: VolumeOrigin) -> None:
+        written = origin.to_volume()
+        assert VolumeOrigin.from_volume({"name": "disk", **written}) == origin
+        assert all(len(value) <= 255 for value in written.values())
+
+    @given(origins)
+    def test_the_last_step_marks_it_as_finished(self, origin: VolumeOrigin) -> None:
+        assert VolumeOrigin.from_volume({**origin.to_volume(), **FINISHED}) == replace(origin, finished=True)
+
+    def test_an_unfinished_volume_is_found_by_its_metadata(self) -> None:
+        assert UNFINISHED.items() <= VolumeOrigin(procedure="put").to_volume().items()
+        assert not UNFINISHED.items() <= VolumeOrigin(procedure="put", finished=True).to_volume().items()
+
+    def test_it_does_not_say_that_the_volume_holds_an_image(self) -> None:
+        assert not {"image_id", "glance_image_id", "image_owner"} & left().metadata.keys()
+
+
+class TestDecision:
+    def test_a_volume_is_deleted_only_if_it_was_certainly_left_behind(self) -> None:
+        seen = set()
+        for process, image, source, project, finished, running, status, template in product(
+            (None, GONE, HERE, ELSEWHERE),
+            (False, True),
+            (None, "0c1d"),
+            ("service", "a-users", None),
+            (False, True),
+            (NO_PROCESS, RunningProcess(exists=True)),
+            ("available", "in-use", "creating", "error"),
+            (False, True),
+        ):
+            metadata = {
+                **({"image_id": "e38f"} if image else {}),
+                **(FINISHED if finished else {}),
+                **({"imagevol_template": "e38f"} if template else {}),
+            }
+            volume = left(process, metadata, source_volume_id=source, project_id=project, status=status)
+            decision = decide(volume, running)
+            ours = project == "service" and not (image or source or finished or template)
+            dead = process == GONE and not running.exists
+            assert (decision.action is RemainsAction.DELETE) == (ours and dead and status != "creating"), decision
+            seen.add(decision.verdicts[-1].rule)
+        seen.add(decide(Volume(id="7ad3", size_gib=1)).verdicts[-1].rule)
+        seen.add(decide(left(ELSEWHERE, created_at=JUST_NOW)).verdicts[-1].rule)
+        assert len(seen) == 11  # every rule was the one that applied
+
+    @pytest.mark.parametrize("key", ["image_id", "glance_image_id", "image_owner"])
+    def test_a_volume_that_may_be_an_images_is_only_named(self, key: str) -> None:
+        decision = decide(left(metadata={key: "e38f"}))
+        assert decision.action is RemainsAction.NAME
+        assert str(decision).endswith("; delete it with `imagevol rm 7ad3`")
+
+    def test_a_forged_origin_that_cinder_copied_to_a_clone_deletes_nothing(self) -> None:
+        assert decide(left(source_volume_id="0c1d")).action is RemainsAction.NAME
+
+    @pytest.mark.parametrize("project_id", ["a-users", None])
+    def test_a_users_word_deletes_nothing_unless_an_operator_names_the_volume(self, project_id: str | None) -> None:
+        volume = left(project_id=project_id)
+        assert decide(volume).action is RemainsAction.LEAVE
+        assert decide(volume, project_id=None).action is RemainsAction.LEAVE
+        assert decide(volume, named=True).action is RemainsAction.DELETE
+
+    def test_an_operator_who_names_a_volume_whose_process_runs_is_told_so(self) -> None:
+        decision = decide(left(), RunningProcess(exists=True, started=GONE.started), named=True)
+        assert (decision.action, decision.state) == (RemainsAction.LEAVE, HolderState.ALIVE)
+
+    @pytest.mark.parametrize("process", [None, ELSEWHERE, replace(GONE, namespaces="1.2")])
+    def test_a_process_that_is_not_known_is_named_after_a_day(self, process: ProcessRecord | None) -> None:
+        assert decide(left(process, created_at=JUST_NOW)).action is RemainsAction.LEAVE
+        for decision in (
+            decide(left(process)),
+            decide(left(process, created_at=None)),
+            decide(left(process, created_at=JUST_NOW), named=True),
+        ):
+            assert decision.action is RemainsAction.NAME
+            assert "`openstack volume delete 7ad3`" in str(decision)
+
+    def test_it_says_why(self) -> None:
+        assert str(decide(left(), named=True)) == (
+            "volume 7ad3 (procedure add, image e38f): its process 7 on this host has ended; "
+            "delete it with `imagevol rm 7ad3`"
+        )
+        assert decide(left(ELSEWHERE)).reason == "process 7 has it on another host (node1)"
+        assert str(decide(Volume(id="7ad3", size_gib=1))) == (
+            "volume 7ad3: it does not say that a procedure of ours creates it"
+        )
+
+    @given(origins)
+    def test_forged_metadata_stay_on_one_line(self, origin: VolumeOrigin) -> None:
+        forged = replace(origin, procedure="red\x1b[31m\n", image_id="\n", host="\n")
+        assert str(decide(Volume(id="7ad3", size_gib=1, metadata=forged.to_volume()))).isprintable()
+
+    def test_glance_store_deletes_nothing(self) -> None:
+        decision = decide(left(), policy=Policy.UPSTREAM)
+        assert (decision.action, decision.reason) == (RemainsAction.LEAVE, "it is left as it is (status available)")
+
+    def test_a_time_without_a_zone_is_refused(self) -> None:
+        with pytest.raises(InvalidFact):
+            decide(left(), now=NOW.replace(tzinfo=None))
+
+
+class TestMaker:
+    """An attachment that is not complete shows no process; on an unfinished volume it is its maker's."""
+
+    @pytest.mark.parametrize(
+        "status, instance_id, expected",
+        [
+            ("reserved", None, "dead"),
+            ("attaching", None, "dead"),
+            ("attached", None, "unknown"),
+            (None, None, "unknown"),
+            ("attaching", "d2f7", "unknown"),
+        ],
+    )
+    def test_it_is_taken_back_with_its_maker(self, status: str | None, instance_id: str | None, expected: str) -> None:
+        facts = AttachmentFacts(id="9ab1", status=status, instance_id=instance_id)
+        assert decide_reclaim(facts, here=HERE, running=NO_PROCESS, maker=GONE).state.value == expected
+        assert decide_reclaim(facts, here=HERE, running=NO_PROCESS).state is HolderState.UNKNOWN
+
+    def test_a_process_that_the_attachment_names_counts_more(self) -> None:
+        facts = AttachmentFacts(id="9ab1", status="attaching", device=HERE.to_text())
+        assert decide_reclaim(facts, here=HERE, running=NO_PROCESS, maker=GONE).state is HolderState.ALIVE
