@@ -376,7 +376,7 @@ class TestErrors:
         monkeypatch.setattr(Imagevol, "attacher", steps.attacher(MemoryAttacher(volumes=memory)))
         monkeypatch.setattr(Imagevol, "volumes", steps.volumes(memory))
         monkeypatch.setattr(
-            MemoryVolumes, "delete", lambda *_: (_ for _ in ()).throw(ServiceFailed("the network is down"))
+            MemoryVolumes, "delete", lambda *_, **__: (_ for _ in ()).throw(ServiceFailed("the network is down"))
         )
         ran = run("put", file)
         (volume_id,) = memory.volumes

@@ -368,7 +368,7 @@ class TestDeleting:
     ) -> None:
         refusal = InUse("it has snapshots")
 
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise refusal
 
         monkeypatch.setattr(MemoryVolumes, "delete", refuse)

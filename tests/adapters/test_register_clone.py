@@ -12,10 +12,12 @@ import pytest
 
 from imagevol_adapters.engine import Limits, TransferProgress
 from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.processes import origin
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import UploadedVolume, register_clone
 from imagevol_core import (
+    FINISHED,
     GIB,
     AttachFailed,
     Digest,
@@ -132,6 +134,7 @@ class TestRegistered:
             "volumes.clone",
             "volumes.wait",
             "volumes.set_readonly",
+            "volumes.set_metadata",
             "images.wait",
             "images.add_location",
         ]
@@ -145,6 +148,8 @@ class TestRegistered:
         assert (done.image_volume, done.failure) == (clone, None)
         assert (clone.project_id, clone.readonly, clone.volume_type) == ("service", True, kind)
         assert clone.metadata == {
+            **origin("upload", world.image).to_volume(),
+            **FINISHED,
             "image_id": world.image,
             "glance_image_id": world.image,
             "image_owner": "p",

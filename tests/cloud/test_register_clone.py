@@ -18,10 +18,12 @@ from glanceclient.v2.images import Controller
 
 from imagevol_adapters.glance import GlanceImages
 from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.processes import origin
 from imagevol_adapters.testing.conformance.fixtures import write
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.transfers import UploadedVolume, attached, register_clone
 from imagevol_core import (
+    FINISHED,
     GIB,
     AccessDenied,
     Image,
@@ -162,6 +164,8 @@ class TestRegistered:
         assert (shown.project_id, shown.volume_type) == (cloud.project_ids["service"], store)
         assert (shown.readonly, shown.host) == (True, cloud.backend_hosts[store])
         assert shown.metadata == {
+            **origin("upload", upload.image_id).to_volume(),
+            **FINISHED,
             "glance_image_id": upload.image_id,
             "image_id": upload.image_id,
             "image_owner": cloud.project_ids["demo"],
@@ -356,6 +360,7 @@ STEPS = (
     "volumes.clone",
     "volumes.wait",
     "volumes.set_readonly",
+    "volumes.set_metadata",
     "images.wait",
     "images.add_location",
 )

@@ -136,7 +136,8 @@ def test_each_gives_glance_the_same_answer_and_marks_the_volume_alike(
         found[name] = volume.metadata
         driver.delete(located(driver, url))
     assert found["ours"].items() >= found["theirs"].items()
-    assert set(found["ours"]) - set(found["theirs"]) == {"image_id", "os_hash_algo", "os_hash_value", "checksum"}
+    more = {key for key in set(found["ours"]) - set(found["theirs"]) if not key.startswith("imagevol_")}
+    assert more == {"image_id", "os_hash_algo", "os_hash_value", "checksum"}
 
 
 @pytest.mark.parametrize("writer, reader", [("ours", "theirs"), ("theirs", "ours")])

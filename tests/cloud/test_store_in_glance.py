@@ -20,6 +20,7 @@ from glanceclient.v2.client import Client as GlanceClient
 from keystoneauth1 import exceptions as keystone_errors
 
 from imagevol_adapters.ports import AccessMode
+from imagevol_core import VolumeOrigin
 from tests.cloud.ports import Ports, nothing_left, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
@@ -95,7 +96,11 @@ def test_an_image_goes_in_and_out_and_away(imagevol_cloud: Cloud, real: Ports, u
     assert volume.project_id == imagevol_cloud.project_ids["service"]
     assert (volume.volume_type, volume.host) == (store, imagevol_cloud.backend_hosts[store])
     assert (volume.status, volume.readonly, volume.size_gib) == ("available", True, 1)
+    made_by = VolumeOrigin.from_volume(volume.metadata)
+    assert made_by is not None
+    assert (made_by.procedure, made_by.image_id, made_by.finished) == ("add", image["id"], True)
     assert volume.metadata == {
+        **made_by.to_volume(),
         "glance_image_id": image["id"],
         "image_id": image["id"],
         "image_owner": imagevol_cloud.project_ids["demo"],
