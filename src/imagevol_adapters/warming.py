@@ -6,7 +6,7 @@ Only the driver of a backend creates templates.  So a temporary volume is create
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Protocol
 import attrs
 
 from imagevol_adapters.cleanup import released, undone_on_failure
+from imagevol_adapters.processes import origin
 from imagevol_adapters.templates import ImageData, TemplateVolumes, gives_data, place_of, templates_of
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
@@ -38,7 +39,13 @@ class WarmVolumes(TemplateVolumes, Protocol):
     """Cinder, as far as templates are created ahead; `CinderVolumes` is one."""
 
     def create(
-        self, *, size_gib: int, name: str, volume_type: str | None = None, image_id: str | None = None
+        self,
+        *,
+        size_gib: int,
+        name: str,
+        volume_type: str | None = None,
+        image_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Volume:
         """Ask for a volume."""
 
@@ -167,7 +174,11 @@ class Warmer:
     def _asked(self, plan: WarmPlan) -> Volume:
         target, image_id = plan.wish.target, plan.wish.image.id
         return self.volumes.create(
-            size_gib=target.size_gib, name=f"warm-{image_id}", volume_type=target.volume_type, image_id=image_id
+            size_gib=target.size_gib,
+            name=f"warm-{image_id}",
+            volume_type=target.volume_type,
+            image_id=image_id,
+            metadata=origin("warm", image_id).to_volume(),
         )
 
     def _ended(self, running: Collection[str]) -> list[tuple[str, str | None]]:
