@@ -16,7 +16,9 @@ from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
 
 __all__ = ["ATTACH_RULES", "AttachRetry", "decide_attach_retry", "patience_seconds"]
 
+_GROWING_PAUSES_SECONDS = (2.0, 4.0, 8.0)
 _LONGEST_PAUSE_SECONDS = 10.0  # glance_store's `wait_exponential_max`
+_FOR_EVER = 10**12  # of these pauses; a number that a float holds
 _LEAVING = frozenset({"deleting"})
 _HELD = frozenset({"maintenance", "awaiting-transfer"})  # an administrator, or another project, ends these
 
@@ -68,7 +70,9 @@ def patience_seconds(attempts: int) -> float:
     """
     if attempts < 1:
         raise InvalidFact("attempts", f"is {attempts}: give 1 or more")
-    return sum((min(2.0**pause, _LONGEST_PAUSE_SECONDS) for pause in range(1, attempts)), start=0.0)
+    growing = _GROWING_PAUSES_SECONDS[: attempts - 1]
+    longest = min(attempts - 1 - len(growing), _FOR_EVER)
+    return sum(growing) + longest * _LONGEST_PAUSE_SECONDS
 
 
 def _in_error(volume: Volume) -> tuple[bool, str]:

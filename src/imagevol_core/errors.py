@@ -5,7 +5,8 @@ either.  Three families say whose fault it is and so who can mend it: the caller
 service (`ServiceError`: try again, or look at the service), the storage (`StorageError`: look at the backend).
 
 An error keeps what it knows as typed attributes and derives its sentence from them.  What a failed procedure could not
-clean up is in `leftovers`, and in the sentence.  No sentence has the user or the password of a URL in it.
+clean up is in `leftovers`, and in the sentence.  No sentence has the user or the password of a URL in it, or what a
+terminal would obey.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class ImagevolError(Exception):
 
     def __init__(self, message: str) -> None:
         """Keep the sentence; subclasses build it from their attributes."""
-        self.message = without_userinfo(message)
+        self.message = "\n".join(map(said, without_userinfo(message).split("\n")))
         super().__init__(self.message)
         self.leftovers: tuple[str, ...] = ()
 
@@ -69,7 +70,7 @@ class ImagevolError(Exception):
         """The sentence, and what was left behind if anything was."""
         if not self.leftovers:
             return self.message
-        return without_userinfo(f"{self.message}; left behind: {', '.join(self.leftovers)}")
+        return without_userinfo(f"{self.message}; left behind: {', '.join(map(said, self.leftovers))}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a process hand it to another: restored from its attributes, since `args` is but the sentence."""
@@ -116,7 +117,7 @@ class InvalidFact(CallerError, ValueError):
 
     def __init__(self, fact: str, reason: str) -> None:
         """Name the fact and what is wrong with it."""
-        super().__init__(f"{fact}: {reason}")
+        super().__init__(said(f"{fact}: {reason}"))
         self.fact = fact
         self.reason = reason
 

@@ -25,6 +25,7 @@ from imagevol_core.relocation_rules import (
     unfinished_imports,
     volume_ids,
 )
+from imagevol_core.secret_text import shown_url
 from imagevol_core.stores import StoreCatalogue
 from imagevol_core.verdicts import Policy, Verdict, first_match
 
@@ -166,7 +167,8 @@ def relocated(locations: Sequence[ImageLocation], changes: Iterable[LocationChan
             continue
         before, after = places[change.before], places[change.after]
         if not before and not after:
-            raise InvalidFact("locations", f"neither {change.before.url} nor {change.after.url} is there as planned")
+            before_url, after_url = shown_url(change.before.url), shown_url(change.after.url)
+            raise InvalidFact("locations", f"neither {before_url} nor {after_url} is there as planned")
         if before:
             at = before.popleft()
             left[at] = None if after else change.after

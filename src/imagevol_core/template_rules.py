@@ -110,9 +110,14 @@ def least_gib(image: Image) -> int | None:
 
 
 def least_gib_upstream(image: Image) -> int | None:
-    """Give the size at which Cinder makes a template or cached volume: the virtual size, rounded through a float."""
-    size_bytes = image.virtual_size_bytes
-    return None if size_bytes is None else math.ceil(float(size_bytes) / GIB)
+    """Give the size at which Cinder makes a template or cached volume: the virtual size, rounded through a float.
+
+    None if it is not known, or too large for a float: Cinder's API has failed on such an image before.
+    """
+    try:
+        return None if image.virtual_size_bytes is None else math.ceil(float(image.virtual_size_bytes) / GIB)
+    except OverflowError:
+        return None
 
 
 # May a template serve at all?

@@ -73,6 +73,10 @@ class TestPatience:
     def test_the_pauses_double_up_to_ten_seconds(self, attempts: int, seconds: float) -> None:
         assert patience_seconds(attempts) == seconds
 
+    @pytest.mark.parametrize("attempts", [1025, 2**63, 10**400], ids=["more", "many", "very many"])
+    def test_any_number_of_attempts_is_a_time(self, attempts: int) -> None:
+        assert patience_seconds(attempts) >= patience_seconds(1024)
+
     @pytest.mark.parametrize("attempts", [0, -1])
     def test_no_attempt_at_all_is_refused(self, attempts: int) -> None:
         with pytest.raises(InvalidFact) as caught:

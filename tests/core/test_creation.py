@@ -607,6 +607,13 @@ class TestRequest:
             "whether the new volume is encrypted: no",
         ]
 
+    @pytest.mark.parametrize("size", [2**1024 - 1, 2**1024, 10**400], ids=["largest", "larger", "much larger"])
+    @pytest.mark.parametrize("policy", Policy)
+    def test_a_virtual_size_that_no_float_holds_is_refused(self, policy: Policy, size: int) -> None:
+        plan = image(cache(), virtual_size_bytes=size).decide(policy)
+        assert not plan.steps
+        assert plan.refused
+
     @pytest.mark.parametrize("policy", Policy)
     @pytest.mark.parametrize("encrypted, answer", [(True, "yes"), (False, "no"), (None, "not known")])
     def test_the_cache_says_if_the_new_volume_is_encrypted(
