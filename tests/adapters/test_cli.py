@@ -369,6 +369,20 @@ class TestErrors:
         assert run("put", file) == Ran(130, "", "interrupted\n")
         assert (memory.volumes, memory.attachments) == ({}, {})
 
+    @pytest.mark.parametrize("request_name", ["create", "attach"])
+    def test_an_interrupt_before_cinders_answer_leaves_nothing(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch, request_name: str
+    ) -> None:
+        answer = getattr(MemoryVolumes, request_name)
+
+        def unanswered(*arguments: Any, **named: Any) -> None:
+            answer(*arguments, **named)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(MemoryVolumes, request_name, unanswered)
+        assert run("put", file) == Ran(130, "", "interrupted\n")
+        assert (memory.volumes, memory.attachments) == ({}, {})
+
     def test_an_interrupt_says_what_could_not_be_cleaned_up(
         self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
+
+_NOT_ATTACHED = ("reserved", "attaching")  # of an attachment whose volume no host has yet
 
 Free = Callable[[str], Reclaimed]
 """Takes back what dead processes have left attached, as `reclaim` with its other arguments given."""
@@ -142,9 +145,25 @@ def _attachment(
 
 
 def delete_volume(volumes: VolumeService, volume_id: str) -> None:
-    """Delete a volume; one that is gone already, as when Glance deleted it with its image, is as wanted."""
+    """Delete a volume that the caller created; one that is gone already, perhaps with its image, is as wanted.
+
+    An attachment of it that Cinder created without its answer being received, as after an interrupt, is deleted too:
+    nothing but the caller knows the volume.
+    """
     with suppress(ResourceNotFound):
-        delete_or_leave_to_cinder(volumes, volume_id)
+        delete_or_leave_to_cinder(volumes, volume_id, free=partial(_unreserved, volumes))
+
+
+def _unreserved(volumes: VolumeService, volume_id: str) -> Reclaimed:
+    """Delete the attachments of a volume that no host and no server has."""
+    unanswered = [
+        each
+        for each in volumes.holders(volume_id)
+        if each.status in _NOT_ATTACHED and each.host is None and each.instance_id is None
+    ]
+    for each in unanswered:
+        volumes.detach(Attachment(id=each.id, volume_id=volume_id, connection={}))
+    return Reclaimed(attachment_ids=tuple(each.id for each in unanswered))
 
 
 def delete_or_leave_to_cinder(volumes: VolumeService, volume_id: str, *, free: Free | None = None) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -309,12 +310,7 @@ def _stored(
 ) -> StoredImage:
     """Make a volume, fill it, and call it an image."""
     with ExitStack() as undo:
-        created = volumes.create(
-            size_gib=gib_for(size_bytes),
-            name=f"image-{image_id}",
-            volume_type=volume_type,
-            metadata=made_by.to_volume(),
-        )
+        created = _created(volumes, f"image-{image_id}", gib_for(size_bytes), volume_type, made_by)
         undo.enter_context(undone_on_failure(f"volume {created.id}", lambda: delete_volume(volumes, created.id)))
         if settings.created:
             settings.created(created)
@@ -330,6 +326,26 @@ def _stored(
         )
         volumes.set_metadata(created.id, {**record.to_volume(), **FINISHED})
         return StoredImage(volume=volumes.get(created.id), record=record, report=report)
+
+
+def _created(
+    volumes: VolumeService, name: str, size_gib: int, volume_type: str | None, made_by: VolumeOrigin
+) -> Volume:
+    """Create a volume; if an interrupt comes before Cinder's answer, the volume is looked for and deleted."""
+    metadata = made_by.to_volume()
+    try:
+        return volumes.create(size_gib=size_gib, name=name, volume_type=volume_type, metadata=metadata)
+    except Exception:
+        raise
+    except BaseException:
+        with undone_on_failure(f"volume {name}, if Cinder has created it", partial(_deleted, volumes, name, metadata)):
+            raise
+
+
+def _deleted(volumes: VolumeService, name: str, metadata: Mapping[str, str]) -> None:
+    for volume in volumes.named(name):
+        if metadata.items() <= volume.metadata.items():
+            delete_volume(volumes, volume.id)
 
 
 def _length(file: BinaryIO) -> int:
