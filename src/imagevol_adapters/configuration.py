@@ -22,7 +22,7 @@ from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
 from imagevol_core.sentences import said
 from imagevol_core.stores import CINDER_KINDS, RESERVED_STORES, SCHEMES
 
-__all__ = ["LONGEST_FILE", "credentials", "load", "read_catalogue", "value_of"]
+__all__ = ["LONGEST_FILE", "credentials", "load", "options_of", "read_catalogue", "section_of", "value_of"]
 
 LONGEST_FILE = 16 << 20
 """How many bytes a configuration file may have; Glance's sample has a few hundred thousand."""
@@ -48,6 +48,9 @@ _OF_A_CINDER_STORE = (
     cfg.StrOpt("cinder_os_region_name", deprecated_name="os_region_name"),
     cfg.StrOpt("cinder_ca_certificates_file"),
     cfg.BoolOpt("cinder_api_insecure", default=False),
+    cfg.IntOpt("cinder_http_retries", default=3),
+    cfg.IntOpt("cinder_state_transition_timeout", default=300),
+    cfg.StrOpt("rootwrap_config", default="/etc/glance/rootwrap.conf"),
     cfg.StrOpt("cinder_store_auth_address"),
     cfg.StrOpt("cinder_store_user_name"),
     cfg.StrOpt("cinder_store_user_domain_name", default="Default"),
@@ -56,6 +59,15 @@ _OF_A_CINDER_STORE = (
     cfg.StrOpt("cinder_store_project_domain_name", default="Default"),
     cfg.StrOpt("cinder_store_application_credential_id"),
     cfg.StrOpt("cinder_store_application_credential_secret", secret=True),
+)
+_OF_A_FILE_STORE = (
+    cfg.StrOpt("filesystem_store_datadir", default="/var/lib/glance/images"),
+    cfg.MultiStrOpt("filesystem_store_datadirs"),
+)
+_OF_THE_HOST = (  # each with the section in which it is
+    ("oslo_concurrency", cfg.StrOpt("lock_path")),
+    ("os_brick", cfg.StrOpt("lock_path")),
+    ("privsep_osbrick", cfg.StrOpt("helper_command")),
 )
 _CREDENTIALS = tuple(  # but for the domains, which have defaults
     option.name for option in _OF_A_CINDER_STORE if option.name.startswith("cinder_store_") and option.default is None
@@ -92,8 +104,16 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
     if problem:  # outside, so that the line, which may be a password, is not with the error
         raise InvalidConfiguration(*problem)
     conf.register_opts(_GENERAL)
+    taken = set(conf)
     conf.register_opts(_OF_ALL_STORES, group=_SINGLE)
     backends = value_of(conf, "enabled_backends")
+    for name in taken.intersection(backends or ()):  # oslo.config would give the section in place of the option
+        raise InvalidConfiguration(
+            _place(conf, "enabled_backends", "DEFAULT"),
+            f"a store cannot be named {name!r}, because [DEFAULT] has an option of this name; give it another name",
+        )
+    for section, option in _OF_THE_HOST:
+        _register(conf, (option,), section=section)
     if backends:
         for name, kind in backends.items():
             if name not in RESERVED_STORES:
@@ -163,13 +183,16 @@ def credentials(conf: cfg.ConfigOpts, catalogue: StoreCatalogue) -> Mapping[str,
     """
     return {
         store.name: frozenset(
-            option
-            for option in _CREDENTIALS
-            if value_of(conf, option, section=store.name if catalogue.multi else _SINGLE)
+            option for option in _CREDENTIALS if value_of(conf, option, section=section_of(store, catalogue))
         )
         for store in catalogue.stores
         if store.is_cinder
     }
+
+
+def section_of(store: Store, catalogue: StoreCatalogue) -> str:
+    """Give the name of the section that has the options of a store."""
+    return store.name if catalogue.multi else _SINGLE
 
 
 def _store(conf: cfg.ConfigOpts, name: str, kind: str, *, section: str) -> Store:
@@ -189,7 +212,9 @@ def _driver_options(kind: str) -> Sequence[cfg.Opt]:
             published: Sequence[cfg.Opt] | None = driver.load().OPTIONS
             if published:
                 return published
-    return _OF_A_CINDER_STORE if kind in CINDER_KINDS else ()
+    if kind in CINDER_KINDS:
+        return _OF_A_CINDER_STORE
+    return _OF_A_FILE_STORE if kind == "file" else ()
 
 
 def _register(conf: cfg.ConfigOpts, options: Sequence[cfg.Opt], *, section: str) -> None:
@@ -200,6 +225,15 @@ def _register(conf: cfg.ConfigOpts, options: Sequence[cfg.Opt], *, section: str)
             continue
         except Exception as error:
             raise InvalidConfiguration(f"[{section}] {option.name}", _refused(error)) from error
+
+
+def options_of(conf: cfg.ConfigOpts, *, section: str) -> dict[str, Any]:
+    """Give the options of a section that glance_store's cinder driver has, by name.
+
+    Raises:
+        InvalidConfiguration: a value is malformed.
+    """
+    return {option.dest: value_of(conf, option.dest, section=section) for option in _OF_A_CINDER_STORE}
 
 
 def value_of(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -> Any:

@@ -27,6 +27,7 @@ from imagevol_core import (
     secret_text,
     selection,
     sizing,
+    store_trials,
     stores,
     tables,
     template_metadata,
@@ -58,6 +59,7 @@ from imagevol_core.safety import *
 from imagevol_core.secret_text import *
 from imagevol_core.selection import *
 from imagevol_core.sizing import *
+from imagevol_core.store_trials import *
 from imagevol_core.stores import *
 from imagevol_core.tables import *
 from imagevol_core.template_metadata import *
@@ -90,6 +92,7 @@ __all__ += safety.__all__
 __all__ += secret_text.__all__
 __all__ += selection.__all__
 __all__ += sizing.__all__
+__all__ += store_trials.__all__
 __all__ += stores.__all__
 __all__ += tables.__all__
 __all__ += template_metadata.__all__

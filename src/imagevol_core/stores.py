@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from imagevol_core.errors import InvalidFact, InvalidLocation
 from imagevol_core.facts import ImageLocation
 from imagevol_core.locations import is_store_name, parse_location
+from imagevol_core.store_trials import StoreTrial, check_trial
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 
 __all__ = [
     "CATALOGUE_RULES",
+    "DISABLING_RULES",
     "STORE_RULES",
     "Store",
     "StoreCatalogue",
@@ -40,6 +43,10 @@ SCHEMES: Mapping[str, tuple[str, ...]] = {
     "vmware": ("vsphere",),
 }
 RESERVED_STORES = ("os_glance_staging_store", "os_glance_tasks_store")  # Glance has them beside the configured ones
+
+DISABLING_RULES = frozenset({"name-valid", "kind-known", "type-exists"})
+"""The faults for which the driver of a running Glance stops adding and deleting images, because nothing can be stored
+or found again.  It logs the other faults and goes on, as glance_store's own driver does."""
 
 CINDER_KINDS = frozenset({"cinder", "imagevol"})  # two drivers, the same scheme, options and volumes
 
@@ -263,6 +270,7 @@ def check_stores(
     *,
     credentials: Mapping[str, Collection[str]],
     volume_types: Iterable[str] | None,
+    trials: Mapping[str, StoreTrial] = MappingProxyType({}),
 ) -> StoreCheck:
     """Look for every fault of every store ([multi]).
 
@@ -271,6 +279,8 @@ def check_stores(
         credentials: by store, which of the `cinder_store_…` options are set, by name; no secret is asked for.
         volume_types: the names of Cinder's volume types; None when Cinder gives no answer, and then no type is known
             to exist.
+        trials: by store, what was found when it was tried; the volume types that a store's own credentials see are
+            looked at in place of `volume_types`.
 
     Returns:
         The stores as they work, and all verdicts.
@@ -288,14 +298,23 @@ def check_stores(
     working = []
     for store in catalogue.stores:
         options = credentials.get(store.name, ())
+        trial = trials.get(store.name)
+        seen = types if trial is None else _seen(trial, types)
         configured = _Configured(
-            store=store, catalogue=catalogue, credentials=options, volume_types=types, several=several
+            store=store, catalogue=catalogue, credentials=options, volume_types=seen, several=several
         )
         about = evaluate(STORE_RULES[Policy.STRICT], configured, subject=store.name)
+        if trial is not None:
+            about += check_trial(trial, store=store.name)
         verdicts.extend(about)
         working.append(replace(store, can_add=False, can_delete=False) if failed(about) else store)
     verdicts.extend(evaluate(CATALOGUE_RULES[Policy.STRICT], catalogue))
     return StoreCheck(catalogue=replace(catalogue, stores=tuple(working)), verdicts=tuple(verdicts))
+
+
+def _seen(trial: StoreTrial, others: frozenset[str] | None) -> frozenset[str] | None:
+    """The volume types that a store's credentials see, or, if it has none of its own, those that others see."""
+    return others if trial.volume_types is None and trial.sign_in_error is None else trial.volume_types
 
 
 def _name_valid(configured: _Configured) -> tuple[bool, str]:

@@ -28,6 +28,7 @@ from imagevol_core.relocation_rules import RELOCATION_RULES
 from imagevol_core.remains import REMAINS_RULES
 from imagevol_core.safety_rules import SAFETY_RULES
 from imagevol_core.selection import SELECTION_RULES
+from imagevol_core.store_trials import HOST_RULES, TRIAL_RULES
 from imagevol_core.stores import CATALOGUE_RULES, STORE_RULES
 from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES
 from imagevol_core.upgrade import UPGRADE_RULES
@@ -52,6 +53,8 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Warming: each image and volume type (the first that applies)": WARM_RULES,
     "Uploading: whether a clone is registered": UPLOAD_RULES,
     "Stores: each store": STORE_RULES,
+    "Stores: trying a store": TRIAL_RULES,
+    "Stores: the host of a cinder store": HOST_RULES,
     "Stores: all of them": CATALOGUE_RULES,
     "Selection: the stores of an upload (the first that applies)": SELECTION_RULES,
     "Custody: a volume that is read": READING_RULES,

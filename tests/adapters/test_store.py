@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import hashlib
 import io
@@ -15,12 +16,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from errno import EACCES, ENOSPC
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import attrs
+import glance_store
 import pytest
-from glance_store import exceptions
+from glance_store import capabilities, exceptions
 from glance_store import location as glance_location
 from keystoneauth1.identity import V3ApplicationCredential, V3Password
 from oslo_config import cfg
@@ -43,12 +46,14 @@ from imagevol_core import (
     DeviceFailed,
     ImagevolError,
     InUse,
+    InvalidConfiguration,
     OverQuota,
     RequestRefused,
     ResourceNotFound,
     ServiceFailed,
     ServiceUnreachable,
     SourceFailed,
+    StoreHost,
     VolumeBusy,
     VolumeFailed,
     VolumeOrigin,
@@ -62,6 +67,16 @@ IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 VOLUME = {"size": 1, "status": "available", "volume_type": "fast", "metadata": {}}
 SECRET = "a-password-that-nobody-may-see"
+GOOD_HOST = StoreHost(
+    name="here",
+    address="192.0.2.7",
+    loopback=False,
+    lock_path="/var/lock",
+    rootwrap_config="/etc/glance/rootwrap.conf",
+    rootwrap_config_exists=True,
+    privsep_helper="privsep-helper",
+    privsep_helper_exists=True,
+)
 REQUEST = SimpleNamespace(project_id="the-owner", user_id="u", auth_token="t", service_catalog=[])
 OPTIONS = {
     "cinder_volume_type": None,
@@ -111,6 +126,7 @@ def stores() -> Iterator[Stores]:
     cfg.CONF([], project="glance", default_config_files=[])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("imagevol_adapters.store.attaching.address_of", lambda _: "192.0.2.7")
+        patch.setattr("imagevol_adapters.store.starting.host_of", lambda *_, **__: GOOD_HOST)
         yield make
     cfg.CONF.clear()
 
@@ -691,3 +707,103 @@ class TestSessions:
             store.add(IMAGE_ID, io.BytesIO(b"x"), 1, "sha512", context=context)
         logged = "".join(traceback.format_exception(raised.value))
         assert not shows_a_piece(f"{raised.value!r} {caplog.text} {logged}")
+
+
+class TestStart:
+    """What is wrong with a store shows when Glance starts, also what only a comparison with the others shows."""
+
+    @pytest.fixture
+    def start(self, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Store]:
+        """Starts a Glance with two stores, and gives the first."""
+        monkeypatch.setattr(sessions, "has_service_user", lambda options: bool(options.cinder_store_password))
+        monkeypatch.setattr(Store, "_own_volume_types", lambda _: ("ssd", "hdd"))
+
+        def start(**options: str) -> Store:
+            names = [f"store-{uuid.uuid4()}" for _ in range(2)]
+            given = {name: value for name, value in OPTIONS.items() if value is not None}
+            first = "".join(f"{name} = {value}\n" for name, value in {**given, **options}.items() if value)
+            second = "".join(f"{name} = {value}\n" for name, value in given.items())
+            file = tmp_path / "glance-api.conf"
+            file.write_text(
+                f"[DEFAULT]\nenabled_backends = {names[0]}:imagevol, {names[1]}:cinder\n[glance_store]\n"
+                f"default_backend = {names[0]}\n[{names[0]}]\n{first}[{names[1]}]\ncinder_volume_type = hdd\n{second}"
+            )
+            conf = cfg.ConfigOpts()
+            conf([f"--config-file={file}"], project="glance", default_config_files=[], default_config_dirs=[])
+            conf.register_opt(cfg.DictOpt("enabled_backends"))  # as Glance does
+            glance_store.register_store_opts(conf)
+            store = Store(conf, backend=names[0])
+            store.configure()
+            return store
+
+        return start
+
+    def test_stores_that_agree_work(self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture) -> None:
+        store = start(cinder_volume_type="ssd")
+        assert store.is_capable(capabilities.BitMasks.WRITE_ACCESS)
+        assert [record.getMessage() for record in caplog.records] == []
+
+    @pytest.mark.parametrize(
+        "options, rule",
+        [
+            ({}, "type-named"),
+            ({"cinder_volume_type": "ssd", "cinder_store_password": ""}, "credentials-complete"),
+            (
+                {
+                    "cinder_volume_type": "ssd",
+                    "cinder_store_password": "",
+                    "cinder_store_user_name": "",
+                    "cinder_store_project_name": "",
+                    "cinder_store_auth_address": "",
+                },
+                "credentials-complete",
+            ),
+        ],
+    )
+    def test_a_fault_that_loses_no_image_is_an_error_in_the_log(
+        self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture, options: dict[str, str], rule: str
+    ) -> None:
+        store = start(**options)
+        assert store.is_capable(capabilities.BitMasks.WRITE_ACCESS)
+        (line,) = errors(caplog)
+        assert line.startswith(f"Store {store.backend_group}: {rule}: ")
+
+    def test_a_type_that_does_not_exist_disables_the_store(
+        self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = start(cinder_volume_type="nvme")
+        assert not store.is_capable(capabilities.BitMasks.WRITE_ACCESS)
+        (line,) = errors(caplog)
+        assert line.startswith(f"Store {store.backend_group}: adding and deleting images is disabled")
+        assert f"failed type-exists ({store.backend_group}): " in line
+
+    def test_a_type_that_another_store_has_too_is_a_warning(
+        self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = start(cinder_volume_type="hdd")
+        assert store.is_capable(capabilities.BitMasks.WRITE_ACCESS)
+        (record,) = caplog.records
+        assert (record.levelno, "'hdd' is also the type of" in record.getMessage()) == (logging.WARNING, True)
+
+    def test_what_is_malformed_of_another_store_does_not_disable_this_one(
+        self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def malformed(_: object) -> None:
+            raise InvalidConfiguration("[slow] weight", "it is malformed")
+
+        monkeypatch.setattr("imagevol_adapters.store.starting.read_catalogue", malformed)
+        assert start(cinder_volume_type="ssd").is_capable(capabilities.BitMasks.WRITE_ACCESS)
+        (record,) = caplog.records
+        assert "is not compared with the other stores: [slow] weight: it is malformed" in record.getMessage()
+
+    def test_what_the_host_lacks_is_a_warning(
+        self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = dataclasses.replace(GOOD_HOST, lock_path=None, rootwrap_config_exists=False)
+        monkeypatch.setattr("imagevol_adapters.store.starting.host_of", lambda *_, **__: host)
+        store = start(cinder_volume_type="ssd")
+        assert store.is_capable(capabilities.BitMasks.WRITE_ACCESS)
+        told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert [f"Store {store.backend_group}: " in line for line in told] == [True, True]
+        assert "lock_path" in told[0]
+        assert "rootwrap_config" in told[1]

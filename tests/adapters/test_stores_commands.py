@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import stat
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from errno import EIO, ENOENT
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from imagevol_adapters import configuration_upgrade
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.configuration import credentials, load, read_catalogue
-from imagevol_core import ImagevolError, ServiceFailed, ServiceUnreachable, Store, StoreCatalogue
+from imagevol_core import ImagevolError, ServiceFailed, ServiceUnreachable, Store, StoreCatalogue, StoreHost
 from tests.adapters.commands import Ran, Run
 
 pytestmark = pytest.mark.usefixtures("no_cloud")
@@ -74,6 +76,16 @@ connection = mysql://root:{SECRET}@localhost/glance
 [slow]
 {CREDENTIALS}cinder_volume_type = hdd
 """
+GOOD_HOST = StoreHost(
+    name="here",
+    address="192.0.2.7",
+    loopback=False,
+    lock_path="/var/lock",
+    rootwrap_config="/etc/glance/rootwrap.conf",
+    rootwrap_config_exists=True,
+    privsep_helper="privsep-helper",
+    privsep_helper_exists=True,
+)
 WISHES = ("--name", "cinder=fast", "--name", "http=web", "--new-store", "slow=hdd")
 
 
@@ -100,6 +112,8 @@ class Types:
 def cinder(monkeypatch: pytest.MonkeyPatch) -> Types:
     types = Types()
     monkeypatch.setattr(Imagevol, "volumes", types)
+    monkeypatch.setattr("imagevol_adapters.store_trials.service_volumes", lambda *_, **__: types)
+    monkeypatch.setattr("imagevol_adapters.store_trials.host_of", lambda *_, **__: GOOD_HOST)
     return types
 
 
@@ -172,28 +186,132 @@ class TestCheck:
             "warning": False,
             "text": "cinder_volume_type is 'ssd', and Cinder has it",
         }
-        assert [row["store"] for row in rows] == ["fast"] * 6 + ["slow"] * 6 + [None]
+        rules = [row["rule"] for row in rows if row["store"] == "fast"]
+        assert {"type-exists", "signs-in", "lock-path-set"} <= set(rules)
+        assert [row["store"] for row in rows] == ["fast"] * len(rules) + ["slow"] * len(rules) + [None]
         chosen = run("stores", "check", "--config-file", stores, "-c", "store", "-c", "rule")
         assert chosen.out.startswith("fast name-valid\nfast kind-known\n")
 
-    def test_without_an_answer_of_cinder_it_says_so_and_finds_the_rest(
+    def test_a_store_that_cinder_or_keystone_does_not_let_in_fails_and_the_rest_is_told(
         self, run: Run, cinder: Types, stores: Path
     ) -> None:
-        cinder.error = ServiceUnreachable("Cinder: nobody answers")
+        cinder.error = ServiceUnreachable("Cinder: no answer")
         ran = run("stores", "check", "--config-file", stores)
-        assert (ran.status, ran.err) == (3, "Cinder: nobody answers\n")
-        assert ran.out.splitlines()[1] == (
-            "  type-exists: cinder_volume_type is 'ssd', and Cinder does not answer whether there is one."
+        assert (ran.status, ran.err) == (3, "")
+        assert ran.out.splitlines()[:3] == [
+            "Store fast fails:",
+            "  type-exists: cinder_volume_type is 'ssd', and Cinder does not answer whether there is one.",
+            "  signs-in: Cinder: no answer.",
+        ]
+
+    def test_a_wrong_address_of_keystone_is_told_of_each_store(
+        self, run: Run, stores: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("imagevol_adapters.store_trials.host_of", lambda *_, **__: GOOD_HOST)
+        wrong = "http://me:pa/ss@localhost/v3"
+        write(stores, STORES.replace("//localhost/v3", "//127.0.0.1:1/v3", 1).replace("http://localhost/v3", wrong, 1))
+        ran = run("stores", "check", "--config-file", stores)
+        assert (ran.status, ran.err) == (3, "")
+        (refused, malformed) = [line for line in ran.out.splitlines() if line.startswith("  signs-in: ")]
+        assert "127.0.0.1:1" in refused
+        assert "cinder_store_auth_address: it is not a URL" in malformed
+        assert "pa/ss" not in ran.out
+
+    def test_a_default_type_that_is_not_known_is_no_fault(self, run: Run, cinder: Types, stores: Path) -> None:
+        cinder.default = ServiceFailed("Cinder: its default is wrong")
+        assert run("stores", "check", "--config-file", stores) == Ran(0, "Store fast works.\nStore slow works.\n", "")
+
+    def test_a_store_without_credentials_of_its_own_is_not_said_to_work(
+        self, run: Run, cinder: Types, single: Path
+    ) -> None:
+        write(single, "[glance_store]\nstores = cinder, rbd\ndefault_store = cinder\ncinder_volume_type = ssd\n")
+        told = "not tried (it has no credentials of its own: Glance uses the token of each request)"
+        rbd = "Store rbd is consistent; not tried (imagevol cannot try a store of kind rbd).\n"
+        ran = run("stores", "check", "--config-file", single)
+        assert ran == Ran(0, f"Store cinder is consistent; {told}.\n{rbd}", "")
+        cinder.names = ["hdd"]
+        ran = run("stores", "check", "--config-file", single)
+        missing = "  type-exists: cinder_volume_type is 'ssd', and Cinder has no such type.\n"
+        assert ran == Ran(3, f"Store cinder fails:\n{missing}{rbd}", "")
+        cinder.error = ServiceUnreachable("Cinder: no answer")
+        assert run("stores", "check", "--config-file", single).err == "Cinder: no answer\n"
+
+    def test_a_store_of_files_works_if_its_directories_can_be_written(
+        self, run: Run, cinder: Types, tmp_path: Path
+    ) -> None:
+        there, file, gone = tmp_path / "there", tmp_path / "file", tmp_path / "gone"
+        there.mkdir()
+        file.touch()
+        text = "[glance_store]\nstores = file\nfilesystem_store_datadir{}\n"
+        conf = write(tmp_path / "a.conf", text.format(f" = {there}"))
+        assert run("stores", "check", "--config-file", conf) == Ran(0, "Store file works.\n", "")
+        several = f"s = {file}:200\nfilesystem_store_datadirs = {there}\nfilesystem_store_datadirs = {gone}:7"
+        ran = run("stores", "check", "--config-file", write(conf, text.format(several)))
+        wrong = f"{file}: it is not a directory; {gone}: there is no such directory: create it, for Glance's user"
+        assert ran == Ran(3, f"Store file fails:\n  directories-usable: {wrong}.\n", "")
+
+    @pytest.mark.parametrize(
+        "change, rule",
+        [
+            ({"lock_path": None}, "lock-path-set"),
+            ({"rootwrap_config_exists": False}, "rootwrap-config-exists"),
+            ({"privsep_helper_exists": False}, "privsep-helper-exists"),
+            ({"loopback": True}, "address-reachable"),
+        ],
+    )
+    def test_a_cinder_store_does_not_work_without_what_it_needs_of_the_host(
+        self,
+        run: Run,
+        cinder: Types,
+        stores: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        change: dict[str, Any],
+        rule: str,
+    ) -> None:
+        host = dataclasses.replace(GOOD_HOST, **change)
+        monkeypatch.setattr("imagevol_adapters.store_trials.host_of", lambda *_, **__: host)
+        ran = run("stores", "check", "--config-file", stores)
+        warned = rule == "address-reachable"
+        assert ran.status == (0 if warned else 3)
+        assert ran.out.startswith(
+            f"Store fast works:\n  warning, {rule}: " if warned else f"Store fast fails:\n  {rule}: "
         )
 
-    def test_without_a_default_type_the_others_are_known(self, run: Run, cinder: Types, stores: Path) -> None:
-        cinder.default = ServiceFailed("Cinder: its default is wrong")
-        ran = run("stores", "check", "--config-file", stores)
-        assert (ran.status, ran.err) == (0, "Cinder: its default is wrong\n")
+    @pytest.mark.parametrize("name", ["enabled_backends", "config_file", "config_dir"])
+    def test_a_store_that_is_named_as_an_option_is_one_line(self, run: Run, tmp_path: Path, name: str) -> None:
+        conf = write(tmp_path / "a.conf", f"[DEFAULT]\nenabled_backends = fast:cinder, {name}:cinder\n")
+        ran = run("stores", "check", "--config-file", conf)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+        assert ran.err.startswith(f"{conf}:2, [DEFAULT] enabled_backends: a store cannot be named {name!r}")
 
-    def test_cinder_is_not_asked_where_no_store_is_in_it(self, run: Run, tmp_path: Path) -> None:
-        ran = run("stores", "check", "--config-file", write(tmp_path / "a.conf", ""))
-        assert ran == Ran(0, "Store file works.\nStore http works.\n", "")
+    @pytest.mark.parametrize(
+        "section, option",
+        [
+            ("DEFAULT", "enabled_backends"),
+            ("glance_store", "default_backend"),
+            ("glance_store", "stores"),
+            ("fast", "weight"),
+            ("fast", "rootwrap_config"),
+            ("fast", "cinder_http_retries"),
+            ("fast", "cinder_store_password"),
+            ("fast", "cinder_store_auth_address"),
+            ("local", "filesystem_store_datadir"),
+            ("oslo_concurrency", "lock_path"),
+            ("privsep_osbrick", "helper_command"),
+        ],
+    )
+    def test_an_option_that_refers_to_itself_is_one_line(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str, option: str
+    ) -> None:
+        monkeypatch.setattr("imagevol_adapters.store_trials.service_volumes", lambda *_, **__: Types())
+        both = f"[fast]\n{CREDENTIALS}[local]\n[glance_store]\n"
+        backends = "" if option in ("enabled_backends", "stores") else "enabled_backends = fast:cinder, local:file\n"
+        text = f"[DEFAULT]\n{backends}{both}[{section}]\n{option} = ${option}\n"
+        if section not in ("DEFAULT", "glance_store"):
+            text = text.replace(f"= ${option}", f"= ${section}.{option}")
+        ran = run("stores", "check", "--config-file", write(tmp_path / "a.conf", text))
+        assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+        assert f"[{section}] {option}: it refers to " in ran.err
 
     def test_the_example_of_the_specification_has_a_comment_in_its_volume_type(
         self, run: Run, cinder: Types, stores: Path

@@ -39,6 +39,10 @@ BARRED |= {"tempfile", "threading", "time"}
 BARRED_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}
 
 FAST = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
+STORE_HOST = (
+    "StoreHost(name='a', address=None, loopback=False, lock_path=None, rootwrap_config='/b', "
+    "rootwrap_config_exists=False, privsep_helper='c', privsep_helper_exists=False)"
+)
 DECISIONS = {
     "parse_location": f"parse_location('cinder://fast/{FAST}')",
     "is_store_name": "is_store_name('fast')",
@@ -112,6 +116,8 @@ DECISIONS = {
         catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder', volume_type='b'),)),
     )""",
     "upload_headers": "upload_headers(store='fast', base_image_id='i', size_bytes=5)",
+    "check_host": f"check_host({STORE_HOST}, store='fast')",
+    "check_trial": f"check_trial(StoreTrial(host={STORE_HOST}, directories={{'/a': None}}), store='fast')",
     "check_stores": """check_stores(
         StoreCatalogue(stores=(Store(name='fast', kind='cinder', volume_type='ssd'),), default='fast'),
         credentials={'fast': ['cinder_store_password']}, volume_types=['hdd'],

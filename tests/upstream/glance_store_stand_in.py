@@ -21,13 +21,13 @@ import attrs
 from cinderclient import exceptions as cinder_exception
 from glance_store import exceptions
 
-from imagevol_adapters import brick
+from imagevol_adapters import brick, service_user
 from imagevol_adapters.addresses import address_of
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.engine import digests, reading
 from imagevol_adapters.engine.sources import Hole
 from imagevol_adapters.ports import CLEAR_BYTES, AccessMode, Attachment
-from imagevol_adapters.store import attaching, driver, sessions
+from imagevol_adapters.store import attaching, driver, sessions, starting
 from imagevol_adapters.store.driver import LOG, StoreLocation  # noqa: F401 - used by the tests
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.transfers import attached, open_image_volume, store_image
@@ -39,7 +39,8 @@ utils = import_module("glance_store.common.utils")
 strutils = import_module("oslo_utils.strutils")  # replaced by the tests
 
 # Where the tests replace a class of keystoneauth1, it is replaced where our code has it from.
-ksa_session = ksa_identity = ksa_token_endpoint = keystone_sc = sessions
+ksa_session = ksa_identity = service_user
+ksa_token_endpoint = keystone_sc = sessions
 CinderVolumeIterator = GeneratorType  # what `get` gives
 
 _PROJECT = "fake_project"  # of the requester in the tests; there is no Keystone to name another, nor a second one
@@ -370,11 +371,13 @@ class _Log:
 
 
 _REPLACED: tuple[tuple[Any, str, Any], ...] = (
-    (sessions.__dict__["Session"], "get_project_id", lambda *_: _PROJECT),
+    (service_user.__dict__["Session"], "get_project_id", lambda *_: _PROJECT),
     (attaching, "Path", _path),
     (brick, "get_connector_properties", _properties),
     (driver, "store_image", _store_image),
     (driver, "LOG", _Log()),
+    (starting, "LOG", _Log()),
+    (starting, "check_host", lambda *_, **__: ()),  # the machine of the tests need not be one for Glance
     (digests, "_hash", _hash),
     (reading, "PART_BYTES", 4096),  # what the tests set READ_CHUNKSIZE to
 )

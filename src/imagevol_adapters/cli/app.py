@@ -41,6 +41,7 @@ _LIBRARIES = (
     "cinderclient",
     "glanceclient",
     "os_brick",
+    "oslo_config",
     "oslo_privsep",
     "oslo_service",
     "openstack",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ from imagevol_core import HIDDEN, ImagevolError, RequestRefused, StoreCatalogue,
 
 if TYPE_CHECKING:
     from imagevol_adapters.configuration_upgrade import FileUpgrade
+    from imagevol_core import StoreTrial
 
 __all__ = ["Check", "SentencesFormatter", "UpgradeConfig"]
 
@@ -30,7 +31,11 @@ _COLUMNS = ("store", "rule", "passed", "warning", "text")
 
 
 class Check(Lister):
-    """Look for every fault of every store that Glance is configured with; the exit status is 3 if there is any."""
+    """Try every store that Glance is configured with, and list every fault; the exit status is 3 if there is any.
+
+    Run it as Glance's user on Glance's host. It signs in with each store's own credentials, asks for its volume type,
+    and looks at its directories and at what os-brick needs of this host. It changes nothing.
+    """
 
     app: Imagevol
     _status = 0
@@ -65,27 +70,37 @@ class Check(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Read the files, ask Cinder, and ask the core."""
         from imagevol_adapters.configuration import credentials, load, read_catalogue
+        from imagevol_adapters.store_trials import try_store
 
         conf = load(parsed_args.config_file or [_GLANCE_API_CONF])
         catalogue = read_catalogue(conf)
-        default_type, types = self._cinder_says(catalogue)
+        given = credentials(conf, catalogue)
+        trials = {store.name: try_store(conf, store, catalogue) for store in catalogue.stores}
+        default_type, types = self._cinder_says(catalogue, trials)
         check = check_stores(
             replace(catalogue, default_volume_type=default_type),
-            credentials=credentials(conf, catalogue),
+            credentials=given,
             volume_types=types,
+            trials=trials,
         )
         self._status = _FOUND if check.faults else 0
         return _COLUMNS, [
             (verdict.subject, verdict.rule, verdict.passed, verdict.warning, verdict.text) for verdict in check.verdicts
         ]
 
-    def _cinder_says(self, catalogue: StoreCatalogue) -> tuple[str | None, tuple[str, ...] | None]:
-        """The default volume type and the names of all; None for what Cinder does not answer."""
-        default_type, types = None, None
-        if any(store.is_cinder for store in catalogue.stores):
+    def _cinder_says(
+        self, catalogue: StoreCatalogue, trials: Mapping[str, StoreTrial]
+    ) -> tuple[str | None, tuple[str, ...] | None]:
+        """The default volume type and the names of all; None for what Cinder does not answer.
+
+        This command's own credentials are used for the stores that have none.
+        """
+        default_type = next(filter(None, (trial.default_volume_type for trial in trials.values())), None)
+        types = None
+        if any(store.is_cinder and trials[store.name].not_tried for store in catalogue.stores):
             try:
                 types = self.app.volumes.volume_types()
-                default_type = self.app.volumes.default_volume_type()
+                default_type = default_type or self.app.volumes.default_volume_type()
             except ImagevolError as error:  # what needs no Cinder is told all the same
                 self.app.LOG.warning(error)
         return default_type, types
@@ -249,10 +264,13 @@ class Explained(FormattableColumn[Any]):
 def _about_stores(verdicts: Iterable[Verdict]) -> Iterator[str]:
     for store, group in groupby(verdicts, key=lambda verdict: verdict.subject):
         against = [verdict for verdict in group if not verdict.passed]
+        untried = [verdict.text for verdict in against if verdict.rule == "tried"]
+        against = [verdict for verdict in against if verdict.rule != "tried"]
         if store is None:
             yield from (f"{verdict.rule}: {verdict.text}." for verdict in against)
         elif all(verdict.warning for verdict in against):
-            yield f"Store {store} works{':' if against else '.'}"
+            works = f"is consistent; {untried[0]}" if untried else "works"
+            yield f"Store {store} {works}{':' if against else '.'}"
         else:
             yield f"Store {store} fails:"
         if store is not None:

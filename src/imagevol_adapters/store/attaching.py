@@ -11,7 +11,7 @@ import os
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from glance_store.common import fs_mount
 from oslo_concurrency import processutils
 from oslo_privsep import priv_context
 
-from imagevol_adapters.addresses import address_of, is_loopback
+from imagevol_adapters.addresses import address_of
 from imagevol_adapters.brick import ERRORS, BrickAttacher
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.cleanup import released
@@ -29,7 +29,7 @@ from imagevol_adapters.store.sessions import Options
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import AttachFailed, RequestRefused
 
-__all__ = ["StoreAttacher", "attacher", "warn_of_loopback"]
+__all__ = ["StoreAttacher", "attacher"]
 
 LOG = logging.getLogger(__name__)
 
@@ -48,22 +48,6 @@ def attacher(options: Options, volumes: CinderVolumes) -> StoreAttacher:
         volumes=volumes,
         mounts=Path(options.cinder_mount_point_base, "nfs"),
     )
-
-
-def warn_of_loopback(store: str) -> None:
-    """Write into the log that no other host reaches this one by the address that the store gives to Cinder."""
-    host = socket.gethostname()
-    with suppress(OSError):  # a name without an address is an error when a volume is attached
-        address = address_of(host)
-        if is_loopback(address):
-            LOG.warning(
-                "Store %s: this host's name %s resolves to %s, and Cinder is given that address. Backends on other "
-                "hosts that export volumes to an address cannot reach this host: map the name to its address in "
-                "/etc/hosts",
-                store,
-                host,
-                address,
-            )
 
 
 @attrs.frozen(kw_only=True)

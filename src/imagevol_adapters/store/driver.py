@@ -20,13 +20,13 @@ from oslo_config import cfg
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import Closeable, closed_on_failure
-from imagevol_adapters.configuration import credentials
 from imagevol_adapters.forking import begun_anew_when_forked
 from imagevol_adapters.processes import origin
 from imagevol_adapters.store import sessions
-from imagevol_adapters.store.attaching import StoreAttacher, attacher, warn_of_loopback
+from imagevol_adapters.store.attaching import StoreAttacher, attacher
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.store.remains import Remains
+from imagevol_adapters.store.starting import faults_at_start
 from imagevol_adapters.transfers import SharedAttachments, StoreSettings, open_image_volume, store_image
 from imagevol_adapters.transfers.attaching import delete_or_leave_to_cinder, delete_volume
 from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
@@ -40,9 +40,7 @@ from imagevol_core import (
     InvalidLocation,
     InvalidMetadata,
     ResourceNotFound,
-    StoreCatalogue,
     Volume,
-    check_stores,
     decide_deletion,
     decide_reading,
     is_associated,
@@ -172,9 +170,9 @@ class Store(glance_driver.Store):
         return StoreLocation
 
     def configure_add(self) -> None:
-        """Stop adding and deleting where the configuration is wrong; reading goes on ([multi]).
+        """Stop adding and deleting if the volume type does not exist; reading goes on ([multi]).
 
-        Where Cinder does not answer, nothing is known to be wrong.
+        What else is wrong is logged.  If Cinder does not answer, nothing is known to be wrong with the type.
 
         Raises:
             exceptions.BadStoreConfiguration: no location can name this store; who calls this disables it.
@@ -186,25 +184,20 @@ class Store(glance_driver.Store):
                 "name of 1 to 64 letters, digits, '_', '.' and '-' that does not begin with os_glance_"
             )
             raise exceptions.BadStoreConfiguration(store_name=name, reason=self._disabled)
-        warn_of_loopback(name)
-        if not sessions.has_service_user(self.store_conf):
-            return  # there is no requester yet, whose token it could ask with
-        try:
-            types = self._cloud(None).volumes.volume_types()
-        except ImagevolError as error:
-            LOG.warning("Store %s: its volume type is not checked: %s", name, error)
-            return
         facts = StoreFacts(name=name, kind="imagevol", volume_type=self.store_conf.cinder_volume_type)
-        catalogue = StoreCatalogue(stores=(facts,), multi=self.backend_group is not None, default=name)
-        check = check_stores(catalogue, credentials=credentials(self.conf, catalogue), volume_types=types)
-        if check.faults:
+        ask = self._own_volume_types if sessions.has_service_user(self.store_conf) else None
+        if faults := faults_at_start(self.conf, facts, multi=self.backend_group is not None, volume_types=ask):
             self.unset_capabilities(capabilities.BitMasks.WRITE_ACCESS)
-            self._disabled = "; ".join(str(fault) for fault in check.faults)
+            self._disabled = "; ".join(map(str, faults))
             LOG.error(
                 "Store %s: adding and deleting images is disabled until Glance is restarted: %s", name, self._disabled
             )
             return
-        self._remains.look(self._cloud(None))
+        if self._service is not None:  # Keystone has let the store in
+            self._remains.look(self._service)
+
+    def _own_volume_types(self) -> tuple[str, ...]:
+        return self._cloud(None).volumes.volume_types()
 
     @glance_driver.back_compat_add
     @capabilities.check

@@ -9,28 +9,15 @@ from typing import Any, Protocol
 
 from glance_store import exceptions
 from keystoneauth1.access.service_catalog import ServiceCatalogV2
-from keystoneauth1.identity import V3ApplicationCredential, V3Password
-from keystoneauth1.plugin import BaseAuthPlugin
-from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 
 from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.keystone import checked_url
+from imagevol_adapters.service_user import Options, has_service_user, service_volumes, volumes_as
 from imagevol_core import InvalidConfiguration
 
 __all__ = ["Options", "RequestContext", "has_service_user", "requesters_volumes", "service_volumes"]
-
-_DELETION_SECONDS = 10  # by then a backend has said no; one that wipes volumes takes minutes to say yes
-_USER = ("user_name", "password", "project_name", "auth_address")
-_APPLICATION_CREDENTIAL = ("application_credential_id", "application_credential_secret", "auth_address")
-
-
-class Options(Protocol):
-    """The options of a store: attributes by the names that glance_store's cinder driver has."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Give one option's value."""
 
 
 class RequestContext(Protocol):
@@ -43,37 +30,6 @@ class RequestContext(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Give what an endpoint's template may name."""
-
-
-def has_service_user(options: Options) -> bool:
-    """Tell whether a store has credentials of its own, all of them: of a user, or an application credential."""
-    return any(all(_option(options, name) for name in way) for way in (_APPLICATION_CREDENTIAL, _USER))
-
-
-def service_volumes(options: Options) -> CinderVolumes:
-    """Give Cinder as the store's own credentials see it.
-
-    Raises:
-        InvalidConfiguration: the address of Keystone is not a URL.
-    """
-    auth: BaseAuthPlugin
-    auth_url = checked_url(options.cinder_store_auth_address, where="cinder_store_auth_address")
-    if all(_option(options, name) for name in _APPLICATION_CREDENTIAL):
-        auth = V3ApplicationCredential(
-            auth_url=auth_url,
-            application_credential_id=options.cinder_store_application_credential_id,
-            application_credential_secret=options.cinder_store_application_credential_secret,
-        )
-    else:
-        auth = V3Password(
-            auth_url=auth_url,
-            username=options.cinder_store_user_name,
-            password=options.cinder_store_password,
-            user_domain_name=options.cinder_store_user_domain_name,
-            project_name=options.cinder_store_project_name,
-            project_domain_name=options.cinder_store_project_domain_name,
-        )
-    return _volumes(options, auth)
 
 
 def requesters_volumes(options: Options, context: RequestContext) -> CinderVolumes:
@@ -107,25 +63,8 @@ def requesters_volumes(options: Options, context: RequestContext) -> CinderVolum
                 f"the service catalogue has no {options.cinder_catalog_info}: set cinder_catalog_info"
             ) from error
     token = context.auth_token or f"{context.user_id}:{context.project_id}"  # the latter is what noauth takes
-    return _volumes(options, Token(endpoint=url, token=token), endpoint=url)
-
-
-def _volumes(options: Options, auth: BaseAuthPlugin, endpoint: str | None = None) -> CinderVolumes:
-    verify = not options.cinder_api_insecure and (options.cinder_ca_certificates_file or True)
-    return CinderVolumes(
-        session=Session(auth=auth, verify=verify),
-        region_name=options.cinder_os_region_name,
-        endpoint_override=endpoint,
-        wait_seconds=options.cinder_state_transition_timeout,
-        delete_seconds=_DELETION_SECONDS,
-        retries=options.cinder_http_retries,
-        attach_attempts=getattr(options, "cinder_attachment_retry_attempts", 5),  # glance_store has it since 5.3
-    )
+    return volumes_as(Token(endpoint=url, token=token), options, endpoint=url)
 
 
 def _misconfigured(reason: str) -> exceptions.BadStoreConfiguration:
     return exceptions.BadStoreConfiguration(store_name="cinder", reason=reason)
-
-
-def _option(options: Options, name: str) -> Any:
-    return getattr(options, f"cinder_store_{name}", None)

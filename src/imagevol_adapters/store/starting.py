@@ -1,0 +1,64 @@
+"""What is wrong with a store when Glance starts, judged beside the other stores of that Glance."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+
+from oslo_config import cfg
+
+from imagevol_adapters.configuration import credentials, read_catalogue
+from imagevol_adapters.store_trials import host_of
+from imagevol_core import DISABLING_RULES, ImagevolError, Store, StoreCatalogue, Verdict, check_host, check_stores
+
+__all__ = ["faults_at_start"]
+
+LOG = logging.getLogger(__name__)
+
+
+def faults_at_start(
+    conf: cfg.ConfigOpts, store: Store, *, multi: bool, volume_types: Callable[[], Collection[str]] | None
+) -> tuple[Verdict, ...]:
+    """Give the faults that keep a store from adding and deleting images; what else is wrong is logged.
+
+    Args:
+        conf: of the Glance that starts.
+        store: named as its section.
+        multi: whether it is one of `enabled_backends`.
+        volume_types: asks Cinder with the store's own credentials; None if it has none.
+    """
+    for verdict in check_host(host_of(conf, section=store.name), store=store.name):
+        if not verdict.passed:
+            LOG.warning("Store %s: %s", store.name, verdict.text)
+    types: Collection[str] | None = None
+    if volume_types is not None:
+        try:
+            types = volume_types()
+        except ImagevolError as error:
+            LOG.warning("Store %s: its volume type is not checked: %s", store.name, error)
+    if types is None:  # nothing is known to be wrong with its own type
+        types = tuple(filter(None, [store.volume_type]))
+    catalogue, given = _configured(conf, store, multi=multi)
+    check = check_stores(catalogue, credentials=given, volume_types=types)
+    wrong = [verdict for verdict in check.verdicts if verdict.subject == store.name and not verdict.passed]
+    disabling = tuple(verdict for verdict in wrong if verdict.rule in DISABLING_RULES)
+    for verdict in wrong:
+        if verdict not in disabling:
+            level = logging.WARNING if verdict.warning else logging.ERROR
+            LOG.log(level, "Store %s: %s: %s", store.name, verdict.rule, verdict.text)
+    return disabling
+
+
+def _configured(
+    conf: cfg.ConfigOpts, store: Store, *, multi: bool
+) -> tuple[StoreCatalogue, Mapping[str, Collection[str]]]:
+    """All stores of this Glance and the credentials that each has: some faults show only if they are compared."""
+    if multi:
+        try:
+            catalogue = read_catalogue(conf)
+            if catalogue.get(store.name) is not None:
+                return catalogue, credentials(conf, catalogue)
+        except ImagevolError as error:  # what is wrong with another store disables that one
+            LOG.warning("Store %s is not compared with the other stores: %s", store.name, error)
+    alone = StoreCatalogue(stores=(store,), multi=multi, default=store.name)
+    return alone, credentials(conf, alone)
