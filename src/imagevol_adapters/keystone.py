@@ -43,10 +43,10 @@ KEYSTONE: Table = (
 
 
 def checked_url(url: str, *, where: str) -> str:
-    """Give the URL of a service, if every library reads it in the same way.
+    """Give the URL of a service, if it has no user and password or every library reads them in the same way.
 
     Args:
-        url: with a user and a password, or without.
+        url: what is configured; without a user in it, it is left to the libraries to refuse.
         where: the option that it comes from.
 
     Raises:
@@ -57,7 +57,7 @@ def checked_url(url: str, *, where: str) -> str:
     imagevol_core.errors.InvalidConfiguration: auth_url: it is not a URL like https://host:5000/v3; write special \
 characters of a user or password in it as %XX
     """
-    if not is_plain_url(url):
+    if "@" in (url or "") and not is_plain_url(url):
         raise InvalidConfiguration(
             where,
             "it is not a URL like https://host:5000/v3; write special characters of a user or password in it as %XX",
