@@ -51,6 +51,15 @@ class SparseImages(MemoryImages):
         return super().upload(image_id, kept, size_bytes=None, **wishes)
 
 
+class BelievesTheStore(SparseImages):
+    """A Glance that finds no store by itself, as one of the older API without `enabled_backends`."""
+
+    def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
+        image = super().add_location(image_id, url, store=store, digest=digest)
+        self.images[image_id] = replace(image, locations=(ImageLocation(url, {"store": store} if store else {}),))
+        return self.images[image_id]
+
+
 class World:
     """Ports in memory, watched, with a volume that is to be an image."""
 
@@ -158,6 +167,12 @@ class TestRegistered:
         }
         assert [one.url for one in world.shown.locations] == [location.format(clone.id)]
         assert (world.shown.status, world.shown.size_bytes, world.read) == ("active", GIB, DATA)
+
+    @pytest.mark.parametrize("kind, told", [("fast", {}), ("fast2slow", {"store": "slow"})])
+    def test_glance_is_told_the_store_of_the_volumes_type(self, kind: str, told: dict[str, str]) -> None:
+        world = World(kind=kind, glance=BelievesTheStore)
+        world.upload()
+        assert [dict(location.metadata) for location in world.shown.locations] == [told]
 
     def test_who_asks_again_gets_the_same_answer_and_no_second_clone(self, world: World) -> None:
         done = world.upload()

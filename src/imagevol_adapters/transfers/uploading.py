@@ -200,9 +200,7 @@ def _registered(upload: _Upload) -> UploadedVolume:
         clone = replace(clone, metadata={**clone.metadata, **FINISHED})
         _expect_queued(images.wait(image.id))  # nothing is asked yet of a Glance that has gone away meanwhile
         asked = True
-        active = images.add_location(
-            image.id, plan.location(clone.id), store=plan.location_metadata.get("store"), digest=None
-        )
+        active = images.add_location(image.id, plan.location(clone.id), store=plan.store, digest=None)
     return UploadedVolume(image=active, image_volume=clone, plan=plan)
 
 
