@@ -1,13 +1,14 @@
 """Volumes on this host, through os-brick.
 
 What os-brick gives back is a path of a block device for most protocols, and a file-like object for Ceph RBD; a `Device`
-is either.  Connecting needs root: a program that is root calls `become_privileged` once, others configure privsep.
+is either.  Connecting needs root: a program of root just does it, others name a `root_helper` or configure privsep.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -16,8 +17,8 @@ from typing import Any
 
 import attrs
 import os_brick
+import os_brick.privileged
 from os_brick.initiator.connector import InitiatorConnector, get_connector_properties
-from os_brick.privileged import default as brick_privileges
 from oslo_concurrency import lockutils
 from oslo_config import cfg
 from oslo_privsep.comm import PrivsepTimeout
@@ -27,13 +28,22 @@ from imagevol_adapters.addresses import own_address
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.devices import PathDevice, RbdDevice
 from imagevol_adapters.error_text import one_line, secrets_of
+from imagevol_adapters.lock_directory import lock_directory
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import AttachFailed, DeadlineExceeded, DeviceFailed
 
-__all__ = ["ERRORS", "BrickAttacher", "become_privileged", "open_device"]
+__all__ = ["ERRORS", "LOCK_PATH", "BrickAttacher", "become_privileged", "open_device"]
 
+LOCK_PATH = Path("/run/imagevol")
+"""Where a program of root keeps the locks of this host, if it chooses no other directory."""
+
+_CONTEXTS = (
+    os_brick.privileged.default,
+    *filter(None, [getattr(os_brick.privileged, "brick_privsep_hide_output", None)]),
+)
+_privileged = False  # whether os-brick does in this process what needs root
 _LOG = logging.getLogger(__name__)
 _PRIVSEP = "privsep does not run: look at rootwrap, and at helper_command in [privsep_osbrick]"
 
@@ -52,25 +62,31 @@ ERRORS: Table = (
 )
 """What the errors of os-brick, and of what it uses, are here."""
 
+_LOCKING: Table = ((OSError, AttachFailed, "choose a directory that only root can write to"), *ERRORS)
 _OPENING: Table = ((OSError, AttachFailed, "run as root"), (Exception, AttachFailed, ""))
 
 
-def become_privileged(lock_path: Path) -> None:
+def become_privileged(lock_path: Path = LOCK_PATH) -> None:
     """Let os-brick do in this process what needs root, and keep its locks in a directory.
 
-    For programs that are root themselves.  Services configure privsep instead, and their own lock directory.
+    For programs that run as root.  Services configure privsep instead, and their own lock directory.  A `BrickAttacher`
+    without a `root_helper` calls it in a process of root: call it first to choose another directory.
 
     Args:
-        lock_path: made if it is not there; programs that attach on one host must share it.
+        lock_path: created if it is not there; programs that attach on one host must share it.  Only root may write to
+            it, and other users may not be able to exchange it.
 
     Raises:
-        AttachFailed: the directory cannot be made.
+        AttachFailed: it cannot be created, or another user can write there.
     """
-    with translated(ERRORS, doing=f"os-brick cannot keep its locks in {lock_path}"):
-        lock_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lockutils.set_defaults(str(lock_path))
+    global _privileged  # noqa: PLW0603 - what os-brick does is this for the whole process
+    with translated(_LOCKING, doing=f"os-brick cannot keep its locks in {lock_path}"):
+        directory = lock_directory(lock_path)
+        lockutils.set_defaults(str(directory))
         os_brick.setup(cfg.CONF)
-        brick_privileges.set_client_mode(False)
+        for context in _CONTEXTS:
+            context.set_client_mode(False)
+    _privileged = True
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +94,8 @@ class BrickAttacher:
     """Connects volumes to this host: an `Attacher`.
 
     Args:
-        root_helper: what os-brick puts before a command that needs root, where privsep does not run it.
+        root_helper: what os-brick puts before a command that needs root, such as `sudo`.  When None, a process of root
+            needs none, and any other uses `sudo`, or what `helper_command` in `[privsep_osbrick]` says.
         multipath: whether to use several paths to a volume where there are.
         enforce_multipath: whether to refuse to do with one.
         ip: this host's address, for backends that export to addresses; looked up when None.
@@ -86,7 +103,7 @@ class BrickAttacher:
         size_seconds: how long a device may take to show its size after an extension or a connection.
     """
 
-    root_helper: str = "sudo"
+    root_helper: str | None = None
     multipath: bool = False
     enforce_multipath: bool = False
     ip: str | None = None
@@ -95,12 +112,11 @@ class BrickAttacher:
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host."""
+        self.set_up()
         host = socket.gethostname()
         ip = self.ip or own_address(host)
         with translated(ERRORS, doing="this host's initiators cannot be read"):
-            properties = get_connector_properties(
-                self.root_helper, ip, self.multipath, self.enforce_multipath, host=host
-            )
+            properties = get_connector_properties(self._helper, ip, self.multipath, self.enforce_multipath, host=host)
         return properties if self.mountpoint is None else {**properties, "mountpoint": self.mountpoint}
 
     @contextmanager
@@ -126,6 +142,27 @@ class BrickAttacher:
             with translated(ERRORS, doing=f"the lock of volume {volume_id} on this host cannot be taken"):
                 held.enter_context(lockutils.lock(volume_id, lock_file_prefix="glance_store-", external=True))
             yield
+
+    def set_up(self) -> None:
+        """Let os-brick do what needs root: in this process if it is root's, else by the helper.
+
+        Raises:
+            AttachFailed: the locks cannot be kept, or there is no way to become root.
+        """
+        if self.root_helper is not None:
+            return
+        if os.geteuid() == 0:
+            if not _privileged:
+                become_privileged(Path(lockutils.get_lock_path(cfg.CONF) or LOCK_PATH))
+        elif shutil.which("sudo") is None and not _has_helper_command():
+            raise AttachFailed(
+                "connecting a volume needs root, and this user has no sudo: run as root, pass a root_helper, or set "
+                "helper_command in [privsep_osbrick]"
+            )
+
+    @property
+    def _helper(self) -> str:
+        return "sudo" if self.root_helper is None else self.root_helper
 
     def opening(self, path: str) -> AbstractContextManager[object]:  # noqa: ARG002 - for who is not root
         """Do what it takes to open a path, while the context lasts."""
@@ -165,7 +202,8 @@ class BrickAttacher:
 
     def _connector_for(self, connection: Mapping[str, Any]) -> InitiatorConnector:
         protocol = str(connection.get("driver_volume_type"))
-        return InitiatorConnector.factory(protocol, self.root_helper, use_multipath=self.multipath, conn=connection)
+        self.set_up()
+        return InitiatorConnector.factory(protocol, self._helper, use_multipath=self.multipath, conn=connection)
 
     @contextmanager
     def _opened(self, path: Any, mode: AccessMode, about: str, attachment: Attachment) -> Iterator[Device]:
@@ -232,6 +270,12 @@ def open_device(path: Any, *, writable: bool, name: str) -> Iterator[Device]:
         return
     with PathDevice.open(Path(path), writable=writable) as device:
         yield device
+
+
+def _has_helper_command() -> bool:
+    """Tell whether the configuration says how privsep starts."""
+    with translated(ERRORS, doing="[privsep_osbrick] cannot be read"):
+        return bool(os_brick.privileged.default.conf.helper_command)
 
 
 def _size_of(path: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from os_brick import exception as brick_errors
 from os_brick.initiator.connector import InitiatorConnector
-from oslo_concurrency import processutils
+from oslo_concurrency import lockutils, processutils
 
 from imagevol_adapters import brick
 from imagevol_adapters.addresses import own_address
@@ -431,3 +431,45 @@ class TestThisHost:
         with pytest.raises(AttachFailed, match="this host's initiators cannot be read") as caught:
             BrickAttacher().connector()
         assert SECRET not in str(caught.value)
+
+
+class TestRoot:
+    """What needs root is done by root itself, and by sudo or privsep's helper for any other user."""
+
+    @pytest.fixture
+    def fresh(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        """A process that has not become privileged, on a host without sudo."""
+        for context in brick._CONTEXTS:
+            monkeypatch.setattr(context, "client_mode", True)
+        monkeypatch.setattr(brick, "_privileged", False)
+        monkeypatch.setattr(brick, "LOCK_PATH", tmp_path / "locks")
+        (option,) = [option for option in lockutils._opts if option.dest == "lock_path"]
+        monkeypatch.setattr(option, "default", None)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        return tmp_path
+
+    def test_a_program_of_root_needs_no_sudo(self, fresh: Path, volume: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("not root")
+        attacher = BrickAttacher()
+        assert attacher.connector()["host"]
+        with attacher.open(attachment(volume), mode=AccessMode.READ) as device:
+            assert device.size_bytes == SIZE_BYTES
+        with attacher.leaving("7"):
+            assert (fresh / "locks").stat().st_mode & 0o777 == 0o700
+        assert not any(context.client_mode for context in brick._CONTEXTS)
+
+    def test_a_program_that_has_chosen_its_lock_directory_keeps_it(self, fresh: Path) -> None:
+        become_privileged(fresh / "chosen")
+        BrickAttacher().set_up()
+        assert not (fresh / "locks").exists()
+
+    def test_any_other_user_without_sudo_is_told_what_to_do(self, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        with pytest.raises(AttachFailed, match="run as root, pass a root_helper, or set helper_command"):
+            BrickAttacher().connector()
+        assert all(context.client_mode for context in brick._CONTEXTS)
+
+    def test_a_helper_that_was_named_is_used_by_root_too(self, fresh: Path) -> None:
+        BrickAttacher(root_helper="doas").set_up()
+        assert all(context.client_mode for context in brick._CONTEXTS)

@@ -126,6 +126,7 @@ def locking_on_this_host(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., An
 @seam(*ON_THIS_HOST)
 def becoming_privileged(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Any]) -> object:
     monkeypatch.setattr(lockutils, "set_defaults", fail)
+    monkeypatch.setattr(brick, "lock_directory", lambda path: path)
     become_privileged(Path("/"))
     return None
 
@@ -356,6 +357,12 @@ def test_what_cinder_says_of_a_failed_volume_may_fail_itself() -> None:
         volumes = CinderVolumes(session=None)  # type: ignore[arg-type]
         volumes._client = SimpleNamespace(messages=Failing(raising(error)))  # type: ignore[assignment]
         assert volumes._newest_message(ID) is None
+
+
+@pytest.fixture(autouse=True)
+def locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Root keeps its locks elsewhere than on the real host."""
+    monkeypatch.setattr(brick, "LOCK_PATH", tmp_path / "locks")
 
 
 @pytest.mark.parametrize("name", SEAMS)

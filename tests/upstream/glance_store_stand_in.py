@@ -69,7 +69,7 @@ class Store(driver.Store):
         return _has_service_user(self.store_conf)
 
     def get_root_helper(self) -> str:
-        return self._host(None).root_helper
+        return str(self._host(None).root_helper)
 
     def temporary_chown(self, path: str) -> AbstractContextManager[None]:
         return attrs.evolve(self._host(None), root_helper=self.get_root_helper()).opening(path)

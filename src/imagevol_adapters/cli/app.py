@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cliff import command as cliff_command
@@ -48,7 +46,6 @@ _LIBRARIES = (
     "oslo_utils",
     "stevedore",
 )
-_LOCKS = Path("/run/lock/imagevol")
 _ATTACH_ATTEMPTS = 30  # nearly five minutes: a large image is read for minutes, and a person can interrupt
 
 
@@ -221,10 +218,8 @@ class Imagevol(App):
     @functools.cached_property
     def attacher(self) -> BrickAttacher:
         """This host; os-brick needs no daemon when we are root."""
-        from imagevol_adapters.brick import BrickAttacher, become_privileged
+        from imagevol_adapters.brick import BrickAttacher
 
-        if os.geteuid() == 0:
-            become_privileged(_LOCKS)
         return BrickAttacher(
             ip=self.options.my_ip,
             multipath=self.options.multipath or self.options.enforce_multipath,

@@ -64,7 +64,7 @@ class StoreAttacher(BrickAttacher):
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host, and os-brick how to become root."""
-        self._set_up()
+        self.set_up()
         with translated(_NO_ADDRESS, doing=f"this host's name, {self.host}, has no address"):
             ip = address_of(self.host)
         return super(StoreAttacher, attrs.evolve(self, ip=ip)).connector()
@@ -92,7 +92,7 @@ class StoreAttacher(BrickAttacher):
 
     def _chown(self, owner: int, path: str) -> None:
         with translated(_NOT_ROOT, doing=f"{path} cannot be given to user {owner}"):
-            processutils.execute("chown", str(owner), path, run_as_root=True, root_helper=self.root_helper)
+            processutils.execute("chown", str(owner), path, run_as_root=True, root_helper=self._helper)
 
     @contextmanager
     def _mounted(self, attachment: Attachment) -> Iterator[str]:
@@ -105,7 +105,7 @@ class StoreAttacher(BrickAttacher):
                 raise RequestRefused(f"volume {volume.id} on NFS is {what}: an image cannot be kept in it")
         export, name, mountpoint = self._share(attachment)
         with translated(_MOUNTING, doing=f"{export} cannot be mounted on this host"):
-            fs_mount.mount("nfs", export, name, mountpoint, self.host, self.root_helper, connection.get("options"))
+            fs_mount.mount("nfs", export, name, mountpoint, self.host, self._helper, connection.get("options"))
         with released(f"mount {mountpoint} on {self.host}", lambda: self._unmount(attachment)):
             yield f"{mountpoint}/{name}"
 
@@ -113,7 +113,7 @@ class StoreAttacher(BrickAttacher):
         """Unmount an NFS share, if no other attachment uses it."""
         export, name, mountpoint = self._share(attachment)
         with translated(_MOUNTING, doing=f"{export} cannot be unmounted"):
-            fs_mount.umount(name, mountpoint, self.host, self.root_helper)
+            fs_mount.umount(name, mountpoint, self.host, self._helper)
 
     def _share(self, attachment: Attachment) -> tuple[str, str, str]:
         """An NFS share, the file in it, and where it is mounted."""
@@ -124,16 +124,16 @@ class StoreAttacher(BrickAttacher):
 
     def disconnect(self, attachment: Attachment) -> None:
         """Disconnect what a process that is dead has left connected, in the way of its protocol."""
-        self._set_up()
+        self.set_up()
         if str(attachment.connection.get("driver_volume_type")).lower() == "nfs":
             self._unmount(attachment)
         else:
             super().disconnect(attachment)
 
-    def _set_up(self) -> None:
+    def set_up(self) -> None:
         """Tell os-brick how to become root."""
         with translated(ERRORS, doing="os-brick cannot be set up"):
-            priv_context.init(root_helper=shlex.split(self.root_helper))
+            priv_context.init(root_helper=shlex.split(self._helper))
 
     @property
     def host(self) -> str:

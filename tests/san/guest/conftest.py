@@ -28,7 +28,7 @@ def attacher() -> BrickAttacher:
     Path("/etc/nvme/hostnqn").write_text(f"nqn.2014-08.org.nvmexpress:uuid:{HOST_ID}\n")
     Path("/run/lock/iscsi").mkdir(exist_ok=True)
     subprocess.run(["iscsid"], check=True)
-    become_privileged(Path("/run/lock/imagevol"))
+    become_privileged(Path("/run/imagevol"))
     return BrickAttacher(root_helper="")
 
 
