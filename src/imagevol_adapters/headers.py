@@ -1,12 +1,13 @@
-"""What the beginning of an image says, that oslo.utils' inspectors look at and do not tell."""
+"""What the beginning and the end of an image say, that oslo.utils' inspectors do not tell."""
 
 from __future__ import annotations
 
+import re
 import struct
 
 from imagevol_core import PartitionEntry
 
-__all__ = ["packed_as", "partitions", "qcow_features", "qcow_version"]
+__all__ = ["packed_as", "partitions", "probed_as", "qcow_features", "qcow_version"]
 
 _ENTRIES = range(446, 510, 16)  # of an MBR
 _FEATURES = ("dirty", "corrupt", "data_file", "compression_type", "extended_l2")  # by the number of their bit
@@ -20,6 +21,26 @@ _PACKED = {
 }
 _BZIP2 = (b"1AY&SY", b"\x17rE8P\x90")  # how its first block begins, or how it ends without one
 _TAR = slice(257, 262)
+
+# The beginnings by which qemu's drivers take a file for theirs (`bdrv_probe` in block/*.c), or a little less of them.
+# The names are the inspectors', where they have one.
+_PROBED = {
+    b"Bochs Virtual HD Image": "bochs",
+    b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop": "cloop",
+    b"WithoutFreeSpace": "parallels",
+    b"WithouFreSpacExt": "parallels",
+    b"QFI\xfb": "qcow2",
+    b"QED\0": "qed",
+    b"LUKS\xba\xbe": "luks",
+    b"vhdxfile": "vhdx",
+    b"conectix": "vhd",
+    b"COWD": "vmdk",
+    b"KDMV": "vmdk",
+}
+_PROBED_BYTES = 512  # that qemu looks at
+_VMDK_TEXT = re.compile(rb"(?:#[^\n]*\n|[ \t\r]*\n)*version=\d\r?\n")
+_VDI = (slice(64, 68), b"\x7f\x10\xda\xbe")
+_DMG_END = b"koly"  # of the last sector; qemu goes by the file's name, and then looks for it
 
 
 def partitions(head: bytes) -> tuple[PartitionEntry, ...]:
@@ -63,3 +84,24 @@ def packed_as(head: bytes) -> str | None:
     if head[_TAR] == b"ustar":
         return "tar"
     return next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+
+
+def probed_as(head: bytes, tail: bytes = b"") -> str | None:
+    r"""Tell which driver of qemu would take a file for its own if it were not told the format; None if none would.
+
+    Args:
+        head: how the file begins.
+        tail: its last sector, if that is known.
+
+    >>> probed_as(b"# \0\nversion=1\n"), probed_as(bytes(512))
+    ('vmdk', None)
+    """
+    head = head[:_PROBED_BYTES].ljust(_PROBED_BYTES, b"\0")
+    place, magic = _VDI
+    if head[place] == magic:
+        return "vdi"
+    if _VMDK_TEXT.match(head):
+        return "vmdk"
+    if tail.startswith(_DMG_END):
+        return "dmg"
+    return next((name for magic, name in _PROBED.items() if head.startswith(magic)), None)

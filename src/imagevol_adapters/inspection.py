@@ -17,7 +17,7 @@ from oslo_utils.imageutils.format_inspector import ALL_FORMATS, SafetyCheckFaile
 
 from imagevol_adapters.blockmaps import needed_bytes
 from imagevol_adapters.blockmaps.vhd import FOOTER_BYTES, fixed_disk_bytes
-from imagevol_adapters.headers import packed_as, partitions, qcow_features, qcow_version
+from imagevol_adapters.headers import packed_as, partitions, probed_as, qcow_features, qcow_version
 from imagevol_core import Inspection, SafetySettings, UnsafeImage, check_image_safety, failed
 
 __all__ = ["ImageInspector", "check", "inspect_file"]
@@ -111,6 +111,7 @@ class ImageInspector:
             version=qcow_version(self._head) if "qcow2" in matched else None,
             features=qcow_features(self._head) if "qcow2" in matched else None,
             packed_as=None if matched else packed_as(self._head),
+            probed_as=probed_as(self._head, self._tail if ended else b""),
         )
 
     def _fixed(self, disk_bytes: int) -> Inspection:
@@ -122,6 +123,7 @@ class ImageInspector:
             has_backing_file=False,
             subformat="fixed",
             failed_checks=frozenset(),
+            probed_as=probed_as(self._head),
         )
 
     @property

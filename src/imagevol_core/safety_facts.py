@@ -44,6 +44,8 @@ class Inspection:
             `compression_type`, `extended_l2`, and `bit 7` for one that has no name here.
         packed_as: what must be decompressed or unpacked before there is a disk: `gzip`, `xz`, `zstd`, `bzip2`, `lz4`,
             `zip`, `7z` or `tar`; None if it looks like none of these.
+        probed_as: what qemu-img would take it for if it were not told the format, by the inspectors' name if there is
+            one; None if it would take it for raw.  Unlike `formats`, the file may be unsound.
 
     Raises:
         InvalidSize: a size or number is negative.
@@ -63,6 +65,7 @@ class Inspection:
     version: int | None = None
     features: frozenset[str] | None = None
     packed_as: str | None = None
+    probed_as: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no image can be; give each format one name, once, in one order."""

@@ -67,6 +67,13 @@ def _luks_not_raw(image: Untrusted) -> tuple[bool, str]:
     return not hidden, _declared_and_found(image)
 
 
+def _not_probed(image: Untrusted) -> tuple[bool, str]:
+    probed = image.inspection.probed_as
+    if probed is None or probed in image.inspection.formats:
+        return True, "qemu-img would take it for nothing else"
+    return False, f"a program that guesses the format, as qemu-img does if it is not told, takes it for {probed}"
+
+
 def _content(image: Untrusted) -> str:
     return listed(image.inspection.formats) if image.inspection.formats else "not known"
 
@@ -274,6 +281,12 @@ SAFETY_RULES: Mapping[Policy, tuple[Rule[Untrusted], ...]] = {
             text="it is not LUKS that is declared raw",
             source="CVE-2024-40767",
             predicate=_luks_not_raw,
+        ),
+        Rule(
+            id="not-probed",
+            text="no driver of qemu-img would take it for another format, also if it is unsound in that format",
+            source="CVE-2024-32498, bdrv_probe",
+            predicate=_not_probed,
         ),
         Rule(
             id="no-backing-file",

@@ -262,6 +262,11 @@ PARENT = descriptor('createType="monolithicSparse"', f'parentFileNameHint="{PASS
 PARENT_BEHIND = descriptor('createType="monolithicSparse"', ONE_FILE).ljust(512) + PARENT[20:]
 
 # What makes each, how it is declared, and the rules that refuse it; sound ones first.
+# Like what a flat extent's descriptor says, without the extent: what follows keeps oslo.utils from recognizing it.
+TEXT = b'# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\n'
+BOCHS = struct.pack("<32s16s16sI", b"Bochs Virtual HD Image", b"Redolog", b"Growing", 0x20000).ljust(MIB, b"\0")
+CLOOP = b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n" + bytes(4096)
+
 FILES: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "raw": (raw, "raw", []),
     "gpt": (gpt, "raw", []),
@@ -275,7 +280,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "qcow2-as-raw": (made("qcow2"), "raw", ["content-as-declared"]),
     "iso-as-raw": (iso, "raw", ["content-as-declared"]),
     "raw-as-qcow2": (raw, "qcow2", ["content-as-declared"]),
-    "ploop": (made("parallels"), "ploop", ["content-as-declared"]),
+    "ploop": (made("parallels"), "ploop", ["content-as-declared", "not-probed"]),
     "fixed-vhd": (fixed_vhd(raw), "vhd", []),
     "fixed-vhd-with-gpt": (fixed_vhd(gpt), "vhd", []),
     "fixed-vhd-as-raw": (fixed_vhd(raw), "raw", ["content-as-declared"]),
@@ -348,9 +353,13 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "iso-and-vdi": (changed(made("vdi"), (32768, b"\x01CD001\x01"), (65536, b"\0")), "vdi", ["one-format"]),
     "luks-and-mbr": (changed(luks, (510, b"\x55\xaa")), "raw", ["one-format", "luks-not-raw", "partition-table-sound"]),
     # A header that is cut short, too long, or not what it says.
-    "short-qcow2": (holding(BACKED_HEADER + PASSWD.encode()), "raw", ["header-parses"]),
-    "short-qcow2-as-qcow2": (holding(BACKED_HEADER), "qcow2", ["header-parses", "content-as-declared"]),
-    "short-vdi": (part(made("vdi"), 300), "raw", ["header-parses"]),
+    "short-qcow2": (holding(BACKED_HEADER + PASSWD.encode()), "raw", ["header-parses", "not-probed"]),
+    "short-qcow2-as-qcow2": (
+        holding(BACKED_HEADER),
+        "qcow2",
+        ["header-parses", "content-as-declared", "not-probed"],
+    ),
+    "short-vdi": (part(made("vdi"), 300), "raw", ["header-parses", "not-probed"]),
     "short-iso": (part(iso, 32780), "raw", ["header-parses"]),
     "short-vhd": (part(made("vpc"), 100), "vhd", ["header-parses", "virtual-size-fits"]),
     "short-vhdx": (part(made("vhdx"), 200 << 10), "vhdx", ["header-parses", "virtual-size-fits"]),
@@ -371,6 +380,16 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
         "raw",
         ["header-parses", "content-as-declared", "vmdk-subformat", "virtual-size-fits"],
     ),
+    # Unsound, and still another disk to a reader that guesses.
+    "vmdk-text-with-a-nul": (holding(TEXT.replace(b"# Disk", b"# \0Disk")), "raw", ["not-probed"]),
+    "vmdk-text-before-nuls": (holding(TEXT + bytes(4096)), "raw", ["not-probed"]),
+    "vmdk-text-in-an-iso": (changed(iso, (0, TEXT)), "iso", ["not-probed"]),
+    "vmdk-text-in-a-fixed-vhd": (fixed_vhd(holding(TEXT + bytes(8192))), "vhd", ["not-probed"]),
+    "vmdk-of-version-3": (holding(b"COWD\1\0\0\0" + bytes(4096)), "raw", ["not-probed"]),
+    "parallels": (made("parallels"), "raw", ["not-probed"]),
+    "bochs": (holding(BOCHS), "raw", ["not-probed"]),
+    "cloop": (holding(CLOOP), "raw", ["not-probed"]),
+    "dmg": (holding(bytes(8192) + b"koly".ljust(512, b"\0")), "raw", ["not-probed"]),
     "huge": (changed(made("qcow2"), (24, struct.pack(">Q", 1 << 62))), "qcow2", ["virtual-size-fits", "not-truncated"]),
     "huge-vdi": (
         changed(made("vdi"), (0x170, struct.pack("<Q", 1 << 62))),

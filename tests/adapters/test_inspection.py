@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
+import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imagevol_adapters.inspection import PART_BYTES, ImageInspector, check, inspect_file
 from imagevol_core import Inspection, SafetySettings, UnsafeImage, check_image_safety, failed, partition_faults
 from tests.adapters.inspecting import (
     BACKED_HEADER,
+    BOCHS,
+    CLOOP,
     FILES,
     HOSTILE,
     MIB,
@@ -105,6 +110,41 @@ class TestAnyBytes:
     @given(st.binary(max_size=2000), st.lists(st.integers(1, 700), min_size=1, max_size=5))
     def test_they_may_come_one_by_one(self, data: bytes, lengths: list[int]) -> None:
         assert streamed(data, lengths) == replace(inspect_file(io.BytesIO(data)), missing_bytes=None)
+
+
+TOKENS = [
+    *(b"#", b"# Disk DescriptorFile\n", b"#" + b"x" * 480, b" ", b"\n", b" \r\n", b"\r\n", b"\t", b"\0", b"x"),
+    *(b"version=1\n", b"version=2\r\n", b"version=3\n", b"version=4\n", b"version=1", b"VERSION=1\n", b"CID=1\n"),
+    *(b"KDMV\1\0\0\0", b"COWD\1\0\0\0", b"QFI\xfb\0\0\0\1", b"QFI\xfb\0\0\0\3", b"QED\0", b"vhdxfile", b"conectix"),
+    *(b"WithoutFreeSpace\2\0\0\0", b"WithouFreSpacExt\2\0\0\0", b"LUKS\xba\xbe\0\1", b"LUKS\xba\xbe\0\2"),
+    *(BOCHS[:68], CLOOP[:90], b"\0" * 64 + b"\x7f\x10\xda\xbe", b"bootcode"),
+]
+
+
+class TestProbes:
+    """What the installed qemu-img takes for a format of its own is never raw, iso, a kernel or a ramdisk to us."""
+
+    @settings(max_examples=250)
+    @given(st.lists(st.sampled_from(TOKENS), max_size=5), st.sampled_from([512, 8192, 100_000]))
+    @example([b"# \0", b"\n", b"version=1\n"], 8192)
+    def test_a_file_that_is_taken_for_something_is_refused(self, tokens: list[bytes], length: int) -> None:
+        needed()
+        data = b"".join(tokens).ljust(length, b"\0")
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            command = ["qemu-img", "info", "--output=json", file.name]
+            ran = subprocess.run(command, check=False, capture_output=True)
+        taken_for_raw = ran.returncode == 0 and json.loads(ran.stdout)["format"] == "raw"
+        if not taken_for_raw:  # also one whose driver then found it unsound
+            for declared in ("raw", "iso", "aki", "ari", "ami"):
+                assert not check_image_safety(inspect_file(io.BytesIO(data)), declared_format=declared).safe
+
+    @pytest.mark.parametrize("name", ["raw", "iso", "gpt"])
+    def test_an_ordinary_disk_is_taken_for_nothing(self, name: str, tmp_path: Path) -> None:
+        needed()
+        FILES[name][0](tmp_path / "image")
+        assert inspect_file(tmp_path / "image").probed_as is None
 
 
 ENTRIES = st.builds(

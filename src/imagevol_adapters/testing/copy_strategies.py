@@ -181,6 +181,7 @@ def safety_cases(draw: DrawFn) -> SafetyCase:
             version=_mostly(draw, 3, [None, 1, 2, 4]),
             features=_mostly(draw, frozenset(), [None, frozenset({"dirty"}), frozenset({"extended_l2"})]),
             packed_as=_mostly(draw, None, ["gzip", "tar"]),
+            probed_as=_mostly(draw, None, ["vmdk", "parallels", content]),
         ),
         declared_format=_mostly(draw, usual, [*_FORMATS, "ami", "AMI", "aki", None, "", "RAW"]),
         size_gib=_mostly(draw, 1, [0, 2, 1 << 23, None]),
