@@ -138,6 +138,7 @@ class BrickAttacher:
     @contextmanager
     def leaving(self, volume_id: str) -> Iterator[None]:
         """Let no other attachment of the volume leave this host; glance_store's own driver holds the same lock."""
+        self.set_up()
         with ExitStack() as held:
             with translated(ERRORS, doing=f"the lock of volume {volume_id} on this host cannot be taken"):
                 held.enter_context(lockutils.lock(volume_id, lock_file_prefix="glance_store-", external=True))

@@ -459,6 +459,12 @@ class TestRoot:
             assert (fresh / "locks").stat().st_mode & 0o777 == 0o700
         assert not any(context.client_mode for context in brick._CONTEXTS)
 
+    def test_it_is_so_whatever_is_done_first(self, fresh: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("not root")
+        with BrickAttacher().leaving("7"):
+            assert (fresh / "locks").is_dir()
+
     def test_a_program_that_has_chosen_its_lock_directory_keeps_it(self, fresh: Path) -> None:
         become_privileged(fresh / "chosen")
         BrickAttacher().set_up()
