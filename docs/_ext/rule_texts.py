@@ -19,7 +19,7 @@ DATA = Path(__file__).parents[1] / "_data"
 
 PAGES: Mapping[str, tuple[str, ...]] = {
     "creating": ("Cloning", "Creation", "Caching", "Templates", "Pruning", "Warming"),
-    "stores": ("Uploading", "Stores", "Selection", "Custody", "Attaching", "Remains", "Upgrade"),
+    "stores": ("Uploading", "Stores", "Selection", "Custody", "Attaching", "Remains", "Removal", "Upgrade"),
     "locations": ("Migration", "Relocation"),
     "data": ("Copying", "Safety"),
     "auditing": ("Auditing",),

@@ -302,7 +302,14 @@ class CinderVolumes:
             shown = self._cinder().volumes.get(volume_id).to_dict()["attachments"]
             places = {each["attachment_id"]: (each.get("host_name"), each.get("device")) for each in shown}
             return tuple(
-                AttachmentFacts(id=each.id, status=each.status, instance_id=each.instance, host=host, device=device)
+                AttachmentFacts(
+                    id=each.id,
+                    status=each.status,
+                    instance_id=each.instance,
+                    host=host,
+                    device=device,
+                    volume_id=volume_id,
+                )
                 for each in self._attachments(volume_id)
                 for host, device in [places.get(each.id, (None, None))]
             )

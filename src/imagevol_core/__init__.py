@@ -23,6 +23,7 @@ from imagevol_core import (
     reclaiming,
     relocation,
     remains,
+    removal,
     safety,
     secret_text,
     selection,
@@ -55,6 +56,7 @@ from imagevol_core.pruning import *
 from imagevol_core.reclaiming import *
 from imagevol_core.relocation import *
 from imagevol_core.remains import *
+from imagevol_core.removal import *
 from imagevol_core.safety import *
 from imagevol_core.secret_text import *
 from imagevol_core.selection import *
@@ -88,6 +90,7 @@ __all__ += pruning.__all__
 __all__ += reclaiming.__all__
 __all__ += relocation.__all__
 __all__ += remains.__all__
+__all__ += removal.__all__
 __all__ += safety.__all__
 __all__ += secret_text.__all__
 __all__ += selection.__all__

@@ -113,6 +113,7 @@ class AttachmentFacts:
         instance_id: the instance that it is for; None where it is for none.
         host: where the volume is attached, which Cinder shows to administrators and services only.
         device: what Cinder shows as the device, which names the process of one of ours; None until it is attached.
+        volume_id: what is attached; None if it is not known.
     """
 
     id: str
@@ -120,6 +121,7 @@ class AttachmentFacts:
     instance_id: str | None = None
     host: str | None = None
     device: str | None = None
+    volume_id: str | None = None
 
     @property
     def process(self) -> ProcessRecord | None:
@@ -148,11 +150,15 @@ class ReclaimDecision:
         attachment_id: which one.
         state: whether the process that made it is dead.
         verdicts: each rule that was looked at, up to the one that applies.
+        instance_id: the instance that has it; None if none has.
+        volume_id: the volume; None if it is not known.
     """
 
     attachment_id: str
     state: HolderState
     verdicts: tuple[Verdict, ...]
+    instance_id: str | None = None
+    volume_id: str | None = None
 
     @property
     def reason(self) -> str:
@@ -162,7 +168,10 @@ class ReclaimDecision:
     def __str__(self) -> str:
         """Who has the volume, and what frees it if that is not known here."""
         text = f"attachment {self.attachment_id}: {self.reason}"
-        if self.state is not HolderState.UNKNOWN or self.verdicts[-1].rule == "of-an-instance":
+        if self.instance_id:
+            command = f"openstack server remove volume {said(self.instance_id)} {self.volume_id or 'VOLUME'}"
+            return f"{text}; detach it with `{command}`"
+        if self.state is not HolderState.UNKNOWN:
             return text
         return f"{text}; if nothing uses it, free it with `{_FREE} {self.attachment_id}`"
 
@@ -203,7 +212,7 @@ def decide_reclaim(
     >>> decision.state, decision.reason
     (<HolderState.DEAD: 'dead'>, 'its process 7 on this host has ended')
     >>> str(decide_reclaim(AttachmentFacts(id="9ab1", instance_id="d2f7", device="/dev/vdb"), here=here))
-    'attachment 9ab1: it is of instance d2f7'
+    'attachment 9ab1: it is of instance d2f7; detach it with `openstack server remove volume d2f7 VOLUME`'
     """
     asked = _Asked(
         attachment=attachment,
@@ -213,7 +222,13 @@ def decide_reclaim(
         running=running,
     )
     rule, verdicts = first_match(RECLAIM_RULES[policy], asked, subject=attachment.id)
-    return ReclaimDecision(attachment_id=attachment.id, state=_STATES[rule.id], verdicts=verdicts)
+    return ReclaimDecision(
+        attachment_id=attachment.id,
+        state=_STATES[rule.id],
+        verdicts=verdicts,
+        volume_id=attachment.volume_id,
+        instance_id=attachment.instance_id if policy is Policy.STRICT else None,
+    )
 
 
 def holder_of(attachment: AttachmentFacts, *, maker: ProcessRecord | None) -> ProcessRecord | None:

@@ -37,6 +37,7 @@ _PROCEDURE = "imagevol_procedure"
 _IMAGE = "imagevol_image"
 _HOST = "imagevol_host"
 _PROCESS = "imagevol_process"
+_CLONES = "upload"  # the procedure whose volumes are clones
 _HOLDS_AN_IMAGE = ("glance_image_id", "image_id", "image_owner")
 _PASSING = ("creating", "downloading", "extending", "detaching", "deleting")
 
@@ -256,6 +257,13 @@ def _says_image(asked: _Asked) -> tuple[bool, str]:
     return not asked.named and bool(says), f"its metadata name {'an image' if says else 'no image'}: it may be in use"
 
 
+def _copied(asked: _Asked) -> tuple[bool, str]:
+    source, procedure = asked.volume.source_volume_id, asked.origin.procedure if asked.origin else None
+    if source is None or procedure == _CLONES:
+        return False, "its metadata was written for it"
+    return True, f"it was cloned from volume {said(source)}, and procedure {said(procedure)} clones none"
+
+
 def _cloned(asked: _Asked) -> tuple[bool, str]:
     source = asked.volume.source_volume_id
     if source is None:
@@ -303,6 +311,12 @@ REMAINS_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
             source="[template]",
             predicate=_template,
         ),
+        Rule(
+            id="metadata-copied",
+            text="leave it: Cinder cloned it, as for its cache, and copied the metadata with it",
+            source="[clone]",
+            predicate=_copied,
+        ),
         Rule(id="process-alive", text="leave it: its process runs", source=_SPEC, predicate=_alive),
         Rule(
             id="users-word",
@@ -346,6 +360,7 @@ _ACTIONS = {
     "no-origin": RemainsAction.LEAVE,
     "procedure-finished": RemainsAction.LEAVE,
     "of-the-driver": RemainsAction.LEAVE,
+    "metadata-copied": RemainsAction.LEAVE,
     "process-alive": RemainsAction.LEAVE,
     "users-word": RemainsAction.LEAVE,
     "says-image": RemainsAction.NAME,

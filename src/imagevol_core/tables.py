@@ -26,6 +26,7 @@ from imagevol_core.pruning import PRUNING_RULES
 from imagevol_core.reclaiming import RECLAIM_RULES
 from imagevol_core.relocation_rules import RELOCATION_RULES
 from imagevol_core.remains import REMAINS_RULES
+from imagevol_core.removal import REMOVAL_RULES
 from imagevol_core.safety_rules import SAFETY_RULES
 from imagevol_core.selection import SELECTION_RULES
 from imagevol_core.store_trials import HOST_RULES, TRIAL_RULES
@@ -62,6 +63,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Attaching: a refused attachment (the first that applies)": ATTACH_RULES,
     "Attaching: an attachment that keeps a volume busy (the first that applies)": RECLAIM_RULES,
     "Remains: a volume that a procedure may have left (the first that applies)": REMAINS_RULES,
+    "Removal: a volume that an operator deletes (the first that applies)": REMOVAL_RULES,
     "Migration: a location that is there (the first that applies)": MIGRATION_RULES,
     "Migration: a location that is added (the first that applies)": ADDED_RULES,
     "Relocation: how Glance is brought to it (the first that applies)": RELOCATION_RULES,

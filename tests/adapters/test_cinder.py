@@ -521,8 +521,8 @@ class TestAttaching:
         http.get(f"{CINDER}/volumes/7", json=shown("in-use", attachments=attached))
         http.get(f"{CINDER}/attachments/detail", json={"attachments": listed})
         assert volumes.holders("7") == (
-            AttachmentFacts(id="a1", status="attached", host="here", device="glance_store"),
-            AttachmentFacts(id="b", status="reserved", instance_id="d2f7"),
+            AttachmentFacts(id="a1", status="attached", host="here", device="glance_store", volume_id="7"),
+            AttachmentFacts(id="b", status="reserved", instance_id="d2f7", volume_id="7"),
         )
 
     def test_an_attachment_tells_more_when_it_is_asked_again(self, http: Mocker, volumes: CinderVolumes) -> None:

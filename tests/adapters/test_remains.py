@@ -224,6 +224,23 @@ class TestNamed:
         with pytest.raises(RequestRefused, match="holds no image"):
             world.remove(created.id)
 
+    def test_other_data_that_is_attached_come_with_what_has_them(self, world: World, here: ProcessRecord) -> None:
+        volume_id = world.volumes.wait(world.volumes.create(size_gib=1, name="disk").id).id
+        connector = {"host": "memory", "mountpoint": here.to_text()}
+        world.volumes.complete(world.volumes.attach(volume_id, connector=connector, mode=AccessMode.READ))
+        (attachment,) = world.volumes.holders(volume_id)
+        with pytest.raises(InUse, match=rf"detach it, and then .*; attachment {attachment.id}: this process"):
+            world.remove(volume_id)
+        assert world.volumes.attachments
+
+    def test_a_copy_in_cinders_image_cache_is_told_as_that(self, world: World) -> None:
+        image = world.images.create(name="of the disk", disk_format="raw")
+        created = world.volumes.create(size_gib=1, name="disk")
+        world.volumes.base_images[created.id] = image.id
+        world.volumes._change(created.id, readonly=True, source_volume_id="0c1d", status="available")
+        with pytest.raises(RequestRefused, match=rf"of image {image.id}, .*`openstack volume delete {created.id}`"):
+            world.remove(created.id)
+
     def test_the_list_says_whose_it_is(self, world: World, dead: ProcessRecord, here: ProcessRecord) -> None:
         volume_ids = {world.left(dead): HolderState.DEAD, world.left(here): HolderState.ALIVE}
         world.volumes.wait(world.volumes.create(size_gib=1, name="disk").id)

@@ -714,7 +714,7 @@ class TestDeleting:
     def test_a_volume_that_holds_no_image_is_refused(self, world: World, metadata: dict[str, str]) -> None:
         volume = world.memory.wait(world.memory.create(size_gib=1, name="data").id)
         world.memory.set_metadata(volume.id, metadata)
-        with pytest.raises(RequestRefused, match=rf"volume {volume.id} has no image_id .*openstack volume delete"):
+        with pytest.raises(RequestRefused, match=rf"volume {volume.id} holds no image.*openstack volume delete"):
             world.delete(volume.id)
         assert world.left == {("volume", volume.id)}
 

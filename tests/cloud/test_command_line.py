@@ -380,6 +380,25 @@ def test_what_a_killed_put_was_writing_is_found_and_deleted(imagevol: CommandLin
     assert imagevol.ask("unfinished") == []
 
 
+def test_what_is_not_removed_comes_with_what_can_be_done(imagevol: CommandLine, file: Path) -> None:
+    put = imagevol.ask("put", file, "--register", "cached", "--store", "fast", "--volume-type", "fast")
+    real = ports(imagevol.cloud)
+    disk = real.volumes.create(size_gib=1, name="disk", volume_type="slow", image_id=put["image_id"])
+    real.volumes.wait(disk.id)
+    (cached,) = [each for each in real.volumes.named(f"image-{put['image_id']}") if each.volume_type == "slow"]
+    ran = imagevol.run("rm", cached.id)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert f"clone of volume {disk.id}" in ran.stderr, cached
+    attachment = real.volumes.attach(disk.id, connector={"host": "elsewhere"}, mode=AccessMode.READ)
+    ran = imagevol.run("rm", disk.id)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert f"attachment delete {attachment.id}" in ran.stderr
+    real.volumes.detach(attachment)
+    for volume_id in (disk.id, cached.id):
+        real.volumes.delete(volume_id)
+    real.images.delete(put["image_id"])
+
+
 def test_there_is_a_bar_on_a_terminal(imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))

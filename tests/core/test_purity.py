@@ -178,6 +178,12 @@ DECISIONS = {
         Volume(id='v', size_gib=1, metadata=VolumeOrigin(procedure='put').to_volume()), here=None,
         now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC),
     )""",
+    "decide_removal": """decide_removal(
+        Volume(id='v', size_gib=1), remains=decide_remains(
+            Volume(id='v', size_gib=1), here=None, named=True,
+            now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC),
+        ),
+    )""",
     "plan_store_upgrade": """plan_store_upgrade(
         {'glance_store': {'stores': 'cinder', 'default_store': 'cinder'}}, names={'cinder': 'a'},
         default_volume_type='b',

@@ -172,6 +172,13 @@ class TestDecision:
         for held in (attachment(), attachment(HERE), attachment(instance_id="d2f7")):
             assert command not in str(decide_reclaim(held, here=HERE, running=NO_PROCESS))
 
+    @pytest.mark.parametrize("volume_id, named", [("7ad3", "7ad3"), (None, "VOLUME")])
+    def test_what_an_instance_has_comes_with_the_command_that_detaches_it(
+        self, volume_id: str | None, named: str
+    ) -> None:
+        held = AttachmentFacts(id="9ab1", instance_id="d2f7", volume_id=volume_id)
+        assert f"`openstack server remove volume d2f7 {named}`" in str(decide_reclaim(held, here=HERE))
+
     def test_a_forged_device_stays_on_one_line(self) -> None:
         held = AttachmentFacts(id="9ab1", status="attached", device="red\x1b[31m\n")
         assert str(decide_reclaim(held, here=HERE)).isprintable()

@@ -44,8 +44,13 @@ origins = st.builds(
 )
 
 
-def left(process: ProcessRecord | None = GONE, metadata: dict[str, str] | None = None, **facts: object) -> Volume:
-    origin = VolumeOrigin(procedure="add", image_id="e38f", host="node1", process=process)
+def left(
+    process: ProcessRecord | None = GONE,
+    metadata: dict[str, str] | None = None,
+    procedure: str = "add",
+    **facts: object,
+) -> Volume:
+    origin = VolumeOrigin(procedure=procedure, image_id="e38f", host="node1", process=process)
     given = {"project_id": "service", "status": "available", "created_at": LONG_AGO, **facts}
     return Volume(id="7ad3", size_gib=1, metadata={**origin.to_volume(), **(metadata or {})}, **given)  # type: ignore[arg-type]
 
@@ -100,7 +105,8 @@ class TestDecision:
             seen.add(decision.verdicts[-1].rule)
         seen.add(decide(Volume(id="7ad3", size_gib=1)).verdicts[-1].rule)
         seen.add(decide(left(ELSEWHERE, created_at=JUST_NOW)).verdicts[-1].rule)
-        assert len(seen) == 11  # every rule was the one that applied
+        seen.add(decide(left(procedure="upload", source_volume_id="0c1d")).verdicts[-1].rule)
+        assert len(seen) == 12  # every rule was the one that applied
 
     @pytest.mark.parametrize("key", ["image_id", "glance_image_id", "image_owner"])
     def test_a_volume_that_may_be_an_images_is_only_named(self, key: str) -> None:
@@ -109,7 +115,13 @@ class TestDecision:
         assert str(decision).endswith("; delete it with `imagevol rm 7ad3`")
 
     def test_a_forged_origin_that_cinder_copied_to_a_clone_deletes_nothing(self) -> None:
-        assert decide(left(source_volume_id="0c1d")).action is RemainsAction.NAME
+        assert decide(left(procedure="upload", source_volume_id="0c1d")).action is RemainsAction.NAME
+
+    @pytest.mark.parametrize("named", [False, True])
+    def test_a_copy_of_an_unfinished_volume_in_cinders_cache_is_left_alone(self, named: bool) -> None:
+        """Cinder copies the metadata of the volume that asked for the image."""
+        decision = decide(left(procedure="warm", source_volume_id="0c1d"), named=named)
+        assert decision.action is RemainsAction.LEAVE
 
     @pytest.mark.parametrize("project_id", ["a-users", None])
     def test_a_users_word_deletes_nothing_unless_an_operator_names_the_volume(self, project_id: str | None) -> None:

@@ -210,7 +210,9 @@ def delete_freed(volumes: VolumeService, volume_id: str, *, free: Free | None, w
     except ImagevolError as error:
         raise InUse(f"{refusal}; what has it cannot be found out or taken back: {error}") from refusal.__cause__
     if reclaimed.holders:
-        raise InUse(f"{refusal}; {'; '.join(reclaimed.holders)}") from refusal.__cause__
+        raise InUse(
+            f"volume {volume_id} cannot be deleted while it is attached: {'; '.join(reclaimed.holders)}"
+        ) from refusal.__cause__
     if not reclaimed.attachment_ids:
         raise refusal
     return volumes.delete(volume_id, wait=wait)

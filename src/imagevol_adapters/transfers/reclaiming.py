@@ -27,7 +27,7 @@ from imagevol_core import (
     holder_of,
 )
 
-__all__ = ["Reclaimed", "named", "reclaim"]
+__all__ = ["Reclaimed", "holders", "named", "reclaim"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +51,15 @@ def named(connector: Mapping[str, Any]) -> Mapping[str, Any]:
     if process is None:
         return connector
     return {**connector, "mountpoint": process.to_text(str(connector.get("mountpoint") or ""))}
+
+
+def holders(volume_id: str, volumes: VolumeService) -> tuple[str, ...]:
+    """Name what has a volume attached, a sentence each with the command that detaches it; nothing is taken back.
+
+    Raises:
+        ImagevolError: what its attachments are, cannot be found out.
+    """
+    return tuple(str(decision) for _, decision in _decided(volume_id, volumes))
 
 
 def reclaim(

@@ -11,20 +11,20 @@ import attrs
 from imagevol_adapters.engine import Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import Attach, Free, attached, delete_freed, may_live_in, refuse_encrypted
+from imagevol_adapters.transfers.reclaiming import holders
 from imagevol_adapters.transfers.remains import looked_at
 from imagevol_core import (
     GIB,
     DeviceFailed,
-    HolderState,
     ImagevolError,
     ImageVolumeMetadata,
     InUse,
     InvalidSize,
-    RemainsAction,
     RemainsDecision,
     RequestRefused,
     ResourceNotFound,
     Volume,
+    decide_removal,
 )
 
 __all__ = ["VolumeContent", "delete_image_volume", "open_image_volume"]
@@ -150,18 +150,37 @@ def delete_image_volume(
     """
     volume = volumes.get(volume_id)
     image_id = ImageVolumeMetadata.from_volume(volume.metadata).image_id
+    remains = looked_at(volume, project_id=volumes.project_id, named=True)
+    lives = image_id is not None and _lives(image_id, volume_id, images)
+    decision = decide_removal(
+        volume,
+        remains=remains,
+        image_id=image_id,
+        lives=lives,
+        base_image_id=volumes.base_image_id(volume_id) if image_id is None else None,
+    )
+    if decision.in_use:
+        raise InUse("; ".join([decision.reason, *(() if lives else _named_holders(volume_id, volumes))]))
+    if not decision.allowed:
+        raise RequestRefused(decision.reason)
+    delete_freed(volumes, volume_id, free=free)
     if image_id is None:
-        decision = looked_at(volume, project_id=volumes.project_id, named=True)
-        _expect_remains(decision)
-        delete_freed(volumes, volume_id, free=free)
-        return _name_image(decision, images)
-    with suppress(ResourceNotFound):
-        if may_live_in(images.get(image_id), volume_id):
-            raise InUse(
-                f"volume {volume_id} has the data of image {image_id}; delete the image with "
-                f"`openstack image delete`, and Glance deletes the volume"
-            )
-    return delete_freed(volumes, volume_id, free=free)
+        _name_image(remains, images)
+
+
+def _named_holders(volume_id: str, volumes: VolumeService) -> tuple[str, ...]:
+    try:
+        return holders(volume_id, volumes)
+    except ImagevolError as error:
+        return (f"what has it attached cannot be found out: {error}",)
+
+
+def _lives(image_id: str, volume_id: str, images: ImageService) -> bool:
+    """Whether the image exists, and may have its data in the volume."""
+    try:
+        return may_live_in(images.get(image_id), volume_id)
+    except ResourceNotFound:
+        return False
 
 
 def _name_image(decision: RemainsDecision, images: ImageService) -> None:
@@ -177,17 +196,3 @@ def _name_image(decision: RemainsDecision, images: ImageService) -> None:
                 image.status,
                 image.id,
             )
-
-
-def _expect_remains(decision: RemainsDecision) -> None:
-    """Refuse a volume that holds no image, unless a dead process left it."""
-    if decision.action is RemainsAction.DELETE:
-        return
-    if decision.action is RemainsAction.NAME:
-        raise InUse(str(decision))
-    if decision.state is HolderState.ALIVE:
-        raise InUse(f"{decision}: wait until it has finished")
-    raise RequestRefused(
-        f"volume {decision.volume_id} has no image_id in its metadata and so holds no image: delete it with "
-        f"`openstack volume delete {decision.volume_id}` if no program needs it"
-    )

@@ -245,6 +245,7 @@ class MemoryVolumes:
                 status="attached" if attached else "attaching",
                 host=self._connectors[attachment.id].get("host") if attached else None,
                 device=self._connectors[attachment.id].get("mountpoint") if attached else None,
+                volume_id=volume_id,
             )
             for attachment in self.attachments.values()
             if attachment.volume_id == volume_id

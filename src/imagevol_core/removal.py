@@ -1,0 +1,183 @@
+"""Whether an operator may delete a volume as an image volume, and what to do if not ([store])."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imagevol_core.facts import Volume
+from imagevol_core.reclaiming import HolderState
+from imagevol_core.remains import RemainsAction, RemainsDecision
+from imagevol_core.sentences import said
+from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+
+__all__ = ["REMOVAL_RULES", "RemovalDecision", "decide_removal"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalDecision:
+    """Whether a volume is deleted, and why.
+
+    Attributes:
+        volume_id: which volume.
+        allowed: whether it is deleted.
+        in_use: whether it is not, because something uses it.
+        verdicts: each rule that was looked at, up to the one that applies.
+    """
+
+    volume_id: str
+    allowed: bool
+    in_use: bool
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why, and what to do if it is not deleted, as a sentence."""
+        return self.verdicts[-1].text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the rules look at."""
+
+    volume: Volume
+    image_id: str | None
+    lives: bool
+    base_image_id: str | None
+    remains: RemainsDecision
+
+
+def decide_removal(
+    volume: Volume,
+    *,
+    remains: RemainsDecision,
+    image_id: str | None = None,
+    lives: bool = False,
+    base_image_id: str | None = None,
+    policy: Policy = Policy.STRICT,
+) -> RemovalDecision:
+    """Say whether a volume that an operator names is deleted as an image volume ([store]).
+
+    Args:
+        volume: as Cinder shows it.
+        remains: what `decide_remains` says of it, as a volume that an operator named.
+        image_id: the image that its metadata names; None if it names none.
+        lives: whether that image exists and may have its data in the volume.
+        base_image_id: the image that Cinder created the volume from; None if it did not.
+        policy: whose rules.  Under `UPSTREAM`, those of Cinder, which deletes what its API is asked to delete.
+
+    >>> from datetime import UTC, datetime
+    >>> from imagevol_core.remains import decide_remains
+    >>> disk = Volume(id="7ad3", size_gib=1, status="available")
+    >>> remains = decide_remains(disk, here=None, now=datetime(2026, 1, 1, tzinfo=UTC), named=True)
+    >>> decide_removal(disk, remains=remains).reason
+    'volume 7ad3 holds no image. If no program needs its data, run `openstack volume delete 7ad3`'
+    """
+    asked = _Asked(volume=volume, image_id=image_id, lives=lives, base_image_id=base_image_id, remains=remains)
+    rule, verdicts = first_match(REMOVAL_RULES[policy], asked, subject=volume.id)
+    return RemovalDecision(
+        volume_id=volume.id, allowed=rule.id in _ALLOWED, in_use=rule.id in _IN_USE, verdicts=verdicts
+    )
+
+
+def _data_of_an_image(asked: _Asked) -> tuple[bool, str]:
+    return asked.lives, (
+        f"volume {asked.volume.id} has the data of image {said(asked.image_id)}. Delete the image with "
+        f"`openstack image delete {said(asked.image_id)}`, and Glance deletes the volume"
+    )
+
+
+def _of_no_image_now(asked: _Asked) -> tuple[bool, str]:
+    if asked.image_id is None:
+        return False, "its metadata names no image"
+    return True, f"its metadata names image {said(asked.image_id)}, which has no data here"
+
+
+def _left(asked: _Asked) -> tuple[bool, str]:
+    return asked.remains.action is RemainsAction.DELETE, asked.remains.reason
+
+
+def _being_created(asked: _Asked) -> tuple[bool, str]:
+    origin = asked.remains.origin
+    runs = origin is not None and not origin.finished and asked.remains.state is HolderState.ALIVE
+    return runs, f"{asked.remains}: wait until it has finished"
+
+
+def _may_be_left(asked: _Asked) -> tuple[bool, str]:
+    return asked.remains.action is RemainsAction.NAME, str(asked.remains)
+
+
+def _made_by_cinder(asked: _Asked) -> tuple[bool, str]:
+    volume, image_id = asked.volume, asked.base_image_id
+    cached = volume.readonly is True and volume.source_volume_id is not None
+    of = f"volume {said(volume.source_volume_id)}" + (f", of image {said(image_id)}" if image_id else "")
+    return cached, (
+        f"volume {volume.id} is a read-only clone of {of}, such as Cinder creates for its image cache. To remove it, "
+        f"run `openstack volume delete {volume.id}` with credentials of its project: Cinder's cache then forgets it"
+    )
+
+
+def _attached(asked: _Asked) -> tuple[bool, str]:
+    volume = asked.volume
+    return volume.status in ("in-use", "attaching", "reserved"), (
+        f"volume {volume.id} holds no image and is attached. If no program needs its data, detach it, and then run "
+        f"`openstack volume delete {volume.id}`"
+    )
+
+
+def _other_data(asked: _Asked) -> tuple[bool, str]:
+    volume = asked.volume
+    return True, (
+        f"volume {volume.id} holds no image. If no program needs its data, run `openstack volume delete {volume.id}`"
+    )
+
+
+def _as_asked(asked: _Asked) -> tuple[bool, str]:
+    return True, f"Cinder deletes it if its state allows it (status {said(asked.volume.status)})"
+
+
+_SPEC = "[store]"
+
+REMOVAL_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+    Policy.STRICT: (
+        Rule(
+            id="data-of-an-image",
+            text="refuse: an image has its data there",
+            source=_SPEC,
+            predicate=_data_of_an_image,
+        ),
+        Rule(
+            id="of-no-image-now",
+            text="delete it: the image that it names has no data there",
+            source=_SPEC,
+            predicate=_of_no_image_now,
+        ),
+        Rule(id="left-by-the-dead", text="delete it: a killed process left it", source=_SPEC, predicate=_left),
+        Rule(id="being-created", text="refuse: a process is creating it", source=_SPEC, predicate=_being_created),
+        Rule(
+            id="may-be-left",
+            text="refuse: a process may be creating it",
+            source=_SPEC,
+            predicate=_may_be_left,
+        ),
+        Rule(
+            id="made-by-cinder",
+            text="refuse: it is a read-only clone, such as Cinder creates for its image cache",
+            source=_SPEC,
+            predicate=_made_by_cinder,
+        ),
+        Rule(id="other-data-attached", text="refuse: it holds other data, in use", source=_SPEC, predicate=_attached),
+        Rule(id="other-data", text="refuse: it holds other data", source=_SPEC, predicate=_other_data),
+    ),
+    Policy.UPSTREAM: (
+        Rule(
+            id="as-asked",
+            text="delete it",
+            source="cinder.volume.api.API.delete",
+            predicate=_as_asked,
+        ),
+    ),
+}
+
+_ALLOWED = frozenset({"of-no-image-now", "left-by-the-dead", "as-asked"})
+_IN_USE = frozenset({"data-of-an-image", "being-created", "may-be-left", "other-data-attached"})

@@ -1,0 +1,69 @@
+"""What an operator deletes as an image volume is one, or a killed process left it; all else comes with what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from imagevol_core import (
+    FINISHED,
+    Policy,
+    RemovalDecision,
+    RunningProcess,
+    Volume,
+    VolumeOrigin,
+    decide_remains,
+    decide_removal,
+)
+from tests.core.test_reclaiming import GONE, HERE, NO_PROCESS
+
+DISK = Volume(id="7ad3", size_gib=1, status="available", readonly=False)
+LEFT = replace(DISK, metadata=VolumeOrigin(procedure="put", image_id="e38f", process=GONE).to_volume())
+
+
+def decide(volume: Volume, running: RunningProcess | None = NO_PROCESS, **facts: object) -> RemovalDecision:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    remains = decide_remains(volume, here=HERE, running=running, named=True, now=now)
+    return decide_removal(volume, remains=remains, **facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "decision, allowed, in_use, rule, said",
+    [
+        (
+            decide(DISK, image_id="e38f", lives=True),
+            *(False, True, "data-of-an-image", "`openstack image delete e38f`"),
+        ),
+        (decide(DISK, image_id="e38f"), True, False, "of-no-image-now", "image e38f, which has no data here"),
+        (decide(LEFT), True, False, "left-by-the-dead", "process 7 on this host has ended"),
+        (
+            decide(LEFT, RunningProcess(exists=True)),
+            *(False, True, "being-created", "wait until it has finished"),
+        ),
+        (
+            decide(replace(LEFT, metadata=VolumeOrigin(procedure="put").to_volume())),
+            *(False, True, "may-be-left", "`openstack volume delete 7ad3`"),
+        ),
+        (
+            decide(replace(DISK, readonly=True, source_volume_id="0c1d"), base_image_id="e38f"),
+            *(False, False, "made-by-cinder", "clone of volume 0c1d, of image e38f"),
+        ),
+        (
+            decide(replace(DISK, readonly=True, source_volume_id="0c1d")),
+            *(False, False, "made-by-cinder", "clone of volume 0c1d, such as Cinder creates for its image cache"),
+        ),
+        (decide(replace(DISK, status="in-use")), False, True, "other-data-attached", "detach it, and then run"),
+        (decide(DISK), False, False, "other-data", "run `openstack volume delete 7ad3`"),
+        (decide(replace(LEFT, metadata={**LEFT.metadata, **FINISHED})), False, False, "other-data", "holds no image"),
+        (decide(replace(DISK, readonly=True), base_image_id="e38f"), False, False, "other-data", "holds no image"),
+        (decide(DISK, policy=Policy.UPSTREAM), True, False, "as-asked", "status available"),
+    ],
+)
+def test_it_says_why_and_what_to_do(
+    decision: RemovalDecision, allowed: bool, in_use: bool, rule: str, said: str
+) -> None:
+    assert (decision.allowed, decision.in_use, decision.verdicts[-1].rule) == (allowed, in_use, rule)
+    assert said in decision.reason
+    assert decision.volume_id == "7ad3"
