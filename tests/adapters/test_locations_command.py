@@ -77,10 +77,12 @@ def states(ran: Ran) -> list[tuple[str, str]]:
 class TestPlan:
     def test_it_gives_what_is_to_be_done_and_how_and_changes_nothing(self, run: Run, glance: MemoryHistory) -> None:
         before = locations(glance)
+        glance.images["a"] = replace(glance.images["a"], name="debian\x1b[2J")
         planned = run("plan", "-f", "json")
         assert planned.status == 3
         assert planned.json[0] == {
             "image_id": "a",
+            "image_name": "debian\\x1b[2J",
             "position": 0,
             "outcome": "change",
             "way": "show",
@@ -162,9 +164,9 @@ class TestApplyAndUndo:
         monkeypatch.setattr("sys.stdin", Terminal("n\n"))
         declined = run("apply", "--journal", journal, "-f", "json")
         assert (declined.status, states(declined)) == (3, [(each, "planned") for each in "abc"])
-        assert (
-            f"image b: cinder://slow/{W} in store fast becomes cinder://fast/{W} in store fast (move)" in declined.err
-        )
+        what = f"cinder://slow/{W} in store fast becomes cinder://fast/{W} in store fast (move)"
+        assert f"image b (not known): {what}\n" in declined.err
+        assert declined.json[1]["reason"] == what
         assert declined.err.endswith("Change 3 images? [y/N] ")
         assert not journal.exists()
         assert locations(glance) == before
@@ -187,6 +189,31 @@ class TestApplyAndUndo:
         nothing = run("undo", "--journal", journal, "--yes", "-f", "json", configuration=single)
         assert (nothing.status, nothing.err) == (0, "There is nothing to undo.\n")
         assert nothing_held(glance)
+
+    def test_what_is_in_the_answer_is_not_told_a_second_time(
+        self, run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        glance.images = {key: replace(image, name=f"name of {key}") for key, image in glance.images.items()}
+        journal = tmp_path / "journal"
+        change = f"cinder://slow/{W} in store fast becomes cinder://fast/{W} in store fast"
+
+        def asked(*arguments: object) -> Ran:
+            monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+            return run(*arguments, "--journal", journal, "-f", "json")
+
+        def told(ran: Ran) -> tuple[bool, list[str | None], list[str]]:
+            reasons = [row["reason"] for row in ran.json if row["image_id"] == "b"]
+            assert all(row["image_name"] == f"name of {row['image_id']}" for row in ran.json)
+            return "image b" in ran.err, reasons, [row["state"] for row in ran.json]
+
+        assert told(asked("apply", "--dry-run")) == (False, [f"{change} (move)"], ["planned"] * 3)
+        assert told(asked("apply")) == (True, [f"{change} (move)"], ["planned"] * 3)
+        assert told(asked("apply", "--yes")) == (False, [None], ["done"] * 3)
+        back = f"cinder://fast/{W} in store fast becomes cinder://slow/{W} in store fast again"
+        assert told(asked("undo", "--dry-run")) == (False, [back], ["done"] * 3)
+        declined = asked("undo")
+        assert told(declined) == (True, [back], ["done"] * 3)
+        assert f"image b (name of b): {back}\n" in declined.err
 
     def test_what_is_refused_is_told_and_the_rest_is_done(
         self, run: Run, glance: MemoryHistory, tmp_path: Path, conf: Path
@@ -219,7 +246,10 @@ class TestApplyAndUndo:
         dry = run("apply", "--journal", journal, "--resume", "--dry-run", "-f", "json")
         assert (dry.status, states(dry)) == (3, [("b", "failed")])
         resumed = run("apply", "--journal", journal, "--resume", "--yes", "-f", "json")
-        assert (resumed.status, json.loads(resumed.out)) == (0, [{"image_id": "b", "state": "done", "reason": None}])
+        assert (resumed.status, json.loads(resumed.out)) == (
+            0,
+            [{"image_id": "b", "image_name": None, "state": "done", "reason": None}],
+        )
 
 
 def test_a_bar_is_for_terminals(

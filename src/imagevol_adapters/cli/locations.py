@@ -34,9 +34,12 @@ from imagevol_core import (
     parse_location,
     unfinished_imports,
 )
+from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+
+    from imagevol_adapters.migrating.journal import Entry
 
 __all__ = ["Apply", "Plan", "Undo"]
 
@@ -44,9 +47,10 @@ _FOUND = 3
 _GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
 _QUIET = (LocationOutcome.KEEP, LocationOutcome.NOT_CINDER)
 _STALE = (
-    "Changing an image's locations changes its updated_at, by which Cinder takes what it has cached of it for stale: "
-    "it is cached anew when it is next used."
+    "Changing an image's locations changes its updated_at. Cinder then treats its cached copy as stale and caches the "
+    "image again when it is next used."
 )
+_NAMES_A_PAGE = 50  # of images; their ids are in a URL
 
 
 class _Locations(Lister):
@@ -140,9 +144,29 @@ class _Locations(Lister):
                 "import is under way, it was interrupted: delete the image, or import it again"
             )
 
-    def _agreed(self, question: str, parsed_args: argparse.Namespace) -> bool:
-        """Whether to go on: asked on a terminal."""
-        return agreed(question, yes=parsed_args.yes)
+    @cached_property
+    def _names(self) -> dict[str, str | None]:
+        """The names of the images, as far as images were listed."""
+        return {}
+
+    def _name(self, image_ids: Sequence[str]) -> None:
+        """List images for their names: where anything else looks at an image, Glance migrates its locations."""
+        for start in range(0, len(image_ids), _NAMES_A_PAGE):
+            for image in self.app.images.listed(image_ids[start : start + _NAMES_A_PAGE]):
+                self._names[image.id] = image.name
+
+    def _agreed(self, question: str, plan: Sequence[tuple[str, str]], parsed_args: argparse.Namespace) -> bool:
+        """Ask whether to go on, after the plan was shown; nothing is asked or shown if the answer was given.
+
+        Args:
+            question: what is asked.
+            plan: each image, and what becomes of it.
+            parsed_args: with the answer, if it was given.
+        """
+        if not (parsed_args.yes or parsed_args.dry_run):
+            for image_id, what in plan:
+                self._tell(f"image {image_id} ({said(self._names.get(image_id))}): {what}")
+        return not parsed_args.dry_run and agreed(question, yes=parsed_args.yes)
 
     def _carry_out(self, outcomes: Iterator[Outcome], total: int, label: str) -> list[Outcome]:
         from tqdm import tqdm
@@ -151,7 +175,7 @@ class _Locations(Lister):
             try:
                 return list(bar)
             except ServiceError:
-                self._tell("It is broken off; by the journal, apply --resume goes on from there, and undo goes back.")
+                self._tell("Stopped early. Continue with `apply --resume`, or revert with `undo`.")
                 raise
 
     def _migration(self, journal: Journal) -> Migration:
@@ -165,15 +189,35 @@ class _Locations(Lister):
 
     def _answer(self, outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         self._found |= any(outcome.state is State.FAILED for outcome in outcomes)
-        return ("image_id", "state", "reason"), [
-            (outcome.image_id, outcome.state.value, outcome.reason) for outcome in outcomes
+        return ("image_id", "image_name", "state", "reason"), [
+            (outcome.image_id, _shown(self._names.get(outcome.image_id)), outcome.state.value, outcome.reason)
+            for outcome in outcomes
         ]
+
+    def _unchanged(self, left: Sequence[Entry], plan: Sequence[tuple[str, str]]) -> tuple[Any, Any]:
+        """The answer if nothing is changed: how far each image has come, and what would become of it."""
+        self._found = True
+        reasons = [
+            f"{entry.reason}; {what}" if entry.reason else what for entry, (_, what) in zip(left, plan, strict=True)
+        ]
+        return self._answer(
+            [Outcome(entry.image_id, entry.state, why) for entry, why in zip(left, reasons, strict=True)]
+        )
 
 
 class Plan(_Locations):
     """Say what the locations of all images become under today's stores, and how; this changes nothing."""
 
-    _columns: ClassVar[tuple[str, ...]] = ("image_id", "position", "outcome", "way", "before", "after", "reason")
+    _columns: ClassVar[tuple[str, ...]] = (
+        "image_id",
+        "image_name",
+        "position",
+        "outcome",
+        "way",
+        "before",
+        "after",
+        "reason",
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take what has become of the stores."""
@@ -233,23 +277,25 @@ class Apply(Named, _Locations):
         totals = MigrationTotals()
         possible = {}  # by image: one that was listed twice is changed once, by the later plan
         for planned in self._planned(_renames(parsed_args), totals):
+            self._names[planned.image.id] = planned.image.name
             if planned.possible:
-                possible[planned.image.id] = planned.changes
-            self._show(planned)
+                possible[planned.image.id] = planned
+            self._tell_unchanged(planned)
         self._tell_totals(totals)
         if not possible:
             self._tell("There is nothing that can be changed.")
             return self._answer([])
         self._tell(_STALE)
-        if parsed_args.dry_run or not self._agreed(f"Change {len(possible)} images?", parsed_args):
+        plan = [(image_id, "; ".join(_changes(planned))) for image_id, planned in possible.items()]
+        if not self._agreed(f"Change {len(possible)} images?", plan, parsed_args):
             self._found = True
-            return self._answer([Outcome(image_id, State.PLANNED, None) for image_id in possible])
+            return self._answer([Outcome(image_id, State.PLANNED, what) for image_id, what in plan])
         with Journal.create(
             parsed_args.journal,
             cloud=self.app.images.service_id(),
             catalogue=self._catalogue,
             renames=_renames(parsed_args),
-            changes=possible.values(),
+            changes=[planned.changes for planned in possible.values()],
         ) as journal:
             return self._answer(self._carry_out(self._migration(journal).apply(), len(possible), "apply"))
 
@@ -258,25 +304,25 @@ class Apply(Named, _Locations):
             journal.check_plan(catalogue=self._catalogue, renames=_renames(parsed_args))
             migration = self._migration(journal)
             left = migration.to_apply()
-            for entry in left:
-                for change in entry.changes:
-                    self._tell(f"image {entry.image_id}: {_text(change.before)} becomes {_text(change.after)}")
+            self._name([entry.image_id for entry in left])
+            plan = [(entry.image_id, "; ".join(map(_becomes, entry.changes))) for entry in left]
             if not left:
                 self._tell("There is nothing left to change.")
-            elif parsed_args.dry_run or not self._agreed(f"Change {len(left)} images?", parsed_args):
-                self._found = True
-                return self._answer([Outcome(entry.image_id, entry.state, entry.reason) for entry in left])
+            elif not self._agreed(f"Change {len(left)} images?", plan, parsed_args):
+                return self._unchanged(left, plan)
             return self._answer(self._carry_out(migration.apply(), len(left), "apply"))
 
-    def _show(self, planned: PlannedImage) -> None:
+    def _tell_unchanged(self, planned: PlannedImage) -> None:
+        """Tell of what stays as it is although something is wrong with it: it is not among the answers."""
+        about = f"image {planned.image.id} ({said(planned.image.name)})"
         for change in planned.changes:
-            if change.alters or change.outcome not in _QUIET:
-                way = f" ({planned.relocation.way.value})" if change.alters and planned.relocation else ""
-                what = f"becomes {_text(change.after)}{way}" if change.alters else f"stays: {change.verdicts[-1].text}"
-                refused = planned.relocation is not None and not planned.possible
-                why = f": {planned.relocation.reason}" if refused and planned.relocation else ""
-                self._tell(f"image {planned.image.id}: {_text(change.before)} {what}{why}")
-                self._found |= refused or not change.alters
+            if change.alters and not planned.possible and planned.relocation is not None:
+                way = planned.relocation.way.value
+                self._tell(f"{about}: {_becomes(change)} ({way}): {planned.relocation.reason}")
+                self._found = True
+            elif not change.alters and change.outcome not in _QUIET:
+                self._tell(f"{about}: {_text(change.before)} stays: {change.verdicts[-1].text}")
+                self._found = True
 
 
 class Undo(Named, _Locations):
@@ -293,14 +339,15 @@ class Undo(Named, _Locations):
         with Journal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
             migration = self._migration(journal)
             left = migration.to_undo()
-            for entry in left:
-                for change in entry.changes:
-                    self._tell(f"image {entry.image_id}: {_text(change.after)} becomes {_text(change.before)} again")
+            self._name([entry.image_id for entry in left])
+            plan = [
+                (entry.image_id, "; ".join(f"{_becomes(each.undo())} again" for each in entry.changes))
+                for entry in left
+            ]
             if not left:
                 self._tell("There is nothing to undo.")
-            elif parsed_args.dry_run or not self._agreed(f"Change {len(left)} images back?", parsed_args):
-                self._found = True
-                return self._answer([Outcome(entry.image_id, entry.state, entry.reason) for entry in left])
+            elif not self._agreed(f"Change {len(left)} images back?", plan, parsed_args):
+                return self._unchanged(left, plan)
             return self._answer(self._carry_out(migration.undo(), len(left), "undo"))
 
 
@@ -338,6 +385,7 @@ def _row(planned: PlannedImage, change: LocationChange) -> tuple[object, ...]:
     relocation = planned.relocation if change.alters else None
     return (
         planned.image.id,
+        _shown(planned.image.name),
         change.position,
         change.outcome.value,
         relocation.way.value if relocation else None,
@@ -350,6 +398,20 @@ def _row(planned: PlannedImage, change: LocationChange) -> tuple[object, ...]:
 def _text(location: ImageLocation) -> str:
     located = _Located.of(location)
     return f"{located.url} in store {located.store}" if located.store else f"{located.url} in no store"
+
+
+def _changes(planned: PlannedImage) -> list[str]:
+    """What becomes of the locations of an image that can be changed."""
+    way = f" ({planned.relocation.way.value})" if planned.relocation else ""
+    return [f"{_becomes(change)}{way}" for change in planned.changes if change.alters]
+
+
+def _becomes(change: LocationChange) -> str:
+    return f"{_text(change.before)} becomes {_text(change.after)}"
+
+
+def _shown(name: str | None) -> str | None:
+    return None if name is None else said(name)
 
 
 def _quiet() -> bool:
