@@ -6,7 +6,10 @@ in the store's own project, in which no user makes volumes, or where it says its
 read-only, as Cinder and the store's drivers mark it before they register it.  Nobody can write either on the volume of
 another project; but its owner may have written the first on the volume that a server works with, and not the second.
 
-Of which image a volume is, cannot be asked here: Glance tells a store's driver the location, and not the image.
+Of which image a volume is cannot be asked here: Glance tells a store's driver the location, and not the image.  It
+tells who adds a location, by asking for the size of the data under that user's name.  So a plain user can add only the
+volumes that are the user's own.  A location that is there already is read and deleted without this rule: every project
+reads a public image, and the project to which an administrator gave an image deletes it.
 """
 
 from __future__ import annotations
@@ -14,11 +17,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imagevol_core.facts import Volume
+from imagevol_core.facts import Requester, Volume
 from imagevol_core.sentences import said, yes_no
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 
-__all__ = ["DELETION_RULES", "HOLD", "READING_RULES", "CustodyDecision", "decide_deletion", "decide_reading"]
+__all__ = [
+    "ADDING_RULES",
+    "DELETION_RULES",
+    "HOLD",
+    "READING_RULES",
+    "CustodyDecision",
+    "decide_adding",
+    "decide_deletion",
+    "decide_reading",
+]
 
 HOLD = "imagevol_hold"
 """The key of the metadata by which a volume outlives the location that named it; who writes it takes it away."""
@@ -50,6 +62,37 @@ class _Asked:
 
     volume: Volume
     project_id: str | None
+    requester: Requester | None = None
+    is_admin: bool = False
+
+
+def decide_adding(
+    volume: Volume,
+    *,
+    project_id: str | None,
+    requester: Requester | None,
+    is_admin: bool = False,
+    policy: Policy = Policy.STRICT,
+) -> CustodyDecision:
+    """Say whether a requester may add a location that names a volume ([store]).
+
+    Args:
+        volume: the one that the location names.
+        project_id: the project of the credentials by which the store asks Cinder; None where that is not known.
+        requester: who adds the location, with the roles of its token and of a service's; None if it is Glance itself.
+        is_admin: whether Glance takes the requester for an administrator.
+        policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which takes whatever Cinder shows it.
+
+    >>> theirs = Volume(id="7ad3", size_gib=1, project_id="service", metadata={"image_owner": "theirs"})
+    >>> decide_adding(theirs, project_id="service", requester=Requester(project_id="mine")).reasons
+    ('the requester, of project mine, is no administrator and no service, and the volume belongs to project theirs',)
+    """
+    verdicts = evaluate(
+        ADDING_RULES[policy],
+        _Asked(volume=volume, project_id=project_id, requester=requester, is_admin=is_admin),
+        subject=volume.id,
+    )
+    return CustodyDecision(allowed=not failed(verdicts), verdicts=verdicts)
 
 
 def decide_reading(volume: Volume, *, project_id: str | None, policy: Policy = Policy.STRICT) -> CustodyDecision:
@@ -104,11 +147,27 @@ def _not_held(asked: _Asked) -> tuple[bool, str]:
     )
 
 
+def _adder_trusted(asked: _Asked) -> tuple[bool, str]:
+    volume, requester = asked.volume, asked.requester
+    if requester is None:
+        return True, "Glance asks for itself"
+    if asked.is_admin or _SERVICE in requester.roles:
+        return True, f"the requester is {'an administrator' if asked.is_admin else 'a service'}"
+    in_store = volume.project_id is not None and volume.project_id == asked.project_id
+    owner = volume.metadata.get("image_owner") if in_store else volume.project_id
+    about = f"the requester, of project {said(requester.project_id)},"
+    # A store without credentials of its own asks Cinder as the requester, who need not be told a volume's project.
+    if requester.project_id and requester.project_id in (owner, volume.project_id, asked.project_id):
+        return True, f"{about} sees the volume as its own"
+    return False, f"{about} is no administrator and no service, and the volume belongs to project {said(owner)}"
+
+
 def _shown(asked: _Asked) -> tuple[bool, str]:
     return True, f"Cinder shows volume {said(asked.volume.id)} to the store, which asks no more"
 
 
 _SPEC = "[store]"
+_SERVICE = "service"  # the role that Glance and Cinder ask of services
 _AN_IMAGES = Rule(
     id="volume-is-an-images",
     text="the volume lives in the store's own project, or is read-only and says that it holds an image",
@@ -122,6 +181,18 @@ _SHOWN = Rule(
     predicate=_shown,
 )
 
+ADDING_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+    Policy.STRICT: (
+        _AN_IMAGES,
+        Rule(
+            id="adder-trusted",
+            text="the requester is an administrator or a service, or the volume belongs to its project",
+            source=_SPEC,
+            predicate=_adder_trusted,
+        ),
+    ),
+    Policy.UPSTREAM: (_SHOWN,),
+}
 READING_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {Policy.STRICT: (_AN_IMAGES,), Policy.UPSTREAM: (_SHOWN,)}
 DELETION_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
     Policy.STRICT: (

@@ -20,7 +20,7 @@ from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
 from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES
-from imagevol_core.custody import DELETION_RULES, READING_RULES
+from imagevol_core.custody import ADDING_RULES, DELETION_RULES, READING_RULES
 from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
 from imagevol_core.pruning import PRUNING_RULES
 from imagevol_core.reclaiming import RECLAIM_RULES
@@ -58,6 +58,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Stores: the host of a cinder store": HOST_RULES,
     "Stores: all of them": CATALOGUE_RULES,
     "Selection: the stores of an upload (the first that applies)": SELECTION_RULES,
+    "Custody: a volume whose location is added": ADDING_RULES,
     "Custody: a volume that is read": READING_RULES,
     "Custody: a volume that is deleted": DELETION_RULES,
     "Attaching: a refused attachment (the first that applies)": ATTACH_RULES,

@@ -213,6 +213,37 @@ class TestImages:
         assert world.store.get_size(location(world.store, f"cinder://x/{volume.id}")) == 2 * GIB
 
 
+class TestAddedLocations:
+    """Glance asks for the size of what a location names, under the name of the user who adds it to an image."""
+
+    def size(self, world: World, **context: Any) -> int:
+        where = world.add()
+        requester = SimpleNamespace(**{**vars(REQUEST), **context})
+        return world.store.get_size(where, context=requester)
+
+    @pytest.mark.parametrize(
+        "context",
+        [
+            {},
+            {"project_id": "another", "is_admin": True},
+            {"project_id": "another", "roles": ["service"]},
+            {"project_id": "another", "roles": ["member"], "service_roles": ["service"]},
+        ],
+    )
+    def test_the_images_owner_an_administrator_and_a_service_add_its_volume(
+        self, world: World, context: dict[str, Any]
+    ) -> None:
+        assert self.size(world, **context) == len(DATA)
+
+    @pytest.mark.parametrize("roles", [None, [], ["member"]])
+    def test_to_another_project_the_volume_is_not_there(
+        self, world: World, caplog: pytest.LogCaptureFixture, roles: list[str] | None
+    ) -> None:
+        with pytest.raises(exceptions.NotFound):
+            self.size(world, project_id="another", is_admin=False, roles=roles, service_roles=None)
+        assert "belongs to project the-owner" in caplog.text
+
+
 class TestSideBySide:
     """Glance may add an image to several stores at once, each from a thread of its own."""
 

@@ -151,7 +151,8 @@ def forge(user: User, other: User, image_id: str) -> None:
     claims = {"image_owner": user.cloud.project_ids["demo"], "glance_image_id": image_id, "image_size": str(len(DATA))}
     other.cinder.volumes.set_metadata(forged.id, claims)
     other.cinder.volumes.update_readonly_flag(forged.id, True)  # else the store refuses the location
-    user.glance.images.add_location(image_id, f"cinder://fast/{forged.id}", {"store": "fast"})
+    admin = GlanceClient(session=sign_in(user.cloud, "admin"), region_name=REGION)  # the store refuses it of a user
+    admin.images.add_location(image_id, f"cinder://fast/{forged.id}", {"store": "fast"})
 
 
 def test_a_users_word_makes_no_image_volume(demo: User, users: Users) -> None:

@@ -20,7 +20,7 @@ from glanceclient.v2.client import Client as GlanceClient
 from keystoneauth1 import exceptions as keystone_errors
 
 from imagevol_adapters.ports import AccessMode
-from imagevol_core import VolumeOrigin
+from imagevol_core import HOLD, VolumeOrigin
 from tests.cloud.ports import Ports, nothing_left, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
@@ -223,6 +223,40 @@ def test_it_can_be_shared_and_given_away(imagevol_cloud: Cloud, uploaded: Upload
     glance(imagevol_cloud, "admin").images.update(image["id"], owner=other)
     assert download(imagevol_cloud, image, name="other") == DATA
     glance(imagevol_cloud, "other").images.delete(image["id"])
+
+
+def test_a_user_cannot_add_the_volume_of_another_projects_image_to_an_own_image(
+    imagevol_cloud: Cloud, uploaded: Uploaded
+) -> None:
+    victim = uploaded()
+    (location,) = victim["locations"]
+    other = glance(imagevol_cloud, "other")
+    own = other.images.create(disk_format="raw", container_format="bare")
+    try:
+        with pytest.raises(glance_errors.HTTPException):
+            other.images.add_location(own["id"], location["url"], {})
+        assert other.images.get(own["id"])["status"] == "queued"
+    finally:
+        other.images.delete(own["id"])
+    assert download(imagevol_cloud, victim) == DATA
+
+
+def test_the_owner_of_an_image_and_an_administrator_can_add_its_volume(
+    imagevol_cloud: Cloud, uploaded: Uploaded
+) -> None:
+    image = uploaded()
+    (location,) = image["locations"]
+    for name in ("demo", "admin"):
+        client = glance(imagevol_cloud, name)
+        twin = client.images.create(disk_format="raw", container_format="bare")
+        client.images.add_location(twin["id"], location["url"], {})
+        assert client.images.get(twin["id"])["status"] == "active"
+        assert download(imagevol_cloud, twin, name=name) == DATA
+        real = ports(imagevol_cloud)
+        real.volumes.set_metadata(volume_id(image), {HOLD: "a test"})  # so that the twin's deletion leaves it
+        client.images.delete(twin["id"])
+        real.volumes.unset_metadata(volume_id(image), [HOLD])
+    assert download(imagevol_cloud, image) == DATA
 
 
 def test_a_length_that_is_told_is_the_volumes(imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded) -> None:

@@ -13,8 +13,10 @@ from imagevol_core import (
     HOLD,
     CustodyDecision,
     Policy,
+    Requester,
     Verdict,
     Volume,
+    decide_adding,
     decide_deletion,
     decide_reading,
 )
@@ -95,6 +97,57 @@ class TestReadingAndDeletion:
             assert decide(held, project_id="service", policy=Policy.UPSTREAM) == CustodyDecision(
                 allowed=True, verdicts=(shown,)
             )
+
+
+STORED = replace(OWN, readonly=True, metadata={"image_owner": "mine", "glance_image_id": "i"})
+MINE = Requester(project_id="mine")
+
+
+class TestAdding:
+    """A plain user adds only the volumes of the user's own project."""
+
+    @pytest.mark.parametrize(
+        "requester, is_admin",
+        [
+            (None, False),
+            (MINE, False),
+            (Requester(project_id="other"), True),
+            (Requester(project_id="other", roles=frozenset({"member", "service"})), False),
+        ],
+    )
+    def test_the_owner_an_administrator_a_service_and_glance_itself_may(
+        self, requester: Requester | None, is_admin: bool
+    ) -> None:
+        assert decide_adding(STORED, project_id="service", requester=requester, is_admin=is_admin).allowed
+
+    @pytest.mark.parametrize("owner", ["theirs", "", None])
+    @pytest.mark.parametrize("roles", [frozenset[str](), frozenset({"member", "reader", "admin"})])
+    def test_the_volume_of_another_projects_image_is_refused(self, owner: str | None, roles: frozenset[str]) -> None:
+        volume = replace(STORED, metadata={"glance_image_id": "i"} if owner is None else {"image_owner": owner})
+        decision = decide_adding(volume, project_id="service", requester=replace(MINE, roles=roles))
+        assert not decision.allowed
+        assert [verdict.rule for verdict in decision.verdicts if not verdict.passed] == ["adder-trusted"]
+
+    def test_what_is_written_on_the_volume_of_another_project_does_not_count(self) -> None:
+        volume = replace(THEIRS, readonly=True, metadata={"image_owner": "mine"})
+        assert not decide_adding(volume, project_id="service", requester=MINE).allowed
+
+    def test_a_volume_in_the_users_own_project_may_be_added(self) -> None:
+        volume = replace(STORED, project_id="mine", metadata={"image_id": "i"})
+        assert decide_adding(volume, project_id="service", requester=MINE).allowed
+
+    def test_a_store_that_asks_as_the_requester_adds_what_cinder_shows(self) -> None:
+        assert decide_adding(replace(STORED, project_id="mine"), project_id="mine", requester=MINE).allowed
+
+    def test_a_user_without_a_project_owns_nothing(self) -> None:
+        for volume in (STORED, replace(STORED, metadata={"image_owner": ""})):
+            assert not decide_adding(volume, project_id="service", requester=Requester()).allowed
+
+    def test_what_may_not_be_read_may_not_be_added(self) -> None:
+        assert not decide_adding(THEIRS, project_id="service", requester=None).allowed
+
+    def test_upstream_asks_nothing(self) -> None:
+        assert decide_adding(THEIRS, project_id="service", requester=MINE, policy=Policy.UPSTREAM).allowed
 
 
 ASKED = given(

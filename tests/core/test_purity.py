@@ -61,6 +61,7 @@ DECISIONS = {
     "decide_reading": "decide_reading(Volume(id='v', size_gib=1), project_id='p')",
     "decide_attach_retry": "decide_attach_retry(Volume(id='v', size_gib=1, status='in-use'))",
     "patience_seconds": "patience_seconds(5)",
+    "decide_adding": "decide_adding(Volume(id='v', size_gib=1), project_id='p', requester=Requester(project_id='q'))",
     "decide_deletion": "decide_deletion(Volume(id='v', size_gib=1), project_id='p')",
     "decide_clone": f"""decide_clone(
         Image(

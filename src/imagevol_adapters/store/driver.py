@@ -41,6 +41,7 @@ from imagevol_core import (
     InvalidMetadata,
     ResourceNotFound,
     Volume,
+    decide_adding,
     decide_deletion,
     decide_reading,
     is_associated,
@@ -290,15 +291,19 @@ class Store(glance_driver.Store):
     def get_size(self, location: glance_location.Location, context: sessions.RequestContext | None = None) -> int:
         """Tell how many bytes the image has; 0 where its volume says what makes no sense.
 
+        Glance asks when a location is added to an image, and the context says who adds it.
+
         Raises:
-            exceptions.NotFound: there is no such volume, or it is somebody's.
+            exceptions.NotFound: there is no such volume, or it is not the requester's.
             exceptions.BackendException: Cinder does not say.
         """
         volume_id = location.store_location.volume_id
         with translated():
             cloud = self._cloud(context)
             volume = cloud.volumes.get(volume_id)
-            self._permit(decide_reading(volume, project_id=cloud.project_id), volume_id)
+            requester, is_admin = sessions.requester_of(context)
+            decision = decide_adding(volume, project_id=cloud.project_id, requester=requester, is_admin=is_admin)
+            self._permit(decision, volume_id)
         try:
             recorded = ImageVolumeMetadata.from_volume(volume.metadata).size_bytes
         except InvalidMetadata as error:

@@ -15,9 +15,9 @@ from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.keystone import checked_url
 from imagevol_adapters.service_user import Options, has_service_user, service_volumes, volumes_as
-from imagevol_core import InvalidConfiguration
+from imagevol_core import InvalidConfiguration, Requester
 
-__all__ = ["Options", "RequestContext", "has_service_user", "requesters_volumes", "service_volumes"]
+__all__ = ["Options", "RequestContext", "has_service_user", "requester_of", "requesters_volumes", "service_volumes"]
 
 
 class RequestContext(Protocol):
@@ -30,6 +30,18 @@ class RequestContext(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Give what an endpoint's template may name."""
+
+
+def requester_of(context: RequestContext | None) -> tuple[Requester | None, bool]:
+    """Give who asks Glance, and whether Glance takes the requester for an administrator; None is Glance itself.
+
+    A service that passes on a user's request proves itself by a token of its own, whose roles are among those.
+    """
+    if context is None:
+        return None, False
+    roles = (*(getattr(context, "roles", None) or ()), *(getattr(context, "service_roles", None) or ()))
+    requester = Requester(project_id=context.project_id, user_id=context.user_id, roles=frozenset(roles))
+    return requester, bool(getattr(context, "is_admin", False))
 
 
 def requesters_volumes(options: Options, context: RequestContext) -> CinderVolumes:
