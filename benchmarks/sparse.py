@@ -60,8 +60,8 @@ def _image(path: Path, name: str) -> Path:
 
 def _ours(image: Path, name: str, device: LoopDevice) -> None:
     converter = QemuConverter()
-    file = CheckedFile.check(image, disk_format=name, converter=converter, digest=None, what=name)
-    with PathDevice.open(device.path, writable=True) as target:
+    checked = CheckedFile.check(image, disk_format=name, converter=converter, digest=None, what=name)
+    with checked as file, PathDevice.open(device.path, writable=True) as target:
         file.convert_onto(target, converter=converter, proof=None, limits=Limits())
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import attrs
 
@@ -402,6 +402,7 @@ class Converter(Protocol):
         size_gib: int | None,
         what: str,
         safety: SafetySettings | None = None,
+        file: BinaryIO | None = None,
     ) -> Inspection:
         """Give the facts of an image in a file, if it is safe.
 
@@ -411,6 +412,7 @@ class Converter(Protocol):
             size_gib: the size of the volume that it is for; None when it is for none in particular.
             what: names it in an error.
             safety: what the operator allows; what this host can read, the converter knows.
+            file: the file, if it is open already: this one is looked at, whatever is at its path by then.
 
         Raises:
             UnsafeImage: a rule refuses it.
@@ -419,7 +421,14 @@ class Converter(Protocol):
             MissingProgram: what had to be asked is not installed.
         """
 
-    def convert(self, plan: CopyPlan, *, size_bytes: int, cancelled: Callable[[], bool] = ...) -> None:
+    def convert(
+        self,
+        plan: CopyPlan,
+        *,
+        size_bytes: int,
+        cancelled: Callable[[], bool] = ...,
+        file: BinaryIO | None = None,
+    ) -> None:
         """Run the command of a plan of `plan_copy`, as it is.
 
         Where it fails or ends early, no process goes on, and no file is left that was not there before.
@@ -428,6 +437,7 @@ class Converter(Protocol):
             plan: what `plan_copy` decided.
             size_bytes: the source's size as a disk, by which its time is measured.
             cancelled: asked now and then whether to end it.
+            file: the source, if it is open already: this one is converted, whatever is at its path by then.
 
         Raises:
             InvalidFact: the plan is refused, or has no such command.

@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +88,7 @@ class QemuConverter:
         size_gib: int | None,
         what: str,
         safety: SafetySettings | None = None,
+        file: BinaryIO | None = None,
     ) -> Inspection:
         """Give the facts of an image in a file, if it is safe.
 
@@ -96,7 +97,7 @@ class QemuConverter:
         """
         path = str(Path(path).absolute())  # or qemu-img could take it for a protocol
         try:
-            inspection = inspect_file(path)
+            inspection = inspect_file(file or path)
         except OSError as error:
             raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
         except Exception as error:
@@ -108,25 +109,39 @@ class QemuConverter:
         )
         judged(inspection)
         for name in _ASKED.intersection(inspection.formats):
-            inspection = self._asked(path, name, inspection)
+            inspection = self._asked(path, name, inspection, file)
             judged(inspection)
         if "qcow2" in inspection.formats:
-            inspection = self._checked(path, inspection)
+            inspection = self._checked(path, inspection, file)
             judged(inspection)
         return inspection
 
-    def convert(self, plan: CopyPlan, *, size_bytes: int, cancelled: Callable[[], bool] = _never) -> None:
+    def convert(
+        self,
+        plan: CopyPlan,
+        *,
+        size_bytes: int,
+        cancelled: Callable[[], bool] = _never,
+        file: BinaryIO | None = None,
+    ) -> None:
         """Run the command of a plan of `plan_copy`, as it is."""
         program = _program_of(plan)
         *_, source, target = plan.argv
         with _made(Path(target)):
             names = {source: "the source", target: "the target"}
-            self._run(plan.argv[:program], plan.argv[program:], names, size_bytes=size_bytes, cancelled=cancelled)
+            self._run(
+                plan.argv[:program],
+                plan.argv[program:],
+                names,
+                size_bytes=size_bytes,
+                cancelled=cancelled,
+                descriptors=_descriptors(source, file),
+            )
 
-    def _asked(self, path: str, name: str, inspection: Inspection) -> Inspection:
+    def _asked(self, path: str, name: str, inspection: Inspection, file: BinaryIO | None) -> Inspection:
         """What qemu-img makes of an image that the inspectors found safe, by the name of the one that it is."""
         argv = (_QEMU_IMG, "info", "-f", _PROTOCOLS.get(name, name), "--output=json", path)
-        said = self._run((), argv, {path: "the image"})
+        said = self._run((), argv, {path: "the image"}, descriptors=_descriptors(path, file))
         try:
             info = json.loads(said)
             subformat = info.get("format-specific", {}).get("data", {}).get("create-type", inspection.subformat)
@@ -139,11 +154,19 @@ class QemuConverter:
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ConversionFailed(f"qemu-img says what cannot be read: {error!r}") from error
 
-    def _checked(self, path: str, inspection: Inspection) -> Inspection:
+    def _checked(self, path: str, inspection: Inspection, file: BinaryIO | None) -> Inspection:
         """What `qemu-img check` finds in a qcow2; it writes nothing, and clusters that are leaked hurt no reader."""
         argv = (_QEMU_IMG, "check", "-f", "qcow2", "--output=json", path)
-        size_bytes = Path(path).stat().st_size
-        said = self._run((), argv, {path: "the image"}, size_bytes=size_bytes, answers=_CHECKED, writes=False)
+        size_bytes = file.seek(0, os.SEEK_END) if file else Path(path).stat().st_size
+        said = self._run(
+            (),
+            argv,
+            {path: "the image"},
+            size_bytes=size_bytes,
+            answers=_CHECKED,
+            writes=False,
+            descriptors=_descriptors(path, file),
+        )
         try:
             report = json.loads(said)
             return replace(inspection, corruptions=report.get("corruptions", 0) + report["check-errors"])
@@ -160,11 +183,12 @@ class QemuConverter:
         cancelled: Callable[[], bool] = _never,
         answers: Sequence[int] = (0,),
         writes: bool = True,
+        descriptors: Mapping[str, int] | None = None,
     ) -> str:
         """Run qemu-img after the operator's prefix, and give what it says, with files called by these names.
 
         It has failed if it ends with none of `answers`.  If it `writes` nothing, also its complaints are limited: there
-        may be one for each cluster.
+        may be one for each cluster.  Of the files with `descriptors`, it reads these.
         """
         cpu_seconds = self.cpu_seconds + -(-size_bytes // GIB) * self.cpu_seconds_per_gib
         limits = ProcessLimits(
@@ -176,11 +200,13 @@ class QemuConverter:
         )
         command = [
             *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
-            *(*prefix, *confined(argv, files=[_installed(), *_files(argv)])),
+            *(*prefix, *confined(argv, files=[_installed(), *_files(argv)], descriptors=descriptors)),
         ]
-        returncode, said, complaint = _ended(command, cancelled)
+        returncode, said, complaint = _ended(command, cancelled, (descriptors or {}).values())
         if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
             raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
+        for path, number in (descriptors or {}).items():
+            names = {**names, f"/proc/self/fd/{number}": names[path], f"/fd/{number}": names[path]}
         if returncode not in answers:
             raise ConversionFailed(_line(complaint or said, names) or f"qemu-img ended with {returncode}")
         return said
@@ -258,13 +284,19 @@ def _made(target: Path) -> Iterator[None]:
         yield
 
 
+def _descriptors(path: str, file: BinaryIO | None) -> dict[str, int]:
+    return {path: file.fileno()} if file else {}
+
+
 def _files(argv: Sequence[str]) -> list[str]:
     """The files that a command names: its ends, and those with the keys."""
     named = [path.replace(",,", ",") for argument in argv for path in _NAMED_FILE.findall(argument)]
     return list(dict.fromkeys([*(argument for argument in argv if argument.startswith("/")), *named]))
 
 
-def _ended(command: Sequence[str], cancelled: Callable[[], bool]) -> tuple[int, str, str]:
+def _ended(
+    command: Sequence[str], cancelled: Callable[[], bool], inherited: Iterable[int] = ()
+) -> tuple[int, str, str]:
     """Run a command to its end, or end it, with all that it started, before anything else happens."""
     with os.fdopen(os.memfd_create(_QEMU_IMG), "w+b") as complaints, ExitStack() as running:
         with translated(_STARTING, doing="qemu-img cannot be run"):
@@ -276,6 +308,7 @@ def _ended(command: Sequence[str], cancelled: Callable[[], bool]) -> tuple[int, 
                 stdout=subprocess.PIPE,
                 stderr=complaints,  # not a pipe: of a file, the limit on its size is one on what is kept
                 start_new_session=True,
+                pass_fds=tuple(inherited),
                 encoding="utf-8",
                 errors="replace",
             )

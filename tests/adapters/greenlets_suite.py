@@ -297,8 +297,9 @@ def test_other_greenlets_run_while_a_file_is_digested(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("imagevol_adapters.transfers.filling.verified", blocking)
     eventlet.spawn(gone.set)
-    file = CheckedFile.check(path, disk_format="raw", converter=QemuConverter(), digest=SHA512, what="the image")
-    assert file.size_bytes == len(DATA)
+    checked = CheckedFile.check(path, disk_format="raw", converter=QemuConverter(), digest=SHA512, what="the image")
+    with checked as file:
+        assert file.size_bytes == len(DATA)
 
 
 class TestQemu:

@@ -114,6 +114,29 @@ class TestRoot:
         link.symlink_to("data")
         assert said("cat", str(link), files=[link]).stdout == "data"
 
+    def test_an_open_file_is_read_whatever_is_at_its_path_by_then(self, tmp_path: Path) -> None:
+        path, other = tmp_path / "file", tmp_path / "other"
+        path.write_text("data")
+        path.chmod(0o600)
+        other.write_text("evil")
+        with path.open("rb") as file:
+            argv = confined(["cat", str(path)], files=[str(path)], descriptors={str(path): file.fileno()})
+            other.replace(path)
+            done = subprocess.run(argv, pass_fds=[file.fileno()], capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("data", "")
+
+    def test_of_proc_it_sees_its_own_descriptors_and_no_more(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("data")
+        with (tmp_path / "file").open("rb") as file:
+            number = file.fileno()
+            look = ["sh", "-c", "echo /*; ls /fd; cat /fd/../environ /fd/../../1/environ 2>&1"]
+            argv = confined(look, files=[], descriptors={"/none": number})
+            done = subprocess.run(argv, pass_fds=[number], capture_output=True, text=True, check=False)
+        root, *rest = done.stdout.splitlines()
+        assert set(root.split()) <= {"/bin", "/lib", "/lib32", "/lib64", "/usr", "/dev", "/fd"}
+        assert str(number) in rest
+        assert "PATH=" not in done.stdout
+
     def test_nobody_else_sees_any_of_it(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         argv = shlex.join(confined(["cat", str(tmp_path / "file")], files=[str(tmp_path / "file")]))
@@ -132,6 +155,19 @@ class TestRoot:
 
 class TestAnybody:
     """Whoever runs it, it ends with them and has no way to more rights."""
+
+    def test_an_open_file_is_read_whatever_is_at_its_path_by_then(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        path, other = tmp_path / "file", tmp_path / "other"
+        path.write_text("data")
+        other.write_text("evil")
+        with path.open("rb") as file:
+            argv = confined(["cat", str(path)], files=[str(path)], descriptors={str(path): file.fileno()})
+            other.replace(path)
+            done = subprocess.run(argv, pass_fds=[file.fileno()], capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("data", "")
 
     def test_who_is_not_root_stays_who_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -216,16 +217,63 @@ def test_a_part_of_a_sector_would_show_what_the_volume_held(world: World, image:
     assert world.volumes.volumes == {}
 
 
-class Exchanging(QemuConverter):
-    """Somebody writes to the file between its inspection and its conversion."""
+@attrs.frozen(kw_only=True)
+class Meanwhile(QemuConverter):
+    """Something happens between the inspection of a file and its conversion."""
 
-    def convert(self, plan: CopyPlan, *_: Any, **__: Any) -> None:
-        Path(plan.argv[-2]).write_bytes(b"QFI\xfb and anything")
+    happens: Callable[[Path], object]
+
+    def convert(self, plan: CopyPlan, **wishes: Any) -> None:
+        self.happens(Path(plan.argv[-2]))
+        super().convert(plan, **wishes)
 
 
-def test_a_file_that_is_exchanged_while_it_is_converted_is_no_image(world: World, image: Callable[[str], Path]) -> None:
-    with pytest.raises(SourceFailed, match="was changed while it was converted"):
-        world.store(image("qcow2"), "qcow2", converter=Exchanging())
+def open_for_writing(path: Path) -> None:
+    """What another process is told that does not want to wait."""
+    with pytest.raises(BlockingIOError):
+        os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+
+
+@pytest.mark.parametrize("happens", [open_for_writing, os.utime, Path.unlink])
+def test_a_file_that_is_changed_while_it_is_converted_is_no_image(
+    world: World, image: Callable[[str], Path], happens: Callable[[Path], object]
+) -> None:
+    with pytest.raises((SourceFailed, ConversionFailed)):
+        world.store(image("qcow2"), "qcow2", converter=Meanwhile(happens=happens))
+    assert world.volumes.volumes == {}
+
+
+@pytest.mark.parametrize("name", ["qcow2", "vmdk", "vdi"])
+@pytest.mark.parametrize("digest", [False, True])
+def test_the_file_that_was_inspected_is_the_file_that_is_converted(
+    world: World, image: Callable[[str], Path], name: str, digest: bool, tmp_path: Path
+) -> None:
+    good, evil, link = image(name), tmp_path / "evil", tmp_path / "link"
+    (tmp_path / "other").write_bytes(b"evil" * (SIZE // 4))
+    qemu_img("convert", "-f", "raw", "-O", FORMATS[name], tmp_path / "other", evil)
+    link.symlink_to(good)
+
+    def point(path: Path) -> None:
+        new = tmp_path / "new"
+        new.symlink_to(path)
+        new.replace(link)
+
+    wanted = Digest("sha256", hashlib.sha256(good.read_bytes()).hexdigest()) if digest else None
+    stored = world.store(link, name, converter=Meanwhile(happens=lambda _: point(evil)), digest=wanted)
+    assert world.content(stored.volume.id) == DISK
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_file_that_is_open_for_writing_is_no_image_yet(
+    world: World, image: Callable[[str], Path], mapped: bool
+) -> None:
+    path = image("qcow2")
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        if mapped:  # which needs no open file, and changes the content without another time of change
+            file.close()
+        with pytest.raises(SourceFailed, match="open for writing in another process"):
+            world.store(path, "qcow2")
+        memory.flush()
     assert world.volumes.volumes == {}
 
 

@@ -7,6 +7,7 @@ import random
 import struct
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +65,20 @@ def vhdx(tmp_path: Path) -> Callable[[str, str], Path]:
     return make
 
 
-def checked(image: Path) -> CheckedFile:
+def checked(image: Path) -> AbstractContextManager[CheckedFile]:
     return CheckedFile.check(image, disk_format="vhdx", converter=NoConversion(), digest=None, what="the image")
 
 
 def copied(image: Path, *, room: int = 0) -> bytes:
     """What a file that held old data holds then."""
-    file, target = checked(image), image.with_name("target")
-    with target.open("wb") as held:
-        for _ in range(0, file.size_bytes + room, MIB):
-            held.write(b"\xff" * MIB)
-        held.truncate(file.size_bytes + room)
-    with PathDevice.open(target, writable=True) as device:
-        file.convert_onto(device, converter=NoConversion(), proof=None, limits=Limits())
+    target = image.with_name("target")
+    with checked(image) as file:
+        with target.open("wb") as held:
+            for _ in range(0, file.size_bytes + room, MIB):
+                held.write(b"\xff" * MIB)
+            held.truncate(file.size_bytes + room)
+        with PathDevice.open(target, writable=True) as device:
+            file.convert_onto(device, converter=NoConversion(), proof=None, limits=Limits())
     return target.read_bytes()
 
 
@@ -136,30 +138,33 @@ def test_whatever_the_table_says_it_is_what_qemu_img_reads_or_refused(vhdx: Call
 
 
 def test_a_disk_that_is_proven_zero_is_not_zeroed(vhdx: Callable[[str, str], Path]) -> None:
-    file, device = checked(vhdx("dynamic", "sparse")), MemoryDevice(140 * MIB)
+    device = MemoryDevice(140 * MIB)
     device.write(MIB, memoryview(b"\xff" * 4096))
-    file.convert_onto(device, converter=NoConversion(), proof=lambda path: FreshThin(path=path), limits=Limits())
+    with checked(vhdx("dynamic", "sparse")) as file:
+        file.convert_onto(device, converter=NoConversion(), proof=lambda path: FreshThin(path=path), limits=Limits())
     assert device.read(MIB, 4096) == b"\xff" * 4096
 
 
 def test_a_device_that_no_other_program_can_open_is_written_too(vhdx: Callable[[str, str], Path]) -> None:
     image = vhdx("dynamic", "odd")
     device = MemoryDevice(7 * MIB)
-    checked(image).convert_onto(device, converter=NoConversion(), proof=None, limits=Limits())
+    with checked(image) as file:
+        file.convert_onto(device, converter=NoConversion(), proof=None, limits=Limits())
     assert device.read(0, 6 * MIB + 512) == as_qemu_img_says(image)
 
 
 def test_a_file_that_is_changed_meanwhile_is_no_image(vhdx: Callable[[str, str], Path]) -> None:
-    file = checked(vhdx("dynamic", "sparse"))
-    os.utime(file.path)
-    with pytest.raises(SourceFailed, match="was changed"):
-        file.convert_onto(MemoryDevice(140 * MIB), converter=NoConversion(), proof=None, limits=Limits())
+    device = MemoryDevice(140 * MIB)
+    with checked(vhdx("dynamic", "sparse")) as file:
+        os.utime(file.path)
+        with pytest.raises(SourceFailed, match="was changed"):
+            file.convert_onto(device, converter=NoConversion(), proof=None, limits=Limits())
 
 
 def test_it_can_be_cancelled(vhdx: Callable[[str, str], Path]) -> None:
-    file, limits = checked(vhdx("dynamic", "sparse")), Limits()
+    limits = Limits()
     limits.cancelled.set()
-    with pytest.raises(TransferCancelled):
+    with checked(vhdx("dynamic", "sparse")) as file, pytest.raises(TransferCancelled):
         file.convert_onto(MemoryDevice(140 * MIB), converter=NoConversion(), proof=None, limits=limits)
 
 

@@ -28,6 +28,7 @@ from imagevol_adapters.engine import (
     write_stream,
 )
 from imagevol_adapters.engine.threads import in_thread
+from imagevol_adapters.held_file import HeldFile
 from imagevol_adapters.inspection import ImageInspector, check
 from imagevol_adapters.ports import Converter, Device
 from imagevol_core import (
@@ -117,9 +118,10 @@ class CheckedFile:
     what: str
     source: CopySource
     size_bytes: int
-    _identity: tuple[int, ...]
+    _held: HeldFile
 
     @classmethod
+    @contextmanager
     def check(
         cls,
         path: Path,
@@ -129,8 +131,8 @@ class CheckedFile:
         digest: Digest | None,
         what: str,
         safety: SafetySettings | None = None,
-    ) -> CheckedFile:
-        """Look at a file before anything is made of it.
+    ) -> Iterator[CheckedFile]:
+        """Open a file while the context lasts, and look at it before anything is made of it.
 
         Args:
             path: of the file.
@@ -143,23 +145,25 @@ class CheckedFile:
         Raises:
             UnsafeImage: a rule refuses it.
             ContentMismatch: it has another digest.
-            SourceFailed: it cannot be read.
+            SourceFailed: it cannot be read, or another process has it open for writing.
         """
-        identity = _identity(path, what)
-        if digest:
-            with opened(path) as file:
+        with HeldFile.open(path, what=what) as held:
+            file = held.file
+            if digest:
                 data = verified(iter(lambda: file.read(PART_BYTES), b""), digest, what)
                 in_thread(lambda: deque(data, maxlen=0))
-        inspection = converter.examine(str(path), declared_format=disk_format, size_gib=None, what=what, safety=safety)
-        size_bytes = inspection.virtual_size_bytes or 0
-        source = CopySource(
-            path=str(path.absolute()),
-            format=inspection.formats[0],
-            size_bytes=path.stat().st_size,
-            virtual_size_bytes=size_bytes,
-            block_map=inspection.formats[0] in MAPPED,
-        )
-        return cls(path=path, what=what, source=source, size_bytes=size_bytes, identity=identity)
+            inspection = converter.examine(
+                str(path), declared_format=disk_format, size_gib=None, what=what, safety=safety, file=file
+            )
+            size_bytes = inspection.virtual_size_bytes or 0
+            source = CopySource(
+                path=str(path.absolute()),
+                format=inspection.formats[0],
+                size_bytes=held.size_bytes,
+                virtual_size_bytes=size_bytes,
+                block_map=inspection.formats[0] in MAPPED,
+            )
+            yield cls(path=path, what=what, source=source, size_bytes=size_bytes, held=held)
 
     def convert_onto(self, device: Device, *, converter: Converter, proof: Proof | None, limits: Limits) -> None:
         """Convert it onto a device, let the rest read as zeros, and flush it.
@@ -181,10 +185,9 @@ class CheckedFile:
 
     def _copy_blocks(self, device: Device, zeros: ZeroHandling, limits: Limits) -> None:
         """Copy the blocks that the file's own table names, and make the rest of the device read as zeros."""
-        with opened(self.path) as file:
-            data = contents(file, disk_bytes=self.size_bytes)
-            write_stream(data, device, size_bytes=self.size_bytes, zeros=zeros, algorithms=(), limits=limits)
-        self._refuse_changed()
+        data = contents(self._held.file, disk_bytes=self.size_bytes)
+        write_stream(data, device, size_bytes=self.size_bytes, zeros=zeros, algorithms=(), limits=limits)
+        self._held.refuse_changed()
 
     def _run(self, plan: CopyPlan, device: Device, target: CopyTarget, converter: Converter, limits: Limits) -> None:
         """Run the command of a plan, and make the rest of the device read as zeros."""
@@ -193,15 +196,11 @@ class CheckedFile:
         if plan.clear_first and clear_device(device, limits=limits):
             zero = Cleared(path=device.path, size_bytes=device.size_bytes)
             plan = plan_copy(self.source, target=replace(target, zero=zero))
-        converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set)
-        self._refuse_changed()
+        converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set, file=self._held.file)
+        self._held.refuse_changed()
         if plan.zeros is not None and plan.zero_from_bytes is not None:
             clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limits)
         in_thread(device.flush)
-
-    def _refuse_changed(self) -> None:
-        if _identity(self.path, self.what) != self._identity:
-            raise SourceFailed(f"{self.what} was changed while it was converted")
 
 
 def fill_device(
@@ -254,7 +253,7 @@ def _fill(
     what = f"image {image.id}"
     if image.disk_format not in STREAMED:
         with _downloaded(data, directory, image, limits) as path:
-            file = CheckedFile.check(
+            checked = CheckedFile.check(
                 path,
                 disk_format=str(image.disk_format),
                 converter=converter,
@@ -262,7 +261,8 @@ def _fill(
                 what=what,
                 safety=safety,
             )
-            file.convert_onto(device, converter=converter, proof=proof, limits=limits)
+            with checked as file:
+                file.convert_onto(device, converter=converter, proof=proof, limits=limits)
         return
     examination = Examination(image.disk_format, what, safety)
     algorithms = [image.digest.algorithm] if image.digest else []
@@ -309,7 +309,10 @@ def _downloaded(data: Iterable[bytes], directory: Path, image: Image, limits: Li
             StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, limits=limits)
         )
         try:
-            path = Path(stack.enter_context(tempfile.NamedTemporaryFile(prefix="imagevol-", dir=directory)).name)
+            descriptor, name = tempfile.mkstemp(prefix="imagevol-", dir=directory)
+            path = Path(name)
+            stack.callback(path.unlink, missing_ok=True)
+            os.close(descriptor)  # it is not converted while anything has it open for writing
             with _Passing.open(path, writable=True, direct=False) as device:
                 size_bytes, ended = image.size_bytes or 0, False
                 while not ended:
@@ -356,12 +359,3 @@ def _target(device: Device, proof: Proof | None) -> CopyTarget:
         can_punch=device.can_clear,
         zero=proof(device.path) if proof else promised,
     )
-
-
-def _identity(path: Path, what: str) -> tuple[int, ...]:
-    """What is another as soon as somebody else's hand was at the file."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

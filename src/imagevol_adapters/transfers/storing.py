@@ -254,40 +254,41 @@ def store_image_file(
             )
     started = time.monotonic()
     digests = Digests(chosen.algorithms)
-    file = CheckedFile.check(
+    checked = CheckedFile.check(
         path, disk_format=disk_format, converter=converter, digest=digest, what=what, safety=chosen.safety
     )
-    size_bytes = file.size_bytes
+    with checked as file:
+        size_bytes = file.size_bytes
 
-    def fill(volume: Volume) -> TransferReport:
-        with _written(volume.id, volume.size_gib, volumes, attacher) as device:
-            file.convert_onto(device, converter=converter, proof=chosen.zero_proof, limits=limited)
-            done = 0
-            for part in read_device(device, length=size_bytes, limits=limited, made=digests):
-                done += len(part)
-                if progress:
-                    progress(TransferProgress(done_bytes=done, skipped_bytes=0, total_bytes=size_bytes))
-        volumes.wait(volume.id)
-        return TransferReport(
-            read_bytes=file.source.size_bytes or 0,
-            written_bytes=None,
-            zeroed_bytes=0,
-            skipped_bytes=0,
+        def fill(volume: Volume) -> TransferReport:
+            with _written(volume.id, volume.size_gib, volumes, attacher) as device:
+                file.convert_onto(device, converter=converter, proof=chosen.zero_proof, limits=limited)
+                done = 0
+                for part in read_device(device, length=size_bytes, limits=limited, made=digests):
+                    done += len(part)
+                    if progress:
+                        progress(TransferProgress(done_bytes=done, skipped_bytes=0, total_bytes=size_bytes))
+            volumes.wait(volume.id)
+            return TransferReport(
+                read_bytes=file.source.size_bytes or 0,
+                written_bytes=None,
+                zeroed_bytes=0,
+                skipped_bytes=0,
+                size_bytes=size_bytes,
+                seconds=time.monotonic() - started,
+                digests=digests.values(),
+            )
+
+        return _stored(
+            fill,
             size_bytes=size_bytes,
-            seconds=time.monotonic() - started,
-            digests=digests.values(),
+            image_id=image_id,
+            image_owner=image_owner,
+            volumes=volumes,
+            volume_type=volume_type,
+            settings=chosen,
+            made_by=made_by or origin("put", image_id),
         )
-
-    return _stored(
-        fill,
-        size_bytes=size_bytes,
-        image_id=image_id,
-        image_owner=image_owner,
-        volumes=volumes,
-        volume_type=volume_type,
-        settings=chosen,
-        made_by=made_by or origin("put", image_id),
-    )
 
 
 def _written(

@@ -75,7 +75,7 @@ def test_a_conversion_over_old_data_leaves_the_image_and_zeros(
 ) -> None:
     volume.fill(OLD)
     converter = QemuConverter()
-    file = CheckedFile.check(qcow2, disk_format="qcow2", converter=converter, digest=None, what="the image")
-    with attacher.open(attachment(volume, connection), mode=AccessMode.WRITE) as device:
+    checked = CheckedFile.check(qcow2, disk_format="qcow2", converter=converter, digest=None, what="the image")
+    with checked as file, attacher.open(attachment(volume, connection), mode=AccessMode.WRITE) as device:
         file.convert_onto(device, converter=converter, proof=None, limits=Limits())
     assert wrong(volume, volume.parts()) == 0
