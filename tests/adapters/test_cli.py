@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -21,11 +22,12 @@ import pytest
 from imagevol_adapters import transfers
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.devices import PathDevice
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import storing
-from imagevol_core import ServiceFailed, patience_seconds
+from imagevol_core import DeviceFailed, ServiceFailed, patience_seconds
 from tests.adapters.commands import Ran, Run
 from tests.adapters.hostile_urls import HOSTILE_PASSWORDS, shows_a_piece
 from tests.adapters.inspecting import gpt, iso
@@ -90,6 +92,55 @@ class TestRoundTrip:
         finally:
             os.umask(before)
         assert stat.S_IMODE((tmp_path / "back").stat().st_mode) == mode
+
+    def test_an_image_is_read_by_its_name_or_id(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
+    ) -> None:
+        put = run("put", file, "--register", "disk", "--store", "fast", "-f", "json").json
+        for name in ("disk", put["image_id"], put["volume_id"]):
+            assert run("get", name, tmp_path / name) == Ran(0, "", "")
+            assert (tmp_path / name).read_bytes() == DATA
+
+    def test_an_image_goes_to_the_standard_output(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volume_id = run("put", file, "-f", "json").json["volume_id"]
+        monkeypatch.chdir(tmp_path)
+        with (tmp_path / "out").open("w") as out:
+            monkeypatch.setattr(sys, "stdout", out)
+            ran = run("get", volume_id, "-")
+        assert (ran.status, ran.err) == (0, "")
+        assert (tmp_path / "out").read_bytes() == DATA
+        assert not (tmp_path / "-").exists()
+
+    def test_an_image_does_not_go_to_a_terminal(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volume_id = run("put", file, "-f", "json").json["volume_id"]
+        terminal = TestProgress.Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        ran = run("get", volume_id, "-")
+        assert (ran.status, terminal.getvalue(), len(ran.err.splitlines())) == (1, "", 1)
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+    def test_a_file_that_there_is_no_room_for_is_named(
+        self,
+        run: Run,
+        memory: MemoryVolumes,
+        file: Path,
+        tmp_path: Path,
+        number: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def full(*_: object) -> int:
+            raise DeviceFailed("writing at byte 0 failed") from OSError(number, os.strerror(number))
+
+        volume_id = run("put", file, "-f", "json").json["volume_id"]
+        monkeypatch.setattr(PathDevice, "write", full)
+        ran = run("get", volume_id, tmp_path / "back")
+        assert (ran.status, len(ran.err.splitlines())) == (1, 1)
+        assert ran.err.startswith(f"{tmp_path / 'back'} cannot be written: ")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.raw"]
 
     def test_a_file_may_have_the_longest_name_that_there_is(
         self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
@@ -270,6 +321,7 @@ class TestErrors:
             pytest.param("get {plain} {here}/disk.raw", id="a file that exists"),
             pytest.param("get {plain} {here}/none/new", id="a directory that is missing"),
             pytest.param("get {plain} {here}/new --offset=-1", id="a negative offset"),
+            pytest.param(f"get {{plain}} {{here}}/new --offset={1 << 50}", id="an offset beyond the end"),
             pytest.param("get {busy} {here}/new", id="a volume in use"),
             pytest.param("rm {plain}", id="a volume that holds no image"),
             pytest.param("rm no-such-volume", id="rm an unknown volume"),
@@ -347,6 +399,9 @@ class TestErrors:
             ("put", "x", "--register", "y", "--min-ram", "some"),
             ("put", "x", "--register", "y", "--container-format", "box"),
             ("get", "x"),
+            (),
+            *(("get", "x", "y", "--rate", rate) for rate in ("0", "-1", "nan", "inf", "fast")),
+            ("put", "x", "--rate", "0"),
             ("get", "x", "y", "--offset", "lots"),
             ("explain", "x"),
             ("no-such-command",),

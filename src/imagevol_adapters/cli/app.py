@@ -104,6 +104,13 @@ class Imagevol(App):
         )
         return parser
 
+    def interact(self) -> None:
+        """Take commands from a person; where no person types them, it is an error that none is given."""
+        if not sys.stdin.isatty():
+            self.LOG.error("no command is given: `imagevol --help` lists the commands")
+            raise SystemExit(2)
+        super().interact()
+
     def configure_logging(self) -> None:
         """Keep the libraries silent unless more is asked for: an error is one line, and it is ours."""
         others = set(logging.getLogger("").handlers)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import math
 import os
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,12 +19,15 @@ from cliff.show import ShowOne
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import quiet, tell
 from imagevol_adapters.cli.files import STANDARD_STREAM, appearing, opened
-from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.output import Named, check_output
 from imagevol_core import (
     PLAIN_FORMATS,
+    DeviceFailed,
     Digest,
     FreshThin,
+    InvalidLocation,
     RequestRefused,
+    ResourceNotFound,
     SafetySettings,
     SourceFailed,
     UnsafeImage,
@@ -28,16 +35,18 @@ from imagevol_core import (
     ZeroHandling,
     checksum_for,
     parse_digest,
+    parse_location,
 )
 
 if TYPE_CHECKING:
     from imagevol_adapters.attributes import ImageAttributes
     from imagevol_adapters.engine import Limits, Progress
-    from imagevol_adapters.transfers import StoredImage
+    from imagevol_adapters.transfers import StoredImage, VolumeContent
 
 __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_AN_IMAGE = (
     "store",
     "visibility",
@@ -194,40 +203,66 @@ class Put(Named, ShowOne):
 
 
 class Get(Command):
-    """Read an image volume into a new file; a whole image is checked against its recorded digest."""
+    """Read an image out of its volume into a new file; a whole image is checked against its recorded digest."""
 
     app: Imagevol
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the volume, the file and the range."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("volume", help="the id of the image volume")
-        parser.add_argument("file", type=Path, help="where to; it must not exist yet")
-        parser.add_argument("--offset", type=int, default=0, metavar="BYTES", help="from this byte of the image on")
-        parser.add_argument("--length", type=int, metavar="BYTES", help="this many bytes; to the end if not given")
+        parser.add_argument(
+            "volume", help="the id of the image volume, or the name or id of an image whose data is in a volume"
+        )
+        parser.add_argument("file", type=Path, help="the new file, which must not exist; - for the standard output")
+        parser.add_argument(
+            "--offset", type=int, default=0, metavar="BYTES", help="begin at this byte of the image (default: 0)"
+        )
+        parser.add_argument("--length", type=int, metavar="BYTES", help="read this many bytes (default: to the end)")
         _add_rate(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Read into a file beside the wanted one, which appears only when it is whole."""
-        from imagevol_adapters.devices import PathDevice
-        from imagevol_adapters.engine import write_stream
+        """Read into a file beside the wanted one, which appears only when it is whole; or to the standard output."""
+        if parsed_args.file == STANDARD_STREAM:
+            check_output(sys.stdout)
+            if sys.stdout.isatty():
+                raise RequestRefused("an image is not written to a terminal: name a file, or redirect the output")
+            with self._content(parsed_args) as content:
+                for part in content.parts:
+                    sys.stdout.buffer.write(part)
+            return
+        with appearing(parsed_args.file) as partial, self._content(parsed_args) as content:
+            self._write(content, partial, parsed_args.file)
+
+    @contextmanager
+    def _content(self, asked: argparse.Namespace) -> Iterator[VolumeContent]:
         from imagevol_adapters.transfers import open_image_volume
 
-        with (
-            appearing(parsed_args.file) as partial,
-            open_image_volume(
-                parsed_args.volume,
-                volumes=self.app.volumes,
-                attacher=self.app.attacher,
-                offset=parsed_args.offset,
-                length=parsed_args.length,
-                limits=_limits(parsed_args),
-            ) as content,
-            self.app.progress("get", content.size_bytes) as progress,
-        ):
-            os.truncate(partial, content.size_bytes)
-            with PathDevice.open(partial, writable=True) as device:
+        volume_id = self._volume_id(asked.volume)
+        with open_image_volume(
+            volume_id,
+            volumes=self.app.volumes,
+            attacher=self.app.attacher,
+            offset=asked.offset,
+            length=asked.length,
+            limits=_limits(asked),
+        ) as content:
+            if asked.offset and asked.length != 0 and not content.size_bytes:
+                raise RequestRefused(
+                    f"the image in volume {volume_id} ends before byte {asked.offset}: give a smaller --offset"
+                )
+            yield content
+
+    def _write(self, content: VolumeContent, partial: Path, wanted: Path) -> None:
+        from imagevol_adapters.devices import PathDevice
+        from imagevol_adapters.engine import write_stream
+
+        os.truncate(partial, content.size_bytes)
+        try:
+            with (
+                PathDevice.open(partial, writable=True) as device,
+                self.app.progress("get", content.size_bytes) as progress,
+            ):
                 write_stream(
                     content.parts,
                     device,
@@ -236,6 +271,32 @@ class Get(Command):
                     algorithms=(),
                     progress=progress,
                 )
+        except DeviceFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _NO_ROOM:  # which reading a volume never says
+                raise RequestRefused(
+                    f"{wanted} cannot be written: {cause.strerror}; free space, or give another file"
+                ) from error
+            raise
+
+    def _volume_id(self, name_or_id: str) -> str:
+        """Find the volume: by its own id, or by the name or id of the image whose data it holds."""
+        with suppress(ResourceNotFound):
+            return self.app.volumes.get(name_or_id).id
+        try:
+            image = self.app.images.find(name_or_id)
+        except ResourceNotFound as error:
+            raise RequestRefused(
+                f"no volume has the id {name_or_id!r}, and no image has that name or id: check it with "
+                "`openstack volume list` and `openstack image list`"
+            ) from error
+        for location in image.locations:
+            with suppress(InvalidLocation):
+                return parse_location(location.url).volume_id
+        raise RequestRefused(
+            f"Glance shows no location of image {image.id} in a volume: give the id of the volume, or use the "
+            "credentials of an operator"
+        )
 
 
 class Rm(Command):
@@ -325,7 +386,21 @@ def _gpt_checks(text: str) -> tuple[str, ...]:
 
 
 def _add_rate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rate", type=float, metavar="MIB", help="at most so many MiB a second")
+    parser.add_argument(
+        "--rate", type=_rate, metavar="MIB", help="move at most MIB mebibytes a second (default: no limit)"
+    )
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no rate: give a number above 0, or no --rate for no limit"
+        )
+    return rate
 
 
 def _limits(parsed_args: argparse.Namespace) -> Limits:
