@@ -248,6 +248,15 @@ def property_(session: nox.Session) -> None:
     pytest(session, python, "tests/core", *PARALLEL, "-m", "hypothesis", "--hypothesis-profile=property")
 
 
+@nox.session(venv_backend="none")
+def sweep(session: nox.Session) -> None:
+    """Give every decision and every command thousands of hostile inputs: an answer or an error of ours, in bounds."""
+    python = shared(session, OLDEST_TESTS)
+    install(session, python, "tests")
+    hostile = [f"tests/{name}.py" for name in ("core/test_hostile_facts", "adapters/test_hostile_commands")]
+    pytest(session, python, *hostile, *PARALLEL, "--hypothesis-profile=sweep")
+
+
 @nox.session(python=OLDEST)
 def mutation(session: nox.Session) -> None:
     """Change the core in small ways: its tests must notice.  What follows `--` names modules."""

@@ -20,6 +20,7 @@ CI = bool(os.environ.get("CI"))
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
 hypothesis.settings.register_profile("few", deadline=None, print_blob=True, derandomize=CI, max_examples=20)
 hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=500)
+hypothesis.settings.register_profile("sweep", deadline=None, print_blob=True, max_examples=4000)
 # For a mutant: the same few examples each time, and none of them made smaller, since nobody looks at it.
 hypothesis.settings.register_profile(
     "mutation",

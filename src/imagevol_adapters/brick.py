@@ -283,7 +283,7 @@ def _size_of(path: Any) -> int:
     """How many bytes what os-brick gave has by now; a path is opened anew, or NFS tells what it knew before."""
     if not isinstance(path, str):
         return int(path.rbd_image.size())
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         return os.lseek(fd, 0, os.SEEK_END)
     finally:

@@ -12,7 +12,7 @@ import attrs
 from oslo_config import cfg
 
 from imagevol_adapters.backend_options import OPTIONS, clone_settings, template_settings
-from imagevol_adapters.configuration import value_of
+from imagevol_adapters.configuration import refuse_endless, value_of
 from imagevol_core import Backend, CloneSettings, ConversionSettings, TemplateSettings, WarmPool
 
 __all__ = ["TENANT_OPTION", "CinderConfiguration"]
@@ -125,6 +125,7 @@ def _parsed(file: Path) -> tuple[cfg.ConfigOpts, Path | None]:
     for known in (file, None):
         conf = cfg.ConfigOpts()
         try:
+            refuse_endless([known] if known else [])
             conf(
                 [f"--config-file={known}"] if known else [],
                 project="cinder",

@@ -17,12 +17,21 @@ from typing import Any
 from oslo_config import cfg
 
 from imagevol_adapters.configuration_text import ConfigurationText
-from imagevol_adapters.opening import read_file
+from imagevol_adapters.opening import is_directory, read_file
 from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
 from imagevol_core.sentences import said
 from imagevol_core.stores import CINDER_KINDS, RESERVED_STORES, SCHEMES
 
-__all__ = ["LONGEST_FILE", "credentials", "load", "options_of", "read_catalogue", "section_of", "value_of"]
+__all__ = [
+    "LONGEST_FILE",
+    "credentials",
+    "load",
+    "options_of",
+    "read_catalogue",
+    "refuse_endless",
+    "section_of",
+    "value_of",
+]
 
 LONGEST_FILE = 16 << 20
 """How many bytes a configuration file may have; Glance's sample has a few hundred thousand."""
@@ -87,12 +96,12 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
     Raises:
         InvalidConfiguration: a file cannot be read, or is malformed; or the stores cannot be told.
     """
-    _expect_files(files)
+    refuse_endless(files)
     conf = cfg.ConfigOpts()
     problem = None
     try:
         conf(
-            [f"--config-{'dir' if file.is_dir() else 'file'}={file}" for file in files],
+            [f"--config-{'dir' if is_directory(file) else 'file'}={file}" for file in files],
             project="glance",
             prog="glance-api",
             default_config_files=[],
@@ -124,13 +133,16 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
     return conf
 
 
-def _expect_files(files: Sequence[Path]) -> None:
-    """Refuse what would never be read to its end; what cannot be read at all, oslo.config says.
+def refuse_endless(files: Sequence[Path]) -> None:
+    """Refuse what oslo.config would never read to its end; what it cannot read at all, it says itself.
+
+    Args:
+        files: configuration files, and directories of them.
 
     Raises:
         InvalidConfiguration: a file is not one, or too long.
     """
-    for path in (path for file in files for path in (sorted(file.glob("*.conf")) if file.is_dir() else [file])):
+    for path in (path for file in files for path in (sorted(file.glob("*.conf")) if is_directory(file) else [file])):
         try:
             read_file(path, longest_bytes=LONGEST_FILE)
         except OSError as error:

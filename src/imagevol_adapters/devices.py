@@ -63,7 +63,7 @@ class PathDevice:
         Raises:
             OSError: it cannot be opened.
         """
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK  # of a FIFO there is no size
         fd = os.open(path, flags)
         direct_fd = None
         if direct:

@@ -18,6 +18,7 @@ from oslo_utils.imageutils.format_inspector import ALL_FORMATS, SafetyCheckFaile
 from imagevol_adapters.blockmaps import needed_bytes
 from imagevol_adapters.blockmaps.vhd import FOOTER_BYTES, fixed_disk_bytes
 from imagevol_adapters.headers import packed_as, partitions, probed_as, qcow_features, qcow_version
+from imagevol_adapters.opening import open_file
 from imagevol_core import Inspection, SafetySettings, UnsafeImage, check_image_safety, failed
 
 __all__ = ["ImageInspector", "check", "inspect_file"]
@@ -219,7 +220,7 @@ def inspect_file(file: str | Path | BinaryIO) -> Inspection:
     ('raw',)
     """
     with ExitStack() as stack:
-        opened = stack.enter_context(Path(file).open("rb")) if isinstance(file, (str, Path)) else file
+        opened = _opened(Path(file), stack) if isinstance(file, (str, Path)) else file
         size = opened.seek(0, os.SEEK_END)
         place = opened.seek(0)
         inspector = ImageInspector()
@@ -237,6 +238,10 @@ def inspect_file(file: str | Path | BinaryIO) -> Inspection:
             if needed is not None:
                 found = replace(found, missing_bytes=max(0, needed - length))
         return found
+
+
+def _opened(path: Path, stack: ExitStack) -> BinaryIO:
+    return stack.enter_context(os.fdopen(open_file(path, block_devices=True), "rb"))
 
 
 def check(

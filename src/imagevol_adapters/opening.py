@@ -11,7 +11,7 @@ from collections.abc import Callable
 from errno import EFBIG, EINVAL
 from pathlib import Path
 
-__all__ = ["open_file", "read_file"]
+__all__ = ["is_directory", "open_file", "read_file"]
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -22,8 +22,25 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
-def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
+def is_directory(path: Path) -> bool:
+    """Tell whether a name is one of a directory; a name that no file can have is not.
+
+    >>> is_directory(Path("/proc")), is_directory(Path("n" * 300))
+    (True, False)
+    """
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY, *, block_devices: bool = False) -> int:
     """Open a file, without waiting for anything, and give its descriptor.
+
+    Args:
+        path: of the file.
+        flags: how it is opened, as for `os.open`.
+        block_devices: whether a block device will do too.
 
     Raises:
         OSError: it cannot be opened, or is something else than a file; `strerror` says why.
@@ -36,7 +53,7 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
         raise OSError(EINVAL, "a file name cannot have a NUL in it", str(path))
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(mode) or (block_devices and stat.S_ISBLK(mode)):
         return descriptor
     os.close(descriptor)
     kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")

@@ -50,7 +50,11 @@ __all__ = [
     "WrongLength",
 ]
 
-_LONGEST_NAME = 255  # characters that are shown, of a name that a person gave
+_LONGEST_NAME = 255  # characters that are shown, of what a person gave
+
+
+def _short(text: str) -> str:
+    return said(text) if len(text) <= _LONGEST_NAME else f"{said(text[:_LONGEST_NAME])}…"
 
 
 class ImagevolError(Exception):
@@ -148,7 +152,7 @@ class InvalidMetadata(CallerError, ValueError):
 
     def __init__(self, key: str, value: str, reason: str) -> None:
         """Name the key, its value and what is wrong."""
-        super().__init__(f"volume metadata {key}={value!r}: {reason}")
+        super().__init__(f"volume metadata {_short(key)}={_short(repr(value))}: {reason}")
         self.key = key
         self.value = value
         self.reason = reason
@@ -196,8 +200,7 @@ class ResourceNotFound(CallerError, LookupError):
 
     def __init__(self, kind: str, name: str) -> None:
         """Name the thing."""
-        shown = said(name) if len(name) <= _LONGEST_NAME else f"{said(name[:_LONGEST_NAME])}…"
-        super().__init__(f"{kind} {shown} does not exist, or these credentials cannot see it")
+        super().__init__(f"{kind} {_short(name)} does not exist, or these credentials cannot see it")
         self.kind = kind
         self.name = name
 

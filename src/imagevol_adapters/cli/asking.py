@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 
 from imagevol_core import RequestRefused
+from imagevol_core.sentences import said
 
 __all__ = ["agreed", "quiet", "tell"]
 
 
 def tell(line: str) -> None:
-    """Say a line to the operator."""
-    print(line, file=sys.stderr)
+    """Say a line to the operator; what a terminal would obey in it is shown."""
+    print(said(line), file=sys.stderr)
 
 
 def quiet() -> bool:

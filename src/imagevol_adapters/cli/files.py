@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from errno import EEXIST
+from errno import EEXIST, EINVAL
 from pathlib import Path
 from typing import BinaryIO
 
+from imagevol_adapters.opening import open_file
 from imagevol_core import ImagevolError, RequestRefused, SourceFailed
 
 __all__ = ["STANDARD_STREAM", "appearing", "opened"]
@@ -35,22 +35,14 @@ def opened(path: Path, hint: str = "give an image file") -> Iterator[tuple[Binar
     if path == STANDARD_STREAM:
         yield sys.stdin.buffer, None
         return
-    try:
-        file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - it is closed below
-    except OSError as error:
-        raise SourceFailed(f"{path} cannot be read: {error.strerror}; {hint}") from error
-    with file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            raise SourceFailed(f"{path} is no file with a size; {hint}")
-        size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(os.fdopen(open_file(path, block_devices=True), "rb"))
+            size_bytes = file.seek(0, os.SEEK_END)
+            file.seek(0)
+        except OSError as error:
+            raise SourceFailed(f"{path} cannot be read: {error.strerror}; {hint}") from error
         yield file, size_bytes
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open what is there without waiting: a FIFO has no other end."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @contextmanager
@@ -62,6 +54,8 @@ def appearing(path: Path) -> Iterator[Path]:
     """
     with ExitStack() as stack:
         try:
+            if "\0" in str(path):
+                raise OSError(EINVAL, "a file name cannot have a NUL in it")
             if path.exists():
                 raise FileExistsError(EEXIST, os.strerror(EEXIST))
             partial = path.parent / f".imagevol-{secrets.token_hex(8)}"  # however long the name is

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
+from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +17,7 @@ from cliff.columns import FormattableColumn
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.cli.asking import agreed
+from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.migrating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
@@ -133,7 +134,7 @@ class _Locations(Lister):
 
     def _tell(self, line: str) -> None:
         """To the operator, not into what a program reads."""
-        print(line, file=sys.stderr)
+        tell(line)
 
     def _tell_totals(self, totals: MigrationTotals) -> None:
         counted = ", ".join(f"{count} {outcome.value}" for outcome, count in totals.outcomes.most_common() if count)
@@ -270,7 +271,7 @@ class Apply(Named, _Locations):
         """Plan, show, ask, and change one image after the other."""
         if parsed_args.resume:
             return self._resume(parsed_args)
-        if parsed_args.journal.exists():
+        if lexists(parsed_args.journal):
             raise RequestRefused(
                 f"journal {parsed_args.journal} exists: give another name, or go on with it by --resume"
             )

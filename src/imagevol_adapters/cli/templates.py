@@ -60,6 +60,9 @@ class Standing:
     image_name: str | None
 
 
+_LONGEST_MINUTES = 1000 * 366 * 24 * 60  # no template was used that long ago
+
+
 class _Templates(Lister):
     """What the commands share: the internal tenant, and which templates there are."""
 
@@ -181,7 +184,7 @@ class Prune(Named, _Templates):
         """Plan, ask, and delete one after the other."""
         standings = self._standings(
             datetime.now(UTC),
-            idle=timedelta(minutes=parsed_args.idle_minutes),
+            idle=timedelta(minutes=min(parsed_args.idle_minutes, _LONGEST_MINUTES)),
             limits=CacheLimits(max_count=parsed_args.max_count, max_gib=parsed_args.max_size_gb),
         )
         going = [standing for standing in standings if standing.kept.goes]

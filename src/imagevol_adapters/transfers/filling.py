@@ -30,6 +30,7 @@ from imagevol_adapters.engine import (
 from imagevol_adapters.engine.threads import in_thread
 from imagevol_adapters.held_file import HeldFile
 from imagevol_adapters.inspection import ImageInspector, check
+from imagevol_adapters.opening import open_file
 from imagevol_adapters.ports import Converter, Device
 from imagevol_core import (
     PLAIN_FORMATS,
@@ -293,7 +294,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         SourceFailed: it cannot be opened.
     """
     try:
-        file = path.open("rb")
+        file = os.fdopen(open_file(path, block_devices=True), "rb")
     except OSError as error:
         raise SourceFailed(f"{path} cannot be read: {error.strerror}") from error
     with file:

@@ -90,7 +90,10 @@ def open_image_volume(
     volume = volumes.get(volume_id)
     permit(volume)
     record = ImageVolumeMetadata.from_volume(volume.metadata)
-    size_bytes = volume.size_gib * GIB if record.size_bytes is None else record.size_bytes
+    volume_bytes = volume.size_gib * GIB
+    size_bytes = volume_bytes if record.size_bytes is None else record.size_bytes
+    if size_bytes > volume_bytes:
+        raise DeviceFailed(f"volume {volume_id} ends at byte {volume_bytes}, and its image_size is {size_bytes}")
     available = max(0, size_bytes - offset)
     wanted = available if length is None else min(length, available)
     with attach(
@@ -98,7 +101,7 @@ def open_image_volume(
         mode=AccessMode.READ,
         volumes=volumes,
         attacher=attacher,
-        size_bytes=min(size_bytes, volume.size_gib * GIB),
+        size_bytes=size_bytes,
         multiattach=bool(volume.multiattach),
     ) as device:
         parts = read_device(
