@@ -344,8 +344,13 @@ def _environment() -> dict[str, str]:
 
 
 def _line(text: str, names: Mapping[str, str]) -> str:
-    """The last line that it said, with files by their names and nothing of other paths."""
-    line = next((line for line in reversed(text.splitlines()) if line.strip()), "").strip()
+    """The last error that it named, with a hint that follows; files by their names, and nothing of other paths.
+
+    The last line where it named none.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [place for place, line in enumerate(lines) if line.startswith(f"{_QEMU_IMG}: ")]
+    line = " ".join(lines[errors[-1] if errors else -1 :])
     for path in sorted(names, key=len, reverse=True):  # one may begin as another does
         line = line.replace(f"'{path}'", names[path]).replace(path, names[path])
     line = "".join(c if c.isprintable() else "?" for c in _PATH.sub("(a path)", line))

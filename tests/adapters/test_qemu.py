@@ -451,6 +451,11 @@ class TestFailure:
                 "echo first >&2; echo \"qemu-img: error while writing '$target': /etc/key: No space left\" >&2; exit 1",
                 "qemu-img: error while writing the target: (a path): No space left",
             ),
+            (
+                "echo \"qemu-img: Could not open '$target': no lock\" >&2; echo 'Is it in use?' >&2; exit 1",
+                "qemu-img: Could not open the target: no lock Is it in use?",
+            ),
+            ("echo 'qemu-img: the first' >&2; echo 'qemu-img: the last' >&2; exit 1", "qemu-img: the last"),
             ("exit 3", "qemu-img ended with 3"),
             ('printf "a\\033[2Jb\\n\\n" >&2; exit 1', "a?[2Jb"),
             ("echo out; exit 1", "out"),
