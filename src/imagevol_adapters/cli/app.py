@@ -17,6 +17,7 @@ from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
 from imagevol_adapters.cli.credentials import add_credential_options
+from imagevol_adapters.cli.imports import put_off_services, without_green_resolver
 from imagevol_adapters.error_text import one_line
 from imagevol_core import AccessDenied, without_userinfo
 
@@ -132,6 +133,8 @@ class Imagevol(App):
     def cloud(self) -> CloudRegion:
         """The cloud that the options, the environment and `clouds.yaml` name."""
         from keystoneauth1.exceptions import ClientException
+
+        put_off_services()
         from openstack.config import OpenStackConfig
         from openstack.exceptions import SDKException
 
@@ -225,7 +228,8 @@ class Imagevol(App):
     @functools.cached_property
     def attacher(self) -> BrickAttacher:
         """This host; os-brick needs no daemon when we are root."""
-        from imagevol_adapters.brick import BrickAttacher
+        with without_green_resolver():
+            from imagevol_adapters.brick import BrickAttacher
 
         return BrickAttacher(
             ip=self.options.my_ip,
