@@ -68,7 +68,7 @@ def rules() -> Iterator[tuple[str, str, str]]:
         (decision, rule, text) for rule, (decision, text) in BESIDE_THE_TABLES.items()
     ]
     order = [decision for decisions in PAGES.values() for decision in decisions]
-    yield from sorted(found, key=lambda each: order.index(each[0]))
+    yield from sorted(found, key=lambda each: order.index(each[0]) if each[0] in order else len(order))
 
 
 def key_of(decision: str, rule: str, known: Container[str]) -> str | None:

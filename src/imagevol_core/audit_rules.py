@@ -29,7 +29,7 @@ from imagevol_core.facts import Volume
 from imagevol_core.locations import CinderLocation
 from imagevol_core.metadata import ImageVolumeMetadata
 from imagevol_core.remains import VolumeOrigin
-from imagevol_core.sentences import listed, quoted, said, yes_no
+from imagevol_core.sentences import answered, listed, quoted, said
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
@@ -56,7 +56,7 @@ def _not_stuck(watched: Watched) -> tuple[bool, str]:
     if image.status not in IN_THE_MAKING:
         return True, f"it is {quoted(image.status)}"
     if image.updated_at is None:
-        return False, f"it is {image.status}, nobody says since when"
+        return False, f"it is {image.status}, and it is not known since when"
     age = settings.now - image.updated_at
     return age <= settings.stuck_after, f"it is {image.status} and was last touched {age} before the audit"
 
@@ -230,13 +230,14 @@ def _delete_trusted(held: ImageVolume) -> Repair:
 def _read_only(held: ImageVolume) -> tuple[bool, str]:
     if not held.claimed and not held.kept:
         return True, "nothing depends on its content"
-    return held.volume.readonly is True, f"whether it is read-only: {yes_no(held.volume.readonly)}"
+    readonly = held.volume.readonly
+    return readonly is True, answered(readonly, "it is read-only", "it is not read-only")
 
 
 def _tail_zero(held: ImageVolume) -> tuple[bool, str]:
     if held.check is None or held.check.tail_is_zero is None:
         return True, "its tail was not read"
-    return held.check.tail_is_zero, f"what is behind the first {held.check.size_bytes} bytes was read"
+    return held.check.tail_is_zero, f"what comes after the first {held.check.size_bytes} bytes was read"
 
 
 def _zero(held: ImageVolume) -> Repair:
@@ -270,7 +271,7 @@ def _separate(sharing: Sharing) -> Repair:
 
 
 def _in_use(held: Held) -> tuple[bool, str]:
-    alive = f"whether its user is alive: {yes_no(held.attachment.alive)}"
+    alive = answered(held.attachment.alive, "its process runs", "its process has ended")
     if held.volume_gone:
         return False, f"its volume {held.attachment.volume_id} is not among the volumes"
     if not held.holds_image:
@@ -500,7 +501,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
         ),
         AuditRule(
             id="tail-not-zero",
-            text="behind the image it is zero: a clone has the tail too",
+            text="after the image it is zero: a clone has the tail too",
             source="[clone]",
             predicate=_tail_zero,
             subjects=_of_volume,
@@ -528,7 +529,7 @@ ATTACHMENT_RULES: Mapping[Policy, tuple[AuditRule[Held], ...]] = {
     Policy.STRICT: (
         AuditRule(
             id="attachment-left-behind",
-            text="its volume exists, and if that holds an image its user is alive",
+            text="its volume exists, and if that holds an image its process runs",
             source="[store], CVE-2023-2088",
             predicate=_in_use,
             subjects=_of_attachment,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from imagevol_core.caching import CacheEntry, CacheLimits, cache_key, decide_freshness, last_use, plan_admission
 from imagevol_core.facts import Backend, Image, Volume
-from imagevol_core.sentences import yes_no
+from imagevol_core.sentences import answered
 from imagevol_core.sizing import gib_for, least_size_bytes, virtual_size_bytes
 from imagevol_core.template_rules import least_gib_upstream
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed, joined
@@ -160,15 +160,20 @@ def _cache_enabled(use: CacheUse) -> tuple[bool, str]:
 
 def _internal_tenant_known(use: CacheUse) -> tuple[bool, str]:
     known = use.cache.internal_tenant
-    return known is True, f"whether Cinder's internal tenant is configured: {yes_no(known)}"
+    text = answered(known, "Cinder's internal tenant is configured", "Cinder's internal tenant is not configured")
+    return known is True, text
+
+
+def _encryption(use: CacheUse) -> str:
+    return answered(use.target.encrypted, "the new volume is encrypted", "the new volume is not encrypted")
 
 
 def _target_not_encrypted(use: CacheUse) -> tuple[bool, str]:
-    return use.target.encrypted is False, f"whether the new volume is encrypted: {yes_no(use.target.encrypted)}"
+    return use.target.encrypted is False, _encryption(use)
 
 
 def _target_not_encrypted_upstream(use: CacheUse) -> tuple[bool, str]:
-    return not use.target.encrypted, f"whether the new volume is encrypted: {yes_no(use.target.encrypted)}"
+    return not use.target.encrypted, _encryption(use)
 
 
 _SPEC = "[clone] [template]"

@@ -11,9 +11,10 @@ from datetime import timedelta
 
 from imagevol_core.clone_facts import CloneCandidate, CloneRequest
 from imagevol_core.errors import InvalidMetadata
+from imagevol_core.facts import Volume
 from imagevol_core.locations import NOT_A_URL
 from imagevol_core.metadata import ImageVolumeMetadata
-from imagevol_core.sentences import said, yes_no
+from imagevol_core.sentences import answered, said
 from imagevol_core.sizing import GIB, image_fits
 from imagevol_core.verdicts import Policy, Rule
 
@@ -57,7 +58,7 @@ def _image_not_encrypted(request: CloneRequest) -> tuple[bool, str]:
 
 def _target_not_encrypted(request: CloneRequest) -> tuple[bool, str]:
     encrypted = request.target.encrypted
-    return encrypted is False, f"whether the new volume is encrypted: {yes_no(encrypted)}"
+    return encrypted is False, answered(encrypted, "the new volume is encrypted", "the new volume is not encrypted")
 
 
 def _image_fits(request: CloneRequest) -> tuple[bool, str]:
@@ -82,10 +83,14 @@ def _volume_found(candidate: CloneCandidate) -> tuple[bool, str]:
     return True, "Cinder knows it"
 
 
+def _read_only(volume: Volume) -> str:
+    return answered(volume.readonly, "it is read-only", "it is not read-only")
+
+
 def _volume_available(candidate: CloneCandidate) -> tuple[bool, str]:
     volume = candidate.volume
     if volume.status == "in-use":
-        return volume.readonly is True, f"it is in-use; whether it is read-only: {yes_no(volume.readonly)}"
+        return volume.readonly is True, f"it is in-use; {_read_only(volume)}"
     return volume.status == "available", f"its status is {said(volume.status)}"
 
 
@@ -132,7 +137,7 @@ def _doubts(candidate: CloneCandidate) -> dict[str, bool]:
     written, shown = known.digest, image.digest
     made, needed = volume.created_at, image.created_at
     return {
-        f"whether it is read-only: {yes_no(volume.readonly)}": volume.readonly is not True,
+        _read_only(volume): volume.readonly is not True,
         f"users may have written its record, because it was cloned from volume {said(volume.source_volume_id)}": (
             not candidate.own_record
         ),
@@ -157,7 +162,7 @@ def _volume_is_this_image(candidate: CloneCandidate) -> tuple[bool, str]:
 
 def _volume_not_encrypted(candidate: CloneCandidate) -> tuple[bool, str]:
     encrypted = candidate.volume.encrypted
-    return encrypted is False, f"whether it is encrypted: {yes_no(encrypted)}"
+    return encrypted is False, answered(encrypted, "it is encrypted", "it is not encrypted")
 
 
 def _volume_settled(candidate: CloneCandidate) -> tuple[bool, str]:
@@ -189,7 +194,10 @@ def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
     if not any(key in request.image.properties for key in SIGNATURE_PROPERTIES):
         return True, "the image is not signed"
     verified = candidate.own_record and isinstance(record, ImageVolumeMetadata) and record.signature_verified is True
-    return verified, f"the image is signed; a trusted record that this volume was verified: {yes_no(verified)}"
+    return (
+        verified,
+        f"the image is signed, and {'a' if verified else 'no'} trusted record says that this volume was verified",
+    )
 
 
 # What Cinder 29.0.0 decides instead.
@@ -202,7 +210,7 @@ def _image_fits_upstream(request: CloneRequest) -> tuple[bool, str]:
 
 def _target_not_encrypted_upstream(request: CloneRequest) -> tuple[bool, str]:
     encrypted = request.target.encrypted
-    return not encrypted, f"whether the new volume is encrypted: {yes_no(encrypted)}"
+    return not encrypted, answered(encrypted, "the new volume is encrypted", "the new volume is not encrypted")
 
 
 def _locations_are_urls(request: CloneRequest) -> tuple[bool, str]:

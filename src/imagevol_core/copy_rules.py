@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from imagevol_core.copy_facts import SECTOR_BYTES, Cleared, Copy
-from imagevol_core.sentences import quoted, yes_no
+from imagevol_core.sentences import answered, quoted
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Rule
 
@@ -38,7 +38,7 @@ def _format_inspected(copy: Copy) -> tuple[bool, str]:
 
 
 def _format_written(copy: Copy) -> tuple[bool, str]:
-    return copy.writes is not None, f"the target is to be {quoted(copy.target.format)}"
+    return copy.writes is not None, f"the target's format is {quoted(copy.target.format)}"
 
 
 def _source_fits(copy: Copy) -> tuple[bool, str]:
@@ -111,9 +111,9 @@ def _shares_extents(copy: Copy) -> tuple[bool, str]:
     if block is None:
         return False, "they are not known to be on one file system that shares extents"
     if not copy.same_bytes or end is None:
-        return False, "the target is not to hold the very bytes of the source"
+        return False, "the target does not get the bytes of the source as they are"
     if copy.target.allocate:
-        return False, "every byte is to be written"
+        return False, "every byte must be written"
     whole = room is None or end == room or end % block == 0  # a part block is shared only where the file ends
     return whole, f"{end} bytes in blocks of {block}, into a target of {'the same size' if room is None else room}"
 
@@ -137,7 +137,7 @@ def _converted(copy: Copy) -> tuple[bool, str]:
 
 
 def _allocated(copy: Copy) -> tuple[bool, str]:
-    return copy.target.allocate, f"every byte is {'' if copy.target.allocate else 'not '}to be written"
+    return copy.target.allocate, f"{'' if copy.target.allocate else 'not '}every byte must be written"
 
 
 def _encrypted(copy: Copy) -> tuple[bool, str]:
@@ -162,7 +162,8 @@ def _proven_zero(copy: Copy) -> tuple[bool, str]:
 def _punched(copy: Copy) -> tuple[bool, str]:
     if not copy.target.exists:
         return True, "a new file has nothing in it to be overwritten"
-    return copy.target.can_punch is True, f"whether the target can be zeroed in place: {yes_no(copy.target.can_punch)}"
+    can = copy.target.can_punch
+    return can is True, answered(can, "the target can be zeroed in place", "the target cannot be zeroed in place")
 
 
 def _written(_copy: Copy) -> tuple[bool, str]:

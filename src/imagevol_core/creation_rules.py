@@ -14,7 +14,7 @@ from imagevol_core.caching import CacheEntry
 from imagevol_core.cloning import CloneDecision
 from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import PLAIN_FORMATS, Image, Volume
-from imagevol_core.sentences import said, yes_no
+from imagevol_core.sentences import said
 from imagevol_core.sizing import image_fits
 from imagevol_core.templates import TemplateAction, TemplateDecision
 from imagevol_core.verdicts import Policy, Rule, evaluate, failed, joined
@@ -149,7 +149,7 @@ def _create_cached(creation: Creation) -> tuple[bool, str]:
 def _convertible(creation: Creation) -> tuple[bool, str]:
     """As Cinder counts, which copies: to it an ISO is another format than raw, although it converts nothing."""
     disk_format, allowed = creation.image.disk_format, creation.conversion.allowed
-    text = f"the image's disk_format is {said(disk_format)}; whether images are converted: {yes_no(allowed)}"
+    text = f"the image's disk_format is {said(disk_format)}; images are {'' if allowed else 'not '}converted"
     return disk_format == "raw" or allowed, text
 
 
@@ -317,7 +317,7 @@ WAY_RULES: Mapping[Policy, tuple[Rule[Creation], ...]] = {
         Rule(id="create-cached", text="make a cached volume, and clone it", source="[clone]", predicate=_create_cached),
         Rule(
             id="await-template",
-            text="wait for the template that somebody else makes, and clone it",
+            text="wait for the template that another request is creating, and clone it",
             source="[template]",
             predicate=_await_template,
         ),

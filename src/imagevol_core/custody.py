@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagevol_core.facts import Requester, Volume
-from imagevol_core.sentences import said, yes_no
+from imagevol_core.sentences import answered, said
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
 
 __all__ = [
@@ -104,8 +104,8 @@ def decide_reading(volume: Volume, *, project_id: str | None, policy: Policy = P
         policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which gives out whatever Cinder shows it.
 
     >>> theirs = Volume(id="7ad3", size_gib=1, project_id="theirs", readonly=False, metadata={"image_id": "5f0a"})
-    >>> decide_reading(theirs, project_id="service").reasons
-    ("the volume lives in project theirs, the store's project is service; its metadata name an image; read-only: no",)
+    >>> print(*decide_reading(theirs, project_id="service").reasons)
+    the volume lives in project theirs, the store's project is service; its metadata names an image; it is not read-only
     """
     return _decide(READING_RULES[policy], volume, project_id)
 
@@ -135,7 +135,8 @@ def _is_an_images(asked: _Asked) -> tuple[bool, str]:
     marks = [mark for mark in _MARKS if volume.metadata.get(mark)]
     lives = f"the volume lives in project {said(volume.project_id)}, the store's project is {said(asked.project_id)}"
     own = volume.project_id is not None and volume.project_id == asked.project_id
-    says = f"its metadata name {'an image' if marks else 'no image'}; read-only: {yes_no(volume.readonly)}"
+    readonly = answered(volume.readonly, "it is read-only", "it is not read-only")
+    says = f"its metadata names {'an image' if marks else 'no image'}; {readonly}"
     return own or (bool(marks) and volume.readonly is True), f"{lives}; {says}"
 
 
@@ -143,7 +144,7 @@ def _not_held(asked: _Asked) -> tuple[bool, str]:
     holder = asked.volume.metadata.get(HOLD)
     return (
         not holder,
-        f"the volume is held by {said(holder)}: it outlives this location" if holder else "nobody holds it",
+        f"the volume is held by {said(holder)}: it outlives this location" if holder else "no operation holds it",
     )
 
 

@@ -141,7 +141,7 @@ def _in_use(kept: _Kept) -> tuple[bool, str]:
 def _being_made(kept: _Kept) -> tuple[bool, str]:
     taken = kept.template.being_made_for
     making = taken is not None
-    return making, f"it has been in the making for {taken}" if making else "nobody is making it"
+    return making, f"it has been in the making for {taken}" if making else "no process is creating it"
 
 
 def _busy(kept: _Kept) -> tuple[bool, str]:
@@ -188,7 +188,7 @@ _SPEC = "[template]"
 PRUNING_RULES: Mapping[Policy, tuple[Rule[_Kept], ...]] = {
     Policy.STRICT: (
         Rule(id="in-use", text="stays: it is being cloned, or was just now", source=_SPEC, predicate=_in_use),
-        Rule(id="being-made", text="stays: somebody makes it", source=_SPEC, predicate=_being_made),
+        Rule(id="being-made", text="stays: a process is creating it", source=_SPEC, predicate=_being_made),
         Rule(id="busy", text="stays: Cinder does something to it", source=_SPEC, predicate=_busy),
         Rule(id="no-answer", text="stays: what its image is now is not known", source=_SPEC, predicate=_no_answer),
         Rule(id="image-gone", text="goes: its image is gone", source=_SPEC, predicate=_image_gone),

@@ -151,7 +151,7 @@ def _volume_missing(facts: RelocationFacts) -> tuple[bool, str]:
 def _other_kinds(facts: RelocationFacts) -> tuple[bool, str]:
     for location in (*facts.image.locations, *facts.wanted):
         if not isinstance(named_by(location.url), CinderLocation):
-            text = "is not in a volume that could be held, should somebody else change the image meanwhile"
+            text = "is not in a volume, so it cannot be held while the image is changed"
             return True, f"{printed_location(location)} {text}; take that location away first"
     return False, "all its locations are in volumes"
 
@@ -273,7 +273,7 @@ RELOCATION_RULES: Mapping[Policy, tuple[Rule[RelocationFacts], ...]] = {
         ),
         Rule(
             id="other-kinds",
-            text="refused: another location, which cannot be held, could be hit by a change of somebody else's",
+            text="refused: another location cannot be held, and a simultaneous change could delete its data",
             source=_REMOVED,
             predicate=_other_kinds,
         ),

@@ -320,7 +320,7 @@ REMAINS_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
         Rule(id="process-alive", text="leave it: its process runs", source=_SPEC, predicate=_alive),
         Rule(
             id="users-word",
-            text="leave it: its metadata are a user's word, and no operator named it",
+            text="leave it: users can write its metadata, and no operator named it",
             source=_SPEC,
             predicate=_users_word,
         ),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from imagevol_core.partitions import partition_faults
 from imagevol_core.safety_facts import SAME_NAME, Untrusted
-from imagevol_core.sentences import listed, quoted, yes_no
+from imagevol_core.sentences import answered, listed, quoted
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Rule
 
@@ -45,7 +45,7 @@ _UNPACKED_WITH: Mapping[str, str] = {
 
 def _header_parses(image: Untrusted) -> tuple[bool, str]:
     parses = image.inspection.header_parses
-    return parses is True, f"whether its header parses: {yes_no(parses)}"
+    return parses is True, answered(parses, "its header can be parsed", "its header cannot be parsed")
 
 
 def _one_format(image: Untrusted) -> tuple[bool, str]:
@@ -93,7 +93,7 @@ def _no_data_file(image: Untrusted) -> tuple[bool, str]:
 def _tells_no(image: Untrusted, has: bool | None, what: str, can: frozenset[str]) -> tuple[bool, str]:
     """Not knowing is enough only where no format that was found can have such a thing."""
     able = bool(can & set(image.inspection.formats))
-    return has is False or (has is None and not able), f"whether it has {what}: {yes_no(has)}"
+    return has is False or (has is None and not able), answered(has, f"it has {what}", f"it does not have {what}")
 
 
 def _vmdk_subformat(image: Untrusted) -> tuple[bool, str]:
@@ -218,7 +218,7 @@ def _virtual_size_upstream(image: Untrusted) -> tuple[bool, str]:
 
 def _no_backing_file_upstream(image: Untrusted) -> tuple[bool, str]:
     has = image.inspection.has_backing_file
-    return has is not True, f"whether it has a backing file: {yes_no(has)}"
+    return has is not True, answered(has, "it has a backing file", "it does not have a backing file")
 
 
 def _as_declared_upstream(image: Untrusted) -> tuple[bool, str]:
@@ -230,7 +230,8 @@ def _as_declared_upstream(image: Untrusted) -> tuple[bool, str]:
 
 def _no_data_file_upstream(image: Untrusted) -> tuple[bool, str]:
     has = image.inspection.has_data_file
-    return _content_upstream(image) != "qcow2" or has is False, f"whether it has an external data file: {yes_no(has)}"
+    text = answered(has, "it has an external data file", "it does not have an external data file")
+    return _content_upstream(image) != "qcow2" or has is False, text
 
 
 def _vmdk_subformat_upstream(image: Untrusted) -> tuple[bool, str]:

@@ -1,10 +1,10 @@
-"""How the rules put a fact into a sentence: on one line, whoever wrote it, and never taken for another fact."""
+"""How the rules put a fact into a sentence: on one line, also if a user wrote it, and never taken for another fact."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["listed", "quoted", "said", "yes_no"]
+__all__ = ["answered", "listed", "quoted", "said"]
 
 
 def said(value: object) -> str:
@@ -37,10 +37,12 @@ def listed(values: Iterable[str]) -> str:
     return ", ".join(map(repr, values)) or "none"
 
 
-def yes_no(value: bool | None) -> str:
-    """Answer a question of which the answer may not be known.
+def answered(value: bool | None, yes: str, no: str) -> str:
+    """Give one of two sentences, or say that it is not known which of them is true.
 
-    >>> yes_no(True), yes_no(False), yes_no(None)
-    ('yes', 'no', 'not known')
+    >>> answered(True, "it is encrypted", "it is not encrypted")
+    'it is encrypted'
+    >>> answered(None, "it is encrypted", "it is not encrypted")
+    'it is not known whether it is encrypted'
     """
-    return {True: "yes", False: "no", None: "not known"}[value]
+    return f"it is not known whether {yes}" if value is None else yes if value else no

@@ -16,7 +16,7 @@ from imagevol_core.caching import CacheEntry, CacheLimits, decide_freshness
 from imagevol_core.clone_rules import SIGNATURE_PROPERTIES
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, Volume
-from imagevol_core.sentences import listed, said
+from imagevol_core.sentences import answered, listed, said
 from imagevol_core.sizing import GIB, gib_for, image_fits, least_size_bytes, virtual_size_bytes
 from imagevol_core.verdicts import Policy, Rule
 
@@ -182,7 +182,7 @@ def _image_fits(request: TemplateRequest) -> tuple[bool, str]:
 
 def _target_not_encrypted(request: TemplateRequest) -> tuple[bool, str]:
     encrypted = request.target.encrypted
-    return encrypted is False, f"whether the new volume is encrypted: {_YES[encrypted]}"
+    return encrypted is False, answered(encrypted, "the new volume is encrypted", "the new volume is not encrypted")
 
 
 # In what state is it?
@@ -213,9 +213,9 @@ def _being_made(request: TemplateRequest) -> tuple[bool, str]:
 def _making(request: TemplateRequest) -> tuple[bool, str]:
     template = request.found
     if template.being_made_for is None:
-        return False, "nobody is making it"
-    alive = _YES[template.maker_alive]
-    return True, f"it has been in the making for {template.being_made_for}; whether its maker is alive: {alive}"
+        return False, "no request is creating it"
+    alive = answered(template.maker_alive, "its creator runs", "its creator has ended")
+    return True, f"it has been in the making for {template.being_made_for}; {alive}"
 
 
 def _broken(request: TemplateRequest) -> tuple[bool, str]:
@@ -224,7 +224,7 @@ def _broken(request: TemplateRequest) -> tuple[bool, str]:
     least, size_gib = least_gib(request.image), template.entry.size_gib
     wrong = {
         f"its status is {said(template.status)}": template.status not in ("available", "in-use"),
-        f"whether it is read-only: {_YES[template.readonly]}": template.readonly is not True,
+        answered(template.readonly, "it is read-only", "it is not read-only"): template.readonly is not True,
         f"it is in project {said(template.project_id)}, which is not trusted": template.project_id
         not in request.settings.trusted_projects,
         f"it has {size_gib} GiB, and the image needs {least} GiB": least is None or size_gib < least,
@@ -281,7 +281,6 @@ _READS = {
     False: "Glance does not give the requester the image's data",
     None: "Glance was not asked for the image's data with the requester's token",
 }
-_YES = {True: "yes", False: "no", None: "not known"}
 
 
 _SPEC = "[template]"
@@ -324,7 +323,7 @@ REQUEST_TEMPLATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
         Rule(id="templates-enabled", text="templates are enabled", source=_CLONE, predicate=_templates_enabled),
         Rule(
             id="image-shared",
-            text="the image is public, or has the owner that asks, be that nobody",
+            text="the image is public, or the image owner is the requester (or both are unset)",
             source=_CLONE,
             predicate=_image_shared_upstream,
         ),
@@ -336,7 +335,7 @@ TEMPLATE_STATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
         Rule(id="no-template", text="there is none: create it", source=_SPEC, predicate=_no_template),
         Rule(
             id="maker-dead",
-            text="who made it died over it: remove what is there, and create it",
+            text="its creator died: delete the remains and create it again",
             source=_SPEC,
             predicate=_maker_dead,
         ),
@@ -346,7 +345,7 @@ TEMPLATE_STATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
             source=_SPEC,
             predicate=_making_overdue,
         ),
-        Rule(id="being-made", text="somebody is making it: wait", source=_SPEC, predicate=_being_made),
+        Rule(id="being-made", text="another request is creating it: wait", source=_SPEC, predicate=_being_made),
         Rule(
             id="broken",
             text="it cannot be cloned, or could have been altered: replace it",

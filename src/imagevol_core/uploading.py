@@ -15,7 +15,7 @@ from imagevol_core.facts import Image, Requester, Volume, VolumeType
 from imagevol_core.locations import is_store_name
 from imagevol_core.metadata import ImageVolumeMetadata
 from imagevol_core.selection import StoreSelection
-from imagevol_core.sentences import said
+from imagevol_core.sentences import answered, said
 from imagevol_core.sizing import GIB
 from imagevol_core.stores import StoreCatalogue, is_associated
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
@@ -415,22 +415,22 @@ def _registration_enabled(upload: _Upload) -> tuple[bool, str]:
 
 def _image_raw(upload: _Upload) -> tuple[bool, str]:
     disk_format = upload.image.disk_format
-    return disk_format == "raw", f"the image's disk_format is to be {said(disk_format)}"
+    return disk_format == "raw", f"the image's disk_format will be {said(disk_format)}"
 
 
 def _image_bare(upload: _Upload) -> tuple[bool, str]:
     container = upload.image.container_format
-    return container == "bare", f"the image's container_format is to be {said(container)}"
+    return container == "bare", f"the image's container_format will be {said(container)}"
 
 
 def _volume_not_encrypted(upload: _Upload) -> tuple[bool, str]:
-    encrypted = {True: "yes", False: "no", None: "not known"}[upload.volume.encrypted]
-    return upload.volume.encrypted is False, f"whether the volume is encrypted: {encrypted}"
+    encrypted = upload.volume.encrypted
+    return encrypted is False, answered(encrypted, "the volume is encrypted", "the volume is not encrypted")
 
 
 def _tenant_known(upload: _Upload) -> tuple[bool, str]:
     wanted = "the internal tenant" if upload.settings.use_internal_tenant else "the project that uploads"
-    return bool(upload.project_id), f"the clone is to belong to {wanted}, which is {said(upload.project_id)}"
+    return bool(upload.project_id), f"the clone belongs to {wanted}, which is {said(upload.project_id)}"
 
 
 def _owner_known(upload: _Upload) -> tuple[bool, str]:
@@ -464,8 +464,8 @@ UPLOAD_RULES: Mapping[Policy, tuple[Rule[_Upload], ...]] = {
             source=_SPEC,
             predicate=_registration_enabled,
         ),
-        Rule(id="image-raw", text="the image is to be raw", source=_SPEC, predicate=_image_raw),
-        Rule(id="image-bare", text="the image is to be bare", source=_SPEC, predicate=_image_bare),
+        Rule(id="image-raw", text="the image must be raw", source=_SPEC, predicate=_image_raw),
+        Rule(id="image-bare", text="the image must be bare", source=_SPEC, predicate=_image_bare),
         Rule(
             id="volume-not-encrypted",
             text="the volume is known not to be encrypted",
@@ -474,7 +474,7 @@ UPLOAD_RULES: Mapping[Policy, tuple[Rule[_Upload], ...]] = {
         ),
         Rule(
             id="tenant-known",
-            text="the project that the clone is to belong to is known: the internal tenant where that is wanted",
+            text="the project of the clone is known: the internal tenant if that is wanted",
             source=_SPEC,
             predicate=_tenant_known,
         ),
@@ -504,7 +504,7 @@ UPLOAD_RULES: Mapping[Policy, tuple[Rule[_Upload], ...]] = {
             source=_UPLOAD,
             predicate=_registration_enabled,
         ),
-        Rule(id="image-raw", text="the image is to be raw", source=_REGISTER, predicate=_image_raw),
-        Rule(id="image-bare", text="the image is to be bare", source=_REGISTER, predicate=_image_bare),
+        Rule(id="image-raw", text="the image must be raw", source=_REGISTER, predicate=_image_raw),
+        Rule(id="image-bare", text="the image must be bare", source=_REGISTER, predicate=_image_bare),
     ),
 }

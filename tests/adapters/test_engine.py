@@ -185,7 +185,7 @@ class TestWriting:
 
     def test_a_device_that_is_too_small_is_refused_before_a_byte_is_read(self) -> None:
         source = iter([b"bytes"])
-        with pytest.raises(DeviceFailed, match="has 4 bytes, and 5 are to be written"):
+        with pytest.raises(DeviceFailed, match="has 4 bytes, and 5 must be written"):
             write_stream(source, MemoryDevice(4), size_bytes=5)
         assert list(source) == [b"bytes"]
 
@@ -333,7 +333,7 @@ class TestUnknownLength:
     def test_a_device_that_is_smaller_than_what_was_written_is_an_error(self) -> None:
         writer = StreamWriter([b"x" * 5000])
         assert not writer.write(MemoryDevice(4096))
-        with pytest.raises(DeviceFailed, match="has 512 bytes, and 4096 are to be written"):
+        with pytest.raises(DeviceFailed, match="has 512 bytes, and 4096 must be written"):
             writer.write(MemoryDevice(512))
 
     @given(PIECES, st.lists(EDGES, min_size=1, max_size=4))

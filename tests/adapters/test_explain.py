@@ -152,7 +152,7 @@ class TestExplaining:
         ran = run(*arguments, "--no-conversion")
         assert ran.out == (
             "The request fails: Cinder fails with an ImageConversionNotAllowed: "
-            "the image's disk_format is qcow2; whether images are converted: no.\n"
+            "the image's disk_format is qcow2; images are not converted.\n"
         )
 
     def test_where_cinder_itself_fails_nothing_comes_after_the_clones(
@@ -223,7 +223,7 @@ class TestExplaining:
         assert encrypted[0] == self.COPIED
         assert encrypted[-3:-1] == [
             "No template is used:",
-            "  target-not-encrypted: whether the new volume is encrypted: yes.",
+            "  target-not-encrypted: the new volume is encrypted.",
         ]
 
     def test_what_has_no_template_may_be_cloned_all_the_same(self, run: Run, image_id: str) -> None:

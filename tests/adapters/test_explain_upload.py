@@ -84,15 +84,15 @@ def test_a_person_gets_sentences(run: Run, volumes: Volumes) -> None:
         "The volume is cloned, for project internal, and cinder://CLONE registered.",
         "The image is then in store fast.",
         "  passed registration-enabled: image_upload_use_cinder_backend is True.",
-        "  passed image-raw: the image's disk_format is to be raw.",
-        "  passed image-bare: the image's container_format is to be bare.",
-        "  passed volume-not-encrypted: whether the volume is encrypted: no.",
-        "  passed tenant-known: the clone is to belong to the internal tenant, which is internal.",
+        "  passed image-raw: the image's disk_format will be raw.",
+        "  passed image-bare: the image's container_format will be bare.",
+        "  passed volume-not-encrypted: the volume is not encrypted.",
+        "  passed tenant-known: the clone belongs to the internal tenant, which is internal.",
         "  passed owner-known: the image's owner is p.",
         "  passed type-known: the volume's type is fast.",
         "  passed store-valid: the volume's type names no store.",
         "  passed store-of-type (fast): store fast has volumes of type fast.",
-        "If that fails, the data are copied to store fast; the headers are x-openstack-image-size: 1073741824.",
+        "If that fails, the data is copied to store fast; the headers are x-openstack-image-size: 1073741824.",
         "  default-store: default_backend is 'fast'.",
     ]
 
@@ -110,9 +110,9 @@ def test_what_stands_in_the_way_of_a_clone_is_said(
     run: Run, volumes: Volumes, options: tuple[str, ...], rule: str
 ) -> None:
     first, *rules, where, why = run("explain-upload", made(volumes), *options).out.splitlines()
-    assert first == "The volume's data are copied."
+    assert first == "The volume's data is copied."
     assert [line.split(":")[0] for line in rules if "passed" not in line] == [f"  failed {rule}"]
-    assert (where.startswith("They go to store fast; "), why) == (True, "  default-store: default_backend is 'fast'.")
+    assert (where.startswith("It goes to store fast; "), why) == (True, "  default-store: default_backend is 'fast'.")
 
 
 def test_a_location_that_no_store_would_have_is_not_promised(run: Run, volumes: Volumes) -> None:

@@ -205,7 +205,7 @@ class TestStream:
             check(inspector.inspection(), declared_format="raw", size_gib=1, what="image 7")
         assert caught.value.reasons == {
             "content-as-declared": "it is declared 'raw' and its content is 'qcow2'",
-            "no-backing-file": "whether it has a backing file: yes",
+            "no-backing-file": "it has a backing file",
         }
 
     def test_who_cannot_read_its_own_format_is_not_waited_for(self) -> None:

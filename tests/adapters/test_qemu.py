@@ -215,7 +215,7 @@ class TestHostile:
                 '"format-specific": {"data": {"create-type": "monolithicFlat"}}',
                 {"vmdk-subformat": "its createType is 'monolithicFlat'"},
             ),
-            ('"backing-filename": "/x"', {"no-backing-file": "whether it has a backing file: yes"}),
+            ('"backing-filename": "/x"', {"no-backing-file": "it has a backing file"}),
         ],
     )
     def test_what_qemu_img_sees_decides(

@@ -466,7 +466,7 @@ class TestUpgrade:
         ran = run("stores", "upgrade-config", single, *WISHES, "--in-place")
         assert (ran.status, ran.err.splitlines()[-1]) == (
             1,
-            "there is nobody to ask: give --yes to replace the file, or --dry-run to look only",
+            "standard input is not a terminal: give --yes to replace the file, or --dry-run to look only",
         )
         assert (single.read_text(), names(single.parent)) == (SINGLE, {single.name})
 

@@ -337,12 +337,12 @@ def test_somebodys_volume_is_not_there(ours: Driver, theirs: Driver, cloud: Clou
     for call in (ours.get, ours.get_size):
         with pytest.raises(exceptions.NotFound):
             call(located(ours, f"cinder://ours/{volume.id}"))
-    with pytest.raises(exceptions.StoreDeleteNotSupported, match="its metadata name no image; read-only: no"):
+    with pytest.raises(exceptions.StoreDeleteNotSupported, match="its metadata names no image; it is not read-only"):
         ours.delete(located(ours, f"cinder://ours/{volume.id}"))
     user.volumes.set_metadata(volume.id, {"image_id": IMAGE_ID})
     with pytest.raises(exceptions.NotFound):
         ours.get(located(ours, f"cinder://ours/{volume.id}"))
-    with pytest.raises(exceptions.StoreDeleteNotSupported, match="its metadata name an image; read-only: no"):
+    with pytest.raises(exceptions.StoreDeleteNotSupported, match="its metadata names an image; it is not read-only"):
         ours.delete(located(ours, f"cinder://ours/{volume.id}"))
     assert theirs.get_size(located(theirs, f"cinder://theirs/{volume.id}")) == GIB
     theirs.delete(located(theirs, f"cinder://theirs/{volume.id}"))

@@ -286,14 +286,14 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
     ),
     "not-read-only": (
         one(held=volume(readonly=False)),
-        finding("not-read-only", SURE, "whether it is read-only: no", VOLUME, repair=(step("set-read-only", VOLUME),)),
+        finding("not-read-only", SURE, "it is not read-only", VOLUME, repair=(step("set-read-only", VOLUME),)),
     ),
     "tail-not-zero": (
         one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=GIB - 7, tail_is_zero=False),)),
         finding(
             "tail-not-zero",
             SURE,
-            f"what is behind the first {GIB - 7} bytes was read",
+            f"what comes after the first {GIB - 7} bytes was read",
             VOLUME,
             repair=(
                 step("set-writable", VOLUME),
@@ -320,7 +320,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         finding(
             "attachment-left-behind",
             SURE,
-            "whether its user is alive: no; host 'node'",
+            "its process has ended; host 'node'",
             *(ATTACHMENT, VOLUME),
             repair=(step("disconnect", ATTACHMENT), step("delete-attachment", ATTACHMENT)),
         ),
@@ -728,7 +728,7 @@ class TestSentences:
         for held in (replace(self.ANYBODYS, claimed=True), replace(self.ANYBODYS, kept=True)):
             named = texts(IMAGE_VOLUME_RULES, held)
             assert named["image-volume-without-image"] == "an image's location, the cache or a template names it"
-            assert named["not-read-only"] == "whether it is read-only: yes"
+            assert named["not-read-only"] == "it is read-only"
 
     def test_of_what_is_kept_and_of_what_is_attached(self) -> None:
         kept = Entry(entry=entry(5), listed=True, settings=SETTINGS)

@@ -79,8 +79,8 @@ class TestTheRequest:
                 "image-not-encrypted",
                 "the image has os_encrypt_key_id",
             ),
-            (target(encrypted=True), "target-not-encrypted", "whether the new volume is encrypted: yes"),
-            (target(encrypted=None), "target-not-encrypted", "whether the new volume is encrypted: not known"),
+            (target(encrypted=True), "target-not-encrypted", "the new volume is encrypted"),
+            (target(encrypted=None), "target-not-encrypted", "it is not known whether the new volume is encrypted"),
             (image(size_bytes=None), "image-fits", "the image's size is not known"),
             (
                 image(locations=()),
@@ -258,7 +258,7 @@ class TestVolumeOwner:
         assert said(doubted, "volume-owner") == (
             False,
             (
-                f"{begins} does not serve another owner: whether it is read-only: not known; "
+                f"{begins} does not serve another owner: it is not known whether it is read-only; "
                 "users may have written its record, because it was cloned from volume a\\n; "
                 "its record does not name this image"
             ),
@@ -267,8 +267,8 @@ class TestVolumeOwner:
     @pytest.mark.parametrize(
         "changed, doubt",
         [
-            ({"readonly": False}, "whether it is read-only: no"),
-            ({"readonly": None}, "whether it is read-only: not known"),
+            ({"readonly": False}, "it is not read-only"),
+            ({"readonly": None}, "it is not known whether it is read-only"),
             (
                 {"metadata": RECORD | {"os_hash_algo": "sha512", "os_hash_value": "cd"}},
                 "its record has another multihash than the image",
@@ -392,7 +392,7 @@ class TestWhatIsSaid:
             "passed image-raw: the image's disk_format is raw",
             "passed image-bare: the image's container_format is bare",
             "passed image-not-encrypted: the image has no encryption key",
-            "passed target-not-encrypted: whether the new volume is encrypted: no",
+            "passed target-not-encrypted: the new volume is not encrypted",
             "passed image-fits: the image needs 1 GiB (size 1073741824 bytes) and the volume has 2 GiB",
             "passed has-cinder-location: its locations name 1 volume",
             f"passed volume-found ({VOLUME_ID}): Cinder knows it",
@@ -403,7 +403,7 @@ class TestWhatIsSaid:
                 "project's volume is ours"
             ),
             f"passed volume-is-this-image ({VOLUME_ID}): it was written as image {IMAGE_ID}; this is image {IMAGE_ID}",
-            f"passed volume-not-encrypted ({VOLUME_ID}): whether it is encrypted: no",
+            f"passed volume-not-encrypted ({VOLUME_ID}): it is not encrypted",
             f"passed volume-settled ({VOLUME_ID}): its migration status is none",
             f"passed volume-fits ({VOLUME_ID}): it has 1 GiB and the new volume 2 GiB",
             f"passed volume-holds-image ({VOLUME_ID}): it records 1073741824 bytes and the image has 1073741824",
@@ -415,7 +415,7 @@ class TestWhatIsSaid:
             "passed image-active: the image's status is active",
             "passed image-fits: Cinder counts 1 GiB for the image and the volume has 2 GiB",
             "passed cinder-urls-allowed: allowed_direct_url_schemes is cinder",
-            "passed target-not-encrypted: whether the new volume is encrypted: no",
+            "passed target-not-encrypted: the new volume is not encrypted",
             "passed image-bare: the image's container_format is bare",
             "passed image-raw: the image's disk_format is raw",
             "passed locations-are-urls: Cinder can read each location",
@@ -456,13 +456,13 @@ class TestWhatIsSaid:
                 volume(status="in-use", readonly=True),
                 "volume-available",
                 True,
-                "it is in-use; whether it is read-only: yes",
+                "it is in-use; it is read-only",
             ),
             (
                 volume(status="in-use", readonly=None),
                 "volume-available",
                 False,
-                "it is in-use; whether it is read-only: not known",
+                "it is in-use; it is not known whether it is read-only",
             ),
             (volume(status=None), "volume-available", False, "its status is not known"),
             (
@@ -531,13 +531,13 @@ class TestWhatIsSaid:
                 signed(),
                 "signature-satisfied",
                 False,
-                "the image is signed; a trusted record that this volume was verified: no",
+                "the image is signed, and no trusted record says that this volume was verified",
             ),
             (
                 signed(signature_verified="True"),
                 "signature-satisfied",
                 True,
-                "the image is signed; a trusted record that this volume was verified: yes",
+                "the image is signed, and a trusted record says that this volume was verified",
             ),
             (image(status="f\u00e4st"), "image-active", False, "the image's status is f\u00e4st"),
             (image(status="act\x1bive"), "image-active", False, "the image's status is act\\x1bive"),
@@ -553,9 +553,9 @@ class TestWhatIsSaid:
                 target(encrypted=None),
                 "target-not-encrypted",
                 True,
-                "whether the new volume is encrypted: not known",
+                "it is not known whether the new volume is encrypted",
             ),
-            (target(encrypted=True), "target-not-encrypted", False, "whether the new volume is encrypted: yes"),
+            (target(encrypted=True), "target-not-encrypted", False, "the new volume is encrypted"),
             (
                 on("a@fast#one", "b@slow#one", across=True),
                 "volume-same-backend",

@@ -41,21 +41,21 @@ class TestReadingAndDeletion:
         assert decide(replace(THEIRS, readonly=True, metadata={mark: "x"}), project_id="service").allowed
 
     @BOTH
-    @pytest.mark.parametrize("readonly, said", [(False, "no"), (None, "not known")])
+    @pytest.mark.parametrize(
+        "readonly, said", [(False, "it is not read-only"), (None, "it is not known whether it is read-only")]
+    )
     def test_what_its_owner_wrote_makes_no_image_of_a_volume_that_may_be_written(
         self, decide: Decide, readonly: bool | None, said: str
     ) -> None:
         volume = replace(THEIRS, readonly=readonly, metadata={"image_id": "x", "image_owner": "theirs"})
-        assert decide(volume, project_id="service").reasons == (
-            f"{ELSEWHERE}; its metadata name an image; read-only: {said}",
-        )
+        assert decide(volume, project_id="service").reasons == (f"{ELSEWHERE}; its metadata names an image; {said}",)
 
     @BOTH
     @pytest.mark.parametrize("metadata", [{}, {"image_size": "1"}, {"image_id": "", "image_owner": ""}])
     def test_any_other_volume_is_somebodys(self, decide: Decide, metadata: dict[str, str]) -> None:
         decision = decide(replace(THEIRS, readonly=True, metadata=metadata), project_id="service")
         assert not decision.allowed
-        assert decision.reasons == (f"{ELSEWHERE}; its metadata name no image; read-only: yes",)
+        assert decision.reasons == (f"{ELSEWHERE}; its metadata names no image; it is read-only",)
         assert [verdict.subject for verdict in decision.verdicts] == ["v"] * len(decision.verdicts)
 
     @BOTH
@@ -84,10 +84,10 @@ class TestReadingAndDeletion:
                 "volume-is-an-images",
                 True,
                 "v",
-                "the volume lives in project theirs, the store's project is not known; its metadata name an image; "
-                "read-only: yes",
+                "the volume lives in project theirs, the store's project is not known; its metadata names an image; "
+                "it is read-only",
             ),
-            Verdict("volume-not-held", True, "v", "nobody holds it"),
+            Verdict("volume-not-held", True, "v", "no operation holds it"),
         )
 
     def test_upstream_asks_nothing(self) -> None:

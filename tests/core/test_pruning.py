@@ -115,7 +115,7 @@ def test_of_one_that_stays_every_rule_says_why_it_does_not_apply() -> None:
     _, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
     assert [(verdict.rule, verdict.passed, verdict.text) for verdict in verdicts] == [
         ("in-use", False, "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 0:00:00 after"),
-        ("being-made", False, "nobody is making it"),
+        ("being-made", False, "no process is creating it"),
         ("busy", False, "its status is available"),
         ("no-answer", False, "Glance has answered"),
         ("image-gone", False, "Glance has an image i"),

@@ -133,8 +133,8 @@ EXAMPLES: dict[str, tuple[Callable[[], Relocation], RelocationWay, str]] = {
         partial(relocation, (WRONG, FILE), (TODAY, FILE)),
         RelocationWay.REFUSED,
         (
-            "file:///x in store local is not in a volume that could be held, should somebody else change the image "
-            "meanwhile; take that location away first"
+            "file:///x in store local is not in a volume, so it cannot be held while the image is changed; "
+            "take that location away first"
         ),
     ),
     "volumes-differ": (

@@ -358,8 +358,8 @@ class TestSentences:
     @pytest.mark.parametrize(
         "case, rule, text",
         [
-            (found(header_parses=None), "header-parses", "whether its header parses: not known"),
-            (found(header_parses=False), "header-parses", "whether its header parses: no"),
+            (found(header_parses=None), "header-parses", "it is not known whether its header can be parsed"),
+            (found(header_parses=False), "header-parses", "its header cannot be parsed"),
             (found(formats=()), "one-format", "its content is not known"),
             (found(formats=("vdi", "gpt")), "one-format", "its content is 'gpt', 'vdi'"),
             (GOOD, "content-as-declared", "it is declared 'qcow2' and its content is 'qcow2'"),
@@ -369,8 +369,8 @@ class TestSentences:
                 "it is declared not known and its content is 'qcow2'",
             ),
             (content("luks", "raw"), "luks-not-raw", "it is declared 'raw' and its content is 'luks'"),
-            (found(has_backing_file=True), "no-backing-file", "whether it has a backing file: yes"),
-            (found(has_data_file=None), "no-data-file", "whether it has an external data file: not known"),
+            (found(has_backing_file=True), "no-backing-file", "it has a backing file"),
+            (found(has_data_file=None), "no-data-file", "it is not known whether it has an external data file"),
             (GOOD, "vmdk-subformat", "it is not a VMDK"),
             (VMDK, "vmdk-subformat", "its createType is 'streamOptimized'"),
             (GOOD, "partition-table-sound", "its partition table is sound, or it has none"),
@@ -500,14 +500,14 @@ class TestSentences:
                 "Cinder fails with an OverflowError where the virtual size is too large for a float",
             ),
             (GOOD, "virtual-size-fits", "Cinder counts 1 GiB for the image and the volume has 1 GiB"),
-            (GOOD, "no-backing-file", "whether it has a backing file: no"),
+            (GOOD, "no-backing-file", "it does not have a backing file"),
             (
                 replace(GOOD, declared_format="iso"),
                 "content-as-declared",
                 "it is declared 'iso' and Cinder's inspector finds 'qcow2'",
             ),
             (VMDK, "vmdk-subformat", "its createType is 'streamOptimized'"),
-            (GOOD, "no-data-file", "whether it has an external data file: no"),
+            (GOOD, "no-data-file", "it does not have an external data file"),
         ],
     )
     def test_upstream(self, case: SafetyCase, rule: str, text: str) -> None:

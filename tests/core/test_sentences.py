@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core.sentences import listed, quoted, said, yes_no
+from imagevol_core.sentences import answered, listed, quoted, said
 
 
 @given(st.text() | st.datetimes() | st.integers())
@@ -19,7 +19,8 @@ def test_what_can_be_printed_is_said_as_it_is(value: str) -> None:
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
-    assert said(None) == quoted(None) == yes_no(None) == "not known"
+    assert said(None) == quoted(None) == "not known"
+    assert answered(None, "it is raw", "it is not raw") == "it is not known whether it is raw"
 
 
 def test_what_a_terminal_would_obey_is_spelt_out() -> None:
@@ -32,5 +33,6 @@ def test_a_list_names_each_or_says_that_there_is_none() -> None:
     assert listed([]) == "none"
 
 
-def test_a_question_is_answered() -> None:
-    assert (yes_no(True), yes_no(False)) == ("yes", "no")
+def test_a_fact_and_its_contrary_are_two_sentences() -> None:
+    sentences = ("it is raw", "it is not raw")
+    assert (answered(True, *sentences), answered(False, *sentences)) == sentences

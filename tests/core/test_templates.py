@@ -177,7 +177,7 @@ class TestRequest:
                 image(virtual_size_bytes=4 * GIB + 1),
                 "the image needs 5 GiB (virtual size 4294967297 bytes) and the volume has 4 GiB",
             ),
-            (target(encrypted=True), "whether the new volume is encrypted: yes"),
+            (target(encrypted=True), "the new volume is encrypted"),
             (
                 image(BREAKS[Policy.STRICT]["image-active"], visibility="shared", owner="theirs"),
                 (
@@ -203,13 +203,13 @@ class TestRequest:
             "the image's visibility is private; it belongs to ours and the request comes from ours",
             "the image's virtual size is 2147483648 bytes",
             "the image needs 2 GiB (virtual size 2147483648 bytes) and the volume has 4 GiB",
-            "whether the new volume is encrypted: no",
+            "the new volume is not encrypted",
             "the image's container_format is bare",
             "signatures are not enforced",
             "volume v is its template",
-            "nobody is making it",
-            "nobody is making it; 0:30:00 are allowed",
-            "nobody is making it",
+            "no request is creating it",
+            "no request is creating it; 0:30:00 are allowed",
+            "no request is creating it",
             "it is whole, read-only and in a trusted project",
             "the storage allows more clones of it",
             "the image's updated_at is 2025-06-01 12:00:00+00:00, as it was",
@@ -355,12 +355,12 @@ class TestStates:
         [
             (template(status="error"), "its status is error"),
             (template(status=None), "its status is not known"),
-            (template(readonly=None), "whether it is read-only: not known"),
+            (template(readonly=None), "it is not known whether it is read-only"),
             (template(project_id="ours"), "it is in project ours, which is not trusted"),
             (template(project_id=None), "it is in project not known, which is not trusted"),
             (entry(size_gib=1), "it has 1 GiB, and the image needs 2 GiB"),
             (entry(size_gib=5), "it has 5 GiB, and the new volume 4 GiB"),
-            (template(status="error", readonly=False), "its status is error; whether it is read-only: no"),
+            (template(status="error", readonly=False), "its status is error; it is not read-only"),
         ],
     )
     def test_what_is_broken(self, case: TemplateCase, because: str) -> None:
@@ -379,11 +379,13 @@ class TestStates:
         (dead, overdue, made) = (
             STATES[Policy.STRICT][rule][0] for rule in ("maker-dead", "making-overdue", "being-made")
         )
-        assert dead.decide().because == "it has been in the making for 1:39:00; whether its maker is alive: no"
+        assert dead.decide().because == "it has been in the making for 1:39:00; its creator has ended"
         assert overdue.decide().because == (
-            "it has been in the making for 0:30:00; whether its maker is alive: yes; 0:30:00 are allowed"
+            "it has been in the making for 0:30:00; its creator runs; 0:30:00 are allowed"
         )
-        assert made.decide().because == "it has been in the making for 0:29:00; whether its maker is alive: not known"
+        assert (
+            made.decide().because == "it has been in the making for 0:29:00; it is not known whether its creator runs"
+        )
 
     def test_a_dead_maker_that_makes_nothing_is_nobody(self) -> None:
         assert template(maker_alive=False).decide().action is TemplateAction.USE

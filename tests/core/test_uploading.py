@@ -79,12 +79,12 @@ def step(action: UploadAction, **metadata: str) -> UploadStep:
 BREAKS = {
     Policy.STRICT: {
         "registration-enabled": (settings(use_cinder_backend=False), "image_upload_use_cinder_backend is False"),
-        "image-raw": (image(disk_format="qcow2"), "the image's disk_format is to be qcow2"),
-        "image-bare": (image(container_format=None), "the image's container_format is to be not known"),
-        "volume-not-encrypted": (encrypted(None), "whether the volume is encrypted: not known"),
+        "image-raw": (image(disk_format="qcow2"), "the image's disk_format will be qcow2"),
+        "image-bare": (image(container_format=None), "the image's container_format will be not known"),
+        "volume-not-encrypted": (encrypted(None), "it is not known whether the volume is encrypted"),
         "tenant-known": (
             settings(internal_tenant=None),
-            "the clone is to belong to the internal tenant, which is not known",
+            "the clone belongs to the internal tenant, which is not known",
         ),
         "owner-known": (
             replace(image(owner=None), requester=Requester()),
@@ -95,8 +95,8 @@ BREAKS = {
     },
     Policy.UPSTREAM: {
         "registration-enabled": (settings(use_cinder_backend=False), "image_upload_use_cinder_backend is False"),
-        "image-raw": (image(disk_format="RAW"), "the image's disk_format is to be RAW"),
-        "image-bare": (image(container_format="ovf"), "the image's container_format is to be ovf"),
+        "image-raw": (image(disk_format="RAW"), "the image's disk_format will be RAW"),
+        "image-bare": (image(container_format="ovf"), "the image's container_format will be ovf"),
     },
 }
 
@@ -129,18 +129,18 @@ class TestRegisterOrCopy:
     def test_the_verdicts_of_what_holds_say_so_too(self) -> None:
         assert [verdict.text for verdict in GOOD.decide().verdicts] == [
             "image_upload_use_cinder_backend is True",
-            "the image's disk_format is to be raw",
-            "the image's container_format is to be bare",
-            "whether the volume is encrypted: no",
-            "the clone is to belong to the internal tenant, which is internal",
+            "the image's disk_format will be raw",
+            "the image's container_format will be bare",
+            "the volume is not encrypted",
+            "the clone belongs to the internal tenant, which is internal",
             "the image's owner is ours",
             "the volume's type is quick",
             "the volume's type names store fast",
         ]
         assert typed(None).decide().verdicts[-1].text == "the volume's type names no store"
-        assert encrypted(True).decide().verdicts[3].text == "whether the volume is encrypted: yes"
+        assert encrypted(True).decide().verdicts[3].text == "the volume is encrypted"
         own = settings(use_internal_tenant=False).decide().verdicts[4].text
-        assert own == "the clone is to belong to the project that uploads, which is ours"
+        assert own == "the clone belongs to the project that uploads, which is ours"
 
 
 class TestTenant:

@@ -145,9 +145,9 @@ def _sentences(upload: UploadLanding) -> Iterator[str]:
         yield f"The image is then in {_named(upload.stores)}."
     elif plan.registers:
         yield f"The volume is cloned, for project {plan.project_id}, and Glance does not take {plan.location(_CLONE)}."
-        yield "The clone is deleted, and the volume's data are copied."
+        yield "The clone is deleted, and the volume's data is copied."
     else:
-        yield "The volume's data are copied."
+        yield "The volume's data is copied."
     if plan.registers and plan.location_metadata:
         yield "  Cinder sends the store beside the location, and Glance refuses that."
     asked = (*plan.verdicts, *([upload.location] if plan.registers and upload.location else []))
@@ -155,7 +155,7 @@ def _sentences(upload: UploadLanding) -> Iterator[str]:
     if outcome is UploadAction.FAIL:
         return
     sent = ", ".join(f"{name}: {value}" for name, value in plan.headers.items()) or "none"
-    copied = "If that fails, the data are copied" if outcome is UploadAction.REGISTER else "They go"
+    copied = "If that fails, the data is copied" if outcome is UploadAction.REGISTER else "It goes"
     yield f"{copied} to {_named(upload.copied)}; the headers are {sent}."
     if upload.selection:
         decisive = upload.selection.verdicts[-1]

@@ -231,7 +231,7 @@ class Plan(_Locations):
             help="strict: what the specification says, made safe; upstream: what Glance 33.0.0 does by itself when an "
             "image is shown (default: strict)",
         )
-        parser.add_argument("--all", action="store_true", help="also locations with which nothing is to be done")
+        parser.add_argument("--all", action="store_true", help="list also the locations that need no change")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:

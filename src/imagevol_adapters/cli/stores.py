@@ -243,7 +243,9 @@ class UpgradeConfig(Named, ShowOne):
         for line in lines:
             print(line, file=sys.stderr)
         if not sys.stdin.isatty():
-            raise RequestRefused("there is nobody to ask: give --yes to replace the file, or --dry-run to look only")
+            raise RequestRefused(
+                "standard input is not a terminal: give --yes to replace the file, or --dry-run to look only"
+            )
         print("Replace it? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise RequestRefused("the file is left as it is")

@@ -104,4 +104,4 @@ def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throt
         if at < min(stop, end):
             break
     if at < end:
-        raise DeviceFailed(f"the device ends at byte {at}, and is to be read up to byte {end}")
+        raise DeviceFailed(f"the device ends at byte {at}, and must be read up to byte {end}")

@@ -128,7 +128,7 @@ class StreamWriter:
             raise InvalidFact("StreamWriter", "a write failed before; begin again, with the source from its beginning")
         wanted = max(self._size_bytes or 0, self._position)
         if device.size_bytes < wanted:
-            raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {wanted} are to be written")
+            raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {wanted} must be written")
         self._broken = True
         with closed_on_failure(self):
             ended = self._written_onto(device, zeros)

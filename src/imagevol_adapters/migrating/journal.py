@@ -184,7 +184,7 @@ class Journal:
             if planned != now:
                 raise RequestRefused(
                     f"journal {said(self.path)} is of another plan: its {what} were {json.dumps(planned)} and are "
-                    f"{json.dumps(now)}; undo it under the former ones, or plan anew with another journal"
+                    f"{json.dumps(now)}; undo it with the earlier settings, or plan anew with another journal"
                 )
 
     def record(

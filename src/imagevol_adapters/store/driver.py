@@ -231,7 +231,7 @@ class Store(glance_driver.Store):
         """
         with closed_on_failure(image_file), translated():
             if context is None:
-                raise _misconfigured("an image is stored for somebody, and this request has no context")
+                raise _misconfigured("an image is stored for a requester, and this request has no context")
             cloud, own = self._cloud(context), sessions.has_service_user(self.store_conf)
             if own:  # in a user's project the metadata of volumes are the user's word
                 self._remains.look(cloud)

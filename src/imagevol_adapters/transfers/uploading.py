@@ -224,7 +224,7 @@ def _copied(upload: _Upload, attacher: Attacher, progress: Progress | None, limi
     volume, image, plan = upload.volume, upload.image, upload.plan
     if (image.disk_format, image.container_format) != ("raw", "bare"):
         raise RequestRefused(
-            f"image {image.id} is to be {image.disk_format} in {image.container_format}, and a volume's bytes are raw "
+            f"image {image.id} must be {image.disk_format} in {image.container_format}, and a volume's bytes are raw "
             f"and bare: make such an image, or convert the volume's bytes first"
         )
     refuse_encrypted(volume)

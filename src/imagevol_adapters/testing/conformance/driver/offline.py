@@ -86,7 +86,7 @@ class OfflineImages:
 
     def download(self, context: Any, image_id: str, data: Any = None) -> Iterator[bytes]:  # noqa: ARG002 - Cinder's
         """Give an image's data piece by piece, as Cinder's own does."""
-        assert data is None, "the data are asked for as a stream"  # noqa: S101
+        assert data is None, "the data must be asked for as a stream"  # noqa: S101
         self.downloads.append(image_id)
         return self._pieces(self.data[image_id])
 

@@ -238,7 +238,7 @@ class TemplatesConformance(WithDriver):
     @pytest.mark.parametrize(
         "locks",
         [
-            _Locks(DeadlineExceeded("somebody else has it", seconds=1), "asked"),
+            _Locks(DeadlineExceeded("another request has it", seconds=1), "asked"),
             _Locks(ServiceUnreachable("no answer"), "asked"),
             _Locks(LockLost("a lock"), "held"),
             _Locks(LockLost("a lock"), "given back inside"),
