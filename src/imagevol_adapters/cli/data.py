@@ -397,9 +397,7 @@ def _rate(text: str) -> float:
     except ValueError:
         rate = 0
     if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no rate: give a number above 0, or no --rate for no limit"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0, or no --rate for no limit")
     return rate
 
 
