@@ -268,7 +268,7 @@ def check(
     >>> inspector.update(b"\x1f\x8b\x08\0")
     >>> check(inspector.inspection(), declared_format="raw", size_gib=1, what="image 7")
     Traceback (most recent call last):
-    imagevol_core.errors.UnsafeImage: image 7 is refused: not-packed: it is not a disk but gzip data: unpack it first, as with `gunzip`
+    imagevol_core.errors.UnsafeImage: image 7 is refused: not-packed: it is not a disk but gzip data: ...
     """
     decision = check_image_safety(
         inspection, declared_format=declared_format, size_gib=size_gib, settings=settings or SafetySettings()
