@@ -87,6 +87,13 @@ class GlanceImages:
     wait_seconds: float = 300
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether Glance shows these credentials the images of all projects, as it does to an administrator."""
+        ask = getattr(self.session.auth, "get_access", None)  # which a fixed token and endpoint do not have
+        with translated(KEYSTONE, doing="Keystone"):
+            return ask is not None and "admin" in ask(self.session).role_names
+
     def get(self, image_id: str) -> Image:
         """Give what is known of one image, with its locations where these credentials may see them."""
         with _translated(f"image {image_id}", image_id):

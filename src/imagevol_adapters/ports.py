@@ -315,6 +315,10 @@ class ImageService(Protocol):
     `ServiceFailed`; what it raises besides is said at the method.
     """
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether Glance shows these credentials the images of all projects, as it does to an administrator."""
+
     def get(self, image_id: str) -> Image:
         """Give what is known of one image, with its locations where these credentials may see them."""
 

@@ -43,6 +43,7 @@ class _Asked:
     volume: Volume
     image_id: str | None
     lives: bool
+    hidden: bool
     base_image_id: str | None
     remains: RemainsDecision
 
@@ -53,6 +54,7 @@ def decide_removal(
     remains: RemainsDecision,
     image_id: str | None = None,
     lives: bool = False,
+    hidden: bool = False,
     base_image_id: str | None = None,
     policy: Policy = Policy.STRICT,
 ) -> RemovalDecision:
@@ -63,6 +65,7 @@ def decide_removal(
         remains: what `decide_remains` says of it, as a volume that an operator named.
         image_id: the image that its metadata names; None if it names none.
         lives: whether that image exists and may have its data in the volume.
+        hidden: whether Glance may hide that image from the credentials, which did not find it.
         base_image_id: the image that Cinder created the volume from; None if it did not.
         policy: whose rules.  Under `UPSTREAM`, those of Cinder, which deletes what its API is asked to delete.
 
@@ -73,7 +76,9 @@ def decide_removal(
     >>> decide_removal(disk, remains=remains).reason
     'volume 7ad3 holds no image. If no program needs its data, run `openstack volume delete 7ad3`'
     """
-    asked = _Asked(volume=volume, image_id=image_id, lives=lives, base_image_id=base_image_id, remains=remains)
+    asked = _Asked(
+        volume=volume, image_id=image_id, lives=lives, hidden=hidden, base_image_id=base_image_id, remains=remains
+    )
     rule, verdicts = first_match(REMOVAL_RULES[policy], asked, subject=volume.id)
     return RemovalDecision(
         volume_id=volume.id, allowed=rule.id in _ALLOWED, in_use=rule.id in _IN_USE, verdicts=verdicts
@@ -84,6 +89,15 @@ def _data_of_an_image(asked: _Asked) -> tuple[bool, str]:
     return asked.lives, (
         f"volume {asked.volume.id} has the data of image {said(asked.image_id)}. Delete the image with "
         f"`openstack image delete {said(asked.image_id)}`, and Glance deletes the volume"
+    )
+
+
+def _may_be_hidden(asked: _Asked) -> tuple[bool, str]:
+    if not asked.hidden:
+        return False, "Glance would show the image to these credentials"
+    return True, (
+        f"volume {asked.volume.id} names image {said(asked.image_id)}, which Glance does not show to these "
+        f"credentials. Run the command with the credentials of an administrator, who sees every image"
     )
 
 
@@ -145,6 +159,12 @@ REMOVAL_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
             text="refuse: an image has its data there",
             source=_SPEC,
             predicate=_data_of_an_image,
+        ),
+        Rule(
+            id="image-may-be-hidden",
+            text="refuse: Glance may hide the image that it names from these credentials",
+            source=_SPEC,
+            predicate=_may_be_hidden,
         ),
         Rule(
             id="of-no-image-now",

@@ -328,6 +328,8 @@ class _Forwarding:
 class Images:
     """A Glance without the image."""
 
+    sees_all = True
+
     def get(self, image_id: str) -> Any:
         from imagevol_core import ResourceNotFound  # noqa: PLC0415
 

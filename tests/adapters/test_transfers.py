@@ -706,6 +706,22 @@ class TestAttached:
 
 
 class TestDeleting:
+    def test_an_image_that_glance_may_hide_keeps_its_volume(self, world: World) -> None:
+        """Glance answers for another project's private image as for one that does not exist."""
+        volume_id = world.store(image_owner="another-project").volume.id
+        world.memory_images.sees_all = False
+        with pytest.raises(RequestRefused, match="credentials of an administrator"):
+            world.delete(volume_id)
+        assert volume_id in world.memory.volumes
+        world.memory_images.sees_all = True
+        world.delete(volume_id)
+        assert volume_id not in world.memory.volumes
+
+    def test_an_image_of_the_own_project_is_not_hidden(self, world: World) -> None:
+        world.memory_images.sees_all = False
+        world.delete(world.store(image_owner=world.memory.project_id).volume.id)
+        assert world.memory.volumes == {}
+
     def test_an_image_volume_is_gone(self, world: World) -> None:
         world.delete(world.store().volume.id)
         assert world.left == set()

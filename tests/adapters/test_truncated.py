@@ -185,6 +185,18 @@ class TestTables:
             found = needed_bytes(file, name=name, size_bytes=size_bytes)
         assert found is None or found > size_bytes or data == b"none"
 
+    def test_tables_of_a_qcow2_do_not_overlap(self) -> None:
+        """They begin where a cluster does, or each would be read for every 512 bytes of the file."""
+        cluster, count = 1 << 16, 100
+        header = bytearray(cluster)
+        sizes = (3, 0, 0, 16, count * (cluster // 8) * cluster, 0, count, cluster, 2 * cluster, 1, 0, 0)
+        struct.pack_into(">4sIQIIQIIQQIIQ", header, 0, b"QFI\xfb", *sizes)
+        struct.pack_into(">QQQII", header, 72, 0, 0, 0, 4, 104)
+        for apart, sound in ((cluster, True), (512, False)):
+            places = b"".join(struct.pack(">Q", 3 * cluster + apart * index) for index in range(count))
+            data = bytes(header) + places.ljust(2 * cluster, b"\0") + bytes(count * cluster)
+            assert (needed_bytes(io.BytesIO(data), name="qcow2", size_bytes=len(data)) is None) is not sound
+
     @pytest.mark.parametrize("name", ["qcow2", "vdi", "vhd", "vhdx", "vmdk"])
     def test_of_nothing_nothing_is_known(self, name: str) -> None:
         assert needed_bytes(io.BytesIO(b""), name=name, size_bytes=0) is None

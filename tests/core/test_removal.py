@@ -37,6 +37,10 @@ def decide(volume: Volume, running: RunningProcess | None = NO_PROCESS, **facts:
             *(False, True, "data-of-an-image", "`openstack image delete e38f`"),
         ),
         (decide(DISK, image_id="e38f"), True, False, "of-no-image-now", "image e38f, which has no data here"),
+        (
+            decide(DISK, image_id="e38f", hidden=True),
+            *(False, False, "image-may-be-hidden", "with the credentials of an administrator"),
+        ),
         (decide(LEFT), True, False, "left-by-the-dead", "process 7 on this host has ended"),
         (
             decide(LEFT, RunningProcess(exists=True)),

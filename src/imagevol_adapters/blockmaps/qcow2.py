@@ -64,6 +64,8 @@ def visit(image: TableReader) -> None:
         places.extend(part)
     doubtful: set[int] = set()
     last = places.pop() & _OFFSET if len(places) == tables and tables else 0
+    if any(place & _OFFSET & (shape.cluster - 1) for place in [*places, last]):  # which qemu refuses, too
+        raise TableError("a table that begins within a cluster")
     for place in sorted({each & _OFFSET for each in places} - {0}):  # each once, however often it is named
         for entries in image.entries(place, per_table * width, code="Q", big=True):
             _need(image, shape, entries, doubtful)

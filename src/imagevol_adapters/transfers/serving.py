@@ -16,6 +16,7 @@ from imagevol_adapters.transfers.remains import looked_at
 from imagevol_core import (
     GIB,
     DeviceFailed,
+    Image,
     ImagevolError,
     ImageVolumeMetadata,
     InUse,
@@ -152,14 +153,18 @@ def delete_image_volume(
         ImagevolError: whatever else the ports raise.
     """
     volume = volumes.get(volume_id)
-    image_id = ImageVolumeMetadata.from_volume(volume.metadata).image_id
+    record = ImageVolumeMetadata.from_volume(volume.metadata)
+    image_id = record.image_id
     remains = looked_at(volume, project_id=volumes.project_id, named=True)
-    lives = image_id is not None and _lives(image_id, volume_id, images)
+    image = None if image_id is None else _shown(image_id, images)
+    lives = image is not None and may_live_in(image, volume_id)
+    own = record.image_owner is not None and record.image_owner == volumes.project_id
     decision = decide_removal(
         volume,
         remains=remains,
         image_id=image_id,
         lives=lives,
+        hidden=image_id is not None and image is None and not (own or images.sees_all),
         base_image_id=volumes.base_image_id(volume_id) if image_id is None else None,
     )
     if decision.in_use:
@@ -178,12 +183,12 @@ def _named_holders(volume_id: str, volumes: VolumeService) -> tuple[str, ...]:
         return (f"what has it attached cannot be found out: {error}",)
 
 
-def _lives(image_id: str, volume_id: str, images: ImageService) -> bool:
-    """Whether the image exists, and may have its data in the volume."""
+def _shown(image_id: str, images: ImageService) -> Image | None:
+    """The image, if Glance shows it to these credentials."""
     try:
-        return may_live_in(images.get(image_id), volume_id)
+        return images.get(image_id)
     except ResourceNotFound:
-        return False
+        return None
 
 
 def _name_image(decision: RemainsDecision, images: ImageService) -> None:

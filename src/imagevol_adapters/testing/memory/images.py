@@ -44,6 +44,7 @@ class MemoryImages:
         volumes: where the image volumes are; its volumes can then be made from these images.
         project_id: who owns the images that are made for nobody else.
         stores: their names; the first is the default.
+        sees_all: whether every project's images are seen.
 
     Attributes:
         images: every image, by its id.
@@ -56,6 +57,7 @@ class MemoryImages:
     volumes: MemoryVolumes
     project_id: str = "memory"
     stores: tuple[str, ...] = ("memory",)
+    sees_all: bool = True
     images: dict[str, Image] = attrs.field(factory=dict, init=False, repr=False)
     names: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
     attributes: dict[str, ImageAttributes] = attrs.field(factory=dict, init=False, repr=False)
