@@ -50,6 +50,8 @@ _PASSING = frozenset({"creating", "downloading", "detaching"})  # Cinder refuses
 # Short, so that a volume is not free for long before the next one takes it; random, so that not all ask at once.
 _PAUSES = tenacity.wait_exponential(multiplier=0.25, max=1.5) + tenacity.wait_random(0, 0.5)
 
+_NOT_ADMIN = "Cinder {}, because these credentials are not an administrator's: use credentials with the admin role"
+
 
 @attrs.define(kw_only=True)
 class CinderVolumes:
@@ -129,11 +131,15 @@ class CinderVolumes:
             AccessDenied: to the credentials Cinder shows only their own project.
         """
         filters = {"all_tenants": 1, "project_id": project_id}
-        with said_as_ours(f"the volumes of project {project_id}"):
-            for shown in listed_volumes(self._cinder(), filters | ({"metadata": dict(metadata)} if metadata else {})):
-                if "os-vol-host-attr:host" not in shown.to_dict():
-                    raise AccessDenied("Cinder does not show where volumes are: use credentials of an administrator")
-                yield volume_facts(shown)
+        try:
+            with said_as_ours(f"the volumes of project {project_id}"):
+                found = listed_volumes(self._cinder(), filters | ({"metadata": dict(metadata)} if metadata else {}))
+                for shown in found:
+                    if "os-vol-host-attr:host" not in shown.to_dict():
+                        raise AccessDenied(_NOT_ADMIN.format("does not show where volumes are"))
+                    yield volume_facts(shown)
+        except RequestRefused as error:  # of what is asked here, Cinder refuses only what is for administrators
+            raise AccessDenied(_NOT_ADMIN.format(f"does not list the volumes of project {project_id}")) from error
 
     def types_of(self, volume_ids: Sequence[str]) -> Mapping[str, VolumeAnswer]:
         """Say of which type each volume is: what `plan_migration` asks, a page of volumes at a time.

@@ -198,6 +198,13 @@ class TestPages:
         http.get(re.compile(rf"{CINDER}/volumes/detail\?.*id="), status_code=status)
         assert volumes.types_of(IDS) == {each: "ssd" if each in kept else NotFound() for each in IDS}
 
+    def test_only_an_administrator_is_shown_the_volumes_of_another_project(
+        self, http: Mocker, volumes: CinderVolumes
+    ) -> None:
+        http.get(f"{CINDER}/volumes/detail", status_code=400, json={"badRequest": {"message": "Invalid filters"}})
+        with pytest.raises(AccessDenied, match="credentials with the admin role"):
+            list(volumes.listed(project_id="q"))
+
     def test_no_answer_is_said_of_each(self, http: Mocker, volumes: CinderVolumes) -> None:
         http.get(f"{CINDER}/volumes/detail", status_code=503)
         answers = volumes.types_of(IDS)

@@ -196,6 +196,16 @@ def test_a_property_that_glance_refuses_is_refused_before_a_byte_moves(
     assert len(ran.stderr.splitlines()) == 1, ran.stderr
 
 
+def test_a_user_who_is_no_administrator_is_told_whose_credentials_list_templates(
+    cloud: Cloud, imagevol: CommandLine
+) -> None:
+    command = [str(IMAGEVOL), "templates", "list", "--internal-tenant", cloud.project_ids["service"]]
+    environment = imagevol.environment | {"OS_CLOUD": "demo"}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (1, "", 1), ran.stderr
+    assert "credentials with the admin role" in ran.stderr
+
+
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "1</dev/null"])
 def test_nothing_is_made_if_its_name_could_not_be_shown(imagevol: CommandLine, file: Path, redirection: str) -> None:
     ran = subprocess.run(

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
+_LONGEST_TEXT = 255  # of a name, a tag, and the key of a property, in Glance
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_AN_IMAGE = (
     "store",
@@ -96,7 +97,10 @@ class Put(Named, ShowOne):
         )
         parser.add_argument("--volume-type", metavar="TYPE", help="of the volume; Cinder's default if not given")
         parser.add_argument(
-            "--register", metavar="NAME", help="make it an image of this name in Glance, with the volume as location"
+            "--register",
+            type=_text,
+            metavar="NAME",
+            help="make it an image of this name in Glance, with the volume as location",
         )
         parser.add_argument("--store", help="with --register: the store whose volume type this is")
         parser.add_argument("--owner", metavar="PROJECT_ID", help="who owns the image; your project if not given")
@@ -133,6 +137,7 @@ class Put(Named, ShowOne):
             raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
         if not parsed_args.register and (given := _of_an_image(parsed_args)):
             raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
+        self._refuse_unknown_type(parsed_args.volume_type)
         with (
             opened(parsed_args.file) as (_, size_bytes),
             self.app.progress("put", size_bytes if streamed else None) as progress,
@@ -152,6 +157,13 @@ class Put(Named, ShowOne):
             str(stored.record.digest),
             round(stored.report.seconds, 3),
         )
+
+    def _refuse_unknown_type(self, name: str | None) -> None:
+        try:
+            if name is not None:
+                self.app.volumes.volume_type(name)
+        except ResourceNotFound as error:
+            raise RequestRefused(f"{error}: `openstack volume type list` lists the types that you can use") from error
 
     def _wishes(self, asked: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         """What is the same of every way to store an image."""
@@ -341,7 +353,7 @@ def _add_attributes(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="set a property (repeat the option for several)",
     )
-    image.add_argument("--tag", action="append", help="set a tag (repeat the option for several)")
+    image.add_argument("--tag", action="append", type=_text, help="set a tag (repeat the option for several)")
 
 
 def _of_an_image(asked: argparse.Namespace) -> str | None:
@@ -368,7 +380,13 @@ def _property(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return key, value
+    return _text(key), value
+
+
+def _text(text: str) -> str:
+    if len(text) > _LONGEST_TEXT:
+        raise argparse.ArgumentTypeError(f"{len(text)} characters are too many: give at most {_LONGEST_TEXT}")
+    return text
 
 
 def _count(text: str) -> int:
