@@ -106,7 +106,11 @@ class GlanceImages:
             return self.get(name_or_id)
         except ResourceNotFound:
             with _translated(f"images named {name_or_id}"):
-                named = [each["id"] for each in self._glance().images.list(filters={"name": name_or_id})]
+                named = [
+                    each["id"]
+                    for hidden in (False, True)  # Glance lists either kind, and never both
+                    for each in self._glance().images.list(filters={"name": name_or_id, "os_hidden": hidden})
+                ]
         if not named:
             raise ResourceNotFound("image", name_or_id)
         if len(named) > 1:

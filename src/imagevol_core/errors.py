@@ -371,15 +371,19 @@ class ConversionFailed(StorageError, RuntimeError):
 
 
 class ContentMismatch(StorageError, ValueError):
-    """The data are not what was stored.
+    """The data is not what was stored, or what the caller said that it is.
 
     Attributes:
-        expected: the recorded digest, as `algorithm:value`.
+        expected: the digest that was recorded or given, as `algorithm:value`.
         actual: the digest of what was read.
     """
 
-    def __init__(self, what: str, *, expected: str, actual: str) -> None:
-        """Name what was read and both digests."""
-        super().__init__(f"{what} has been altered: its digest is {actual} and {expected} was recorded")
+    def __init__(self, what: str, *, expected: str, actual: str, given: bool = False) -> None:
+        """Name what was read and both digests; `given` if the caller gave the expected one."""
+        if given:
+            text = f"{what} is not the expected data: its digest is {actual}, and {expected} was given"
+        else:
+            text = f"{what} has been altered: its digest is {actual} and {expected} was recorded"
+        super().__init__(text)
         self.expected = expected
         self.actual = actual

@@ -130,8 +130,8 @@ class RemainsDecision:
 
     @property
     def reason(self) -> str:
-        """Why, as a sentence."""
-        return self.verdicts[-1].text
+        """Why, as a sentence; empty without a verdict."""
+        return self.verdicts[-1].text if self.verdicts else ""
 
     @property
     def about(self) -> str:

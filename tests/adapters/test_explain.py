@@ -58,6 +58,7 @@ class TestExplaining:
             "refused": type(None),
             "ways": list,
             "unseen": list,
+            "not_looked_at": list,
             "eligible": bool,
             "sources": list,
             "extend_to_gib": int,
@@ -66,6 +67,7 @@ class TestExplaining:
         }
         assert (answer["image_id"], answer["policy"], answer["eligible"]) == (image_id, "strict", True)
         assert (answer["outcome"], answer["unseen"]) == ("clone-image-volume", [])
+        assert answer["not_looked_at"] == ["--templates", "--image-cache"]
         assert answer["ways"] == [
             {"way": "clone-image-volume", "source": answer["sources"][0]},
             {"way": "copy", "source": None},
@@ -73,6 +75,12 @@ class TestExplaining:
         assert all(verdict.keys() >= {"rule", "passed", "subject", "text"} for verdict in answer["verdicts"])
         assert {verdict["rule"] for verdict in answer["verdicts"]} == rule_ids()
         assert {verdict["subject"] for verdict in answer["verdicts"]} == {None, *answer["sources"]}
+
+    @pytest.mark.parametrize("size", ["0", "-1", "1.5", "large"])
+    def test_a_size_that_no_volume_has_is_refused(self, run: Run, image_id: str, size: str) -> None:
+        ran = run("explain", image_id, "--size", size, "--host", "node@fast#one")
+        assert ran.status == 2
+        assert "a whole number of GiB, 1 or more" in ran.err
 
     COPIED = "The image's data is copied into the volume."
     FALLS = "If that fails, the image's data is copied into the volume."

@@ -116,6 +116,7 @@ def make(hint: Any, random: Random, *, name: str = "", depth: int = 0) -> Any:
         return lambda *asked: _answer(answer, asked, random)
     if origin in _MANY:
         count = random.choice((0, 1, 1, 2, 3)) if depth < _DEEP else 0
+        count = max(count, name == "verdicts")  # a decision that was made has the verdict that made it
         return _MANY[origin](
             make(arguments[0], random, name=name.removesuffix("s"), depth=depth + 1) for _ in range(count)
         )

@@ -160,6 +160,9 @@ class TestDecision:
         forged = replace(origin, procedure="red\x1b[31m\n", image_id="\n", host="\n")
         assert str(decide(Volume(id="7ad3", size_gib=1, metadata=forged.to_volume()))).isprintable()
 
+    def test_one_without_a_verdict_says_nothing(self) -> None:
+        assert replace(decide(left()), verdicts=()).reason == ""
+
     def test_glance_store_deletes_nothing(self) -> None:
         decision = decide(left(), policy=Policy.UPSTREAM)
         assert (decision.action, decision.reason) == (RemainsAction.LEAVE, "it is left as it is (status available)")

@@ -135,6 +135,8 @@ class Put(Named, ShowOne):
         streamed = parsed_args.disk_format in PLAIN_FORMATS
         if parsed_args.file == STANDARD_STREAM and not streamed:
             raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
+        if parsed_args.register == "":
+            raise RequestRefused("--register: the name of an image is not empty")
         if not parsed_args.register and (given := _of_an_image(parsed_args)):
             raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
         self._refuse_unknown_type(parsed_args.volume_type)

@@ -54,7 +54,7 @@ class Explain(Explaining):
         """Take the image, the volume that is to be, and what the operator has configured."""
         parser = super().get_parser(prog_name)
         parser.add_argument("image", help="its id or name")
-        parser.add_argument("--size", type=int, required=True, metavar="GIB", help="of the new volume")
+        parser.add_argument("--size", type=_size_gib, required=True, metavar="GIB", help="of the new volume")
         parser.add_argument(
             "--host", required=True, metavar="HOST@BACKEND#POOL", help="where it will be; see `cinder get-pools`"
         )
@@ -149,6 +149,7 @@ class Explain(Explaining):
             "refused": outcome.refused,
             "ways": [{"way": step.way.value, "source": step.source} for step in outcome.steps],
             "unseen": list(outcome.unseen),
+            "not_looked_at": list(outcome.passed_over),
             "eligible": bool(clones),
             "sources": [step.source for step in clones],
             "extend_to_gib": clones[0].extend_to_gib if clones else None,
@@ -182,6 +183,12 @@ class SentencesFormatter(SingleFormatter):
         """Print it."""
         for explanation in (value for value in data if isinstance(value, FormattableColumn)):
             print(explanation.human_readable(), file=stdout)
+
+
+def _size_gib(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of a volume: give a whole number of GiB, 1 or more")
+    return int(text)
 
 
 def _template(outcome: Outcome) -> dict[str, Any]:

@@ -74,13 +74,17 @@ class Outcome:
         if self.looked_at["--image-cache"] and Way.CREATE_CACHED not in ways:
             yield "Cinder's image cache is not used:"
             yield from _against(self.plan.cache)
-        passed_over = [
-            f"{_NAMES[option]} ({option})"
+        if self.passed_over:
+            yield f"Not looked at: {', '.join(f'{_NAMES[option]} ({option})' for option in self.passed_over)}."
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """The options that were not given, so that what they say of the backend was not looked at."""
+        return tuple(
+            option
             for option, given in self.looked_at.items()
             if not given and (option != "--templates" or self.plan.policy is Policy.STRICT)
-        ]
-        if passed_over:
-            yield f"Not looked at: {', '.join(passed_over)}."
+        )
 
     def _tried(self) -> Iterator[str]:
         for step in self.steps:

@@ -43,7 +43,7 @@ class Digests:
         return {name: Digest(name, digest.hexdigest()) for name, digest in self._hashes.items()}
 
 
-def verified(data: Iterable[bytes], digest: Digest | None, what: str) -> Closeable[bytes]:
+def verified(data: Iterable[bytes], digest: Digest | None, what: str, *, given: bool = False) -> Closeable[bytes]:
     """Give the same bytes, and at their end an error if they are not those of the digest.
 
     Closing them closes the data, also before the first of them.
@@ -52,9 +52,10 @@ def verified(data: Iterable[bytes], digest: Digest | None, what: str) -> Closeab
         data: the whole of what the digest was made of.
         digest: what was recorded; when None nothing is checked.
         what: whose data these are, for the error.
+        given: whether the digest was given by the caller, and not recorded.
 
     Raises:
-        ContentMismatch: the data are not what was recorded.
+        ContentMismatch: the data is not that of the digest.
         InvalidFact: the digest's algorithm is not known here.
 
     >>> list(verified([b"da", b"ta"], Digest("md5", "8d777f385d3dfec8815d20f7496026dc"), "the image"))
@@ -64,21 +65,21 @@ def verified(data: Iterable[bytes], digest: Digest | None, what: str) -> Closeab
         return Closeable(data, data)
     with closed_on_failure(data):
         digests = Digests([digest.algorithm])
-        return Closeable(_compared(data, digests, digest, what), data)
+        return Closeable(_compared(data, digests, digest, what, given=given), data)
 
 
-def _compared(data: Iterable[bytes], digests: Digests, digest: Digest, what: str) -> Iterator[bytes]:
+def _compared(data: Iterable[bytes], digests: Digests, digest: Digest, what: str, *, given: bool) -> Iterator[bytes]:
     for chunk in data:
         digests.update(chunk)
         yield chunk
-    compare(digests, digest, what)
+    compare(digests, digest, what, given=given)
 
 
-def compare(digests: Digests, digest: Digest, what: str) -> None:
-    """Raise a `ContentMismatch` unless the recorded digest is the one of what came."""
+def compare(digests: Digests, digest: Digest, what: str, *, given: bool = False) -> None:
+    """Raise a `ContentMismatch` unless the recorded or `given` digest is the one of what came."""
     actual = digests.values()[digest.algorithm]
     if actual != digest:
-        raise ContentMismatch(what, expected=str(digest), actual=str(actual))
+        raise ContentMismatch(what, expected=str(digest), actual=str(actual), given=given)
 
 
 def _hash(name: str) -> hashlib._Hash:

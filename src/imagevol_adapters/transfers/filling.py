@@ -151,7 +151,7 @@ class CheckedFile:
         with HeldFile.open(path, what=what) as held:
             file = held.file
             if digest:
-                data = verified(iter(lambda: file.read(PART_BYTES), b""), digest, what)
+                data = verified(iter(lambda: file.read(PART_BYTES), b""), digest, what, given=True)
                 in_thread(lambda: deque(data, maxlen=0))
             inspection = converter.examine(
                 str(path), declared_format=disk_format, size_gib=None, what=what, safety=safety, file=file

@@ -173,7 +173,7 @@ def store_image(
             examination.end()
         report = writer.report()
         if digest and (actual := report.digests[digest.algorithm]) != digest:
-            raise ContentMismatch(f"image {image_id}", expected=str(digest), actual=str(actual))
+            raise ContentMismatch("the image", expected=str(digest), actual=str(actual), given=True)
         return report
 
     with writer:

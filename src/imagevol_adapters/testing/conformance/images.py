@@ -104,6 +104,11 @@ class ImageServiceConformance(WithVolumes):
         with pytest.raises(ResourceNotFound):
             images.get(image.id)
 
+    def test_a_hidden_image_is_found_by_its_name(self, images: ImageService, new_image: NewImage) -> None:
+        name = f"hidden-{uuid.uuid4()}"
+        image = new_image(name=name, attributes=ImageAttributes(hidden=True))
+        assert images.find(name).id == image.id
+
     def test_a_format_that_there_is_not_is_refused(self, new_image: NewImage) -> None:
         with pytest.raises(RequestRefused):
             new_image(disk_format="papyrus")
