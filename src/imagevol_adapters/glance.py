@@ -197,6 +197,16 @@ class GlanceImages:
                 return StoreCatalogue(stores=(), multi=False)
             raise
 
+    def store_names(self) -> tuple[str, ...]:
+        """Give the names of the stores, which every user may see; none of a Glance with one store."""
+        try:
+            with _translated("its stores"):
+                return tuple(store["id"] for store in self._glance().images.get_stores_info()["stores"])
+        except RequestRefused as error:
+            if isinstance(error.__cause__, _MISSING):
+                return ()
+            raise
+
     def wait(self, image_id: str) -> Image:
         """Return when Glance is not, or no longer, taking data or a location for the image."""
         return wait_until(

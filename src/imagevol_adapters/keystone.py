@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from urllib.parse import quote
+
 import requests
 from keystoneauth1 import exceptions as keystone
+from keystoneauth1.session import Session
 from urllib3 import exceptions as urllib3
 
-from imagevol_adapters.translation import Table
+from imagevol_adapters.translation import Table, translated
 from imagevol_core import AccessDenied, InvalidConfiguration, ServiceFailed, ServiceUnreachable, is_plain_url
 
-__all__ = ["KEYSTONE", "checked_url"]
+__all__ = ["KEYSTONE", "checked_url", "has_project"]
 
 _RUNS = "check the URL, and that the service runs"
 
@@ -63,3 +67,17 @@ characters of a user or password in it as %XX
             "it is not a URL like https://host:5000/v3; write special characters of a user or password in it as %XX",
         )
     return url
+
+
+def has_project(session: Session, project_id: str, *, region_name: str | None = None) -> bool | None:
+    """Tell whether Keystone has a project; None if it does not tell these credentials.
+
+    Raises:
+        ServiceError: Keystone does not answer.
+    """
+    where = {"service_type": "identity", "region_name": region_name, "version": (3, 0)}
+    with translated(KEYSTONE, doing="Keystone"):
+        answer = session.get(f"/projects/{quote(project_id, safe='')}", endpoint_filter=where, raise_exc=False)
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        return False
+    return True if answer.status_code == HTTPStatus.OK else None

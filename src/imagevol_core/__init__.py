@@ -20,6 +20,7 @@ from imagevol_core import (
     migration,
     partitions,
     pruning,
+    put_rules,
     reclaiming,
     relocation,
     remains,
@@ -53,6 +54,7 @@ from imagevol_core.metadata import *
 from imagevol_core.migration import *
 from imagevol_core.partitions import *
 from imagevol_core.pruning import *
+from imagevol_core.put_rules import *
 from imagevol_core.reclaiming import *
 from imagevol_core.relocation import *
 from imagevol_core.remains import *
@@ -87,6 +89,7 @@ __all__ += metadata.__all__
 __all__ += migration.__all__
 __all__ += partitions.__all__
 __all__ += pruning.__all__
+__all__ += put_rules.__all__
 __all__ += reclaiming.__all__
 __all__ += relocation.__all__
 __all__ += remains.__all__

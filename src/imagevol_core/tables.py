@@ -23,6 +23,7 @@ from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES
 from imagevol_core.custody import ADDING_RULES, DELETION_RULES, READING_RULES
 from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
 from imagevol_core.pruning import PRUNING_RULES
+from imagevol_core.put_rules import PUT_RULES
 from imagevol_core.reclaiming import RECLAIM_RULES
 from imagevol_core.relocation_rules import RELOCATION_RULES
 from imagevol_core.remains import REMAINS_RULES
@@ -57,6 +58,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
     "Stores: trying a store": TRIAL_RULES,
     "Stores: the host of a cinder store": HOST_RULES,
     "Stores: all of them": CATALOGUE_RULES,
+    "Stores: an image file that is stored": PUT_RULES,
     "Selection: the stores of an upload (the first that applies)": SELECTION_RULES,
     "Custody: a volume whose location is added": ADDING_RULES,
     "Custody: a volume that is read": READING_RULES,

@@ -27,7 +27,7 @@ from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import storing
-from imagevol_core import DeviceFailed, ServiceFailed, patience_seconds
+from imagevol_core import AccessDenied, DeviceFailed, ServiceFailed, Store, StoreCatalogue, patience_seconds
 from tests.adapters.commands import Ran, Run
 from tests.adapters.hostile_urls import HOSTILE_PASSWORDS, shows_a_piece
 from tests.adapters.inspecting import gpt, iso
@@ -51,6 +51,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryVolumes:
     monkeypatch.setattr(Imagevol, "images", MemoryImages(volumes=volumes, project_id="p", stores=("fast",)))
     monkeypatch.setattr(Imagevol, "attacher", MemoryAttacher(volumes=volumes))
     monkeypatch.setattr(Imagevol, "project_id", "p")
+    monkeypatch.setattr(Imagevol, "has_project", lambda _, project_id: project_id in ("p", "q"))
     return volumes
 
 
@@ -511,6 +512,61 @@ class TestCredentials:
         ran = run("--os-cloud", "heaven", "rm", "x")
         assert ran.status == 1
         assert "heaven" in ran.err
+
+
+class TestPutWishes:
+    """What cannot be is refused before a byte moves."""
+
+    @pytest.fixture
+    def stores(self, memory: MemoryVolumes, monkeypatch: pytest.MonkeyPatch) -> None:
+        stores = (Store(name="fast", kind="cinder", volume_type="fast"), Store(name="slow", kind="file"))
+        monkeypatch.setattr(MemoryImages, "catalogue", lambda _: StoreCatalogue(stores=stores))
+        monkeypatch.setattr(MemoryImages, "store_names", lambda _: ("fast", "slow"))
+        monkeypatch.setattr(MemoryVolumes, "default_volume_type", lambda _: "secret", raising=False)
+
+    @pytest.mark.parametrize(
+        "wishes, says",
+        [
+            (("--register", "disk", "--store", "nosuch"), "Glance has no store 'nosuch': give one of 'fast', 'slow'"),
+            (("--register", "disk", "--store", "slow"), "keeps no images in volumes"),
+            (("--register", "disk", "--store", "fast", "--volume-type", "secret"), "give the volume type 'fast'"),
+            (("--register", "disk", "--store", "fast"), "give the volume type 'fast'"),
+            (("--owner", "not-a-project"), "Keystone has no project with the id 'not-a-project'"),
+            (("--register", "disk", "--owner", "not-a-project"), "Keystone has no project"),
+            (("--owner", ""), "Keystone does not tell these credentials whether there is a project ''"),
+        ],
+    )
+    @pytest.mark.usefixtures("stores")
+    def test_it_is_refused_in_one_line_and_leaves_nothing(
+        self, run: Run, memory: MemoryVolumes, tmp_path: Path, wishes: tuple[str, ...], says: str
+    ) -> None:
+        put = run("put", tmp_path / "not-even-looked-for", *wishes)
+        assert (put.status, put.out, put.err.count("\n")) == (1, "", 1)
+        assert says in put.err
+        images: Any = memory.images
+        assert (memory.volumes, images.images) == ({}, {})
+
+    @pytest.mark.usefixtures("stores")
+    def test_what_can_be_is_done(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
+        put = run("put", file, "--register", "disk", "--store", "fast", "--volume-type", "fast", "--owner", "q")
+        assert (put.status, len(memory.volumes)) == (0, 1)
+
+    def test_who_may_not_see_the_details_of_stores_can_store(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def forbidden(_: MemoryImages) -> StoreCatalogue:
+            raise AccessDenied("Glance: 403")
+
+        monkeypatch.setattr(MemoryImages, "catalogue", forbidden)
+        assert run("put", file, "--register", "disk", "--store", "fast").status == 0
+        assert run("put", file, "--register", "disk", "--store", "nosuch").status == 1
+
+    def test_a_project_that_keystone_does_not_tell_of_is_taken_if_it_looks_like_one(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Imagevol, "has_project", lambda *_: None)
+        assert run("put", file, "--owner", "0123456789abcdef0123456789abcdef").status == 0
+        assert run("put", file, "--owner", "not-a-project").status == 1
 
 
 @pytest.mark.filterwarnings("ignore")  # what libraries deprecate, as `main` has it

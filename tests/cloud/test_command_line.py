@@ -206,6 +206,29 @@ def test_a_user_who_is_no_administrator_is_told_whose_credentials_list_templates
     assert "credentials with the admin role" in ran.stderr
 
 
+@pytest.mark.parametrize(
+    "wishes, says",
+    [
+        (
+            ("--register", "disk", "--store", "nosuch"),
+            "Glance has no store 'nosuch': give one of 'fast', 'slow', 'local'",
+        ),
+        (("--register", "disk", "--store", "local"), "keeps no images in volumes"),
+        (("--register", "disk", "--store", "slow", "--volume-type", "fast"), "give the volume type 'slow'"),
+        (("--register", "disk", "--store", "slow"), "give the volume type 'slow'"),
+        (("--owner", "not-a-project"), "no project"),
+        (("--owner", "0123456789abcdef0123456789abcdef"), "no project with the id"),
+    ],
+)
+def test_a_store_and_an_owner_that_cannot_be_are_refused_before_a_byte_moves(
+    cloud: Cloud, file: Path, wishes: tuple[str, ...], says: str
+) -> None:
+    with nothing_left(cloud):
+        ran = CommandLine(cloud, cloud.clouds_yaml).run("--os-cloud", "admin", "put", file, *wishes)
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+        assert says in ran.stderr
+
+
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "1</dev/null"])
 def test_nothing_is_made_if_its_name_could_not_be_shown(imagevol: CommandLine, file: Path, redirection: str) -> None:
     ran = subprocess.run(

@@ -117,6 +117,7 @@ DECISIONS = {
         catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder', volume_type='b'),)),
     )""",
     "upload_headers": "upload_headers(store='fast', base_image_id='i', size_bytes=5)",
+    "check_put": "check_put(PutWishes(store='a', store_names=('b',), owner='c', owner_exists=False))",
     "check_host": f"check_host({STORE_HOST}, store='fast')",
     "check_trial": f"check_trial(StoreTrial(host={STORE_HOST}, directories={{'/a': None}}), store='fast')",
     "check_stores": """check_stores(

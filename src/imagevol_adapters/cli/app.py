@@ -186,6 +186,12 @@ class Imagevol(App):
         with translated(KEYSTONE, doing="Keystone"):
             return self.session.get_project_id()
 
+    def has_project(self, project_id: str) -> bool | None:
+        """Whether Keystone has a project; None if it does not tell these credentials."""
+        from imagevol_adapters.keystone import has_project
+
+        return has_project(self.session, project_id, region_name=self.cloud.get_region_name())
+
     @functools.cached_property
     def volumes(self) -> CinderVolumes:
         """Cinder."""

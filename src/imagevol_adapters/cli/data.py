@@ -20,6 +20,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import quiet, tell
 from imagevol_adapters.cli.files import STANDARD_STREAM, appearing, opened
 from imagevol_adapters.cli.output import Named, check_output
+from imagevol_adapters.cli.wishes import refuse_what_cannot_be
 from imagevol_core import (
     PLAIN_FORMATS,
     DeviceFailed,
@@ -102,8 +103,14 @@ class Put(Named, ShowOne):
             metavar="NAME",
             help="make it an image of this name in Glance, with the volume as location",
         )
-        parser.add_argument("--store", help="with --register: the store whose volume type this is")
-        parser.add_argument("--owner", metavar="PROJECT_ID", help="who owns the image; your project if not given")
+        parser.add_argument(
+            "--store", help="with --register: name this store in the location; its volume type must be --volume-type"
+        )
+        parser.add_argument(
+            "--owner",
+            metavar="PROJECT_ID",
+            help="make this project the owner of the image (default: the project of your credentials)",
+        )
         parser.add_argument(
             "--visibility",
             choices=("public", "private", "shared", "community"),
@@ -139,7 +146,7 @@ class Put(Named, ShowOne):
             raise RequestRefused("--register: the name of an image is not empty")
         if not parsed_args.register and (given := _of_an_image(parsed_args)):
             raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
-        self._refuse_unknown_type(parsed_args.volume_type)
+        refuse_what_cannot_be(self.app, parsed_args)
         with (
             opened(parsed_args.file) as (_, size_bytes),
             self.app.progress("put", size_bytes if streamed else None) as progress,
@@ -159,13 +166,6 @@ class Put(Named, ShowOne):
             str(stored.record.digest),
             round(stored.report.seconds, 3),
         )
-
-    def _refuse_unknown_type(self, name: str | None) -> None:
-        try:
-            if name is not None:
-                self.app.volumes.volume_type(name)
-        except ResourceNotFound as error:
-            raise RequestRefused(f"{error}: `openstack volume type list` lists the types that you can use") from error
 
     def _wishes(self, asked: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         """What is the same of every way to store an image."""

@@ -27,6 +27,8 @@ from imagevol_core import (
     InUse,
     RequestRefused,
     ResourceNotFound,
+    Store,
+    StoreCatalogue,
     Volume,
     parse_location,
 )
@@ -67,6 +69,14 @@ class MemoryImages:
     def __attrs_post_init__(self) -> None:
         """Let volumes be made from these images."""
         self.volumes.images = self
+
+    def store_names(self) -> tuple[str, ...]:
+        """Give the names of the stores."""
+        return self.stores
+
+    def catalogue(self) -> StoreCatalogue:
+        """Give the stores, whose volumes can be of any type."""
+        return StoreCatalogue(stores=tuple(Store(name=name, kind="cinder") for name in self.stores))
 
     def get(self, image_id: str) -> Image:
         """Give what is known of one image."""

@@ -1,0 +1,94 @@
+"""What stands against storing an image file as it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from imagevol_core import PUT_RULES, Policy, PutWishes, Store, check_put
+
+STORES = (
+    Store(name="fast", kind="cinder", volume_type="ssd"),
+    Store(name="any", kind="imagevol"),
+    Store(name="local", kind="file"),
+)
+GOOD = PutWishes(
+    store="fast",
+    store_names=("fast", "any", "local"),
+    stores=STORES,
+    volume_type="ssd",
+    owner="theirs",
+    project_id="mine",
+    owner_exists=True,
+)
+
+# For each rule, what it alone finds fault with, and what it says.  A new rule is a new row here.
+BREAKS = {
+    "put-store-exists": (
+        replace(GOOD, store="nosuch"),
+        "Glance has no store 'nosuch': give one of 'fast', 'any', 'local'",
+    ),
+    "store-of-volumes": (
+        replace(GOOD, store="local"),
+        "store 'local' is of kind file and keeps no images in volumes",
+    ),
+    "store-of-put-type": (
+        replace(GOOD, volume_type="hdd"),
+        (
+            "the volumes of store 'fast' have type 'ssd', and this one would have type 'hdd': give the volume type "
+            "'ssd', or another store"
+        ),
+    ),
+    "owner-exists": (
+        replace(GOOD, owner_exists=False),
+        "Keystone has no project with the id 'theirs': see `openstack project list`",
+    ),
+}
+
+
+def wrong(wishes: PutWishes) -> list[tuple[str, str]]:
+    return [(verdict.rule, verdict.text) for verdict in check_put(wishes) if not verdict.passed]
+
+
+def test_each_rule_is_here_and_nothing_is_wrong_with_the_good_wishes() -> None:
+    assert [rule.id for rule in PUT_RULES[Policy.STRICT]] == list(BREAKS)
+    assert wrong(GOOD) == []
+
+
+@pytest.mark.parametrize("rule", BREAKS)
+def test_it_finds_fault_alone_and_says_why(rule: str) -> None:
+    wishes, text = BREAKS[rule]
+    assert wrong(wishes) == [(rule, text)]
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        PutWishes(),
+        PutWishes(store="fast"),
+        PutWishes(store="fast", store_names=("fast",), volume_type="hdd"),
+        replace(GOOD, volume_type=None),
+        replace(GOOD, store="any", volume_type="hdd"),
+        replace(GOOD, owner="mine", owner_exists=False),
+    ],
+)
+def test_what_is_not_asked_for_or_not_known_is_not_wrong(wishes: PutWishes) -> None:
+    assert wrong(wishes) == []
+
+
+def test_a_glance_with_one_store_has_none_by_name() -> None:
+    assert [rule for rule, _ in wrong(PutWishes(store="fast", store_names=()))] == ["put-store-exists"]
+
+
+@pytest.mark.parametrize(
+    "owner, accepted",
+    [
+        ("0123456789abcdef0123456789abcdef", True),
+        ("01234567-89ab-cdef-0123-456789abcdef", True),
+        ("not-a-project", False),
+        ("", False),
+    ],
+)
+def test_a_project_that_keystone_does_not_tell_of_must_look_like_an_id(owner: str, accepted: bool) -> None:
+    assert (wrong(replace(GOOD, owner=owner, owner_exists=None)) == []) is accepted
