@@ -5,13 +5,15 @@ The rules say whether the cache serves the request at all; every cached volume o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from imagevol_core.caching import CacheEntry, CacheLimits, cache_key, decide_freshness, last_use, plan_admission
+from imagevol_core.collation import in_database
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.sentences import answered
-from imagevol_core.sizing import gib_for, least_size_bytes, virtual_size_bytes
+from imagevol_core.sizing import GIB, gib_for, least_size_bytes, virtual_size_bytes
 from imagevol_core.template_rules import least_gib_upstream
 from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed, joined
 
@@ -41,20 +43,26 @@ class Lookup:
 
     Attributes:
         fresh: the entries to clone, best first.
+        present: the entries for which no other is made.
         stale: the volumes of entries that are no longer the image.
+        stale_later: the same, of which Cinder sees that only when it has copied the image.
         newcomer_gib: the size of a cached volume to be made.
         admitted: whether it may be made.
         evict: the volumes that go for it, in this order.
+        fails_later: how the request fails once Cinder has copied the image; empty if it does not.
         cannot_serve: why there is nothing to clone; empty where there is.
         cannot_admit: why none may be made; empty where one may.
         verdicts: whether the cache serves the request at all, then what was said of each entry, and of admission.
     """
 
     fresh: tuple[CacheEntry, ...] = ()
+    present: tuple[CacheEntry, ...] = ()
     stale: tuple[str, ...] = ()
+    stale_later: tuple[str, ...] = ()
     newcomer_gib: int | None = None
     admitted: bool = False
     evict: tuple[str, ...] = ()
+    fails_later: str = ""
     cannot_serve: str = ""
     cannot_admit: str = ""
     verdicts: tuple[Verdict, ...] = ()
@@ -79,7 +87,9 @@ def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache
         text = joined(in_the_way)
         return Lookup(cannot_serve=text, cannot_admit=text, verdicts=serves)
     key = cache_key(target, clone_across_pools=backend.clone_across_pools, policy=policy)
-    here = tuple(entry for entry in cache.entries if entry.image_id == image.id and key.matches(entry))
+    spelled = in_database if key.by_database else str
+    of_image = (entry for entry in cache.entries if spelled(entry.image_id) == spelled(image.id))
+    here = tuple(entry for entry in of_image if key.matches(entry))
     found = _LOOK_UPS[policy](image, use, here)
     return replace(found, verdicts=serves + found.verdicts)
 
@@ -96,8 +106,10 @@ def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Looku
     newcomer_gib = gib_for(least_size_bytes(image) or 0) if virtual_size_bytes(image) else target.size_gib
     kept = (entry for entry in cache.entries if entry.volume_id not in going)
     admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits)
+    clonable = tuple(sorted(usable, key=lambda entry: entry.host != target.host))
     return Lookup(
-        fresh=tuple(sorted(usable, key=lambda entry: entry.host != target.host)),
+        fresh=clonable,
+        present=clonable,
         stale=stale,
         newcomer_gib=newcomer_gib,
         admitted=admission.admitted,
@@ -109,26 +121,59 @@ def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Looku
 
 
 def _look_up_upstream(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
-    """Cinder looks at the first row of its query, and counts those in the very pool of the new volume."""
+    """Cinder looks at one entry at a time, the most recently used first, and deletes it if it is stale.
+
+    It looks a first time before it does anything, a second time to clone the entry, and a third time, in the very pool
+    of the new volume, before it adds what it has copied.  If the first entry is fresh it adds nothing.
+    """
     target, cache = use.target, use.cache
     verdicts, stale = _freshness(image, here[:1], Policy.UPSTREAM)
-    newcomer_gib = least_gib_upstream(image) or target.size_gib
-    pool = cache_key(target, policy=Policy.UPSTREAM)
-    kept = (entry for entry in cache.entries if pool.matches(entry) and entry.volume_id not in stale)
+    present, looked_at = here[:1] if not stale else (), here[:1]
+    if stale:
+        again, stale_again = _freshness(image, here[1:2], Policy.UPSTREAM)
+        verdicts, stale, looked_at = verdicts + again, stale + stale_again, here[:2]
+    fresh = tuple(entry for entry in looked_at if entry.volume_id not in stale)
+    pool, fails_later = cache_key(target, policy=Policy.UPSTREAM), ""
+    stale_later: tuple[str, ...] = ()
+    if not present:
+        last = tuple(entry for entry in (*fresh, *here[2:]) if pool.matches(entry))[:1]
+        later, stale_later = _freshness(image, last, Policy.UPSTREAM)
+        fails_later = next((verdict.text for verdict in later if verdict.rule == _UNDATED), "")
+        verdicts += later if not (fresh or fails_later) else ()
+        present = () if stale_later else last
+    newcomer_gib = _measured_gib(image) or target.size_gib
+    gone = frozenset(stale + stale_later)
+    kept = (entry for entry in cache.entries if pool.matches(entry) and entry.volume_id not in gone)
     admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits, policy=Policy.UPSTREAM)
     return Lookup(
-        fresh=() if stale else here[:1],
+        fresh=fresh,
+        present=present,
         stale=stale,
+        stale_later=stale_later,
+        fails_later=fails_later,
         newcomer_gib=newcomer_gib,
         admitted=admission.admitted,
         evict=tuple(entry.volume_id for entry in admission.evict),
-        cannot_serve="" if here and not stale else joined(failed(verdicts)) or _NOTHING,
+        cannot_serve="" if fresh else joined(failed(verdicts)) or _NOTHING,
         cannot_admit=joined(failed(admission.verdicts)),
         verdicts=verdicts + admission.verdicts,
     )
 
 
+def _measured_gib(image: Image) -> int | None:
+    """Give the size that qemu-img will measure, in GiB; None if only Cinder will know it, or it is 0.
+
+    Of a raw image that is the size of its file, in whole blocks.
+    """
+    if image.virtual_size_bytes is None and image.disk_format == "raw" and image.size_bytes is not None:
+        blocks = -(-image.size_bytes // _BLOCK_BYTES)
+        return math.ceil(float(blocks * _BLOCK_BYTES) / GIB)
+    return least_gib_upstream(image)
+
+
 _LOOK_UPS = {Policy.STRICT: _look_up, Policy.UPSTREAM: _look_up_upstream}
+_BLOCK_BYTES = 512
+_UNDATED = "undated"
 _NOTHING = "the cache has no volume of this image where it could be cloned"
 
 

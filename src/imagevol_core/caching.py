@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
+from imagevol_core.collation import in_database
 from imagevol_core.errors import InvalidFact, InvalidSize
 from imagevol_core.facts import Digest, Image, Volume
 from imagevol_core.sentences import said
@@ -213,11 +214,13 @@ class CacheKey:
         host: of the volume, where it matters.
         cluster_name: of the volume; where it is known, hosts do not matter.
         scope: whether it must be in that very pool, in any pool of that backend, or may be anywhere.
+        by_database: whether names and ids are compared as Cinder's database compares them (`in_database`).
     """
 
     host: str | None = None
     cluster_name: str | None = None
     scope: Scope = "pool"
+    by_database: bool = False
 
     def matches(self, entry: CacheEntry) -> bool:
         """Whether a cached volume is there; one of which that is not known is not.
@@ -227,6 +230,8 @@ class CacheKey:
         True
         """
         wanted, there = (self.cluster_name, entry.cluster_name) if self.cluster_name else (self.host, entry.host)
+        if self.by_database:
+            wanted, there = in_database(wanted), in_database(there)
         return _IN_SCOPE[self.scope](wanted, there)
 
 
@@ -271,10 +276,10 @@ def _key(target: Volume, across: bool) -> CacheKey:
 
 def _key_upstream(target: Volume, across: bool) -> CacheKey:
     if target.cluster_name:
-        return CacheKey(cluster_name=target.cluster_name)
+        return CacheKey(cluster_name=target.cluster_name, by_database=True)
     if across or target.host is None:  # a filter without a value is dropped
-        return CacheKey(scope="anywhere")
-    return CacheKey(host=target.host)
+        return CacheKey(scope="anywhere", by_database=True)
+    return CacheKey(host=target.host, by_database=True)
 
 
 _KEYS = {Policy.STRICT: _key, Policy.UPSTREAM: _key_upstream}

@@ -7,12 +7,13 @@ the way; all volumes that pass are kept, best first, because a clone can fail an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from imagevol_core.clone_facts import CloneCandidate, CloneRequest, CloneSettings
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
+from imagevol_core.collation import in_database
 from imagevol_core.errors import InvalidFact, InvalidLocation, InvalidMetadata
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.locations import Dialect, parse_location
@@ -83,7 +84,8 @@ def decide_clone(
     ['failed volume-found (9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1): Cinder knows no such volume, or does not show it to \
 these credentials']
     """
-    known = _by_id(volumes)
+    known, spelled = _by_id(volumes), _SPELLED[policy]
+    found = {spelled(volume_id): volume for volume_id, volume in known.items()}
     volume_ids, not_locations = _named(image, _DIALECTS[policy])
     request = CloneRequest(
         image=image,
@@ -97,7 +99,7 @@ these credentials']
     refused = bool(failed(verdicts))
     eligible: list[Volume] = []
     for volume_id in volume_ids:
-        volume = known.get(volume_id)
+        volume = found.get(spelled(volume_id))
         candidate = CloneCandidate(request=request, found=volume, record=_record(volume))
         about = evaluate(VOLUME_RULES[policy], candidate, subject=volume_id)
         verdicts.extend(about)
@@ -145,6 +147,7 @@ def _record(volume: Volume | None) -> ImageVolumeMetadata | InvalidMetadata | No
 # Which volumes a location names, and in which order the eligible ones are tried.
 
 _DIALECTS = {Policy.STRICT: Dialect.STRICT, Policy.UPSTREAM: Dialect.CINDER}
+_SPELLED: Mapping[Policy, Callable[[str], str]] = {Policy.STRICT: str, Policy.UPSTREAM: in_database}
 
 
 def _best_first(eligible: list[Volume], target: Volume) -> tuple[Volume, ...]:

@@ -223,6 +223,11 @@ def _clone_cached(creation: Creation) -> tuple[CreationStep, ...]:
     )
 
 
+def _clone_cached_upstream(creation: Creation) -> tuple[CreationStep, ...]:
+    """What Cinder has found stale before it found this one is gone."""
+    return tuple(replace(step, remove_first=creation.found.stale) for step in _clone_cached(creation))
+
+
 def _create_cached(creation: Creation) -> tuple[CreationStep, ...]:
     """The stale entries go when the new one is ready: until then they serve those who are cloning them."""
     step = CreationStep(
@@ -237,11 +242,13 @@ def _create_cached(creation: Creation) -> tuple[CreationStep, ...]:
 
 def _create_cached_upstream(creation: Creation) -> tuple[CreationStep, ...]:
     """Cinder copies into the new volume itself and clones that into its cache, so that it is the copy that can fail."""
+    found = creation.found
     step = CreationStep(
         way=Way.CREATE_CACHED,
-        size_gib=creation.found.newcomer_gib,
+        size_gib=found.newcomer_gib,
         extend_to_gib=creation.target.size_gib,
-        remove_first=creation.found.stale + creation.found.evict,
+        remove_first=() if found.fresh else found.stale,
+        remove_after=found.stale_later + found.evict,
         falls_to_next=False,
         retry=Retry.UNTIL_WRITTEN,
     )
@@ -260,9 +267,10 @@ def _copy(creation: Creation) -> tuple[CreationStep, ...]:
 
 
 def _copy_upstream(creation: Creation) -> tuple[CreationStep, ...]:
-    """What is stale goes first, also where nothing takes its place."""
+    """What is stale goes first, also if nothing takes its place."""
     (step,) = _copy(creation)
-    return (replace(step, remove_first=step.remove_after, remove_after=()),)
+    found = creation.found
+    return (replace(step, remove_first=() if found.fresh else found.stale, remove_after=found.stale_later),)
 
 
 def _by_template(creation: Creation) -> tuple[CreationStep, ...]:
@@ -307,8 +315,8 @@ _STEPS: Mapping[Policy, Mapping[Way, Steps]] = {
         Way.CLONE_TEMPLATE: _by_driver,
         Way.CREATE_TEMPLATE: _by_driver,
         Way.CLONE_IMAGE_VOLUME: _clone_image_volumes,
+        Way.CLONE_CACHED: _clone_cached_upstream,
         Way.CREATE_CACHED: _create_cached_upstream,
-        Way.CLONE_CACHED: _clone_cached,
         Way.COPY: _copy_upstream,
     },
 }

@@ -138,8 +138,8 @@ def _clone_cached(creation: Creation) -> tuple[bool, str]:
 
 def _create_cached(creation: Creation) -> tuple[bool, str]:
     found = creation.found
-    if found.fresh:
-        return False, f"the cache already has {_volumes(found.fresh)}"
+    if found.present:
+        return False, f"the cache already has {_volumes(found.present)}"
     if not found.admitted:
         return False, found.cannot_admit
     convertible, text = _convertible(creation)
@@ -180,7 +180,7 @@ def _clone_cached_upstream(creation: Creation) -> tuple[bool, str]:
 
 
 def _create_cached_upstream(creation: Creation) -> tuple[bool, str]:
-    stopped = _stopped(creation)
+    stopped = _stopped(creation) or creation.found.fails_later
     creates, text = _create_cached(creation)
     return not stopped and creates, stopped or text
 
@@ -190,6 +190,8 @@ def _copy_upstream(creation: Creation) -> tuple[bool, str]:
     convertible, text = _convertible(creation)
     if stopped or not convertible:
         return False, stopped or f"Cinder fails with an ImageConversionNotAllowed: {text}"
+    if creation.found.fails_later:
+        return False, creation.found.fails_later
     creates = _create_cached(creation)[0]
     return not creates, "Cinder's copy is what creates the cached volume" if creates else text
 
@@ -340,13 +342,13 @@ WAY_RULES: Mapping[Policy, tuple[Rule[Creation], ...]] = {
             source="cinder CreateVolumeFromSpecTask._clone_image_volume",
             predicate=_clone_image_volume,
         ),
+        Rule(id="clone-cached", text="clone the cached volume", source=_COPY, predicate=_clone_cached_upstream),
         Rule(
             id="create-cached",
             text="copy the image, and clone the copy into the cache",
             source=_CACHE,
             predicate=_create_cached_upstream,
         ),
-        Rule(id="clone-cached", text="clone the cached volume", source=_COPY, predicate=_clone_cached_upstream),
         Rule(id="copy", text="copy the image", source=_COPY, predicate=_copy_upstream),
     ),
 }

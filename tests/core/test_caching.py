@@ -393,13 +393,18 @@ class TestKey:
             wide = cache_key(target, clone_across_pools=True, policy=policy)
             assert wide.matches(there) or not narrow.matches(there)
 
+    def test_cinders_database_does_not_tell_case(self) -> None:
+        target = Volume(id="t", size_gib=1, host="NODE@fast#one")
+        there = CacheEntry(volume_id="v", image_id="i", size_gib=1, host="node@fast#one")
+        assert [cache_key(target, policy=policy).matches(there) for policy in Policy] == [False, True]
+
     @pytest.mark.parametrize(
         "host, cluster_name, across, key",
         [
-            ("n@a#1", None, False, CacheKey(host="n@a#1")),
-            ("n@a#1", None, True, CacheKey(scope="anywhere")),
-            (None, None, False, CacheKey(scope="anywhere")),
-            ("n@a#1", "c@a#1", True, CacheKey(cluster_name="c@a#1")),
+            ("n@a#1", None, False, CacheKey(host="n@a#1", by_database=True)),
+            ("n@a#1", None, True, CacheKey(scope="anywhere", by_database=True)),
+            (None, None, False, CacheKey(scope="anywhere", by_database=True)),
+            ("n@a#1", "c@a#1", True, CacheKey(cluster_name="c@a#1", by_database=True)),
         ],
     )
     def test_cinders_may_be_anywhere(

@@ -126,8 +126,8 @@ OPEN = {
         "clone-template": (templated(TEMPLATE), BARE),
         "create-template": (templated(None), BARE),
         "clone-image-volume": (GOOD, BARE),
-        "create-cached": (cache(), BARE),
         "clone-cached": (cache(entries=(CACHED,)), BARE),
+        "create-cached": (cache(), BARE),
         "copy": (BARE, replace(image(BARE, disk_format="qcow2"), conversion=ConversionSettings(allowed=False))),
     },
 }
@@ -406,7 +406,8 @@ class TestSteps:
             way=Way.CREATE_CACHED,
             size_gib=1,
             extend_to_gib=2,
-            remove_first=("stale", "other"),
+            remove_first=("stale",),
+            remove_after=("other",),
             falls_to_next=False,
             retry=Retry.UNTIL_WRITTEN,
         )
@@ -457,15 +458,62 @@ class TestSteps:
         assert ways(cache(entries=(replace(CACHED, size_gib=2),)).decide()) == ["clone-cached", "copy"]
 
     def test_cinder_looks_at_the_cached_volume_that_its_database_lists_first(self) -> None:
-        for entries, way in {(CACHED, STALE): "clone-cached", (STALE, CACHED): "create-cached"}.items():
-            plan = cache(entries=entries).decide(Policy.UPSTREAM)
-            assert way in ways(plan)
-            assert {verdict.subject for verdict in plan.cache} == {None, entries[0].volume_id}
+        plan = cache(entries=(CACHED, STALE)).decide(Policy.UPSTREAM)
+        assert ways(plan) == ["clone-cached", "copy"]
+        assert {verdict.subject for verdict in plan.cache} == {None, CACHED.volume_id}
+        assert all(step.remove_first == step.remove_after == () for step in plan.steps)
+
+    def test_cinder_looks_again_and_clones_the_second_if_the_first_is_stale(self) -> None:
+        plan = cache(entries=(STALE, CACHED)).decide(Policy.UPSTREAM)
+        assert [(step.way.value, step.source, step.remove_first) for step in plan.steps] == [
+            ("clone-cached", CACHED.volume_id, (STALE.volume_id,)),
+            ("copy", None, ()),
+        ]
+        assert said(plan, "create-cached") == (False, "the cache already has volume cached")
+
+    def test_cinder_deletes_two_that_are_stale_and_a_third_when_it_has_copied(self) -> None:
+        stale = tuple(replace(STALE, volume_id=f"stale {number}") for number in range(4))
+        (created,) = cache(entries=stale, limits=CacheLimits(max_count=1)).decide(Policy.UPSTREAM).steps
+        assert (created.way, created.remove_first) == (Way.CREATE_CACHED, ("stale 0", "stale 1"))
+        assert created.remove_after == ("stale 2", "stale 3")  # the last makes room
+        large = cache(entries=stale[:3], limits=CacheLimits(max_gib=1))
+        (copied,) = image(large, virtual_size_bytes=2 * GIB).decide(Policy.UPSTREAM).steps
+        assert (copied.way, copied.remove_first, copied.remove_after) == (
+            Way.COPY,
+            ("stale 0", "stale 1"),
+            ("stale 2",),
+        )
+
+    def test_cinder_adds_nothing_beside_a_third_that_is_fresh(self) -> None:
+        stale = tuple(replace(STALE, volume_id=f"stale {number}") for number in range(2))
+        (copied,) = cache(entries=(*stale, CACHED)).decide(Policy.UPSTREAM).steps
+        assert (copied.way, copied.remove_first, copied.remove_after) == (Way.COPY, ("stale 0", "stale 1"), ())
+
+    def test_cinder_fails_over_a_date_that_it_looks_at_when_it_has_copied(self) -> None:
+        stale = tuple(replace(STALE, volume_id=f"stale {number}") for number in range(2))
+        undated = replace(CACHED, image_updated_at=None)
+        plan = cache(entries=(*stale, undated)).decide(Policy.UPSTREAM)
+        assert (plan.steps, plan.refused) == ((), "Cinder fails with an AttributeError")
+
+    def test_cinders_database_does_not_tell_the_case_of_an_image_id(self) -> None:
+        case = cache(entries=(replace(CACHED, image_id=CACHED.image_id.upper()),))
+        assert [ways(case.decide(policy))[0] for policy in Policy] == ["create-cached", "clone-cached"]
+
+    def test_cinders_database_does_not_tell_the_case_of_a_volume_id(self) -> None:
+        case = image(GOOD, locations=(ImageLocation(f"cinder://fast/{cases.VOLUME_ID.upper()}"),))
+        assert [Way.CLONE_IMAGE_VOLUME.value in ways(case.decide(policy)) for policy in Policy] == [False, True]
+
+    def test_cinder_sizes_an_entry_by_what_it_measures(self) -> None:
+        for size_bytes, size_gib in ((5, 1), (GIB, 1), (GIB + 1, 2), (2 * GIB - 511, 2)):
+            case = image(cache(), size_bytes=size_bytes, virtual_size_bytes=None)
+            case = replace(case, conversion=ConversionSettings())
+            assert case.decide(Policy.UPSTREAM).steps[0].size_gib == size_gib
 
     def test_cinder_evicts_what_its_database_lists_last_also_where_it_is_in_use(self) -> None:
         entries = (OTHER, replace(OTHER, volume_id="last", in_use=True))
         case = cache(entries=entries, limits=CacheLimits(max_count=2))
-        assert [case.decide(policy).steps[0].remove_first for policy in Policy] == [("other",), ("last",)]
+        assert case.decide().steps[0].remove_first == ("other",)
+        assert case.decide(Policy.UPSTREAM).steps[0].remove_after == ("last",)
 
     def test_cinder_finds_a_cached_volume_of_another_array_and_does_not_count_it(self) -> None:
         far = replace(CACHED, volume_id="far", host="node@slow#one")
@@ -475,18 +523,18 @@ class TestSteps:
         (created, _) = across.decide().steps
         assert (created.way, created.remove_first) == (Way.CREATE_CACHED, ("far",))
         other = replace(across, cache=replace(across.cache, entries=(replace(OTHER, host=far.host),)))
-        assert other.decide(Policy.UPSTREAM).steps[0].remove_first == ()
+        assert other.decide(Policy.UPSTREAM).steps[0].remove_after == ()
 
     def test_cinder_counts_all_cached_volumes_where_the_new_one_has_no_place_yet(self) -> None:
         case = target(cache(entries=(OTHER,), limits=CacheLimits(max_count=1)), host=None)
-        assert case.decide(Policy.UPSTREAM).steps[0].remove_first == ("other",)
+        assert case.decide(Policy.UPSTREAM).steps[0].remove_after == ("other",)
 
     @pytest.mark.parametrize(
         "disk_format, virtual_size_bytes, size_bytes, size_gib, upstream",
         [
             ("qcow2", None, 5, 2, 2),
             ("qcow2", 0, 5, 2, 2),
-            ("raw", None, 5, 1, 2),
+            ("raw", None, 5, 1, 1),
             ("raw", 0, 5, 1, 2),
             ("raw", 0, GIB + 1, 2, 2),
             ("raw", GIB, 5, 1, 1),

@@ -25,11 +25,15 @@ class Worker:
 
     Args:
         service: `cinder` or `glance_store`, whose `…_worker` module is run.
+        database: the URL of an empty database for it; one in memory if None.
     """
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, database: str | None = None) -> None:
         command = [sys.executable, "-m", f"tests.upstream.{service}_worker"]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = os.environ | ({"IMAGEVOL_TESTS_DATABASE": database} if database else {})
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -295,7 +295,7 @@ def create(
     CONF.set_override("allowed_direct_url_schemes", clone["schemes"])
     CONF.set_override("image_conversion_disable", not conversion_allowed)
     configure_internal_tenant(internal_tenant)
-    virtual_size = image["virtual_size"] if image["virtual_size"] is not None else target["size"] << 30
+    virtual_size = measured(image, target["size"])
 
     def copy(_: Any, __: Any, ___: Any, meta: dict[str, Any], *____: Any) -> None:
         image_utils.check_image_conversion_disable(meta["disk_format"], "raw", meta["id"])
@@ -319,6 +319,18 @@ def create(
         except Exception as error:  # noqa: BLE001 - that it raises, and what, is the answer
             return {"notes": notes, "raises": type(error).__name__}
     return {"notes": notes, "raises": None}
+
+
+def measured(image: dict[str, Any], size_gib: int) -> int:
+    """What qemu-img makes of the image's file: of a raw one its size in whole blocks; of another as large as it may be.
+
+    What Glance says of another is taken for the truth.
+    """
+    if image["virtual_size"] is not None:
+        return int(image["virtual_size"])
+    if image["disk_format"] == "raw" and image["size"] is not None:
+        return -(-int(image["size"]) // 512) * 512
+    return size_gib << 30
 
 
 def configure_internal_tenant(known: bool) -> None:

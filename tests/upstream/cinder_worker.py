@@ -1,12 +1,15 @@
 """Asks the code of the installed Cinder.
 
-The database is a real one, SQLite in memory, so that filters and order are those of Cinder's own queries.  The driver
-is not: it notes which volume it is told to clone.
+The database is a real one, so that filters and order are those of Cinder's own queries: SQLite in memory, which is told
+to compare text as MariaDB does, or the MariaDB that the environment names.  The driver is not: it notes which volume it
+is told to clone.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+from copy import copy
 from datetime import UTC, datetime
 from importlib import import_module
 from types import SimpleNamespace
@@ -20,7 +23,8 @@ objects = import_module("cinder.objects")
 objects.register_all()  # before the configuration is read
 CONF = import_module("oslo_config.cfg").CONF
 CONF([], project="cinder", default_config_files=[])
-CONF.set_override("connection", "sqlite://", group="database")
+DATABASE = os.environ.get("IMAGEVOL_TESTS_DATABASE", "sqlite://")
+CONF.set_override("connection", DATABASE, group="database")
 
 create_volume = import_module("cinder.volume.flows.manager.create_volume")
 volume_utils = import_module("cinder.volume.volume_utils")
@@ -98,10 +102,26 @@ def fill(volumes: list[dict[str, Any]]) -> None:
 
 
 def create_tables() -> None:
-    """Make the database; its queries tell case, as those of the databases do that Cinder is run on."""
+    """Make the database; SQLite is told to compare as Cinder has MariaDB compare.
+
+    That is without case, except where Cinder looks for the host or cluster of a volume (`_filter_host`).
+    """
+    if not DATABASE.startswith("sqlite:"):
+        models.BASE.metadata.create_all(database.get_engine())
+        return
+    compare_as_mariadb()
     models.BASE.metadata.create_all(database.get_engine())
     with database.get_engine().begin() as only_connection:
         only_connection.exec_driver_sql("PRAGMA case_sensitive_like = ON")
+
+
+def compare_as_mariadb() -> None:
+    """Let SQLite's columns ignore case; before they are made."""
+    exact = {models.Volume.__table__.columns[name] for name in ("host", "cluster_name")}
+    for column in (column for table in models.BASE.metadata.sorted_tables for column in table.columns):
+        if hasattr(column.type, "collation"):
+            column.type = copy(column.type)
+            column.type.collation = None if column in exact else "NOCASE"
 
 
 if __name__ == "__main__":

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hypothesis
 import pytest
 
+from tests.upstream import mariadb
 from tests.upstream.asking import SOLIDFIRE, Worker
 
 # By hand, before a release: `nox -s upstream -- --hypothesis-profile=thorough`.
 hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=100_000)
 
 
-def worker(service: str, asks: str | None = None) -> Iterator[Worker]:
+def worker(service: str, asks: str | None = None, database: str | None = None) -> Iterator[Worker]:
     if find_spec(service) is None:
         pytest.skip(f"{service} is not installed; `nox -s upstream` installs it")
-    with Worker(asks or service) as started:
+    with Worker(asks or service, database) as started:
         yield started
 
 
@@ -29,6 +32,14 @@ def cinder() -> Iterator[Worker]:
 @pytest.fixture(scope="session")
 def cinder_ways() -> Iterator[Worker]:
     yield from worker("cinder", "cinder_ways")
+
+
+@pytest.fixture(scope="session")
+def cinder_ways_on_mariadb() -> Iterator[Worker]:
+    if mariadb.program() is None:
+        pytest.skip(f"mariadbd is not installed; `apt-get install {mariadb.PACKAGE}` installs it")
+    with TemporaryDirectory(prefix="mariadb-") as directory, mariadb.running(Path(directory)) as database:
+        yield from worker("cinder", "cinder_ways", database)
 
 
 @pytest.fixture(scope="session")
