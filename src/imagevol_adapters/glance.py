@@ -108,7 +108,7 @@ class GlanceImages:
             with _translated(f"images named {name_or_id}"):
                 named = [
                     each["id"]
-                    for hidden in (False, True)  # Glance lists either kind, and never both
+                    for hidden in ("false", "true")  # Glance lists either kind, and never both
                     for each in self._glance().images.list(filters={"name": name_or_id, "os_hidden": hidden})
                 ]
         if not named:

@@ -307,9 +307,6 @@ class TestErrors:
             pytest.param(
                 "put {here}/disk.raw --register disk --property size=1", id="a property with the name of an attribute"
             ),
-            pytest.param("put {here}/disk.raw --digest sha256", id="no digest"),
-            pytest.param("put {here}/disk.raw --digest sha256:12", id="a digest that is too short"),
-            pytest.param("put {here}/disk.raw --digest rot13:12", id="an unknown digest"),
             pytest.param("put {here}/disk.raw --checksum-file {here}/none", id="no list of checksums"),
             pytest.param("put {here}/disk.raw --checksum-file {here}/disk.raw", id="what is no list of checksums"),
             pytest.param("put {here}/disk.raw --checksum-file {here}/huge.raw", id="a list of checksums without end"),
@@ -407,8 +404,10 @@ class TestErrors:
             ("put", "x", "--register", "n", "--property", f"{'k' * 256}=v"),
             *(("get", "x", "y", "--rate", rate) for rate in ("0", "-1", "nan", "inf", "fast")),
             ("put", "x", "--rate", "0"),
+            *(("put", "x", "--digest", digest) for digest in ("sha256", "sha256:12", "rot13:12", "sha256:" + "x" * 64)),
             ("get", "x", "y", "--offset", "lots"),
             ("explain", "x"),
+            *(("explain", "x", "--size", "1", "--host", host) for host in ("nosuch", "@fast#one", "node@")),
             ("no-such-command",),
         ],
     )
@@ -477,7 +476,8 @@ class TestProgress:
 class TestCredentials:
     @pytest.mark.parametrize("level", [(), ("-v",), ("-v", "-v"), ("--debug",)])
     @pytest.mark.parametrize(
-        "command", [("rm", "7"), ("put", "{file}"), ("explain", "x", "--size", "1", "--host", "h"), ("get", "7", "y")]
+        "command",
+        [("rm", "7"), ("put", "{file}"), ("explain", "x", "--size", "1", "--host", "h@b#p"), ("get", "7", "y")],
     )
     def test_no_output_shows_one(self, run: Run, file: Path, level: tuple[str, ...], command: tuple[str, ...]) -> None:
         ran = run(*level, *CREDENTIALS, *(word.format(file=file) for word in command))

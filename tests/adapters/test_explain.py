@@ -68,6 +68,8 @@ class TestExplaining:
         assert (answer["image_id"], answer["policy"], answer["eligible"]) == (image_id, "strict", True)
         assert (answer["outcome"], answer["unseen"]) == ("clone-image-volume", [])
         assert answer["not_looked_at"] == ["--templates", "--image-cache"]
+        plain = run("explain", image_id, "--size", 1, "--host", "node@fast#one", "-f", "json").json
+        assert plain["not_looked_at"] == ["--trusted-project", "--templates", "--image-cache"]
         assert answer["ways"] == [
             {"way": "clone-image-volume", "source": answer["sources"][0]},
             {"way": "copy", "source": None},

@@ -145,7 +145,7 @@ class Imagevol(App):
         except (SDKException, ClientException) as error:
             said = "".join(f"{line}. " for line in skipped.lines)
             raise AccessDenied(
-                f"{said}{one_line(error)} Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud"
+                f"{said}{one_line(error).rstrip('.')}. Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud"
             ) from error
         except Exception as error:
             raise AccessDenied(

@@ -18,24 +18,21 @@ from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import quiet, tell
+from imagevol_adapters.cli.digests import expected_digest, given_digest
 from imagevol_adapters.cli.files import STANDARD_STREAM, appearing, opened
 from imagevol_adapters.cli.output import Named, check_output
 from imagevol_adapters.cli.wishes import refuse_what_cannot_be
 from imagevol_core import (
     PLAIN_FORMATS,
     DeviceFailed,
-    Digest,
     FreshThin,
     InvalidLocation,
     RequestRefused,
     ResourceNotFound,
     SafetySettings,
-    SourceFailed,
     UnsafeImage,
     Volume,
     ZeroHandling,
-    checksum_for,
-    parse_digest,
     parse_location,
 )
 
@@ -62,7 +59,6 @@ _OF_AN_IMAGE = (
 )
 _CONTAINER_FORMATS = ("bare", "ami", "ari", "aki", "docker", "ova", "ovf")
 _GPT_CHECKS = ("mbr", "gptmbr")
-_LONGEST_LIST = 16 << 20  # of checksums, in bytes
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
 
@@ -86,6 +82,7 @@ class Put(Named, ShowOne):
         expected = parser.add_mutually_exclusive_group()
         expected.add_argument(
             "--digest",
+            type=given_digest,
             metavar="ALGORITHM:VALUE",
             help="refuse the file if it has another digest, such as sha256:1f2e…; of a file that is converted, the "
             "digest of the file as it is",
@@ -182,7 +179,7 @@ class Put(Named, ShowOne):
                 created=_tell_volume,
                 safety=SafetySettings(nonfatal_checks=frozenset(asked.gpt_safety_checks_nonfatal)),
             ),
-            "digest": _digest(asked),
+            "digest": expected_digest(asked),
             "limits": _limits(asked),
             "progress": progress,
         }
@@ -426,19 +423,6 @@ def _limits(parsed_args: argparse.Namespace) -> Limits:
 
     rate: float | None = parsed_args.rate
     return Limits(bytes_per_second=None if rate is None else rate * _MIB)
-
-
-def _digest(asked: argparse.Namespace) -> Digest | None:
-    """What the file must have, if it is said."""
-    if asked.digest is not None:
-        return parse_digest(asked.digest)
-    if asked.checksum_file is None:
-        return None
-    with opened(asked.checksum_file, "give a file such as SHA256SUMS") as (file, size_bytes):
-        if size_bytes is None or size_bytes > _LONGEST_LIST:
-            raise SourceFailed(f"{asked.checksum_file} is too long; give a file such as SHA256SUMS")
-        text = file.read().decode(errors="replace")
-    return checksum_for(text, None if asked.file == STANDARD_STREAM else asked.file.name)
 
 
 def _tell_volume(volume: Volume) -> None:

@@ -56,7 +56,11 @@ class Explain(Explaining):
         parser.add_argument("image", help="its id or name")
         parser.add_argument("--size", type=_size_gib, required=True, metavar="GIB", help="of the new volume")
         parser.add_argument(
-            "--host", required=True, metavar="HOST@BACKEND#POOL", help="where it will be; see `cinder get-pools`"
+            "--host",
+            type=_host,
+            required=True,
+            metavar="HOST@BACKEND#POOL",
+            help="where it will be; see `cinder get-pools`",
         )
         parser.add_argument("--cluster-name", metavar="CLUSTER@BACKEND#POOL", help="its cluster, where Cinder has any")
         parser.add_argument("--project", metavar="PROJECT_ID", help="whose it will be; your project if not given")
@@ -139,7 +143,11 @@ class Explain(Explaining):
             plan=plan,
             cinder=cinder,
             unseen=_unseen(image, volumes),
-            looked_at={"--templates": parsed_args.templates, "--image-cache": parsed_args.image_cache},
+            looked_at={
+                "--trusted-project": bool(trusted_projects),
+                "--templates": parsed_args.templates,
+                "--image-cache": parsed_args.image_cache,
+            },
         )
         clones = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME]
         columns = {
@@ -189,6 +197,12 @@ def _size_gib(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no size of a volume: give a whole number of GiB, 1 or more")
     return int(text)
+
+
+def _host(text: str) -> str:
+    if not all(text.partition("@")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST@BACKEND#POOL: see `cinder get-pools`")
+    return text
 
 
 def _template(outcome: Outcome) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from errno import EEXIST, EINVAL
+from errno import EEXIST, EINVAL, EISDIR, EOPNOTSUPP
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,6 +45,28 @@ def opened(path: Path, hint: str = "give an image file") -> Iterator[tuple[Binar
         yield file, size_bytes
 
 
+def _unnamed(directory: Path, stack: ExitStack) -> Path | None:
+    """A new file without a name, which is gone with its last user, however that ends; None if there can be none."""
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (EOPNOTSUPP, EISDIR):  # of the file system, or of an old kernel
+            return None
+        raise
+    stack.callback(os.close, descriptor)
+    partial = Path(f"/proc/self/fd/{descriptor}")
+    return partial if partial.exists() else None
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
     """A new, empty file that gets its name when the context ends without an error; its mode follows the umask.
@@ -58,12 +80,18 @@ def appearing(path: Path) -> Iterator[Path]:
                 raise OSError(EINVAL, "a file name cannot have a NUL in it")
             if path.exists():
                 raise FileExistsError(EEXIST, os.strerror(EEXIST))
-            partial = path.parent / f".imagevol-{secrets.token_hex(8)}"  # however long the name is
-            os.close(os.open(partial, _NEW_FILE, 0o666))
-            stack.callback(partial.unlink, missing_ok=True)
-            yield partial
-            path.touch(exist_ok=False)  # who came before keeps the name
-            partial.replace(path)
+            partial = _unnamed(path.parent, stack)
+            if partial is None:
+                partial = path.parent / f".imagevol-{secrets.token_hex(8)}"  # however long the name is
+                os.close(os.open(partial, _NEW_FILE, 0o666))
+                stack.callback(partial.unlink, missing_ok=True)
+                yield partial
+                path.touch(exist_ok=False)  # who came before keeps the name
+                partial.replace(path)
+            else:
+                yield partial
+                with _directory(Path("/")) as anywhere:  # with a directory, Python lets the kernel follow the link
+                    os.link(partial, path, src_dir_fd=anywhere)
         except ImagevolError:
             raise  # some are the operating system's errors too
         except OSError as error:

@@ -18,7 +18,11 @@ _BY_THE_DRIVER = (
     Way.CREATE_TEMPLATE,
     Way.AWAIT_TEMPLATE,
 )
-_NAMES = {"--templates": "templates", "--image-cache": "Cinder's image cache"}
+_NAMES = {
+    "--trusted-project": "which projects are trusted",
+    "--templates": "templates",
+    "--image-cache": "Cinder's image cache",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +87,7 @@ class Outcome:
         return tuple(
             option
             for option, given in self.looked_at.items()
-            if not given and (option != "--templates" or self.plan.policy is Policy.STRICT)
+            if not given and (option == "--image-cache" or self.plan.policy is Policy.STRICT)
         )
 
     def _tried(self) -> Iterator[str]:
