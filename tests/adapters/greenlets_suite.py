@@ -291,9 +291,9 @@ def test_other_greenlets_run_while_a_file_is_digested(tmp_path: Path, monkeypatc
     path.write_bytes(DATA)
     gone = threading.Event()
 
-    def blocking(data: Iterator[bytes], digest: Digest, what: str) -> Iterator[bytes]:
+    def blocking(data: Iterator[bytes], digest: Digest, what: str, *, given: bool) -> Iterator[bytes]:
         assert gone.wait(PATIENCE_SECONDS), "no other greenlet has run"
-        yield from verified(data, digest, what)
+        yield from verified(data, digest, what, given=given)
 
     monkeypatch.setattr("imagevol_adapters.transfers.filling.verified", blocking)
     eventlet.spawn(gone.set)
