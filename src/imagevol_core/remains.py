@@ -265,9 +265,11 @@ def _copied(asked: _Asked) -> tuple[bool, str]:
 
 
 def _cloned(asked: _Asked) -> tuple[bool, str]:
-    source = asked.volume.source_volume_id
-    if source is None:
+    source, migration = asked.volume.source_volume_id, asked.volume.migration_status
+    if source is None and migration in (None, "", "none"):
         return False, "it was not cloned"
+    if source is None:
+        return not asked.named, "it was migrated, and Cinder no longer tells of which volume it was cloned"
     return not asked.named, f"it was cloned from volume {said(source)}, and its metadata may be copied from there"
 
 

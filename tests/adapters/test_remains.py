@@ -23,7 +23,7 @@ from imagevol_adapters.transfers import (
     unfinished_volumes,
 )
 from imagevol_adapters.transfers.reclaiming import named
-from imagevol_core import HolderState, InUse, ProcessRecord, RequestRefused, ServiceFailed, VolumeOrigin
+from imagevol_core import HolderState, InUse, ProcessRecord, RemainsAction, RequestRefused, ServiceFailed, VolumeOrigin
 
 IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
 
@@ -245,6 +245,17 @@ class TestNamed:
         volume_ids = {world.left(dead): HolderState.DEAD, world.left(here): HolderState.ALIVE}
         world.volumes.wait(world.volumes.create(size_gib=1, name="disk").id)
         assert {volume.id: decision.state for volume, decision in unfinished_volumes(world.volumes)} == volume_ids
+
+    @pytest.mark.parametrize("procedure", ["upload", "warm"])
+    def test_the_list_calls_no_clone_the_remains_of_the_process_that_its_copied_metadata_name(
+        self, world: World, dead: ProcessRecord, procedure: str
+    ) -> None:
+        volume_id = world.left(dead)
+        metadata = {**world.volumes.get(volume_id).metadata, "imagevol_procedure": procedure}
+        world.volumes._change(volume_id, source_volume_id="0c1d", metadata=metadata)
+        ((_, decision),) = unfinished_volumes(world.volumes)
+        assert decision.action is not RemainsAction.DELETE
+        assert "cloned from volume 0c1d" in decision.reason
 
 
 def test_an_attachment_is_named_as_its_volume_is(here: ProcessRecord) -> None:

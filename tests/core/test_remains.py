@@ -117,6 +117,13 @@ class TestDecision:
     def test_a_forged_origin_that_cinder_copied_to_a_clone_deletes_nothing(self) -> None:
         assert decide(left(procedure="upload", source_volume_id="0c1d")).action is RemainsAction.NAME
 
+    @pytest.mark.parametrize("procedure", ["upload", "warm", "put"])
+    def test_of_a_volume_that_was_migrated_it_is_not_known_that_it_is_no_clone(self, procedure: str) -> None:
+        migrated = left(procedure=procedure, migration_status="success")
+        assert decide(migrated).action is RemainsAction.NAME
+        assert decide(migrated, named=True).action is RemainsAction.DELETE
+        assert decide(left(procedure=procedure, migration_status="none")).action is RemainsAction.DELETE
+
     @pytest.mark.parametrize("named", [False, True])
     def test_a_copy_of_an_unfinished_volume_in_cinders_cache_is_left_alone(self, named: bool) -> None:
         """Cinder copies the metadata of the volume that asked for the image."""

@@ -55,7 +55,7 @@ def unfinished_volumes(volumes: VolumeService) -> Iterator[tuple[Volume, Remains
         ImagevolError: Cinder cannot list them.
     """
     for volume in volumes.with_metadata(UNFINISHED):
-        yield volume, looked_at(volume, project_id=volumes.project_id, named=True)
+        yield volume, looked_at(volume, project_id=volumes.project_id)
 
 
 def delete_remains(*, volumes: VolumeService, attacher: Attacher) -> None:
