@@ -92,6 +92,7 @@ def template_of(volume: Volume, *, now: datetime) -> Template:
         status=volume.status,
         project_id=volume.project_id,
         readonly=volume.readonly,
+        encrypted=volume.encrypted,
         exhausted=known.exhausted,
         being_made_for=max(age, timedelta(0)) if making else None,
     )

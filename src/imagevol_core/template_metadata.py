@@ -1,8 +1,8 @@
 """The metadata by which a template is known among volumes, both ways ([template]).
 
 They say which image it is and what was known of the image when it was written, by which `decide_freshness` tells
-whether it still is.  A template is made in a project that no user works in, and of no other volume, so that nobody else
-writes them.
+whether it still is.  They are not enough to trust a volume: Cinder copies a user's metadata onto the clones that it
+makes in its internal tenant.  The driver trusts its own record in Cinder's admin metadata, which no user can write.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from imagevol_core.caching import CacheEntry
 from imagevol_core.errors import InvalidFact, InvalidMetadata
 from imagevol_core.facts import Digest, Volume
 
-__all__ = ["TEMPLATE_KEY", "TemplateMetadata", "is_template"]
+__all__ = ["TEMPLATE_KEY", "TemplateMetadata", "is_proven_template", "is_template", "template_proof"]
 
 TEMPLATE_KEY = "imagevol_template"
 """The key whose value is the id of the image that a template is of."""
 
+_PROOF = "imagevol_template_of"
 _UPDATED_AT = "imagevol_image_updated_at"
 _LAST_USED = "imagevol_last_used"
 _EXHAUSTED = "imagevol_exhausted"
@@ -28,7 +29,10 @@ _HASH_VALUE = "os_hash_value"
 
 
 def is_template(volume: Volume) -> bool:
-    """Say whether a volume of Cinder's internal tenant is a template ([template]).
+    """Say whether a volume of Cinder's internal tenant looks like a template ([template]).
+
+    This is all that Cinder's API shows. It is no proof: after a migration, Cinder no longer tells of which volume a
+    volume was cloned. Before the data is given to a user, ask `is_proven_template`.
 
     What was cloned of another volume is none, whatever it says of itself: for its image cache, and for an image that a
     user makes of a volume, Cinder clones that volume into the internal tenant, with the metadata that its user wrote.
@@ -42,6 +46,40 @@ def is_template(volume: Volume) -> bool:
     False
     """
     return volume.source_volume_id is None and bool(volume.metadata.get(TEMPLATE_KEY))
+
+
+def template_proof(*, volume_id: str, image_id: str) -> dict[str, str]:
+    """Give the admin metadata by which a driver recognizes the template that it made.
+
+    It names the volume itself, because Cinder copies admin metadata too when it clones or migrates a volume.
+
+    Args:
+        volume_id: the template.
+        image_id: the image that it is of.
+
+    >>> template_proof(volume_id="v", image_id="e38f")
+    {'imagevol_template_of': 'volume v, image e38f'}
+    """
+    return {_PROOF: f"volume {volume_id}, image {image_id}"}
+
+
+def is_proven_template(volume: Volume, *, admin_metadata: Mapping[str, str]) -> bool:
+    """Say whether a driver made a volume of Cinder's internal tenant as a template ([template]).
+
+    Args:
+        volume: of the internal tenant.
+        admin_metadata: of the volume, which no user can write.
+
+    >>> volume = Volume(id="v", size_gib=1, metadata={"imagevol_template": "e38f"})
+    >>> is_proven_template(volume, admin_metadata=template_proof(volume_id="v", image_id="e38f"))
+    True
+    >>> is_proven_template(volume, admin_metadata=template_proof(volume_id="another", image_id="e38f"))
+    False
+    """
+    if not is_template(volume):
+        return False
+    proof = template_proof(volume_id=volume.id, image_id=volume.metadata[TEMPLATE_KEY])
+    return proof.items() <= admin_metadata.items()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

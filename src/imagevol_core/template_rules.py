@@ -40,6 +40,7 @@ class Template:
         status: Cinder's status of the volume.
         project_id: the project that it lives in.
         readonly: whether it is marked so that no attachment may write to it.
+        encrypted: whether its bytes are ciphertext, as after a retype to an encrypted type; None if it is not known.
         exhausted: whether the storage allows no more clones of it.
         being_made_for: how long somebody has been making it; None when it is done.
         maker_alive: whether the one who makes it still does; None where nobody can tell.
@@ -52,6 +53,7 @@ class Template:
     status: str | None = None
     project_id: str | None = None
     readonly: bool | None = None
+    encrypted: bool | None = None
     exhausted: bool = False
     being_made_for: timedelta | None = None
     maker_alive: bool | None = None
@@ -225,13 +227,14 @@ def _broken(request: TemplateRequest) -> tuple[bool, str]:
     wrong = {
         f"its status is {said(template.status)}": template.status not in ("available", "in-use"),
         answered(template.readonly, "it is read-only", "it is not read-only"): template.readonly is not True,
+        answered(template.encrypted, "it is encrypted", "it is not encrypted"): template.encrypted is not False,
         f"it is in project {said(template.project_id)}, which is not trusted": template.project_id
         not in request.settings.trusted_projects,
         f"it has {size_gib} GiB, and the image needs {least} GiB": least is None or size_gib < least,
         f"it has {size_gib} GiB, and the new volume {target.size_gib} GiB": size_gib > target.size_gib,
     }
     reasons = [text for text, holds in wrong.items() if holds]
-    return bool(reasons), "; ".join(reasons) or "it is whole, read-only and in a trusted project"
+    return bool(reasons), "; ".join(reasons) or "it is whole, read-only, not encrypted and in a trusted project"
 
 
 def _exhausted(request: TemplateRequest) -> tuple[bool, str]:

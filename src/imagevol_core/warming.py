@@ -237,7 +237,7 @@ def _newcomer(wish: WarmWish, pool: WarmPool, size_gib: int) -> Template:
         last_used=_LATEST,
     )
     project_id = next(iter(pool.template_settings.trusted_projects), None)
-    return Template(entry=entry, status="available", project_id=project_id, readonly=True)
+    return Template(entry=entry, status="available", project_id=project_id, readonly=True, encrypted=False)
 
 
 def _place(entry: CacheEntry) -> str | None:

@@ -99,6 +99,7 @@ class Templating(MemoryVolumes):
             status="available",
             volume_type="memory",
             readonly=True,
+            encrypted=False,
             metadata=written.to_volume(),
         )
         self.volumes[volume_id] = replace(volume, **facts)

@@ -42,7 +42,11 @@ CACHED = CacheEntry(
 STALE = replace(CACHED, volume_id="stale", image_updated_at=NOON - timedelta(days=1))
 OTHER = replace(CACHED, volume_id="other", image_id="other")
 TEMPLATE = Template(
-    entry=replace(CACHED, volume_id="template"), status="available", project_id="templates", readonly=True
+    entry=replace(CACHED, volume_id="template"),
+    status="available",
+    project_id="templates",
+    readonly=True,
+    encrypted=False,
 )
 ENABLED = TemplateSettings(enabled=True, trusted_projects=frozenset({"templates"}))
 MAKING = timedelta(minutes=1)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core import TEMPLATE_KEY, CacheEntry, Digest, InvalidMetadata, TemplateMetadata, Volume, is_template
+from imagevol_core import (
+    TEMPLATE_KEY,
+    CacheEntry,
+    Digest,
+    InvalidMetadata,
+    TemplateMetadata,
+    Volume,
+    is_proven_template,
+    is_template,
+    template_proof,
+)
 
 NOON = datetime(2025, 6, 1, 12, 0, 0, 1, tzinfo=UTC)
 FULL = TemplateMetadata(
@@ -104,3 +115,29 @@ class TestIsTemplate:
     ) -> None:
         volume = Volume(id="t", size_gib=1, metadata=metadata, source_volume_id=source_volume_id)
         assert is_template(volume) is passed
+
+
+class TestProof:
+    """The driver's record proves one volume to be the template of one image."""
+
+    MADE = Volume(id="t", size_gib=1, metadata={TEMPLATE_KEY: "i"})
+    PROOF = template_proof(volume_id="t", image_id="i")
+
+    def test_what_the_driver_made_is_proven_whatever_else_is_recorded(self) -> None:
+        assert is_proven_template(self.MADE, admin_metadata={"readonly": "True", **self.PROOF})
+
+    @pytest.mark.parametrize(
+        "volume, admin_metadata",
+        [
+            (MADE, {}),
+            (MADE, {"readonly": "True"}),
+            (MADE, dict.fromkeys(PROOF, "True")),
+            (replace(MADE, id="clone"), PROOF),
+            (replace(MADE, metadata={TEMPLATE_KEY: "another"}), PROOF),
+            (replace(MADE, metadata={}), PROOF),
+            (replace(MADE, source_volume_id="v"), PROOF),
+            (replace(MADE, metadata={TEMPLATE_KEY: "i", **PROOF}), {}),
+        ],
+    )
+    def test_nothing_else_is(self, volume: Volume, admin_metadata: dict[str, str]) -> None:
+        assert not is_proven_template(volume, admin_metadata=admin_metadata)

@@ -47,6 +47,7 @@ GOOD = TemplateCase(
         status="available",
         project_id="templates",
         readonly=True,
+        encrypted=False,
     ),
     settings=TemplateSettings(enabled=True, trusted_projects=frozenset({"templates"})),
 )
@@ -210,7 +211,7 @@ class TestRequest:
             "no request is creating it",
             "no request is creating it; 0:30:00 are allowed",
             "no request is creating it",
-            "it is whole, read-only and in a trusted project",
+            "it is whole, read-only, not encrypted and in a trusted project",
             "the storage allows more clones of it",
             "the image's updated_at is 2025-06-01 12:00:00+00:00, as it was",
             "volume v is the image",
@@ -356,6 +357,8 @@ class TestStates:
             (template(status="error"), "its status is error"),
             (template(status=None), "its status is not known"),
             (template(readonly=None), "it is not known whether it is read-only"),
+            (template(encrypted=True), "it is encrypted"),
+            (template(encrypted=None), "it is not known whether it is encrypted"),
             (template(project_id="ours"), "it is in project ours, which is not trusted"),
             (template(project_id=None), "it is in project not known, which is not trusted"),
             (entry(size_gib=1), "it has 1 GiB, and the image needs 2 GiB"),
@@ -460,6 +463,7 @@ class TestLaws:
         serves = (
             found is not None
             and found.readonly is True
+            and found.encrypted is False
             and found.project_id in case.settings.trusted_projects
             and found.being_made_for is None
             and found.entry.size_gib <= case.target.size_gib

@@ -70,6 +70,7 @@ def template(volume_id: str, image_id: str = "i", **facts: Any) -> Template:
         status="available",
         project_id="internal",
         readonly=True,
+        encrypted=False,
     )
 
 

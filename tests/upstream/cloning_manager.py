@@ -7,6 +7,7 @@ from typing import Any
 from cinder import context as cinder_context
 from cinder import objects
 from cinder.db import api as db_api
+from cinder.objects import fields
 from cinder.volume import manager
 
 
@@ -21,3 +22,23 @@ class Manager(manager.VolumeManager):
         volume.update(self.driver.create_cloned_volume(volume, source) or {})
         volume.update({"status": "available"})
         volume.save()
+
+
+def migrated_record(admin: Any, volume: Any) -> Any:
+    """Make the record of a migration's destination on the same host, of what Cinder copies."""
+    left_out = {"host", "cluster_name", "availability_zone", "snapshot_id", "source_volid"}
+    left_out |= manager.VolumeManager._VOLUME_CLONE_SKIP_PROPERTIES  # type: ignore[attr-defined]
+    copied = set(volume.keys()) - left_out
+    record = objects.Volume(
+        context=admin,
+        host=volume.host,
+        cluster_name=None,
+        availability_zone=volume.availability_zone,
+        status="creating",
+        attach_status=fields.VolumeAttachStatus.DETACHED,
+        migration_status=f"target:{volume.id}",
+        use_quota=False,
+        **{key: volume[key] for key in copied},
+    )
+    record.create()
+    return record

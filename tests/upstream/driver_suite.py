@@ -15,10 +15,27 @@ from imagevol_adapters.driver.templates import Templates
 from imagevol_adapters.testing.conformance.driver import ImageCloneConformance
 from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content
 from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
-from imagevol_adapters.testing.conformance.fixtures import NOBODY
+from imagevol_adapters.testing.conformance.fixtures import NOBODY, read
 from imagevol_core import TEMPLATE_KEY, Digest, TemplateMetadata
 from tests.upstream import sparse_file_driver as drivers
-from tests.upstream.cloning_manager import Manager
+from tests.upstream.cloning_manager import Manager, migrated_record
+
+
+def migrate(backend: Backend, volume: Any) -> Any:
+    """Migrate a volume as Cinder does where no driver helps: by a copy into a new volume, whose record it swaps."""
+    new = migrated_record(backend.cinder.admin, volume)
+    with backend.driver.imagevol_open_volume(backend.cinder.admin, volume, writable=False) as old:
+        backend.put(new, read(old, 0, len(DATA)))
+    new.update({"status": "available"})
+    new.save()
+    volume, new = backend.cinder.again(volume), backend.cinder.again(new)
+    volume.update({"_name_id": new.id})
+    source = volume.finish_volume_migration(new)
+    volume.update({"status": "available", "migration_status": "success"})
+    volume.save()
+    backend.driver.delete_volume(source)
+    source.destroy()
+    return backend.cinder.again(volume)
 
 
 class OnSparseFiles(ImageCloneConformance):
@@ -51,18 +68,37 @@ class TestTemplatingFileDriver(OnSparseFiles):
         templating.images.data[image["id"]] = DATA[1:]
         assert templating.content(templating.made(changed), len(DATA) - 1) == Content.of(DATA[1:])
 
-    def test_what_cinder_clones_of_a_users_volume_is_no_template(self, templating: Backend) -> None:
+    @pytest.mark.parametrize("migrated", [False, True])
+    def test_what_cinder_clones_of_a_users_volume_is_no_template(self, templating: Backend, migrated: bool) -> None:
         image = templating.images.add(DATA)
         digest = Digest(image["os_hash_algo"], image["os_hash_value"])
-        forged = TemplateMetadata(image_id=image["id"], digest=digest).to_volume()
+        forged = TemplateMetadata(image_id=image["id"], digest=digest, image_updated_at=image["updated_at"]).to_volume()
         users = templating.cinder.volume(metadata={**forged, "readonly": "True"})
         templating.put(users, DATA[::-1])
         internal = cinder_context.get_internal_tenant_context()
         planted = Manager(templating.driver)._clone_image_volume(internal, users, {"id": NOBODY})
         assert (planted.project_id, planted.metadata[TEMPLATE_KEY]) == (INTERNAL, image["id"])
+        if migrated:
+            planted = migrate(templating, planted)
+            assert planted.source_volid is None
         for _ in range(2):
             assert templating.content(templating.made(image)) == Content.of(DATA)
         assert templating.cinder.again(planted).status == "available"
+
+    def test_a_template_proves_itself_after_a_migration_and_its_clone_in_the_internal_tenant_does_not(
+        self, templating: Backend
+    ) -> None:
+        image = templating.images.add(DATA)
+        templating.made(image)
+        (template,) = Templates(templating.cinder.volume()).of(image["id"])
+        migrated = migrate(templating, template)
+        internal = cinder_context.get_internal_tenant_context()
+        clone = Manager(templating.driver)._clone_image_volume(internal, migrated, {"id": NOBODY})
+        clone = migrate(templating, templating.cinder.again(clone))
+        assert clone.metadata[TEMPLATE_KEY] == image["id"]
+        assert [each.id for each in Templates(templating.cinder.volume()).of(image["id"])] == [template.id]
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert templating.images.downloads == [image["id"]]
 
 
 class TestUsedStorage(OnSparseFiles):

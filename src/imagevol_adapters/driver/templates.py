@@ -1,7 +1,7 @@
 """The templates of a backend, as volumes of Cinder's internal tenant ([template]).
 
-A template is `creating` as long as somebody makes it, and `available` once it holds its image.  Its metadata say which
-image it is.
+A template is `creating` while a process makes it, and `available` once it holds its image.  Its metadata says which
+image it is, and its admin metadata proves that a driver made it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,21 @@ from cinder.db import api as database
 from cinder.objects import fields
 from cinder.volume import api as volume_api
 
+from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.processes import origin
 from imagevol_adapters.templates import MAKING, template_of
-from imagevol_core import FINISHED, TEMPLATE_KEY, Image, InUse, RequestRefused, Template, TemplateMetadata, is_template
+from imagevol_core import (
+    FINISHED,
+    TEMPLATE_KEY,
+    Image,
+    InUse,
+    RequestRefused,
+    Template,
+    TemplateMetadata,
+    is_proven_template,
+    template_proof,
+)
 
 __all__ = ["Templates", "removable", "template_facts"]
 
@@ -107,10 +118,12 @@ class Templates:
                 attach_status=fields.VolumeAttachStatus.DETACHED,
                 display_name=f"template-{image.id}",
                 metadata=TemplateMetadata(image_id=image.id).to_volume(origin("template", image.id).to_volume()),
-                admin_metadata={"readonly": "True"},
                 multiattach=False,
             )
-            template.create()
+            template.create()  # which gives it its id
+            with undone_on_failure(f"the record of template {template.id}", template.destroy):
+                _prove(template, image)
+                template.save()
         except BaseException:
             quota.QUOTAS.rollback(context, reserved)
             raise
@@ -127,6 +140,7 @@ class Templates:
             image_id=image.id, image_updated_at=image.updated_at, digest=image.digest, last_used=datetime.now(UTC)
         )
         template.metadata = written.to_volume({**template.metadata, **FINISHED})
+        _prove(template, image)  # again: the driver may have replaced the admin metadata
         template.save()
         ready = {"status": "available", "launched_at": datetime.now(UTC).replace(tzinfo=None)}
         if not template.conditional_update(ready, {"status": MAKING}):
@@ -167,7 +181,9 @@ class Templates:
         project_id = self._internal().project_id
         admin = cinder_context.get_admin_context()
         for volume in objects.VolumeList.get_all(admin, filters={"project_id": project_id, **self._where(), **filters}):
-            if volume.status != "deleting" and is_template(volume_facts(volume)):
+            if volume.status != "deleting" and is_proven_template(
+                volume_facts(volume), admin_metadata=volume.admin_metadata
+            ):
                 yield volume
 
     @staticmethod
@@ -178,6 +194,12 @@ class Templates:
                 "templates need cinder_internal_tenant_project_id and cinder_internal_tenant_user_id: set them"
             )
         return context
+
+
+def _prove(template: Any, image: Image) -> None:
+    """Write what no user can write, and what counts for this volume alone."""
+    proof = template_proof(volume_id=template.id, image_id=image.id)
+    template.admin_metadata = {**template.admin_metadata, "readonly": "True", **proof}
 
 
 def removable(volume: Any) -> bool:

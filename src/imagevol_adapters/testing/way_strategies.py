@@ -228,6 +228,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         status=_mostly(draw, "available", "in-use", "error", None),
         project_id=_mostly(draw, "templates", "ours", None),
         readonly=_mostly(draw, True, False, None),
+        encrypted=_mostly(draw, False, True, None),
         exhausted=_mostly(draw, False, True),
         being_made_for=draw(st.sampled_from([None, None, None, *(timedelta(minutes=at) for at in (0, 29, 30, 31))])),
         maker_alive=draw(st.sampled_from([None, True, False])),
@@ -286,6 +287,7 @@ _WHOLE = Template(
     status="available",
     project_id="templates",
     readonly=True,
+    encrypted=False,
 )
 _TEMPLATES = st.sampled_from(
     [
@@ -297,6 +299,7 @@ _TEMPLATES = st.sampled_from(
         replace(_WHOLE, being_made_for=timedelta(minutes=31)),
         replace(_WHOLE, being_made_for=timedelta(minutes=1), maker_alive=False),
         replace(_WHOLE, readonly=False),
+        replace(_WHOLE, encrypted=True),
         replace(_WHOLE, exhausted=True),
     ]
 )

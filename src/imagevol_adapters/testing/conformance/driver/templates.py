@@ -13,8 +13,10 @@ from typing import Any
 
 import attrs
 import pytest
-from cinder import exception
+from cinder import exception, objects
 
+from imagevol_adapters.driver.facts import image_facts
+from imagevol_adapters.driver.templates import Templates
 from imagevol_adapters.ports import Locks
 from imagevol_adapters.testing.conformance.driver.backend import DATA, FELL_THROUGH, Backend, Content, WithDriver
 from imagevol_adapters.testing.conformance.driver.clones import ERRORS, at, failing_clones
@@ -24,9 +26,11 @@ from imagevol_core import (
     GIB,
     TEMPLATE_KEY,
     DeadlineExceeded,
+    Digest,
     ImagevolError,
     LockLost,
     ServiceUnreachable,
+    TemplateMetadata,
 )
 
 __all__ = ["OTHER", "TemplatesConformance", "templates", "the_template"]
@@ -87,13 +91,16 @@ class TemplatesConformance(WithDriver):
 
         def creating(volume: Any) -> dict[str, Any]:
             update = create_volume(volume) or {}
-            return {**update, "metadata": {**volume.metadata, **update.get("metadata", {}), "lun": "7"}}
+            metadata = {**volume.metadata, **update.get("metadata", {}), "lun": "7"}
+            return {**update, "metadata": metadata, "admin_metadata": {"format": "raw"}}
 
         monkeypatch.setattr(templating.driver, "create_volume", creating)
         image = templating.images.add(DATA)
         for _ in range(2):
             templating.made(image)
             assert the_template(templating, image).metadata["lun"] == "7"
+            assert the_template(templating, image).admin_metadata["format"] == "raw"
+        assert templating.images.downloads == [image["id"]]
 
     def test_a_template_of_which_there_may_be_no_more_clones_is_replaced_and_its_clones_stay(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch
@@ -172,13 +179,52 @@ class TemplatesConformance(WithDriver):
     @pytest.mark.parametrize("same", [True, False], ids=["of the image", "of another"])
     def test_what_a_maker_that_died_has_left_is_removed(self, templating: Backend, same: bool) -> None:
         image, other = templating.images.add(DATA), templating.images.add(OTHER)
-        metadata = {TEMPLATE_KEY: image["id"] if same else other["id"]}
-        left = templating.cinder.volume(project_id=INTERNAL, metadata=metadata)
+        of = image_facts(image if same else other, None)
+        left = Templates(templating.cinder.volume()).create(of, 1)
         left.update(templating.driver.create_volume(left) or {})
         left.save()
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert [template.metadata[TEMPLATE_KEY] for template in templates(templating)] == [image["id"]]
         assert the_template(templating, image).id != left.id
+
+    @pytest.mark.parametrize("status", ["available", "creating"])
+    def test_a_volume_that_only_its_metadata_calls_a_template_is_neither_used_nor_removed(
+        self, templating: Backend, status: str
+    ) -> None:
+        """Cinder copies a user's metadata when it clones a volume, and after a migration nothing shows the clone."""
+        image, other = templating.images.add(DATA), templating.images.add(OTHER)
+        digest = Digest(image["os_hash_algo"], image["os_hash_value"])
+        forged = TemplateMetadata(image_id=image["id"], digest=digest, image_updated_at=image["updated_at"]).to_volume()
+        planted = templating.cinder.volume(project_id=INTERNAL, metadata=forged, admin_metadata={"readonly": "True"})
+        templating.put(planted, OTHER)
+        planted.update({"status": status})
+        planted.save()
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert templating.content(templating.made(other)) == Content.of(OTHER)
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert templating.images.downloads == [image["id"], other["id"]]
+        assert templating.cinder.again(planted).status == status
+
+    def test_a_template_that_was_encrypted_is_replaced(self, templating: Backend) -> None:
+        """Here it stays beside the new one, because there is no key manager that deletes its key."""
+        image = templating.images.add(DATA)
+        templating.made(image)
+        encrypted = the_template(templating, image)
+        encrypted.update({"encryption_key_id": NOBODY})
+        encrypted.save()
+        for _ in range(2):
+            assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert templating.images.downloads == [image["id"]] * 2
+        assert Templates(templating.cinder.volume()).of(image["id"])[0].id != encrypted.id
+
+    def test_a_template_whose_record_cannot_be_completed_leaves_nothing(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(objects.Volume, "save", raising(exception.ServiceUnavailable()))
+        image, volume = templating.images.add(DATA), templating.cinder.volume()
+        assert templating.clone_image(volume, image) == FELL_THROUGH
+        monkeypatch.undo()
+        assert templating.cinder.volumes().keys() == {volume.id}
 
     def test_what_another_maker_is_making_stays(self, templating: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
         image, other = templating.images.add(DATA), templating.images.add(OTHER)
