@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_adapters.engine import Hole, Limits, clear_device, write_stream
-from imagevol_adapters.engine.clearing import requests
+from imagevol_adapters.engine import Hole, Limits, StreamWriter, clear_device, clear_rest, write_stream
+from imagevol_adapters.engine.clearing import Believed, requests
 from imagevol_adapters.ports import CLEAR_BYTES, LONG_CLEAR_BYTES
 from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryDevice
@@ -91,6 +92,146 @@ class TestLies:
         assert f"{15 * MIB} bytes at byte {MIB} " in message
 
 
+# The same of a device that clears the first requests rightly: what they prove of the later ones is wrong.
+LATE_LIES: dict[str, Callable[[int, int], int]] = {
+    "nothing": lambda number, length: length if number < 2 else 0,
+    "a count of 13 bits, of blocks of 512 bytes": lambda number, length: length if number < 2 else length % (4 * MIB),
+    "the last request of the device only": lambda number, length: 0 if number == 6 else length,
+}
+HOLE_BYTES = 4 * CLEAR_BYTES
+LATE_SOURCE: list[bytes | Hole] = [DATA, Hole(HOLE_BYTES), DATA, Hole(CLEAR_BYTES - 2 * MIB), DATA]
+LATE_BYTES = HOLE_BYTES + CLEAR_BYTES + MIB
+
+
+def striped(size_bytes: int, *, clear_bytes: int = CLEAR_BYTES) -> MemoryDevice:
+    """A thin device: another tenant's data in the first half of each unit, and nothing at the ends."""
+    device = MemoryDevice(size_bytes, clear_bytes=clear_bytes)
+    for unit in range(0, size_bytes, clear_bytes):
+        for at in range(unit, min(size_bytes, unit + clear_bytes // 2), MIB):
+            device.write(at, memoryview(b"\xff" * MIB))
+    return device
+
+
+class TestLateLies:
+    """What was believed before a lie was noticed is believed no more."""
+
+    @pytest.mark.parametrize("lie", LATE_LIES)
+    def test_after_a_write_there_are_the_image_and_zeros(self, lie: str) -> None:
+        memory = striped(LATE_BYTES + 15 * MIB)
+        device = FaultyDevice(memory, zeroed=LATE_LIES[lie])
+        report = write_stream(LATE_SOURCE, device, size_bytes=LATE_BYTES, algorithms=())
+        data = b"".join(bytes(piece.length) if isinstance(piece, Hole) else piece for piece in LATE_SOURCE)
+        assert not device.can_clear
+        assert memory.read(0, memory.size_bytes) == data + bytes(15 * MIB)
+        assert report.written_bytes == memory.size_bytes - report.zeroed_bytes
+        assert report.zeroed_bytes == 15 * MIB + CLEAR_BYTES  # the ranges that were read back as a whole
+
+    @pytest.mark.parametrize("lie", LATE_LIES)
+    def test_after_the_rest_of_a_device_is_cleared_it_reads_as_zeros(self, lie: str) -> None:
+        memory = striped(7 * CLEAR_BYTES)
+        device = FaultyDevice(memory, zeroed=LATE_LIES[lie])
+        assert clear_rest(device, offset=0, zeros=ZeroHandling.PUNCH) == 6 * CLEAR_BYTES
+        assert memory.read(0, memory.size_bytes) == bytes(memory.size_bytes)
+
+    def test_that_holds_where_there_are_more_ranges_than_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("imagevol_adapters.engine.writing.Believed", partial(Believed, 3))
+        source: list[bytes | Hole] = [DATA[: 64 * KIB], Hole(192 * KIB)] * 20
+        memory = MemoryDevice(5 * MIB)
+        memory.write(0, memoryview(b"".join([b"\xff" * (192 * KIB), bytes(64 * KIB)] * 20)))
+        device = FaultyDevice(memory, zeroed=lambda number, length: length if number < 2 else 0)
+        write_stream(source, device, size_bytes=5 * MIB, algorithms=())
+        assert memory.read(0, 5 * MIB) == (DATA[: 64 * KIB] + bytes(192 * KIB)) * 20
+
+    def test_that_holds_for_what_was_believed_before_the_device_grew(self) -> None:
+        source: list[bytes | Hole] = [DATA, Hole(80 * MIB - 2 * MIB), DATA]
+        memory, large = striped(64 * MIB), striped(100 * MIB)
+        small = FaultyDevice(memory, zeroed=lambda number, length: length if number != 2 else 0)
+        with StreamWriter(source, algorithms=()) as writer:
+            assert not writer.write(small)
+            assert small.can_clear
+            large.write(0, memoryview(memory.read(0, 64 * MIB)))
+            assert writer.write(FaultyDevice(large, zeroed=lambda *_: 0))
+            report = writer.report()
+        assert large.read(0, 100 * MIB) == DATA + bytes(78 * MIB) + DATA + bytes(20 * MIB)
+        assert (report.written_bytes or 0) + report.zeroed_bytes == 100 * MIB
+
+    def test_the_zeros_that_are_written_then_can_be_cancelled(self) -> None:
+        limits = Limits()
+
+        class Cancelling(FaultyDevice):
+            def write(self, offset: int, data: memoryview) -> int:
+                if not self.can_clear and offset < 6 * CLEAR_BYTES:
+                    limits.cancelled.set()
+                return super().write(offset, data)
+
+        device = Cancelling(striped(7 * CLEAR_BYTES), zeroed=LATE_LIES["nothing"])
+        with pytest.raises(TransferCancelled):
+            clear_rest(device, offset=0, zeros=ZeroHandling.PUNCH, limits=limits)
+
+    def test_the_log_says_how_much_is_written_again(self, caplog: pytest.LogCaptureFixture) -> None:
+        device = FaultyDevice(striped(7 * CLEAR_BYTES), zeroed=LATE_LIES["nothing"])
+        with caplog.at_level(logging.WARNING):
+            clear_rest(device, offset=0, zeros=ZeroHandling.PUNCH)
+        (message,) = caplog.messages
+        assert f" {5 * CLEAR_BYTES} bytes " in message
+
+    def test_a_device_is_not_called_zero(self) -> None:
+        for lie in LATE_LIES.values():
+            assert not clear_device(FaultyDevice(striped(7 * CLEAR_BYTES), zeroed=lie))
+
+
+class EndsOnly(FaultyDevice):
+    """A device that zeroes, from the fourth request on, both ends of a range."""
+
+    def clear(self, offset: int, length: int) -> bool:
+        if len(self.cleared) < 3:
+            return super().clear(offset, length)
+        self.cleared.append((offset, length))
+        ends = min(length, 64 * KIB)
+        return self.device.clear(offset, ends) and self.device.clear(offset + length - ends, ends)
+
+
+class TestBothEnds:
+    """A range is no more believed where its ends read as zeros than where its end does."""
+
+    @pytest.fixture(autouse=True)
+    def _four(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("imagevol_adapters.engine.clearing._LONG_REQUESTS", 4)
+
+    @pytest.mark.parametrize("clear_bytes", [CLEAR_BYTES, 2 * CLEAR_BYTES])
+    @pytest.mark.parametrize("make", [striped, device_of])
+    def test_after_a_write_there_are_the_image_and_zeros(
+        self, clear_bytes: int, make: Callable[..., MemoryDevice]
+    ) -> None:
+        memory = make(10 * CLEAR_BYTES, clear_bytes=clear_bytes)
+        write_stream([DATA], EndsOnly(memory), size_bytes=MIB, algorithms=())
+        assert memory.read(0, memory.size_bytes) == DATA + bytes(memory.size_bytes - MIB)
+
+    @pytest.mark.parametrize("clear_bytes", [CLEAR_BYTES, 2 * CLEAR_BYTES])
+    def test_a_device_is_not_called_zero(self, clear_bytes: int) -> None:
+        assert not clear_device(EndsOnly(striped(10 * CLEAR_BYTES, clear_bytes=clear_bytes)))
+
+    def test_a_long_request_is_looked_into_before_the_device_ends(self) -> None:
+        device = EndsOnly(MemoryDevice(20 * CLEAR_BYTES, clear_bytes=2 * CLEAR_BYTES))
+        assert not clear_device(device)
+        assert len(device.cleared) == 4
+
+
+class TestBelieved:
+    @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), max_size=30), st.integers(1, 5))
+    def test_what_is_given_back_is_exactly_what_was_added(self, steps: list[tuple[int, int]], most: int) -> None:
+        believed, at, added = Believed(most), 0, set[int]()
+        for gap, length in steps:
+            if believed.add(at + gap, length):
+                added.update(range(at + gap, at + gap + length))
+            at += gap + length
+        assert believed.total_bytes() == len(added)
+        ranges = list(believed.take())
+        assert {place for offset, length in ranges for place in range(offset, offset + length)} == added
+        assert len(ranges) <= most
+        assert list(believed.take()) == []
+
+
 class TestLongRequests:
     """A long request is believed no more than a short one."""
 
@@ -106,7 +247,7 @@ class TestLongRequests:
         write_stream([DATA], device, size_bytes=MIB, algorithms=())
         assert memory.read(0, memory.size_bytes) == DATA + bytes(199 * MIB)
 
-    def test_the_first_is_read_back_as_a_whole_and_the_end_of_each(self) -> None:
+    def test_the_first_is_read_back_as_a_whole_and_of_each_the_end_and_a_few_places(self) -> None:
         read: list[int] = []
 
         class Watched(MemoryDevice):
@@ -116,7 +257,7 @@ class TestLongRequests:
 
         device = Watched(20 * CLEAR_BYTES, clear_bytes=2 * CLEAR_BYTES)
         assert clear_device(device)
-        assert sum(read) == 2 * CLEAR_BYTES + 9 * 64 * KIB
+        assert sum(read) == 2 * CLEAR_BYTES + 9 * (1 + 4) * 64 * KIB
 
     def test_a_device_that_does_not_take_them_gets_none(self) -> None:
         device = FaultyDevice(device_of(200 * MIB))
@@ -164,7 +305,9 @@ class TestTruth:
         device = Watched(20 * CLEAR_BYTES)
         report = write_stream([], device, size_bytes=0, algorithms=())
         assert report.zeroed_bytes == device.size_bytes
-        assert sum(length for _, length in read) == CLEAR_BYTES + 19 * 64 * KIB  # the first, and ends
+        assert (
+            sum(length for _, length in read) == CLEAR_BYTES + (19 + 4) * 64 * KIB
+        )  # the first, ends, and inside the last
         for end in range(CLEAR_BYTES, device.size_bytes + 1, CLEAR_BYTES):
             assert any(offset + length == end for offset, length in read)
 

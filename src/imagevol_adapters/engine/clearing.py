@@ -2,12 +2,16 @@
 
 A kernel can answer that it has zeroed a range when the device has zeroed a part of it: a count of blocks that has 16
 bits in the protocol and 32 in the kernel loses the upper ones.  What is left then is another tenant's data.
+
+A device may clear the first requests and lie later.  So what was not read back as a whole is remembered, and is written
+with zeros as soon as one lie is noticed.
 """
 
 from __future__ import annotations
 
 import logging
 import mmap
+from array import array
 from collections.abc import Iterator
 from functools import partial
 
@@ -17,34 +21,82 @@ from imagevol_adapters.engine.threads import afterwards, in_thread
 from imagevol_adapters.ports import CLEAR_BYTES, Device
 from imagevol_core import DeviceFailed
 
-__all__ = ["Clearing", "clear_device", "requests", "write_all"]
+__all__ = ["Believed", "Clearing", "clear_device", "requests", "write_all"]
 
 _LOG = logging.getLogger(__name__)
 
 _LONG_REQUESTS = 256  # that a range must have room for: the first long one costs that it is read back as a whole
 _END_BYTES = 16 * ALIGNMENT_BYTES  # of a range, that are read back in any case
+_PLACES = 4  # inside a range, that are read back too: one in each quarter; a mark costs more, so most get one only
+_STRIDE = 7919  # a prime number of pages, by which the places move on from range to range
+_MOST_BELIEVED = 1 << 16  # ranges that are remembered, in 16 bytes each
 _MARK = memoryview(mmap.mmap(-1, ALIGNMENT_BYTES))
 _MARK[:] = b"\xa5" * ALIGNMENT_BYTES
+
+
+class Believed:
+    """Ranges that a device reported as cleared and that were read back in part, in ascending order.
+
+    Two are merged only if one begins where the other ends: between any others there can be data.
+
+    >>> believed = Believed()
+    >>> [believed.add(offset, 10) for offset in (0, 10, 30)]
+    [True, True, True]
+    >>> list(believed.take()), list(believed.take())
+    ([(0, 20), (30, 10)], [])
+    """
+
+    def __init__(self, most: int = _MOST_BELIEVED) -> None:
+        """Begin empty, with room for `most` ranges."""
+        self._most = most
+        self._bounds: array[int] = array("Q")
+
+    def add(self, offset: int, length: int) -> bool:
+        """Remember a range after all others; False if there is no room for it."""
+        if self._bounds and self._bounds[-1] == offset:
+            self._bounds[-1] += length
+            return True
+        if len(self._bounds) >= 2 * self._most:
+            return False
+        self._bounds.extend((offset, offset + length))
+        return True
+
+    def total_bytes(self) -> int:
+        """Give the length of all ranges together."""
+        return sum(self._bounds[1::2]) - sum(self._bounds[::2])
+
+    def take(self) -> Iterator[tuple[int, int]]:
+        """Give the offset and the length of each range, and forget all of them."""
+        bounds, self._bounds = self._bounds, array("Q")
+        return ((start, end - start) for start, end in zip(bounds[::2], bounds[1::2], strict=True))
 
 
 class Clearing:
     """Clears ranges of one device, and reads back what it says of them.
 
     A range that is longer than any before is marked at its beginning and its end, so that it cannot be zero already,
-    and read back as a whole.  Of all others the end is read back, which is marked too where it is the device's.
+    and read back as a whole.  Of all others the end is read back, which is marked too where it is the device's.  Of
+    long ranges, and at the device's end, a few places inside are read back as well.  One of them is marked, and at the
+    device's end all are.
     """
 
-    def __init__(self, device: Device) -> None:
-        """Begin with a device of which nothing is known."""
+    def __init__(self, device: Device, believed: Believed | None = None) -> None:
+        """Begin with a device, and with what another `Clearing` believed of the same bytes."""
         self._device = device
+        self._believed = Believed() if believed is None else believed
+        self._lied = False
         self._proven_bytes = 0
+        self._requests = 0
         self._memory: memoryview | None = None
 
     def clear(self, offset: int, length: int) -> bool:
-        """Clear a range, as `Device.clear` does, but for this: where it says so, the range does read as zeros.
+        """Clear a range, as `Device.clear` does, and read back whether it reads as zeros.
+
+        Ranges must come in ascending order.
 
         Returns:
-            Whether it was cleared.  If not, zeros must be written; the next range may be cleared by another way.
+            Whether it was cleared.  If not, zeros must be written to it and to what `disbelieved` gives; the next range
+            may be cleared by another way.
 
         Raises:
             DeviceFailed: it could not be read back.
@@ -53,26 +105,62 @@ class Clearing:
         if not device.can_clear:
             return False
         proven = length <= self._proven_bytes
+        last = end > device.size_bytes - ALIGNMENT_BYTES
+        self._requests += 1
+        inside = self._places(offset, length) if last or length > CLEAR_BYTES else []
+        marks = inside if last else inside[self._requests % _PLACES :][:1]
         if not proven:
-            self._mark(offset, end - ALIGNMENT_BYTES)
-        elif end > device.size_bytes - ALIGNMENT_BYTES:
-            self._mark(end - ALIGNMENT_BYTES)
+            marks = [offset, *marks]
+        if not proven or last:
+            marks = [*marks, end - ALIGNMENT_BYTES]
+        if marks:
+            self._mark(*marks)
         cleared = device.clear(offset, length)
-        if cleared and self._reads_as_zeros(max(offset, end - _END_BYTES) if proven else offset, end):
+        if cleared and self._holds(offset, end, inside, proven=proven):
             self._proven_bytes = max(self._proven_bytes, length)
             return True
         self._proven_bytes = 0  # of the next way nothing is known
         if cleared:
-            afterwards(
-                partial(
-                    _LOG.warning,
-                    "Device %s reported %d bytes at byte %d as cleared, and they still hold old data. "
-                    "This way of clearing is not used again, and zeros are written instead.",
-                    *(device.path, length, offset),
-                )
-            )
-            device.distrust()
+            self._disbelieve(offset, length)
         return False
+
+    def disbelieved(self) -> Iterator[tuple[int, int]]:
+        """Give each range that was called cleared and may hold old data, once: its offset and its length."""
+        lied, self._lied = self._lied, False
+        return self._believed.take() if lied else iter(())
+
+    def _disbelieve(self, offset: int, length: int) -> None:
+        """Say that a range holds old data, and never clear by the same way again."""
+        self._lied = True
+        afterwards(
+            partial(
+                _LOG.warning,
+                "Device %s reported %d bytes at byte %d as cleared, and they still hold old data. "
+                "This way of clearing is not used again. Zeros are written instead, "
+                "also to %d bytes that were cleared before and read back only in part.",
+                *(self._device.path, length, offset, self._believed.total_bytes()),
+            )
+        )
+        self._device.distrust()
+
+    def _places(self, offset: int, length: int) -> list[int]:
+        """Give a place in each quarter of a range that is not read back as a whole, another one for each request."""
+        if length <= _END_BYTES:
+            return []
+        quarter = length // _PLACES // ALIGNMENT_BYTES
+        moved = self._requests * _STRIDE % quarter
+        return [offset + (number * quarter + moved) * ALIGNMENT_BYTES for number in range(_PLACES)]
+
+    def _holds(self, offset: int, end: int, inside: list[int], *, proven: bool) -> bool:
+        """Tell whether a range reads as zeros, as far as it is read back."""
+        if not proven:
+            return self._reads_as_zeros(offset, end)
+        tail = max(offset, end - _END_BYTES)
+        if not self._reads_as_zeros(tail, end):
+            return False
+        if not all(self._reads_as_zeros(at, min(tail, at + _END_BYTES)) for at in inside):
+            return False
+        return tail == offset or self._believed.add(offset, end - offset) or self._reads_as_zeros(offset, tail)
 
     def _mark(self, *offsets: int) -> None:
         for offset in offsets:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from imagevol_adapters.closing import closed_on_failure
-from imagevol_adapters.engine.clearing import Clearing, requests, write_all
+from imagevol_adapters.engine.clearing import Believed, Clearing, requests, write_all
 from imagevol_adapters.engine.digests import Digests
 from imagevol_adapters.engine.limits import Limits, Pace, Progress, Throttle, TransferProgress, TransferReport
 from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part, Stopped
@@ -90,6 +90,7 @@ class StreamWriter:
         self._limits = limits or Limits()
         self._throttle = Throttle(self._limits)
         self._give_way = GivingWay()
+        self._believed = Believed()  # kept from device to device: the next one holds the same bytes
         self._broken = False
         self._read_bytes = self._position = 0
         self._written = self._zeroed = self._skipped = 0
@@ -136,7 +137,7 @@ class StreamWriter:
         return ended
 
     def _written_onto(self, device: Device, zeros: ZeroHandling) -> bool:
-        sink = _Sink(device, zeros, self._position, pace=self._throttle.take)
+        sink = _Sink(device, zeros, self._position, pace=self._throttle.take, believed=self._believed)
         crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes())
         ended = False
         try:
@@ -259,11 +260,13 @@ def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling, limits: Limi
 class _Sink:
     """Writes parts to a device, in order, and deals with the zeros in them."""
 
-    def __init__(self, device: Device, zeros: ZeroHandling, offset: int, *, pace: Pace) -> None:
+    def __init__(
+        self, device: Device, zeros: ZeroHandling, offset: int, *, pace: Pace, believed: Believed | None = None
+    ) -> None:
         self.pace = pace
         self._device = device
         self._zeros = zeros
-        self._clearing = Clearing(device)
+        self._clearing = Clearing(device, believed)
         self._pending = 0  # zeros before `done_bytes` that nothing was done about yet
         self.done_bytes = offset
         self.written_bytes = self.zeroed_bytes = self.skipped_bytes = 0
@@ -323,8 +326,11 @@ class _Sink:
         self.pace(0)
         if self._zeros is ZeroHandling.PUNCH and self._clearing.clear(offset, length):
             self.zeroed_bytes += length
-        else:
-            self._send_zeros(offset, length)
+            return
+        self._send_zeros(offset, length)
+        for at, count in self._clearing.disbelieved():
+            self.zeroed_bytes -= count
+            self._send_zeros(at, count)
 
     def _send_zeros(self, offset: int, length: int) -> None:
         for at in range(0, length, PART_BYTES):
