@@ -254,3 +254,8 @@ class TestPickling:
         assert type(arrived) is type(error)
         assert arrived.__dict__ == {**error.__dict__, "leftovers": ("volume 7ad3",)}
         assert (str(arrived), arrived.args) == (str(sent), error.args)
+
+
+def test_a_digest_that_was_given_is_told_from_one_that_was_recorded() -> None:
+    error = ContentMismatch("the image", expected="md5:0f", actual="md5:1f", given=True)
+    assert str(error) == "the image is not the expected data: its digest is md5:1f, and md5:0f was given"

@@ -27,7 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 _LONG_REQUESTS = 256  # that a range must have room for: the first long one costs that it is read back as a whole
 _END_BYTES = 16 * ALIGNMENT_BYTES  # of a range, that are read back in any case
-_PLACES = 4  # inside a range, that are read back too: one in each quarter; a mark costs more, so most get one only
+_PLACES = 4  # inside a range, that are read back too: one in each quarter
+_MARK_EVERY = 16  # requests one of these places is marked, which costs far more than to read it
 _STRIDE = 7919  # a prime number of pages, by which the places move on from range to range
 _MOST_BELIEVED = 1 << 16  # ranges that are remembered, in 16 bytes each
 _MARK = memoryview(mmap.mmap(-1, ALIGNMENT_BYTES))
@@ -76,8 +77,8 @@ class Clearing:
 
     A range that is longer than any before is marked at its beginning and its end, so that it cannot be zero already,
     and read back as a whole.  Of all others the end is read back, which is marked too where it is the device's.  Of
-    long ranges, and at the device's end, a few places inside are read back as well.  One of them is marked, and at the
-    device's end all are.
+    long ranges, and at the device's end, a few places inside are read back as well.  At the device's end all of them
+    are marked, and elsewhere one in some requests.
     """
 
     def __init__(self, device: Device, believed: Believed | None = None) -> None:
@@ -108,7 +109,7 @@ class Clearing:
         last = end > device.size_bytes - ALIGNMENT_BYTES
         self._requests += 1
         inside = self._places(offset, length) if last or length > CLEAR_BYTES else []
-        marks = inside if last else inside[self._requests % _PLACES :][:1]
+        marks = inside if last else self._marked(inside)
         if not proven:
             marks = [offset, *marks]
         if not proven or last:
@@ -150,6 +151,11 @@ class Clearing:
         quarter = length // _PLACES // ALIGNMENT_BYTES
         moved = self._requests * _STRIDE % quarter
         return [offset + (number * quarter + moved) * ALIGNMENT_BYTES for number in range(_PLACES)]
+
+    def _marked(self, inside: list[int]) -> list[int]:
+        """Give which places inside a range are marked: one of them, and that in a few requests only."""
+        turn, is_other = divmod(self._requests, _MARK_EVERY)
+        return [] if is_other else inside[turn % _PLACES :][:1]
 
     def _holds(self, offset: int, end: int, inside: list[int], *, proven: bool) -> bool:
         """Tell whether a range reads as zeros, as far as it is read back."""
