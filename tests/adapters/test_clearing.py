@@ -211,7 +211,7 @@ class TestBothEnds:
     def test_a_device_is_not_called_zero(self, clear_bytes: int) -> None:
         assert not clear_device(EndsOnly(striped(10 * CLEAR_BYTES, clear_bytes=clear_bytes)))
 
-    @pytest.mark.parametrize(("make", "every"), [(striped, 16), (MemoryDevice, 1)], ids=["old data", "marked"])
+    @pytest.mark.parametrize("make, every", [(striped, 16), (MemoryDevice, 1)], ids=["old data", "marked"])
     def test_a_long_request_is_looked_into_before_the_device_ends(
         self, make: Callable[..., MemoryDevice], every: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
