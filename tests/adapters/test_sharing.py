@@ -219,6 +219,20 @@ class TestApart:
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert world.left == FREE
 
+    def test_a_reader_that_ends_in_a_forked_process_keeps_the_attachment(self, world: World) -> None:
+        reader = world.reading()
+        with reader:
+            child = os.fork()
+            if not child:
+                status = 1
+                try:
+                    reader.__exit__(None, None, None)
+                    status = 0 if world.left != FREE and len(world.volumes.attachments) == 1 else 2
+                finally:
+                    os._exit(status)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert world.left == FREE
+
 
 class Held:
     """A step of a port that waits until the test lets it go, and may fail then."""
@@ -315,6 +329,30 @@ class TestWaiting:
             pass
         held.go.set()
         assert first.result(30).size_bytes
+
+    def test_readers_of_a_volume_that_cannot_be_attached_wait_for_no_longer_in_all(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each would try after the other, and the last one of many would wait for all."""
+        seconds = 0.4
+        monkeypatch.setattr("imagevol_adapters.transfers.sharing._OPENING_SECONDS", seconds)
+
+        def slowly_failing() -> None:
+            time.sleep(seconds / 2)
+            raise ServiceFailed("no path")
+
+        world.volumes.asking = slowly_failing
+
+        def read(_: int) -> type[BaseException]:
+            try:
+                with world.reading():
+                    return AssertionError
+            except (ServiceFailed, VolumeBusy) as error:
+                return type(error)
+
+        with ThreadPoolExecutor(12) as pool:
+            ended = list(pool.map(read, range(12)))
+        assert {ServiceFailed, VolumeBusy} == set(ended)
 
     def test_who_comes_while_the_last_lets_go_attaches_once_it_has(
         self, world: World, pool: ThreadPoolExecutor

@@ -9,6 +9,7 @@ an offset, so that readers have no position in common.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from imagevol_core import VolumeBusy
 
 __all__ = ["SharedAttachments"]
 
-_OPENING_SECONDS = 300  # for how long a reader waits for another one's attaching; a path that hangs must not hold all
+_OPENING_SECONDS = 300  # for how long a reader waits while others attach; a path that hangs must not hold all
 
 _Opening = Callable[[], AbstractContextManager[Device]]
 
@@ -104,10 +105,13 @@ class SharedAttachments:
     @contextmanager
     def _reading(self, key: tuple[int, str], opening: _Opening) -> Iterator[Device]:
         shared, device = self._joined(key, opening)
+        owner = os.getpid()
 
         def leave(
             kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
         ) -> bool | None:
+            if os.getpid() != owner:  # a forked child inherits the reader, and not the attachment
+                return None
             with self._changed:
                 shared.readers -= 1
                 if shared.readers:
@@ -130,7 +134,8 @@ class SharedAttachments:
                 if shared.device is not None and shared.readers:
                     shared.readers += 1
                     return shared, shared.device
-                changed = self._changed.wait_for(partial(self._settled, key, shared), timeout=_OPENING_SECONDS)
+                left = began + _OPENING_SECONDS - time.monotonic()  # also where one after the other fails to attach
+                changed = left > 0 and self._changed.wait_for(partial(self._settled, key, shared), timeout=left)
             waited, busy = time.monotonic() - began, shared.busy
             if not changed:
                 raise VolumeBusy(key[1], status="attaching", waited_seconds=waited)
