@@ -53,6 +53,12 @@ _PROGRAM = re.compile(
 _SHORTEST_SECRET = 4  # a shorter one is part of many words
 _UNCLEAR = (KeyError, IndexError, AttributeError, TypeError, AssertionError)  # their text is not a sentence
 
+_POOL = re.compile(
+    r"HTTPS?ConnectionPool\(host='[^']{0,300}', port=\w{0,9}\): (?:Max retries exceeded with url: \S{0,2000} )?"
+    r"\(Caused by \w+\((?P<reason>[^\n]{0,2000}?)\)\)"
+)
+_CONNECTION = re.compile(r"^(?:<[^>]{0,300}>|HTTPS?Connection\([^)]{0,300}\)): ")
+
 
 def one_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
     r"""Give an error of a library in one line of at most `LONGEST_LINE` characters.
@@ -76,10 +82,15 @@ def one_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     name = type(error).__name__
-    line = said(re.sub(r"\s+", " ", without_secrets(_taken_apart(text))).replace(" ;", ";").strip("; "))
+    line = said(re.sub(r"\s+", " ", without_secrets(_unnested(_taken_apart(text)))).replace(" ;", ";").strip("; "))
     if isinstance(error, _UNCLEAR) and line:
         line = f"{name}: {line}"
     return (line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…") or name
+
+
+def _unnested(text: str) -> str:
+    """Give the reason alone where requests and urllib3 put three sentences around it, each with the address."""
+    return _POOL.sub(lambda found: _CONNECTION.sub("", found["reason"].strip("'\"")), text)
 
 
 def hide_userinfo(error: BaseException) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import subprocess
 
 import pytest
+import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 from os_brick import exception as brick_errors
@@ -129,3 +133,14 @@ def assert_clean(line: str) -> None:
     assert len(line) <= LONGEST_LINE
     for secret in (SECRET, "Traceback", "Chained", 'File "', "node.session", "Command:"):
         assert secret not in line
+
+
+def test_of_a_service_that_cannot_be_reached_the_reason_is_said_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(requests.ConnectionError) as caught:
+        requests.get(f"http://127.0.0.1:{port}/v3?query=1", timeout=5)
+    line = one_line(caught.value)
+    assert os.strerror(errno.ECONNREFUSED) in line
+    assert "Caused by" not in line
+    assert str(port) not in line
