@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import pytest
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.output import flushed
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from tests.adapters.commands import Run
 
@@ -137,6 +138,17 @@ def test_on_a_terminal_the_volume_is_named_before_it_is_written(
     assert next(iter(memory.volumes)) in written[0]
 
 
+def test_an_output_that_the_pager_of_the_help_has_closed_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It closes the output if its reader, such as `head`, has gone."""
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    assert [flushed(status) for status in (0, 3)] == [0, 3]
+    assert capsys.readouterr().err == ""
+
+
 class TestProcess:
     """The shell's own ways to lose an output."""
 
@@ -167,8 +179,8 @@ class TestProcess:
     def test_a_reader_that_has_enough_hears_nothing(
         self, shell: Callable[[str], subprocess.CompletedProcess[str]]
     ) -> None:
-        ran = shell("imagevol --help | true")
-        assert (ran.returncode, ran.stderr) == (0, "")
+        ran = shell("(sleep 0.3; imagevol --help; echo $? >&2) | true")  # whose end of the pipe is closed by then
+        assert ran.stderr == "0\n"
 
     def test_a_closed_standard_error_takes_nothing_from_the_output(
         self, shell: Callable[[str], subprocess.CompletedProcess[str]]

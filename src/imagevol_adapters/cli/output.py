@@ -116,6 +116,8 @@ def usable_streams() -> None:
 
 def flushed(status: int) -> int:
     """Flush the standard output at the end of a command, and give the exit status: 1 if what was shown is lost."""
+    if sys.stdout.closed:  # by the pager of the help, whose reader has all that it wants
+        return status
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as error:
