@@ -56,20 +56,76 @@ _HARMLESS_LAST = """
 """
 _YES_NO = frozenset({"true", "false", "yes", "no", "on", "off"})
 
-# Free text.
-_NAMED = re.compile(
+# Free text.  Each pattern looks at a bounded number of characters from where it begins, so long texts take no time.
+_NAME = re.compile(
     rf"""
-    (?P<before>
-        (?<! / )  # of the path of a URL, as /v3/auth/tokens
-        (?: {_ANYWHERE} | (?: [_.-] | access | api | auth | encrypt(?:ed|ion) | private ) key | \bpwd? )
-        [\w.-]{{0,40}} ['"]? \s{{0,9}} [:=>]+ \s{{0,9}} (?: [bu]? (?=['"]) )?
+    (?= [?acekpst_.-] )  # most characters begin no name
+    (?: (?P<query> \? ) (?= [\w%.~+;&-]{{1,200}} = )
+    | (?<! / )  # of the path of a URL, as /v3/auth/tokens
+    (?:
+        (?P<header> authorization )
+        | (?: {_ANYWHERE} | (?: [_.-] | access | api | auth | encrypt(?:ed|ion) | private ) key | \bpwd? )
+          [\w.-]{{0,40}}+
+        | (?<! [^\W_] )
+          (?: creds? | credential | key_?file | pass (?= \s{{0,9}}= | ['"] ) | sig(?:nature)? (?= \s{{0,9}}= ) )
     )
-    (?: '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | [^'",;&<)}}\]\n]+ )
+    (?:
+        \\{{0,3}} ['"]? \s{{0,9}} [:=>]+ \s{{0,9}}
+        | (?P<pair> ['"] \s{{0,9}} , \s{{0,9}} ) (?= [bu]? ['"] )
+        | ['"]? \s{{1,9}} (?= [bu]? ['"] | [\[<{{] | (?P<round> \( ) )
+    )
+    (?: [bu] (?=['"]) )? )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_GIVEN = re.compile(rf"(?P<before>--[\w-]{{0,40}}(?:{_ANYWHERE})[\w-]{{0,40}}\s|\bBearer\s)\S+", re.IGNORECASE)
-_TOKEN = re.compile(r"\bgAAAA[\w=-]{16,}")  # of Keystone
+_FIRST_OF_A_PAIR = re.compile(r"\(\s?[bu]?['\"][\w.-]{0,60}\Z")
+_LONGEST_NAME = 64
+_QUOTED = r"""'(?:[^'\\]|\\[\s\S])*+' | "(?:[^"\\]|\\[\s\S])*+"
+"""
+_QUOTES = re.compile(_QUOTED, re.VERBOSE)
+_IN_BRACKETS = re.compile(rf"\\[\s\S] | {_QUOTED} | [][(){{}}<>]", re.VERBOSE)
+_BRACKETS = {"<": ">", "[": "]", "(": ")", "{": "}"}
+_AFTER_A_VALUE = re.compile(r"[\s,;)\]}>.:&]|\Z")
+_END = re.compile(
+    r"""
+    (?= [,;]? (?: \n | \Z ) )
+    | (?= [,;&] \s{0,9} (?:  # what is clearly another name with its value
+        \\? ['"] [\w.\ -]{1,60} \\? ['"] \s{0,9} [:=]
+        | [A-Za-z] [\w.-]{2,60}+ (?: \s? = \s{0,3} [^\s=,;&] | :\s | :// )
+    ) )
+    """,
+    re.VERBOSE,
+)
+_END_OF_QUERY = re.compile(r"[\s\"'<>?]")
+_BETWEEN_PARAMETERS = re.compile(r"(&|;(?=[\w.%-]{1,80}=))")
+_SIGNATURES = frozenset({"sig", "signature", "credential"})
+_BLANK = re.compile(r"\s")
+_NEWLINE = re.compile(r"\n")
+_AFTER_A_URL = "'\")>]},.;:"
+_GIVEN = re.compile(
+    rf"(?P<before>(?<![\w-])--[\w-]{{0,40}}(?:{_ANYWHERE}|key\b|key-?file)[\w-]{{0,40}}\s+(?!['\"])|\bBearer\s)\S+",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(  # what it says is in it, without the name of the header; "Basic authentication" is no password
+    r"""
+    (?P<before> \bBasic [ ]{1,3} ) (?= [A-Za-z+/]{0,99} (?: [0-9=+/] | [a-z][A-Z] ) ) [\w+/=-]+
+    | (?P<digest> \bDigest [ ]{1,3} )
+      (?= (?: username|realm|nonce|uri|response|qop|algorithm|opaque|cnonce|nc ) \*? = ) [^\n]+
+    """,
+    re.VERBOSE,
+)
+_TOKEN = re.compile(
+    r"""
+    \b gAAAA [\w=-]{16,}  # of Keystone
+    | \b DHHC-1: [\w:+/=]+  # of NVMe
+    | (?<! [\w+/] ) AQ [A-Za-z0-9+/]{36,38} ==  # of Ceph
+    | (?<! [A-Za-z0-9] ) eyJ [\w=-]{8,}+ (?: \. [\w=-]* )*+  # JSON Web Token
+    """,
+    re.VERBOSE,
+)
+_MARK = re.compile(r":(?:\\?/){2}|%3A%2F%2F", re.IGNORECASE)  # of a URL, also as JSON and queries write it
+_USER = re.compile(r"(?:(?<![\w/.%+-])|(?<=//)|(?<=:/)|(?<=\\/))[\w.%+-]*+:(?![/\\\"'])")  # where no scheme stands
+_MOST_PIECES = 200  # more of them would take long to look for, and no message has them
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
 _AROUND = " \t'\"()[{}<>.,;:!"  # what a sentence puts after a URL
 _BETWEEN = re.compile(r"[:/?#@\\\[\]\s]+")  # where programs end what they take for a user, a password or a host
@@ -141,13 +197,88 @@ def _is_harmless(name: str) -> bool:
 def without_secrets(text: str) -> str:
     """Give a text without what looks like a secret: in URLs, under names that say so, and tokens.
 
-    >>> without_secrets("node.session.auth_password = pa55, redis://:pa/5@5@host:6379 refuses")
+    A value without quotes goes to the end of its line, or to what is clearly another name with its value.
+
+    >>> without_secrets("node.session.auth_password = pa,55, redis://:pa/5@5@host:6379 refuses")
     'node.session.auth_password = ***, redis://***@host:6379 refuses'
     """
-    text = without_userinfo(text)
-    for pattern in (_GIVEN, _NAMED):
-        text = pattern.sub(rf"\g<before>{HIDDEN}", text)
-    return text
+    text = _GIVEN.sub(rf"\g<before>{HIDDEN}", without_userinfo(text))
+    if "Basic " in text or "Digest " in text:
+        text = _HEADER.sub(lambda found: f"{found['before'] or found['digest']}{HIDDEN}", text)
+    return _without_values(text)
+
+
+def _without_values(text: str) -> str:
+    """A text without the values under names that are secret."""
+    shown, done = [], 0
+    while found := _NAME.search(text, done):
+        start = found.end()
+        shown.append(text[done:start])
+        if found["query"]:
+            query, done = _of_a_query(text, start)
+            shown.append(query)
+        elif _is_no_value(text, found):
+            done = start
+        else:
+            done = _end_of_value(text, start, header=bool(found["header"]))
+            shown.append(HIDDEN if done > start else "")
+    return "".join([*shown, text[done:]])
+
+
+def _is_no_value(text: str, found: re.Match[str]) -> bool:
+    """Whether a list, or a sentence with a remark in brackets, names what is secret and does not show it."""
+    before = text[max(0, found.start() - _LONGEST_NAME) : found.start()]
+    if found["pair"]:
+        return not _FIRST_OF_A_PAIR.search(before)
+    return found["round"] is not None and not re.search(r"\w[_.]\w*['\"]?\Z", before + found[0].split()[0])
+
+
+def _of_a_query(text: str, start: int) -> tuple[str, int]:
+    """What may be shown of the query of a URL that begins there, and where it ends."""
+    end = _next(_END_OF_QUERY, text, start)
+    shown, is_secret = [], False
+    for part in _BETWEEN_PARAMETERS.split(text[start:end]):
+        name, equals, _ = part.partition("=")
+        if equals:
+            is_secret = is_secret_name(name) or not _SIGNATURES.isdisjoint(_WORDS.split(name.lower()))
+        if part in ("&", ";"):
+            shown.append(part)
+        elif is_secret:
+            shown.append(f"{name}={HIDDEN}" if equals else HIDDEN)
+        else:
+            shown.append(_without_values(part))
+    if is_secret:
+        whole = text[start : _next(_BLANK, text, end)]
+        end = start + max(len(whole.rstrip(_AFTER_A_URL)), whole.rfind("=") + 1)
+    return "".join(shown), end
+
+
+def _end_of_value(text: str, start: int, *, header: bool) -> int:
+    """Where a value ends: with its quotes or brackets, before another name with its value, or with the line."""
+    first = text[start : start + 1]
+    if first in ("'", '"'):
+        quoted = _QUOTES.match(text, start)
+        start = quoted.end() if quoted else len(text)
+    elif first in _BRACKETS:
+        start = _closed(text, start)
+    if first in ("'", '"', *_BRACKETS) and _AFTER_A_VALUE.match(text, start):
+        return start
+    return _next(_NEWLINE if header else _END, text, start)
+
+
+def _next(pattern: re.Pattern[str], text: str, start: int) -> int:
+    found = pattern.search(text, start)
+    return found.start() if found else len(text)
+
+
+def _closed(text: str, start: int) -> int:
+    """Where the bracket that stands there is closed."""
+    first, depth = text[start], 0
+    for found in _IN_BRACKETS.finditer(text, start):
+        depth += (found[0] == first) - (found[0] == _BRACKETS[first])
+        if not depth and found[0] == _BRACKETS[first]:
+            return found.end()
+    return len(text)
 
 
 def without_userinfo(text: str) -> str:
@@ -158,42 +289,60 @@ def without_userinfo(text: str) -> str:
     >>> without_userinfo("http://me:pa55 word@host refuses; so does http://[::1]:5000/v3")
     'http://***@host refuses; so does http://[::1]:5000/v3'
     """
-    if "://" in text:
-        found: list[str] = []
-        text = "\n".join(_of_a_line(line, found) if "://" in line else line for line in text.split("\n"))
-        for piece in sorted(_pieces(found), key=len, reverse=True):  # a library says which piece is no host, no port
+    if _MARK.search(text) or "@" in text:
+        found: set[str] = set()
+        text = "\n".join(
+            _of_a_line(line, found) if "@" in line or _MARK.search(line) else line for line in text.split("\n")
+        )
+        pieces = _pieces(found)
+        if len(pieces) > _MOST_PIECES:
+            return HIDDEN
+        for piece in sorted(pieces, key=len, reverse=True):  # a library says which piece is no host, no port
             text = text.replace(piece, HIDDEN)
     return _TOKEN.sub(HIDDEN, text)
 
 
 def _pieces(found: Iterable[str]) -> set[str]:
     """What libraries may show of passwords beside the URL that they were in."""
-    pieces = set()
+    pieces: set[str] = set()
     for userinfo in found:
-        for piece in _BETWEEN.split(userinfo.partition(":")[2]):
-            pieces |= {each for each in (piece, quote(piece)) if len(each) >= _SHORTEST}
-    return pieces - {HIDDEN}
+        pieces.update(_BETWEEN.split(userinfo.partition(":")[2]))
+        if len(pieces) > _MOST_PIECES:
+            return pieces
+    return {each for piece in pieces for each in (piece, quote(piece)) if len(each) >= _SHORTEST} - {HIDDEN}
 
 
-def _of_a_line(line: str, found: list[str]) -> str:
+def _of_a_line(line: str, found: set[str]) -> str:
     """Each URL to the last `@` of its word; one whose password has a blank in it, to the last `@` of the line."""
     words = re.split(r"(\s+)", line)
     last = max((place for place, word in enumerate(words) if "@" in word), default=-1)
     shown, place = [], 0
     while place < len(words):
-        before, mark, rest = words[place].partition("://")
-        if mark and "@" not in rest and _has_userinfo(rest):
-            rest = "".join([rest, *words[place + 1 : last + 1]])
-            place = max(place, last)
-            hidden, at, host = rest.rpartition("@") if "@" in rest else (rest, "", "")
-        elif mark:
-            hidden, at, host = rest.rpartition("@")
-        else:
-            hidden, at, host = "", "", rest
-        found.append(hidden)
-        shown.append(f"{before}{mark}{HIDDEN if hidden or at else ''}{at}{host}")
+        word = words[place]
+        mark = _MARK.search(word) if ":" in word or "%" in word else None
+        if mark:
+            rest = word[mark.end() :]
+            at_sign = "@" if ":" in mark[0] or "@" in rest else "%40"
+            if at_sign not in rest and _has_userinfo(rest):
+                rest = "".join([rest, *words[place + 1 : last + 1]])
+                place = max(place, last)
+                hidden, at, host = rest.rpartition("@") if "@" in rest else (rest, "", "")
+            else:
+                hidden, at, host = rest.rpartition(at_sign)
+            found.add(hidden)
+            word = f"{word[: mark.end()]}{HIDDEN if hidden or at else ''}{at}{host}"
+        elif "@" in word:
+            word = _without_user(word)
+        shown.append(word)
         place += 1
     return "".join(shown)
+
+
+def _without_user(word: str) -> str:
+    """A word with `@` and no scheme: a user and a password have a colon between them."""
+    before, at, host = word.rpartition("@")
+    user = _USER.search(before)
+    return f"{before[: user.start()]}{HIDDEN}{at}{host}" if user else word
 
 
 def _has_userinfo(rest: str) -> bool:

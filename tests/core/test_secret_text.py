@@ -114,7 +114,7 @@ class TestText:
             ("--os-password hunter2 list", "--os-password *** list"),
             ("Bearer hunter2", "Bearer ***"),
             ("password=hunter2&user=me", "password=***&user=me"),
-            ("auth_password = hunter2, lun", "auth_password = ***, lun"),
+            ("auth_password = hunter2, lun=1", "auth_password = ***, lun=1"),
             ("my password: hunter2 hunter2", "my password: ***"),
             ("{'secret': 'hunter2', 'lun': 1}", "{'secret': ***, 'lun': 1}"),
             ("s3_store_access_key=hunter2", "s3_store_access_key=***"),
@@ -131,12 +131,100 @@ class TestText:
     def test_a_secret_is_hidden_and_the_rest_is_not(self, text: str, shown: str) -> None:
         assert without_secrets(text) == shown
 
+    @pytest.mark.parametrize("mark", [*",;&)<>]}'\"= ", ", ", "' ", ",a=", "\\"])
+    def test_a_value_without_quotes_goes_on_after(self, mark: str) -> None:
+        assert without_secrets(f"auth_password=a{mark}{SECRET}\nlun 1") == "auth_password=***\nlun 1"
+
+    @pytest.mark.parametrize(
+        "rest",
+        [", lun=1", "&user=me", "; lun = 1", ", 'lun': 1", ', "lun": 1', ", lun: 1", ", http://host", "\nlun", ";", ""],
+    )
+    def test_a_value_without_quotes_ends_at(self, rest: str) -> None:
+        assert without_secrets(f"auth_password={SECRET}{rest}") == f"auth_password=***{rest}"
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *("<hunter2>", "[hunter2]", "['hunter2', 'hunter2']", "('hunter2',)", "{'v': 'hunter2'}", "[[1], hunter2]"),
+            *("[']', hunter2]", "'a\\'hunter2'", "'a\\\nhunter2'", "b'hunter2'", "(a\\) hunter2)"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["auth_password = ", "node.session.auth.password ", "'auth_password': "])
+    def test_what_has_quotes_or_brackets_is_hidden_as_a_whole(self, name: str, value: str) -> None:
+        shown = without_secrets(f"{name}{value} is refused")
+        assert shown.startswith(name)
+        assert shown.endswith("*** is refused")
+        assert SECRET not in shown
+
+    @pytest.mark.parametrize(
+        "value", ["'a'hunter2", "<a>hunter2", "(a]hunter2", "'hunter2", "[\nhunter2", '"a\nhunter2']
+    )
+    def test_what_is_not_closed_or_goes_on_is_hidden_to_the_end(self, value: str) -> None:
+        assert without_secrets(f"password={value} x") == "password=***"
+
+    @pytest.mark.parametrize(
+        "text, shown",
+        [
+            ("Authorization: Basic hunter2", "Authorization: ***"),
+            ("authorization: Digest username=me, response=hunter2\nx", "authorization: ***\nx"),
+            ("{'Authorization': 'Basic hunter2', 'a': 1}", "{'Authorization': ***, 'a': 1}"),
+            ("Invalid header value b'Basic hunter2\\n'", "Invalid header value b'Basic ***\\n'"),
+            ("Digest username=me, response=hunter2", "Digest ***"),
+            ("('auth_password', 'hunter2')", "('auth_password', ***)"),
+            ("[('auth_password', b'hunter2'), 1]", "[('auth_password', b***), 1]"),
+            ("invalid password 'hunter2'", "invalid password ***"),
+            ("password '", "password ***"),
+            ("auth_password (hunter2) is wrong", "auth_password *** is wrong"),
+            ("-o user=me,pass=hunter2", "-o user=me,pass=***"),
+            ("{'pass': 'hunter2'}", "{'pass': ***}"),
+            ("cred=hunter2", "cred=***"),
+            ("credential: hunter2", "credential: ***"),
+            ("keyfile=hunter2", "keyfile=***"),
+            ("--key hunter2 -n", "--key *** -n"),
+            ("--os-password 'hunter2 hunter2' -n", "--os-password *** -n"),
+            ('{"a": "{\\"password\\": \\"hunter2\\"}"}', '{"a": "{\\"password\\": ***'),
+            ("sig=hunter2, lun=1", "sig=***, lun=1"),
+            ("url: /v3?temp_url_sig=hunter2 (Caused by X)", "url: /v3?temp_url_sig=*** (Caused by X)"),
+            ("(http://h/o?a=1&X-Amz-Signature=hunter2&b=1)", "(http://h/o?a=1&X-Amz-Signature=***&b=1)"),
+            ("http://h/?key=hunter2, no", "http://h/?key=***, no"),
+            ("'http://h/?key=hun'hunter2'", "'http://h/?key=***'"),
+            ("http://h/?key=a&hunter2;signature=hunter2;b=1", "http://h/?key=***&***;signature=***;b=1"),
+            ("http://h/?a=/http://h/?sig=hunter2", "http://h/?a=/http://h/?sig=***"),
+            ("http://h/?sig= no", "http://h/?sig=*** no"),
+            ("http://h/?a=b:password:hunter2", "http://h/?a=b:password:***"),
+            (r"http:\/\/me:hunter2@host\/v3", r"http:\/\/***@host\/v3"),
+            ("http%3A%2F%2Fme%3Ahunter2%40host", "http%3A%2F%2F***%40host"),
+            ("http://me:a%40hunter2", "http://***"),
+            ("me:hunter2@host:5000 refused", "***@host:5000 refused"),
+            ("(me:hunt@er/hunter2@host)", "(***@host)"),
+            ("at //me:hunter2@host/", "at //***@host/"),
+            ("host=me:hunter2@h", "host=***@h"),
+            ("http:/me:hunter2@host", "http:/***@host"),
+            ("a eyJhbGciOiJI.hunter2.hunter2 b", "a *** b"),
+            ("-S DHHC-1:00:hunter2: x", "-S *** x"),
+            (f"key AQ{'hunter2' * 5}aa== is bad", "key *** is bad"),
+        ],
+    )
+    def test_nor_is_it_shown_in_headers_options_and_queries(self, text: str, shown: str) -> None:
+        assert without_secrets(text) == shown
+
+    def test_of_a_text_with_very_many_passwords_nothing_is_shown(self) -> None:
+        assert without_secrets(" ".join(f"http://me:pa{number}@host" for number in range(1000))) == HIDDEN
+        words = " ".join(f"w{number}" for number in range(150))
+        assert SECRET not in without_secrets(f"http://me:{SECRET} {words}\u00fc@host")
+
     @pytest.mark.parametrize(
         "text",
         [
             "http://host:5000/v3 does not answer; volume 7 is on node@fast#pool",
             "http://[::1]:5000/v3, http://host:8776: refused",
             "kafka://a:1,b:2/x",
+            "Basic authentication is off; Digest mismatch; Authorization failed",
+            "http://host/x?limit=1&marker=a%40b (Caused by X)",
+            "http%3A%2F%2Fhost%3A5000%2Fv3, or is it so? yes",
+            "the password (of the user) or the token, 'auto', is wrong: first pass, second pass: 3",
+            "no value for any of ['password', 'user']",
+            "mail a@b.c; node@fast#pool; /dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn@x",
             "the token is not valid",
             "cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1",
             "file:///var/lib/x:y",
@@ -162,6 +250,13 @@ class TestText:
     @example(text="token" * 100_000)
     @example(text="@ " * 100_000)
     @example(text="a://b:c " * 100_000)
+    @example(text="a:b@c " * 100_000)
+    @example(text="-" * 500_000)
+    @example(text="token='" * 100_000)
+    @example(text="token=a,bcd=1," * 50_000)
+    @example(text="password:[\\'" * 50_000)
+    @example(text="?a=b&sig=c" * 50_000)
+    @example(text="".join(f"http://me:{number}@h " for number in range(50_000)))
     @given(st.text())
     def test_any_text_is_answered_at_once(self, text: str) -> None:
         assert without_secrets(without_secrets(text)) is not None
@@ -200,3 +295,14 @@ class TestUrls:
     @given(PASSWORDS)
     def test_no_password_is_shown(self, password: str) -> None:
         assert SECRET not in shown_url(f"s3://me:{password}@host/x?sig={SECRET}")
+
+    @pytest.mark.parametrize(
+        "url, shown",
+        [
+            ("http://host/v3", "http://host/v3"),
+            ("://hunter2://host", "***://host"),
+            ("http://h?sig=hunter2", "http://h?..."),
+        ],
+    )
+    def test_a_url_without_a_user_is_shown_without_its_query(self, url: str, shown: str) -> None:
+        assert shown_url(url) == shown
