@@ -142,7 +142,7 @@ def test_an_output_that_the_pager_of_the_help_has_closed_is_no_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It closes the output if its reader, such as `head`, has gone."""
-    closed = io.StringIO()
+    closed = io.TextIOWrapper(io.BytesIO())
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
     assert [flushed(status) for status in (0, 3)] == [0, 3]
