@@ -76,8 +76,8 @@ class Put(Named, ShowOne):
             "--disk-format",
             choices=_FORMATS,
             default="raw",
-            help="what the file is; what is not raw is converted. A file of other content, or one that was cut short, "
-            "is refused",
+            help="declare the format of the file (default: %(default)s). A file in raw or iso is stored as it is, and "
+            "another is converted to raw. A file with other content, or one that was cut short, is refused",
         )
         expected = parser.add_mutually_exclusive_group()
         expected.add_argument(
