@@ -244,6 +244,39 @@ class TestRoundTrip:
         assert put.err.endswith(": give --disk-format iso\n")
         assert run("put", file, "--disk-format", "iso").status == 0
 
+    @pytest.mark.parametrize("options", [(), ("--register", "disk", "--store", "fast")])
+    @pytest.mark.parametrize(
+        "data, says",
+        [
+            (b"", "the standard input is refused: has-data: it is empty\n"),
+            (
+                b"QFI\xfb\0\0\0\3" + bytes(16) + (1 << 30).to_bytes(8, "big") + bytes(5 << 12),
+                "the standard input is refused: content-as-declared: ",
+            ),
+        ],
+        ids=["nothing", "a qcow2"],
+    )
+    def test_a_refusal_names_the_standard_input(
+        self,
+        run: Run,
+        memory: MemoryVolumes,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        data: bytes,
+        says: str,
+        options: tuple[str, ...],
+    ) -> None:
+        (tmp_path / "data").write_bytes(data)
+        with (tmp_path / "data").open() as stream:
+            monkeypatch.setattr(sys, "stdin", stream)
+            put = run("put", "-", *options)
+        assert (put.status, put.out, memory.volumes) == (1, "", {})
+        assert put.err.startswith(says)
+
+    def test_a_refusal_names_the_file(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
+        file.write_bytes(b"")
+        assert run("put", file).err == f"{file} is refused: has-data: it is empty\n"
+
     def test_a_partition_table_that_is_not_sound_is_accepted_with_an_option(
         self, run: Run, memory: MemoryVolumes, file: Path
     ) -> None:

@@ -139,6 +139,19 @@ class TestPlan:
             f"--rename {rename}: it is OLD=NEW, and each store has one new name\n",
         )
 
+    @pytest.mark.parametrize("command", ["plan", "apply"])
+    def test_a_rename_to_a_store_that_there_is_not_is_refused_with_those_that_there_are(
+        self, run: Run, glance: MemoryHistory, command: str, tmp_path: Path
+    ) -> None:
+        options = ("--journal", tmp_path / "journal", "--yes") if command == "apply" else ()
+        before = locations(glance)
+        refused = run(command, *options, "--rename", "quick=nosuch")
+        assert (refused.status, refused.out) == (1, "")
+        assert refused.err == (
+            "--rename quick=nosuch: Glance is configured with no store nosuch; its stores are fast, fast2\n"
+        )
+        assert locations(glance) == before
+
     def test_a_credential_in_a_location_is_not_shown(self, run: Run, glance: MemoryHistory) -> None:
         secret = ImageLocation("s3://key:hunter2@host/bucket", {"store": "s3"})
         glance.images["a"] = replace(glance.images["a"], locations=(*glance.images["a"].locations, secret))

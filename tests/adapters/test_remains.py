@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import origin, this_process
 from imagevol_adapters.testing.faults import Steps
@@ -24,6 +25,7 @@ from imagevol_adapters.transfers import (
 )
 from imagevol_adapters.transfers.reclaiming import named
 from imagevol_core import HolderState, InUse, ProcessRecord, RemainsAction, RequestRefused, ServiceFailed, VolumeOrigin
+from tests.adapters.commands import Run
 
 IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
 
@@ -245,6 +247,18 @@ class TestNamed:
         volume_ids = {world.left(dead): HolderState.DEAD, world.left(here): HolderState.ALIVE}
         world.volumes.wait(world.volumes.create(size_gib=1, name="disk").id)
         assert {volume.id: decision.state for volume, decision in unfinished_volumes(world.volumes)} == volume_ids
+
+    def test_the_command_that_lists_has_status_3_if_a_process_is_dead(
+        self, world: World, dead: ProcessRecord, here: ProcessRecord, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Imagevol, "volumes", world.volumes)
+        monkeypatch.setattr(Imagevol, "images", world.images)
+        assert run("unfinished").status == 0
+        alive = world.left(here)
+        listed = run("unfinished", "-f", "json")
+        assert (listed.status, [row["volume_id"] for row in listed.json]) == (0, [alive])
+        world.left(dead)
+        assert run("unfinished").status == 3
 
     @pytest.mark.parametrize("procedure", ["upload", "warm"])
     def test_the_list_calls_no_clone_the_remains_of_the_process_that_its_copied_metadata_name(

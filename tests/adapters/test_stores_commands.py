@@ -18,7 +18,15 @@ import pytest
 from imagevol_adapters import configuration_upgrade
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.configuration import credentials, load, read_catalogue
-from imagevol_core import ImagevolError, ServiceFailed, ServiceUnreachable, Store, StoreCatalogue, StoreHost
+from imagevol_core import (
+    AccessDenied,
+    ImagevolError,
+    ServiceFailed,
+    ServiceUnreachable,
+    Store,
+    StoreCatalogue,
+    StoreHost,
+)
 from tests.adapters.commands import Ran, Run
 
 pytestmark = pytest.mark.usefixtures("no_cloud")
@@ -235,6 +243,13 @@ class TestCheck:
         assert ran == Ran(3, f"Store cinder fails:\n{missing}{rbd}", "")
         cinder.error = ServiceUnreachable("Cinder: no answer")
         assert run("stores", "check", "--config-file", single).err == "Cinder: no answer\n"
+
+    def test_credentials_of_the_command_that_are_no_good_are_an_error_and_no_fault_of_a_store(
+        self, run: Run, cinder: Types, single: Path
+    ) -> None:
+        write(single, "[glance_store]\nstores = cinder\ndefault_store = cinder\ncinder_volume_type = ssd\n")
+        cinder.error = AccessDenied("no credentials")
+        assert run("stores", "check", "--config-file", single) == Ran(1, "", "no credentials\n")
 
     def test_a_store_of_files_works_if_its_directories_can_be_written(
         self, run: Run, cinder: Types, tmp_path: Path

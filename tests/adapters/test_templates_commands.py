@@ -137,6 +137,7 @@ def run(
     monkeypatch.setattr(Imagevol, "images", glance)
     monkeypatch.setattr(Imagevol, "volumes", cinder)
     monkeypatch.setattr(Imagevol, "project_id", "memory")
+    monkeypatch.setattr(Imagevol, "has_project", lambda _, project_id: project_id == INTERNAL)
 
     def run(what: str, *arguments: object, tenant: tuple[object, ...] = ("--internal-tenant", INTERNAL)) -> Ran:
         capsys.readouterr()
@@ -148,6 +149,13 @@ def run(
 
 
 class TestList:
+    @pytest.mark.parametrize("command", ["list", "prune"])
+    def test_an_internal_tenant_that_there_is_not_is_refused(self, run: Run, command: str) -> None:
+        assert run(command).status == 0
+        refused = run(command, tenant=("--internal-tenant", "nosuch"))
+        assert (refused.status, refused.out) == (1, "")
+        assert refused.err == "Keystone has no project nosuch: give the id of a project in --internal-tenant\n"
+
     def test_each_is_named_with_its_place_and_what_it_is(self, run: Run, cinder: Templating, image: Image) -> None:
         cinder.template("t", image)
         listed = run("list", "-f", "json")

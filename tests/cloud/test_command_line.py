@@ -396,7 +396,9 @@ def test_what_a_killed_get_was_reading_is_deleted(imagevol: CommandLine, put: di
 
 def test_what_a_killed_put_was_writing_is_found_and_deleted(imagevol: CommandLine, file: Path) -> None:
     volume_id = killed(imagevol, None, "put", file, "--register", "killed", "--rate", 0.1)
-    (found,) = imagevol.ask("unfinished")
+    listed = imagevol.run("unfinished", "-f", "json")
+    assert (listed.returncode, listed.stderr) == (3, "")
+    (found,) = json.loads(listed.stdout)
     told = {key: found[key] for key in ("volume_id", "volume_status", "procedure", "process", "image_status")}
     assert told == {
         "volume_id": volume_id,

@@ -63,7 +63,11 @@ _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
 
 class Put(Named, ShowOne):
-    """Store an image file in a new volume, and register it with Glance if asked."""
+    """Store an image file in a new volume, and register it with Glance if asked.
+
+    Without --register, Glance has no image with the image_id that is shown: put chose it, and wrote it into the
+    metadata of the volume.
+    """
 
     app: Imagevol
     _columns: ClassVar[tuple[str, ...]] = ("volume_id", "image_id", "size_bytes", "volume_type", "digest", "seconds")
@@ -152,9 +156,7 @@ class Put(Named, ShowOne):
             try:
                 image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
             except UnsafeImage as error:
-                if error.declare_as not in _FORMATS:
-                    raise
-                raise RequestRefused(f"{error}: give --disk-format {error.declare_as}") from error
+                raise _refused(parsed_args.file, error) from error
         return self._columns, (
             stored.volume.id,
             image_id,
@@ -392,6 +394,17 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
     return int(text)
+
+
+def _refused(file: Path, error: UnsafeImage) -> RequestRefused:
+    """Name what was typed: of a stream, the error names an image that there is not yet."""
+    what = "the standard input" if file == STANDARD_STREAM else str(file)
+    named, wanted = UnsafeImage(what, reasons=error.reasons), error.declare_as
+    if wanted not in _FORMATS:
+        return RequestRefused(str(named))
+    if file == STANDARD_STREAM and wanted not in PLAIN_FORMATS:
+        return RequestRefused(f"{named}: save it as a file, and give its name and --disk-format {wanted}")
+    return RequestRefused(f"{named}: give --disk-format {wanted}")
 
 
 def _gpt_checks(text: str) -> tuple[str, ...]:

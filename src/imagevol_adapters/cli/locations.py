@@ -19,6 +19,7 @@ from cliff.lister import Lister
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.renames import add_renames, given_renames
 from imagevol_adapters.migrating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
     CinderLocation,
@@ -223,7 +224,7 @@ class Plan(_Locations):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take what has become of the stores."""
         parser = super().get_parser(prog_name)
-        _add_renames(parser)
+        add_renames(parser)
         parser.add_argument(
             "--policy",
             choices=[policy.value for policy in Policy],
@@ -241,7 +242,7 @@ class Plan(_Locations):
     def _rows(self, parsed_args: argparse.Namespace) -> Iterator[tuple[object, ...]]:
         totals = MigrationTotals()
         policy = Policy(parsed_args.policy)
-        for planned in self._planned(_renames(parsed_args), totals, policy):
+        for planned in self._planned(given_renames(parsed_args.rename, self._catalogue), totals, policy):
             for change in planned.changes:
                 told = change.alters or change.outcome not in _QUIET
                 self._found |= told
@@ -258,7 +259,7 @@ class Apply(Named, _Locations):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take what has become of the stores, and the journal."""
         parser = super().get_parser(prog_name)
-        _add_renames(parser)
+        add_renames(parser)
         _add_journal(parser, "a file that does not exist yet, which is written before each change; keep it")
         parser.add_argument(
             "--resume",
@@ -277,7 +278,7 @@ class Apply(Named, _Locations):
             )
         totals = MigrationTotals()
         possible = {}  # by image: one that was listed twice is changed once, by the later plan
-        for planned in self._planned(_renames(parsed_args), totals):
+        for planned in self._planned(given_renames(parsed_args.rename, self._catalogue), totals):
             self._names[planned.image.id] = planned.image.name
             if planned.possible:
                 possible[planned.image.id] = planned
@@ -295,14 +296,14 @@ class Apply(Named, _Locations):
             parsed_args.journal,
             cloud=self.app.images.service_id(),
             catalogue=self._catalogue,
-            renames=_renames(parsed_args),
+            renames=given_renames(parsed_args.rename, self._catalogue),
             changes=[planned.changes for planned in possible.values()],
         ) as journal:
             return self._answer(self._carry_out(self._migration(journal).apply(), len(possible), "apply"))
 
     def _resume(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         with Journal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
-            journal.check_plan(catalogue=self._catalogue, renames=_renames(parsed_args))
+            journal.check_plan(catalogue=self._catalogue, renames=given_renames(parsed_args.rename, self._catalogue))
             migration = self._migration(journal)
             left = migration.to_apply()
             self._name([entry.image_id for entry in left])
@@ -419,27 +420,7 @@ def _quiet() -> bool:
     return not sys.stderr.isatty()
 
 
-def _add_renames(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--rename",
-        action="append",
-        default=[],
-        metavar="OLD=NEW",
-        help="the store OLD is now named NEW: chooses NEW where several stores have the volume's type; may be repeated",
-    )
-
-
 def _add_journal(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--journal", type=Path, required=True, metavar="FILE", help=text)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
-
-
-def _renames(parsed_args: argparse.Namespace) -> dict[str, str]:
-    renames = {}
-    for rename in parsed_args.rename:
-        old, _, new = rename.partition("=")
-        if not old or not new or old in renames:
-            raise RequestRefused(f"--rename {rename}: it is OLD=NEW, and each store has one new name")
-        renames[old] = new
-    return renames

@@ -17,7 +17,16 @@ from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.output import Named
-from imagevol_core import HIDDEN, ImagevolError, RequestRefused, StoreCatalogue, Verdict, check_stores, shown_value
+from imagevol_core import (
+    HIDDEN,
+    AccessDenied,
+    ImagevolError,
+    RequestRefused,
+    StoreCatalogue,
+    Verdict,
+    check_stores,
+    shown_value,
+)
 
 if TYPE_CHECKING:
     from imagevol_adapters.configuration_upgrade import FileUpgrade
@@ -94,6 +103,9 @@ class Check(Lister):
         """The default volume type and the names of all; None for what Cinder does not answer.
 
         This command's own credentials are used for the stores that have none.
+
+        Raises:
+            AccessDenied: there are no such credentials, or a service refuses them.
         """
         default_type = next(filter(None, (trial.default_volume_type for trial in trials.values())), None)
         types = None
@@ -101,6 +113,8 @@ class Check(Lister):
             try:
                 types = self.app.volumes.volume_types()
                 default_type = default_type or self.app.volumes.default_volume_type()
+            except AccessDenied:  # of this command's own credentials: it is no fault of a store
+                raise
             except ImagevolError as error:  # what needs no Cinder is told all the same
                 self.app.LOG.warning(error)
         return default_type, types

@@ -120,6 +120,9 @@ class _Templates(Lister):
         for volume, template in templates_of(self.app.volumes, project_id=self._tenant, now=now):
             volumes.append(volume)
             templates.append(template)
+        if not volumes and self.app.has_project(self._tenant) is False:
+            where = "--internal-tenant" if self._given_tenant else f"{_TENANT} in {self._configuration_file}"
+            raise RequestRefused(f"Keystone has no project {said(self._tenant)}: give the id of a project in {where}")
         images = images_of(_bar(templates, "images", len(templates), " images"), images=self.app.images)
         standings = plan_pruning(templates, images=images, now=now, idle=idle, limits=limits)
         found = [images[template.entry.image_id] for template in templates]

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_core import ResourceNotFound
+from imagevol_core import HolderState, ResourceNotFound
 
 __all__ = ["Unfinished"]
 
+_FOUND = 3  # the exit status when there is something to delete
 _COLUMNS = (
     "volume_id",
     "volume_status",
@@ -28,11 +29,16 @@ _COLUMNS = (
 class Unfinished(Lister):
     """List the unfinished volumes of the project, with the state of the process that creates each.
 
-    A dead process left its volume: delete it with `imagevol rm`, and its image, if it is still queued, with `openstack
-    image delete`.
+    The exit status is 3 if a process is dead. It left its volume: delete the volume with `imagevol rm`, and its image,
+    if it is still queued, with `openstack image delete`.
     """
 
     app: Imagevol
+    _found = False
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Give 3 if a dead process left a volume."""
+        return int(super().run(parsed_args)) or (_FOUND if self._found else 0)
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Ask Cinder for the volumes, and this host for the processes."""
@@ -44,6 +50,7 @@ class Unfinished(Lister):
         for volume, decision in unfinished_volumes(self.app.volumes):
             origin = decision.origin
             image_id = origin.image_id if origin else None
+            self._found |= decision.state is HolderState.DEAD
             yield (
                 volume.id,
                 volume.status,
