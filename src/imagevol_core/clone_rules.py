@@ -99,8 +99,10 @@ def _volume_same_backend(candidate: CloneCandidate) -> tuple[bool, str]:
     across = candidate.request.backend.clone_across_pools
     here, there = (target.cluster_name, source.cluster_name) if target.cluster_name else (target.host, source.host)
     text = f"it is on {said(there)} and the new volume on {said(here)}"
-    if not here or not there:
-        return False, text
+    if not there:
+        return False, "it is not known where it is: Cinder shows that to administrators"
+    if not here:
+        return False, "it is not known where the new volume will be"
     if across:
         return _backend(here) == _backend(there), f"{text}; the backend clones across its pools"
     return here == there, text
@@ -225,7 +227,8 @@ def _volume_same_backend_upstream(candidate: CloneCandidate) -> tuple[bool, str]
     wanted, has = (target.cluster_name, source.cluster_name) if target.cluster_name else (target.host, source.host)
     if not wanted:
         return True, "Cinder looks at no host where the new volume has none"
-    text = f"it is on {said(has)} and Cinder asks its database for {said(wanted)}"
+    place = f"it is on {said(has)}" if has else "it is not known where it is,"
+    text = f"{place} and Cinder asks its database for {said(wanted)}"
     return has is not None and _matches(wanted, has), text
 
 

@@ -114,15 +114,17 @@ def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[s
             if limits.hold(size_gib=size_gib, count=count):
                 break
             if standing.rule == "ready":
-                because = (
-                    f"{place} has {count} templates with {size_gib} GiB, and its limits are "
-                    f"{limits.max_count or 'no'} templates and {limits.max_gib or 'no'} GiB"
-                )
+                because = f"{place} has {count} templates with {size_gib} GiB, and the limit is {_allowed(limits)}"
                 above[standing.template.entry.volume_id] = replace(
                     standing, rule="above-limits", goes=True, because=because
                 )
                 size_gib, count = size_gib - standing.template.entry.size_gib, count - 1
     return above
+
+
+def _allowed(limits: CacheLimits) -> str:
+    count = f"{limits.max_count} template{'' if limits.max_count == 1 else 's'}" if limits.max_count else None
+    return " and ".join(filter(None, (count, f"{limits.max_gib} GiB" if limits.max_gib else None)))
 
 
 def _place(standing: TemplateStanding) -> str | None:

@@ -59,6 +59,8 @@ def _content_as_declared(image: Untrusted) -> tuple[bool, str]:
     wanted = _CONTENT.get(SAME_NAME.get(declared, declared), frozenset())
     if "luks" in formats and declared == "raw":
         wanted = frozenset(formats)  # luks-not-raw says that
+    if image.inspection.packed_as is not None and declared not in _BOOTED_WITHOUT_A_DISK:
+        wanted = frozenset(formats)  # not-packed says that
     return bool(wanted & set(formats)), _declared_and_found(image)
 
 

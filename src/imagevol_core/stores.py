@@ -335,7 +335,9 @@ def _credentials_complete(configured: _Configured) -> tuple[bool, str]:
     missing = missing_credentials(configured.credentials, several=configured.several)
     if missing:
         return False, f"missing are {', '.join(missing)}"
-    return True, "all are set, or none, and then volumes are made in the requester's project"
+    if configured.credentials:
+        return True, "the store has its own credentials, and they are complete"
+    return True, "the store has no credentials of its own, so Glance uses those of each request"
 
 
 def _type_named(configured: _Configured) -> tuple[bool, str]:

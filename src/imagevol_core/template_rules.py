@@ -122,12 +122,17 @@ def least_gib_upstream(image: Image) -> int | None:
         return None
 
 
+_WHERE = "in the backend's section of cinder.conf"
+
 # May a template serve at all?
 
 
 def _templates_enabled(request: TemplateRequest) -> tuple[bool, str]:
     enabled = request.settings.enabled
-    return enabled, f"templates are {'' if enabled else 'not '}enabled"
+    return (
+        enabled,
+        "templates are enabled" if enabled else f"templates are not enabled: set image_template_enabled {_WHERE}",
+    )
 
 
 def _image_active(request: TemplateRequest) -> tuple[bool, str]:
@@ -151,7 +156,10 @@ def _image_shared(request: TemplateRequest) -> tuple[bool, str]:
     if image.visibility == "public" or (image.owner is not None and image.owner == project_id):
         return True, _sharing(request)
     if not request.settings.shared:
-        return False, f"{_sharing(request)}; templates of shared images are not enabled"
+        return (
+            False,
+            f"{_sharing(request)}; templates of shared images are not enabled: set image_template_shared {_WHERE}",
+        )
     return request.requester_reads is True, f"{_sharing(request)}; {_READS[request.requester_reads]}"
 
 

@@ -168,7 +168,7 @@ def plan_warming(wishes: Iterable[WarmWish], *, templates: Iterable[Template]) -
     >>> off = replace(pool, template_settings=TemplateSettings())
     >>> (plan,) = plan_warming([WarmWish(image=image, target=target, pools=(off,))], templates=())
     >>> plan.outcome.value, plan.because
-    ('refused', 'templates are not enabled')
+    ('refused', "templates are not enabled: set image_template_enabled in the backend's section of cinder.conf")
     """
     wishes = tuple(wishes)
     wanted = frozenset(wish.image.id for wish in wishes)

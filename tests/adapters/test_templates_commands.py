@@ -34,6 +34,7 @@ from tests.adapters.test_locations_command import Terminal
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 INTERNAL = "internal"
+OFF = "templates are not enabled: set image_template_enabled in the backend's section of cinder.conf"
 
 Run = Callable[..., Ran]
 
@@ -431,8 +432,8 @@ class TestWarm:
     @pytest.mark.parametrize(
         "options, outcomes, reason",
         [
-            ("image_template_enabled = false", ["refused"] * 6, "templates are not enabled"),
-            ("", ["refused"] * 6, "templates are not enabled"),
+            ("image_template_enabled = false", ["refused"] * 6, OFF),
+            ("", ["refused"] * 6, OFF),
             ("image_template_enabled = true", ["planned"] * 6, "there is no template of the image on this backend"),
             (
                 "image_template_enabled = true\nimage_template_max_count = 3",

@@ -466,10 +466,16 @@ class TestWhatIsSaid:
             ),
             (volume(status=None), "volume-available", False, "its status is not known"),
             (
+                on("node@fast#one", None),
+                "volume-same-backend",
+                False,
+                "it is not known where it is: Cinder shows that to administrators",
+            ),
+            (
                 on(None, "node@fast#one"),
                 "volume-same-backend",
                 False,
-                "it is on node@fast#one and the new volume on not known",
+                "it is not known where the new volume will be",
             ),
             (
                 on("node@fast#one", "node@fast#two", across=True),
@@ -572,7 +578,7 @@ class TestWhatIsSaid:
                 on("node@fast", None),
                 "volume-same-backend",
                 False,
-                "it is on not known and Cinder asks its database for node@fast",
+                "it is not known where it is, and Cinder asks its database for node@fast",
             ),
             (
                 replace(of_a_user("x"), target=target(project_id="theirs").target),

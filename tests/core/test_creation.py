@@ -202,7 +202,11 @@ class TestWays:
             ),
             (TWO_VOLUMES, "clone-image-volume", f"it can be cloned from volume {cases.VOLUME_ID}, or else {TWIN_ID}"),
             (GOOD, "clone-template", "volume template is the image"),
-            (BARE, "clone-template", "templates are not enabled"),
+            (
+                BARE,
+                "clone-template",
+                "templates are not enabled: set image_template_enabled in the backend's section of cinder.conf",
+            ),
             (GOOD, "clone-cached", "the cache has volume cached"),
             (
                 cache(entries=(CACHED, replace(CACHED, volume_id="twin"))),

@@ -146,8 +146,23 @@ def test_above_the_limits_the_least_recently_used_go() -> None:
         template=day[1],
         rule="above-limits",
         goes=True,
-        because="node@fast#pool has 3 templates with 6 GiB, and its limits are 2 templates and no GiB",
+        because="node@fast#pool has 3 templates with 6 GiB, and the limit is 2 templates",
     )
+
+
+@pytest.mark.parametrize(
+    "limits, allowed",
+    [
+        (CacheLimits(max_count=1), "the limit is 1 template"),
+        (CacheLimits(max_gib=3), "the limit is 3 GiB"),
+        (CacheLimits(max_count=2, max_gib=3), "the limit is 2 templates and 3 GiB"),
+    ],
+)
+def test_a_limit_that_there_is_not_is_not_named(limits: CacheLimits, allowed: str) -> None:
+    day = [template(f"day {n}", last_used=NOON - timedelta(days=n), size_gib=n) for n in (1, 3, 2)]
+    reasons = {each.because for each in plan_pruning(day, images={"i": IMAGE}, now=NOON, limits=limits) if each.goes}
+    assert all(reason.endswith(f", and {allowed}") for reason in reasons)
+    assert reasons
 
 
 def test_limits_are_of_each_backend_or_its_cluster() -> None:

@@ -352,6 +352,19 @@ class TestTruncated:
         assert content(name, "raw", missing_bytes=None).decide().safe
 
 
+class TestPacked:
+    """What is packed has one fault, and it is not that of its declared format."""
+
+    @pytest.mark.parametrize("declared", ["raw", "qcow2", "vmdk", "iso", None])
+    def test_it_is_refused_for_one_reason(self, declared: str | None) -> None:
+        case = replace(content("raw", "raw", packed_as="gzip"), declared_format=declared)
+        assert [verdict.rule for verdict in failed(case.decide().verdicts)] == ["not-packed"]
+
+    @pytest.mark.parametrize("declared", ["ari", "aki"])
+    def test_of_a_kernel_or_ramdisk_the_content_is_still_what_is_declared(self, declared: str) -> None:
+        assert not content("qcow2", declared, packed_as="gzip").decide().safe
+
+
 class TestSentences:
     """What decided is in the sentence."""
 

@@ -121,17 +121,13 @@ class TestEveryRule:
         assert said == {
             ("fast", "name-valid"): "'fast'" + NAMES_TEXT,
             ("fast", "kind-known"): "'cinder'; known are cinder, file, http, imagevol, rbd, s3, swift, vmware",
-            ("fast", "credentials-complete"): (
-                "all are set, or none, and then volumes are made in the requester's project"
-            ),
+            ("fast", "credentials-complete"): "the store has its own credentials, and they are complete",
             ("fast", "type-named"): "cinder_volume_type is 'ssd'",
             ("fast", "type-exists"): "cinder_volume_type is 'ssd', and Cinder has it",
             ("fast", "type-unshared"): "no other store has type 'ssd'",
             ("slow", "name-valid"): "'slow'" + NAMES_TEXT,
             ("slow", "kind-known"): "'imagevol'; known are cinder, file, http, imagevol, rbd, s3, swift, vmware",
-            ("slow", "credentials-complete"): (
-                "all are set, or none, and then volumes are made in the requester's project"
-            ),
+            ("slow", "credentials-complete"): "the store has its own credentials, and they are complete",
             ("slow", "type-named"): "cinder_volume_type is 'hdd'",
             ("slow", "type-exists"): "cinder_volume_type is 'hdd', and Cinder has it",
             ("slow", "type-unshared"): "no other store has type 'hdd'",
@@ -210,6 +206,12 @@ class TestOutOfService:
                 for store in catalogue.stores
             ),
         )
+
+
+def test_a_store_without_credentials_of_its_own_says_whose_are_used() -> None:
+    verdicts = check_stores(StoreCatalogue(stores=(FAST,)), credentials={}, volume_types=["ssd"]).verdicts
+    (text,) = {verdict.text for verdict in verdicts if verdict.rule == "credentials-complete"}
+    assert text == "the store has no credentials of its own, so Glance uses those of each request"
 
 
 class TestCredentials:

@@ -145,7 +145,10 @@ class TestRequest:
     @pytest.mark.parametrize(
         "case, because",
         [
-            (BREAKS[Policy.STRICT]["templates-enabled"], "templates are not enabled"),
+            (
+                BREAKS[Policy.STRICT]["templates-enabled"],
+                "templates are not enabled: set image_template_enabled in the backend's section of cinder.conf",
+            ),
             (image(status=None), "the image's status is not known"),
             (image(status="\x1b[2J"), "the image's status is \\x1b[2J"),
             (
@@ -166,7 +169,8 @@ class TestRequest:
                 replace(SHARED, requester_reads=True, settings=replace(GOOD.settings, shared=False)),
                 (
                     "the image's visibility is shared; it belongs to theirs and the request comes from ours; "
-                    "templates of shared images are not enabled"
+                    "templates of shared images are not enabled: set image_template_shared in the backend's section of "
+                    "cinder.conf"
                 ),
             ),
             (image(virtual_size_bytes=None), "the image's virtual size is not known"),

@@ -104,7 +104,11 @@ def test_a_stale_template_does_not_hide_the_newer_one_that_is_ready() -> None:
 @pytest.mark.parametrize(
     "facts, pool, because",
     [
-        ({}, replace(POOL, template_settings=TemplateSettings()), "templates are not enabled"),
+        (
+            {},
+            replace(POOL, template_settings=TemplateSettings()),
+            "templates are not enabled: set image_template_enabled in the backend's section of cinder.conf",
+        ),
         (
             {"properties": {"img_signature": "c2ln"}},
             replace(POOL, template_settings=replace(ENABLED, enforce_signatures=True)),
