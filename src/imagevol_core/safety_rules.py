@@ -1,7 +1,16 @@
 """The rules of `safety`: which untrusted images are refused before qemu-img reads them for their data.
 
 `STRICT` never takes for safe what the inspection could not tell.  `UPSTREAM` is what Cinder 29.0.0 checks on the way to
-a volume.
+a volume.  It looks at what oslo.utils finds, and Cinder has an inspector of its own, so it differs in these files:
+
+- Cinder reads as raw a VMDK with a footer, of a version other than 1 to 3, with its descriptor not at sector 1, or cut
+  before the end of its descriptor; a VHDX without the item that holds its virtual size, as when it was cut; and a VHD
+  of less than 512 bytes.  `UPSTREAM` finds a VMDK, VHDX or VHD in them.  Declared `raw`, it refuses them and Cinder
+  accepts them.  Declared as what they are, Cinder refuses them and `UPSTREAM` can accept them.
+- Cinder fails with a ProcessExecutionError if qemu-img cannot open the file, as a qcow2 of another version than 2 or 3
+  or a disk that is too large.  `UPSTREAM` does not ask qemu-img: it names another rule, or accepts the file.
+- Cinder fails with an ImageFormatError if it does not know a line of a VMDK's descriptor, or if the descriptor is not
+  ASCII.  `UPSTREAM` refuses the file too, by `inspector-safe` or `no-backing-file`.
 """
 
 from __future__ import annotations
@@ -211,6 +220,8 @@ def _virtual_size_upstream(image: Untrusted) -> tuple[bool, str]:
         return True, "Cinder looks at no size where it is given none"
     if size is None:
         return False, "Cinder fails with a TypeError where there is no virtual size"
+    if _fixed_vhd(image):  # raw to Cinder, which counts all of the file
+        size += _FOOTER_BYTES
     try:
         least = math.ceil(float(size) / GIB)
     except OverflowError:
@@ -246,14 +257,19 @@ def _content_upstream(image: Untrusted) -> str:
     """What Cinder's own inspector makes of it: it knows no GPT, ISO or LUKS, no VMDK of text alone and no fixed VHD."""
     known = [name for name in _KNOWN_UPSTREAM if name in image.inspection.formats]
     text_only = known == ["vmdk"] and image.inspection.text_only is True
-    footer_only = known == ["vhd"] and image.inspection.subformat == "fixed"
-    return "raw" if not known or text_only or footer_only else known[0]
+    return "raw" if not known or text_only or _fixed_vhd(image) else known[0]
+
+
+def _fixed_vhd(image: Untrusted) -> bool:
+    known = [name for name in _KNOWN_UPSTREAM if name in image.inspection.formats]
+    return known == ["vhd"] and image.inspection.subformat == "fixed"
 
 
 # qemu-img refuses a VHDX or VDI with a parent, and of a VHD that is the difference to another it makes zeros.
 _CAN_BE_BACKED = frozenset({"qcow2", "vmdk", "vhd"})
 _CAN_HAVE_A_DATA_FILE = frozenset({"qcow2"})
 _HAVE_TABLES = frozenset({"qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso"})
+_FOOTER_BYTES = 512  # of a VHD
 _KNOWN_UPSTREAM = ("qcow2", "vhd", "vhdx", "vmdk", "vdi", "qed")
 
 _INFO = "cinder image_utils.qemu_img_info"

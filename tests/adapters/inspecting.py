@@ -303,7 +303,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     "luks-as-raw": (luks, "raw", ["luks-not-raw", "has-data"]),
 }
 
-# More of them, at which Cinder does not look: it asks qemu-img of what here is refused before.
+# More of them, most of them hostile.
 HOSTILE: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
     # Sound, whatever it looks like.
     "vmdk-footer": (with_footer(SIZE // 512), "vmdk", []),

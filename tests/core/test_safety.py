@@ -547,7 +547,9 @@ class TestUpstream:
             (content("gpt", "raw", failed_checks=frozenset({"mbr"})), True),
             (found(VMDK, text_only=True, subformat="monolithicFlat"), False),  # declared vmdk, and found raw
             (replace(found(VMDK, text_only=True, subformat="monolithicFlat"), declared_format="raw"), True),
-            (content("vhd", "raw", subformat="fixed"), True),  # found raw, by a header that it has not
+            # found raw, by a header that it has not, and as long as the file with its footer
+            (content("vhd", "raw", subformat="fixed", virtual_size_bytes=GIB - 512), True),
+            (content("vhd", "raw", subformat="fixed", virtual_size_bytes=GIB), False),
             (content("vhd", subformat="fixed"), False),
             (found(VMDK, failed_checks=frozenset({"descriptor"})), False),
             (found(failed_checks=frozenset({"unknown_features"})), False),
