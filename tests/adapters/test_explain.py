@@ -68,8 +68,6 @@ class TestExplaining:
         assert (answer["image_id"], answer["policy"], answer["eligible"]) == (image_id, "strict", True)
         assert (answer["outcome"], answer["unseen"]) == ("clone-image-volume", [])
         assert answer["not_looked_at"] == ["--templates", "--image-cache"]
-        plain = run("explain", image_id, "--size", 1, "--host", "node@fast#one", "-f", "json").json
-        assert plain["not_looked_at"] == ["--trusted-project", "--templates", "--image-cache"]
         assert answer["ways"] == [
             {"way": "clone-image-volume", "source": answer["sources"][0]},
             {"way": "copy", "source": None},
@@ -77,6 +75,16 @@ class TestExplaining:
         assert all(verdict.keys() >= {"rule", "passed", "subject", "text"} for verdict in answer["verdicts"])
         assert {verdict["rule"] for verdict in answer["verdicts"]} == rule_ids()
         assert {verdict["subject"] for verdict in answer["verdicts"]} == {None, *answer["sources"]}
+
+    def test_it_says_where_it_would_matter_that_a_project_is_trusted(
+        self, run: Run, memory: MemoryVolumes, image_id: str
+    ) -> None:
+        (volume_id,) = memory.volumes
+        ask = ("explain", image_id, "--size", 1, "--host", "node@fast#one", "-f", "json")
+        assert "--trusted-project" not in run(*ask).json["not_looked_at"]
+        memory.volumes[volume_id] = replace(memory.volumes[volume_id], project_id="stores")
+        assert "--trusted-project" in run(*ask).json["not_looked_at"]
+        assert run(*ask, "--trusted-project", "stores").json["outcome"] == "clone-image-volume"
 
     @pytest.mark.parametrize("size", ["0", "-1", "1.5", "large"])
     def test_a_size_that_no_volume_has_is_refused(self, run: Run, image_id: str, size: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TextIO
 
@@ -108,6 +109,11 @@ class Explain(Explaining):
         image = self.app.images.find(parsed_args.image)
         trusted_projects = frozenset(parsed_args.trusted_project)
         volumes = list(self.app.volumes.find(named_volume_ids(image)))
+        clones = CloneSettings(
+            allowed_direct_url_schemes=tuple(parsed_args.allowed_direct_url_scheme or ["cinder"]),
+            trusted_projects=trusted_projects,
+            enforce_signatures=parsed_args.enforce_signatures,
+        )
         planned = partial(
             plan_creation,
             image,
@@ -121,11 +127,7 @@ class Explain(Explaining):
             ),
             volumes=volumes,
             backend=Backend(clone_across_pools=parsed_args.clone_across_pools),
-            clone_settings=CloneSettings(
-                allowed_direct_url_schemes=tuple(parsed_args.allowed_direct_url_scheme or ["cinder"]),
-                trusted_projects=trusted_projects,
-                enforce_signatures=parsed_args.enforce_signatures,
-            ),
+            clone_settings=clones,
             cache=ImageCache(enabled=parsed_args.image_cache, internal_tenant=parsed_args.image_cache or None),
             conversion=ConversionSettings(allowed=not parsed_args.no_conversion),
         )
@@ -139,17 +141,19 @@ class Explain(Explaining):
         if plan.template.needs_read and parsed_args.project in (None, self.app.project_id):
             reads = gives_data(self.app.images, image.id)
             plan = planned(template_settings=templates, requester_reads=reads)
+        theirs = frozenset(volume.project_id for volume in volumes if volume.project_id)
+        trusting = planned(clone_settings=replace(clones, trusted_projects=theirs))
         outcome = Outcome(
             plan=plan,
             cinder=cinder,
             unseen=_unseen(image, volumes),
             looked_at={
-                "--trusted-project": bool(trusted_projects),
+                "--trusted-project": bool(trusted_projects) or plan.clone.eligible == trusting.clone.eligible,
                 "--templates": parsed_args.templates,
                 "--image-cache": parsed_args.image_cache,
             },
         )
-        clones = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME]
+        cloned = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME]
         columns = {
             "image_id": image.id,
             "policy": policy.value,
@@ -158,9 +162,9 @@ class Explain(Explaining):
             "ways": [{"way": step.way.value, "source": step.source} for step in outcome.steps],
             "unseen": list(outcome.unseen),
             "not_looked_at": list(outcome.passed_over),
-            "eligible": bool(clones),
-            "sources": [step.source for step in clones],
-            "extend_to_gib": clones[0].extend_to_gib if clones else None,
+            "eligible": bool(cloned),
+            "sources": [step.source for step in cloned],
+            "extend_to_gib": cloned[0].extend_to_gib if cloned else None,
             "verdicts": Explanation(outcome),
             "template": _template(outcome) if parsed_args.templates else None,
         }
