@@ -161,7 +161,9 @@ def _rest(copy: Copy, zeros: ZeroHandling) -> int | None:
 
 def _clears_unseen(copy: Copy, zeros: ZeroHandling) -> bool:
     """Whether qemu-img would clear ranges of the target, which may hold anything, and believe what it is told."""
-    return zeros is ZeroHandling.PUNCH and not copy.same_bytes and copy.target.exists and copy.writes == "raw"
+    target = copy.target
+    raw = target.exists and copy.writes == "raw" and not target.has_backing_file
+    return zeros is ZeroHandling.PUNCH and not copy.same_bytes and raw
 
 
 def _no_rest(_copy: Copy, _zeros: ZeroHandling) -> int | None:

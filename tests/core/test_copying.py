@@ -285,6 +285,7 @@ class TestClearing:
             (target(can_punch=True), True),
             (target(can_punch=True, format="qcow2"), False),  # clearing would destroy it; qemu-img marks its clusters
             (target(can_punch=True, allocate=True), False),
+            (target(can_punch=True, has_backing_file=True), False),  # what it would show of another file is no zero
             (target(can_punch=True, zero=FreshThin(path=DEVICE)), False),
             (GOOD, False),
             (target(RAW, can_punch=True), False),  # the engine clears, range by range
