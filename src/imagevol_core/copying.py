@@ -145,7 +145,7 @@ def plan_copy(
         method=method,
         zeros=zeros,
         zero_from_bytes=_REST[policy](copy, zeros),
-        clear_first=policy is Policy.STRICT and method is CopyMethod.CONVERT and _clears_unseen(copy, zeros),
+        clear_first=policy is Policy.STRICT and method is CopyMethod.CONVERT and _clears_first(copy, zeros),
         argv=_ARGV[policy][method_rule.id](copy, zeros),
         verdicts=(*verdicts, *methods, *ways),
     )
@@ -161,9 +161,12 @@ def _rest(copy: Copy, zeros: ZeroHandling) -> int | None:
 
 def _clears_unseen(copy: Copy, zeros: ZeroHandling) -> bool:
     """Whether qemu-img would clear ranges of the target, which may hold anything, and believe what it is told."""
-    target = copy.target
-    raw = target.exists and copy.writes == "raw" and not target.has_backing_file
-    return zeros is ZeroHandling.PUNCH and not copy.same_bytes and raw
+    return zeros is ZeroHandling.PUNCH and not copy.same_bytes and copy.target.exists and copy.writes == "raw"
+
+
+def _clears_first(copy: Copy, zeros: ZeroHandling) -> bool:
+    """Whether clearing the target first saves qemu-img the zeros; those of a backing file would show through."""
+    return _clears_unseen(copy, zeros) and not copy.target.has_backing_file
 
 
 def _no_rest(_copy: Copy, _zeros: ZeroHandling) -> int | None:
