@@ -7,7 +7,10 @@ import re
 import stat
 from pathlib import Path
 
-__all__ = ["takes_long_requests"]
+__all__ = ["LONG_CLEAR_BYTES", "takes_long_requests"]
+
+LONG_CLEAR_BYTES = 256 << 20
+"""The most that one request clears of a device that is known to take long requests."""
 
 _SYSFS = Path("/sys/dev/block")
 # Drivers that split a long request by limits that the device itself reports, and send its length in 32 bits or more.

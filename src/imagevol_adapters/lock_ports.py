@@ -23,7 +23,7 @@ class Lock(Protocol):
 
         Raises:
             LockLost: it is not held any more.
-            ServiceUnreachable: the lock service does not answer, so nobody knows.
+            ServiceUnreachable: the lock service does not answer, so it is not known.
             ServiceFailed: the lock service answers with an error.
         """
 
@@ -39,7 +39,7 @@ class Locks(Protocol):
         """Hold a lock while the context lasts.
 
         It is kept however long that is, as long as this process runs.  It is not reentrant: who asks for it inside of
-        the context waits like everybody else.
+        the context waits, too.
 
         Args:
             name: any text; each is a lock of its own.
@@ -49,7 +49,7 @@ class Locks(Protocol):
             DeadlineExceeded: another holds it.  Not a yes or no to be looked at: one that is not looked at would be
                 taken for a yes.
             LockLost: at the end, if it was lost inside and nothing else failed there.
-            ServiceUnreachable: the lock service does not answer: nothing is done inside; or, at the end, nobody knows
-                whether it was held all the time.
+            ServiceUnreachable: the lock service does not answer: nothing is done inside. At the end: it is
+                not known whether the lock was held all the time.
             ServiceFailed: the lock service answers with an error; the same.
         """

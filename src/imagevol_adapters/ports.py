@@ -21,7 +21,6 @@ from imagevol_core import AttachmentFacts, CopyPlan, Digest, Image, Inspection, 
 
 __all__ = [
     "CLEAR_BYTES",
-    "LONG_CLEAR_BYTES",
     "AccessMode",
     "Attacher",
     "Attachment",
@@ -36,9 +35,6 @@ __all__ = [
 
 CLEAR_BYTES = 16 << 20
 """The most that one request clears of a device of any kind. Every protocol can count so few blocks."""
-
-LONG_CLEAR_BYTES = 256 << 20
-"""The most that one request clears of a device that is known to take long requests."""
 
 
 class AccessMode(Enum):

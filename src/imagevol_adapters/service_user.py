@@ -63,7 +63,7 @@ def service_volumes(options: Options, *, timeout_seconds: float | None = None) -
 def volumes_as(
     auth: BaseAuthPlugin, options: Options, *, endpoint: str | None = None, timeout_seconds: float | None = None
 ) -> CinderVolumes:
-    """Give Cinder as somebody's credentials see it, asked in the way that a store's options say."""
+    """Give Cinder for these credentials, with the TLS options of a store."""
     verify = not options.cinder_api_insecure and (options.cinder_ca_certificates_file or True)
     limits: dict[str, Any] = {} if timeout_seconds is None else {"timeout": timeout_seconds}
     return CinderVolumes(

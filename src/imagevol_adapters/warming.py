@@ -6,7 +6,7 @@ Only the driver of a backend creates templates.  So a temporary volume is create
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Protocol
 import attrs
 
 from imagevol_adapters.cleanup import released, undone_on_failure
+from imagevol_adapters.ports import VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.templates import ImageData, TemplateVolumes, gives_data, place_of, templates_of
 from imagevol_adapters.waiting import wait_until
@@ -35,28 +36,8 @@ __all__ = ["WarmState", "WarmVolumes", "Warmed", "Warmer"]
 _CREATING = ("creating", "downloading")
 
 
-class WarmVolumes(TemplateVolumes, Protocol):
+class WarmVolumes(TemplateVolumes, VolumeService, Protocol):
     """Cinder, as far as templates are created ahead; `CinderVolumes` is one."""
-
-    def create(
-        self,
-        *,
-        size_gib: int,
-        name: str,
-        volume_type: str | None = None,
-        image_id: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Volume:
-        """Ask for a volume."""
-
-    def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
-        """Give those of the volumes that exist."""
-
-    def wait(self, volume_id: str) -> Volume:
-        """Return when it is available."""
-
-    def delete(self, volume_id: str) -> None:
-        """Delete it, and return when it is gone."""
 
 
 class WarmState(Enum):

@@ -12,7 +12,7 @@ its own.  So the record also has the start of the process, the namespaces that b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -29,6 +29,7 @@ __all__ = [
     "decide_process",
     "decide_reclaim",
     "holder_of",
+    "unanswered_attachments",
 ]
 
 _LABEL = "imagevol"
@@ -402,3 +403,18 @@ _STATES = {
     "runs": HolderState.ALIVE,
     "left-alone": HolderState.UNKNOWN,
 }
+
+
+def unanswered_attachments(attachments: Iterable[AttachmentFacts]) -> tuple[AttachmentFacts, ...]:
+    """Give the attachments of a new volume that Cinder created and whose answer its creator never received.
+
+    Args:
+        attachments: of a volume that nothing but the caller knows. Of any other volume they may be someone else's.
+
+    >>> lost = AttachmentFacts(id="1c2d", status="reserved")
+    >>> [each.id for each in unanswered_attachments([lost, AttachmentFacts(id="3e4f", status="attached", host="node")])]
+    ['1c2d']
+    """
+    return tuple(
+        each for each in attachments if each.status in _INCOMPLETE and each.host is None and each.instance_id is None
+    )

@@ -43,7 +43,10 @@ class _Asked:
     volume: Volume
     image_id: str | None
     lives: bool
-    hidden: bool
+    shown: bool
+    sees_all: bool
+    image_owner: str | None
+    project_id: str | None
     base_image_id: str | None
     remains: RemainsDecision
 
@@ -54,7 +57,10 @@ def decide_removal(
     remains: RemainsDecision,
     image_id: str | None = None,
     lives: bool = False,
-    hidden: bool = False,
+    shown: bool = False,
+    sees_all: bool = False,
+    image_owner: str | None = None,
+    project_id: str | None = None,
     base_image_id: str | None = None,
     policy: Policy = Policy.STRICT,
 ) -> RemovalDecision:
@@ -65,7 +71,10 @@ def decide_removal(
         remains: what `decide_remains` says of it, as a volume that an operator named.
         image_id: the image that its metadata names; None if it names none.
         lives: whether that image exists and may have its data in the volume.
-        hidden: whether Glance may hide that image from the credentials, which did not find it.
+        shown: whether Glance shows that image to the credentials.
+        sees_all: whether Glance shows every image to the credentials, as it does to an administrator.
+        image_owner: the project that owns that image, as the volume's metadata says; None if it does not say.
+        project_id: the project of the credentials; None if it is not known.
         base_image_id: the image that Cinder created the volume from; None if it did not.
         policy: whose rules.  Under `UPSTREAM`, those of Cinder, which deletes what its API is asked to delete.
 
@@ -77,7 +86,15 @@ def decide_removal(
     'volume 7ad3 holds no image. If no program needs its data, run `openstack volume delete 7ad3`'
     """
     asked = _Asked(
-        volume=volume, image_id=image_id, lives=lives, hidden=hidden, base_image_id=base_image_id, remains=remains
+        volume=volume,
+        image_id=image_id,
+        lives=lives,
+        shown=shown,
+        sees_all=sees_all,
+        image_owner=image_owner,
+        project_id=project_id,
+        base_image_id=base_image_id,
+        remains=remains,
     )
     rule, verdicts = first_match(REMOVAL_RULES[policy], asked, subject=volume.id)
     return RemovalDecision(
@@ -93,8 +110,9 @@ def _data_of_an_image(asked: _Asked) -> tuple[bool, str]:
 
 
 def _may_be_hidden(asked: _Asked) -> tuple[bool, str]:
-    if not asked.hidden:
-        return False, "Glance would show the image to these credentials"
+    own = asked.image_owner is not None and asked.image_owner == asked.project_id
+    if asked.image_id is None or asked.shown or asked.sees_all or own:
+        return False, "Glance hides no image that it names from these credentials"
     return True, (
         f"volume {asked.volume.id} names image {said(asked.image_id)}, which Glance does not show to these "
         f"credentials. Run the command with the credentials of an administrator, who sees every image"

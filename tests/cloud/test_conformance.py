@@ -7,13 +7,14 @@ from typing import ClassVar
 import attrs
 import pytest
 
+from imagevol_adapters.glance import GlanceImages
 from imagevol_adapters.ports import Attacher, ImageService, VolumeService
 from imagevol_adapters.testing.conformance import (
     AttacherConformance,
     ImageServiceConformance,
     VolumeServiceConformance,
 )
-from tests.cloud.ports import Ports, ports
+from tests.cloud.ports import Ports, ports, sign_in
 from tests.cloud.record import Cloud
 
 
@@ -66,3 +67,9 @@ class TestBrickAttacher(AttacherConformance):
     @pytest.fixture
     def attacher(self, real: Ports) -> Attacher:
         return real.attacher
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name, sees_all", [("admin", True), ("demo", False)])
+def test_only_an_administrator_is_shown_every_image(cloud: Cloud, name: str, sees_all: bool) -> None:
+    assert GlanceImages(session=sign_in(cloud, name)).sees_all is sees_all

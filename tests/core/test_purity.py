@@ -182,6 +182,7 @@ DECISIONS = {
         Volume(id='v', size_gib=1, metadata=VolumeOrigin(procedure='put').to_volume()), here=None,
         now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC),
     )""",
+    "unanswered_attachments": "unanswered_attachments([])",
     "decide_removal": """decide_removal(
         Volume(id='v', size_gib=1), remains=decide_remains(
             Volume(id='v', size_gib=1), here=None, named=True,

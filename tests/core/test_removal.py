@@ -36,9 +36,24 @@ def decide(volume: Volume, running: RunningProcess | None = NO_PROCESS, **facts:
             decide(DISK, image_id="e38f", lives=True),
             *(False, True, "data-of-an-image", "`openstack image delete e38f`"),
         ),
-        (decide(DISK, image_id="e38f"), True, False, "of-no-image-now", "image e38f, which has no data here"),
         (
-            decide(DISK, image_id="e38f", hidden=True),
+            decide(DISK, image_id="e38f", sees_all=True),
+            *(True, False, "of-no-image-now", "image e38f, which has no data here"),
+        ),
+        (
+            decide(DISK, image_id="e38f", shown=True),  # it has its data elsewhere
+            *(True, False, "of-no-image-now", "image e38f, which has no data here"),
+        ),
+        (
+            decide(DISK, image_id="e38f", image_owner="p", project_id="p"),
+            *(True, False, "of-no-image-now", "image e38f, which has no data here"),
+        ),
+        (
+            decide(DISK, image_id="e38f", image_owner="p", project_id="q"),
+            *(False, False, "image-may-be-hidden", "with the credentials of an administrator"),
+        ),
+        (
+            decide(DISK, image_id="e38f"),
             *(False, False, "image-may-be-hidden", "with the credentials of an administrator"),
         ),
         (decide(LEFT), True, False, "left-by-the-dead", "process 7 on this host has ended"),

@@ -22,6 +22,7 @@ from imagevol_core import (
     ResourceNotFound,
     Volume,
     VolumeBusy,
+    unanswered_attachments,
 )
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
-_NOT_ATTACHED = ("reserved", "attaching")  # of an attachment whose volume no host has yet
 
 Free = Callable[[str], Reclaimed]
 """Takes back what dead processes have left attached, as `reclaim` with its other arguments given."""
@@ -155,15 +155,11 @@ def delete_volume(volumes: VolumeService, volume_id: str) -> None:
 
 
 def _unreserved(volumes: VolumeService, volume_id: str) -> Reclaimed:
-    """Delete the attachments of a volume that no host and no server has."""
-    unanswered = [
-        each
-        for each in volumes.holders(volume_id)
-        if each.status in _NOT_ATTACHED and each.host is None and each.instance_id is None
-    ]
-    for each in unanswered:
+    """Delete the attachments of a new volume whose creation was not answered."""
+    lost = unanswered_attachments(volumes.holders(volume_id))
+    for each in lost:
         volumes.detach(Attachment(id=each.id, volume_id=volume_id, connection={}))
-    return Reclaimed(attachment_ids=tuple(each.id for each in unanswered))
+    return Reclaimed(attachment_ids=tuple(each.id for each in lost))
 
 
 def delete_or_leave_to_cinder(volumes: VolumeService, volume_id: str, *, free: Free | None = None) -> None:

@@ -158,13 +158,15 @@ def delete_image_volume(
     remains = looked_at(volume, project_id=volumes.project_id, named=True)
     image = None if image_id is None else _shown(image_id, images)
     lives = image is not None and may_live_in(image, volume_id)
-    own = record.image_owner is not None and record.image_owner == volumes.project_id
     decision = decide_removal(
         volume,
         remains=remains,
         image_id=image_id,
         lives=lives,
-        hidden=image_id is not None and image is None and not (own or images.sees_all),
+        shown=image is not None,
+        sees_all=image_id is not None and image is None and images.sees_all,  # Keystone is asked only if it matters
+        image_owner=record.image_owner,
+        project_id=volumes.project_id,
         base_image_id=volumes.base_image_id(volume_id) if image_id is None else None,
     )
     if decision.in_use:

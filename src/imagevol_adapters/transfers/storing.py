@@ -113,8 +113,8 @@ def store_image(
 
     In the specification's order: create at the size that holds it, wait, attach, write, flush, detach, mark read-only,
     write the metadata.  A volume is called an image only by the last step; what it is until then, the request that
-    creates it says.  What of the volume is behind the image
-    reads as zeros: it will be cloned.
+    creates it says.  The rest of the volume reads as
+    zeros, because it will be cloned.
 
     Args:
         source: the data, in pieces of any length, and holes; closed at the end, if it can be closed.
