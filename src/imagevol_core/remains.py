@@ -253,8 +253,9 @@ def _users_word(asked: _Asked) -> tuple[bool, str]:
 
 
 def _says_image(asked: _Asked) -> tuple[bool, str]:
-    says = [key for key in _HOLDS_AN_IMAGE if asked.volume.metadata.get(key)]
-    return not asked.named and bool(says), f"its metadata name {'an image' if says else 'no image'}: it may be in use"
+    if not any(asked.volume.metadata.get(key) for key in _HOLDS_AN_IMAGE):
+        return False, "its metadata names no image"
+    return not asked.named, "its metadata names an image, which may use it"
 
 
 def _copied(asked: _Asked) -> tuple[bool, str]:
@@ -275,7 +276,9 @@ def _cloned(asked: _Asked) -> tuple[bool, str]:
 
 def _changing(asked: _Asked) -> tuple[bool, str]:
     status = asked.volume.status
-    return not asked.named and status in _PASSING, f"Cinder is changing it (status {said(status)})"
+    if status not in _PASSING:
+        return False, f"Cinder is not changing it (status {said(status)})"
+    return not asked.named, f"Cinder is changing it (status {status})"
 
 
 def _dead(asked: _Asked) -> tuple[bool, str]:
@@ -283,9 +286,9 @@ def _dead(asked: _Asked) -> tuple[bool, str]:
 
 
 def _recent(asked: _Asked) -> tuple[bool, str]:
-    if asked.named or asked.age is None:
+    if asked.named or asked.age is None or asked.age >= asked.settle:
         return False, asked.process
-    return asked.age < asked.settle, f"{asked.process}, and the volume was created less than {asked.settle} ago"
+    return True, f"{asked.process}, and the volume was created less than {asked.settle} ago"
 
 
 def _unknown(asked: _Asked) -> tuple[bool, str]:

@@ -92,3 +92,48 @@ def test_a_glance_with_one_store_has_none_by_name() -> None:
 )
 def test_a_project_that_keystone_does_not_tell_of_must_look_like_an_id(owner: str, accepted: bool) -> None:
     assert (wrong(replace(GOOD, owner=owner, owner_exists=None)) == []) is accepted
+
+
+@pytest.mark.parametrize(
+    "wishes, texts",
+    [
+        (
+            GOOD,
+            [
+                "Glance has store 'fast'",
+                "store 'fast' keeps images in volumes",
+                "the volumes of store 'fast' have type 'ssd'",
+                "Keystone has project 'theirs'",
+            ],
+        ),
+        (
+            PutWishes(),
+            [
+                "no store is asked for",
+                "no details of the store are known",
+                "the type of the store's volumes, or of this one, is not known",
+                "the owner is the project of the credentials",
+            ],
+        ),
+    ],
+)
+def test_each_rule_says_what_it_saw(wishes: PutWishes, texts: list[str]) -> None:
+    assert [verdict.text for verdict in check_put(wishes)] == texts
+
+
+def test_what_the_services_do_not_tell_is_said() -> None:
+    known, *_, owner = check_put(PutWishes(store="fast", owner="0123456789abcdef0123456789abcdef"))
+    assert known.text == "Glance does not say which stores it has"
+    assert owner.text == (
+        "Keystone does not tell these credentials whether there is a project '0123456789abcdef0123456789abcdef'"
+    )
+    assert wrong(PutWishes(store="fast", store_names=(), owner="demo")) == [
+        ("put-store-exists", "Glance has one store without a name: leave out the store 'fast'"),
+        (
+            "owner-exists",
+            (
+                "Keystone does not tell these credentials whether there is a project 'demo', which does not look like an id: "
+                "give the id of a project"
+            ),
+        ),
+    ]

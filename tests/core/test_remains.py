@@ -162,6 +162,56 @@ class TestDecision:
             "volume 7ad3: it does not say that a procedure of ours creates it"
         )
 
+    def test_every_rule_that_was_looked_at_says_what_it_saw(self) -> None:
+        assert [verdict.text for verdict in decide(left(None)).verdicts] == [
+            "procedure add creates it",
+            "its procedure did not take its last step",
+            "it is no template",
+            "its metadata was written for it",
+            "it names no process",
+            "it lives in project service, the project of the credentials is service",
+            "its metadata names no image",
+            "it was not cloned",
+            "Cinder is not changing it (status available)",
+            "it names no process",
+            "it names no process",
+            "it names no process",
+        ]
+        assert {verdict.subject for verdict in decide(left(None)).verdicts} == {"7ad3"}
+
+    @pytest.mark.parametrize(
+        "volume, named, text",
+        [
+            (left(metadata=dict(FINISHED)), False, "its procedure took its last step"),
+            (left(metadata={"imagevol_template": "e38f"}), False, "it is a template, which the driver replaces"),
+            (left(project_id=None), False, "it lives in project not known, the project of the credentials is service"),
+            (left(metadata={"image_id": "e38f"}), False, "its metadata names an image, which may use it"),
+            (
+                left(procedure="put", source_volume_id="0c1d"),
+                *(False, "it was cloned from volume 0c1d, and procedure put clones none"),
+            ),
+            (
+                left(procedure="upload", source_volume_id="0c1d"),
+                *(False, "it was cloned from volume 0c1d, and its metadata may be copied from there"),
+            ),
+            (
+                left(migration_status="success"),
+                *(False, "it was migrated, and Cinder no longer tells of which volume it was cloned"),
+            ),
+            (left(status="deleting"), False, "Cinder is changing it (status deleting)"),
+            (
+                left(None, created_at=JUST_NOW),
+                *(False, "it names no process, and the volume was created less than 1 day, 0:00:00 ago"),
+            ),
+            (left(None, created_at=NOW - timedelta(days=1)), False, "it names no process"),
+        ],
+    )
+    def test_the_rule_that_applies_says_why(self, volume: Volume, named: bool, text: str) -> None:
+        assert decide(volume, named=named).reason == text
+
+    def test_an_operator_who_names_it_is_said_to_have(self) -> None:
+        assert "an operator named it" in [verdict.text for verdict in decide(left(), named=True).verdicts]
+
     @given(origins)
     def test_forged_metadata_stay_on_one_line(self, origin: VolumeOrigin) -> None:
         forged = replace(origin, procedure="red\x1b[31m\n", image_id="\n", host="\n")
@@ -175,8 +225,9 @@ class TestDecision:
         assert (decision.action, decision.reason) == (RemainsAction.LEAVE, "it is left as it is (status available)")
 
     def test_a_time_without_a_zone_is_refused(self) -> None:
-        with pytest.raises(InvalidFact):
+        with pytest.raises(InvalidFact) as caught:
             decide(left(), now=NOW.replace(tzinfo=None))
+        assert str(caught.value) == "decide_remains.now: 2026-01-03T00:00:00 has no time zone; give one"
 
 
 class TestMaker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -30,59 +31,72 @@ def decide(volume: Volume, running: RunningProcess | None = NO_PROCESS, **facts:
 
 
 @pytest.mark.parametrize(
-    "decision, allowed, in_use, rule, said",
+    "decided, allowed, in_use, rule, said",
     [
         (
-            decide(DISK, image_id="e38f", lives=True),
+            lambda: decide(DISK, image_id="e38f", lives=True),
             *(False, True, "data-of-an-image", "`openstack image delete e38f`"),
         ),
         (
-            decide(DISK, image_id="e38f", sees_all=True),
+            lambda: decide(DISK, image_id="e38f", sees_all=True),
             *(True, False, "of-no-image-now", "image e38f, which has no data here"),
         ),
         (
-            decide(DISK, image_id="e38f", shown=True),  # it has its data elsewhere
+            lambda: decide(DISK, image_id="e38f", shown=True),  # it has its data elsewhere
             *(True, False, "of-no-image-now", "image e38f, which has no data here"),
         ),
         (
-            decide(DISK, image_id="e38f", image_owner="p", project_id="p"),
+            lambda: decide(DISK, image_id="e38f", image_owner="p", project_id="p"),
             *(True, False, "of-no-image-now", "image e38f, which has no data here"),
         ),
         (
-            decide(DISK, image_id="e38f", image_owner="p", project_id="q"),
+            lambda: decide(DISK, image_id="e38f", image_owner="p", project_id="q"),
             *(False, False, "image-may-be-hidden", "with the credentials of an administrator"),
         ),
         (
-            decide(DISK, image_id="e38f"),
+            lambda: decide(DISK, image_id="e38f"),
             *(False, False, "image-may-be-hidden", "with the credentials of an administrator"),
         ),
-        (decide(LEFT), True, False, "left-by-the-dead", "process 7 on this host has ended"),
+        (lambda: decide(LEFT), True, False, "left-by-the-dead", "process 7 on this host has ended"),
         (
-            decide(LEFT, RunningProcess(exists=True)),
+            lambda: decide(LEFT, RunningProcess(exists=True)),
             *(False, True, "being-created", "wait until it has finished"),
         ),
         (
-            decide(replace(LEFT, metadata=VolumeOrigin(procedure="put").to_volume())),
+            lambda: decide(replace(LEFT, metadata=VolumeOrigin(procedure="put").to_volume())),
             *(False, True, "may-be-left", "`openstack volume delete 7ad3`"),
         ),
         (
-            decide(replace(DISK, readonly=True, source_volume_id="0c1d"), base_image_id="e38f"),
+            lambda: decide(replace(DISK, readonly=True, source_volume_id="0c1d"), base_image_id="e38f"),
             *(False, False, "made-by-cinder", "clone of volume 0c1d, of image e38f"),
         ),
         (
-            decide(replace(DISK, readonly=True, source_volume_id="0c1d")),
+            lambda: decide(replace(DISK, readonly=True, source_volume_id="0c1d")),
             *(False, False, "made-by-cinder", "clone of volume 0c1d, such as Cinder creates for its image cache"),
         ),
-        (decide(replace(DISK, status="in-use")), False, True, "other-data-attached", "detach it, and then run"),
-        (decide(DISK), False, False, "other-data", "run `openstack volume delete 7ad3`"),
-        (decide(replace(LEFT, metadata={**LEFT.metadata, **FINISHED})), False, False, "other-data", "holds no image"),
-        (decide(replace(DISK, readonly=True), base_image_id="e38f"), False, False, "other-data", "holds no image"),
-        (decide(DISK, policy=Policy.UPSTREAM), True, False, "as-asked", "status available"),
+        (lambda: decide(replace(DISK, status="in-use")), False, True, "other-data-attached", "detach it, and then run"),
+        (lambda: decide(DISK), False, False, "other-data", "run `openstack volume delete 7ad3`"),
+        (
+            lambda: decide(replace(LEFT, metadata={**LEFT.metadata, **FINISHED})),
+            False,
+            False,
+            "other-data",
+            "holds no image",
+        ),
+        (
+            lambda: decide(replace(DISK, readonly=True), base_image_id="e38f"),
+            False,
+            False,
+            "other-data",
+            "holds no image",
+        ),
+        (lambda: decide(DISK, policy=Policy.UPSTREAM), True, False, "as-asked", "status available"),
     ],
 )
 def test_it_says_why_and_what_to_do(
-    decision: RemovalDecision, allowed: bool, in_use: bool, rule: str, said: str
+    decided: Callable[[], RemovalDecision], allowed: bool, in_use: bool, rule: str, said: str
 ) -> None:
+    decision = decided()
     assert (decision.allowed, decision.in_use, decision.verdicts[-1].rule) == (allowed, in_use, rule)
     assert said in decision.reason
     assert decision.volume_id == "7ad3"
