@@ -12,7 +12,9 @@ def test_these_are_one_to_it(one: str, other: str) -> None:
     assert in_database(one) == in_database(other)
 
 
-@pytest.mark.parametrize("one, other", [("node", "node1"), (" node", "node"), ("node", "node\t"), ("a b", "ab")])
+@pytest.mark.parametrize(
+    "one, other", [("node", "node1"), (" node", "node"), ("node", "node\t"), ("a b", "ab"), ("nodeX", "node")]
+)
 def test_these_are_two(one: str, other: str) -> None:
     assert in_database(one) != in_database(other)
 

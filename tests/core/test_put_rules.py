@@ -132,8 +132,8 @@ def test_what_the_services_do_not_tell_is_said() -> None:
         (
             "owner-exists",
             (
-                "Keystone does not tell these credentials whether there is a project 'demo', which does not look like an id: "
-                "give the id of a project"
+                "Keystone does not tell these credentials whether there is a project 'demo', which does not look like "
+                "an id: give the id of a project"
             ),
         ),
     ]

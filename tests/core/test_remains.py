@@ -122,7 +122,9 @@ class TestDecision:
         migrated = left(procedure=procedure, migration_status="success")
         assert decide(migrated).action is RemainsAction.NAME
         assert decide(migrated, named=True).action is RemainsAction.DELETE
-        assert decide(left(procedure=procedure, migration_status="none")).action is RemainsAction.DELETE
+        for no_migration in ("none", "", None):
+            volume = left(procedure=procedure, migration_status=no_migration)
+            assert decide(volume).action is RemainsAction.DELETE
 
     @pytest.mark.parametrize("named", [False, True])
     def test_a_copy_of_an_unfinished_volume_in_cinders_cache_is_left_alone(self, named: bool) -> None:

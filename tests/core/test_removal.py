@@ -100,3 +100,22 @@ def test_it_says_why_and_what_to_do(
     assert (decision.allowed, decision.in_use, decision.verdicts[-1].rule) == (allowed, in_use, rule)
     assert said in decision.reason
     assert decision.volume_id == "7ad3"
+
+
+@pytest.mark.parametrize("status", ["in-use", "attaching", "reserved"])
+def test_other_data_that_is_attached_is_in_use(status: str) -> None:
+    assert decide(replace(DISK, status=status)).in_use
+
+
+def test_every_rule_that_was_looked_at_says_what_it_saw() -> None:
+    verdicts = decide(DISK).verdicts
+    assert {verdict.subject for verdict in verdicts} == {"7ad3"}
+    assert [verdict.text for verdict in verdicts[1:3]] == [
+        "Glance hides no image that it names from these credentials",
+        "its metadata names no image",
+    ]
+
+
+@pytest.mark.parametrize("facts", [{"lives": True, "shown": True}, {}])
+def test_the_image_is_named(facts: dict[str, bool]) -> None:
+    assert " image e38f" in decide(DISK, image_id="e38f", **facts).reason
