@@ -259,8 +259,9 @@ def _no_volume(candidate: _Candidate) -> tuple[bool, str]:
 
 
 def _from_snapshot(candidate: _Candidate) -> tuple[bool, str]:
-    found = candidate.way is Way.FROM_SNAPSHOT
-    return found, f"Cinder creates the volume {'' if found else 'not '}from a snapshot"
+    if candidate.way is Way.FROM_SNAPSHOT:
+        return True, "Cinder creates the volume from a snapshot"
+    return False, "Cinder does not create the volume from a snapshot"
 
 
 def _cloned_already(candidate: _Candidate) -> tuple[bool, str]:

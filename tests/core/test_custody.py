@@ -128,6 +128,28 @@ class TestAdding:
         assert not decision.allowed
         assert [verdict.rule for verdict in decision.verdicts if not verdict.passed] == ["adder-trusted"]
 
+    @pytest.mark.parametrize(
+        "requester, is_admin, text",
+        [
+            (Requester(project_id="other"), True, "the requester is an administrator"),
+            (Requester(project_id="other", roles=frozenset({"service"})), False, "the requester is a service"),
+            (
+                Requester(project_id="other"),
+                *(
+                    False,
+                    (
+                        "the requester, of project other, is no administrator and no service, and the volume belongs to "
+                        "project mine"
+                    ),
+                ),
+            ),
+        ],
+    )
+    def test_it_says_who_asks_and_whose_it_is(self, requester: Requester, is_admin: bool, text: str) -> None:
+        decision = decide_adding(STORED, project_id="service", requester=requester, is_admin=is_admin)
+        assert [verdict.text for verdict in decision.verdicts if verdict.rule == "adder-trusted"] == [text]
+        assert {verdict.subject for verdict in decision.verdicts} == {STORED.id}
+
     def test_what_is_written_on_the_volume_of_another_project_does_not_count(self) -> None:
         volume = replace(THEIRS, readonly=True, metadata={"image_owner": "mine"})
         assert not decide_adding(volume, project_id="service", requester=MINE).allowed

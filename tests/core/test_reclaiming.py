@@ -15,7 +15,9 @@ from imagevol_core import (
     Policy,
     ProcessRecord,
     RunningProcess,
+    decide_process,
     decide_reclaim,
+    unanswered_attachments,
 )
 
 BOOT = "3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11"
@@ -182,3 +184,50 @@ class TestDecision:
     def test_a_forged_device_stays_on_one_line(self) -> None:
         held = AttachmentFacts(id="9ab1", status="attached", device="red\x1b[31m\n")
         assert str(decide_reclaim(held, here=HERE)).isprintable()
+
+
+class TestProcess:
+    """A process that a volume or an attachment names."""
+
+    @pytest.mark.parametrize(
+        "record, running, state, text",
+        [
+            (GONE, NO_PROCESS, HolderState.DEAD, "its process 7 on this host has ended"),
+            (
+                GONE,
+                RunningProcess(exists=True, started=GONE.started),
+                *(HolderState.ALIVE, "process 7 on this host has it"),
+            ),
+            (
+                replace(GONE, boot_id=EARLIER, host=None),
+                NO_PROCESS,
+                *(HolderState.UNKNOWN, "process 7 has it on another host (node1)"),
+            ),
+        ],
+    )
+    def test_it_is_dead_alive_or_not_known(
+        self, record: ProcessRecord, running: RunningProcess, state: HolderState, text: str
+    ) -> None:
+        assert decide_process(record, here=HERE, running=running, host="node1") == (state, text)
+
+
+class TestUnanswered:
+    """Of a new volume, the attachments that no host and no instance has were asked for by its creator."""
+
+    @pytest.mark.parametrize("status", ["reserved", "attaching"])
+    def test_what_nothing_has_is_the_creators(self, status: str) -> None:
+        lost = AttachmentFacts(id="9ab1", status=status)
+        assert unanswered_attachments([lost]) == (lost,)
+
+    @pytest.mark.parametrize(
+        "facts",
+        [
+            {"status": "attached"},
+            {"status": None},
+            {"status": "reserved", "host": "node1"},
+            {"status": "reserved", "instance_id": "d2f7"},
+            {"status": "attaching", "host": "node1", "instance_id": "d2f7"},
+        ],
+    )
+    def test_what_a_host_or_an_instance_has_or_may_have_is_not(self, facts: dict[str, str | None]) -> None:
+        assert unanswered_attachments([AttachmentFacts(id="9ab1", **facts)]) == ()  # type: ignore[arg-type]

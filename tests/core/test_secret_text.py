@@ -302,6 +302,12 @@ class TestUrls:
             ("http://host/v3", "http://host/v3"),
             ("://hunter2://host", "***://host"),
             ("http://h?sig=hunter2", "http://h?..."),
+            ("s3://key:hunter@2@host/bucket", "s3://***@host/bucket"),
+            ("key:hunter2@host", "***@host"),
+            ("s3://host/?a@b", "s3://***?..."),
+            ("http://host/\x1b", r"http://host/\x1b"),
+            ("h" * 120, "h" * 120),
+            ("h" * 121, "h" * 120 + "..."),
         ],
     )
     def test_a_url_without_a_user_is_shown_without_its_query(self, url: str, shown: str) -> None:

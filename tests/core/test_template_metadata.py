@@ -125,6 +125,7 @@ class TestProof:
 
     def test_what_the_driver_made_is_proven_whatever_else_is_recorded(self) -> None:
         assert is_proven_template(self.MADE, admin_metadata={"readonly": "True", **self.PROOF})
+        assert is_proven_template(self.MADE, admin_metadata=self.PROOF)
 
     @pytest.mark.parametrize(
         "volume, admin_metadata",

@@ -90,6 +90,19 @@ def test_an_image_without_a_template_is_planned_and_one_that_has_it_is_ready() -
     assert {missing.pool, there.pool} == {POOL.name}
 
 
+def test_what_is_planned_is_ready_for_the_next_volume_type_on_the_same_pool() -> None:
+    first, second = plan_warming([wish(), wish()], templates=())
+    assert [each.outcome for each in (first, second)] == [WarmOutcome.PLANNED, WarmOutcome.READY]
+    assert second.template == "the template of image i on node@fast#one"
+    assert said([wish(image(digest=None)), wish(image(digest=None))]) == ["planned", "ready"]
+    assert said([wish(), wish(image(), replace(POOL, name="node@slow#one"))]) == ["planned", "planned"]
+    assert [verdict.text for verdict in first.verdicts[:3]] == [
+        "the volume may be created on node@fast#one",
+        "the volume can be created",
+        "Cinder does not create the volume from a snapshot",
+    ]
+
+
 def test_templates_of_other_pools_do_not_count_and_those_of_a_cluster_do() -> None:
     assert said([wish()], template("t", host="node@slow#one")) == ["planned"]
     assert said([wish()], template("t", host="one@fast#one", cluster_name="node@fast#one")) == ["ready"]
