@@ -138,8 +138,8 @@ class TestAdding:
                 *(
                     False,
                     (
-                        "the requester, of project other, is no administrator and no service, and the volume belongs to "
-                        "project mine"
+                        "the requester, of project other, is no administrator and no service, and the volume belongs "
+                        "to project mine"
                     ),
                 ),
             ),

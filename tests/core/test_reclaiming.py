@@ -230,4 +230,4 @@ class TestUnanswered:
         ],
     )
     def test_what_a_host_or_an_instance_has_or_may_have_is_not(self, facts: dict[str, str | None]) -> None:
-        assert unanswered_attachments([AttachmentFacts(id="9ab1", **facts)]) == ()  # type: ignore[arg-type]
+        assert unanswered_attachments([AttachmentFacts(id="9ab1", **facts)]) == ()

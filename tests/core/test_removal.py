@@ -116,6 +116,6 @@ def test_every_rule_that_was_looked_at_says_what_it_saw() -> None:
     ]
 
 
-@pytest.mark.parametrize("facts", [{"lives": True, "shown": True}, {}])
-def test_the_image_is_named(facts: dict[str, bool]) -> None:
-    assert " image e38f" in decide(DISK, image_id="e38f", **facts).reason
+@pytest.mark.parametrize("lives, shown", [(True, True), (False, False)])
+def test_the_image_is_named(lives: bool, shown: bool) -> None:
+    assert " image e38f" in decide(DISK, image_id="e38f", lives=lives, shown=shown).reason
