@@ -14,9 +14,10 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 from troubleshooting import link
 
-from imagevol_core import RuleTable, rule_tables
+from imagevol_core import Choice, RuleTable, rule_tables
 
-COLUMNS = {"Rule": 20, "What must hold": 55, "Source": 25}
+WIDTHS = (20, 55, 25)
+MUST_HOLD, APPLIES = "What must hold", "When it applies, and what follows"
 
 
 class RuleTables(SphinxDirective):
@@ -34,9 +35,10 @@ class RuleTables(SphinxDirective):
         body = nodes.tbody()
         for rule in table.rules:
             body += row(meaning(table, rule.id), nodes.Text(rule.text), linked(rule.source))
-        columns = [nodes.colspec(colwidth=width) for width in COLUMNS.values()]
-        head = nodes.thead("", row(*map(nodes.Text, COLUMNS)))
-        group = nodes.tgroup("", *columns, head, body, cols=len(COLUMNS))
+        columns = [nodes.colspec(colwidth=width) for width in WIDTHS]
+        says = APPLIES if isinstance(table.rules[0], Choice) else MUST_HOLD
+        head = nodes.thead("", row(*map(nodes.Text, ("Rule", says, "Source"))))
+        group = nodes.tgroup("", *columns, head, body, cols=len(WIDTHS))
         section += nodes.table("", group)
         return section
 

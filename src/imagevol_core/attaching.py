@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Volume
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 
 __all__ = ["ATTACH_RULES", "AttachRetry", "decide_attach_retry", "patience_seconds"]
 
@@ -50,8 +50,8 @@ def decide_attach_retry(volume: Volume, *, policy: Policy = Policy.STRICT) -> At
     >>> decision.again, decision.verdicts[-1].text
     (False, 'its status is deleting')
     """
-    rule, verdicts = first_match(ATTACH_RULES[policy], volume, subject=volume.id)
-    return AttachRetry(again=rule.id == "passing", verdicts=verdicts)
+    again, verdicts = first_match(ATTACH_RULES[policy], volume, subject=volume.id)
+    return AttachRetry(again=again, verdicts=verdicts)
 
 
 def patience_seconds(attempts: int) -> float:
@@ -98,20 +98,33 @@ def _status(volume: Volume) -> str:
 _SPEC = "[store]"
 _RETRY = "glance_store.common.cinder_utils._retry_on_bad_request"
 
-ATTACH_RULES: Mapping[Policy, tuple[Rule[Volume], ...]] = {
+ATTACH_RULES: Mapping[Policy, tuple[Choice[Volume, bool], ...]] = {
     Policy.STRICT: (
-        Rule(id="in-error", text="give up: the volume failed", source=_SPEC, predicate=_in_error),
-        Rule(id="being-deleted", text="give up: the volume is being deleted", source=_SPEC, predicate=_being_deleted),
-        Rule(id="held", text="give up: a person must release the volume", source=_SPEC, predicate=_held),
-        Rule(
+        Choice(id="in-error", text="give up: the volume failed", source=_SPEC, applies=_in_error, outcome=False),
+        Choice(
+            id="being-deleted",
+            text="give up: the volume is being deleted",
+            source=_SPEC,
+            applies=_being_deleted,
+            outcome=False,
+        ),
+        Choice(id="held", text="give up: a person must release the volume", source=_SPEC, applies=_held, outcome=False),
+        Choice(
             id="passing",
             text="ask again: the volume is attached, or Cinder is changing it",
             source=_SPEC,
-            predicate=_otherwise,
+            applies=_otherwise,
+            outcome=True,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="in-error", text="give up: the volume failed", source=_RETRY, predicate=_in_error),
-        Rule(id="passing", text="ask again: whatever the volume's status is", source=_RETRY, predicate=_otherwise),
+        Choice(id="in-error", text="give up: the volume failed", source=_RETRY, applies=_in_error, outcome=False),
+        Choice(
+            id="passing",
+            text="ask again: whatever the volume's status is",
+            source=_RETRY,
+            applies=_otherwise,
+            outcome=True,
+        ),
     ),
 }

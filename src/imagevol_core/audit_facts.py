@@ -14,7 +14,7 @@ from imagevol_core.facts import Digest, Image, Volume
 from imagevol_core.sizing import GIB
 from imagevol_core.stores import StoreCatalogue
 from imagevol_core.template_rules import Template
-from imagevol_core.verdicts import Facts, Rule
+from imagevol_core.verdicts import Facts, Requirement
 
 __all__ = [
     "Attachment",
@@ -108,7 +108,7 @@ Repair = tuple[RepairStep, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRule(Rule[Facts], Generic[Facts]):
+class AuditRule(Requirement[Facts], Generic[Facts]):
     """A row that can be found broken.
 
     Attributes:

@@ -23,11 +23,10 @@ from imagevol_core.audit_facts import (
     Templated,
     Watched,
 )
-from imagevol_core.caching import decide_freshness
-from imagevol_core.errors import InvalidMetadata
+from imagevol_core.caching import FreshnessOutcome, decide_freshness
 from imagevol_core.facts import Volume
 from imagevol_core.locations import CinderLocation
-from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.metadata import UnreadMetadata, read_metadata
 from imagevol_core.remains import VolumeOrigin
 from imagevol_core.sentences import answered, listed, quoted, said
 from imagevol_core.sizing import GIB
@@ -106,10 +105,9 @@ def _size_agrees(placement: Placement) -> tuple[bool, str]:
         return True, "the image's size is not known"
     if placement.too_small:
         return False, text
-    try:
-        recorded = _recorded_size(placement.volume)
-    except InvalidMetadata as error:
-        return False, f"{text}; {error}"
+    recorded = _recorded_size(placement.volume)
+    if isinstance(recorded, UnreadMetadata):
+        return False, f"{text}; {recorded}"
     if recorded is None:
         return size == placement.volume.size_gib * GIB, f"{text} and no image_size, so that all of it is read"
     return recorded == size, f"{text} and image_size {recorded}"
@@ -125,10 +123,11 @@ def _resize(placement: Placement) -> Repair:
     return (_step(RepairAction.SET_METADATA, _volume(placement), image_size=str(placement.claim.size_bytes)),)
 
 
-def _recorded_size(volume: Volume) -> int | None:
+def _recorded_size(volume: Volume) -> int | UnreadMetadata | None:
     """By itself: what else the metadata say, and whether that agrees, is another matter."""
     size = {key: value for key, value in volume.metadata.items() if key == "image_size"}
-    return ImageVolumeMetadata.from_volume(size).size_bytes
+    read = read_metadata(size)
+    return read if isinstance(read, UnreadMetadata) else read.size_bytes
 
 
 def _named(claim: Claim) -> list[str]:
@@ -291,13 +290,13 @@ def _template_fresh(templated: Templated) -> tuple[bool, str]:
         partly = "" if templated.settings.images_complete else " that were listed"
         return False, f"its image {templated.template.entry.image_id} is not among the images{partly}"
     freshness = decide_freshness(templated.image, entry=templated.template.entry)
-    return freshness.fresh, freshness.verdicts[-1].text
+    return freshness.fresh, freshness.because
 
 
 def _stale_surely(templated: Templated) -> bool:
     if templated.image is None:
         return templated.settings.images_complete
-    return decide_freshness(templated.image, entry=templated.template.entry).rule == "other-multihash"
+    return decide_freshness(templated.image, entry=templated.template.entry).outcome is FreshnessOutcome.OTHER_BYTES
 
 
 def _renew(templated: Templated) -> Repair:
@@ -411,7 +410,7 @@ IMAGE_RULES: Mapping[Policy, tuple[AuditRule[Watched], ...]] = {
             id="image-stuck",
             text="it is not in the making for longer than an image may be",
             source="[store]",
-            predicate=_not_stuck,
+            holds=_not_stuck,
             subjects=_of_image,
             sure=_stuck_surely,
             repair=_delete_image,
@@ -425,7 +424,7 @@ PLACEMENT_RULES: Mapping[Policy, tuple[AuditRule[Placement], ...]] = {
             id="location-without-volume",
             text="the volume that it names exists",
             source="[store]",
-            predicate=_volume_there,
+            holds=_volume_there,
             gate=True,
             subjects=_of_placement,
             sure=_volumes_complete,
@@ -435,7 +434,7 @@ PLACEMENT_RULES: Mapping[Policy, tuple[AuditRule[Placement], ...]] = {
             id="owner-differs",
             text="the volume's owner is the image's: as recorded in a trusted project, elsewhere its project",
             source="[clone], OSSN-0065",
-            predicate=_owner_agrees,
+            holds=_owner_agrees,
             subjects=_of_placement,
             sure=_owner_surely,
             repair=_own,
@@ -444,7 +443,7 @@ PLACEMENT_RULES: Mapping[Policy, tuple[AuditRule[Placement], ...]] = {
             id="size-differs",
             text="the volume is large enough, and records the size that the image has",
             source="[store]",
-            predicate=_size_agrees,
+            holds=_size_agrees,
             subjects=_of_placement,
             sure=_size_surely,
             repair=_resize,
@@ -453,7 +452,7 @@ PLACEMENT_RULES: Mapping[Policy, tuple[AuditRule[Placement], ...]] = {
             id="store-differs",
             text="URL and metadata name one store, to which the volume's type belongs",
             source="[multi]",
-            predicate=_store_agrees,
+            holds=_store_agrees,
             subjects=_of_placement,
             sure=_store_surely,
             repair=_restore,
@@ -462,7 +461,7 @@ PLACEMENT_RULES: Mapping[Policy, tuple[AuditRule[Placement], ...]] = {
             id="content-differs",
             text="what was read from the volume has the image's digest",
             source="[multi]",
-            predicate=_content_agrees,
+            holds=_content_agrees,
             subjects=_of_placement,
             sure=_always,
             repair=_withdraw,
@@ -476,7 +475,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             id="image-volume-without-image",
             text="an image, the cache or a template names it, if it says that it holds an image",
             source="[store]",
-            predicate=_has_image,
+            holds=_has_image,
             subjects=_of_volume,
             sure=_orphan_surely,
             repair=_delete_volume,
@@ -485,7 +484,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             id="left-unfinished",
             text="no procedure has been creating it for longer than an image may be in the making",
             source="[store]",
-            predicate=_not_unfinished,
+            holds=_not_unfinished,
             subjects=_of_volume,
             sure=_never,
             repair=_delete_trusted,
@@ -494,7 +493,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             id="not-read-only",
             text="it is read-only, if anything is read or cloned from it",
             source="[store]",
-            predicate=_read_only,
+            holds=_read_only,
             subjects=_of_volume,
             sure=_read_only_surely,
             repair=_set_read_only,
@@ -503,7 +502,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             id="tail-not-zero",
             text="after the image it is zero: a clone has the tail too",
             source="[clone]",
-            predicate=_tail_zero,
+            holds=_tail_zero,
             subjects=_of_volume,
             sure=_always,
             repair=_zero,
@@ -517,7 +516,7 @@ SHARING_RULES: Mapping[Policy, tuple[AuditRule[Sharing], ...]] = {
             id="volume-in-two-images",
             text="it is a location of one image only",
             source="[store]",
-            predicate=_in_one_image,
+            holds=_in_one_image,
             subjects=_of_sharing,
             sure=_always,
             repair=_separate,
@@ -531,7 +530,7 @@ ATTACHMENT_RULES: Mapping[Policy, tuple[AuditRule[Held], ...]] = {
             id="attachment-left-behind",
             text="its volume exists, and if that holds an image its process runs",
             source="[store], CVE-2023-2088",
-            predicate=_in_use,
+            holds=_in_use,
             subjects=_of_attachment,
             sure=_left_surely,
             repair=_detach,
@@ -545,7 +544,7 @@ ENTRY_RULES: Mapping[Policy, tuple[AuditRule[Entry], ...]] = {
             id="cache-entry-without-volume",
             text="its volume exists",
             source="[template]",
-            predicate=_has_volume,
+            holds=_has_volume,
             subjects=_of_entry,
             sure=_volumes_complete,
             repair=_delete_entry,
@@ -559,7 +558,7 @@ TEMPLATE_RULES: Mapping[Policy, tuple[AuditRule[Templated], ...]] = {
             id="template-stale",
             text="its image exists and is still what it holds, or it is being made",
             source="[template]",
-            predicate=_template_fresh,
+            holds=_template_fresh,
             subjects=_of_template,
             sure=_stale_surely,
             repair=_renew,

@@ -40,12 +40,11 @@ from imagevol_core.audit_rules import (
     TEMPLATE_RULES,
 )
 from imagevol_core.caching import CacheEntry
-from imagevol_core.errors import InvalidLocation
 from imagevol_core.facts import Image, Volume
-from imagevol_core.locations import parse_location
+from imagevol_core.locations import UnreadLocation, read_location
 from imagevol_core.stores import StoreCatalogue
 from imagevol_core.template_rules import Template
-from imagevol_core.verdicts import Facts, Policy, evaluate, failed
+from imagevol_core.verdicts import Facts, Policy, evaluate
 
 __all__ = [
     "Attachment",
@@ -179,9 +178,8 @@ def _claim(cloud: _Cloud, image: Image) -> bool:
     all_read = True
     locations = {location.url: location for location in image.locations}
     for url, location in locations.items():
-        try:
-            named = parse_location(url)
-        except InvalidLocation:
+        named = read_location(url)
+        if isinstance(named, UnreadLocation):
             all_read = all_read and "cinder" not in url.lower()
             continue
         claim = Claim(
@@ -265,9 +263,10 @@ def _audit_claims(
 
 def _found(tables: Mapping[Policy, tuple[AuditRule[Facts], ...]], facts: Facts) -> Iterator[Finding]:
     """A finding for each rule that does not hold."""
-    rules = {rule.id: rule for rule in tables[Policy.STRICT]}
-    for verdict in failed(evaluate(rules.values(), facts)):
-        rule = rules[verdict.rule]
+    rules = tables[Policy.STRICT]
+    for rule, verdict in zip(rules, evaluate(rules, facts), strict=False):  # a gate may have ended the walk
+        if verdict.ok:
+            continue
         subjects, sure, repair = rule.subjects(facts), rule.sure(facts), rule.repair(facts)
         if repair and not sure:
             repair = (*(RepairStep(RepairAction.LOOK_AGAIN, subject) for subject in subjects), *repair)

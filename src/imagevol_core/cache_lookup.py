@@ -8,16 +8,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from imagevol_core.caching import CacheEntry, CacheLimits, cache_key, decide_freshness, last_use, plan_admission
+from imagevol_core.caching import (
+    CacheEntry,
+    CacheLimits,
+    Freshness,
+    FreshnessOutcome,
+    cache_key,
+    decide_freshness,
+    last_use,
+    plan_admission,
+)
 from imagevol_core.collation import in_database
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.sentences import answered
 from imagevol_core.sizing import GIB, gib_for, least_size_bytes, virtual_size_bytes
 from imagevol_core.template_rules import least_gib_upstream
-from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed, joined
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, joined
 
-__all__ = ["CACHE_RULES", "CacheUse", "ImageCache", "Lookup", "look_up"]
+__all__ = ["CACHED_RULES", "CACHE_RULES", "CacheUse", "ImageCache", "Lookup", "look_up"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +59,7 @@ class Lookup:
         newcomer_gib: the size of a cached volume to be made.
         admitted: whether it may be made.
         evict: the volumes that go for it, in this order.
+        fails: how the request fails at once; empty if it does not.
         fails_later: how the request fails once Cinder has copied the image; empty if it does not.
         cannot_serve: why there is nothing to clone; empty where there is.
         cannot_admit: why none may be made; empty where one may.
@@ -62,6 +73,7 @@ class Lookup:
     newcomer_gib: int | None = None
     admitted: bool = False
     evict: tuple[str, ...] = ()
+    fails: str = ""
     fails_later: str = ""
     cannot_serve: str = ""
     cannot_admit: str = ""
@@ -74,6 +86,20 @@ class CacheUse:
 
     target: Volume
     cache: ImageCache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """What the rules about one cached volume of the image look at."""
+
+    entry: CacheEntry
+    freshness: Freshness
+    target: Volume
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is no larger than the new volume, which cannot be smaller than what it is cloned from."""
+        return self.entry.size_gib <= self.target.size_gib
 
 
 # What the cache has.
@@ -96,13 +122,10 @@ def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache
 
 def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
     target, cache = use.target, use.cache
-    verdicts, stale = _freshness(image, here, Policy.STRICT)
+    verdicts, stale, _ = _judge(image, here, target, Policy.STRICT)
     going = frozenset(stale)
     fresh = [entry for entry in here if entry.volume_id not in going]
-    fits = tuple(
-        Verdict("volume-fits", _fits(entry, target), entry.volume_id, _sizes(entry, target)) for entry in fresh
-    )
-    usable = sorted((entry for entry in fresh if _fits(entry, target)), key=last_use, reverse=True)
+    usable = sorted((entry for entry in fresh if entry.size_gib <= target.size_gib), key=last_use, reverse=True)
     newcomer_gib = gib_for(least_size_bytes(image) or 0) if virtual_size_bytes(image) else target.size_gib
     kept = (entry for entry in cache.entries if entry.volume_id not in going)
     admission = plan_admission(kept, newcomer_gib=newcomer_gib, limits=cache.limits)
@@ -114,9 +137,9 @@ def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Looku
         newcomer_gib=newcomer_gib,
         admitted=admission.admitted,
         evict=tuple(entry.volume_id for entry in admission.evict),
-        cannot_serve="" if usable else joined(failed(verdicts + fits)) or _NOTHING,
+        cannot_serve="" if usable else joined(failed(verdicts)) or _NOTHING,
         cannot_admit=joined(failed(admission.verdicts)),
-        verdicts=verdicts + fits + admission.verdicts,
+        verdicts=verdicts + admission.verdicts,
     )
 
 
@@ -127,18 +150,22 @@ def _look_up_upstream(image: Image, use: CacheUse, here: tuple[CacheEntry, ...])
     of the new volume, before it adds what it has copied.  If the first entry is fresh it adds nothing.
     """
     target, cache = use.target, use.cache
-    verdicts, stale = _freshness(image, here[:1], Policy.UPSTREAM)
+    verdicts, stale, fails = _judge(image, here[:1], target, Policy.UPSTREAM)
     present, looked_at = here[:1] if not stale else (), here[:1]
     if stale:
-        again, stale_again = _freshness(image, here[1:2], Policy.UPSTREAM)
-        verdicts, stale, looked_at = verdicts + again, stale + stale_again, here[:2]
+        again = _judge(image, here[1:2], target, Policy.UPSTREAM)
+        verdicts, stale, fails, looked_at = (
+            verdicts + again.verdicts,
+            stale + again.stale,
+            fails or again.fails,
+            here[:2],
+        )
     fresh = tuple(entry for entry in looked_at if entry.volume_id not in stale)
     pool, fails_later = cache_key(target, policy=Policy.UPSTREAM), ""
     stale_later: tuple[str, ...] = ()
     if not present:
         last = tuple(entry for entry in (*fresh, *here[2:]) if pool.matches(entry))[:1]
-        later, stale_later = _freshness(image, last, Policy.UPSTREAM)
-        fails_later = next((verdict.text for verdict in later if verdict.rule == _UNDATED), "")
+        later, stale_later, fails_later = _judge(image, last, target, Policy.UPSTREAM)
         verdicts += later if not (fresh or fails_later) else ()
         present = () if stale_later else last
     newcomer_gib = _measured_gib(image) or target.size_gib
@@ -150,6 +177,7 @@ def _look_up_upstream(image: Image, use: CacheUse, here: tuple[CacheEntry, ...])
         present=present,
         stale=stale,
         stale_later=stale_later,
+        fails=fails,
         fails_later=fails_later,
         newcomer_gib=newcomer_gib,
         admitted=admission.admitted,
@@ -173,27 +201,40 @@ def _measured_gib(image: Image) -> int | None:
 
 _LOOK_UPS = {Policy.STRICT: _look_up, Policy.UPSTREAM: _look_up_upstream}
 _BLOCK_BYTES = 512
-_UNDATED = "undated"
 _NOTHING = "the cache has no volume of this image where it could be cloned"
 
 
-def _freshness(
-    image: Image, entries: Iterable[CacheEntry], policy: Policy
-) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
-    """A verdict on each entry, which fails where it is stale; and the volumes of those."""
-    judged = [(entry.volume_id, decide_freshness(image, entry=entry, policy=policy)) for entry in entries]
-    verdicts = tuple(
-        freshness.verdicts[-1]._replace(passed=freshness.fresh, subject=volume_id) for volume_id, freshness in judged
-    )
-    return verdicts, tuple(volume_id for volume_id, freshness in judged if not freshness.fresh)
+class _Judged(NamedTuple):
+    """What was said of some cached volumes, which of them are stale, and how Cinder fails over one."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    stale: tuple[str, ...] = ()
+    fails: str = ""
 
 
-def _fits(entry: CacheEntry, target: Volume) -> bool:
-    return entry.size_gib <= target.size_gib
+def _judge(image: Image, entries: Iterable[CacheEntry], target: Volume, policy: Policy) -> _Judged:
+    verdicts: list[Verdict] = []
+    stale: list[str] = []
+    fails = ""
+    for entry in entries:
+        cached = Cached(entry=entry, freshness=decide_freshness(image, entry=entry, policy=policy), target=target)
+        verdicts.extend(evaluate(CACHED_RULES[policy], cached, subject=entry.volume_id))
+        if not cached.freshness.fresh:
+            stale.append(entry.volume_id)
+        if cached.freshness.outcome is FreshnessOutcome.FAILS:
+            fails = fails or cached.freshness.because
+    return _Judged(tuple(verdicts), tuple(stale), fails)
 
 
-def _sizes(entry: CacheEntry, target: Volume) -> str:
-    return f"it has {entry.size_gib} GiB and the new volume {target.size_gib} GiB"
+# May a cached volume of the image be cloned?
+
+
+def _cached_fresh(cached: Cached) -> tuple[bool, str]:
+    return cached.freshness.fresh, cached.freshness.because
+
+
+def _cached_fits(cached: Cached) -> tuple[bool, str]:
+    return cached.fits, f"it has {cached.entry.size_gib} GiB and the new volume {cached.target.size_gib} GiB"
 
 
 # Does the cache serve the request at all?
@@ -225,35 +266,54 @@ _SPEC = "[clone] [template]"
 _FLOW = "cinder CreateVolumeFromSpecTask._create_from_image"
 _CACHE = "cinder CreateVolumeFromSpecTask._prepare_image_cache_entry"
 
-CACHE_RULES: Mapping[Policy, tuple[Rule[CacheUse], ...]] = {
+CACHE_RULES: Mapping[Policy, tuple[Requirement[CacheUse], ...]] = {
     Policy.STRICT: (
-        Rule(id="cache-enabled", text="the backend has a cache", source=_SPEC, predicate=_cache_enabled),
-        Rule(
+        Requirement(id="cache-enabled", text="the backend has a cache", source=_SPEC, holds=_cache_enabled),
+        Requirement(
             id="internal-tenant-known",
             text="Cinder's internal tenant, whose the cached volumes are, is configured",
             source=_SPEC,
-            predicate=_internal_tenant_known,
+            holds=_internal_tenant_known,
         ),
-        Rule(
+        Requirement(
             id="target-not-encrypted",
             text="the new volume is known not to be encrypted",
             source=_SPEC,
-            predicate=_target_not_encrypted,
+            holds=_target_not_encrypted,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="cache-enabled", text="the backend has a cache", source=_FLOW, predicate=_cache_enabled),
-        Rule(
+        Requirement(id="cache-enabled", text="the backend has a cache", source=_FLOW, holds=_cache_enabled),
+        Requirement(
             id="target-not-encrypted",
             text="the new volume has no encryption key",
             source=_FLOW,
-            predicate=_target_not_encrypted_upstream,
+            holds=_target_not_encrypted_upstream,
         ),
-        Rule(
+        Requirement(
             id="internal-tenant-known",
             text="Cinder's internal tenant is configured",
             source=_CACHE,
-            predicate=_internal_tenant_known,
+            holds=_internal_tenant_known,
+        ),
+    ),
+}
+
+CACHED_RULES: Mapping[Policy, tuple[Requirement[Cached], ...]] = {
+    Policy.STRICT: (
+        Requirement(
+            id="cached-fresh", text="it still is the image", source="[template]", holds=_cached_fresh, gate=True
+        ),
+        Requirement(
+            id="cached-fits", text="it is not larger than the new volume", source="[clone]", holds=_cached_fits
+        ),
+    ),
+    Policy.UPSTREAM: (
+        Requirement(
+            id="cached-fresh",
+            text="it still is the image, as Cinder sees it; else Cinder deletes it",
+            source="cinder ImageVolumeCache._should_update_entry",
+            holds=_cached_fresh,
         ),
     ),
 }

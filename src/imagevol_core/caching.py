@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Literal, NamedTuple
 
 from imagevol_core.collation import in_database
 from imagevol_core.errors import InvalidFact, InvalidSize
 from imagevol_core.facts import Digest, Image, Volume
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed, first_match
+from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, failed, first_match
 
 __all__ = [
     "ADMISSION_RULES",
@@ -25,6 +26,7 @@ __all__ = [
     "CacheKey",
     "CacheLimits",
     "Freshness",
+    "FreshnessOutcome",
     "cache_key",
     "decide_freshness",
     "plan_admission",
@@ -73,19 +75,45 @@ class CacheEntry:
 # Whether it is still the image.
 
 
+class FreshnessOutcome(Enum):
+    """What a cached volume is worth.
+
+    `STALE`: nothing shows that it is the image.  `OTHER_BYTES`: it is known to be another.  `FAILS`: the request fails,
+    as in Cinder where a time is not known.
+    """
+
+    FRESH = "fresh"
+    STALE = "stale"
+    OTHER_BYTES = "other-bytes"
+    FAILS = "fails"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
     """Whether a cached volume may be cloned in place of the image.
 
     Attributes:
-        fresh: whether it is still the image.
-        rule: the id of the rule that decided.
-        verdicts: the rules that were looked at, up to that one.
+        outcome: what it is worth.
+        verdicts: the rules that were looked at, up to the one that decided.
     """
 
-    fresh: bool
-    rule: str
+    outcome: FreshnessOutcome
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it is still the image."""
+        return self.outcome is FreshnessOutcome.FRESH
+
+    @property
+    def rule(self) -> str:
+        """The id of the rule that decided."""
+        return self.verdicts[-1].rule
+
+    @property
+    def because(self) -> str:
+        """The facts that decided, as a sentence."""
+        return self.verdicts[-1].text
 
 
 class _Pair(NamedTuple):
@@ -113,8 +141,8 @@ def decide_freshness(image: Image, *, entry: CacheEntry, policy: Policy = Policy
     >>> decide_freshness(edited, entry=entry, policy=Policy.UPSTREAM).rule
     'other-instant'
     """
-    rule, verdicts = first_match(FRESHNESS_RULES[policy], _Pair(image, entry))
-    return Freshness(fresh=rule.id in _FRESH, rule=rule.id, verdicts=verdicts)
+    outcome, verdicts = first_match(FRESHNESS_RULES[policy], _Pair(image, entry))
+    return Freshness(outcome=outcome, verdicts=verdicts)
 
 
 def _other_image(pair: _Pair) -> tuple[bool, str]:
@@ -168,35 +196,67 @@ def _is_one_instant(one: datetime, other: datetime) -> bool:
 
 _SPEC = "[template]"
 _UPDATE = "cinder ImageVolumeCache._should_update_entry"
-_FRESH = frozenset({"same-multihash", "same-instant"})
 
-FRESHNESS_RULES: Mapping[Policy, tuple[Rule[_Pair], ...]] = {
+FRESHNESS_RULES: Mapping[Policy, tuple[Choice[_Pair, FreshnessOutcome], ...]] = {
     Policy.STRICT: (
-        Rule(id="other-image", text="stale: made from another image", source=_SPEC, predicate=_other_image),
-        Rule(
+        Choice(
+            id="other-image",
+            text="stale: made from another image",
+            source=_SPEC,
+            applies=_other_image,
+            outcome=FreshnessOutcome.OTHER_BYTES,
+        ),
+        Choice(
             id="same-multihash",
             text="fresh: the bytes are the same, whatever the dates say",
             source=_SPEC,
-            predicate=_same_multihash,
+            applies=_same_multihash,
+            outcome=FreshnessOutcome.FRESH,
         ),
-        Rule(id="other-multihash", text="stale: the bytes are others", source=_SPEC, predicate=_other_multihash),
-        Rule(
+        Choice(
+            id="other-multihash",
+            text="stale: the bytes are others",
+            source=_SPEC,
+            applies=_other_multihash,
+            outcome=FreshnessOutcome.OTHER_BYTES,
+        ),
+        Choice(
             id="same-instant",
             text="fresh: the image was not edited since",
             source=_SPEC,
-            predicate=_same_instant,
+            applies=_same_instant,
+            outcome=FreshnessOutcome.FRESH,
         ),
-        Rule(
+        Choice(
             id="not-known-same",
             text="stale: nothing shows that the bytes are the same",
             source=_SPEC,
-            predicate=_otherwise,
+            applies=_otherwise,
+            outcome=FreshnessOutcome.STALE,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="same-instant", text="fresh: the image was not edited since", source=_UPDATE, predicate=_same_instant),
-        Rule(id="undated", text="a time is not known: the request fails", source=_UPDATE, predicate=_undated),
-        Rule(id="other-instant", text="stale: the image was edited, in any way", source=_UPDATE, predicate=_otherwise),
+        Choice(
+            id="same-instant",
+            text="fresh: the image was not edited since",
+            source=_UPDATE,
+            applies=_same_instant,
+            outcome=FreshnessOutcome.FRESH,
+        ),
+        Choice(
+            id="undated",
+            text="a time is not known: the request fails",
+            source=_UPDATE,
+            applies=_undated,
+            outcome=FreshnessOutcome.FAILS,
+        ),
+        Choice(
+            id="other-instant",
+            text="stale: the image was edited, in any way",
+            source=_UPDATE,
+            applies=_otherwise,
+            outcome=FreshnessOutcome.STALE,
+        ),
     ),
 }
 
@@ -426,22 +486,22 @@ def _limit(limit: int) -> str:
 
 _SPACE = "cinder ImageVolumeCache.ensure_space"
 
-ADMISSION_RULES: Mapping[Policy, tuple[Rule[_Newcomer], ...]] = {
+ADMISSION_RULES: Mapping[Policy, tuple[Requirement[_Newcomer], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Requirement(
             id="fits-max-gib",
             text="it fits the limit in GiB beside what is in use",
             source=_SPEC,
-            predicate=_fits_max_gib,
+            holds=_fits_max_gib,
         ),
-        Rule(
+        Requirement(
             id="fits-max-count",
             text="it fits the limit in volumes beside what is in use",
             source=_SPEC,
-            predicate=_fits_max_count,
+            holds=_fits_max_count,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="fits-max-gib", text="alone it fits the limit in GiB", source=_SPACE, predicate=_fits_max_gib),
+        Requirement(id="fits-max-gib", text="alone it fits the limit in GiB", source=_SPACE, holds=_fits_max_gib),
     ),
 }

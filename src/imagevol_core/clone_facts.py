@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from imagevol_core.errors import InvalidLocation, InvalidMetadata
 from imagevol_core.facts import Backend, Image, Volume
-from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.locations import UnreadLocation
+from imagevol_core.metadata import ImageVolumeMetadata, UnreadMetadata
 
 __all__ = ["CloneCandidate", "CloneRequest", "CloneSettings"]
 
@@ -37,7 +37,7 @@ class CloneRequest:
     backend: Backend
     settings: CloneSettings
     volume_ids: tuple[str, ...]
-    not_locations: tuple[InvalidLocation, ...]
+    not_locations: tuple[UnreadLocation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class CloneCandidate:
 
     request: CloneRequest
     found: Volume | None
-    record: ImageVolumeMetadata | InvalidMetadata | None
+    record: ImageVolumeMetadata | UnreadMetadata | None
 
     @property
     def volume(self) -> Volume:

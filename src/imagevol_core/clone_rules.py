@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from imagevol_core.clone_facts import CloneCandidate, CloneRequest
-from imagevol_core.errors import InvalidMetadata
 from imagevol_core.facts import Volume
 from imagevol_core.locations import NOT_A_URL
-from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.metadata import ImageVolumeMetadata, UnreadMetadata
 from imagevol_core.sentences import answered, said
 from imagevol_core.sizing import GIB, image_fits
-from imagevol_core.verdicts import Policy, Rule
+from imagevol_core.verdicts import Policy, Requirement
 
 __all__ = ["REQUEST_RULES", "SIGNATURE_PROPERTIES", "VOLUME_RULES"]
 
@@ -63,7 +62,7 @@ def _target_not_encrypted(request: CloneRequest) -> tuple[bool, str]:
 
 def _image_fits(request: CloneRequest) -> tuple[bool, str]:
     verdict = image_fits(request.image, size_gib=request.target.size_gib)
-    return verdict.passed, verdict.text
+    return verdict.ok, verdict.text
 
 
 def _has_cinder_location(request: CloneRequest) -> tuple[bool, str]:
@@ -153,7 +152,7 @@ def _doubts(candidate: CloneCandidate) -> dict[str, bool]:
 
 def _volume_is_this_image(candidate: CloneCandidate) -> tuple[bool, str]:
     record, image_id = candidate.record, candidate.request.image.id
-    if isinstance(record, InvalidMetadata):
+    if isinstance(record, UnreadMetadata):
         return False, str(record)
     recorded = record.image_id if record else None
     if recorded is None:
@@ -179,7 +178,7 @@ def _volume_fits(candidate: CloneCandidate) -> tuple[bool, str]:
 
 def _volume_holds_image(candidate: CloneCandidate) -> tuple[bool, str]:
     record, size_bytes = candidate.record, candidate.request.image.size_bytes
-    if isinstance(record, InvalidMetadata):
+    if isinstance(record, UnreadMetadata):
         return False, str(record)
     if size_bytes is not None and size_bytes > candidate.volume.size_gib * GIB:
         return False, f"it has {candidate.volume.size_gib} GiB, too little for the image's {size_bytes} bytes"
@@ -207,7 +206,7 @@ def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
 
 def _image_fits_upstream(request: CloneRequest) -> tuple[bool, str]:
     verdict = image_fits(request.image, size_gib=request.target.size_gib, policy=Policy.UPSTREAM)
-    return verdict.passed, verdict.text
+    return verdict.ok, verdict.text
 
 
 def _target_not_encrypted_upstream(request: CloneRequest) -> tuple[bool, str]:
@@ -289,143 +288,144 @@ _SPEC = "[clone]"
 _API = "cinder.volume.volume_utils.check_image_metadata"
 _FLOW = "cinder CreateVolumeFromSpecTask._clone_image_volume"
 
-REQUEST_RULES: Mapping[Policy, tuple[Rule[CloneRequest], ...]] = {
+REQUEST_RULES: Mapping[Policy, tuple[Requirement[CloneRequest], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Requirement(
             id="cinder-urls-allowed",
             text="`cinder` is in `allowed_direct_url_schemes`",
             source=_SPEC,
-            predicate=_cinder_urls_allowed,
+            holds=_cinder_urls_allowed,
         ),
-        Rule(id="image-active", text="the image is active", source=_SPEC, predicate=_image_active),
-        Rule(id="image-raw", text="its disk format is raw", source=_SPEC, predicate=_image_raw),
-        Rule(id="image-bare", text="its container format is bare", source=_SPEC, predicate=_image_bare),
-        Rule(
+        Requirement(id="image-active", text="the image is active", source=_SPEC, holds=_image_active),
+        Requirement(id="image-raw", text="its disk format is raw", source=_SPEC, holds=_image_raw),
+        Requirement(id="image-bare", text="its container format is bare", source=_SPEC, holds=_image_bare),
+        Requirement(
             id="image-not-encrypted",
             text="the image has no encryption key",
             source=_SPEC,
-            predicate=_image_not_encrypted,
+            holds=_image_not_encrypted,
         ),
-        Rule(
+        Requirement(
             id="target-not-encrypted",
             text="the new volume is known not to be encrypted",
             source=_SPEC,
-            predicate=_target_not_encrypted,
+            holds=_target_not_encrypted,
         ),
-        Rule(
+        Requirement(
             id="image-fits",
             text="the image, as stored, as a disk, and its min_disk, fits the new volume",
             source=_SPEC,
-            predicate=_image_fits,
+            holds=_image_fits,
         ),
-        Rule(
+        Requirement(
             id="has-cinder-location",
             text="a location of the image names a volume",
             source=f"{_SPEC} [multi]",
-            predicate=_has_cinder_location,
+            holds=_has_cinder_location,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="image-active", text="the image is active", source=_API, predicate=_image_active),
-        Rule(
+        Requirement(id="image-active", text="the image is active", source=_API, holds=_image_active),
+        Requirement(
             id="image-fits",
             text="the image fits, with the virtual size rounded through a float",
             source=_API,
-            predicate=_image_fits_upstream,
+            holds=_image_fits_upstream,
         ),
-        Rule(
+        Requirement(
             id="cinder-urls-allowed",
             text="`cinder` is in `allowed_direct_url_schemes`",
             source="cinder CreateVolumeFromSpecTask._create_from_image",
-            predicate=_cinder_urls_allowed,
+            holds=_cinder_urls_allowed,
         ),
-        Rule(
+        Requirement(
             id="target-not-encrypted",
             text="the new volume has no encryption key",
             source=_FLOW,
-            predicate=_target_not_encrypted_upstream,
+            holds=_target_not_encrypted_upstream,
         ),
-        Rule(id="image-bare", text="its container format is bare", source=_FLOW, predicate=_image_bare),
-        Rule(id="image-raw", text="its disk format is raw", source=_FLOW, predicate=_image_raw),
-        Rule(
+        Requirement(id="image-bare", text="its container format is bare", source=_FLOW, holds=_image_bare),
+        Requirement(id="image-raw", text="its disk format is raw", source=_FLOW, holds=_image_raw),
+        Requirement(
             id="locations-are-urls",
             text="every location of the image, of whatever scheme, is a URL",
             source="cinder CreateVolumeFromSpecTask._extract_cinder_ids",
-            predicate=_locations_are_urls,
+            holds=_locations_are_urls,
+            raises=True,
         ),
-        Rule(
+        Requirement(
             id="has-cinder-location",
             text="a location of the image names a volume, as Cinder reads it",
             source=_FLOW,
-            predicate=_has_cinder_location,
+            holds=_has_cinder_location,
         ),
     ),
 }
 
-VOLUME_RULES: Mapping[Policy, tuple[Rule[CloneCandidate], ...]] = {
+VOLUME_RULES: Mapping[Policy, tuple[Requirement[CloneCandidate], ...]] = {
     Policy.STRICT: (
-        Rule(id="volume-found", text="the volume exists", source=_SPEC, predicate=_volume_found, gate=True),
-        Rule(
+        Requirement(id="volume-found", text="the volume exists", source=_SPEC, holds=_volume_found, gate=True),
+        Requirement(
             id="volume-available",
             text="it is available, or in use and read-only",
             source=_SPEC,
-            predicate=_volume_available,
+            holds=_volume_available,
         ),
-        Rule(
+        Requirement(
             id="volume-same-backend",
             text="it is in the cluster of the new volume if that has one, else in its pool; in any pool of the backend "
             "where the backend clones across pools",
             source=_SPEC,
-            predicate=_volume_same_backend,
+            holds=_volume_same_backend,
         ),
-        Rule(
+        Requirement(
             id="volume-owner",
             text="image and volume have the same owner: in a trusted project the one that its `image_owner` names, "
             "elsewhere the project it lives in; or, in a trusted project, it is read-only, no clone, names the image",
             source=f"{_SPEC} OSSN-0065",
-            predicate=_volume_owner,
+            holds=_volume_owner,
         ),
-        Rule(
+        Requirement(
             id="volume-is-this-image",
             text="its metadata name this image; outside the trusted projects they may name none",
             source=_SPEC,
-            predicate=_volume_is_this_image,
+            holds=_volume_is_this_image,
         ),
-        Rule(
+        Requirement(
             id="volume-not-encrypted",
             text="it is known not to be encrypted",
             source=_SPEC,
-            predicate=_volume_not_encrypted,
+            holds=_volume_not_encrypted,
         ),
-        Rule(id="volume-settled", text="it is not migrating", source=_SPEC, predicate=_volume_settled),
-        Rule(id="volume-fits", text="it is not larger than the new volume", source=_SPEC, predicate=_volume_fits),
-        Rule(
+        Requirement(id="volume-settled", text="it is not migrating", source=_SPEC, holds=_volume_settled),
+        Requirement(id="volume-fits", text="it is not larger than the new volume", source=_SPEC, holds=_volume_fits),
+        Requirement(
             id="volume-holds-image",
             text="it has room for the image, and the size it records, if any, is the image's",
             source=f"{_SPEC} [store]",
-            predicate=_volume_holds_image,
+            holds=_volume_holds_image,
         ),
-        Rule(
+        Requirement(
             id="signature-satisfied",
             text="where signatures are enforced, a signed image was verified when the volume was written",
             source=_SPEC,
-            predicate=_signature_satisfied,
+            holds=_signature_satisfied,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="volume-found", text="the volume exists", source=_FLOW, predicate=_volume_found, gate=True),
-        Rule(
+        Requirement(id="volume-found", text="the volume exists", source=_FLOW, holds=_volume_found, gate=True),
+        Requirement(
             id="volume-same-backend",
             text="Cinder's database matches its host or cluster with the new volume's; not asked where the backend "
             "clones across pools",
             source=_FLOW,
-            predicate=_volume_same_backend_upstream,
+            holds=_volume_same_backend_upstream,
         ),
-        Rule(
+        Requirement(
             id="volume-owner",
             text="the image belongs to the project of the *new* volume, or to whom the volume's metadata say",
             source=_FLOW,
-            predicate=_volume_owner_upstream,
+            holds=_volume_owner_upstream,
         ),
     ),
 }

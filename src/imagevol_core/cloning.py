@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from imagevol_core.clone_facts import CloneCandidate, CloneRequest, CloneSettings
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.collation import in_database
-from imagevol_core.errors import InvalidFact, InvalidLocation, InvalidMetadata
+from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Backend, Image, Volume
-from imagevol_core.locations import Dialect, parse_location
-from imagevol_core.metadata import ImageVolumeMetadata
+from imagevol_core.locations import CinderLocation, Dialect, UnreadLocation, read_location
+from imagevol_core.metadata import read_metadata
 from imagevol_core.verdicts import Policy, Verdict, evaluate, failed
 
 __all__ = ["CloneDecision", "CloneSettings", "decide_clone"]
@@ -31,12 +31,14 @@ class CloneDecision:
         policy: whose rules decided.
         sources: the image volumes that may be cloned, in the order in which to try them.
         extend_to_gib: the size that the clone must end with; None where there is nothing to clone.
+        raises: how Cinder fails before it looks at a volume; None where it does not. Only of `UPSTREAM`.
         verdicts: what each rule said, first of the request, then of each volume in the order of the locations.
     """
 
     policy: Policy
     sources: tuple[Volume, ...]
     extend_to_gib: int | None
+    raises: str | None = None
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -80,8 +82,8 @@ def decide_clone(
     ...                         settings=CloneSettings(allowed_direct_url_schemes=("cinder",)))
     >>> decision.eligible
     False
-    >>> [str(verdict) for verdict in decision.verdicts if not verdict.passed]
-    ['failed volume-found (9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1): Cinder knows no such volume, or does not show it to \
+    >>> [str(verdict) for verdict in decision.verdicts if verdict.faults]
+    ['fails volume-found (9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1): Cinder knows no such volume, or does not show it to \
 these credentials']
     """
     known, spelled = _by_id(volumes), _SPELLED[policy]
@@ -95,12 +97,16 @@ these credentials']
         volume_ids=volume_ids,
         not_locations=not_locations,
     )
-    verdicts = list(evaluate(REQUEST_RULES[policy], request))
+    rules = REQUEST_RULES[policy]
+    verdicts = list(evaluate(rules, request))
     refused = bool(failed(verdicts))
+    first = next(((rule, verdict) for rule, verdict in zip(rules, verdicts, strict=True) if not verdict.ok), None)
     eligible: list[Volume] = []
     for volume_id in volume_ids:
         volume = found.get(spelled(volume_id))
-        candidate = CloneCandidate(request=request, found=volume, record=_record(volume))
+        candidate = CloneCandidate(
+            request=request, found=volume, record=read_metadata(volume.metadata) if volume else None
+        )
         about = evaluate(VOLUME_RULES[policy], candidate, subject=volume_id)
         verdicts.extend(about)
         if volume is not None and not refused and not failed(about):
@@ -110,6 +116,7 @@ these credentials']
         policy=policy,
         sources=sources,
         extend_to_gib=target.size_gib if sources else None,
+        raises=first[1].text if first and first[0].raises else None,
         verdicts=tuple(verdicts),
     )
 
@@ -122,26 +129,11 @@ def _by_id(volumes: Iterable[Volume]) -> dict[str, Volume]:
     return known
 
 
-def _named(image: Image, dialect: Dialect) -> tuple[tuple[str, ...], tuple[InvalidLocation, ...]]:
+def _named(image: Image, dialect: Dialect) -> tuple[tuple[str, ...], tuple[UnreadLocation, ...]]:
     """The volumes that the locations name, each once and in order, and why the other locations name none."""
-    volume_ids: dict[str, None] = {}
-    not_locations: list[InvalidLocation] = []
-    for location in image.locations:
-        try:
-            volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
-        except InvalidLocation as error:
-            not_locations.append(error)
-    return tuple(volume_ids), tuple(not_locations)
-
-
-def _record(volume: Volume | None) -> ImageVolumeMetadata | InvalidMetadata | None:
-    """What the volume says of its image; that it cannot be read is for the rules about it to say."""
-    if volume is None:
-        return None
-    try:
-        return ImageVolumeMetadata.from_volume(volume.metadata)
-    except InvalidMetadata as error:
-        return error
+    read = [read_location(location.url, dialect=dialect) for location in image.locations]
+    volume_ids = dict.fromkeys(named.volume_id for named in read if isinstance(named, CinderLocation))
+    return tuple(volume_ids), tuple(named for named in read if isinstance(named, UnreadLocation))
 
 
 # Which volumes a location names, and in which order the eligible ones are tried.

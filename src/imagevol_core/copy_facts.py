@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from imagevol_core.errors import InvalidFact, InvalidSize
 
@@ -33,6 +34,31 @@ QEMU_NAMES: Mapping[str, str] = {
 _WRITTEN = ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc", "luks")
 _COMPRESSED = ("qcow2",)
 SECTOR_BYTES = 512  # qemu-img reads and writes whole ones: a raw file of 1000 bytes is one of 1024 to it
+
+
+class CopyMethod(Enum):
+    """How the bytes get to the target.
+
+    `STREAM` copies the bytes as they are, `BLOCKS` copies the blocks that the
+    source's own table names, with zeros between them, and `CONVERT` lets qemu-img make another format.
+    """
+
+    STREAM = "stream"
+    BLOCKS = "blocks"
+    CONVERT = "convert"
+
+
+class ZeroHandling(Enum):
+    """What becomes of the source's zeros.
+
+    `SKIP` writes nothing, because the target is proven to read as zeros; `PUNCH` makes their ranges read as zeros
+    without writing them, and reads back that they do; `WRITE` writes them.  qemu-img reads nothing back: under `PUNCH`
+    its command writes the zeros too, if the target holds something already.
+    """
+
+    SKIP = "skip"
+    PUNCH = "punch"
+    WRITE = "write"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +171,6 @@ class CopyTarget:
         can_punch: whether a range of it can be made to read as zeros without writing them.
         zero: why it is known to read as zeros; None when it is not known to.
         has_backing_file: whether what is not written to it is read from elsewhere.
-        reflink_block_bytes: the block size of the file system that both files are on, where it shares extents.
         allocate: whether every byte is to be written, the zeros too (Cinder's `disable_sparse`).
         compress: whether it is to be compressed, where its format can be.
         subformat: of its format, such as `streamOptimized`.
@@ -153,7 +178,7 @@ class CopyTarget:
         cipher: how it is to be encrypted; None for qemu-img's own choice.
 
     Raises:
-        InvalidSize: its size is negative, or its block size is not positive.
+        InvalidSize: its size is negative.
         InvalidFact: `zero` is no proof.
     """
 
@@ -165,7 +190,6 @@ class CopyTarget:
     can_punch: bool | None = None
     zero: ZeroProof | None = None
     has_backing_file: bool | None = None
-    reflink_block_bytes: int | None = None
     allocate: bool = False
     compress: bool = False
     subformat: str | None = None
@@ -175,8 +199,6 @@ class CopyTarget:
     def __post_init__(self) -> None:
         """Refuse what no target can be, and a mere yes where a proof belongs."""
         _not_negative("CopyTarget.size_bytes", self.size_bytes)
-        if self.reflink_block_bytes is not None and self.reflink_block_bytes < 1:
-            raise InvalidSize("CopyTarget.reflink_block_bytes", self.reflink_block_bytes, "give 1 or more, or None")
         if self.zero is not None and not isinstance(self.zero, ZeroProof):
             reason = f"{self.zero!r} is no proof; give a FreshThin, a Cleared or a DriverGuarantee"
             raise InvalidFact("CopyTarget.zero", reason)

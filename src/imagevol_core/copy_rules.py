@@ -8,12 +8,13 @@ is what Cinder 29.0.0 does when it puts an image into a volume (`fetch_to_volume
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from imagevol_core.copy_facts import SECTOR_BYTES, Cleared, Copy
+from imagevol_core.copy_commands import convert, convert_upstream, dd
+from imagevol_core.copy_facts import SECTOR_BYTES, Cleared, Copy, CopyMethod, ZeroHandling
 from imagevol_core.sentences import answered, quoted
 from imagevol_core.sizing import GIB
-from imagevol_core.verdicts import Policy, Rule
+from imagevol_core.verdicts import Choice, Policy, Requirement
 
 __all__ = ["COPY_RULES", "METHOD_RULES", "ZERO_RULES"]
 
@@ -104,18 +105,6 @@ def _compressible(copy: Copy) -> tuple[bool, str]:
 
 
 # How it is done: what applies first.
-
-
-def _shares_extents(copy: Copy) -> tuple[bool, str]:
-    block, end, room = copy.target.reflink_block_bytes, copy.end_bytes, copy.target.size_bytes
-    if block is None:
-        return False, "they are not known to be on one file system that shares extents"
-    if not copy.same_bytes or end is None:
-        return False, "the target does not get the bytes of the source as they are"
-    if copy.target.allocate:
-        return False, "every byte must be written"
-    whole = room is None or end == room or end % block == 0  # a part block is shared only where the file ends
-    return whole, f"{end} bytes in blocks of {block}, into a target of {'the same size' if room is None else room}"
 
 
 def _same_bytes(copy: Copy) -> tuple[bool, str]:
@@ -259,144 +248,220 @@ _FETCH = "cinder image_utils.fetch_to_volume_format"
 _CONVERT = "cinder image_utils._get_qemu_convert_cmd"
 _UPLOAD = "cinder image_utils.upload_volume"
 
-COPY_RULES: Mapping[Policy, tuple[Rule[Copy], ...]] = {
+COPY_RULES: Mapping[Policy, tuple[Requirement[Copy], ...]] = {
     Policy.STRICT: (
-        Rule(id="paths-absolute", text="every path is absolute", source="CVE-2024-32498", predicate=_paths_absolute),
-        Rule(id="not-itself", text="the target is not the source", source=_SPEC, predicate=_not_itself),
-        Rule(
+        Requirement(id="paths-absolute", text="every path is absolute", source="CVE-2024-32498", holds=_paths_absolute),
+        Requirement(id="not-itself", text="the target is not the source", source=_SPEC, holds=_not_itself),
+        Requirement(
             id="format-inspected",
             text="the source's format was inspected, and is one that images have",
             source="CVE-2024-32498, CVE-2026-24708",
-            predicate=_format_inspected,
+            holds=_format_inspected,
         ),
-        Rule(
+        Requirement(
             id="format-written",
             text="the target's format is one that is written",
             source=_SPEC,
-            predicate=_format_written,
+            holds=_format_written,
         ),
-        Rule(
+        Requirement(
             id="source-fits",
             text="the source's size as a disk is known, and the target is not smaller",
             source=_SPEC,
-            predicate=_source_fits,
+            holds=_source_fits,
         ),
-        Rule(
+        Requirement(
             id="whole-sectors",
             text="a disk that is converted has whole sectors: of a part of one, qemu-img leaves what the target held",
             source=_SPEC,
-            predicate=_whole_sectors,
+            holds=_whole_sectors,
         ),
-        Rule(
+        Requirement(
             id="device-exists",
             text="no file is made under /dev, where a device is missing",
             source="cinder image_utils._ensure_exists",
-            predicate=_device_exists,
+            holds=_device_exists,
         ),
-        Rule(
+        Requirement(
             id="conversion-allowed",
             text="nothing is converted, or conversion is allowed",
             source="cinder image_utils.check_image_conversion_disable",
-            predicate=_conversion_allowed,
+            holds=_conversion_allowed,
         ),
-        Rule(
+        Requirement(
             id="qemu-img-present",
             text="nothing is converted, or qemu-img is installed",
             source=_FETCH,
-            predicate=_qemu_img_present,
+            holds=_qemu_img_present,
         ),
-        Rule(
+        Requirement(
             id="keys-given",
             text="there is a key for each end that is LUKS, and for no other",
             source="cinder image_utils._get_qemu_convert_luks_cmd",
-            predicate=_keys_given,
+            holds=_keys_given,
         ),
-        Rule(
+        Requirement(
             id="stays-encrypted",
             text="what is encrypted is not written in the clear",
             source=_CONVERT,
-            predicate=_stays_encrypted,
+            holds=_stays_encrypted,
         ),
-        Rule(
+        Requirement(
             id="luks-is-made",
             text="a LUKS target is a file yet to be made, or gets its ciphertext as it is",
             source="qemu-img convert -n",
-            predicate=_luks_is_made,
+            holds=_luks_is_made,
         ),
-        Rule(
+        Requirement(
             id="compressible",
             text="the target's format can be compressed, if that is wanted",
             source=_CONVERT,
-            predicate=_compressible,
+            holds=_compressible,
             warning=True,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(
+        Requirement(
             id="conversion-allowed",
             text="the names of both formats are the same, or conversion is allowed",
             source="cinder image_utils.check_image_conversion_disable",
-            predicate=_conversion_allowed_upstream,
+            holds=_conversion_allowed_upstream,
         ),
-        Rule(
+        Requirement(
             id="qemu-img-present",
             text="qemu-img is installed, or is not needed",
             source="cinder image_utils.get_qemu_data",
-            predicate=_qemu_img_present_upstream,
+            holds=_qemu_img_present_upstream,
         ),
-        Rule(
+        Requirement(
             id="format-inspected",
             text="Cinder's inspector finds the formats, by names that qemu-img has",
             source="cinder image_utils.qemu_img_info",
-            predicate=_inspection_upstream,
+            holds=_inspection_upstream,
         ),
-        Rule(
+        Requirement(
             id="source-fits",
             text="the virtual size fits, rounded through a float; not looked at without qemu-img",
             source="cinder image_utils.check_virtual_size",
-            predicate=_source_fits_upstream,
+            holds=_source_fits_upstream,
         ),
-        Rule(
+        Requirement(
             id="stays-encrypted",
             text="there is a key for the target if there is one for the source",
             source=_CONVERT,
-            predicate=_stays_encrypted_upstream,
+            holds=_stays_encrypted_upstream,
         ),
     ),
 }
 
-METHOD_RULES: Mapping[Policy, tuple[Rule[Copy], ...]] = {
+Command = Callable[[Copy, ZeroHandling], tuple[str, ...]]
+_STREAM: tuple[CopyMethod, Command | None] = (CopyMethod.STREAM, None)
+_BLOCKS: tuple[CopyMethod, Command | None] = (CopyMethod.BLOCKS, None)
+
+METHOD_RULES: Mapping[Policy, tuple[Choice[Copy, tuple[CopyMethod, Command | None]], ...]] = {
     Policy.STRICT: (
-        Rule(
-            id="shares-extents", text="reflink: the file system shares extents", source=_SPEC, predicate=_shares_extents
+        Choice(
+            id="same-bytes",
+            text="stream: the bytes are copied as they are",
+            source=_SPEC,
+            applies=_same_bytes,
+            outcome=_STREAM,
         ),
-        Rule(id="same-bytes", text="stream: the bytes are copied as they are", source=_SPEC, predicate=_same_bytes),
-        Rule(
+        Choice(
             id="block-map-read",
             text="blocks: the source's own table says where its data is, and the target is raw and exists",
             source=_SPEC,
-            predicate=_block_map,
+            applies=_block_map,
+            outcome=_BLOCKS,
         ),
-        Rule(id="converted", text="convert: qemu-img makes another format", source=_SPEC, predicate=_converted),
+        Choice(
+            id="converted",
+            text="convert: qemu-img makes another format",
+            source=_SPEC,
+            applies=_converted,
+            outcome=(CopyMethod.CONVERT, convert),
+        ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="same-format", text="stream: the volume's device is read", source=_UPLOAD, predicate=_streams_upstream),
-        Rule(id="no-qemu-img", text="stream: dd", source=_FETCH, predicate=_dd_upstream),
-        Rule(id="converted", text="convert: qemu-img, also raw to raw", source=_FETCH, predicate=_converted_upstream),
+        Choice(
+            id="same-format",
+            text="stream: the volume's device is read",
+            source=_UPLOAD,
+            applies=_streams_upstream,
+            outcome=_STREAM,
+        ),
+        Choice(
+            id="no-qemu-img", text="stream: dd", source=_FETCH, applies=_dd_upstream, outcome=(CopyMethod.STREAM, dd)
+        ),
+        Choice(
+            id="converted",
+            text="convert: qemu-img, also raw to raw",
+            source=_FETCH,
+            applies=_converted_upstream,
+            outcome=(CopyMethod.CONVERT, convert_upstream),
+        ),
     ),
 }
 
-ZERO_RULES: Mapping[Policy, tuple[Rule[Copy], ...]] = {
+ZERO_RULES: Mapping[Policy, tuple[Choice[Copy, ZeroHandling], ...]] = {
     Policy.STRICT: (
-        Rule(id="allocated-in-full", text="write: every byte is wanted", source=_SPEC, predicate=_allocated),
-        Rule(id="encrypted", text="write: the zeros are encrypted too", source=_SPEC, predicate=_encrypted),
-        Rule(id="proven-zero", text="skip: the target is proven to be zero", source=_SPEC, predicate=_proven_zero),
-        Rule(id="zeroed-in-place", text="punch: ranges can be zeroed in place", source=_SPEC, predicate=_punched),
-        Rule(id="not-known-zero", text="write: nothing else makes them zero", source=_SPEC, predicate=_written),
+        Choice(
+            id="allocated-in-full",
+            text="write: every byte is wanted",
+            source=_SPEC,
+            applies=_allocated,
+            outcome=ZeroHandling.WRITE,
+        ),
+        Choice(
+            id="encrypted",
+            text="write: the zeros are encrypted too",
+            source=_SPEC,
+            applies=_encrypted,
+            outcome=ZeroHandling.WRITE,
+        ),
+        Choice(
+            id="proven-zero",
+            text="skip: the target is proven to be zero",
+            source=_SPEC,
+            applies=_proven_zero,
+            outcome=ZeroHandling.SKIP,
+        ),
+        Choice(
+            id="zeroed-in-place",
+            text="punch: ranges can be zeroed in place",
+            source=_SPEC,
+            applies=_punched,
+            outcome=ZeroHandling.PUNCH,
+        ),
+        Choice(
+            id="not-known-zero",
+            text="write: nothing else makes them zero",
+            source=_SPEC,
+            applies=_written,
+            outcome=ZeroHandling.WRITE,
+        ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="bytes-as-they-come", text="write: dd, or the image service", source=_FETCH, predicate=_dd_zeros),
-        Rule(id="allocated-in-full", text="write: disable_sparse", source=_CONVERT, predicate=_allocated_upstream),
-        Rule(id="left-to-qemu-img", text="punch: as qemu-img does", source=_CONVERT, predicate=_left_to_qemu_img),
+        Choice(
+            id="bytes-as-they-come",
+            text="write: dd, or the image service",
+            source=_FETCH,
+            applies=_dd_zeros,
+            outcome=ZeroHandling.WRITE,
+        ),
+        Choice(
+            id="allocated-in-full",
+            text="write: disable_sparse",
+            source=_CONVERT,
+            applies=_allocated_upstream,
+            outcome=ZeroHandling.WRITE,
+        ),
+        Choice(
+            id="left-to-qemu-img",
+            text="punch: as qemu-img does",
+            source=_CONVERT,
+            applies=_left_to_qemu_img,
+            outcome=ZeroHandling.PUNCH,
+        ),
     ),
 }

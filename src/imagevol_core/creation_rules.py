@@ -6,55 +6,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
-from imagevol_core.boot_mapping import BootMapping
-from imagevol_core.cache_lookup import Lookup
 from imagevol_core.caching import CacheEntry
-from imagevol_core.cloning import CloneDecision
-from imagevol_core.errors import InvalidSize
-from imagevol_core.facts import PLAIN_FORMATS, Image, Volume
+from imagevol_core.creation_facts import Creation, CreationStep
+from imagevol_core.creation_steps import (
+    by_driver,
+    by_template,
+    clone_cached,
+    clone_cached_upstream,
+    clone_image_volumes,
+    copy,
+    copy_upstream,
+    create_cached,
+    create_cached_upstream,
+    from_snapshot,
+)
+from imagevol_core.facts import PLAIN_FORMATS
 from imagevol_core.sentences import said
 from imagevol_core.sizing import image_fits
-from imagevol_core.templates import TemplateAction, TemplateDecision
-from imagevol_core.verdicts import Policy, Rule, evaluate, failed, joined
+from imagevol_core.templates import TemplateAction
+from imagevol_core.verdicts import Choice, Policy, Requirement, evaluate, failed, joined
 
-__all__ = ["CREATION_RULES", "STOP_RULES", "WAY_RULES", "ConversionSettings", "Creation"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversionSettings:
-    """What the operator allows of images in other formats than raw.
-
-    Args:
-        allowed: whether they are converted (the contrary of Cinder's `image_conversion_disable`).
-        free_bytes: what is free where Cinder converts them (`image_conversion_dir`); None where that is not known.
-            Only Cinder asks, and also where it then converts nothing.
-
-    Raises:
-        InvalidSize: less than nothing is free.
-    """
-
-    allowed: bool = True
-    free_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what no directory has."""
-        if self.free_bytes is not None and self.free_bytes < 0:
-            raise InvalidSize("ConversionSettings.free_bytes", self.free_bytes, "give 0 or more, or None")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Creation:
-    """What the rules about the request and about the ways look at."""
-
-    image: Image
-    target: Volume
-    boot: BootMapping
-    found: Lookup
-    clone: CloneDecision
-    template: TemplateDecision
-    conversion: ConversionSettings
+__all__ = ["CREATION_RULES", "STOP_RULES", "WAY_RULES"]
 
 
 # Can the request be met at all?  Cinder's API creates a volume from a snapshot without a look at the rest of the image.
@@ -85,13 +58,13 @@ def _image_active(creation: Creation) -> tuple[bool, str]:
 @_of_its_data
 def _image_fits(creation: Creation) -> tuple[bool, str]:
     verdict = image_fits(creation.image, size_gib=creation.target.size_gib)
-    return verdict.passed, verdict.text
+    return verdict.ok, verdict.text
 
 
 @_of_its_data
 def _image_fits_upstream(creation: Creation) -> tuple[bool, str]:
     verdict = image_fits(creation.image, size_gib=creation.target.size_gib, policy=Policy.UPSTREAM)
-    return verdict.passed, verdict.text
+    return verdict.ok, verdict.text
 
 
 @_of_its_data
@@ -202,18 +175,11 @@ def _stopped(creation: Creation) -> str:
 
 
 def _locations_are_urls(creation: Creation) -> tuple[bool, str]:
-    """Cinder reads them last: it does not come so far where anything else stands in the way of a clone."""
-    failures = {verdict.rule: verdict.text for verdict in failed(creation.clone.verdicts) if verdict.subject is None}
-    text = failures.pop("locations-are-urls", None)
-    failures.pop("has-cinder-location", None)
-    if text and not failures:
-        return False, text
-    return True, "Cinder does not fail over a location"
+    return creation.clone.raises is None, creation.clone.raises or "Cinder does not fail over a location"
 
 
 def _times_known(creation: Creation) -> tuple[bool, str]:
-    undated = [verdict.text for verdict in creation.found.verdicts if verdict.rule == "undated"]
-    return not undated, undated[0] if undated else "Cinder does not fail over a time"
+    return not creation.found.fails, creation.found.fails or "Cinder does not fail over a time"
 
 
 def _room_to_convert(creation: Creation) -> tuple[bool, str]:
@@ -232,123 +198,160 @@ _CACHE = "cinder CreateVolumeFromSpecTask._prepare_image_cache_entry"
 _API_VOLUMES = "cinder.api.v3.volumes.VolumeController._get_image_snapshot"
 _COPY = "cinder CreateVolumeFromSpecTask._create_from_image_cache_or_download"
 
-_MAPPING_READABLE = Rule(
+_MAPPING_READABLE = Requirement(
     id="mapping-readable",
     text="Cinder can read the image's `block_device_mapping`, if there is one",
     source=_API_VOLUMES,
-    predicate=_mapping_readable,
+    holds=_mapping_readable,
     gate=True,
 )
-_FROM_SNAPSHOT = Rule(
+_FROM_SNAPSHOT = Choice(
     id="from-snapshot",
     text="create it from the snapshot at boot index 0 of `block_device_mapping`, and try nothing else",
     source=_API_VOLUMES,
-    predicate=_from_snapshot,
+    applies=_from_snapshot,
+    outcome=from_snapshot,
     final=True,
 )
 
-CREATION_RULES: Mapping[Policy, tuple[Rule[Creation], ...]] = {
+CREATION_RULES: Mapping[Policy, tuple[Requirement[Creation], ...]] = {
     Policy.STRICT: (
         _MAPPING_READABLE,
-        Rule(id="image-active", text="the image is active", source=_SPEC, predicate=_image_active),
-        Rule(
+        Requirement(id="image-active", text="the image is active", source=_SPEC, holds=_image_active),
+        Requirement(
             id="image-fits",
             text="the image, as stored, as a disk, and its min_disk, fits the new volume",
             source=_SPEC,
-            predicate=_image_fits,
+            holds=_image_fits,
         ),
     ),
     Policy.UPSTREAM: (
         _MAPPING_READABLE,
-        Rule(id="image-active", text="the image is active", source=_API, predicate=_image_active),
-        Rule(
+        Requirement(id="image-active", text="the image is active", source=_API, holds=_image_active),
+        Requirement(
             id="image-fits",
             text="the image fits, with the virtual size rounded through a float",
             source=_API,
-            predicate=_image_fits_upstream,
+            holds=_image_fits_upstream,
         ),
-        Rule(
+        Requirement(
             id="driver-answers",
             text="the driver's `clone_image`, which is asked unless the new volume is encrypted, does not raise",
             source=_FLOW,
-            predicate=_driver_answers,
+            holds=_driver_answers,
         ),
     ),
 }
 
-STOP_RULES: Mapping[Policy, tuple[Rule[Creation], ...]] = {
+STOP_RULES: Mapping[Policy, tuple[Requirement[Creation], ...]] = {
     Policy.UPSTREAM: (
-        Rule(
+        Requirement(
             id="locations-are-urls",
             text="every location that Cinder reads, of whatever scheme, is a URL",
             source="cinder CreateVolumeFromSpecTask._extract_cinder_ids",
-            predicate=_locations_are_urls,
+            holds=_locations_are_urls,
         ),
-        Rule(
+        Requirement(
             id="times-known",
             text="the image and what the cache has of it are dated",
             source="cinder ImageVolumeCache._should_update_entry",
-            predicate=_times_known,
+            holds=_times_known,
         ),
-        Rule(
+        Requirement(
             id="room-to-convert",
             text="more is free in `image_conversion_dir` than the image has, be it cloned from the cache or streamed",
             source="cinder.image.image_utils.check_available_space",
-            predicate=_room_to_convert,
+            holds=_room_to_convert,
         ),
     ),
 }
 
-WAY_RULES: Mapping[Policy, tuple[Rule[Creation], ...]] = {
+Steps = Callable[[Creation], tuple[CreationStep, ...]]
+
+WAY_RULES: Mapping[Policy, tuple[Choice[Creation, Steps], ...]] = {
     Policy.STRICT: (
         _FROM_SNAPSHOT,
-        Rule(
+        Choice(
             id="clone-image-volume",
             text="clone a volume that a location names",
             source="[clone]",
-            predicate=_clone_image_volume,
+            applies=_clone_image_volume,
+            outcome=clone_image_volumes,
         ),
-        Rule(id="clone-template", text="clone the template", source="[template]", predicate=_clone_template),
-        Rule(id="clone-cached", text="clone a cached volume", source="[clone]", predicate=_clone_cached),
-        Rule(
+        Choice(
+            id="clone-template",
+            text="clone the template",
+            source="[template]",
+            applies=_clone_template,
+            outcome=by_template,
+        ),
+        Choice(
+            id="clone-cached",
+            text="clone a cached volume",
+            source="[clone]",
+            applies=_clone_cached,
+            outcome=clone_cached,
+        ),
+        Choice(
             id="create-template",
             text="make the template, and clone it",
             source="[template]",
-            predicate=_create_template,
+            applies=_create_template,
+            outcome=by_template,
         ),
-        Rule(id="create-cached", text="make a cached volume, and clone it", source="[clone]", predicate=_create_cached),
-        Rule(
+        Choice(
+            id="create-cached",
+            text="make a cached volume, and clone it",
+            source="[clone]",
+            applies=_create_cached,
+            outcome=create_cached,
+        ),
+        Choice(
             id="await-template",
             text="wait for the template that another request is creating, and clone it",
             source="[template]",
-            predicate=_await_template,
+            applies=_await_template,
+            outcome=by_template,
         ),
-        Rule(id="copy", text="copy the image", source="[clone]", predicate=_convertible),
+        Choice(id="copy", text="copy the image", source="[clone]", applies=_convertible, outcome=copy),
     ),
     Policy.UPSTREAM: (
         _FROM_SNAPSHOT,
-        Rule(
-            id="clone-template", text="the driver clones its template", source=_FLOW, predicate=_clone_template_upstream
+        Choice(
+            id="clone-template",
+            text="the driver clones its template",
+            source=_FLOW,
+            applies=_clone_template_upstream,
+            outcome=by_driver,
         ),
-        Rule(
+        Choice(
             id="create-template",
             text="the driver makes its template, and clones it",
             source=_FLOW,
-            predicate=_create_template_upstream,
+            applies=_create_template_upstream,
+            outcome=by_driver,
         ),
-        Rule(
+        Choice(
             id="clone-image-volume",
             text="clone the newest volume that a location names",
             source="cinder CreateVolumeFromSpecTask._clone_image_volume",
-            predicate=_clone_image_volume,
+            applies=_clone_image_volume,
+            outcome=clone_image_volumes,
         ),
-        Rule(id="clone-cached", text="clone the cached volume", source=_COPY, predicate=_clone_cached_upstream),
-        Rule(
+        Choice(
+            id="clone-cached",
+            text="clone the cached volume",
+            source=_COPY,
+            applies=_clone_cached_upstream,
+            outcome=clone_cached_upstream,
+        ),
+        Choice(
             id="create-cached",
             text="copy the image, and clone the copy into the cache",
             source=_CACHE,
-            predicate=_create_cached_upstream,
+            applies=_create_cached_upstream,
+            outcome=create_cached_upstream,
         ),
-        Rule(id="copy", text="copy the image", source=_COPY, predicate=_copy_upstream),
+        Choice(id="copy", text="copy the image", source=_COPY, applies=_copy_upstream, outcome=copy_upstream),
     ),
 }

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from imagevol_core.facts import Requester, Volume
 from imagevol_core.sentences import answered, said
-from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed
 
 __all__ = [
     "ADDING_RULES",
@@ -125,7 +125,7 @@ def decide_deletion(volume: Volume, *, project_id: str | None, policy: Policy = 
     return _decide(DELETION_RULES[policy], volume, project_id)
 
 
-def _decide(rules: tuple[Rule[_Asked], ...], volume: Volume, project_id: str | None) -> CustodyDecision:
+def _decide(rules: tuple[Requirement[_Asked], ...], volume: Volume, project_id: str | None) -> CustodyDecision:
     verdicts = evaluate(rules, _Asked(volume=volume, project_id=project_id), subject=volume.id)
     return CustodyDecision(allowed=not failed(verdicts), verdicts=verdicts)
 
@@ -169,40 +169,43 @@ def _shown(asked: _Asked) -> tuple[bool, str]:
 
 _SPEC = "[store]"
 _SERVICE = "service"  # the role that Glance and Cinder ask of services
-_AN_IMAGES = Rule(
+_AN_IMAGES = Requirement(
     id="volume-is-an-images",
     text="the volume lives in the store's own project, or is read-only and says that it holds an image",
     source=_SPEC,
-    predicate=_is_an_images,
+    holds=_is_an_images,
 )
-_SHOWN = Rule(
+_SHOWN = Requirement(
     id="volume-shown",
     text="Cinder shows the volume to the store's credentials",
     source="glance_store._drivers.cinder.store.Store",
-    predicate=_shown,
+    holds=_shown,
 )
 
-ADDING_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+ADDING_RULES: Mapping[Policy, tuple[Requirement[_Asked], ...]] = {
     Policy.STRICT: (
         _AN_IMAGES,
-        Rule(
+        Requirement(
             id="adder-trusted",
             text="the requester is an administrator or a service, or the volume belongs to its project",
             source=_SPEC,
-            predicate=_adder_trusted,
+            holds=_adder_trusted,
         ),
     ),
     Policy.UPSTREAM: (_SHOWN,),
 }
-READING_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {Policy.STRICT: (_AN_IMAGES,), Policy.UPSTREAM: (_SHOWN,)}
-DELETION_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+READING_RULES: Mapping[Policy, tuple[Requirement[_Asked], ...]] = {
+    Policy.STRICT: (_AN_IMAGES,),
+    Policy.UPSTREAM: (_SHOWN,),
+}
+DELETION_RULES: Mapping[Policy, tuple[Requirement[_Asked], ...]] = {
     Policy.STRICT: (
         _AN_IMAGES,
-        Rule(
+        Requirement(
             id="volume-not-held",
             text=f"no `{HOLD}` in its metadata holds it",
             source=_SPEC,
-            predicate=_not_held,
+            holds=_not_held,
         ),
     ),
     Policy.UPSTREAM: (_SHOWN,),

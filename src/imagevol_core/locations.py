@@ -22,7 +22,14 @@ from urllib.parse import urlsplit
 from imagevol_core.errors import InvalidLocation
 from imagevol_core.secret_text import shown_url
 
-__all__ = ["CinderLocation", "Dialect", "is_store_name", "parse_location"]
+__all__ = [
+    "CinderLocation",
+    "Dialect",
+    "UnreadLocation",
+    "is_store_name",
+    "parse_location",
+    "read_location",
+]
 
 _SCHEME = "cinder://"
 _RESERVED = "os_glance_"  # Glance's own staging and tasks stores
@@ -115,6 +122,38 @@ def parse_location(url: str, *, dialect: Dialect = Dialect.STRICT) -> CinderLoca
             with suppress(InvalidLocation):
                 return CinderLocation(volume_id=volume_id, dialect=dialect)
         raise InvalidLocation(shown_url(url), error.reason) from None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadLocation:
+    """A location that names no volume.
+
+    Attributes:
+        shown: the location as it may be printed.
+        reason: what is wrong with it.
+
+    >>> str(UnreadLocation("http://[", "it is not a URL"))
+    'location http://[: it is not a URL'
+    """
+
+    shown: str
+    reason: str
+
+    def __str__(self) -> str:
+        """The location and what is wrong with it, as a sentence."""
+        return f"location {self.shown}: {self.reason}"
+
+
+def read_location(url: str, *, dialect: Dialect = Dialect.STRICT) -> CinderLocation | UnreadLocation:
+    """Say which volume a location names, or why it names none; nothing is raised, whatever the text.
+
+    >>> read_location("file:///images/one").reason
+    'it does not begin with cinder://'
+    """
+    try:
+        return parse_location(url, dialect=dialect)
+    except InvalidLocation as error:
+        return UnreadLocation(error.shown, error.reason)
 
 
 def _strict_parts(url: str) -> tuple[str | None, str]:

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from imagevol_core.errors import InvalidFact, InvalidMetadata
 from imagevol_core.facts import Digest
 
-__all__ = ["ImageVolumeMetadata"]
+__all__ = [
+    "ImageVolumeMetadata",
+    "UnreadMetadata",
+    "read_metadata",
+]
 
 _IMAGE_IDS = ("glance_image_id", "image_id")
 _OWNER = "image_owner"
@@ -89,6 +93,33 @@ class ImageVolumeMetadata:
             checksum=metadata.get(_CHECKSUM),
             signature_verified=_truth(metadata.get(_SIGNATURE)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadMetadata:
+    """Metadata of a volume that contradicts itself, or holds a value that cannot be what its key says.
+
+    Attributes:
+        text: what is wrong with it, as a sentence.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        """What is wrong with it."""
+        return self.text
+
+
+def read_metadata(metadata: Mapping[str, str]) -> ImageVolumeMetadata | UnreadMetadata:
+    """Read the metadata of a volume, or say why it cannot be read; nothing is raised.
+
+    >>> str(read_metadata({"image_size": "lots"}))
+    "volume metadata image_size='lots': it is not a number of bytes"
+    """
+    try:
+        return ImageVolumeMetadata.from_volume(metadata)
+    except InvalidMetadata as error:
+        return UnreadMetadata(str(error))
 
 
 def _bytes(text: str | None) -> int | None:

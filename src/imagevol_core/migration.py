@@ -9,26 +9,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, ImageLocation
-from imagevol_core.locations import CinderLocation
+from imagevol_core.locations import CinderLocation, read_location
 from imagevol_core.migration_rules import (
     ADDED_RULES,
     MIGRATION_RULES,
     Ask,
     GlanceLookup,
+    LocationOutcome,
     NoAnswer,
     NotFound,
     Placement,
     VolumeAnswer,
-    named_by,
 )
 from imagevol_core.stores import StoreCatalogue
-from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 
 __all__ = [
     "LocationChange",
@@ -44,21 +43,6 @@ __all__ = [
 ]
 
 _NO_RENAMES: Mapping[str, str] = MappingProxyType({})
-
-
-class LocationOutcome(Enum):
-    """What becomes of a location; only `CHANGE` and `REPAIR` alter it."""
-
-    KEEP = "keep"
-    CHANGE = "change"
-    REPAIR = "repair"
-    AMBIGUOUS = "ambiguous"
-    NO_STORE = "no-store"
-    MISSING_VOLUME = "missing-volume"
-    NO_ANSWER = "no-answer"
-    MALFORMED = "malformed"
-    NOT_CINDER = "not-cinder"
-    IMPORT_UNFINISHED = "import-unfinished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +140,8 @@ def plan_location(
     >>> change.outcome.value, change.after.url, change.after.metadata["store"]
     ('change', 'cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1', 'fast')
     >>> print(plan_location(change.after, catalogue=StoreCatalogue(stores=stores), volume_type="hdd").verdicts[-1])
-    passed no-store (cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1): the volume's type is 'hdd', and of that type \
-are stores: none
+    applies no-store (cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1): the volume's type is 'hdd', and of that \
+type are stores: none
     """
     (facts,) = _FACTS[policy]((location,), lambda _: volume_type, catalogue, renames)
     return _decide(facts, MIGRATION_RULES[policy])
@@ -311,28 +295,17 @@ def _pages(images: Iterable[Image], page_size: int) -> Iterator[Sequence[Image]]
 
 _NOT_MENTIONED = NoAnswer("the answer does not mention it")
 
-_OUTCOMES: Mapping[str, LocationOutcome] = {outcome.value: outcome for outcome in LocationOutcome} | {
-    "single-store": LocationOutcome.KEEP,
-    "duplicate": LocationOutcome.AMBIGUOUS,
-    "not-a-url": LocationOutcome.MALFORMED,
-    "image-not-saved": LocationOutcome.KEEP,
-    "keys-taken-out": LocationOutcome.CHANGE,
-    "store-known": LocationOutcome.KEEP,
-    "type-associated": LocationOutcome.CHANGE,
-    "prefix-matched": LocationOutcome.CHANGE,
-}
 _ALTERING = (LocationOutcome.CHANGE, LocationOutcome.REPAIR)
 
 _Facts = Placement | GlanceLookup
 
 
 def _decide(
-    facts: _Facts, rules: Sequence[Rule[Any]], *, image_id: str | None = None, position: int = 0
+    facts: _Facts, rules: Sequence[Choice[Any, LocationOutcome]], *, image_id: str | None = None, position: int = 0
 ) -> LocationChange:
     named = facts.named
     subject = str(named) if isinstance(named, CinderLocation) else named.shown
-    rule, verdicts = first_match(rules, facts, subject=subject)
-    outcome = _OUTCOMES[rule.id]
+    outcome, verdicts = first_match(rules, facts, subject=subject)
     if outcome in _ALTERING and facts.after == facts.before:  # Glance finds again what was there
         outcome = LocationOutcome.KEEP
     return LocationChange(
@@ -373,7 +346,7 @@ def _added_lookup(location: ImageLocation, ask: Ask, catalogue: StoreCatalogue) 
 
 
 def _volume_id(url: str) -> str | None:
-    named = named_by(url)
+    named = read_location(url)
     return named.volume_id if isinstance(named, CinderLocation) else None
 
 

@@ -10,21 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-from imagevol_core.errors import InvalidLocation
 from imagevol_core.facts import ImageLocation
-from imagevol_core.locations import CinderLocation, is_store_name, parse_location
+from imagevol_core.locations import CinderLocation, UnreadLocation, is_store_name, read_location
 from imagevol_core.sentences import listed, quoted
 from imagevol_core.stores import RESERVED_STORES, StoreCatalogue, store_of_location
-from imagevol_core.verdicts import Policy, Rule
+from imagevol_core.verdicts import Choice, Policy
 
 __all__ = [
     "ADDED_RULES",
     "MIGRATION_RULES",
     "PLACEHOLDER",
     "GlanceLookup",
+    "LocationOutcome",
     "NoAnswer",
     "NotFound",
     "Placement",
@@ -38,6 +39,21 @@ PLACEHOLDER = "pending://"
 
 _QUERY = re.compile(r"[?#]")
 _S3 = ("s3://", "s3+http://", "s3+https://")
+
+
+class LocationOutcome(Enum):
+    """What becomes of a location; only `CHANGE` and `REPAIR` alter it."""
+
+    KEEP = "keep"
+    CHANGE = "change"
+    REPAIR = "repair"
+    AMBIGUOUS = "ambiguous"
+    NO_STORE = "no-store"
+    MISSING_VOLUME = "missing-volume"
+    NO_ANSWER = "no-answer"
+    MALFORMED = "malformed"
+    NOT_CINDER = "not-cinder"
+    IMPORT_UNFINISHED = "import-unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,7 @@ class Placement:
     """
 
     before: ImageLocation
-    named: CinderLocation | InvalidLocation
+    named: CinderLocation | UnreadLocation
     multi: bool
     after: ImageLocation
     answer: VolumeAnswer = None
@@ -95,9 +111,9 @@ class Placement:
         renames: Mapping[str, str],
     ) -> Placement:
         """Find the store that the location should be in."""
-        named = named_by(before.url)
+        named = read_location(before.url)
         multi = catalogue.multi
-        if isinstance(named, InvalidLocation):
+        if isinstance(named, UnreadLocation):
             return cls(before=before, named=named, multi=multi, after=before)
         answer = ask(named.volume_id)
         if not multi or not isinstance(answer, str):
@@ -143,9 +159,9 @@ class GlanceLookup:
     matched: str | None = None
 
     @property
-    def named(self) -> CinderLocation | InvalidLocation:
+    def named(self) -> CinderLocation | UnreadLocation:
         """What the location names, read strictly, or why it names nothing."""
-        return named_by(self.before.url)
+        return read_location(self.before.url)
 
     @classmethod
     def when_shown(cls, before: ImageLocation, *, catalogue: StoreCatalogue, ask: Ask) -> GlanceLookup:
@@ -170,14 +186,6 @@ class GlanceLookup:
         if before.url.startswith(_CINDER):
             return _associate(lookup, catalogue, ask)
         return _match(lookup, catalogue)
-
-
-def named_by(url: str) -> CinderLocation | InvalidLocation:
-    """Say what a location names, or why it names nothing."""
-    try:
-        return parse_location(url)
-    except InvalidLocation as error:
-        return error
 
 
 def _choose(in_url: str | None, candidates: tuple[str, ...], renames: Mapping[str, str]) -> str | None:
@@ -362,89 +370,144 @@ _SPEC = "[multi]"
 _SHOWN = "glance.common.store_utils.update_store_in_locations"
 _ADDED = "glance.common.store_utils.get_updated_store_location"
 
-_NOT_A_URL = Rule(
-    id="not-a-url", text="Glance fails on it, since it is not a URL", source=_SHOWN, predicate=_glance_fails
+_NOT_A_URL = Choice(
+    id="not-a-url",
+    text="Glance fails on it, since it is not a URL",
+    source=_SHOWN,
+    applies=_glance_fails,
+    outcome=LocationOutcome.MALFORMED,
 )
-_STORE_KNOWN = Rule(
+_STORE_KNOWN = Choice(
     id="store-known",
     text="its metadata name a store that there is, whatever its URL says, or there is one store and nothing to choose",
     source=_SHOWN,
-    predicate=_kept,
+    applies=_kept,
+    outcome=LocationOutcome.KEEP,
 )
-_TYPE_ASSOCIATED = Rule(
+_TYPE_ASSOCIATED = Choice(
     id="type-associated",
     text="it is a `cinder://` URL and a store has the type of its volume, the first of several",
     source="glance.common.store_utils._update_cinder_location_and_store_id",
-    predicate=_associated,
+    applies=_associated,
+    outcome=LocationOutcome.CHANGE,
 )
-_PREFIX_MATCHED = Rule(
+_PREFIX_MATCHED = Choice(
     id="prefix-matched",
     text="the URL begins with the prefix of a store, the first of several",
     source="glance.common.store_utils._get_store_id_from_uri",
-    predicate=_matched,
+    applies=_matched,
+    outcome=LocationOutcome.CHANGE,
 )
-_NO_STORE = Rule(id="no-store", text="nothing says which store it is in", source=_SHOWN, predicate=_no_store_upstream)
+_NO_STORE = Choice(
+    id="no-store",
+    text="nothing says which store it is in",
+    source=_SHOWN,
+    applies=_no_store_upstream,
+    outcome=LocationOutcome.NO_STORE,
+)
 
-MIGRATION_RULES: Mapping[Policy, tuple[Rule[Any], ...]] = {
+MIGRATION_RULES: Mapping[Policy, tuple[Choice[Any, LocationOutcome], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Choice(
             id="single-store",
             text="there is one store and its locations need no name",
             source=_SPEC,
-            predicate=_single_store,
+            applies=_single_store,
+            outcome=LocationOutcome.KEEP,
         ),
-        Rule(
+        Choice(
             id="import-unfinished",
             text="it is a placeholder, which Glance replaces when the import to that store ends",
             source="glance.async_.flows.parallel_api_image_import",
-            predicate=_import_unfinished,
+            applies=_import_unfinished,
+            outcome=LocationOutcome.IMPORT_UNFINISHED,
         ),
-        Rule(id="not-cinder", text="it is the location of another kind of store", source=_SPEC, predicate=_not_cinder),
-        Rule(
+        Choice(
+            id="not-cinder",
+            text="it is the location of another kind of store",
+            source=_SPEC,
+            applies=_not_cinder,
+            outcome=LocationOutcome.NOT_CINDER,
+        ),
+        Choice(
             id="malformed",
             text="it is meant for a cinder store and names no volume",
             source=_SPEC,
-            predicate=_malformed,
+            applies=_malformed,
+            outcome=LocationOutcome.MALFORMED,
         ),
-        Rule(
-            id="no-answer", text="Cinder does not answer, so that nothing is known", source=_SPEC, predicate=_no_answer
+        Choice(
+            id="no-answer",
+            text="Cinder does not answer, so that nothing is known",
+            source=_SPEC,
+            applies=_no_answer,
+            outcome=LocationOutcome.NO_ANSWER,
         ),
-        Rule(id="missing-volume", text="Cinder knows no such volume", source=_SPEC, predicate=_missing_volume),
-        Rule(id="no-store", text="no store has the type of the volume", source=_SPEC, predicate=_no_store),
-        Rule(
+        Choice(
+            id="missing-volume",
+            text="Cinder knows no such volume",
+            source=_SPEC,
+            applies=_missing_volume,
+            outcome=LocationOutcome.MISSING_VOLUME,
+        ),
+        Choice(
+            id="no-store",
+            text="no store has the type of the volume",
+            source=_SPEC,
+            applies=_no_store,
+            outcome=LocationOutcome.NO_STORE,
+        ),
+        Choice(
             id="ambiguous",
             text="several stores have the type of the volume, and the URL names none of them, by its old name or new",
             source=_SPEC,
-            predicate=_ambiguous,
+            applies=_ambiguous,
+            outcome=LocationOutcome.AMBIGUOUS,
         ),
-        Rule(id="keep", text="URL and metadata name the store that it is in", source=_SPEC, predicate=_keep),
-        Rule(
+        Choice(
+            id="keep",
+            text="URL and metadata name the store that it is in",
+            source=_SPEC,
+            applies=_keep,
+            outcome=LocationOutcome.KEEP,
+        ),
+        Choice(
             id="duplicate",
             text="it would have the URL of another location of the image, or get it together with another one",
             source=_SPEC,
-            predicate=_duplicate,
+            applies=_duplicate,
+            outcome=LocationOutcome.AMBIGUOUS,
         ),
-        Rule(
+        Choice(
             id="repair",
             text="URL and metadata name different stores: the type of the volume decides",
             source=_SPEC,
-            predicate=_repair,
+            applies=_repair,
+            outcome=LocationOutcome.REPAIR,
         ),
-        Rule(id="change", text="it gets the name of the store that it is in", source=_SPEC, predicate=_change),
+        Choice(
+            id="change",
+            text="it gets the name of the store that it is in",
+            source=_SPEC,
+            applies=_change,
+            outcome=LocationOutcome.CHANGE,
+        ),
     ),
     Policy.UPSTREAM: (
         _NOT_A_URL,
-        Rule(
+        Choice(
             id="image-not-saved",
             text="Glance fails on another location of the image",
             source=_SHOWN,
-            predicate=_image_fails,
+            applies=_image_fails,
+            outcome=LocationOutcome.KEEP,
         ),
-        Rule(
+        Choice(
             id="keys-taken-out",
             text="it is of an S3 store and its URL holds keys",
             source="glance.common.store_utils._update_s3_location_credentials",
-            predicate=_s3_credentials,
+            applies=_s3_credentials,
+            outcome=LocationOutcome.CHANGE,
         ),
         _STORE_KNOWN,
         _TYPE_ASSOCIATED,
@@ -453,7 +516,7 @@ MIGRATION_RULES: Mapping[Policy, tuple[Rule[Any], ...]] = {
     ),
 }
 
-ADDED_RULES: Mapping[Policy, tuple[Rule[Any], ...]] = {
+ADDED_RULES: Mapping[Policy, tuple[Choice[Any, LocationOutcome], ...]] = {
     Policy.STRICT: MIGRATION_RULES[Policy.STRICT],
     Policy.UPSTREAM: (
         replace(_NOT_A_URL, source=_ADDED),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum
 from itertools import groupby
 from operator import itemgetter
 from typing import cast
@@ -19,11 +20,24 @@ from imagevol_core.facts import Image
 from imagevol_core.migration_rules import NoAnswer, NotFound
 from imagevol_core.sentences import said
 from imagevol_core.template_rules import Template
-from imagevol_core.verdicts import Policy, Rule, first_match
+from imagevol_core.verdicts import Choice, Policy, first_match
 
-__all__ = ["PRUNING_RULES", "TemplateStanding", "plan_pruning"]
+__all__ = ["PRUNING_RULES", "PruningOutcome", "TemplateStanding", "plan_pruning"]
 
 ImageAnswer = Image | NotFound | NoAnswer
+
+
+class PruningOutcome(Enum):
+    """What becomes of a template.
+
+    `READY` stays and can be cloned; only for the limits of its backend does such a template go.  `BUSY` stays while it
+    is being made, cloned or changed; `UNKNOWN` stays because Glance did not tell of its image.
+    """
+
+    READY = "ready"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+    GOES = "goes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +46,20 @@ class TemplateStanding:
 
     Attributes:
         template: which one.
+        outcome: what becomes of it.
         rule: the id of the rule that decided, or `above-limits`.
-        goes: whether it is to be deleted.
         because: the facts that decided, as a sentence.
     """
 
     template: Template
+    outcome: PruningOutcome
     rule: str
-    goes: bool
     because: str
+
+    @property
+    def goes(self) -> bool:
+        """Whether it is to be deleted."""
+        return self.outcome is PruningOutcome.GOES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +117,9 @@ def plan_pruning(
 
 
 def _standing(kept: _Kept) -> TemplateStanding:
-    rule, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
-    return TemplateStanding(template=kept.template, rule=rule.id, goes=rule.id in _GOING, because=verdicts[-1].text)
+    outcome, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
+    decided = verdicts[-1]
+    return TemplateStanding(template=kept.template, outcome=outcome, rule=decided.rule, because=decided.text)
 
 
 def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[str, TemplateStanding]:
@@ -113,10 +133,10 @@ def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[s
         for standing in sorted(of_place, key=lambda each: last_use(each.template.entry)):
             if limits.hold(size_gib=size_gib, count=count):
                 break
-            if standing.rule == "ready":
+            if standing.outcome is PruningOutcome.READY:
                 because = f"{place} has {count} templates with {size_gib} GiB, and the limit is {_allowed(limits)}"
                 above[standing.template.entry.volume_id] = replace(
-                    standing, rule="above-limits", goes=True, because=because
+                    standing, outcome=PruningOutcome.GOES, rule="above-limits", because=because
                 )
                 size_gib, count = size_gib - standing.template.entry.size_gib, count - 1
     return above
@@ -164,7 +184,7 @@ def _image_gone(kept: _Kept) -> tuple[bool, str]:
 
 def _stale(kept: _Kept) -> tuple[bool, str]:
     freshness = decide_freshness(cast(Image, kept.image), entry=kept.template.entry)
-    return not freshness.fresh, freshness.verdicts[-1].text
+    return not freshness.fresh, freshness.because
 
 
 def _broken(kept: _Kept) -> tuple[bool, str]:
@@ -184,19 +204,62 @@ def _ready(kept: _Kept) -> tuple[bool, str]:
 
 _NOT_ASKED = NoAnswer("Glance was not asked for it")
 _BROKEN = ("error", "error_deleting", "error_extending", "error_managing", "error_restoring")
-_GOING = frozenset({"image-gone", "stale", "broken", "exhausted"})
 _SPEC = "[template]"
 
-PRUNING_RULES: Mapping[Policy, tuple[Rule[_Kept], ...]] = {
+PRUNING_RULES: Mapping[Policy, tuple[Choice[_Kept, PruningOutcome], ...]] = {
     Policy.STRICT: (
-        Rule(id="in-use", text="stays: it is being cloned, or was just now", source=_SPEC, predicate=_in_use),
-        Rule(id="being-made", text="stays: a process is creating it", source=_SPEC, predicate=_being_made),
-        Rule(id="busy", text="stays: Cinder does something to it", source=_SPEC, predicate=_busy),
-        Rule(id="no-answer", text="stays: what its image is now is not known", source=_SPEC, predicate=_no_answer),
-        Rule(id="image-gone", text="goes: its image is gone", source=_SPEC, predicate=_image_gone),
-        Rule(id="stale", text="goes: it is not its image any more", source=_SPEC, predicate=_stale),
-        Rule(id="broken", text="goes: no driver clones it", source=_SPEC, predicate=_broken),
-        Rule(id="exhausted", text="goes: the storage allows no more clones of it", source=_SPEC, predicate=_exhausted),
-        Rule(id="ready", text="stays, within the limits", source=_SPEC, predicate=_ready),
+        Choice(
+            id="in-use",
+            text="stays: it is being cloned, or was just now",
+            source=_SPEC,
+            applies=_in_use,
+            outcome=PruningOutcome.BUSY,
+        ),
+        Choice(
+            id="being-made",
+            text="stays: a process is creating it",
+            source=_SPEC,
+            applies=_being_made,
+            outcome=PruningOutcome.BUSY,
+        ),
+        Choice(
+            id="busy",
+            text="stays: Cinder does something to it",
+            source=_SPEC,
+            applies=_busy,
+            outcome=PruningOutcome.BUSY,
+        ),
+        Choice(
+            id="no-answer",
+            text="stays: what its image is now is not known",
+            source=_SPEC,
+            applies=_no_answer,
+            outcome=PruningOutcome.UNKNOWN,
+        ),
+        Choice(
+            id="image-gone",
+            text="goes: its image is gone",
+            source=_SPEC,
+            applies=_image_gone,
+            outcome=PruningOutcome.GOES,
+        ),
+        Choice(
+            id="stale",
+            text="goes: it is not its image any more",
+            source=_SPEC,
+            applies=_stale,
+            outcome=PruningOutcome.GOES,
+        ),
+        Choice(
+            id="broken", text="goes: no driver clones it", source=_SPEC, applies=_broken, outcome=PruningOutcome.GOES
+        ),
+        Choice(
+            id="exhausted",
+            text="goes: the storage allows no more clones of it",
+            source=_SPEC,
+            applies=_exhausted,
+            outcome=PruningOutcome.GOES,
+        ),
+        Choice(id="ready", text="stays, within the limits", source=_SPEC, applies=_ready, outcome=PruningOutcome.READY),
     )
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from imagevol_core.sentences import listed, quoted, said
 from imagevol_core.stores import Store
-from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate
 
 __all__ = ["PUT_RULES", "PutWishes", "check_put"]
 
@@ -47,7 +47,7 @@ def check_put(wishes: PutWishes) -> tuple[Verdict, ...]:
     """Say what stands against it.
 
     >>> wishes = PutWishes(store="fsat", store_names=("fast", "slow"))
-    >>> [verdict.text for verdict in check_put(wishes) if not verdict.passed]
+    >>> [verdict.text for verdict in check_put(wishes) if verdict.faults]
     ["Glance has no store 'fsat': give one of 'fast', 'slow'"]
     """
     return evaluate(PUT_RULES[Policy.STRICT], wishes)
@@ -98,21 +98,21 @@ def _owner_known(wishes: PutWishes) -> tuple[bool, str]:
     return True, f"Keystone has project {quoted(owner)}"
 
 
-PUT_RULES: Mapping[Policy, tuple[Rule[PutWishes], ...]] = {
+PUT_RULES: Mapping[Policy, tuple[Requirement[PutWishes], ...]] = {
     Policy.STRICT: (
-        Rule(id="put-store-exists", text="Glance has the store", source="[multi]", predicate=_store_known),
-        Rule(
+        Requirement(id="put-store-exists", text="Glance has the store", source="[multi]", holds=_store_known),
+        Requirement(
             id="store-of-volumes",
             text="the store keeps images in volumes",
             source="[store]",
-            predicate=_store_of_volumes,
+            holds=_store_of_volumes,
         ),
-        Rule(
+        Requirement(
             id="store-of-put-type",
             text="the volume has the type of the store's volumes",
             source="[multi]",
-            predicate=_store_of_put_type,
+            holds=_store_of_put_type,
         ),
-        Rule(id="owner-exists", text="the owner is a project", source="[store]", predicate=_owner_known),
+        Requirement(id="owner-exists", text="the owner is a project", source="[store]", holds=_owner_known),
     )
 }

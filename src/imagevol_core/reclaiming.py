@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 
 __all__ = [
     "RECLAIM_RULES",
@@ -222,10 +222,10 @@ def decide_reclaim(
         here=here,
         running=running,
     )
-    rule, verdicts = first_match(RECLAIM_RULES[policy], asked, subject=attachment.id)
+    state, verdicts = first_match(RECLAIM_RULES[policy], asked, subject=attachment.id)
     return ReclaimDecision(
         attachment_id=attachment.id,
-        state=_STATES[rule.id],
+        state=state,
         verdicts=verdicts,
         volume_id=attachment.volume_id,
         instance_id=attachment.instance_id if policy is Policy.STRICT else None,
@@ -271,8 +271,8 @@ def decide_process(
     (<HolderState.UNKNOWN: 'unknown'>, 'this host does not tell which of its processes run')
     """
     asked = _Asked(host=host, record=record, here=here, running=running)
-    rule, verdicts = first_match(_PROCESS_RULES, asked)
-    return _STATES[rule.id], verdicts[-1].text
+    state, verdicts = first_match(_PROCESS_RULES, asked)
+    return state, verdicts[-1].text
 
 
 def _of_an_instance(asked: _Asked) -> tuple[bool, str]:
@@ -350,58 +350,75 @@ def _both(asked: _Asked) -> tuple[ProcessRecord, ProcessRecord]:
 
 _SPEC = "[store]"
 
-_PROCESS_RULES: tuple[Rule[_Asked], ...] = (
-    Rule(id="not-told", text="leave it: this host tells nothing", source=_SPEC, predicate=_not_told),
-    Rule(id="own", text="leave it: this process has it", source=_SPEC, predicate=_own),
-    Rule(
+_PROCESS_RULES: tuple[Choice[_Asked, HolderState], ...] = (
+    Choice(
+        id="not-told",
+        text="leave it: this host tells nothing",
+        source=_SPEC,
+        applies=_not_told,
+        outcome=HolderState.UNKNOWN,
+    ),
+    Choice(id="own", text="leave it: this process has it", source=_SPEC, applies=_own, outcome=HolderState.ALIVE),
+    Choice(
         id="restarted",
         text="take it back: the same host was restarted, and its processes ended",
         source=_SPEC,
-        predicate=_restarted,
+        applies=_restarted,
+        outcome=HolderState.DEAD,
     ),
-    Rule(id="elsewhere", text="leave it: its process is on another host", source=_SPEC, predicate=_elsewhere),
-    Rule(
+    Choice(
+        id="elsewhere",
+        text="leave it: its process is on another host",
+        source=_SPEC,
+        applies=_elsewhere,
+        outcome=HolderState.UNKNOWN,
+    ),
+    Choice(
         id="in-another-namespace",
         text="leave it: its process is in another container, where process IDs differ",
         source=_SPEC,
-        predicate=_in_another_namespace,
+        applies=_in_another_namespace,
+        outcome=HolderState.UNKNOWN,
     ),
-    Rule(
+    Choice(
         id="ended",
         text="take it back: no process has its process ID, or one that was started at another time",
         source=_SPEC,
-        predicate=_ended,
+        applies=_ended,
+        outcome=HolderState.DEAD,
     ),
-    Rule(id="runs", text="leave it: its process runs, or may run", source=_SPEC, predicate=_runs),
+    Choice(
+        id="runs", text="leave it: its process runs, or may run", source=_SPEC, applies=_runs, outcome=HolderState.ALIVE
+    ),
 )
 
-RECLAIM_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+RECLAIM_RULES: Mapping[Policy, tuple[Choice[_Asked, HolderState], ...]] = {
     Policy.STRICT: (
-        Rule(id="of-an-instance", text="leave it: an instance has it", source=_SPEC, predicate=_of_an_instance),
-        Rule(id="without-record", text="leave it: it names no process", source=_SPEC, predicate=_without_record),
+        Choice(
+            id="of-an-instance",
+            text="leave it: an instance has it",
+            source=_SPEC,
+            applies=_of_an_instance,
+            outcome=HolderState.UNKNOWN,
+        ),
+        Choice(
+            id="without-record",
+            text="leave it: it names no process",
+            source=_SPEC,
+            applies=_without_record,
+            outcome=HolderState.UNKNOWN,
+        ),
         *_PROCESS_RULES,
     ),
     Policy.UPSTREAM: (
-        Rule(
+        Choice(
             id="left-alone",
             text="leave it",
             source="glance_store._drivers.cinder.store.Store",
-            predicate=_left_alone,
+            applies=_left_alone,
+            outcome=HolderState.UNKNOWN,
         ),
     ),
-}
-
-_STATES = {
-    "of-an-instance": HolderState.UNKNOWN,
-    "without-record": HolderState.UNKNOWN,
-    "not-told": HolderState.UNKNOWN,
-    "own": HolderState.ALIVE,
-    "restarted": HolderState.DEAD,
-    "elsewhere": HolderState.UNKNOWN,
-    "in-another-namespace": HolderState.UNKNOWN,
-    "ended": HolderState.DEAD,
-    "runs": HolderState.ALIVE,
-    "left-alone": HolderState.UNKNOWN,
 }
 
 

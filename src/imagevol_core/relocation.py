@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, ImageLocation
@@ -21,6 +20,7 @@ from imagevol_core.relocation_rules import (
     RELOCATION_RULES,
     SILENCE,
     RelocationFacts,
+    RelocationWay,
     printed_location,
     unfinished_imports,
     volume_ids,
@@ -30,16 +30,6 @@ from imagevol_core.stores import StoreCatalogue
 from imagevol_core.verdicts import Policy, Verdict, first_match
 
 __all__ = ["Relocation", "RelocationWay", "plan_relocation", "printed_location", "relocated", "unfinished_imports"]
-
-
-class RelocationWay(Enum):
-    """How an image's locations become as they are wanted."""
-
-    NOTHING = "nothing"
-    SHOW = "show"
-    REPLACE = "replace"
-    MOVE = "move"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +51,11 @@ class Relocation:
     shown: tuple[ImageLocation, ...]
     wanted: tuple[ImageLocation, ...]
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def planned(self) -> bool:
+        """Whether there is a way, or nothing to do."""
+        return self.way not in (RelocationWay.REFUSED, RelocationWay.UNKNOWN)
 
     @property
     def adding(self) -> tuple[ImageLocation, ...]:
@@ -117,7 +112,7 @@ def plan_relocation(
     >>> way(today, ImageLocation(f"cinder://{volume}")).way.value
     'refused'
     >>> print(way(ImageLocation(f"cinder://slow/{volume}", {"store": "fast"}), today).verdicts[-1])
-    passed unguarded (i): removing a location makes Glance delete its volume, and the driver of 'fast' cannot be told \
+    applies unguarded (i): removing a location makes Glance delete its volume, and the driver of 'fast' cannot be told \
 not to: give it the driver 'imagevol' in enabled_backends and restart Glance
     """
     wanted = tuple(wanted)
@@ -131,10 +126,10 @@ not to: give it the driver 'imagevol' in enabled_backends and restart Glance
         answers=volume_types,
         delayed_delete=delayed_delete,
     )
-    rule, verdicts = first_match(RELOCATION_RULES[Policy.STRICT], facts, subject=image.id)
+    way, verdicts = first_match(RELOCATION_RULES[Policy.STRICT], facts, subject=image.id)
     return Relocation(
         image_id=image.id,
-        way=_WAYS.get(rule.id, RelocationWay.REFUSED),
+        way=way,
         before=image.locations,
         shown=facts.shown,
         wanted=wanted,
@@ -175,14 +170,6 @@ def relocated(locations: Sequence[ImageLocation], changes: Iterable[LocationChan
             if not after:
                 after.append(at)
     return tuple(location for location in left if location is not None)
-
-
-_WAYS: Mapping[str, RelocationWay] = {
-    "as-wanted": RelocationWay.NOTHING,
-    "glance-itself": RelocationWay.SHOW,
-    "same-urls": RelocationWay.REPLACE,
-    "guarded": RelocationWay.MOVE,
-}
 
 
 def _shown(

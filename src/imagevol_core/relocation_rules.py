@@ -5,19 +5,42 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from imagevol_core.facts import Image, ImageLocation
-from imagevol_core.locations import CinderLocation
-from imagevol_core.migration_rules import PLACEHOLDER, NoAnswer, NotFound, VolumeAnswer, named_by
+from imagevol_core.locations import CinderLocation, read_location
+from imagevol_core.migration_rules import PLACEHOLDER, NoAnswer, NotFound, VolumeAnswer
 from imagevol_core.sentences import listed, quoted, said
 from imagevol_core.stores import RESERVED_STORES, StoreCatalogue
-from imagevol_core.verdicts import Policy, Rule
+from imagevol_core.verdicts import Choice, Policy
 
-__all__ = ["RELOCATION_RULES", "SILENCE", "RelocationFacts", "printed_location", "unfinished_imports", "volume_ids"]
+__all__ = [
+    "RELOCATION_RULES",
+    "SILENCE",
+    "RelocationFacts",
+    "RelocationWay",
+    "printed_location",
+    "unfinished_imports",
+    "volume_ids",
+]
 
 _HOLDING_KINDS = frozenset({"imagevol"})  # the drivers that let a held volume be
 _IMPORTING = "os_glance_importing_to_stores"
 SILENCE = NoAnswer("the answer does not mention it")
+
+
+class RelocationWay(Enum):
+    """How an image's locations become as they are wanted.
+
+    `UNKNOWN`: Cinder did not answer, so that there may be a way later. `REFUSED`: there is none.
+    """
+
+    NOTHING = "nothing"
+    SHOW = "show"
+    REPLACE = "replace"
+    MOVE = "move"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +69,7 @@ class RelocationFacts:
 
     def answer(self, location: ImageLocation) -> VolumeAnswer:
         """What Cinder says of the volume that the location names."""
-        named = named_by(location.url)
+        named = read_location(location.url)
         return self.answers.get(named.volume_id, SILENCE) if isinstance(named, CinderLocation) else NotFound()
 
     def settled(self, location: ImageLocation) -> bool:
@@ -61,7 +84,7 @@ def _same(one: Iterable[ImageLocation], other: Iterable[ImageLocation]) -> bool:
 
 def volume_ids(locations: Iterable[ImageLocation]) -> list[str]:
     """Give the volumes that locations name, in their order."""
-    named = (named_by(location.url) for location in locations)
+    named = (read_location(location.url) for location in locations)
     return [name.volume_id for name in named if isinstance(name, CinderLocation)]
 
 
@@ -71,7 +94,7 @@ def printed_location(location: ImageLocation) -> str:
     >>> printed_location(ImageLocation("swift://account:user:key@auth.test/c/o", {"store": "objects"}))
     'swift://***@auth.test/c/o in store objects'
     """
-    named = named_by(location.url)
+    named = read_location(location.url)
     url = str(named) if isinstance(named, CinderLocation) else named.shown
     store = location.metadata.get("store")
     return f"{url} in store {said(store)}" if store else f"{url} in no store"
@@ -143,14 +166,14 @@ def _not_active(facts: RelocationFacts) -> tuple[bool, str]:
 
 def _volume_missing(facts: RelocationFacts) -> tuple[bool, str]:
     for location in (*facts.image.locations, *facts.wanted):
-        if isinstance(named_by(location.url), CinderLocation) and isinstance(facts.answer(location), NotFound):
+        if isinstance(read_location(location.url), CinderLocation) and isinstance(facts.answer(location), NotFound):
             return True, f"Cinder shows these credentials no volume of {printed_location(location)}"
     return False, "Cinder knows the volumes"
 
 
 def _other_kinds(facts: RelocationFacts) -> tuple[bool, str]:
     for location in (*facts.image.locations, *facts.wanted):
-        if not isinstance(named_by(location.url), CinderLocation):
+        if not isinstance(read_location(location.url), CinderLocation):
             text = "is not in a volume, so it cannot be held while the image is changed"
             return True, f"{printed_location(location)} {text}; take that location away first"
     return False, "all its locations are in volumes"
@@ -221,97 +244,112 @@ _REPLACED = "glance.location._locations_proxy"
 _PATCHED = "glance.api.v2.images.ImagesController.update"
 _REMOVED = "glance.common.store_utils.safe_delete_from_backend"
 
-RELOCATION_RULES: Mapping[Policy, tuple[Rule[RelocationFacts], ...]] = {
+RELOCATION_RULES: Mapping[Policy, tuple[Choice[RelocationFacts, RelocationWay], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Choice(
             id="as-wanted",
             text="nothing: the locations are as they are wanted",
             source=_SPEC,
-            predicate=_as_wanted,
+            applies=_as_wanted,
+            outcome=RelocationWay.NOTHING,
         ),
-        Rule(
+        Choice(
             id="no-answer",
             text="refused: Cinder does not answer, so that nothing is known",
             source=_SPEC,
-            predicate=_no_answer,
+            applies=_no_answer,
+            outcome=RelocationWay.UNKNOWN,
         ),
-        Rule(
+        Choice(
             id="importing",
             text="refused: an import changes the locations of the image",
             source=_PATCHED,
-            predicate=_importing,
+            applies=_importing,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="not-predicted",
             text="refused: Glance would also look at a location of which it is not known what it makes of it",
             source=_SHOWN,
-            predicate=_not_predicted,
+            applies=_not_predicted,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="would-be-undone",
             text="refused: Glance itself would change what is wanted, the next time that the image is shown",
             source=_SHOWN,
-            predicate=_would_be_undone,
+            applies=_would_be_undone,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="glance-itself",
             text="show the image: Glance migrates it by itself, to what is wanted",
             source=_SHOWN,
-            predicate=_glance_itself,
+            applies=_glance_itself,
+            outcome=RelocationWay.SHOW,
         ),
-        Rule(
+        Choice(
             id="not-active",
             text="refused: Glance changes no locations of an image in this state",
             source=_PATCHED,
-            predicate=_not_active,
+            applies=_not_active,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="volume-missing",
             text="refused: Cinder knows no such volume",
             source=_SPEC,
-            predicate=_volume_missing,
+            applies=_volume_missing,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="other-kinds",
             text="refused: another location cannot be held, and a simultaneous change could delete its data",
             source=_REMOVED,
-            predicate=_other_kinds,
+            applies=_other_kinds,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="volumes-differ",
             text="refused: a volume would be lost, or another one gained",
             source=_SPEC,
-            predicate=_volumes_differ,
+            applies=_volumes_differ,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="same-urls",
             text="replace the locations by others with the same URLs: Glance takes the metadata",
             source=_REPLACED,
-            predicate=_same_urls,
+            applies=_same_urls,
+            outcome=RelocationWay.REPLACE,
         ),
-        Rule(
+        Choice(
             id="associated-elsewhere",
             text="refused: Glance would take another store for the location",
             source=_SENT,
-            predicate=_associated_elsewhere,
+            applies=_associated_elsewhere,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="delayed-delete",
             text="refused: the volume would be deleted when it is held no more",
             source=_REMOVED,
-            predicate=_delayed_delete,
+            applies=_delayed_delete,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="unguarded",
             text="refused: the store's driver deletes the volume with the location that is removed",
             source=_REMOVED,
-            predicate=_unguarded,
+            applies=_unguarded,
+            outcome=RelocationWay.REFUSED,
         ),
-        Rule(
+        Choice(
             id="guarded",
             text="hold the volume, add the new location, remove the old one, hold it no more",
             source=_REMOVED,
-            predicate=_guarded,
+            applies=_guarded,
+            outcome=RelocationWay.MOVE,
         ),
     ),
 }

@@ -20,7 +20,7 @@ from imagevol_core.facts import Volume
 from imagevol_core.reclaiming import HolderState, ProcessRecord, RunningProcess, decide_process
 from imagevol_core.sentences import said
 from imagevol_core.template_metadata import TEMPLATE_KEY
-from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 
 __all__ = [
     "FINISHED",
@@ -220,8 +220,8 @@ def decide_remains(
         age=now - volume.created_at if volume.created_at else None,
         settle=settle,
     )
-    rule, verdicts = first_match(REMAINS_RULES[policy], asked, subject=volume.id)
-    return RemainsDecision(volume_id=volume.id, action=_ACTIONS[rule.id], state=state, origin=origin, verdicts=verdicts)
+    action, verdicts = first_match(REMAINS_RULES[policy], asked, subject=volume.id)
+    return RemainsDecision(volume_id=volume.id, action=action, state=state, origin=origin, verdicts=verdicts)
 
 
 def _no_origin(asked: _Asked) -> tuple[bool, str]:
@@ -301,78 +301,100 @@ def _left_alone(asked: _Asked) -> tuple[bool, str]:
 
 _SPEC = "[store]"
 
-REMAINS_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+REMAINS_RULES: Mapping[Policy, tuple[Choice[_Asked, RemainsAction], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Choice(
             id="no-origin",
             text="leave it: it does not say that a procedure of ours creates it",
             source=_SPEC,
-            predicate=_no_origin,
+            applies=_no_origin,
+            outcome=RemainsAction.LEAVE,
         ),
-        Rule(id="procedure-finished", text="leave it: its procedure finished", source=_SPEC, predicate=_finished),
-        Rule(
+        Choice(
+            id="procedure-finished",
+            text="leave it: its procedure finished",
+            source=_SPEC,
+            applies=_finished,
+            outcome=RemainsAction.LEAVE,
+        ),
+        Choice(
             id="of-the-driver",
             text="leave it: it is a template, which the driver replaces",
             source="[template]",
-            predicate=_template,
+            applies=_template,
+            outcome=RemainsAction.LEAVE,
         ),
-        Rule(
+        Choice(
             id="metadata-copied",
             text="leave it: Cinder cloned it, as for its cache, and copied the metadata with it",
             source="[clone]",
-            predicate=_copied,
+            applies=_copied,
+            outcome=RemainsAction.LEAVE,
         ),
-        Rule(id="process-alive", text="leave it: its process runs", source=_SPEC, predicate=_alive),
-        Rule(
+        Choice(
+            id="process-alive",
+            text="leave it: its process runs",
+            source=_SPEC,
+            applies=_alive,
+            outcome=RemainsAction.LEAVE,
+        ),
+        Choice(
             id="users-word",
             text="leave it: users can write its metadata, and no operator named it",
             source=_SPEC,
-            predicate=_users_word,
+            applies=_users_word,
+            outcome=RemainsAction.LEAVE,
         ),
-        Rule(id="says-image", text="name it: it says that it holds an image", source=_SPEC, predicate=_says_image),
-        Rule(
+        Choice(
+            id="says-image",
+            text="name it: it says that it holds an image",
+            source=_SPEC,
+            applies=_says_image,
+            outcome=RemainsAction.NAME,
+        ),
+        Choice(
             id="was-cloned",
             text="name it: its metadata may be those of the volume that it was cloned from",
             source="[clone]",
-            predicate=_cloned,
+            applies=_cloned,
+            outcome=RemainsAction.NAME,
         ),
-        Rule(
+        Choice(
             id="being-changed",
             text="leave it for now: Cinder is changing it",
             source=_SPEC,
-            predicate=_changing,
+            applies=_changing,
+            outcome=RemainsAction.LEAVE,
         ),
-        Rule(id="process-dead", text="delete it: its process is dead", source=_SPEC, predicate=_dead),
-        Rule(
+        Choice(
+            id="process-dead",
+            text="delete it: its process is dead",
+            source=_SPEC,
+            applies=_dead,
+            outcome=RemainsAction.DELETE,
+        ),
+        Choice(
             id="process-recent",
             text="leave it: its process may run elsewhere, and it was created a short time ago",
             source=_SPEC,
-            predicate=_recent,
+            applies=_recent,
+            outcome=RemainsAction.LEAVE,
         ),
-        Rule(id="process-unknown", text="name it: its process is not known to run", source=_SPEC, predicate=_unknown),
+        Choice(
+            id="process-unknown",
+            text="name it: its process is not known to run",
+            source=_SPEC,
+            applies=_unknown,
+            outcome=RemainsAction.NAME,
+        ),
     ),
     Policy.UPSTREAM: (
-        Rule(
+        Choice(
             id="remains-left-alone",
             text="leave it",
             source="glance_store._drivers.cinder.store.Store",
-            predicate=_left_alone,
+            applies=_left_alone,
+            outcome=RemainsAction.LEAVE,
         ),
     ),
-}
-
-_ACTIONS = {
-    "no-origin": RemainsAction.LEAVE,
-    "procedure-finished": RemainsAction.LEAVE,
-    "of-the-driver": RemainsAction.LEAVE,
-    "metadata-copied": RemainsAction.LEAVE,
-    "process-alive": RemainsAction.LEAVE,
-    "users-word": RemainsAction.LEAVE,
-    "says-image": RemainsAction.NAME,
-    "was-cloned": RemainsAction.NAME,
-    "being-changed": RemainsAction.LEAVE,
-    "process-dead": RemainsAction.DELETE,
-    "process-recent": RemainsAction.LEAVE,
-    "process-unknown": RemainsAction.NAME,
-    "remains-left-alone": RemainsAction.LEAVE,
 }

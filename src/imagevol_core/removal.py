@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from imagevol_core.facts import Volume
 from imagevol_core.reclaiming import HolderState
 from imagevol_core.remains import RemainsAction, RemainsDecision
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 
-__all__ = ["REMOVAL_RULES", "RemovalDecision", "decide_removal"]
+__all__ = ["REMOVAL_RULES", "RemovalDecision", "RemovalOutcome", "decide_removal"]
+
+
+class RemovalOutcome(Enum):
+    """What becomes of the volume; `IN_USE` is not deleted because something uses it, `REFUSE` for another reason."""
+
+    DELETE = "delete"
+    IN_USE = "in-use"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +29,23 @@ class RemovalDecision:
 
     Attributes:
         volume_id: which volume.
-        allowed: whether it is deleted.
-        in_use: whether it is not, because something uses it.
+        outcome: what becomes of it.
         verdicts: each rule that was looked at, up to the one that applies.
     """
 
     volume_id: str
-    allowed: bool
-    in_use: bool
+    outcome: RemovalOutcome
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it is deleted."""
+        return self.outcome is RemovalOutcome.DELETE
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it is not, because something uses it."""
+        return self.outcome is RemovalOutcome.IN_USE
 
     @property
     def reason(self) -> str:
@@ -96,10 +113,8 @@ def decide_removal(
         base_image_id=base_image_id,
         remains=remains,
     )
-    rule, verdicts = first_match(REMOVAL_RULES[policy], asked, subject=volume.id)
-    return RemovalDecision(
-        volume_id=volume.id, allowed=rule.id in _ALLOWED, in_use=rule.id in _IN_USE, verdicts=verdicts
-    )
+    outcome, verdicts = first_match(REMOVAL_RULES[policy], asked, subject=volume.id)
+    return RemovalDecision(volume_id=volume.id, outcome=outcome, verdicts=verdicts)
 
 
 def _data_of_an_image(asked: _Asked) -> tuple[bool, str]:
@@ -170,52 +185,79 @@ def _as_asked(asked: _Asked) -> tuple[bool, str]:
 
 _SPEC = "[store]"
 
-REMOVAL_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+REMOVAL_RULES: Mapping[Policy, tuple[Choice[_Asked, RemovalOutcome], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Choice(
             id="data-of-an-image",
             text="refuse: an image has its data there",
             source=_SPEC,
-            predicate=_data_of_an_image,
+            applies=_data_of_an_image,
+            outcome=RemovalOutcome.IN_USE,
         ),
-        Rule(
+        Choice(
             id="image-may-be-hidden",
             text="refuse: Glance may hide the image that it names from these credentials",
             source=_SPEC,
-            predicate=_may_be_hidden,
+            applies=_may_be_hidden,
+            outcome=RemovalOutcome.REFUSE,
         ),
-        Rule(
+        Choice(
             id="of-no-image-now",
             text="delete it: the image that it names has no data there",
             source=_SPEC,
-            predicate=_of_no_image_now,
+            applies=_of_no_image_now,
+            outcome=RemovalOutcome.DELETE,
         ),
-        Rule(id="left-by-the-dead", text="delete it: a killed process left it", source=_SPEC, predicate=_left),
-        Rule(id="being-created", text="refuse: a process is creating it", source=_SPEC, predicate=_being_created),
-        Rule(
+        Choice(
+            id="left-by-the-dead",
+            text="delete it: a killed process left it",
+            source=_SPEC,
+            applies=_left,
+            outcome=RemovalOutcome.DELETE,
+        ),
+        Choice(
+            id="being-created",
+            text="refuse: a process is creating it",
+            source=_SPEC,
+            applies=_being_created,
+            outcome=RemovalOutcome.IN_USE,
+        ),
+        Choice(
             id="may-be-left",
             text="refuse: a process may be creating it",
             source=_SPEC,
-            predicate=_may_be_left,
+            applies=_may_be_left,
+            outcome=RemovalOutcome.IN_USE,
         ),
-        Rule(
+        Choice(
             id="made-by-cinder",
             text="refuse: it is a read-only clone, such as Cinder creates for its image cache",
             source=_SPEC,
-            predicate=_made_by_cinder,
+            applies=_made_by_cinder,
+            outcome=RemovalOutcome.REFUSE,
         ),
-        Rule(id="other-data-attached", text="refuse: it holds other data, in use", source=_SPEC, predicate=_attached),
-        Rule(id="other-data", text="refuse: it holds other data", source=_SPEC, predicate=_other_data),
+        Choice(
+            id="other-data-attached",
+            text="refuse: it holds other data, in use",
+            source=_SPEC,
+            applies=_attached,
+            outcome=RemovalOutcome.IN_USE,
+        ),
+        Choice(
+            id="other-data",
+            text="refuse: it holds other data",
+            source=_SPEC,
+            applies=_other_data,
+            outcome=RemovalOutcome.REFUSE,
+        ),
     ),
     Policy.UPSTREAM: (
-        Rule(
+        Choice(
             id="as-asked",
             text="delete it",
             source="cinder.volume.api.API.delete",
-            predicate=_as_asked,
+            applies=_as_asked,
+            outcome=RemovalOutcome.DELETE,
         ),
     ),
 }
-
-_ALLOWED = frozenset({"of-no-image-now", "left-by-the-dead", "as-asked"})
-_IN_USE = frozenset({"data-of-an-image", "being-created", "may-be-left", "other-data-attached"})

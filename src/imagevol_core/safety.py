@@ -62,7 +62,7 @@ def check_image_safety(
     >>> decision = check_image_safety(qcow2, declared_format="raw", size_gib=1)
     >>> decision.safe
     False
-    >>> [verdict.rule for verdict in decision.verdicts if not verdict.passed]
+    >>> [verdict.rule for verdict in decision.verdicts if verdict.faults]
     ['content-as-declared', 'no-data-file']
     """
     image = Untrusted(inspection=inspection, declared_format=declared_format, size_gib=size_gib, settings=settings)

@@ -22,7 +22,7 @@ from imagevol_core.partitions import partition_faults
 from imagevol_core.safety_facts import SAME_NAME, Untrusted
 from imagevol_core.sentences import answered, listed, quoted
 from imagevol_core.sizing import GIB
-from imagevol_core.verdicts import Policy, Rule
+from imagevol_core.verdicts import Policy, Requirement
 
 __all__ = ["DECLARABLE", "SAFETY_RULES"]
 
@@ -275,155 +275,155 @@ _KNOWN_UPSTREAM = ("qcow2", "vhd", "vhdx", "vmdk", "vdi", "qed")
 _INFO = "cinder image_utils.qemu_img_info"
 _FETCH = "cinder image_utils.fetch_to_volume_format"
 
-SAFETY_RULES: Mapping[Policy, tuple[Rule[Untrusted], ...]] = {
+SAFETY_RULES: Mapping[Policy, tuple[Requirement[Untrusted], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Requirement(
             id="header-parses",
             text="its header can be read to its end and makes sense",
             source="CVE-2015-5162",
-            predicate=_header_parses,
+            holds=_header_parses,
         ),
-        Rule(
+        Requirement(
             id="one-format",
             text="its content is of one format, or it is an ISO that is also a disk and is declared an ISO",
             source="CVE-2024-32498",
-            predicate=_one_format,
+            holds=_one_format,
         ),
-        Rule(
+        Requirement(
             id="content-as-declared",
             text="its content is what its disk_format says",
             source="CVE-2024-40767",
-            predicate=_content_as_declared,
+            holds=_content_as_declared,
         ),
-        Rule(
+        Requirement(
             id="luks-not-raw",
             text="it is not LUKS that is declared raw",
             source="CVE-2024-40767",
-            predicate=_luks_not_raw,
+            holds=_luks_not_raw,
         ),
-        Rule(
+        Requirement(
             id="not-probed",
             text="no driver of qemu-img would take it for another format, also if it is unsound in that format",
             source="CVE-2024-32498, bdrv_probe",
-            predicate=_not_probed,
+            holds=_not_probed,
         ),
-        Rule(
+        Requirement(
             id="no-backing-file",
             text="it has no backing file",
             source="CVE-2015-1851",
-            predicate=_no_backing_file,
+            holds=_no_backing_file,
         ),
-        Rule(
+        Requirement(
             id="no-data-file",
             text="it has no external data file",
             source="CVE-2024-32498",
-            predicate=_no_data_file,
+            holds=_no_data_file,
         ),
-        Rule(
+        Requirement(
             id="vmdk-subformat",
             text="a VMDK is streamOptimized or monolithicSparse",
             source="CVE-2022-47951",
-            predicate=_vmdk_subformat,
+            holds=_vmdk_subformat,
         ),
-        Rule(
+        Requirement(
             id="partition-table-sound",
             text="its MBR is sound, and a GPT has its own; or `gpt_safety_checks_nonfatal` names the check that failed",
             source="oslo.utils GPTInspector",
-            predicate=_partition_table_sound,
+            holds=_partition_table_sound,
         ),
-        Rule(
+        Requirement(
             id="format-version",
             text="a qcow2 is of version 2 or 3",
             source="oslo.utils QcowInspector",
-            predicate=_format_version,
+            holds=_format_version,
         ),
-        Rule(
+        Requirement(
             id="features-known",
             text="the installed qemu-img reads all that a qcow2 says its readers must know",
             source="oslo.utils QcowInspector",
-            predicate=_features_known,
+            holds=_features_known,
         ),
-        Rule(
+        Requirement(
             id="checks-passed",
             text="the inspector's other checks were made and passed",
             source="oslo.utils format_inspector",
-            predicate=_checks_passed,
+            holds=_checks_passed,
         ),
-        Rule(
+        Requirement(
             id="not-packed",
             text="it is neither compressed nor an archive, unless it is a kernel or a ramdisk",
             source="[store]",
-            predicate=_not_packed,
+            holds=_not_packed,
         ),
-        Rule(
+        Requirement(
             id="has-data",
             text="it is not empty",
             source="[store]",
-            predicate=_has_data,
+            holds=_has_data,
         ),
-        Rule(
+        Requirement(
             id="virtual-size-fits",
             text="its virtual size is known, and fits the volume that it is for",
             source="[clone]",
-            predicate=_virtual_size_fits,
+            holds=_virtual_size_fits,
         ),
-        Rule(
+        Requirement(
             id="not-truncated",
             text="all data that its own tables name is in the file; qemu-img reads zeros for the rest",
             source="qemu-img map",
-            predicate=_not_truncated,
+            holds=_not_truncated,
         ),
-        Rule(
+        Requirement(
             id="tables-sound",
             text="`qemu-img check` finds no error in a qcow2; leaked clusters are none",
             source="qemu-img check",
-            predicate=_tables_sound,
+            holds=_tables_sound,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(
+        Requirement(
             id="inspector-safe",
             text="Cinder's inspector finds it safe",
             source=_INFO,
-            predicate=_inspector_upstream,
+            holds=_inspector_upstream,
             gate=True,
         ),
-        Rule(
+        Requirement(
             id="inspector-name",
             text="qemu-img knows the format by the inspector's name",
             source=_INFO,
-            predicate=_name_upstream,
+            holds=_name_upstream,
             gate=True,
         ),
-        Rule(
+        Requirement(
             id="virtual-size-fits",
             text="its virtual size fits, rounded through a float",
             source="cinder image_utils.check_virtual_size",
-            predicate=_virtual_size_upstream,
+            holds=_virtual_size_upstream,
         ),
-        Rule(
+        Requirement(
             id="no-backing-file",
             text="qemu-img names no backing file",
             source=_FETCH,
-            predicate=_no_backing_file_upstream,
+            holds=_no_backing_file_upstream,
         ),
-        Rule(
+        Requirement(
             id="content-as-declared",
             text="the format is what disk_format says, or that is `ami`",
             source="cinder image_utils.check_image_format",
-            predicate=_as_declared_upstream,
+            holds=_as_declared_upstream,
         ),
-        Rule(
+        Requirement(
             id="vmdk-subformat",
             text="a VMDK is of one of `vmdk_allowed_types`",
             source="cinder image_utils.check_vmdk_image",
-            predicate=_vmdk_subformat_upstream,
+            holds=_vmdk_subformat_upstream,
         ),
-        Rule(
+        Requirement(
             id="no-data-file",
             text="qemu-img tells of a qcow2 that it has no data file",
             source="cinder image_utils.check_qcow2_image",
-            predicate=_no_data_file_upstream,
+            holds=_no_data_file_upstream,
         ),
     ),
 }

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from imagevol_core.facts import Image
 from imagevol_core.stores import RESERVED_STORES, SCHEMES, Store, StoreCatalogue, store_of_location
-from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 
 __all__ = ["SELECTION_RULES", "StoreSelection", "select_stores"]
 
@@ -25,12 +26,14 @@ class StoreSelection:
         primary: the store that the data are sent to; None where there is nothing to name, or it is refused.
         copies: the stores that get a copy afterwards, in order.
         refused: why nothing is uploaded; None when something is.
+        by_base_image: whether the stores of the base image decided.
         verdicts: which rules were looked at, and why they applied or not, with what was ignored.
     """
 
     primary: str | None
     copies: tuple[str, ...] = ()
     refused: str | None = None
+    by_base_image: bool = False
     verdicts: tuple[Verdict, ...]
 
 
@@ -88,12 +91,17 @@ def select_stores(
     "there is no store 'slow'; the stores are 'fast', 'local'"
     """
     upload = _Upload(catalogue=catalogue, store_header=store_header, base_image=base_image)
-    rule, verdicts = first_match(SELECTION_RULES[policy], upload)
-    primary, copies, refused = _OUTCOMES[policy][rule.id](upload)
-    return StoreSelection(primary=primary, copies=copies, refused=refused, verdicts=verdicts)
+    outcome, verdicts = first_match(SELECTION_RULES[policy], upload)
+    return StoreSelection(**outcome(upload)._asdict(), verdicts=verdicts)
 
 
-_Outcome = tuple[str | None, tuple[str, ...], str | None]
+class _Answer(NamedTuple):
+    """What a rule comes to."""
+
+    primary: str | None = None
+    copies: tuple[str, ...] = ()
+    refused: str | None = None
+    by_base_image: bool = False
 
 
 # When a rule applies.
@@ -130,123 +138,114 @@ def _always_upstream(upload: _Upload) -> tuple[bool, str]:
 # What follows when it does.
 
 
-def _single(upload: _Upload) -> _Outcome:
+def _single(upload: _Upload) -> _Answer:
     if not upload.catalogue.stores:  # a single-store Glance does not tell which one it has
-        return None, (), None
+        return _Answer()
     return _exactly(upload.catalogue, _only(upload.catalogue))
 
 
-def _named(upload: _Upload) -> _Outcome:
+def _named(upload: _Upload) -> _Answer:
     return _exactly(upload.catalogue, upload.store_header)
 
 
-def _default(upload: _Upload) -> _Outcome:
+def _default(upload: _Upload) -> _Answer:
     return _exactly(upload.catalogue, upload.catalogue.default)
 
 
-def _base(upload: _Upload) -> _Outcome:
+def _base(upload: _Upload) -> _Answer:
     primary, *copies = (store.name for store in upload.base_stores)
-    return primary, tuple(copies), None
+    return _Answer(primary, tuple(copies), by_base_image=True)
 
 
 def _only(catalogue: StoreCatalogue) -> str | None:
     return catalogue.stores[0].name if len(catalogue.stores) == 1 else catalogue.default
 
 
-def _exactly(catalogue: StoreCatalogue, name: str | None) -> _Outcome:
+def _exactly(catalogue: StoreCatalogue, name: str | None) -> _Answer:
     store = catalogue.get(name)
     if store is None:
         asked = "no default store is set" if name is None else f"there is no store {name!r}"
         known = ", ".join(sorted(repr(store.name) for store in catalogue.stores)) or "none"
-        return None, (), f"{asked}; the stores are {known}"
+        return _Answer(refused=f"{asked}; the stores are {known}")
     if store.readonly:
-        return None, (), f"store {name!r} is read-only"
+        return _Answer(refused=f"store {name!r} is read-only")
     if not store.can_add:
-        return None, (), f"store {name!r} takes no images at the moment; look at its faults"
-    return name, (), None
+        return _Answer(refused=f"store {name!r} takes no images at the moment; look at its faults")
+    return _Answer(name)
 
 
 # What follows in Glance 33.0.0.
 
 
-def _single_upstream(upload: _Upload) -> _Outcome:
+def _single_upstream(upload: _Upload) -> _Answer:
     if not upload.catalogue.stores:
-        return None, (), None
+        return _Answer()
     return _sent(upload.catalogue.get(_only(upload.catalogue)), 500)
 
 
-def _named_upstream(upload: _Upload) -> _Outcome:
+def _named_upstream(upload: _Upload) -> _Answer:
     return _looked_up(upload.catalogue, upload.store_header)
 
 
-def _default_upstream(upload: _Upload) -> _Outcome:
+def _default_upstream(upload: _Upload) -> _Answer:
     return _looked_up(upload.catalogue, upload.catalogue.default)
 
 
-def _looked_up(catalogue: StoreCatalogue, name: str | None) -> _Outcome:
+def _looked_up(catalogue: StoreCatalogue, name: str | None) -> _Answer:
     """Glance's own staging and tasks stores are found like any other; those of some kinds never are."""
     if name in RESERVED_STORES:
-        return name, (), None
+        return _Answer(name)
     store = catalogue.get(name)
     return _sent(store if store and store.kind in SCHEMES.get(store.kind, ()) else None, 400)
 
 
-def _sent(store: Store | None, status_of_none: int) -> _Outcome:
+def _sent(store: Store | None, status_of_none: int) -> _Answer:
     if store is None:
-        return None, (), f"Glance answers {status_of_none}: it finds no such store"
+        return _Answer(refused=f"Glance answers {status_of_none}: it finds no such store")
     if not store.accepts:
-        return None, (), f"Glance answers 410: adding to store {store.name!r} is disabled"
-    return store.name, (), None
+        return _Answer(refused=f"Glance answers 410: adding to store {store.name!r} is disabled")
+    return _Answer(store.name)
 
 
-_SINGLE = Rule(
+_SINGLE = Choice(
     id="single-store",
     text="there is one store and nothing to choose; headers are ignored",
     source="[multi]",
-    predicate=_is_single,
+    applies=_is_single,
+    outcome=_single,
 )
-_HEADER = Rule(
+_HEADER = Choice(
     id="store-header",
     text="the request names a store: exactly that one, and the base image is ignored",
     source="[base]",
-    predicate=_has_header,
+    applies=_has_header,
+    outcome=_named,
 )
 _GLANCE = "glance.api.v2.image_data.ImageDataController.upload"
 
-SELECTION_RULES: Mapping[Policy, tuple[Rule[_Upload], ...]] = {
+SELECTION_RULES: Mapping[Policy, tuple[Choice[_Upload, Callable[[_Upload], _Answer]], ...]] = {
     Policy.STRICT: (
         _SINGLE,
         _HEADER,
-        Rule(
+        Choice(
             id="base-image",
             text="every store that the base image lives in and that can add: the first by weight, then by location, is "
             "sent to, the rest get copies",
             source="[base]",
-            predicate=_has_base_stores,
+            applies=_has_base_stores,
+            outcome=_base,
         ),
-        Rule(id="default-store", text="the default store", source="[base]", predicate=_always),
+        Choice(id="default-store", text="the default store", source="[base]", applies=_always, outcome=_default),
     ),
     Policy.UPSTREAM: (
-        replace(_SINGLE, source=_GLANCE),
-        replace(_HEADER, source=_GLANCE),
-        Rule(
+        replace(_SINGLE, source=_GLANCE, outcome=_single_upstream),
+        replace(_HEADER, source=_GLANCE, outcome=_named_upstream),
+        Choice(
             id="default-store",
             text="the default store; a base image is never looked at",
             source=_GLANCE,
-            predicate=_always_upstream,
+            applies=_always_upstream,
+            outcome=_default_upstream,
         ),
     ),
-}
-_OUTCOMES: Mapping[Policy, Mapping[str, Callable[[_Upload], _Outcome]]] = {
-    Policy.STRICT: {
-        "single-store": _single,
-        "store-header": _named,
-        "base-image": _base,
-        "default-store": _default,
-    },
-    Policy.UPSTREAM: {
-        "single-store": _single_upstream,
-        "store-header": _named_upstream,
-        "default-store": _default_upstream,
-    },
 }

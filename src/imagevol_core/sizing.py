@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import Image
-from imagevol_core.verdicts import Policy, Verdict
+from imagevol_core.verdicts import Policy, Result, Verdict
 
 __all__ = [
     "GIB",
@@ -107,11 +107,11 @@ def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -
 
     >>> image_fits(Image(id="i", size_bytes=3 * 2**30), size_gib=2).text
     'the image needs 3 GiB (size 3221225472 bytes) and the volume has 2 GiB'
-    >>> image_fits(Image(id="i"), size_gib=2).passed
+    >>> image_fits(Image(id="i"), size_gib=2).ok
     False
     """
-    passed, text = _FITS[policy](image, size_gib)
-    return Verdict("image-fits", passed, None, text)
+    fits, text = _FITS[policy](image, size_gib)
+    return Verdict("image-fits", Result.HOLDS if fits else Result.FAILS, None, text)
 
 
 _STORED = "size"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate
 
 __all__ = ["HOST_RULES", "TRIAL_RULES", "StoreHost", "StoreTrial", "check_host", "check_trial"]
 
@@ -73,14 +73,10 @@ def check_host(host: StoreHost, *, store: str) -> tuple[Verdict, ...]:
 
     >>> host = StoreHost(name="node", address="192.0.2.7", loopback=False, lock_path=None, rootwrap_config="/r.conf",
     ...                  rootwrap_config_exists=True, privsep_helper="privsep-helper", privsep_helper_exists=True)
-    >>> [verdict.rule for verdict in check_host(host, store="fast") if not verdict.passed]
+    >>> [verdict.rule for verdict in check_host(host, store="fast") if verdict.faults]
     ['lock-path-set']
     """
     return evaluate(HOST_RULES[Policy.STRICT], host, subject=store)
-
-
-def _tried(trial: StoreTrial) -> tuple[bool, str]:
-    return trial.not_tried is None, "tried" if trial.not_tried is None else f"not tried ({said(trial.not_tried)})"
 
 
 def _signs_in(trial: StoreTrial) -> tuple[bool, str]:
@@ -144,39 +140,42 @@ def _address_reachable(host: StoreHost) -> tuple[bool, str]:
 _SPEC = "[multi]"
 _OS_BRICK = "os_brick.initiator"
 
-TRIAL_RULES: Mapping[Policy, tuple[Rule[StoreTrial], ...]] = {
+TRIAL_RULES: Mapping[Policy, tuple[Requirement[StoreTrial], ...]] = {
     Policy.STRICT: (
-        Rule(id="tried", text="the store was tried", source=_SPEC, predicate=_tried, warning=True),
-        Rule(id="signs-in", text="Keystone and Cinder accept its own credentials", source=_SPEC, predicate=_signs_in),
-        Rule(
+        Requirement(
+            id="signs-in", text="Keystone and Cinder accept its own credentials", source=_SPEC, holds=_signs_in
+        ),
+        Requirement(
             id="directories-usable",
             text="each of its directories is there and can be written",
             source="glance_store._drivers.filesystem",
-            predicate=_directories_usable,
+            holds=_directories_usable,
         ),
     )
 }
 
-HOST_RULES: Mapping[Policy, tuple[Rule[StoreHost], ...]] = {
+HOST_RULES: Mapping[Policy, tuple[Requirement[StoreHost], ...]] = {
     Policy.STRICT: (
-        Rule(id="lock-path-set", text="os-brick has a directory for locks", source=_OS_BRICK, predicate=_lock_path_set),
-        Rule(
+        Requirement(
+            id="lock-path-set", text="os-brick has a directory for locks", source=_OS_BRICK, holds=_lock_path_set
+        ),
+        Requirement(
             id="rootwrap-config-exists",
             text="the file that rootwrap_config names is there",
             source="glance_store._drivers.cinder",
-            predicate=_rootwrap_config_exists,
+            holds=_rootwrap_config_exists,
         ),
-        Rule(
+        Requirement(
             id="privsep-helper-exists",
             text="the program by which os-brick becomes root is there",
             source="oslo_privsep.priv_context",
-            predicate=_privsep_helper_exists,
+            holds=_privsep_helper_exists,
         ),
-        Rule(
+        Requirement(
             id="address-reachable",
             text="other hosts can reach the address that the store gives to Cinder",
             source=_SPEC,
-            predicate=_address_reachable,
+            holds=_address_reachable,
             warning=True,
         ),
     )

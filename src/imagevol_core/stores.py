@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from imagevol_core.errors import InvalidFact, InvalidLocation
+from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import ImageLocation
-from imagevol_core.locations import is_store_name, parse_location
+from imagevol_core.locations import CinderLocation, is_store_name, read_location
 from imagevol_core.store_trials import StoreTrial, check_trial
-from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
+from imagevol_core.verdicts import Facts, Policy, Requirement, Verdict, evaluate, failed
 
 __all__ = [
     "CATALOGUE_RULES",
-    "DISABLING_RULES",
     "STORE_RULES",
     "Store",
     "StoreCatalogue",
     "StoreCheck",
+    "StoreRequirement",
     "check_stores",
     "is_associated",
     "store_of_location",
@@ -43,10 +43,6 @@ SCHEMES: Mapping[str, tuple[str, ...]] = {
     "vmware": ("vsphere",),
 }
 RESERVED_STORES = ("os_glance_staging_store", "os_glance_tasks_store")  # Glance has them beside the configured ones
-
-DISABLING_RULES = frozenset({"name-valid", "kind-known", "type-exists"})
-"""The faults for which the driver of a running Glance stops adding and deleting images, because nothing can be stored
-or found again.  It logs the other faults and goes on, as glance_store's own driver does."""
 
 CINDER_KINDS = frozenset({"cinder", "imagevol"})  # two drivers, the same scheme, options and volumes
 
@@ -158,15 +154,30 @@ class StoreCatalogue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRequirement(Requirement[Facts]):
+    """A row about one store.
+
+    Attributes:
+        disables: whether the driver of a running Glance stops adding and deleting images where it does not hold,
+            because nothing can be stored or found again.  It logs the other faults and goes on, as glance_store's own
+            driver does.
+    """
+
+    disables: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreCheck:
     """What a configuration is worth.
 
     Attributes:
         catalogue: the stores as they work: one with a fault can neither add nor delete.
+        disabling: for which of the faults Glance's driver stops adding and deleting images in a store.
         verdicts: of each store in order, then of the catalogue.
     """
 
     catalogue: StoreCatalogue
+    disabling: tuple[Verdict, ...] = ()
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -228,10 +239,8 @@ def store_of_location(
 def _store_named(location: ImageLocation, catalogue: StoreCatalogue) -> Store | None:
     name = location.metadata.get("store")
     if not name:
-        try:
-            name = parse_location(location.url).store
-        except InvalidLocation:
-            return None
+        named = read_location(location.url)
+        name = named.store if isinstance(named, CinderLocation) else None
     return catalogue.get(name)
 
 
@@ -288,13 +297,15 @@ def check_stores(
     >>> stores = (Store(name="fast", kind="cinder", volume_type="ssd"), Store(name="local", kind="file"))
     >>> check = check_stores(StoreCatalogue(stores=stores, default="fast"), credentials={}, volume_types=["hdd"])
     >>> [str(verdict) for verdict in check.faults]
-    ["failed type-exists (fast): cinder_volume_type is 'ssd', and Cinder has no such type"]
+    ["fails type-exists (fast): cinder_volume_type is 'ssd', and Cinder has no such type"]
     >>> [(store.name, store.can_add) for store in check.catalogue.stores]
     [('fast', False), ('local', True)]
     """
     types = None if volume_types is None else frozenset(volume_types)
     several = sum(store.is_cinder for store in catalogue.stores) > 1
+    rules = STORE_RULES[Policy.STRICT]
     verdicts: list[Verdict] = []
+    disabling: list[Verdict] = []
     working = []
     for store in catalogue.stores:
         options = credentials.get(store.name, ())
@@ -303,13 +314,16 @@ def check_stores(
         configured = _Configured(
             store=store, catalogue=catalogue, credentials=options, volume_types=seen, several=several
         )
-        about = evaluate(STORE_RULES[Policy.STRICT], configured, subject=store.name)
+        about = evaluate(rules, configured, subject=store.name)
+        disabling.extend(each for rule, each in zip(rules, about, strict=True) if rule.disables and not each.ok)
         if trial is not None:
             about += check_trial(trial, store=store.name)
         verdicts.extend(about)
         working.append(replace(store, can_add=False, can_delete=False) if failed(about) else store)
     verdicts.extend(evaluate(CATALOGUE_RULES[Policy.STRICT], catalogue))
-    return StoreCheck(catalogue=replace(catalogue, stores=tuple(working)), verdicts=tuple(verdicts))
+    return StoreCheck(
+        catalogue=replace(catalogue, stores=tuple(working)), disabling=tuple(disabling), verdicts=tuple(verdicts)
+    )
 
 
 def _seen(trial: StoreTrial, others: frozenset[str] | None) -> frozenset[str] | None:
@@ -383,36 +397,42 @@ def _default_exists(catalogue: StoreCatalogue) -> tuple[bool, str]:
 
 _SPEC = "[multi]"
 
-STORE_RULES: Mapping[Policy, tuple[Rule[_Configured], ...]] = {
+STORE_RULES: Mapping[Policy, tuple[StoreRequirement[_Configured], ...]] = {
     Policy.STRICT: (
-        Rule(id="name-valid", text="its name can be part of a location", source=_SPEC, predicate=_name_valid),
-        Rule(id="kind-known", text="there is a driver of its kind", source=_SPEC, predicate=_kind_known),
-        Rule(
+        StoreRequirement(
+            id="name-valid", text="its name can be part of a location", source=_SPEC, holds=_name_valid, disables=True
+        ),
+        StoreRequirement(
+            id="kind-known", text="there is a driver of its kind", source=_SPEC, holds=_kind_known, disables=True
+        ),
+        StoreRequirement(
             id="credentials-complete",
             text="its credentials are complete, those of a user or an application credential; of several cinder stores "
             "each has some",
             source=_SPEC,
-            predicate=_credentials_complete,
+            holds=_credentials_complete,
         ),
-        Rule(
+        StoreRequirement(
             id="type-named",
             text="of several cinder stores each names its volume type",
             source=_SPEC,
-            predicate=_type_named,
+            holds=_type_named,
         ),
-        Rule(id="type-exists", text="Cinder has its volume type", source=_SPEC, predicate=_type_exists),
-        Rule(
+        StoreRequirement(
+            id="type-exists", text="Cinder has its volume type", source=_SPEC, holds=_type_exists, disables=True
+        ),
+        StoreRequirement(
             id="type-unshared",
             text="no other store has its volume type",
             source=_SPEC,
-            predicate=_type_unshared,
+            holds=_type_unshared,
             warning=True,
         ),
     )
 }
 
-CATALOGUE_RULES: Mapping[Policy, tuple[Rule[StoreCatalogue], ...]] = {
+CATALOGUE_RULES: Mapping[Policy, tuple[Requirement[StoreCatalogue], ...]] = {
     Policy.STRICT: (
-        Rule(id="default-exists", text="the default is one of the stores", source=_SPEC, predicate=_default_exists),
+        Requirement(id="default-exists", text="the default is one of the stores", source=_SPEC, holds=_default_exists),
     )
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from imagevol_core.attaching import ATTACH_RULES
 from imagevol_core.audit_rules import (
@@ -15,7 +14,7 @@ from imagevol_core.audit_rules import (
     SHARING_RULES,
     TEMPLATE_RULES,
 )
-from imagevol_core.cache_lookup import CACHE_RULES
+from imagevol_core.cache_lookup import CACHE_RULES, CACHED_RULES
 from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
 from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
@@ -40,11 +39,12 @@ from imagevol_core.warming import WARM_RULES
 
 __all__ = ["rule_tables"]
 
-_TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
+_TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Cloning: the image and the new volume": REQUEST_RULES,
     "Cloning: each image volume": VOLUME_RULES,
     "Creation: the request": CREATION_RULES,
     "Creation: whether the cache serves": CACHE_RULES,
+    "Creation: each cached volume of the image": CACHED_RULES,
     "Creation: the ways, in order": WAY_RULES,
     "Creation: what stops Cinder after the image volumes": STOP_RULES,
     "Caching: freshness (the first that applies)": FRESHNESS_RULES,
@@ -88,8 +88,9 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule[Any], ...]]] = {
 def rule_tables() -> tuple[RuleTable, ...]:
     """Give every table, by name and then by policy.
 
-    >>> [rule.id for table in rule_tables() for rule in table.rules if rule.gate and table.policy is Policy.STRICT]
-    ['volume-found', 'mapping-readable', 'single-store', 'kinds-known', 'stores-named', 'location-without-volume']
+    >>> table = rule_tables()[2]
+    >>> table.name, table.policy, table.rules[0].id
+    ('Cloning: each image volume', <Policy.STRICT: 'strict'>, 'volume-found')
     """
     return tuple(
         RuleTable(name=name, policy=policy, rules=rules)

@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import cast
+from enum import Enum
+from typing import NamedTuple, cast
 
 from imagevol_core.caching import CacheEntry, CacheLimits, decide_freshness
 from imagevol_core.clone_rules import SIGNATURE_PROPERTIES
@@ -18,14 +19,17 @@ from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, Volume
 from imagevol_core.sentences import answered, listed, said
 from imagevol_core.sizing import GIB, gib_for, image_fits, least_size_bytes, virtual_size_bytes
-from imagevol_core.verdicts import Policy, Rule
+from imagevol_core.verdicts import Choice, Policy, Requirement
 
 __all__ = [
     "REQUEST_TEMPLATE_RULES",
     "TEMPLATE_STATE_RULES",
+    "OldTemplate",
     "Template",
+    "TemplateAction",
     "TemplateRequest",
     "TemplateSettings",
+    "TemplateState",
     "least_gib",
     "least_gib_upstream",
 ]
@@ -89,6 +93,40 @@ class TemplateSettings:
     limits: CacheLimits = field(default_factory=CacheLimits)
 
 
+class TemplateAction(Enum):
+    """What to do about a template.
+
+    `COPY` leaves templates aside: the volume is made in another way, in the end by a copy.  `FAIL` is only of
+    `UPSTREAM`: the driver raises, and the request fails with it.
+    """
+
+    USE = "use"
+    CREATE = "create"
+    REPLACE = "replace"
+    WAIT = "wait"
+    COPY = "copy"
+    FAIL = "fail"
+
+
+class OldTemplate(Enum):
+    """What becomes of the template that there is.
+
+    `GOES_FIRST`: before another is made, for nothing is lost with it.  `GOES_AFTER`: when the new one is ready; where
+    that fails, what there was is still there to be looked at.
+    """
+
+    STAYS = "stays"
+    GOES_FIRST = "goes-first"
+    GOES_AFTER = "goes-after"
+
+
+class TemplateState(NamedTuple):
+    """What follows from the state of a template."""
+
+    action: TemplateAction
+    old: OldTemplate = OldTemplate.STAYS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateRequest:
     """What the rules look at."""
@@ -101,7 +139,7 @@ class TemplateRequest:
 
     @property
     def found(self) -> Template:
-        """The template, for the rules behind the one that says there is none."""
+        """The template, for the rules after the one that says that there is none."""
         return cast(Template, self.template)
 
 
@@ -187,7 +225,7 @@ def _virtual_size_known(request: TemplateRequest) -> tuple[bool, str]:
 
 def _image_fits(request: TemplateRequest) -> tuple[bool, str]:
     verdict = image_fits(request.image, size_gib=request.target.size_gib)
-    return verdict.passed, verdict.text
+    return verdict.ok, verdict.text
 
 
 def _target_not_encrypted(request: TemplateRequest) -> tuple[bool, str]:
@@ -252,7 +290,7 @@ def _exhausted(request: TemplateRequest) -> tuple[bool, str]:
 
 def _stale(request: TemplateRequest) -> tuple[bool, str]:
     freshness = decide_freshness(request.image, entry=request.found.entry)
-    return not freshness.fresh, freshness.verdicts[-1].text
+    return not freshness.fresh, freshness.because
 
 
 def _ready(request: TemplateRequest) -> tuple[bool, str]:
@@ -298,100 +336,134 @@ _SPEC = "[template]"
 _CLONE = "cinder 13.0.9 SolidFireDriver.clone_image"
 _VERIFY = "cinder 13.0.9 SolidFireDriver._verify_image_volume"
 
-REQUEST_TEMPLATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
+REQUEST_TEMPLATE_RULES: Mapping[Policy, tuple[Requirement[TemplateRequest], ...]] = {
     Policy.STRICT: (
-        Rule(id="templates-enabled", text="templates are enabled", source=_SPEC, predicate=_templates_enabled),
-        Rule(id="image-active", text="the image is active", source=_SPEC, predicate=_image_active),
-        Rule(
+        Requirement(id="templates-enabled", text="templates are enabled", source=_SPEC, holds=_templates_enabled),
+        Requirement(id="image-active", text="the image is active", source=_SPEC, holds=_image_active),
+        Requirement(
             id="image-shared",
             text="the image is public, or belongs to the requester's project, or, where templates of shared images are "
             "enabled, Glance gives the requester its data",
             source=_SPEC,
-            predicate=_image_shared,
+            holds=_image_shared,
         ),
-        Rule(
+        Requirement(
             id="virtual-size-known",
             text="the image or its properties say its virtual size, or it is raw and its size is known",
             source=_SPEC,
-            predicate=_virtual_size_known,
+            holds=_virtual_size_known,
         ),
-        Rule(id="image-fits", text="the image fits the new volume", source=_SPEC, predicate=_image_fits),
-        Rule(
+        Requirement(id="image-fits", text="the image fits the new volume", source=_SPEC, holds=_image_fits),
+        Requirement(
             id="target-not-encrypted",
             text="the new volume is known not to be encrypted",
             source=_SPEC,
-            predicate=_target_not_encrypted,
+            holds=_target_not_encrypted,
         ),
-        Rule(id="image-bare", text="the image is in no container", source=_SPEC, predicate=_image_bare),
-        Rule(
+        Requirement(id="image-bare", text="the image is in no container", source=_SPEC, holds=_image_bare),
+        Requirement(
             id="signature-unneeded",
             text="where signatures are enforced, the image has none: Cinder's copy verifies it",
             source=_SPEC,
-            predicate=_signature_unneeded,
+            holds=_signature_unneeded,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(id="templates-enabled", text="templates are enabled", source=_CLONE, predicate=_templates_enabled),
-        Rule(
+        Requirement(id="templates-enabled", text="templates are enabled", source=_CLONE, holds=_templates_enabled),
+        Requirement(
             id="image-shared",
             text="the image is public, or the image owner is the requester (or both are unset)",
             source=_CLONE,
-            predicate=_image_shared_upstream,
+            holds=_image_shared_upstream,
         ),
     ),
 }
 
-TEMPLATE_STATE_RULES: Mapping[Policy, tuple[Rule[TemplateRequest], ...]] = {
+_CREATE = TemplateState(TemplateAction.CREATE)
+_REMOVE_THEN_CREATE = TemplateState(TemplateAction.CREATE, OldTemplate.GOES_FIRST)
+_REMOVE_THEN_REPLACE = TemplateState(TemplateAction.REPLACE, OldTemplate.GOES_FIRST)
+_CREATE_THEN_REMOVE = TemplateState(TemplateAction.REPLACE, OldTemplate.GOES_AFTER)
+_WAIT, _USE = TemplateState(TemplateAction.WAIT), TemplateState(TemplateAction.USE)
+_COPY, _FAIL = TemplateState(TemplateAction.COPY), TemplateState(TemplateAction.FAIL)
+
+TEMPLATE_STATE_RULES: Mapping[Policy, tuple[Choice[TemplateRequest, TemplateState], ...]] = {
     Policy.STRICT: (
-        Rule(id="no-template", text="there is none: create it", source=_SPEC, predicate=_no_template),
-        Rule(
+        Choice(id="no-template", text="there is none: create it", source=_SPEC, applies=_no_template, outcome=_CREATE),
+        Choice(
             id="maker-dead",
             text="its creator died: delete the remains and create it again",
             source=_SPEC,
-            predicate=_maker_dead,
+            applies=_maker_dead,
+            outcome=_REMOVE_THEN_CREATE,
         ),
-        Rule(
+        Choice(
             id="making-overdue",
             text="it takes longer than is allowed: copy",
             source=_SPEC,
-            predicate=_making_overdue,
+            applies=_making_overdue,
+            outcome=_COPY,
         ),
-        Rule(id="being-made", text="another request is creating it: wait", source=_SPEC, predicate=_being_made),
-        Rule(
+        Choice(
+            id="being-made",
+            text="another request is creating it: wait",
+            source=_SPEC,
+            applies=_being_made,
+            outcome=_WAIT,
+        ),
+        Choice(
             id="broken",
             text="it cannot be cloned, or could have been altered: replace it",
             source=_SPEC,
-            predicate=_broken,
+            applies=_broken,
+            outcome=_CREATE_THEN_REMOVE,
         ),
-        Rule(
+        Choice(
             id="exhausted",
             text="the storage allows no more clones of it: replace it",
             source=_SPEC,
-            predicate=_exhausted,
+            applies=_exhausted,
+            outcome=_CREATE_THEN_REMOVE,
         ),
-        Rule(id="stale", text="it is no longer the image: replace it", source=_SPEC, predicate=_stale),
-        Rule(id="ready", text="it is the image: use it", source=_SPEC, predicate=_ready),
+        Choice(
+            id="stale",
+            text="it is no longer the image: replace it",
+            source=_SPEC,
+            applies=_stale,
+            outcome=_CREATE_THEN_REMOVE,
+        ),
+        Choice(id="ready", text="it is the image: use it", source=_SPEC, applies=_ready, outcome=_USE),
     ),
     Policy.UPSTREAM: (
-        Rule(
+        Choice(
             id="template-unrecorded",
             text="the template records no date: the request fails",
             source=_VERIFY,
-            predicate=_template_unrecorded,
+            applies=_template_unrecorded,
+            outcome=_FAIL,
         ),
-        Rule(
+        Choice(
             id="image-undated",
             text="the image has no date: the request fails",
             source=_VERIFY,
-            predicate=_image_undated,
+            applies=_image_undated,
+            outcome=_FAIL,
         ),
-        Rule(id="no-template", text="there is none: create it", source=_VERIFY, predicate=_no_template),
-        Rule(
+        Choice(
+            id="no-template", text="there is none: create it", source=_VERIFY, applies=_no_template, outcome=_CREATE
+        ),
+        Choice(
             id="other-date",
             text="the image's date is spelled otherwise: delete it, and create it anew",
             source=_VERIFY,
-            predicate=_other_date,
+            applies=_other_date,
+            outcome=_REMOVE_THEN_REPLACE,
         ),
-        Rule(id="same-date", text="the image's date is the same: use it", source=_VERIFY, predicate=_same_date),
+        Choice(
+            id="same-date",
+            text="the image's date is the same: use it",
+            source=_VERIFY,
+            applies=_same_date,
+            outcome=_USE,
+        ),
     ),
 }

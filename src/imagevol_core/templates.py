@@ -7,10 +7,9 @@ any backend; Cinder dropped its own after 14.0.0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from enum import Enum
 
 from imagevol_core.caching import CacheEntry, CacheLimits, plan_admission
 from imagevol_core.errors import InvalidFact
@@ -18,30 +17,18 @@ from imagevol_core.facts import Image, Volume
 from imagevol_core.template_rules import (
     REQUEST_TEMPLATE_RULES,
     TEMPLATE_STATE_RULES,
+    OldTemplate,
     Template,
+    TemplateAction,
     TemplateRequest,
     TemplateSettings,
+    TemplateState,
     least_gib,
     least_gib_upstream,
 )
 from imagevol_core.verdicts import Policy, Verdict, evaluate, failed, first_match
 
 __all__ = ["Template", "TemplateAction", "TemplateDecision", "TemplateSettings", "decide_template"]
-
-
-class TemplateAction(Enum):
-    """What to do about a template.
-
-    `COPY` leaves templates aside: the volume is made in another way, in the end by a copy.  `FAIL` is only of
-    `UPSTREAM`: the driver raises, and the request fails with it.
-    """
-
-    USE = "use"
-    CREATE = "create"
-    REPLACE = "replace"
-    WAIT = "wait"
-    COPY = "copy"
-    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +111,10 @@ def decide_template(
     if in_the_way := failed(verdicts):
         needs_read = requester_reads is None and _would_serve(policy, replace(request, requester_reads=True))
         return replace(_leave_aside(policy, in_the_way, verdicts), needs_read=needs_read)
-    rule, looked_at = first_match(TEMPLATE_STATE_RULES[policy], request)
-    action, complete = _OUTCOMES[rule.id]
+    state, looked_at = first_match(TEMPLATE_STATE_RULES[policy], request)
     because = looked_at[-1].text
-    decision = TemplateDecision(policy=policy, action=action, because=because, verdicts=verdicts + looked_at)
-    return _LIMITED[policy](complete(decision, request), others, settings.limits)
+    decision = TemplateDecision(policy=policy, action=state.action, because=because, verdicts=verdicts + looked_at)
+    return _LIMITED[policy](_completed(decision, state, request), others, settings.limits)
 
 
 def _would_serve(policy: Policy, request: TemplateRequest) -> bool:
@@ -159,51 +145,24 @@ def _unlimited(decision: TemplateDecision, _others: Iterable[CacheEntry], _limit
 _LIMITED = {Policy.STRICT: _admit, Policy.UPSTREAM: _unlimited}
 
 
-# What each state of a template comes to.
+# What follows from the state of a template.
 
 _LEAST = {Policy.STRICT: least_gib, Policy.UPSTREAM: least_gib_upstream}
 
 
-def _nothing_more(decision: TemplateDecision, _: TemplateRequest) -> TemplateDecision:
-    return decision
+def _completed(decision: TemplateDecision, state: TemplateState, request: TemplateRequest) -> TemplateDecision:
+    """The decision with the volume that is cloned, what is made and what goes for it, and how long to wait."""
+    found = request.template.entry.volume_id if request.template else None
+    taken = request.template.being_made_for if request.template else None
+    return replace(
+        decision,
+        source=found if state.action is TemplateAction.USE else None,
+        size_gib=_LEAST[decision.policy](request.image) if state.action in _MAKING else None,
+        remove_first=(found,) if found and state.old is OldTemplate.GOES_FIRST else (),
+        remove_after=found if state.old is OldTemplate.GOES_AFTER else None,
+        wait=request.settings.longest_making - (taken or _NONE) if state.action is TemplateAction.WAIT else None,
+    )
 
 
-def _use(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
-    return replace(decision, source=request.found.entry.volume_id)
-
-
-def _wait(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
-    taken = request.found.being_made_for or timedelta(0)
-    return replace(decision, wait=request.settings.longest_making - taken)
-
-
-def _create(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
-    return replace(decision, size_gib=_LEAST[decision.policy](request.image))
-
-
-def _remove_then_create(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
-    """The old one goes first.  What a dead maker left holds no image: then nothing is lost."""
-    return replace(_create(decision, request), remove_first=(request.found.entry.volume_id,))
-
-
-def _create_then_remove(decision: TemplateDecision, request: TemplateRequest) -> TemplateDecision:
-    """The old one goes when the new one is ready: where that fails, what there was is still there to be looked at."""
-    return replace(_create(decision, request), remove_after=request.found.entry.volume_id)
-
-
-Complete = Callable[[TemplateDecision, TemplateRequest], TemplateDecision]
-
-_OUTCOMES: Mapping[str, tuple[TemplateAction, Complete]] = {
-    "no-template": (TemplateAction.CREATE, _create),
-    "maker-dead": (TemplateAction.CREATE, _remove_then_create),
-    "making-overdue": (TemplateAction.COPY, _nothing_more),
-    "being-made": (TemplateAction.WAIT, _wait),
-    "broken": (TemplateAction.REPLACE, _create_then_remove),
-    "exhausted": (TemplateAction.REPLACE, _create_then_remove),
-    "stale": (TemplateAction.REPLACE, _create_then_remove),
-    "ready": (TemplateAction.USE, _use),
-    "template-unrecorded": (TemplateAction.FAIL, _nothing_more),
-    "image-undated": (TemplateAction.FAIL, _nothing_more),
-    "other-date": (TemplateAction.REPLACE, _remove_then_create),  # where the new one then fails there is none
-    "same-date": (TemplateAction.USE, _use),
-}
+_MAKING = (TemplateAction.CREATE, TemplateAction.REPLACE)
+_NONE = timedelta(0)

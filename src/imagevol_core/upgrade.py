@@ -17,7 +17,7 @@ from imagevol_core.locations import is_store_name
 from imagevol_core.secret_text import shown_value
 from imagevol_core.sentences import listed
 from imagevol_core.stores import CINDER_KINDS, SCHEMES, missing_credentials
-from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed
 
 __all__ = ["UPGRADE_RULES", "ConfigurationEdit", "StoreUpgrade", "plan_store_upgrade"]
 
@@ -76,11 +76,13 @@ class StoreUpgrade:
     Attributes:
         edits: in order; none where it is refused, or there is nothing to do.
         configuration: the result; as it was where there are no edits.
+        needs_volume_type: whether it cannot be planned without the name of Cinder's default volume type.
         verdicts: what each rule said.
     """
 
     edits: tuple[ConfigurationEdit, ...]
     configuration: Configuration = field(repr=False, hash=False)
+    needs_volume_type: bool = False
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -125,6 +127,11 @@ class _Asked:
     @property
     def volume_type(self) -> str | None:
         return self.single.get("cinder_volume_type") or self.default_volume_type
+
+    @property
+    def keeps_volumes(self) -> bool:
+        """Whether a store that stays keeps images in volumes."""
+        return any(kind in CINDER_KINDS for kind in self.kept.values())
 
     @property
     def cinder_stores(self) -> dict[str, dict[str, str]]:
@@ -178,7 +185,12 @@ def plan_store_upgrade(
     verdicts = evaluate(UPGRADE_RULES[Policy.STRICT], asked)
     wanted, _ = _single_store(asked)
     edits = tuple(_edits(asked)) if wanted and not failed(verdicts) else ()
-    return StoreUpgrade(edits=edits, configuration=_edited(configuration, edits), verdicts=verdicts)
+    return StoreUpgrade(
+        edits=edits,
+        configuration=_edited(configuration, edits),
+        needs_volume_type=asked.keeps_volumes and asked.volume_type is None,
+        verdicts=verdicts,
+    )
 
 
 def _edited(configuration: Configuration, edits: Iterable[ConfigurationEdit]) -> dict[str, dict[str, str]]:
@@ -279,7 +291,7 @@ def _default_named(asked: _Asked) -> tuple[bool, str]:
 
 
 def _type_known(asked: _Asked) -> tuple[bool, str]:
-    if not any(kind in CINDER_KINDS for kind in asked.kept.values()):
+    if not asked.keeps_volumes:
         return True, "cinder_volume_type: no store keeps images in volumes now"
     if asked.volume_type is None:
         return False, "cinder_volume_type: it is not set; find out the default volume type of Cinder, and give that"
@@ -310,50 +322,50 @@ def _credentials_complete(asked: _Asked) -> tuple[bool, str]:
 
 _SPEC = "[multi]"
 
-UPGRADE_RULES: Mapping[Policy, tuple[Rule[_Asked], ...]] = {
+UPGRADE_RULES: Mapping[Policy, tuple[Requirement[_Asked], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Requirement(
             id="single-store",
             text="`enabled_backends` is not set: there is something to do",
             source=_SPEC,
-            predicate=_single_store,
+            holds=_single_store,
             gate=True,
             warning=True,
         ),
-        Rule(id="kinds-known", text="`stores` names known drivers", source=_SPEC, predicate=_kinds_known, gate=True),
-        Rule(
+        Requirement(id="kinds-known", text="`stores` names known drivers", source=_SPEC, holds=_kinds_known, gate=True),
+        Requirement(
             id="stores-named",
             text="the store of each driver in `stores` gets a name, or is given up",
             source=_SPEC,
-            predicate=_stores_named,
+            holds=_stores_named,
             gate=True,
         ),
-        Rule(
+        Requirement(
             id="names-valid",
             text="each name can be part of a location, is given once, and is no section yet",
             source=_SPEC,
-            predicate=_names_valid,
+            holds=_names_valid,
         ),
-        Rule(id="default-named", text="the default store is one of them", source=_SPEC, predicate=_default_named),
-        Rule(
+        Requirement(id="default-named", text="the default store is one of them", source=_SPEC, holds=_default_named),
+        Requirement(
             id="type-known",
             text="the volume type of the present cinder store is known: its own, or Cinder's default",
             source=_SPEC,
-            predicate=_type_known,
+            holds=_type_known,
         ),
-        Rule(id="types-named", text="each new store names its volume type", source=_SPEC, predicate=_types_named),
-        Rule(
+        Requirement(id="types-named", text="each new store names its volume type", source=_SPEC, holds=_types_named),
+        Requirement(
             id="types-differ",
             text="no two stores have one volume type",
             source=_SPEC,
-            predicate=_types_differ,
+            holds=_types_differ,
             warning=True,
         ),
-        Rule(
+        Requirement(
             id="credentials-complete",
             text="each cinder store has complete credentials; a single one may have none",
             source=_SPEC,
-            predicate=_credentials_complete,
+            holds=_credentials_complete,
         ),
     )
 }

@@ -18,7 +18,7 @@ from imagevol_core.selection import StoreSelection
 from imagevol_core.sentences import answered, said
 from imagevol_core.sizing import GIB
 from imagevol_core.stores import StoreCatalogue, is_associated
-from imagevol_core.verdicts import Policy, Rule, Verdict, evaluate, failed
+from imagevol_core.verdicts import Policy, Requirement, Result, Verdict, evaluate, failed
 
 __all__ = [
     "STORE_SPEC",
@@ -234,16 +234,18 @@ def check_location(volume: Volume, *, catalogue: StoreCatalogue) -> Verdict:
     >>> catalogue = StoreCatalogue(stores=(Store(name="fast", kind="cinder", volume_type="ssd"),))
     >>> check_location(Volume(id="v", size_gib=1, volume_type="ssd"), catalogue=catalogue).subject
     'fast'
-    >>> check_location(Volume(id="v", size_gib=1, volume_type="disk"), catalogue=catalogue).passed
+    >>> check_location(Volume(id="v", size_gib=1, volume_type="disk"), catalogue=catalogue).ok
     False
     """
     if not catalogue.multi:
-        return Verdict("store-of-type", True, None, "Glance has one store, whose volumes may be of any type")
+        return Verdict("store-of-type", Result.HOLDS, None, "Glance has one store, whose volumes may be of any type")
     named = said(volume.volume_type)
     for store in catalogue.stores:
         if is_associated(store, volume_type=volume.volume_type, default_volume_type=catalogue.default_volume_type):
-            return Verdict("store-of-type", True, store.name, f"store {store.name} has volumes of type {named}")
-    return Verdict("store-of-type", False, None, f"no store has volumes of type {named}, and Glance drops the location")
+            return Verdict("store-of-type", Result.HOLDS, store.name, f"store {store.name} has volumes of type {named}")
+    return Verdict(
+        "store-of-type", Result.FAILS, None, f"no store has volumes of type {named}, and Glance drops the location"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,7 @@ class UploadLanding:
     @property
     def outcome(self) -> UploadAction:
         """That of the plan; where Glance drops the location, the data are copied."""
-        dropped = self.location is not None and not self.location.passed
+        dropped = self.location is not None and not self.location.ok
         return UploadAction.COPY if self.plan.outcome is UploadAction.REGISTER and dropped else self.plan.outcome
 
     @property
@@ -456,55 +458,55 @@ _SPEC = "[clone]"
 _UPLOAD = "cinder VolumeManager.copy_volume_to_image"
 _REGISTER = "cinder VolumeManager._clone_image_volume_and_add_location"
 
-UPLOAD_RULES: Mapping[Policy, tuple[Rule[_Upload], ...]] = {
+UPLOAD_RULES: Mapping[Policy, tuple[Requirement[_Upload], ...]] = {
     Policy.STRICT: (
-        Rule(
+        Requirement(
             id="registration-enabled",
             text="`image_upload_use_cinder_backend` is set",
             source=_SPEC,
-            predicate=_registration_enabled,
+            holds=_registration_enabled,
         ),
-        Rule(id="image-raw", text="the image must be raw", source=_SPEC, predicate=_image_raw),
-        Rule(id="image-bare", text="the image must be bare", source=_SPEC, predicate=_image_bare),
-        Rule(
+        Requirement(id="image-raw", text="the image must be raw", source=_SPEC, holds=_image_raw),
+        Requirement(id="image-bare", text="the image must be bare", source=_SPEC, holds=_image_bare),
+        Requirement(
             id="volume-not-encrypted",
             text="the volume is known not to be encrypted",
             source=_SPEC,
-            predicate=_volume_not_encrypted,
+            holds=_volume_not_encrypted,
         ),
-        Rule(
+        Requirement(
             id="tenant-known",
             text="the project of the clone is known: the internal tenant if that is wanted",
             source=_SPEC,
-            predicate=_tenant_known,
+            holds=_tenant_known,
         ),
-        Rule(
+        Requirement(
             id="owner-known",
             text="the image's owner, whom the clone must name, is known",
             source=_SPEC,
-            predicate=_owner_known,
+            holds=_owner_known,
         ),
-        Rule(
+        Requirement(
             id="type-known",
             text="the volume's type, which says the store, is known",
             source="[multi]",
-            predicate=_type_known,
+            holds=_type_known,
         ),
-        Rule(
+        Requirement(
             id="store-valid",
             text="what the type names as store, if anything, can be one",
             source="[multi]",
-            predicate=_store_valid,
+            holds=_store_valid,
         ),
     ),
     Policy.UPSTREAM: (
-        Rule(
+        Requirement(
             id="registration-enabled",
             text="`image_upload_use_cinder_backend` is set",
             source=_UPLOAD,
-            predicate=_registration_enabled,
+            holds=_registration_enabled,
         ),
-        Rule(id="image-raw", text="the image must be raw", source=_REGISTER, predicate=_image_raw),
-        Rule(id="image-bare", text="the image must be bare", source=_REGISTER, predicate=_image_bare),
+        Requirement(id="image-raw", text="the image must be raw", source=_REGISTER, holds=_image_raw),
+        Requirement(id="image-bare", text="the image must be bare", source=_REGISTER, holds=_image_bare),
     ),
 }

@@ -20,7 +20,7 @@ from imagevol_core.facts import Backend, Image, Volume, VolumeType
 from imagevol_core.sentences import said
 from imagevol_core.template_rules import Template
 from imagevol_core.templates import TemplateAction, TemplateSettings
-from imagevol_core.verdicts import Policy, Rule, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 
 __all__ = ["WARM_RULES", "WarmOutcome", "WarmPlan", "WarmPool", "WarmWish", "may_serve", "plan_warming"]
 
@@ -212,14 +212,14 @@ def _candidate(wish: WarmWish, pool: WarmPool, present: Iterable[Template], want
 
 
 def _decided(wish: WarmWish, candidate: _Candidate) -> WarmPlan:
-    rule, verdicts = first_match(WARM_RULES[Policy.STRICT], candidate)
+    outcome, verdicts = first_match(WARM_RULES[Policy.STRICT], candidate)
     return WarmPlan(
         wish=wish,
-        outcome=_OUTCOMES[rule.id],
-        rule=rule.id,
+        outcome=outcome,
+        rule=verdicts[-1].rule,
         because=verdicts[-1].text,
         pool=candidate.pool.name if candidate.pool else None,
-        template=candidate.source if rule.id == "ready" else None,
+        template=candidate.source if outcome is WarmOutcome.READY else None,
         needs_read=candidate.plan is not None and candidate.plan.template.needs_read,
         verdicts=verdicts,
     )
@@ -297,42 +297,65 @@ _OF_STRINGS = ("s==", "s!=", "s<", "s<=", "s>", "s>=")
 _OPERATORS = [[word] for word in ("<in>", "<or>", "<is>", "=", "==", "!=", ">=", "<=", *_OF_STRINGS)]
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _ORDER = tuple(WarmOutcome)
-_OUTCOMES = {
-    "no-pool": WarmOutcome.REFUSED,
-    "no-volume": WarmOutcome.REFUSED,
-    "from-snapshot": WarmOutcome.NOT_NEEDED,
-    "cloned-already": WarmOutcome.NOT_NEEDED,
-    "ready": WarmOutcome.READY,
-    "no-template": WarmOutcome.REFUSED,
-    "evicts-wanted": WarmOutcome.REFUSED,
-    "possible": WarmOutcome.PLANNED,
-}
 _SPEC = "[template]"
 
-WARM_RULES: Mapping[Policy, tuple[Rule[_Candidate], ...]] = {
+WARM_RULES: Mapping[Policy, tuple[Choice[_Candidate, WarmOutcome], ...]] = {
     Policy.STRICT: (
-        Rule(id="no-pool", text="refused: Cinder has no pool for the type", source=_SPEC, predicate=_no_pool),
-        Rule(id="no-volume", text="refused: no volume can be created", source=_SPEC, predicate=_no_volume),
-        Rule(
+        Choice(
+            id="no-pool",
+            text="refused: Cinder has no pool for the type",
+            source=_SPEC,
+            applies=_no_pool,
+            outcome=WarmOutcome.REFUSED,
+        ),
+        Choice(
+            id="no-volume",
+            text="refused: no volume can be created",
+            source=_SPEC,
+            applies=_no_volume,
+            outcome=WarmOutcome.REFUSED,
+        ),
+        Choice(
             id="from-snapshot",
             text="not needed: Cinder creates the volume from a snapshot",
             source=_SPEC,
-            predicate=_from_snapshot,
+            applies=_from_snapshot,
+            outcome=WarmOutcome.NOT_NEEDED,
         ),
-        Rule(
+        Choice(
             id="cloned-already",
             text="not needed: the backend clones an image volume",
             source=_SPEC,
-            predicate=_cloned_already,
+            applies=_cloned_already,
+            outcome=WarmOutcome.NOT_NEEDED,
         ),
-        Rule(id="ready", text="ready: there is a template of the image", source=_SPEC, predicate=_ready),
-        Rule(id="no-template", text="refused: the image may have no template", source=_SPEC, predicate=_no_template),
-        Rule(
+        Choice(
+            id="ready",
+            text="ready: there is a template of the image",
+            source=_SPEC,
+            applies=_ready,
+            outcome=WarmOutcome.READY,
+        ),
+        Choice(
+            id="no-template",
+            text="refused: the image may have no template",
+            source=_SPEC,
+            applies=_no_template,
+            outcome=WarmOutcome.REFUSED,
+        ),
+        Choice(
             id="evicts-wanted",
             text="refused: it would evict a template that was also asked for",
             source=_SPEC,
-            predicate=_evicts_wanted,
+            applies=_evicts_wanted,
+            outcome=WarmOutcome.REFUSED,
         ),
-        Rule(id="possible", text="planned: the driver creates a template", source=_SPEC, predicate=_possible),
+        Choice(
+            id="possible",
+            text="planned: the driver creates a template",
+            source=_SPEC,
+            applies=_possible,
+            outcome=WarmOutcome.PLANNED,
+        ),
     )
 }

@@ -72,7 +72,7 @@ class TestExplaining:
             {"way": "clone-image-volume", "source": answer["sources"][0]},
             {"way": "copy", "source": None},
         ]
-        assert all(verdict.keys() >= {"rule", "passed", "subject", "text"} for verdict in answer["verdicts"])
+        assert all(verdict.keys() >= {"rule", "result", "subject", "text"} for verdict in answer["verdicts"])
         assert {verdict["rule"] for verdict in answer["verdicts"]} == rule_ids()
         assert {verdict["subject"] for verdict in answer["verdicts"]} == {None, *answer["sources"]}
 
@@ -285,7 +285,9 @@ class TestExplaining:
         }
         refused = run(*arguments, "--encrypted").json["template"]
         assert (refused["made"], refused["size_gib"]) == (False, None)
-        assert [verdict["rule"] for verdict in refused["verdicts"] if not verdict["passed"]] == ["target-not-encrypted"]
+        assert [verdict["rule"] for verdict in refused["verdicts"] if verdict["result"] == "fails"] == [
+            "target-not-encrypted"
+        ]
 
     def test_no_service_makes_templates_by_rules_of_its_own(self, run: Run, image_id: str) -> None:
         ran = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--policy", "upstream")

@@ -75,7 +75,7 @@ def test_a_program_gets_every_rule_and_where_it_would_land(run: Run, volumes: Vo
     upload = [rule.id for rule in UPLOAD_RULES[Policy.STRICT]]
     selection = ["single-store", "store-header", "base-image", "default-store"]
     assert [verdict["rule"] for verdict in verdicts] == [*upload, "store-of-type", *selection]
-    assert all(verdict.keys() >= {"rule", "passed", "subject", "text"} for verdict in verdicts)
+    assert all(verdict.keys() >= {"rule", "result", "subject", "text"} for verdict in verdicts)
 
 
 def test_a_person_gets_sentences(run: Run, volumes: Volumes) -> None:
@@ -83,15 +83,15 @@ def test_a_person_gets_sentences(run: Run, volumes: Volumes) -> None:
     assert run("explain-upload", made(volumes), *tenant).out.splitlines() == [
         "The volume is cloned, for project internal, and cinder://CLONE registered.",
         "The image is then in store fast.",
-        "  passed registration-enabled: image_upload_use_cinder_backend is True.",
-        "  passed image-raw: the image's disk_format will be raw.",
-        "  passed image-bare: the image's container_format will be bare.",
-        "  passed volume-not-encrypted: the volume is not encrypted.",
-        "  passed tenant-known: the clone belongs to the internal tenant, which is internal.",
-        "  passed owner-known: the image's owner is p.",
-        "  passed type-known: the volume's type is fast.",
-        "  passed store-valid: the volume's type names no store.",
-        "  passed store-of-type (fast): store fast has volumes of type fast.",
+        "  holds registration-enabled: image_upload_use_cinder_backend is True.",
+        "  holds image-raw: the image's disk_format will be raw.",
+        "  holds image-bare: the image's container_format will be bare.",
+        "  holds volume-not-encrypted: the volume is not encrypted.",
+        "  holds tenant-known: the clone belongs to the internal tenant, which is internal.",
+        "  holds owner-known: the image's owner is p.",
+        "  holds type-known: the volume's type is fast.",
+        "  holds store-valid: the volume's type names no store.",
+        "  holds store-of-type (fast): store fast has volumes of type fast.",
         "If that fails, the data is copied to store fast; the headers are x-openstack-image-size: 1073741824.",
         "  default-store: default_backend is 'fast'.",
     ]
@@ -111,7 +111,7 @@ def test_what_stands_in_the_way_of_a_clone_is_said(
 ) -> None:
     first, *rules, where, why = run("explain-upload", made(volumes), *options).out.splitlines()
     assert first == "The volume's data is copied."
-    assert [line.split(":")[0] for line in rules if "passed" not in line] == [f"  failed {rule}"]
+    assert [line.split(":")[0] for line in rules if not line.startswith("  holds")] == [f"  fails {rule}"]
     assert (where.startswith("It goes to store fast; "), why) == (True, "  default-store: default_backend is 'fast'.")
 
 
@@ -119,7 +119,7 @@ def test_a_location_that_no_store_would_have_is_not_promised(run: Run, volumes: 
     volume_id = made(volumes, "fast2slow")
     answer = run("explain-upload", volume_id, "-f", "json").json
     assert (answer["outcome"], answer["location"], answer["stores"]) == ("copy", "cinder://slow/CLONE", ["slow"])
-    assert "  failed store-of-type: no store has volumes of type fast2slow" in run("explain-upload", volume_id).out
+    assert "  fails store-of-type: no store has volumes of type fast2slow" in run("explain-upload", volume_id).out
 
 
 def test_a_copy_goes_to_every_store_of_the_base_image_that_is_still_there(run: Run, volumes: Volumes) -> None:
@@ -151,7 +151,7 @@ def test_an_upload_that_fails_is_said_to_fail(run: Run, volumes: Volumes, monkey
     lines = run("explain-upload", made(volumes), "--policy", "upstream").out.splitlines()
     assert lines[0] == "The upload fails: Cinder fails with an AttributeError where a volume has no type."
     assert [line.split(":")[0] for line in lines[1:]] == [
-        f"  passed {rule.id}" for rule in UPLOAD_RULES[Policy.UPSTREAM]
+        f"  holds {rule.id}" for rule in UPLOAD_RULES[Policy.UPSTREAM]
     ]
     assert run("explain-upload", made(volumes), "--policy", "upstream", "-f", "json").json["stores"] == []
 

@@ -533,8 +533,8 @@ class TestFailure:
         refused = planned(tmp_path / "image", tmp_path / "new", "qcow2", SIZE, size_bytes=512)
         assert refused.refused
         for each, says in [
-            (refused, "CopyPlan: it is refused: failed source-fits: "),
-            (replace(plan, refused=refused.refused), "CopyPlan: it is refused: failed source-fits: "),
+            (refused, "CopyPlan: it is refused: fails source-fits: "),
+            (replace(plan, refused=refused.refused), "CopyPlan: it is refused: fails source-fits: "),
             (replace(plan, argv=()), "CopyPlan: it has no command of qemu-img"),
             (planned(tmp_path / "image", tmp_path / "new", "raw"), "CopyPlan: it has no command of qemu-img"),
             (replace(plan, policy=Policy.UPSTREAM), "CopyPlan: it is what Cinder runs"),

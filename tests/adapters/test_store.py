@@ -425,7 +425,7 @@ class TestDeletion:
         name = world.store.backend_group
         assert str(caught.value) == (
             f"Volume {where.store_location.volume_id} stays: deleting images of store {name} is disabled until Glance "
-            f"is restarted: failed type-exists ({name}): cinder_volume_type is 'gone', and Cinder has no such type"
+            f"is restarted: fails type-exists ({name}): cinder_volume_type is 'gone', and Cinder has no such type"
         )
         assert read(world.store, where) == DATA
         with pytest.raises(exceptions.StoreAddDisabled):
@@ -806,7 +806,7 @@ class TestStart:
         assert not store.is_capable(capabilities.BitMasks.WRITE_ACCESS)
         (line,) = errors(caplog)
         assert line.startswith(f"Store {store.backend_group}: adding and deleting images is disabled")
-        assert f"failed type-exists ({store.backend_group}): " in line
+        assert f"fails type-exists ({store.backend_group}): " in line
 
     def test_a_type_that_another_store_has_too_is_a_warning(
         self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture

@@ -189,9 +189,9 @@ class TestCheck:
         rows = run("stores", "check", "--config-file", stores, "-f", "json").json
         assert rows[4] == {
             "store": "fast",
+            "not_tried": None,
             "rule": "type-exists",
-            "passed": True,
-            "warning": False,
+            "result": "holds",
             "text": "cinder_volume_type is 'ssd', and Cinder has it",
         }
         rules = [row["rule"] for row in rows if row["store"] == "fast"]
@@ -407,7 +407,7 @@ class TestUpgrade:
             "why": "it names every store and its driver",
         }
         assert {edit["after"] for edit in plan["edits"] if "password" in edit["option"]} == {"***", None}
-        assert {verdict["passed"] for verdict in plan["verdicts"]} == {True}
+        assert {verdict["result"] for verdict in plan["verdicts"]} == {"holds"}
 
     def test_what_is_missing_is_told_and_nothing_is_written(self, run: Run, cinder: Types, single: Path) -> None:
         cinder.default = ServiceUnreachable("Cinder: nobody answers")

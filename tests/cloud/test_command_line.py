@@ -158,10 +158,10 @@ def test_a_registered_image_is_explained_rule_by_rule(
             *(rule.id for rule in REQUEST_RULES[Policy.STRICT]),
             *(rule.id for rule in VOLUME_RULES[Policy.STRICT]),
         }
-        assert all(verdict["passed"] for verdict in near["verdicts"])
+        assert all(verdict["result"] == "holds" for verdict in near["verdicts"])
         far = imagevol.ask(*ask, "--host", "rig@elsewhere#pool")
         assert (far["eligible"], far["sources"]) == (False, [])
-        failed = [(one["rule"], one["subject"]) for one in far["verdicts"] if not one["passed"]]
+        failed = [(one["rule"], one["subject"]) for one in far["verdicts"] if one["result"] == "fails"]
         assert failed == [("volume-same-backend", put["volume_id"])]
         sentences = imagevol.run(*ask, "--host", "rig@elsewhere#pool").stdout
         assert sentences.startswith("The image's data is copied into the volume.\n")

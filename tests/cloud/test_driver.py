@@ -16,7 +16,7 @@ from glanceclient.v2.client import Client as GlanceClient
 from imagevol_adapters.engine import write_stream
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
-from imagevol_core import GIB, ImageVolumeMetadata, Verdict
+from imagevol_core import GIB, ImageVolumeMetadata, Result, Verdict
 from tests.cloud.ports import nothing_left, sign_in
 from tests.cloud.record import Cloud
 from tests.cloud.settings import REGION
@@ -55,7 +55,7 @@ def test_a_volume_on_another_backend_is_copied_and_the_rule_is_named(demo: User)
     image_id = demo.image()
     volume = demo.volume(image_id, "slow")
     assert content(demo.real, volume.id)[1] == DATA
-    assert f"failed volume-same-backend ({image_volume(demo, image_id)})" in demo.said(volume)
+    assert f"fails volume-same-backend ({image_volume(demo, image_id)})" in demo.said(volume)
     assert "neither cloned nor made from a template" in demo.said(volume)
 
 
@@ -67,7 +67,11 @@ def test_the_command_says_what_the_driver_does(demo: User, driver_cloud: Cloud, 
     where = ("--size", 1, "--host", driver_cloud.backend_hosts[volume_type])
     explained = CommandLine(driver_cloud, driver_cloud.clouds_yaml).ask("explain", image_id, *where, *settings)
     assert explained["eligible"] is ("cloned from image volume" in said)
-    refused = [Verdict(**verdict) for verdict in explained["verdicts"] if not verdict["passed"]]
+    refused = [
+        Verdict(**verdict | {"result": Result(verdict["result"])})
+        for verdict in explained["verdicts"]
+        if verdict["result"] == "fails"
+    ]
     logged = re.findall(r"no image volume is cloned: (.*)", said)
     assert logged == (["; ".join(map(str, refused))] if refused else [])
 
@@ -97,7 +101,7 @@ def test_an_image_that_is_no_raw_disk_is_copied(demo: User, tmp_path: Path) -> N
     command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(tmp_path / "raw"), str(tmp_path / "qcow2")]
     subprocess.run(command, check=True)
     volume = demo.volume(demo.image((tmp_path / "qcow2").read_bytes(), disk_format="qcow2"))
-    assert "failed image-raw: the image's disk_format is qcow2" in demo.said(volume)
+    assert "fails image-raw: the image's disk_format is qcow2" in demo.said(volume)
     assert content(demo.real, volume.id)[1] == DATA
 
 
@@ -108,7 +112,7 @@ def test_an_image_volume_that_is_in_error_is_not_cloned(demo: User, users: Users
     admin.cinder.volumes.reset_state(stored, "error")
     try:
         volume = demo.volume(image_id)
-        assert f"failed volume-available ({stored})" in demo.said(volume)
+        assert f"fails volume-available ({stored})" in demo.said(volume)
         assert volume.status == "error"  # Cinder copies, and Glance cannot read it either
     finally:
         admin.cinder.volumes.reset_state(stored, "available")

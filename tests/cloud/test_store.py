@@ -317,7 +317,7 @@ def test_a_volume_type_that_does_not_exist_stops_that_store_only(
         broken = configured(Store, "broken", **wrong)
     (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert message == (
-        "Store broken: adding and deleting images is disabled until Glance is restarted: failed type-exists (broken): "
+        "Store broken: adding and deleting images is disabled until Glance is restarted: fails type-exists (broken): "
         "cinder_volume_type is 'no-such-type', and Cinder has no such type"
     )
     with pytest.raises(exceptions.StoreAddDisabled):

@@ -22,7 +22,7 @@ from imagevol_adapters.testing.way_strategies import (
     template_cases,
     upload_cases,
 )
-from imagevol_core import Policy, Rule, Verdict, rule_tables, tables
+from imagevol_core import Choice, Policy, Result, Verdict, rule_tables, tables
 from tests.core.cases import GOOD
 
 # Every module that has a table, and cases that come to it; what audits has findings instead, and its own test of this.
@@ -44,9 +44,9 @@ TABLES = [(table, cases) for table in rule_tables() for name, cases in CASES.ite
 def one_more_row(name: str, policy: Policy) -> Iterator[None]:
     """The table begins with a rule that never holds, as one that somebody has just written."""
     rules = tables._TABLES[name]
-    row: Rule[Any] = Rule(id="a-new-rule", text="it is new", source="a test", predicate=lambda _: (False, "never so"))
-    if type(rules[policy][0]) is not Rule:  # the ways of creation say more of themselves
-        row = replace(rules[policy][0], id=row.id, text=row.text, source=row.source, predicate=row.predicate)
+    first = rules[policy][0]
+    asks: dict[str, Any] = {"applies" if isinstance(first, Choice) else "holds": lambda _: (False, "never so")}
+    row = replace(first, id="a-new-rule", text="it is new", source="a test", **asks)
     with patch.dict(rules, {policy: (row, *rules[policy])}):
         yield
 
@@ -65,7 +65,9 @@ def test_it_is_explained_wherever_its_table_is_walked(table: Any, cases: Any, da
     walked = any(verdict.rule == table.rules[0].id for verdict in verdicts(case, table.policy))
     with one_more_row(table.name, table.policy):
         said = [verdict for verdict in verdicts(case, table.policy) if verdict.rule == "a-new-rule"]
-    assert all((verdict.passed, verdict.text) == (False, "never so") for verdict in said)
+    assert all(
+        (verdict.result in (Result.HOLDS, Result.APPLIES), verdict.text) == (False, "never so") for verdict in said
+    )
     assert said or not walked
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core import InvalidFact, Policy, Volume, decide_attach_retry, patience_seconds
+from imagevol_core import InvalidFact, Policy, Result, Volume, decide_attach_retry, patience_seconds
 
 PASSING = (
     "attaching",
@@ -58,7 +58,7 @@ class TestRetry:
     )
     def test_it_says_by_which_rule_and_of_which_volume(self, status: str, rule: str) -> None:
         last = decide_attach_retry(volume(status)).verdicts[-1]
-        assert last == (rule, True, "7ad3", f"its status is {status}", False)
+        assert last == (rule, Result.APPLIES, "7ad3", f"its status is {status}")
 
 
 class TestPatience:

@@ -29,6 +29,7 @@ from imagevol_core import (
     InvalidFact,
     InvalidSize,
     Policy,
+    Result,
     Verdict,
     Volume,
     cache_key,
@@ -78,7 +79,7 @@ class TestFreshnessRules:
         for rule, case in DECIDES[policy].items():
             freshness = case.decide(policy)
             assert (freshness.rule, freshness.fresh) == (rule, rule in FRESH)
-            assert [verdict.passed for verdict in freshness.verdicts] == [False] * (len(freshness.verdicts) - 1) + [
+            assert [verdict.applies for verdict in freshness.verdicts] == [False] * (len(freshness.verdicts) - 1) + [
                 True
             ]
             assert freshness.verdicts[-1].rule == rule
@@ -337,12 +338,12 @@ class TestAdmissionRules:
     def test_it_says_why(self) -> None:
         verdicts = STANDS_IN_THE_WAY[Policy.STRICT]["fits-max-gib"].decide().verdicts
         assert verdicts == (
-            Verdict("fits-max-gib", False, None, "it and what is in use have 4 GiB and the limit is 3"),
-            Verdict("fits-max-count", True, None, "it and what is in use are 2 and the limit is 2"),
+            Verdict("fits-max-gib", Result.FAILS, None, "it and what is in use have 4 GiB and the limit is 3"),
+            Verdict("fits-max-count", Result.HOLDS, None, "it and what is in use are 2 and the limit is 2"),
         )
         assert plan_admission([], newcomer_gib=1, limits=CacheLimits()).verdicts == (
-            Verdict("fits-max-gib", True, None, "it and what is in use have 1 GiB and there is no limit"),
-            Verdict("fits-max-count", True, None, "it and what is in use are 1 and there is no limit"),
+            Verdict("fits-max-gib", Result.HOLDS, None, "it and what is in use have 1 GiB and there is no limit"),
+            Verdict("fits-max-count", Result.HOLDS, None, "it and what is in use are 1 and there is no limit"),
         )
 
 

@@ -20,7 +20,7 @@ from tests.core.cases import GOOD, IMAGE_ID, URL, VOLUME_ID, image, says, settin
 def said(case: CloneCase, rule: str, policy: Policy = Policy.STRICT) -> tuple[bool, str]:
     """Whether this rule passed, and why."""
     (verdict,) = (verdict for verdict in case.decide(policy).verdicts if verdict.rule == rule)
-    return verdict.passed, verdict.text
+    return verdict.ok, verdict.text
 
 
 def on(here: str | None, there: str | None, *, across: bool = False) -> CloneCase:
@@ -387,46 +387,46 @@ class TestWhatIsSaid:
 
     def test_where_nothing_stands_in_the_way_each_rule_says_what_it_saw(self) -> None:
         assert [str(verdict) for verdict in GOOD.decide(Policy.STRICT).verdicts] == [
-            "passed cinder-urls-allowed: allowed_direct_url_schemes is cinder",
-            "passed image-active: the image's status is active",
-            "passed image-raw: the image's disk_format is raw",
-            "passed image-bare: the image's container_format is bare",
-            "passed image-not-encrypted: the image has no encryption key",
-            "passed target-not-encrypted: the new volume is not encrypted",
-            "passed image-fits: the image needs 1 GiB (size 1073741824 bytes) and the volume has 2 GiB",
-            "passed has-cinder-location: its locations name 1 volume",
-            f"passed volume-found ({VOLUME_ID}): Cinder knows it",
-            f"passed volume-available ({VOLUME_ID}): its status is available",
-            f"passed volume-same-backend ({VOLUME_ID}): it is on node@fast#one and the new volume on node@fast#one",
+            "holds cinder-urls-allowed: allowed_direct_url_schemes is cinder",
+            "holds image-active: the image's status is active",
+            "holds image-raw: the image's disk_format is raw",
+            "holds image-bare: the image's container_format is bare",
+            "holds image-not-encrypted: the image has no encryption key",
+            "holds target-not-encrypted: the new volume is not encrypted",
+            "holds image-fits: the image needs 1 GiB (size 1073741824 bytes) and the volume has 2 GiB",
+            "holds has-cinder-location: its locations name 1 volume",
+            f"holds volume-found ({VOLUME_ID}): Cinder knows it",
+            f"holds volume-available ({VOLUME_ID}): its status is available",
+            f"holds volume-same-backend ({VOLUME_ID}): it is on node@fast#one and the new volume on node@fast#one",
             (
-                f"passed volume-owner ({VOLUME_ID}): the image belongs to ours and image_owner of this trusted "
+                f"holds volume-owner ({VOLUME_ID}): the image belongs to ours and image_owner of this trusted "
                 "project's volume is ours"
             ),
-            f"passed volume-is-this-image ({VOLUME_ID}): it was written as image {IMAGE_ID}; this is image {IMAGE_ID}",
-            f"passed volume-not-encrypted ({VOLUME_ID}): it is not encrypted",
-            f"passed volume-settled ({VOLUME_ID}): its migration status is none",
-            f"passed volume-fits ({VOLUME_ID}): it has 1 GiB and the new volume 2 GiB",
-            f"passed volume-holds-image ({VOLUME_ID}): it records 1073741824 bytes and the image has 1073741824",
-            f"passed signature-satisfied ({VOLUME_ID}): signatures are not enforced",
+            f"holds volume-is-this-image ({VOLUME_ID}): it was written as image {IMAGE_ID}; this is image {IMAGE_ID}",
+            f"holds volume-not-encrypted ({VOLUME_ID}): it is not encrypted",
+            f"holds volume-settled ({VOLUME_ID}): its migration status is none",
+            f"holds volume-fits ({VOLUME_ID}): it has 1 GiB and the new volume 2 GiB",
+            f"holds volume-holds-image ({VOLUME_ID}): it records 1073741824 bytes and the image has 1073741824",
+            f"holds signature-satisfied ({VOLUME_ID}): signatures are not enforced",
         ]
 
     def test_so_do_the_rules_of_cinder(self) -> None:
         assert [str(verdict) for verdict in GOOD.decide(Policy.UPSTREAM).verdicts] == [
-            "passed image-active: the image's status is active",
-            "passed image-fits: Cinder counts 1 GiB for the image and the volume has 2 GiB",
-            "passed cinder-urls-allowed: allowed_direct_url_schemes is cinder",
-            "passed target-not-encrypted: the new volume is not encrypted",
-            "passed image-bare: the image's container_format is bare",
-            "passed image-raw: the image's disk_format is raw",
-            "passed locations-are-urls: Cinder can read each location",
-            "passed has-cinder-location: its locations name 1 volume",
-            f"passed volume-found ({VOLUME_ID}): Cinder knows it",
+            "holds image-active: the image's status is active",
+            "holds image-fits: Cinder counts 1 GiB for the image and the volume has 2 GiB",
+            "holds cinder-urls-allowed: allowed_direct_url_schemes is cinder",
+            "holds target-not-encrypted: the new volume is not encrypted",
+            "holds image-bare: the image's container_format is bare",
+            "holds image-raw: the image's disk_format is raw",
+            "holds locations-are-urls: Cinder can read each location",
+            "holds has-cinder-location: its locations name 1 volume",
+            f"holds volume-found ({VOLUME_ID}): Cinder knows it",
             (
-                f"passed volume-same-backend ({VOLUME_ID}): it is on node@fast#one and Cinder asks its database for "
+                f"holds volume-same-backend ({VOLUME_ID}): it is on node@fast#one and Cinder asks its database for "
                 "node@fast#one"
             ),
             (
-                f"passed volume-owner ({VOLUME_ID}): the image belongs to ours, the new volume to ours; image_owner is "
+                f"holds volume-owner ({VOLUME_ID}): the image belongs to ours, the new volume to ours; image_owner is "
                 "ours"
             ),
         ]

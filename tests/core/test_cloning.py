@@ -163,7 +163,7 @@ def without_one_location(case: CloneCase, data: st.DataObject) -> CloneCase:
 def broken(case: CloneCase) -> bool:
     """Whether a location makes Cinder fail."""
     return any(
-        verdict.rule == "locations-are-urls" and not verdict.passed for verdict in case.decide(Policy.UPSTREAM).verdicts
+        verdict.rule == "locations-are-urls" and verdict.faults for verdict in case.decide(Policy.UPSTREAM).verdicts
     )
 
 

@@ -22,6 +22,7 @@ from imagevol_core import (
     ImageLocation,
     InvalidSize,
     Policy,
+    Result,
     Retry,
     Template,
     TemplateSettings,
@@ -31,7 +32,8 @@ from imagevol_core import (
 )
 from imagevol_core.boot_mapping import BootMapping
 from imagevol_core.cache_lookup import CACHE_RULES, Lookup
-from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES, Creation
+from imagevol_core.creation_facts import Creation
+from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES
 from tests.core import cases
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -109,7 +111,7 @@ def ways(plan: CreationPlan) -> list[str]:
 def said(plan: CreationPlan, rule: str) -> tuple[bool, str]:
     """Whether a way can be gone, and why."""
     (verdict,) = (verdict for verdict in plan.verdicts if verdict.rule == rule)
-    return verdict.passed, verdict.text
+    return verdict.result in (Result.HOLDS, Result.APPLIES), verdict.text
 
 
 # For each way, a case in which it can be gone, and one in which it cannot.  A new way is a new row here.
@@ -174,7 +176,7 @@ class TestWays:
     @given(creation_cases(), st.sampled_from(Policy))
     def test_a_way_has_steps_if_and_only_if_it_can_be_gone(self, case: CreationCase, policy: Policy) -> None:
         plan = case.decide(policy)
-        can_be_gone = [verdict.rule for verdict in plan.verdicts if verdict.rule in OPEN[policy] and verdict.passed]
+        can_be_gone = [verdict.rule for verdict in plan.verdicts if verdict.rule in OPEN[policy] and verdict.applies]
         assert list(dict.fromkeys(ways(plan))) == can_be_gone
         assert (plan.refused is None) is bool(plan.steps)
         assert plan.policy is policy
@@ -287,12 +289,12 @@ class TestWays:
         plan = GOOD.decide()
         assert plan.clone == GOOD.clone.decide()
         assert plan.template.source == "template"
-        assert [(verdict.rule, verdict.subject, verdict.passed) for verdict in plan.cache] == [
+        assert [(verdict.rule, verdict.subject, verdict.ok) for verdict in plan.cache] == [
             ("cache-enabled", None, True),
             ("internal-tenant-known", None, True),
             ("target-not-encrypted", None, True),
-            ("same-instant", "cached", True),
-            ("volume-fits", "cached", True),
+            ("cached-fresh", "cached", True),
+            ("cached-fits", "cached", True),
             ("fits-max-gib", None, True),
             ("fits-max-count", None, True),
         ]
@@ -575,7 +577,8 @@ class TestSteps:
     @given(creation_cases())
     def test_a_stale_volume_is_never_cloned(self, case: CreationCase) -> None:
         """Nothing stale is served."""
-        fresh = {verdict.subject for verdict in case.decide().cache if verdict.passed and verdict.subject}
+        cache = case.decide().cache
+        fresh = {verdict.subject for verdict in cache if verdict.rule == "cached-fresh" and verdict.ok}
         assert {step.source for step in case.decide().steps if step.way is Way.CLONE_CACHED} <= fresh
 
 
@@ -713,7 +716,7 @@ class TestRequest:
             conversion=ConversionSettings(free_bytes=(size_bytes or 0) + 1),
         )
         verdicts = evaluate(STOP_RULES[Policy.UPSTREAM], creation)
-        assert [(verdict.passed, verdict.text) for verdict in verdicts] == [
+        assert [(verdict.ok, verdict.text) for verdict in verdicts] == [
             (True, "Cinder does not fail over a location"),
             (True, "Cinder does not fail over a time"),
             (True, "Cinder finds room to convert the image, whether it converts it or not"),

@@ -14,6 +14,7 @@ from imagevol_core import (
     CustodyDecision,
     Policy,
     Requester,
+    Result,
     Verdict,
     Volume,
     decide_adding,
@@ -82,17 +83,17 @@ class TestReadingAndDeletion:
         assert decision.verdicts == (
             Verdict(
                 "volume-is-an-images",
-                True,
+                Result.HOLDS,
                 "v",
                 "the volume lives in project theirs, the store's project is not known; its metadata names an image; "
                 "it is read-only",
             ),
-            Verdict("volume-not-held", True, "v", "no operation holds it"),
+            Verdict("volume-not-held", Result.HOLDS, "v", "no operation holds it"),
         )
 
     def test_upstream_asks_nothing(self) -> None:
         held = replace(THEIRS, metadata={HOLD: "me"})
-        shown = Verdict("volume-shown", True, "v", "Cinder shows volume v to the store, which asks no more")
+        shown = Verdict("volume-shown", Result.HOLDS, "v", "Cinder shows volume v to the store, which asks no more")
         for decide in (decide_reading, decide_deletion):
             assert decide(held, project_id="service", policy=Policy.UPSTREAM) == CustodyDecision(
                 allowed=True, verdicts=(shown,)
@@ -126,7 +127,7 @@ class TestAdding:
         volume = replace(STORED, metadata={"glance_image_id": "i"} if owner is None else {"image_owner": owner})
         decision = decide_adding(volume, project_id="service", requester=replace(MINE, roles=roles))
         assert not decision.allowed
-        assert [verdict.rule for verdict in decision.verdicts if not verdict.passed] == ["adder-trusted"]
+        assert [verdict.rule for verdict in decision.verdicts if verdict.faults] == ["adder-trusted"]
 
     @pytest.mark.parametrize(
         "requester, is_admin, text",

@@ -16,7 +16,7 @@ from imagevol_core import ImagevolError, InvalidFact, RequestRefused, ResourceNo
 from tests.core.hostile import TEXTS, arguments_of
 
 # Given functions, which are no facts.
-OF_RULES = frozenset({"evaluate", "first_match"})
+OF_RULES = frozenset({"evaluate", "every_match", "first_match"})
 FUNCTIONS = {
     name: function
     for name in imagevol_core.__all__

@@ -202,12 +202,12 @@ class TestEveryRule:
         decide, outcome, after, text = DECIDES[table][0][rule]
         change = decide()
         last = change.verdicts[-1]
-        assert (last.rule, last.passed, last.text) == (rule, True, text)
+        assert (last.rule, last.applies, last.text) == (rule, True, text)
         assert change.outcome.value == outcome
         assert change.after == (change.before if after is None else after)
         in_table = [each.id for each in DECIDES[table][1]]
         assert [verdict.rule for verdict in change.verdicts] == in_table[: in_table.index(rule) + 1]
-        assert not any(verdict.passed for verdict in change.verdicts[:-1])
+        assert not any(verdict.applies for verdict in change.verdicts[:-1])
 
     def test_an_added_location_is_strictly_planned_as_any_other(self) -> None:
         for location in (at(f"cinder://fast2/{V}", "slow"), at(f"cinder://quick/{V}")):

@@ -19,6 +19,7 @@ from imagevol_core import (
     NoAnswer,
     NotFound,
     Policy,
+    PruningOutcome,
     Template,
     TemplateStanding,
     plan_pruning,
@@ -113,7 +114,7 @@ def test_the_first_rule_that_applies_decides(
 def test_of_one_that_stays_every_rule_says_why_it_does_not_apply() -> None:
     kept = _Kept(template=template(), image=IMAGE, idle=timedelta(0), now=NOON)
     _, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
-    assert [(verdict.rule, verdict.passed, verdict.text) for verdict in verdicts] == [
+    assert [(verdict.rule, verdict.applies, verdict.text) for verdict in verdicts] == [
         ("in-use", False, "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 0:00:00 after"),
         ("being-made", False, "no process is creating it"),
         ("busy", False, "its status is available"),
@@ -144,8 +145,8 @@ def test_above_the_limits_the_least_recently_used_go() -> None:
     found = plan_pruning(day, images={"i": IMAGE}, now=NOON, limits=CacheLimits(max_count=2))
     assert found[1] == TemplateStanding(
         template=day[1],
+        outcome=PruningOutcome.GOES,
         rule="above-limits",
-        goes=True,
         because="node@fast#pool has 3 templates with 6 GiB, and the limit is 2 templates",
     )
 

@@ -193,11 +193,16 @@ DECISIONS = {
         {'glance_store': {'stores': 'cinder', 'default_store': 'cinder'}}, names={'cinder': 'a'},
         default_volume_type='b',
     )""",
+    "read_location": "read_location('cinder://fast/v')",
+    "read_metadata": "read_metadata({'image_size': 'lots'})",
     "evaluate": "evaluate([], None)",
     "first_match": """first_match(
-        [Rule(id='a', text='b', source='c', predicate=lambda facts: (True, 'd'))], None
+        [Choice(id='a', text='b', source='c', applies=lambda facts: (True, 'd'), outcome=1)], None
     )[1]""",
-    "failed": "failed([Verdict('a', False, None, 'no')])",
+    "every_match": """every_match(
+        [Choice(id='a', text='b', source='c', applies=lambda facts: (True, 'd'), outcome=1)], None
+    )[1]""",
+    "failed": "failed([Verdict('a', Result.FAILS, None, 'no')])",
     "rule_tables": "[rule.id for table in rule_tables() for rule in table.rules]",
     "ImageVolumeMetadata": """ImageVolumeMetadata.from_volume(ImageVolumeMetadata(
         image_id='i', image_owner='p', size_bytes=5, digest=Digest('sha512', '0f'),

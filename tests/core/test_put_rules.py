@@ -48,7 +48,7 @@ BREAKS = {
 
 
 def wrong(wishes: PutWishes) -> list[tuple[str, str]]:
-    return [(verdict.rule, verdict.text) for verdict in check_put(wishes) if not verdict.passed]
+    return [(verdict.rule, verdict.text) for verdict in check_put(wishes) if verdict.faults]
 
 
 def test_each_rule_is_here_and_nothing_is_wrong_with_the_good_wishes() -> None:

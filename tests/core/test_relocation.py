@@ -85,7 +85,7 @@ EXAMPLES: dict[str, tuple[Callable[[], Relocation], RelocationWay, str]] = {
     ),
     "no-answer": (
         partial(relocation, LEGACY, TODAY, answers={V: NoAnswer("down")}),
-        RelocationWay.REFUSED,
+        RelocationWay.UNKNOWN,
         f"Cinder gives no answer about the volume of cinder://{V} in no store: 'down'",
     ),
     "importing": (
@@ -205,7 +205,7 @@ class TestRules:
         planned = plan_it()
         assert (planned.image_id, {verdict.subject for verdict in planned.verdicts}) == ("i", {"i"})
         assert (planned.verdicts[-1].rule, planned.way, planned.reason) == (rule, way, text)
-        assert [verdict.passed for verdict in planned.verdicts] == [False] * (len(planned.verdicts) - 1) + [True]
+        assert [verdict.applies for verdict in planned.verdicts] == [False] * (len(planned.verdicts) - 1) + [True]
 
     @pytest.mark.parametrize(
         "way, catalogue",

@@ -90,7 +90,7 @@ BREAKS = {
 def said(case: SafetyCase, rule: str, policy: Policy = Policy.STRICT) -> tuple[bool, str]:
     """Whether this rule passed, and why."""
     (verdict,) = (verdict for verdict in case.decide(policy).verdicts if verdict.rule == rule)
-    return verdict.passed, verdict.text
+    return verdict.ok, verdict.text
 
 
 class TestEveryRule:

@@ -52,8 +52,8 @@ def select(
 def told(selection: StoreSelection) -> tuple[str | None, tuple[str, ...], str | None, str, str]:
     """The answer, and the rule that gave it with its reason."""
     last = selection.verdicts[-1]
-    assert last.passed
-    assert not any(verdict.passed for verdict in selection.verdicts[:-1])
+    assert last.applies
+    assert not any(verdict.applies for verdict in selection.verdicts[:-1])
     return selection.primary, selection.copies, selection.refused, last.rule, last.text
 
 
@@ -207,7 +207,7 @@ class TestBaseImage:
     ) -> None:
         """LAW: both are the one fact None, so that nothing can tell them apart; nor does the answer name an image."""
         selection = select(header, None, catalogue, policy)
-        assert not any("base image" in verdict.text for verdict in selection.verdicts if verdict.passed)
+        assert not any("base image" in verdict.text for verdict in selection.verdicts if verdict.applies)
 
 
 class TestDefaultStore:

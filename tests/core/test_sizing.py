@@ -145,9 +145,9 @@ class TestImageFits:
         image = Image(id="i", size_bytes=size_bytes, virtual_size_bytes=virtual_size_bytes, min_disk_gib=min_disk_gib)
         sizes = [size for size in (size_bytes, virtual_size_bytes or None) if size is not None]
         fits = all(size <= size_gib * GIB for size in sizes) and (min_disk_gib or 0) <= size_gib and size_gib >= 1
-        assert image_fits(image, size_gib=size_gib).passed is (bool(sizes) and fits)
+        assert image_fits(image, size_gib=size_gib).ok is (bool(sizes) and fits)
         least_gib = least_volume_gib(image)
-        assert image_fits(image, size_gib=size_gib).passed is (least_gib is not None and size_gib >= least_gib)
+        assert image_fits(image, size_gib=size_gib).ok is (least_gib is not None and size_gib >= least_gib)
 
     @given(
         size_bytes=st.none() | st.integers(0),
@@ -201,8 +201,8 @@ class TestImageFits:
 
     def test_cinder_rounds_through_a_float_and_we_do_not(self) -> None:
         image = Image(id="i", size_bytes=0, virtual_size_bytes=(1 << 53) + 1, min_disk_gib=0)
-        assert image_fits(image, size_gib=1 << 23, policy=Policy.UPSTREAM).passed
-        assert not image_fits(image, size_gib=1 << 23).passed
+        assert image_fits(image, size_gib=1 << 23, policy=Policy.UPSTREAM).ok
+        assert not image_fits(image, size_gib=1 << 23).ok
 
     @pytest.mark.parametrize(
         "size_bytes, virtual_size_bytes, min_disk_gib, text",
@@ -222,7 +222,7 @@ class TestImageFits:
     ) -> None:
         image = Image(id="i", size_bytes=size_bytes, virtual_size_bytes=virtual_size_bytes, min_disk_gib=min_disk_gib)
         verdict = image_fits(image, size_gib=1, policy=Policy.UPSTREAM)
-        assert (verdict.passed, verdict.text) == (False, text)
+        assert (verdict.ok, verdict.text) == (False, text)
 
     @pytest.mark.parametrize(
         "image, size_gib, passed, counted_gib",
@@ -239,7 +239,7 @@ class TestImageFits:
         self, image: Image, size_gib: int, passed: bool, counted_gib: int
     ) -> None:
         verdict = image_fits(image, size_gib=size_gib, policy=Policy.UPSTREAM)
-        assert verdict.passed is passed
+        assert verdict.ok is passed
         assert verdict.text == f"Cinder counts {counted_gib} GiB for the image and the volume has {size_gib} GiB"
 
 

@@ -11,7 +11,8 @@ from imagevol_core import (
     HOST_RULES,
     TRIAL_RULES,
     Policy,
-    Rule,
+    Requirement,
+    Result,
     Store,
     StoreCatalogue,
     StoreHost,
@@ -42,7 +43,6 @@ USER = (
 
 # For each rule, what it alone finds fault with, and what it says.  A new rule is a new row here.
 BREAKS = {
-    "tried": (replace(TRIAL, not_tried="it is far\naway"), "not tried (it is far\\naway)"),
     "signs-in": (replace(TRIAL, sign_in_error="Keystone: 401."), "Keystone: 401"),
     "directories-usable": (
         replace(TRIAL, directories={"/images": None, "/more": "it is not a directory"}),
@@ -77,7 +77,7 @@ BREAKS = {
         ),
     ),
 }
-RULES: list[Rule[Any]] = [*TRIAL_RULES[Policy.STRICT], *HOST_RULES[Policy.STRICT]]
+RULES: list[Requirement[Any]] = [*TRIAL_RULES[Policy.STRICT], *HOST_RULES[Policy.STRICT]]
 
 
 def check(trial: StoreTrial, *, seen_by_others: list[str] | None = None) -> Any:
@@ -91,8 +91,7 @@ def check(trial: StoreTrial, *, seen_by_others: list[str] | None = None) -> Any:
 
 class TestEveryRule:
     def test_a_good_trial_has_no_fault_and_each_rule_says_what_is_right(self) -> None:
-        assert {verdict.rule: (verdict.passed, verdict.text) for verdict in check_trial(TRIAL, store="fast")} == {
-            "tried": (True, "tried"),
+        assert {verdict.rule: (verdict.ok, verdict.text) for verdict in check_trial(TRIAL, store="fast")} == {
             "signs-in": (True, "Keystone and Cinder accept its credentials"),
             "directories-usable": (True, "/images"),
             "lock-path-set": (True, "os-brick keeps its locks in /var/lib/glance/tmp"),
@@ -105,20 +104,19 @@ class TestEveryRule:
     @pytest.mark.parametrize("rule", BREAKS)
     def test_it_finds_fault_alone_and_says_why(self, rule: str) -> None:
         trial, text = BREAKS[rule]
-        (wrong,) = [verdict for verdict in check_trial(trial, store="fast") if not verdict.passed]
+        (wrong,) = [verdict for verdict in check_trial(trial, store="fast") if verdict.faults]
         assert (wrong.rule, wrong.text, wrong.subject) == (rule, text, "fast")
-        assert wrong.warning == (rule in ("tried", "address-reachable"))
+        assert wrong.ok == (rule == "address-reachable")
 
     def test_what_was_not_needed_is_not_wrong(self) -> None:
         assert [verdict.text for verdict in check_trial(StoreTrial(), store="local")] == [
-            "tried",
             "nothing was signed in to",
             "it has no directory",
         ]
 
     def test_a_host_whose_name_has_no_address_is_told(self) -> None:
-        (wrong,) = [each for each in check_host(replace(HOST, address=None), store="fast") if not each.passed]
-        assert (wrong.rule, wrong.warning) == ("address-reachable", True)
+        (wrong,) = [each for each in check_host(replace(HOST, address=None), store="fast") if each.faults]
+        assert (wrong.rule, wrong.result) == ("address-reachable", Result.WARNS)
         assert "has no address" in wrong.text
 
     def test_directories_that_change_later_change_no_trial(self) -> None:

@@ -18,7 +18,7 @@ from imagevol_core import (
     InvalidFact,
     InvalidLocation,
     Policy,
-    Rule,
+    Requirement,
     Store,
     StoreCatalogue,
     StoreCheck,
@@ -90,7 +90,7 @@ BREAKS = {
     ),
     "default-exists": (Configured(default="fas"), "default_backend is 'fas', which is none of the stores"),
 }
-RULES: list[Rule[Any]] = [*STORE_RULES[Policy.STRICT], *CATALOGUE_RULES[Policy.STRICT]]
+RULES: list[Requirement[Any]] = [*STORE_RULES[Policy.STRICT], *CATALOGUE_RULES[Policy.STRICT]]
 
 
 class TestEveryRule:
@@ -98,7 +98,7 @@ class TestEveryRule:
 
     def test_there_is_no_fault_in_the_good_configuration(self) -> None:
         check = Configured().check()
-        assert [verdict for verdict in check.verdicts if not verdict.passed] == []
+        assert [verdict for verdict in check.verdicts if verdict.faults] == []
         assert check.catalogue.stores == (FAST, SLOW, LOCAL)
 
     def test_every_rule_is_asked_of_every_store_in_order_and_then_of_the_catalogue(self) -> None:
@@ -110,9 +110,9 @@ class TestEveryRule:
         assert {rule.id for rule in RULES} == set(BREAKS)
 
     @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-    def test_it_finds_fault_alone_and_says_why(self, rule: Rule[Any]) -> None:
+    def test_it_finds_fault_alone_and_says_why(self, rule: Requirement[Any]) -> None:
         configured, text = BREAKS[rule.id]
-        wrong = [verdict for verdict in configured.check().verdicts if not verdict.passed]
+        wrong = [verdict for verdict in configured.check().verdicts if verdict.faults]
         assert {verdict.rule for verdict in wrong} == {rule.id}
         assert wrong[0].text == text
 
@@ -169,7 +169,7 @@ class TestEveryRule:
         self, catalogue: StoreCatalogue, passed: bool, text: str
     ) -> None:
         verdict = check_stores(catalogue, credentials={}, volume_types=["ssd"]).verdicts[-1]
-        assert (verdict.passed, verdict.text) == (passed, text)
+        assert (verdict.ok, verdict.text) == (passed, text)
 
 
 class TestOutOfService:
@@ -190,7 +190,7 @@ class TestOutOfService:
     def test_a_warning_takes_nothing_out_of_service(self) -> None:
         check = fast(volume_type="hdd").check()
         assert check.faults == ()
-        assert [verdict.subject for verdict in check.verdicts if not verdict.passed] == ["fast", "slow"]
+        assert [verdict.subject for verdict in check.verdicts if verdict.faults] == ["fast", "slow"]
         assert all(store.accepts for store in check.catalogue.stores)
 
     @given(store_catalogues(), st.none() | st.lists(st.sampled_from(["ssd", "hdd", ""])))
@@ -247,7 +247,7 @@ class TestTypes:
     def test_a_single_cinder_store_needs_no_type(self, volume_type: str | None) -> None:
         only = replace(FAST, volume_type=volume_type)
         check = Configured(stores=(only, LOCAL), default="fast").check()
-        assert [verdict for verdict in check.verdicts if not verdict.passed] == []
+        assert [verdict for verdict in check.verdicts if verdict.faults] == []
         assert check.verdicts[3].text == "cinder_volume_type is not set, and there is no other"
 
     def test_all_stores_that_share_the_type_are_named(self) -> None:
@@ -257,7 +257,7 @@ class TestTypes:
 
     def test_a_store_without_a_type_shares_cinders_default(self) -> None:
         configured = replace(fast(volume_type=None), default_volume_type="hdd")
-        wrong = [(verdict.subject, verdict.rule) for verdict in configured.check().verdicts if not verdict.passed]
+        wrong = [(verdict.subject, verdict.rule) for verdict in configured.check().verdicts if verdict.faults]
         assert wrong == [("fast", "type-named"), ("fast", "type-unshared"), ("slow", "type-unshared")]
 
 

@@ -93,7 +93,7 @@ class TestCloning:
     def test_nothing_stands_in_the_way_of_the_good_case(self, policy: Policy) -> None:
         decision = GOOD.decide(policy)
         assert decision.sources == GOOD.volumes
-        assert [verdict.rule for verdict in decision.verdicts if verdict.passed] == [
+        assert [verdict.rule for verdict in decision.verdicts if verdict.ok] == [
             *BREAKS[REQUEST, policy],
             *BREAKS[EACH_VOLUME, policy],
         ]

@@ -115,7 +115,7 @@ class TestEveryRule:
     def test_it_alone_stands_in_the_way_and_names_the_option(self, rule: str) -> None:
         asked, text = BREAKS[rule]
         upgrade = asked.plan()
-        (wrong,) = (verdict for verdict in upgrade.verdicts if not verdict.passed)
+        (wrong,) = (verdict for verdict in upgrade.verdicts if verdict.faults)
         assert (wrong.rule, wrong.text) == (rule, text)
         warns = rule in ("single-store", "types-differ")
         assert upgrade.refused == (() if warns else (wrong,))
@@ -170,7 +170,7 @@ class TestEveryRule:
     )
     def test_at_the_edges(self, asked: Asked, rule: str, passed: bool) -> None:
         (verdict,) = (verdict for verdict in asked.plan().verdicts if verdict.rule == rule)
-        assert verdict.passed is passed
+        assert verdict.ok is passed
 
     def test_the_present_default_that_gets_no_name_is_named(self) -> None:
         asked = Asked(configuration=single(default_store="filesystem"), default=None)

@@ -19,6 +19,7 @@ from imagevol_core import (
     InvalidSize,
     Policy,
     Requester,
+    Result,
     Store,
     StoreCatalogue,
     StoreSelection,
@@ -280,23 +281,27 @@ class TestLocation:
         catalogue = StoreCatalogue(stores=self.STORES, default_volume_type="lvm")
         volume = Volume(id=VOLUME_ID, size_gib=1, volume_type=volume_type)
         verdict = check_location(volume, catalogue=catalogue)
-        assert (verdict.rule, verdict.passed, verdict.subject) == ("store-of-type", store is not None, store)
+        assert (verdict.rule, verdict.ok, verdict.subject) == ("store-of-type", store is not None, store)
         assert (f"type {volume_type}" if volume_type else "type not known") in verdict.text
         assert ("Glance drops the location" in verdict.text) is (store is None)
 
     def test_one_store_takes_any(self) -> None:
         volume = Volume(id=VOLUME_ID, size_gib=1, volume_type="disk")
         verdict = check_location(volume, catalogue=StoreCatalogue(stores=(), multi=False))
-        assert verdict == Verdict("store-of-type", True, None, "Glance has one store, whose volumes may be of any type")
+        assert verdict == Verdict(
+            "store-of-type", Result.HOLDS, None, "Glance has one store, whose volumes may be of any type"
+        )
 
 
 class TestLanding:
     """What a plan comes to where the stores are known, and where they are not."""
 
-    TAKEN = Verdict("store-of-type", True, "fast", "store fast has volumes of the type")
-    ONLY = Verdict("store-of-type", True, None, "Glance has one store")
-    DROPPED = Verdict("store-of-type", False, None, "no store has volumes of the type")
-    SELECTED = StoreSelection(primary="slow", copies=("local",), verdicts=(Verdict("base-image", True, None, "both"),))
+    TAKEN = Verdict("store-of-type", Result.HOLDS, "fast", "store fast has volumes of the type")
+    ONLY = Verdict("store-of-type", Result.HOLDS, None, "Glance has one store")
+    DROPPED = Verdict("store-of-type", Result.FAILS, None, "no store has volumes of the type")
+    SELECTED = StoreSelection(
+        primary="slow", copies=("local",), verdicts=(Verdict("base-image", Result.APPLIES, None, "both"),)
+    )
     NOWHERE = StoreSelection(primary=None, verdicts=())
 
     @pytest.mark.parametrize(

@@ -1,88 +1,149 @@
-"""How a table is walked and explains itself."""
+"""How a table of each kind is walked and explains itself."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core import Rule, Verdict, evaluate, failed, first_match
+from imagevol_core import Choice, Requirement, Result, Verdict, evaluate, every_match, failed, first_match
 
 Names = frozenset[str]
 
 
-def rule(name: str, *, gate: bool = False, warning: bool = False) -> Rule[Names]:
-    """A rule that does not hold where its name is among the facts."""
-    return Rule(
+def requirement(name: str, *, gate: bool = False, warning: bool = False) -> Requirement[Names]:
+    """A requirement that does not hold where its name is among the facts."""
+    return Requirement(
         id=name,
         text="",
         source="",
         gate=gate,
         warning=warning,
-        predicate=lambda facts: (name not in facts, f"of {name}"),
+        holds=lambda facts: (name not in facts, f"of {name}"),
     )
 
 
-UNASKED: Rule[Names] = Rule(id="unasked", text="", source="", predicate=lambda _: (1 // 0 == 0, ""))
+def choice(name: str, *, final: bool = False) -> Choice[Names, str]:
+    """A choice that does not apply where its name is among the facts, and whose outcome is its name."""
+    return Choice(
+        id=name,
+        text="",
+        source="",
+        final=final,
+        applies=lambda facts: (name not in facts, f"of {name}"),
+        outcome=name,
+    )
+
+
+UNASKED: Requirement[Names] = Requirement(id="unasked", text="", source="", holds=lambda _: (1 // 0 == 0, ""))
+UNASKED_CHOICE: Choice[Names, str] = Choice(
+    id="unasked", text="", source="", applies=lambda _: (1 // 0 == 0, ""), outcome="unasked"
+)
 
 names = st.frozensets(st.sampled_from("012345"))
 booleans = st.lists(st.booleans(), max_size=6)
 
 
 class TestEvaluate:
-    """Every rule is asked, in order, also after one has failed; only a failed gate ends the walk."""
+    """Every requirement is asked, in order, also after one has failed; only a failed gate ends the walk."""
 
     @given(booleans, names)
-    def test_the_walk_ends_behind_the_first_gate_that_failed_and_nowhere_else(
+    def test_the_walk_ends_at_the_first_gate_that_failed_and_nowhere_else(
         self, gates: list[bool], failing: Names
     ) -> None:
-        rules = [rule(str(at), gate=is_gate) for at, is_gate in enumerate(gates)]
+        rules = [requirement(str(at), gate=is_gate) for at, is_gate in enumerate(gates)]
         closed = [at for at, is_gate in enumerate(gates) if is_gate and str(at) in failing]
         asked = rules[: closed[0] + 1] if closed else rules
         assert evaluate(rules, failing, subject="v") == tuple(
-            Verdict(each.id, each.id not in failing, "v", f"of {each.id}") for each in asked
+            Verdict(each.id, Result.FAILS if each.id in failing else Result.HOLDS, "v", f"of {each.id}")
+            for each in asked
         )
 
     def test_without_a_subject_the_verdicts_have_none(self) -> None:
-        assert evaluate([rule("a")], frozenset()) == (Verdict("a", True, None, "of a"),)
+        assert evaluate([requirement("a")], frozenset()) == (Verdict("a", Result.HOLDS, None, "of a"),)
 
-    def test_a_rule_behind_a_closed_gate_is_not_even_called(self) -> None:
-        assert len(evaluate([rule("a", gate=True), UNASKED], frozenset("a"))) == 1
+    def test_a_rule_after_a_closed_gate_is_not_even_called(self) -> None:
+        assert len(evaluate([requirement("a", gate=True), UNASKED], frozenset("a"))) == 1
 
-    def test_a_verdict_on_a_rule_that_only_warns_says_so(self) -> None:
-        assert evaluate([rule("a", warning=True)], frozenset("a")) == (Verdict("a", False, None, "of a", True),)
+    def test_a_requirement_that_is_only_worth_telling_warns_where_it_does_not_hold(self) -> None:
+        warns = requirement("a", warning=True)
+        assert evaluate([warns], frozenset("a")) == (Verdict("a", Result.WARNS, None, "of a"),)
+        assert evaluate([warns], frozenset()) == (Verdict("a", Result.HOLDS, None, "of a"),)
 
 
 class TestFailed:
     """The verdicts that stand in the way, in order; a warning does not."""
 
-    @given(st.lists(st.builds(Verdict, st.text(), st.booleans(), st.none(), st.text(), st.booleans())))
-    def test_it_keeps_those_that_did_not_pass_and_do_more_than_warn(self, verdicts: list[Verdict]) -> None:
-        kept = [verdict for verdict in verdicts if (verdict.passed, verdict.warning) == (False, False)]
-        assert failed(iter(verdicts)) == tuple(kept)
+    @given(st.lists(st.builds(Verdict, st.text(), st.sampled_from(Result), st.none(), st.text())))
+    def test_it_keeps_those_that_fail(self, verdicts: list[Verdict]) -> None:
+        assert failed(iter(verdicts)) == tuple(verdict for verdict in verdicts if verdict.result is Result.FAILS)
+        assert failed(verdicts) == tuple(verdict for verdict in verdicts if not verdict.ok)
 
 
 class TestFirstMatch:
-    """The first rule that applies decides; the last one applies to everything."""
+    """The first choice that applies decides; the last one applies to everything."""
 
     @given(st.integers(1, 6), names)
-    def test_the_walk_ends_at_the_first_rule_that_applies_or_at_the_last(self, count: int, failing: Names) -> None:
-        rules = [rule(str(at)) for at in range(count)]
+    def test_the_walk_ends_at_the_first_choice_that_applies_or_at_the_last(self, count: int, failing: Names) -> None:
+        choices = [choice(str(at)) for at in range(count)]
         at = min((at for at in range(count) if str(at) not in failing), default=count - 1)
-        passed_over = tuple(Verdict(str(each), False, "v", f"of {each}") for each in range(at))
-        decided = Verdict(str(at), True, "v", f"of {at}")
-        assert first_match(rules, failing, subject="v") == (rules[at], (*passed_over, decided))
+        before = tuple(Verdict(str(each), Result.DOES_NOT_APPLY, "v", f"of {each}") for each in range(at))
+        decided = Verdict(str(at), Result.APPLIES, "v", f"of {at}")
+        assert first_match(choices, failing, subject="v") == (str(at), (*before, decided))
 
-    def test_a_rule_behind_the_one_that_applies_is_not_even_called(self) -> None:
-        assert first_match([rule("a"), UNASKED, rule("b")], frozenset())[0].id == "a"
+    def test_a_choice_after_the_one_that_applies_is_not_even_called(self) -> None:
+        assert first_match([choice("a"), UNASKED_CHOICE, choice("b")], frozenset())[0] == "a"
+
+
+class TestEveryMatch:
+    """Every choice that applies counts, in order; only a final one that applies ends the walk."""
+
+    @given(booleans, names)
+    def test_the_outcomes_are_those_of_the_choices_that_apply_up_to_the_first_final_one(
+        self, finals: list[bool], failing: Names
+    ) -> None:
+        choices = [choice(str(at), final=is_final) for at, is_final in enumerate(finals)]
+        ends = [at for at, is_final in enumerate(finals) if is_final and str(at) not in failing]
+        asked = choices[: ends[0] + 1] if ends else choices
+        outcomes, verdicts = every_match(choices, failing, subject="v")
+        assert outcomes == tuple(each.id for each in asked if each.id not in failing)
+        assert verdicts == tuple(
+            Verdict(each.id, Result.DOES_NOT_APPLY if each.id in failing else Result.APPLIES, "v", f"of {each.id}")
+            for each in asked
+        )
+
+    def test_a_choice_after_a_final_one_is_not_even_called(self) -> None:
+        assert every_match([choice("a", final=True), UNASKED_CHOICE], frozenset())[0] == ("a",)
+
+    def test_without_a_subject_the_verdicts_have_none(self) -> None:
+        assert every_match([choice("a")], frozenset())[1] == (Verdict("a", Result.APPLIES, None, "of a"),)
 
 
 class TestVerdict:
-    """A verdict is one line for a person."""
+    """A verdict is one line for a person, and says in a word what its rule says."""
 
-    def test_it_names_the_rule_and_what_it_looked_at(self) -> None:
-        assert str(Verdict("volume-fits", True, "7ad3", "it does")) == "passed volume-fits (7ad3): it does"
-        assert str(Verdict("image-raw", False, None, "it is not")) == "failed image-raw: it is not"
+    @pytest.mark.parametrize(
+        "result, word, ok, applies, faults",
+        [
+            (Result.HOLDS, "holds", True, False, False),
+            (Result.FAILS, "fails", False, False, True),
+            (Result.WARNS, "warns", True, False, True),
+            (Result.APPLIES, "applies", True, True, False),
+            (Result.DOES_NOT_APPLY, "does-not-apply", True, False, False),
+        ],
+    )
+    def test_each_result_has_its_word_and_its_meaning(
+        self, result: Result, word: str, ok: bool, applies: bool, faults: bool
+    ) -> None:
+        verdict = Verdict("volume-fits", result, "7ad3", "it has 1 GiB")
+        assert str(verdict) == f"{word} volume-fits (7ad3): it has 1 GiB"
+        assert (verdict.ok, verdict.applies, verdict.faults) == (ok, applies, faults)
+        assert verdict.as_dict() == {
+            "rule": "volume-fits",
+            "result": word,
+            "subject": "7ad3",
+            "text": "it has 1 GiB",
+        }
 
-    def test_a_failure_that_stands_in_the_way_of_nothing_is_a_warning(self) -> None:
-        assert str(Verdict("a", False, None, "so", warning=True)) == "warning a: so"
-        assert str(Verdict("a", True, None, "so", warning=True)) == "passed a: so"
+    def test_a_verdict_without_a_subject_names_the_rule_alone(self) -> None:
+        assert str(Verdict("image-raw", Result.FAILS, None, "it is not")) == "fails image-raw: it is not"

@@ -265,13 +265,13 @@ def notes(plan: CreationPlan, tried: list[CreationStep], succeeded: bool) -> lis
 
 
 def failed_in_the_driver(plan: CreationPlan) -> bool:
-    failures = [verdict.rule for verdict in plan.verdicts if not verdict.passed]
+    failures = [verdict.rule for verdict in plan.verdicts if verdict.faults]
     return failures == ["driver-answers"]
 
 
 def failed_late(plan: CreationPlan, tried: list[CreationStep]) -> bool:
     """Whether Cinder copies the image, and then fails over a date in its cache."""
-    copies = [verdict.text for verdict in plan.verdicts if verdict.rule == Way.COPY.value and not verdict.passed]
+    copies = [verdict.text for verdict in plan.verdicts if verdict.rule == Way.COPY.value and not verdict.applies]
     reached = plan.accepted and all(step.falls_to_next for step in tried)
     return reached and copies == [LATE] and not any(verdict.rule == "undated" for verdict in plan.cache)
 

@@ -180,7 +180,7 @@ class Explanation(FormattableColumn[Any]):  # an outcome in, a list of verdicts 
 
     def machine_readable(self) -> list[dict[str, Any]]:
         """Every rule that was asked, of the request and of each volume."""
-        return [verdict._asdict() for verdict in self._value.plan.clone.verdicts]
+        return [verdict.as_dict() for verdict in self._value.plan.clone.verdicts]
 
 
 class SentencesFormatter(SingleFormatter):
@@ -215,7 +215,7 @@ def _template(outcome: Outcome) -> dict[str, Any]:
     return {
         "made": any(step.way is Way.CREATE_TEMPLATE for step in outcome.steps),
         "size_gib": decision.size_gib,
-        "verdicts": [verdict._asdict() for verdict in decision.verdicts],
+        "verdicts": [verdict.as_dict() for verdict in decision.verdicts],
     }
 
 

@@ -133,7 +133,7 @@ class Explanation(FormattableColumn[Any]):  # an upload in, a list of verdicts o
 
     def machine_readable(self) -> list[dict[str, Any]]:
         """Every rule that was asked, of the upload and of the stores."""
-        return [verdict._asdict() for verdict in self._value.verdicts]
+        return [verdict.as_dict() for verdict in self._value.verdicts]
 
 
 def _sentences(upload: UploadLanding) -> Iterator[str]:

@@ -22,11 +22,13 @@ from imagevol_core import (
     AccessDenied,
     ImagevolError,
     RequestRefused,
+    Result,
     StoreCatalogue,
     Verdict,
     check_stores,
     shown_value,
 )
+from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
     from imagevol_adapters.configuration_upgrade import FileUpgrade
@@ -36,7 +38,7 @@ __all__ = ["Check", "SentencesFormatter", "UpgradeConfig"]
 
 _FOUND = 3  # the exit status when there is something to mend
 _GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
-_COLUMNS = ("store", "rule", "passed", "warning", "text")
+_COLUMNS = ("store", "not_tried", "rule", "result", "text")
 
 
 class Check(Lister):
@@ -94,7 +96,8 @@ class Check(Lister):
         )
         self._status = _FOUND if check.faults else 0
         return _COLUMNS, [
-            (verdict.subject, verdict.rule, verdict.passed, verdict.warning, verdict.text) for verdict in check.verdicts
+            (verdict.subject, _not_tried(trials, verdict.subject), verdict.rule, verdict.result.value, verdict.text)
+            for verdict in check.verdicts
         ]
 
     def _cinder_says(
@@ -135,8 +138,9 @@ class SentencesFormatter(ListFormatter):
     ) -> None:
         """Print it; columns that were chosen are printed as they are."""
         if tuple(column_names) == _COLUMNS:
-            verdicts = (Verdict(rule, passed, store, text, warning) for store, rule, passed, warning, text in data)
-            lines = _about_stores(verdicts)
+            lines = _about_stores(
+                (Verdict(rule, Result(result), store, text), not_tried) for store, not_tried, rule, result, text in data
+            )
         else:
             lines = (" ".join(map(str, row)) for row in data)
         for line in lines:
@@ -211,7 +215,7 @@ class UpgradeConfig(Named, ShowOne):
         from imagevol_adapters.configuration_upgrade import write_beside, write_in_place
 
         upgrade = self._plan(parsed_args, parsed_args.volume_type)
-        if parsed_args.volume_type is None and any(verdict.rule == "type-known" for verdict in upgrade.plan.refused):
+        if parsed_args.volume_type is None and upgrade.plan.needs_volume_type:
             upgrade = self._plan(parsed_args, self._default_volume_type())
         self._status = _FOUND if upgrade.plan.refused else 0
         lines = list(_about_upgrade(upgrade))
@@ -231,7 +235,7 @@ class UpgradeConfig(Named, ShowOne):
             written and str(written),
             kept and str(kept),
             _edits(upgrade),
-            Explained(([verdict._asdict() for verdict in upgrade.plan.verdicts], lines)),
+            Explained(([verdict.as_dict() for verdict in upgrade.plan.verdicts], lines)),
         )
 
     def _plan(self, asked: argparse.Namespace, default_volume_type: str | None) -> FileUpgrade:
@@ -277,24 +281,25 @@ class Explained(FormattableColumn[Any]):
         return self._value[0]
 
 
-def _about_stores(verdicts: Iterable[Verdict]) -> Iterator[str]:
-    for store, group in groupby(verdicts, key=lambda verdict: verdict.subject):
-        against = [verdict for verdict in group if not verdict.passed]
-        untried = [verdict.text for verdict in against if verdict.rule == "tried"]
-        against = [verdict for verdict in against if verdict.rule != "tried"]
+def _not_tried(trials: Mapping[str, StoreTrial], store: str | None) -> str | None:
+    """Why a store was not tried; None if it was, or if the verdict is about all stores."""
+    return None if store is None else trials[store].not_tried
+
+
+def _about_stores(rows: Iterable[tuple[Verdict, str | None]]) -> Iterator[str]:
+    for (store, not_tried), group in groupby(rows, key=lambda row: (row[0].subject, row[1])):
+        against = [verdict for verdict, _ in group if verdict.faults]
         if store is None:
             yield from (f"{verdict.rule}: {verdict.text}." for verdict in against)
-        elif all(verdict.warning for verdict in against):
-            works = f"is consistent; {untried[0]}" if untried else "works"
-            yield f"Store {store} {works}{':' if against else '.'}"
-        else:
-            yield f"Store {store} fails:"
-        if store is not None:
-            yield from _listed(against)
+            continue
+        works = f"is consistent; not tried ({said(not_tried)})" if not_tried else "works"
+        state = works if all(verdict.ok for verdict in against) else "fails"
+        yield f"Store {store} {state}{':' if against else '.'}"
+        yield from _listed(against)
 
 
 def _about_upgrade(upgrade: FileUpgrade) -> Iterator[str]:
-    against = [verdict for verdict in upgrade.plan.verdicts if not verdict.passed]
+    against = [verdict for verdict in upgrade.plan.verdicts if verdict.faults]
     if upgrade.plan.refused:
         yield f"{upgrade.file} cannot be upgraded like this:"
     elif upgrade.plan.edits:
@@ -308,7 +313,7 @@ def _about_upgrade(upgrade: FileUpgrade) -> Iterator[str]:
 
 def _listed(verdicts: Iterable[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
-        yield f"  {'warning, ' if verdict.warning else ''}{verdict.rule}: {verdict.text}."
+        yield f"  {'warning, ' if verdict.ok else ''}{verdict.rule}: {verdict.text}."
 
 
 def _edits(upgrade: FileUpgrade) -> list[dict[str, str | None]]:

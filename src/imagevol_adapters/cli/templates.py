@@ -22,6 +22,7 @@ from imagevol_core import (
     CacheLimits,
     Image,
     ImagevolError,
+    PruningOutcome,
     RequestRefused,
     Template,
     TemplateStanding,
@@ -147,7 +148,7 @@ class List(_Templates):
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Ask Cinder for the templates, Glance for their images, and the core what they are."""
         standings = self._standings(datetime.now(UTC))
-        self._found = any(standing.kept.rule not in ("ready", "being-made", "busy") for standing in standings)
+        self._found = any(standing.kept.outcome in _WRONG for standing in standings)
         return self._columns, [_row(standing) for standing in standings]
 
 
@@ -310,6 +311,9 @@ class Warm(Named, _Templates):
             assumed = "assuming that templates are enabled there and have no limits"
             tell(f"{self._configuration_file} does not describe {names}: {assumed}")
         return tuple(self._configuration.pool(pool.name, clone_across_pools=pool.clone_across_pools) for pool in found)
+
+
+_WRONG = (PruningOutcome.GOES, PruningOutcome.UNKNOWN)
 
 
 def _row(standing: Standing, outcome: str | None = None) -> tuple[object, ...]:

@@ -154,7 +154,7 @@ class BaseImageStores:
 
 def _stores_of_base_image(selection: StoreSelection) -> list[str]:
     """The primary store and the copies, where the base image decided; else nothing is to be changed."""
-    if selection.primary is None or selection.verdicts[-1].rule != "base-image":
+    if selection.primary is None or not selection.by_base_image:
         return []
     return [selection.primary, *selection.copies]
 

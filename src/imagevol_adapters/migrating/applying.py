@@ -157,8 +157,8 @@ class Migration:
             volume_types=self.volumes.types_of(_named((*image.locations, *wanted))),
             delayed_delete=self.delayed_delete,
         )
-        if relocation.way is RelocationWay.REFUSED:
-            refuse = ServiceUnreachable if relocation.verdicts[-1].rule == "no-answer" else RequestRefused
+        if not relocation.planned:
+            refuse = ServiceUnreachable if relocation.way is RelocationWay.UNKNOWN else RequestRefused
             raise refuse(f"image {image.id} is left as it is: {relocation.reason}")
         return relocation
 

@@ -14,7 +14,6 @@ from imagevol_core import (
     MigrationTotals,
     Policy,
     Relocation,
-    RelocationWay,
     StoreCatalogue,
     VolumeAnswer,
     plan_migration,
@@ -43,7 +42,7 @@ class PlannedImage:
     @property
     def possible(self) -> bool:
         """Whether there is something to do, and a way to do it."""
-        return self.relocation is not None and self.relocation.way is not RelocationWay.REFUSED
+        return self.relocation is not None and self.relocation.planned
 
 
 def plan_images(

@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.configuration import credentials, read_catalogue
 from imagevol_adapters.store_trials import host_of
-from imagevol_core import DISABLING_RULES, ImagevolError, Store, StoreCatalogue, Verdict, check_host, check_stores
+from imagevol_core import ImagevolError, Store, StoreCatalogue, Verdict, check_host, check_stores
 
 __all__ = ["faults_at_start"]
 
@@ -28,7 +28,7 @@ def faults_at_start(
         volume_types: asks Cinder with the store's own credentials; None if it has none.
     """
     for verdict in check_host(host_of(conf, section=store.name), store=store.name):
-        if not verdict.passed:
+        if verdict.faults:
             LOG.warning("Store %s: %s", store.name, verdict.text)
     types: Collection[str] | None = None
     if volume_types is not None:
@@ -40,11 +40,11 @@ def faults_at_start(
         types = tuple(filter(None, [store.volume_type]))
     catalogue, given = _configured(conf, store, multi=multi)
     check = check_stores(catalogue, credentials=given, volume_types=types)
-    wrong = [verdict for verdict in check.verdicts if verdict.subject == store.name and not verdict.passed]
-    disabling = tuple(verdict for verdict in wrong if verdict.rule in DISABLING_RULES)
+    wrong = [verdict for verdict in check.verdicts if verdict.subject == store.name and verdict.faults]
+    disabling = tuple(verdict for verdict in check.disabling if verdict.subject == store.name)
     for verdict in wrong:
         if verdict not in disabling:
-            level = logging.WARNING if verdict.warning else logging.ERROR
+            level = logging.WARNING if verdict.ok else logging.ERROR
             LOG.log(level, "Store %s: %s: %s", store.name, verdict.rule, verdict.text)
     return disabling
 

@@ -97,7 +97,6 @@ def copy_cases(draw: DrawFn) -> CopyCase:
         can_punch=draw(st.sampled_from([True, False, None])),
         zero=draw(_proofs(device)),
         has_backing_file=_mostly(draw, False, [True, None]),
-        reflink_block_bytes=draw(st.sampled_from([None, None, 512, 4096, 1000])),
         allocate=_mostly(draw, False, [True]),
         compress=draw(st.booleans()),
         subformat=_mostly(draw, None, ["streamOptimized"]),

@@ -292,7 +292,7 @@ class MemoryVolumes:
             parts = self.images.read(image_id)
         except CallerError as error:
             raise RequestRefused(f"creating a volume from image {image_id}: {error}") from error
-        if not (fits := image_fits(image, size_gib=size_gib)).passed:
+        if not (fits := image_fits(image, size_gib=size_gib)).ok:
             raise RequestRefused(f"creating a volume from image {image_id}: {fits.text}")
         offset = 0
         for part in parts:
