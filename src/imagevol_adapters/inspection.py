@@ -2,7 +2,8 @@
 
 oslo.utils' inspectors are asked, one for each format, and their answers become the facts of `imagevol_core`, which
 decides.  They see what a later reader of the volume would see, and in parts of one size: asked in the parts in which
-the bytes happen to come, some of them give other answers.
+the bytes happen to come, some of them give other answers.  Of a file, what Cinder's own inspector makes of it is a fact
+too (`cinder_inspector`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from oslo_utils.imageutils.format_inspector import ALL_FORMATS, SafetyCheckFaile
 
 from imagevol_adapters.blockmaps import needed_bytes
 from imagevol_adapters.blockmaps.vhd import FOOTER_BYTES, fixed_disk_bytes
+from imagevol_adapters.cinder_inspector import inspect_as_cinder
 from imagevol_adapters.headers import packed_as, partitions, probed_as, qcow_features, qcow_version
 from imagevol_adapters.opening import open_file
 from imagevol_core import Inspection, SafetySettings, UnsafeImage, check_image_safety, failed
@@ -205,7 +207,7 @@ class ImageInspector:
 
 
 def inspect_file(file: str | Path | BinaryIO) -> Inspection:
-    """Find out what a file or a block device is, and whether it was cut short.
+    """Find out what a file or a block device is, whether it was cut short, and what Cinder would take it for.
 
     No more of it is read than that takes: its beginning, and the tables that it has.
 
@@ -233,6 +235,10 @@ def inspect_file(file: str | Path | BinaryIO) -> Inspection:
         opened.seek(max(0, length - FOOTER_BYTES))
         inspector._tail = opened.read(FOOTER_BYTES)
         found = inspector.inspection()
+        cinder = inspect_as_cinder(inspector._head, opened, size_bytes=length)
+        if cinder.format == "raw" and "luks" not in found.formats:
+            cinder = replace(cinder, virtual_size_bytes=length)
+        found = replace(found, cinder=cinder)
         if len(found.formats) == 1 and found.header_parses:
             needed = needed_bytes(opened, name=found.formats[0], size_bytes=length)
             if needed is not None:

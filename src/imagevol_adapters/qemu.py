@@ -28,6 +28,7 @@ from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.confinement import confined
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.inspection import check, inspect_file
+from imagevol_adapters.opening import open_file
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     GIB,
@@ -96,12 +97,8 @@ class QemuConverter:
         image safe.
         """
         path = str(Path(path).absolute())  # or qemu-img could take it for a protocol
-        try:
+        with _reading(what):
             inspection = inspect_file(file or path)
-        except OSError as error:
-            raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
-        except Exception as error:
-            raise SourceFailed(f"{what} cannot be read: {one_line(error)}") from error
         newer = _NEWER.intersection(inspection.features or ())
         settings = replace(safety or SafetySettings(), qemu_features=qemu_img_features() if newer else frozenset())
         judged = functools.partial(
@@ -115,6 +112,40 @@ class QemuConverter:
             inspection = self._checked(path, inspection, file)
             judged(inspection)
         return inspection
+
+    def examine_as_cinder(self, path: str, *, what: str) -> Inspection:
+        """Give the facts by which `check_image_safety` says, under `UPSTREAM`, what Cinder does with a file.
+
+        Unlike `examine`, it refuses no image.  As Cinder does, it asks qemu-img only about an image that Cinder's own
+        inspector finds safe.  That qemu-img can open no file but this one: Cinder's can also open a file beside the
+        image, if the descriptor of a VMDK names one.
+
+        Args:
+            path: of the file.
+            what: names it in an error.
+
+        Raises:
+            SourceFailed: the file cannot be read.
+            ConversionFailed: qemu-img cannot be run, or opens no file at all.
+            MissingProgram: it is not installed.
+        """
+        with ExitStack() as stack:
+            with _reading(what):
+                file = stack.enter_context(os.fdopen(open_file(Path(path), block_devices=True), "rb"))
+                inspection = inspect_file(file)
+            found = inspection.cinder
+            if found is None or not found.safe or found.format == "vhd":  # a name that qemu-img does not know
+                return inspection
+            path = str(Path(path).absolute())
+            said = self._asked(path, "raw", inspection, file)  # any file is, so that a later failure says something
+            raw, opens = found.format == "raw", True
+            if not raw or "luks" in inspection.formats:
+                try:
+                    said = self._asked(path, "luks" if raw else found.format, inspection, file)
+                except ConversionFailed:
+                    opens = raw
+            found = replace(found, opens=opens, virtual_size_bytes=said.virtual_size_bytes)
+            return replace(inspection if raw or not opens else said, cinder=found)
 
     def convert(
         self,
@@ -210,6 +241,16 @@ class QemuConverter:
         if returncode not in answers:
             raise ConversionFailed(_line(complaint or said, names) or f"qemu-img ended with {returncode}")
         return said
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
+    except Exception as error:
+        raise SourceFailed(f"{what} cannot be read: {one_line(error)}") from error
 
 
 def qemu_img_version() -> tuple[int, ...]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from imagevol_core.safety_facts import Inspection, SafetySettings, Untrusted
+from imagevol_core.safety_facts import CinderInspection, Inspection, SafetySettings, Untrusted
 from imagevol_core.safety_rules import DECLARABLE, SAFETY_RULES
 from imagevol_core.verdicts import Policy, Verdict, evaluate, failed
 
-__all__ = ["Inspection", "SafetyDecision", "SafetySettings", "check_image_safety"]
+__all__ = ["CinderInspection", "Inspection", "SafetyDecision", "SafetySettings", "check_image_safety"]
 
 _USUAL = SafetySettings()
 
@@ -51,8 +51,8 @@ def check_image_safety(
         size_gib: the size of the volume that it is for; None when it is for none in particular, and need fit nothing.
         settings: what the operator allows, and what this host can read; `UPSTREAM` has neither.
         policy: whose rules.  Under `UPSTREAM`, the checks of Cinder 29.0.0 on the way to a volume (`qemu_img_info`,
-            `fetch_to_volume_format`, `check_image_format`), the first failed one of which ends it there.  It differs
-            from Cinder in a few files, such as a VMDK with a footer: the page of differences lists them.
+            `fetch_to_volume_format`, `check_image_format`), the first failed one of which ends it there.  It looks at
+            what Cinder's own inspector finds (`Inspection.cinder`); without that, at what oslo.utils' inspector finds.
 
     Returns:
         The answer, and what each rule said.

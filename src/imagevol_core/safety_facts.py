@@ -8,9 +8,35 @@ from dataclasses import dataclass
 from imagevol_core.errors import InvalidSize
 from imagevol_core.partitions import PartitionEntry
 
-__all__ = ["SAME_NAME", "Inspection", "SafetySettings", "Untrusted"]
+__all__ = ["SAME_NAME", "CinderInspection", "Inspection", "SafetySettings", "Untrusted"]
 
 SAME_NAME: Mapping[str, str] = {"vpc": "vhd"}  # qemu-img's, where all others have another
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CinderInspection:
+    """What Cinder finds in an image before it copies it: with its own format inspector, and then with qemu-img.
+
+    Args:
+        format: what the inspector takes it for: `qcow2`, `vhd`, `vhdx`, `vmdk`, `vdi` or `qed`; `raw` for anything that
+            it does not know or cannot read to the end.
+        safe: whether the inspector finds it safe; None if it cannot read the descriptor of a VMDK, and fails.
+        opens: whether qemu-img opens it as that format; None if qemu-img was not asked.
+        virtual_size_bytes: what qemu-img says of its size as a disk, if that is known: of raw, the length of the file.
+
+    Raises:
+        InvalidSize: the size is negative.
+    """
+
+    format: str
+    safe: bool | None
+    opens: bool | None = None
+    virtual_size_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no image can be."""
+        if self.virtual_size_bytes is not None and self.virtual_size_bytes < 0:
+            raise InvalidSize("CinderInspection.virtual_size_bytes", self.virtual_size_bytes, "give 0 or more, or None")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +72,8 @@ class Inspection:
             `zip`, `7z` or `tar`; None if it looks like none of these.
         probed_as: what qemu-img would take it for if it were not told the format, by the inspectors' name if there is
             one; None if it would take it for raw.  Unlike `formats`, the file may be unsound.
+        cinder: what Cinder itself finds in it, by which `UPSTREAM` decides; None if that is not known, and then
+            `UPSTREAM` decides by what is known of `formats`.
 
     Raises:
         InvalidSize: a size or number is negative.
@@ -66,6 +94,7 @@ class Inspection:
     features: frozenset[str] | None = None
     packed_as: str | None = None
     probed_as: str | None = None
+    cinder: CinderInspection | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no image can be; give each format one name, once, in one order."""

@@ -1,16 +1,8 @@
 """The rules of `safety`: which untrusted images are refused before qemu-img reads them for their data.
 
 `STRICT` never takes for safe what the inspection could not tell.  `UPSTREAM` is what Cinder 29.0.0 checks on the way to
-a volume.  It looks at what oslo.utils finds, and Cinder has an inspector of its own, so it differs in these files:
-
-- Cinder reads as raw a VMDK with a footer, of a version other than 1 to 3, with its descriptor not at sector 1, or cut
-  before the end of its descriptor; a VHDX without the item that holds its virtual size, as when it was cut; and a VHD
-  of less than 512 bytes.  `UPSTREAM` finds a VMDK, VHDX or VHD in them.  Declared `raw`, it refuses them and Cinder
-  accepts them.  Declared as what they are, Cinder refuses them and `UPSTREAM` can accept them.
-- Cinder fails with a ProcessExecutionError if qemu-img cannot open the file, as a qcow2 of another version than 2 or 3
-  or a disk that is too large.  `UPSTREAM` does not ask qemu-img: it names another rule, or accepts the file.
-- Cinder fails with an ImageFormatError if it does not know a line of a VMDK's descriptor, or if the descriptor is not
-  ASCII.  `UPSTREAM` refuses the file too, by `inspector-safe` or `no-backing-file`.
+a volume.  It looks at what Cinder's own format inspector and qemu-img find (`Inspection.cinder`).  Without these facts
+it looks at what oslo.utils' inspectors find, which is not the same for a few files: the page of differences lists them.
 """
 
 from __future__ import annotations
@@ -19,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from imagevol_core.partitions import partition_faults
-from imagevol_core.safety_facts import SAME_NAME, Untrusted
+from imagevol_core.safety_facts import SAME_NAME, CinderInspection, Untrusted
 from imagevol_core.sentences import answered, listed, quoted
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy, Requirement
@@ -203,24 +195,38 @@ def _tables_sound(image: Untrusted) -> tuple[bool, str]:
 
 def _inspector_upstream(image: Untrusted) -> tuple[bool, str]:
     inspection, content = image.inspection, _content_upstream(image)
+    if inspection.cinder is not None:
+        return _inspector_says(inspection.cinder)
     other = (inspection.failed_checks or frozenset()) - _IS_PARTITION_TABLE
     linked = content == "qcow2" and (inspection.has_backing_file is True or inspection.has_data_file is True)
     unsafe = linked or content == "qed" or (content in ("qcow2", "vmdk") and bool(other))
-    return not unsafe, f"Cinder's inspector finds {quoted(content)}, {'un' if unsafe else ''}safe"
+    return _inspector_says(CinderInspection(format=content, safe=not unsafe))
+
+
+def _inspector_says(found: CinderInspection) -> tuple[bool, str]:
+    if found.safe is None:
+        return False, "Cinder fails with an ImageFormatError: its inspector cannot read the descriptor of the VMDK"
+    return found.safe, f"Cinder's inspector finds {quoted(found.format)}, {'' if found.safe else 'un'}safe"
 
 
 def _name_upstream(image: Untrusted) -> tuple[bool, str]:
-    bad = _content_upstream(image) == "vhd"
-    return not bad, "Cinder fails with a ProcessExecutionError: qemu-img has no `vhd`" if bad else "qemu-img knows it"
+    content, found = _content_upstream(image), image.inspection.cinder
+    if content == "vhd":
+        return False, "Cinder fails with a ProcessExecutionError: qemu-img has no `vhd`"
+    if found is not None and found.opens is False:
+        return False, f"Cinder fails with a ProcessExecutionError: qemu-img cannot open it as {quoted(content)}"
+    return True, "qemu-img knows it"
 
 
 def _virtual_size_upstream(image: Untrusted) -> tuple[bool, str]:
-    size, room = image.inspection.virtual_size_bytes, image.size_gib
+    size, room, found = image.inspection.virtual_size_bytes, image.size_gib, image.inspection.cinder
+    if found is not None and found.virtual_size_bytes is not None:
+        size = found.virtual_size_bytes
     if room is None:
         return True, "Cinder looks at no size where it is given none"
     if size is None:
         return False, "Cinder fails with a TypeError where there is no virtual size"
-    if _fixed_vhd(image):  # raw to Cinder, which counts all of the file
+    if found is None and _fixed_vhd(image):  # raw to Cinder, which counts all of the file
         size += _FOOTER_BYTES
     try:
         least = math.ceil(float(size) / GIB)
@@ -230,7 +236,7 @@ def _virtual_size_upstream(image: Untrusted) -> tuple[bool, str]:
 
 
 def _no_backing_file_upstream(image: Untrusted) -> tuple[bool, str]:
-    has = image.inspection.has_backing_file
+    has = image.inspection.has_backing_file if _content_upstream(image) != "raw" else False  # which has none
     return has is not True, answered(has, "it has a backing file", "it does not have a backing file")
 
 
@@ -255,6 +261,8 @@ def _vmdk_subformat_upstream(image: Untrusted) -> tuple[bool, str]:
 
 def _content_upstream(image: Untrusted) -> str:
     """What Cinder's own inspector makes of it: it knows no GPT, ISO or LUKS, no VMDK of text alone and no fixed VHD."""
+    if image.inspection.cinder is not None:
+        return image.inspection.cinder.format
     known = [name for name in _KNOWN_UPSTREAM if name in image.inspection.formats]
     text_only = known == ["vmdk"] and image.inspection.text_only is True
     return "raw" if not known or text_only or _fixed_vhd(image) else known[0]
@@ -390,7 +398,7 @@ SAFETY_RULES: Mapping[Policy, tuple[Requirement[Untrusted], ...]] = {
         ),
         Requirement(
             id="inspector-name",
-            text="qemu-img knows the format by the inspector's name",
+            text="qemu-img knows the format by the inspector's name, and opens the file as that format",
             source=_INFO,
             holds=_name_upstream,
             gate=True,

@@ -75,7 +75,7 @@ class TestEveryImage:
 
     @each_image
     def test_a_stream_tells_what_the_file_does(self, image: Path) -> None:
-        expected = inspect_file(image)
+        expected = replace(inspect_file(image), cinder=None)  # which only a file tells
         if "iso" not in expected.formats:  # whose descriptor passes with the bytes
             expected = replace(expected, missing_bytes=None)
         data = image.read_bytes()
@@ -101,7 +101,7 @@ class TestAnyBytes:
         for place, piece in pieces:
             if place <= len(data):
                 data[place : place + len(piece)] = piece
-        whole = inspect_file(io.BytesIO(data))
+        whole = replace(inspect_file(io.BytesIO(data)), cinder=None)
         if "iso" not in whole.formats:
             whole = replace(whole, missing_bytes=None)
         assert streamed(bytes(data), lengths) == whole
@@ -109,7 +109,7 @@ class TestAnyBytes:
 
     @given(st.binary(max_size=2000), st.lists(st.integers(1, 700), min_size=1, max_size=5))
     def test_they_may_come_one_by_one(self, data: bytes, lengths: list[int]) -> None:
-        assert streamed(data, lengths) == replace(inspect_file(io.BytesIO(data)), missing_bytes=None)
+        assert streamed(data, lengths) == replace(inspect_file(io.BytesIO(data)), missing_bytes=None, cinder=None)
 
 
 TOKENS = [

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from imagevol_adapters.testing.copy_strategies import SafetyCase, safety_cases
 from imagevol_core import (
     GIB,
+    CinderInspection,
     Inspection,
     InvalidSize,
     PartitionEntry,
@@ -44,6 +45,11 @@ def found(case: SafetyCase = GOOD, **changes: Any) -> SafetyCase:
 def content(name: str, declared: str | None = None, **changes: Any) -> SafetyCase:
     """An image of this content, declared so or as something else."""
     return replace(found(formats=(name,), **changes), declared_format=declared or name)
+
+
+def by_cinder(name: str, case: SafetyCase = GOOD, **found_too: Any) -> SafetyCase:
+    """The case, in which Cinder's own inspector finds this, safe unless it says otherwise."""
+    return found(case, cinder=CinderInspection(format=name, **{"safe": True, **found_too}))
 
 
 NONFATAL = SafetySettings(nonfatal_checks=frozenset({"mbr"}))
@@ -245,6 +251,10 @@ class TestVirtualSize:
     def test_no_number_is_negative(self, name: str) -> None:
         with pytest.raises(InvalidSize, match=rf"Inspection\.{name} is -1: give 0 or more, or None"):
             found(GOOD, **{name: -1})
+
+    def test_nor_is_the_size_that_cinder_sees(self) -> None:
+        with pytest.raises(InvalidSize, match=r"CinderInspection\.virtual_size_bytes is -1: give 0 or more, or None"):
+            CinderInspection(format="raw", safe=True, virtual_size_bytes=-1)
 
 
 class TestPartitionTable:
@@ -495,6 +505,22 @@ class TestSentences:
         [
             (GOOD, "inspector-safe", "Cinder's inspector finds 'qcow2', safe"),
             (content("qed"), "inspector-safe", "Cinder's inspector finds 'qed', unsafe"),
+            (by_cinder("vmdk", safe=False), "inspector-safe", "Cinder's inspector finds 'vmdk', unsafe"),
+            (
+                by_cinder("vmdk", safe=None),
+                "inspector-safe",
+                "Cinder fails with an ImageFormatError: its inspector cannot read the descriptor of the VMDK",
+            ),
+            (
+                by_cinder("qcow2", opens=False),
+                "inspector-name",
+                "Cinder fails with a ProcessExecutionError: qemu-img cannot open it as 'qcow2'",
+            ),
+            (
+                by_cinder("raw", virtual_size_bytes=3 * GIB),
+                "virtual-size-fits",
+                "Cinder counts 3 GiB for the image and the volume has 1 GiB",
+            ),
             (GOOD, "inspector-name", "qemu-img knows it"),
             (
                 content("vhd"),
@@ -560,6 +586,17 @@ class TestUpstream:
             (replace(GOOD, declared_format=None), True),
             (found(failed_checks=None), True),
             (found(formats=("luks", "gpt", "qcow2")), True),
+            # What Cinder itself finds counts, whatever oslo.utils finds.
+            (by_cinder("raw", VMDK), False),  # declared vmdk
+            (replace(by_cinder("raw", VMDK), declared_format="raw"), True),
+            (replace(by_cinder("raw", found(VMDK, has_backing_file=True)), declared_format="raw"), True),
+            (by_cinder("vmdk", found(VMDK, text_only=True)), True),
+            (by_cinder("vmdk", found(VMDK, failed_checks=frozenset({"footer"}))), True),
+            (by_cinder("qcow2", opens=True, virtual_size_bytes=GIB), True),
+            (by_cinder("qcow2", virtual_size_bytes=GIB + 1), False),
+            (by_cinder("qcow2", found(virtual_size_bytes=None), virtual_size_bytes=GIB), True),
+            (by_cinder("vhd", content("vhd", "raw", subformat="fixed")), False),
+            (by_cinder("raw", content("vhd", "raw", subformat="fixed")), True),  # as long as it says, not longer
         ],
     )
     def test_by_what_it_makes_of_it(self, case: SafetyCase, safe: bool) -> None:

@@ -24,6 +24,7 @@ from tests.upstream.cinder_worker import CONF
 
 processes = import_module("oslo_concurrency.processutils")
 image_utils = import_module("cinder.image.image_utils")
+format_inspector = import_module("cinder.image.format_inspector")
 inspector = import_module("cinder.privsep.format_inspector")
 qemu = import_module("oslo_utils.imageutils")
 throttling = import_module("cinder.volume.throttling")
@@ -184,7 +185,16 @@ def check_file(path: str, declared: str, size_gib: int) -> Any:
         return answer(host, image_utils.fetch_to_volume_format, *arguments, size=size_gib)
 
 
+def inspect(path: str) -> Facts:
+    """What Cinder's own inspector takes a file for, and whether it finds it safe; nothing of that if it fails."""
+    found = format_inspector.detect_file_format(path)
+    try:
+        return {"format": str(found), "safe": bool(found.safety_check())}
+    except format_inspector.ImageFormatError:
+        return {"format": str(found)}
+
+
 if __name__ == "__main__":
     logging.disable()
     CONF.set_override("image_conversion_disable", False)
-    serve({"fetch": fetch, "upload": upload, "convert": convert, "check_file": check_file})
+    serve({"fetch": fetch, "upload": upload, "convert": convert, "check_file": check_file, "inspect": inspect})

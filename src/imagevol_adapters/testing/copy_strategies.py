@@ -14,6 +14,7 @@ from hypothesis.strategies import DrawFn
 
 from imagevol_core import (
     GIB,
+    CinderInspection,
     Cleared,
     CopyPlan,
     CopySettings,
@@ -154,6 +155,18 @@ class SafetyCase:
         )
 
 
+def _found_by_cinder(content: str) -> st.SearchStrategy[CinderInspection]:
+    """What Cinder itself finds in an image of this content: that, or raw, or another."""
+    known = [content] if content in ("qcow2", "vhd", "vhdx", "vmdk", "vdi", "qed") else []
+    return st.builds(
+        CinderInspection,
+        format=st.sampled_from([*known, *known, "raw", "raw", "vdi"]),
+        safe=st.sampled_from([True, True, True, False, None]),
+        opens=st.sampled_from([True, True, None, False]),
+        virtual_size_bytes=st.sampled_from([None, GIB, GIB + 1, 2 * GIB]),
+    )
+
+
 @st.composite
 def safety_cases(draw: DrawFn) -> SafetyCase:
     """Images, most of which are what they are declared to be.
@@ -181,6 +194,7 @@ def safety_cases(draw: DrawFn) -> SafetyCase:
             features=_mostly(draw, frozenset(), [None, frozenset({"dirty"}), frozenset({"extended_l2"})]),
             packed_as=_mostly(draw, None, ["gzip", "tar"]),
             probed_as=_mostly(draw, None, ["vmdk", "parallels", content]),
+            cinder=_mostly(draw, None, [draw(_found_by_cinder(content))]),
         ),
         declared_format=_mostly(draw, usual, [*_FORMATS, "ami", "AMI", "aki", None, "", "RAW"]),
         size_gib=_mostly(draw, 1, [0, 2, 1 << 23, None]),
