@@ -23,7 +23,7 @@ from hypothesis.strategies import DataObject
 from imagevol_adapters.inspection import inspect_file
 from imagevol_adapters.qemu import QemuConverter
 from imagevol_adapters.testing.copy_strategies import SafetyCase, safety_cases
-from imagevol_core import GIB, Inspection, Policy, failed
+from imagevol_core import GIB, CinderInspection, Inspection, Policy, failed
 from tests.adapters.inspecting import (
     FILES,
     HOSTILE,
@@ -132,6 +132,7 @@ class TestFacts:
         @EXAMPLES
         @given(safety_cases())
         @example(sound("qcow2", has_data_file=None))
+        @example(sound("qcow2", has_data_file=True, cinder=CinderInspection(format="qcow2", safe=True)))
         @example(sound("vmdk", subformat="monolithicFlat"))
         @example(replace(sound("raw", virtual_size_bytes=10**400), size_gib=None))
         def the_answers_agree(case: SafetyCase) -> None:
@@ -299,7 +300,7 @@ def host(inspection: Inspection, content: str) -> dict[str, Any]:
     if found == "vmdk" and inspection.subformat is not None:
         said["format-specific"] = {"data": {"create-type": inspection.subformat}}
     if found == "qcow2" and inspection.has_data_file is not None:
-        said["format-specific"] = {"data": {}}
+        said["format-specific"] = {"data": {"data-file": "/etc/passwd"} if inspection.has_data_file else {}}
     if (cinder := inspection.cinder) is not None:
         unsafe = not cinder.safe
         if cinder.virtual_size_bytes is not None:
