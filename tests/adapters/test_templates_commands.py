@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -47,14 +47,6 @@ class Templating(MemoryVolumes):
     keeps: int = 100  # how many templates its backend may have
     begun: list[tuple[str, int]] = attrs.field(factory=list, init=False)  # of which images, and how large
     most_at_once: int = 0
-
-    def listed(self, *, project_id: str, metadata: Mapping[str, str] | None = None) -> Iterator[Volume]:
-        wanted = (metadata or {}).items()
-        return iter(
-            each
-            for each in list(self.volumes.values())
-            if each.project_id == project_id and wanted <= each.metadata.items()
-        )
 
     def default_volume_type(self) -> str:
         return "memory"

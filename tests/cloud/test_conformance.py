@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import attrs
 import pytest
 
 from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.migrating import LocationService, VolumeHolder
 from imagevol_adapters.ports import Attacher, ImageService, VolumeService
 from imagevol_adapters.testing.conformance import (
     AttacherConformance,
     ImageServiceConformance,
+    LocationServiceConformance,
+    TemplateVolumesConformance,
+    VolumeHolderConformance,
     VolumeServiceConformance,
 )
+from imagevol_adapters.testing.conformance.locations import STORES
+from imagevol_adapters.testing.conformance.template_volumes import ListedVolumes
+from imagevol_adapters.testing.conformance.volume_holder import HeldVolumes
+from tests.cloud import restarting
+from tests.cloud.bringup import running
+from tests.cloud.moving import Site
 from tests.cloud.ports import Ports, ports, sign_in
 from tests.cloud.record import Cloud
 
@@ -67,6 +78,71 @@ class TestBrickAttacher(AttacherConformance):
     @pytest.fixture
     def attacher(self, real: Ports) -> Attacher:
         return real.attacher
+
+
+class TestCinderHolder(VolumeHolderConformance):
+    volume_types: ClassVar[tuple[str, str]] = ("fast", "slow")
+
+    @pytest.fixture
+    def volumes(self, real: Ports) -> HeldVolumes:
+        return real.volumes
+
+
+class TestCinderTemplateVolumes(TemplateVolumesConformance):
+    @pytest.fixture
+    def volumes(self, cloud: Cloud) -> ListedVolumes:
+        return ports(cloud, "admin").volumes
+
+    @pytest.fixture
+    def users(self, cloud: Cloud) -> ListedVolumes:
+        return ports(cloud, "other").volumes
+
+
+@pytest.fixture(scope="module")
+def moving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud of its own, because its Glance is restarted."""
+    request.getfixturevalue("able_machine")
+    with running(tmp_path_factory.mktemp("moving"), keep_logs=True) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="class")
+def stored(request: pytest.FixtureRequest, moving: Cloud) -> Iterator[tuple[Site, Mapping[str, str]]]:
+    """A Glance with the stores of the suite, and the ids of the images that it needs."""
+    site = Site.of(moving)
+    site.make_types()
+    with site.with_one_store():
+        try:
+            needed = request.cls.images_needed
+            made = site.make({name: (history.volume_type, history.saved) for name, history in needed.items()})
+            with site.with_stores(STORES, driver=request.cls.driver):
+                yield site, made
+        finally:
+            site.forget()
+
+
+class TestGlanceLocations(LocationServiceConformance):
+    @pytest.fixture
+    def locations(self, stored: tuple[Site, Mapping[str, str]]) -> LocationService:
+        return stored[0].images
+
+    @pytest.fixture
+    def volumes(self, stored: tuple[Site, Mapping[str, str]]) -> VolumeHolder:
+        return stored[0].volumes
+
+    @pytest.fixture
+    def image_ids(self, stored: tuple[Site, Mapping[str, str]]) -> Mapping[str, str]:
+        return stored[1]
+
+    @pytest.fixture
+    def hiding(self, stored: tuple[Site, Mapping[str, str]]) -> Iterator[LocationService]:
+        site, _ = stored
+        with restarting.glance_with(site.cloud, {"DEFAULT": {"show_multiple_locations": "false"}}):
+            yield site.images
+
+
+class TestGlanceLocationsByTheDriverOfGlanceStore(TestGlanceLocations):
+    driver: ClassVar[str] = "cinder"
 
 
 @pytest.mark.smoke

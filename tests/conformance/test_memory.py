@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 
+from imagevol_adapters.migrating import LocationService, VolumeHolder
 from imagevol_adapters.ports import Attacher, ImageService, Lock, Locks, VolumeService
 from imagevol_adapters.testing.conformance import (
     AttacherConformance,
     ImageServiceConformance,
+    LocationServiceConformance,
     LocksConformance,
+    TemplateVolumesConformance,
+    VolumeHolderConformance,
     VolumeServiceConformance,
 )
-from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryLocks, MemoryVolumes
+from imagevol_adapters.testing.conformance.locations import History
+from imagevol_adapters.testing.conformance.template_volumes import ListedVolumes
+from imagevol_adapters.testing.conformance.volume_holder import HeldVolumes
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryLocations, MemoryLocks, MemoryVolumes
+from tests.conformance.histories import glance_of, make
 
 
 @pytest.fixture
@@ -37,6 +46,71 @@ class TestMemoryVolumesWithoutImages(VolumeServiceConformance):
     @pytest.fixture
     def volumes(self, memory: MemoryVolumes) -> VolumeService:
         return memory
+
+
+class TestMemoryVolumesOfAUser(VolumeServiceConformance):
+    volume_type: ClassVar[str] = "memory"
+
+    @pytest.fixture
+    def volumes(self, memory: MemoryVolumes) -> VolumeService:
+        return memory.of_project("demo")
+
+
+class TestMemoryHolder(VolumeHolderConformance):
+    volume_types: ClassVar[tuple[str, str]] = ("memory", "encrypted")
+
+    @pytest.fixture
+    def volumes(self, memory: MemoryVolumes) -> HeldVolumes:
+        return memory
+
+
+class TestMemoryTemplateVolumes(TemplateVolumesConformance):
+    @pytest.fixture
+    def volumes(self, memory: MemoryVolumes) -> ListedVolumes:
+        return memory
+
+    @pytest.fixture
+    def users(self, memory: MemoryVolumes) -> ListedVolumes:
+        return memory.of_project("demo")
+
+
+class TestMemoryLocations(LocationServiceConformance):
+    @pytest.fixture
+    def locations(self, memory: MemoryVolumes) -> MemoryLocations:
+        return glance_of(memory, self.driver)
+
+    @pytest.fixture
+    def volumes(self, memory: MemoryVolumes) -> VolumeHolder:
+        return memory
+
+    @pytest.fixture
+    def image_ids(self, locations: MemoryLocations, memory: MemoryVolumes) -> Mapping[str, str]:
+        return make(self.images_needed, locations, memory)
+
+    @pytest.fixture
+    def hiding(self, locations: MemoryLocations) -> LocationService:
+        locations.shows_locations = False
+        return locations
+
+
+def test_what_is_in_a_store_of_more_weight_comes_first_and_keeps_its_place_in_the_database() -> None:
+    volumes = MemoryVolumes()
+    glance = glance_of(volumes, "imagevol")
+    stores = [replace(store, weight=weight) for weight, store in enumerate(glance.catalogue.stores)]
+    glance.catalogue = replace(glance.catalogue, stores=tuple(stores))
+    saved = (("cinder://fast/V", "fast"), ("cinder://old/V", None), ("cinder://twin/V", "twin"))
+    (image_id,) = make({"one": History("fast2", saved)}, glance, volumes).values()
+    before, (listed,) = glance.images[image_id].locations, glance.listed()
+    assert listed.locations == (before[2], before[0], before[1])
+    shown = glance.get(image_id).locations
+    assert [location.metadata["store"] for location in shown] == ["twin", "fast", "fast2"]
+    assert glance.images[image_id].locations == (shown[1], shown[2], shown[0])
+    glance.change_locations(image_id, [{"op": "remove", "path": "/locations/0"}])
+    assert glance.images[image_id].locations == (shown[1], shown[2])
+
+
+class TestMemoryLocationsByTheDriverOfGlanceStore(TestMemoryLocations):
+    driver: ClassVar[str] = "cinder"
 
 
 class TestMemoryImages(ImageServiceConformance):

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
+import attrs
+import pytest
 from hypothesis import given
 
+from imagevol_adapters.testing.memory import MemoryLocations
 from imagevol_adapters.testing.store_strategies import (
     VOLUME_IDS,
     MigrationCase,
     image_locations,
     migration_cases,
 )
-from imagevol_core import ImageLocation, LocationOutcome, NoAnswer, Policy, plan_added_location
+from imagevol_core import (
+    ImageLocation,
+    LocationOutcome,
+    NoAnswer,
+    NotFound,
+    Policy,
+    RequestRefused,
+    ServiceFailed,
+    ServiceUnreachable,
+    Volume,
+    VolumeAnswer,
+    plan_added_location,
+)
 from tests.upstream.asking import Worker
 from tests.upstream.examples import EXAMPLES
 from tests.upstream.glance_words import answers_for_glance, catalogue_for_glance, location_for_glance
@@ -76,6 +94,77 @@ class TestAdded:
 
         the_answers_agree()
         assert {"keep", "change", "no-store", "malformed"} == {outcome.value for outcome in kinds}
+
+
+@attrs.frozen
+class Answering:
+    """A Cinder that gives these answers."""
+
+    answers: Mapping[str, VolumeAnswer]
+    project_id: str | None = None
+
+    def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+        found = []
+        for volume_id in volume_ids:
+            answer = self.answers.get(volume_id, NoAnswer("timed out"))
+            if isinstance(answer, NoAnswer):
+                raise ServiceUnreachable(answer.reason)
+            if not isinstance(answer, NotFound):
+                found.append(Volume(id=volume_id, size_gib=1, status="available", volume_type=answer))
+        return tuple(found)
+
+    def delete(self, volume_id: str) -> None:
+        raise NotImplementedError
+
+
+class TestInMemory:
+    """`MemoryLocations` does with locations what Glance does, by its own words and not by the core's."""
+
+    def test_it_shows_and_saves_the_same(self, glance: Worker) -> None:
+        saves = Counter[bool]()
+
+        @EXAMPLES
+        @given(migration_cases())
+        def the_answers_agree(case: MigrationCase) -> None:
+            memory = MemoryLocations(volumes=Answering(case.answers), catalogue=case.catalogue)
+            memory.images["i"] = image = replace(case.image, id="i", updated_at=None)
+            answer = glance.ask("show", **in_glances_words(case))
+            if answer == FAILS:
+                with pytest.raises(ServiceFailed):
+                    memory.get("i")
+                assert memory.images["i"] == image
+                return
+            shown = memory.get("i")
+            assert [location_for_glance(location) for location in shown.locations] == answer["locations"]
+            assert (memory.images["i"] == shown) is answer["saved"] or shown == image
+            assert (memory.images["i"].updated_at is not None) is answer["saved"]
+            saves[answer["saved"]] += 1
+
+        the_answers_agree()
+        assert min(saves[True], saves[False]) > 5
+
+    def test_it_makes_the_same_of_an_added_location(self, glance: Worker) -> None:
+        @EXAMPLES
+        @given(migration_cases(), image_locations())
+        def the_answers_agree(case: MigrationCase, location: ImageLocation) -> None:
+            memory = MemoryLocations(volumes=Answering(case.answers), catalogue=case.catalogue)
+            words = in_glances_words(case) | {"location": location_for_glance(location)}
+            answer = glance.ask("add_location", **{key: words[key] for key in ("catalogue", "answers", "location")})
+            if answer == FAILS:
+                with pytest.raises(RequestRefused):
+                    memory._as_added(words["location"])
+            else:
+                assert location_for_glance(memory._as_added(words["location"])) == answer
+
+        the_answers_agree()
+
+
+def in_glances_words(case: MigrationCase) -> dict[str, Any]:
+    return {
+        "catalogue": catalogue_for_glance(case.catalogue),
+        "answers": answers_for_glance(case.answers),
+        "locations": [location_for_glance(location) for location in case.image.locations],
+    }
 
 
 def test_a_volume_id_begins_like_a_store() -> None:

@@ -1,4 +1,4 @@
-"""Volumes, images, attachments and locks in memory, which behave as the real services do.
+"""Volumes, images, their locations, attachments and locks in memory, which behave as the real services do.
 
 They pass the conformance suite of this kit, as the real ones do.  They are as slow as a service may be: a volume stays
 `creating` until somebody waits for it, so that a procedure that forgets to wait is found out.  What exists is in public
@@ -17,7 +17,16 @@ dictionaries, for a test to look at and to alter.
 from imagevol_adapters.testing.memory.attacher import MemoryAttacher
 from imagevol_adapters.testing.memory.device import MemoryDevice
 from imagevol_adapters.testing.memory.images import MemoryImages
+from imagevol_adapters.testing.memory.locations import MemoryLocations
 from imagevol_adapters.testing.memory.locks import MemoryLock, MemoryLocks
 from imagevol_adapters.testing.memory.volumes import MemoryVolumes
 
-__all__ = ["MemoryAttacher", "MemoryDevice", "MemoryImages", "MemoryLock", "MemoryLocks", "MemoryVolumes"]
+__all__ = [
+    "MemoryAttacher",
+    "MemoryDevice",
+    "MemoryImages",
+    "MemoryLocations",
+    "MemoryLock",
+    "MemoryLocks",
+    "MemoryVolumes",
+]

@@ -1,12 +1,12 @@
-"""A Cinder in memory."""
+"""A Cinder in memory, as users and an administrator see it."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import attrs
 
@@ -14,14 +14,17 @@ from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.testing.memory.device import MemoryDevice
 from imagevol_core import (
     GIB,
+    AccessDenied,
     AttachmentFacts,
     CallerError,
     DeadlineExceeded,
     Image,
     InUse,
+    NotFound,
     RequestRefused,
     ResourceNotFound,
     Volume,
+    VolumeAnswer,
     VolumeBusy,
     VolumeFailed,
     VolumeType,
@@ -46,10 +49,11 @@ class ImageSource(Protocol):
 
 @attrs.define(kw_only=True)
 class MemoryVolumes:
-    """A Cinder in memory: a `VolumeService`.
+    """A Cinder in memory: a `VolumeService`, a `VolumeHolder` and a `TemplateVolumes`.
 
     Args:
-        project_id: the project that its volumes live in.
+        project_id: the project of the credentials, in which new volumes live.
+        administrator: whether the credentials see the volumes of every project.
         host: where they are.
         volume_types: each type, and whether its volumes are encrypted; the first is the default.
         extra_specs: of those types that have any.
@@ -65,6 +69,7 @@ class MemoryVolumes:
     """
 
     project_id: str = "memory"
+    administrator: bool = True
     host: str = "memory@memory#memory"
     volume_types: Mapping[str, bool] = {"memory": False, "encrypted": True}
     extra_specs: Mapping[str, Mapping[str, str]] = {}
@@ -76,6 +81,35 @@ class MemoryVolumes:
     attachments: dict[str, Attachment] = attrs.field(factory=dict, init=False, repr=False)
     _connectors: dict[str, Mapping[str, Any]] = attrs.field(factory=dict, init=False, repr=False)
     images: ImageSource | None = attrs.field(default=None, init=False, repr=False)
+
+    def of_project(self, project_id: str, *, administrator: bool = False) -> Self:
+        """Give the same Cinder as other credentials see it.
+
+        Args:
+            project_id: their project.
+            administrator: whether they see the volumes of every project.
+
+        >>> admin = MemoryVolumes(project_id="admin")
+        >>> user = admin.of_project("demo")
+        >>> admin.find([user.create(size_gib=1, name="theirs").id])[0].project_id
+        'demo'
+        >>> user.find([admin.create(size_gib=1, name="mine").id])
+        ()
+        """
+        other = attrs.evolve(self, project_id=project_id, administrator=administrator)
+        for field in attrs.fields(type(self)):
+            if not field.init:
+                setattr(other, field.name, getattr(self, field.name))
+        return other
+
+    def keep(self, volume: Volume, *, name: str = "") -> None:
+        """Let a volume be there as it came to be in some other way; it is empty.
+
+        Args:
+            volume: what is known of it.
+            name: need not be unique.
+        """
+        self._keep(volume, name, MemoryDevice(volume.size_gib * GIB), None)
 
     def create(
         self,
@@ -131,23 +165,36 @@ class MemoryVolumes:
 
     def get(self, volume_id: str) -> Volume:
         """Give what is known of one volume."""
-        try:
-            return self.volumes[volume_id]
-        except KeyError as error:
-            raise ResourceNotFound("volume", volume_id) from error
+        for volume in self._seen([volume_id]):
+            return volume
+        raise ResourceNotFound("volume", volume_id)
 
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist, in the order asked."""
-        return tuple(self.volumes[volume_id] for volume_id in volume_ids if volume_id in self.volumes)
+        return self._seen(volume_ids)
+
+    def types_of(self, volume_ids: Sequence[str]) -> Mapping[str, VolumeAnswer]:
+        """Say of which type each volume is."""
+        found = {volume.id: volume.volume_type for volume in self._seen(volume_ids)}
+        return {volume_id: found.get(volume_id, NotFound()) for volume_id in volume_ids}
 
     def named(self, name: str) -> tuple[Volume, ...]:
-        """Give the volumes of this name."""
-        return tuple(volume for volume_id, volume in self.volumes.items() if self.names[volume_id] == name)
+        """Give the volumes of this project that have this name."""
+        return tuple(volume for volume in self._own() if self.names[volume.id] == name)
 
     def with_metadata(self, metadata: Mapping[str, str]) -> tuple[Volume, ...]:
-        """Give the volumes that have all of this among their metadata."""
+        """Give the volumes of this project that have all of this among their metadata."""
         wanted = dict(metadata)
-        return tuple(volume for volume in self.volumes.values() if wanted.items() <= volume.metadata.items())
+        return tuple(volume for volume in self._own() if wanted.items() <= volume.metadata.items())
+
+    def listed(self, *, project_id: str, metadata: Mapping[str, str] | None = None) -> Iterator[Volume]:
+        """Give the volumes of a project, to an administrator."""
+        if not self.administrator:
+            raise AccessDenied(f"Cinder does not list the volumes of project {project_id} for these credentials")
+        wanted = dict(metadata or {})
+        for volume in list(self.volumes.values()):
+            if volume.project_id == project_id and wanted.items() <= volume.metadata.items():
+                yield volume
 
     def base_image_id(self, volume_id: str) -> str | None:
         """Give the image that the volume was made from."""
@@ -201,10 +248,16 @@ class MemoryVolumes:
                 raise RequestRefused(f"volume {volume_id}: the value of {key} is longer than {_LONGEST_VALUE}")
         self._change(volume_id, metadata={**volume.metadata, **metadata})
 
+    def unset_metadata(self, volume_id: str, keys: Sequence[str]) -> None:
+        """Take these keys away."""
+        kept = {key: value for key, value in self.get(volume_id).metadata.items() if key not in keys}
+        self._change(volume_id, metadata=kept)
+
     def delete(self, volume_id: str, *, wait: bool = True) -> None:  # noqa: ARG002 - it is gone at once
         """Delete the volume."""
-        if self.get(volume_id).status in ("attaching", "in-use"):
-            raise InUse(f"volume {volume_id} is attached")
+        status = self.get(volume_id).status
+        if status in ("reserved", "attaching", "in-use"):
+            raise InUse(f"volume {volume_id} is {'reserved' if status == 'reserved' else 'attached'}")
         del self.volumes[volume_id], self.names[volume_id], self.contents[volume_id]
         self.base_images.pop(volume_id, None)
 
@@ -216,25 +269,35 @@ class MemoryVolumes:
         mode: AccessMode,
         when_busy: Callable[[], bool] | None = None,
     ) -> Attachment:
-        """Reserve the volume."""
+        """Reserve the volume, and give what it connects by."""
         volume = self.get(volume_id)
         if volume.status != "available" and decide_attach_retry(volume).again and when_busy and when_busy():
             volume = self.get(volume_id)
+        reserved = self.reserve(volume_id, mode=mode)
+        if volume.readonly and mode is AccessMode.WRITE:
+            self.detach(reserved)
+            raise InUse(f"volume {volume_id} is read-only")
+        self._change(volume_id, status="attaching")
+        connection = {"driver_volume_type": "memory", "access_mode": mode.value}
+        self.attachments[reserved.id] = attrs.evolve(reserved, connection=connection)
+        self._connectors[reserved.id] = connector
+        return self.attachments[reserved.id]
+
+    def reserve(self, volume_id: str, *, mode: AccessMode) -> Attachment:  # noqa: ARG002 - it is known when it connects
+        """Reserve the volume, with no host yet."""
+        volume = self.get(volume_id)
         if volume.status != "available":
             if decide_attach_retry(volume).again:
                 raise VolumeBusy(volume_id, status=volume.status)
             raise InUse(f"volume {volume_id} is '{volume.status}' and is attached while it is 'available'")
-        if volume.readonly and mode is AccessMode.WRITE:
-            raise InUse(f"volume {volume_id} is read-only")
-        self._change(volume_id, status="attaching")
-        attachment = Attachment(
-            id=str(uuid.uuid4()),
-            volume_id=volume_id,
-            connection={"driver_volume_type": "memory", "access_mode": mode.value},
-        )
+        self._change(volume_id, status="reserved")
+        attachment = Attachment(id=str(uuid.uuid4()), volume_id=volume_id, connection={})
         self.attachments[attachment.id] = attachment
-        self._connectors[attachment.id] = connector
         return attachment
+
+    def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
+        """Give the attachments by which the volume is reserved, with no host yet."""
+        return tuple(each for each in self._of(volume_id) if each.id not in self._connectors)
 
     def holders(self, volume_id: str) -> tuple[AttachmentFacts, ...]:
         """Give what is known of each attachment of the volume; the device of those that are complete."""
@@ -242,13 +305,12 @@ class MemoryVolumes:
         return tuple(
             AttachmentFacts(
                 id=attachment.id,
-                status="attached" if attached else "attaching",
+                status="attached" if attached else "attaching" if attachment.id in self._connectors else "reserved",
                 host=self._connectors[attachment.id].get("host") if attached else None,
                 device=self._connectors[attachment.id].get("mountpoint") if attached else None,
                 volume_id=volume_id,
             )
-            for attachment in self.attachments.values()
-            if attachment.volume_id == volume_id
+            for attachment in self._of(volume_id)
         )
 
     def attachment(self, attachment_id: str) -> Attachment:
@@ -271,8 +333,18 @@ class MemoryVolumes:
     def detach(self, attachment: Attachment) -> None:
         """Take the leave back."""
         if self.attachments.pop(attachment.id, None):
-            del self._connectors[attachment.id]
+            self._connectors.pop(attachment.id, None)
             self._change(attachment.volume_id, status="available")
+
+    def _seen(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+        found = [self.volumes[volume_id] for volume_id in volume_ids if volume_id in self.volumes]
+        return tuple(volume for volume in found if self.administrator or volume.project_id == self.project_id)
+
+    def _own(self) -> list[Volume]:
+        return [volume for volume in self.volumes.values() if volume.project_id == self.project_id]
+
+    def _of(self, volume_id: str) -> list[Attachment]:
+        return [attachment for attachment in self.attachments.values() if attachment.volume_id == volume_id]
 
     def _keep(self, volume: Volume, name: str, content: MemoryDevice, image_id: str | None) -> None:
         self.volumes[volume.id], self.names[volume.id], self.contents[volume.id] = volume, name, content
