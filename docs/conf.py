@@ -47,7 +47,7 @@ python_use_unqualified_type_names = True
 
 # There is no network where these pages are built, so other projects' inventories are not asked.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(imagevol_.*\.)?(Facts|T)"),  # a type variable has no page
+    (r"py:.*", r"(imagevol_.*\.)?(Facts|Outcome|Outcome_co|T)"),  # a type variable has no page
     (r"py:.*", r"(collections|contextlib|datetime|typing|enum|pathlib|argparse|threading|types|wsgiref)\..*"),
     (
         r"py:.*",

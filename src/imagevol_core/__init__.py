@@ -1,109 +1,303 @@
 """Every decision about images and volumes, as pure functions over frozen facts.
 
-Standard library only, and of it no I/O, no clock, no environment, no logging, no randomness.  One module, one decision;
-`imagevol_adapters` collects the facts and carries the decisions out.
+Standard library only, and of it no I/O, no clock, no environment, no logging, no randomness.  A package or module for
+each decision; `imagevol_adapters` collects the facts and carries the decisions out.  The tables of rules are reached
+through `rule_tables()`.
 """
 
-from imagevol_core import (
-    attaching,
-    auditing,
-    caching,
-    checksums,
-    cloning,
-    copying,
-    creation,
-    custody,
-    errors,
-    facts,
-    locations,
-    metadata,
-    migration,
-    partitions,
-    pruning,
-    put_rules,
-    reclaiming,
-    relocation,
-    remains,
-    removal,
-    safety,
-    secret_text,
-    selection,
-    sizing,
-    store_trials,
-    stores,
-    tables,
-    template_metadata,
-    templates,
-    upgrade,
-    uploading,
-    verdicts,
-    warming,
+from imagevol_core.attaching import AttachRetry, decide_attach_retry, patience_seconds
+from imagevol_core.auditing import (
+    AuditedAttachment,
+    AuditSettings,
+    Certainty,
+    DeepCheck,
+    Finding,
+    RepairAction,
+    RepairStep,
+    Subject,
+    audit,
 )
-from imagevol_core.attaching import *
-from imagevol_core.auditing import *
-from imagevol_core.caching import *
-from imagevol_core.checksums import *
-from imagevol_core.cloning import *
-from imagevol_core.copying import *
-from imagevol_core.creation import *
-from imagevol_core.custody import *
-from imagevol_core.errors import *
-from imagevol_core.facts import *
-from imagevol_core.locations import *
-from imagevol_core.metadata import *
-from imagevol_core.migration import *
-from imagevol_core.partitions import *
-from imagevol_core.pruning import *
-from imagevol_core.put_rules import *
-from imagevol_core.reclaiming import *
-from imagevol_core.relocation import *
-from imagevol_core.remains import *
-from imagevol_core.removal import *
-from imagevol_core.safety import *
-from imagevol_core.secret_text import *
-from imagevol_core.selection import *
-from imagevol_core.sizing import *
-from imagevol_core.store_trials import *
-from imagevol_core.stores import *
-from imagevol_core.tables import *
-from imagevol_core.template_metadata import *
-from imagevol_core.templates import *
-from imagevol_core.upgrade import *
-from imagevol_core.uploading import *
-from imagevol_core.verdicts import *
-from imagevol_core.warming import *
+from imagevol_core.caching import (
+    Admission,
+    CacheEntry,
+    CacheKey,
+    CacheLimits,
+    Freshness,
+    FreshnessOutcome,
+    cache_key,
+    decide_freshness,
+    plan_admission,
+)
+from imagevol_core.checksums import checksum_for, parse_digest
+from imagevol_core.cloning import CloneDecision, CloneSettings, decide_clone
+from imagevol_core.copying import (
+    Cleared,
+    CopyMethod,
+    CopyPlan,
+    CopySettings,
+    CopySource,
+    CopyTarget,
+    DriverGuarantee,
+    FreshThin,
+    LuksCipher,
+    ZeroHandling,
+    ZeroProof,
+    plan_copy,
+)
+from imagevol_core.creation import (
+    ConversionSettings,
+    CreationPlan,
+    CreationStep,
+    ImageCache,
+    Retry,
+    WarmOutcome,
+    WarmPlan,
+    WarmPool,
+    WarmWish,
+    Way,
+    may_serve,
+    plan_creation,
+    plan_warming,
+)
+from imagevol_core.custody import HOLD, CustodyDecision, decide_adding, decide_deletion, decide_reading
+from imagevol_core.errors import (
+    AccessDenied,
+    AttachFailed,
+    CallerError,
+    ContentMismatch,
+    ConversionFailed,
+    DeadlineExceeded,
+    DeviceFailed,
+    ImagevolError,
+    InUse,
+    InvalidConfiguration,
+    InvalidFact,
+    InvalidLocation,
+    InvalidMetadata,
+    InvalidSize,
+    LockLost,
+    MissingDependency,
+    MissingProgram,
+    OverQuota,
+    RequestRefused,
+    ResourceNotFound,
+    ServiceError,
+    ServiceFailed,
+    ServiceUnreachable,
+    SourceFailed,
+    StorageError,
+    TransferCancelled,
+    UnsafeImage,
+    VolumeBusy,
+    VolumeFailed,
+    WrongLength,
+)
+from imagevol_core.facts import PLAIN_FORMATS, Backend, Digest, Image, ImageLocation, Requester, Volume, VolumeType
+from imagevol_core.locations import (
+    CinderLocation,
+    Dialect,
+    UnreadLocation,
+    is_store_name,
+    parse_location,
+    read_location,
+)
+from imagevol_core.marks import (
+    TEMPLATE_KEY,
+    ImageVolumeMetadata,
+    TemplateMetadata,
+    UnreadMetadata,
+    is_proven_template,
+    is_template,
+    read_metadata,
+    template_proof,
+)
+from imagevol_core.migration import (
+    LocationChange,
+    LocationOutcome,
+    MigrationTotals,
+    NoAnswer,
+    NotFound,
+    Relocation,
+    RelocationWay,
+    VolumeAnswer,
+    plan_added_location,
+    plan_image,
+    plan_location,
+    plan_migration,
+    plan_relocation,
+    printed_location,
+    relocated,
+    unfinished_imports,
+)
+from imagevol_core.remains import (
+    FINISHED,
+    UNFINISHED,
+    AttachmentFacts,
+    HolderState,
+    ProcessRecord,
+    ReclaimDecision,
+    RemainsAction,
+    RemainsDecision,
+    RemovalDecision,
+    RemovalOutcome,
+    RunningProcess,
+    VolumeOrigin,
+    decide_process,
+    decide_reclaim,
+    decide_remains,
+    decide_removal,
+    holder_of,
+    unanswered_attachments,
+)
+from imagevol_core.safety import (
+    CinderInspection,
+    Inspection,
+    PartitionEntry,
+    SafetyDecision,
+    SafetySettings,
+    check_image_safety,
+    partition_faults,
+)
+from imagevol_core.secret_text import (
+    HIDDEN,
+    is_plain_url,
+    is_secret_name,
+    shown_url,
+    shown_value,
+    without_secrets,
+    without_userinfo,
+)
+from imagevol_core.sizing import (
+    GIB,
+    Growth,
+    gib_for,
+    image_fits,
+    least_size_bytes,
+    least_volume_gib,
+    next_size_gib,
+    virtual_size_bytes,
+)
+from imagevol_core.stores import (
+    ConfigurationEdit,
+    PutWishes,
+    Store,
+    StoreCatalogue,
+    StoreCheck,
+    StoreHost,
+    StoreRequirement,
+    StoreSelection,
+    StoreTrial,
+    StoreUpgrade,
+    check_host,
+    check_put,
+    check_stores,
+    check_trial,
+    is_associated,
+    plan_store_upgrade,
+    select_stores,
+    store_of_location,
+)
+from imagevol_core.tables import rule_tables
+from imagevol_core.templates import (
+    PruningOutcome,
+    Template,
+    TemplateAction,
+    TemplateDecision,
+    TemplateSettings,
+    TemplateStanding,
+    decide_template,
+    plan_pruning,
+)
+from imagevol_core.uploading import (
+    STORE_SPEC,
+    UploadAction,
+    UploadFailure,
+    UploadLanding,
+    UploadPlan,
+    UploadSettings,
+    UploadStep,
+    check_location,
+    plan_upload,
+    upload_headers,
+)
+from imagevol_core.verdicts import (
+    Choice,
+    Policy,
+    Requirement,
+    Result,
+    RuleTable,
+    Verdict,
+    evaluate,
+    every_match,
+    failed,
+    first_match,
+)
 
-__all__: list[str] = []
-__all__ += attaching.__all__
-__all__ += auditing.__all__
-__all__ += caching.__all__
-__all__ += checksums.__all__
-__all__ += cloning.__all__
-__all__ += copying.__all__
-__all__ += creation.__all__
-__all__ += custody.__all__
-__all__ += errors.__all__
-__all__ += facts.__all__
-__all__ += locations.__all__
-__all__ += metadata.__all__
-__all__ += migration.__all__
-__all__ += partitions.__all__
-__all__ += pruning.__all__
-__all__ += put_rules.__all__
-__all__ += reclaiming.__all__
-__all__ += relocation.__all__
-__all__ += remains.__all__
-__all__ += removal.__all__
-__all__ += safety.__all__
-__all__ += secret_text.__all__
-__all__ += selection.__all__
-__all__ += sizing.__all__
-__all__ += store_trials.__all__
-__all__ += stores.__all__
-__all__ += tables.__all__
-__all__ += template_metadata.__all__
-__all__ += templates.__all__
-__all__ += upgrade.__all__
-__all__ += uploading.__all__
-__all__ += verdicts.__all__
-__all__ += warming.__all__
+# fmt: off
+__all__ = [  # noqa: RUF022 - by decision
+    # errors
+    "AccessDenied", "AttachFailed", "CallerError", "ContentMismatch", "ConversionFailed", "DeadlineExceeded",
+    "DeviceFailed", "ImagevolError", "InUse", "InvalidConfiguration", "InvalidFact", "InvalidLocation",
+    "InvalidMetadata", "InvalidSize", "LockLost", "MissingDependency", "MissingProgram", "OverQuota",
+    "RequestRefused", "ResourceNotFound", "ServiceError", "ServiceFailed", "ServiceUnreachable", "SourceFailed",
+    "StorageError", "TransferCancelled", "UnsafeImage", "VolumeBusy", "VolumeFailed", "WrongLength",
+    # facts
+    "PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType",
+    # verdicts
+    "Choice", "Policy", "Requirement", "Result", "RuleTable", "Verdict", "evaluate", "every_match", "failed",
+    "first_match",
+    # locations
+    "CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "parse_location", "read_location",
+    # sizing
+    "GIB", "Growth", "gib_for", "image_fits", "least_size_bytes", "least_volume_gib", "next_size_gib",
+    "virtual_size_bytes",
+    # checksums
+    "checksum_for", "parse_digest",
+    # secret_text
+    "HIDDEN", "is_plain_url", "is_secret_name", "shown_url", "shown_value", "without_secrets", "without_userinfo",
+    # marks
+    "TEMPLATE_KEY", "ImageVolumeMetadata", "TemplateMetadata", "UnreadMetadata", "is_proven_template",
+    "is_template", "read_metadata", "template_proof",
+    # safety
+    "CinderInspection", "Inspection", "PartitionEntry", "SafetyDecision", "SafetySettings", "check_image_safety",
+    "partition_faults",
+    # custody
+    "HOLD", "CustodyDecision", "decide_adding", "decide_deletion", "decide_reading",
+    # attaching
+    "AttachRetry", "decide_attach_retry", "patience_seconds",
+    # stores
+    "ConfigurationEdit", "PutWishes", "Store", "StoreCatalogue", "StoreCheck", "StoreHost", "StoreRequirement",
+    "StoreSelection", "StoreTrial", "StoreUpgrade", "check_host", "check_put", "check_stores", "check_trial",
+    "is_associated", "plan_store_upgrade", "select_stores", "store_of_location",
+    # cloning
+    "CloneDecision", "CloneSettings", "decide_clone",
+    # caching
+    "Admission", "CacheEntry", "CacheKey", "CacheLimits", "Freshness", "FreshnessOutcome", "cache_key",
+    "decide_freshness", "plan_admission",
+    # copying
+    "Cleared", "CopyMethod", "CopyPlan", "CopySettings", "CopySource", "CopyTarget", "DriverGuarantee", "FreshThin",
+    "LuksCipher", "ZeroHandling", "ZeroProof", "plan_copy",
+    # remains
+    "FINISHED", "UNFINISHED", "AttachmentFacts", "HolderState", "ProcessRecord", "ReclaimDecision", "RemainsAction",
+    "RemainsDecision", "RemovalDecision", "RemovalOutcome", "RunningProcess", "VolumeOrigin", "decide_process",
+    "decide_reclaim", "decide_remains", "decide_removal", "holder_of", "unanswered_attachments",
+    # migration
+    "LocationChange", "LocationOutcome", "MigrationTotals", "NoAnswer", "NotFound", "Relocation", "RelocationWay",
+    "VolumeAnswer", "plan_added_location", "plan_image", "plan_location", "plan_migration", "plan_relocation",
+    "printed_location", "relocated", "unfinished_imports",
+    # templates
+    "PruningOutcome", "Template", "TemplateAction", "TemplateDecision", "TemplateSettings", "TemplateStanding",
+    "decide_template", "plan_pruning",
+    # uploading
+    "STORE_SPEC", "UploadAction", "UploadFailure", "UploadLanding", "UploadPlan", "UploadSettings", "UploadStep",
+    "check_location", "plan_upload", "upload_headers",
+    # creation
+    "ConversionSettings", "CreationPlan", "CreationStep", "ImageCache", "Retry", "WarmOutcome", "WarmPlan",
+    "WarmPool", "WarmWish", "Way", "may_serve", "plan_creation", "plan_warming",
+    # auditing
+    "AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction", "RepairStep", "Subject",
+    "audit",
+    # tables
+    "rule_tables",
+]
+# fmt: on

@@ -5,37 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from imagevol_core.attaching import ATTACH_RULES
-from imagevol_core.audit_rules import (
+from imagevol_core.auditing import (
     ATTACHMENT_RULES,
+    CLAIM_RULES,
     ENTRY_RULES,
     IMAGE_RULES,
     IMAGE_VOLUME_RULES,
-    PLACEMENT_RULES,
     SHARING_RULES,
     TEMPLATE_RULES,
 )
-from imagevol_core.cache_lookup import CACHE_RULES, CACHED_RULES
 from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
-from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
-from imagevol_core.copy_rules import COPY_RULES, METHOD_RULES, ZERO_RULES
-from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES
+from imagevol_core.cloning import REQUEST_RULES, VOLUME_RULES
+from imagevol_core.copying import COPY_RULES, METHOD_RULES, ZERO_RULES
+from imagevol_core.creation import CACHE_RULES, CACHED_RULES, CREATION_RULES, STOP_RULES, WARM_RULES, WAY_RULES
 from imagevol_core.custody import ADDING_RULES, DELETION_RULES, READING_RULES
-from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
-from imagevol_core.pruning import PRUNING_RULES
-from imagevol_core.put_rules import PUT_RULES
-from imagevol_core.reclaiming import RECLAIM_RULES
-from imagevol_core.relocation_rules import RELOCATION_RULES
-from imagevol_core.remains import REMAINS_RULES
-from imagevol_core.removal import REMOVAL_RULES
-from imagevol_core.safety_rules import SAFETY_RULES
-from imagevol_core.selection import SELECTION_RULES
-from imagevol_core.store_trials import HOST_RULES, TRIAL_RULES
-from imagevol_core.stores import CATALOGUE_RULES, STORE_RULES
-from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES
-from imagevol_core.upgrade import UPGRADE_RULES
+from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES, RELOCATION_RULES
+from imagevol_core.remains import RECLAIM_RULES, REMAINS_RULES, REMOVAL_RULES
+from imagevol_core.safety import SAFETY_RULES
+from imagevol_core.stores import (
+    CATALOGUE_RULES,
+    HOST_RULES,
+    PUT_RULES,
+    SELECTION_RULES,
+    STORE_RULES,
+    TRIAL_RULES,
+    UPGRADE_RULES,
+)
+from imagevol_core.templates import PRUNING_RULES, REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES
 from imagevol_core.uploading import UPLOAD_RULES
 from imagevol_core.verdicts import Policy, Rule, RuleTable
-from imagevol_core.warming import WARM_RULES
 
 __all__ = ["rule_tables"]
 
@@ -76,7 +74,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Copying: the zeros (the first that applies)": ZERO_RULES,
     "Safety: an untrusted image": SAFETY_RULES,
     "Auditing: each image": IMAGE_RULES,
-    "Auditing: each location of an image": PLACEMENT_RULES,
+    "Auditing: each location of an image": CLAIM_RULES,
     "Auditing: each image volume": IMAGE_VOLUME_RULES,
     "Auditing: a volume and the images that name it": SHARING_RULES,
     "Auditing: each attachment": ATTACHMENT_RULES,

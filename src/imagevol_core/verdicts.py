@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether it stands in the way of nothing: only a requirement that fails does."""
+        """Whether it stands in the way of nothing; only a requirement that fails does."""
         return self.result is not Result.FAILS
 
     @property

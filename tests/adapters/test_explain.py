@@ -13,8 +13,8 @@ import pytest
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_core import GIB, AccessDenied, ImageLocation, Policy
-from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
-from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES
+from imagevol_core.cloning import REQUEST_RULES, VOLUME_RULES
+from imagevol_core.templates import REQUEST_TEMPLATE_RULES
 from tests.adapters.commands import Ran, Run
 
 pytestmark = pytest.mark.usefixtures("no_cloud")

@@ -6,7 +6,8 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
-from imagevol_core import UPLOAD_RULES, AccessDenied, ImageLocation, Policy, Store, StoreCatalogue
+from imagevol_core import AccessDenied, ImageLocation, Policy, Store, StoreCatalogue
+from imagevol_core.uploading import UPLOAD_RULES
 from tests.adapters.commands import Run
 
 pytestmark = pytest.mark.usefixtures("no_cloud")

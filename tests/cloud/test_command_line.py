@@ -23,7 +23,7 @@ from glanceclient.v2.client import Client as GlanceClient
 
 from imagevol_adapters.ports import AccessMode
 from imagevol_core import Policy
-from imagevol_core.clone_rules import REQUEST_RULES, VOLUME_RULES
+from imagevol_core.cloning import REQUEST_RULES, VOLUME_RULES
 from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud

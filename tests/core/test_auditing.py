@@ -16,7 +16,7 @@ from hypothesis.strategies import DrawFn
 
 from imagevol_core import (
     GIB,
-    Attachment,
+    AuditedAttachment,
     AuditSettings,
     CacheEntry,
     Certainty,
@@ -42,23 +42,21 @@ from imagevol_core import (
     failed,
     rule_tables,
 )
-from imagevol_core.audit_facts import (
-    AuditRule,
-    Claim,
-    Entry,
-    Held,
-    ImageVolume,
-    Placement,
-    Templated,
-    Watched,
-)
-from imagevol_core.audit_rules import (
+from imagevol_core.auditing import (
     ATTACHMENT_RULES,
+    CLAIM_RULES,
     ENTRY_RULES,
     IMAGE_RULES,
     IMAGE_VOLUME_RULES,
-    PLACEMENT_RULES,
     TEMPLATE_RULES,
+    AuditRule,
+    Claim,
+    ClaimedVolume,
+    Entry,
+    Held,
+    ImageVolume,
+    Templated,
+    Watched,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -86,7 +84,7 @@ class Cloud:
 
     images: tuple[Image, ...] = ()
     volumes: tuple[Volume, ...] = ()
-    attachments: tuple[Attachment, ...] = ()
+    attachments: tuple[AuditedAttachment, ...] = ()
     entries: tuple[CacheEntry, ...] = ()
     templates: tuple[Template, ...] = ()
     checks: tuple[DeepCheck, ...] = ()
@@ -316,7 +314,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         ),
     ),
     "attachment-left-behind": (
-        replace(GOOD, attachments=(Attachment(id="a", volume_id=uuid(0), host="node", alive=False),)),
+        replace(GOOD, attachments=(AuditedAttachment(id="a", volume_id=uuid(0), host="node", alive=False),)),
         finding(
             "attachment-left-behind",
             SURE,
@@ -513,12 +511,12 @@ class TestUnknown:
             (Cloud(images=(image(status="importing", locations=(), updated_at=None),)), "image-stuck", LIKELY),
             (Cloud(images=(image(status="uploading", locations=()),)), "image-stuck", SURE),
             (
-                replace(GOOD, attachments=(Attachment(id="a", volume_id=uuid(0)),)),
+                replace(GOOD, attachments=(AuditedAttachment(id="a", volume_id=uuid(0)),)),
                 "attachment-left-behind",
                 LIKELY,
             ),
             (
-                Cloud(attachments=(Attachment(id="a", volume_id=uuid(0)),)),
+                Cloud(attachments=(AuditedAttachment(id="a", volume_id=uuid(0)),)),
                 "attachment-left-behind",
                 SURE,  # of a volume that is gone
             ),
@@ -546,7 +544,7 @@ class TestUnknown:
         ],
     )
     def test_an_attachment_counts_where_anything_says_that_its_volume_holds_an_image(self, cloud: Cloud) -> None:
-        attached = incomplete(replace(cloud, attachments=(Attachment(id="a", volume_id=uuid(0), alive=False),)))
+        attached = incomplete(replace(cloud, attachments=(AuditedAttachment(id="a", volume_id=uuid(0), alive=False),)))
         found = [(each.kind, each.certainty) for each in attached.audit() if each.subjects[0] == ATTACHMENT]
         assert found == [("attachment-left-behind", SURE)]
 
@@ -600,10 +598,10 @@ class TestWhatIsNoFault:
             one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=1, digest=Digest("md5", "cd"), tail_is_zero=True),)),
             Cloud(
                 volumes=(volume(9, says={"glance_image_id": None}),),
-                attachments=(Attachment(id="a", volume_id=uuid(9)),),
+                attachments=(AuditedAttachment(id="a", volume_id=uuid(9)),),
             ),
-            replace(GOOD, attachments=(Attachment(id="a", volume_id=uuid(0), alive=True),)),
-            incomplete(Cloud(attachments=(Attachment(id="a", volume_id=uuid(9), alive=False),))),
+            replace(GOOD, attachments=(AuditedAttachment(id="a", volume_id=uuid(0), alive=True),)),
+            incomplete(Cloud(attachments=(AuditedAttachment(id="a", volume_id=uuid(9), alive=False),))),
             replace(TEMPLATE, templates=(Template(entry=entry(5, digest=None), being_made_for=timedelta(1)),)),
             replace(GOOD, volumes=(*GOOD.volumes, volume(5)), entries=(entry(5),)),  # kept, and no location's
             one(locations=image().locations * 2),
@@ -625,7 +623,7 @@ class TestWhatIsNoFault:
         assert [each.repair for each in found if each.kind == "volume-in-two-images"] == [()]
 
     def test_an_attachment_of_a_volume_that_is_gone_is_not_disconnected(self) -> None:
-        (found,) = Cloud(attachments=(Attachment(id="a", volume_id=uuid(0), alive=True),)).audit()
+        (found,) = Cloud(attachments=(AuditedAttachment(id="a", volume_id=uuid(0), alive=True),)).audit()
         assert found.repair == (step("delete-attachment", ATTACHMENT),)
         assert found.text == f"its volume {uuid(0)} is not among the volumes"
 
@@ -705,10 +703,10 @@ class TestSentences:
         assert texts(IMAGE_RULES, Watched(image=image(), settings=SETTINGS)) == {"image-stuck": "it is 'active'"}
 
     def test_of_a_location(self) -> None:
-        placement = Placement(
+        placement = ClaimedVolume(
             claim=self.CLAIM, volume_id=uuid(0), found=volume(), check=None, catalogue=CATALOGUE, settings=SETTINGS
         )
-        assert texts(PLACEMENT_RULES, placement) == {
+        assert texts(CLAIM_RULES, placement) == {
             "location-without-volume": f"{LOST}: it is there",
             "owner-differs": "the image belongs to not known and its volume's owner is 'ours'",
             "size-differs": "the image's size is not known",
@@ -733,7 +731,9 @@ class TestSentences:
     def test_of_what_is_kept_and_of_what_is_attached(self) -> None:
         kept = Entry(entry=entry(5), listed=True, settings=SETTINGS)
         assert texts(ENTRY_RULES, kept) == {"cache-entry-without-volume": "its volume is among the volumes"}
-        held = Held(attachment=Attachment(id="a", volume_id="v"), holds_image=False, listed=True, settings=SETTINGS)
+        held = Held(
+            attachment=AuditedAttachment(id="a", volume_id="v"), holds_image=False, listed=True, settings=SETTINGS
+        )
         assert texts(ATTACHMENT_RULES, held) == {"attachment-left-behind": "its volume is not known to hold an image"}
 
     def test_of_a_template(self) -> None:
@@ -836,7 +836,7 @@ def consistent(draw: DrawFn, number: int) -> Cloud:
         for each in volumes
         if draw(st.booleans())
     ]
-    attachments = [Attachment(id=f"of-{each.id}", volume_id=each.id, alive=True) for each in volumes]
+    attachments = [AuditedAttachment(id=f"of-{each.id}", volume_id=each.id, alive=True) for each in volumes]
     kept = volume(number + 5000, says={"glance_image_id": None})
     known = {"image_id": made.id, "image_updated_at": made.updated_at, "digest": digest}
     templates, entries = (), ()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagevol_core import Image
-from imagevol_core.boot_mapping import BootMapping, boot_mapping
+from imagevol_core.creation import BootMapping, boot_mapping
 
 BOOT = {"source_type": "snapshot", "boot_index": 0, "snapshot_id": "5f0a"}
 DATA = {"source_type": "snapshot", "boot_index": 1, "snapshot_id": "1111"}

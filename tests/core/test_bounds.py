@@ -14,7 +14,7 @@ import pytest
 
 from imagevol_adapters.testing.way_strategies import CreationCase
 from imagevol_core import (
-    Attachment,
+    AuditedAttachment,
     AuditSettings,
     CacheEntry,
     CacheLimits,
@@ -43,7 +43,7 @@ from imagevol_core import (
     relocated,
     select_stores,
 )
-from imagevol_core.migration_rules import VolumeAnswer
+from imagevol_core.migration import VolumeAnswer
 from tests.core import cases
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -166,7 +166,7 @@ def auditing(number: int) -> Callable[[], object]:
             + [replace(located(number), id=Counted("many"))],
             volumes=[held(each) for each in range(number // 2)],
             settings=AuditSettings(now=NOON, volumes_complete=True, images_complete=True),
-            attachments=[Attachment(id=Counted(f"a{each}"), volume_id=volume_id(each)) for each in numbers],
+            attachments=[AuditedAttachment(id=Counted(f"a{each}"), volume_id=volume_id(each)) for each in numbers],
             entries=[entry(each, image_id=Counted(f"image{each}")) for each in numbers],
             templates=[Template(entry=entry(each)) for each in numbers],
             catalogue=stores(3),

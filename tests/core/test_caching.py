@@ -19,8 +19,6 @@ from imagevol_adapters.testing.way_strategies import (
     freshness_cases,
 )
 from imagevol_core import (
-    ADMISSION_RULES,
-    FRESHNESS_RULES,
     CacheEntry,
     CacheKey,
     CacheLimits,
@@ -37,6 +35,7 @@ from imagevol_core import (
     failed,
     plan_admission,
 )
+from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(microseconds=1)

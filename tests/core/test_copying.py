@@ -29,7 +29,7 @@ from imagevol_core import (
     failed,
     rule_tables,
 )
-from imagevol_core.copy_facts import QEMU_NAMES
+from imagevol_core.copying import QEMU_NAMES
 
 DEVICE, IMAGE = "/dev/vdb", "/images/one"
 SKIP, PUNCH, WRITE = ZeroHandling.SKIP, ZeroHandling.PUNCH, ZeroHandling.WRITE

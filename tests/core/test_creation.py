@@ -30,10 +30,7 @@ from imagevol_core import (
     evaluate,
     failed,
 )
-from imagevol_core.boot_mapping import BootMapping
-from imagevol_core.cache_lookup import CACHE_RULES, Lookup
-from imagevol_core.creation_facts import Creation
-from imagevol_core.creation_rules import CREATION_RULES, STOP_RULES, WAY_RULES
+from imagevol_core.creation import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES, BootMapping, Creation, Lookup
 from tests.core import cases
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)

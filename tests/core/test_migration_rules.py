@@ -28,7 +28,7 @@ from imagevol_core import (
     plan_added_location,
     plan_location,
 )
-from imagevol_core.migration_rules import ADDED_RULES, MIGRATION_RULES
+from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES
 from tests.core.migration_cases import CATALOGUE, FAST, FAST2, LOCAL, SLOW, V, add, at, of_image, plan
 
 policies = st.sampled_from(Policy)

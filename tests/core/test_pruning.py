@@ -24,7 +24,8 @@ from imagevol_core import (
     TemplateStanding,
     plan_pruning,
 )
-from imagevol_core.pruning import PRUNING_RULES, _Kept
+from imagevol_core.templates import PRUNING_RULES
+from imagevol_core.templates.pruning import _Kept
 from imagevol_core.verdicts import first_match
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -20,7 +20,7 @@ import pytest
 import imagevol_core
 
 CORE = Path(imagevol_core.__file__).parent
-MODULES = sorted(CORE.glob("*.py"))
+MODULES = sorted(CORE.rglob("*.py"))
 
 BARRED = {
     "asyncio",
@@ -238,7 +238,7 @@ for name in [name for name in sys.modules if name.partition(".")[0] in BARRED - 
 sys.meta_path.insert(0, Bar())
 sys.path.append(SITE)
 import imagevol_core
-for module in pkgutil.iter_modules(imagevol_core.__path__, "imagevol_core."):
+for module in pkgutil.walk_packages(imagevol_core.__path__, "imagevol_core."):
     importlib.import_module(module.name)
 
 sys.addaudithook(refuse_outside)

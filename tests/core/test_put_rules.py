@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from imagevol_core import PUT_RULES, Policy, PutWishes, Store, check_put
+from imagevol_core import Policy, PutWishes, Store, check_put
+from imagevol_core.stores import PUT_RULES
 
 STORES = (
     Store(name="fast", kind="cinder", volume_type="ssd"),

@@ -28,7 +28,7 @@ from imagevol_core import (
     plan_relocation,
     relocated,
 )
-from imagevol_core.relocation_rules import RELOCATION_RULES
+from imagevol_core.migration import RELOCATION_RULES
 from tests.core.migration_cases import V, at, plan
 
 W = VOLUME_IDS[1]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from imagevol_adapters.testing.store_strategies import NAMES, RESERVED, image_locations, store_catalogues
 from imagevol_core import (
-    SELECTION_RULES,
     Image,
     ImageLocation,
     Policy,
@@ -22,6 +21,7 @@ from imagevol_core import (
     select_stores,
     store_of_location,
 )
+from imagevol_core.stores import SELECTION_RULES
 
 policies = st.sampled_from(Policy)
 headers = st.none() | st.sampled_from([*NAMES, *RESERVED, "", "gone"])

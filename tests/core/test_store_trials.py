@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from imagevol_core import (
-    HOST_RULES,
-    TRIAL_RULES,
     Policy,
     Requirement,
     Result,
@@ -21,6 +19,7 @@ from imagevol_core import (
     check_stores,
     check_trial,
 )
+from imagevol_core.stores import HOST_RULES, TRIAL_RULES
 
 HOST = StoreHost(
     name="node",

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from imagevol_adapters.testing.store_strategies import VOLUME_IDS, image_locations, store_catalogues
 from imagevol_core import (
-    CATALOGUE_RULES,
-    STORE_RULES,
     ImageLocation,
     InvalidFact,
     InvalidLocation,
@@ -27,6 +25,7 @@ from imagevol_core import (
     parse_location,
     store_of_location,
 )
+from imagevol_core.stores import CATALOGUE_RULES, STORE_RULES
 
 USER = (
     "cinder_store_auth_address",

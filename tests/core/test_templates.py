@@ -27,7 +27,7 @@ from imagevol_core import (
     failed,
     image_fits,
 )
-from imagevol_core.template_rules import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES, least_gib
+from imagevol_core.templates import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES, least_gib
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 GOOD = TemplateCase(

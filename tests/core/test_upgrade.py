@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core import UPGRADE_RULES, ConfigurationEdit, Policy, StoreUpgrade, failed, plan_store_upgrade
+from imagevol_core import ConfigurationEdit, Policy, StoreUpgrade, failed, plan_store_upgrade
+from imagevol_core.stores import UPGRADE_RULES
 
 Configuration = Mapping[str, Mapping[str, str]]
 

@@ -12,7 +12,6 @@ from imagevol_adapters.testing.way_strategies import UploadCase, upload_cases
 from imagevol_core import (
     GIB,
     STORE_SPEC,
-    UPLOAD_RULES,
     Image,
     ImageVolumeMetadata,
     InvalidFact,
@@ -38,6 +37,7 @@ from imagevol_core import (
     parse_location,
     upload_headers,
 )
+from imagevol_core.uploading import UPLOAD_RULES
 
 VOLUME_ID = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
 TYPE = VolumeType(name="quick", extra_specs={STORE_SPEC: "fast"})

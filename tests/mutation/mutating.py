@@ -24,22 +24,33 @@ CORE = ROOT / "src" / "imagevol_core"
 COPIED = ("src", "tests/core", "tests/__init__.py", "tests/conftest.py")
 
 # A module answers to its own tests and to no others: what is killed only by chance, three decisions further on, is not
-# held by anything, and a module takes minutes.  These have no file of tests by their own name, or not only that one.
+# held by anything, and a module takes minutes.  These are packages, and modules whose tests have other names.
 TESTS = {
-    "audit_facts": ["auditing"],
-    "audit_rules": ["auditing"],
-    "cache_lookup": ["creation"],
-    "clone_facts": ["clone_rules", "cloning"],
-    "clone_rules": ["clone_rules", "cloning"],
-    "copy_facts": ["copying"],
-    "copy_rules": ["copying"],
-    "creation_rules": ["creation"],
+    "auditing": ["auditing"],
+    "caching": ["caching"],
+    "cloning": ["clone_rules", "cloning"],
+    "copying": ["copying"],
+    "creation": ["creation"],
+    "creation.boot_mapping": ["boot_mapping"],
+    "creation.warming": ["warming"],
+    "marks.image": ["metadata"],
+    "marks.template": ["template_metadata"],
     "migration": ["migration", "migration_rules"],
-    "migration_rules": ["migration_rules", "migration"],
-    "relocation_rules": ["relocation"],
-    "safety_facts": ["safety"],
-    "safety_rules": ["safety"],
-    "template_rules": ["templates"],
+    "migration.route": ["relocation"],
+    "migration.route_rules": ["relocation"],
+    "remains.attachments": ["reclaiming"],
+    "remains.removal": ["removal"],
+    "remains.volumes": ["remains"],
+    "safety": ["safety"],
+    "safety.partitions": ["partitions"],
+    "stores": ["stores"],
+    "stores.put": ["put_rules"],
+    "stores.selection": ["selection"],
+    "stores.trials": ["store_trials"],
+    "stores.upgrade": ["upgrade"],
+    "templates": ["templates"],
+    "templates.pruning": ["pruning"],
+    "uploading": ["uploading"],
 }
 
 CONFIGURATION = """
@@ -61,8 +72,9 @@ class Result(NamedTuple):
 
 
 def modules() -> list[str]:
-    """Give the modules of the core that have something to change."""
-    return sorted(path.stem for path in CORE.glob("*.py") if path.stem != "__init__")
+    """Give the modules of the core that have something to change, as `cloning.rules`."""
+    found = (path.relative_to(CORE).with_suffix("") for path in CORE.rglob("*.py") if path.stem != "__init__")
+    return sorted(".".join(path.parts) for path in found)
 
 
 def lay_out(directory: Path, module: str) -> None:
@@ -75,8 +87,9 @@ def lay_out(directory: Path, module: str) -> None:
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, copy)
-    tests = [f"tests/core/test_{name}.py" for name in TESTS.get(module, [module])]
-    configuration = CONFIGURATION.format(module=module, tests=tests)
+    named = TESTS.get(module) or TESTS.get(module.partition(".")[0], [module])
+    tests = [f"tests/core/test_{name}.py" for name in named]
+    configuration = CONFIGURATION.format(module=module.replace(".", "/"), tests=tests)
     (directory / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + configuration)
 
 
@@ -94,12 +107,12 @@ def run(directory: Path, *, processes: int) -> list[Result]:
         return []
     lines = _mutmut(directory, "results", "--all=true").splitlines()
     results = (line.strip().rpartition(": ") for line in lines if line.strip())
-    return [Result(name.split(".")[1], name, status) for name, _, status in results]
+    return [Result(".".join(name.split(".")[1:-1]), name, status) for name, _, status in results]
 
 
 def _has_mutants(directory: Path) -> bool:
     """Whether mutmut found something to change before it gave up."""
-    changed = list((directory / "mutants").glob("src/imagevol_core/*.py.meta"))
+    changed = list((directory / "mutants").glob("src/imagevol_core/**/*.py.meta"))
     return not changed or any("__mutmut_" in meta.read_text() for meta in changed)
 
 

@@ -24,7 +24,7 @@ class Mutant(NamedTuple):
 
     def __str__(self) -> str:
         """An entry of the list that only lacks its reason."""
-        function = f"{self.module}.{self.function}"
+        function = f"{self.module}:{self.function}"
         lines = f"before = '''{self.before}'''\nafter = '''{self.after}'''"
         return f'[[survivor]]\nfunction = "{function}"\n{lines}\nwhy = ""\n'
 
@@ -33,10 +33,10 @@ def read(path: Path = LIST) -> dict[Mutant, str]:
     """Give the listed mutants and why each may survive; an entry without a reason is refused."""
     listed: dict[Mutant, str] = {}
     for entry in tomllib.loads(path.read_text())["survivor"]:
-        module, _, function = entry["function"].partition(".")
+        module, _, function = entry["function"].partition(":")
         mutant = Mutant(module, function, entry["before"], entry["after"])
         if not entry["why"].strip() or mutant in listed:
-            raise ValueError(f"{path.name}: {mutant.module}.{function} is listed twice, or without a reason:\n{mutant}")
+            raise ValueError(f"{path.name}: {mutant.module}:{function} is listed twice, or without a reason:\n{mutant}")
         listed[mutant] = entry["why"]
     return listed
 

@@ -19,7 +19,7 @@ from glanceclient import exc as glance_errors
 from imagevol_adapters.driver import ImageCloneMixin, mixin, services
 from imagevol_adapters.driver.facts import image_facts, volume_facts
 from imagevol_core import Digest, Image, ImageLocation, Volume
-from imagevol_core.boot_mapping import boot_mapping
+from imagevol_core.creation import boot_mapping
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 URL = "cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"

@@ -30,7 +30,7 @@ from imagevol_core import (
     Way,
     failed,
 )
-from imagevol_core.boot_mapping import boot_mapping
+from imagevol_core.creation import boot_mapping
 from tests.core.cases import GOOD
 from tests.upstream.asking import Worker
 from tests.upstream.cinder_words import case_for_cinder, entry_for_cinder, raised

@@ -1,0 +1,50 @@
+"""What is wrong between images and the volumes that hold them ([store], [multi], [template])."""
+
+from imagevol_core.auditing.decision import Finding, audit
+from imagevol_core.auditing.facts import (
+    AuditedAttachment,
+    AuditRule,
+    AuditSettings,
+    Certainty,
+    Claim,
+    ClaimedVolume,
+    DeepCheck,
+    Entry,
+    Held,
+    ImageVolume,
+    RepairAction,
+    RepairStep,
+    Subject,
+    Templated,
+    Watched,
+)
+from imagevol_core.auditing.location_rules import CLAIM_RULES
+from imagevol_core.auditing.rules import ATTACHMENT_RULES, ENTRY_RULES, IMAGE_RULES, SHARING_RULES, TEMPLATE_RULES
+from imagevol_core.auditing.volume_rules import IMAGE_VOLUME_RULES
+
+__all__ = [
+    "ATTACHMENT_RULES",
+    "CLAIM_RULES",
+    "ENTRY_RULES",
+    "IMAGE_RULES",
+    "IMAGE_VOLUME_RULES",
+    "SHARING_RULES",
+    "TEMPLATE_RULES",
+    "AuditRule",
+    "AuditSettings",
+    "AuditedAttachment",
+    "Certainty",
+    "Claim",
+    "ClaimedVolume",
+    "DeepCheck",
+    "Entry",
+    "Finding",
+    "Held",
+    "ImageVolume",
+    "RepairAction",
+    "RepairStep",
+    "Subject",
+    "Templated",
+    "Watched",
+    "audit",
+]

@@ -1,0 +1,274 @@
+"""What is wrong between images, image volumes, attachments and stores, and what would mend it.
+
+Images, volumes and attachments are each read once, as they come.  Kept of them is what joins them: of a location that
+names a volume a few words, of everything else its id.  Templates, the cache and the results of deep checks are few, and
+are kept whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from imagevol_core.auditing.facts import (
+    AuditedAttachment,
+    AuditRule,
+    AuditSettings,
+    Certainty,
+    Claim,
+    ClaimedVolume,
+    DeepCheck,
+    Entry,
+    Held,
+    ImageVolume,
+    RepairAction,
+    RepairStep,
+    Sharing,
+    Subject,
+    Templated,
+    Watched,
+)
+from imagevol_core.auditing.location_rules import CLAIM_RULES
+from imagevol_core.auditing.rules import (
+    ATTACHMENT_RULES,
+    ENTRY_RULES,
+    IMAGE_RULES,
+    IN_THE_MAKING,
+    SHARING_RULES,
+    TEMPLATE_RULES,
+)
+from imagevol_core.auditing.volume_rules import IMAGE_VOLUME_RULES
+from imagevol_core.caching import CacheEntry
+from imagevol_core.facts import Image, Volume
+from imagevol_core.locations import UnreadLocation, read_location
+from imagevol_core.stores import StoreCatalogue
+from imagevol_core.templates import Template
+from imagevol_core.verdicts import Facts, Policy, evaluate
+
+__all__ = [
+    "AuditSettings",
+    "AuditedAttachment",
+    "Certainty",
+    "DeepCheck",
+    "Finding",
+    "RepairAction",
+    "RepairStep",
+    "Subject",
+    "audit",
+]
+
+_RECORDS = ("glance_image_id", "image_id")
+_NONE_LOST = Counter[str]()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: the rule that does not hold.
+        subjects: what it is about.
+        certainty: whether it rests on nothing but what was told.
+        text: the facts that decided, as a sentence.
+        repair: the steps that would mend it, in order; they touch nothing but the subjects.  Empty where a person has
+            to decide.  What is not sure is looked at again first.
+    """
+
+    kind: str
+    subjects: tuple[Subject, ...]
+    certainty: Certainty
+    text: str
+    repair: tuple[RepairStep, ...]
+
+    def __str__(self) -> str:
+        """The finding as one line for a person."""
+        return f"{self.kind} ({', '.join(map(str, self.subjects))}), {self.certainty.value}: {self.text}"
+
+
+def audit(
+    *,
+    images: Iterable[Image],
+    volumes: Iterable[Volume],
+    settings: AuditSettings,
+    attachments: Iterable[AuditedAttachment] = (),
+    catalogue: StoreCatalogue | None = None,
+    entries: Iterable[CacheEntry] = (),
+    templates: Iterable[Template] = (),
+    checks: Iterable[DeepCheck] = (),
+) -> Iterator[Finding]:
+    """Say what is wrong between images and the volumes that hold them ([store], [multi], [template]).
+
+    Args:
+        images: with their locations, as far as they may be seen; of one that comes twice the first counts.
+        volumes: as an administrator sees them; of one that comes twice the first counts.
+        settings: what the operator says of the cloud, and whether the listings are whole.
+        attachments: of any volumes.
+        catalogue: the stores as they are configured; None when they are not known.
+        entries: of Cinder's image-volume cache.
+        templates: of all backends.
+        checks: what deep checks gave; none where none were made.
+
+    Returns:
+        Findings as they are made, in no order that means anything.
+
+    >>> from datetime import UTC, datetime
+    >>> fast = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
+    >>> from imagevol_core import ImageLocation
+    >>> image = Image(id="i", status="active", locations=(ImageLocation(f"cinder://fast/{fast}"),))
+    >>> settings = AuditSettings(now=datetime(2026, 1, 1, tzinfo=UTC), volumes_complete=True)
+    >>> for finding in audit(images=[image], volumes=[], settings=settings):
+    ...     print(finding)
+    ...     print(*finding.repair)
+    location-without-volume (image i, volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1), sure: a location of the image \
+names volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1: it is not among the volumes
+    delete-image image i
+    """
+    cloud = _Cloud(settings=settings, catalogue=catalogue)
+    cloud.kept = {entry.volume_id: entry for entry in entries}
+    for template in templates:
+        cloud.templates[template.entry.image_id].append(template)
+        cloud.of_templates.add(template.entry.volume_id)
+    cloud.checks = {check.volume_id: check for check in checks}
+    yield from _audit_images(cloud, images)
+    yield from _audit_volumes(cloud, volumes)
+    yield from _audit_missing(cloud)
+    for attachment in attachments:
+        held = Held(
+            attachment=attachment,
+            holds_image=attachment.volume_id in cloud.image_volumes,
+            listed=attachment.volume_id in cloud.listed,
+            settings=settings,
+        )
+        yield from _found(ATTACHMENT_RULES, held)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Cloud:
+    """What is kept while the listings go by."""
+
+    settings: AuditSettings
+    catalogue: StoreCatalogue | None
+    kept: dict[str, CacheEntry] = field(default_factory=dict)
+    templates: defaultdict[str, list[Template]] = field(default_factory=lambda: defaultdict(list))
+    of_templates: set[str] = field(default_factory=set)
+    checks: dict[str, DeepCheck] = field(default_factory=dict)
+    claims: dict[str, list[Claim]] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)
+    image_volumes: set[str] = field(default_factory=set)
+    all_read: bool = True
+
+
+def _audit_images(cloud: _Cloud, images: Iterable[Image]) -> Iterator[Finding]:
+    for image in images:
+        if image.id in cloud.images:
+            continue
+        cloud.images.add(image.id)
+        yield from _found(IMAGE_RULES, Watched(image=image, settings=cloud.settings))
+        for template in cloud.templates.pop(image.id, ()):
+            yield from _found(TEMPLATE_RULES, Templated(template=template, image=image, settings=cloud.settings))
+        if _claim(cloud, image) and image.locations and image.status not in IN_THE_MAKING:
+            cloud.settled.add(image.id)
+
+
+def _claim(cloud: _Cloud, image: Image) -> bool:
+    """Note which volumes an image names; tell whether all that its locations name was read."""
+    all_read = True
+    locations = {location.url: location for location in image.locations}
+    for url, location in locations.items():
+        named = read_location(url)
+        if isinstance(named, UnreadLocation):
+            all_read = all_read and "cinder" not in url.lower()
+            continue
+        claim = Claim(
+            image_id=image.id,
+            owner=image.owner,
+            size_bytes=image.size_bytes,
+            digest=image.digest,
+            url=url,
+            url_store=named.store,
+            said_store=location.metadata.get("store"),
+            others=len(locations) - 1,
+        )
+        cloud.claims.setdefault(named.volume_id, []).append(claim)
+    cloud.all_read = cloud.all_read and all_read
+    return all_read
+
+
+def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding]:
+    for volume in volumes:
+        if volume.id in cloud.listed:
+            continue
+        cloud.listed.add(volume.id)
+        claims = sorted(cloud.claims.pop(volume.id, ()), key=lambda claim: (claim.image_id, claim.url))
+        recorded = next((volume.metadata[key] for key in _RECORDS if volume.metadata.get(key)), None)
+        held = ImageVolume(
+            volume=volume,
+            recorded=recorded,
+            claimed=bool(claims),
+            kept=volume.id in cloud.kept or volume.id in cloud.of_templates,
+            image_known=recorded in cloud.images,
+            image_settled=recorded in cloud.settled,
+            all_read=cloud.all_read,
+            check=cloud.checks.get(volume.id),
+            settings=cloud.settings,
+        )
+        if held.claimed or held.kept or recorded is not None:
+            cloud.image_volumes.add(volume.id)
+        yield from _found(IMAGE_VOLUME_RULES, held)
+        yield from _audit_claims(cloud, volume.id, claims, volume, recorded)
+
+
+def _audit_missing(cloud: _Cloud) -> Iterator[Finding]:
+    """What nothing was listed for: volumes of locations and of the cache, images of templates."""
+    lost = Counter(claim.image_id for claims in cloud.claims.values() for claim in claims)
+    for volume_id, claims in cloud.claims.items():
+        cloud.image_volumes.add(volume_id)
+        claims.sort(key=lambda claim: (claim.image_id, claim.url))
+        yield from _audit_claims(cloud, volume_id, claims, None, None, lost=lost)
+    for entry in cloud.kept.values():
+        listed = entry.volume_id in cloud.listed
+        yield from _found(ENTRY_RULES, Entry(entry=entry, listed=listed, settings=cloud.settings))
+    for templates in cloud.templates.values():
+        for template in templates:
+            yield from _found(TEMPLATE_RULES, Templated(template=template, image=None, settings=cloud.settings))
+
+
+def _audit_claims(
+    cloud: _Cloud,
+    volume_id: str,
+    claims: list[Claim],
+    volume: Volume | None,
+    recorded: str | None,
+    *,
+    lost: Counter[str] = _NONE_LOST,
+) -> Iterator[Finding]:
+    for claim in claims:
+        claimed = ClaimedVolume(
+            claim=claim,
+            volume_id=volume_id,
+            found=volume,
+            check=cloud.checks.get(volume_id),
+            catalogue=cloud.catalogue,
+            settings=cloud.settings,
+            all_lost=lost[claim.image_id] > claim.others,
+        )
+        yield from _found(CLAIM_RULES, claimed)
+    if claims:
+        sharing = Sharing(volume_id=volume_id, claims=tuple(claims), recorded=recorded)
+        yield from _found(SHARING_RULES, sharing)
+
+
+def _found(tables: Mapping[Policy, tuple[AuditRule[Facts], ...]], facts: Facts) -> Iterator[Finding]:
+    """A finding for each rule that does not hold."""
+    rules = tables[Policy.STRICT]
+    for rule, verdict in zip(rules, evaluate(rules, facts), strict=False):  # a gate may have ended the walk
+        if verdict.ok:
+            continue
+        subjects, sure, repair = rule.subjects(facts), rule.sure(facts), rule.repair(facts)
+        if repair and not sure:
+            repair = (*(RepairStep(RepairAction.LOOK_AGAIN, subject) for subject in subjects), *repair)
+        certainty = Certainty.SURE if sure else Certainty.LIKELY
+        yield Finding(kind=rule.id, subjects=subjects, certainty=certainty, text=verdict.text, repair=repair)

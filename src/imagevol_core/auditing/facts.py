@@ -1,0 +1,308 @@
+"""What an audit looks at, and the words of its findings: subjects, how sure it is, the steps of a repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Generic, cast
+
+from imagevol_core.caching import CacheEntry
+from imagevol_core.errors import InvalidFact, InvalidSize
+from imagevol_core.facts import Digest, Image, Volume
+from imagevol_core.sizing import GIB
+from imagevol_core.stores import StoreCatalogue
+from imagevol_core.templates import Template
+from imagevol_core.verdicts import Facts, Requirement
+
+__all__ = [
+    "AuditRule",
+    "AuditSettings",
+    "AuditedAttachment",
+    "Certainty",
+    "Claim",
+    "ClaimedVolume",
+    "DeepCheck",
+    "Entry",
+    "Held",
+    "ImageVolume",
+    "Repair",
+    "RepairAction",
+    "RepairStep",
+    "Sharing",
+    "Subject",
+    "Templated",
+    "Watched",
+]
+
+
+class Certainty(Enum):
+    """How sure a finding is.
+
+    `SURE` rests on nothing but what was told; `LIKELY` on something that was not, and has to be looked at again first.
+    """
+
+    SURE = "sure"
+    LIKELY = "likely"
+
+
+class RepairAction(Enum):
+    """What a step of a repair does to its subject; the arguments say with what."""
+
+    LOOK_AGAIN = "look-again"  # and go on only if it is still so
+    CLONE_VOLUME = "clone-volume"
+    CREATE_TEMPLATE = "create-template"
+    DEACTIVATE_IMAGE = "deactivate-image"
+    DELETE_ATTACHMENT = "delete-attachment"
+    DELETE_CACHE_ENTRY = "delete-cache-entry"
+    DELETE_IMAGE = "delete-image"
+    DELETE_VOLUME = "delete-volume"
+    DISCONNECT = "disconnect"
+    REACTIVATE_IMAGE = "reactivate-image"
+    REMOVE_LOCATION = "remove-location"
+    SET_LOCATION = "set-location"
+    SET_METADATA = "set-metadata"
+    SET_READ_ONLY = "set-read-only"
+    SET_WRITABLE = "set-writable"
+    ZERO_TAIL = "zero-tail"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a finding or a step is about.
+
+    Args:
+        kind: `image`, `volume`, `attachment`, `cache-entry`.
+        id: its id; of a cache entry, the volume's.
+    """
+
+    kind: str
+    id: str
+
+    def __str__(self) -> str:
+        """Both, as a person would say it."""
+        return f"{self.kind} {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairStep:
+    """One step of a repair; the steps are taken in order, and one that fails ends the repair.
+
+    Args:
+        action: what is done.
+        subject: to what.
+        arguments: with what, as pairs.
+    """
+
+    action: RepairAction
+    subject: Subject
+    arguments: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """The step on one line."""
+        return " ".join([self.action.value, str(self.subject), *(f"{key}={value!r}" for key, value in self.arguments)])
+
+
+Repair = tuple[RepairStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRule(Requirement[Facts], Generic[Facts]):
+    """A row that can be found broken.
+
+    Attributes:
+        subjects: what a finding names.
+        sure: whether all that the predicate rests on was told.
+        repair: what would mend it; no step where a person has to decide.
+    """
+
+    subjects: Callable[[Facts], tuple[Subject, ...]]
+    sure: Callable[[Facts], bool]
+    repair: Callable[[Facts], Repair]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedAttachment:
+    """An attachment of a volume, as Cinder lists it.
+
+    Args:
+        id: its own.
+        volume_id: what is attached.
+        host: to which host.
+        alive: whether its user still has it in use; None where nobody can tell.
+    """
+
+    id: str
+    volume_id: str
+    host: str | None = None
+    alive: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepCheck:
+    """What reading an image volume from end to end gave.
+
+    Args:
+        volume_id: which volume.
+        size_bytes: how many bytes of it were taken for the image.
+        digest: of those.
+        tail_is_zero: whether all bytes behind them are; None where they were not read.
+
+    Raises:
+        InvalidSize: the size is negative.
+    """
+
+    volume_id: str
+    size_bytes: int
+    digest: Digest | None = None
+    tail_is_zero: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no check can have read."""
+        if self.size_bytes < 0:
+            raise InvalidSize("DeepCheck.size_bytes", self.size_bytes, "give a size of 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """What the operator says of the cloud and of the listings.
+
+    Args:
+        now: the time of the audit, with a time zone.
+        stuck_after: how long an image may be in the making.
+        trusted_projects: ids of the projects in which no user can write a volume's metadata.
+        images_complete: whether `images` is every image there is.
+        volumes_complete: whether `volumes` is every volume there is.
+
+    Raises:
+        InvalidFact: `now` has no time zone.
+    """
+
+    now: datetime
+    stuck_after: timedelta = timedelta(days=1)
+    trusted_projects: frozenset[str] = frozenset()
+    images_complete: bool = False
+    volumes_complete: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a time that names no instant."""
+        if self.now.utcoffset() is None:
+            raise InvalidFact("AuditSettings.now", f"{self.now.isoformat()} has no time zone; give one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What is kept of a location that names a volume: of a million images, no more than this."""
+
+    image_id: str
+    owner: str | None
+    size_bytes: int | None
+    digest: Digest | None
+    url: str
+    url_store: str | None
+    said_store: str | None
+    others: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedVolume:
+    """A location and the volume that it names."""
+
+    claim: Claim
+    volume_id: str
+    found: Volume | None
+    check: DeepCheck | None
+    catalogue: StoreCatalogue | None
+    settings: AuditSettings
+    all_lost: bool = False
+
+    @property
+    def volume(self) -> Volume:
+        """The volume, for the rules behind the gate `location-without-volume`."""
+        return cast(Volume, self.found)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the volume's metadata are more than a user's word."""
+        return self.volume.project_id in self.settings.trusted_projects
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the image cannot be in the volume as a whole."""
+        return self.claim.size_bytes is not None and self.claim.size_bytes > self.volume.size_gib * GIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageVolume:
+    """A volume that holds an image, or says so."""
+
+    volume: Volume
+    recorded: str | None
+    claimed: bool
+    kept: bool
+    image_known: bool
+    image_settled: bool
+    all_read: bool
+    check: DeepCheck | None
+    settings: AuditSettings
+
+    @property
+    def read(self) -> DeepCheck:
+        """What was read of it, for the repair of what only reading finds."""
+        return cast(DeepCheck, self.check)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """A volume and the images whose locations name it, in the order of their ids."""
+
+    volume_id: str
+    claims: tuple[Claim, ...]
+    recorded: str | None
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """Each image once."""
+        return tuple(dict.fromkeys(claim.image_id for claim in self.claims))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An attachment, and what is known of its volume."""
+
+    attachment: AuditedAttachment
+    holds_image: bool
+    listed: bool
+    settings: AuditSettings
+
+    @property
+    def volume_gone(self) -> bool:
+        """Whether every volume was listed and this one was not."""
+        return self.settings.volumes_complete and not self.listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A cache entry, and whether its volume was listed."""
+
+    entry: CacheEntry
+    listed: bool
+    settings: AuditSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Templated:
+    """A template, and its image if that was listed."""
+
+    template: Template
+    image: Image | None
+    settings: AuditSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """An image at a time."""
+
+    image: Image
+    settings: AuditSettings

@@ -1,0 +1,235 @@
+"""The rules of `auditing`: each kind of finding is a row, with when it is sure and what would mend it.
+
+A rule holds where nothing is wrong.  It is sure where all that it rests on was told; what is missing from a listing
+that may have a part missing, or what nobody said, is at most likely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from imagevol_core.auditing.facts import (
+    AuditRule,
+    ClaimedVolume,
+    Entry,
+    Held,
+    Repair,
+    RepairAction,
+    RepairStep,
+    Sharing,
+    Subject,
+    Templated,
+    Watched,
+)
+from imagevol_core.caching import FreshnessOutcome, decide_freshness
+from imagevol_core.sentences import answered, listed, quoted
+from imagevol_core.verdicts import Policy
+
+__all__ = [
+    "ATTACHMENT_RULES",
+    "ENTRY_RULES",
+    "IMAGE_RULES",
+    "IN_THE_MAKING",
+    "SHARING_RULES",
+    "TEMPLATE_RULES",
+    "always",
+    "step",
+]
+
+
+IN_THE_MAKING = ("queued", "saving", "uploading", "importing")
+
+
+# An image.
+def _not_stuck(watched: Watched) -> tuple[bool, str]:
+    image, settings = watched.image, watched.settings
+    if image.status not in IN_THE_MAKING:
+        return True, f"it is {quoted(image.status)}"
+    if image.updated_at is None:
+        return False, f"it is {image.status}, and it is not known since when"
+    age = settings.now - image.updated_at
+    return age <= settings.stuck_after, f"it is {image.status} and was last touched {age} before the audit"
+
+
+def _stuck_surely(watched: Watched) -> bool:
+    """A queued image may just wait for its user to bring the data."""
+    return watched.image.status != "queued" and watched.image.updated_at is not None
+
+
+# A volume of several images, attachments, what is kept to be cloned.
+def _in_one_image(sharing: Sharing) -> tuple[bool, str]:
+    return len(sharing.image_ids) < 2, f"it is a location of {listed(sharing.image_ids)}"
+
+
+def _separate(sharing: Sharing) -> Repair:
+    """The image that the volume was written for keeps it; deleting any of them would take it from all."""
+    if sharing.recorded not in sharing.image_ids:
+        return ()
+    steps: list[RepairStep] = []
+    for claim in sharing.claims:
+        if claim.image_id != sharing.recorded:
+            steps.append(step(RepairAction.CLONE_VOLUME, Subject("volume", sharing.volume_id), image=claim.image_id))
+            steps.append(
+                step(RepairAction.SET_LOCATION, Subject("image", claim.image_id), url=claim.url, to="the clone")
+            )
+    return tuple(steps)
+
+
+def _in_use(held: Held) -> tuple[bool, str]:
+    alive = answered(held.attachment.alive, "its process runs", "its process has ended")
+    if held.volume_gone:
+        return False, f"its volume {held.attachment.volume_id} is not among the volumes"
+    if not held.holds_image:
+        return True, "its volume is not known to hold an image"
+    return held.attachment.alive is True, f"{alive}; host {quoted(held.attachment.host)}"
+
+
+def _has_volume(entry: Entry) -> tuple[bool, str]:
+    partly = "" if entry.settings.volumes_complete else " that were listed"
+    return entry.listed, f"its volume is {'' if entry.listed else 'not '}among the volumes{partly}"
+
+
+def _template_fresh(templated: Templated) -> tuple[bool, str]:
+    if templated.template.being_made_for is not None:
+        return True, "it is being made"
+    if templated.image is None:
+        partly = "" if templated.settings.images_complete else " that were listed"
+        return False, f"its image {templated.template.entry.image_id} is not among the images{partly}"
+    freshness = decide_freshness(templated.image, entry=templated.template.entry)
+    return freshness.fresh, freshness.because
+
+
+def _stale_surely(templated: Templated) -> bool:
+    if templated.image is None:
+        return templated.settings.images_complete
+    return decide_freshness(templated.image, entry=templated.template.entry).outcome is FreshnessOutcome.OTHER_BYTES
+
+
+def _renew(templated: Templated) -> Repair:
+    old = step(RepairAction.DELETE_VOLUME, Subject("volume", templated.template.entry.volume_id))
+    if templated.image is None:
+        return (old,)
+    return (step(RepairAction.CREATE_TEMPLATE, Subject("image", templated.image.id)), old)
+
+
+def volumes_complete(facts: ClaimedVolume | Entry) -> bool:
+    return facts.settings.volumes_complete
+
+
+def _detach(held: Held) -> Repair:
+    attachment = _of_attachment(held)[0]
+    if held.volume_gone:
+        return (step(RepairAction.DELETE_ATTACHMENT, attachment),)
+    return step(RepairAction.DISCONNECT, attachment), step(RepairAction.DELETE_ATTACHMENT, attachment)
+
+
+def _left_surely(held: Held) -> bool:
+    return held.volume_gone or held.attachment.alive is not None
+
+
+def _delete_entry(entry: Entry) -> Repair:
+    return (step(RepairAction.DELETE_CACHE_ENTRY, _of_entry(entry)[0]),)
+
+
+def _delete_image(watched: Watched) -> Repair:
+    return (step(RepairAction.DELETE_IMAGE, _of_image(watched)[0]),)
+
+
+# What findings name, and the words that the sentences are made of.
+def step(action: RepairAction, subject: Subject, **arguments: str) -> RepairStep:
+    """Make a step of a repair."""
+    return RepairStep(action, subject, tuple(arguments.items()))
+
+
+def always(_facts: object) -> bool:
+    """Say that a finding is sure whatever the facts are."""
+    return True
+
+
+def _of_attachment(held: Held) -> tuple[Subject, ...]:
+    return Subject("attachment", held.attachment.id), Subject("volume", held.attachment.volume_id)
+
+
+def _of_entry(entry: Entry) -> tuple[Subject, ...]:
+    return (Subject("cache-entry", entry.entry.volume_id),)
+
+
+def _of_template(templated: Templated) -> tuple[Subject, ...]:
+    entry = templated.template.entry
+    return Subject("volume", entry.volume_id), Subject("image", entry.image_id)
+
+
+def _of_sharing(sharing: Sharing) -> tuple[Subject, ...]:
+    return Subject("volume", sharing.volume_id), *(Subject("image", image_id) for image_id in sharing.image_ids)
+
+
+def _of_image(watched: Watched) -> tuple[Subject, ...]:
+    return (Subject("image", watched.image.id),)
+
+
+# The tables.
+IMAGE_RULES: Mapping[Policy, tuple[AuditRule[Watched], ...]] = {
+    Policy.STRICT: (
+        AuditRule(
+            id="image-stuck",
+            text="it is not in the making for longer than an image may be",
+            source="[store]",
+            holds=_not_stuck,
+            subjects=_of_image,
+            sure=_stuck_surely,
+            repair=_delete_image,
+        ),
+    ),
+}
+SHARING_RULES: Mapping[Policy, tuple[AuditRule[Sharing], ...]] = {
+    Policy.STRICT: (
+        AuditRule(
+            id="volume-in-two-images",
+            text="it is a location of one image only",
+            source="[store]",
+            holds=_in_one_image,
+            subjects=_of_sharing,
+            sure=always,
+            repair=_separate,
+        ),
+    ),
+}
+ATTACHMENT_RULES: Mapping[Policy, tuple[AuditRule[Held], ...]] = {
+    Policy.STRICT: (
+        AuditRule(
+            id="attachment-left-behind",
+            text="its volume exists, and if that holds an image its process runs",
+            source="[store], CVE-2023-2088",
+            holds=_in_use,
+            subjects=_of_attachment,
+            sure=_left_surely,
+            repair=_detach,
+        ),
+    ),
+}
+ENTRY_RULES: Mapping[Policy, tuple[AuditRule[Entry], ...]] = {
+    Policy.STRICT: (
+        AuditRule(
+            id="cache-entry-without-volume",
+            text="its volume exists",
+            source="[template]",
+            holds=_has_volume,
+            subjects=_of_entry,
+            sure=volumes_complete,
+            repair=_delete_entry,
+        ),
+    ),
+}
+TEMPLATE_RULES: Mapping[Policy, tuple[AuditRule[Templated], ...]] = {
+    Policy.STRICT: (
+        AuditRule(
+            id="template-stale",
+            text="its image exists and is still what it holds, or it is being made",
+            source="[template]",
+            holds=_template_fresh,
+            subjects=_of_template,
+            sure=_stale_surely,
+            repair=_renew,
+        ),
+    ),
+}

@@ -1,0 +1,41 @@
+"""The way from an image to a volume, and which templates can be created ahead ([clone], [template])."""
+
+from imagevol_core.creation.boot_mapping import BootMapping, boot_mapping
+from imagevol_core.creation.cache_lookup import CACHE_RULES, CACHED_RULES, ImageCache, Lookup
+from imagevol_core.creation.decision import CREATION_RULES, STOP_RULES, WAY_RULES, CreationPlan, plan_creation
+from imagevol_core.creation.facts import ConversionSettings, Creation, CreationStep, Retry, Way
+from imagevol_core.creation.warming import (
+    WARM_RULES,
+    WarmOutcome,
+    WarmPlan,
+    WarmPool,
+    WarmWish,
+    may_serve,
+    plan_warming,
+)
+
+__all__ = [
+    "CACHED_RULES",
+    "CACHE_RULES",
+    "CREATION_RULES",
+    "STOP_RULES",
+    "WARM_RULES",
+    "WAY_RULES",
+    "BootMapping",
+    "ConversionSettings",
+    "Creation",
+    "CreationPlan",
+    "CreationStep",
+    "ImageCache",
+    "Lookup",
+    "Retry",
+    "WarmOutcome",
+    "WarmPlan",
+    "WarmPool",
+    "WarmWish",
+    "Way",
+    "boot_mapping",
+    "may_serve",
+    "plan_creation",
+    "plan_warming",
+]

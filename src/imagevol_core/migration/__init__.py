@@ -1,0 +1,37 @@
+"""What a location should become, and how Glance is brought to it ([multi])."""
+
+from imagevol_core.migration.facts import LocationOutcome, NoAnswer, NotFound, VolumeAnswer
+from imagevol_core.migration.route import Relocation, plan_relocation, relocated
+from imagevol_core.migration.route_rules import RELOCATION_RULES, RelocationWay, printed_location, unfinished_imports
+from imagevol_core.migration.target import (
+    ADDED_RULES,
+    MIGRATION_RULES,
+    LocationChange,
+    MigrationTotals,
+    plan_added_location,
+    plan_image,
+    plan_location,
+    plan_migration,
+)
+
+__all__ = [
+    "ADDED_RULES",
+    "MIGRATION_RULES",
+    "RELOCATION_RULES",
+    "LocationChange",
+    "LocationOutcome",
+    "MigrationTotals",
+    "NoAnswer",
+    "NotFound",
+    "Relocation",
+    "RelocationWay",
+    "VolumeAnswer",
+    "plan_added_location",
+    "plan_image",
+    "plan_location",
+    "plan_migration",
+    "plan_relocation",
+    "printed_location",
+    "relocated",
+    "unfinished_imports",
+]
