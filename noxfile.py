@@ -343,6 +343,14 @@ def san(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def release(session: nox.Session) -> None:
+    """Build the release, check it and install it with each extra; the tree changes only with `-- --write`."""
+    python = shared(session, "release")
+    install(session, python, "release", tested=False)
+    run(session, python, "tests.release", str(NOX / "release"), *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Do the main job on real services, and show it."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
