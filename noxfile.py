@@ -223,10 +223,11 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """Build the pages; a warning is an error."""
+    """Build the pages, and look at them; a warning is an error, and the browser is left out if none is installed."""
     python = shared(session, "typing")
     install(session, python, "typing")
     run(session, python, "sphinx", "-W", "-n", "-q", "--keep-going", "docs", str(NOX / "html"))
+    run(session, python, "tests.pages", str(NOX / "html"), *session.posargs)
 
 
 @nox.session(python=list(PYTHONS))

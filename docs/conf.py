@@ -22,16 +22,26 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "cliff.sphinxext",
+    "command_pages",
     "benchtables",
+    "byte_ways",
+    "decision_diagrams",
+    "descriptions",
     "differences",
+    "extension_changes",
+    "import_diagram",
     "optionlists",
     "ruletables",
     "storedifferences",
+    "suites",
+    "threats",
     "troubleshooting",
 ]
 exclude_patterns = ["_ext"]
 html_theme = "furo"
 html_title = f"imagevol {version}"
+html_static_path = ["_static"]
+html_css_files = ["imagevol.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -47,7 +57,7 @@ python_use_unqualified_type_names = True
 
 # There is no network where these pages are built, so other projects' inventories are not asked.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(imagevol_.*\.)?(Facts|Outcome|Outcome_co|T)"),  # a type variable has no page
+    (r"py:.*", r"(imagevol_.*\.)?(Facts|Outcome|Outcome_co|SearchStrategy|T)"),  # a type variable has no page, nor has Hypothesis
     (r"py:.*", r"(collections|contextlib|datetime|typing|enum|pathlib|argparse|threading|types|wsgiref)\..*"),
     (
         r"py:.*",
@@ -61,7 +71,12 @@ _SPECIFICATION = re.compile(r"(?<![\w`])\[(clone|base|store|multi|template)\](?!
 def write_factories_as_python(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str
 ) -> tuple[str, str] | None:
-    """Replace `<factory>`, as dataclasses show a default: no parser reads a signature with it."""
+    """Replace `<factory>`, as dataclasses show a default: no parser reads a signature with it.
+
+    What a strategy of Hypothesis draws is in its name.
+    """
+    if what == "function" and name.startswith("imagevol_adapters.testing.") and "strategies" in name:
+        return signature or "", ""
     return (signature.replace("<factory>", "..."), returns) if signature else None
 
 

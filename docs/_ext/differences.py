@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docutils import nodes
+from inline_code import paragraph
 from policy_cases import CASES
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -27,7 +28,7 @@ class Differences(SphinxDirective):
 
 
 def _row(*texts: str) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph(text=text)) for text in texts))
+    return nodes.row("", *(nodes.entry("", paragraph(text)) for text in texts))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

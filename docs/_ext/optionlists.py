@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docutils import nodes
+from inline_code import paragraph
 from option_entries import Entry, Section, sections
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -29,7 +30,7 @@ def _item(section: Section, entry: Entry) -> nodes.definition_list_item:
     term = nodes.term("", "", nodes.literal(text=f"{entry.name} = {entry.default}".rstrip()))
     term["ids"] = [nodes.make_id(f"{section.name}-{entry.name}")]
     about = f"{entry.kind[0].upper()}{entry.kind[1:]}. {entry.text}"
-    return nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph(text=about)))
+    return nodes.definition_list_item("", term, nodes.definition("", paragraph(about)))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

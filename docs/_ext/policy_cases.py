@@ -168,6 +168,13 @@ def uploaded(settings: UploadSettings, store: str | None) -> Callable[[Policy], 
     return answer
 
 
+def searched(policy: Policy) -> str:
+    """Ask where a cached volume is looked for."""
+    target = Volume(id="new", host="node@fast#pool", size_gib=1)
+    key = cache_key(target, clone_across_pools=True, policy=policy)
+    return f"{key.scope}, for {key.host}" if key.host else key.scope
+
+
 _ENTRY = CacheEntry(
     volume_id="v", image_id="i", size_gib=4, image_updated_at=NOON, digest=Digest("sha512", "ab"), last_used=NOON
 )
@@ -298,9 +305,7 @@ CASES = (
     ),
     Case(
         asked="Where a cached volume is looked for when the backend clones across pools",
-        answer=lambda policy: str(
-            cache_key(Volume(id="new", host="node@fast#pool", size_gib=1), clone_across_pools=True, policy=policy)
-        ),
+        answer=searched,
         why="Cinder finds those of other arrays, which cannot be cloned",
     ),
     Case(

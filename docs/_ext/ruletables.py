@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from docutils import nodes
+from inline_code import inline
 from rule_texts import anchor, key_of, texts
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -34,7 +35,7 @@ class RuleTables(SphinxDirective):
         self.state.document.note_implicit_target(section)
         body = nodes.tbody()
         for rule in table.rules:
-            body += row(meaning(table, rule.id), nodes.Text(rule.text), linked(rule.source))
+            body += row(meaning(table, rule.id), nodes.inline("", "", *inline(rule.text)), linked(rule.source))
         columns = [nodes.colspec(colwidth=width) for width in WIDTHS]
         says = APPLIES if isinstance(table.rules[0], Choice) else MUST_HOLD
         head = nodes.thead("", row(*map(nodes.Text, ("Rule", says, "Source"))))

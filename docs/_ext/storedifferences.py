@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 from docutils import nodes
+from inline_code import paragraph
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
@@ -41,15 +42,7 @@ class StoreDifferences(SphinxDirective):
 
 
 def _row(*texts: str) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", _paragraph(text)) for text in texts))
-
-
-def _paragraph(text: str) -> nodes.paragraph:
-    """Give a text in which what stands between backticks is code."""
-    paragraph = nodes.paragraph()
-    for at, part in enumerate(text.split("`")):
-        paragraph += nodes.literal(text=part) if at % 2 else nodes.Text(part)
-    return paragraph
+    return nodes.row("", *(nodes.entry("", paragraph(text)) for text in texts))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from inline_code import inline
 from rule_texts import DATA, Entry, anchor, entries, key_of, rules, texts
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -38,7 +39,7 @@ class Troubleshooting(SphinxDirective):
         section = nodes.section("", nodes.title("", "", nodes.literal(text=entry.rule)), ids=[name])
         self.state.document.note_explicit_target(section)
         self.env.domains.standard_domain.note_hyperlink_target(name, self.env.docname, name, entry.rule)
-        section += nodes.paragraph("", "", nodes.emphasis(text=f"{'; or: '.join(entry.holds)}."))
+        section += nodes.paragraph("", "", nodes.emphasis("", "", *inline(f"{'; or: '.join(entry.holds)}.")))
         section += self.labeled("What it means", entry.text["means"])
         see = self.labeled("How to see it", entry.text.get("look", ""))
         see.insert(1, nodes.literal_block("", "\n".join(f"$ {line}" for line in entry.text["see"]), language="console"))

@@ -1,0 +1,52 @@
+"""The `conformance` directive: what each class of a suite holds a port or a driver to, a sentence for each test.
+
+The sentences are the names of the tests, read from the sources: what a suite needs, such as Cinder, need not be there.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from docutils import nodes
+from import_graph import SOURCES
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+SUITES = SOURCES / "imagevol_adapters" / "testing" / "conformance"
+
+
+def sentences(files: list[Path]) -> Iterator[tuple[str, list[str]]]:
+    """Give the name of each class with tests, and the tests as sentences."""
+    for file in files:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                names = [each.name for each in node.body if isinstance(each, ast.FunctionDef)]
+                tests = [name.removeprefix("test_").replace("_", " ") for name in names if name.startswith("test_")]
+                if tests:
+                    yield node.name, [f"{test[:1].upper()}{test[1:]}." for test in tests]
+
+
+class Conformance(SphinxDirective):
+    """A list for each class of the suite of the ports, or of a driver's."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the lists."""
+        files = sorted((SUITES / self.arguments[0] if self.arguments else SUITES).glob("*.py"))
+        made: list[nodes.Node] = []
+        for name, tests in sentences(files):
+            made.append(nodes.paragraph("", "", nodes.literal(text=name), nodes.Text(" holds:")))
+            made.append(nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph(text=each)) for each in tests)))
+        for file in files:
+            self.env.note_dependency(str(file))
+        return made
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Tell Sphinx of the directive."""
+    app.add_directive("conformance", Conformance)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,104 @@
+"""The pages on architecture and threats show what is in the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs/_ext"))
+import_graph = pytest.importorskip("import_graph")
+rule_texts = pytest.importorskip("rule_texts")
+
+PACKAGES = ["imagevol_core", "imagevol_adapters"]
+THREATS: list[dict[str, Any]] = tomllib.loads((ROOT / "docs/_data/threats.toml").read_text())["threat"]
+
+
+def made(root: Path, files: dict[str, str]) -> dict[str, Any]:
+    """The parts of a package `p` with these files."""
+    for name, text in files.items():
+        file = root / "p" / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    found: dict[str, Any] = import_graph.parts("p", root)
+    return found
+
+
+def test_a_part_imports_what_any_of_its_files_imports_anywhere(tmp_path: Path) -> None:
+    found = made(
+        tmp_path,
+        {
+            "low": '"""What it is.\n\nMore."""\nimport attrs, json, oslo_config.cfg',
+            "high/__init__": '"""Above."""',
+            "high/inner": "def f():\n    from p.low import x\n    from p import middle",
+            "middle": "import p.low",
+        },
+    )
+    assert {name: set(part.imports) for name, part in found.items()} == {
+        "low": set(),
+        "middle": {"low"},
+        "high": {"low", "middle"},
+    }
+    assert (found["low"].text, found["low"].libraries, found["high"].is_package) == (
+        "What it is.",
+        frozenset({"oslo.config"}),
+        True,
+    )
+
+
+def test_an_import_that_another_one_implies_is_not_drawn(tmp_path: Path) -> None:
+    found = made(tmp_path, {"low": "", "middle": "import p.low", "high": "import p.low, p.middle"})
+    graph = import_graph.edges(found, found)
+    assert import_graph.reduced(graph) == {"low": set(), "middle": {"low"}, "high": {"middle"}}
+    assert import_graph.layers(graph) == [["low"], ["middle"], ["high"]]
+
+
+def test_an_import_by_way_of_a_part_that_is_not_drawn_is_drawn(tmp_path: Path) -> None:
+    found = made(tmp_path, {"low": "", "middle": "import p.low", "high": "import p.middle"})
+    assert import_graph.edges(found, ["low", "high"]) == {"low": set(), "high": {"low"}}
+
+
+def test_parts_that_import_each_other_cannot_be_drawn(tmp_path: Path) -> None:
+    found = made(tmp_path, {"one": "import p.other", "other": "import p.one"})
+    with pytest.raises(ValueError, match="import each other: one, other"):
+        import_graph.layers(import_graph.edges(found, found))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_parts_of_a_package_import_each_other(package: str) -> None:
+    found = import_graph.parts(package)
+    drawn = [name for layer in import_graph.layers(import_graph.edges(found, found)) for name in layer]
+    assert sorted(drawn) == sorted(found)
+    assert len(drawn) > 10
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_part_says_what_it_is(package: str) -> None:
+    assert [name for name, part in import_graph.parts(package).items() if not part.text] == []
+
+
+def test_the_core_needs_no_library() -> None:
+    assert {library for part in import_graph.parts("imagevol_core").values() for library in part.libraries} == set()
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=lambda threat: str(threat["attack"]))
+def test_what_stops_an_attack_is_a_rule_or_a_test_that_there_is(threat: dict[str, Any]) -> None:
+    assert {"group", "attack", "stop", "tests"} <= set(threat) <= {"group", "attack", "stop", "tests", "rules", "like"}
+    assert set(threat.get("rules", ())) <= set(rule_texts.texts())
+    assert threat["tests"]
+    for test in threat["tests"]:
+        file, _, name = test.partition("::")
+        tree = ast.parse((ROOT / file).read_text())
+        assert not name or name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, test
+
+
+def test_each_advisory_is_named_in_the_way_that_its_link_needs() -> None:
+    named = [name for threat in THREATS for name in threat.get("like", ())]
+    assert named
+    assert [name for name in named if not re.fullmatch(r"CVE-\d{4}-\d+|OSSN-\d{4}", name)] == []
