@@ -226,7 +226,7 @@ def docs(session: nox.Session) -> None:
     """Build the pages, and look at them; a warning is an error, and the browser is left out if none is installed."""
     python = shared(session, "typing")
     install(session, python, "typing")
-    run(session, python, "sphinx", "-W", "-n", "-q", "--keep-going", "docs", str(NOX / "html"))
+    run(session, python, "sphinx", "-a", "-W", "-n", "-q", "--keep-going", "docs", str(NOX / "html"))
     run(session, python, "tests.pages", str(NOX / "html"), *session.posargs)
 
 

@@ -57,7 +57,10 @@ python_use_unqualified_type_names = True
 
 # There is no network where these pages are built, so other projects' inventories are not asked.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(imagevol_.*\.)?(Facts|Outcome|Outcome_co|SearchStrategy|T)"),  # a type variable has no page, nor has Hypothesis
+    (
+        r"py:.*",
+        r"(imagevol_.*\.)?(Facts|Outcome|Outcome_co|SearchStrategy|T)",
+    ),  # a type variable has no page, nor has Hypothesis
     (r"py:.*", r"(collections|contextlib|datetime|typing|enum|pathlib|argparse|threading|types|wsgiref)\..*"),
     (
         r"py:.*",
