@@ -20,6 +20,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from imagevol_core.errors import InvalidLocation
+from imagevol_core.facts import Image
 from imagevol_core.secret_text import shown_url
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Dialect",
     "UnreadLocation",
     "is_store_name",
+    "named_volume_ids",
     "parse_location",
     "read_location",
 ]
@@ -154,6 +156,25 @@ def read_location(url: str, *, dialect: Dialect = Dialect.STRICT) -> CinderLocat
         return parse_location(url, dialect=dialect)
     except InvalidLocation as error:
         return UnreadLocation(error.shown, error.reason)
+
+
+def named_volume_ids(image: Image) -> tuple[str, ...]:
+    """Give the volumes that an image's locations name under any dialect, each once and in the order of the locations.
+
+    These are the volumes to ask Cinder for.  Which dialect counts is for a decision.
+
+    >>> from imagevol_core import ImageLocation
+    >>> named_volume_ids(Image(id="i", locations=(ImageLocation("cinder://?/9A1B6B0C93E44A3CA2A53D5BD2D3B6A1"),)))
+    ()
+    >>> named_volume_ids(Image(id="i", locations=(ImageLocation("cinder://fast/9A1B6B0C93E44A3CA2A53D5BD2D3B6A1"),)))
+    ('9A1B6B0C93E44A3CA2A53D5BD2D3B6A1',)
+    """
+    volume_ids: dict[str, None] = {}
+    for location in image.locations:
+        for dialect in Dialect:
+            with suppress(InvalidLocation):
+                volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
+    return tuple(volume_ids)
 
 
 def _strict_parts(url: str) -> tuple[str | None, str]:

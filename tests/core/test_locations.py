@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagevol_adapters.testing import strategies
-from imagevol_core import CinderLocation, Dialect, InvalidLocation, is_store_name, locations, parse_location
+from imagevol_core import (
+    CinderLocation,
+    Dialect,
+    Image,
+    ImageLocation,
+    InvalidLocation,
+    is_store_name,
+    locations,
+    named_volume_ids,
+    parse_location,
+)
 
 ID = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
 
@@ -319,3 +329,17 @@ def test_what_is_no_scheme_is_not_shown(before: str) -> None:
     with pytest.raises(InvalidLocation) as refused:
         parse_location(f"{before}://fast/{ID}")
     assert refused.value.shown == f"***://fast/{ID}"
+
+
+def test_a_volume_is_named_once_whoever_reads_the_locations_and_in_their_order() -> None:
+    bare, other = ID.replace("-", ""), "0" * 8 + ID[8:]
+    urls = (f"cinder://fast/{bare}", f"cinder://fast/{ID}", "rbd://a/b", f"cinder://{other}", f"cinder://slow/{ID}", "")
+    image = Image(id="i", locations=tuple(map(ImageLocation, urls)))
+    assert named_volume_ids(image) == (bare, ID, other)
+
+
+@given(strategies.location_texts())
+def test_what_no_dialect_reads_names_no_volume(url: str) -> None:
+    readings = {dialect: refusal(url, dialect) for dialect in Dialect}
+    named = named_volume_ids(Image(id="i", locations=(ImageLocation(url),)))
+    assert bool(named) is (None in readings.values())

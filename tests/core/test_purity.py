@@ -44,6 +44,7 @@ STORE_HOST = (
     "rootwrap_config_exists=False, privsep_helper='c', privsep_helper_exists=False)"
 )
 DECISIONS = {
+    "named_volume_ids": f"named_volume_ids(Image(id='i', locations=(ImageLocation('cinder://fast/{FAST}'),)))",
     "parse_location": f"parse_location('cinder://fast/{FAST}')",
     "is_store_name": "is_store_name('fast')",
     "is_plain_url": "is_plain_url('http://a:b@c')",
