@@ -9,9 +9,16 @@ from typing import Any
 
 from oslo_config import cfg
 
-from imagevol_core import CacheLimits, CloneSettings, SafetySettings, TemplateSettings
+from imagevol_core import CacheLimits, CloneSettings, ConversionSettings, SafetySettings, TemplateSettings
 
-__all__ = ["OPTIONS", "clone_settings", "safety_settings", "template_settings", "trusted_projects"]
+__all__ = [
+    "OPTIONS",
+    "clone_settings",
+    "conversion_settings",
+    "safety_settings",
+    "template_settings",
+    "trusted_projects",
+]
 
 OPTIONS = (
     cfg.BoolOpt(
@@ -96,6 +103,15 @@ def template_settings(backend: Any, cinder: Any) -> TemplateSettings:
         enforce_signatures=_enforced(cinder),
         limits=CacheLimits(max_gib=backend.image_template_max_size_gb, max_count=backend.image_template_max_count),
     )
+
+
+def conversion_settings(cinder: Any) -> ConversionSettings:
+    """Say what the operator allows of images in other formats than raw.
+
+    Args:
+        cinder: Cinder's own options.
+    """
+    return ConversionSettings(allowed=not cinder.image_conversion_disable)
 
 
 def safety_settings(backend: Any) -> SafetySettings:

@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 from oslo_config import cfg
 
-from imagevol_adapters.backend_options import OPTIONS, clone_settings, template_settings
+from imagevol_adapters.backend_options import OPTIONS
 from imagevol_adapters.configuration import refuse_endless, value_of
-from imagevol_core import Backend, CloneSettings, ConversionSettings, TemplateSettings, WarmPool
+from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
+from imagevol_core import Backend, CloneSettings, TemplateSettings, WarmPool
 
 __all__ = ["TENANT_OPTION", "CinderConfiguration"]
 
@@ -22,10 +23,19 @@ TENANT_OPTION = "cinder_internal_tenant_project_id"
 _SHARED = "backend_defaults"  # where a backend's section has no value of its own
 _OF_CINDER = (
     cfg.StrOpt(TENANT_OPTION),
+    cfg.StrOpt("cinder_internal_tenant_user_id"),
     cfg.StrOpt("verify_glance_signatures", default="enabled"),
     cfg.ListOpt("allowed_direct_url_schemes", default=[]),
     cfg.BoolOpt("image_conversion_disable", default=False),
     cfg.ListOpt("enabled_backends", default=[]),
+)
+_OF_A_BACKEND = (
+    *OPTIONS,
+    cfg.BoolOpt("image_volume_cache_enabled", default=False),
+    cfg.IntOpt("image_volume_cache_max_size_gb", default=0),
+    cfg.IntOpt("image_volume_cache_max_count", default=0),
+    cfg.BoolOpt("image_upload_use_cinder_backend", default=False),
+    cfg.BoolOpt("image_upload_use_internal_tenant", default=False),
 )
 
 
@@ -56,12 +66,14 @@ class CinderConfiguration:
         """
         conf, found = _parsed(file)
         conf.register_opts(_OF_CINDER)
-        conf.register_opts(OPTIONS, group=_SHARED)
+        conf.register_opts(_OF_A_BACKEND, group=_SHARED)
         for section in value_of(conf, "enabled_backends"):
-            conf.register_opts(OPTIONS, group=section)
-            for option in OPTIONS:
+            conf.register_opts(_OF_A_BACKEND, group=section)
+            for option in _OF_A_BACKEND:
                 conf.set_default(option.name, None, group=section)
-        known = internal_tenant or value_of(conf, TENANT_OPTION) or None
+        if internal_tenant:  # what is known better counts for every backend
+            conf.set_override(TENANT_OPTION, internal_tenant)
+        known = value_of(conf, TENANT_OPTION) or None
         return cls(internal_tenant=known, file=found, conf=conf)
 
     def describes(self, pool: str) -> bool:
@@ -85,23 +97,37 @@ class CinderConfiguration:
         Raises:
             InvalidConfiguration: an option that is looked at has no valid value.
         """
-        trusted = frozenset([self.internal_tenant] if self.internal_tenant else [])
-        cinder = _Values(self.conf)
-        if self.describes(name):
-            backend = _Values(self.conf, _backend_of(name), _SHARED)
-            templates = template_settings(backend, cinder)
-            clones = clone_settings(backend, cinder)
-        else:
-            enforced = bool(cinder.verify_glance_signatures == "enabled")
-            templates = TemplateSettings(enabled=True, trusted_projects=trusted, enforce_signatures=enforced)
-            clones = CloneSettings()
+        settings = self.settings(name)
         return WarmPool(
             name=name,
             backend=Backend(clone_across_pools=clone_across_pools),
-            clone_settings=clones,
-            template_settings=templates,
-            conversion=ConversionSettings(allowed=not cinder.image_conversion_disable),
+            clone_settings=settings.clones,
+            template_settings=settings.templates,
+            conversion=settings.conversion,
         )
+
+    def settings(self, pool: str) -> CinderSettings:
+        """Give what is configured for the backend of a pool.
+
+        Of a backend that the file does not describe, templates are taken to be enabled and without limits, and its
+        driver to clone no image volume: only trying can tell.
+
+        Args:
+            pool: the name of the pool, `host@backend#pool`.
+
+        Raises:
+            InvalidConfiguration: an option that is looked at has no valid value.
+        """
+        cinder = _Values(self.conf)
+        if self.describes(pool):
+            return gather_cinder_settings(_Values(self.conf, _backend_of(pool), _SHARED), cinder)
+        unknown = gather_cinder_settings(_Values(self.conf, _SHARED), cinder)
+        templates = TemplateSettings(
+            enabled=True,
+            trusted_projects=frozenset([self.internal_tenant] if self.internal_tenant else []),
+            enforce_signatures=unknown.templates.enforce_signatures,
+        )
+        return attrs.evolve(unknown, clones=CloneSettings(), templates=templates)
 
 
 class _Values:

@@ -10,10 +10,8 @@ from typing import Protocol
 from imagevol_adapters.closing import closing
 from imagevol_core import (
     TEMPLATE_KEY,
-    Dialect,
     Image,
     ImagevolError,
-    InvalidLocation,
     InvalidMetadata,
     NoAnswer,
     NotFound,
@@ -23,7 +21,6 @@ from imagevol_core import (
     TemplateMetadata,
     Volume,
     is_template,
-    parse_location,
 )
 
 __all__ = [
@@ -33,7 +30,6 @@ __all__ = [
     "TemplateVolumes",
     "gives_data",
     "images_of",
-    "named_volume_ids",
     "place_of",
     "template_of",
     "templates_of",
@@ -164,15 +160,3 @@ def gives_data(images: ImageData, image_id: str) -> bool:
             return bool(next(data, b""))
     except ImagevolError:
         return False
-
-
-def named_volume_ids(image: Image) -> list[str]:
-    """Give every volume that any reading of an image's locations names; which reading counts is for a decision."""
-    volume_ids: dict[str, None] = {}
-    for location in image.locations:
-        for dialect in Dialect:
-            try:
-                volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
-            except InvalidLocation:
-                continue
-    return list(volume_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_core import GIB, AccessDenied, ImageLocation, Policy
+from imagevol_core import GIB, AccessDenied, ImageLocation, Policy, TemplateMetadata, Volume
 from imagevol_core.cloning import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.templates import REQUEST_TEMPLATE_RULES
 from tests.adapters.commands import Ran, Run
@@ -243,6 +244,52 @@ class TestExplaining:
             "No template is used:",
             "  target-not-encrypted: the new volume is encrypted.",
         ]
+
+    @pytest.mark.usefixtures("public")
+    @pytest.mark.parametrize(
+        "facts, way, sentence",
+        [
+            ({}, "clone-template", "The volume is cloned from template {}."),
+            (
+                {"status": "creating", "created_at": datetime.now(UTC)},
+                "await-template",
+                "the volume is cloned from it.",
+            ),
+            ({"encrypted": True}, "create-template", "a template of 3 GiB, and the volume is cloned from it."),
+            ({"host": "node@third#one"}, "create-template", "a template of 3 GiB, and the volume is cloned from it."),
+        ],
+        ids=["ready", "being made", "encrypted", "on another backend"],
+    )
+    def test_the_template_that_there_is_decides(
+        self,
+        run: Run,
+        memory: MemoryVolumes,
+        image_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+        facts: dict[str, Any],
+        way: str,
+        sentence: str,
+    ) -> None:
+        image = memory.images.get(image_id) if memory.images else None
+        assert image
+        written = TemplateMetadata(image_id=image_id, digest=image.digest, image_updated_at=image.updated_at)
+        template = Volume(
+            **{
+                "id": "template",
+                "project_id": "internal",
+                "host": "node@slow#one",
+                "size_gib": 3,
+                "status": "available",
+                "encrypted": False,
+                "readonly": True,
+                "metadata": written.to_volume(),
+                **facts,
+            }
+        )
+        monkeypatch.setattr(MemoryVolumes, "listed", lambda *_, **__: iter([template]), raising=False)
+        arguments = ("explain", "disk", *self.TEMPLATES, "--host", "node@slow#one", "--internal-tenant", "internal")
+        assert run(*arguments, "-f", "json").json["outcome"] == way
+        assert run(*arguments).out.splitlines()[0].endswith(sentence.format("template"))
 
     def test_what_has_no_template_may_be_cloned_all_the_same(self, run: Run, image_id: str) -> None:
         arguments = ("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--project", "another")

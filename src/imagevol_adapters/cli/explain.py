@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, TextIO
 
+import attrs
 from cliff.columns import FormattableColumn
 from cliff.formatters.base import SingleFormatter
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.outcome import Outcome
-from imagevol_adapters.templates import gives_data, named_volume_ids
+from imagevol_adapters.gathering import CinderSettings, Cloud, gather_creation
 from imagevol_core import (
     Backend,
     CloneSettings,
@@ -26,7 +26,7 @@ from imagevol_core import (
     TemplateSettings,
     Volume,
     Way,
-    plan_creation,
+    named_volume_ids,
 )
 
 __all__ = ["Explain", "Explaining", "SentencesFormatter"]
@@ -85,6 +85,12 @@ class Explain(Explaining):
             "--templates", action="store_true", help="the backend makes templates: image_template_enabled is set"
         )
         parser.add_argument(
+            "--internal-tenant",
+            metavar="PROJECT_ID",
+            help="look for templates among the volumes of PROJECT_ID, which is Cinder's "
+            "cinder_internal_tenant_project_id, and trust it; needs the admin role (default: look for none)",
+        )
+        parser.add_argument(
             "--image-cache",
             action="store_true",
             help="the backend has Cinder's image cache: image_volume_cache_enabled",
@@ -106,17 +112,9 @@ class Explain(Explaining):
         if parsed_args.templates and Policy(parsed_args.policy) is not Policy.STRICT:
             raise RequestRefused("--templates: a backend makes them by the strict rules; leave --policy out")
         policy = Policy(parsed_args.policy)
-        image = self.app.images.find(parsed_args.image)
-        trusted_projects = frozenset(parsed_args.trusted_project)
-        volumes = list(self.app.volumes.find(named_volume_ids(image)))
-        clones = CloneSettings(
-            allowed_direct_url_schemes=tuple(parsed_args.allowed_direct_url_scheme or ["cinder"]),
-            trusted_projects=trusted_projects,
-            enforce_signatures=parsed_args.enforce_signatures,
-        )
-        planned = partial(
-            plan_creation,
-            image,
+        settings = _settings(parsed_args)
+        facts = gather_creation(
+            self.app.images.find(parsed_args.image),
             target=Volume(
                 id="the new volume",
                 project_id=parsed_args.project or self.app.project_id,
@@ -125,33 +123,31 @@ class Explain(Explaining):
                 size_gib=parsed_args.size,
                 encrypted=parsed_args.encrypted,
             ),
-            volumes=volumes,
             backend=Backend(clone_across_pools=parsed_args.clone_across_pools),
-            clone_settings=clones,
-            cache=ImageCache(enabled=parsed_args.image_cache, internal_tenant=parsed_args.image_cache or None),
-            conversion=ConversionSettings(allowed=not parsed_args.no_conversion),
+            settings=settings,
+            source=Cloud(
+                volumes=self.app.volumes,
+                images=self.app.images,
+                project_id=self.app.project_id,
+                internal_tenant=parsed_args.internal_tenant,
+            ),
         )
-        templates = TemplateSettings(
-            enabled=parsed_args.templates,
-            trusted_projects=trusted_projects,
-            enforce_signatures=parsed_args.enforce_signatures,
-        )
-        cinder = planned(policy=Policy.UPSTREAM)
-        plan = planned(template_settings=templates) if policy is Policy.STRICT else cinder
-        if plan.template.needs_read and parsed_args.project in (None, self.app.project_id):
-            reads = gives_data(self.app.images, image.id)
-            plan = planned(template_settings=templates, requester_reads=reads)
-        theirs = frozenset(volume.project_id for volume in volumes if volume.project_id)
-        trusting = planned(clone_settings=replace(clones, trusted_projects=theirs))
+        image, plan = facts.image, facts.plan(policy)
+        theirs = frozenset(volume.project_id for volume in facts.volumes if volume.project_id)
+        trusting = attrs.evolve(
+            facts, settings=attrs.evolve(settings, clones=replace(settings.clones, trusted_projects=theirs))
+        ).plan()
         outcome = Outcome(
             plan=plan,
-            cinder=cinder,
-            unseen=_unseen(image, volumes),
+            cinder=facts.plan(Policy.UPSTREAM),
+            unseen=_unseen(image, facts.volumes),
             looked_at={
-                "--trusted-project": bool(trusted_projects) or plan.clone.eligible == trusting.clone.eligible,
+                "--trusted-project": bool(settings.clones.trusted_projects)
+                or plan.clone.eligible == trusting.clone.eligible,
                 "--templates": parsed_args.templates,
                 "--image-cache": parsed_args.image_cache,
             },
+            sees_templates=parsed_args.internal_tenant is not None,
         )
         cloned = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME]
         columns = {
@@ -169,6 +165,25 @@ class Explain(Explaining):
             "template": _template(outcome) if parsed_args.templates else None,
         }
         return tuple(columns), tuple(columns.values())
+
+
+def _settings(asked: argparse.Namespace) -> CinderSettings:
+    """What the operator has configured, as the options say."""
+    internal = frozenset([asked.internal_tenant] if asked.internal_tenant else [])
+    clones = CloneSettings(
+        allowed_direct_url_schemes=tuple(asked.allowed_direct_url_scheme or ["cinder"]),
+        trusted_projects=internal | frozenset(asked.trusted_project),
+        enforce_signatures=asked.enforce_signatures,
+    )
+    return CinderSettings(
+        clones=clones,
+        cinders_clones=clones,
+        templates=TemplateSettings(
+            enabled=asked.templates, trusted_projects=internal, enforce_signatures=asked.enforce_signatures
+        ),
+        cache=ImageCache(enabled=asked.image_cache, internal_tenant=asked.image_cache or None),
+        conversion=ConversionSettings(allowed=not asked.no_conversion),
+    )
 
 
 class Explanation(FormattableColumn[Any]):  # an outcome in, a list of verdicts out

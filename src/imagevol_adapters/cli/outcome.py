@@ -18,6 +18,7 @@ _BY_THE_DRIVER = (
     Way.CREATE_TEMPLATE,
     Way.AWAIT_TEMPLATE,
 )
+_BY_TEMPLATE = frozenset({Way.CLONE_TEMPLATE, Way.CREATE_TEMPLATE, Way.AWAIT_TEMPLATE})
 _NAMES = {
     "--trusted-project": "which projects are trusted",
     "--templates": "templates",
@@ -34,12 +35,14 @@ class Outcome:
         cinder: what Cinder itself plans: it checks the request before any driver, and does all that no driver does.
         unseen: what these credentials are not shown: the locations, or ids of volumes.
         looked_at: the options by which the operator says what the backend has, and whether they were given.
+        sees_templates: whether the templates that there are were looked at.
     """
 
     plan: CreationPlan
     cinder: CreationPlan
     unseen: tuple[str, ...]
     looked_at: Mapping[str, bool]
+    sees_templates: bool = False
 
     @property
     def refused(self) -> str | None:
@@ -72,7 +75,7 @@ class Outcome:
             return
         yield from self._image_volumes()
         ways = {step.way for step in self.steps}
-        if self.looked_at["--templates"] and Way.CREATE_TEMPLATE not in ways:
+        if self.looked_at["--templates"] and ways.isdisjoint(_BY_TEMPLATE):
             yield "No template is used:"
             yield from _against(self.plan.template.verdicts)
         if self.looked_at["--image-cache"] and Way.CREATE_CACHED not in ways:
@@ -93,6 +96,8 @@ class Outcome:
     def _tried(self) -> Iterator[str]:
         for step in self.steps:
             told = _TOLD[step.way].format(step=step, source=said(step.source))
+            if step.way is Way.CREATE_TEMPLATE and not self.sees_templates:
+                told = _CREATED_IF_MISSING.format(step=step)
             if step is not self.steps[0]:
                 told = f"If that fails, {told[0].lower()}{told[1:]}"
             elif self._may_be_cloned:
@@ -130,12 +135,20 @@ _TOLD = {
     Way.FROM_SNAPSHOT: "Cinder creates the volume from snapshot {source}, if the request has API microversion 3.46 or "
     "later, Cinder shows the requester the snapshot, and it is not larger than the volume",
     Way.CLONE_IMAGE_VOLUME: "The volume is cloned from volume {source} and extended to {step.extend_to_gib} GiB",
-    Way.CREATE_TEMPLATE: "The volume is cloned from the backend's template of the image, which the backend creates "
-    "with {step.size_gib} GiB if it has none",
+    Way.CLONE_TEMPLATE: "The volume is cloned from template {source}",
+    Way.CREATE_TEMPLATE: "The backend creates a template of {step.size_gib} GiB, and the volume is cloned from it",
+    Way.AWAIT_TEMPLATE: "The backend waits up to {step.wait} for the template that another request is creating, and "
+    "the volume is cloned from it",
+    Way.CLONE_CACHED: "The volume is cloned from cached volume {source}",
     Way.CREATE_CACHED: "The volume is cloned from Cinder's image cache or, if the image is not there, Cinder copies "
     "the image's data and adds it to the cache if there is room",
     Way.COPY: "The image's data is copied into the volume",
 }
+
+_CREATED_IF_MISSING = (
+    "The volume is cloned from the backend's template of the image, which the backend creates with {step.size_gib} GiB "
+    "if it has none"
+)
 
 
 def _against(verdicts: Iterable[Verdict]) -> Iterator[str]:

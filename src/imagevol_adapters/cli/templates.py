@@ -17,7 +17,7 @@ from cliff.lister import Lister
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, quiet, tell
 from imagevol_adapters.cli.output import Named
-from imagevol_adapters.templates import images_of, named_volume_ids, place_of, templates_of
+from imagevol_adapters.templates import images_of, place_of, templates_of
 from imagevol_core import (
     CacheLimits,
     Image,
@@ -31,6 +31,7 @@ from imagevol_core import (
     WarmWish,
     least_volume_gib,
     may_serve,
+    named_volume_ids,
     plan_pruning,
 )
 from imagevol_core.sentences import said

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from imagevol_core import Digest, Image, ImageLocation, Volume
+from imagevol_core import CacheEntry, Digest, Image, ImageLocation, Volume
 
-__all__ = ["image_facts", "volume_facts"]
+__all__ = ["cache_entry", "image_facts", "volume_facts"]
 
 
 def image_facts(image_meta: Mapping[str, Any], image_location: Any) -> Image:
@@ -70,3 +71,20 @@ def volume_facts(volume: Any) -> Volume:
         metadata=dict(volume.metadata),
         created_at=volume.created_at,
     )
+
+
+def cache_entry(entry: Mapping[str, Any]) -> CacheEntry:
+    """Give what Cinder's database says of a volume in its image cache; it counts in UTC and keeps no zone."""
+    return CacheEntry(
+        volume_id=entry["volume_id"],
+        image_id=entry["image_id"],
+        size_gib=entry["size"],
+        image_updated_at=_instant(entry["image_updated_at"]),
+        last_used=_instant(entry["last_used"]),
+        host=entry["host"],
+        cluster_name=entry["cluster_name"],
+    )
+
+
+def _instant(naive: datetime | None) -> datetime | None:
+    return None if naive is None else naive.replace(tzinfo=UTC)

@@ -8,41 +8,33 @@ error of this module fails a request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-import attrs
 from cinder import context as cinder_context
 from cinder import exception, objects
 from cinder import utils as cinder_utils
 from cinder.volume import volume_utils
 from oslo_config import cfg
 
-from imagevol_adapters.backend_options import OPTIONS, clone_settings, template_settings
+from imagevol_adapters.backend_options import OPTIONS
 from imagevol_adapters.brick import open_device
-from imagevol_adapters.driver.by_template import ByTemplate, ModelUpdate, Request, clone
-from imagevol_adapters.driver.facts import image_facts, volume_facts
+from imagevol_adapters.driver.by_template import TEMPLATE_WAYS, ByTemplate, told
+from imagevol_adapters.driver.cloning import ModelUpdate, Request, clone
+from imagevol_adapters.driver.facts import image_facts
+from imagevol_adapters.driver.service import CinderService, settings_of
 from imagevol_adapters.driver.services import Services, gives_data, locks_of_cinder
+from imagevol_adapters.gathering import CreationFacts
 from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu import QemuConverter
-from imagevol_adapters.templates import named_volume_ids
-from imagevol_core import (
-    Backend,
-    ConversionSettings,
-    CreationPlan,
-    Image,
-    TemplateAction,
-    Way,
-    failed,
-    plan_creation,
-)
+from imagevol_core import CreationPlan, CreationStep, Policy, TemplateAction, Way, failed
 
 __all__ = ["ImageCloneMixin"]
 
 LOG = logging.getLogger(__name__)
 
-_TEMPLATE_WAYS = (Way.CLONE_TEMPLATE, Way.CREATE_TEMPLATE, Way.AWAIT_TEMPLATE)
+_CARRIED_OUT = TEMPLATE_WAYS | {Way.CLONE_IMAGE_VOLUME}
 
 
 class ImageCloneMixin:
@@ -71,8 +63,9 @@ class ImageCloneMixin:
     def set_initialized(self) -> None:
         """Warn once of a configuration in which the strict rules decide nothing."""
         super().set_initialized()  # type: ignore[misc]  # Cinder's base class has it
-        settings = clone_settings(self.configuration, cfg.CONF)
-        if "cinder" in settings.allowed_direct_url_schemes and "cinder" in cfg.CONF.allowed_direct_url_schemes:
+        settings = settings_of(self)
+        schemes = (settings.clones.allowed_direct_url_schemes, settings.cinders_clones.allowed_direct_url_schemes)
+        if all("cinder" in allowed for allowed in schemes):
             LOG.warning(
                 "Backend %s: `cinder` is in allowed_direct_url_schemes, so that Cinder clones image volumes that this "
                 "driver refuses. To have the strict rules, take it out of there, and put it into "
@@ -144,68 +137,47 @@ class ImageCloneMixin:
 
 
 def _image_cloned(driver: Any, request: Request) -> ModelUpdate:
-    """Try the ways in the order of the plan; Glance is asked for the image's data where templates depend on it."""
-    plan = _plan(driver, request)
-    made = _by_image_volume(driver, request, plan)
-    if made is None and plan.template.needs_read:
-        request = attrs.evolve(request, requester_reads=_requester_reads(driver, request))
-        plan = _plan(driver, request)
-    if made is None:
-        made = _by_template(driver, request, plan)
-    if made is None:
-        LOG.info("%s: neither cloned nor made from a template", request.about)
-    return made
-
-
-def _by_image_volume(driver: Any, request: Request, plan: CreationPlan) -> ModelUpdate:
-    if plan.refused:
-        LOG.info("%s: nothing is tried: %s", request.about, plan.refused)
-    if not plan.clone.eligible:
-        LOG.info("%s: no image volume is cloned: %s", request.about, "; ".join(map(str, failed(plan.clone.verdicts))))
+    """Ask for one plan, and walk its steps until one has made the volume, or the next one is Cinder's own."""
+    service = CinderService(driver=driver, request=request)
+    facts = service.gathered()
+    plan = facts.plan()
+    _log(request, plan)
     for step in plan.steps:
-        if step.way is Way.CLONE_IMAGE_VOLUME and step.source is not None:
-            with suppress(exception.VolumeNotFound):  # deleted just now
-                source = objects.Volume.get_by_id(cinder_context.get_admin_context(), step.source)
-                made = clone(driver, request, source, "image volume")
-                if made is not None:
-                    return made
+        if step.way is Way.CLONE_CACHED and not _cinder_clones(facts, step):
+            LOG.info("%s: Cinder would not clone cached volume %s: passing on", request.about, step.source)
+            continue
+        if step.way not in _CARRIED_OUT:
+            LOG.info("%s: %s is left to Cinder", request.about, step.way.value)
+            break
+        if step.way in TEMPLATE_WAYS:
+            made = ByTemplate(service=service).carried_out(step)
+        else:
+            made = _clone_image_volume(driver, request, step)
+        if made is not None:
+            return made
+    LOG.info("%s: neither cloned nor made from a template", request.about)
     return None
 
 
-def _by_template(driver: Any, request: Request, plan: CreationPlan) -> ModelUpdate:
-    if plan.template.action is TemplateAction.COPY:
-        LOG.info("%s: no template: %s", request.about, plan.template.because)
-    if not any(step.way in _TEMPLATE_WAYS for step in plan.steps):
-        return None
-    settings = template_settings(driver.configuration, cfg.CONF)
-    services = driver.imagevol_services()
-    return ByTemplate(driver=driver, request=request, settings=settings, services=services).made()
+def _cinder_clones(facts: CreationFacts, cached: CreationStep) -> bool:
+    """Whether Cinder, which compares dates only, would clone a cached volume too."""
+    return any(step.way is cached.way and step.source == cached.source for step in facts.plan(Policy.UPSTREAM).steps)
 
 
-def _requester_reads(driver: Any, request: Request) -> bool:
-    """Ask Glance with the requester's own token, which is that of the project that gets the volume."""
-    services: Services = driver.imagevol_services()
-    own = request.context.project_id == request.volume.project_id
-    return own and services.gives_data(request.context, request.image.id)
+def _clone_image_volume(driver: Any, request: Request, step: CreationStep) -> ModelUpdate:
+    with suppress(exception.VolumeNotFound):  # deleted just now
+        source = objects.Volume.get_by_id(cinder_context.get_admin_context(), step.source)
+        return clone(driver, request, source, "image volume")
+    return None
 
 
-def _plan(driver: Any, request: Request) -> CreationPlan:
-    return plan_creation(
-        request.image,
-        target=volume_facts(request.volume),
-        volumes=[volume_facts(volume) for volume in _named(request.image)],
-        backend=Backend(clone_across_pools=bool(getattr(driver, "capabilities", {}).get("clone_across_pools"))),
-        clone_settings=clone_settings(driver.configuration, cfg.CONF),
-        template_settings=template_settings(driver.configuration, cfg.CONF),
-        requester_reads=request.requester_reads,
-        conversion=ConversionSettings(allowed=not cfg.CONF.image_conversion_disable),
-    )
-
-
-def _named(image: Image) -> Iterable[Any]:
-    """The volumes that the image's locations name, by whichever reading, as far as they exist."""
-    volume_ids = named_volume_ids(image)
-    if not volume_ids:
-        return ()
-    found: Iterable[Any] = objects.VolumeList.get_all(cinder_context.get_admin_context(), filters={"id": volume_ids})
-    return found
+def _log(request: Request, plan: CreationPlan) -> None:
+    """Say what was planned, and which rules stand in the way of what was not."""
+    if plan.refused:
+        LOG.info("%s: nothing is tried: %s", request.about, plan.refused)
+    steps = ", ".join(f"{step.way.value} {step.source or ''}".rstrip() for step in plan.steps)
+    LOG.info("%s: the plan is: %s", request.about, steps or "nothing")
+    if not plan.clone.eligible:
+        LOG.info("%s: no image volume is cloned: %s", request.about, "; ".join(map(str, failed(plan.clone.verdicts))))
+    if plan.template.action in (TemplateAction.COPY, TemplateAction.USE):  # of others, the lock decides again
+        told(request, plan)

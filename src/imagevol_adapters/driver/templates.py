@@ -21,20 +21,19 @@ from cinder.volume import api as volume_api
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.processes import origin
-from imagevol_adapters.templates import MAKING, template_of
+from imagevol_adapters.templates import MAKING
 from imagevol_core import (
     FINISHED,
     TEMPLATE_KEY,
     Image,
     InUse,
     RequestRefused,
-    Template,
     TemplateMetadata,
     is_proven_template,
     template_proof,
 )
 
-__all__ = ["Templates", "removable", "template_facts"]
+__all__ = ["Templates", "image_of", "removable"]
 
 _SOURCE = "imagevol_cloned_from"  # among the new volume's admin metadata, which users do not see
 _DELETABLE = ("available", "error", "error_extending", "error_managing", "error_restoring")  # to Cinder's API
@@ -56,15 +55,25 @@ class Templates:
         """Names the backend in a lock, and in a log."""
         return str(self.target.cluster_name or self.target.host)
 
+    def lock_name(self, image_id: str) -> str:
+        """Name the lock that excludes making and removing the template of an image."""
+        return f"imagevol-template-{self.place}-{image_id}"
+
+    def all(self) -> list[Any]:
+        """Give all templates, the newest first; none without an internal tenant, whose they are."""
+        if cinder_context.get_internal_tenant_context() is None:
+            return []
+        return sorted(self._all(), key=lambda volume: volume.created_at, reverse=True)
+
     def of(self, image_id: str) -> list[Any]:
         """Give the template of an image, and after it those that it superseded and that are still there."""
         named = self._all(metadata={TEMPLATE_KEY: image_id})  # without case, to MariaDB
-        found = [volume for volume in named if volume.metadata[TEMPLATE_KEY] == image_id]
+        found = [volume for volume in named if image_of(volume) == image_id]
         return sorted(found, key=lambda volume: volume.created_at, reverse=True)
 
-    def others(self, image_id: str) -> dict[str, Any]:
-        """Give the templates of all other images, by their ids."""
-        return {volume.id: volume for volume in self._all() if volume.metadata[TEMPLATE_KEY] != image_id}
+    def get(self, template_id: str | None) -> Any:
+        """Give one template by its id; None if it is gone."""
+        return next((volume for volume in self.all() if volume.id == template_id), None)
 
     def being_cloned(self) -> frozenset[str]:
         """Give the ids of the templates that a volume is being cloned from, by whatever process.
@@ -207,7 +216,6 @@ def removable(volume: Any) -> bool:
     return volume.status in (*_DELETABLE, *MAKING)
 
 
-def template_facts(volume: Any, *, now: datetime) -> Template:
-    """Give what is known of a template by one who holds its lock: then whoever was making it makes it no more."""
-    found = template_of(volume_facts(volume), now=now)
-    return found if found.being_made_for is None else replace(found, maker_alive=False)
+def image_of(volume: Any) -> str:
+    """Give the id of the image that a template is of."""
+    return str(volume.metadata[TEMPLATE_KEY])

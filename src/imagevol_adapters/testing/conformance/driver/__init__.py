@@ -12,13 +12,20 @@ needs of its host must be there: a volume is really made, cloned, opened and del
 """
 
 from imagevol_adapters.testing.conformance.driver.clones import CloningConformance
+from imagevol_adapters.testing.conformance.driver.planning import PlanConformance
 from imagevol_adapters.testing.conformance.driver.side_by_side import SideBySideConformance
 from imagevol_adapters.testing.conformance.driver.templates import TemplatesConformance
 
-__all__ = ["CloningConformance", "ImageCloneConformance", "SideBySideConformance", "TemplatesConformance"]
+__all__ = [
+    "CloningConformance",
+    "ImageCloneConformance",
+    "PlanConformance",
+    "SideBySideConformance",
+    "TemplatesConformance",
+]
 
 
-class ImageCloneConformance(CloningConformance, TemplatesConformance, SideBySideConformance):
+class ImageCloneConformance(CloningConformance, TemplatesConformance, PlanConformance, SideBySideConformance):
     """A Cinder driver with `ImageCloneMixin`.
 
     Attributes:

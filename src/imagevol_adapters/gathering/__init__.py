@@ -1,0 +1,18 @@
+"""The facts that decisions are made from: each set is collected here and nowhere else.
+
+The Cinder driver, the store, the Glance filter, the command line and your own program all call the same functions, so
+that they all decide alike.  What differs between them is only where a fact comes from: a running service, its API, or
+its configuration files.
+"""
+
+from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
+from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
+
+__all__ = [
+    "CinderSettings",
+    "Cloud",
+    "CreationFacts",
+    "CreationSource",
+    "gather_cinder_settings",
+    "gather_creation",
+]

@@ -1,0 +1,102 @@
+"""What Cinder is configured with, as the decisions ask for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from imagevol_adapters.backend_options import clone_settings, conversion_settings, safety_settings, template_settings
+from imagevol_core import (
+    CacheLimits,
+    CloneSettings,
+    ConversionSettings,
+    ImageCache,
+    Policy,
+    SafetySettings,
+    TemplateSettings,
+    UploadSettings,
+)
+
+__all__ = ["CinderSettings", "gather_cinder_settings"]
+
+
+@attrs.frozen(kw_only=True)
+class CinderSettings:
+    """What the operator has configured in Cinder for one backend.
+
+    Attributes:
+        clones: what the driver allows of clones, by the strict rules.
+        cinders_clones: what Cinder itself allows of clones, after the driver.
+        templates: what the driver allows of templates.
+        cache: whether the backend has Cinder's image cache, and how large it may grow; without its entries.
+        conversion: whether Cinder converts images.
+        safety: which faults of a partition table a template may have.
+        uploads: how a volume becomes an image.
+    """
+
+    clones: CloneSettings = attrs.field(factory=CloneSettings)
+    cinders_clones: CloneSettings = attrs.field(factory=CloneSettings)
+    templates: TemplateSettings = attrs.field(factory=TemplateSettings)
+    cache: ImageCache = attrs.field(factory=ImageCache)
+    conversion: ConversionSettings = attrs.field(factory=ConversionSettings)
+    safety: SafetySettings = attrs.field(factory=SafetySettings)
+    uploads: UploadSettings = attrs.field(factory=UploadSettings)
+
+    def clones_of(self, policy: Policy) -> CloneSettings:
+        """Give what is allowed of clones under a policy."""
+        return self.clones if policy is Policy.STRICT else self.cinders_clones
+
+
+def gather_cinder_settings(backend: Any, cinder: Any) -> CinderSettings:
+    """Collect what the operator has configured for a backend.
+
+    Both arguments have an attribute for each option.  An option that is missing or None has Cinder's default.
+    `CinderConfiguration.settings` calls this for a `cinder.conf`.
+
+    Args:
+        backend: the options of the backend's section.  In a running service, the driver's `configuration`.
+        cinder: Cinder's own options.  In a running service, `oslo_config.cfg.CONF`.
+
+    >>> from types import SimpleNamespace
+    >>> from oslo_config import cfg
+    >>> from imagevol_adapters.backend_options import OPTIONS
+    >>> backend = SimpleNamespace(**{option.name: option.default for option in OPTIONS})
+    >>> cinder = SimpleNamespace(allowed_direct_url_schemes=["cinder"], verify_glance_signatures="enabled",
+    ...                          image_conversion_disable=True, cinder_internal_tenant_project_id=None)
+    >>> settings = gather_cinder_settings(backend, cinder)
+    >>> settings.clones.allowed_direct_url_schemes, settings.conversion.allowed, settings.cache.enabled
+    (('cinder',), False, False)
+    """
+    clones = clone_settings(backend, cinder)
+    project_id, user_id = (_value(cinder, option) for option in _INTERNAL_TENANT)
+    return CinderSettings(
+        clones=clones,
+        cinders_clones=CloneSettings(
+            allowed_direct_url_schemes=tuple(_value(cinder, "allowed_direct_url_schemes") or ()),
+            enforce_signatures=clones.enforce_signatures,
+        ),
+        templates=template_settings(backend, cinder),
+        cache=ImageCache(
+            enabled=bool(_value(backend, "image_volume_cache_enabled")),
+            internal_tenant=bool(project_id and user_id),
+            limits=CacheLimits(
+                max_gib=_value(backend, "image_volume_cache_max_size_gb") or 0,
+                max_count=_value(backend, "image_volume_cache_max_count") or 0,
+            ),
+        ),
+        conversion=conversion_settings(cinder),
+        safety=safety_settings(backend),
+        uploads=UploadSettings(
+            use_cinder_backend=bool(_value(backend, "image_upload_use_cinder_backend")),
+            use_internal_tenant=bool(_value(backend, "image_upload_use_internal_tenant")),
+            internal_tenant=project_id if user_id else None,
+        ),
+    )
+
+
+_INTERNAL_TENANT = ("cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id")
+
+
+def _value(options: Any, name: str) -> Any:
+    return getattr(options, name, None)
