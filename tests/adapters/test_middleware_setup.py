@@ -13,7 +13,8 @@ from oslo_config import cfg
 from webob import Request
 
 from imagevol_adapters.configuration import load
-from imagevol_adapters.middleware import CHOICE_HEADER, StoresDetail, catalogue, filter_factory
+from imagevol_adapters.gathering import gather_catalogue, running_glance
+from imagevol_adapters.middleware import CHOICE_HEADER, StoresDetail, filter_factory
 from imagevol_core import InvalidFact, Store, StoreCatalogue
 from tests.adapters.recording import BASE, Glance, arrived_without_filter, upload
 
@@ -82,7 +83,7 @@ class TestCatalogue:
             "[DEFAULT]\nenabled_backends = fast:imagevol, web:http\n"
             "[glance_store]\ndefault_backend = fast\n[fast]\nweight = 3\n",
         )
-        assert catalogue.catalogue_in_service(conf) == StoreCatalogue(
+        assert gather_catalogue(running_glance.RunningGlance(conf)) == StoreCatalogue(
             stores=(
                 Store(name="fast", kind="imagevol", weight=3, can_add=False),
                 Store(name="web", kind="http", readonly=True, can_add=False),
@@ -93,12 +94,12 @@ class TestCatalogue:
     @pytest.mark.parametrize("capable", [True, False])
     def test_the_driver_says_whether_it_takes_images(self, capable: bool) -> None:
         driver = attrs.make_class("Driver", [], class_body={"is_capable": lambda self, *_: capable})()
-        assert catalogue.can_add("fast", find=lambda _: driver) is capable
+        assert running_glance.can_add("fast", find=lambda _: driver) is capable
 
     def test_the_stores_of_a_single_store_glance_are_not_asked(
         self, tmp_path: Path, told: Callable[[], list[tuple[str, str]]]
     ) -> None:
-        assert not catalogue.catalogue_in_service(configured(tmp_path, "[DEFAULT]\n")).multi
+        assert not gather_catalogue(running_glance.RunningGlance(configured(tmp_path, "[DEFAULT]\n"))).multi
         assert told() == []
 
 

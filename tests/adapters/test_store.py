@@ -740,6 +740,16 @@ class TestSessions:
         assert not shows_a_piece(f"{raised.value!r} {caplog.text} {logged}")
 
 
+class Types:
+    """A Cinder with two volume types."""
+
+    def volume_types(self) -> tuple[str, ...]:
+        return ("ssd", "hdd")
+
+    def default_volume_type(self) -> str | None:
+        return "hdd"
+
+
 class TestStart:
     """What is wrong with a store shows when Glance starts, also what only a comparison with the others shows."""
 
@@ -747,7 +757,7 @@ class TestStart:
     def start(self, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Store]:
         """Starts a Glance with two stores, and gives the first."""
         monkeypatch.setattr(sessions, "has_service_user", lambda options: bool(options.cinder_store_password))
-        monkeypatch.setattr(Store, "_own_volume_types", lambda _: ("ssd", "hdd"))
+        monkeypatch.setattr(Store, "_own_cinder", lambda _: Types())
 
         def start(**options: str) -> Store:
             names = [f"store-{uuid.uuid4()}" for _ in range(2)]
@@ -816,13 +826,32 @@ class TestStart:
         (record,) = caplog.records
         assert (record.levelno, "'hdd' is also the type of" in record.getMessage()) == (logging.WARNING, True)
 
+    def test_a_type_that_cinder_gives_by_default_counts_as_that_of_a_store_that_names_none(
+        self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As `imagevol stores check` counts."""
+        start()
+        warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert ["'hdd' is also the type of" in warning for warning in warnings] == [True]
+
+    def test_without_cinders_default_type_the_stores_are_compared_all_the_same(
+        self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def silent(_: object) -> str:
+            raise ServiceUnreachable("Cinder, the default volume type: no answer")
+
+        monkeypatch.setattr(Types, "default_volume_type", silent)
+        store = start()
+        assert any(line.startswith(f"Store {store.backend_group}: type-named: ") for line in errors(caplog))
+        assert "no answer" in caplog.text
+
     def test_what_is_malformed_of_another_store_does_not_disable_this_one(
         self, start: Callable[..., Store], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def malformed(_: object) -> None:
             raise InvalidConfiguration("[slow] weight", "it is malformed")
 
-        monkeypatch.setattr("imagevol_adapters.store.starting.read_catalogue", malformed)
+        monkeypatch.setattr("imagevol_adapters.gathering.catalogue.read_catalogue", malformed)
         assert start(cinder_volume_type="ssd").is_capable(capabilities.BitMasks.WRITE_ACCESS)
         (record,) = caplog.records
         assert "is not compared with the other stores: [slow] weight: it is malformed" in record.getMessage()

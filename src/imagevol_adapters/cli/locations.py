@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import cached_property
 from os.path import lexists
 from pathlib import Path
@@ -99,12 +98,12 @@ class _Locations(Lister):
     @cached_property
     def _catalogue(self) -> StoreCatalogue:
         """The stores, with Cinder's default type where one of them is of that."""
-        from imagevol_adapters.configuration import read_catalogue
+        from imagevol_adapters.gathering import ConfiguredStores, gather_catalogue
 
-        catalogue = read_catalogue(self._configuration)
-        if all(store.volume_type for store in catalogue.stores if store.is_cinder):
-            return catalogue
-        return replace(catalogue, default_volume_type=self.app.volumes.default_volume_type())
+        def default_type() -> str | None:
+            return self.app.volumes.default_volume_type()  # where it is needed, so that no other command signs in
+
+        return gather_catalogue(ConfiguredStores(self._configuration), default_type=default_type)
 
     @property
     def _delayed_delete(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -80,16 +79,17 @@ class Check(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Read the files, ask Cinder, and ask the core."""
-        from imagevol_adapters.configuration import credentials, load, read_catalogue
+        from imagevol_adapters.configuration import credentials
+        from imagevol_adapters.gathering import ConfiguredStores, gather_catalogue, with_default_type
         from imagevol_adapters.store_trials import try_store
 
-        conf = load(parsed_args.config_file or [_GLANCE_API_CONF])
-        catalogue = read_catalogue(conf)
+        stores = ConfiguredStores.read(parsed_args.config_file or [_GLANCE_API_CONF])
+        catalogue, conf = gather_catalogue(stores), stores.conf
         given = credentials(conf, catalogue)
         trials = {store.name: try_store(conf, store, catalogue) for store in catalogue.stores}
         default_type, types = self._cinder_says(catalogue, trials)
         check = check_stores(
-            replace(catalogue, default_volume_type=default_type),
+            with_default_type(catalogue, lambda: default_type),
             credentials=given,
             volume_types=types,
             trials=trials,

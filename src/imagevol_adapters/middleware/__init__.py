@@ -21,8 +21,9 @@ from wsgiref.types import WSGIApplication
 
 from oslo_config import cfg
 
+from imagevol_adapters.gathering import gather_catalogue
+from imagevol_adapters.gathering.running_glance import RunningGlance
 from imagevol_adapters.middleware.base_image import CHOICE_HEADER, BaseImageStores
-from imagevol_adapters.middleware.catalogue import catalogue_in_service
 from imagevol_adapters.middleware.stores_detail import StoresDetail
 from imagevol_core import InvalidFact
 
@@ -69,7 +70,8 @@ def filter_factory(
         raise InvalidFact(_SECTION, f"explain_header: {error}") from error
 
     def filtered(app: WSGIApplication) -> WSGIApplication:
-        chooser = BaseImageStores(app=app, catalogue=lambda: catalogue_in_service(cfg.CONF), explains=explains)
+        stores = RunningGlance(cfg.CONF)
+        chooser = BaseImageStores(app=app, catalogue=lambda: gather_catalogue(stores), explains=explains)
         return StoresDetail(app=chooser, conf=cfg.CONF)
 
     return filtered

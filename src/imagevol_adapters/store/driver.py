@@ -21,6 +21,7 @@ from imagevol_adapters.cinder import CinderVolumes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.forking import begun_anew_when_forked
+from imagevol_adapters.gathering import with_default_type
 from imagevol_adapters.processes import origin
 from imagevol_adapters.store import sessions
 from imagevol_adapters.store.attaching import StoreAttacher, attacher
@@ -40,6 +41,7 @@ from imagevol_core import (
     InvalidLocation,
     InvalidMetadata,
     ResourceNotFound,
+    StoreCatalogue,
     Volume,
     decide_adding,
     decide_deletion,
@@ -185,9 +187,8 @@ class Store(glance_driver.Store):
                 "name of 1 to 64 letters, digits, '_', '.' and '-' that does not begin with os_glance_"
             )
             raise exceptions.BadStoreConfiguration(store_name=name, reason=self._disabled)
-        facts = StoreFacts(name=name, kind="imagevol", volume_type=self.store_conf.cinder_volume_type)
-        ask = self._own_volume_types if sessions.has_service_user(self.store_conf) else None
-        if faults := faults_at_start(self.conf, facts, multi=self.backend_group is not None, volume_types=ask):
+        own = self._own_cinder if sessions.has_service_user(self.store_conf) else None
+        if faults := faults_at_start(self.conf, self._facts, multi=self.backend_group is not None, cinder=own):
             self.unset_capabilities(capabilities.BitMasks.WRITE_ACCESS)
             self._disabled = "; ".join(map(str, faults))
             LOG.error(
@@ -197,8 +198,14 @@ class Store(glance_driver.Store):
         if self._service is not None:  # Keystone has let the store in
             self._remains.look(self._service)
 
-    def _own_volume_types(self) -> tuple[str, ...]:
-        return self._cloud(None).volumes.volume_types()
+    def _own_cinder(self) -> CinderVolumes:
+        return self._cloud(None).volumes
+
+    @property
+    def _facts(self) -> StoreFacts:
+        return StoreFacts(
+            name=self.backend_group or "glance_store", kind="imagevol", volume_type=self.store_conf.cinder_volume_type
+        )
 
     @glance_driver.back_compat_add
     @capabilities.check
@@ -340,13 +347,11 @@ class Store(glance_driver.Store):
 
     def is_image_associated_with_store(self, context: sessions.RequestContext | None, volume_id: str) -> bool:
         """Tell whether the volume is of this store's type, by which Glance finds the store of an old location."""
-        facts = StoreFacts(
-            name=self.backend_group or "glance_store", kind="imagevol", volume_type=self.store_conf.cinder_volume_type
-        )
+        facts = self._facts
         try:
             volumes = self._cloud(context).volumes
             found = volumes.find([volume_id])  # Glance gives whatever a location ends with, which need not be an id
-            default = None if facts.volume_type else volumes.default_volume_type()
+            alone = with_default_type(StoreCatalogue(stores=(facts,)), volumes.default_volume_type)
         except (ImagevolError, exceptions.BadStoreConfiguration) as error:
             LOG.warning("Whether image volume %s belongs to store %s is not known: %s", volume_id, facts.name, error)
             return False
@@ -358,7 +363,8 @@ class Store(glance_driver.Store):
                 facts.name,
             )
             return False
-        return is_associated(facts, volume_type=found[0].volume_type, default_volume_type=default)
+        volume_type, default = found[0].volume_type, alone.default_volume_type
+        return is_associated(facts, volume_type=volume_type, default_volume_type=default)
 
     def _cloud(self, context: sessions.RequestContext | None) -> Cloud:
         """Give Cinder as the store's own credentials see it, or, where it has none, the requester's.

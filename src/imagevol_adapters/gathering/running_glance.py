@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+import attrs
 import glance_store
 from glance_store.capabilities import BitMasks, StoreCapability
 from oslo_config import cfg
@@ -14,25 +15,32 @@ from imagevol_adapters.configuration import read_catalogue
 from imagevol_adapters.error_text import one_line
 from imagevol_core import StoreCatalogue
 
-__all__ = ["can_add", "catalogue_in_service"]
+__all__ = ["RunningGlance", "can_add"]
 
 _LOG = logging.getLogger(__name__)
 
 
-def catalogue_in_service(conf: cfg.ConfigOpts) -> StoreCatalogue:
-    """Give the configured stores, and whether each can take images at the moment.
+@attrs.frozen
+class RunningGlance:
+    """The Glance that this code runs in, with its stores as they work now.
 
     Args:
-        conf: the configuration of the Glance that runs.
-
-    Raises:
-        InvalidConfiguration: a value is malformed.
+        conf: its configuration.
     """
-    catalogue = read_catalogue(conf)
-    if not catalogue.multi:  # nobody chooses there, and glance_store finds no store by its name
-        return catalogue
-    stores = tuple(replace(store, can_add=can_add(store.name)) for store in catalogue.stores)
-    return replace(catalogue, stores=stores)
+
+    conf: cfg.ConfigOpts
+
+    def catalogue(self) -> StoreCatalogue:
+        """Give the configured stores, and whether each can take images at the moment.
+
+        Raises:
+            InvalidConfiguration: a value is malformed.
+        """
+        catalogue = read_catalogue(self.conf)
+        if not catalogue.multi:  # there is no choice, and glance_store finds no store by its name
+            return catalogue
+        stores = tuple(replace(store, can_add=can_add(store.name)) for store in catalogue.stores)
+        return replace(catalogue, stores=stores)
 
 
 def can_add(
