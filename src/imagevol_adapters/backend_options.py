@@ -1,24 +1,13 @@
-"""The options of a backend's section, and what they and Cinder's own come to for the core.
+"""The options of a backend's section; `gather_cinder_settings` says what they and Cinder's own come to.
 
 Their defaults change nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from oslo_config import cfg
 
-from imagevol_core import CacheLimits, CloneSettings, ConversionSettings, SafetySettings, TemplateSettings
-
-__all__ = [
-    "OPTIONS",
-    "clone_settings",
-    "conversion_settings",
-    "safety_settings",
-    "template_settings",
-    "trusted_projects",
-]
+__all__ = ["OPTIONS"]
 
 OPTIONS = (
     cfg.BoolOpt(
@@ -65,63 +54,3 @@ OPTIONS = (
         "Glance's gpt_safety_checks_nonfatal. Give it the same value, so that a template is made of what Glance takes.",
     ),
 )
-
-
-def trusted_projects(backend: Any, cinder: Any) -> frozenset[str]:
-    """Give the ids of the projects whose volumes' metadata count."""
-    internal = cinder.cinder_internal_tenant_project_id
-    return frozenset((*backend.image_clone_trusted_projects, *([internal] if internal else [])))
-
-
-def clone_settings(backend: Any, cinder: Any) -> CloneSettings:
-    """Say what the operator allows of clones.
-
-    Args:
-        backend: the options of the backend's section.
-        cinder: Cinder's own.
-    """
-    schemes = backend.image_clone_direct_url_schemes
-    return CloneSettings(
-        allowed_direct_url_schemes=tuple(cinder.allowed_direct_url_schemes if schemes is None else schemes),
-        trusted_projects=trusted_projects(backend, cinder),
-        enforce_signatures=_enforced(cinder),
-    )
-
-
-def template_settings(backend: Any, cinder: Any) -> TemplateSettings:
-    """Say what the operator allows of templates.
-
-    Args:
-        backend: the options of the backend's section.
-        cinder: Cinder's own.
-    """
-    internal = cinder.cinder_internal_tenant_project_id
-    return TemplateSettings(
-        enabled=bool(backend.image_template_enabled),
-        trusted_projects=frozenset([internal] if internal else []),
-        shared=bool(backend.image_template_shared),
-        enforce_signatures=_enforced(cinder),
-        limits=CacheLimits(max_gib=backend.image_template_max_size_gb, max_count=backend.image_template_max_count),
-    )
-
-
-def conversion_settings(cinder: Any) -> ConversionSettings:
-    """Say what the operator allows of images in other formats than raw.
-
-    Args:
-        cinder: Cinder's own options.
-    """
-    return ConversionSettings(allowed=not cinder.image_conversion_disable)
-
-
-def safety_settings(backend: Any) -> SafetySettings:
-    """Say what the operator allows of an image that a template is made of; Cinder has no such option of its own.
-
-    Args:
-        backend: the options of the backend's section.
-    """
-    return SafetySettings(nonfatal_checks=frozenset(backend.image_template_gpt_safety_checks_nonfatal))
-
-
-def _enforced(cinder: Any) -> bool:
-    return bool(cinder.verify_glance_signatures == "enabled")

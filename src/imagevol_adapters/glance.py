@@ -207,6 +207,12 @@ class GlanceImages:
                 return ()
             raise
 
+    def stores_of(self, image_id: str) -> tuple[str, ...]:
+        """Give the names of the stores that an image is in, which Glance shows to all who see the image."""
+        with _translated(f"image {image_id}", image_id):
+            told: str = self._glance().images.get(image_id).get("stores") or ""
+            return tuple(filter(None, told.split(",")))
+
     def wait(self, image_id: str) -> Image:
         """Return when Glance is not, or no longer, taking data or a location for the image."""
         return wait_until(

@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.testing.conformance.fixtures import NOBODY
 from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
-from imagevol_core import AccessDenied, ImageLocation, Policy, Store, StoreCatalogue
+from imagevol_core import (
+    AccessDenied,
+    ImageLocation,
+    ImagevolError,
+    Policy,
+    ServiceUnreachable,
+    Store,
+    StoreCatalogue,
+)
 from imagevol_core.uploading import UPLOAD_RULES
 from tests.adapters.commands import Run
 
@@ -138,6 +147,49 @@ def test_a_copy_goes_to_every_store_of_the_base_image_that_is_still_there(run: R
     assert run(*ask).json["stores"] == ["fast"]
 
 
+@pytest.mark.parametrize("error", [AccessDenied("403 Forbidden"), ServiceUnreachable("no answer")], ids=repr)
+def test_a_base_image_that_glance_does_not_show_counts_as_one_that_is_gone(
+    run: Run, volumes: Volumes, monkeypatch: pytest.MonkeyPatch, error: ImagevolError
+) -> None:
+    def refuses(*_: object) -> None:
+        raise error
+
+    volume_id = made(volumes)
+    volumes.base_images[volume_id] = NOBODY
+    for method in ("get", "stores_of"):
+        monkeypatch.setattr(Images, method, refuses)
+    ran = run("explain-upload", volume_id, "--no-cinder-backend", "-f", "json")
+    assert (ran.status, ran.json["stores"]) == (0, ["fast"])
+    assert ("no answer" in ran.err) is ("no answer" in str(error))
+
+
+def test_a_base_image_whose_locations_are_not_shown_is_known_by_its_stores(
+    run: Run, volumes: Volumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Glance shows the stores of an image to all who see it."""
+    volume_id = made(volumes)
+    assert isinstance(volumes.images, Images)
+    base = volumes.images.create(name="base", disk_format="raw")
+    volumes.base_images[volume_id] = base.id
+    monkeypatch.setattr(Images, "stores_of", lambda *_: ("slow",), raising=False)
+    assert run("explain-upload", volume_id, "--no-cinder-backend", "-f", "json").json["stores"] == ["slow"]
+
+
+def test_without_cinders_default_type_the_rest_is_told(
+    run: Run, volumes: Volumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(_: object) -> str:
+        raise ServiceUnreachable("Cinder, the default volume type: no answer")
+
+    untyped = (Store(name="fast", kind="cinder"),)
+    monkeypatch.setattr(Images, "catalogue", lambda _: StoreCatalogue(stores=untyped, default="fast"))
+    monkeypatch.setattr(Volumes, "default_volume_type", silent)
+    ran = run("explain-upload", made(volumes))
+    assert (ran.status, ran.err.count("\n")) == (0, 1)
+    assert "no answer" in ran.err
+    assert "to store fast" in ran.out
+
+
 def test_cinder_registers_nothing_where_the_type_names_a_store(run: Run, volumes: Volumes) -> None:
     ask = ("explain-upload", made(volumes, "named"))
     assert run(*ask, "-f", "json").json["outcome"] == "register"
@@ -163,7 +215,7 @@ def test_without_the_right_to_see_the_stores_the_rest_is_told(
     monkeypatch.setattr(Imagevol, "images", HidesStores(volumes=volumes))
     ran = run("explain-upload", made(volumes))
     assert (ran.status, ran.err.count("\n")) == (0, 1)
-    assert "which stores there are is not known: Glance" in ran.err
+    assert "Glance does not tell its stores: Glance" in ran.err
     assert "The image is then in a store that is not known." in ran.out
 
 

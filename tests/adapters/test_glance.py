@@ -236,6 +236,17 @@ class TestLocations:
         assert images.get("7").locations == expected
 
 
+class TestStores:
+    @pytest.mark.parametrize(
+        "told, stores", [({"stores": "fast,slow"}, ("fast", "slow")), ({"stores": ""}, ()), ({}, ())]
+    )
+    def test_the_stores_of_an_image_are_known_where_its_locations_are_not_shown(
+        self, http: Mocker, images: GlanceImages, told: dict[str, str], stores: tuple[str, ...]
+    ) -> None:
+        http.get(f"{IMAGES}/7", json={"id": "7", "status": "active", "updated_at": "2025-06-01T12:00:00Z", **told})
+        assert images.stores_of("7") == stores
+
+
 class TestListed:
     """A list is how locations are seen without being migrated: of every image that there is."""
 

@@ -243,7 +243,7 @@ class TestTheUploadComesFirst:
         assert ask(glance, request_of(BASE)).status_int in (202, 204)
         assert glance.arrived[-1] == arrived_without_filter(request_of(None))
         why = "Glance's answer is not an image with a list of stores"
-        assert told()[0] == ("WARNING", f"Base image {BASE} is ignored: {why}")
+        assert told()[0] == ("WARNING", f"Base image {BASE} could not be looked up and is ignored: {why}")
 
     @given(
         body=st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()),

@@ -851,7 +851,7 @@ class TestStart:
         def malformed(_: object) -> None:
             raise InvalidConfiguration("[slow] weight", "it is malformed")
 
-        monkeypatch.setattr("imagevol_adapters.gathering.catalogue.read_catalogue", malformed)
+        monkeypatch.setattr("imagevol_adapters.gathering.configured_stores.read_catalogue", malformed)
         assert start(cinder_volume_type="ssd").is_capable(capabilities.BitMasks.WRITE_ACCESS)
         (record,) = caplog.records
         assert "is not compared with the other stores: [slow] weight: it is malformed" in record.getMessage()

@@ -14,6 +14,7 @@ from cinderclient import exceptions as cinder_errors
 from glanceclient.v2.client import Client as GlanceClient
 
 from imagevol_adapters.engine import write_stream
+from imagevol_adapters.glance import GlanceImages
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
 from imagevol_core import GIB, ImageVolumeMetadata, Result, Verdict
@@ -157,6 +158,11 @@ def forge(user: User, other: User, image_id: str) -> None:
     other.cinder.volumes.update_readonly_flag(forged.id, True)  # else the store refuses the location
     admin = GlanceClient(session=sign_in(user.cloud, "admin"), region_name=REGION)  # the store refuses it of a user
     admin.images.add_location(image_id, f"cinder://fast/{forged.id}", {"store": "fast"})
+
+
+def test_every_user_who_sees_an_image_sees_in_which_stores_it_is(demo: User, driver_cloud: Cloud) -> None:
+    image_id = demo.image(store="fast")
+    assert GlanceImages(session=sign_in(driver_cloud, "demo"), region_name=REGION).stores_of(image_id) == ("fast",)
 
 
 def test_a_users_word_makes_no_image_volume(demo: User, users: Users) -> None:

@@ -13,8 +13,8 @@ from cinder.common import config as _registers_options  # noqa: F401
 from cinder.volume import configuration
 from oslo_config import cfg
 
-from imagevol_adapters.backend_options import clone_settings, safety_settings, template_settings, trusted_projects
 from imagevol_adapters.driver import OPTIONS
+from imagevol_adapters.gathering import gather_cinder_settings
 from imagevol_core import CacheLimits, CloneSettings, SafetySettings, TemplateSettings
 from tests.upstream.asking import ROOT
 
@@ -50,17 +50,17 @@ def configured(tmp_path: Path) -> Iterator[Configured]:
 
 def test_by_default_nothing_is_cloned_and_nothing_kept(configured: Configured) -> None:
     backend = configured({"verify_glance_signatures": "disabled"})
-    assert clone_settings(backend, cfg.CONF) == CloneSettings(
+    assert gather_cinder_settings(backend, cfg.CONF).clones == CloneSettings(
         allowed_direct_url_schemes=(), trusted_projects=frozenset(), enforce_signatures=False
     )
-    assert template_settings(backend, cfg.CONF) == TemplateSettings(
+    assert gather_cinder_settings(backend, cfg.CONF).templates == TemplateSettings(
         enabled=False,
         trusted_projects=frozenset(),
         shared=True,
         enforce_signatures=False,
         limits=CacheLimits(max_gib=0, max_count=0),
     )
-    assert safety_settings(backend) == SafetySettings()
+    assert gather_cinder_settings(backend, cfg.CONF).safety == SafetySettings()
 
 
 def test_what_is_turned_on_reaches_the_core(configured: Configured) -> None:
@@ -76,13 +76,15 @@ def test_what_is_turned_on_reaches_the_core(configured: Configured) -> None:
             "image_template_gpt_safety_checks_nonfatal": "mbr, gptmbr",
         },
     )
-    assert safety_settings(backend) == SafetySettings(nonfatal_checks=frozenset({"mbr", "gptmbr"}))
-    assert clone_settings(backend, cfg.CONF) == CloneSettings(
+    assert gather_cinder_settings(backend, cfg.CONF).safety == SafetySettings(
+        nonfatal_checks=frozenset({"mbr", "gptmbr"})
+    )
+    assert gather_cinder_settings(backend, cfg.CONF).clones == CloneSettings(
         allowed_direct_url_schemes=("cinder",),
         trusted_projects=frozenset({"one", "two", "internal"}),
         enforce_signatures=True,
     )
-    assert template_settings(backend, cfg.CONF) == TemplateSettings(
+    assert gather_cinder_settings(backend, cfg.CONF).templates == TemplateSettings(
         enabled=True,
         trusted_projects=frozenset({"internal"}),
         shared=False,
@@ -109,24 +111,24 @@ def test_the_drivers_schemes_are_cinders_until_it_has_its_own(
         {} if cinders is None else {"allowed_direct_url_schemes": cinders},
         {} if drivers is None else {"image_clone_direct_url_schemes": drivers},
     )
-    assert clone_settings(backend, cfg.CONF).allowed_direct_url_schemes == schemes
+    assert gather_cinder_settings(backend, cfg.CONF).clones.allowed_direct_url_schemes == schemes
 
 
 def test_cinders_internal_tenant_is_always_trusted(configured: Configured) -> None:
     backend = configured(INTERNAL, {"image_clone_trusted_projects": "one"})
-    assert trusted_projects(backend, cfg.CONF) == {"one", "internal"}
+    assert gather_cinder_settings(backend, cfg.CONF).clones.trusted_projects == {"one", "internal"}
 
 
 def test_no_user_writes_templates_into_another_trusted_project(configured: Configured) -> None:
     backend = configured(backend={"image_clone_trusted_projects": "one", "image_template_enabled": "true"})
-    assert template_settings(backend, cfg.CONF).trusted_projects == frozenset()
+    assert gather_cinder_settings(backend, cfg.CONF).templates.trusted_projects == frozenset()
 
 
 @pytest.mark.parametrize("option", ["image_template_max_size_gb", "image_template_max_count"])
 def test_a_limit_below_zero_is_a_mistake(configured: Configured, option: str) -> None:
     backend = configured(backend={option: "-1"})
     with pytest.raises(cfg.ConfigFileValueError, match=option):
-        template_settings(backend, cfg.CONF)
+        gather_cinder_settings(backend, cfg.CONF)
 
 
 def test_the_file_of_the_page_turns_all_of_it_on(tmp_path: Path) -> None:
@@ -134,7 +136,8 @@ def test_the_file_of_the_page_turns_all_of_it_on(tmp_path: Path) -> None:
     with read(text, tmp_path) as backend:
         off = {option.name for option in OPTIONS if getattr(backend, option.name) == option.default is not True}
         assert off == set()
-        clones, templates = clone_settings(backend, cfg.CONF), template_settings(backend, cfg.CONF)
+        settings = gather_cinder_settings(backend, cfg.CONF)
+    clones, templates = settings.clones, settings.templates
     assert (clones.allowed_direct_url_schemes, len(clones.trusted_projects)) == (("cinder",), 2)
     assert (templates.enabled, templates.limits) == (True, CacheLimits(max_gib=500, max_count=50))
 

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from cliff.columns import FormattableColumn
 
 from imagevol_adapters.cli.explain import Explaining
+from imagevol_adapters.gathering import gather_upload
 from imagevol_core import (
     Image,
-    ImagevolError,
     Policy,
     Requester,
-    ResourceNotFound,
-    StoreSelection,
     UploadAction,
     UploadLanding,
-    UploadPlan,
     UploadSettings,
-    Verdict,
-    Volume,
-    check_location,
-    plan_upload,
-    select_stores,
 )
 
 __all__ = ["ExplainUpload"]
@@ -67,28 +57,26 @@ class ExplainUpload(Explaining):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Collect the facts and ask the core."""
         volumes = self.app.volumes
-        volume = volumes.get(parsed_args.volume)
-        base_image_id = volumes.base_image_id(volume.id)
-        plan = plan_upload(
-            volume,
+        upload = gather_upload(
+            parsed_args.volume,
             image=Image(
                 id="the new image",
                 disk_format=parsed_args.disk_format,
                 container_format=parsed_args.container_format,
             ),
-            volume_type=volumes.volume_type(volume.volume_type) if volume.volume_type else None,
-            base_image_id=base_image_id,
+            volumes=volumes,
             requester=Requester(project_id=parsed_args.project or self.app.project_id),
             settings=UploadSettings(
                 use_cinder_backend=not parsed_args.no_cinder_backend,
                 use_internal_tenant=parsed_args.use_internal_tenant,
                 internal_tenant=parsed_args.internal_tenant,
             ),
-            policy=Policy(parsed_args.policy),
-        )
-        upload = UploadLanding(plan, *self._stores(volume, plan, base_image_id))
+            stores=self.app.images,
+            default_type=volumes.default_volume_type,
+        ).landing(Policy(parsed_args.policy))
+        plan = upload.plan
         return ("volume_id", "policy", "outcome", "project_id", "location", "headers", "stores", "verdicts"), (
-            volume.id,
+            parsed_args.volume,
             plan.policy.value,
             upload.outcome.value,
             plan.project_id,
@@ -96,31 +84,6 @@ class ExplainUpload(Explaining):
             dict(plan.headers),
             None if upload.stores is None else list(upload.stores),
             Explanation(upload),
-        )
-
-    def _stores(
-        self, volume: Volume, plan: UploadPlan, base_image_id: str | None
-    ) -> tuple[Verdict | None, StoreSelection | None]:
-        """Whether Glance takes a location in such a volume, and where a copy goes; None where it does not tell."""
-        try:
-            catalogue = self.app.images.catalogue()
-        except ImagevolError as error:  # the rest is told all the same
-            self.app.LOG.warning("which stores there are is not known: %s", error)
-            return None, None
-        base_image = None
-        if base_image_id:
-            with suppress(ResourceNotFound):  # one that is gone counts for nothing
-                base_image = self.app.images.get(base_image_id)
-        return (
-            check_location(
-                volume, catalogue=replace(catalogue, default_volume_type=self.app.volumes.default_volume_type())
-            ),
-            select_stores(
-                catalogue,
-                store_header=plan.headers.get("x-image-meta-store"),
-                base_image=base_image,
-                policy=plan.policy,
-            ),
         )
 
 

@@ -98,7 +98,8 @@ class _Locations(Lister):
     @cached_property
     def _catalogue(self) -> StoreCatalogue:
         """The stores, with Cinder's default type where one of them is of that."""
-        from imagevol_adapters.gathering import ConfiguredStores, gather_catalogue
+        from imagevol_adapters.gathering import gather_catalogue
+        from imagevol_adapters.gathering.configured_stores import ConfiguredStores
 
         def default_type() -> str | None:
             return self.app.volumes.default_volume_type()  # where it is needed, so that no other command signs in

@@ -80,7 +80,8 @@ class Check(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Read the files, ask Cinder, and ask the core."""
         from imagevol_adapters.configuration import credentials
-        from imagevol_adapters.gathering import ConfiguredStores, gather_catalogue, with_default_type
+        from imagevol_adapters.gathering import gather_catalogue, with_default_type
+        from imagevol_adapters.gathering.configured_stores import ConfiguredStores
         from imagevol_adapters.store_trials import try_store
 
         stores = ConfiguredStores.read(parsed_args.config_file or [_GLANCE_API_CONF])

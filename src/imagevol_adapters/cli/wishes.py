@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from imagevol_adapters.gathering import gather_catalogue
 from imagevol_core import ImagevolError, PutWishes, RequestRefused, ResourceNotFound, check_put, failed
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def refuse_what_cannot_be(app: Imagevol, asked: argparse.Namespace) -> None:
         wishes = replace(wishes, store_names=names, volume_type=asked.volume_type)
         if asked.store in names:
             with suppress(ImagevolError):  # details are for administrators, and Glance fails for some drivers
-                wishes = replace(wishes, stores=app.images.catalogue().stores)
+                wishes = replace(wishes, stores=gather_catalogue(app.images).stores)
             if asked.volume_type is None and wishes.detail and wishes.detail.volume_type:
                 with suppress(ImagevolError):
                     wishes = replace(wishes, volume_type=app.volumes.default_volume_type())

@@ -5,19 +5,22 @@ that they all decide alike.  What differs between them is only where a fact come
 its configuration files.
 """
 
-from imagevol_adapters.gathering.catalogue import ConfiguredStores, Stores, gather_catalogue, with_default_type
+from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
 from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
 from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
+from imagevol_adapters.gathering.upload import UploadFacts, gather_base_image, gather_upload
 
 __all__ = [
     "CinderSettings",
     "Cloud",
-    "ConfiguredStores",
     "CreationFacts",
     "CreationSource",
     "Stores",
+    "UploadFacts",
+    "gather_base_image",
     "gather_catalogue",
     "gather_cinder_settings",
     "gather_creation",
+    "gather_upload",
     "with_default_type",
 ]

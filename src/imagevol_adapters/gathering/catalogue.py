@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
-import attrs
-from oslo_config import cfg
-
-from imagevol_adapters.configuration import load, read_catalogue
 from imagevol_core import ImagevolError, StoreCatalogue
 
-__all__ = ["ConfiguredStores", "Stores", "gather_catalogue", "with_default_type"]
+__all__ = ["Stores", "gather_catalogue", "with_default_type"]
 
 _LOG = logging.getLogger(__name__)
 
 
 class Stores(Protocol):
-    """A Glance that tells its stores: `ConfiguredStores`, `RunningGlance`, or `GlanceImages` for its API."""
+    """A Glance that tells its stores.
+
+    `ConfiguredStores` reads them from its configuration.  `RunningGlance` also asks the drivers of the service that
+    runs.  `GlanceImages` asks its API.
+    """
 
     def catalogue(self) -> StoreCatalogue:
         """Give the stores; Cinder's default type is not among what Glance knows."""
-
-
-@attrs.frozen
-class ConfiguredStores:
-    """The stores that a configuration names.
-
-    Args:
-        conf: what `configuration.load` gives, or the configuration of a Glance that runs.
-    """
-
-    conf: cfg.ConfigOpts
-
-    @classmethod
-    def read(cls, files: Sequence[Path]) -> Self:
-        """Read configuration files as Glance would.
-
-        Raises:
-            InvalidConfiguration: a file cannot be read, or is malformed.
-        """
-        return cls(load(files))
-
-    def catalogue(self) -> StoreCatalogue:
-        """Give all configured stores.
-
-        Raises:
-            InvalidConfiguration: a value is malformed.
-        """
-        return read_catalogue(self.conf)
 
 
 def gather_catalogue(

@@ -6,7 +6,6 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.backend_options import clone_settings, conversion_settings, safety_settings, template_settings
 from imagevol_core import (
     CacheLimits,
     CloneSettings,
@@ -51,8 +50,7 @@ class CinderSettings:
 def gather_cinder_settings(backend: Any, cinder: Any) -> CinderSettings:
     """Collect what the operator has configured for a backend.
 
-    Both arguments have an attribute for each option.  An option that is missing or None has Cinder's default.
-    `CinderConfiguration.settings` calls this for a `cinder.conf`.
+    Both arguments have an attribute for each option.  `CinderConfiguration.settings` calls this for a `cinder.conf`.
 
     Args:
         backend: the options of the backend's section.  In a running service, the driver's `configuration`.
@@ -68,15 +66,24 @@ def gather_cinder_settings(backend: Any, cinder: Any) -> CinderSettings:
     >>> settings.clones.allowed_direct_url_schemes, settings.conversion.allowed, settings.cache.enabled
     (('cinder',), False, False)
     """
-    clones = clone_settings(backend, cinder)
-    project_id, user_id = (_value(cinder, option) for option in _INTERNAL_TENANT)
+    schemes, cinders = backend.image_clone_direct_url_schemes, tuple(cinder.allowed_direct_url_schemes)
+    project_id, user_id = cinder.cinder_internal_tenant_project_id or None, _value(cinder, _TENANT_USER)
+    internal = frozenset([project_id] if project_id else [])
+    enforced = bool(cinder.verify_glance_signatures == "enabled")
     return CinderSettings(
-        clones=clones,
-        cinders_clones=CloneSettings(
-            allowed_direct_url_schemes=tuple(_value(cinder, "allowed_direct_url_schemes") or ()),
-            enforce_signatures=clones.enforce_signatures,
+        clones=CloneSettings(
+            allowed_direct_url_schemes=cinders if schemes is None else tuple(schemes),
+            trusted_projects=internal | frozenset(backend.image_clone_trusted_projects),
+            enforce_signatures=enforced,
         ),
-        templates=template_settings(backend, cinder),
+        cinders_clones=CloneSettings(allowed_direct_url_schemes=cinders, enforce_signatures=enforced),
+        templates=TemplateSettings(
+            enabled=bool(backend.image_template_enabled),
+            trusted_projects=internal,
+            shared=bool(backend.image_template_shared),
+            enforce_signatures=enforced,
+            limits=CacheLimits(max_gib=backend.image_template_max_size_gb, max_count=backend.image_template_max_count),
+        ),
         cache=ImageCache(
             enabled=bool(_value(backend, "image_volume_cache_enabled")),
             internal_tenant=bool(project_id and user_id),
@@ -85,8 +92,8 @@ def gather_cinder_settings(backend: Any, cinder: Any) -> CinderSettings:
                 max_count=_value(backend, "image_volume_cache_max_count") or 0,
             ),
         ),
-        conversion=conversion_settings(cinder),
-        safety=safety_settings(backend),
+        conversion=ConversionSettings(allowed=not cinder.image_conversion_disable),
+        safety=SafetySettings(nonfatal_checks=frozenset(backend.image_template_gpt_safety_checks_nonfatal)),
         uploads=UploadSettings(
             use_cinder_backend=bool(_value(backend, "image_upload_use_cinder_backend")),
             use_internal_tenant=bool(_value(backend, "image_upload_use_internal_tenant")),
@@ -95,8 +102,9 @@ def gather_cinder_settings(backend: Any, cinder: Any) -> CinderSettings:
     )
 
 
-_INTERNAL_TENANT = ("cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id")
+_TENANT_USER = "cinder_internal_tenant_user_id"
 
 
 def _value(options: Any, name: str) -> Any:
+    """Give the value of one of Cinder's options for backends, which only its manager and its drivers register."""
     return getattr(options, name, None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Literal
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -18,8 +19,9 @@ from webob import Request, Response
 
 from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.gathering import gather_base_image
 from imagevol_adapters.middleware.asking import ask, complaint
-from imagevol_core import Image, ImageLocation, StoreCatalogue, StoreSelection, select_stores
+from imagevol_core import Image, ResourceNotFound, ServiceFailed, StoreCatalogue, StoreSelection, select_stores
 from imagevol_core.sentences import said
 
 __all__ = ["CHOICE_HEADER", "BaseImageStores"]
@@ -106,22 +108,22 @@ class BaseImageStores:
         return selection
 
     def _base_image(self, request: Request, reference: str) -> Image | None:
-        """The image and its stores, as the requester sees them; None for one that is gone or that they may not see.
-
-        Its `stores` are shown to everybody who sees the image; its locations are not.
-        """
+        """The image and its stores, as the requester sees them; None for one that is gone or that they may not see."""
         if not _UUID.fullmatch(reference):
             return None
-        answer, failure = self._ask(request, "GET", f"/v2/images/{reference}")
+        return gather_base_image(reference, stores_of=partial(self._stores_of, request))
+
+    def _stores_of(self, request: Request, image_id: str) -> Sequence[str]:
+        """Ask Glance, on behalf of the requester."""
+        answer, failure = self._ask(request, "GET", f"/v2/images/{image_id}")
+        if answer is not None and answer.status_int in (403, 404):
+            raise ResourceNotFound("image", image_id)
         if answer is None or answer.status_int != 200:
-            if answer is None or answer.status_int not in (403, 404):
-                _LOG.warning("Base image %s could not be looked up and is ignored: %s", reference, failure)
-            return None
+            raise ServiceFailed(failure)
         stores = _stores_in(answer.body)
         if stores is None:
-            _LOG.warning("Base image %s is ignored: Glance's answer is not an image with a list of stores", reference)
-            return None
-        return Image(id=reference, locations=tuple(ImageLocation("", {"store": store}) for store in stores))
+            raise ServiceFailed("Glance's answer is not an image with a list of stores")
+        return stores
 
     def _copy(self, request: Request, image_id: str, chosen: list[str]) -> None:
         """Start Glance's own copying, as far as the requester may; the image is uploaded, whatever comes of it."""

@@ -9,7 +9,8 @@ from typing import Protocol
 from oslo_config import cfg
 
 from imagevol_adapters.configuration import credentials
-from imagevol_adapters.gathering import ConfiguredStores, gather_catalogue
+from imagevol_adapters.gathering import gather_catalogue
+from imagevol_adapters.gathering.configured_stores import ConfiguredStores
 from imagevol_adapters.store_trials import host_of
 from imagevol_core import ImagevolError, Store, StoreCatalogue, Verdict, check_host, check_stores
 

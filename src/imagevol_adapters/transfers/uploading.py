@@ -12,6 +12,7 @@ import attrs
 
 from imagevol_adapters.cleanup import naming, released, undone_on_failure
 from imagevol_adapters.engine import Limits, Progress, TransferProgress, read_device
+from imagevol_adapters.gathering import gather_upload
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import attached, delete_volume, may_live_in, refuse_encrypted
@@ -29,7 +30,6 @@ from imagevol_core import (
     UploadSettings,
     Volume,
     failed,
-    plan_upload,
 )
 
 __all__ = ["UploadedVolume", "register_clone"]
@@ -152,17 +152,21 @@ def _planned(
     volume_id: str, image: Image, images: ImageService, volumes: VolumeService, settings: UploadSettings | None
 ) -> _Upload:
     """Collect the facts, and ask the core."""
-    volume = volumes.get(volume_id)
-    base_image_id = volumes.base_image_id(volume_id)
-    plan = plan_upload(
-        volume,
+    facts = gather_upload(
+        volume_id,
         image=image,
-        volume_type=volumes.volume_type(volume.volume_type) if volume.volume_type else None,
-        base_image_id=base_image_id,
+        volumes=volumes,
         requester=Requester(project_id=volumes.project_id),
         settings=settings or UploadSettings(use_cinder_backend=True),
     )
-    return _Upload(volume=volume, image=image, base_image_id=base_image_id, plan=plan, images=images, volumes=volumes)
+    return _Upload(
+        volume=facts.volume,
+        image=image,
+        base_image_id=facts.base_image_id,
+        plan=facts.plan(),
+        images=images,
+        volumes=volumes,
+    )
 
 
 def _registered(upload: _Upload) -> UploadedVolume:

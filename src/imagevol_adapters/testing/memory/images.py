@@ -78,6 +78,11 @@ class MemoryImages:
         """Give the stores, whose volumes can be of any type."""
         return StoreCatalogue(stores=tuple(Store(name=name, kind="cinder") for name in self.stores))
 
+    def stores_of(self, image_id: str) -> tuple[str, ...]:
+        """Give the names of the stores that an image is in."""
+        found = (location.metadata.get("store") for location in self.get(image_id).locations)
+        return tuple(store for store in found if store)
+
     def get(self, image_id: str) -> Image:
         """Give what is known of one image."""
         try:
