@@ -60,6 +60,15 @@ class BelievesTheStore(SparseImages):
         return self.images[image_id]
 
 
+class TakesAnother(SparseImages):
+    """A Glance that answers that an image is active, and has not taken the location."""
+
+    def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
+        del url, store, digest
+        elsewhere = (ImageLocation("file:///elsewhere", {"store": "slow"}),)
+        return replace(self.images[image_id], status="active", locations=elsewhere)
+
+
 class World:
     """Ports in memory, watched, with a volume that is to be an image."""
 
@@ -142,11 +151,27 @@ class TestRegistered:
             "volumes.volume_type",
             "volumes.clone",
             "volumes.wait",
-            "volumes.set_readonly",
             "volumes.set_metadata",
+            "volumes.set_readonly",
             "images.wait",
             "images.add_location",
         ]
+
+    def test_the_steps_of_the_plan_are_what_happens_and_are_in_the_log(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, logger="imagevol_adapters.transfers")
+        plan = world.upload().plan
+        assert plan
+        about = f"Volume {world.source}, image {world.image}: "
+        taken = [message.removeprefix(about) for message in caplog.messages if message.startswith(about)]
+        assert taken == [step.action.value for step in plan.steps]
+
+    def test_an_image_that_is_active_elsewhere_is_not_the_clone(self) -> None:
+        world = World(glance=TakesAnother)
+        done = world.upload()
+        assert (done.image_volume, done.image) == (None, world.shown)
+        assert (world.read, world.left) == (DATA, set())
 
     @pytest.mark.parametrize("kind, location", [("fast", "cinder://{}"), ("fast2slow", "cinder://slow/{}")])
     def test_the_image_lives_in_a_clone_that_says_all_about_it(self, kind: str, location: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -22,12 +22,15 @@ from imagevol_core import (
     Image,
     ImagevolError,
     InUse,
+    InvalidFact,
     Requester,
     RequestRefused,
     ResourceNotFound,
+    ServiceFailed,
     UploadAction,
     UploadPlan,
     UploadSettings,
+    UploadStep,
     Volume,
     failed,
 )
@@ -170,42 +173,108 @@ def _planned(
 
 
 def _registered(upload: _Upload) -> UploadedVolume:
-    """Clone, mark, register: the clone is marked by the same request that makes it."""
-    image, images, volumes, plan = upload.image, upload.images, upload.volumes, upload.plan
-    if plan.project_id != volumes.project_id:
+    """Walk the steps of a registration; where one fails, nothing of it is left that is not named."""
+    if upload.plan.project_id != upload.volumes.project_id:
         raise RequestRefused(
-            f"the clone is to belong to project {plan.project_id}, and these credentials make volumes in "
-            f"{volumes.project_id}"
+            f"the clone is to belong to project {upload.plan.project_id}, and these credentials make volumes in "
+            f"{upload.volumes.project_id}"
         )
-    name = _name(image.id)
-    marks = {
-        key: value for step in plan.steps if step.action is UploadAction.MARK for key, value in step.metadata.items()
-    }
+    with ExitStack() as undo:
+        registration = _Registration(upload=upload, undo=undo)
+        for step in upload.plan.steps:
+            _LOG.info("Volume %s, image %s: %s", upload.volume.id, upload.image.id, step.action.value)
+            _CARRIED_OUT[step.action](registration, step)
+        return UploadedVolume(image=registration.image, image_volume=registration.clone, plan=upload.plan)
 
-    metadata = {**marks, **origin("upload", image.id).to_volume(), _CLONE_OF: upload.volume.id}
 
-    def discard() -> None:
-        _discard(_remains(image.id, volumes), image, volumes)
+@attrs.define(kw_only=True)
+class _Registration:
+    """How far a registration has come.
 
-    with undone_on_failure(f"a volume named {name}, if Cinder has made one", discard):
-        clone = volumes.clone(upload.volume.id, name=name, metadata=metadata)
-    asked = False
+    Attributes:
+        clone: the clone, as soon as it is available.
+        asked: whether Glance may have been asked to take it.
+        image: as Glance shows it after that.
+    """
 
-    def withdraw() -> None:
-        with suppress(ResourceNotFound):  # the image was there before, and is deleted
-            if asked and _has_taken(images.wait(image.id), clone):
-                return
-        delete_volume(volumes, clone.id)
+    upload: _Upload
+    undo: ExitStack
+    _clone: Volume | None = None
+    asked: bool = False
+    _image: Image | None = None
 
-    with undone_on_failure(f"volume {clone.id}", withdraw):
-        clone = replace(volumes.wait(clone.id), readonly=True)
-        volumes.set_readonly(clone.id, readonly=True)
-        volumes.set_metadata(clone.id, FINISHED)
-        clone = replace(clone, metadata={**clone.metadata, **FINISHED})
+    @property
+    def clone(self) -> Volume:
+        """The clone, for the steps after the one that makes it."""
+        if self._clone is None:
+            raise InvalidFact("UploadPlan.steps", "they go on with a clone before there is one; begin with CLONE")
+        return self._clone
+
+    @property
+    def image(self) -> Image:
+        """The image, for the steps after the one that registers the clone."""
+        if self._image is None:
+            raise InvalidFact("UploadPlan.steps", "no step registers the clone; have a step REGISTER")
+        return self._image
+
+    def make_clone(self, _: UploadStep) -> None:
+        """Make the clone; it has its marks from its first moment, so that it can be told from all other volumes."""
+        image, volumes = self.upload.image, self.upload.volumes
+        marks = {key: value for step in self.upload.plan.steps for key, value in step.metadata.items()}
+        metadata = {**marks, **origin("upload", image.id).to_volume(), _CLONE_OF: self.upload.volume.id}
+        name = _name(image.id)
+
+        def discard() -> None:
+            _discard(_remains(image.id, volumes), image, volumes)
+
+        with undone_on_failure(f"a volume named {name}, if Cinder has made one", discard):
+            begun = volumes.clone(self.upload.volume.id, name=name, metadata=metadata)
+        self.undo.enter_context(undone_on_failure(f"volume {begun.id}", partial(self._withdraw, begun)))
+        self._clone = volumes.wait(begun.id)
+
+    def mark(self, step: UploadStep) -> None:
+        """Write the record, and that nothing more is written to the clone."""
+        written = {**step.metadata, **FINISHED}
+        self.upload.volumes.set_metadata(self.clone.id, written)
+        self._clone = replace(self.clone, metadata={**self.clone.metadata, **written})
+
+    def mark_read_only(self, _: UploadStep) -> None:
+        """Let no attachment write to the clone."""
+        self.upload.volumes.set_readonly(self.clone.id, readonly=True)
+        self._clone = replace(self.clone, readonly=True)
+
+    def register(self, _: UploadStep) -> None:
+        """Ask Glance to take the clone, in the store that the plan names."""
+        image, images, plan = self.upload.image, self.upload.images, self.upload.plan
         _expect_queued(images.wait(image.id))  # nothing is asked yet of a Glance that has gone away meanwhile
-        asked = True
-        active = images.add_location(image.id, plan.location(clone.id), store=plan.store, digest=None)
-    return UploadedVolume(image=active, image_volume=clone, plan=plan)
+        self.asked = True
+        self._image = images.add_location(image.id, plan.location(self.clone.id), store=plan.store, digest=None)
+
+    def check_registered(self, _: UploadStep) -> None:
+        """Make sure that the image lives in the clone.
+
+        Raises:
+            ServiceFailed: it does not.
+        """
+        if not _has_taken(self.image, self.clone):
+            raise ServiceFailed(f"Glance, registering a location of image {self.image.id}: it is not in the clone")
+
+    def _withdraw(self, clone: Volume) -> None:
+        """Delete the clone, unless Glance has taken it."""
+        with suppress(ResourceNotFound):  # the image was there before, and is deleted
+            if self.asked and _has_taken(self.upload.images.wait(self.upload.image.id), clone):
+                return
+        delete_volume(self.upload.volumes, clone.id)
+
+
+_CARRIED_OUT: Mapping[UploadAction, Callable[[_Registration, UploadStep], None]] = {
+    UploadAction.CLONE: _Registration.make_clone,
+    UploadAction.MARK: _Registration.mark,
+    UploadAction.MARK_READ_ONLY: _Registration.mark_read_only,
+    UploadAction.REGISTER: _Registration.register,
+    UploadAction.CHECK_REGISTERED: _Registration.check_registered,
+}
+"""What is done for each step; a plan of `COPY` has no other step."""
 
 
 def _copied_instead(
