@@ -169,7 +169,8 @@ def plan_a_cloud(count: int) -> dict[str, Any]:
     started = time.perf_counter()
     changed = sum(
         change.outcome is LocationOutcome.CHANGE
-        for change in plan_migration(images, catalogue=StoreCatalogue(stores=stores), volume_types=types)
+        for planned in plan_migration(images, catalogue=StoreCatalogue(stores=stores), volume_types=types)
+        for change in planned.changes
     )
     seconds = time.perf_counter() - started
     assert changed == count

@@ -14,7 +14,7 @@ import pytest
 from cinderclient.client import Client as CinderClient
 from glanceclient.v2.client import Client as GlanceClient
 
-from imagevol_adapters import cinder
+from imagevol_adapters import cinder, volume_types
 from tests.cloud import services
 from tests.cloud.bringup import running
 from tests.cloud.ports import PATIENCE_SECONDS, sign_in
@@ -66,7 +66,7 @@ class TestVolumeTypes:
         hidden = types.create("hidden", is_public=False)
         try:
             for page in (1, 2, 1000):
-                monkeypatch.setattr(cinder, "_PAGE", page)
+                monkeypatch.setattr(volume_types, "_PAGE", page)
                 names = volumes(cloud, "admin").volume_types()
                 assert (len(names), {"fast", "slow", "hidden"} - set(names)) == (len(set(names)), set())
             assert "hidden" not in volumes(cloud, "demo").volume_types()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from imagevol_adapters.testing.store_strategies import VOLUME_IDS
 from imagevol_core import (
     Image,
@@ -28,6 +30,13 @@ RENAMES = {"quick": "fast2", "old": "slow", "slow": "fast", "fast": "slow"}  # a
 def at(url: str, store: str | None = None, **metadata: str) -> ImageLocation:
     """A location there, whose metadata name this store."""
     return ImageLocation(url, {**metadata, **({"store": store} if store is not None else {})})
+
+
+def applied(change: LocationChange, locations: Sequence[ImageLocation]) -> tuple[ImageLocation, ...]:
+    """The locations of an image with one of them changed, which must be as it was when that was planned."""
+    at = change.position
+    assert locations[at] == change.before
+    return (*locations[:at], change.after, *locations[at + 1 :])
 
 
 def plan(

@@ -30,6 +30,7 @@ from imagevol_core import (
     plan_migration,
     select_stores,
 )
+from tests.core.migration_cases import applied
 
 TYPES = ("ssd", "hdd", "nvme")
 NAMES = ("fast", "fast2", "f", "slow", "slow-2", "1", "archive", "cinder")  # of one letter, and prefixes of each other
@@ -65,7 +66,7 @@ class ModelCloud(RuleBasedStateMachine):
     def apply(self, change: LocationChange) -> None:
         """Carry a change out."""
         assert change.image_id is not None
-        self.images[change.image_id] = change.applied_to(self.images[change.image_id])
+        self.images[change.image_id] = applied(change, self.images[change.image_id])
 
     def new_volume(self, volume_type: str) -> str:
         """Make a volume; some of their ids begin with the name of a store."""
@@ -188,7 +189,7 @@ class ModelCloud(RuleBasedStateMachine):
         as_it_was = dict(self.images)
         before = {image_id: Counter(each.url for each in locations) for image_id, locations in self.images.items()}
         totals = MigrationTotals()
-        changes = list(
+        planned = list(
             plan_migration(
                 [Image(id=image_id, locations=locations) for image_id, locations in self.images.items()],
                 catalogue=self.catalogue,
@@ -200,6 +201,7 @@ class ModelCloud(RuleBasedStateMachine):
                 totals=totals,
             )
         )
+        changes = [change for each in planned for change in each.changes]
         assert totals.locations == len(changes) == sum(map(len, self.images.values()))
         assert not (silent and any(change.alters for change in changes))
         for change in changes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from types import MappingProxyType
 
 import attrs
@@ -80,40 +79,23 @@ def plan_images(
     >>> planned.changes[0].after.url, planned.relocation.way.value
     ('cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1', 'show')
     """
-    passing: dict[str, Image] = {}
-    answers: dict[str, VolumeAnswer] = {}
-
-    def remembered() -> Iterator[Image]:
-        for image in images:
-            if image.locations and image.id not in passing:
-                passing[image.id] = image
-                yield image
-
-    def asked(volume_ids: Sequence[str]) -> Mapping[str, VolumeAnswer]:
-        answers.clear()
-        answers.update(volume_types(volume_ids))
-        return answers
-
-    changes = plan_migration(
-        remembered(),
+    planned = plan_migration(
+        (image for image in images if image.locations),
         catalogue=catalogue,
-        volume_types=asked,
+        volume_types=volume_types,
         renames=renames,
         policy=policy,
         page_size=page_size,
         totals=totals,
     )
-    for first in changes:
-        image = passing.pop(str(first.image_id))
-        # No further than this image: the next one may be of the next page, with other answers.
-        of_image = (first, *islice(changes, len(image.locations) - 1))
+    for each in planned:
         relocation = None
-        if policy is Policy.STRICT and any(change.alters for change in of_image):
+        if policy is Policy.STRICT and each.alters:
             relocation = plan_relocation(
-                image,
-                wanted=[change.after for change in of_image],
+                each.image,
+                wanted=[change.after for change in each.changes],
                 catalogue=catalogue,
-                volume_types=answers,
+                volume_types=each.volume_types,
                 delayed_delete=delayed_delete,
             )
-        yield PlannedImage(image=image, changes=of_image, relocation=relocation)
+        yield PlannedImage(image=each.image, changes=each.changes, relocation=relocation)

@@ -24,6 +24,7 @@ from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 __all__ = [
     "ADDED_RULES",
     "MIGRATION_RULES",
+    "ImageChanges",
     "LocationChange",
     "LocationOutcome",
     "MigrationTotals",
@@ -68,19 +69,25 @@ class LocationChange:
         """Give the record of how to restore what was before, exactly."""
         return replace(self, before=self.after, after=self.before, verdicts=())
 
-    def applied_to(self, locations: Sequence[ImageLocation]) -> tuple[ImageLocation, ...]:
-        """Give the image's locations with this one changed, the others and their order as they were.
 
-        Args:
-            locations: of the image, as they are now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChanges:
+    """What becomes of the locations of one image.
 
-        Raises:
-            InvalidFact: the location is not there as it was when this was planned.
-        """
-        at = self.position
-        if at >= len(locations) or locations[at] != self.before:
-            raise InvalidFact("locations", f"location {at} is not as it was when this was planned; plan again")
-        return (*locations[:at], self.after, *locations[at + 1 :])
+    Attributes:
+        image: as it was given.
+        changes: one for each location, in order.
+        volume_types: what Cinder said of the volumes, among them all that the image's locations name.
+    """
+
+    image: Image
+    changes: tuple[LocationChange, ...]
+    volume_types: Mapping[str, VolumeAnswer] = field(repr=False, hash=False)
+
+    @property
+    def alters(self) -> bool:
+        """Whether there is something to do."""
+        return any(change.alters for change in self.changes)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,11 +221,11 @@ def plan_migration(
     policy: Policy = Policy.STRICT,
     page_size: int = 1000,
     totals: MigrationTotals | None = None,
-) -> Iterator[LocationChange]:
+) -> Iterator[ImageChanges]:
     """Say what all locations of a cloud should become, a page at a time and in constant memory ([multi]).
 
     Args:
-        images: with their locations, each image once; they are taken as the plan is.
+        images: with their locations; they are taken as the plan is.  One that comes twice in a page is planned once.
         catalogue: today's stores.
         volume_types: asked for a page of volume ids at a time, each id once; gives what Cinder says of each.
         renames: as for `plan_location`.
@@ -227,7 +234,7 @@ def plan_migration(
         totals: counts along, where it is given.
 
     Returns:
-        A change for each location, also where there is nothing to do, in the order of the images.
+        For each image in order, a change for each location, also where there is nothing to do.
 
     Raises:
         InvalidFact: `page_size` is less than 1.
@@ -236,11 +243,11 @@ def plan_migration(
     >>> volume = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
     >>> catalogue = StoreCatalogue(stores=(Store(name="fast", kind="cinder", volume_type="ssd"),))
     >>> totals = MigrationTotals()
-    >>> changes = plan_migration([Image(id="i", locations=(ImageLocation(f"cinder://{volume}"),))],
+    >>> planned = plan_migration([Image(id="i", locations=(ImageLocation(f"cinder://{volume}"),))],
     ...                          catalogue=catalogue, totals=totals,
     ...                          volume_types=lambda volume_ids: dict.fromkeys(volume_ids, "ssd"))
-    >>> [(change.image_id, change.after.url) for change in changes]
-    [('i', 'cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1')]
+    >>> [(each.image.id, [change.after.url for change in each.changes]) for each in planned]
+    [('i', ['cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1'])]
     >>> totals.locations, totals.outcomes[LocationOutcome.CHANGE]
     (1, 1)
     """
@@ -257,7 +264,7 @@ def _planned(
     renames: Mapping[str, str],
     policy: Policy,
     totals: MigrationTotals,
-) -> Iterator[LocationChange]:
+) -> Iterator[ImageChanges]:
     volume_id = _VOLUME_ID[policy]
     for page in pages:
         named = dict.fromkeys(volume_id(location.url) for image in page for location in image.locations)
@@ -267,22 +274,24 @@ def _planned(
         answers = volume_types(volume_ids) if volume_ids else {}
         for image in page:
             totals.images += 1
-            for change in plan_image(image, catalogue=catalogue, volume_types=answers, renames=renames, policy=policy):
-                totals.outcomes[change.outcome] += 1
-                yield change
+            changes = plan_image(image, catalogue=catalogue, volume_types=answers, renames=renames, policy=policy)
+            totals.outcomes.update(change.outcome for change in changes)
+            yield ImageChanges(image=image, changes=changes, volume_types=answers)
 
 
 def _pages(images: Iterable[Image], page_size: int) -> Iterator[Sequence[Image]]:
-    page: list[Image] = []
+    page: dict[str, Image] = {}
     room = page_size
     for image in images:
-        page.append(image)
+        if image.id in page:
+            continue
+        page[image.id] = image
         room -= max(1, len(image.locations))  # images without locations fill memory too
         if room <= 0:
-            yield page
-            page, room = [], page_size
+            yield tuple(page.values())
+            page, room = {}, page_size
     if page:
-        yield page
+        yield tuple(page.values())
 
 
 # What both policies share: the first rule that applies, and what follows.
