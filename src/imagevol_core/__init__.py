@@ -98,6 +98,7 @@ from imagevol_core.locations import (
     Dialect,
     UnreadLocation,
     is_store_name,
+    named_volume_ids,
     parse_location,
     read_location,
 )
@@ -112,6 +113,7 @@ from imagevol_core.marks import (
     template_proof,
 )
 from imagevol_core.migration import (
+    ImageChanges,
     LocationChange,
     LocationOutcome,
     MigrationTotals,
@@ -247,7 +249,8 @@ __all__ = [  # noqa: RUF022 - by decision
     "Choice", "Policy", "Requirement", "Result", "RuleTable", "Verdict", "evaluate", "every_match", "failed",
     "first_match",
     # locations
-    "CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "parse_location", "read_location",
+    "CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "named_volume_ids", "parse_location",
+    "read_location",
     # sizing
     "GIB", "Growth", "gib_for", "image_fits", "least_size_bytes", "least_volume_gib", "next_size_gib",
     "virtual_size_bytes",
@@ -282,8 +285,8 @@ __all__ = [  # noqa: RUF022 - by decision
     "RemainsDecision", "RemovalDecision", "RemovalOutcome", "RunningProcess", "VolumeOrigin", "decide_process",
     "decide_reclaim", "decide_remains", "decide_removal", "holder_of", "unanswered_attachments",
     # migration
-    "LocationChange", "LocationOutcome", "MigrationTotals", "NoAnswer", "NotFound", "Relocation", "RelocationWay",
-    "VolumeAnswer", "plan_added_location", "plan_image", "plan_location", "plan_migration", "plan_relocation",
+    "ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals", "NoAnswer", "NotFound", "Relocation",
+    "RelocationWay", "VolumeAnswer", "plan_added_location", "plan_image", "plan_location", "plan_migration", "plan_relocation",
     "printed_location", "relocated", "unfinished_imports",
     # templates
     "PruningOutcome", "Template", "TemplateAction", "TemplateDecision", "TemplateSettings", "TemplateStanding",
