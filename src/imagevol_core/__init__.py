@@ -286,8 +286,8 @@ __all__ = [  # noqa: RUF022 - by decision
     "decide_reclaim", "decide_remains", "decide_removal", "holder_of", "unanswered_attachments",
     # migration
     "ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals", "NoAnswer", "NotFound", "Relocation",
-    "RelocationWay", "VolumeAnswer", "plan_added_location", "plan_image", "plan_location", "plan_migration", "plan_relocation",
-    "printed_location", "relocated", "unfinished_imports",
+    "RelocationWay", "VolumeAnswer", "plan_added_location", "plan_image", "plan_location", "plan_migration",
+    "plan_relocation", "printed_location", "relocated", "unfinished_imports",
     # templates
     "PruningOutcome", "Template", "TemplateAction", "TemplateDecision", "TemplateSettings", "TemplateStanding",
     "decide_template", "plan_pruning",
