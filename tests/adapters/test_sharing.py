@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import random
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -18,7 +20,7 @@ import pytest
 
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.testing.faults import Steps
-from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryDevice, MemoryVolumes
 from imagevol_adapters.transfers import SharedAttachments, attached, open_image_volume
 from imagevol_core import AttachFailed, InUse, ServiceFailed, VolumeBusy
 
@@ -98,7 +100,7 @@ def until(true: Callable[[], bool]) -> None:
 
 def waiting(world: World) -> int:
     """How many readers wait for another one's attaching, or for its end."""
-    return len(world.sharing._changed._waiters)  # type: ignore[attr-defined]
+    return sum(len(shared.waiting) for shared in world.sharing._register.values())
 
 
 class TestReaders:
@@ -181,6 +183,51 @@ class TestReaders:
         with world.reading() as device, world.sharing.attached(other, **how) as second:
             assert (second is device, len(world.volumes.attachments)) == (False, 2)
         assert world.left == FREE
+
+
+class TestInterrupts:
+    """One interrupt, whenever it comes, leaves no reader and no attachment."""
+
+    @pytest.fixture(autouse=True)
+    def alarm(self) -> Iterator[None]:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        gc.disable()  # what is raised in another library's callback of the collector is lost
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            gc.enable()
+            signal.signal(signal.SIGALRM, before)
+
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_an_interrupt_at_any_moment_leaves_nothing(self, others: int) -> None:
+        attachments: list[str] = []
+
+        @contextmanager
+        def attach(volume_id: str, **_: Any) -> Iterator[Device]:
+            try:
+                attachments.append(volume_id)
+                yield MemoryDevice(size_bytes=1)
+            finally:
+                attachments.clear()
+
+        sharing = SharedAttachments(attach)
+        how: Any = {"mode": AccessMode.READ, "volumes": None, "attacher": None}
+        moments = random.Random(others)
+        for _ in range(2_000):
+            with ExitStack() as reading:
+                for _ in range(others):
+                    reading.enter_context(sharing.attached("v", **how))
+                with suppress(KeyboardInterrupt):
+                    signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, 9e-5))
+                    with sharing.attached("v", **how):
+                        pass
+                    time.sleep(1)
+                assert attachments == ["v"] * others
+            assert (attachments, sharing._register) == ([], {})
 
 
 class TestApart:

@@ -12,10 +12,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from types import TracebackType
 
 import attrs
 
@@ -36,16 +35,39 @@ class _Shared:
     """An attachment, from before it is made until after it is gone; it can be joined while it has readers.
 
     Attributes:
+        opened: attaches the volume, gives its device and, when it goes on, detaches the volume.
         device: what is read.
-        readers: how many read it.
-        ending: detaches it, and takes it out of the register.
+        readers: those who read it.
+        ending: the reader that detaches it.
         busy: why it could not be attached, if that is because another has the volume.
+        waiting: a lock of each that waits until it is attached or gone, which is released then.
     """
 
+    opened: Generator[Device]
     device: Device | None = None
-    readers: int = 0
-    ending: ExitStack = attrs.field(factory=ExitStack)
+    readers: set[_Reader] = attrs.field(factory=set)
+    ending: _Reader | None = None
     busy: VolumeBusy | None = None
+    waiting: list[threading.Lock] = attrs.field(factory=list)
+
+    def ring(self) -> None:
+        """Let those who wait look again."""
+        for bell in self.waiting:
+            if bell.locked():
+                bell.release()
+
+
+@attrs.define(eq=False)
+class _Reader:
+    """One that reads, or wants to.
+
+    Attributes:
+        process: in which it began; a forked child inherits the reader, and not the attachment.
+        shared: what it has to leave, set before anything else is changed.
+    """
+
+    process: int = attrs.field(factory=os.getpid)
+    shared: _Shared | None = None
 
 
 class SharedAttachments:
@@ -104,70 +126,80 @@ class SharedAttachments:
 
     @contextmanager
     def _reading(self, key: tuple[int, str], opening: _Opening) -> Iterator[Device]:
-        shared, device = self._joined(key, opening)
-        owner = os.getpid()
+        """Read while the context lasts.
 
-        def leave(
-            kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-        ) -> bool | None:
-            if os.getpid() != owner:  # a forked child inherits the reader, and not the attachment
-                return None
-            with self._changed:
-                shared.readers -= 1
-                if shared.readers:
-                    return None
-            return shared.ending.__exit__(kind, error, traceback)
+        An interrupt can come at any place, also while the reader leaves.  So leaving can be begun again, and is.
+        """
+        reader = _Reader()
+        try:
+            try:
+                yield self._joined(key, reader, opening)
+                self._leave(key, reader, None)
+            except BaseException as error:
+                self._leave(key, reader, error)
+                raise
+        except BaseException as error:
+            self._leave(key, reader, error)
+            raise
 
-        with ExitStack() as leaving:
-            leaving.push(leave)
-            yield device
-
-    def _joined(self, key: tuple[int, str], opening: _Opening) -> tuple[_Shared, Device]:
-        """Join those who read the volume, or be the first of them."""
+    def _joined(self, key: tuple[int, str], reader: _Reader, opening: _Opening) -> Device:
+        """Join those who read the volume, or attach it for all."""
         began = time.monotonic()
         while True:
-            with self._changed:
+            with self._lock:
                 shared = self._register.get(key)
                 if shared is None:
-                    shared = self._register[key] = _Shared()
+                    shared = reader.shared = _Shared(opened=_opened(opening))
+                    self._register[key] = shared
                     break
                 if shared.device is not None and shared.readers:
-                    shared.readers += 1
-                    return shared, shared.device
-                left = began + _OPENING_SECONDS - time.monotonic()  # also where one after the other fails to attach
-                changed = left > 0 and self._changed.wait_for(partial(self._settled, key, shared), timeout=left)
+                    reader.shared = shared
+                    shared.readers.add(reader)
+                    return shared.device
+                bell = threading.Lock()
+                bell.acquire()
+                shared.waiting.append(bell)
+            left = began + _OPENING_SECONDS - time.monotonic()  # also where one after the other fails to attach
+            rung = left > 0 and bell.acquire(timeout=left)
             waited, busy = time.monotonic() - began, shared.busy
-            if not changed:
+            if not rung:
                 raise VolumeBusy(key[1], status="attaching", waited_seconds=waited)
             if busy and waited >= busy.waited_seconds:  # it has waited no less than the one that gave up
                 raise VolumeBusy(
                     key[1], status=busy.status, waited_seconds=waited, holders=busy.holders
                 ) from busy.__cause__
-        return shared, self._opened(key, shared, opening)
+        return self._attached(shared, reader)
 
-    def _opened(self, key: tuple[int, str], shared: _Shared, opening: _Opening) -> Device:
+    def _attached(self, shared: _Shared, reader: _Reader) -> Device:
         """Attach the volume for all."""
-        with ExitStack() as undo:
-            undo.callback(self._forget, key)
-            try:
-                device = undo.enter_context(opening())
-            except VolumeBusy as busy:
-                shared.busy = busy
-                raise
-            with self._changed:
-                shared.device, shared.readers, shared.ending = device, 1, undo.pop_all()
-                self._changed.notify_all()
+        try:
+            device = next(shared.opened)
+        except VolumeBusy as busy:
+            shared.busy = busy
+            raise
+        with self._lock:
+            shared.readers.add(reader)
+            shared.device = device
+            shared.ring()
         return device
 
-    def _settled(self, key: tuple[int, str], shared: _Shared) -> bool:
-        """Whether what was waited for is attached, or gone."""
-        now = self._register.get(key)
-        return now is not shared or now.readers > 0
-
-    def _forget(self, key: tuple[int, str]) -> None:
-        with self._changed:
-            del self._register[key]
-            self._changed.notify_all()
+    def _leave(self, key: tuple[int, str], reader: _Reader, error: BaseException | None) -> None:
+        """Read no more, and detach the volume if no other reads it; nothing is done twice."""
+        shared = reader.shared
+        if shared is None or reader.process != os.getpid():
+            return
+        with self._lock:
+            shared.readers.discard(reader)
+            if shared.readers or shared.ending not in (None, reader):
+                return
+            shared.ending = reader
+        try:
+            _end(shared.opened, error)
+        finally:
+            with self._lock:
+                if self._register.get(key) is shared:
+                    del self._register[key]
+                shared.ring()
 
     def _begin(self) -> None:
         """Know of no attachment.
@@ -176,4 +208,24 @@ class SharedAttachments:
         """
         self._inherited.append(self._register)
         self._register = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+
+
+def _opened(opening: _Opening) -> Generator[Device]:
+    """Attach the volume, give its device, and detach it.  What it has begun it also ends when it is forgotten."""
+    with opening() as device:
+        yield device
+
+
+def _end(opened: Generator[Device], error: BaseException | None) -> None:
+    """Detach the volume, if that is not done yet, and let an error of its last reader name what is left."""
+    if error is None:
+        next(opened, None)
+        return
+    traceback = error.__traceback__
+    try:
+        opened.throw(error)
+    except BaseException as raised:
+        if raised is not error and raised.__cause__ is not error:
+            raise
+        error.__traceback__ = traceback  # or the error and this frame would keep each other, and what both refer to
