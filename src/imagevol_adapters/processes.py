@@ -70,7 +70,31 @@ def running(pid: int) -> RunningProcess:
         state, started = _status(str(pid))
     except (OSError, ValueError, IndexError):
         return RunningProcess(exists=True)
-    return RunningProcess(exists=state not in _ENDED, started=started)
+    return RunningProcess(exists=state not in _ENDED or _has_other_threads(pid), started=started)
+
+
+def _has_other_threads(pid: int) -> bool:
+    """Tell whether a thread runs in a process whose first thread has ended: the kernel shows both as a zombie.
+
+    What cannot be read may run; a process without a directory has ended meanwhile.
+    """
+    try:
+        threads = [thread for thread in os.listdir(_PROC / str(pid) / "task") if thread != str(pid)]  # noqa: PTH208
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(_runs(pid, thread) for thread in threads)
+
+
+def _runs(pid: int, thread: str) -> bool:
+    try:
+        state, _ = _status(f"{pid}/task/{thread}")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except (OSError, ValueError, IndexError):
+        return True
+    return state not in _ENDED
 
 
 def _status(process: str) -> tuple[str, int]:

@@ -52,13 +52,36 @@ def test_a_process_has_a_record_of_its_own_and_shares_its_host_and_boot() -> Non
     assert this_process() == mine
 
 
+def wait_for_a_zombie(pid: int) -> None:
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+
+
 def test_a_process_that_was_killed_has_ended_though_its_parent_has_not_waited_for_it() -> None:
     other, _ = told()
     with other:
         other.kill()
-        while Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-            time.sleep(0.01)
+        wait_for_a_zombie(other.pid)
         assert not running(other.pid).exists
+
+
+FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print(flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_runs_as_long_as_another_thread_does() -> None:
+    with subprocess.Popen([sys.executable, "-c", FIRST_THREAD_ENDS], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        wait_for_a_zombie(other.pid)
+        assert running(other.pid).exists
+        other.kill()
+        while running(other.pid).exists:
+            time.sleep(0.01)
 
 
 def test_a_process_of_another_user_exists() -> None:
