@@ -234,6 +234,22 @@ class TestPrune:
         run("prune", "--yes", "--max-count", "1")
         assert set(cinder.volumes) == {"v"}
 
+    def test_templates_that_stay_because_they_were_just_used_are_counted(
+        self, run: Run, cinder: Templating, image: Image
+    ) -> None:
+        for name in "tu":
+            cinder.template(name, image)
+            metadata = {**cinder.volumes[name].metadata, "imagevol_last_used": datetime.now(UTC).isoformat()}
+            cinder.volumes[name] = replace(cinder.volumes[name], metadata=metadata)
+        pruned = run("prune", "--yes", "--max-count", "1", "-f", "json")
+        assert (pruned.status, pruned.json) == (0, [])
+        assert pruned.err == (
+            "No template has to be deleted. 2 templates stay for now: in use, or last used less than 10 minutes ago "
+            "(--idle-minutes).\n"
+        )
+        run("prune", "--yes", "--max-count", "1", "--idle-minutes", "0")
+        assert len(cinder.volumes) == 1
+
     def test_what_cannot_be_deleted_is_told_and_the_rest_goes(
         self, run: Run, cinder: Templating, image: Image, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -198,7 +198,7 @@ class Prune(Named, _Templates):
                 entry = each.kept.template.entry
                 tell(f"template {each.volume.id} of image {entry.image_id} ({each.image_name}): {each.kept.because}")
         if not going:
-            tell("No template has to be deleted.")
+            tell(f"No template has to be deleted.{_busy(standings, parsed_args.idle_minutes)}")
         elif parsed_args.dry_run or not agreed(f"Delete {len(going)} templates?", yes=parsed_args.yes):
             self._found = True
             return self._columns, [_row(standing, "planned") for standing in going]
@@ -315,6 +315,15 @@ class Warm(Named, _Templates):
 
 
 _WRONG = (PruningOutcome.GOES, PruningOutcome.UNKNOWN)
+
+
+def _busy(standings: Iterable[Standing], idle_minutes: int) -> str:
+    """Say how many templates stay for now, whatever the limits are."""
+    busy = sum(standing.kept.outcome is PruningOutcome.BUSY for standing in standings)
+    if not busy:
+        return ""
+    count = "1 template stays" if busy == 1 else f"{busy} templates stay"
+    return f" {count} for now: in use, or last used less than {idle_minutes} minutes ago (--idle-minutes)."
 
 
 def _row(standing: Standing, outcome: str | None = None) -> tuple[object, ...]:
