@@ -88,7 +88,11 @@ def write_beside(upgrade: FileUpgrade, target: Path) -> None:
         RequestRefused: it cannot be written there, or there is something.
     """
     with _written_whole(upgrade, target.parent, target) as partial:
-        target.hardlink_to(partial)  # unlike a rename, it refuses to write over
+        try:
+            target.hardlink_to(partial)  # unlike a rename, it does not replace what is there
+        except FileExistsError as error:
+            advice = "move it away, or name another file with --output"
+            raise RequestRefused(f"{target} exists already: {advice}") from error
 
 
 def write_in_place(upgrade: FileUpgrade) -> Path:
@@ -110,7 +114,7 @@ def write_in_place(upgrade: FileUpgrade) -> Path:
         try:
             kept.hardlink_to(file)
         except FileExistsError as error:
-            raise RequestRefused(f"{kept} is there already, and is not written over; move it away") from error
+            raise RequestRefused(f"{kept} exists already: move it away, then run the command again") from error
         try:
             partial.replace(file)
         except OSError:

@@ -27,7 +27,7 @@ from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import storing
-from imagevol_core import AccessDenied, DeviceFailed, ServiceFailed, Store, StoreCatalogue, patience_seconds
+from imagevol_core import AccessDenied, DeviceFailed, ServiceFailed, Store, StoreCatalogue, Volume, patience_seconds
 from tests.adapters.commands import Ran, Run
 from tests.adapters.hostile_urls import HOSTILE_PASSWORDS, shows_a_piece
 from tests.adapters.inspecting import gpt, iso
@@ -67,7 +67,7 @@ class TestRoundTrip:
         self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
     ) -> None:
         put = run("put", file, "--owner", "q", "-f", "json")
-        assert (put.status, put.err) == (0, "")
+        assert put.status == 0
         assert set(put.json) == {"volume_id", "image_id", "size_bytes", "volume_type", "digest", "seconds"}
         (volume,) = memory.volumes.values()
         assert put.json["volume_id"] == volume.id
@@ -168,7 +168,7 @@ class TestRoundTrip:
             *("--property", "os_distro=debian", "--property", "hw_disk_bus=a=b", "--tag", "one", "--tag", "two"),
         )
         put = run("put", file, "--register", "disk", "--store", "fast", *wishes, "-f", "json")
-        assert (put.status, put.err) == (0, "")
+        assert put.status == 0
         images = memory.images
         assert isinstance(images, MemoryImages)
         image = images.get(put.json["image_id"])
@@ -185,7 +185,7 @@ class TestRoundTrip:
             raise ServiceFailed("the network is down")
 
         monkeypatch.setattr(MemoryImages, step, refused)
-        assert run("put", file, "--register", "disk", "--protected") == Ran(1, "", "the network is down\n")
+        assert run("-q", "put", file, "--register", "disk", "--protected") == Ran(1, "", "the network is down\n")
         assert isinstance(memory.images, MemoryImages)
         assert (memory.images.images, memory.volumes) == ({}, {})
 
@@ -230,8 +230,8 @@ class TestRoundTrip:
         with open(reading) as pipe:  # noqa: PTH123 - a descriptor
             monkeypatch.setattr(sys, "stdin", pipe)
             put = run("put", "-", "--thin", "--no-checksum", "--rate", "1000", "-f", "json")
-        assert (put.status, put.err, put.json["size_bytes"]) == (0, "", 5000)
         (volume,) = memory.volumes.values()
+        assert (put.status, put.err, put.json["size_bytes"]) == (0, f"Storing the image in volume {volume.id}.\n", 5000)
         assert "checksum" not in volume.metadata
         assert memory.contents[volume.id].read(0, 5009) == DATA[:5000] + bytes(9)
 
@@ -269,7 +269,7 @@ class TestRoundTrip:
         (tmp_path / "data").write_bytes(data)
         with (tmp_path / "data").open() as stream:
             monkeypatch.setattr(sys, "stdin", stream)
-            put = run("put", "-", *options)
+            put = run("-q", "put", "-", *options)
         assert (put.status, put.out, memory.volumes) == (1, "", {})
         assert put.err.startswith(says)
 
@@ -300,7 +300,7 @@ class TestRoundTrip:
         stored = dict(memory.volumes)
         listing.write_text(f"{digest}  other.raw\n{wrong}  ./disk.raw\n")
         for option in (("--digest", f"sha256:{wrong}"), ("--checksum-file", listing)):
-            put = run("put", file, *option, *options)
+            put = run("-q", "put", file, *option, *options)
             assert (put.status, put.err.count("\n")) == (1, 1)
             assert wrong in put.err
         assert dict(memory.volumes) == stored
@@ -372,7 +372,7 @@ class TestErrors:
             huge.truncate(200 << 30)
         words = arguments.format(here=tmp_path, plain=plain, busy=busy).split()
         before = dict(memory.volumes), dict(memory.attachments), set(tmp_path.iterdir())
-        ran = run(*words)
+        ran = run("-q", *words)
         assert (ran.status, ran.out) == (1, "")
         assert ran.err.endswith("\n")
         assert ran.err.strip().isprintable()
@@ -387,7 +387,7 @@ class TestErrors:
         steps = Steps(fail_at=6, lasting=True, fault=lambda: ServiceFailed("the network is down"))
         monkeypatch.setattr(Imagevol, "volumes", steps.volumes(memory))
         monkeypatch.setattr(Imagevol, "attacher", steps.attacher(MemoryAttacher(volumes=memory)))
-        ran = run("put", file)
+        ran = run("-q", "put", file)
         assert ran.status == 1
         assert ran.err.strip().isprintable()
         for name in (*memory.volumes, *memory.attachments):
@@ -402,6 +402,11 @@ class TestErrors:
         assert ran.status == 1
         assert f"volume {volume_id} has been altered" in ran.err
         assert list(tmp_path.iterdir()) == [file]
+
+    def test_a_file_that_exists_is_told_apart_from_a_directory_without_room(
+        self, run: Run, memory: MemoryVolumes, file: Path
+    ) -> None:
+        assert run("get", "7", file) == Ran(1, "", f"{file} exists already: give the name of a new file\n")
 
     def test_a_file_that_somebody_else_made_meanwhile_is_not_replaced(
         self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -458,7 +463,7 @@ class TestErrors:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(storing, "pieces", interrupted)
-        assert run("put", file) == Ran(130, "", "interrupted\n")
+        assert run("-q", "put", file) == Ran(130, "", "interrupted\n")
         assert (memory.volumes, memory.attachments) == ({}, {})
 
     @pytest.mark.parametrize("request_name", ["create", "attach"])
@@ -472,7 +477,7 @@ class TestErrors:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(MemoryVolumes, request_name, unanswered)
-        assert run("put", file) == Ran(130, "", "interrupted\n")
+        assert run("-q", "put", file) == Ran(130, "", "interrupted\n")
         assert (memory.volumes, memory.attachments) == ({}, {})
 
     def test_an_interrupt_says_what_could_not_be_cleaned_up(
@@ -484,7 +489,7 @@ class TestErrors:
         monkeypatch.setattr(
             MemoryVolumes, "delete", lambda *_, **__: (_ for _ in ()).throw(ServiceFailed("the network is down"))
         )
-        ran = run("put", file)
+        ran = run("-q", "put", file)
         (volume_id,) = memory.volumes
         assert ran == Ran(130, "", f"interrupted\nleft behind: volume {volume_id} (the network is down)\n")
 
@@ -503,7 +508,62 @@ class TestProgress:
         assert "put: 100%" in terminal.getvalue()
 
     def test_there_is_none_elsewhere(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
-        assert run("put", file).err == ""
+        assert "%" not in run("put", file).err
+
+
+class TestIdAtOnce:
+    """The log of a job that is killed names what the job was creating."""
+
+    @pytest.mark.parametrize("register", [(), ("--register", "disk")])
+    def test_the_volume_is_named_before_a_byte_is_written(
+        self,
+        run: Run,
+        memory: MemoryVolumes,
+        file: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        register: tuple[str, ...],
+    ) -> None:
+        seen: list[str] = []
+
+        def killed(*_: object, **__: object) -> None:
+            seen.append(capsys.readouterr().err)
+            raise KeyboardInterrupt
+
+        def known(volumes: MemoryVolumes, **how: Any) -> Volume:
+            volume = create(volumes, **how)
+            created.append(volume.id)
+            return volume
+
+        created: list[str] = []
+        create = MemoryVolumes.create
+        monkeypatch.setattr(MemoryVolumes, "create", known)
+        monkeypatch.setattr(MemoryVolumes, "attach", killed)
+        run("put", file, *register)
+        assert len(seen) == len(created) == 1
+        assert created[0] in seen[0]
+
+    def test_the_standard_output_has_one_id(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
+        put = run("put", file, "--register", "disk", "-f", "value", "-c", "volume_id")
+        (volume_id,) = memory.volumes
+        assert put.out == f"{volume_id}\n"
+        (image_id,) = memory.images.images  # type: ignore[union-attr]
+        assert put.err == f"Storing image {image_id} in volume {volume_id}.\n"
+
+    def test_the_option_quiet_is_obeyed(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
+        assert run("-q", "put", file).err == ""
+
+
+class TestUnverified:
+    def test_get_says_that_nothing_could_be_verified_if_the_volume_records_no_digest(
+        self, run: Run, memory: MemoryVolumes, tmp_path: Path
+    ) -> None:
+        volume_id = memory.wait(memory.create(size_gib=1, name="disk", metadata={"image_size": "5"}).id).id
+        whole = run("get", volume_id, tmp_path / "whole")
+        assert (whole.status, whole.out, whole.err.count("\n")) == (0, "", 1)
+        assert whole.err.startswith(f"Not verified: volume {volume_id} records no digest.")
+        assert run("get", volume_id, tmp_path / "part", "--length", 3) == Ran(0, "", "")
+        assert run("-q", "get", volume_id, tmp_path / "quiet") == Ran(0, "", "")
 
 
 class TestCredentials:

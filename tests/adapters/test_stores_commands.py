@@ -538,6 +538,16 @@ class TestUpgrade:
         reason = os.strerror(ENOENT)
         assert ran == Ran(1, "", f"{new} cannot be written: {reason}; give a new file in a directory with room\n")
 
+    @pytest.mark.parametrize("where", [(), ("--output", "{single}.new")])
+    def test_a_file_that_exists_is_left_as_it_is_and_the_line_says_what_to_do(
+        self, run: Run, cinder: Types, single: Path, where: tuple[str, ...]
+    ) -> None:
+        new = single.with_name(f"{single.name}.new")
+        new.write_text("mine")
+        ran = run("stores", "upgrade-config", single, *WISHES, *(word.format(single=single) for word in where))
+        assert ran == Ran(1, "", f"{new} exists already: move it away, or name another file with --output\n")
+        assert new.read_text() == "mine"
+
     def test_a_wish_that_is_not_a_pair_is_a_wrong_option(self, run: Run, single: Path) -> None:
         ran = run("stores", "upgrade-config", single, "--name", "fast")
         assert ran.status == 2

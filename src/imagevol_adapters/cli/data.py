@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,9 +18,15 @@ from cliff.command import Command
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.cli.asking import quiet, tell
+from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.digests import expected_digest, given_digest
 from imagevol_adapters.cli.files import STANDARD_STREAM, appearing, opened
+from imagevol_adapters.cli.image_options import (
+    add_image_options,
+    given_image_option,
+    image_attributes,
+    short_text,
+)
 from imagevol_adapters.cli.output import Named, check_output
 from imagevol_adapters.cli.wishes import refuse_what_cannot_be
 from imagevol_core import (
@@ -32,32 +39,19 @@ from imagevol_core import (
     SafetySettings,
     UnsafeImage,
     Volume,
+    VolumeOrigin,
     ZeroHandling,
     parse_location,
 )
 
 if TYPE_CHECKING:
-    from imagevol_adapters.attributes import ImageAttributes
     from imagevol_adapters.engine import Limits, Progress
     from imagevol_adapters.transfers import StoredImage, VolumeContent
 
 __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
-_LONGEST_TEXT = 255  # of a name, a tag, and the key of a property, in Glance
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_OF_AN_IMAGE = (
-    "store",
-    "visibility",
-    "container_format",
-    "min_disk",
-    "min_ram",
-    "protected",
-    "hidden",
-    "property",
-    "tag",
-)
-_CONTAINER_FORMATS = ("bare", "ami", "ari", "aki", "docker", "ova", "ovf")
 _GPT_CHECKS = ("mbr", "gptmbr")
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
@@ -65,8 +59,8 @@ _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 class Put(Named, ShowOne):
     """Store an image file in a new volume, and register it with Glance if asked.
 
-    Without --register, Glance has no image with the image_id that is shown: put chose it, and wrote it into the
-    metadata of the volume.
+    The standard error names the volume as soon as Cinder has created it. Without --register, Glance has no image with
+    the image_id that is shown: put chose it, and wrote it into the metadata of the volume.
     """
 
     app: Imagevol
@@ -100,7 +94,7 @@ class Put(Named, ShowOne):
         parser.add_argument("--volume-type", metavar="TYPE", help="of the volume; Cinder's default if not given")
         parser.add_argument(
             "--register",
-            type=_text,
+            type=short_text,
             metavar="NAME",
             help="make it an image of this name in Glance, with the volume as location",
         )
@@ -117,7 +111,7 @@ class Put(Named, ShowOne):
             choices=("public", "private", "shared", "community"),
             help="with --register: Glance's default if not given",
         )
-        _add_attributes(parser)
+        add_image_options(parser)
         parser.add_argument(
             "--thin",
             action="store_true",
@@ -145,7 +139,7 @@ class Put(Named, ShowOne):
             raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
         if parsed_args.register == "":
             raise RequestRefused("--register: the name of an image is not empty")
-        if not parsed_args.register and (given := _of_an_image(parsed_args)):
+        if not parsed_args.register and (given := given_image_option(parsed_args)):
             raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
         refuse_what_cannot_be(self.app, parsed_args)
         with (
@@ -178,13 +172,20 @@ class Put(Named, ShowOne):
             "settings": StoreSettings(
                 checksum=not asked.no_checksum,
                 zero_proof=proof,
-                created=_tell_volume,
+                created=partial(self._tell_volume, registered=bool(asked.register)),
                 safety=SafetySettings(nonfatal_checks=frozenset(asked.gpt_safety_checks_nonfatal)),
             ),
             "digest": expected_digest(asked),
             "limits": _limits(asked),
             "progress": progress,
         }
+
+    def _tell_volume(self, volume: Volume, *, registered: bool) -> None:
+        """Name the volume before it is filled, so that the log of a job that is killed names it."""
+        origin = VolumeOrigin.from_volume(volume.metadata)
+        image = f"image {origin.image_id}" if registered and origin else "the image"
+        if self.app.options.verbose_level:  # 0 with --quiet
+            tell(f"Storing {image} in volume {volume.id}.")
 
     def _store(self, asked: argparse.Namespace, wishes: dict[str, Any]) -> tuple[str, StoredImage]:
         from imagevol_adapters.engine import pieces
@@ -203,7 +204,7 @@ class Put(Named, ShowOne):
         from imagevol_adapters.transfers import register_image, register_image_file
 
         wishes |= {"name": asked.register, "store": asked.store, "owner": asked.owner, "visibility": asked.visibility}
-        wishes |= {"images": self.app.images, "attributes": _attributes(asked)}
+        wishes |= {"images": self.app.images, "attributes": image_attributes(asked)}
         if asked.file == STANDARD_STREAM:
             data = pieces(sys.stdin.buffer)
             image, stored = register_image(data, size_bytes=None, disk_format=asked.disk_format, **wishes)
@@ -216,7 +217,11 @@ class Put(Named, ShowOne):
 
 
 class Get(Command):
-    """Read an image out of its volume into a new file; a whole image is checked against its recorded digest."""
+    """Read an image out of its volume into a new file.
+
+    A whole image is checked against the digest that its volume records. If the volume records none, the standard error
+    says so, because nothing could be checked.
+    """
 
     app: Imagevol
 
@@ -243,9 +248,11 @@ class Get(Command):
             with self._content(parsed_args) as content:
                 for part in content.parts:
                     sys.stdout.buffer.write(part)
+            self._tell_unverified(content)
             return
         with appearing(parsed_args.file) as partial, self._content(parsed_args) as content:
             self._write(content, partial, parsed_args.file)
+        self._tell_unverified(content)
 
     @contextmanager
     def _content(self, asked: argparse.Namespace) -> Iterator[VolumeContent]:
@@ -292,6 +299,14 @@ class Get(Command):
                 ) from error
             raise
 
+    def _tell_unverified(self, content: VolumeContent) -> None:
+        """Say that a whole image was not checked: who reads a part asked for no check."""
+        if content.whole and content.digest is None and self.app.options.verbose_level:
+            tell(
+                f"Not verified: volume {content.volume_id} records no digest. Compare the file with a digest from "
+                "another source."
+            )
+
     def _volume_id(self, name_or_id: str) -> str:
         """Find the volume: by its own id, or by the name or id of the image whose data it holds."""
         with suppress(ResourceNotFound):
@@ -331,69 +346,6 @@ class Rm(Command):
             return reclaim(volume_id, volumes=self.app.volumes, attacher=self.app.attacher)
 
         delete_image_volume(parsed_args.volume, volumes=self.app.volumes, images=self.app.images, free=free)
-
-
-def _add_attributes(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `openstack image create` has too."""
-    image = parser.add_argument_group("attributes of the image, with --register; as in openstack image create")
-    image.add_argument(
-        "--container-format",
-        choices=_CONTAINER_FORMATS,
-        help=f"set the container format (default: {_CONTAINER_FORMATS[0]})",
-    )
-    image.add_argument("--min-disk", type=_count, metavar="GIB", help="require a disk of at least GIB gibibytes")
-    image.add_argument("--min-ram", type=_count, metavar="MIB", help="require at least MIB mebibytes of memory")
-    image.add_argument("--protected", action="store_true", default=None, help="prevent the image from being deleted")
-    image.add_argument(
-        "--hidden", action="store_true", default=None, help="hide the image from the default list of images"
-    )
-    image.add_argument(
-        "--property",
-        action="append",
-        type=_property,
-        metavar="KEY=VALUE",
-        help="set a property (repeat the option for several)",
-    )
-    image.add_argument("--tag", action="append", type=_text, help="set a tag (repeat the option for several)")
-
-
-def _of_an_image(asked: argparse.Namespace) -> str | None:
-    """The first given option that is about an image in Glance, as the user types it."""
-    given = next((name for name in _OF_AN_IMAGE if getattr(asked, name) is not None), None)
-    return given and f"--{given.replace('_', '-')}"
-
-
-def _attributes(asked: argparse.Namespace) -> ImageAttributes:
-    from imagevol_adapters.attributes import ImageAttributes
-
-    return ImageAttributes(
-        container_format=asked.container_format or _CONTAINER_FORMATS[0],
-        min_disk_gib=asked.min_disk or 0,
-        min_ram_mib=asked.min_ram or 0,
-        protected=bool(asked.protected),
-        hidden=bool(asked.hidden),
-        tags=tuple(dict.fromkeys(asked.tag or ())),
-        properties=dict(asked.property or ()),
-    )
-
-
-def _property(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return _text(key), value
-
-
-def _text(text: str) -> str:
-    if len(text) > _LONGEST_TEXT:
-        raise argparse.ArgumentTypeError(f"{len(text)} characters are too many: give at most {_LONGEST_TEXT}")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
-    return int(text)
 
 
 def _refused(file: Path, error: UnsafeImage) -> RequestRefused:
@@ -436,12 +388,6 @@ def _limits(parsed_args: argparse.Namespace) -> Limits:
 
     rate: float | None = parsed_args.rate
     return Limits(bytes_per_second=None if rate is None else rate * _MIB)
-
-
-def _tell_volume(volume: Volume) -> None:
-    """Name the volume before it is filled, on a terminal."""
-    if not quiet():
-        tell(f"The image is stored in volume {volume.id}.")
 
 
 def _fresh_thin(path: str) -> FreshThin:

@@ -94,6 +94,8 @@ def appearing(path: Path) -> Iterator[Path]:
                     os.link(partial, path, src_dir_fd=anywhere)
         except ImagevolError:
             raise  # some are the operating system's errors too
+        except FileExistsError as error:
+            raise RequestRefused(f"{path} exists already: give the name of a new file") from error
         except OSError as error:
             raise RequestRefused(
                 f"{path} cannot be written: {error.strerror}; give a new file in a directory with room for it"

@@ -16,6 +16,7 @@ from imagevol_adapters.transfers.remains import looked_at
 from imagevol_core import (
     GIB,
     DeviceFailed,
+    Digest,
     Image,
     ImagevolError,
     ImageVolumeMetadata,
@@ -41,10 +42,17 @@ class VolumeContent:
     Attributes:
         size_bytes: how many bytes the parts have together.
         parts: the bytes, once.
+        volume_id: the volume that they come from.
+        whole: whether the parts are the whole image.
+        digest: what the parts are checked against; None if they are not checked, because they are not the whole image,
+            because the volume records no digest, or because no check was asked for.
     """
 
     size_bytes: int
     parts: Iterator[bytes]
+    volume_id: str
+    whole: bool
+    digest: Digest | None
 
 
 @contextmanager
@@ -97,6 +105,8 @@ def open_image_volume(
         raise DeviceFailed(f"volume {volume_id} ends at byte {volume_bytes}, and its image_size is {size_bytes}")
     available = max(0, size_bytes - offset)
     wanted = available if length is None else min(length, available)
+    whole = wanted == size_bytes
+    digest = record.digest if verify and whole else None
     with attach(
         volume_id,
         mode=AccessMode.READ,
@@ -109,13 +119,13 @@ def open_image_volume(
             device,
             offset=offset,
             length=wanted,
-            digest=record.digest if verify and wanted == size_bytes else None,
+            digest=digest,
             what=f"volume {volume_id}",
             limits=limits,
         )
         given = _Parts(parts)
         with closing(parts):
-            yield VolumeContent(size_bytes=wanted, parts=given)
+            yield VolumeContent(size_bytes=wanted, parts=given, volume_id=volume_id, whole=whole, digest=digest)
         given.closed = True
 
 
