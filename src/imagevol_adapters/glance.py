@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 import attrs
@@ -14,9 +13,10 @@ from glanceclient.v2.client import Client
 from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
-from imagevol_adapters.attributes import ATTRIBUTES, ImageAttributes
+from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.closing import closing
 from imagevol_adapters.engine import PART_BYTES, verified
+from imagevol_adapters.glance_facts import asked_of_glance, catalogue_facts, image_facts
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated
@@ -32,7 +32,6 @@ from imagevol_core import (
     ServiceError,
     ServiceFailed,
     ServiceUnreachable,
-    Store,
     StoreCatalogue,
     upload_headers,
 )
@@ -98,7 +97,7 @@ class GlanceImages:
         """Give what is known of one image, with its locations where these credentials may see them."""
         with _translated(f"image {image_id}", image_id):
             shown = self._glance().images.get(image_id)
-            return _facts(shown, self._locations(shown))
+            return image_facts(shown, self._locations(shown))
 
     def find(self, name_or_id: str) -> Image:
         """Give the image of that id, or the only one of that name."""
@@ -138,7 +137,7 @@ class GlanceImages:
                 for shown in self._glance().images.list(filters=filters, page_size=_IMAGES_A_PAGE, sort="id:asc"):
                     if "locations" not in shown:
                         raise AccessDenied(_NO_LOCATIONS)
-                    yield _facts(shown, self._locations(shown))
+                    yield image_facts(shown, self._locations(shown))
 
     def change_locations(self, image_id: str, operations: Sequence[Mapping[str, Any]]) -> None:
         """Have the locations of an image changed, and the data of those that are removed deleted.
@@ -173,14 +172,30 @@ class GlanceImages:
         attributes: ImageAttributes | None = None,
     ) -> Image:
         """Create the record of an image that has no data yet."""
-        wishes = {"owner": owner, "visibility": visibility, **_asked(attributes or ImageAttributes())}
+        wishes = {"owner": owner, "visibility": visibility, **asked_of_glance(attributes or ImageAttributes())}
         with _translated(f"creating image {name}", table=_UNCHECKED):
             shown = self._glance().images.create(
                 name=name,
                 disk_format=disk_format,
                 **{key: value for key, value in wishes.items() if value is not None},
             )
-            return _facts(shown, ())
+            return image_facts(shown, ())
+
+    def with_properties(self, properties: Mapping[str, str], *, status: str) -> tuple[Image, ...]:
+        """Give the images in this status that have all of these properties, without their locations."""
+        wanted, found = dict(properties).items(), list[Image]()
+        for hidden in ("false", "true"):
+            filters = {"visibility": "all", "member_status": "all", "os_hidden": hidden, "status": status, **properties}
+            with _translated("the list of images"):
+                listed = self._glance().images.list(filters=filters, page_size=_IMAGES_A_PAGE)
+                found += [image_facts(shown, ()) for shown in listed]
+        return tuple(image for image in found if image.status == status and wanted <= image.properties.items())
+
+    def unset_properties(self, image_id: str, names: Iterable[str]) -> Image:
+        """Delete these properties, and give the image as it is then."""
+        with _translated(f"deleting properties of image {image_id}", image_id):
+            shown = self._glance().images.update(image_id, remove_props=list(names))
+            return image_facts(shown, self._locations(shown))
 
     def protect(self, image_id: str, *, protected: bool) -> None:
         """Set or clear the protection against deletion."""
@@ -191,7 +206,7 @@ class GlanceImages:
         """Give the stores, as Glance tells administrators; a single-store Glance tells nothing of its one."""
         try:
             with _translated("the details of its stores"):
-                return _catalogue(self._glance().images.get_stores_info_detail()["stores"])
+                return catalogue_facts(self._glance().images.get_stores_info_detail()["stores"])
         except RequestRefused as error:
             if isinstance(error.__cause__, _MISSING):
                 return StoreCatalogue(stores=(), multi=False)
@@ -382,55 +397,3 @@ def _translated(doing: str, image_id: str | None = None, table: Table = _ERRORS)
         if image_id and isinstance(error.__cause__, _MISSING):
             raise ResourceNotFound("image", image_id) from error.__cause__
         raise
-
-
-def _catalogue(told: Sequence[Mapping[str, Any]]) -> StoreCatalogue:
-    """What Glance tells of its stores, as facts."""
-    stores = tuple(
-        Store(
-            name=store["id"],
-            kind=store["type"],
-            volume_type=store["properties"].get("volume_type"),
-            weight=store["weight"],
-            readonly=store.get("read-only") == "true",
-        )
-        for store in told
-    )
-    return StoreCatalogue(stores=stores, default=next((each["id"] for each in told if "default" in each), None))
-
-
-def _asked(attributes: ImageAttributes) -> dict[str, Any]:
-    """The arguments of glanceclient; Glance's defaults are left out."""
-    wishes = {
-        "min_disk": attributes.min_disk_gib,
-        "min_ram": attributes.min_ram_mib,
-        "os_hidden": attributes.hidden,
-        "tags": list(attributes.tags),
-    }
-    return {
-        **attributes.properties,
-        "container_format": attributes.container_format,
-        **{key: value for key, value in wishes.items() if value},
-    }
-
-
-def _facts(shown: Mapping[str, Any], locations: tuple[ImageLocation, ...]) -> Image:
-    """What glanceclient's image says, as facts."""
-    hashed = shown.get("os_hash_algo") and shown.get("os_hash_value")
-    return Image(
-        id=shown["id"],
-        name=shown.get("name"),
-        status=shown.get("status"),
-        owner=shown.get("owner"),
-        visibility=shown.get("visibility"),
-        disk_format=shown.get("disk_format"),
-        container_format=shown.get("container_format"),
-        size_bytes=shown.get("size"),
-        virtual_size_bytes=shown.get("virtual_size"),
-        min_disk_gib=shown.get("min_disk"),
-        created_at=datetime.fromisoformat(shown["created_at"]) if shown.get("created_at") else None,
-        updated_at=datetime.fromisoformat(shown["updated_at"]),
-        digest=Digest(shown["os_hash_algo"], shown["os_hash_value"]) if hashed else None,
-        locations=locations,
-        properties={key: value for key, value in shown.items() if key not in ATTRIBUTES},
-    )

@@ -1,9 +1,8 @@
 """The seams between the procedures and the world.
 
-`transfers` is written against these protocols only.  The real ones are in `cinder`, `glance`, `brick`, `qemu` and
-`coordination`; the in-memory ones of `testing` pass the same conformance suite.  A port raises nothing but
-`ImagevolError`, with the library's own error as `__cause__`, and gives facts of `imagevol_core`, never a library's
-objects.
+`transfers` is written against these protocols.  `cinder`, `glance`, `brick`, `qemu` and `coordination` have real ones;
+those of `testing`, in memory, pass the same conformance suite.  A port raises nothing but `ImagevolError`, with
+the library's error as `__cause__`, and gives facts of `imagevol_core`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ __all__ = [
     "Locks",
     "VolumeService",
 ]
-
 
 CLEAR_BYTES = 16 << 20
 """The most that one request clears of a device of any kind. Every protocol can count so few blocks."""
@@ -107,9 +105,7 @@ class Device(Protocol):
         """
 
     def clear(self, offset: int, length: int) -> bool:
-        """Let a range read as zeros without being sent any, by one way that the device has.
-
-        The engine reads back what it is told, since a device may be told wrong itself.
+        """Let a range read as zeros without being sent any, by one way that the device has; the engine reads it back.
 
         Args:
             offset: a multiple of 4096.
@@ -180,7 +176,7 @@ class Attacher(Protocol):
 class VolumeService(Protocol):
     """Cinder, as far as images need it.
 
-    Every method raises `ResourceNotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
+    Each method raises `ResourceNotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
     `ServiceFailed`; what it raises besides is said at the method.
     """
 
@@ -307,7 +303,7 @@ class VolumeService(Protocol):
 class ImageService(Protocol):
     """Glance, as far as volumes need it.
 
-    Every method raises `ResourceNotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
+    Each method raises `ResourceNotFound`, `AccessDenied`, `OverQuota`, `RequestRefused`, `ServiceUnreachable` or
     `ServiceFailed`; what it raises besides is said at the method.
     """
 
@@ -344,6 +340,12 @@ class ImageService(Protocol):
             attributes: all others; Glance's defaults when None. `protected` is not set: use `protect`.
         """
 
+    def with_properties(self, properties: Mapping[str, str], *, status: str) -> tuple[Image, ...]:
+        """Give the images in this status that have all of these properties, without their locations."""
+
+    def unset_properties(self, image_id: str, names: Iterable[str]) -> Image:
+        """Delete these properties, and give the image as it is then; those that are not there are no error."""
+
     def protect(self, image_id: str, *, protected: bool) -> None:
         """Set or clear the protection against deletion."""
 
@@ -375,8 +377,8 @@ class ImageService(Protocol):
         Args:
             image_id: a queued image.
             data: in parts of any length; closed at the end, if it can be closed, however that ends.
-            size_bytes: how many bytes there are; None where nobody knows.
-            store: where to; left to Glance when None.
+            size_bytes: how many bytes there are; None if that is not known.
+            store: where to; Glance's choice when None.
             base_image_id: the image that the data were made from, whose stores count where no store is given.
         """
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import origin, this_process
@@ -20,11 +21,23 @@ from imagevol_adapters.transfers import (
     delete_remains,
     reclaim,
     register_clone,
+    register_image,
     store_image,
+    unfinished_images,
     unfinished_volumes,
 )
 from imagevol_adapters.transfers.reclaiming import named
-from imagevol_core import HolderState, InUse, ProcessRecord, RemainsAction, RequestRefused, ServiceFailed, VolumeOrigin
+from imagevol_core import (
+    AccessDenied,
+    HolderState,
+    Image,
+    InUse,
+    ProcessRecord,
+    RemainsAction,
+    RequestRefused,
+    ServiceFailed,
+    VolumeOrigin,
+)
 from tests.adapters.commands import Run
 
 IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
@@ -119,6 +132,56 @@ class TestFirstMoment:
             number, world = number + 1, World()
         assert seen > 8
         assert list(unfinished_volumes(world.volumes)) == []
+
+    def registering_killed_at(self, number: int, world: World) -> bool:
+        """Whether the registration was killed, or has fewer steps."""
+        steps = Steps(fail_at=number, fault=Killed, lasting=True)
+        try:
+            register_image(
+                [b"data"],
+                name="disk",
+                size_bytes=4,
+                images=steps.images(world.images),
+                volumes=steps.volumes(world.volumes),
+                attacher=steps.attacher(world.attacher),
+            )
+        except Killed:
+            return True
+        return False
+
+    def test_every_step_of_registering_leaves_an_image_that_is_listed_or_has_its_data(self) -> None:
+        number, world, seen = 0, World(), {"alone": 0, "with a volume": 0}
+        while self.registering_killed_at(number, world):
+            for image in world.images.images.values():
+                listed = {each.image.id: each for each in unfinished_images(world.images, world.volumes)}
+                assert set(listed) == ({image.id} if image.status == "queued" else set())
+                if image.id in listed:
+                    unfinished = listed[image.id]
+                    finished = {each.id for each in world.volumes.with_metadata({"image_id": image.id})}
+                    assert {unfinished.volume.id} if unfinished.volume else set() == finished
+                    assert (unfinished.state, unfinished.origin.procedure) == (HolderState.ALIVE, "register")
+                    seen["with a volume" if unfinished.volume else "alone"] += 1
+            number, world = number + 1, World()
+        assert all(seen.values())
+        (image,) = world.images.images.values()
+        assert (image.status, image.properties) == ("active", {})
+        assert list(unfinished_images(world.images, world.volumes)) == []
+
+    def test_an_image_is_registered_where_glance_takes_no_properties_of_ours(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create = world.images.create
+
+        def protected(*, attributes: ImageAttributes, **wishes: Any) -> Image:
+            if set(attributes.properties) - {"os_distro"}:
+                raise AccessDenied("Property 'imagevol_state' is protected")
+            return create(attributes=attributes, **wishes)
+
+        monkeypatch.setattr(MemoryImages, "create", lambda _, **wishes: protected(**wishes))
+        attributes = ImageAttributes(properties={"os_distro": "debian"})
+        ports: dict[str, Any] = {"images": world.images, "volumes": world.volumes, "attacher": world.attacher}
+        image, _ = register_image([b"data"], name="disk", size_bytes=4, attributes=attributes, **ports)
+        assert (image.status, image.properties) == ("active", {"os_distro": "debian"})
 
     def test_a_registered_clone_is_finished(self, world: World) -> None:
         volume = world.volumes.wait(world.volumes.create(size_gib=1, name="disk").id)
@@ -259,6 +322,40 @@ class TestNamed:
         assert (listed.status, [row["volume_id"] for row in listed.json]) == (0, [alive])
         world.left(dead)
         assert run("unfinished").status == 3
+
+    @pytest.mark.parametrize("stored", [False, True])
+    def test_the_command_lists_an_image_that_a_dead_process_left_and_says_how_it_is_deleted(
+        self, world: World, dead: ProcessRecord, run: Run, monkeypatch: pytest.MonkeyPatch, stored: bool
+    ) -> None:
+        monkeypatch.setattr(Imagevol, "volumes", world.volumes)
+        monkeypatch.setattr(Imagevol, "images", world.images)
+        properties = VolumeOrigin(procedure="register", host="node1", process=dead).to_volume()
+        image = world.images.create(name="disk", disk_format="raw", attributes=ImageAttributes(properties=properties))
+        volume_id = None
+        if stored:
+            metadata = {"image_id": image.id, "image_owner": "service", "image_size": "4"}
+            volume_id = world.volumes.wait(world.volumes.create(size_gib=1, name="image", metadata=metadata).id).id
+        listed = run("unfinished", "-f", "json")
+        (row,) = listed.json
+        told = ("volume_id", "procedure", "host", "process", "image_id", "image_status")
+        assert [row[key] for key in told] == [volume_id, "register", "node1", "dead", image.id, "queued"]
+        assert listed.status == 3
+        assert f"`openstack image delete {image.id}`" in row["reason"]
+        assert (f"`imagevol rm {volume_id}`" in row["reason"]) is stored
+        world.images.delete(image.id)
+        if volume_id:
+            world.remove(volume_id)
+        assert (run("unfinished").status, world.volumes.volumes) == (0, {})
+
+    def test_an_image_is_listed_once_with_its_volume(
+        self, world: World, dead: ProcessRecord, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Imagevol, "volumes", world.volumes)
+        monkeypatch.setattr(Imagevol, "images", world.images)
+        properties = VolumeOrigin(procedure="register", process=dead).to_volume()
+        image = world.images.create(name="disk", disk_format="raw", attributes=ImageAttributes(properties=properties))
+        volume_id = world.left(dead, imagevol_image=image.id)
+        assert [row["volume_id"] for row in run("unfinished", "-f", "json").json] == [volume_id]
 
     @pytest.mark.parametrize("procedure", ["upload", "warm"])
     def test_the_list_calls_no_clone_the_remains_of_the_process_that_its_copied_metadata_name(

@@ -306,8 +306,10 @@ METHODS: dict[str, tuple[Any, ...]] = {
     "images.get": (ID,),
     "images.protect": (ID,),
     "images.read": (ID,),
+    "images.unset_properties": (ID, ["x"]),
     "images.upload": (ID, []),
     "images.wait": (ID,),
+    "images.with_properties": ({"x": "y"},),
 }
 NAMED: dict[str, dict[str, Any]] = {
     "volumes.attach": {"connector": {}, "mode": AccessMode.READ},
@@ -320,6 +322,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "images.create": {"name": "x", "disk_format": "raw"},
     "images.protect": {"protected": True},
     "images.upload": {"size_bytes": 0},
+    "images.with_properties": {"status": "queued"},
 }
 
 

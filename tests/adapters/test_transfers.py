@@ -398,8 +398,8 @@ class TestRegistering:
         world.register()
         stored = World()
         stored.store()
-        begin, *storing, end = world.steps.taken
-        assert (begin, end) == ("images.create", "images.add_location")
+        begin, *storing, registered, end = world.steps.taken
+        assert (begin, registered, end) == ("images.create", "images.add_location", "images.unset_properties")
         assert [step for step in storing if step not in BYTES] == [
             step for step in stored.steps.taken if step not in BYTES
         ]

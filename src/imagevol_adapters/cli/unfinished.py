@@ -1,14 +1,19 @@
-"""`imagevol unfinished`: the volumes that are being created, and those that a killed process left."""
+"""`imagevol unfinished`: the volumes and images that are being created, and those that a killed process left."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_core import HolderState, ResourceNotFound
+from imagevol_core.sentences import said
+
+if TYPE_CHECKING:
+    from imagevol_adapters.transfers import UnfinishedImage
 
 __all__ = ["Unfinished"]
 
@@ -27,10 +32,11 @@ _COLUMNS = (
 
 
 class Unfinished(Lister):
-    """List the unfinished volumes of the project, with the state of the process that creates each.
+    """List the unfinished volumes of the project and images without data, with the state of the process of each.
 
-    The exit status is 3 if a process is dead. It left its volume: delete the volume with `imagevol rm`, and its image,
-    if it is still queued, with `openstack image delete`.
+    The exit status is 3 if a process is dead. Delete what it left: the volume with `imagevol rm`, and its image, if it
+    is still queued, with `openstack image delete`. If the volume is available and the image is queued, delete the image
+    first.
     """
 
     app: Imagevol
@@ -45,11 +51,13 @@ class Unfinished(Lister):
         return _COLUMNS, self._rows()
 
     def _rows(self) -> Iterator[tuple[object, ...]]:
-        from imagevol_adapters.transfers import unfinished_volumes
+        from imagevol_adapters.transfers import unfinished_images, unfinished_volumes
 
+        named: set[str | None] = set()
         for volume, decision in unfinished_volumes(self.app.volumes):
             origin = decision.origin
             image_id = origin.image_id if origin else None
+            named.add(image_id)
             self._found |= decision.state is HolderState.DEAD
             yield (
                 volume.id,
@@ -62,6 +70,10 @@ class Unfinished(Lister):
                 " ".join(holder.id for holder in self.app.volumes.holders(volume.id)),
                 decision.reason,
             )
+        for unfinished in unfinished_images(self.app.images, self.app.volumes):
+            if unfinished.image.id not in named:
+                self._found |= unfinished.state is HolderState.DEAD
+                yield _row(unfinished)
 
     def _image_status(self, image_id: str | None) -> str | None:
         if image_id is None:
@@ -70,3 +82,22 @@ class Unfinished(Lister):
             return self.app.images.get(image_id).status
         except ResourceNotFound:
             return None
+
+
+def _row(unfinished: UnfinishedImage) -> tuple[object, ...]:
+    """An image without data; users can write what it says of its process."""
+    image, volume, origin = unfinished.image, unfinished.volume, unfinished.origin
+    advice = f"; delete the image with `openstack image delete {image.id}`"
+    if volume:
+        advice = f"{advice}, and then the volume with `imagevol rm {volume.id}`"
+    return (
+        volume and volume.id,
+        volume and volume.status,
+        said(origin.procedure),
+        origin.host and said(origin.host),
+        unfinished.state.value,
+        image.id,
+        image.status,
+        "",
+        f"{unfinished.reason}{advice if unfinished.state is HolderState.DEAD else ''}",
+    )

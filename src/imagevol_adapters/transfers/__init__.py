@@ -7,7 +7,12 @@ behind, or its error names what it left.
 from imagevol_adapters.transfers.attaching import Attach, attached
 from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
 from imagevol_adapters.transfers.registering import register_image, register_image_file
-from imagevol_adapters.transfers.remains import delete_remains, unfinished_volumes
+from imagevol_adapters.transfers.remains import (
+    UnfinishedImage,
+    delete_remains,
+    unfinished_images,
+    unfinished_volumes,
+)
 from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
 from imagevol_adapters.transfers.sharing import SharedAttachments
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
@@ -19,6 +24,7 @@ __all__ = [
     "SharedAttachments",
     "StoreSettings",
     "StoredImage",
+    "UnfinishedImage",
     "UploadedVolume",
     "VolumeContent",
     "attached",
@@ -31,5 +37,6 @@ __all__ = [
     "register_image_file",
     "store_image",
     "store_image_file",
+    "unfinished_images",
     "unfinished_volumes",
 ]

@@ -1,10 +1,13 @@
-"""Data that become an image of Glance without going through Glance."""
+"""Data that becomes an image of Glance without going through Glance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+
+import attrs
 
 from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.cleanup import undone_on_failure
@@ -15,7 +18,7 @@ from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import delete_volume
 from imagevol_adapters.transfers.filling import STREAMED
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
-from imagevol_core import CinderLocation, Digest, Image, RequestRefused, is_store_name
+from imagevol_core import AccessDenied, CinderLocation, Digest, Image, RequestRefused, is_store_name
 
 __all__ = ["register_image", "register_image_file"]
 
@@ -187,17 +190,19 @@ def _registered(
     visibility: str | None,
     attributes: ImageAttributes,
 ) -> tuple[Image, StoredImage]:
-    """Make an image, store its data, and tell Glance where they are."""
+    """Create an image, store its data, and tell Glance where the data is.
+
+    Until then the image has properties that name this process, so that it is found if the process is killed.
+    """
     if store is not None and not is_store_name(store):
         raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
     with ExitStack() as undo:
-        image = images.create(
-            name=name,
-            disk_format=disk_format,
-            owner=owner,
-            visibility=visibility,
-            attributes=attributes,
-        )
+        marks = origin("register", None).to_volume()
+        create = partial(images.create, name=name, disk_format=disk_format, owner=owner, visibility=visibility)
+        try:
+            image = create(attributes=attrs.evolve(attributes, properties={**attributes.properties, **marks}))
+        except AccessDenied:  # the property protections of Glance may allow only known properties
+            image = create(attributes=attributes)
         undo.enter_context(undone_on_failure(f"image {image.id}", lambda: images.delete(image.id)))
         kept = stored(image)
         volume_id = kept.volume.id
@@ -205,7 +210,8 @@ def _registered(
         if not kept.record.size_bytes:
             raise RequestRefused(_NO_DATA.format(name))
         location = CinderLocation(store=store, volume_id=volume_id)
-        registered = images.add_location(image.id, str(location), store=store, digest=kept.record.digest)
+        images.add_location(image.id, str(location), store=store, digest=kept.record.digest)
+        registered = images.unset_properties(image.id, list(marks))
         if attributes.protected:  # last, because a protected image cannot be deleted if a step fails
             images.protect(image.id, protected=True)
         return registered, kept

@@ -1,4 +1,4 @@
-"""What a procedure leaves when its process is killed: an unfinished volume, and what has it attached."""
+"""What a procedure leaves when its process is killed: an unfinished volume, what has it attached, a queued image."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
-from imagevol_adapters.ports import Attacher, VolumeService
+import attrs
+
+from imagevol_adapters.ports import Attacher, ImageService, VolumeService
 from imagevol_adapters.processes import running, this_process
 from imagevol_adapters.transfers.attaching import delete_freed
 from imagevol_adapters.transfers.reclaiming import reclaim
 from imagevol_core import (
     UNFINISHED,
+    HolderState,
+    Image,
     ImagevolError,
     RemainsAction,
     RemainsDecision,
     ResourceNotFound,
     Volume,
     VolumeOrigin,
+    decide_process,
     decide_remains,
 )
 
-__all__ = ["delete_remains", "looked_at", "unfinished_volumes"]
+__all__ = ["UnfinishedImage", "delete_remains", "looked_at", "unfinished_images", "unfinished_volumes"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,6 +61,43 @@ def unfinished_volumes(volumes: VolumeService) -> Iterator[tuple[Volume, Remains
     """
     for volume in volumes.with_metadata(UNFINISHED):
         yield volume, looked_at(volume, project_id=volumes.project_id)
+
+
+@attrs.frozen(kw_only=True)
+class UnfinishedImage:
+    """An image without data that a procedure has created.
+
+    Attributes:
+        image: the image.
+        origin: what it says of the procedure.
+        state: whether the process of the procedure is dead.
+        reason: why, as a sentence.
+        volume: the volume that holds its data, if the procedure was stopped before Glance knew of it.
+    """
+
+    image: Image
+    origin: VolumeOrigin
+    state: HolderState
+    reason: str
+    volume: Volume | None
+
+
+def unfinished_images(images: ImageService, volumes: VolumeService) -> Iterator[UnfinishedImage]:
+    """Give the queued images that a procedure has created, each with what is known of its process ([store]).
+
+    Raises:
+        ImagevolError: Glance or Cinder cannot list them.
+    """
+    for image in images.with_properties(UNFINISHED, status="queued"):
+        origin = VolumeOrigin.from_volume(image.properties)
+        if origin is None:
+            continue
+        state, reason = HolderState.UNKNOWN, "it names no process"
+        if origin.process:
+            known = running(origin.process.pid)
+            state, reason = decide_process(origin.process, here=this_process(), running=known, host=origin.host)
+        volume = next(iter(volumes.with_metadata({"image_id": image.id})), None)
+        yield UnfinishedImage(image=image, origin=origin, state=state, reason=reason, volume=volume)
 
 
 def delete_remains(*, volumes: VolumeService, attacher: Attacher) -> None:

@@ -94,6 +94,20 @@ class ImageServiceConformance(WithVolumes):
         assert (image.container_format, image.min_disk_gib) == ("ovf", 3)
         assert image.properties == {"os_distro": "debian"}
 
+    def test_queued_images_are_found_by_their_properties_until_these_are_deleted(
+        self, images: ImageService, new_image: NewImage
+    ) -> None:
+        marks = {"imagevol_state": "unfinished", "imagevol_host": f"{uuid.uuid4()}"}
+        for hidden in (False, True):
+            properties = {**marks, "os_distro": "debian"}
+            image = new_image(attributes=ImageAttributes(hidden=hidden, properties=properties))
+            new_image(attributes=ImageAttributes(properties={**marks, "imagevol_state": "finished"}))
+            assert images.with_properties(marks, status="queued") == (image,)
+            assert images.with_properties(marks, status="active") == ()
+            assert images.unset_properties(image.id, [*marks, "none"]).properties == {"os_distro": "debian"}
+            assert images.get(image.id).properties == {"os_distro": "debian"}
+            assert images.with_properties(marks, status="queued") == ()
+
     def test_a_protected_image_is_not_deleted(self, images: ImageService, new_image: NewImage) -> None:
         image = new_image(attributes=ImageAttributes(protected=True))
         images.protect(image.id, protected=True)
@@ -123,6 +137,7 @@ class ImageServiceConformance(WithVolumes):
             lambda: images.upload(NOBODY, [b"data"], size_bytes=4),
             lambda: b"".join(images.read(NOBODY)),
             lambda: images.protect(NOBODY, protected=False),
+            lambda: images.unset_properties(NOBODY, ["os_distro"]),
             lambda: images.delete(NOBODY),
         ):
             with pytest.raises(ResourceNotFound):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -126,6 +126,22 @@ class MemoryImages:
         self.names[image.id] = name
         self.images[image.id] = image
         return image
+
+    def with_properties(self, properties: Mapping[str, str], *, status: str) -> tuple[Image, ...]:
+        """Give the images in this status that have all of these properties."""
+        wanted = dict(properties).items()
+        return tuple(
+            replace(image, locations=())
+            for image in self.images.values()
+            if image.status == status and wanted <= image.properties.items()
+        )
+
+    def unset_properties(self, image_id: str, names: Iterable[str]) -> Image:
+        """Delete these properties, and give the image as it is then."""
+        deleted = set(names)
+        kept = {name: value for name, value in self.get(image_id).properties.items() if name not in deleted}
+        self.images[image_id] = replace(self.images[image_id], properties=kept, updated_at=datetime.now(UTC))
+        return self.images[image_id]
 
     def protect(self, image_id: str, *, protected: bool) -> None:
         """Set or clear the protection against deletion."""
