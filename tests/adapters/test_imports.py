@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from imagevol_adapters import transfers
+
 COMMAND = """
 import sys
 from imagevol_adapters.cli.app import Imagevol
@@ -18,7 +20,7 @@ app.options, _ = app.parser.parse_known_args(["--os-auth-url", "http://127.0.0.1
 
 def imported(program: str, *, env: Sequence[str] = ()) -> list[str]:
     """The names of the modules that a program has imported at its end."""
-    command = ["env", *env, sys.executable, "-W", "ignore", "-c", f"{program}\nprint(*sys.modules)"]
+    command = ["env", *env, sys.executable, "-W", "ignore", "-c", f"{program}\nimport sys\nprint(*sys.modules)"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
@@ -26,6 +28,43 @@ def test_the_credentials_need_none_of_openstacksdks_services() -> None:
     modules = imported(f"{COMMAND}\napp.cloud")
     assert "openstack.config" in modules
     assert [name for name in modules if name.startswith(("openstack.connection", "openstack.compute"))] == []
+
+
+def test_a_command_imports_no_other_command() -> None:
+    modules = imported(f"{COMMAND}\napp.command_manager.find_command(['get', 'x', 'y'])")
+    assert "imagevol_adapters.cli.data" in modules
+    others = {"imagevol_adapters.cli.locations", "imagevol_adapters.cli.templates", "imagevol_adapters.migrating"}
+    assert not others.intersection(modules)
+
+
+def test_to_read_a_volume_takes_nothing_that_looks_into_images() -> None:
+    modules = imported("from imagevol_adapters.transfers import open_image_volume")
+    assert "imagevol_adapters.transfers.serving" in modules
+    assert not {"imagevol_adapters.inspection", "oslo_utils", "imagevol_adapters.blockmaps"}.intersection(modules)
+
+
+def test_each_public_name_of_the_transfers_is_one_of_its_modules() -> None:
+    for name in transfers.__all__:
+        assert getattr(transfers, name).__module__.startswith("imagevol_adapters.transfers.")
+    with pytest.raises(AttributeError):
+        transfers.nosuch  # noqa: B018 - it is an error
+
+
+def test_a_command_starts_without_looking_for_garbage() -> None:
+    program = """
+import gc
+from imagevol_adapters.cli import main
+before = gc.get_threshold()
+gc.collect()
+seen = gc.get_stats()[2]["collections"]
+try:
+    main(["get", "--help"])
+except SystemExit:
+    pass
+print(gc.get_stats()[2]["collections"] - seen, gc.get_threshold() == before)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "0 True"
 
 
 def test_to_attach_a_volume_needs_no_resolver_for_green_threads() -> None:

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any
 
 from cliff import command as cliff_command
@@ -16,6 +16,7 @@ from cliff.app import App
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
+from imagevol_adapters.cli.asking import quiet
 from imagevol_adapters.cli.credentials import add_credential_options
 from imagevol_adapters.cli.imports import put_off_services, without_green_resolver
 from imagevol_adapters.error_text import one_line
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Imagevol"]
 
+_DISTRIBUTION = "imagevol"
 _LIBRARIES = (
     "keystoneauth",
     "cinderclient",
@@ -63,11 +65,11 @@ class Imagevol(App):
         # For the name of the distribution that a command comes from, cliff would read the files of all distributions,
         # which takes as long as everything else that help does.
         cached: Any = cliff_command
-        cached._dists_by_mods = {"cliff": "cliff", __name__.partition(".")[0]: "imagevol"}
+        cached._dists_by_mods = {"cliff": "cliff", __name__.partition(".")[0]: _DISTRIBUTION}
         super().__init__(
             description="Moves data between Glance images and Cinder volumes, and explains how it decides.",
-            version=version("imagevol"),
-            command_manager=CommandManager("imagevol.commands"),
+            version=distribution(_DISTRIBUTION).version,
+            command_manager=_Commands("imagevol.commands"),
             deferred_help=True,
         )
 
@@ -253,16 +255,27 @@ class Imagevol(App):
     @contextmanager
     def progress(self, label: str, total_bytes: int | None) -> Iterator[Progress]:
         """A bar on a terminal, nothing elsewhere."""
+        if quiet():
+            yield lambda _: None
+            return
         from tqdm import tqdm
 
-        with tqdm(
-            total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, disable=None, file=sys.stderr
-        ) as bar:
+        with tqdm(total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr) as bar:
 
             def advance(progress: TransferProgress) -> None:
                 bar.update(progress.done_bytes - bar.n)
 
             yield advance
+
+
+class _Commands(CommandManager):
+    """The commands of this distribution; the module of each is imported when the command is used."""
+
+    def load_commands(self, namespace: str) -> None:
+        """Find the commands; cliff would import all of them, and read the files of all distributions."""
+        self.group_list.append(namespace)
+        for entry_point in distribution(_DISTRIBUTION).entry_points.select(group=namespace):
+            self.commands[entry_point.name.replace("_", " ")] = entry_point
 
 
 class _WithoutUserinfo(logging.Formatter):

@@ -4,19 +4,38 @@ Straight-line code over ports.  Each step that makes something stands with what 
 behind, or its error names what it left.
 """
 
-from imagevol_adapters.transfers.attaching import Attach, attached
-from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
-from imagevol_adapters.transfers.registering import register_image, register_image_file
-from imagevol_adapters.transfers.remains import (
-    UnfinishedImage,
-    delete_remains,
-    unfinished_images,
-    unfinished_volumes,
-)
-from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
-from imagevol_adapters.transfers.sharing import SharedAttachments
-from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
-from imagevol_adapters.transfers.uploading import UploadedVolume, register_clone
+from typing import TYPE_CHECKING
+
+from imagevol_adapters.lazy_imports import lazy_names
+
+if TYPE_CHECKING:
+    from imagevol_adapters.transfers.attaching import Attach, attached
+    from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
+    from imagevol_adapters.transfers.registering import register_image, register_image_file
+    from imagevol_adapters.transfers.remains import (
+        UnfinishedImage,
+        delete_remains,
+        unfinished_images,
+        unfinished_volumes,
+    )
+    from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
+    from imagevol_adapters.transfers.sharing import SharedAttachments
+    from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
+    from imagevol_adapters.transfers.uploading import UploadedVolume, register_clone
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "attaching": ("Attach", "attached"),
+            "reclaiming": ("Reclaimed", "reclaim"),
+            "registering": ("register_image", "register_image_file"),
+            "remains": ("UnfinishedImage", "delete_remains", "unfinished_images", "unfinished_volumes"),
+            "serving": ("VolumeContent", "delete_image_volume", "open_image_volume"),
+            "sharing": ("SharedAttachments",),
+            "storing": ("StoredImage", "StoreSettings", "store_image", "store_image_file"),
+            "uploading": ("UploadedVolume", "register_clone"),
+        },
+    )
 
 __all__ = [
     "Attach",
