@@ -106,6 +106,21 @@ _GIVEN = re.compile(
     rf"(?P<before>(?<![\w-])--[\w-]{{0,40}}(?:{_ANYWHERE}|key\b|key-?file)[\w-]{{0,40}}\s+(?!['\"])|\bBearer\s)\S+",
     re.IGNORECASE,
 )
+_BARE = re.compile(  # a value after a blank, or the next word of a sentence
+    rf"""
+    (?<! / )
+    (?: {_ANYWHERE} | (?: [_.-] | access | api | auth | encrypt(?:ed|ion) | private ) key | \bpwd? ) [\w.-]{{0,40}}+
+    ['"]? [ \t]{{1,9}} (?P<value> [^\s'"\[\](){{}}<>:=,;] \S* )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_OPTION = re.compile(r"\w[_.-]\w")  # a name that is no word of a sentence
+_WORD = re.compile(r"[A-Za-z]?[a-z]+(?:['-][a-z]+)*[.,;:!?)\]]*")
+_AFTER_AN_OPTION = re.compile(
+    r"a|an|and|are|as|at|be|been|by|can|cannot|could|did|do|does|for|from|given|had|has|have|if|in|into|is"
+    r"|may|missing|must|no|nor|not|of|on|or|refers|required|set|should|so|than|that|the|to|was|were|when"
+    r"|which|will|with|without|would"
+)
 _HEADER = re.compile(  # what it says is in it, without the name of the header; "Basic authentication" is no password
     r"""
     (?P<before> \bBasic [ ]{1,3} ) (?= [A-Za-z+/]{0,99} (?: [0-9=+/] | [a-z][A-Z] ) ) [\w+/=-]+
@@ -205,7 +220,21 @@ def without_secrets(text: str) -> str:
     text = _GIVEN.sub(rf"\g<before>{HIDDEN}", without_userinfo(text))
     if "Basic " in text or "Digest " in text:
         text = _HEADER.sub(lambda found: f"{found['before'] or found['digest']}{HIDDEN}", text)
-    return _without_values(text)
+    return _BARE.sub(_bare, _without_values(text))
+
+
+def _bare(found: re.Match[str]) -> str:
+    """A name with what follows it after a blank, which is hidden if no sentence would go on so."""
+    value = found["value"]
+    before = f"{found.string[max(0, found.start() - _LONGEST_NAME) : found.start()]}{found[0][: -len(value)]}"
+    if value.startswith(HIDDEN):
+        return found[0]
+    if _WORD.fullmatch(value):
+        name = before.rsplit(maxsplit=1)[-1]
+        word = value.rstrip(".,;:!?)]").lower()
+        if not _OPTION.search(name) or _AFTER_AN_OPTION.fullmatch(word):
+            return found[0]
+    return f"{found[0][: -len(value)]}{HIDDEN}"
 
 
 def _without_values(text: str) -> str:

@@ -208,6 +208,21 @@ class TestText:
     def test_nor_is_it_shown_in_headers_options_and_queries(self, text: str, shown: str) -> None:
         assert without_secrets(text) == shown
 
+    @pytest.mark.parametrize(
+        "before",
+        [
+            *("auth_password ", "password ", "node.session.auth.password\t", "OS_PASSWORD ", "s3_store_secret_key  "),
+            *("'auth_password' ", "wrong password ", "-p password ", "access_key ", "pwd "),
+        ],
+    )
+    @pytest.mark.parametrize("secret", [SECRET, "S3cr3t", "a.b", "x_y", "a2-", "!hunter"])
+    def test_nor_is_it_shown_after_a_blank(self, before: str, secret: str) -> None:
+        assert without_secrets(f"x; {before}{secret} y") == f"x; {before}*** y"
+
+    @pytest.mark.parametrize("word", ["horse", "correct", "secretly"])
+    def test_nor_is_a_word_shown_that_no_sentence_has_after_the_name_of_an_option(self, word: str) -> None:
+        assert without_secrets(f"cinder_store_password {word}. x") == "cinder_store_password *** x"
+
     def test_of_a_text_with_very_many_passwords_nothing_is_shown(self) -> None:
         assert without_secrets(" ".join(f"http://me:pa{number}@host" for number in range(1000))) == HIDDEN
         words = " ".join(f"w{number}" for number in range(150))
@@ -226,6 +241,9 @@ class TestText:
             "no value for any of ['password', 'user']",
             "mail a@b.c; node@fast#pool; /dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn@x",
             "the token is not valid",
+            "auth_password is not set: set cinder_store_password in [fast], or the user's credentials of Keystone",
+            "the password must differ; token expired, keyring missing; a secret's owner",
+            "GET /v3/auth/tokens HTTP/1.1",
             "cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1",
             "file:///var/lib/x:y",
             "http://host/v3/auth/tokens: HTTPConnectionPool(host='host', port=1)",
