@@ -37,7 +37,7 @@ extensions = [
     "threats",
     "troubleshooting",
 ]
-exclude_patterns = ["_ext"]
+exclude_patterns = ["_examples", "_ext"]
 html_theme = "furo"
 html_title = f"imagevol {version}"
 html_static_path = ["_static"]

@@ -9,32 +9,12 @@ from tests.upstream.asking import ROOT, Worker
 
 PAGE = ROOT / "docs/howto/add-the-mixin-to-a-driver.md"
 ENDINGS = ("passed", "Skipped: qemu-img is not installed")
-# The driver that the page does not show.
-ACME = """
-from cinder.volume import driver
-from oslo_config import cfg
-from tests.upstream.sparse_file_driver import SparseFileDriver
-
-OPTIONS = [cfg.StrOpt("acme_directory")]
-
-
-class AcmeDriver(SparseFileDriver):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.configuration.append_config_values(OPTIONS)
-
-    @staticmethod
-    def get_driver_options():
-        return OPTIONS
-
-    @property
-    def directory(self):
-        return self.configuration.acme_directory
-"""
+ACME = ROOT / "docs/_examples/acme.py"  # which the page includes
 
 
 def test_the_driver_of_the_page_passes_the_suite_of_the_page(driver_suite: Worker, tmp_path: Path) -> None:
-    written = {"acme.py": ACME}
+    assert "literalinclude} ../_examples/acme.py" in PAGE.read_text()
+    written = {"acme.py": ACME.read_text()}
     for block in re.findall(r"```python\n(# .*?)```", PAGE.read_text(), re.DOTALL):
         name = block.split()[1].rstrip(",")
         written[name] = written.get(name, "") + block
