@@ -23,6 +23,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "locations": ("Migration", "Relocation"),
     "data": ("Copying", "Safety"),
     "auditing": ("Auditing",),
+    "host": ("Doctor",),
 }
 # Verdicts that are in no table, because they are about a limit or about all stores together.
 BESIDE_THE_TABLES = {"above-limits": ("Pruning", "within the limits"), "store-of-type": ("Uploading", "a store has it")}

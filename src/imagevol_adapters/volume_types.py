@@ -26,11 +26,13 @@ class Pool:
         name: `host@backend#pool`, or `cluster@backend#pool` if Cinder runs active-active.
         backend_name: what its driver reports as `volume_backend_name`.
         clone_across_pools: whether its backend clones from one of its pools into another.
+        protocols: what its driver reports as `storage_protocol`, which may be several names.
     """
 
     name: str
     backend_name: str | None = None
     clone_across_pools: bool = False
+    protocols: tuple[str, ...] = ()
 
 
 def listed_types(client: cinderclient.v3.client.Client) -> Iterator[Any]:
@@ -109,9 +111,15 @@ def known_pools(client: cinderclient.v3.client.Client) -> tuple[Pool, ...]:
             name=pool["name"],
             backend_name=pool["capabilities"].get("volume_backend_name"),
             clone_across_pools=bool(pool["capabilities"].get("clone_across_pools")),
+            protocols=_several(pool["capabilities"].get("storage_protocol")),
         )
         for pool in shown
     )
+
+
+def _several(value: object) -> tuple[str, ...]:
+    """One name, or a list of names for the same protocol."""
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),) if value else ()
 
 
 def _found(client: cinderclient.v3.client.Client, name: str) -> Any:

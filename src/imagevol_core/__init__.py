@@ -60,6 +60,19 @@ from imagevol_core.creation import (
     plan_warming,
 )
 from imagevol_core.custody import HOLD, CustodyDecision, decide_adding, decide_deletion, decide_reading
+from imagevol_core.doctor import (
+    Diagnosis,
+    DoctorAccess,
+    DoctorBackend,
+    DoctorFacts,
+    DoctorGlance,
+    DoctorHost,
+    DoctorLine,
+    DoctorService,
+    DoctorTrial,
+    Rates,
+    diagnose,
+)
 from imagevol_core.errors import (
     AccessDenied,
     AttachFailed,
@@ -266,6 +279,9 @@ __all__ = [  # noqa: RUF022 - by decision
     "partition_faults",
     # custody
     "HOLD", "CustodyDecision", "decide_adding", "decide_deletion", "decide_reading",
+    # doctor
+    "Diagnosis", "DoctorAccess", "DoctorBackend", "DoctorFacts", "DoctorGlance", "DoctorHost", "DoctorLine",
+    "DoctorService", "DoctorTrial", "Rates", "diagnose",
     # attaching
     "AttachRetry", "decide_attach_retry", "patience_seconds",
     # stores

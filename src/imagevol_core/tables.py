@@ -19,6 +19,14 @@ from imagevol_core.cloning import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.copying import COPY_RULES, METHOD_RULES, ZERO_RULES
 from imagevol_core.creation import CACHE_RULES, CACHED_RULES, CREATION_RULES, STOP_RULES, WARM_RULES, WAY_RULES
 from imagevol_core.custody import ADDING_RULES, DELETION_RULES, READING_RULES
+from imagevol_core.doctor import (
+    DOCTOR_ACCESS_RULES,
+    DOCTOR_BACKEND_RULES,
+    DOCTOR_GLANCE_RULES,
+    DOCTOR_HOST_RULES,
+    DOCTOR_SERVICE_RULES,
+    DOCTOR_TRIAL_RULES,
+)
 from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES, RELOCATION_RULES
 from imagevol_core.remains import RECLAIM_RULES, REMAINS_RULES, REMOVAL_RULES
 from imagevol_core.safety import SAFETY_RULES
@@ -73,6 +81,12 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Copying: the method (the first that applies)": METHOD_RULES,
     "Copying: the zeros (the first that applies)": ZERO_RULES,
     "Safety: an untrusted image": SAFETY_RULES,
+    "Doctor: this host": DOCTOR_HOST_RULES,
+    "Doctor: each service": DOCTOR_SERVICE_RULES,
+    "Doctor: the credentials": DOCTOR_ACCESS_RULES,
+    "Doctor: the settings of Glance": DOCTOR_GLANCE_RULES,
+    "Doctor: the settings of a backend": DOCTOR_BACKEND_RULES,
+    "Doctor: what was measured": DOCTOR_TRIAL_RULES,
     "Auditing: each image": IMAGE_RULES,
     "Auditing: each location of an image": CLAIM_RULES,
     "Auditing: each image volume": IMAGE_VOLUME_RULES,

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
+from keystoneauth1.session import Session
+from keystoneauth1.token_endpoint import Token
 
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_core import Store, StoreCatalogue
@@ -132,7 +134,12 @@ def _word(action: argparse.Action, place: Place, random: Random, ids: Sequence[s
 
 
 class Volumes(MemoryVolumes):
-    """What a command asks Cinder for."""
+    """What a command asks Cinder for, and where it finds Cinder: nowhere."""
+
+    session: ClassVar[Session] = Session(auth=Token("http://127.0.0.1:1", "a-token"))
+    region_name: ClassVar[str | None] = None
+    interface: ClassVar[str] = "public"
+    endpoint_override: ClassVar[str | None] = None
 
     def default_volume_type(self) -> str:
         return "fast"
@@ -140,6 +147,9 @@ class Volumes(MemoryVolumes):
 
 class Images(MemoryImages):
     """What any command asks Glance for."""
+
+    interface: ClassVar[str] = "public"
+    endpoint_override: ClassVar[str | None] = None
 
     def catalogue(self) -> StoreCatalogue:
         return StoreCatalogue(stores=(Store(name="fast", kind="cinder", volume_type="fast"),), default="fast")

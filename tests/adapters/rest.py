@@ -23,10 +23,10 @@ def offer_cinder(http: Mocker, *, newest: str = "3.71") -> None:
     http.get(CINDER, json={"versions": [_version("v3.0", CINDER, version=newest, min_version="3.0")]})
 
 
-def offer_glance(http: Mocker, *, newest: str = "v2.17") -> None:
+def offer_glance(http: Mocker, *, newest: str = "v2.17", date: str = "") -> None:
     """Answer what tells of Glance's versions."""
     versions = {"versions": [_version(name, f"{GLANCE}/v2/") for name in (newest, "v2.5")]}
-    http.get(GLANCE, json=versions, status_code=300)
+    http.get(GLANCE, json=versions, status_code=300, headers={"Date": date} if date else {})
     http.get(f"{GLANCE}/versions", json=versions)
 
 

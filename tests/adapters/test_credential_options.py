@@ -33,7 +33,14 @@ ENVIRONMENT = {
     "OS_USER_NAME": "alice",
 }
 WRONG = ("get", "--nonsense"), ("nonsense",)
-HELP = ("--help",), ("--version",), ("put", "--help"), ("locations", "plan", "--help"), ("templates", "warm", "--help")
+HELP = (
+    ("--help",),
+    ("--version",),
+    ("put", "--help"),
+    ("doctor", "--help"),
+    ("locations", "plan", "--help"),
+    ("templates", "warm", "--help"),
+)
 PROGRAM = """
 import sys
 from imagevol_adapters.cli import main

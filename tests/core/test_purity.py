@@ -121,6 +121,10 @@ DECISIONS = {
     )""",
     "upload_headers": "upload_headers(store='fast', base_image_id='i', size_bytes=5)",
     "check_put": "check_put(PutWishes(store='a', store_names=('b',), owner='c', owner_exists=False))",
+    "diagnose": "diagnose(DoctorFacts(host=DoctorHost(becomes_root=None, conversion_directory='/a'), "
+    "services=(DoctorService(name='image', url='http://a', clock_seconds=9),), access=DoctorAccess(), "
+    "glance=DoctorGlance(), backend=DoctorBackend(name='a', described=True), "
+    "trial=DoctorTrial(rates=Rates(host='a'), hashing_algorithm='sha512')))",
     "check_host": f"check_host({STORE_HOST}, store='fast')",
     "check_trial": f"check_trial(StoreTrial(host={STORE_HOST}, directories={{'/a': None}}), store='fast')",
     "check_stores": """check_stores(

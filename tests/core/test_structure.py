@@ -18,13 +18,13 @@ PACKAGES = sorted(name.removesuffix(".__init__") for name in MODULES if name.end
 # What a module of a package may import of its own package: what stands before it.
 ORDER = (
     *("boot_mapping", "cache_lookup", "partitions", "facts", "headers", "commands", "steps"),
-    *("rules", "location_rules", "volume_rules", "route_rules", "upstream", "decision"),
+    *("rules", "location_rules", "volume_rules", "route_rules", "host_rules", "settings_rules", "upstream", "decision"),
 )
 
 # Packages and modules, each of which may import what stands before it, and of its own line.
 LEVELS = (
     {"errors", "facts", "verdicts", "sentences", "locations", "sizing", "checksums", "secret_text", "collation"},
-    {"stores", "cloning", "caching", "copying", "safety", "custody", "marks", "attaching", "remains"},
+    {"stores", "cloning", "caching", "copying", "safety", "custody", "doctor", "marks", "attaching", "remains"},
     {"templates", "uploading", "migration"},
     {"creation", "auditing"},
     {"tables"},

@@ -1,0 +1,284 @@
+"""Whether a host can do its job: each rule with facts that hold and facts that do not, and the file of rates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from imagevol_core import (
+    DoctorAccess,
+    DoctorBackend,
+    DoctorFacts,
+    DoctorGlance,
+    DoctorHost,
+    DoctorService,
+    DoctorTrial,
+    InvalidFact,
+    Rates,
+    Result,
+    diagnose,
+    rule_tables,
+)
+
+HOST = DoctorHost(
+    becomes_root="this process",
+    address="192.0.2.7",
+    initiators=frozenset({"iscsi", "nfs"}),
+    protocols=frozenset({"iscsi"}),
+    multipath=True,
+    multipathd=True,
+    qemu_img="7.2.0",
+    conversion_directory="/var/tmp",
+    conversion_free_bytes=2 << 30,
+    conversion_wanted_bytes=1 << 30,
+    lock_path="/run/lock",
+    rootwrap_config="/etc/glance/rootwrap.conf",
+    rootwrap_config_exists=True,
+    privsep_helper="privsep-helper",
+    privsep_helper_exists=True,
+)
+SERVICE = DoctorService(
+    name="block-storage", url="https://cinder.example", newest="3.71", wanted="3.54", clock_seconds=-0.5
+)
+ACCESS = DoctorAccess(project_id="p", roles=frozenset({"admin", "service"}))
+GLANCE = DoctorGlance(shows_locations=False, insecure=False, hashing_algorithm="sha256")
+BACKEND = DoctorBackend(name="fast", described=True, schemes=("cinder",), tenant="t", needs_tenant=("templates",))
+RATES = Rates(
+    host="node",
+    volume_type="ssd",
+    backend="node@fast#pool",
+    digests={"md5": 6e8, "sha256": 1.5e9, "sha512": 7e8},
+    write_bytes_per_second=5e8,
+    read_bytes_per_second=9e8,
+    create_seconds=1,
+    clone_seconds=2.5,
+    attach_seconds=3,
+    detach_seconds=0,
+    delete_seconds=1,
+)
+TRIAL = DoctorTrial(rates=RATES, hashing_algorithm="sha256", volume=True, same=True)
+SOUND = DoctorFacts(host=HOST, services=(SERVICE,), access=ACCESS, glance=GLANCE, backend=BACKEND, trial=TRIAL)
+FAULTS: list[tuple[str, str, Result, dict[str, Any], str]] = [
+    ("host-becomes-root", "host", Result.FAILS, {"becomes_root": None}, "neither by sudo nor by privsep"),
+    ("host-connector", "host", Result.FAILS, {"connector_error": "no iqn."}, "no iqn"),
+    ("host-initiators", "host", Result.FAILS, {"protocols": frozenset({"rbd", "nfs"})}, "nothing for rbd"),
+    ("host-multipathd", "host", Result.FAILS, {"multipathd": False}, "multipathd does not run"),
+    ("host-multipath", "host", Result.WARNS, {"multipath": False}, "use iscsi, and volumes are connected by one path"),
+    ("host-address", "host", Result.WARNS, {"address": None}, "has no address"),
+    ("host-address", "host", Result.WARNS, {"address": "127.0.1.1", "loopback": True}, "no other host reaches"),
+    ("host-qemu-img", "host", Result.FAILS, {"qemu_img": None}, "only raw images"),
+    ("host-conversion-space", "host", Result.FAILS, {"conversion_free_bytes": None}, "cannot write to"),
+    ("host-conversion-space", "host", Result.FAILS, {"conversion_free_bytes": (1 << 30) - 1}, "1023 MiB free"),
+    ("host-lock-path", "host", Result.FAILS, {"lock_path": None}, "lock_path of [oslo_concurrency] is not known"),
+    ("host-lock-path", "host", Result.FAILS, {"lock_path": ""}, "lock_path of [oslo_concurrency] is "),
+    ("host-rootwrap", "host", Result.FAILS, {"rootwrap_config_exists": False}, "rootwrap.conf, and there is no such"),
+    ("host-privsep", "host", Result.FAILS, {"privsep_helper_exists": False}, "privsep-helper, which is not found"),
+    ("service-answers", "services", Result.FAILS, {"error": "refused."}, "refused"),
+    ("service-microversion", "services", Result.FAILS, {"newest": "3.53"}, "API 3.53; 3.54 is needed"),
+    ("service-microversion", "services", Result.FAILS, {"newest": None}, "API not known; 3.54 is needed"),
+    ("service-microversion", "services", Result.FAILS, {"newest": "latest"}, "API latest; 3.54 is needed"),
+    ("service-clock", "services", Result.WARNS, {"clock_seconds": 6}, "6 s ahead of"),
+    ("service-clock", "services", Result.WARNS, {"clock_seconds": -60}, "60 s behind"),
+    ("service-encrypted", "services", Result.WARNS, {"url": "http://cinder.example"}, "begins with http:"),
+    ("service-encrypted", "services", Result.WARNS, {"url": None}, "begins with nothing"),
+    ("service-encrypted", "services", Result.WARNS, {"url": "http://["}, "cannot be read"),
+    ("access-signs-in", "access", Result.FAILS, {"error": "401."}, "401"),
+    ("access-project", "access", Result.FAILS, {"project_id": None}, "for no project"),
+    ("access-service-role", "access", Result.WARNS, {"roles": frozenset({"admin"})}, "are 'admin': Glance lets only"),
+    ("access-admin-role", "access", Result.WARNS, {"roles": frozenset({"service"})}, "are 'service': Cinder hides"),
+    ("glance-locations", "glance", Result.WARNS, {"shows_locations": True}, "OSSN-0065"),
+    ("glance-certificates", "glance", Result.WARNS, {"insecure": True}, "gets the store's password"),
+    ("backend-described", "backend", Result.FAILS, {"described": False}, "does not name fast"),
+    ("backend-tenant", "backend", Result.FAILS, {"tenant": None}, "templates need the internal tenant"),
+    ("backend-file-urls", "backend", Result.WARNS, {"schemes": ("file",)}, "'file': a location can name any file"),
+    ("backend-signatures", "backend", Result.WARNS, {"verifies_signatures": False}, "used unverified"),
+    ("volume-usable", "trial", Result.FAILS, {"error": "no valid host."}, "no valid host"),
+    ("volume-usable", "trial", Result.FAILS, {"same": False}, "is not what had been written"),
+    ("volume-usable", "trial", Result.FAILS, {"same": None}, "is not what had been written"),
+    ("digest-fastest", "trial", Result.WARNS, {"hashing_algorithm": "sha512"}, "700 MB/s on one core, and sha256 1500"),
+    ("digest-keeps-up", "trial", Result.WARNS, {"hashing_algorithm": "md5"}, "600 MB/s, and the device 900 MB/s"),
+    (
+        "attach-prompt",
+        "trial",
+        Result.WARNS,
+        {"rates": replace(RATES, detach_seconds=31)},
+        "attaching takes 3.0 s, and detaching 31.0 s",
+    ),
+]
+
+
+def test_a_sound_host_is_able_and_has_nothing_to_do() -> None:
+    diagnosis = diagnose(SOUND)
+    assert diagnosis.able
+    assert {line.verdict.result for line in diagnosis.lines} == {Result.HOLDS}
+    assert {line.next for line in diagnosis.lines} == {None}
+
+
+def test_every_rule_is_asked_and_has_a_fault_here() -> None:
+    rules = [rule.id for table in rule_tables() if table.name.startswith("Doctor: ") for rule in table.rules]
+    assert [line.verdict.rule for line in diagnose(SOUND).lines] == rules
+    assert {fault[0] for fault in FAULTS} == set(rules)
+
+
+@pytest.mark.parametrize("rule, part, result, changes, text", FAULTS)
+def test_a_fault_is_said_with_its_next_step(
+    rule: str, part: str, result: Result, changes: dict[str, Any], text: str
+) -> None:
+    sound = getattr(SOUND, part)
+    wrong: Any = (replace(sound[0], **changes),) if part == "services" else replace(sound, **changes)
+    diagnosis = diagnose(replace(SOUND, **{part: wrong}))
+    line = next(each for each in diagnosis.lines if each.verdict.rule == rule)
+    assert line.verdict.result is result
+    assert text in line.verdict.text
+    assert line.next is not None
+    assert line.next[0].isupper()
+    assert line.next.endswith(".")
+    assert diagnosis.able is (result is Result.WARNS)
+
+
+@pytest.mark.parametrize(
+    "part, changes, rule, text",
+    [
+        ("host", {"protocols": None}, "host-initiators", "not known; this host has iscsi, nfs"),
+        ("host", {"protocols": frozenset()}, "host-initiators", "the backends use none"),
+        ("host", {"protocols": None, "multipath": False}, "host-multipath", "of the backends are not known"),
+        ("host", {"protocols": frozenset({"nfs"}), "multipath": False}, "host-multipath", "no backend has several"),
+        ("host", {"multipath": False, "multipathd": False}, "host-multipathd", "multipathd is not needed"),
+        ("host", {"conversion_free_bytes": 1 << 30}, "host-conversion-space", "1024 MiB free, and 1024 MiB are wanted"),
+        ("host", {"rootwrap_config": None, "lock_path": None}, "host-lock-path", "no store is checked"),
+        ("host", {"rootwrap_config": None}, "host-rootwrap", "no store is checked"),
+        ("host", {"privsep_helper": None}, "host-privsep", "no store is checked"),
+        ("services", {"wanted": None, "newest": None}, "service-microversion", "it offers API not known"),
+        ("services", {"newest": "v3.54"}, "service-microversion", "it offers API v3.54; 3.54 is needed"),
+        ("services", {"newest": "4.0"}, "service-microversion", "it offers API 4.0; 3.54 is needed"),
+        ("services", {"clock_seconds": None}, "service-clock", "it does not tell its time"),
+        ("services", {"clock_seconds": 5}, "service-clock", "agree within 5 s"),
+        ("services", {"clock_seconds": -5}, "service-clock", "agree within 5 s"),
+        ("services", {"url": "http://127.0.0.1:1"}, "service-encrypted", "cannot be read on the way"),
+        ("services", {"url": "http://[::1]:1"}, "service-encrypted", "cannot be read on the way"),
+        ("glance", {"shows_locations": None}, "glance-locations", "show_multiple_locations is not known"),
+        ("glance", {"insecure": None}, "glance-certificates", "cinder_api_insecure is not known"),
+        ("backend", {"tenant": None, "needs_tenant": ()}, "backend-tenant", "the internal tenant is not known"),
+        ("trial", {"volume": False, "same": None, "error": "x"}, "volume-usable", "no volume was tried"),
+        ("trial", {"hashing_algorithm": "sha3"}, "digest-fastest", "the speed of sha3 was not measured"),
+        ("trial", {"hashing_algorithm": "sha3"}, "digest-keeps-up", "were not measured together"),
+        ("trial", {"rates": Rates(host="n")}, "attach-prompt", "no volume was attached"),
+        ("trial", {"rates": replace(RATES, attach_seconds=30)}, "attach-prompt", "attaching takes 30.0 s"),
+        ("trial", {"rates": replace(RATES, attach_seconds=None)}, "attach-prompt", "no volume was attached"),
+        (
+            "trial",
+            {"rates": replace(RATES, digests={"sha512": 7e8}), "hashing_algorithm": "sha512"},
+            "digest-fastest",
+            "the speed of sha512 was not measured",
+        ),
+        (
+            "trial",
+            {"rates": replace(RATES, digests={"sha256": 8.3e8, "sha512": 7e8}), "hashing_algorithm": "sha512"},
+            "digest-fastest",
+            "sha512 takes in 700 MB/s",
+        ),
+        (
+            "trial",
+            {"rates": Rates(host="n", digests={"sha256": 1e9})},
+            "digest-keeps-up",
+            "were not measured together",
+        ),
+        (
+            "trial",
+            {"rates": replace(RATES, digests={"sha256": 9e8})},
+            "digest-keeps-up",
+            "sha256 takes in 900 MB/s, and the device 900 MB/s",
+        ),
+    ],
+)
+def test_what_is_at_the_limit_or_not_known_is_no_fault(
+    part: str, changes: dict[str, Any], rule: str, text: str
+) -> None:
+    sound = getattr(SOUND, part)
+    other: Any = (replace(sound[0], **changes),) if part == "services" else replace(sound, **changes)
+    line = next(each for each in diagnose(replace(SOUND, **{part: other})).lines if each.verdict.rule == rule)
+    assert (line.verdict.result, line.next) == (Result.HOLDS, None)
+    assert text in line.verdict.text
+
+
+def test_roles_that_are_not_known_are_no_roles() -> None:
+    lines = diagnose(DoctorFacts(access=replace(ACCESS, roles=None))).lines
+    assert [line.verdict.text for line in lines if line.next] == ["their roles are not known"] * 2
+
+
+def test_of_a_service_that_does_not_answer_nothing_else_is_asked() -> None:
+    lines = diagnose(DoctorFacts(services=(replace(SERVICE, error="refused"), SERVICE))).lines
+    assert [line.verdict.rule for line in lines][:2] == ["service-answers"] * 2
+    assert {line.verdict.subject for line in lines} == {"block-storage"}
+
+
+def test_what_is_not_known_at_all_is_not_looked_at() -> None:
+    assert diagnose(DoctorFacts()).lines == ()
+    subjects = [line.verdict.subject for line in diagnose(SOUND).lines]
+    assert list(dict.fromkeys(subjects)) == [
+        "host",
+        "block-storage",
+        "credentials",
+        "Glance",
+        "backend fast",
+        "measured",
+    ]
+
+
+class TestRates:
+    """The file of rates, which other commands read."""
+
+    def test_what_is_written_is_read_again(self) -> None:
+        written = json.loads(json.dumps(RATES.as_dict()))
+        assert written == {
+            "rates": 1,
+            "host": "node",
+            "volume_type": "ssd",
+            "backend": "node@fast#pool",
+            "digests": {"md5": 6e8, "sha256": 1.5e9, "sha512": 7e8},
+            "write_bytes_per_second": 5e8,
+            "read_bytes_per_second": 9e8,
+            "create_seconds": 1,
+            "clone_seconds": 2.5,
+            "attach_seconds": 3,
+            "detach_seconds": 0,
+            "delete_seconds": 1,
+        }
+        assert Rates.from_dict(written | {"later": 1}) == RATES
+        assert Rates.from_dict({"rates": 1, "host": "node"}) == Rates(host="node")
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            None,
+            [],
+            "x",
+            {},
+            {"rates": 2, "host": "n"},
+            {"rates": 1},
+            {"rates": 1, "host": 7},
+            {"rates": 1, "host": "n", "digests": [1]},
+            {"rates": 1, "host": "n", "digests": {"md5": "fast"}},
+            {"rates": 1, "host": "n", "volume_type": 7},
+            {"rates": 1, "host": "n", "backend": []},
+            {"rates": 1, "host": "n", "attach_seconds": "1"},
+            {"rates": 1, "host": "n", "attach_seconds": -1},
+            {"rates": 1, "host": "n", "attach_seconds": True},
+            {"rates": 1, "host": "n", "write_bytes_per_second": 0},
+            {"rates": 1, "host": "n", "read_bytes_per_second": float("inf")},
+            {"rates": 1, "host": "n", "read_bytes_per_second": float("nan")},
+            {"rates": 1, "host": "n", "digests": {"md5": 10**400}},
+        ],
+    )
+    def test_what_is_no_file_of_rates_is_refused(self, written: Any) -> None:
+        with pytest.raises(InvalidFact):
+            Rates.from_dict(written)
+
+    def test_they_do_not_change_with_what_they_were_made_of(self) -> None:
+        digests = {"md5": 1.0}
+        rates = Rates(host="n", digests=digests)
+        digests["md5"] = 2.0
+        assert rates.digests == {"md5": 1.0}
