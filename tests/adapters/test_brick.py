@@ -185,7 +185,7 @@ BRICK_FAULTS = [
 
 class TestLettingGo:
     @pytest.mark.parametrize("error", [DeviceFailed("x"), ZeroDivisionError("x"), KeyboardInterrupt(), SystemExit()])
-    def test_a_volume_is_let_go_whatever_happens(self, using: Using, volume: Path, error: BaseException) -> None:
+    def test_a_volume_is_disconnected_whatever_happens(self, using: Using, volume: Path, error: BaseException) -> None:
         connector = Connector(str(volume))
         with (
             pytest.raises(type(error)) as caught,
@@ -195,7 +195,7 @@ class TestLettingGo:
         assert caught.value is error
         assert connector.calls == ["connect", "disconnect"]
 
-    def test_the_device_is_closed_before_the_volume_is_let_go(self, using: Using, volume: Path) -> None:
+    def test_the_device_is_closed_before_the_volume_is_disconnected(self, using: Using, volume: Path) -> None:
         before = open_files()
 
         class Watching(Connector):
@@ -217,7 +217,7 @@ class TestLettingGo:
             pass
         assert connector.calls == calls
 
-    def test_when_nobody_knows_whether_it_is_used_it_is_named(self, using: Using, volume: Path) -> None:
+    def test_a_volume_whose_use_is_not_known_is_named_in_the_error(self, using: Using, volume: Path) -> None:
         def unknown() -> bool:
             raise ServiceUnreachable("Cinder does not answer")
 
@@ -229,7 +229,7 @@ class TestLettingGo:
             pass
         assert connector.calls == ["connect"]
 
-    def test_two_that_leave_wait_for_each_other(self, attacher: BrickAttacher) -> None:
+    def test_two_attachments_of_a_volume_are_disconnected_one_after_the_other(self, attacher: BrickAttacher) -> None:
         order = []
 
         def leave() -> None:
@@ -244,7 +244,7 @@ class TestLettingGo:
         second.join()
         assert order == ["first", "second"]
 
-    def test_a_path_that_cannot_be_opened_is_let_go(self, using: Using, tmp_path: Path) -> None:
+    def test_a_volume_whose_device_cannot_be_opened_is_disconnected(self, using: Using, tmp_path: Path) -> None:
         connector = Connector(str(tmp_path / "none"))
         attacher = using(connector)
         with (
@@ -255,7 +255,7 @@ class TestLettingGo:
         assert connector.calls == ["connect", "disconnect"]
 
     @pytest.mark.parametrize("fault", BRICK_FAULTS)
-    def test_what_cannot_be_connected_is_an_error_without_secrets(
+    def test_a_volume_that_cannot_be_connected_is_an_error_without_secrets(
         self, using: Using, volume: Path, fault: Exception
     ) -> None:
         connector = Connector(str(volume), connect=fault)
@@ -270,7 +270,7 @@ class TestLettingGo:
         assert str(caught.value).isprintable()
 
     @pytest.mark.parametrize("fault", BRICK_FAULTS)
-    def test_what_cannot_be_let_go_is_an_error_that_names_it(
+    def test_a_volume_that_cannot_be_disconnected_is_an_error_that_names_it(
         self, using: Using, volume: Path, fault: Exception
     ) -> None:
         connector = Connector(str(volume), disconnect=fault)
@@ -283,7 +283,9 @@ class TestLettingGo:
         assert caught.value.leftovers[0].startswith(f"device {volume} on ")
         assert SECRET not in str(caught.value)
 
-    def test_the_first_error_goes_on_and_names_what_cannot_be_let_go(self, using: Using, volume: Path) -> None:
+    def test_the_first_error_is_raised_and_names_the_volume_that_cannot_be_disconnected(
+        self, using: Using, volume: Path
+    ) -> None:
         connector = Connector(str(volume), disconnect=OSError("stuck"))
         with (
             pytest.raises(DeviceFailed, match=rf"bad sector; left behind: device {volume}.*stuck"),
@@ -292,9 +294,7 @@ class TestLettingGo:
             raise DeviceFailed("bad sector")
 
     @pytest.mark.parametrize("connection", [{}, {"driver_volume_type": "carrier-pigeon"}, {"driver_volume_type": None}])
-    def test_a_protocol_that_there_is_not_is_an_error(
-        self, attacher: BrickAttacher, connection: dict[str, Any]
-    ) -> None:
+    def test_an_unknown_protocol_is_an_error(self, attacher: BrickAttacher, connection: dict[str, Any]) -> None:
         unknown = Attachment(id="a", volume_id="7", connection=connection)
         with pytest.raises(AttachFailed, match="volume 7"), attacher.open(unknown, mode=AccessMode.READ):
             pass
@@ -304,7 +304,7 @@ class TestLettingGo:
         with pytest.raises(AttachFailed, match="volume 7"), attacher.open(broken, mode=AccessMode.READ):
             pass
 
-    def test_what_cinder_told_is_not_altered(self, attacher: BrickAttacher, volume: Path) -> None:
+    def test_the_connection_that_cinder_told_is_not_altered(self, attacher: BrickAttacher, volume: Path) -> None:
         told = attachment(volume)
         before = dict(told.connection)
         with attacher.open(told, mode=AccessMode.READ):
@@ -335,7 +335,9 @@ class TestSize:
         assert connector.calls[0] == "connect"
         assert connector.calls[-1] == "disconnect"
 
-    def test_the_host_asks_its_target_again(self, using: Using, volume: Path, clock: Clock) -> None:
+    def test_the_size_of_a_grown_volume_is_asked_of_its_target_again(
+        self, using: Using, volume: Path, clock: Clock
+    ) -> None:
         """A kernel keeps what it was told of a size when it connected."""
         connector = Connector(str(volume), growing=Growing(old_looks=2, path=volume))
         with using(connector).open(attachment(volume, size_bytes=2 * SIZE_BYTES), mode=AccessMode.READ) as device:
@@ -357,7 +359,7 @@ class TestSize:
         assert connector.calls == ["connect", "disconnect"]
 
     @pytest.mark.parametrize("fault", [None, *BRICK_FAULTS])
-    def test_what_does_not_grow_is_an_error_that_says_what_was_seen_and_what_is_needed(
+    def test_a_device_that_does_not_grow_is_an_error_with_both_sizes(
         self, using: Using, volume: Path, clock: Clock, fault: Exception | None
     ) -> None:
         connector = Connector(str(volume), extend=fault)
@@ -372,7 +374,7 @@ class TestSize:
         assert SECRET not in str(caught.value)
         assert connector.calls[-1] == "disconnect"
 
-    def test_what_is_large_enough_is_not_looked_at_twice(self, using: Using, volume: Path) -> None:
+    def test_a_device_that_is_large_enough_is_looked_at_once(self, using: Using, volume: Path) -> None:
         connector = Connector(str(volume))
         for size_bytes in (None, 0, SIZE_BYTES - 1, SIZE_BYTES):
             with using(connector).open(attachment(volume, size_bytes=size_bytes), mode=AccessMode.READ):
@@ -406,12 +408,14 @@ class TestCeph:
 
 
 class TestThisHost:
-    def test_it_tells_cinder_its_name_and_address(self, attacher: BrickAttacher) -> None:
+    def test_this_host_tells_cinder_its_name_and_address(self, attacher: BrickAttacher) -> None:
         told = attacher.connector()
         assert told["host"] == os.uname().nodename
         assert told["ip"] == own_address(os.uname().nodename)
 
-    def test_it_tells_the_address_and_the_paths_that_it_was_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_this_host_tells_cinder_the_address_and_multipath_that_it_was_given(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         given: list[object] = []
 
         def properties(_helper: str, *told: object, **_: object) -> dict[str, object]:
@@ -423,7 +427,9 @@ class TestThisHost:
         assert given == ["192.0.2.7", True, True]
 
     @pytest.mark.parametrize("fault", BRICK_FAULTS)
-    def test_what_cannot_be_found_out_is_an_error(self, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    def test_a_host_whose_properties_cannot_be_found_out_is_an_error(
+        self, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    ) -> None:
         def broken(*_: object, **__: object) -> None:
             raise fault
 
@@ -459,7 +465,7 @@ class TestRoot:
             assert (fresh / "locks").stat().st_mode & 0o777 == 0o700
         assert not any(context.client_mode for context in brick._CONTEXTS)
 
-    def test_it_is_so_whatever_is_done_first(self, fresh: Path) -> None:
+    def test_a_program_of_root_needs_no_sudo_whatever_it_does_first(self, fresh: Path) -> None:
         if os.geteuid() != 0:
             pytest.skip("not root")
         with BrickAttacher().leaving("7"):

@@ -102,7 +102,7 @@ class TestEveryCall:
             *((503, ServiceFailed), (418, ServiceFailed)),
         ],
     )
-    def test_an_answer_that_is_an_error_is_one_of_ours(
+    def test_each_error_that_cinder_answers_becomes_an_error_of_imagevol(
         self, http: Mocker, volumes: CinderVolumes, call: str, status: int, expected: type[ImagevolError]
     ) -> None:
         http.register_uri(ANY, re.compile(f"{CINDER}/.+"), status_code=status, text="the server\nis ill")
@@ -114,7 +114,9 @@ class TestEveryCall:
         assert caught.value.__cause__ is not None
 
     @pytest.mark.parametrize("call", CALLS)
-    def test_no_answer_is_one_of_ours_and_shows_no_token(self, http: Mocker, volumes: CinderVolumes, call: str) -> None:
+    def test_a_cinder_that_does_not_answer_is_an_error_without_a_token(
+        self, http: Mocker, volumes: CinderVolumes, call: str
+    ) -> None:
         http.register_uri(ANY, re.compile(f"{CINDER}/.+"), exc=requests.exceptions.ConnectTimeout)
         with pytest.raises(ServiceUnreachable, match=r"^Cinder, .*check that the service runs|check the URL") as caught:
             CALLS[call](volumes)
@@ -122,13 +124,15 @@ class TestEveryCall:
 
 
 class TestVolumeTypes:
-    def test_they_come_in_pages_until_one_is_empty(self, http: Mocker, volumes: CinderVolumes) -> None:
+    def test_volume_types_are_listed_page_by_page_until_one_is_empty(
+        self, http: Mocker, volumes: CinderVolumes
+    ) -> None:
         for query, names in (("", ["ssd", "hdd"]), ("&marker=id-hdd", ["tape"]), ("&marker=id-tape", [])):
             page = {"volume_types": [{"id": f"id-{name}", "name": name} for name in names]}
             http.get(f"{CINDER}/types?is_public=None&limit=1000{query}", json=page)
         assert volumes.volume_types() == ("ssd", "hdd", "tape")
 
-    def test_the_default_one_may_be_missing(self, http: Mocker, volumes: CinderVolumes) -> None:
+    def test_cinder_can_have_no_default_volume_type(self, http: Mocker, volumes: CinderVolumes) -> None:
         answers: list[dict[str, Any]] = [{"json": {"volume_type": {"id": "1", "name": "ssd"}}}, {"status_code": 404}]
         http.get(f"{CINDER}/types/default", answers)
         assert [volumes.default_volume_type(), volumes.default_volume_type()] == ["ssd", None]
@@ -155,7 +159,7 @@ class TestVolumeTypes:
         http.get(f"{CINDER}/types/id-ssd/encryption", answers)
         assert [volumes.is_encrypted("ssd"), volumes.is_encrypted("ssd")] == [False, True]
 
-    def test_a_type_that_there_is_not_is_named(self, http: Mocker, volumes: CinderVolumes, ssd: None) -> None:
+    def test_an_unknown_volume_type_is_named(self, http: Mocker, volumes: CinderVolumes, ssd: None) -> None:
         with pytest.raises(ResourceNotFound, match="volume type nosuch"):
             volumes.is_encrypted("nosuch")
 
@@ -181,7 +185,7 @@ class TestPages:
         http.get(f"{CINDER}/volumes/detail", json=page)
         return kept
 
-    def test_each_is_asked_about_once_and_an_answer_is_for_the_id_as_it_is_spelled(
+    def test_each_volume_is_asked_about_once_and_matched_by_the_spelling_of_its_id(
         self, http: Mocker, volumes: CinderVolumes, kept: list[str]
     ) -> None:
         answers = volumes.types_of(IDS)
@@ -192,7 +196,7 @@ class TestPages:
         assert all("all_tenants=1" in url for url in urls)
 
     @pytest.mark.parametrize("status", [400, 414])
-    def test_who_may_not_ask_so_is_shown_all_of_his(
+    def test_a_user_who_cannot_filter_by_id_lists_the_own_volumes(
         self, http: Mocker, volumes: CinderVolumes, kept: list[str], status: int
     ) -> None:
         http.get(re.compile(rf"{CINDER}/volumes/detail\?.*id="), status_code=status)
@@ -205,7 +209,9 @@ class TestPages:
         with pytest.raises(AccessDenied, match="credentials with the admin role"):
             list(volumes.listed(project_id="q"))
 
-    def test_no_answer_is_said_of_each(self, http: Mocker, volumes: CinderVolumes) -> None:
+    def test_a_cinder_that_does_not_answer_is_reported_for_each_volume(
+        self, http: Mocker, volumes: CinderVolumes
+    ) -> None:
         http.get(f"{CINDER}/volumes/detail", status_code=503)
         answers = volumes.types_of(IDS)
         assert list(answers) == IDS
@@ -222,12 +228,12 @@ class TestPages:
 
 
 class TestHolding:
-    def test_only_keys_that_are_there_are_taken_away(self, http: Mocker, volumes: CinderVolumes) -> None:
+    def test_only_metadata_keys_that_exist_are_deleted(self, http: Mocker, volumes: CinderVolumes) -> None:
         http.get(f"{CINDER}/volumes/7", json=shown(metadata={"b": "c"}))
         volumes.unset_metadata("7", ["a"])
         assert asked(http) == ["GET /volumes/7"]
 
-    def test_only_what_is_nobodys_is_a_reservation(self, http: Mocker, volumes: CinderVolumes) -> None:
+    def test_a_volume_is_reserved_only_if_nothing_has_reserved_it(self, http: Mocker, volumes: CinderVolumes) -> None:
         there = [("1", "7", "reserved", None), ("2", "7", "attached", None), ("3", "7", "reserved", "vm")]
         attachments = [
             {"id": id_, "volume_id": volume_id, "status": status, "instance": instance}
@@ -239,7 +245,7 @@ class TestHolding:
 
 class TestVersion:
     @pytest.mark.parametrize("newest, used", [("3.71", "3.61"), ("3.61", "3.61"), ("3.60", "3.54"), ("3.54", "3.54")])
-    def test_the_best_version_that_there_is_is_used(
+    def test_the_highest_microversion_of_both_sides_is_used(
         self, http: Mocker, volumes: CinderVolumes, newest: str, used: str
     ) -> None:
         offer_cinder(http, newest=newest)
@@ -351,7 +357,7 @@ class TestExtending:
 
 
 class TestDeleting:
-    def test_it_returns_when_the_volume_is_gone(self, http: Mocker, volumes: CinderVolumes) -> None:
+    def test_a_deletion_returns_when_the_volume_is_gone(self, http: Mocker, volumes: CinderVolumes) -> None:
         states(http, "available", "deleting", "deleting", 404)
         http.delete(f"{CINDER}/volumes/7", status_code=202)
         volumes.delete("7")
@@ -372,13 +378,17 @@ class TestDeleting:
         assert clock.now - began < 15
 
     @pytest.mark.parametrize("status", ["creating", "downloading", "detaching"])
-    def test_it_waits_for_what_cinder_is_doing_first(self, http: Mocker, volumes: CinderVolumes, status: str) -> None:
+    def test_a_deletion_waits_until_cinder_has_ended_what_it_does_with_the_volume(
+        self, http: Mocker, volumes: CinderVolumes, status: str
+    ) -> None:
         states(http, status, status, "available", 404)
         http.delete(f"{CINDER}/volumes/7", status_code=202)
         volumes.delete("7")
         assert asked(http) == [*["GET /volumes/7"] * 3, "DELETE /volumes/7", "GET /volumes/7"]
 
-    def test_what_somebody_else_deletes_is_waited_for(self, http: Mocker, volumes: CinderVolumes) -> None:
+    def test_a_deletion_waits_for_a_volume_that_another_program_deletes(
+        self, http: Mocker, volumes: CinderVolumes
+    ) -> None:
         states(http, "deleting", "deleting", 404)
         volumes.delete("7")
         assert asked(http) == ["GET /volumes/7"] * 3
@@ -415,7 +425,9 @@ class TestAttaching:
         return http.delete(f"{CINDER}/attachments/a1", json={"attachments": []})
 
     @pytest.mark.parametrize("status", ["in-use", "reserved", "detaching", "available"])
-    def test_a_volume_in_anothers_hands_is_asked_for_again(self, http: Mocker, clock: Any, status: str) -> None:
+    def test_an_attachment_is_asked_for_again_while_another_program_has_the_volume(
+        self, http: Mocker, clock: Any, status: str
+    ) -> None:
         answers: list[dict[str, Any]] = [
             {"status_code": 400},
             {"status_code": 400},
@@ -429,7 +441,7 @@ class TestAttaching:
         assert len(clock.slept) == 2
 
     @pytest.mark.parametrize("freed", [True, False])
-    def test_who_frees_a_busy_volume_is_called_each_time_and_waits_no_longer_when_it_is_free(
+    def test_each_wait_for_a_busy_volume_tries_to_free_it_and_ends_when_it_is_free(
         self, http: Mocker, clock: Any, freed: bool
     ) -> None:
         called = []
@@ -452,7 +464,9 @@ class TestAttaching:
             assert called == list(range(len(clock.slept) + 1))
 
     @pytest.mark.parametrize("attempts", [1, 2, 5, 7])
-    def test_it_is_as_patient_as_glance_store_and_not_much_more(self, http: Mocker, clock: Any, attempts: int) -> None:
+    def test_an_attachment_is_waited_for_about_as_long_as_by_glance_store(
+        self, http: Mocker, clock: Any, attempts: int
+    ) -> None:
         http.post(f"{CINDER}/attachments", status_code=400)
         http.get(f"{CINDER}/volumes/7", json=shown("in-use"))
         patient = CinderVolumes(session=session(CINDER), attach_attempts=attempts)
@@ -464,7 +478,7 @@ class TestAttaching:
         assert (caught.value.volume_id, caught.value.status) == ("7", "in-use")
         assert caught.value.waited_seconds == pytest.approx(waited)
 
-    def test_those_who_wait_do_not_ask_at_the_same_moments(self, http: Mocker, clock: Any) -> None:
+    def test_programs_that_wait_for_a_volume_do_not_ask_at_the_same_moments(self, http: Mocker, clock: Any) -> None:
         http.post(f"{CINDER}/attachments", status_code=400)
         http.get(f"{CINDER}/volumes/7", json=shown("in-use"))
         pauses = []
@@ -477,7 +491,9 @@ class TestAttaching:
             clock.slept.clear()
         assert pauses[0] != pauses[1]
 
-    def test_who_waits_says_so_once(self, http: Mocker, clock: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_wait_for_a_volume_is_logged_once(
+        self, http: Mocker, clock: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
         http.post(f"{CINDER}/attachments", status_code=400)
         http.get(f"{CINDER}/volumes/7", json=shown("in-use"))
         with pytest.raises(VolumeBusy):
@@ -499,7 +515,7 @@ class TestAttaching:
         assert not isinstance(caught.value, VolumeBusy)
         assert (posting.call_count, clock.slept) == (1, [])
 
-    def test_what_no_waiting_mends_is_not_asked_for_again(self, http: Mocker) -> None:
+    def test_an_attachment_that_waiting_cannot_mend_is_not_asked_for_again(self, http: Mocker) -> None:
         posting = http.post(f"{CINDER}/attachments", status_code=403)
         with pytest.raises(AccessDenied):
             CinderVolumes(session=session(CINDER), attach_attempts=5).attach(
@@ -567,7 +583,9 @@ class TestAttaching:
         )
         assert deleting.call_count == 1
 
-    def test_what_is_asked_is_the_mode_and_this_host(self, http: Mocker, volumes: CinderVolumes, deleting: Any) -> None:
+    def test_an_attachment_is_asked_for_with_its_mode_and_this_host(
+        self, http: Mocker, volumes: CinderVolumes, deleting: Any
+    ) -> None:
         http.put(f"{CINDER}/attachments/a1", json={"attachment": {"id": "a1", "connection_info": {}}})
         for mode in AccessMode:
             volumes.attach("7", connector=CONNECTOR, mode=mode)
@@ -576,7 +594,7 @@ class TestAttaching:
             assert put.json() == {"attachment": {"connector": CONNECTOR}}
 
     @pytest.mark.parametrize("status, expected", [(500, ServiceFailed), (400, RequestRefused)])
-    def test_an_attachment_that_stays_is_an_error(
+    def test_an_attachment_that_cinder_does_not_delete_is_an_error(
         self, http: Mocker, volumes: CinderVolumes, status: int, expected: type[ImagevolError]
     ) -> None:
         http.delete(f"{CINDER}/attachments/a1", status_code=status)

@@ -27,7 +27,7 @@ class Undo:
             raise self.error
 
 
-def test_what_went_well_is_released_and_not_undone() -> None:
+def test_after_success_a_resource_is_released_and_not_undone() -> None:
     release, undo = Undo(), Undo()
     with released("the volume", release), undone_on_failure("the image", undo):
         pass
@@ -36,7 +36,9 @@ def test_what_went_well_is_released_and_not_undone() -> None:
 
 @BOTH
 @pytest.mark.parametrize("kind", [DeviceFailed, ZeroDivisionError, KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_failed_is_cleaned_up_once_and_goes_on(cleanup: Cleanup, kind: type[BaseException]) -> None:
+def test_after_a_failure_a_resource_is_undone_once_and_the_error_is_raised(
+    cleanup: Cleanup, kind: type[BaseException]
+) -> None:
     error, undo = kind("no power"), Undo()
     with pytest.raises(kind) as caught, cleanup("the volume", undo):
         raise error
@@ -84,7 +86,7 @@ def test_a_release_that_fails_after_all_went_well_is_an_error_that_names_it(kind
 
 
 @BOTH
-def test_who_interrupts_the_cleaning_up_skips_one_step_of_it_and_that_is_named(cleanup: Cleanup) -> None:
+def test_an_interrupt_of_the_cleanup_skips_one_step_which_is_named(cleanup: Cleanup) -> None:
     undo = Undo()
     with (
         pytest.raises(DeviceFailed) as caught,

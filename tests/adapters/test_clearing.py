@@ -52,7 +52,7 @@ def is_the_image_and_zeros(device: MemoryDevice) -> bool:
 
 class TestLies:
     @pytest.mark.parametrize("lie", LIES)
-    def test_after_a_write_there_are_the_image_and_zeros(self, lie: str) -> None:
+    def test_a_device_that_clears_less_than_it_says_holds_the_image_and_zeros(self, lie: str) -> None:
         memory = device_of()
         device = FaultyDevice(memory, zeroed=LIES[lie])
         report = write_stream(SOURCE, device, size_bytes=IMAGE_BYTES, algorithms=())
@@ -63,7 +63,7 @@ class TestLies:
         st.lists(st.sampled_from([DATA[:4096], Hole(4096), Hole(64 * KIB), Hole(130 * KIB + 1)]), max_size=8),
         st.lists(st.integers(0, 200 * KIB), min_size=1, max_size=5),
     )
-    def test_that_holds_wherever_the_device_stops_at_each_request(
+    def test_old_data_never_shows_wherever_the_device_stops_clearing(
         self, source: list[bytes | Hole], stops: list[int]
     ) -> None:
         data = b"".join(bytes(piece.length) if isinstance(piece, Hole) else piece for piece in source)
@@ -73,7 +73,7 @@ class TestLies:
         assert memory.read(0, MIB) == data + bytes(MIB - len(data))
 
     @pytest.mark.parametrize("direct_io", [True, False])
-    def test_that_holds_where_the_old_data_were_zero_at_the_places_that_are_looked_at(self, direct_io: bool) -> None:
+    def test_old_data_never_shows_if_the_places_that_are_looked_at_were_zero(self, direct_io: bool) -> None:
         memory = device_of(4 * CLEAR_BYTES)
         memory.clear(0, CLEAR_BYTES)
         for end in range(2 * CLEAR_BYTES, 4 * CLEAR_BYTES + 1, CLEAR_BYTES):
@@ -117,7 +117,7 @@ class TestLateLies:
     """What was believed before a lie was noticed is believed no more."""
 
     @pytest.mark.parametrize("lie", LATE_LIES)
-    def test_after_a_write_there_are_the_image_and_zeros(self, lie: str) -> None:
+    def test_a_device_that_stops_clearing_later_holds_the_image_and_zeros(self, lie: str) -> None:
         memory = striped(LATE_BYTES + 15 * MIB)
         device = FaultyDevice(memory, zeroed=LATE_LIES[lie])
         report = write_stream(LATE_SOURCE, device, size_bytes=LATE_BYTES, algorithms=())
@@ -134,7 +134,9 @@ class TestLateLies:
         assert clear_rest(device, offset=0, zeros=ZeroHandling.PUNCH) == 6 * CLEAR_BYTES
         assert memory.read(0, memory.size_bytes) == bytes(memory.size_bytes)
 
-    def test_that_holds_where_there_are_more_ranges_than_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_old_data_never_shows_if_more_ranges_were_cleared_than_are_remembered(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("imagevol_adapters.engine.writing.Believed", partial(Believed, 3))
         source: list[bytes | Hole] = [DATA[: 64 * KIB], Hole(192 * KIB)] * 20
         memory = MemoryDevice(5 * MIB)
@@ -143,7 +145,7 @@ class TestLateLies:
         write_stream(source, device, size_bytes=5 * MIB, algorithms=())
         assert memory.read(0, 5 * MIB) == (DATA[: 64 * KIB] + bytes(192 * KIB)) * 20
 
-    def test_that_holds_for_what_was_believed_before_the_device_grew(self) -> None:
+    def test_old_data_never_shows_in_ranges_that_were_believed_before_the_device_grew(self) -> None:
         source: list[bytes | Hole] = [DATA, Hole(80 * MIB - 2 * MIB), DATA]
         memory, large = striped(64 * MIB), striped(100 * MIB)
         small = FaultyDevice(memory, zeroed=lambda number, length: length if number != 2 else 0)
@@ -176,7 +178,7 @@ class TestLateLies:
         (message,) = caplog.messages
         assert f" {5 * CLEAR_BYTES} bytes " in message
 
-    def test_a_device_is_not_called_zero(self) -> None:
+    def test_a_device_that_stops_clearing_later_is_not_called_zero(self) -> None:
         for lie in LATE_LIES.values():
             assert not clear_device(FaultyDevice(striped(7 * CLEAR_BYTES), zeroed=lie))
 
@@ -201,7 +203,7 @@ class TestBothEnds:
 
     @pytest.mark.parametrize("clear_bytes", [CLEAR_BYTES, 2 * CLEAR_BYTES])
     @pytest.mark.parametrize("make", [striped, device_of])
-    def test_after_a_write_there_are_the_image_and_zeros(
+    def test_a_device_that_clears_only_the_ends_of_a_request_holds_the_image_and_zeros(
         self, clear_bytes: int, make: Callable[..., MemoryDevice]
     ) -> None:
         memory = make(10 * CLEAR_BYTES, clear_bytes=clear_bytes)
@@ -209,7 +211,7 @@ class TestBothEnds:
         assert memory.read(0, memory.size_bytes) == DATA + bytes(memory.size_bytes - MIB)
 
     @pytest.mark.parametrize("clear_bytes", [CLEAR_BYTES, 2 * CLEAR_BYTES])
-    def test_a_device_is_not_called_zero(self, clear_bytes: int) -> None:
+    def test_a_device_that_clears_only_the_ends_of_a_request_is_not_called_zero(self, clear_bytes: int) -> None:
         assert not clear_device(EndsOnly(striped(10 * CLEAR_BYTES, clear_bytes=clear_bytes)))
 
     @pytest.mark.parametrize("make, every", [(striped, 16), (MemoryDevice, 1)], ids=["old data", "marked"])
@@ -224,7 +226,9 @@ class TestBothEnds:
 
 class TestBelieved:
     @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), max_size=30), st.integers(1, 5))
-    def test_what_is_given_back_is_exactly_what_was_added(self, steps: list[tuple[int, int]], most: int) -> None:
+    def test_the_ranges_that_are_remembered_are_exactly_those_that_were_added(
+        self, steps: list[tuple[int, int]], most: int
+    ) -> None:
         believed, at, added = Believed(most), 0, set[int]()
         for gap, length in steps:
             if believed.add(at + gap, length):
@@ -245,14 +249,14 @@ class TestLongRequests:
         monkeypatch.setattr("imagevol_adapters.engine.clearing._LONG_REQUESTS", 4)
 
     @pytest.mark.parametrize("lie", [*LIES, "the first 16 MiB"])
-    def test_after_a_write_there_are_the_image_and_zeros(self, lie: str) -> None:
+    def test_after_long_requests_a_device_holds_the_image_and_zeros(self, lie: str) -> None:
         memory = device_of(200 * MIB, clear_bytes=2 * CLEAR_BYTES)
         lies = {**LIES, "the first 16 MiB": lambda _, length: min(length, CLEAR_BYTES)}
         device = FaultyDevice(memory, zeroed=lies[lie])
         write_stream([DATA], device, size_bytes=MIB, algorithms=())
         assert memory.read(0, memory.size_bytes) == DATA + bytes(199 * MIB)
 
-    def test_the_first_is_read_back_as_a_whole_and_of_each_the_end_and_a_few_places(self) -> None:
+    def test_the_first_long_request_is_read_back_whole_and_of_each_other_some_places(self) -> None:
         read: list[int] = []
 
         class Watched(MemoryDevice):
@@ -264,7 +268,7 @@ class TestLongRequests:
         assert clear_device(device)
         assert sum(read) == 2 * CLEAR_BYTES + 9 * (1 + 4) * 64 * KIB
 
-    def test_a_device_that_does_not_take_them_gets_none(self) -> None:
+    def test_a_device_that_takes_no_long_requests_gets_none(self) -> None:
         device = FaultyDevice(device_of(200 * MIB))
         assert clear_device(device)
         assert max(length for _, length in device.cleared) == CLEAR_BYTES
@@ -337,7 +341,7 @@ class TestTruth:
         if long:
             assert len(found) <= length // LONG_CLEAR_BYTES + 2 * LONG_CLEAR_BYTES // CLEAR_BYTES
 
-    def test_what_cannot_be_read_back_is_an_error(self) -> None:
+    def test_a_range_that_cannot_be_read_back_is_an_error(self) -> None:
         device = FaultyDevice(MemoryDevice(MIB), reads=[0])
         with pytest.raises(DeviceFailed, match="ends at byte 0, and was cleared up to"):
             write_stream([], device, size_bytes=0, algorithms=())
@@ -345,22 +349,22 @@ class TestTruth:
 
 class TestWholeDevice:
     @pytest.mark.parametrize("size_bytes", [0, 4095, 4096, 3 * CLEAR_BYTES, 2 * CLEAR_BYTES + 5000])
-    def test_it_reads_as_zeros_then(self, size_bytes: int) -> None:
+    def test_a_device_that_was_cleared_as_a_whole_reads_as_zeros(self, size_bytes: int) -> None:
         memory = device_of(size_bytes)
         assert clear_device(memory)
         assert memory.read(0, size_bytes) == bytes(size_bytes)
 
     @pytest.mark.parametrize("lie", ["a count of 14 bits", "from the fourth request on nothing"])
-    def test_one_that_lies_is_not_called_zero(self, lie: str) -> None:
+    def test_a_device_that_does_not_clear_as_a_whole_is_not_called_zero(self, lie: str) -> None:
         assert not clear_device(FaultyDevice(device_of(), zeroed=LIES[lie]))
 
-    def test_one_that_cannot_be_cleared_is_not_written(self) -> None:
+    def test_a_device_that_cannot_be_cleared_as_a_whole_is_not_written(self) -> None:
         memory = MemoryDevice(MIB, can_clear=False)
         memory.write(0, memoryview(DATA))
         assert not clear_device(memory)
         assert memory.read(0, MIB) == DATA
 
-    def test_it_can_be_cancelled(self) -> None:
+    def test_the_clearing_of_a_whole_device_can_be_cancelled(self) -> None:
         limits = Limits()
         limits.cancelled.set()
         with pytest.raises(TransferCancelled):

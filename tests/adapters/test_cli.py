@@ -214,14 +214,14 @@ class TestRoundTrip:
             (("disk.raw", "--tag", "a"), "give --register NAME too"),
         ],
     )
-    def test_wishes_that_do_not_go_together_are_refused(
+    def test_options_that_exclude_each_other_are_refused(
         self, run: Run, memory: MemoryVolumes, arguments: tuple[str, ...], says: str
     ) -> None:
         put = run("put", *arguments)
         assert (put.status, put.err.count("\n"), memory.volumes) == (1, 1, {})
         assert says in put.err
 
-    def test_what_comes_through_a_pipe_is_stored_too(
+    def test_an_image_from_a_pipe_is_stored(
         self, run: Run, memory: MemoryVolumes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         reading, writing = os.pipe()
@@ -499,7 +499,7 @@ class TestProgress:
         def isatty(self) -> bool:
             return True
 
-    def test_there_is_a_bar_on_a_terminal(
+    def test_a_progress_bar_is_shown_on_a_terminal(
         self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         terminal = self.Terminal()
@@ -507,7 +507,7 @@ class TestProgress:
         assert run("put", file).status == 0
         assert "put: 100%" in terminal.getvalue()
 
-    def test_there_is_none_elsewhere(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
+    def test_no_progress_bar_is_shown_without_a_terminal(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
         assert "%" not in run("put", file).err
 
 
@@ -572,7 +572,9 @@ class TestCredentials:
         "command",
         [("rm", "7"), ("put", "{file}"), ("explain", "x", "--size", "1", "--host", "h@b#p"), ("get", "7", "y")],
     )
-    def test_no_output_shows_one(self, run: Run, file: Path, level: tuple[str, ...], command: tuple[str, ...]) -> None:
+    def test_no_output_shows_a_password(
+        self, run: Run, file: Path, level: tuple[str, ...], command: tuple[str, ...]
+    ) -> None:
         ran = run(*level, *CREDENTIALS, *(word.format(file=file) for word in command))
         assert ran.status == 1
         assert "check the URL, and that the service runs" in ran.err
@@ -596,12 +598,12 @@ class TestCredentials:
         assert ran.status == 1
         assert not shows_a_piece(ran.out + ran.err)
 
-    def test_who_gives_none_is_told_how_to(self, run: Run) -> None:
+    def test_without_credentials_the_error_says_how_to_give_them(self, run: Run) -> None:
         ran = run("rm", "x")
         assert ran.status == 1
         assert "OS_CLOUD or --os-cloud" in ran.err
 
-    def test_a_cloud_that_there_is_not_is_named(self, run: Run) -> None:
+    def test_an_unknown_cloud_is_named(self, run: Run) -> None:
         ran = run("--os-cloud", "heaven", "rm", "x")
         assert ran.status == 1
         assert "heaven" in ran.err
@@ -630,7 +632,7 @@ class TestPutWishes:
         ],
     )
     @pytest.mark.usefixtures("stores")
-    def test_it_is_refused_in_one_line_and_leaves_nothing(
+    def test_a_put_that_cannot_succeed_is_refused_in_one_line_and_leaves_nothing(
         self, run: Run, memory: MemoryVolumes, tmp_path: Path, wishes: tuple[str, ...], says: str
     ) -> None:
         put = run("put", tmp_path / "not-even-looked-for", *wishes)
@@ -640,11 +642,11 @@ class TestPutWishes:
         assert (memory.volumes, images.images) == ({}, {})
 
     @pytest.mark.usefixtures("stores")
-    def test_what_can_be_is_done(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
+    def test_a_put_with_attributes_that_are_valid_is_done(self, run: Run, memory: MemoryVolumes, file: Path) -> None:
         put = run("put", file, "--register", "disk", "--store", "fast", "--volume-type", "fast", "--owner", "q")
         assert (put.status, len(memory.volumes)) == (0, 1)
 
-    def test_who_may_not_see_the_details_of_stores_can_store(
+    def test_a_user_who_cannot_see_the_details_of_stores_can_store(
         self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def forbidden(_: MemoryImages) -> StoreCatalogue:
@@ -677,19 +679,17 @@ class TestThisHost:
         app.options, _ = app.parser.parse_known_args(arguments)
         return app
 
-    def test_it_is_patient_has_its_own_address_and_one_path_if_nothing_is_said(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_by_default_a_command_waits_for_volumes_and_uses_one_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
         app = self.app(monkeypatch)
         assert patience_seconds(app.volumes.attach_attempts) > 240
         assert (app.attacher.ip, app.attacher.multipath, app.attacher.enforce_multipath) == (None, False, False)
 
-    def test_what_is_said_is_done(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_options_about_this_host_are_obeyed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         app = self.app(monkeypatch, "--my-ip", "192.0.2.7", "--multipath", "--attach-attempts", "1")
         assert app.volumes.attach_attempts == 1
         assert (app.attacher.ip, app.attacher.multipath, app.attacher.enforce_multipath) == ("192.0.2.7", True, False)
 
-    def test_to_insist_on_several_paths_is_to_use_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_enforcing_multipath_also_turns_it_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         attacher = self.app(monkeypatch, "--enforce-multipath").attacher
         assert (attacher.multipath, attacher.enforce_multipath) == (True, True)
 
@@ -707,7 +707,7 @@ def test_the_command_is_installed_and_starts_silently() -> None:
     assert ran.stderr == ""
 
 
-def test_a_defect_is_no_traceback_either_and_says_what_is_left(
+def test_an_unexpected_error_is_one_line_that_names_what_is_left(
     run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def defect(*_: object, **__: object) -> None:

@@ -289,7 +289,7 @@ TAKERS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("taker", TAKERS)
 @pytest.mark.parametrize("kind", ["iterator", "iterable"])
-def test_what_is_handed_over_is_closed(taker: str, way: str, kind: str, tmp_path: Path) -> None:
+def test_every_stream_that_is_handed_over_is_closed(taker: str, way: str, kind: str, tmp_path: Path) -> None:
     handed = Handed(*WAYS[way].items)
     with suppress(Exception, KeyboardInterrupt):
         TAKERS[taker](handed if kind == "iterator" else Reiterated(handed), WAYS[way], tmp_path)
@@ -299,7 +299,7 @@ def test_what_is_handed_over_is_closed(taker: str, way: str, kind: str, tmp_path
 
 
 class TestClosing:
-    def test_what_has_no_close_is_left_alone(self) -> None:
+    def test_an_object_without_close_is_left_alone(self) -> None:
         for source in ([b"data"], iter([b"data"]), SimpleNamespace(close="no method"), None):
             close(source)
 
@@ -321,7 +321,7 @@ class TestClosing:
         with pytest.raises(KeyboardInterrupt), closed_on_failure(SimpleNamespace(close=_raising(KeyboardInterrupt()))):
             raise ZeroDivisionError
 
-    def test_what_is_closed_gives_nothing_more(self) -> None:
+    def test_a_closed_iterator_gives_nothing_more(self) -> None:
         source = Handed(DATA)
         items = Closeable(source, source)
         items.close()

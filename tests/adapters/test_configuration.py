@@ -137,7 +137,7 @@ class TestReading:
 
 
 class TestCredentials:
-    def test_they_are_the_names_of_what_is_set(self, written: Path) -> None:
+    def test_the_credentials_of_a_store_are_the_names_of_the_options_that_are_set(self, written: Path) -> None:
         conf = load([written])
         assert credentials(conf, read_catalogue(conf)) == {
             "fast": {"cinder_store_auth_address", "cinder_store_user_name", "cinder_store_password"},

@@ -64,7 +64,7 @@ def status(proc: Path) -> dict[str, str]:
 class TestRoot:
     """Run by root, it is not root and sees nothing that it was not given."""
 
-    def test_it_is_nobody_who_may_open_what_is_there_and_has_no_way_back(self) -> None:
+    def test_a_confined_program_has_no_rights_and_cannot_get_them_back(self) -> None:
         with running("sleep", "1000") as proc:
             told = status(proc)
         assert told["Uid"] == told["Gid"] == " ".join([NOBODY] * 4)
@@ -73,11 +73,11 @@ class TestRoot:
         for which in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(told[which], 16) == DAC_OVERRIDE, which
 
-    def test_it_has_no_network(self) -> None:
+    def test_a_confined_program_has_no_network(self) -> None:
         with running("sleep", "1000") as proc:
             assert (proc / "ns/net").readlink() != Path("/proc/self/ns/net").readlink()
 
-    def test_it_reads_and_writes_the_files_that_are_named_and_no_others(self, tmp_path: Path) -> None:
+    def test_a_confined_program_reads_and_writes_the_named_files_and_no_others(self, tmp_path: Path) -> None:
         given, other = tmp_path / "given", tmp_path / "other"
         for path in (given, other):
             path.write_text("old")
@@ -90,7 +90,7 @@ class TestRoot:
             assert (done.returncode, done.stdout) == (1, "")
             assert said("test", "-e", str(path), files=[given]).returncode == 1
 
-    def test_of_the_system_it_sees_programs_and_libraries_and_changes_nothing(self, tmp_path: Path) -> None:
+    def test_a_confined_program_sees_programs_and_libraries_and_changes_nothing(self, tmp_path: Path) -> None:
         seen = set(said("ls", "/").stdout.split())
         assert seen <= {"bin", "lib", "lib32", "lib64", "usr", "dev"}
         assert set(said("ls", "/usr").stdout.split()) <= {"bin", "lib", "lib32", "lib64"}
@@ -102,13 +102,13 @@ class TestRoot:
             )  # which is so of what is read-only, to root
 
     @pytest.mark.parametrize("name", ["a space", "a'quote", 'a"quote', "$HOME", "a\nline", "-n", "a,comma", "--"])
-    def test_a_path_is_taken_as_it_is(self, name: str, tmp_path: Path) -> None:
+    def test_a_path_with_odd_characters_is_taken_as_it_is(self, name: str, tmp_path: Path) -> None:
         path = tmp_path / name / name
         path.parent.mkdir()
         path.write_text("data")
         assert said("cat", str(path), files=[path]).stdout == "data"
 
-    def test_a_link_leads_where_it_leads(self, tmp_path: Path) -> None:
+    def test_a_symbolic_link_can_be_named_as_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "data").write_text("data")
         link = tmp_path / "link"
         link.symlink_to("data")
@@ -125,7 +125,7 @@ class TestRoot:
             done = subprocess.run(argv, pass_fds=[file.fileno()], capture_output=True, text=True, check=False)
         assert (done.stdout, done.stderr) == ("data", "")
 
-    def test_of_proc_it_sees_its_own_descriptors_and_no_more(self, tmp_path: Path) -> None:
+    def test_a_confined_program_sees_of_proc_only_its_own_descriptors(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("data")
         with (tmp_path / "file").open("rb") as file:
             number = file.fileno()
@@ -137,7 +137,7 @@ class TestRoot:
         assert str(number) in rest
         assert "PATH=" not in done.stdout
 
-    def test_nobody_else_sees_any_of_it(self, tmp_path: Path) -> None:
+    def test_no_other_process_sees_the_confinement(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         argv = shlex.join(confined(["cat", str(tmp_path / "file")], files=[str(tmp_path / "file")]))
         mounts = "cat /proc/self/mountinfo"
@@ -169,13 +169,15 @@ class TestAnybody:
             done = subprocess.run(argv, pass_fds=[file.fileno()], capture_output=True, text=True, check=False)
         assert (done.stdout, done.stderr) == ("data", "")
 
-    def test_who_is_not_root_stays_who_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_root_a_program_keeps_its_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         argv = confined(["cat", "x"], files=["/x"])
         assert argv == ["setpriv", "--no-new-privs", "--pdeathsig", "KILL", "--", "cat", "x"]
 
     @pytest.mark.parametrize("uid", ["own", "other"])
-    def test_it_does_not_outlive_who_started_it(self, uid: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_confined_program_ends_with_the_process_that_started_it(
+        self, uid: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         if uid == "other":
             monkeypatch.setattr(os, "geteuid", lambda: 1000)
         argv = confined(["sleep", "1000"], files=[])

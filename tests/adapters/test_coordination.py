@@ -100,13 +100,13 @@ class TestNames:
     """Of any text a service gets a name of its own that is safe in a path, a key and a log."""
 
     @given(st.lists(st.text(st.characters(exclude_categories=[]), max_size=400), unique=True, max_size=20))
-    def test_no_two_names_are_one(self, names: list[str]) -> None:
+    def test_two_names_are_never_one_lock(self, names: list[str]) -> None:
         keys = {key_of(name) for name in names}
         assert len(keys) == len(names)
         for key in keys:
             assert re.fullmatch(rb"imagevol-[A-Za-z0-9._~%-]{0,171}", key)
 
-    def test_a_name_is_what_its_long_form_is_not(self) -> None:
+    def test_a_short_name_and_a_shortened_long_name_are_never_one_lock(self) -> None:
         long = key_of("x" * 5000).decode().removeprefix("imagevol-")
         assert key_of(long) != key_of("x" * 5000)
 
@@ -122,7 +122,7 @@ class TestNames:
 
 class TestProcesses:
     @each_service
-    def test_one_at_a_time_of_all_processes(self, service: Service, start: Start, tmp_path: Path) -> None:
+    def test_of_all_processes_one_at_a_time_holds_a_lock(self, service: Service, start: Start, tmp_path: Path) -> None:
         file = tmp_path / "number"
         file.write_text("0")
         for program in [start("count", service.url, file, 5) for _ in range(3)]:
@@ -224,7 +224,7 @@ class TestServiceThatFails:
             yield service
 
     @each_leased_service
-    def test_it_stops_in_the_middle_and_comes_back(self, service: Service) -> None:
+    def test_a_lock_service_can_stop_and_come_back(self, service: Service) -> None:
         def work(locks: ToozLocks) -> None:
             with locks.held(NAME, wait_seconds=0) as lock:
                 service.stop()
@@ -242,7 +242,7 @@ class TestServiceThatFails:
             self._is_soon_usable(service)
 
     @each_leased_service
-    def test_it_stands_still_and_goes_on(self, service: Service) -> None:
+    def test_a_lock_service_can_be_suspended_and_continue(self, service: Service) -> None:
         def work(locks: ToozLocks) -> None:
             with locks.held(NAME, wait_seconds=0) as lock, service.standing_still():
                 with pytest.raises(ServiceUnreachable), locks.held("another", wait_seconds=0):
@@ -254,7 +254,7 @@ class TestServiceThatFails:
                 work(locks)
             self._is_soon_usable(service)
 
-    def test_what_came_too_late_is_given_back(self, tmp_path: Path) -> None:
+    def test_a_lock_that_is_granted_too_late_is_given_back(self, tmp_path: Path) -> None:
         locks = from_url(f"file://{tmp_path}", answer_seconds=0.2)
         with closing(from_url(f"file://{tmp_path}")) as others, closing(locks):
             with locks.held("so that it has started", wait_seconds=0):
@@ -347,7 +347,7 @@ class TestUrls:
 
 
 class TestConfiguration:
-    def test_it_is_the_lock_service_of_cinder(self, tmp_path: Path) -> None:
+    def test_the_lock_service_is_the_one_of_cinders_configuration(self, tmp_path: Path) -> None:
         conf = cfg.ConfigOpts()
         conf.register_opt(cfg.StrOpt("state_path", default=str(tmp_path)))
         conf.register_opt(cfg.StrOpt("backend_url", secret=True, default="file://$state_path"), group="coordination")
@@ -355,7 +355,7 @@ class TestConfiguration:
         with from_conf(conf).held(NAME, wait_seconds=0):
             assert (tmp_path / key_of(NAME).decode()).is_file()
 
-    def test_one_that_has_no_such_option_is_refused(self) -> None:
+    def test_a_configuration_without_a_lock_service_is_refused(self) -> None:
         with pytest.raises(InvalidConfiguration, match=r"import cinder\.coordination"):
             from_conf(cfg.ConfigOpts())
 
@@ -404,12 +404,12 @@ class TestFiles:
 
 
 class TestAnswers:
-    def test_an_answer_and_an_error_come_through(self) -> None:
+    def test_an_answer_or_an_error_of_the_lock_service_reaches_the_caller(self) -> None:
         assert answered(lambda: "yes", seconds=SECONDS) == "yes"
         with pytest.raises(ZeroDivisionError):
             answered(lambda: 1 // 0, seconds=SECONDS)
 
-    def test_one_that_is_too_late_goes_to_who_cleans_up(self) -> None:
+    def test_an_answer_that_is_too_late_is_cleaned_up(self) -> None:
         may_return, cleaned = threading.Event(), threading.Event()
         came: list[str] = []
 
@@ -424,7 +424,7 @@ class TestAnswers:
         assert cleaned.wait(SECONDS)
         assert came == ["late: True"]
 
-    def test_an_error_that_is_too_late_is_told(self) -> None:
+    def test_an_error_that_is_too_late_is_logged(self) -> None:
         may_return, told = threading.Event(), threading.Event()
         came: list[BaseException] = []
 

@@ -120,11 +120,11 @@ class TestCloudsYaml:
         monkeypatch.setenv("OS_CLOUD", "one")
 
     @pytest.mark.usefixtures("broken")
-    def test_help_needs_none(self, run: Run) -> None:
+    def test_help_needs_no_clouds_yaml(self, run: Run) -> None:
         assert run("--help").status == 0
 
     @pytest.mark.usefixtures("broken")
-    def test_a_command_says_so_in_one_line(self, run: Run) -> None:
+    def test_a_faulty_clouds_yaml_is_one_line(self, run: Run) -> None:
         ran = run("explain", "image", "--size", "1", "--host", "node@fast#pool")
         assert (ran.status, ran.out, len(ran.err.splitlines())) == (1, "", 1)
         assert "clouds.yaml" in ran.err

@@ -88,7 +88,7 @@ class TestPaths:
                 at, rest = at + written, rest[written:]
         assert contents(path) == b"x" * 8192 + OLD[8192:]
 
-    def test_it_ends_where_the_volume_does(self, path: Path) -> None:
+    def test_a_device_ends_where_its_volume_ends(self, path: Path) -> None:
         with PathDevice.open(path, writable=False) as device:
             assert device.size_bytes == SIZE_BYTES
             assert read(device, SIZE_BYTES - 100, 4096) == OLD[:100]
@@ -101,13 +101,13 @@ class TestPaths:
         ):
             device.write(SIZE_BYTES, memoryview(b"y"))
 
-    def test_nothing_stays_open(self, path: Path) -> None:
+    def test_a_closed_device_leaves_no_open_file(self, path: Path) -> None:
         before = {each.name for each in Path("/proc/self/fd").iterdir()}
         with PathDevice.open(path, writable=True):
             pass
         assert {each.name for each in Path("/proc/self/fd").iterdir()} == before
 
-    def test_what_fails_is_an_error_at_every_call(self, file: Path) -> None:
+    def test_a_failing_device_is_an_error_at_every_call(self, file: Path) -> None:
         with PathDevice.open(file, writable=True) as device:
             pass
         for call, text in (
@@ -129,14 +129,14 @@ class TestPaths:
             write_stream([*source, Hole(256 * KIB)], device, size_bytes=512 * KIB, zeros=ZeroHandling.WRITE)
             assert device.direct_io
 
-    def test_what_is_full_is_an_error(self) -> None:
+    def test_a_full_device_is_an_error(self) -> None:
         with (
             PathDevice.open(Path("/dev/full"), writable=True) as device,
             pytest.raises(DeviceFailed, match=os.strerror(errno.ENOSPC)),
         ):
             device.write(0, memoryview(b"x"))
 
-    def test_what_was_moved_is_not_in_the_page_cache(self, file: Path) -> None:
+    def test_the_data_of_a_transfer_does_not_stay_in_the_page_cache(self, file: Path) -> None:
         with PathDevice.open(file, writable=True) as device:
             device.flush()
             write_stream([b"x" * SIZE_BYTES], device, size_bytes=SIZE_BYTES)
@@ -159,7 +159,7 @@ def cached(file: Path) -> int:
 
 class TestClearing:
     @pytest.mark.parametrize("offset, length", [(0, SIZE_BYTES), (4096, 8192), (64 * KIB, 128 * KIB)])
-    def test_what_was_there_reads_as_zeros_and_its_neighbours_do_not(
+    def test_a_cleared_range_reads_as_zeros_and_the_data_around_it_stays(
         self, path: Path, offset: int, length: int
     ) -> None:
         with PathDevice.open(path, writable=True) as device:
@@ -167,14 +167,14 @@ class TestClearing:
             assert device.clear(offset, length)
         assert contents(path) == OLD[:offset] + bytes(length) + OLD[offset + length :]
 
-    def test_the_space_is_given_back(self, file: Path) -> None:
+    def test_clearing_gives_the_space_back(self, file: Path) -> None:
         before = file.stat().st_blocks
         with PathDevice.open(file, writable=True) as device:
             device.clear(0, SIZE_BYTES)
         assert file.stat().st_blocks < before
         assert file.stat().st_size == SIZE_BYTES
 
-    def test_the_next_way_is_taken_where_one_fails_and_the_one_that_failed_is_not_tried_again(
+    def test_after_a_way_of_clearing_failed_the_next_one_is_used_from_then_on(
         self, loop: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tried = 0
@@ -193,7 +193,7 @@ class TestClearing:
         assert tried == 1
         assert contents(loop) == bytes(4096) + OLD[:4096] + bytes(4096) + OLD[12288:]
 
-    def test_a_way_that_lied_is_not_tried_again_and_what_it_left_shows_nowhere(
+    def test_a_way_of_clearing_that_left_data_is_not_used_again_and_the_data_is_gone(
         self, loop: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         asked: list[int] = []
@@ -210,7 +210,9 @@ class TestClearing:
         assert len(asked) == len(caplog.messages) == 1
         assert contents(loop) == b"x" + bytes(300 * KIB) + b"x" + bytes(SIZE_BYTES - 300 * KIB - 2)
 
-    def test_where_no_way_is_left_nothing_is_promised(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_way_of_clearing_nothing_is_called_cleared(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def refused(*_: int) -> None:
             raise OSError(errno.EOPNOTSUPP, "not supported")
 
@@ -221,7 +223,7 @@ class TestClearing:
             write_stream([b"data", bytes(200 * KIB)], device, size_bytes=200 * KIB + 4)
         assert file.read_bytes() == b"data" + bytes(SIZE_BYTES - 4)
 
-    def test_what_is_opened_to_be_read_is_not_cleared(self, path: Path) -> None:
+    def test_a_device_that_was_opened_to_be_read_is_not_cleared(self, path: Path) -> None:
         with PathDevice.open(path, writable=False) as device:
             assert not device.can_clear
             assert not device.clear(0, SIZE_BYTES)
@@ -242,13 +244,13 @@ class TestExtents:
             pytest.skip("the file system of the temporary directory keeps no holes")
         assert all(is_data or not start <= 256 * KIB < stop for start, stop, is_data in found)
 
-    def test_of_a_block_device_all_is_data(self, loop: Path) -> None:
+    def test_a_block_device_is_reported_as_data_throughout(self, loop: Path) -> None:
         with PathDevice.open(loop, writable=False) as device:
             assert list(device.extents(512, 1024)) == [(512, 1536, True)]
 
 
 class TestRbd:
-    def test_it_holds_what_was_written_and_ends_where_it_ends(self) -> None:
+    def test_an_rbd_image_holds_what_was_written_and_ends_where_it_ends(self) -> None:
         image = RbdLike(10_000)
         device = RbdDevice(image=image, path="/7")
         assert device.size_bytes == 10_000
@@ -260,7 +262,7 @@ class TestRbd:
         assert read(device, 9_997, 9) == b"\0cd"
         assert read(device, 10_000, 9) == read(device, 20_000, 9) == b""
 
-    def test_what_was_cleared_reads_as_zeros(self) -> None:
+    def test_a_cleared_range_of_an_rbd_image_reads_as_zeros(self) -> None:
         image = RbdLike(16_384)
         device = RbdDevice(image=image, path="/7")
         device.write(0, memoryview(b"x" * 16_384))
@@ -269,7 +271,7 @@ class TestRbd:
         device.distrust()
         assert not device.can_clear
 
-    def test_it_tells_what_was_ever_written(self) -> None:
+    def test_an_rbd_image_tells_which_ranges_were_written(self) -> None:
         device = RbdDevice(image=RbdLike(40_000), path="/7")
         assert list(device.extents(0, 40_000)) == [(0, 40_000, False)]
         device.write(8192, memoryview(b"x"))
@@ -285,7 +287,7 @@ class TestRbd:
             15_423
         )
 
-    def test_its_own_errors_are_ours(self) -> None:
+    def test_each_error_of_librbd_becomes_an_error_of_imagevol(self) -> None:
         image = RbdLike(10)
         device = RbdDevice(image=image, path="/7")
         image.fault = RbdError("[errno 108] RBD image\n is blocklisted")

@@ -137,7 +137,7 @@ class TestWriting:
         assert report.zeroed_bytes == 0
 
     @given(PARTS, SCRIPT, st.integers(0, 20))
-    def test_what_came_is_on_the_device_however_little_goes_at_once(
+    def test_the_device_holds_the_stream_however_little_it_takes_at_once(
         self, parts: list[bytes], script: list[int | None], room: int
     ) -> None:
         data = b"".join(parts)
@@ -652,19 +652,19 @@ class TestDigests:
         digest = Digest("sha1", hashlib.sha1(b"".join(parts)).hexdigest())
         assert list(verified(parts, digest, "it")) == parts
 
-    def test_one_with_another_does_not(self) -> None:
+    def test_a_stream_with_another_digest_is_refused(self) -> None:
         with pytest.raises(ContentMismatch, match="it has been altered"):
             list(verified([b"data"], Digest("md5", "00"), "it"))
 
-    def test_where_nothing_is_recorded_nothing_is_checked(self) -> None:
+    def test_without_a_recorded_digest_nothing_is_checked(self) -> None:
         assert list(verified([b"data"], None, "it")) == [b"data"]
 
     @pytest.mark.parametrize("name", ["", "rot13", "shake_128"])
-    def test_what_gives_no_digest_is_refused(self, name: str) -> None:
+    def test_an_algorithm_without_a_digest_is_refused(self, name: str) -> None:
         with pytest.raises(InvalidFact, match="digest algorithm"):
             Digests([name])
 
-    def test_what_came_so_far_has_a_digest_too(self) -> None:
+    def test_the_digest_of_what_came_so_far_is_known(self) -> None:
         digests = Digests(["md5"])
         digests.update(b"da")
         assert digests.values() == {"md5": Digest("md5", hashlib.md5(b"da").hexdigest())}
@@ -689,7 +689,7 @@ class TestLimits:
         st.lists(st.tuples(st.floats(0, 1), st.integers(1, PART_BYTES)), min_size=1, max_size=60),
         st.integers(1 << 20, 1 << 30),
     )
-    def test_no_more_goes_in_any_time_than_may(self, steps: list[tuple[float, int]], rate: int) -> None:
+    def test_in_no_time_more_bytes_go_than_the_rate_allows(self, steps: list[tuple[float, int]], rate: int) -> None:
         clock = Clock()
         throttle = clock.throttle(rate)
         moved: list[tuple[float, int]] = []
@@ -702,7 +702,7 @@ class TestLimits:
                 inside = sum(size for when, size in moved[first + 1 :] if when <= ended)
                 assert inside <= rate * (ended - began + 0.1) + PART_BYTES
 
-    def test_what_may_go_goes(self) -> None:
+    def test_bytes_within_the_rate_go_at_once(self) -> None:
         clock = Clock()
         throttle = clock.throttle(100 * MIB)
         for _ in range(1000):
@@ -723,7 +723,7 @@ class TestLimits:
         with pytest.raises(TransferCancelled):
             next(read_device(MemoryDevice(9), length=9, limits=limits))
 
-    def test_one_that_waits_for_its_turn_is_cancelled_too(self) -> None:
+    def test_a_transfer_that_waits_for_its_rate_can_be_cancelled(self) -> None:
         limits = Limits(bytes_per_second=1)
         threading.Timer(0.05, limits.cancelled.set).start()
         with pytest.raises(TransferCancelled):
@@ -744,7 +744,7 @@ class Clock:
 
 
 class TestReport:
-    def test_it_has_a_rate_for_the_user_and_one_for_the_storage(self) -> None:
+    def test_a_report_has_a_rate_for_the_user_and_one_for_the_storage(self) -> None:
         report = TransferReport(
             read_bytes=0,
             written_bytes=4 * MIB,

@@ -35,7 +35,9 @@ pytestmark = pytest.mark.skipif(
         ("test_image_files.py", "conversion or cut_short or refused"),  # all of it takes long
     ],
 )
-def test_it_holds_in_a_process_that_eventlet_has_patched(module: str, some: str, tmp_path: Path) -> None:
+def test_the_suite_for_green_threads_passes_in_a_process_that_eventlet_has_patched(
+    module: str, some: str, tmp_path: Path
+) -> None:
     options = [*OPTIONS, f"--basetemp={tmp_path / 'patched'}", f"--override-ini=cache_dir={tmp_path / 'cache'}"]
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PATCHED, *options, "-k", some, str(HERE / module)],

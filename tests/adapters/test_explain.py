@@ -77,7 +77,7 @@ class TestExplaining:
         assert {verdict["rule"] for verdict in answer["verdicts"]} == rule_ids()
         assert {verdict["subject"] for verdict in answer["verdicts"]} == {None, *answer["sources"]}
 
-    def test_it_says_where_it_would_matter_that_a_project_is_trusted(
+    def test_a_trusted_project_is_suggested_only_where_it_would_matter(
         self, run: Run, memory: MemoryVolumes, image_id: str
     ) -> None:
         (volume_id,) = memory.volumes
@@ -194,7 +194,7 @@ class TestExplaining:
         assert said.startswith("Cinder creates the volume from snapshot 5f0a\\x1b[2J, if ")
         assert run(*arguments, "-f", "json").json["outcome"] == "from-snapshot"
 
-    def test_what_these_credentials_are_not_shown_is_told(
+    def test_facts_that_these_credentials_cannot_see_are_named(
         self, run: Run, memory: MemoryVolumes, changed: Callable[..., None]
     ) -> None:
         ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
@@ -260,7 +260,7 @@ class TestExplaining:
         ],
         ids=["ready", "being made", "encrypted", "on another backend"],
     )
-    def test_the_template_that_there_is_decides(
+    def test_the_existing_template_decides(
         self,
         run: Run,
         memory: MemoryVolumes,

@@ -219,6 +219,6 @@ def test_without_the_right_to_see_the_stores_the_rest_is_told(
     assert "The image is then in a store that is not known." in ran.out
 
 
-def test_a_volume_that_there_is_not_is_one_line(run: Run, volumes: Volumes) -> None:
+def test_an_unknown_volume_is_one_line(run: Run, volumes: Volumes) -> None:
     ran = run("explain-upload", "no-such-volume")
     assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)

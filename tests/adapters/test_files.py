@@ -78,5 +78,5 @@ def test_a_file_appears_when_it_is_whole_or_not_at_all(memory: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_unnamed_files")
-def test_so_does_one_where_no_file_can_be_without_a_name(tmp_path: Path) -> None:
+def test_on_a_file_system_without_unnamed_files_a_file_still_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     whole(tmp_path)

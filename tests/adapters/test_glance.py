@@ -88,7 +88,7 @@ class TestEveryCall:
             *((503, ServiceFailed), (400, RequestRefused), (409, RequestRefused)),
         ],
     )
-    def test_an_answer_that_is_an_error_is_one_of_ours(
+    def test_each_error_that_glance_answers_becomes_an_error_of_imagevol(
         self, http: Mocker, images: GlanceImages, call: str, status: int, expected: type[ImagevolError]
     ) -> None:
         body = "<html><title>ill</title><body>the server&#x27;s<br/>\n\nill</body></html>"
@@ -103,7 +103,7 @@ class TestEveryCall:
 
     @pytest.mark.parametrize("call", CALLS)
     @pytest.mark.parametrize("error", [requests.exceptions.ConnectTimeout, requests.exceptions.ConnectionError])
-    def test_no_answer_is_one_of_ours_and_shows_no_token(
+    def test_a_glance_that_does_not_answer_is_an_error_without_a_token(
         self, http: Mocker, images: GlanceImages, call: str, error: type[Exception]
     ) -> None:
         http.register_uri(ANY, re.compile(IMAGES), exc=error)
@@ -167,7 +167,9 @@ class TestReading:
 class TestLocations:
     """Glance before 2024.2 has no Location API, and later ones may not trust these credentials with it."""
 
-    def test_where_the_api_is_missing_the_older_way_is_taken(self, http: Mocker, images: GlanceImages) -> None:
+    def test_a_glance_without_the_location_api_is_asked_in_the_older_way(
+        self, http: Mocker, images: GlanceImages
+    ) -> None:
         offer_glance(http, newest="v2.16")
         http.patch(f"{IMAGES}/7", json=shown())
         hashed = shown(os_hash_algo=DIGEST.algorithm, os_hash_value=DIGEST.value)
@@ -178,7 +180,9 @@ class TestLocations:
         value = {"url": URL, "metadata": {"store": "fast"}, "validation_data": validation}
         assert patch.json() == [{"op": "add", "path": "/locations/-", "value": value}]
 
-    def test_where_the_api_does_not_trust_us_the_older_way_is_taken(self, http: Mocker, images: GlanceImages) -> None:
+    def test_credentials_that_the_location_api_refuses_use_the_older_way(
+        self, http: Mocker, images: GlanceImages
+    ) -> None:
         http.post(f"{IMAGES}/7/locations", status_code=403)
         http.patch(f"{IMAGES}/7", json=shown())
         http.get(f"{IMAGES}/7", json=shown())
@@ -186,13 +190,13 @@ class TestLocations:
         (patch,) = (request for request in http.request_history if request.method == "PATCH")
         assert patch.json() == [{"op": "add", "path": "/locations/-", "value": {"url": URL, "metadata": {}}}]
 
-    def test_where_neither_is_allowed_that_is_the_error(self, http: Mocker, images: GlanceImages) -> None:
+    def test_a_glance_that_allows_neither_way_is_an_error(self, http: Mocker, images: GlanceImages) -> None:
         http.post(f"{IMAGES}/7/locations", status_code=403)
         http.patch(f"{IMAGES}/7", status_code=403)
         with pytest.raises(AccessDenied, match="registering a location of image 7"):
             images.add_location("7", URL, store="fast", digest=None)
 
-    def test_any_other_answer_of_the_api_is_final(self, http: Mocker, images: GlanceImages) -> None:
+    def test_any_other_answer_of_the_location_api_is_final(self, http: Mocker, images: GlanceImages) -> None:
         http.post(f"{IMAGES}/7/locations", status_code=409)
         with pytest.raises(RequestRefused):
             images.add_location("7", URL, store="fast", digest=None)
@@ -220,7 +224,7 @@ class TestLocations:
 
     @pytest.mark.parametrize("direct, expected", [(URL, (ImageLocation(URL),)), (None, ())])
     @pytest.mark.parametrize("answer", [403, 404, "v2.16"])
-    def test_or_from_the_direct_url_or_are_not_seen(
+    def test_locations_come_from_the_direct_url_or_are_not_known(
         self,
         http: Mocker,
         images: GlanceImages,
@@ -250,7 +254,7 @@ class TestStores:
 class TestListed:
     """A list is how locations are seen without being migrated: of every image that there is."""
 
-    def test_all_are_listed_in_pages_hidden_ones_too(self, http: Mocker, images: GlanceImages) -> None:
+    def test_all_images_are_listed_page_by_page_hidden_ones_too(self, http: Mocker, images: GlanceImages) -> None:
         everybodys = "visibility=all&member_status=all&limit=500&sort=id%3Aasc"
         first = {"images": [shown(id="1", locations=[{"url": URL, "metadata": {"store": "fast"}}])], "next": "/v2/2"}
         http.get(f"{IMAGES}?os_hidden=false&{everybodys}", json=first)
@@ -262,7 +266,7 @@ class TestListed:
             ("3", ()),
         ]
 
-    def test_some_are_listed_by_their_ids_and_none_is_shown(self, http: Mocker, images: GlanceImages) -> None:
+    def test_images_are_listed_by_their_ids(self, http: Mocker, images: GlanceImages) -> None:
         http.get(f"{IMAGES}?id=in%3A7%2C8", json={"images": []})
         assert list(images.listed(["7", "8"])) == []
         assert set(asked(http)) == {"GET /images"}
@@ -328,7 +332,9 @@ class TestFacts:
     @pytest.mark.parametrize(
         "half", [{"os_hash_algo": "md5"}, {"os_hash_value": "0f"}, {"os_hash_algo": "", "os_hash_value": ""}]
     )
-    def test_half_a_digest_is_none(self, http: Mocker, images: GlanceImages, half: dict[str, str]) -> None:
+    def test_an_algorithm_without_a_value_is_no_digest(
+        self, http: Mocker, images: GlanceImages, half: dict[str, str]
+    ) -> None:
         http.get(f"{IMAGES}/7", json=shown(**half))
         assert images.get("7").digest is None
 

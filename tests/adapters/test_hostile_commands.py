@@ -137,7 +137,7 @@ ODD_FILES = ("fifo", "loop", "a\0b", "n" * 300, "/dev/zero", "/proc/version", "/
         "locations undo --config-file glance.conf --journal {file}",
     ],
 )
-def test_a_file_that_is_none_is_refused(errors: list[BaseException], command: str, file: str) -> None:
+def test_a_path_that_is_no_file_is_refused(errors: list[BaseException], command: str, file: str) -> None:
     words = [word.format(file=file) for word in command.split()]
     with somewhere() as directory:
         Place.made(directory)

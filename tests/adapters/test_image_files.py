@@ -504,7 +504,7 @@ def test_a_stream_that_must_be_converted_is_not_registered(world: World) -> None
     assert images.images == {}
 
 
-def test_it_becomes_a_raw_image_of_glance(world: World, image: Callable[[str], Path]) -> None:
+def test_an_image_file_becomes_a_raw_image_of_glance(world: World, image: Callable[[str], Path]) -> None:
     images = MemoryImages(volumes=world.volumes, project_id="p", stores=("fast",))
     registered, stored = register_image_file(
         image("qcow2"),

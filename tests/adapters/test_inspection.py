@@ -67,7 +67,7 @@ class TestEveryImage:
     """Sound ones pass, hostile ones are refused by the rules that the table names."""
 
     @pytest.mark.parametrize("name, image", [(name, name) for name in ALL], indirect=["image"])
-    def test_it_is_refused_by_its_rules_and_no_others(self, name: str, image: Path) -> None:
+    def test_an_unsafe_image_is_refused_by_its_rules_and_no_others(self, name: str, image: Path) -> None:
         _, declared, refused = ALL[name]
         inspection = inspect_file(image)
         decision = check_image_safety(inspection, declared_format=declared, size_gib=1)
@@ -94,7 +94,7 @@ class TestAnyBytes:
     )
     @example(b"text " * 120 + "ä".encode(), [], 0, [1000])  # where oslo.utils' own wrapper raises an AttributeError
     @example(b"LUKS\xba\xbe", [], 0, [1000])  # and a struct.error
-    def test_they_have_an_inspection(
+    def test_any_bytes_can_be_inspected(
         self, beginning: bytes, pieces: list[tuple[int, bytes]], length: int, lengths: list[int]
     ) -> None:
         data = bytearray(beginning.ljust(length, b"\0"))
@@ -108,7 +108,7 @@ class TestAnyBytes:
         assert streamed(bytes(data), [max(1, len(data))]) == whole
 
     @given(st.binary(max_size=2000), st.lists(st.integers(1, 700), min_size=1, max_size=5))
-    def test_they_may_come_one_by_one(self, data: bytes, lengths: list[int]) -> None:
+    def test_bytes_that_come_one_by_one_are_inspected_alike(self, data: bytes, lengths: list[int]) -> None:
         assert streamed(data, lengths) == replace(inspect_file(io.BytesIO(data)), missing_bytes=None, cinder=None)
 
 
@@ -127,7 +127,9 @@ class TestProbes:
     @settings(max_examples=250)
     @given(st.lists(st.sampled_from(TOKENS), max_size=5), st.sampled_from([512, 8192, 100_000]))
     @example([b"# \0", b"\n", b"version=1\n"], 8192)
-    def test_a_file_that_is_taken_for_something_is_refused(self, tokens: list[bytes], length: int) -> None:
+    def test_raw_data_that_qemu_img_would_take_for_another_format_is_refused(
+        self, tokens: list[bytes], length: int
+    ) -> None:
         needed()
         data = b"".join(tokens).ljust(length, b"\0")
         with tempfile.NamedTemporaryFile() as file:
@@ -141,7 +143,7 @@ class TestProbes:
                 assert not check_image_safety(inspect_file(io.BytesIO(data)), declared_format=declared).safe
 
     @pytest.mark.parametrize("name", ["raw", "iso", "gpt"])
-    def test_an_ordinary_disk_is_taken_for_nothing(self, name: str, tmp_path: Path) -> None:
+    def test_an_ordinary_raw_disk_is_taken_for_no_other_format(self, name: str, tmp_path: Path) -> None:
         needed()
         FILES[name][0](tmp_path / "image")
         assert inspect_file(tmp_path / "image").probed_as is None
@@ -164,7 +166,7 @@ class TestPartitionTable:
     """What is wrong with a table is said where oslo.utils' check fails, and nowhere else."""
 
     @given(st.lists(ENTRIES, min_size=4, max_size=4))
-    def test_it_has_a_fault_where_the_check_fails(self, entries: list[bytes]) -> None:
+    def test_a_partition_table_that_fails_a_check_has_that_fault(self, entries: list[bytes]) -> None:
         disk = bytes(446) + b"".join(entries) + b"\x55\xaa" + bytes(PART_BYTES)
         inspection = inspect_file(io.BytesIO(disk))
         assert inspection.formats == ("gpt",)
@@ -208,7 +210,7 @@ class TestStream:
             "no-backing-file": "it has a backing file",
         }
 
-    def test_who_cannot_read_its_own_format_is_not_waited_for(self) -> None:
+    def test_a_format_that_cannot_be_read_is_not_waited_for(self) -> None:
         inspector = ImageInspector()
         header = struct.pack("<4sIIQQQQIQQ", b"KDMV", 3, 0, 4096, 128, 7, 20, 512, 0, (1 << 64) - 1)  # 7, and it is 1
         inspector.update(header.ljust(PART_BYTES, b"\0"))

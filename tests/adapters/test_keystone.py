@@ -15,7 +15,7 @@ KEYSTONE = "http://keystone.test/v3"
 
 
 @pytest.mark.parametrize("status, exists", [(200, True), (404, False), (403, None), (500, None)])
-def test_a_project_exists_or_not_or_keystone_does_not_tell(status: int, exists: bool | None) -> None:
+def test_keystone_says_that_a_project_exists_or_not_or_does_not_tell(status: int, exists: bool | None) -> None:
     with Mocker() as http:
         http.get(KEYSTONE, json={"version": {"id": "v3.14", "status": "stable", "links": []}})
         asked = http.get(f"{KEYSTONE}/projects/..%2Fusers%3F", status_code=status, json={})

@@ -75,7 +75,7 @@ def states(ran: Ran) -> list[tuple[str, str]]:
 
 
 class TestPlan:
-    def test_it_gives_what_is_to_be_done_and_how_and_changes_nothing(self, run: Run, glance: MemoryHistory) -> None:
+    def test_a_plan_says_what_will_be_done_and_how_and_changes_nothing(self, run: Run, glance: MemoryHistory) -> None:
         before = locations(glance)
         glance.images["a"] = replace(glance.images["a"], name="debian\x1b[2J")
         planned = run("plan", "-f", "json")
@@ -99,7 +99,7 @@ class TestPlan:
     def test_a_person_reads_urls(self, run: Run, glance: MemoryHistory) -> None:
         assert f"cinder://slow/{W} in store fast" in run("plan", "-f", "table").out
 
-    def test_where_all_is_well_it_gives_nothing(self, run: Run, glance: MemoryHistory) -> None:
+    def test_without_a_fault_the_plan_is_empty(self, run: Run, glance: MemoryHistory) -> None:
         glance.images = {"a": replace(glance.images["a"], locations=(at(f"cinder://fast/{V}", "fast"),))}
         planned = run("plan", "-f", "json")
         assert (planned.status, planned.json, planned.err) == (0, [], "1 images with 1 locations: 1 keep\n")
@@ -120,7 +120,7 @@ class TestPlan:
         ]
         assert "image b: its import to slow, local is not finished" in planned.err
 
-    def test_of_upstream_it_gives_what_glance_does_by_itself(self, run: Run, glance: MemoryHistory) -> None:
+    def test_the_policy_upstream_shows_what_glance_does_by_itself(self, run: Run, glance: MemoryHistory) -> None:
         planned = run("plan", "--policy", "upstream", "-f", "json")
         assert [(row["image_id"], row["way"], row["outcome"]) for row in planned.json] == [("a", None, "change")]
 
@@ -132,7 +132,9 @@ class TestPlan:
         assert [row["after"]["store"] for row in run("plan", "-f", "json").json] == ["fast"]
 
     @pytest.mark.parametrize("rename", ["a", "a=", "=b"])
-    def test_a_rename_that_is_none_is_refused_in_a_line(self, run: Run, glance: MemoryHistory, rename: str) -> None:
+    def test_a_rename_without_two_names_is_refused_in_a_line(
+        self, run: Run, glance: MemoryHistory, rename: str
+    ) -> None:
         planned = run("plan", "--rename", rename)
         assert (planned.status, planned.err) == (
             1,
@@ -170,7 +172,7 @@ class TestApplyAndUndo:
         planned = run("apply", "--journal", tmp_path / "journal", "--dry-run", "-f", "json")
         assert (planned.status, states(planned)) == (3, [(each, "planned") for each in "abc"])
 
-    def test_it_is_shown_asked_done_and_taken_back(
+    def test_a_plan_is_shown_confirmed_applied_and_undone(
         self, run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before, journal = locations(glance), tmp_path / "journal"
@@ -203,7 +205,7 @@ class TestApplyAndUndo:
         assert (nothing.status, nothing.err) == (0, "There is nothing to undo.\n")
         assert nothing_held(glance)
 
-    def test_what_is_in_the_answer_is_not_told_a_second_time(
+    def test_a_change_that_is_in_the_output_is_not_logged_again(
         self, run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         glance.images = {key: replace(image, name=f"name of {key}") for key, image in glance.images.items()}
@@ -228,7 +230,7 @@ class TestApplyAndUndo:
         assert told(declined) == (True, [back], ["done"] * 3)
         assert f"image b (name of b): {back}\n" in declined.err
 
-    def test_what_is_refused_is_told_and_the_rest_is_done(
+    def test_a_refused_change_is_reported_and_the_others_are_made(
         self, run: Run, glance: MemoryHistory, tmp_path: Path, conf: Path
     ) -> None:
         conf.write_text(GLANCE_API_CONF.replace("imagevol", "cinder"))
@@ -248,7 +250,7 @@ class TestApplyAndUndo:
         conf.write_text(GLANCE_API_CONF.replace("[DEFAULT]", "[DEFAULT]\ndelayed_delete = true"))
         assert [row["way"] for row in run("plan", "-f", "json").json] == ["show", "refused", "refused"]
 
-    def test_what_failed_is_tried_again_when_it_is_resumed(
+    def test_a_failed_change_is_tried_again_by_resume(
         self, run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         glance.held_back = frozenset({W})
@@ -265,7 +267,7 @@ class TestApplyAndUndo:
         )
 
 
-def test_a_bar_is_for_terminals(
+def test_a_progress_bar_is_shown_only_on_a_terminal(
     run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr("imagevol_adapters.cli.locations._quiet", lambda: False)

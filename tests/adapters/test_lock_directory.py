@@ -36,7 +36,7 @@ def parent(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("depth", [(), ("a",), ("a", "b")])
-def test_it_is_created_for_root_alone_and_used_again(parent: Path, depth: tuple[str, ...]) -> None:
+def test_a_lock_directory_is_created_for_root_alone_and_used_again(parent: Path, depth: tuple[str, ...]) -> None:
     path = parent.joinpath(*depth, "locks")
     before = os.umask(0)
     try:
@@ -59,7 +59,9 @@ def test_it_is_created_for_root_alone_and_used_again(parent: Path, depth: tuple[
         (with_link, "contains the symbolic link 'os-brick-connect'"),
     ],
 )
-def test_one_where_others_can_write_or_have_written_is_refused(parent: Path, change: Change, reason: str) -> None:
+def test_a_lock_directory_where_others_can_write_or_have_written_is_refused(
+    parent: Path, change: Change, reason: str
+) -> None:
     path = parent / "locks"
     path.mkdir(mode=0o700)
     change(path)
@@ -68,7 +70,7 @@ def test_one_where_others_can_write_or_have_written_is_refused(parent: Path, cha
 
 
 @pytest.mark.parametrize("change", [to_another, lambda path: path.chmod(0o777), lambda path: path.chmod(0o775)])
-def test_one_that_others_can_exchange_is_refused(parent: Path, change: Change) -> None:
+def test_a_lock_directory_that_others_can_exchange_is_refused(parent: Path, change: Change) -> None:
     path = parent / "below" / "locks"
     lock_directory(path)
     change(parent)
@@ -79,7 +81,7 @@ def test_one_that_others_can_exchange_is_refused(parent: Path, change: Change) -
     assert not (parent / "new").exists()
 
 
-def test_where_others_may_write_but_not_exchange_it_is_fine(parent: Path) -> None:
+def test_a_sticky_directory_above_the_lock_directory_is_accepted(parent: Path) -> None:
     """As in /run/lock of some systems."""
     parent.chmod(0o1777)
     assert lock_directory(parent / "locks") == parent / "locks"
@@ -127,7 +129,7 @@ def test_what_is_no_directory_is_refused(parent: Path) -> None:
         lock_directory(Path("locks"))
 
 
-def test_os_brick_is_not_set_up_with_one_that_is_refused(parent: Path) -> None:
+def test_os_brick_is_not_set_up_with_a_refused_lock_directory(parent: Path) -> None:
     parent.chmod(0o777)
     with pytest.raises(AttachFailed, match="os-brick cannot keep its locks in"):
         become_privileged(parent / "locks")

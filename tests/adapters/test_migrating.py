@@ -139,7 +139,7 @@ class TestKilled:
         kept=st.integers(0, 400),
         back=st.booleans(),
     )
-    def test_it_comes_to_the_same_end_or_back_to_the_same_begin(
+    def test_a_killed_migration_can_be_resumed_to_its_end_or_undone_to_its_beginning(
         self, requests: int | None, after: bool, line: int, kept: int, back: bool
     ) -> None:
         glance = cloud()
@@ -160,7 +160,7 @@ class TestKilled:
             with Journal.open(path, cloud=CLOUD) as journal:  # no torn line is left in it
                 assert {entry.state for entry in journal.entries.values()} <= {State.PLANNED, State.UNDONE, State.DONE}
 
-    def test_what_was_reserved_and_not_written_down_is_found_and_given_back(self, path: Path) -> None:
+    def test_a_reservation_that_is_not_in_the_journal_is_found_and_given_back(self, path: Path) -> None:
         glance = cloud()
         glance.requests_left, glance.killed_after = 2, True
         with suppress(Killed):
@@ -335,7 +335,7 @@ def planned(**changes: Any) -> bytes:
 class TestJournal:
     """A file that somebody keeps: it says what is wrong with it."""
 
-    def test_it_is_for_no_eyes_but_the_owners_and_says_what_was_before(self, path: Path) -> None:
+    def test_a_journal_is_readable_for_its_owner_only_and_records_the_old_locations(self, path: Path) -> None:
         apply(cloud(), path)
         assert path.stat().st_mode & 0o777 == 0o600
         head, first, *_ = map(json.loads, path.read_text().splitlines())
@@ -349,24 +349,24 @@ class TestJournal:
             }
         ]
 
-    def test_it_is_never_written_over(self, path: Path) -> None:
+    def test_a_journal_is_never_written_over(self, path: Path) -> None:
         path.write_text("mine")
         with pytest.raises(RequestRefused, match="exists: give another name"):
             create(cloud(), path)
         assert path.read_text() == "mine"
 
     @pytest.mark.parametrize("where", ["missing/journal", "."])
-    def test_where_it_cannot_be_it_says_so(self, tmp_path: Path, where: str) -> None:
+    def test_a_journal_that_cannot_be_created_is_an_error(self, tmp_path: Path, where: str) -> None:
         with pytest.raises(RequestRefused, match="cannot be opened"):
             resume(cloud(), tmp_path / where)
         with pytest.raises(RequestRefused, match=r"cannot be written|exists"):
             create(cloud(), tmp_path / where)
 
-    def test_two_at_a_time_are_one_too_many(self, path: Path) -> None:
+    def test_two_processes_cannot_use_one_journal(self, path: Path) -> None:
         with create(cloud(), path), pytest.raises(InUse, match="in use by another process"):
             resume(cloud(), path)
 
-    def test_it_is_of_one_cloud_and_one_plan(self, path: Path) -> None:
+    def test_a_journal_belongs_to_one_cloud_and_one_plan(self, path: Path) -> None:
         apply(cloud(), path)
         with pytest.raises(RequestRefused, match="another cloud: its Glance is a-glance, not another"):
             Journal.open(path, cloud="another")
@@ -411,7 +411,7 @@ class TestJournal:
         ],
         ids=lambda value: repr(value)[:60],
     )
-    def test_a_line_that_is_none_is_named(self, path: Path, line: int, text: bytes) -> None:
+    def test_a_line_of_a_journal_that_cannot_be_read_is_named(self, path: Path, line: int, text: bytes) -> None:
         apply(cloud(), path)
         lines = path.read_bytes().splitlines()
         lines[line - 1] = text
@@ -421,7 +421,7 @@ class TestJournal:
         assert len(str(caught.value)) < 1000
         assert str(caught.value).isprintable()
 
-    def test_what_is_no_file_is_refused_at_once(self, tmp_path: Path) -> None:
+    def test_a_journal_that_is_no_file_is_refused_at_once(self, tmp_path: Path) -> None:
         fifo, device = tmp_path / "fifo", Path("/dev/zero")
         os.mkfifo(fifo)
         for path, kind in ((fifo, "a FIFO"), (device, "a character device")):
@@ -493,7 +493,7 @@ class TestPlanning:
     """Facts in pages; each image with the answers of its own page."""
 
     @pytest.mark.parametrize("page_size", [1, 2, 1000])
-    def test_the_pages_do_not_matter(self, page_size: int) -> None:
+    def test_a_plan_does_not_depend_on_the_size_of_the_pages(self, page_size: int) -> None:
         glance, totals = cloud(), MigrationTotals()
         glance.images["empty"] = Image(id="empty")
         planned = list(

@@ -19,7 +19,7 @@ def test_a_file_is_read_whole_up_to_the_bound(tmp_path: Path) -> None:
         read_file(file, longest_bytes=4)
 
 
-def test_what_is_no_file_is_named_and_left_closed(tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_named_and_left_closed(tmp_path: Path) -> None:
     fifo, listening = tmp_path / "fifo", tmp_path / "socket"
     os.mkfifo(fifo)
     before = set(Path("/proc/self/fd").iterdir())

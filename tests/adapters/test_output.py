@@ -176,7 +176,7 @@ class TestProcess:
         assert (ran.returncode, len(ran.stderr.splitlines())) == (1, 1), ran.stderr
         assert "standard output" in ran.stderr
 
-    def test_a_reader_that_has_enough_hears_nothing(
+    def test_a_reader_that_closes_the_pipe_early_causes_no_error(
         self, shell: Callable[[str], subprocess.CompletedProcess[str]]
     ) -> None:
         ran = shell("(sleep 0.3; imagevol --help; echo $? >&2) | true")  # whose end of the pipe is closed by then

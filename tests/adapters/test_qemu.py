@@ -118,7 +118,7 @@ class TestConversion:
 
     @pytest.mark.parametrize("zeros", ZeroHandling)
     @pytest.mark.parametrize("name", ["qcow2", "vmdk", "vhd", "vhdx", "vdi"])
-    def test_the_whole_target_is_what_it_should_be(
+    def test_after_a_conversion_the_whole_target_is_right(
         self, name: str, zeros: ZeroHandling, target: Path, tmp_path: Path
     ) -> None:
         disk, image = tmp_path / "disk", tmp_path / "image"
@@ -165,7 +165,7 @@ class TestConversion:
             converter.convert(plan, size_bytes=256 * MIB)
         assert written(target) == disk.read_bytes()
 
-    def test_it_is_a_converter(self) -> None:
+    def test_the_class_fits_the_port_of_converters(self) -> None:
         converter: Converter = CONVERTER
         assert converter is CONVERTER
 
@@ -174,7 +174,7 @@ class TestHostile:
     """What a rule refuses, qemu-img never sees."""
 
     @pytest.mark.parametrize("name", [name for name, (_, _, refused) in ALL.items() if refused])
-    def test_it_is_refused_where_there_is_no_qemu_img(
+    def test_an_image_cannot_be_examined_without_qemu_img(
         self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         make, declared, refused = ALL[name]
@@ -185,7 +185,7 @@ class TestHostile:
         assert list(caught.value.reasons) == refused
 
     @pytest.mark.parametrize("name", [name for name, (_, _, refused) in ALL.items() if not refused])
-    def test_it_is_asked_of_a_sound_image_only_what_nothing_else_tells(
+    def test_qemu_img_is_asked_only_what_the_inspection_does_not_tell(
         self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         make, declared, _ = ALL[name]
@@ -218,7 +218,7 @@ class TestHostile:
             ('"backing-filename": "/x"', {"no-backing-file": "it has a backing file"}),
         ],
     )
-    def test_what_qemu_img_sees_decides(
+    def test_the_backing_file_that_qemu_img_sees_decides(
         self, said: str, reasons: dict[str, str], tmp_path: Path, program: Callable[[str], None]
     ) -> None:
         stream_optimized(tmp_path / "image")
@@ -244,7 +244,7 @@ class TestHostile:
         "make, name",
         [(backed, "qcow2"), (HOSTILE["vmdk-sibling"][0], "vmdk"), (HOSTILE["vmdk-text-sibling"][0], "vmdk")],
     )
-    def test_even_if_it_saw_it_another_file_is_out_of_reach(
+    def test_qemu_img_cannot_reach_another_file_that_an_image_names(
         self, make: Callable[[Path], None], name: str, tmp_path: Path
     ) -> None:
         if os.geteuid() != 0:
@@ -303,11 +303,11 @@ class TestFeatures:
         made("qcow2", "-o", "extended_l2=on")(directory / "image")
         return directory / "image"
 
-    def test_extended_entries_are_read(self, tmp_path: Path) -> None:
+    def test_a_qcow2_with_extended_entries_is_converted(self, tmp_path: Path) -> None:
         found = CONVERTER.examine(str(self.image(tmp_path)), declared_format="qcow2", size_gib=1, what="it")
         assert (found.version, found.features) == (3, frozenset({"extended_l2"}))
 
-    def test_they_are_refused_where_qemu_img_does_not_know_them(
+    def test_a_qcow2_with_extended_entries_is_refused_if_qemu_img_does_not_know_them(
         self, tmp_path: Path, program: Callable[[str], None]
     ) -> None:
         image = self.image(tmp_path)
@@ -316,7 +316,7 @@ class TestFeatures:
             CONVERTER.examine(str(image), declared_format="qcow2", size_gib=1, what="it")
         assert list(caught.value.reasons) == ["features-known"]
 
-    def test_it_is_asked_once(self, tmp_path: Path, program: Callable[[str], None]) -> None:
+    def test_qemu_img_is_asked_for_its_features_once(self, tmp_path: Path, program: Callable[[str], None]) -> None:
         program(f'echo asked >> {tmp_path}/asked; echo "  extended_l2=<bool (on/off)>"')
         assert qemu_img_features() == qemu_img_features() == {"extended_l2"}
         assert (tmp_path / "asked").read_text() == "asked\n"
@@ -340,7 +340,7 @@ class TestHarmless:
             (changed(made("vdi"), (0x180, struct.pack("<I", 0x3FFFFFFF))), "vdi", "."),
         ],
     )
-    def test_it_ends_with_the_disk_or_with_one_line(
+    def test_a_conversion_of_damaged_data_ends_with_the_disk_or_with_one_line(
         self, make: Callable[[Path], None], name: str, says: str, tmp_path: Path
     ) -> None:
         image, target = tmp_path / "image", tmp_path / "target"
@@ -358,7 +358,7 @@ class TestHarmless:
         assert str(caught.value).isprintable()
         assert target.read_bytes() == b"\xff" * ROOM
 
-    def test_no_more_is_kept_of_its_complaints_than_their_end(
+    def test_of_a_long_output_of_qemu_img_only_the_end_is_kept(
         self, tmp_path: Path, program: Callable[[str], None]
     ) -> None:
         made("qcow2")(tmp_path / "image")
@@ -382,21 +382,21 @@ class TestRun:
         converter.convert(self.plan(tmp_path), size_bytes=2 * GIB)
         return (tmp_path / "target").read_text().splitlines()
 
-    def test_its_command_is_the_plans(self, tmp_path: Path, program: Callable[[str], None]) -> None:
+    def test_qemu_img_runs_the_command_of_the_plan(self, tmp_path: Path, program: Callable[[str], None]) -> None:
         program('printf "%s\\n" qemu-img "$@" > "$target"')
         assert self.told(tmp_path) == list(self.plan(tmp_path).argv)
 
-    def test_it_has_limits(self, tmp_path: Path, program: Callable[[str], None]) -> None:
+    def test_qemu_img_runs_under_limits(self, tmp_path: Path, program: Callable[[str], None]) -> None:
         program('{ ulimit -H -v; ulimit -H -t; ulimit -H -c; } > "$target"')
         converter = QemuConverter(address_space_bytes=GIB // 2, cpu_seconds=100, cpu_seconds_per_gib=11)
         assert self.told(tmp_path, converter) == [str(GIB // 2 // 1024), "122", "0"]
 
-    def test_it_is_not_root(self, tmp_path: Path, program: Callable[[str], None]) -> None:
+    def test_qemu_img_does_not_run_as_root(self, tmp_path: Path, program: Callable[[str], None]) -> None:
         program('id -u > "$target"')
         (uid,) = self.told(tmp_path)
         assert uid == ("65534" if os.geteuid() == 0 else str(os.geteuid()))
 
-    def test_it_has_no_secrets_of_ours(
+    def test_qemu_img_gets_no_secret_of_the_environment(
         self, tmp_path: Path, program: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("OS_PASSWORD", "secret")
@@ -420,7 +420,7 @@ class TestRun:
         assert (first, place) == (str(os.geteuid()), "/")
         assert second == ("65534" if first == "0" else first)
 
-    def test_it_may_open_its_keys(self, tmp_path: Path, program: Callable[[str], None]) -> None:
+    def test_qemu_img_can_open_the_keys_that_it_is_given(self, tmp_path: Path, program: Callable[[str], None]) -> None:
         keys = [tmp_path / "key,1", tmp_path / "key 2"]
         for key in keys:
             key.write_text(key.name)
@@ -462,7 +462,7 @@ class TestFailure:
             (f"printf '{'x' * 400}' >&2; exit 1", "x" * 300 + "…"),
         ],
     )
-    def test_it_is_told_in_one_line(
+    def test_a_failure_of_qemu_img_is_one_line(
         self, script: str, says: str, tmp_path: Path, program: Callable[[str], None]
     ) -> None:
         program(script)
@@ -486,7 +486,7 @@ class TestFailure:
         with pytest.raises(ConversionFailed, match=r"^qemu-img: Could not open the image: Invalid argument$"):
             CONVERTER.examine(str(tmp_path / "image"), declared_format="vmdk", size_gib=1, what="it")
 
-    def test_it_may_not_compute_for_ever(self, tmp_path: Path, program: Callable[[str], None]) -> None:
+    def test_qemu_img_is_ended_at_its_limit_of_cpu_time(self, tmp_path: Path, program: Callable[[str], None]) -> None:
         program("while :; do :; done")
         with pytest.raises(
             ConversionFailed, match=r"^qemu-img was killed; it may compute for 1 s, or memory was short$"
@@ -495,7 +495,7 @@ class TestFailure:
 
     @pytest.mark.parametrize("exists", [True, False])
     @pytest.mark.parametrize("how", [TransferCancelled, KeyboardInterrupt, ValueError])
-    def test_ended_early_it_leaves_nothing_behind(
+    def test_a_conversion_that_is_ended_early_leaves_nothing(
         self, how: type[BaseException], exists: bool, tmp_path: Path, program: Callable[[str], None]
     ) -> None:
         program('echo "$$" > "$target"; sleep 1000 & echo "$!" >> "$target"; wait')
@@ -519,7 +519,7 @@ class TestFailure:
         for pid in pids:  # of which the second is waited for by nobody of ours
             wait_for_end(int(pid))
 
-    def test_what_came_into_being_meanwhile_is_somebody_elses(
+    def test_a_file_that_another_program_made_meanwhile_is_not_deleted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "new").write_text("theirs")
@@ -556,10 +556,10 @@ class TestFailure:
 class TestVersion:
     """Which one is installed."""
 
-    def test_it_is_what_qemu_img_says(self) -> None:
+    def test_the_version_is_the_one_that_qemu_img_prints(self) -> None:
         assert f"version {'.'.join(map(str, qemu_img_version()))}" in qemu_img("--version")
 
-    def test_one_that_does_not_say_is_none(self, program: Callable[[str], None]) -> None:
+    def test_a_qemu_img_that_prints_no_version_has_none(self, program: Callable[[str], None]) -> None:
         program("echo nonsense")
         with pytest.raises(ConversionFailed, match=r"^qemu-img does not say its version: nonsense$"):
             qemu.qemu_img_version()

@@ -87,7 +87,7 @@ def test_an_upload_is_compressed_and_holds_the_disk(tmp_path: Path) -> None:
     assert again.read_bytes() == disk.read_bytes()
 
 
-def test_what_it_would_make_of_a_missing_device_is_not_made(tmp_path: Path) -> None:
+def test_no_file_is_created_in_place_of_a_missing_device(tmp_path: Path) -> None:
     image = tmp_path / "image"
     made("qcow2")(image)
     source = CopySource(path=str(image), format="qcow2", virtual_size_bytes=SIZE)

@@ -148,7 +148,7 @@ class TestAttaching:
         assert COMMAND not in str(busy)
         assert old in world.volumes.attachments
 
-    def test_what_this_process_has_is_left(self, world: World) -> None:
+    def test_an_attachment_of_this_process_is_left(self, world: World) -> None:
         with world.attached():
             world.assert_attached_in_vain(f"this process, {os.getpid()}, has it")
 
@@ -354,7 +354,7 @@ class TestDeleting:
             self.delete(world)
         assert world.volume_id in world.volumes.volumes
 
-    def test_what_is_not_known_is_said(
+    def test_a_holder_that_is_not_known_is_reported(
         self, world: World, dead: ProcessRecord, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def unknown(*_: object) -> Any:

@@ -388,7 +388,7 @@ def test_an_option_that_the_store_cannot_read_is_a_bad_configuration() -> None:
             assert caught.value.__cause__ is error
 
 
-def test_an_error_of_the_one_who_uploads_stays_as_it_is() -> None:
+def test_an_error_of_the_uploading_client_is_not_translated() -> None:
     """Also one that looks like the network's: Glance tells by it what to answer."""
     error = ZeroDivisionError("in the data")
 

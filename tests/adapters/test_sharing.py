@@ -121,7 +121,7 @@ class TestReaders:
         assert world.volumes.asked == 1
         assert world.left == FREE
 
-    def test_each_reads_its_own_range(self, world: World) -> None:
+    def test_readers_that_share_an_attachment_read_different_ranges(self, world: World) -> None:
         with ExitStack() as stack:
             contents = [stack.enter_context(world.image(offset=at, length=9)) for at in range(0, 100, 7)]
             turns = zip(*(content.parts for content in reversed(contents)), strict=True)
@@ -144,7 +144,7 @@ class TestReaders:
             world.volumes.delete(world.volume_id)
         world.volumes.delete(world.volume_id)
 
-    def test_who_comes_later_attaches_anew(self, world: World) -> None:
+    def test_a_reader_after_the_last_one_attaches_again(self, world: World) -> None:
         for number in (1, 2):
             with world.reading(), world.reading():
                 assert world.volumes.asked == number
@@ -242,7 +242,7 @@ class TestApart:
             assert steps.taken.count("volumes.attach") == 2
         assert world.left == FREE
 
-    def test_who_writes_does_not_share(self, world: World) -> None:
+    def test_a_writer_does_not_share_an_attachment(self, world: World) -> None:
         how = {"mode": AccessMode.WRITE, **world.ports}
         with world.sharing.attached(world.volume_id, **how), pytest.raises(VolumeBusy), world.reading():
             pass
@@ -322,7 +322,7 @@ class TestWaiting:
         until(lambda: waiting(world) == 3)
         return first, others
 
-    def test_they_read_by_what_it_has_attached(self, world: World, pool: ThreadPoolExecutor) -> None:
+    def test_waiting_readers_use_the_attachment_of_the_first(self, world: World, pool: ThreadPoolExecutor) -> None:
         held = Held()
         world.volumes.asking = failing(held=held)
         first, others = self.started(world, pool, held)
@@ -331,7 +331,9 @@ class TestWaiting:
         assert world.left == FREE
 
     @pytest.mark.parametrize("error", [AttachFailed("no path"), ServiceFailed("no"), KeyboardInterrupt()])
-    def test_anothers_failure_is_not_theirs(self, world: World, pool: ThreadPoolExecutor, error: BaseException) -> None:
+    def test_waiting_readers_do_not_fail_with_the_first(
+        self, world: World, pool: ThreadPoolExecutor, error: BaseException
+    ) -> None:
         held = Held()
         world.volumes.asking = failing(error, held=held)
         first, others = self.started(world, pool, held)

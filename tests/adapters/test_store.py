@@ -172,14 +172,14 @@ class TestImages:
         assert len(world.volumes.volumes) == 1
 
     @pytest.mark.parametrize("end", [b"", None, ""])
-    def test_data_end_with_whatever_is_empty(self, world: World, end: object) -> None:
+    def test_an_upload_ends_with_an_empty_piece(self, world: World, end: object) -> None:
         pieces = iter([b"da", b"ta", end])
         body: Any = SimpleNamespace(read=lambda size: next(pieces))
         url, size_bytes, md5, *_ = world.store.add(IMAGE_ID, body, 0, "sha512", context=REQUEST)
         assert (size_bytes, md5) == (4, "8d777f385d3dfec8815d20f7496026dc")
         assert read(world.store, location(world.store, url)) == b"data"
 
-    def test_who_goes_away_in_the_middle_is_told_by_his_own_error(self, world: World) -> None:
+    def test_an_upload_that_the_client_breaks_off_ends_with_the_clients_error(self, world: World) -> None:
         class Gone(io.BytesIO):
             def read(self, size: int | None = -1) -> bytes:
                 if self.tell():
@@ -190,16 +190,16 @@ class TestImages:
             world.store.add(IMAGE_ID, Gone(DATA), len(DATA), "sha512", context=REQUEST)
         assert world.volumes.volumes == {}
 
-    def test_an_algorithm_that_nobody_knows_makes_no_volume(self, world: World) -> None:
+    def test_an_unknown_hash_algorithm_creates_no_volume(self, world: World) -> None:
         with pytest.raises(exceptions.BackendException, match="'whirl' is not known"):
             world.store.add(IMAGE_ID, io.BytesIO(DATA), len(DATA), "whirl", context=REQUEST)
         assert world.volumes.volumes == {}
 
-    def test_an_image_is_somebodys(self, world: World) -> None:
+    def test_an_image_volume_records_the_owner_of_the_image(self, world: World) -> None:
         with pytest.raises(exceptions.BadStoreConfiguration, match="no context"):
             world.store.add(IMAGE_ID, io.BytesIO(DATA), len(DATA), "sha512")
 
-    def test_a_size_that_makes_no_sense_is_none(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def test_an_impossible_size_counts_as_unknown(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         where = world.add()
         world.volumes.set_metadata(where.store_location.volume_id, {"image_size": "lots"})
         assert world.store.get_size(where) == 0
@@ -577,20 +577,22 @@ class TestRemains:
         created = world.volumes.create(size_gib=1, name="image", metadata=made_by.to_volume())
         return world.volumes.wait(created.id).id
 
-    def test_it_is_gone_when_the_store_has_started(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_remains_of_a_dead_process_are_deleted_when_the_store_starts(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.left(world)
         elsewhere = self.left(world, namespaces="1.2")
         monkeypatch.setattr(MemoryVolumes, "volume_types", lambda volumes: ("memory",), raising=False)
         world.store.configure()
         assert set(world.volumes.volumes) == {elsewhere}
 
-    def test_it_is_gone_when_the_next_image_is_stored(self, world: World) -> None:
+    def test_remains_of_a_dead_process_are_deleted_when_the_next_image_is_stored(self, world: World) -> None:
         left = self.left(world)
         where = world.add()
         assert set(world.volumes.volumes) == {where.store_location.volume_id}
         assert left not in world.volumes.volumes
 
-    def test_it_stays_where_users_could_have_written_it(self, stores: Stores) -> None:
+    def test_remains_in_a_project_of_users_stay(self, stores: Stores) -> None:
         """A store without credentials of its own keeps images in the requester's project."""
         store = stores(cinder_store_user_name=None)
         world = World(MemoryVolumes(), store)
@@ -633,7 +635,7 @@ class TestErrors:
         ],
         ids=lambda each: getattr(each, "__name__", type(each).__name__),
     )
-    def test_each_of_ours_is_one_of_theirs_with_the_same_sentence(
+    def test_each_error_of_imagevol_becomes_one_of_glance_store_with_the_same_text(
         self, ours: ImagevolError, theirs: type[Exception]
     ) -> None:
         ours.leftovers = ("volume 7",)
@@ -692,7 +694,7 @@ class TestSessions:
     def test_half_of_the_credentials_are_none(self, stores: Stores, missing: str) -> None:
         assert not sessions.has_service_user(stores(**{f"cinder_store_{missing}": None}).store_conf)
 
-    def test_what_the_operator_chose_is_what_is_done(self, stores: Stores) -> None:
+    def test_the_connection_options_of_a_store_are_obeyed(self, stores: Stores) -> None:
         chosen = {"cinder_http_retries": 7, "cinder_state_transition_timeout": 11}
         chosen["cinder_attachment_retry_attempts"] = 2
         volumes = sessions.service_volumes(stores(**chosen, cinder_os_region_name="two").store_conf)
@@ -721,7 +723,7 @@ class TestSessions:
         with pytest.raises(exceptions.BackendException, match="cinder_ca_certificates_file"):
             store.add(IMAGE_ID, io.BytesIO(DATA), len(DATA), "sha512", context=REQUEST)
 
-    def test_no_secret_is_shown(self, stores: Stores) -> None:
+    def test_no_log_and_no_error_of_a_store_shows_a_secret(self, stores: Stores) -> None:
         assert SECRET not in repr(sessions.service_volumes(stores().store_conf))
 
     @pytest.mark.parametrize("password", HOSTILE_PASSWORDS)

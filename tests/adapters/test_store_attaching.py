@@ -93,7 +93,7 @@ class TestNfs:
             assert device.size_bytes == GIB
         assert mounted == []
 
-    def test_it_is_mounted_while_it_is_used(self, tmp_path: Path, mounted: list[Any]) -> None:
+    def test_an_nfs_share_is_mounted_while_it_is_used(self, tmp_path: Path, mounted: list[Any]) -> None:
         name = hashlib.sha256(b"host:/share").hexdigest()
         with self.open(tmp_path) as device:
             ((kind, export, file, where, *_, options),) = mounted
@@ -109,7 +109,7 @@ class TestNfs:
         assert (tmp_path / name / "volume-7").read_bytes()[:5] == b"bytes"
 
     @pytest.mark.parametrize("wrong, said", [({"encrypted": True}, "encrypted"), ({"form": "qcow2"}, "a qcow2 file")])
-    def test_what_no_image_can_be_kept_in_is_refused(
+    def test_an_nfs_volume_in_another_format_than_raw_is_refused(
         self, tmp_path: Path, mounted: list[Any], wrong: dict[str, Any], said: str
     ) -> None:
         with pytest.raises(RequestRefused, match=f"volume 7 on NFS is {said}"), self.open(tmp_path, **wrong):
@@ -143,7 +143,7 @@ class TestOwner:
     def attachment(self, path: Path, protocol: str = "local") -> Attachment:
         return Attachment(id="a", volume_id="7", connection={"driver_volume_type": protocol, "device_path": str(path)})
 
-    def test_it_is_given_back(self, foreign_device: Path) -> None:
+    def test_the_owner_of_a_device_is_restored(self, foreign_device: Path) -> None:
         with attacher().open(self.attachment(foreign_device), mode=AccessMode.WRITE):
             assert foreign_device.stat().st_uid == 0
         assert foreign_device.stat().st_uid == 65534
@@ -159,7 +159,9 @@ class TestOwner:
         ):
             pass
 
-    def test_who_could_not_give_it_back_says_so(self, foreign_device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_device_whose_owner_cannot_be_restored_is_named(
+        self, foreign_device: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         real, calls = processutils.execute, []
 
         def once(*command: Any, **more: Any) -> Any:

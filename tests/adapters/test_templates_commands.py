@@ -149,7 +149,9 @@ class TestList:
         assert (refused.status, refused.out) == (1, "")
         assert refused.err == "Keystone has no project nosuch: give the id of a project in --internal-tenant\n"
 
-    def test_each_is_named_with_its_place_and_what_it_is(self, run: Run, cinder: Templating, image: Image) -> None:
+    def test_each_template_is_listed_with_its_backend_and_its_image(
+        self, run: Run, cinder: Templating, image: Image
+    ) -> None:
         cinder.template("t", image)
         listed = run("list", "-f", "json")
         assert (listed.status, listed.json) == (
@@ -179,7 +181,7 @@ class TestList:
             ({"metadata": {"of": "no template"}}, None, 0),
         ],
     )
-    def test_the_status_is_3_where_one_is_not_as_it_should_be(
+    def test_the_list_has_status_3_if_a_template_is_not_current(
         self, run: Run, cinder: Templating, image: Image, facts: dict[str, Any], state: str | None, status: int
     ) -> None:
         cinder.template("t", image, **facts)
@@ -207,7 +209,7 @@ class TestList:
 
 
 class TestPrune:
-    def test_it_is_shown_asked_and_done(
+    def test_the_templates_to_delete_are_shown_confirmed_and_deleted(
         self, run: Run, cinder: Templating, image: Image, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         cinder.template("t", image)
@@ -250,7 +252,7 @@ class TestPrune:
         run("prune", "--yes", "--max-count", "1", "--idle-minutes", "0")
         assert len(cinder.volumes) == 1
 
-    def test_what_cannot_be_deleted_is_told_and_the_rest_goes(
+    def test_a_template_that_cannot_be_deleted_is_reported_and_the_others_are_deleted(
         self, run: Run, cinder: Templating, image: Image, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in "tu":
@@ -525,7 +527,7 @@ class TestWarm:
         assert cinder.volumes == {}
 
 
-def test_a_bar_is_for_terminals(run: Run, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_bar_is_shown_only_on_a_terminal(run: Run, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagevol_adapters.cli.templates.quiet", lambda: False)
     assert "warm: 100%" in run("warm", image.id, "--yes").err
 

@@ -306,19 +306,19 @@ class TestOldData:
         return device.read(0, len(OLD))
 
     @pytest.mark.parametrize("cinder", [UsedStorage, CannotClear])
-    def test_it_is_gone_before_the_volume_is_an_image(self, cinder: type[MemoryVolumes]) -> None:
+    def test_old_data_is_gone_before_the_volume_becomes_an_image(self, cinder: type[MemoryVolumes]) -> None:
         world = World(cinder=cinder)
         data = DATA + bytes(100_000) + DATA
         world.store(data)
         assert self.content(world) == data + bytes(len(OLD) - len(data))
 
-    def test_a_proof_is_believed(self) -> None:
+    def test_with_a_proof_of_zeros_nothing_is_cleared(self) -> None:
         world = World(cinder=UsedStorage)
         report = world.store(settings=StoreSettings(zero_proof=lambda path: FreshThin(path=path))).report
         assert (report.zeroed_bytes, report.written_bytes) == (0, len(DATA))
         assert self.content(world) == DATA + OLD[len(DATA) :]
 
-    def test_so_is_a_driver_that_promises_it(self) -> None:
+    def test_with_the_guarantee_of_the_driver_nothing_is_cleared(self) -> None:
         report = World(cinder=Promises).store().report
         assert (report.zeroed_bytes, report.written_bytes, report.skipped_bytes) == (0, len(DATA), GIB - len(DATA))
 
@@ -362,7 +362,9 @@ class TestUnknownLength:
     @pytest.mark.parametrize(
         "size_bytes, sizes", [(0, []), (GIB, []), (GIB + 1, [2]), (5 * GIB // 2, [2, 4]), (4 * GIB + 1, [2, 4, 8])]
     )
-    def test_it_is_extended_while_nothing_has_it_and_holds_the_stream(self, size_bytes: int, sizes: list[int]) -> None:
+    def test_a_volume_for_a_stream_of_unknown_length_is_extended_while_it_is_detached(
+        self, size_bytes: int, sizes: list[int]
+    ) -> None:
         world = World(cinder=Growing)
         Growing.sizes.clear()
         stored = self.store(world, size_bytes)
@@ -523,7 +525,7 @@ class TestEveryFailure:
             assert world.left == before
 
     @EVERY_STEP
-    def test_afterwards_it_can_be_done_again(self, case: Case, number: int) -> None:
+    def test_after_a_failure_the_procedure_can_be_repeated(self, case: Case, number: int) -> None:
         world = case.world()
         world.watch(Steps(fail_at=number))
         with pytest.raises(ServiceFailed):
@@ -571,7 +573,7 @@ class TestEveryFailure:
 
 class TestReading:
     @given(st.binary(max_size=100), st.integers(0, 110), st.none() | st.integers(0, 110))
-    def test_any_range_is_the_slice(self, data: bytes, offset: int, length: int | None) -> None:
+    def test_any_range_of_an_image_volume_can_be_read(self, data: bytes, offset: int, length: int | None) -> None:
         world = World()
         volume_id = world.store(data).volume.id
         end = None if length is None else offset + length
@@ -584,7 +586,7 @@ class TestReading:
             world.read("any", offset=offset, length=length)
         assert world.steps.taken == []
 
-    def test_it_is_attached_to_be_read_and_let_go_in_order(self, world: World) -> None:
+    def test_a_read_attaches_read_only_and_detaches_in_order(self, world: World) -> None:
         volume_id = world.store().volume.id
         world.watch(Steps())
         world.read(volume_id)
@@ -613,7 +615,7 @@ class TestReading:
         with open_image_volume(volume_id, volumes=world.volumes, attacher=world.attacher, verify=False) as content:
             assert b"".join(content.parts) == b"!" + DATA[1:]
 
-    def test_what_may_not_be_read_is_not_attached(self, world: World) -> None:
+    def test_a_volume_that_cannot_be_read_is_not_attached(self, world: World) -> None:
         volume_id = world.store().volume.id
         world.watch(Steps())
 
@@ -662,7 +664,9 @@ class TestReading:
             world.read(volume_id, offset=GIB - 1)
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError, GeneratorExit])
-    def test_who_stops_in_the_middle_leaves_nothing(self, world: World, kind: type[BaseException]) -> None:
+    def test_a_read_that_is_stopped_in_the_middle_leaves_no_attachment(
+        self, world: World, kind: type[BaseException]
+    ) -> None:
         volume_id = world.store().volume.id
         with (
             pytest.raises(kind),
@@ -740,7 +744,7 @@ class TestDeleting:
             world.delete(stored.volume.id)
         assert world.left == {("volume", stored.volume.id), ("image", image.id)}
 
-    def test_so_is_one_whose_image_does_not_show_its_locations(self, world: World) -> None:
+    def test_a_volume_whose_image_does_not_show_its_locations_is_refused(self, world: World) -> None:
         image, stored = world.register()
         world.memory_images.images[image.id] = replace(image, locations=())
         with pytest.raises(InUse):

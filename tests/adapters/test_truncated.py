@@ -128,7 +128,7 @@ class TestCompressed:
         entries = struct.unpack_from(">8192Q", data, table & ((1 << 56) - 512))
         return max(int(entry) & ((1 << 54) - 1) for entry in entries if entry >> 62 & 1)
 
-    def test_the_padding_is_not_needed_and_the_stream_is(self, tmp_path: Path) -> None:
+    def test_a_compressed_cluster_needs_its_data_and_not_its_padding(self, tmp_path: Path) -> None:
         needed()
         data, end = self.image(tmp_path)
         assert end < len(data)
@@ -138,7 +138,7 @@ class TestCompressed:
         path.write_bytes(data[: end - 1])
         assert refusals(path, "qcow2") == ["not-truncated"]
 
-    def test_that_so_many_share_a_sector_is_not_believed(self, tmp_path: Path) -> None:
+    def test_more_compressed_clusters_than_fit_a_sector_are_refused(self, tmp_path: Path) -> None:
         needed()
         data, end = self.image(tmp_path)
         (tables,) = struct.unpack_from(">Q", data, 40)
@@ -174,7 +174,7 @@ class TestTables:
             (made("vhdx"), "vhdx", 3 << 20, b"nothing!"),
         ],
     )
-    def test_they_are_not_known_to_be_whole(
+    def test_an_image_with_unreadable_tables_is_not_known_to_be_whole(
         self, make: Callable[[Path], None], name: str, offset: int, data: bytes, tmp_path: Path
     ) -> None:
         needed()
@@ -198,7 +198,7 @@ class TestTables:
             assert (needed_bytes(io.BytesIO(data), name="qcow2", size_bytes=len(data)) is None) is not sound
 
     @pytest.mark.parametrize("name", ["qcow2", "vdi", "vhd", "vhdx", "vmdk"])
-    def test_of_nothing_nothing_is_known(self, name: str) -> None:
+    def test_an_empty_file_is_not_known_to_be_whole(self, name: str) -> None:
         assert needed_bytes(io.BytesIO(b""), name=name, size_bytes=0) is None
         assert needed_bytes(io.BytesIO(bytes(4096)), name=name, size_bytes=4096) is None
 
@@ -251,7 +251,7 @@ class TestCheck:
 class TestIso:
     """An ISO says in its first descriptor how long it is."""
 
-    def test_a_cut_one_is_refused(self, tmp_path: Path) -> None:
+    def test_an_iso_that_was_cut_short_is_refused(self, tmp_path: Path) -> None:
         needed()
         image = tmp_path / "image"
         iso(image)

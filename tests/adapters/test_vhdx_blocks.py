@@ -92,7 +92,7 @@ def as_qemu_img_says(image: Path) -> bytes | None:
 
 @pytest.mark.parametrize("disk", DISKS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_the_disk_and_then_zeros(vhdx: Callable[[str, str], Path], kind: str, disk: str) -> None:
+def test_a_copied_vhdx_is_the_disk_and_then_zeros(vhdx: Callable[[str, str], Path], kind: str, disk: str) -> None:
     image = vhdx(kind, disk)
     assert copied(image, room=MIB) == (as_qemu_img_says(image) or b"") + bytes(MIB)
 
@@ -161,7 +161,7 @@ def test_a_file_that_is_changed_meanwhile_is_no_image(vhdx: Callable[[str, str],
             file.convert_onto(device, converter=NoConversion(), proof=None, limits=Limits())
 
 
-def test_it_can_be_cancelled(vhdx: Callable[[str, str], Path]) -> None:
+def test_the_copy_of_a_vhdx_can_be_cancelled(vhdx: Callable[[str, str], Path]) -> None:
     limits = Limits()
     limits.cancelled.set()
     with checked(vhdx("dynamic", "sparse")) as file, pytest.raises(TransferCancelled):
@@ -183,7 +183,7 @@ def test_an_image_that_is_not_what_was_examined_is_an_error(vhdx: Callable[[str,
         list(contents(file, disk_bytes=4 * MIB))
 
 
-def test_what_is_read_is_data_and_what_is_not_is_a_hole(vhdx: Callable[[str, str], Path]) -> None:
+def test_the_blocks_that_the_table_names_are_data_and_the_others_are_holes(vhdx: Callable[[str, str], Path]) -> None:
     with vhdx("small blocks", "sparse").open("rb") as file:
         pieces = list(contents(file, disk_bytes=140 * MIB))
     data = sum(len(piece) for piece in pieces if isinstance(piece, bytes))

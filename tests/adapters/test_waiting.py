@@ -15,12 +15,12 @@ def test_the_answer_is_given_as_soon_as_it_is_the_wanted_one(clock: Clock) -> No
     assert next(answers) == "deleted"
 
 
-def test_who_need_not_wait_does_not(clock: Clock) -> None:
+def test_a_wait_that_is_over_at_once_does_not_sleep(clock: Clock) -> None:
     assert wait_until(lambda: 7, lambda a: a == 7, what="x", seconds=0) == 7
     assert clock.slept == []
 
 
-def test_it_asks_less_and_less_often_and_at_least_every_five_seconds(clock: Clock) -> None:
+def test_a_wait_asks_less_and_less_often_and_at_least_every_five_seconds(clock: Clock) -> None:
     asked: list[float] = []
     with pytest.raises(DeadlineExceeded):
         wait_until(lambda: asked.append(clock.now), lambda _: False, what="x", seconds=60)
@@ -31,7 +31,7 @@ def test_it_asks_less_and_less_often_and_at_least_every_five_seconds(clock: Cloc
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 300])
-def test_at_the_deadline_it_says_what_has_not_happened(clock: Clock, seconds: float) -> None:
+def test_a_wait_that_reaches_its_deadline_says_what_has_not_happened(clock: Clock, seconds: float) -> None:
     with pytest.raises(DeadlineExceeded, match=f"^volume 7 is still 'creating' after {seconds} s$") as caught:
         wait_until(lambda: "creating", lambda _: False, what="volume 7 is still 'creating'", seconds=seconds)
     assert caught.value.seconds == seconds

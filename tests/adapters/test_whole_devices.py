@@ -72,7 +72,7 @@ def joined(source: list[bytes | Hole]) -> bytes:
 
 @settings(max_examples=40)
 @given(PIECES, st.sampled_from([ZeroHandling.PUNCH, ZeroHandling.WRITE]), st.booleans())
-def test_it_holds_the_stream_and_then_zeros(
+def test_a_whole_device_holds_the_stream_and_then_zeros(
     target: Target, source: list[bytes | Hole], zeros: ZeroHandling, direct: bool
 ) -> None:
     data = joined(source)
@@ -85,9 +85,7 @@ def test_it_holds_the_stream_and_then_zeros(
 
 @settings(max_examples=20)
 @given(PIECES)
-def test_where_it_is_proven_zero_nothing_more_is_done_than_to_write_the_data(
-    target: Target, source: list[bytes | Hole]
-) -> None:
+def test_on_a_device_that_is_proven_zero_only_the_data_is_written(target: Target, source: list[bytes | Hole]) -> None:
     data = joined(source)
     target.fill(bytes(SIZE_BYTES))
     with PathDevice.open(target.path, writable=True) as device:
