@@ -57,6 +57,11 @@ _POLL_SECONDS = 0.2  # in which a cancellation is noticed
 _LONGEST_LINE = 300
 _LONGEST_COMPLAINT = 1 << 16
 _NAMED_FILE = re.compile(r"\bfile(?:\.filename)?=((?:[^,]|,,)+)")
+_WITH_LOG = "a log that needs to be replayed"  # of a VHDX, as qemu-img says it
+_REPLAY = (
+    "{} was not closed properly: a log in it has changes that are not on its disk yet. Write them into a copy of the "
+    "file with `qemu-img check -r all COPY`, and use the copy"
+)
 _STARTING: Table = ((Exception, ConversionFailed, ""),)
 _PATH = re.compile(r"(?<![\w/])/[^\s':,\"]+")
 
@@ -238,6 +243,8 @@ class QemuConverter:
             raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
         for path, number in (descriptors or {}).items():
             names = {**names, f"/proc/self/fd/{number}": names[path], f"/fd/{number}": names[path]}
+        if returncode not in answers and _WITH_LOG in complaint:
+            raise ConversionFailed(_REPLAY.format(next(iter(names.values()))))
         if returncode not in answers:
             raise ConversionFailed(_line(complaint or said, names) or f"qemu-img ended with {returncode}")
         return said

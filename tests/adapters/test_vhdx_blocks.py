@@ -8,6 +8,7 @@ import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from imagevol_adapters.engine import Hole, Limits
 from imagevol_adapters.qemu import QemuConverter
 from imagevol_adapters.testing.memory import MemoryDevice
 from imagevol_adapters.transfers.filling import CheckedFile
-from imagevol_core import CopyPlan, FreshThin, ImagevolError, SourceFailed, TransferCancelled
+from imagevol_core import ConversionFailed, CopyPlan, FreshThin, ImagevolError, SourceFailed, TransferCancelled
 from tests.adapters.inspecting import MIB, needed, qemu_img, written
 
 KINDS = {
@@ -135,6 +136,45 @@ def test_whatever_the_table_says_it_is_what_qemu_img_reads_or_refused(vhdx: Call
         assert found == expected
         same += 1
     assert same > 5
+
+
+def crc32c(data: bytes | bytearray) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def add_log(image: Path) -> None:
+    """Let both headers name a log, of one entry that clears the beginning of the last block."""
+    data, guid = bytearray(image.read_bytes()), b"imagevol" * 2
+    for place in (64 << 10, 128 << 10):
+        struct.pack_into("<I", data, place + 4, 0)
+        data[place + 48 : place + 64] = guid
+        struct.pack_into("<I", data, place + 4, crc32c(data[place : place + 4096]))
+    (log,) = struct.unpack_from("<Q", data, (64 << 10) + 72)
+    entry = bytearray(4096)
+    struct.pack_into("<4sIIIQIIQ", entry, 0, b"loge", 0, 4096, 0, 1, 1, 0, 0)
+    entry[32:48] = guid
+    struct.pack_into("<QQ", entry, 48, len(data), len(data))
+    struct.pack_into("<4sIQQQ", entry, 64, b"zero", 0, 4096, len(data) - (1 << 20), 1)
+    struct.pack_into("<I", entry, 4, crc32c(entry))
+    data[log : log + 4096] = entry
+    image.write_bytes(data)
+
+
+def test_an_image_whose_log_has_changes_is_refused_with_what_to_do_until_they_are_written(
+    vhdx: Callable[[str, str], Path],
+) -> None:
+    image = vhdx("small blocks", "full")
+    add_log(image)
+    examine = partial(QemuConverter().examine, declared_format="vhdx", size_gib=None, what="the image")
+    with pytest.raises(ConversionFailed, match=r"the image was not closed properly.* `qemu-img check -r all COPY`"):
+        examine(str(image))
+    qemu_img("check", "-r", "all", image)
+    assert examine(str(image)).formats == ("vhdx",)
 
 
 def test_a_disk_that_is_proven_zero_is_not_zeroed(vhdx: Callable[[str, str], Path]) -> None:
