@@ -38,6 +38,7 @@ BARRED = {
 BARRED |= {"tempfile", "threading", "time"}
 BARRED_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}
 
+PUBLIC = {name: getattr(imagevol_core, name) for name in imagevol_core.__all__}
 FAST = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
 STORE_HOST = (
     "StoreHost(name='a', address=None, loopback=False, lock_path=None, rootwrap_config='/b', "
@@ -246,8 +247,9 @@ import imagevol_core
 for module in pkgutil.walk_packages(imagevol_core.__path__, "imagevol_core."):
     importlib.import_module(module.name)
 
+public = {name: getattr(imagevol_core, name) for name in imagevol_core.__all__}
 sys.addaudithook(refuse_outside)
-print([repr(eval(decision, vars(imagevol_core).copy())) for decision in DECISIONS])
+print([repr(eval(decision, public.copy())) for decision in DECISIONS])
 """
 
 
@@ -261,7 +263,7 @@ def in_fresh_interpreter(*decisions: str) -> subprocess.CompletedProcess[str]:
 def test_every_decision_is_the_same_where_nothing_outside_can_be_reached() -> None:
     done = in_fresh_interpreter(*DECISIONS.values())
     assert done.stderr == ""
-    assert ast.literal_eval(done.stdout) == [repr(eval(d, vars(imagevol_core).copy())) for d in DECISIONS.values()]
+    assert ast.literal_eval(done.stdout) == [repr(eval(decision, PUBLIC.copy())) for decision in DECISIONS.values()]
 
 
 @pytest.mark.parametrize(
@@ -286,8 +288,7 @@ def test_what_reaches_outside_is_refused_there(outside: str) -> None:
 
 
 def test_every_function_of_the_core_is_among_the_decisions() -> None:
-    public = vars(imagevol_core)
-    functions = {name for name in imagevol_core.__all__ if inspect.isfunction(public[name])}
+    functions = {name for name, value in PUBLIC.items() if inspect.isfunction(value)}
     assert functions <= DECISIONS.keys()
 
 
