@@ -44,6 +44,7 @@ def _measured(directory: Path, environment: Mapping[str, str], host: str) -> lis
         ("imagevol --version", ["imagevol", "--version"], HELP),
         ("imagevol put --nonsense", ["imagevol", "put", "--nonsense"], HELP),
         ("import imagevol_core", ["python", "-c", "import imagevol_core"], HELP),
+        ("from imagevol_core import *", ["python", "-c", "from imagevol_core import *"], HELP),
         ("imagevol explain", ["imagevol", "explain", "disk", "--size", "1", "--host", host], LIST),
         ("imagevol get", ["imagevol", "get", volume_id, str(back)], LIST),
     )

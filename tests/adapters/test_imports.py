@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import pytest
 
-from imagevol_adapters import transfers
+from imagevol_adapters import gathering, transfers
 
 COMMAND = """
 import sys
@@ -33,7 +34,7 @@ def test_the_credentials_need_none_of_openstacksdks_services() -> None:
 def test_a_command_imports_no_other_command() -> None:
     modules = imported(f"{COMMAND}\napp.command_manager.find_command(['get', 'x', 'y'])")
     assert "imagevol_adapters.cli.data" in modules
-    others = {"imagevol_adapters.cli.locations", "imagevol_adapters.cli.templates", "imagevol_adapters.migrating"}
+    others = {f"imagevol_adapters.{name}" for name in ("cli.locations", "cli.templates", "gathering", "migrating")}
     assert not others.intersection(modules)
 
 
@@ -43,11 +44,12 @@ def test_to_read_a_volume_takes_nothing_that_looks_into_images() -> None:
     assert not {"imagevol_adapters.inspection", "oslo_utils", "imagevol_adapters.blockmaps"}.intersection(modules)
 
 
-def test_each_public_name_of_the_transfers_is_one_of_its_modules() -> None:
-    for name in transfers.__all__:
-        assert getattr(transfers, name).__module__.startswith("imagevol_adapters.transfers.")
+@pytest.mark.parametrize("package", [transfers, gathering], ids=lambda package: package.__name__)
+def test_each_public_name_of_a_package_is_one_of_its_modules(package: ModuleType) -> None:
+    for name in package.__all__:
+        assert getattr(package, name).__module__.startswith(f"{package.__name__}.")
     with pytest.raises(AttributeError):
-        getattr(transfers, "nosuch")  # noqa: B009 - the type checker knows that it is an error
+        package.nosuch  # noqa: B018 - it is an error
 
 
 def test_a_command_starts_without_looking_for_garbage() -> None:

@@ -28,7 +28,6 @@ from imagevol_adapters.cli.image_options import (
     short_text,
 )
 from imagevol_adapters.cli.output import Named, check_output
-from imagevol_adapters.cli.wishes import refuse_what_cannot_be
 from imagevol_core import (
     PLAIN_FORMATS,
     DeviceFailed,
@@ -36,7 +35,6 @@ from imagevol_core import (
     InvalidLocation,
     RequestRefused,
     ResourceNotFound,
-    SafetySettings,
     UnsafeImage,
     Volume,
     VolumeOrigin,
@@ -134,6 +132,8 @@ class Put(Named, ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Store the file."""
+        from imagevol_adapters.cli.wishes import refuse_what_cannot_be
+
         streamed = parsed_args.disk_format in PLAIN_FORMATS
         if parsed_args.file == STANDARD_STREAM and not streamed:
             raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
@@ -163,6 +163,7 @@ class Put(Named, ShowOne):
     def _wishes(self, asked: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         """What is the same of every way to store an image."""
         from imagevol_adapters.transfers import StoreSettings
+        from imagevol_core import SafetySettings
 
         proof = _fresh_thin if asked.thin else None
         return {

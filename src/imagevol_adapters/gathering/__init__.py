@@ -5,10 +5,25 @@ that they all decide alike.  What differs between them is only where a fact come
 its configuration files.
 """
 
-from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
-from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
-from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
-from imagevol_adapters.gathering.upload import UploadFacts, gather_base_image, gather_upload
+from typing import TYPE_CHECKING
+
+from imagevol_adapters.lazy_imports import lazy_names
+
+if TYPE_CHECKING:
+    from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
+    from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
+    from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
+    from imagevol_adapters.gathering.upload import UploadFacts, gather_base_image, gather_upload
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "catalogue": ("Stores", "gather_catalogue", "with_default_type"),
+            "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
+            "settings": ("CinderSettings", "gather_cinder_settings"),
+            "upload": ("UploadFacts", "gather_base_image", "gather_upload"),
+        },
+    )
 
 __all__ = [
     "CinderSettings",
