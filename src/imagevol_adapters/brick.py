@@ -99,7 +99,7 @@ class BrickAttacher:
         multipath: whether to use several paths to a volume where there are.
         enforce_multipath: whether to refuse to do with one.
         ip: this host's address, for backends that export to addresses; looked up when None.
-        mountpoint: what Cinder tells of where the volume is, to whoever looks at its attachments.
+        mountpoint: what Cinder shows with the attachments of the volume as the place where it is.
         size_seconds: how long a device may take to show its size after an extension or a connection.
     """
 

@@ -277,7 +277,7 @@ class CinderVolumes:
             return Attachment(id=attachment_id, volume_id=shown.volume_id, connection=dict(shown.connection_info))
 
     def reserve(self, volume_id: str, *, mode: AccessMode) -> Attachment:
-        """Reserve the volume for nobody yet: until that is detached, nobody may attach or delete it.
+        """Reserve the volume without a host: until that is detached, no program can attach or delete it.
 
         Raises:
             VolumeBusy: it is attached, or Cinder is changing it.
@@ -294,7 +294,7 @@ class CinderVolumes:
         return Attachment(id=attachment_id, volume_id=volume_id, connection={})
 
     def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
-        """Give the attachments of the volume by which it is reserved for nobody yet."""
+        """Give the attachments of the volume that reserve it without a host."""
         with said_as_ours(f"attachments of volume {volume_id}"):
             return tuple(
                 Attachment(id=each.id, volume_id=volume_id, connection={})

@@ -47,7 +47,7 @@ ERRORS: Table = (
 """What each of cinderclient's errors is here."""
 
 CONFLICTS: Table = ((cinder_errors.BadRequest, InUse, ""), *ERRORS)
-"""The same, of a request that Cinder refuses only where somebody else has the volume."""
+"""The same, of a request that Cinder refuses only if something else has the volume."""
 
 _WITH_IDS = ("volume", "attachment")
 

@@ -101,7 +101,7 @@ def write_in_place(upgrade: FileUpgrade) -> Path:
     What a symbolic link names is replaced, and not the link.
 
     Returns:
-        Where the old one is, by its name with `.orig` behind.
+        Where the old one is, by its name with `.orig` after it.
 
     Raises:
         RequestRefused: it cannot be written, there is such a copy already, or the file is not as it was planned on.

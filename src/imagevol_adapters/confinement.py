@@ -1,7 +1,7 @@
 """How a command that reads what strangers wrote is kept to the files that it is for.
 
 Run as root, it gets a root directory of its own, in which nothing is but programs, libraries and those files at their
-paths, no network, another user's id, and of root's capabilities the one to open the files whoever owns them.  All of
+paths, no network, another user's id, and of root's capabilities the one to open the files of any owner.  All of
 that is in a mount namespace and goes with the process: nothing can be left behind.  A command that does not run as root
 has that user's rights, and no way to more.
 
@@ -17,8 +17,8 @@ __all__ = ["confined"]
 
 _NOBODY = 65534  # the id that the kernel gives to who has none
 
-# In a mount namespace: /sys is in every system, nothing that is copied is in it, and nobody else sees it covered, also
-# where all mounts are shared, or where the root of this process is a directory and no mount (chroot).
+# In a mount namespace: /sys is in every system, nothing that is copied is in it, and no other process sees it covered,
+# also where all mounts are shared, or where the root of this process is a directory and no mount (chroot).
 _ENTER = """
 set -eu
 root=/sys

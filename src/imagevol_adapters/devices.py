@@ -183,7 +183,7 @@ def extents(fd: int, at: int, end: int) -> Iterator[tuple[int, int, bool]]:
                 raise
             if error.errno == ENXIO:  # there are no more data
                 data = hole = end = min(end, os.lseek(fd, 0, os.SEEK_END))
-            else:  # nobody knows
+            else:  # the file system does not tell
                 data, hole = at, end
         if at < data:
             yield at, data, False

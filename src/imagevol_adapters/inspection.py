@@ -198,7 +198,7 @@ class ImageInspector:
         return any(answers) if answers else None
 
     def _names_a_parent(self) -> bool:
-        """As qemu-img looks for it: also behind the length that the header gives for the descriptor."""
+        """As qemu-img looks for it: also after the length that the header gives for the descriptor."""
         start = 512 if self._head.startswith(b"KDMV") else 0
         return b"parentfilenamehint" in self._head[start:].partition(b"\0")[0].lower()
 
@@ -231,7 +231,7 @@ def inspect_file(file: str | Path | BinaryIO) -> Inspection:
             place += len(part)
             if inspector._needs_only_its_end and place < size - PART_BYTES:
                 place = opened.seek(size - PART_BYTES)
-        inspector._length = length = max(size, place)  # also what nobody needed to see
+        inspector._length = length = max(size, place)  # also what was not looked at
         opened.seek(max(0, length - FOOTER_BYTES))
         inspector._tail = opened.read(FOOTER_BYTES)
         found = inspector.inspection()

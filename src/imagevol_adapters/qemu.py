@@ -74,7 +74,7 @@ def _never() -> bool:
 class QemuConverter:
     """Looks at images and converts them with qemu-img: a `Converter`.
 
-    Whoever runs it, qemu-img may open only the files that its command names; as root it is not root (`confinement`).
+    As any user, qemu-img may open only the files that its command names; as root it is not root (`confinement`).
 
     Args:
         address_space_bytes: how much memory it may map.
@@ -231,7 +231,7 @@ class QemuConverter:
             address_space=self.address_space_bytes,
             stack_size=_STACK_BYTES,
             cpu_time=cpu_seconds,
-            core_file_size=0,  # what it was reading is nobody's business
+            core_file_size=0,  # what it was reading stays secret
             file_size=None if writes else _LONGEST_COMPLAINT,
         )
         command = [

@@ -1,7 +1,7 @@
 """Cinder's volumes by the page: what is known of many, without a request for each.
 
 From an administrator Cinder takes a list of ids as a filter.  It refuses that to others, whose volumes are then all
-listed; nobody but an administrator sees those of other projects.
+listed; only an administrator sees those of other projects.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def shown_volumes(client: cinderclient.v3.client.Client, volume_ids: Sequence[st
     """Give those of the volumes that Cinder shows, each as cinderclient has it; its errors are cinderclient's own.
 
     Args:
-        client: of somebody's Cinder.
+        client: with the credentials that ask.
         volume_ids: spelled as `is_volume_id` wants them, each once.
     """
     from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - imported already by the client's maker
@@ -63,7 +63,7 @@ def listed_volumes(client: cinderclient.v3.client.Client, filters: Mapping[str, 
     """Give all volumes that the filters let through, in pages of what length Cinder likes: an empty one is the last.
 
     Args:
-        client: of somebody's Cinder; its errors are cinderclient's own.
+        client: with the credentials that ask; its errors are cinderclient's own.
         filters: Cinder's, as `all_tenants`.
     """
     from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - as above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagevol_core import rule_tables
-from tests.docs.words import Fault, Text, faults, pages, strings
+from tests.docs.words import ROOT, Fault, Text, faults, pages, strings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs/_ext"))
 rule_texts = pytest.importorskip("rule_texts")
@@ -73,3 +74,11 @@ def test_the_texts_of_the_core_are_in_plain_words() -> None:
 
 def test_the_messages_of_the_adapters_are_in_plain_words() -> None:
     assert unexcused(faults(strings("imagevol_adapters"))) == []
+
+
+def test_no_docstring_and_no_comment_of_the_adapters_speaks_of_nobody() -> None:
+    found = {
+        str(file.relative_to(ROOT)): re.findall(r"\b(?:[Nn]obody|[Ss]omebody|[Ww]hoever)\b", file.read_text())
+        for file in (ROOT / "src/imagevol_adapters").rglob("*.py")
+    }
+    assert {file: words for file, words in found.items() if words} == {}

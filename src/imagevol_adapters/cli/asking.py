@@ -16,7 +16,7 @@ def tell(line: str) -> None:
 
 
 def quiet() -> bool:
-    """Whether nobody looks at a progress bar."""
+    """Whether no progress bar is shown, because the standard error is not a terminal."""
     return not sys.stderr.isatty()
 
 
@@ -28,7 +28,7 @@ def agreed(question: str, *, yes: bool) -> bool:
         yes: whether it was answered on the command line.
 
     Raises:
-        RequestRefused: there is nobody to ask.
+        RequestRefused: there is no terminal to ask on.
     """
     if yes:
         return True

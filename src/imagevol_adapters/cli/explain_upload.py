@@ -21,7 +21,7 @@ from imagevol_core import (
 
 __all__ = ["ExplainUpload"]
 
-_CLONE = "CLONE"  # stands for the id of the clone, which nobody has yet
+_CLONE = "CLONE"  # stands for the id of the clone, which there is not yet
 
 
 class ExplainUpload(Explaining):

@@ -24,7 +24,7 @@ class NoAnswerError(Exception):
 
 @attrs.define(eq=False)
 class _Call(Generic[T]):
-    """A call in a thread of its own; whoever asked for it may have left when it returns."""
+    """A call in a thread of its own; its caller may have left when it returns."""
 
     call: Callable[[], T]
     late: Callable[[T], object]
@@ -43,7 +43,7 @@ class _Call(Generic[T]):
         with self.guard:
             left = self.left
             self.returned.set()
-        with suppress(Exception):  # nobody is there to be told
+        with suppress(Exception):  # its caller has left
             if left and self.error is not None:
                 self.failed_late(self.error)
             elif left:
@@ -68,7 +68,7 @@ def answered(
     Args:
         call: runs in a thread of its own, which goes on when its time is over.
         seconds: how long it may take.
-        late: what to do with an answer that nobody waits for any more.
+        late: what to do with an answer that comes after its caller has left.
         failed_late: the same with an error.
 
     Raises:

@@ -293,7 +293,7 @@ class _TakenLock:
 
 
 def _give_back(taken: _TakenLock | None) -> None:
-    """Give back what came when nobody waited for it any more."""
+    """Give back what came after its caller had left."""
     if taken is not None:
         taken.give_back()
 

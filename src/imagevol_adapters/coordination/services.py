@@ -46,7 +46,7 @@ class LockService:
         lease_seconds: how long a coordinator's locks outlive their holder.
         mark: something that a lock has only as long as it is the one that was taken.
         still_held: asks the service whether a lock is held, and renews it.
-        refused: cleans up behind a lock that was not to be had.
+        refused: cleans up after a lock that could not be taken.
         advice: what to do when it fails; `{where}` is the option.
     """
 
@@ -140,7 +140,7 @@ class ServiceUrl:
         return self.shown
 
     def masked(self, text: str) -> str:
-        """Take out of a library's text what is nobody's business."""
+        """Take secrets out of a library's text."""
         parts = urlsplit(self.url)
         others = (value for key, value in parse_qsl(parts.query) if is_secret_name(key))
         for secret in sorted(filter(None, (parts.password, *others)), key=len, reverse=True):

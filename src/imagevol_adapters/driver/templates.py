@@ -107,7 +107,7 @@ class Templates:
         return now.status in ("available", "in-use")
 
     def create(self, image: Image, size_gib: int) -> Any:
-        """Make the record of a template that somebody is about to make, within the internal tenant's quota.
+        """Make the record of a template that is about to be made, within the quota of the internal tenant.
 
         Raises:
             RequestRefused: there is no internal tenant.

@@ -49,7 +49,7 @@ class TransferReport:
     Attributes:
         read_bytes: how many bytes the source gave; holes that it told of are not read.
         written_bytes: how many were sent to the device; None where another program did it.
-        zeroed_bytes: how many zeros it made without being sent any, those behind the image's end among them.
+        zeroed_bytes: how many zeros it made without being sent any, those after the image's end among them.
         skipped_bytes: how many zeros were there already.
         size_bytes: how long the stream was.
         seconds: how long it took, with the flush.

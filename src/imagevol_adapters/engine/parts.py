@@ -51,8 +51,8 @@ class Stopped(Exception):
 class Crew:
     """Threads that each do one job with every part of a stream, in its order.
 
-    Somebody fills the memory that it gives and hands it on; when there is none free, that one waits for the slowest
-    thread.  When a job fails, the others stop too, and whoever feeds the crew is told at the next turn.
+    The feeder fills the memory that the crew gives, and hands it on; if none is free, it waits for the slowest thread.
+    When a job fails, the others stop too, and the feeder is told at the next turn.
     """
 
     error: BaseException | None
@@ -122,7 +122,7 @@ class Crew:
             self._give_way()
 
     def stop(self, error: BaseException | None = None) -> None:
-        """Let no job begin any more, and let go whoever feeds the crew."""
+        """Let no job begin any more, and let go the feeder."""
         with self._lock:
             self.error = self.error or error
             self.over = True

@@ -1,4 +1,4 @@
-"""A device as a stream, read ahead of whoever consumes it, and verified on the way."""
+"""A device as a stream, read ahead of its reader, and verified on the way."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_device(
 
     Raises:
         DeviceFailed: they could not be read, or the device ends before.
-        ContentMismatch: they are not those of the digest; raised behind the last byte.
+        ContentMismatch: they are not those of the digest; raised after the last byte.
         InvalidFact: the digest's algorithm is not known here.
         TransferCancelled: it was.
     """

@@ -1,4 +1,4 @@
-"""What can be written: bytes as they come, and holes, of which nobody needs the bytes."""
+"""What can be written: bytes as they come, and holes, whose bytes need not be sent."""
 
 from __future__ import annotations
 

@@ -289,7 +289,7 @@ class _Sink:
         self._clear()
 
     def clear_rest(self) -> None:
-        """Let all behind the last part read as zeros."""
+        """Let all after the last part read as zeros."""
         self._zero(self._device.size_bytes - self.done_bytes)
         self._clear()
 

@@ -1,4 +1,4 @@
-"""Where the zeros are in data that nobody said anything of."""
+"""Where the zeros are in data of which nothing is known."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class BaseImageStores:
             return self._explained(answer, selection)
 
     def _import(self, request: Request, image_id: str, reference: str) -> Response:
-        """An import takes several stores at once, for whoever may import; no copies are asked for."""
+        """An import takes several stores at once, from all who may import; no copies are asked for."""
         body = _import_body(request)
         if body is None:
             return request.get_response(self.app)

@@ -29,7 +29,7 @@ from imagevol_core import InvalidConfiguration
 __all__ = ["StoresDetail"]
 
 _OURS = "imagevol"
-_SHOWN_AS = "cinder"  # the same volumes under the same options: whoever reads the answer knows what to do with that
+_SHOWN_AS = "cinder"  # the same volumes under the same options: the readers of the answer know that kind
 
 
 class StoresDetail:

@@ -65,7 +65,7 @@ class Migration:
         volumes: Cinder, with credentials that see the volumes of the stores.
         catalogue: the stores as Glance has them now.
         delayed_delete: the option of that name in `glance-api.conf`.
-        settle_seconds: how long a change may take to be seen, and a reservation of somebody else's to be used.
+        settle_seconds: how long a change may take to be seen, and the reservation of another process to be used.
     """
 
     journal: Journal

@@ -1,4 +1,4 @@
-"""Volumes that nobody may delete while the locations that name them change.
+"""Volumes that cannot be deleted while the locations that name them change.
 
 Twice: by a mark that our store driver honours, and by a reservation, because of which Cinder refuses to delete a volume
 for whatever driver a Glance may still be running with.
@@ -31,7 +31,7 @@ class Hold:
         entry: the image.
         volumes: Cinder.
         begun: what the journal says of the image meanwhile.
-        seconds: how long somebody else's reservation may last before it is used.
+        seconds: how long the reservation of another process may last before it is used.
 
     Attributes:
         volume_ids: which volumes.

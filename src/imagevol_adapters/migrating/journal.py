@@ -76,7 +76,7 @@ class Entry:
 
 
 class Journal:
-    """A journal that is open, and nobody else's until it is closed."""
+    """A journal that is open, and that no other process has until it is closed."""
 
     def __init__(self, path: Path, descriptor: int, head: Mapping[str, Any], entries: dict[str, Entry]) -> None:
         """Take what `create` or `open` has found."""
@@ -141,7 +141,7 @@ class Journal:
 
         Raises:
             RequestRefused: there is no such file, a line is malformed, or it is another cloud's.
-            InUse: somebody else has it open.
+            InUse: another process has it open.
         """
         try:
             descriptor = open_file(path, os.O_RDWR | os.O_APPEND)
@@ -229,7 +229,7 @@ class Journal:
                 os.close(directory)
 
     def _append(self, data: bytes) -> None:
-        """Write all of it or nothing: behind a torn line no other could be read."""
+        """Write all of it or nothing: after a torn line no other could be read."""
         length = os.fstat(self._descriptor).st_size
         with undone_on_failure(
             f"a torn line in journal {said(self.path)}", lambda: os.ftruncate(self._descriptor, length)

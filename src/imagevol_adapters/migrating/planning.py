@@ -57,7 +57,7 @@ def plan_images(
 ) -> Iterator[PlannedImage]:
     """Say what becomes of the locations of images, and how, in constant memory ([multi]).
 
-    An image that somebody hides meanwhile is listed twice: among the others, and then among the hidden ones.  In the
+    An image that is hidden meanwhile is listed twice: among the others, and then among the hidden ones.  In the
     same page it is passed over.  In a later one it is planned and counted once more, as it is by then: of a page that
     is done nothing is remembered.
 

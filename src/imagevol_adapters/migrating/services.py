@@ -40,10 +40,10 @@ class VolumeHolder(Protocol):
         """Take these keys away."""
 
     def reserve(self, volume_id: str, *, mode: AccessMode) -> Attachment:
-        """Reserve the volume for nobody yet."""
+        """Reserve the volume without a host."""
 
     def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
-        """Give the attachments by which the volume is reserved for nobody yet."""
+        """Give the attachments that reserve the volume without a host."""
 
     def detach(self, attachment: Attachment) -> None:
         """Take a reservation back."""

@@ -223,7 +223,7 @@ class Store(glance_driver.Store):
         Args:
             image_id: the image.
             image_file: its data, that are read to their end; closed, if it can be closed.
-            image_size: how many bytes there are; 0 where nobody knows.
+            image_size: how many bytes there are; 0 if that is not known.
             hashing_algo: of the multihash.
             context: whose image it is.
             verifier: shown the data.
@@ -233,7 +233,7 @@ class Store(glance_driver.Store):
 
         Raises:
             exceptions.StorageFull: backend or quota have no room.
-            exceptions.Invalid: the data are shorter or longer than was said.
+            exceptions.Invalid: the data is shorter or longer than was said.
             exceptions.BackendException: it failed otherwise; in each case the volume is gone, or named.
         """
         with closed_on_failure(image_file), translated():
@@ -288,7 +288,7 @@ class Store(glance_driver.Store):
             The data, an iteration that may be closed before its end; and how many bytes they are.
 
         Raises:
-            exceptions.NotFound: there is no such volume, or it is somebody's.
+            exceptions.NotFound: there is no such volume, or it is a user's.
             exceptions.BackendException: it cannot be read.  Where that shows in the middle, the iteration raises it.
         """
         with translated():
@@ -326,7 +326,7 @@ class Store(glance_driver.Store):
         Raises:
             exceptions.NotFound: there is no such volume.
             exceptions.InUseByStore: it is being read, or has clones or snapshots, or the store is disabled.
-            exceptions.StoreDeleteNotSupported: it is somebody's, or held; Glance forgets the location only.
+            exceptions.StoreDeleteNotSupported: it is a user's, or held; Glance forgets the location only.
             exceptions.BackendException: it cannot be deleted.
         """
         volume_id = location.store_location.volume_id
@@ -431,7 +431,7 @@ class Store(glance_driver.Store):
             yield held
 
     def _permit(self, decision: CustodyDecision, volume_id: str) -> None:
-        """Treat somebody's volume as one that is not there: a location must not tell what there is."""
+        """Treat a user's volume as one that is not there: a location must not tell what there is."""
         if not decision.allowed:
             LOG.warning("Image volume %s is not given out: %s", volume_id, "; ".join(decision.reasons))
             raise ResourceNotFound("volume", volume_id)

@@ -172,7 +172,7 @@ class CheckedFile:
         Raises:
             RequestRefused: the device is no file here, or the plan is refused.
             ConversionFailed: qemu-img could not convert it.
-            SourceFailed: somebody changed the file meanwhile.
+            SourceFailed: the file was changed meanwhile.
             DeviceFailed: the rest could not be cleared.
         """
         target = _target(device, proof)
@@ -217,9 +217,9 @@ def fill_device(
 ) -> None:
     """Write an image onto a device, as a disk, and make sure that it is there.
 
-    The data are held to the image's format, length and multihash, wherever these are known.  What was streamed is read
-    back and compared with the multihash again, since a template is cloned many times; of what was converted nobody
-    knows the digest.
+    The data is held to the image's format, length and multihash, wherever these are known.  What was streamed is read
+    back and compared with the multihash again, since a template is cloned many times; of what was
+    converted no digest is known.
 
     Args:
         data: the image's, as Glance gives them; closed at the end, as a response must be.
@@ -233,7 +233,7 @@ def fill_device(
 
     Raises:
         UnsafeImage: a rule refuses it.
-        ContentMismatch: the data are not the image's, or the device did not keep them.
+        ContentMismatch: the data is not the image's, or the device did not keep it.
         WrongLength: there are fewer data or more.
         ImagevolError: whatever else is in the way; what the device holds then is nothing to be used.
     """

@@ -49,7 +49,7 @@ def register_image(
     Args:
         source: the data, in pieces of any length, and holes; closed at the end, if it can be closed.
         name: of the image.
-        size_bytes: how many bytes there are; None where nobody knows.
+        size_bytes: how many bytes there are; None if that is not known.
         images: where the image is made.
         volumes: where the volume is made.
         attacher: connects it to this host.

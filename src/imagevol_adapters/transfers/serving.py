@@ -79,7 +79,7 @@ def open_image_volume(
         attacher: connects it to this host.
         offset: from which byte of the image on.
         length: how many bytes; to the image's end when None.  A range beyond the end gives what there is of it.
-        verify: whether a whole image is checked; who hands it on to somebody who does need not.
+        verify: whether a whole image is checked; False if the reader of what is given checks it.
         permit: shown the volume before it is attached; what it raises ends it.  When not given, encrypted volumes are
             refused, whose bytes are ciphertext.
         limits: how fast it may go, and what ends it.

@@ -57,8 +57,8 @@ class StoreSettings:
         hash_algorithm: of the multihash, as Glance's `hashing_algorithm`.
         checksum: whether to make the legacy md5 beside the multihash, which is slower than all else; Glance keeps it.
         zero_proof: makes of the device's path the proof that a new volume reads as zeros, as the class `FreshThin` does
-            with `lambda path: FreshThin(path=path)`.  Without one zeros are cleared or written, so that what somebody
-            else left on the storage never shows.
+            with `lambda path: FreshThin(path=path)`.  Without one zeros are cleared or written, so that what
+            another volume left on the storage never shows.
         growth: how a volume grows under a stream of unknown length.
         safety: what the operator allows of an image that is inspected.
         created: called with the new volume before anything is written to it.
@@ -123,7 +123,7 @@ def store_image(
         size_bytes: how many bytes there are; of a stream of unknown length None, and the volume grows under it.
         volumes: where the volume is made.
         attacher: connects it to this host.
-        declared_format: what the data are said to be, to which they are held; when None they are not inspected, as
+        declared_format: what the data is said to be, to which it is held; when None it is not inspected, as
             where Glance has done it.
         digest: what the data must have, such as the multihash of an image that comes from Glance.
         volume_type: of the volume; Cinder's default when None.
@@ -136,7 +136,7 @@ def store_image(
     Raises:
         UnsafeImage: a rule refuses them.
         InvalidSize: the size is negative.
-        WrongLength: the data are not of that length.
+        WrongLength: the data is not of that length.
         ContentMismatch: they have another digest.
         SourceFailed: the data could not be read to their end.
         RequestRefused: volumes of this type are encrypted.

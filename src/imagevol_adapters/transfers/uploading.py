@@ -90,7 +90,7 @@ def register_clone(
     make no volumes.  It is named `image-ID` and is born with the image's id, owner and size.  Whatever fails before the
     image is active, the clone is deleted and the volume's bytes are sent to Glance instead.
 
-    Whoever is killed in the middle leaves what the next call with the same image finds: a clone that Glance has taken
+    A call that is killed leaves what the next call with the same image finds: a clone that Glance has taken
     ends that call, any other is deleted before it begins anew.  Two calls for one image must not run at the same time.
 
     Whether the requester may read the volume is for the caller to know.
@@ -111,7 +111,7 @@ def register_clone(
         InUse: the volume is in use.
         ResourceNotFound: there is no such image, or no such volume; what an earlier call has left for an image that
             was deleted meanwhile is named in `leftovers`.
-        DeadlineExceeded: Glance is still at work on the image for somebody else, or since an earlier call.
+        DeadlineExceeded: Glance is still at work on the image for another caller, or since an earlier call.
         ImagevolError: the copy failed too; a note says why no clone was registered.  The clone is gone, or named in
             `leftovers`, as where Glance went away when it had been asked to take it: call again when it is back.
 

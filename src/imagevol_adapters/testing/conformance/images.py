@@ -317,7 +317,7 @@ class ImageServiceConformance(WithVolumes):
         with pytest.raises(ResourceNotFound):
             images.get(image.id)
         with suppress(ResourceNotFound):
-            volumes.delete(volume.id)  # returns when it is gone, whoever began
+            volumes.delete(volume.id)  # returns when it is gone, also if Glance began
         assert volumes.find([volume.id]) == ()
 
     def test_a_volume_made_from_an_image_has_its_bytes(

@@ -1,7 +1,7 @@
 """Volumes, images, their locations, attachments and locks in memory, which behave as the real services do.
 
 They pass the conformance suite of this kit, as the real ones do.  They are as slow as a service may be: a volume stays
-`creating` until somebody waits for it, so that a procedure that forgets to wait is found out.  What exists is in public
+`creating` until it is waited for, so that a procedure that forgets to wait is found out.  What exists is in public
 dictionaries, for a test to look at and to alter.
 
 >>> from imagevol_adapters.ports import AccessMode

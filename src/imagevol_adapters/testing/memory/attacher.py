@@ -133,13 +133,13 @@ class MemoryAttacher:
         self.connected.pop(attachment.id, None)
 
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:  # noqa: ARG002 - nothing is shared
-        """Nobody else is on this host."""
+        """No other process is on this host."""
         return nullcontext()
 
 
 @attrs.define
 class _Connection(AbstractContextManager[Device]):
-    """One volume on the host; it stays there until the context is left, also if nobody remembers it."""
+    """One volume on the host; it stays there until the context is left, also if no reference to it is left."""
 
     _attacher: MemoryAttacher
     _attachment: Attachment

@@ -44,7 +44,7 @@ class MemoryImages:
 
     Args:
         volumes: where the image volumes are; its volumes can then be made from these images.
-        project_id: who owns the images that are made for nobody else.
+        project_id: the owner of the images that are created without another owner.
         stores: their names; the first is the default.
         sees_all: whether every project's images are seen.
 
@@ -153,7 +153,7 @@ class MemoryImages:
         return self.get(image_id)
 
     def add_location(self, image_id: str, url: str, *, store: str | None, digest: Digest | None) -> Image:
-        """Register where the data are; data that are not as the digest says are deleted, as Glance does."""
+        """Register where the data is; data that is not as the digest says is deleted, as Glance does."""
         self._expect_queued(image_id)
         never = DeadlineExceeded(f"image {image_id} has not taken its location", seconds=0)
         try:

@@ -62,7 +62,7 @@ class MemoryLocks:
                 left = until - time.monotonic()
                 if left <= 0:
                     raise DeadlineExceeded(f"lock {name!r} is held by another", seconds=wait_seconds)
-                self._changed.wait(min(left, 0.1))  # a test that takes one out notifies nobody
+                self._changed.wait(min(left, 0.1))  # a test that takes one out notifies no thread
                 self.reach()
             self.taken[name] = lock
         try:

@@ -77,7 +77,7 @@ class Backend:
     stored: Callable[[], Collection[str]]
 
     def image_volume(self, image: Mapping[str, Any], *, size_gib: int = 1, **wishes: Any) -> Any:
-        """Make a volume that holds an image, in the project of Glance's stores; whoever wants it cloned allows that."""
+        """Make a volume that holds an image, in the project of Glance's stores; the test must allow its clones."""
         record = ImageVolumeMetadata(image_id=image["id"], image_owner=image["owner"], size_bytes=image["size"])
         volume = self.cinder.volume(size_gib=size_gib, project_id=SERVICE, metadata=record.to_volume())
         self.put(volume, self.images.data[image["id"]])
