@@ -735,6 +735,16 @@ class TestSentences:
             attachment=AuditedAttachment(id="a", volume_id="v"), holds_image=False, listed=True, settings=SETTINGS
         )
         assert texts(ATTACHMENT_RULES, held) == {"attachment-left-behind": "its volume is not known to hold an image"}
+        running = replace(held, holds_image=True, attachment=replace(held.attachment, host="node", alive=True))
+        assert texts(ATTACHMENT_RULES, running) == {"attachment-left-behind": "its process runs; host 'node'"}
+
+    def test_of_a_volume_that_is_being_created(self) -> None:
+        limit = NOW - SETTINGS.stuck_after
+        assert "left-unfinished" not in {each.kind for each in Cloud(volumes=(half_stored(created_at=limit),)).audit()}
+        (found,) = [
+            each for each in Cloud(volumes=(half_stored(created_at=None),)).audit() if each.kind == "left-unfinished"
+        ]
+        assert found.text == "procedure add has not finished, and its age is not known"
 
     def test_of_a_template(self) -> None:
         fresh = Templated(template=Template(entry=entry(5)), image=image(), settings=SETTINGS)

@@ -343,6 +343,9 @@ class TestOtherRules:
     def test_a_volume_is_known_not_to_be_encrypted(self, encrypted: bool | None, passed: bool) -> None:
         assert said(volume(encrypted=encrypted), "volume-not-encrypted")[0] is passed
 
+    def test_an_encrypted_volume_is_said_to_be(self) -> None:
+        assert said(volume(encrypted=True), "volume-not-encrypted")[1] == "it is encrypted"
+
     @pytest.mark.parametrize(
         "status, passed",
         [

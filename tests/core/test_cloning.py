@@ -21,6 +21,7 @@ from imagevol_core import (
     failed,
     parse_location,
 )
+from tests.core import cases
 from tests.core.cases import GOOD
 
 policies = st.sampled_from(Policy)
@@ -41,6 +42,31 @@ def named(case: CloneCase, policy: Policy) -> list[str]:
 def in_the_way(case: CloneCase, policy: Policy) -> set[str | None]:
     """What a failed verdict is about: volumes, and None for the request."""
     return {verdict.subject for verdict in failed(case.decide(policy).verdicts)}
+
+
+UNREAD = (ImageLocation("http://["),)
+
+
+class TestRaises:
+    """Cinder fails over a location that is no URL, and only if it comes so far."""
+
+    @pytest.mark.parametrize(
+        "case, policy, text",
+        [
+            (
+                cases.image(locations=UNREAD),
+                Policy.UPSTREAM,
+                "Cinder fails with a ValueError: location http://[: it is not a URL",
+            ),
+            (cases.image(locations=UNREAD), Policy.STRICT, None),
+            (cases.image(locations=UNREAD, disk_format="qcow2"), Policy.UPSTREAM, None),
+            (cases.image(locations=()), Policy.UPSTREAM, None),
+            (GOOD, Policy.UPSTREAM, None),
+            (GOOD, Policy.STRICT, None),
+        ],
+    )
+    def test_it_is_told_where_nothing_fails_before(self, case: CloneCase, policy: Policy, text: str | None) -> None:
+        assert case.decide(policy).raises == text
 
 
 class TestEligibility:

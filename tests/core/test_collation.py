@@ -8,16 +8,17 @@ from imagevol_core.collation import in_database
 
 
 @pytest.mark.parametrize("one, other", [("Node@FAST#one", "node@fast#ONE"), ("node", "node  "), ("", " "), ("É", "é")])
-def test_these_are_one_to_it(one: str, other: str) -> None:
+def test_names_that_differ_in_case_or_in_spaces_at_the_end_are_one_name(one: str, other: str) -> None:
     assert in_database(one) == in_database(other)
 
 
 @pytest.mark.parametrize(
-    "one, other", [("node", "node1"), (" node", "node"), ("node", "node\t"), ("a b", "ab"), ("nodeX", "node")]
+    "one, other",
+    [("node", "node1"), (" node", "node"), ("node", "node\t"), ("a b", "ab"), ("nodeX", "node"), ("ß", "ss")],
 )
-def test_these_are_two(one: str, other: str) -> None:
+def test_names_that_differ_in_anything_else_are_two_names(one: str, other: str) -> None:
     assert in_database(one) != in_database(other)
 
 
-def test_what_is_not_known_stays_so() -> None:
+def test_a_name_that_is_not_known_stays_unknown() -> None:
     assert in_database(None) is None
