@@ -229,7 +229,7 @@ CASES = (
     Case(
         asked="Clone a volume that is being migrated",
         answer=clone(volume=lambda volume: replace(volume, migration_status="migrating")),
-        why="its data are in two places",
+        why="its data is in two places",
     ),
     Case(
         asked="Clone a volume larger than the new one",
@@ -296,7 +296,7 @@ CASES = (
     Case(
         asked="Whether a cached volume is still the image after an edit of the image's metadata",
         answer=fresh(_EDITED, _ENTRY),
-        why="the multihash says that the data are the same; Cinder compares updated_at",
+        why="the multihash says that the data is the same; Cinder compares updated_at",
     ),
     Case(
         asked="Whether a cached volume is still the image when the multihash differs and the date does not",

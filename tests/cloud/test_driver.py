@@ -172,7 +172,7 @@ def test_a_users_word_makes_no_image_volume(demo: User, users: Users) -> None:
     assert content(demo.real, volume.id)[1] == DATA
 
 
-def test_to_cinder_it_does(cloud: Cloud) -> None:
+def test_cinder_itself_clones_the_volume_that_a_users_metadata_calls_an_image_volume(cloud: Cloud) -> None:
     """The same on a Cinder with `cinder` in allowed_direct_url_schemes: the new volume holds what a stranger wrote."""
     with nothing_left(cloud), ExitStack() as undo:
         demo, other = User(cloud, "demo", undo), User(cloud, "other", undo)
