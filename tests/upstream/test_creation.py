@@ -273,7 +273,7 @@ def failed_late(plan: CreationPlan, tried: list[CreationStep]) -> bool:
     """Whether Cinder copies the image, and then fails over a date in its cache."""
     copies = [verdict.text for verdict in plan.verdicts if verdict.rule == Way.COPY.value and not verdict.applies]
     reached = plan.accepted and all(step.falls_to_next for step in tried)
-    return reached and copies == [LATE] and not any(verdict.rule == "undated" for verdict in plan.cache)
+    return reached and copies == [LATE] and not any(verdict.text == LATE for verdict in plan.cache)
 
 
 def goes(tried: list[CreationStep], succeeded: bool) -> list[str]:
