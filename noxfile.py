@@ -273,10 +273,11 @@ def upstream(session: nox.Session) -> None:
     """Give the same facts to us and to the code of the services."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
-    if not (unpacked := ROOT / ".nox/cinder-13").exists():
-        # Beside the environment, not in it: only SolidFire's driver is read out of it.
-        pip = ("pip", "install", "--quiet", "--no-deps", "--no-compile", "--target")
-        run(session, python, *pip, str(unpacked), *group("solidfire"), installs=True)
+    for name, of_group in {"cinder-13": "solidfire", "cinder-28": "cinder-28"}.items():
+        if not (unpacked := ROOT / ".nox" / name).exists():
+            # Beside the environment, not in it: only some modules are read out of it, with what is installed.
+            pip = ("pip", "install", "--quiet", "--no-deps", "--no-compile", "--target")
+            run(session, python, *pip, str(unpacked), *group(of_group), installs=True)
     pytest(session, python, "tests/upstream", *BY_MODULE)
 
 

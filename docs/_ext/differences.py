@@ -21,7 +21,7 @@ class Differences(SphinxDirective):
         """Make the table."""
         body = nodes.tbody()
         for case in CASES:
-            body += _row(case.asked, *(case.answer(policy) for policy in Policy), case.why)
+            body += _row(case.asked, case.answer(Policy.STRICT), case.answer(Policy.UPSTREAM), case.why)
         columns = [nodes.colspec(colwidth=width) for width in COLUMNS.values()]
         head = nodes.thead("", _row(*COLUMNS))
         return [nodes.table("", nodes.tgroup("", *columns, head, body, cols=len(COLUMNS)))]

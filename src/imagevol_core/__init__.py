@@ -104,6 +104,7 @@ if TYPE_CHECKING:
         SourceFailed,
         StorageError,
         TransferCancelled,
+        UnknownRelease,
         UnsafeImage,
         VolumeBusy,
         VolumeFailed,
@@ -273,7 +274,8 @@ _NAMES = {
         "DeviceFailed", "ImagevolError", "InUse", "InvalidConfiguration", "InvalidFact", "InvalidLocation",
         "InvalidMetadata", "InvalidSize", "LockLost", "MissingDependency", "MissingProgram", "OverQuota",
         "RequestRefused", "ResourceNotFound", "ServiceError", "ServiceFailed", "ServiceUnreachable", "SourceFailed",
-        "StorageError", "TransferCancelled", "UnsafeImage", "VolumeBusy", "VolumeFailed", "WrongLength"),
+        "StorageError", "TransferCancelled", "UnknownRelease", "UnsafeImage", "VolumeBusy", "VolumeFailed",
+        "WrongLength"),
     "facts": ("PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType"),
     "locations": ("CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "named_volume_ids", "parse_location",
         "read_location"),
@@ -312,7 +314,7 @@ __all__ = [  # noqa: RUF022 - by decision
     "DeviceFailed", "ImagevolError", "InUse", "InvalidConfiguration", "InvalidFact", "InvalidLocation",
     "InvalidMetadata", "InvalidSize", "LockLost", "MissingDependency", "MissingProgram", "OverQuota",
     "RequestRefused", "ResourceNotFound", "ServiceError", "ServiceFailed", "ServiceUnreachable", "SourceFailed",
-    "StorageError", "TransferCancelled", "UnsafeImage", "VolumeBusy", "VolumeFailed", "WrongLength",
+    "StorageError", "TransferCancelled", "UnknownRelease", "UnsafeImage", "VolumeBusy", "VolumeFailed", "WrongLength",
     # facts
     "PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType",
     # verdicts

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Volume
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = ["ATTACH_RULES", "AttachRetry", "decide_attach_retry", "patience_seconds"]
 
@@ -50,7 +50,7 @@ def decide_attach_retry(volume: Volume, *, policy: Policy = Policy.STRICT) -> At
     >>> decision.again, decision.verdicts[-1].text
     (False, 'its status is deleting')
     """
-    again, verdicts = first_match(ATTACH_RULES[policy], volume, subject=volume.id)
+    again, verdicts = first_match(table_of(ATTACH_RULES, policy), volume, subject=volume.id)
     return AttachRetry(again=again, verdicts=verdicts)
 
 

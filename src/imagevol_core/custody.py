@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from imagevol_core.facts import Requester, Volume
 from imagevol_core.sentences import answered, said
-from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, table_of
 
 __all__ = [
     "ADDING_RULES",
@@ -88,7 +88,7 @@ def decide_adding(
     ('the requester, of project mine, is no administrator and no service, and the volume belongs to project theirs',)
     """
     verdicts = evaluate(
-        ADDING_RULES[policy],
+        table_of(ADDING_RULES, policy),
         _Asked(volume=volume, project_id=project_id, requester=requester, is_admin=is_admin),
         subject=volume.id,
     )
@@ -107,7 +107,7 @@ def decide_reading(volume: Volume, *, project_id: str | None, policy: Policy = P
     >>> print(*decide_reading(theirs, project_id="service").reasons)
     the volume lives in project theirs, the store's project is service; its metadata names an image; it is not read-only
     """
-    return _decide(READING_RULES[policy], volume, project_id)
+    return _decide(table_of(READING_RULES, policy), volume, project_id)
 
 
 def decide_deletion(volume: Volume, *, project_id: str | None, policy: Policy = Policy.STRICT) -> CustodyDecision:
@@ -122,7 +122,7 @@ def decide_deletion(volume: Volume, *, project_id: str | None, policy: Policy = 
     ...                 project_id="service").reasons
     ('the volume is held by a move: it outlives this location',)
     """
-    return _decide(DELETION_RULES[policy], volume, project_id)
+    return _decide(table_of(DELETION_RULES, policy), volume, project_id)
 
 
 def _decide(rules: tuple[Requirement[_Asked], ...], volume: Volume, project_id: str | None) -> CustodyDecision:

@@ -44,6 +44,7 @@ __all__ = [
     "SourceFailed",
     "StorageError",
     "TransferCancelled",
+    "UnknownRelease",
     "UnsafeImage",
     "VolumeBusy",
     "VolumeFailed",
@@ -94,6 +95,24 @@ class StorageError(ImagevolError):
 
 
 # What a caller got wrong.
+
+
+class UnknownRelease(CallerError, ValueError):
+    """A release of a service whose behavior this project does not know.
+
+    Attributes:
+        service: which.
+        release: the first number of its version.
+        known: the releases that are known.
+    """
+
+    def __init__(self, service: str, release: int, *, known: Sequence[int]) -> None:
+        """Name the release, and those that are known."""
+        names = ", ".join(map(str, known))
+        super().__init__(f"The behavior of {service} {release} is not known. Use one of these releases: {names}.")
+        self.service = service
+        self.release = release
+        self.known = tuple(known)
 
 
 class InvalidConfiguration(CallerError, ValueError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import Image
-from imagevol_core.verdicts import Policy, Result, Verdict
+from imagevol_core.verdicts import Policy, Result, Verdict, table_of
 
 __all__ = [
     "GIB",
@@ -110,7 +110,7 @@ def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -
     >>> image_fits(Image(id="i"), size_gib=2).ok
     False
     """
-    fits, text = _FITS[policy](image, size_gib)
+    fits, text = table_of(_FITS, policy)(image, size_gib)
     return Verdict("image-fits", Result.HOLDS if fits else Result.FAILS, None, text)
 
 

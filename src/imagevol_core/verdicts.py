@@ -7,10 +7,12 @@ applies decides, and its outcome is on the row.  The same tables make the refere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from imagevol_core.errors import UnknownRelease
 
 __all__ = [
     "Choice",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 Facts = TypeVar("Facts")
+T = TypeVar("T")
 Outcome = TypeVar("Outcome")
 Outcome_co = TypeVar("Outcome_co", covariant=True)
 
@@ -35,10 +38,45 @@ class Policy(Enum):
 
     `STRICT` is what the specifications say, made safe.  `UPSTREAM` gives the answer that Cinder 29.0.0, Glance 33.0.0
     and glance_store 5.7.0 give to the same facts, defects included: what a cloud *will* do, not what it should.
+
+    `CINDER_28` gives the answer of Cinder 28.0.0 where that is another one, and the answer of `UPSTREAM` otherwise.
     """
 
     STRICT = "strict"
     UPSTREAM = "upstream"
+    CINDER_28 = "cinder-28"
+
+    @classmethod
+    def upstream(cls, *, cinder: int) -> Policy:
+        """Give the policy that answers as this release of Cinder; `UPSTREAM` for the newest one that is known.
+
+        Args:
+            cinder: the first number of its version.
+
+        Raises:
+            UnknownRelease: this release is not known.
+
+        >>> Policy.upstream(cinder=28), Policy.upstream(cinder=29)
+        (<Policy.CINDER_28: 'cinder-28'>, <Policy.UPSTREAM: 'upstream'>)
+        """
+        if cinder not in _OF_CINDER:
+            raise UnknownRelease("cinder", cinder, known=tuple(_OF_CINDER))
+        return _OF_CINDER[cinder]
+
+
+_OF_CINDER = {28: Policy.CINDER_28, 29: Policy.UPSTREAM}
+_NEXT = {Policy.CINDER_28: Policy.UPSTREAM}  # the release after it: what an earlier one has no table for did not change
+
+
+def table_of(tables: Mapping[Policy, T], policy: Policy) -> T:
+    """Give what a policy has: of an earlier release without an entry, that of the next release which has one.
+
+    >>> table_of({Policy.STRICT: "anywhere", Policy.UPSTREAM: "nowhere"}, Policy.CINDER_28)
+    'nowhere'
+    """
+    while policy not in tables:
+        policy = _NEXT[policy]
+    return tables[policy]
 
 
 class Result(Enum):

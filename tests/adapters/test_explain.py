@@ -124,7 +124,7 @@ class TestExplaining:
 
         return change
 
-    @pytest.mark.parametrize("policy", ["strict", "upstream"])
+    @pytest.mark.parametrize("policy", ["strict", "upstream", "cinder-28"])
     @pytest.mark.parametrize(
         "facts, reason",
         [
@@ -341,9 +341,10 @@ class TestExplaining:
         assert (ran.status, ran.out) == (1, "")
         assert ran.err == "--templates: a backend makes them by the strict rules; leave --policy out\n"
 
-    def test_the_other_policy_is_another_answer(self, run: Run, image_id: str) -> None:
+    @pytest.mark.parametrize("policy", ["upstream", "cinder-28"])
+    def test_the_other_policy_is_another_answer(self, run: Run, image_id: str, policy: str) -> None:
         arguments = ("explain", image_id, "--size", 1, "--host", "node@fast#one", "-f", "json")
-        assert run(*arguments, "--policy", "upstream").json["policy"] == "upstream"
+        assert run(*arguments, "--policy", policy).json["policy"] == policy
 
 
 def rule_ids() -> set[str]:

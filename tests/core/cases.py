@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from imagevol_adapters.testing.strategies import CloneCase
-from imagevol_core import GIB, Backend, CloneSettings, Image, ImageLocation, Volume
+from imagevol_core import GIB, Backend, CloneSettings, Image, ImageLocation, Policy, Volume
 
+BOTH_POLICIES = (Policy.STRICT, Policy.UPSTREAM)  # an earlier release answers as `UPSTREAM`, or has tests of its own
 IMAGE_ID, VOLUME_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47", "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
 URL = f"cinder://fast/{VOLUME_ID}"
 

@@ -45,6 +45,7 @@ from imagevol_core import (
 )
 from imagevol_core.migration import VolumeAnswer
 from tests.core import cases
+from tests.core.cases import BOTH_POLICIES
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 SMALL, TWICE = 150, 300
@@ -237,7 +238,7 @@ WORK: dict[str, Callable[[int], Callable[[], object]]] = {
     "plan_store_upgrade": upgrading,
     "checksum_for": listing,
 }
-for each_policy in Policy:
+for each_policy in BOTH_POLICIES:
     for kind, _ in caches(1):
         WORK[f"plan_creation, {each_policy.value}, entries {kind}"] = partial(creating, kind, each_policy)
 

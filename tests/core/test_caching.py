@@ -36,11 +36,12 @@ from imagevol_core import (
     plan_admission,
 )
 from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
+from tests.core.cases import BOTH_POLICIES
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(microseconds=1)
 ONE, OTHER = Digest("sha512", "0a"), Digest("sha512", "0b")
-policies = st.sampled_from(Policy)
+policies = st.sampled_from(BOTH_POLICIES)
 
 
 def about(
@@ -72,7 +73,7 @@ FRESH = {"same-multihash", "same-instant"}
 class TestFreshnessRules:
     """Each rule decides somewhere, and says why."""
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_each_rule_decides_its_case(self, policy: Policy) -> None:
         assert list(DECIDES[policy]) == [rule.id for rule in FRESHNESS_RULES[policy]]
         for rule, case in DECIDES[policy].items():
@@ -163,7 +164,7 @@ class TestDates:
         zone = timezone(timedelta(minutes=minutes))
         now = case.image.updated_at
         moved = replace(case, image=replace(case.image, updated_at=now.astimezone(zone) if now else None))
-        for policy in Policy:
+        for policy in BOTH_POLICIES:
             assert moved.decide(policy).rule == case.decide(policy).rule
 
     def test_an_hour_that_a_clock_repeats_is_two(self) -> None:
@@ -228,7 +229,7 @@ class TestNeverMoreThanNeeded:
 
     @given(admission_cases())
     def test_a_refusal_evicts_nothing(self, case: AdmissionCase) -> None:
-        for policy in Policy:
+        for policy in BOTH_POLICIES:
             admission = case.decide(policy)
             assert admission.admitted is (not failed(admission.verdicts))
             assert admission.admitted or admission.evict == ()
@@ -254,7 +255,7 @@ class TestNeverMoreThanNeeded:
         evict = case.decide(Policy.UPSTREAM).evict
         assert evict == case.entries[::-1][: len(evict)]
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_a_volume_that_is_listed_twice_and_differs_is_refused(self, policy: Policy) -> None:
         entry = CacheEntry(volume_id="v", image_id="i", size_gib=1)
         with pytest.raises(InvalidFact) as raised:
@@ -328,7 +329,7 @@ STANDS_IN_THE_WAY = {
 class TestAdmissionRules:
     """Each rule fails alone somewhere, and says why."""
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_each_rule_fails_alone(self, policy: Policy) -> None:
         assert list(STANDS_IN_THE_WAY[policy]) == [rule.id for rule in ADMISSION_RULES[policy]]
         for rule, case in STANDS_IN_THE_WAY[policy].items():
@@ -380,7 +381,7 @@ class TestKey:
         target = Volume(id="t", size_gib=1, host=here.host, cluster_name=here.cluster_name)
         assert cache_key(target, clone_across_pools=across).matches(there) is passed
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_a_backend_of_which_nothing_is_said_does_not_clone_across_pools(self, policy: Policy) -> None:
         target = Volume(id="t", size_gib=1, host="n@a#1")
         assert not cache_key(target, policy=policy).matches(at("n@a#2"))
@@ -388,7 +389,7 @@ class TestKey:
     @given(cache_entries(), cache_entries())
     def test_across_pools_is_the_wider_permission(self, here: CacheEntry, there: CacheEntry) -> None:
         target = Volume(id="t", size_gib=1, host=here.host, cluster_name=here.cluster_name)
-        for policy in Policy:
+        for policy in BOTH_POLICIES:
             narrow = cache_key(target, policy=policy)
             wide = cache_key(target, clone_across_pools=True, policy=policy)
             assert wide.matches(there) or not narrow.matches(there)
@@ -396,7 +397,7 @@ class TestKey:
     def test_cinders_database_does_not_tell_case(self) -> None:
         target = Volume(id="t", size_gib=1, host="NODE@fast#one")
         there = CacheEntry(volume_id="v", image_id="i", size_gib=1, host="node@fast#one")
-        assert [cache_key(target, policy=policy).matches(there) for policy in Policy] == [False, True]
+        assert [cache_key(target, policy=policy).matches(there) for policy in BOTH_POLICIES] == [False, True]
 
     @pytest.mark.parametrize(
         "host, cluster_name, across, key",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from imagevol_adapters.testing.strategies import CloneCase, clone_cases
 from imagevol_core import GIB, Backend, Digest, Image, ImageLocation, Policy, Volume
-from tests.core.cases import GOOD, IMAGE_ID, URL, VOLUME_ID, image, says, settings, target, volume
+from tests.core.cases import BOTH_POLICIES, GOOD, IMAGE_ID, URL, VOLUME_ID, image, says, settings, target, volume
 
 
 def said(case: CloneCase, rule: str, policy: Policy = Policy.STRICT) -> tuple[bool, str]:
@@ -627,7 +627,7 @@ class TestWhatIsSaid:
 class TestSentences:
     """A verdict is one printable line, whatever users wrote into the facts."""
 
-    @given(clone_cases(), st.lists(words, min_size=8, max_size=8), st.sampled_from(Policy))
+    @given(clone_cases(), st.lists(words, min_size=8, max_size=8), st.sampled_from(BOTH_POLICIES))
     def test_no_fact_breaks_the_line_or_reaches_the_terminal(
         self, case: CloneCase, words: list[str | None], policy: Policy
     ) -> None:

@@ -30,6 +30,7 @@ from imagevol_core import (
     rule_tables,
 )
 from imagevol_core.copying import QEMU_NAMES
+from tests.core.cases import BOTH_POLICIES
 
 DEVICE, IMAGE = "/dev/vdb", "/images/one"
 SKIP, PUNCH, WRITE = ZeroHandling.SKIP, ZeroHandling.PUNCH, ZeroHandling.WRITE
@@ -133,7 +134,7 @@ class TestEveryRule:
             for key, cases in (BREAKS | DECIDES).items()
         }
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_nothing_stands_in_the_way_of_the_good_case(self, policy: Policy) -> None:
         assert GOOD.decide(policy).refused == ()
 
@@ -268,7 +269,7 @@ class TestClearing:
         if plan.method is CONVERT and case.target.exists and case.target.format == "raw":
             assert ("-S" in plan.argv) is not ("--target-is-zero" in plan.argv)
 
-    @given(copy_cases(), st.sampled_from(Policy))
+    @given(copy_cases(), st.sampled_from(BOTH_POLICIES))
     def test_to_clear_first_saves_something_where_it_is_said_to(self, case: CopyCase, policy: Policy) -> None:
         plan, size = case.decide(policy), case.target.size_bytes
         if not plan.clear_first or size is None:
@@ -318,7 +319,7 @@ class TestArguments:
         assert (plan.method is CONVERT) is bool(plan.argv)
         assert (plan.method is None) is bool(plan.refused) is (plan.zeros is None)
 
-    @given(copy_cases(), st.sampled_from(Policy))
+    @given(copy_cases(), st.sampled_from(BOTH_POLICIES))
     def test_no_passphrase_but_its_file_is_named(self, case: CopyCase, policy: Policy) -> None:
         assert not [word for word in case.decide(policy).argv if "data=" in word]
 
@@ -517,7 +518,7 @@ class TestSentences:
         (said,) = (verdict.text for verdict in case.decide().verdicts if verdict.rule == rule)
         assert said == text
 
-    @given(copy_cases(), st.sampled_from(Policy))
+    @given(copy_cases(), st.sampled_from(BOTH_POLICIES))
     def test_it_is_a_printable_line(self, case: CopyCase, policy: Policy) -> None:
         for verdict in case.decide(policy).verdicts:
             assert str(verdict).isprintable()

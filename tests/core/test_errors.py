@@ -38,6 +38,7 @@ from imagevol_core.errors import (
     SourceFailed,
     StorageError,
     TransferCancelled,
+    UnknownRelease,
     UnsafeImage,
     VolumeBusy,
     VolumeFailed,
@@ -56,6 +57,13 @@ class Example(NamedTuple):
 
 
 EXAMPLES: Mapping[type[ImagevolError], Example] = {
+    UnknownRelease: Example(
+        lambda: UnknownRelease("cinder", 27, known=(28, 29)),
+        CallerError,
+        ValueError,
+        "The behavior of cinder 27 is not known. Use one of these releases: 28, 29.",
+        {"service": "cinder", "release": 27, "known": (28, 29)},
+    ),
     InvalidConfiguration: Example(
         lambda: InvalidConfiguration("glance-api.conf:7", "there is no '='"),
         CallerError,

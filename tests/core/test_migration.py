@@ -26,9 +26,10 @@ from imagevol_core import (
     parse_location,
     plan_migration,
 )
+from tests.core.cases import BOTH_POLICIES
 from tests.core.migration_cases import CATALOGUE, RENAMES, V, applied, at, of_image, plan
 
-policies = st.sampled_from(Policy)
+policies = st.sampled_from(BOTH_POLICIES)
 
 
 class TestLaws:

@@ -29,9 +29,10 @@ from imagevol_core import (
     plan_location,
 )
 from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES
+from tests.core.cases import BOTH_POLICIES
 from tests.core.migration_cases import CATALOGUE, FAST, FAST2, LOCAL, SLOW, V, add, at, of_image, plan
 
-policies = st.sampled_from(Policy)
+policies = st.sampled_from(BOTH_POLICIES)
 SINGLE = replace(CATALOGUE, multi=False)
 
 Table = dict[str, tuple[Callable[[], LocationChange], str, ImageLocation | None, str]]

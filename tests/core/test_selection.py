@@ -22,8 +22,9 @@ from imagevol_core import (
     store_of_location,
 )
 from imagevol_core.stores import SELECTION_RULES
+from tests.core.cases import BOTH_POLICIES
 
-policies = st.sampled_from(Policy)
+policies = st.sampled_from(BOTH_POLICIES)
 headers = st.none() | st.sampled_from([*NAMES, *RESERVED, "", "gone"])
 images = st.lists(image_locations(), max_size=5).map(lambda locations: Image(id="i", locations=tuple(locations)))
 

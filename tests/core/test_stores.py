@@ -26,6 +26,7 @@ from imagevol_core import (
     store_of_location,
 )
 from imagevol_core.stores import CATALOGUE_RULES, STORE_RULES
+from tests.core.cases import BOTH_POLICIES
 
 USER = (
     "cinder_store_auth_address",
@@ -401,7 +402,7 @@ class TestStoreOfLocation:
         location = ImageLocation(f"cinder://fast2/{VOLUME_IDS[0]}")
         assert store_of_location(location, catalogue=self.catalogue) == self.catalogue.get("fast2")
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_what_is_no_url_is_in_no_store(self, policy: Policy) -> None:
         location = ImageLocation("cinder://fast[/x")
         assert store_of_location(location, catalogue=self.catalogue, policy=policy) is None

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from imagevol_core import GIB, ImageLocation, Policy, RuleTable, Verdict, failed, rule_tables
-from tests.core.cases import GOOD, URL, VOLUME_ID, image, says, settings, target, volume
+from tests.core.cases import BOTH_POLICIES, GOOD, URL, VOLUME_ID, image, says, settings, target, volume
 
 
 class Decision(Protocol):
@@ -89,7 +89,7 @@ class TestEveryRuleOfCloning:
 class TestCloning:
     """The rules of cloning are asked in the order of their tables, and all of them."""
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_nothing_stands_in_the_way_of_the_good_case(self, policy: Policy) -> None:
         decision = GOOD.decide(policy)
         assert decision.sources == GOOD.volumes

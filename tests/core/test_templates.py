@@ -28,6 +28,7 @@ from imagevol_core import (
     image_fits,
 )
 from imagevol_core.templates import REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES, least_gib
+from tests.core.cases import BOTH_POLICIES
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 GOOD = TemplateCase(
@@ -128,7 +129,7 @@ STATES = {
 class TestRequest:
     """May a template serve: enabled, active, public or the requester's own, of known size, fitting, not encrypted."""
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_each_rule_fails_alone_and_then_no_template_serves(self, policy: Policy) -> None:
         assert list(BREAKS[policy]) == [rule.id for rule in REQUEST_TEMPLATE_RULES[policy]]
         for rule, case in BREAKS[policy].items():
@@ -235,7 +236,7 @@ class TestRequest:
         self, visibility: str | None, owner: str | None, project_id: str | None, strict: bool, upstream: bool
     ) -> None:
         case = image(target(project_id=project_id), visibility=visibility, owner=owner)
-        used = [case.decide(policy).action is TemplateAction.USE for policy in Policy]
+        used = [case.decide(policy).action is TemplateAction.USE for policy in BOTH_POLICIES]
         assert used == [strict, upstream]
 
     @pytest.mark.parametrize("visibility", ["private", "shared", "community", None])
@@ -294,7 +295,7 @@ class TestVirtualSize:
 class TestStates:
     """None yet, create; fresh, use; stale or broken, replace; being created by somebody else, wait, then copy."""
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_each_state_decides(self, policy: Policy) -> None:
         assert list(STATES[policy]) == [rule.id for rule in TEMPLATE_STATE_RULES[policy]]
         for rule, (case, action) in STATES[policy].items():
@@ -397,13 +398,13 @@ class TestStates:
     def test_a_dead_maker_that_makes_nothing_is_nobody(self) -> None:
         assert template(maker_alive=False).decide().action is TemplateAction.USE
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_a_template_of_another_image_is_refused_as_input(self, policy: Policy) -> None:
         with pytest.raises(InvalidFact) as raised:
             entry(image_id="j").decide(policy)
         assert str(raised.value) == "template: it is of image j; give the one of image i"
 
-    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("policy", BOTH_POLICIES)
     def test_a_template_among_the_others_is_refused_as_input(self, policy: Policy) -> None:
         case = entry()
         assert case.template
@@ -519,7 +520,7 @@ class TestLaws:
         later = replace(case.template, being_made_for=case.template.being_made_for + decision.wait)
         assert replace(case, template=later).decide().action is TemplateAction.COPY
 
-    @given(template_cases(), st.sampled_from(Policy))
+    @given(template_cases(), st.sampled_from(BOTH_POLICIES))
     def test_a_template_disabled_never_serves(self, case: TemplateCase, policy: Policy) -> None:
         disabled = replace(case, settings=replace(case.settings, enabled=False))
         assert disabled.decide(policy).action is TemplateAction.COPY

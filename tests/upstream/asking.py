@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
-SOLIDFIRE = ROOT / ".nox/cinder-13/cinder/volume/drivers/solidfire.py"  # where `nox -s upstream` unpacks cinder 13.0.9
+# Where `nox -s upstream` unpacks earlier releases.
+CINDER_28 = ROOT / ".nox/cinder-28"
+SOLIDFIRE = ROOT / ".nox/cinder-13/cinder/volume/drivers/solidfire.py"
 
 
 class Worker:
@@ -26,11 +28,13 @@ class Worker:
     Args:
         service: `cinder` or `glance_store`, whose `…_worker` module is run.
         database: the URL of an empty database for it; one in memory if None.
+        earlier: the folder of an earlier release, whose code is imported in place of the one that is installed.
     """
 
-    def __init__(self, service: str, database: str | None = None) -> None:
+    def __init__(self, service: str, database: str | None = None, *, earlier: Path | None = None) -> None:
         command = [sys.executable, "-m", f"tests.upstream.{service}_worker"]
         environment = os.environ | ({"IMAGEVOL_TESTS_DATABASE": database} if database else {})
+        environment |= {"PYTHONPATH": str(earlier)} if earlier else {}
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

@@ -133,13 +133,6 @@ def evict(entries: list[dict[str, Any]], newcomer_gib: int, max_gib: int, max_co
         return {"admitted": limited.ensure_space(CONTEXT, volume), "notes": notes}
 
 
-def find(target: dict[str, Any], clone_across_pools: bool, entries: list[dict[str, Any]]) -> Any:
-    """Ask the database with the filters of a lookup: give the volumes of the entries that it finds."""
-    fill_cache(entries, [])
-    filters = image_volume_cache([])._get_query_filters(target_volume(target), clone_across_pools=clone_across_pools)
-    return [entry["volume_id"] for entry in database.image_volume_cache_get_all(CONTEXT, **filters)]
-
-
 # What Cinder's API makes of a request for a volume from an image.
 
 SNAPSHOT_ID = "2f1c7a0e-5b3d-4c8f-9e6a-7d0b1c2e3f4a"
@@ -452,4 +445,4 @@ if __name__ == "__main__":
     CONF.set_override("image_conversion_dir", tempfile.gettempdir())
     CONF.set_override("verify_glance_signatures", "disabled")
     with mock.patch("cinder.rpc.get_notifier"), mock.patch("cinder.utils.notifications_enabled", return_value=False):
-        serve({"fresh": fresh, "evict": evict, "find": find, "source": source, "create": create, "upload": upload})
+        serve({"fresh": fresh, "evict": evict, "source": source, "create": create, "upload": upload})

@@ -12,6 +12,7 @@ import os
 from copy import copy
 from datetime import UTC, datetime
 from importlib import import_module
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -28,8 +29,9 @@ CONF.set_override("connection", DATABASE, group="database")
 
 create_volume = import_module("cinder.volume.flows.manager.create_volume")
 volume_utils = import_module("cinder.volume.volume_utils")
-database = import_module("cinder.db.api")
-models = import_module("cinder.db.models")
+DATABASE_CODE = "cinder.db" if find_spec("cinder.db.models") else "cinder.db.sqlalchemy"  # where Cinder 28 had it
+database = import_module(f"{DATABASE_CODE}.api")
+models = import_module(f"{DATABASE_CODE}.models")
 CONTEXT = import_module("cinder.context").get_admin_context()
 
 ENCRYPTION_KEY = "6a1e0c2b-7d5f-4c3e-9b8a-0f1d2e3c4b5a"

@@ -11,22 +11,41 @@ import hypothesis
 import pytest
 
 from tests.upstream import mariadb
-from tests.upstream.asking import SOLIDFIRE, Worker
+from tests.upstream.asking import CINDER_28, SOLIDFIRE, Worker
 
 # By hand, before a release: `nox -s upstream -- --hypothesis-profile=thorough`.
 hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=100_000)
 
 
-def worker(service: str, asks: str | None = None, database: str | None = None) -> Iterator[Worker]:
+def worker(
+    service: str, asks: str | None = None, database: str | None = None, *, earlier: Path | None = None
+) -> Iterator[Worker]:
     if find_spec(service) is None:
         pytest.skip(f"{service} is not installed; `nox -s upstream` installs it")
-    with Worker(asks or service, database) as started:
+    if earlier and not earlier.exists():
+        pytest.skip(f"{earlier.name} is not unpacked; `nox -s upstream` unpacks it")
+    with Worker(asks or service, database, earlier=earlier) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
 def cinder() -> Iterator[Worker]:
     yield from worker("cinder")
+
+
+@pytest.fixture(scope="session")
+def cinder_cache() -> Iterator[Worker]:
+    yield from worker("cinder", "cinder_cache")
+
+
+@pytest.fixture(scope="session")
+def cinder_cache_of_28() -> Iterator[Worker]:
+    yield from worker("cinder", "cinder_cache", earlier=CINDER_28)
+
+
+@pytest.fixture(scope="session")
+def cinder_ways_of_28() -> Iterator[Worker]:
+    yield from worker("cinder", "cinder_ways", earlier=CINDER_28)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,9 +79,13 @@ class TestAdmission:
 
 
 class TestLookup:
-    """The key matches the entries that Cinder's filters find."""
+    """The key matches the entries that Cinder's filters find, in each release that we know."""
 
-    def test_the_same_entries_are_found(self, cinder_ways: Worker) -> None:
+    @pytest.mark.parametrize(
+        "policy, worker", [(Policy.UPSTREAM, "cinder_cache"), (Policy.CINDER_28, "cinder_cache_of_28")]
+    )
+    def test_the_same_entries_are_found(self, policy: Policy, worker: str, request: pytest.FixtureRequest) -> None:
+        cinder: Worker = request.getfixturevalue(worker)
         found = Counter[int]()
 
         @EXAMPLES
@@ -94,9 +99,9 @@ class TestLookup:
             host: str | None, cluster_name: str | None, across: bool, entries: list[CacheEntry]
         ) -> None:
             target = Volume(id="t", size_gib=1, host=host, cluster_name=cluster_name)
-            key = cache_key(target, clone_across_pools=across, policy=Policy.UPSTREAM)
+            key = cache_key(target, clone_across_pools=across, policy=policy)
             ours = [entry.volume_id for entry in entries if key.matches(entry)]
-            assert ours == cinder_ways.ask(
+            assert ours == cinder.ask(
                 "find",
                 target={"id": "t", "host": host, "cluster_name": cluster_name, "encrypted": False},
                 clone_across_pools=across,

@@ -79,12 +79,15 @@ def cached(*dates: str) -> CreationCase:
     return replace(UNREAD, clone=clone, cache=ImageCache(enabled=True, internal_tenant=True, entries=entries))
 
 
-def agree(cinder: Worker, examples: settings, *, whole_seconds: bool = False) -> Counter[str]:
+def agree(
+    cinder: Worker, examples: settings, *, policy: Policy = Policy.UPSTREAM, whole_seconds: bool = False
+) -> Counter[str]:
     """Compare, and give how often each way was the last.
 
     Args:
         cinder: of which database.
         examples: how many.
+        policy: whose release that Cinder is.
         whole_seconds: whether the database keeps no more of a time, as Glance and Cinder's API give no more of it.
     """
     kinds = Counter[str]()
@@ -106,7 +109,7 @@ def agree(cinder: Worker, examples: settings, *, whole_seconds: bool = False) ->
         case = as_cinder_has_it(case, spelled)
         if whole_seconds:
             case = in_whole_seconds(case)
-        plan = case.decide(Policy.UPSTREAM)
+        plan = case.decide(policy)
         theirs = cinder.ask("create", **creation_for_cinder(case, plan, fails))
         tried, succeeded = walk(plan, fails)
         expected = notes(plan, tried, succeeded)
@@ -135,6 +138,10 @@ class TestCinder:
 
     def test_the_same_ways_are_gone(self, cinder_ways: Worker) -> None:
         agree(cinder_ways, EXAMPLES)
+
+    def test_the_same_ways_are_gone_as_in_the_release_before(self, cinder_ways_of_28: Worker) -> None:
+        examples = settings(EXAMPLES, max_examples=EXAMPLES.max_examples // 2)
+        agree(cinder_ways_of_28, examples, policy=Policy.CINDER_28)
 
     def test_the_same_ways_are_gone_on_mariadb(self, cinder_ways_on_mariadb: Worker) -> None:
         """What SQLite is told to do as MariaDB is what MariaDB does."""

@@ -103,7 +103,8 @@ class Explain(Explaining):
             "--policy",
             choices=[policy.value for policy in Policy],
             default=Policy.STRICT.value,
-            help="strict: what the specifications say, made safe; upstream: what Cinder 29.0.0 does (default: strict)",
+            help="strict: what the specifications say, made safe; upstream: what Cinder 29.0.0 does; "
+            "cinder-28: what Cinder 28.0.0 does (default: strict)",
         )
         return parser
 
@@ -139,7 +140,7 @@ class Explain(Explaining):
         ).plan()
         outcome = Outcome(
             plan=plan,
-            cinder=facts.plan(Policy.UPSTREAM),
+            cinder=facts.plan(Policy.UPSTREAM) if policy is Policy.STRICT else plan,
             unseen=_unseen(image, facts.volumes),
             looked_at={
                 "--trusted-project": bool(settings.clones.trusted_projects)

@@ -49,8 +49,8 @@ class ExplainUpload(Explaining):
             "--policy",
             choices=[policy.value for policy in Policy],
             default=Policy.STRICT.value,
-            help="strict: what the specifications say, made safe; upstream: what Cinder 29.0.0 and Glance 33.0.0 do "
-            "(default: strict)",
+            help="strict: what the specifications say, made safe; upstream: what Cinder 29.0.0 and Glance 33.0.0 do; "
+            "cinder-28: what Cinder 28.0.0 does (default: strict)",
         )
         return parser
 

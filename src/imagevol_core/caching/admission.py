@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from imagevol_core.caching.facts import CacheEntry, CacheLimits, last_use
 from imagevol_core.errors import InvalidFact, InvalidSize
-from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, table_of
 
 __all__ = ["ADMISSION_RULES", "Admission", "plan_admission"]
 
@@ -73,9 +73,9 @@ def plan_admission(
     for entry in entries:
         if known.setdefault(entry.volume_id, entry) != entry:
             raise InvalidFact("entries", f"volume {entry.volume_id} is listed twice and differs; list each once")
-    staying, going = _QUEUES[policy](tuple(known.values()))
+    staying, going = table_of(_QUEUES, policy)(tuple(known.values()))
     newcomer = _Newcomer(size_gib=newcomer_gib, limits=limits, staying=staying)
-    verdicts = evaluate(ADMISSION_RULES[policy], newcomer)
+    verdicts = evaluate(table_of(ADMISSION_RULES, policy), newcomer)
     admitted = not failed(verdicts)
     evict = _evict(newcomer, going) if admitted else ()
     return Admission(admitted=admitted, evict=evict, verdicts=verdicts)

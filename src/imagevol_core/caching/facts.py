@@ -1,14 +1,17 @@
-"""A cached volume, the limits of a cache, and the order in which cached volumes were used."""
+"""A cached volume, where it must be, the limits of a cache, and the order in which cached volumes were used."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
+from imagevol_core.collation import in_database
 from imagevol_core.errors import InvalidFact, InvalidSize
 from imagevol_core.facts import Digest
 
-__all__ = ["CacheEntry", "CacheLimits", "last_use"]
+__all__ = ["CacheEntry", "CacheKey", "CacheLimits", "last_use"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,54 @@ def is_one_instant(one: datetime, other: datetime) -> bool:
     if one.tzinfo is UTC is other.tzinfo:  # nearly always, and many times quicker
         return one == other
     return _instant(one) == _instant(other)
+
+
+# Where it must be.
+Scope = Literal["pool", "backend", "anywhere"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheKey:
+    """Where a cached volume must be to serve a new one.
+
+    Attributes:
+        host: of the volume, where it matters.
+        cluster_name: of the volume; where it is known, hosts do not matter.
+        scope: whether it must be in that very pool, in any pool of that backend, or may be anywhere.
+        by_database: whether names and ids are compared as Cinder's database compares them (`in_database`).
+    """
+
+    host: str | None = None
+    cluster_name: str | None = None
+    scope: Scope = "pool"
+    by_database: bool = False
+
+    def matches(self, entry: CacheEntry) -> bool:
+        """Whether a cached volume is there; one of which that is not known is not.
+
+        >>> CacheKey(host="h@fast#a", scope="backend").matches(
+        ...     CacheEntry(volume_id="v", image_id="i", size_gib=1, host="h@fast#b"))
+        True
+        """
+        wanted, there = (self.cluster_name, entry.cluster_name) if self.cluster_name else (self.host, entry.host)
+        if self.by_database:
+            wanted, there = in_database(wanted), in_database(there)
+        return _IN_SCOPE[self.scope](wanted, there)
+
+
+def _is_pool(wanted: str | None, there: str | None) -> bool:
+    return bool(wanted) and wanted == there
+
+
+def _is_backend(wanted: str | None, there: str | None) -> bool:
+    return bool(wanted and there and wanted.partition("#")[0] == there.partition("#")[0] != "")
+
+
+_IN_SCOPE: Mapping[Scope, Callable[[str | None, str | None], bool]] = {
+    "pool": _is_pool,
+    "backend": _is_backend,
+    "anywhere": lambda *_: True,
+}
 
 
 # What goes to make room.

@@ -11,7 +11,7 @@ from imagevol_core.caching.admission import SPEC
 from imagevol_core.caching.facts import CacheEntry, is_one_instant
 from imagevol_core.facts import Image
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = ["FRESHNESS_RULES", "Freshness", "FreshnessOutcome", "decide_freshness"]
 
@@ -84,7 +84,7 @@ def decide_freshness(image: Image, *, entry: CacheEntry, policy: Policy = Policy
     >>> decide_freshness(edited, entry=entry, policy=Policy.UPSTREAM).rule
     'other-instant'
     """
-    outcome, verdicts = first_match(FRESHNESS_RULES[policy], _Pair(image, entry))
+    outcome, verdicts = first_match(table_of(FRESHNESS_RULES, policy), _Pair(image, entry))
     return Freshness(outcome=outcome, verdicts=verdicts)
 
 

@@ -19,7 +19,7 @@ from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.locations import CinderLocation, Dialect, UnreadLocation, read_location
 from imagevol_core.marks import read_metadata
-from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, table_of
 
 __all__ = ["REQUEST_RULES", "VOLUME_RULES", "CloneDecision", "CloneSettings", "decide_clone"]
 
@@ -87,9 +87,9 @@ def decide_clone(
     ['fails volume-found (9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1): Cinder knows no such volume, or does not show it to \
 these credentials']
     """
-    known, spelled = _by_id(volumes), _SPELLED[policy]
+    known, spelled = _by_id(volumes), table_of(_SPELLED, policy)
     found = {spelled(volume_id): volume for volume_id, volume in known.items()}
-    volume_ids, not_locations = _named(image, _DIALECTS[policy])
+    volume_ids, not_locations = _named(image, table_of(_DIALECTS, policy))
     request = CloneRequest(
         image=image,
         target=target,
@@ -98,7 +98,7 @@ these credentials']
         volume_ids=volume_ids,
         not_locations=not_locations,
     )
-    rules = REQUEST_RULES[policy]
+    rules = table_of(REQUEST_RULES, policy)
     verdicts = list(evaluate(rules, request))
     refused = bool(failed(verdicts))
     first = next(((rule, verdict) for rule, verdict in zip(rules, verdicts, strict=True) if not verdict.ok), None)
@@ -108,11 +108,11 @@ these credentials']
         candidate = CloneCandidate(
             request=request, found=volume, record=read_metadata(volume.metadata) if volume else None
         )
-        about = evaluate(VOLUME_RULES[policy], candidate, subject=volume_id)
+        about = evaluate(table_of(VOLUME_RULES, policy), candidate, subject=volume_id)
         verdicts.extend(about)
         if volume is not None and not refused and not failed(about):
             eligible.append(volume)
-    sources = _IN_ORDER[policy](eligible, target)
+    sources = table_of(_IN_ORDER, policy)(eligible, target)
     return CloneDecision(
         policy=policy,
         sources=sources,

@@ -26,7 +26,7 @@ from imagevol_core.copying.facts import (
 )
 from imagevol_core.copying.rules import STRICT_COPY_RULES, STRICT_METHOD_RULES, STRICT_ZERO_RULES, Command
 from imagevol_core.copying.upstream import UPSTREAM_COPY_RULES, UPSTREAM_METHOD_RULES, UPSTREAM_ZERO_RULES
-from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, failed, first_match
+from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, failed, first_match, table_of
 
 __all__ = [
     "COPY_RULES",
@@ -110,16 +110,16 @@ def plan_copy(
     ['source-fits']
     """
     copy = Copy(source=source, target=target, settings=settings)
-    verdicts = evaluate(COPY_RULES[policy], copy)
+    verdicts = evaluate(table_of(COPY_RULES, policy), copy)
     if refused := failed(verdicts):
         return CopyPlan(policy=policy, refused=refused, verdicts=verdicts)
-    (method, command), methods = first_match(METHOD_RULES[policy], copy)
-    zeros, ways = first_match(ZERO_RULES[policy], copy)
+    (method, command), methods = first_match(table_of(METHOD_RULES, policy), copy)
+    zeros, ways = first_match(table_of(ZERO_RULES, policy), copy)
     return CopyPlan(
         policy=policy,
         method=method,
         zeros=zeros,
-        zero_from_bytes=_REST[policy](copy, zeros),
+        zero_from_bytes=table_of(_REST, policy)(copy, zeros),
         clear_first=policy is Policy.STRICT and method is CopyMethod.CONVERT and _clears_first(copy, zeros),
         argv=command(copy, zeros) if command else (),
         verdicts=(*verdicts, *methods, *ways),

@@ -25,7 +25,7 @@ from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.sentences import answered
 from imagevol_core.sizing import GIB, gib_for, least_size_bytes, virtual_size_bytes
 from imagevol_core.templates import least_gib_upstream
-from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, joined
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, joined, table_of
 
 __all__ = ["CACHED_RULES", "CACHE_RULES", "CacheUse", "ImageCache", "Lookup", "look_up"]
 
@@ -108,7 +108,7 @@ class Cached:
 def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache, policy: Policy) -> Lookup:
     """Find what the cache has for a request, and what must go for what it has not."""
     use = CacheUse(target=target, cache=cache)
-    serves = evaluate(CACHE_RULES[policy], use)
+    serves = evaluate(table_of(CACHE_RULES, policy), use)
     if in_the_way := failed(serves):
         text = joined(in_the_way)
         return Lookup(cannot_serve=text, cannot_admit=text, verdicts=serves)
@@ -116,7 +116,7 @@ def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache
     spelled = in_database if key.by_database else str
     of_image = (entry for entry in cache.entries if spelled(entry.image_id) == spelled(image.id))
     here = tuple(entry for entry in of_image if key.matches(entry))
-    found = _LOOK_UPS[policy](image, use, here)
+    found = table_of(_LOOK_UPS, policy)(image, use, here)
     return replace(found, verdicts=serves + found.verdicts)
 
 
@@ -218,7 +218,7 @@ def _judge(image: Image, entries: Iterable[CacheEntry], target: Volume, policy: 
     fails = ""
     for entry in entries:
         cached = Cached(entry=entry, freshness=decide_freshness(image, entry=entry, policy=policy), target=target)
-        verdicts.extend(evaluate(CACHED_RULES[policy], cached, subject=entry.volume_id))
+        verdicts.extend(evaluate(table_of(CACHED_RULES, policy), cached, subject=entry.volume_id))
         if not cached.freshness.fresh:
             stale.append(entry.volume_id)
         if cached.freshness.outcome is FreshnessOutcome.FAILS:

@@ -19,7 +19,7 @@ from imagevol_core.creation.rules import STRICT_CREATION_RULES, STRICT_WAY_RULES
 from imagevol_core.creation.upstream import UPSTREAM_CREATION_RULES, UPSTREAM_STOP_RULES, UPSTREAM_WAY_RULES
 from imagevol_core.facts import Backend, Image, Volume
 from imagevol_core.templates import Template, TemplateDecision, TemplateSettings, decide_template
-from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, every_match, failed
+from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, every_match, failed, table_of
 
 __all__ = [
     "CREATION_RULES",
@@ -130,8 +130,8 @@ def plan_creation(
         ),
         conversion=conversion,
     )
-    verdicts = evaluate(CREATION_RULES[policy], creation)
-    open_ways, ways = every_match(WAY_RULES[policy], creation) if not failed(verdicts) else ((), ())
+    verdicts = evaluate(table_of(CREATION_RULES, policy), creation)
+    open_ways, ways = every_match(table_of(WAY_RULES, policy), creation) if not failed(verdicts) else ((), ())
     steps = tuple(step for steps_of in open_ways for step in steps_of(creation))
     in_the_way = failed(verdicts) or ways[-1:]
     return CreationPlan(

@@ -19,7 +19,7 @@ from imagevol_core.migration.facts import Ask, LocationOutcome, NoAnswer, NotFou
 from imagevol_core.migration.rules import STRICT_ADDED_RULES, STRICT_MIGRATION_RULES
 from imagevol_core.migration.upstream import UPSTREAM_ADDED_RULES, UPSTREAM_MIGRATION_RULES, GlanceLookup
 from imagevol_core.stores import StoreCatalogue
-from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = [
     "ADDED_RULES",
@@ -144,8 +144,8 @@ def plan_location(
     applies no-store (cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1): the volume's type is 'hdd', and of that \
 type are stores: none
     """
-    (facts,) = _FACTS[policy]((location,), lambda _: volume_type, catalogue, renames)
-    return _decide(facts, MIGRATION_RULES[policy])
+    (facts,) = table_of(_FACTS, policy)((location,), lambda _: volume_type, catalogue, renames)
+    return _decide(facts, table_of(MIGRATION_RULES, policy))
 
 
 def plan_added_location(
@@ -174,7 +174,9 @@ def plan_added_location(
     ...                     catalogue=StoreCatalogue(stores=stores), volume_type="ssd").after.url
     'cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1'
     """
-    return _decide(_ADDED_FACTS[policy](location, lambda _: volume_type, catalogue), ADDED_RULES[policy])
+    return _decide(
+        table_of(_ADDED_FACTS, policy)(location, lambda _: volume_type, catalogue), table_of(ADDED_RULES, policy)
+    )
 
 
 def plan_image(
@@ -207,8 +209,10 @@ def plan_image(
     >>> [(change.position, change.outcome.value, change.verdicts[-1].rule) for change in changes]
     [(0, 'ambiguous', 'duplicate'), (1, 'ambiguous', 'duplicate')]
     """
-    facts = _FACTS[policy](image.locations, lambda id_: volume_types.get(id_, _NOT_MENTIONED), catalogue, renames)
-    rules = MIGRATION_RULES[policy]
+    facts = table_of(_FACTS, policy)(
+        image.locations, lambda id_: volume_types.get(id_, _NOT_MENTIONED), catalogue, renames
+    )
+    rules = table_of(MIGRATION_RULES, policy)
     return tuple(_decide(each, rules, image_id=image.id, position=at) for at, each in enumerate(facts))
 
 
@@ -265,7 +269,7 @@ def _planned(
     policy: Policy,
     totals: MigrationTotals,
 ) -> Iterator[ImageChanges]:
-    volume_id = _VOLUME_ID[policy]
+    volume_id = table_of(_VOLUME_ID, policy)
     for page in pages:
         named = dict.fromkeys(volume_id(location.url) for image in page for location in image.locations)
         volume_ids = [each for each in named if each]

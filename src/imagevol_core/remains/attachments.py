@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = [
     "RECLAIM_RULES",
@@ -222,7 +222,7 @@ def decide_reclaim(
         here=here,
         running=running,
     )
-    state, verdicts = first_match(RECLAIM_RULES[policy], asked, subject=attachment.id)
+    state, verdicts = first_match(table_of(RECLAIM_RULES, policy), asked, subject=attachment.id)
     return ReclaimDecision(
         attachment_id=attachment.id,
         state=state,

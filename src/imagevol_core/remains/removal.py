@@ -10,7 +10,7 @@ from imagevol_core.facts import Volume
 from imagevol_core.remains.attachments import HolderState
 from imagevol_core.remains.volumes import RemainsAction, RemainsDecision
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = ["REMOVAL_RULES", "RemovalDecision", "RemovalOutcome", "decide_removal"]
 
@@ -113,7 +113,7 @@ def decide_removal(
         base_image_id=base_image_id,
         remains=remains,
     )
-    outcome, verdicts = first_match(REMOVAL_RULES[policy], asked, subject=volume.id)
+    outcome, verdicts = first_match(table_of(REMOVAL_RULES, policy), asked, subject=volume.id)
     return RemovalDecision(volume_id=volume.id, outcome=outcome, verdicts=verdicts)
 
 

@@ -20,7 +20,7 @@ from imagevol_core.facts import Volume
 from imagevol_core.marks import TEMPLATE_KEY
 from imagevol_core.remains.attachments import HolderState, ProcessRecord, RunningProcess, decide_process
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = [
     "FINISHED",
@@ -220,7 +220,7 @@ def decide_remains(
         age=now - volume.created_at if volume.created_at else None,
         settle=settle,
     )
-    action, verdicts = first_match(REMAINS_RULES[policy], asked, subject=volume.id)
+    action, verdicts = first_match(table_of(REMAINS_RULES, policy), asked, subject=volume.id)
     return RemainsDecision(volume_id=volume.id, action=action, state=state, origin=origin, verdicts=verdicts)
 
 

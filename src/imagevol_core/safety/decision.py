@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from imagevol_core.safety.facts import CinderInspection, Inspection, SafetySettings, Untrusted
 from imagevol_core.safety.rules import DECLARABLE, STRICT_SAFETY_RULES
 from imagevol_core.safety.upstream import UPSTREAM_SAFETY_RULES
-from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed
+from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, table_of
 
 __all__ = ["SAFETY_RULES", "CinderInspection", "Inspection", "SafetyDecision", "SafetySettings", "check_image_safety"]
 
@@ -68,11 +68,11 @@ def check_image_safety(
     ['content-as-declared', 'no-data-file']
     """
     image = Untrusted(inspection=inspection, declared_format=declared_format, size_gib=size_gib, settings=settings)
-    verdicts = evaluate(SAFETY_RULES[policy], image)
+    verdicts = evaluate(table_of(SAFETY_RULES, policy), image)
     if not failed(verdicts):
         return SafetyDecision(policy=policy, safe=True, verdicts=verdicts)
     others = (replace(image, declared_format=name) for name in DECLARABLE if name in (*inspection.formats, "raw"))
-    fitting = next((other for other in others if not failed(evaluate(SAFETY_RULES[policy], other))), None)
+    fitting = next((other for other in others if not failed(evaluate(table_of(SAFETY_RULES, policy), other))), None)
     declare_as = fitting.declared_format if fitting else None
     return SafetyDecision(policy=policy, safe=False, verdicts=verdicts, declare_as=declare_as)
 

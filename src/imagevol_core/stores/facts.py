@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import ImageLocation
 from imagevol_core.locations import CinderLocation, read_location
-from imagevol_core.verdicts import Policy
+from imagevol_core.verdicts import Policy, table_of
 
 __all__ = ["SCHEMES", "Store", "StoreCatalogue", "is_associated", "store_of_location"]
 
@@ -158,10 +158,11 @@ def store_of_location(
 
     >>> stores = (Store(name="fast", kind="cinder"), Store(name="fast2", kind="cinder"))
     >>> location = ImageLocation("cinder://fast2/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1")
-    >>> [store_of_location(location, catalogue=StoreCatalogue(stores=stores), policy=policy).name for policy in Policy]
+    >>> both = (Policy.STRICT, Policy.UPSTREAM)
+    >>> [store_of_location(location, catalogue=StoreCatalogue(stores=stores), policy=policy).name for policy in both]
     ['fast2', 'fast']
     """
-    return _STORE_OF[policy](location, catalogue)
+    return table_of(_STORE_OF, policy)(location, catalogue)
 
 
 def _store_named(location: ImageLocation, catalogue: StoreCatalogue) -> Store | None:

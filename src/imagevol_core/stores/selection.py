@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from imagevol_core.facts import Image
 from imagevol_core.stores.facts import RESERVED_STORES, SCHEMES, Store, StoreCatalogue, store_of_location
-from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
+from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = ["SELECTION_RULES", "StoreSelection", "select_stores"]
 
@@ -91,7 +91,7 @@ def select_stores(
     "there is no store 'slow'; the stores are 'fast', 'local'"
     """
     upload = _Upload(catalogue=catalogue, store_header=store_header, base_image=base_image)
-    outcome, verdicts = first_match(SELECTION_RULES[policy], upload)
+    outcome, verdicts = first_match(table_of(SELECTION_RULES, policy), upload)
     return StoreSelection(**outcome(upload)._asdict(), verdicts=verdicts)
 
 

@@ -26,7 +26,7 @@ from imagevol_core.templates.facts import (
 )
 from imagevol_core.templates.rules import STRICT_REQUEST_TEMPLATE_RULES, STRICT_TEMPLATE_STATE_RULES
 from imagevol_core.templates.upstream import UPSTREAM_REQUEST_TEMPLATE_RULES, UPSTREAM_TEMPLATE_STATE_RULES
-from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, failed, first_match
+from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, failed, first_match, table_of
 
 __all__ = [
     "REQUEST_TEMPLATE_RULES",
@@ -115,18 +115,18 @@ def decide_template(
     request = TemplateRequest(
         image=image, target=target, template=template, settings=settings, requester_reads=requester_reads
     )
-    verdicts = evaluate(REQUEST_TEMPLATE_RULES[policy], request)
+    verdicts = evaluate(table_of(REQUEST_TEMPLATE_RULES, policy), request)
     if in_the_way := failed(verdicts):
         needs_read = requester_reads is None and _would_serve(policy, replace(request, requester_reads=True))
         return replace(_leave_aside(policy, in_the_way, verdicts), needs_read=needs_read)
-    state, looked_at = first_match(TEMPLATE_STATE_RULES[policy], request)
+    state, looked_at = first_match(table_of(TEMPLATE_STATE_RULES, policy), request)
     because = looked_at[-1].text
     decision = TemplateDecision(policy=policy, action=state.action, because=because, verdicts=verdicts + looked_at)
-    return _LIMITED[policy](_completed(decision, state, request), others, settings.limits)
+    return table_of(_LIMITED, policy)(_completed(decision, state, request), others, settings.limits)
 
 
 def _would_serve(policy: Policy, request: TemplateRequest) -> bool:
-    return not failed(evaluate(REQUEST_TEMPLATE_RULES[policy], request))
+    return not failed(evaluate(table_of(REQUEST_TEMPLATE_RULES, policy), request))
 
 
 def _leave_aside(policy: Policy, because: Iterable[Verdict], verdicts: tuple[Verdict, ...]) -> TemplateDecision:
@@ -165,7 +165,7 @@ def _completed(decision: TemplateDecision, state: TemplateState, request: Templa
     return replace(
         decision,
         source=found if state.action is TemplateAction.USE else None,
-        size_gib=_LEAST[decision.policy](request.image) if state.action in _MAKING else None,
+        size_gib=table_of(_LEAST, decision.policy)(request.image) if state.action in _MAKING else None,
         remove_first=(found,) if found and state.old is OldTemplate.GOES_FIRST else (),
         remove_after=found if state.old is OldTemplate.GOES_AFTER else None,
         wait=request.settings.longest_making - (taken or _NONE) if state.action is TemplateAction.WAIT else None,

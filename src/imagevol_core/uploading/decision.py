@@ -12,7 +12,7 @@ from imagevol_core.sizing import GIB
 from imagevol_core.uploading.facts import Upload, UploadAction, UploadFailure, UploadPlan, UploadSettings, UploadStep
 from imagevol_core.uploading.headers import upload_headers
 from imagevol_core.uploading.rules import UPLOAD_RULES, image_bare, image_raw
-from imagevol_core.verdicts import Policy, Verdict, evaluate, failed
+from imagevol_core.verdicts import Policy, Verdict, evaluate, failed, table_of
 
 __all__ = ["plan_upload"]
 
@@ -62,8 +62,8 @@ def plan_upload(
         requester=requester,
         settings=settings,
     )
-    verdicts = evaluate(UPLOAD_RULES[policy], upload)
-    return _PLANS[policy](upload, not failed(verdicts), verdicts)
+    verdicts = evaluate(table_of(UPLOAD_RULES, policy), upload)
+    return table_of(_PLANS, policy)(upload, not failed(verdicts), verdicts)
 
 
 # The plans.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagevol_core.errors import InvalidFact, InvalidSize
-from imagevol_core.verdicts import Policy
+from imagevol_core.verdicts import Policy, table_of
 
 __all__ = ["upload_headers"]
 
@@ -40,7 +40,7 @@ def upload_headers(
         "x-openstack-base-image-ref": base_image_id,
         "x-openstack-image-size": None if size_bytes is None else str(size_bytes),
     }
-    return {name: value for name, value in values.items() if value and name in _SENT[policy]}
+    return {name: value for name, value in values.items() if value and name in table_of(_SENT, policy)}
 
 
 _SENT = {
