@@ -93,6 +93,16 @@ BREAKS = {
 RULES: list[Requirement[Any]] = [*STORE_RULES[Policy.STRICT], *CATALOGUE_RULES[Policy.STRICT]]
 
 
+@pytest.mark.parametrize("blank", [" ", "\t"])
+@pytest.mark.parametrize("rule", ["kind-known", "type-exists"])
+def test_a_comment_after_a_value_is_told_as_that(rule: str, blank: str) -> None:
+    commented = fast(**{"kind" if rule == "kind-known" else "volume_type": f"ssd{blank}# as before"})
+    (verdict,) = (verdict for verdict in commented.check().verdicts if verdict.rule == rule and not verdict.ok)
+    assert verdict.text.endswith(
+        "; oslo.config takes a comment after a value for a part of it: put the comment on a line of its own"
+    )
+
+
 class TestEveryRule:
     """For each configured store, every fault is collected."""
 

@@ -157,7 +157,7 @@ def _name_valid(configured: _Configured) -> tuple[bool, str]:
 
 def _kind_known(configured: _Configured) -> tuple[bool, str]:
     kind = configured.store.kind
-    return kind in SCHEMES, f"{kind!r}; known are {', '.join(SCHEMES)}"
+    return kind in SCHEMES, f"{kind!r}; known are {', '.join(SCHEMES)}{'' if kind in SCHEMES else _comment(kind)}"
 
 
 def _credentials_complete(configured: _Configured) -> tuple[bool, str]:
@@ -189,7 +189,14 @@ def _type_exists(configured: _Configured) -> tuple[bool, str]:
     if types is None:
         return False, f"{text}, and Cinder does not answer whether there is one"
     exists = store.volume_type in types
-    return exists, f"{text}, and Cinder has {'it' if exists else 'no such type'}"
+    return exists, f"{text}, and Cinder has {'it' if exists else f'no such type{_comment(store.volume_type)}'}"
+
+
+def _comment(value: str) -> str:
+    """What to do about a value that a comment seems to follow."""
+    if " #" not in value and "\t#" not in value:
+        return ""
+    return "; oslo.config takes a comment after a value for a part of it: put the comment on a line of its own"
 
 
 def _type_unshared(configured: _Configured) -> tuple[bool, str]:
