@@ -349,7 +349,7 @@ def san(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def release(session: nox.Session) -> None:
     """Build the release, check it and install it with each extra; the tree changes only with `-- --write`."""
-    python = shared(session, "release")
+    python = shared(session, "release-tools")
     install(session, python, "release", tested=False)
     run(session, python, "tests.release", str(NOX / "release"), *session.posargs)
 
