@@ -39,7 +39,7 @@ def main() -> int:
         if arguments.write:
             with step("Move the fragments into CHANGELOG.md"):
                 building.write_changelog(CHECKOUT, version())
-            print("Commit the change, and tag the commit. CONTRIBUTING.md says how to go on.")
+            print("Commit the change, and tag the commit. docs/production/release.md says how to go on.")
     except building.ReleaseError as error:
         print(error, file=sys.stderr)
         return 1
