@@ -20,10 +20,11 @@ __all__ = ["TENANT_OPTION", "CinderConfiguration"]
 
 TENANT_OPTION = "cinder_internal_tenant_project_id"
 
+_TENANT_USER, _KNOWN = "cinder_internal_tenant_user_id", "a user of the internal tenant"
 _SHARED = "backend_defaults"  # where a backend's section has no value of its own
 _OF_CINDER = (
     cfg.StrOpt(TENANT_OPTION),
-    cfg.StrOpt("cinder_internal_tenant_user_id"),
+    cfg.StrOpt(_TENANT_USER),
     cfg.StrOpt("verify_glance_signatures", default="enabled"),
     cfg.ListOpt("allowed_direct_url_schemes", default=[]),
     cfg.BoolOpt("image_conversion_disable", default=False),
@@ -71,8 +72,9 @@ class CinderConfiguration:
             conf.register_opts(_OF_A_BACKEND, group=section)
             for option in _OF_A_BACKEND:
                 conf.set_default(option.name, None, group=section)
-        if internal_tenant:  # what is known better counts for every backend
+        if internal_tenant:  # what is known better counts for every backend, and has a user
             conf.set_override(TENANT_OPTION, internal_tenant)
+            conf.set_default(_TENANT_USER, _KNOWN)
         known = value_of(conf, TENANT_OPTION) or None
         return cls(internal_tenant=known, file=found, conf=conf)
 

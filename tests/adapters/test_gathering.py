@@ -71,7 +71,7 @@ class TestCinderSettings:
         )
         assert settings.cinders_clones == CloneSettings(allowed_direct_url_schemes=("file",), enforce_signatures=True)
         assert settings.templates == TemplateSettings(
-            enabled=True, trusted_projects=frozenset({INTERNAL}), enforce_signatures=True
+            enabled=True, internal_tenant=True, trusted_projects=frozenset({INTERNAL}), enforce_signatures=True
         )
         assert settings.cache == ImageCache(
             enabled=True, internal_tenant=True, limits=CacheLimits(max_gib=9, max_count=3)
@@ -87,6 +87,7 @@ class TestCinderSettings:
         )
         settings = CinderConfiguration.read(file).settings(HERE)
         assert (settings.cache.internal_tenant, settings.uploads.internal_tenant) == (False, None)
+        assert settings.templates.internal_tenant is False
 
     def test_an_internal_tenant_that_is_known_better_counts_for_every_backend(self, tmp_path: Path) -> None:
         file = conf(tmp_path, "[DEFAULT]\nenabled_backends = fast\n[fast]\nimage_template_enabled = true\n")
@@ -94,6 +95,7 @@ class TestCinderSettings:
         assert known.internal_tenant == "given"
         for pool in (HERE, ELSEWHERE):
             assert known.settings(pool).templates.trusted_projects == {"given"}
+            assert known.settings(pool).templates.internal_tenant is not False
 
 
 def image_volume(**facts: Any) -> Volume:

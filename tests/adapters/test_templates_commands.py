@@ -470,12 +470,24 @@ class TestWarm:
         conf = tmp_path / "cinder.conf"
         conf.write_text(
             f"[DEFAULT]\nenabled_backends = memory\ncinder_internal_tenant_project_id = {INTERNAL}\n"
-            f"[memory]\n{options}\n"
+            f"cinder_internal_tenant_user_id = cinder\n[memory]\n{options}\n"
         )
         planned = run("warm", *several, "--dry-run", "-f", "json", tenant=("--config-file", conf))
         assert ([row["outcome"] for row in planned.json], planned.err) == (outcomes, "")
         assert planned.json[-1]["reason"].endswith(reason)
         assert cinder.begun == []
+
+    def test_no_template_is_planned_where_cinders_internal_tenant_has_no_user(
+        self, run: Run, cinder: Templating, several: list[str], tmp_path: Path
+    ) -> None:
+        conf = tmp_path / "cinder.conf"
+        conf.write_text(
+            f"[DEFAULT]\nenabled_backends = memory\ncinder_internal_tenant_project_id = {INTERNAL}\n"
+            "[memory]\nimage_template_enabled = true\n"
+        )
+        planned = run("warm", *several, "--dry-run", "-f", "json", tenant=("--config-file", conf)).json
+        assert {row["outcome"] for row in planned} == {"refused"}
+        assert "cinder_internal_tenant_user_id" in planned[0]["reason"]
 
     @pytest.mark.parametrize("value, outcome", [("enabled", "refused"), ("disabled", "planned"), (None, "refused")])
     def test_a_signed_image_is_refused_if_cinder_verifies_signatures(

@@ -121,8 +121,8 @@ OPEN = {
         "clone-template": (templated(TEMPLATE), BARE),
         "clone-cached": (cache(entries=(CACHED,)), BARE),
         "create-template": (templated(None), BARE),
-        "create-cached": (cache(), BARE),
         "await-template": (templated(replace(TEMPLATE, being_made_for=MAKING)), BARE),
+        "create-cached": (cache(), BARE),
         "copy": (BARE, replace(image(BARE, disk_format="qcow2"), conversion=ConversionSettings(allowed=False))),
     },
     Policy.UPSTREAM: {
@@ -161,8 +161,8 @@ class TestWays:
         awaited = replace(TEMPLATE, being_made_for=MAKING)
         assert ways(replace(stale, template=awaited).decide()) == [
             "clone-image-volume",
-            "create-cached",
             "await-template",
+            "create-cached",
             "copy",
         ]
 
@@ -435,6 +435,12 @@ class TestSteps:
             awaited: CreationStep(way=Way.AWAIT_TEMPLATE, wait=timedelta(minutes=29), extend_to_gib=2),
         }.items():
             assert templated(template).decide().steps[0] == expected
+
+    def test_older_templates_of_the_image_go_when_the_volume_is_cloned_or_a_newer_one_is_made(self) -> None:
+        older = replace(TEMPLATE.entry, volume_id="older")
+        for template, going in ((TEMPLATE, ("older",)), (replace(TEMPLATE, status="error"), ("template", "older"))):
+            case = replace(templated(template), other_templates=(older,))
+            assert case.decide().steps[0].remove_after == going
 
     def test_of_a_template_that_the_driver_replaces(self) -> None:
         old = replace(TEMPLATE, entry=replace(TEMPLATE.entry, image_updated_at=NOON - MAKING))

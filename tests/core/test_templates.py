@@ -50,7 +50,7 @@ GOOD = TemplateCase(
         readonly=True,
         encrypted=False,
     ),
-    settings=TemplateSettings(enabled=True, trusted_projects=frozenset({"templates"})),
+    settings=TemplateSettings(enabled=True, internal_tenant=True, trusted_projects=frozenset({"templates"})),
 )
 NONE = replace(GOOD, template=None)
 
@@ -88,6 +88,7 @@ def minutes(number: int) -> timedelta:
 BREAKS = {
     Policy.STRICT: {
         "templates-enabled": replace(GOOD, settings=TemplateSettings(enabled=False)),
+        "internal-tenant-known": replace(GOOD, settings=replace(GOOD.settings, internal_tenant=False)),
         "image-active": image(status=None),
         "image-shared": image(visibility="community", owner="theirs"),
         "virtual-size-known": image(virtual_size_bytes=None),
@@ -150,6 +151,13 @@ class TestRequest:
                 BREAKS[Policy.STRICT]["templates-enabled"],
                 "templates are not enabled: set image_template_enabled in the backend's section of cinder.conf",
             ),
+            (
+                BREAKS[Policy.STRICT]["internal-tenant-known"],
+                (
+                    "Cinder's internal tenant is not configured: set cinder_internal_tenant_project_id and "
+                    "cinder_internal_tenant_user_id"
+                ),
+            ),
             (image(status=None), "the image's status is not known"),
             (image(status="\x1b[2J"), "the image's status is \\x1b[2J"),
             (
@@ -197,6 +205,39 @@ class TestRequest:
     def test_it_says_why(self, case: TemplateCase, because: str) -> None:
         assert case.decide().because == because
 
+    def test_an_internal_tenant_that_is_not_known_stands_in_the_way_of_nothing(self) -> None:
+        unknown = replace(GOOD, settings=replace(GOOD.settings, internal_tenant=None)).decide()
+        assert unknown.action is TemplateAction.USE
+        assert unknown.verdicts[1].text == "it is not known whether Cinder's internal tenant is configured"
+
+    @pytest.mark.parametrize("policy, superseded", [(Policy.STRICT, ("old", "older")), (Policy.UPSTREAM, ())])
+    @pytest.mark.parametrize("case", [GOOD, NONE], ids=["used", "made"])
+    def test_older_templates_of_the_image_go_unless_they_are_in_use(
+        self, case: TemplateCase, policy: Policy, superseded: tuple[str, ...]
+    ) -> None:
+        assert GOOD.template
+        of_image = GOOD.template.entry
+        others = (
+            replace(of_image, volume_id="old"),
+            replace(of_image, volume_id="cloned", in_use=True),
+            replace(of_image, volume_id="another", image_id="j"),
+            replace(of_image, volume_id="older"),
+        )
+        assert replace(case, others=others).decide(policy).superseded == superseded
+
+    def test_what_makes_room_is_not_superseded_too(self) -> None:
+        assert GOOD.template
+        older = replace(GOOD.template.entry, volume_id="old")
+        limited = replace(NONE.settings, limits=CacheLimits(max_count=1))
+        decision = replace(NONE, others=(older,), settings=limited).decide()
+        assert (decision.remove_first, decision.superseded) == (("old",), ())
+
+    def test_a_template_that_is_awaited_supersedes_nothing(self) -> None:
+        case = STATES[Policy.STRICT]["being-made"][0]
+        assert case.template
+        older = replace(case.template.entry, volume_id="old")
+        assert replace(case, others=(older,)).decide().superseded == ()
+
     def test_an_image_without_a_signature_needs_no_verification(self) -> None:
         enforced = replace(GOOD, settings=replace(GOOD.settings, enforce_signatures=True))
         texts = {verdict.rule: verdict.text for verdict in enforced.decide().verdicts}
@@ -205,6 +246,7 @@ class TestRequest:
     def test_the_verdicts_of_what_holds_say_so_too(self) -> None:
         assert [verdict.text for verdict in GOOD.decide().verdicts] == [
             "templates are enabled",
+            "Cinder's internal tenant is configured",
             "the image's status is active",
             "the image's visibility is private; it belongs to ours and the request comes from ours",
             "the image's virtual size is 2147483648 bytes",

@@ -180,7 +180,10 @@ def _settings(asked: argparse.Namespace) -> CinderSettings:
         clones=clones,
         cinders_clones=clones,
         templates=TemplateSettings(
-            enabled=asked.templates, trusted_projects=internal, enforce_signatures=asked.enforce_signatures
+            enabled=asked.templates,
+            internal_tenant=bool(internal) or None,
+            trusted_projects=internal,
+            enforce_signatures=asked.enforce_signatures,
         ),
         cache=ImageCache(enabled=asked.image_cache, internal_tenant=asked.image_cache or None),
         conversion=ConversionSettings(allowed=not asked.no_conversion),

@@ -120,18 +120,14 @@ class ByTemplate:
 
     def _there(self, templates: Templates, step: CreationStep) -> Any:
         """Give the template that can be cloned at once; None where it is gone. No lock is needed for that."""
-        older = self._older(templates)
-        if older:  # and were being cloned when they were superseded
-            self._tried("older templates of the image stay", partial(self._tidied, templates))
+        if step.remove_after:  # they were being cloned when they were superseded
+            self._tried("older templates of the image stay", partial(self._tidied, templates, step))
         return templates.get(step.source)
 
-    def _older(self, templates: Templates) -> list[str]:
-        return [each.id for each in templates.of(self.request.image.id)[1:]]
-
-    def _tidied(self, templates: Templates) -> None:
+    def _tidied(self, templates: Templates, step: CreationStep) -> None:
         with ExitStack() as locked:
             if self._locked(templates, self.request.image.id, locked):
-                self._superseded_removed(templates, self._older(templates))
+                self._superseded_removed(templates, step.remove_after)
 
     def _planned(self, changed: str, service: CinderService | None = None) -> CreationStep | None:
         """Gather again, ask again, and give the step over a template; None where there is none any more."""
@@ -182,7 +178,7 @@ class ByTemplate:
                 step = self._with_room(templates)
                 if step is None:
                     return None, False
-                superseded, making = self._older(templates), step.way is Way.CREATE_TEMPLATE
+                making = step.way is Way.CREATE_TEMPLATE
                 if making:
                     template = templates.create(self.request.image, step.size_gib or 1)
                     undo.enter_context(
@@ -192,7 +188,7 @@ class ByTemplate:
                     template = templates.get(step.source)
             if making:
                 self._fill(templates, template, lock)
-        self._superseded_removed(templates, [*superseded, *step.remove_after])
+        self._superseded_removed(templates, step.remove_after)
         return template, making
 
     def _abandoned_removed(self, templates: Templates) -> None:

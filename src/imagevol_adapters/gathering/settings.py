@@ -79,6 +79,7 @@ def gather_cinder_settings(backend: Any, cinder: Any) -> CinderSettings:
         cinders_clones=CloneSettings(allowed_direct_url_schemes=cinders, enforce_signatures=enforced),
         templates=TemplateSettings(
             enabled=bool(backend.image_template_enabled),
+            internal_tenant=bool(project_id and user_id),
             trusted_projects=internal,
             shared=bool(backend.image_template_shared),
             enforce_signatures=enforced,

@@ -24,8 +24,8 @@ class Way(Enum):
     CLONE_TEMPLATE = "clone-template"
     CLONE_CACHED = "clone-cached"
     CREATE_TEMPLATE = "create-template"
-    CREATE_CACHED = "create-cached"
     AWAIT_TEMPLATE = "await-template"
+    CREATE_CACHED = "create-cached"
     COPY = "copy"
 
 

@@ -171,18 +171,18 @@ STRICT_WAY_RULES: tuple[Choice[Creation, Steps], ...] = (
         outcome=by_template,
     ),
     Choice(
-        id="create-cached",
-        text="make a cached volume, and clone it",
-        source="[clone]",
-        applies=can_create_cached,
-        outcome=create_cached,
-    ),
-    Choice(
         id="await-template",
         text="wait for the template that another request is creating, and clone it",
         source="[template]",
         applies=_await_template,
         outcome=by_template,
+    ),
+    Choice(
+        id="create-cached",
+        text="make a cached volume, and clone it",
+        source="[clone]",
+        applies=can_create_cached,
+        outcome=create_cached,
     ),
     Choice(id="copy", text="copy the image", source="[clone]", applies=can_convert, outcome=copy),
 )

@@ -97,7 +97,7 @@ def by_template(creation: Creation) -> tuple[CreationStep, ...]:
         size_gib=decision.size_gib,
         extend_to_gib=creation.target.size_gib,
         remove_first=decision.remove_first,
-        remove_after=() if decision.remove_after is None else (decision.remove_after,),
+        remove_after=(*(() if decision.remove_after is None else (decision.remove_after,)), *decision.superseded),
         wait=decision.wait,
     )
     return (step,)

@@ -51,6 +51,7 @@ class TemplateDecision:
         size_gib: the size of the template to be made; None where none is made, or its size is not known.
         remove_first: volumes to delete before a template is made, in this order.
         remove_after: the volume to delete once the new template is ready; its clones are not touched.
+        superseded: older templates of the image, to be deleted in the same way; those that are in use stay.
         needs_read: whether a template would serve if Glance gave the requester the image's data, which is not known.
             Ask Glance with the requester's token, and decide again.
         wait: how much longer to wait for somebody else's template, before the volume is copied.
@@ -64,6 +65,7 @@ class TemplateDecision:
     size_gib: int | None = None
     remove_first: tuple[str, ...] = ()
     remove_after: str | None = None
+    superseded: tuple[str, ...] = ()
     needs_read: bool = False
     wait: timedelta | None = None
     verdicts: tuple[Verdict, ...]
@@ -122,7 +124,15 @@ def decide_template(
     state, looked_at = first_match(table_of(TEMPLATE_STATE_RULES, policy), request)
     because = looked_at[-1].text
     decision = TemplateDecision(policy=policy, action=state.action, because=because, verdicts=verdicts + looked_at)
-    return table_of(_LIMITED, policy)(_completed(decision, state, request), others, settings.limits)
+    limited = table_of(_LIMITED, policy)(_completed(decision, state, request), others, settings.limits)
+    return replace(limited, superseded=_superseded(limited, image, others))
+
+
+def _superseded(decision: TemplateDecision, image: Image, others: Iterable[CacheEntry]) -> tuple[str, ...]:
+    if decision.policy is not Policy.STRICT or decision.action not in (TemplateAction.USE, *_MAKING):
+        return ()
+    older = (entry for entry in others if entry.image_id == image.id and not entry.in_use)
+    return tuple(entry.volume_id for entry in older if entry.volume_id not in decision.remove_first)
 
 
 def _would_serve(policy: Policy, request: TemplateRequest) -> bool:

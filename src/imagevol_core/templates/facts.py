@@ -66,6 +66,8 @@ class TemplateSettings:
 
     Args:
         enabled: whether templates are made and used (SolidFire's `sf_allow_template_caching`).
+        internal_tenant: whether Cinder's internal tenant, to whom templates belong, is configured; None if that is not
+            known.
         trusted_projects: ids of the projects in which no user can alter a template.
         shared: whether a template may also serve a requester who does not own the image, to whom Glance gives its data:
             a member of a shared image, or any user for a community image.
@@ -76,6 +78,7 @@ class TemplateSettings:
     """
 
     enabled: bool = False
+    internal_tenant: bool | None = None
     trusted_projects: frozenset[str] = frozenset()
     shared: bool = True
     enforce_signatures: bool = False

@@ -28,6 +28,13 @@ def templates_enabled(request: TemplateRequest) -> tuple[bool, str]:
     )
 
 
+def _internal_tenant_known(request: TemplateRequest) -> tuple[bool, str]:
+    known = request.settings.internal_tenant
+    text = answered(known, "Cinder's internal tenant is configured", "Cinder's internal tenant is not configured")
+    options = "set cinder_internal_tenant_project_id and cinder_internal_tenant_user_id"
+    return known is not False, f"{text}: {options}" if known is False else text
+
+
 def _image_active(request: TemplateRequest) -> tuple[bool, str]:
     return request.image.status == "active", f"the image's status is {said(request.image.status)}"
 
@@ -153,6 +160,12 @@ _READS = {
 _SPEC = "[template]"
 STRICT_REQUEST_TEMPLATE_RULES: tuple[Requirement[TemplateRequest], ...] = (
     Requirement(id="templates-enabled", text="templates are enabled", source=_SPEC, holds=templates_enabled),
+    Requirement(
+        id="internal-tenant-known",
+        text="Cinder's internal tenant, to whom templates belong, is not known to be missing",
+        source=_SPEC,
+        holds=_internal_tenant_known,
+    ),
     Requirement(id="image-active", text="the image is active", source=_SPEC, holds=_image_active),
     Requirement(
         id="image-shared",
