@@ -44,8 +44,10 @@ if TYPE_CHECKING:
         DriverGuarantee,
         FreshThin,
         LuksCipher,
+        ZeroDecision,
         ZeroHandling,
         ZeroProof,
+        decide_zeros,
         plan_copy,
     )
     from imagevol_core.creation import (
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
         CreationPlan,
         CreationStep,
         ImageCache,
-        Retry,
         WarmOutcome,
         WarmPlan,
         WarmPool,
@@ -264,8 +265,8 @@ _NAMES = {
     "checksums": ("checksum_for", "parse_digest"),
     "cloning": ("CloneDecision", "CloneSettings", "decide_clone"),
     "copying": ("Cleared", "CopyMethod", "CopyPlan", "CopySettings", "CopySource", "CopyTarget", "DriverGuarantee",
-        "FreshThin", "LuksCipher", "ZeroHandling", "ZeroProof", "plan_copy"),
-    "creation": ("ConversionSettings", "CreationPlan", "CreationStep", "ImageCache", "Retry", "WarmOutcome", "WarmPlan",
+        "FreshThin", "LuksCipher", "ZeroDecision", "ZeroHandling", "ZeroProof", "decide_zeros", "plan_copy"),
+    "creation": ("ConversionSettings", "CreationPlan", "CreationStep", "ImageCache", "WarmOutcome", "WarmPlan",
         "WarmPool", "WarmWish", "Way", "may_serve", "plan_creation", "plan_warming"),
     "custody": ("HOLD", "CustodyDecision", "decide_adding", "decide_deletion", "decide_reading"),
     "doctor": ("Diagnosis", "DoctorAccess", "DoctorBackend", "DoctorFacts", "DoctorGlance", "DoctorHost", "DoctorLine",
@@ -354,7 +355,7 @@ __all__ = [  # noqa: RUF022 - by decision
     "decide_freshness", "plan_admission",
     # copying
     "Cleared", "CopyMethod", "CopyPlan", "CopySettings", "CopySource", "CopyTarget", "DriverGuarantee", "FreshThin",
-    "LuksCipher", "ZeroHandling", "ZeroProof", "plan_copy",
+    "LuksCipher", "ZeroDecision", "ZeroHandling", "ZeroProof", "decide_zeros", "plan_copy",
     # remains
     "FINISHED", "UNFINISHED", "AttachmentFacts", "HolderState", "ProcessRecord", "ReclaimDecision", "RemainsAction",
     "RemainsDecision", "RemovalDecision", "RemovalOutcome", "RunningProcess", "VolumeOrigin", "decide_process",
@@ -370,7 +371,7 @@ __all__ = [  # noqa: RUF022 - by decision
     "STORE_SPEC", "UploadAction", "UploadFailure", "UploadLanding", "UploadPlan", "UploadSettings", "UploadStep",
     "check_location", "plan_upload", "upload_headers",
     # creation
-    "ConversionSettings", "CreationPlan", "CreationStep", "ImageCache", "Retry", "WarmOutcome", "WarmPlan",
+    "ConversionSettings", "CreationPlan", "CreationStep", "ImageCache", "WarmOutcome", "WarmPlan",
     "WarmPool", "WarmWish", "Way", "may_serve", "plan_creation", "plan_warming",
     # auditing
     "AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction", "RepairStep", "Subject",

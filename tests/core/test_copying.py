@@ -26,6 +26,7 @@ from imagevol_core import (
     Policy,
     Result,
     ZeroHandling,
+    decide_zeros,
     failed,
     rule_tables,
 )
@@ -258,6 +259,27 @@ class TestTargetIsZero:
             InvalidFact, match=r"CopyTarget\.zero: .* is no proof; give a FreshThin, a Cleared or a DriverGuarantee$"
         ):
             CopyTarget(path=DEVICE, zero=no_proof)
+
+
+class TestStreams:
+    """What becomes of the zeros of a stream, of which there is no source to copy."""
+
+    @given(copy_cases())
+    def test_it_is_what_becomes_of_those_of_a_raw_source_that_is_copied(self, case: CopyCase) -> None:
+        raw = target(source(RAW, size_bytes=512), **{name: getattr(case.target, name) for name in _OF_ZEROS})
+        plan, stream = raw.decide(), decide_zeros(raw.target)
+        assert plan.zeros is stream.zeros
+        assert plan.verdicts[-len(stream.verdicts) :] == stream.verdicts
+
+    def test_what_nothing_proves_is_written(self) -> None:
+        bare = replace(GOOD.target, can_punch=None)
+        assert decide_zeros(bare).zeros is WRITE
+        assert decide_zeros(replace(bare, can_punch=True)).zeros is PUNCH
+        assert decide_zeros(replace(bare, zero=FreshThin(path=DEVICE))).zeros is SKIP
+        assert decide_zeros(replace(bare, zero=FreshThin(path="/dev/vdc"))).zeros is WRITE
+
+
+_OF_ZEROS = ("zero", "can_punch", "allocate", "has_backing_file")
 
 
 class TestClearing:

@@ -23,7 +23,6 @@ from imagevol_core import (
     InvalidSize,
     Policy,
     Result,
-    Retry,
     Template,
     TemplateSettings,
     Way,
@@ -350,21 +349,16 @@ class TestFalling:
     def test_the_copy_comes_last_and_once(self, case: CreationCase) -> None:
         assert Way.COPY not in [step.way for step in case.decide().steps[:-1]]
 
-    @given(creation_cases())
-    def test_a_step_that_may_not_be_retried_says_so(self, case: CreationCase) -> None:
-        for step in case.decide().steps:
-            assert step.retry is (Retry.UNTIL_WRITTEN if step.way is Way.COPY else Retry.ALWAYS)
-
     def test_with_cinder_the_request_also_fails_with_the_driver_and_with_the_copy_for_the_cache(self) -> None:
         steps = GOOD.decide(Policy.UPSTREAM).steps
-        assert [(step.way.value, step.falls_to_next, step.retry) for step in steps] == [
-            ("clone-template", False, Retry.ALWAYS),
-            ("clone-image-volume", True, Retry.ALWAYS),
-            ("clone-cached", True, Retry.ALWAYS),
-            ("copy", False, Retry.UNTIL_WRITTEN),
+        assert [(step.way.value, step.falls_to_next) for step in steps] == [
+            ("clone-template", False),
+            ("clone-image-volume", True),
+            ("clone-cached", True),
+            ("copy", False),
         ]
         (created,) = cache().decide(Policy.UPSTREAM).steps
-        assert (created.falls_to_next, created.retry) == (False, Retry.UNTIL_WRITTEN)
+        assert not created.falls_to_next
 
 
 class TestEncryption:
@@ -403,7 +397,6 @@ class TestSteps:
                 extend_to_gib=2,
                 remove_after=("stale",),
                 falls_to_next=False,
-                retry=Retry.UNTIL_WRITTEN,
             ),
         )
 
@@ -417,14 +410,11 @@ class TestSteps:
             remove_first=("stale",),
             remove_after=("other",),
             falls_to_next=False,
-            retry=Retry.UNTIL_WRITTEN,
         )
         # The new one alone is too large: what is stale goes nevertheless.
         large = image(cache(entries=(STALE,), limits=CacheLimits(max_gib=1)), virtual_size_bytes=2 * GIB)
         (copied,) = large.decide(Policy.UPSTREAM).steps
-        assert copied == CreationStep(
-            way=Way.COPY, extend_to_gib=2, remove_first=("stale",), falls_to_next=False, retry=Retry.UNTIL_WRITTEN
-        )
+        assert copied == CreationStep(way=Way.COPY, extend_to_gib=2, remove_first=("stale",), falls_to_next=False)
 
     def test_of_a_template(self) -> None:
         old = replace(TEMPLATE, status="error")

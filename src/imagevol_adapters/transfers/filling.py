@@ -51,6 +51,7 @@ from imagevol_core import (
     SourceFailed,
     ZeroHandling,
     ZeroProof,
+    decide_zeros,
     plan_copy,
 )
 
@@ -268,7 +269,8 @@ def _fill(
     examination = Examination(image.disk_format, what, safety)
     algorithms = [image.digest.algorithm] if image.digest else []
     writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limits)
-    if not writer.write(device, zeros=zeros_for(device, image.size_bytes, proof)):
+    fits = image.size_bytes is None or image.size_bytes <= device.size_bytes
+    if not (fits and writer.write(device, zeros=zeros_for(device, proof))):
         raise DeviceFailed(f"{what} is larger than the device, which has {device.size_bytes} bytes")
     examination.end()
     report = _compared(writer, image)
@@ -277,13 +279,9 @@ def _fill(
         deque(read_device(device, length=report.size_bytes, digest=image.digest, what=copy, limits=limits), maxlen=0)
 
 
-def zeros_for(device: Device, size_bytes: int | None, proof: Proof | None) -> ZeroHandling:
+def zeros_for(device: Device, proof: Proof | None) -> ZeroHandling:
     """Ask the core what becomes of a stream's zeros on a device."""
-    length = device.size_bytes if size_bytes is None else size_bytes
-    plan = plan_copy(CopySource(path="/dev/stdin", format="raw", size_bytes=length), target=_target(device, proof))
-    if plan.zeros is None:
-        raise DeviceFailed(f"device {device.path}: {'; '.join(verdict.text for verdict in plan.refused)}")
-    return plan.zeros
+    return decide_zeros(_target(device, proof)).zeros
 
 
 @contextmanager

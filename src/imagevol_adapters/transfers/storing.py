@@ -164,7 +164,7 @@ def store_image(
         size_gib, ended = volume.size_gib, False
         while not ended:
             with _written(volume.id, size_gib, volumes, attacher) as device:
-                ended = writer.write(device, zeros=zeros_for(device, size_bytes, chosen.zero_proof))
+                ended = writer.write(device, zeros=zeros_for(device, chosen.zero_proof))
             volumes.wait(volume.id)
             if not ended:
                 size_gib = next_size_gib(writer.position, current_gib=size_gib, growth=chosen.growth)

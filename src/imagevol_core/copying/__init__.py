@@ -14,6 +14,7 @@ from imagevol_core.copying.facts import (
     ZeroHandling,
     ZeroProof,
 )
+from imagevol_core.copying.zeros import ZeroDecision, decide_zeros
 
 __all__ = [
     "COPY_RULES",
@@ -29,7 +30,9 @@ __all__ = [
     "DriverGuarantee",
     "FreshThin",
     "LuksCipher",
+    "ZeroDecision",
     "ZeroHandling",
     "ZeroProof",
+    "decide_zeros",
     "plan_copy",
 ]

@@ -19,6 +19,7 @@ __all__ = [
     "DriverGuarantee",
     "FreshThin",
     "LuksCipher",
+    "RawStream",
     "ZeroProof",
 ]
 
@@ -224,6 +225,27 @@ class CopySettings:
     conversion: bool = True
     prefix: tuple[str, ...] = ()
     dd_blocksize: str = "1M"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawStream:
+    """Raw bytes that are written to a target as they come: what the rules about zeros look at if nothing is copied.
+
+    Args:
+        target: where they go.
+    """
+
+    target: CopyTarget
+
+    @property
+    def writes(self) -> str:
+        """The format of what is written."""
+        return "raw"
+
+    @property
+    def same_bytes(self) -> bool:
+        """The target holds the very bytes that come."""
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

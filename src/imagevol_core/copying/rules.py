@@ -8,9 +8,10 @@ is what Cinder 29.0.0 does when it puts an image into a volume (`fetch_to_volume
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from imagevol_core.copying.commands import convert
-from imagevol_core.copying.facts import SECTOR_BYTES, Cleared, Copy, CopyMethod, ZeroHandling
+from imagevol_core.copying.facts import SECTOR_BYTES, Cleared, Copy, CopyMethod, RawStream, ZeroHandling
 from imagevol_core.sentences import answered, quoted
 from imagevol_core.verdicts import Choice, Requirement
 
@@ -115,16 +116,16 @@ def _converted(copy: Copy) -> tuple[bool, str]:
 
 
 # What becomes of zeros: what applies first.
-def _allocated(copy: Copy) -> tuple[bool, str]:
+def _allocated(copy: Copy | RawStream) -> tuple[bool, str]:
     return copy.target.allocate, f"{'' if copy.target.allocate else 'not '}every byte must be written"
 
 
-def _encrypted(copy: Copy) -> tuple[bool, str]:
+def _encrypted(copy: Copy | RawStream) -> tuple[bool, str]:
     encrypted = copy.writes == "luks" and not copy.same_bytes
     return encrypted, "zeros on the target are not zeros once decrypted" if encrypted else "nothing is encrypted"
 
 
-def _proven_zero(copy: Copy) -> tuple[bool, str]:
+def _proven_zero(copy: Copy | RawStream) -> tuple[bool, str]:
     target, proof = copy.target, copy.target.zero
     if proof is None:
         return False, "nothing proves that the target reads as zeros"
@@ -138,14 +139,14 @@ def _proven_zero(copy: Copy) -> tuple[bool, str]:
     return True, text
 
 
-def _punched(copy: Copy) -> tuple[bool, str]:
+def _punched(copy: Copy | RawStream) -> tuple[bool, str]:
     if not copy.target.exists:
         return True, "a new file has nothing in it to be overwritten"
     can = copy.target.can_punch
     return can is True, answered(can, "the target can be zeroed in place", "the target cannot be zeroed in place")
 
 
-def _written(_copy: Copy) -> tuple[bool, str]:
+def _written(_copy: Copy | RawStream) -> tuple[bool, str]:
     return True, "the target may hold anything, and cannot be zeroed in place"
 
 
@@ -253,7 +254,7 @@ STRICT_METHOD_RULES: tuple[Choice[Copy, tuple[CopyMethod, Command | None]], ...]
         outcome=(CopyMethod.CONVERT, convert),
     ),
 )
-STRICT_ZERO_RULES: tuple[Choice[Copy, ZeroHandling], ...] = (
+STRICT_ZERO_RULES: tuple[Choice[Any, ZeroHandling], ...] = (
     Choice(
         id="allocated-in-full",
         text="write: every byte is wanted",

@@ -3,7 +3,7 @@
 from imagevol_core.creation.boot_mapping import BootMapping, boot_mapping
 from imagevol_core.creation.cache_lookup import CACHE_RULES, CACHED_RULES, ImageCache, Lookup
 from imagevol_core.creation.decision import CREATION_RULES, STOP_RULES, WAY_RULES, CreationPlan, plan_creation
-from imagevol_core.creation.facts import ConversionSettings, Creation, CreationStep, Retry, Way
+from imagevol_core.creation.facts import ConversionSettings, Creation, CreationStep, Way
 from imagevol_core.creation.warming import (
     WARM_RULES,
     WarmOutcome,
@@ -28,7 +28,6 @@ __all__ = [
     "CreationStep",
     "ImageCache",
     "Lookup",
-    "Retry",
     "WarmOutcome",
     "WarmPlan",
     "WarmPool",

@@ -14,7 +14,7 @@ from imagevol_core.caching import CacheEntry
 from imagevol_core.cloning import CloneDecision, CloneSettings, decide_clone
 from imagevol_core.creation.boot_mapping import boot_mapping
 from imagevol_core.creation.cache_lookup import ImageCache, look_up
-from imagevol_core.creation.facts import ConversionSettings, Creation, CreationStep, Retry, Way
+from imagevol_core.creation.facts import ConversionSettings, Creation, CreationStep, Way
 from imagevol_core.creation.rules import STRICT_CREATION_RULES, STRICT_WAY_RULES, Steps
 from imagevol_core.creation.upstream import UPSTREAM_CREATION_RULES, UPSTREAM_STOP_RULES, UPSTREAM_WAY_RULES
 from imagevol_core.facts import Backend, Image, Volume
@@ -29,7 +29,6 @@ __all__ = [
     "CreationPlan",
     "CreationStep",
     "ImageCache",
-    "Retry",
     "Way",
     "plan_creation",
 ]

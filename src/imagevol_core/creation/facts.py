@@ -13,7 +13,7 @@ from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import Image, Volume
 from imagevol_core.templates import TemplateDecision
 
-__all__ = ["ConversionSettings", "Creation", "CreationStep", "Retry", "Way"]
+__all__ = ["ConversionSettings", "Creation", "CreationStep", "Way"]
 
 
 class Way(Enum):
@@ -29,16 +29,6 @@ class Way(Enum):
     COPY = "copy"
 
 
-class Retry(Enum):
-    """Whether a step that failed may be tried again on the same volume.
-
-    `UNTIL_WRITTEN`: not once it has begun to write, for then nobody knows what the volume holds.
-    """
-
-    ALWAYS = "always"
-    UNTIL_WRITTEN = "until-written"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreationStep:
     """One attempt at making the volume.
@@ -52,7 +42,6 @@ class CreationStep:
         remove_after: volumes to delete once it has succeeded.
         wait: how long to wait for somebody else's template.
         falls_to_next: whether the next step is tried when it fails; if not, the request has failed.
-        retry: whether it may itself be tried again.
     """
 
     way: Way
@@ -63,7 +52,6 @@ class CreationStep:
     remove_after: tuple[str, ...] = ()
     wait: timedelta | None = None
     falls_to_next: bool = True
-    retry: Retry = Retry.ALWAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

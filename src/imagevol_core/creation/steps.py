@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from imagevol_core.creation.facts import Creation, CreationStep, Retry, Way
+from imagevol_core.creation.facts import Creation, CreationStep, Way
 from imagevol_core.templates import TemplateAction
 
 
@@ -64,7 +64,6 @@ def create_cached_upstream(creation: Creation) -> tuple[CreationStep, ...]:
         remove_first=() if found.fresh else found.stale,
         remove_after=found.stale_later + found.evict,
         falls_to_next=False,
-        retry=Retry.UNTIL_WRITTEN,
     )
     return (step,)
 
@@ -76,7 +75,6 @@ def copy(creation: Creation) -> tuple[CreationStep, ...]:
         extend_to_gib=creation.target.size_gib,
         remove_after=creation.found.stale,
         falls_to_next=False,
-        retry=Retry.UNTIL_WRITTEN,
     )
     return (step,)
 
