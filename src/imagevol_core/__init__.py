@@ -111,7 +111,17 @@ if TYPE_CHECKING:
         VolumeFailed,
         WrongLength,
     )
-    from imagevol_core.facts import PLAIN_FORMATS, Backend, Digest, Image, ImageLocation, Requester, Volume, VolumeType
+    from imagevol_core.facts import (
+        PLAIN_FORMATS,
+        Backend,
+        Digest,
+        Image,
+        ImageLocation,
+        Requester,
+        Volume,
+        VolumeType,
+        needs_conversion,
+    )
     from imagevol_core.locations import (
         CinderLocation,
         Dialect,
@@ -277,7 +287,8 @@ _NAMES = {
         "RequestRefused", "ResourceNotFound", "ServiceError", "ServiceFailed", "ServiceUnreachable", "SourceFailed",
         "StorageError", "TransferCancelled", "UnknownRelease", "UnsafeImage", "VolumeBusy", "VolumeFailed",
         "WrongLength"),
-    "facts": ("PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType"),
+    "facts": ("PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType",
+        "needs_conversion"),
     "locations": ("CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "named_volume_ids", "parse_location",
         "read_location"),
     "marks": ("TEMPLATE_KEY", "ImageVolumeMetadata", "TemplateMetadata", "UnreadMetadata", "is_proven_template",
@@ -318,6 +329,7 @@ __all__ = [  # noqa: RUF022 - by decision
     "StorageError", "TransferCancelled", "UnknownRelease", "UnsafeImage", "VolumeBusy", "VolumeFailed", "WrongLength",
     # facts
     "PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType",
+    "needs_conversion",
     # verdicts
     "Choice", "Policy", "Requirement", "Result", "RuleTable", "Verdict", "evaluate", "every_match", "failed",
     "first_match",

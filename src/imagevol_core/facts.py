@@ -13,7 +13,17 @@ from datetime import datetime
 
 from imagevol_core.errors import InvalidFact, InvalidSize
 
-__all__ = ["PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType"]
+__all__ = [
+    "PLAIN_FORMATS",
+    "Backend",
+    "Digest",
+    "Image",
+    "ImageLocation",
+    "Requester",
+    "Volume",
+    "VolumeType",
+    "needs_conversion",
+]
 
 _SHORT_DIGITS = 12  # of a digest, in a sentence
 
@@ -226,6 +236,15 @@ class Requester:
     project_id: str | None = None
     user_id: str | None = None
     roles: frozenset[str] = frozenset()
+
+
+def needs_conversion(disk_format: str | None) -> bool:
+    """Tell whether an image of this format must be converted before its data is a disk.
+
+    >>> [needs_conversion(disk_format) for disk_format in ("raw", "iso", "qcow2", None)]
+    [False, False, True, True]
+    """
+    return disk_format not in PLAIN_FORMATS
 
 
 def _not_negative(name: str, value: int | None) -> None:

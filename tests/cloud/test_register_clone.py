@@ -359,8 +359,8 @@ STEPS = (
     "volumes.volume_type",
     "volumes.clone",
     "volumes.wait",
-    "volumes.set_readonly",
     "volumes.set_metadata",
+    "volumes.set_readonly",
     "images.wait",
     "images.add_location",
 )

@@ -107,6 +107,7 @@ DECISIONS = {
         volume_type=VolumeType(name='fast'), base_image_id=None, requester=Requester(project_id='p'),
         settings=UploadSettings(use_cinder_backend=True),
     ).steps""",  # not the whole plan: a set is printed in an order of its own
+    "needs_conversion": "needs_conversion('qcow2')",
     "decide_zeros": "decide_zeros(CopyTarget(path='/dev/vdb', size_bytes=GIB, zero=FreshThin(path='/dev/vdb')))",
     "plan_copy": """plan_copy(
         CopySource(path='/image', format='qcow2', virtual_size_bytes=GIB),

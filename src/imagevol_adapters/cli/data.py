@@ -29,7 +29,6 @@ from imagevol_adapters.cli.image_options import (
 )
 from imagevol_adapters.cli.output import Named, check_output
 from imagevol_core import (
-    PLAIN_FORMATS,
     DeviceFailed,
     FreshThin,
     InvalidLocation,
@@ -39,6 +38,7 @@ from imagevol_core import (
     Volume,
     VolumeOrigin,
     ZeroHandling,
+    needs_conversion,
     parse_location,
 )
 
@@ -134,7 +134,7 @@ class Put(Named, ShowOne):
         """Store the file."""
         from imagevol_adapters.cli.wishes import refuse_what_cannot_be
 
-        streamed = parsed_args.disk_format in PLAIN_FORMATS
+        streamed = not needs_conversion(parsed_args.disk_format)
         if parsed_args.file == STANDARD_STREAM and not streamed:
             raise RequestRefused("the standard input can be raw or iso; give a file of another format by its name")
         if parsed_args.register == "":
@@ -355,7 +355,7 @@ def _refused(file: Path, error: UnsafeImage) -> RequestRefused:
     named, wanted = UnsafeImage(what, reasons=error.reasons), error.declare_as
     if wanted not in _FORMATS:
         return RequestRefused(str(named))
-    if file == STANDARD_STREAM and wanted not in PLAIN_FORMATS:
+    if file == STANDARD_STREAM and needs_conversion(wanted):
         return RequestRefused(f"{named}: save it as a file, and give its name and --disk-format {wanted}")
     return RequestRefused(f"{named}: give --disk-format {wanted}")
 

@@ -33,7 +33,6 @@ from imagevol_adapters.inspection import ImageInspector, check
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.ports import Converter, Device
 from imagevol_core import (
-    PLAIN_FORMATS,
     Cleared,
     ContentMismatch,
     CopyMethod,
@@ -52,12 +51,11 @@ from imagevol_core import (
     ZeroHandling,
     ZeroProof,
     decide_zeros,
+    needs_conversion,
     plan_copy,
 )
 
-__all__ = ["STREAMED", "CheckedFile", "Examination", "Proof", "fill_device", "opened", "zeros_for"]
-
-STREAMED = PLAIN_FORMATS
+__all__ = ["CheckedFile", "Examination", "Proof", "fill_device", "opened", "zeros_for"]
 
 Proof = Callable[[str], ZeroProof]
 """Makes of a device's path the proof that it reads as zeros."""
@@ -253,7 +251,7 @@ def _fill(
     safety: SafetySettings | None,
 ) -> None:
     what = f"image {image.id}"
-    if image.disk_format not in STREAMED:
+    if needs_conversion(image.disk_format):
         with _downloaded(data, directory, image, limits) as path:
             checked = CheckedFile.check(
                 path,
@@ -266,7 +264,7 @@ def _fill(
             with checked as file:
                 file.convert_onto(device, converter=converter, proof=proof, limits=limits)
         return
-    examination = Examination(image.disk_format, what, safety)
+    examination = Examination(str(image.disk_format), what, safety)
     algorithms = [image.digest.algorithm] if image.digest else []
     writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limits)
     fits = image.size_bytes is None or image.size_bytes <= device.size_bytes

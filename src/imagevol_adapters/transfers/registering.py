@@ -16,9 +16,8 @@ from imagevol_adapters.engine import Limits, Progress, Source
 from imagevol_adapters.ports import Attacher, Converter, ImageService, VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import delete_volume
-from imagevol_adapters.transfers.filling import STREAMED
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
-from imagevol_core import AccessDenied, CinderLocation, Digest, Image, RequestRefused, is_store_name
+from imagevol_core import AccessDenied, CinderLocation, Digest, Image, RequestRefused, is_store_name, needs_conversion
 
 __all__ = ["register_image", "register_image_file"]
 
@@ -90,7 +89,7 @@ def register_image(
     with closed_on_failure(source):
         if size_bytes == 0:
             raise RequestRefused(_NO_DATA.format(name))
-        if disk_format not in STREAMED:
+        if needs_conversion(disk_format):
             raise RequestRefused(f"image {name} is {disk_format}: give its file to register_image_file")
         return _registered(
             stored,
@@ -168,7 +167,7 @@ def register_image_file(
     return _registered(
         stored,
         name=name,
-        disk_format=disk_format if disk_format in STREAMED else "raw",
+        disk_format="raw" if needs_conversion(disk_format) else disk_format,
         images=images,
         volumes=volumes,
         store=store,

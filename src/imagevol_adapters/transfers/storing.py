@@ -29,7 +29,7 @@ from imagevol_adapters.inspection import check, inspect_file
 from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
-from imagevol_adapters.transfers.filling import STREAMED, CheckedFile, Examination, Proof, opened, zeros_for
+from imagevol_adapters.transfers.filling import CheckedFile, Examination, Proof, opened, zeros_for
 from imagevol_core import (
     FINISHED,
     GIB,
@@ -41,6 +41,7 @@ from imagevol_core import (
     Volume,
     VolumeOrigin,
     gib_for,
+    needs_conversion,
     next_size_gib,
 )
 
@@ -233,7 +234,7 @@ def store_image_file(
         ImagevolError: what `store_image` raises; in each case the volume is gone, or named in `leftovers`.
     """
     chosen, limited, what = settings or StoreSettings(), limits or Limits(), f"image file {path}"
-    if disk_format in STREAMED:
+    if not needs_conversion(disk_format):
         with opened(path) as stream:
             found = inspect_file(stream)  # before all is copied
             check(found, declared_format=disk_format, size_gib=None, what=what, settings=chosen.safety)

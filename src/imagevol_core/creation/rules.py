@@ -17,7 +17,7 @@ from imagevol_core.creation.steps import (
     create_cached,
     from_snapshot,
 )
-from imagevol_core.facts import PLAIN_FORMATS
+from imagevol_core.facts import needs_conversion
 from imagevol_core.sentences import said
 from imagevol_core.sizing import image_fits
 from imagevol_core.templates import TemplateAction
@@ -76,7 +76,7 @@ def _create_template(creation: Creation) -> tuple[bool, str]:
     if creation.template.action not in (TemplateAction.CREATE, TemplateAction.REPLACE):
         return False, creation.template.because
     convertible, text = can_convert(creation)
-    if creation.image.disk_format in PLAIN_FORMATS or convertible:
+    if convertible or not needs_conversion(creation.image.disk_format):
         return True, creation.template.because
     return False, text
 
