@@ -9,12 +9,18 @@ from imagevol_adapters.testing.conformance.fixtures import NOBODY
 from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
 from imagevol_core import (
     AccessDenied,
+    Image,
     ImageLocation,
     ImagevolError,
     Policy,
+    Requester,
     ServiceUnreachable,
     Store,
     StoreCatalogue,
+    UploadFailure,
+    UploadSettings,
+    VolumeType,
+    plan_upload,
 )
 from imagevol_core.uploading import UPLOAD_RULES
 from tests.adapters.commands import Run
@@ -197,6 +203,27 @@ def test_cinder_registers_nothing_where_the_type_names_a_store(run: Run, volumes
     assert (upstream["policy"], upstream["outcome"], upstream["stores"]) == ("upstream", "copy", ["fine"])
     lines = run(*ask, "--policy", "upstream").out.splitlines()
     assert lines[2] == "  Cinder sends the store beside the location, and Glance refuses that."
+
+
+def test_what_cinder_does_about_each_failure_of_a_registration_is_said(run: Run, volumes: Volumes) -> None:
+    strict, upstream = (
+        run("explain-upload", made(volumes), "--policy", policy).out for policy in ("strict", "upstream")
+    )
+    assert "in these cases" not in strict
+    plan = plan_upload(
+        volumes.get(made(volumes)),
+        image=Image(id="i", disk_format="raw", container_format="bare"),
+        volume_type=VolumeType(name="fast"),
+        base_image_id=None,
+        requester=Requester(project_id="p"),
+        settings=UploadSettings(use_cinder_backend=True),
+        policy=Policy.UPSTREAM,
+    )
+    said = dict(line.removesuffix(".").split(": ") for line in upstream.splitlines() if "in these cases" in line)
+    assert [sorted(cases.split(", ")) for cases in said.values()] == [
+        sorted(failure.value for failure in failures)
+        for failures in (frozenset(UploadFailure) - plan.falls_back_on, plan.leaves_clone_on, plan.falls_back_on)
+    ]
 
 
 def test_an_upload_that_fails_is_said_to_fail(run: Run, volumes: Volumes, monkeypatch: pytest.MonkeyPatch) -> None:

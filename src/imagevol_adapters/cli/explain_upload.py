@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cliff.columns import FormattableColumn
@@ -15,7 +15,9 @@ from imagevol_core import (
     Policy,
     Requester,
     UploadAction,
+    UploadFailure,
     UploadLanding,
+    UploadPlan,
     UploadSettings,
 )
 
@@ -117,14 +119,37 @@ def _sentences(upload: UploadLanding) -> Iterator[str]:
     yield from (f"  {verdict}." for verdict in asked)
     if outcome is UploadAction.FAIL:
         return
+    if outcome is UploadAction.REGISTER:
+        yield from _failing(plan)
     sent = ", ".join(f"{name}: {value}" for name, value in plan.headers.items()) or "none"
-    copied = "If that fails, the data is copied" if outcome is UploadAction.REGISTER else "It goes"
+    copied = "It goes"
+    if outcome is UploadAction.REGISTER:
+        copied = "If that fails, the data is copied" if _always_copied(plan) else "The data is then copied"
     yield f"{copied} to {_named(upload.copied)}; the headers are {sent}."
     if upload.selection:
         decisive = upload.selection.verdicts[-1]
         yield f"  {decisive.rule}: {decisive.text}."
         if upload.selection.refused:
             yield f"  refused: {upload.selection.refused}."
+
+
+def _always_copied(plan: UploadPlan) -> bool:
+    return plan.falls_back_on == frozenset(UploadFailure)
+
+
+def _failing(plan: UploadPlan) -> Iterator[str]:
+    """What follows from each failure, where it is not always a copy."""
+    if _always_copied(plan):
+        return
+    fatal = frozenset(UploadFailure) - plan.falls_back_on
+    yield f"The upload fails in these cases: {_listed(fatal)}."
+    if plan.leaves_clone_on:
+        yield f"The clone is left behind in these cases: {_listed(plan.leaves_clone_on)}."
+    yield f"The clone is deleted in these cases, and the data is copied: {_listed(plan.falls_back_on)}."
+
+
+def _listed(failures: Iterable[UploadFailure]) -> str:
+    return ", ".join(sorted(failure.value for failure in failures))
 
 
 def _named(stores: tuple[str, ...] | None) -> str:
