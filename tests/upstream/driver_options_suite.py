@@ -20,7 +20,7 @@ from tests.upstream.asking import ROOT
 
 PAGE = ROOT / "docs/howto/add-the-mixin-to-a-driver.md"
 SECTION = "acme-1"
-INTERNAL = {"cinder_internal_tenant_project_id": "internal"}
+INTERNAL = {"cinder_internal_tenant_project_id": "internal", "cinder_internal_tenant_user_id": "cinder"}
 
 Configured = Callable[..., Any]
 
@@ -55,6 +55,7 @@ def test_by_default_nothing_is_cloned_and_nothing_kept(configured: Configured) -
     )
     assert gather_cinder_settings(backend, cfg.CONF).templates == TemplateSettings(
         enabled=False,
+        internal_tenant=False,
         trusted_projects=frozenset(),
         shared=True,
         enforce_signatures=False,
@@ -86,6 +87,7 @@ def test_what_is_turned_on_reaches_the_core(configured: Configured) -> None:
     )
     assert gather_cinder_settings(backend, cfg.CONF).templates == TemplateSettings(
         enabled=True,
+        internal_tenant=True,
         trusted_projects=frozenset({"internal"}),
         shared=False,
         enforce_signatures=True,
