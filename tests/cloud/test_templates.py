@@ -20,6 +20,7 @@ from tests.cloud.ports import nothing_left
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.templating import image_file, in_local, left, nothing_but, remove_templates, template, templates
+from tests.cloud.test_command_line import CommandLine
 from tests.cloud.users import DATA, PATIENCE_SECONDS, User, content
 
 MIB = 1 << 20
@@ -62,6 +63,34 @@ def test_the_first_volume_makes_the_template_and_the_others_are_clones_of_their_
         assert f"cloned from template {made.id}" in demo.said(volume)
     found = [content(demo.real, volume.id) for volume in (first, *others)]
     assert found == [(2 * GIB, DATA), (1 * GIB, DATA), (3 * GIB, DATA)]
+
+
+def explained(user: User, image_id: str, volume_type: str, size_gib: int) -> str:
+    """The plan that `imagevol explain` tells, as the driver logs it."""
+    cloud = user.cloud
+    internal, project = cloud.project_ids["service"], cloud.project_ids["demo"]
+    where = ("--host", cloud.backend_hosts[volume_type], "--size", size_gib, "--project", project)
+    settings = ("--templates", "--internal-tenant", internal, "--allowed-direct-url-scheme", "cinder")
+    answer = CommandLine(cloud, cloud.clouds_yaml).ask("explain", image_id, *where, *settings)
+    return ", ".join(" ".join(filter(None, (way["way"], way["source"]))) for way in answer["ways"])
+
+
+@pytest.mark.smoke
+def test_the_command_says_beforehand_what_the_driver_plans_and_does(demo: User) -> None:
+    image_id, held = in_local(demo), demo.image(store="fast")
+    for image, volume_type, way in (
+        (image_id, "fast", "create-template"),
+        (image_id, "fast", "clone-template"),
+        (image_id, "slow", "create-template"),
+        (held, "fast", "clone-image-volume"),
+        (held, "slow", "create-template"),
+    ):
+        told = explained(demo, image, volume_type, 1)
+        said = demo.said(demo.volume(image, volume_type))
+        assert told.startswith(way)
+        assert any(line.endswith(f"the plan is: {told}") for line in said.splitlines())
+        cloned = {"create-template": "new template", "clone-template": "template"}.get(way, "image volume")
+        assert f"cloned from {cloned} " in said
 
 
 def test_a_template_is_of_the_internal_tenant_and_read_only_and_says_which_image_it_is(demo: User) -> None:
