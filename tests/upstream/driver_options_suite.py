@@ -152,6 +152,6 @@ def test_the_page_has_every_option_and_its_default() -> None:
         "`true`": True,
         "`0`": 0,
         "`0`: no limit": 0,
-        "what `allowed_direct_url_schemes` says": None,
+        "the value of `allowed_direct_url_schemes`": None,
     }
     assert {name: said[default] for name, default in rows} == {option.name: option.default for option in OPTIONS}
