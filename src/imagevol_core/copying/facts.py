@@ -243,9 +243,9 @@ class RawStream:
         return "raw"
 
     @property
-    def same_bytes(self) -> bool:
-        """The target holds the very bytes that come."""
-        return True
+    def encrypts(self) -> bool:
+        """Whether what is written is encrypted on the way."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +276,11 @@ class Copy:
     def same_bytes(self) -> bool:
         """Whether the target is to hold the very bytes of the source; ciphertext may stay what it is."""
         return self.reads == self.writes and self.reads in ("raw", "luks") and not self.keyed
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether what is written is encrypted on the way."""
+        return self.writes == "luks" and not self.same_bytes
 
     @property
     def end_bytes(self) -> int | None:

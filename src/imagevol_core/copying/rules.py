@@ -90,7 +90,7 @@ def _stays_encrypted(copy: Copy) -> tuple[bool, str]:
 
 
 def _luks_is_made(copy: Copy) -> tuple[bool, str]:
-    bad = copy.writes == "luks" and not copy.same_bytes and copy.target.exists
+    bad = copy.encrypts and copy.target.exists
     return not bad, f"the target is {quoted(copy.writes)} and {'there' if copy.target.exists else 'yet to be made'}"
 
 
@@ -121,7 +121,7 @@ def _allocated(copy: Copy | RawStream) -> tuple[bool, str]:
 
 
 def _encrypted(copy: Copy | RawStream) -> tuple[bool, str]:
-    encrypted = copy.writes == "luks" and not copy.same_bytes
+    encrypted = copy.encrypts
     return encrypted, "zeros on the target are not zeros once decrypted" if encrypted else "nothing is encrypted"
 
 
