@@ -264,6 +264,18 @@ if TYPE_CHECKING:
         first_match,
     )
 
+else:  # or a type checker would take every name for one of this package
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name, or a package or module of these."""
+        module_name = _MODULE_OF.get(name, name)
+        if module_name not in _NAMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(f"{__name__}.{module_name}")
+        value = globals()[name] = module if name == module_name else getattr(module, name)
+        return value
+
+
 # A name is imported when it is first used: to import all of them takes a tenth of the time of an OpenStack client.
 # fmt: off
 _NAMES = {
@@ -392,14 +404,3 @@ __all__ = [  # noqa: RUF022 - by decision
     "rule_tables",
 ]
 # fmt: on
-
-if not TYPE_CHECKING:  # or a type checker would take every name for one of this package
-
-    def __getattr__(name: str) -> Any:
-        """Import a public name, or a package or module of these."""
-        module_name = _MODULE_OF.get(name, name)
-        if module_name not in _NAMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = import_module(f"{__name__}.{module_name}")
-        value = globals()[name] = module if name == module_name else getattr(module, name)
-        return value
