@@ -35,6 +35,7 @@ TESTS = {
     "creation.warming": ["warming"],
     "marks.image": ["metadata"],
     "marks.template": ["template_metadata"],
+    "doctor": ["doctor"],
     "migration": ["migration", "migration_rules"],
     "migration.route": ["relocation"],
     "migration.route_rules": ["relocation"],

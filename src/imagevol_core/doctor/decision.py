@@ -66,7 +66,11 @@ def diagnose(facts: DoctorFacts) -> Diagnosis:
         *(_asked(DOCTOR_SERVICE_RULES, service, said(service.name)) for service in facts.services),
         _asked(DOCTOR_ACCESS_RULES, facts.access, "credentials"),
         _asked(DOCTOR_GLANCE_RULES, facts.glance, "Glance"),
-        _asked(DOCTOR_BACKEND_RULES, facts.backend, f"backend {said(facts.backend.name)}" if facts.backend else ""),
+        *(
+            _asked(DOCTOR_BACKEND_RULES, backend, f"backend {said(backend.name)}")
+            for backend in [facts.backend]
+            if backend
+        ),
         _asked(DOCTOR_TRIAL_RULES, facts.trial, "measured"),
     )
     return Diagnosis(lines=tuple(line for part in parts for line in part))
@@ -76,5 +80,6 @@ def _asked(rules: Mapping[Policy, Sequence[Check[Facts]]], facts: Facts | None, 
     if facts is None:
         return
     checks = rules[Policy.STRICT]
-    for check, verdict in zip(checks, evaluate(checks, facts, subject=subject), strict=False):
-        yield DoctorLine(verdict, check.next if verdict.faults else None)
+    steps = {check.id: check.next for check in checks}
+    for verdict in evaluate(checks, facts, subject=subject):
+        yield DoctorLine(verdict, steps[verdict.rule] if verdict.faults else None)

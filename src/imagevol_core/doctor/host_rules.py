@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ __all__ = ["DOCTOR_HOST_RULES", "DOCTOR_SERVICE_RULES"]
 
 _SAN = frozenset({"iscsi", "fibre_channel", "nvmeof"})
 _CLOCK_SECONDS = 5  # an answer's Date counts whole seconds, and takes a while to arrive
+_VERSION = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})")
 _LOCAL = ("127.", "::1", "localhost")
 
 
@@ -27,7 +29,7 @@ def _becomes_root(host: DoctorHost) -> tuple[bool, str]:
 
 def _connector_readable(host: DoctorHost) -> tuple[bool, str]:
     if host.connector_error is not None:
-        return False, said(host.connector_error).rstrip(".")
+        return False, said(host.connector_error).removesuffix(".")
     return True, "os-brick tells what Cinder must know of this host"
 
 
@@ -80,7 +82,7 @@ def _conversion_space(host: DoctorHost) -> tuple[bool, str]:
 def _lock_path_set(host: DoctorHost) -> tuple[bool, str]:
     if host.rootwrap_config is None:
         return True, "no store is checked"
-    return bool(host.lock_path), f"lock_path of [oslo_concurrency] is {said(host.lock_path)}"
+    return bool(host.lock_path), f"lock_path of [oslo_concurrency] is {said(host.lock_path or 'not set')}"
 
 
 def _rootwrap_present(host: DoctorHost) -> tuple[bool, str]:
@@ -102,12 +104,12 @@ def _privsep_present(host: DoctorHost) -> tuple[bool, str]:
 
 def _answers(service: DoctorService) -> tuple[bool, str]:
     if service.error is not None:
-        return False, said(service.error).rstrip(".")
+        return False, said(service.error).removesuffix(".")
     return True, f"it answers at {said(service.url)}"
 
 
 def _microversion(service: DoctorService) -> tuple[bool, str]:
-    offered = f"it offers API {said(service.newest)}"
+    offered = f"it offers API {said(service.newest)}" if service.newest else "it does not say which API it offers"
     if service.wanted is None:
         return True, offered
     newest, wanted = _version(service.newest), _version(service.wanted)
@@ -123,13 +125,13 @@ def _clock_agrees(service: DoctorService) -> tuple[bool, str]:
         return True, "it does not tell its time"
     if abs(ahead) <= _CLOCK_SECONDS:
         return True, f"its clock and this host's agree within {_CLOCK_SECONDS} s"
-    return False, f"its clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this host's"
+    return False, f"its clock is {abs(ahead):.0f} s {'ahead of' if ahead == abs(ahead) else 'behind'} this host's"
 
 
 def _encrypted(service: DoctorService) -> tuple[bool, str]:
     try:
-        url = urlsplit(service.url or "")
-        scheme, name = url.scheme, url.hostname or ""
+        url = urlsplit(str(service.url))
+        scheme, name = url.scheme, str(url.hostname)
     except ValueError:
         return False, "its URL cannot be read"
     if scheme == "https" or name.startswith(_LOCAL):
@@ -142,14 +144,12 @@ def _named(protocols: Iterable[str]) -> str:
 
 
 def _size(size_bytes: int) -> str:
-    return f"{max(0, size_bytes) >> 20} MiB"
+    return f"{size_bytes >> 20} MiB"
 
 
 def _version(text: str | None) -> tuple[int, ...] | None:
-    parts = (text or "").removeprefix("v").split(".")
-    if not all(part.isascii() and part.isdecimal() and len(part) < 7 for part in parts):
-        return None
-    return tuple(int(part) for part in parts)
+    found = _VERSION.fullmatch(str(text))
+    return tuple(map(int, found.groups())) if found else None
 
 
 _OURS = "imagevol"
