@@ -137,7 +137,7 @@ def test_several_read_one_image_at_once(
     assert told <= {f"Volume {volume_id} is in use: waiting up to 274 s to attach it"}
 
 
-def test_who_is_not_to_wait_is_told_at_once_what_has_the_volume(
+def test_a_command_that_must_not_wait_names_at_once_what_has_the_volume(
     cloud: Cloud, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path
 ) -> None:
     volumes = ports(cloud).volumes
@@ -287,10 +287,10 @@ class TestBadInput:
             assert password not in ran.stderr + debugged.stderr
         assert inventory(imagevol.cloud) == before
 
-    def test_a_missing_file(self, imagevol: CommandLine, tmp_path: Path) -> None:
+    def test_a_missing_file_is_one_line_that_says_what_to_do(self, imagevol: CommandLine, tmp_path: Path) -> None:
         self.holds(imagevol, "put", tmp_path / "none.raw", says=f"none.raw cannot be read: {os.strerror(errno.ENOENT)}")
 
-    def test_a_keystone_that_does_not_answer(self, imagevol: CommandLine, file: Path) -> None:
+    def test_a_keystone_that_does_not_answer_is_one_line(self, imagevol: CommandLine, file: Path) -> None:
         self.holds(
             imagevol, "--os-auth-url", "http://127.0.0.1:1/v3", "put", file, says="check the URL, and that the service"
         )
@@ -304,7 +304,7 @@ class TestBadInput:
             ("explain disk --size 1 --host h", "Glance"),
         ],
     )
-    def test_a_service_that_does_not_answer(
+    def test_a_service_that_does_not_answer_is_one_line(
         self, imagevol: CommandLine, file: Path, tmp_path: Path, dead_region: str, arguments: str, service: str
     ) -> None:
         clouds = json.loads(imagevol.clouds_yaml.read_text())
@@ -320,7 +320,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "arguments", [("put", "{file}"), ("rm", "x"), ("explain", "x", "--size", "1", "--host", "h")]
     )
-    def test_a_wrong_password(self, imagevol: CommandLine, file: Path, arguments: tuple[str, ...]) -> None:
+    def test_a_wrong_password_is_one_line(self, imagevol: CommandLine, file: Path, arguments: tuple[str, ...]) -> None:
         self.holds(
             imagevol,
             *("--os-password", "wrong"),
@@ -328,19 +328,21 @@ class TestBadInput:
             says="401.*check",
         )
 
-    def test_a_volume_in_error(self, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
+    def test_a_volume_in_error_is_one_line(self, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
         cinder = CinderClient("3.60", session=sign_in(imagevol.cloud, "admin"), region_name=REGION)
         cinder.volumes.reset_state(put["volume_id"], "error")
         self.holds(imagevol, "get", put["volume_id"], tmp_path / "back", says=f"volume {put['volume_id']}.* error")
         assert not (tmp_path / "back").exists()
 
     @pytest.mark.smoke
-    def test_a_full_backend(self, imagevol: CommandLine, tmp_path: Path) -> None:
+    def test_a_full_backend_is_one_line_and_leaves_nothing(self, imagevol: CommandLine, tmp_path: Path) -> None:
         with (tmp_path / "huge.raw").open("wb") as huge:
             huge.truncate(2000 * GIB)
         self.holds(imagevol, "put", tmp_path / "huge.raw", says="is 'error' and should be 'available'")
 
-    def test_an_altered_volume(self, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
+    def test_an_altered_volume_is_one_line_and_leaves_no_file(
+        self, imagevol: CommandLine, put: dict[str, Any], tmp_path: Path
+    ) -> None:
         stored = next(imagevol.cloud.directory.glob(f"volumes/*/volume-{put['volume_id']}"))
         with stored.open("r+b") as volume:
             volume.seek(MIB)
@@ -441,7 +443,7 @@ def test_what_is_not_removed_comes_with_what_can_be_done(imagevol: CommandLine, 
     real.images.delete(put["image_id"])
 
 
-def test_there_is_a_bar_on_a_terminal(imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
+def test_a_progress_bar_is_shown_on_a_terminal(imagevol: CommandLine, put: dict[str, Any], tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     with os.fdopen(ours, "rb") as terminal:

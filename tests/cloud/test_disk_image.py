@@ -20,17 +20,17 @@ def run(*argv: str | Path) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
-def test_it_has_one_partition_with_a_sound_file_system(image: DiskImage, tmp_path: Path) -> None:
+def test_the_disk_image_has_one_partition_with_a_sound_file_system(image: DiskImage, tmp_path: Path) -> None:
     table = json.loads(run("sfdisk", "--json", image.raw))["partitiontable"]
     (partition,) = table["partitions"]
     assert partition["start"] * table["sectorsize"] == image.file_system_offset
     run("e2fsck", "-f", "-n", f"{image.raw}?offset={image.file_system_offset}")
 
 
-def test_it_is_sparse(image: DiskImage) -> None:
+def test_the_disk_image_is_sparse(image: DiskImage) -> None:
     assert image.size_bytes == image.raw.stat().st_size == GIB
     assert 100 * MIB < image.written_bytes < GIB // 2
 
 
-def test_both_formats_hold_the_same(image: DiskImage) -> None:
+def test_the_disk_image_is_the_same_in_both_formats(image: DiskImage) -> None:
     run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", image.raw, image.qcow2)

@@ -251,7 +251,7 @@ class TestUploadToImage:
 class TestImport:
     """Of staged data, by whoever may import: no copy has to be allowed."""
 
-    def test_it_goes_to_every_store_of_the_base_image(
+    def test_an_import_goes_to_every_store_of_the_base_image(
         self, user: Callable[[str], User], said: Callable[[str], list[str]]
     ) -> None:
         base = user("admin").image("slow", "local")
@@ -277,7 +277,7 @@ class TestStoresDetail:
     def asked(self, filtered: Cloud) -> Callable[[str], Any]:
         return lambda name: sign_in(filtered, name).get(DETAIL, endpoint_filter=ENDPOINT, raise_exc=False)
 
-    def test_it_says_of_our_stores_what_it_says_of_cinder_stores_without_the_filter(
+    def test_the_details_of_our_stores_are_those_of_cinder_stores_without_the_filter(
         self, cloud: Cloud, filtered: Cloud, asked: Callable[[str], Any]
     ) -> None:
         def shown(of: Cloud) -> Any:
@@ -286,7 +286,9 @@ class TestStoresDetail:
 
         assert shown(filtered) == shown(cloud)
 
-    def test_who_may_not_ask_is_told_so(self, cloud: Cloud, asked: Callable[[str], Any]) -> None:
+    def test_a_user_who_may_not_see_the_details_of_stores_is_refused(
+        self, cloud: Cloud, asked: Callable[[str], Any]
+    ) -> None:
         refused = sign_in(cloud, "demo").get(DETAIL, endpoint_filter=ENDPOINT, raise_exc=False)
         answer = asked("demo")
         assert (answer.status_code, answer.text) == (refused.status_code, refused.text) == (403, refused.text)

@@ -239,7 +239,9 @@ class TestCopied:
         upload = new("fast2slow")
         self.is_a_copy(upload, upload(), "slow", ServiceFailed)
 
-    def test_a_location_that_glance_refuses(self, new: NewUpload, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_location_that_glance_refuses_becomes_a_copy(
+        self, new: NewUpload, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """With 400, when it is asked as Cinder 29 asks it where the type names its store."""
         upload, ask = new(), Controller.add_image_location
 
@@ -253,13 +255,13 @@ class TestCopied:
         self.is_a_copy(upload, done, "fast", RequestRefused)
 
     @pytest.mark.parametrize("resource", ["volumes", "gigabytes"])
-    def test_over_quota(self, cloud: Cloud, new: NewUpload, resource: str) -> None:
+    def test_a_clone_over_quota_becomes_a_copy(self, cloud: Cloud, new: NewUpload, resource: str) -> None:
         upload = new("fast2slow")
         with quota(cloud, "service", **{f"{resource}_fast2slow": 0}):
             done = upload()
         self.is_a_copy(upload, done, "slow", OverQuota)
 
-    def test_over_quota_cinder_itself_fails(self, cloud: Cloud, new: NewUpload) -> None:
+    def test_over_quota_cinder_itself_fails_the_upload(self, cloud: Cloud, new: NewUpload) -> None:
         upload = new("fast2slow")
         with quota(cloud, "service", volumes_fast2slow=0), pytest.raises(ResourceNotFound):
             upload_by_cinder(upload)
@@ -269,7 +271,7 @@ class TestCopied:
         tenant = UploadSettings(use_cinder_backend=True, use_internal_tenant=True, internal_tenant="elsewhere")
         self.is_a_copy(upload, upload(settings=tenant), "fast", RequestRefused)
 
-    def test_credentials_that_may_register_nothing(self, cloud: Cloud, new: NewUpload) -> None:
+    def test_credentials_that_cannot_register_a_location_copy(self, cloud: Cloud, new: NewUpload) -> None:
         upload = new()
         self.is_a_copy(upload, upload(images=ports(cloud, "demo").images), "fast", AccessDenied)
 
@@ -388,7 +390,7 @@ def let_go(upload: Upload) -> None:
 class TestKilled:
     """The process is killed with -9; the next call with the same image ends what it began."""
 
-    def test_these_are_the_steps(self, new: NewUpload) -> None:
+    def test_a_registration_takes_the_steps_at_which_it_is_killed_here(self, new: NewUpload) -> None:
         upload, steps = new(), Steps()
         upload(images=steps.images(upload.ports.images), volumes=steps.volumes(upload.ports.volumes))
         assert tuple(steps.taken) == STEPS
@@ -396,7 +398,7 @@ class TestKilled:
     @pytest.mark.parametrize(
         "step", [*range(STEPS.index("volumes.clone"), len(STEPS)), pytest.param("asked", marks=pytest.mark.smoke)]
     )
-    def test_the_next_call_ends_it(self, new: NewUpload, step: int | str) -> None:
+    def test_the_next_call_completes_a_killed_registration(self, new: NewUpload, step: int | str) -> None:
         upload = new()
         killed = kill(upload, step)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -410,7 +412,7 @@ class TestKilled:
         assert ([volume.id for volume in remains] == [volume.id for volume in volumes]) is (step == "asked")
         assert (done.failure, done.image.status, upload.read) == (None, "active", DATA)
 
-    def test_of_a_copy_it_leaves_an_attachment_and_the_next_call_says_so(self, cloud: Cloud, new: NewUpload) -> None:
+    def test_a_killed_copy_leaves_an_attachment_which_the_next_call_names(self, cloud: Cloud, new: NewUpload) -> None:
         upload = new()
         killed = kill(upload, "copying")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -426,7 +428,7 @@ class TestKilled:
 
 
 class TestCommandLine:
-    def test_it_says_before_what_is_seen_afterwards(self, cloud: Cloud, new: NewUpload) -> None:
+    def test_explain_upload_says_what_the_upload_then_does(self, cloud: Cloud, new: NewUpload) -> None:
         imagevol = CommandLine(cloud, cloud.clouds_yaml)
         for volume_type, outcome, stores in (("fast", "register", ["fast"]), ("fast2slow", "copy", ["slow"])):
             upload = new(volume_type)

@@ -116,7 +116,7 @@ def stored(ours: Driver, real: Ports) -> Iterator[str]:
 
 
 @pytest.mark.smoke
-def test_each_gives_glance_the_same_answer_and_marks_the_volume_alike(
+def test_both_drivers_give_glance_the_same_answer_and_write_the_same_metadata(
     ours: Driver, theirs: Driver, real: Ports, cloud: Cloud
 ) -> None:
     found = {}
@@ -142,7 +142,7 @@ def test_each_gives_glance_the_same_answer_and_marks_the_volume_alike(
 
 @pytest.mark.parametrize("writer, reader", [("ours", "theirs"), ("theirs", "ours")])
 @pytest.mark.smoke
-def test_what_one_stored_the_other_reads_and_deletes(
+def test_an_image_that_one_driver_stored_is_read_and_deleted_by_the_other(
     writer: str, reader: str, real: Ports, request: pytest.FixtureRequest
 ) -> None:
     writing, reading = request.getfixturevalue(writer), request.getfixturevalue(reader)
@@ -213,7 +213,7 @@ def test_a_volume_that_is_being_read_is_in_use_until_it_is_read(ours: Driver, st
     ours.delete(located(ours, stored))
 
 
-def test_who_has_the_last_byte_may_delete_at_once(ours: Driver, stored: str) -> None:
+def test_a_client_that_has_the_last_byte_can_delete_the_image_at_once(ours: Driver, stored: str) -> None:
     content, size = ours.get(located(ours, stored))
     seen = 0
     for part in content:
@@ -329,7 +329,7 @@ def test_a_volume_type_that_does_not_exist_stops_that_store_only(
     assert configured(upstream.Store, "theirs-broken", **wrong).is_capable(capabilities.BitMasks.WRITE_ACCESS)
 
 
-def test_somebodys_volume_is_not_there(ours: Driver, theirs: Driver, cloud: Cloud) -> None:
+def test_a_volume_of_a_users_project_is_not_found(ours: Driver, theirs: Driver, cloud: Cloud) -> None:
     """The service user may read and delete every volume, and a location may name any of them."""
     user = ports(cloud, "demo")
     volume = user.volumes.create(size_gib=1, name="private")
@@ -364,7 +364,7 @@ def test_the_store_of_a_volume_is_told_by_its_type(ours: Driver, options: dict[s
     assert not ours.is_image_associated_with_store(OWNER, NOBODY)
 
 
-def test_without_credentials_of_its_own_it_has_the_requesters(cloud: Cloud, options: dict[str, Any]) -> None:
+def test_a_store_without_credentials_of_its_own_uses_the_requesters(cloud: Cloud, options: dict[str, Any]) -> None:
     session = sign_in(cloud, "demo")
     access = session.auth.get_access(session)  # type: ignore[union-attr]
     endpoint = f"{cloud.volume_url}/{access.project_id}"

@@ -213,7 +213,7 @@ def test_copies_are_made_by_glance_and_each_is_deleted_alone(
     assert download(imagevol_cloud, image) == DATA
 
 
-def test_it_can_be_shared_and_given_away(imagevol_cloud: Cloud, uploaded: Uploaded) -> None:
+def test_an_image_can_be_shared_and_given_away(imagevol_cloud: Cloud, uploaded: Uploaded) -> None:
     image = uploaded()
     other = imagevol_cloud.project_ids["other"]
     with pytest.raises(keystone_errors.NotFound):

@@ -61,7 +61,9 @@ def told(output: str) -> str:
 
 
 class TestVolumeTypes:
-    def test_all_are_found_however_long_the_pages_are(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_all_volume_types_are_found_however_long_the_pages_are(
+        self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         types = CinderClient("3.60", session=sign_in(cloud, "admin"), region_name=REGION).volume_types
         hidden = types.create("hidden", is_public=False)
         try:

@@ -26,7 +26,7 @@ PLACES = ["node@fast#one", "node@fast#two", "node@fast", "NODE@fast#one", "node@
 class TestFreshness:
     """The same entries are fresh; of the others Cinder deletes the volume, or raises what the rule says."""
 
-    def test_the_same_entries_are_fresh(self, cinder_ways: Worker) -> None:
+    def test_the_entries_that_are_fresh_to_cinder_are_fresh_under_upstream(self, cinder_ways: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES
@@ -54,7 +54,7 @@ class TestFreshness:
 class TestAdmission:
     """The same volumes are evicted, in the same order, and the same newcomers are refused."""
 
-    def test_the_same_volumes_are_evicted(self, cinder_ways: Worker) -> None:
+    def test_the_volumes_that_cinder_evicts_are_evicted_under_upstream(self, cinder_ways: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES
@@ -84,7 +84,9 @@ class TestLookup:
     @pytest.mark.parametrize(
         "policy, worker", [(Policy.UPSTREAM, "cinder_cache"), (Policy.CINDER_28, "cinder_cache_of_28")]
     )
-    def test_the_same_entries_are_found(self, policy: Policy, worker: str, request: pytest.FixtureRequest) -> None:
+    def test_the_entries_that_cinder_finds_are_found_under_the_policy_of_its_release(
+        self, policy: Policy, worker: str, request: pytest.FixtureRequest
+    ) -> None:
         cinder: Worker = request.getfixturevalue(worker)
         found = Counter[int]()
 

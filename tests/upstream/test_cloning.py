@@ -28,7 +28,7 @@ hosts = st.lists(st.sampled_from(["node", "n", "_", "%", "@", "#", "fast", "o", 
 class TestCinder:
     """The same volume is cloned, or none, or the same error is raised."""
 
-    def test_the_same_volume_is_cloned(self, cinder: Worker) -> None:
+    def test_the_volume_that_cinder_clones_is_cloned_under_upstream(self, cinder: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES
@@ -39,7 +39,7 @@ class TestCinder:
         the_answers_agree()
         assert {"cloned", "not cloned", "InvalidInput", "ImageUnacceptable"} <= set(kinds)  # others are rarer
 
-    def test_the_same_hosts_match(self, cinder: Worker) -> None:
+    def test_the_hosts_that_match_in_cinder_match_under_upstream(self, cinder: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES

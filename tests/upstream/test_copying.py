@@ -33,7 +33,7 @@ ERRORS = {
 class TestCinder:
     """The same command, or the same error."""
 
-    def test_an_image_into_a_volume(self, cinder_copy: Worker) -> None:
+    def test_an_image_is_converted_into_a_volume_by_the_command_that_cinder_runs(self, cinder_copy: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES
@@ -59,7 +59,7 @@ class TestCinder:
         the_answers_agree()
         assert {"qemu-img", "dd", *ERRORS} - {"stays-encrypted"} <= set(kinds)
 
-    def test_a_volume_into_an_image(self, cinder_copy: Worker) -> None:
+    def test_a_volume_is_converted_into_an_image_by_the_command_that_cinder_runs(self, cinder_copy: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES

@@ -8,7 +8,7 @@ from tests.upstream.asking import Worker
 
 
 @pytest.mark.parametrize("suite", ["driver_facts_suite.py", "driver_options_suite.py"])
-def test_its_suite_passes(driver_suite: Worker, suite: str) -> None:
+def test_the_suite_for_the_parts_of_the_driver_passes(driver_suite: Worker, suite: str) -> None:
     outcomes = driver_suite.ask("run", suite=suite, names=[])
     assert len(outcomes) > 10
     assert {name: ended for name, ended in outcomes.items() if ended != "passed"} == {}

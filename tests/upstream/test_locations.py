@@ -15,7 +15,7 @@ from tests.upstream.examples import EXAMPLES
 class TestCinder:
     """`Dialect.CINDER` accepts what `_extract_cinder_ids` accepts, and gives the volume id that Cinder would use."""
 
-    def test_it_reads_what_cinder_reads(self, cinder: Worker) -> None:
+    def test_the_dialect_cinder_reads_what_cinder_reads(self, cinder: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES
@@ -36,7 +36,7 @@ class TestCinder:
 class TestGlanceStore:
     """`Dialect.GLANCE_STORE` accepts what `StoreLocation.parse_uri` accepts, with the volume id that it would use."""
 
-    def test_it_reads_what_glance_store_reads(self, glance_store: Worker) -> None:
+    def test_the_dialect_glance_store_reads_what_glance_store_reads(self, glance_store: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES

@@ -126,7 +126,7 @@ def sound(name: str, **changes: Any) -> SafetyCase:
 class TestFacts:
     """The same images are refused, each by the same check."""
 
-    def test_the_same_images_are_refused(self, cinder_copy: Worker) -> None:
+    def test_the_images_that_cinder_refuses_are_refused_under_upstream(self, cinder_copy: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES

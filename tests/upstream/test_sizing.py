@@ -19,7 +19,7 @@ sizes = st.none() | st.integers(-2, 2).map(lambda offset: 2 * GIB + offset) | st
 class TestCinder:
     """The same images fit, and of the others Cinder raises what the verdict says that it does."""
 
-    def test_the_same_images_fit(self, cinder: Worker) -> None:
+    def test_the_images_that_fit_in_cinder_fit_under_upstream(self, cinder: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES

@@ -20,7 +20,7 @@ MADE = "7"  # what the worker's array calls the volume that it makes
 class TestSolidFire:
     """The same template is cloned, made or replaced; the same images are left aside; the same errors escape."""
 
-    def test_the_same_is_done_to_the_array(self, solidfire: Worker) -> None:
+    def test_the_template_decisions_of_solidfire_are_those_under_upstream(self, solidfire: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES

@@ -29,7 +29,7 @@ STRIKES = {
 class TestCinder:
     """The same steps, tenant, location and headers; the same fall-back, the same clones left behind."""
 
-    def test_the_same_is_done(self, cinder_ways: Worker) -> None:
+    def test_the_way_of_an_upload_is_cinders_under_upstream(self, cinder_ways: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES
