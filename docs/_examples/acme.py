@@ -13,7 +13,7 @@ GIB = 2**30
 
 
 class AcmeDriver(driver.VolumeDriver):
-    """Volumes as files, and clones as copies that share their blocks if the file system can do that."""
+    """Volumes as files; clones share their blocks if the file system can do that."""
 
     VERSION = "1.0"
 
@@ -42,11 +42,12 @@ class AcmeDriver(driver.VolumeDriver):
 
     def create_cloned_volume(self, volume, src_vref):
         source, target = self.path(src_vref), self.path(volume)
-        subprocess.run(["cp", "--reflink=auto", "--sparse=always", source, target], check=True)
-        os.truncate(target, volume.size * GIB)  # the clone has the size of the new volume
+        command = ["cp", "--reflink=auto", "--sparse=always", source, target]
+        subprocess.run(command, check=True)
+        os.truncate(target, volume.size * GIB)  # the size of the new volume
 
     def delete_volume(self, volume):
-        self.path(volume).unlink(missing_ok=True)  # also half a clone, and one that never was
+        self.path(volume).unlink(missing_ok=True)  # also if there is no clone
 
     def extend_volume(self, volume, new_size):
         os.truncate(self.path(volume), new_size * GIB)
@@ -54,7 +55,8 @@ class AcmeDriver(driver.VolumeDriver):
     # Connections: os-brick's LOCAL protocol, which needs no export
 
     def initialize_connection(self, volume, connector, **kwargs):
-        return {"driver_volume_type": "local", "data": {"device_path": str(self.path(volume)), "volume_id": volume.id}}
+        data = {"device_path": str(self.path(volume)), "volume_id": volume.id}
+        return {"driver_volume_type": "local", "data": data}
 
     def terminate_connection(self, volume, connector, **kwargs):
         """Nothing was connected."""
