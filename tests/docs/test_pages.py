@@ -79,3 +79,9 @@ def test_the_browser_finds_what_is_too_wide_and_what_cannot_be_read(tmp_path: Pa
         ("grey.html", "not enough contrast (light)"),
         ("grey.html", "not enough contrast (dark)"),
     ]
+
+
+def test_a_browser_that_fails_is_a_fault(tmp_path: Path) -> None:
+    written(tmp_path, "<p>text</p>")
+    (fault,) = browser.faults(tmp_path, ["page.html"], "/bin/false")
+    assert fault.what == "the browser failed"

@@ -106,7 +106,12 @@ def faults(directory: Path, names: Sequence[str], program: str) -> Iterator[Faul
         program: the browser.
     """
     with served(directory, names) as address:
-        printed = run(program, "--dump-dom", f"--virtual-time-budget={SECONDS * 1000}", f"{address}/{CHECKER}").stdout
+        command = ("--dump-dom", f"--virtual-time-budget={SECONDS * 1000}", f"{address}/{CHECKER}")
+        try:
+            printed = run(program, *command).stdout
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            yield Fault("", "the browser failed", f"{error}; {str(error.stderr)[-200:]}")
+            return
     found = re.search(r'<pre id="found">done(.*?)</pre>', printed, re.DOTALL)
     if not found:
         yield Fault("", f"the browser did not end within {SECONDS} s", printed[-200:])
