@@ -659,6 +659,8 @@ class TestRequest:
             "Cinder's internal tenant is configured",
             "the new volume is not encrypted",
         ]
+        without = failed(cache(internal_tenant=False).decide().cache)
+        assert [verdict.text for verdict in without] == ["Cinder's internal tenant is not configured"]
 
     @pytest.mark.parametrize("size", [2**1024 - 1, 2**1024, 10**400], ids=["largest", "larger", "much larger"])
     @pytest.mark.parametrize("policy", BOTH_POLICIES)

@@ -18,10 +18,12 @@ from imagevol_core import (
     Image,
     ImageLocation,
     InvalidLocation,
+    UnreadLocation,
     is_store_name,
     locations,
     named_volume_ids,
     parse_location,
+    read_location,
 )
 
 ID = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
@@ -34,6 +36,26 @@ def refusal(text: str, dialect: Dialect = Dialect.STRICT) -> InvalidLocation | N
     except InvalidLocation as error:
         return error
     return None
+
+
+class TestReading:
+    """What cannot be parsed is read all the same, as a value that says why."""
+
+    @given(strategies.location_texts() | st.text(), st.sampled_from(Dialect))
+    def test_it_is_what_parsing_gives_or_why_it_gives_nothing(self, url: str, dialect: Dialect) -> None:
+        refused = refusal(url, dialect)
+        read = read_location(url, dialect=dialect)
+        if refused is None:
+            assert read == parse_location(url, dialect=dialect)
+        else:
+            assert read == UnreadLocation(refused.shown, refused.reason)
+            assert str(read) == str(refused)
+
+    def test_the_dialect_decides_and_is_strict_if_none_is_named(self) -> None:
+        braces = f"cinder://{{{ID}}}"
+        assert isinstance(read_location(braces, dialect=Dialect.CINDER), CinderLocation)
+        assert read_location(braces) == read_location(braces, dialect=Dialect.STRICT)
+        assert isinstance(read_location(braces), UnreadLocation)
 
 
 class TestGrammar:

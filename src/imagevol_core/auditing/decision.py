@@ -264,9 +264,10 @@ def _audit_claims(
 def _found(tables: Mapping[Policy, tuple[AuditRule[Facts], ...]], facts: Facts) -> Iterator[Finding]:
     """A finding for each rule that does not hold."""
     rules = tables[Policy.STRICT]
-    for rule, verdict in zip(rules, evaluate(rules, facts), strict=False):  # a gate may have ended the walk
+    for at, verdict in enumerate(evaluate(rules, facts)):
         if verdict.ok:
             continue
+        rule = rules[at]
         subjects, sure, repair = rule.subjects(facts), rule.sure(facts), rule.repair(facts)
         if repair and not sure:
             repair = (*(RepairStep(RepairAction.LOOK_AGAIN, subject) for subject in subjects), *repair)

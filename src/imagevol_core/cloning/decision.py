@@ -101,7 +101,7 @@ these credentials']
     rules = table_of(REQUEST_RULES, policy)
     verdicts = list(evaluate(rules, request))
     refused = bool(failed(verdicts))
-    first = next(((rule, verdict) for rule, verdict in zip(rules, verdicts, strict=True) if not verdict.ok), None)
+    first = next((at for at, verdict in enumerate(verdicts) if not verdict.ok), None)
     eligible: list[Volume] = []
     for volume_id in volume_ids:
         volume = found.get(spelled(volume_id))
@@ -117,7 +117,7 @@ these credentials']
         policy=policy,
         sources=sources,
         extend_to_gib=target.size_gib if sources else None,
-        raises=first[1].text if first and first[0].raises else None,
+        raises=verdicts[first].text if first is not None and rules[first].raises else None,
         verdicts=tuple(verdicts),
     )
 
