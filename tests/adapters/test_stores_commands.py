@@ -333,7 +333,10 @@ class TestCheck:
     ) -> None:
         write(stores, STORES.replace("= ssd", "= ssd # as per old cinder.conf"))
         ran = run("stores", "check", "--config-file", stores)
-        told = "  type-exists: cinder_volume_type is 'ssd # as per old cinder.conf', and Cinder has no such type.\n"
+        told = (
+            "  type-exists: cinder_volume_type is 'ssd # as per old cinder.conf', and Cinder has no such type; "
+            "oslo.config takes a comment after a value for a part of it: put the comment on a line of its own.\n"
+        )
         assert ran == Ran(3, f"Store fast fails:\n{told}Store slow works.\n", "")
 
     def test_a_file_that_is_malformed_is_one_line(self, run: Run, tmp_path: Path) -> None:
