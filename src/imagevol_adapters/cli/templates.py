@@ -27,18 +27,13 @@ from imagevol_core import (
     Template,
     TemplateStanding,
     Volume,
-    WarmPool,
     WarmWish,
-    least_volume_gib,
-    may_serve,
-    named_volume_ids,
     plan_pruning,
 )
 from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
     from imagevol_adapters.cinder_configuration import CinderConfiguration
-    from imagevol_adapters.volume_types import Pool
     from imagevol_adapters.warming import Warmed
 
 __all__ = ["List", "Prune", "Warm"]
@@ -278,40 +273,23 @@ class Warm(Named, _Templates):
         return self._columns, [_warmed_row(each) for each in warmed]
 
     def _wishes(self, names_or_ids: Iterable[str], volume_types: Sequence[str] | None) -> list[WarmWish]:
-        """Look up the types, whose names may be wrong, and then the images."""
-        types: list[str | None] = list(dict.fromkeys(volume_types or ())) or [self.app.volumes.default_volume_type()]
-        known = self.app.volumes.pools()
-        pools = {name: self._pools(known, name) for name in types}
-        encrypted = {name: name is not None and self.app.volumes.is_encrypted(name) for name in types}
-        images = {image.id: image for image in map(self.app.images.find, dict.fromkeys(names_or_ids))}
-        project_id = self.app.project_id
-        return [
-            WarmWish(
-                image=image,
-                target=Volume(
-                    id="the new volume",
-                    project_id=project_id,
-                    size_gib=least_volume_gib(image) or 1,  # of an image of unknown size there is no template
-                    volume_type=name,
-                    encrypted=encrypted[name],
-                ),
-                pools=pools[name],
-                volumes=tuple(self.app.volumes.find(named_volume_ids(image))),
-            )
-            for image in images.values()
-            for name in types
-        ]
+        """Collect the facts, and tell of which pools the configuration says nothing."""
+        from imagevol_adapters.gathering import gather_warm
 
-    def _pools(self, known: Iterable[Pool], volume_type: str | None) -> tuple[WarmPool, ...]:
-        """Give the pools for a type, and tell of which of them the configuration says nothing."""
-        facts = None if volume_type is None else self.app.volumes.volume_type(volume_type)
-        found = [pool for pool in known if may_serve(facts, backend_name=pool.backend_name)]
-        unknown = [pool.name for pool in found if not self._configuration.describes(pool.name)]
-        if unknown:
-            names = ", ".join(map(said, unknown))
-            assumed = "assuming that templates are enabled there and have no limits"
-            tell(f"{self._configuration_file} does not describe {names}: {assumed}")
-        return tuple(self._configuration.pool(pool.name, clone_across_pools=pool.clone_across_pools) for pool in found)
+        wishes = gather_warm(
+            map(self.app.images.find, dict.fromkeys(names_or_ids)),
+            volume_types or (),
+            volumes=self.app.volumes,
+            configuration=self._configuration,
+            project_id=self.app.project_id,
+        )
+        for pools in {wish.target.volume_type: wish.pools for wish in wishes}.values():
+            unknown = [pool.name for pool in pools if not self._configuration.describes(pool.name)]
+            if unknown:
+                names = ", ".join(map(said, unknown))
+                assumed = "assuming that templates are enabled there and have no limits"
+                tell(f"{self._configuration_file} does not describe {names}: {assumed}")
+        return wishes
 
 
 _WRONG = (PruningOutcome.GOES, PruningOutcome.UNKNOWN)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
     from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
     from imagevol_adapters.gathering.upload import UploadFacts, gather_base_image, gather_upload
+    from imagevol_adapters.gathering.warming import gather_warm
 else:
     __getattr__ = lazy_names(
         __name__,
@@ -22,6 +23,7 @@ else:
             "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
             "settings": ("CinderSettings", "gather_cinder_settings"),
             "upload": ("UploadFacts", "gather_base_image", "gather_upload"),
+            "warming": ("gather_warm",),
         },
     )
 
@@ -37,5 +39,6 @@ __all__ = [
     "gather_cinder_settings",
     "gather_creation",
     "gather_upload",
+    "gather_warm",
     "with_default_type",
 ]
