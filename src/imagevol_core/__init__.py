@@ -51,18 +51,26 @@ if TYPE_CHECKING:
         plan_copy,
     )
     from imagevol_core.creation import (
+        Carrier,
         ConversionSettings,
+        CreationOutlook,
         CreationPlan,
         CreationStep,
+        Effort,
         ImageCache,
+        StepCost,
         WarmOutcome,
         WarmPlan,
         WarmPool,
         WarmWish,
         Way,
+        WayOutlook,
+        expected_seconds,
+        foresee,
         may_serve,
         plan_creation,
         plan_warming,
+        step_cost,
     )
     from imagevol_core.custody import HOLD, CustodyDecision, decide_adding, decide_deletion, decide_reading
     from imagevol_core.doctor import (
@@ -288,8 +296,9 @@ _NAMES = {
     "cloning": ("CloneDecision", "CloneSettings", "decide_clone"),
     "copying": ("Cleared", "CopyMethod", "CopyPlan", "CopySettings", "CopySource", "CopyTarget", "DriverGuarantee",
         "FreshThin", "LuksCipher", "ZeroDecision", "ZeroHandling", "ZeroProof", "decide_zeros", "plan_copy"),
-    "creation": ("ConversionSettings", "CreationPlan", "CreationStep", "ImageCache", "WarmOutcome", "WarmPlan",
-        "WarmPool", "WarmWish", "Way", "may_serve", "plan_creation", "plan_warming"),
+    "creation": ("Carrier", "ConversionSettings", "CreationOutlook", "CreationPlan", "CreationStep", "Effort",
+        "ImageCache", "StepCost", "WarmOutcome", "WarmPlan", "WarmPool", "WarmWish", "Way", "WayOutlook",
+        "expected_seconds", "foresee", "may_serve", "plan_creation", "plan_warming", "step_cost"),
     "custody": ("HOLD", "CustodyDecision", "decide_adding", "decide_deletion", "decide_reading"),
     "doctor": ("Diagnosis", "DoctorAccess", "DoctorBackend", "DoctorFacts", "DoctorGlance", "DoctorHost", "DoctorLine",
         "DoctorService", "DoctorTrial", "Rates", "diagnose"),
@@ -395,8 +404,9 @@ __all__ = [  # noqa: RUF022 - by decision
     "STORE_SPEC", "UploadAction", "UploadFailure", "UploadLanding", "UploadPlan", "UploadSettings", "UploadStep",
     "check_location", "plan_upload", "upload_headers",
     # creation
-    "ConversionSettings", "CreationPlan", "CreationStep", "ImageCache", "WarmOutcome", "WarmPlan",
-    "WarmPool", "WarmWish", "Way", "may_serve", "plan_creation", "plan_warming",
+    "Carrier", "ConversionSettings", "CreationOutlook", "CreationPlan", "CreationStep", "Effort", "ImageCache",
+    "StepCost", "WarmOutcome", "WarmPlan", "WarmPool", "WarmWish", "Way", "WayOutlook", "expected_seconds",
+    "foresee", "may_serve", "plan_creation", "plan_warming", "step_cost",
     # auditing
     "AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction", "RepairStep", "Subject",
     "audit",

@@ -101,6 +101,16 @@ DECISIONS = {
         target=Volume(id='t', host='h@fast#fast', size_gib=1, encrypted=False), volumes=(), backend=Backend(),
         clone_settings=CloneSettings(), cache=ImageCache(enabled=True, internal_tenant=True),
     )""",
+    "foresee": """foresee(*[plan_creation(
+        Image(id='i', status='active', disk_format='raw', size_bytes=5),
+        target=Volume(id='t', host='h@fast#fast', size_gib=1, encrypted=False), volumes=(), backend=Backend(),
+        clone_settings=CloneSettings(), policy=policy,
+    ) for policy in Policy])""",
+    "step_cost": """step_cost(
+        CreationStep(way=Way.COPY, extend_to_gib=1), image=Image(id='i', size_bytes=5),
+        target=Volume(id='t', size_gib=1), sources=(),
+    )""",
+    "expected_seconds": "expected_seconds(StepCost(effort=Effort.INSTANT), Rates(host='h', clone_seconds=2.0))",
     "plan_upload": """plan_upload(
         Volume(id='v', size_gib=1, encrypted=False),
         image=Image(id='i', owner='p', disk_format='raw', container_format='bare'),

@@ -71,7 +71,8 @@ class Explain(Explaining):
             "--allowed-direct-url-scheme",
             action="append",
             metavar="SCHEME",
-            help="an entry of Cinder's allowed_direct_url_schemes; may be repeated (default: cinder)",
+            help="an entry of Cinder's allowed_direct_url_schemes; may be repeated (default: cinder; with the strict "
+            "rules for the driver only, as image_clone_direct_url_schemes)",
         )
         parser.add_argument(
             "--trusted-project",
@@ -113,7 +114,7 @@ class Explain(Explaining):
         if parsed_args.templates and Policy(parsed_args.policy) is not Policy.STRICT:
             raise RequestRefused("--templates: a backend makes them by the strict rules; leave --policy out")
         policy = Policy(parsed_args.policy)
-        settings = _settings(parsed_args)
+        settings = _settings(parsed_args, policy)
         facts = gather_creation(
             self.app.images.find(parsed_args.image),
             target=Volume(
@@ -133,24 +134,25 @@ class Explain(Explaining):
                 internal_tenant=parsed_args.internal_tenant,
             ),
         )
-        image, plan = facts.image, facts.plan(policy)
+        image = facts.image
         theirs = frozenset(volume.project_id for volume in facts.volumes if volume.project_id)
         trusting = attrs.evolve(
             facts, settings=attrs.evolve(settings, clones=replace(settings.clones, trusted_projects=theirs))
         ).plan()
         outcome = Outcome(
-            plan=plan,
-            cinder=facts.plan(Policy.UPSTREAM) if policy is Policy.STRICT else plan,
+            facts=facts,
+            policy=policy,
             unseen=_unseen(image, facts.volumes),
             looked_at={
                 "--trusted-project": bool(settings.clones.trusted_projects)
-                or plan.clone.eligible == trusting.clone.eligible,
+                or facts.plan(policy).clone.eligible == trusting.clone.eligible,
                 "--templates": parsed_args.templates,
                 "--image-cache": parsed_args.image_cache,
             },
             sees_templates=parsed_args.internal_tenant is not None,
         )
-        cloned = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME]
+        sources = {source.id for source in outcome.plan.clone.sources}
+        cloned = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME and step.source in sources]
         columns = {
             "image_id": image.id,
             "policy": policy.value,
@@ -163,22 +165,25 @@ class Explain(Explaining):
             "sources": [step.source for step in cloned],
             "extend_to_gib": cloned[0].extend_to_gib if cloned else None,
             "verdicts": Explanation(outcome),
+            "plan": outcome.whole_plan(),
+            "unknown": outcome.unknown_values(),
             "template": _template(outcome) if parsed_args.templates else None,
         }
         return tuple(columns), tuple(columns.values())
 
 
-def _settings(asked: argparse.Namespace) -> CinderSettings:
+def _settings(asked: argparse.Namespace, policy: Policy) -> CinderSettings:
     """What the operator has configured, as the options say."""
+    given, strict = asked.allowed_direct_url_scheme, policy is Policy.STRICT
     internal = frozenset([asked.internal_tenant] if asked.internal_tenant else [])
     clones = CloneSettings(
-        allowed_direct_url_schemes=tuple(asked.allowed_direct_url_scheme or ["cinder"]),
+        allowed_direct_url_schemes=tuple(given or ["cinder"]),
         trusted_projects=internal | frozenset(asked.trusted_project),
         enforce_signatures=asked.enforce_signatures,
     )
     return CinderSettings(
         clones=clones,
-        cinders_clones=clones,
+        cinders_clones=replace(clones, allowed_direct_url_schemes=()) if strict and given is None else clones,
         templates=TemplateSettings(
             enabled=asked.templates,
             internal_tenant=bool(internal) or None,

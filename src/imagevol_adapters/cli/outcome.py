@@ -1,88 +1,91 @@
-"""What `imagevol explain` says of a plan: what is tried, in order, and the rules that stand against the other ways."""
+"""What `imagevol explain` says of one volume: what is tried, in order, and the rules that stand against other ways."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import groupby
+from typing import Any
 
 import attrs
 
-from imagevol_core import CreationPlan, CreationStep, Policy, Verdict, Way, failed
+from imagevol_adapters.gathering import CreationFacts, Unknown, unknown_facts
+from imagevol_core import (
+    Carrier,
+    CreationOutlook,
+    CreationPlan,
+    CreationStep,
+    Effort,
+    Policy,
+    Rates,
+    StepCost,
+    Verdict,
+    Volume,
+    Way,
+    WayOutlook,
+    expected_seconds,
+    failed,
+    step_cost,
+)
 from imagevol_core.sentences import said
 
 __all__ = ["Outcome"]
 
-_BY_THE_DRIVER = (
-    Way.FROM_SNAPSHOT,
-    Way.CLONE_IMAGE_VOLUME,
-    Way.CLONE_TEMPLATE,
-    Way.CREATE_TEMPLATE,
-    Way.AWAIT_TEMPLATE,
-)
-_BY_TEMPLATE = frozenset({Way.CLONE_TEMPLATE, Way.CREATE_TEMPLATE, Way.AWAIT_TEMPLATE})
-_NAMES = {
-    "--trusted-project": "which projects are trusted",
-    "--templates": "templates",
-    "--image-cache": "Cinder's image cache",
-}
 
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Outcome:
     """How a volume would be created from an image.
 
     Args:
-        plan: what the policy that was asked for plans.
-        cinder: what Cinder itself plans: it checks the request before any driver, and does all that no driver does.
+        facts: what is known.
+        policy: whose rules; under `STRICT`, the backend's driver has templates.
         unseen: what these credentials are not shown: the locations, or ids of volumes.
-        looked_at: the options by which the operator says what the backend has, and whether they were given.
+        looked_at: the options by which the operator says what the backend has, and whether their facts are known.
         sees_templates: whether the templates that there are were looked at.
+        rates: what was measured on the host; None if nothing was.
     """
 
-    plan: CreationPlan
-    cinder: CreationPlan
+    facts: CreationFacts
+    policy: Policy
     unseen: tuple[str, ...]
     looked_at: Mapping[str, bool]
     sees_templates: bool = False
+    rates: Rates | None = None
+
+    @cached_property
+    def plan(self) -> CreationPlan:
+        """What the policy plans."""
+        return self.facts.plan(self.policy)
+
+    @cached_property
+    def outlook(self) -> CreationOutlook:
+        """What the driver and Cinder do."""
+        return self.facts.outlook(self.policy)
+
+    @cached_property
+    def unknown(self) -> tuple[Unknown, ...]:
+        """What is not known and matters."""
+        if self.outlook.refused and not self.outlook.ways:
+            return ()
+        known = frozenset(option for option, given in self.looked_at.items() if given)
+        return unknown_facts(self.facts, policy=self.policy, looked_at=known, sees_templates=self.sees_templates)
 
     @property
     def refused(self) -> str | None:
         """Why the request fails before anything is tried; None if something is tried."""
-        if not self.cinder.accepted:
-            return f"Cinder refuses the request: {self.cinder.refused}"
-        if not self.plan.accepted:
-            return f"The strict rules refuse the request, which Cinder itself accepts: {self.plan.refused}"
-        return None if self.steps else f"The request fails: {self.cinder.refused or self.plan.refused}"
+        if self.outlook.refused is None:
+            return None
+        return f"{'The request fails' if self.outlook.ways else 'Cinder refuses the request'}: {self.outlook.refused}"
 
     @property
     def steps(self) -> tuple[CreationStep, ...]:
         """What is tried, in order; none if the request is refused."""
-        if not (self.cinder.accepted and self.plan.accepted):
-            return ()
-        return tuple(step for step in self.plan.steps if step.way in _BY_THE_DRIVER or self.cinder.refused is None)
+        return self.outlook.steps
 
     @property
     def way(self) -> str:
         """What is tried first, by its name; `refused` if nothing is."""
         return self.steps[0].way.value if self.steps else "refused"
-
-    def sentences(self) -> Iterator[str]:
-        """Give the outcome, and what stands against the other ways, a line each."""
-        if self.refused is not None:
-            yield f"{self.refused}."
-            return
-        yield from self._tried()
-        if self.way == Way.FROM_SNAPSHOT.value:
-            return
-        yield from self._image_volumes()
-        ways = {step.way for step in self.steps}
-        if self.looked_at["--templates"] and ways.isdisjoint(_BY_TEMPLATE):
-            yield "No template is used:"
-            yield from _against(self.plan.template.verdicts)
-        if self.looked_at["--image-cache"] and Way.CREATE_CACHED not in ways:
-            yield "Cinder's image cache is not used:"
-            yield from _against(self.plan.cache)
-        if self.passed_over:
-            yield f"Not looked at: {', '.join(f'{_NAMES[option]} ({option})' for option in self.passed_over)}."
 
     @property
     def passed_over(self) -> tuple[str, ...]:
@@ -90,8 +93,79 @@ class Outcome:
         return tuple(
             option
             for option, given in self.looked_at.items()
-            if not given and (option == "--image-cache" or self.plan.policy is Policy.STRICT)
+            if not given and (option == "--image-cache" or self.policy is Policy.STRICT)
         )
+
+    def cost(self, step: CreationStep) -> StepCost:
+        """Give what a step costs."""
+        facts, template = self.facts, self.facts.template
+        entries = (*facts.entries, *([template.entry] if template else []))
+        cached = (
+            Volume(id=each.volume_id, size_gib=each.size_gib, host=each.host, cluster_name=each.cluster_name)
+            for each in entries
+            if each.host
+        )
+        return step_cost(step, image=facts.image, target=facts.target, sources=(*facts.volumes, *cached))
+
+    def seconds(self, step: CreationStep) -> float | None:
+        """Give how long a step takes; None if that is not known."""
+        return expected_seconds(self.cost(step), self.rates) if self.rates else None
+
+    def whole_plan(self) -> list[dict[str, Any]]:
+        """Give each way in order, as JSON has it."""
+        return [self._as_dict(way) for way in self.outlook.ways]
+
+    def unknown_values(self) -> list[dict[str, Any]]:
+        """Give what is not known, and what follows from each value, as JSON has it."""
+        return [
+            {
+                "fact": each.fact,
+                "option": each.option,
+                "values": [
+                    {"value": value, "ways": [step.way.value for step in outlook.steps], "refused": outlook.refused}
+                    for value, outlook in each.values
+                ],
+            }
+            for each in self.unknown
+        ]
+
+    def _as_dict(self, way: WayOutlook) -> dict[str, Any]:
+        order = {id(step): number for number, step in enumerate(self.steps, 1)}
+        return {
+            "way": way.way.value,
+            "by": way.by.value,
+            "tried": bool(way.steps),
+            "steps": [
+                {"order": order[id(step)], "source": step.source, "cost": self._priced(step)} for step in way.steps
+            ],
+            "against": [verdict.as_dict() for verdict in way.against],
+        }
+
+    def _priced(self, step: CreationStep) -> dict[str, Any]:
+        cost = self.cost(step)
+        return {
+            "effort": cost.effort.value,
+            "read_bytes": cost.read_bytes,
+            "written_bytes": cost.written_bytes,
+            "array_bytes": cost.array_bytes,
+            "seconds": self.seconds(step),
+        }
+
+    def sentences(self) -> Iterator[str]:
+        """Give the outcome, and what stands against the other ways, a line each."""
+        if self.refused is not None:
+            yield f"{self.refused}."
+            yield "Nothing is created."
+        if self.outlook.left is not None:
+            yield f"The driver leaves the request to Cinder, because the strict rules refuse it: {self.outlook.left}."
+        yield from self._tried()
+        yield from self._not_tried()
+        yield from self._image_volumes()
+        for each in self.unknown:
+            yield f"Not known: {each.fact}{f' ({each.option})' if each.option else ''}."
+            for value, outlook in each.values:
+                ways = ", ".join(dict.fromkeys(step.way.value for step in outlook.steps))
+                yield f"  If {value}: {ways or outlook.refused}."
 
     def _tried(self) -> Iterator[str]:
         for step in self.steps:
@@ -103,10 +177,16 @@ class Outcome:
             elif self._may_be_cloned:
                 told = f"{told}, unless Cinder is shown more than these credentials: {', '.join(self.unseen)}"
             yield f"{told}."
-            if not step.falls_to_next:
-                return
-        if self.cinder.refused is not None:
-            yield f"If that fails, the request fails: {self.cinder.refused}."
+            yield f"  {self._cost_said(step)}."
+        if self.outlook.fails is not None:
+            yield f"If that fails, the request fails: {self.outlook.fails}."
+
+    def _cost_said(self, step: CreationStep) -> str:
+        cost, seconds = self.cost(step), self.seconds(step)
+        told = _COSTS[cost.effort].format(
+            read=_bytes(cost.read_bytes), written=_bytes(cost.written_bytes), array=_bytes(cost.array_bytes)
+        )
+        return told if seconds is None else f"{told}; expected: {seconds:.1f} seconds"
 
     @property
     def _may_be_cloned(self) -> bool:
@@ -116,21 +196,28 @@ class Outcome:
         against = [verdict for verdict in failed(clone.verdicts) if verdict.subject is None]
         return bool(self.unseen) and not clone.eligible and len(against) <= (0 if locations_seen else 1)
 
+    def _not_tried(self) -> Iterator[str]:
+        """Give the ways that are not tried; those that the same rules stand against together."""
+        ways = [way for way in self.outlook.ways if not way.steps]
+        for (carrier, _), group in groupby(ways, key=lambda way: (way.by, tuple(map(str, way.against)))):
+            together = list(group)
+            names = ", ".join(way.way.value for way in together)
+            yield f"Not tried by {_CARRIERS[carrier]}: {names}."
+            yield from _against(together[0].against)
+
     def _image_volumes(self) -> Iterator[str]:
         clone = self.plan.clone
-        if not clone.eligible:
-            yield "No image volume is cloned:"
-        yield from _against(verdict for verdict in clone.verdicts if verdict.subject is None)
+        if not any(step.way is Way.CLONE_IMAGE_VOLUME for step in self.steps):
+            return
         tried = {source.id for source in clone.sources}
         for volume_id in dict.fromkeys(verdict.subject for verdict in clone.verdicts if verdict.subject):
-            against = list(_against(verdict for verdict in clone.verdicts if verdict.subject == volume_id))
-            if against:
+            against = list(_against(failed(verdict for verdict in clone.verdicts if verdict.subject == volume_id)))
+            if against and volume_id not in tried:
                 yield f"Volume {volume_id} cannot be cloned:"
                 yield from against
-            elif volume_id not in tried:
-                yield f"Volume {volume_id} itself could be cloned."
 
 
+_CARRIERS = {Carrier.DRIVER: "the driver", Carrier.CINDER: "Cinder"}
 _TOLD = {
     Way.FROM_SNAPSHOT: "Cinder creates the volume from snapshot {source}, if the request has API microversion 3.46 or "
     "later, Cinder shows the requester the snapshot, and it is not larger than the volume",
@@ -149,8 +236,18 @@ _CREATED_IF_MISSING = (
     "The volume is cloned from the backend's template of the image, which the backend creates with {step.size_gib} GiB "
     "if it has none"
 )
+_COSTS = {
+    Effort.INSTANT: "Cost: instant on the backend, 0 bytes are moved",
+    Effort.ARRAY: "Cost: a copy inside the array, up to {array}",
+    Effort.HOST: "Cost: a copy through the host, which reads {read} and writes up to {written}",
+}
+
+
+def _bytes(value: int | None) -> str:
+    return "an unknown number of bytes" if value is None else f"{value} bytes"
 
 
 def _against(verdicts: Iterable[Verdict]) -> Iterator[str]:
-    for verdict in failed(verdicts):
-        yield f"  {verdict.rule}: {verdict.text}."
+    for verdict in verdicts:
+        subject = f" ({said(verdict.subject)})" if verdict.subject else ""
+        yield f"  {verdict.rule}{subject}: {verdict.text}."

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
     from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
     from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
+    from imagevol_adapters.gathering.unknowns import Unknown, unknown_facts
     from imagevol_adapters.gathering.upload import UploadFacts, gather_base_image, gather_upload
     from imagevol_adapters.gathering.warming import gather_warm
 else:
@@ -22,6 +23,7 @@ else:
             "catalogue": ("Stores", "gather_catalogue", "with_default_type"),
             "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
             "settings": ("CinderSettings", "gather_cinder_settings"),
+            "unknowns": ("Unknown", "unknown_facts"),
             "upload": ("UploadFacts", "gather_base_image", "gather_upload"),
             "warming": ("gather_warm",),
         },
@@ -33,6 +35,7 @@ __all__ = [
     "CreationFacts",
     "CreationSource",
     "Stores",
+    "Unknown",
     "UploadFacts",
     "gather_base_image",
     "gather_catalogue",
@@ -40,5 +43,6 @@ __all__ = [
     "gather_creation",
     "gather_upload",
     "gather_warm",
+    "unknown_facts",
     "with_default_type",
 ]

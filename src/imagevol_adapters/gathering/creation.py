@@ -14,6 +14,7 @@ from imagevol_adapters.templates import ImageData, TemplateVolumes, gives_data, 
 from imagevol_core import (
     Backend,
     CacheEntry,
+    CreationOutlook,
     CreationPlan,
     Image,
     Policy,
@@ -21,6 +22,7 @@ from imagevol_core import (
     TemplateSettings,
     Volume,
     cache_key,
+    foresee,
     named_volume_ids,
     plan_creation,
 )
@@ -97,6 +99,14 @@ class CreationFacts:
             conversion=self.settings.conversion,
             policy=policy,
         )
+
+    def outlook(self, policy: Policy = Policy.STRICT) -> CreationOutlook:
+        """Say what the driver and Cinder do one after the other.
+
+        Args:
+            policy: under `STRICT` with the driver of this project, under `UPSTREAM` without it.
+        """
+        return foresee(self.plan(policy), self.plan(Policy.UPSTREAM))
 
 
 def gather_creation(

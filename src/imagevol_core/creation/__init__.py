@@ -2,8 +2,10 @@
 
 from imagevol_core.creation.boot_mapping import BootMapping, boot_mapping
 from imagevol_core.creation.cache_lookup import CACHE_RULES, CACHED_RULES, ImageCache, Lookup
+from imagevol_core.creation.cost import Effort, StepCost, expected_seconds, step_cost
 from imagevol_core.creation.decision import CREATION_RULES, STOP_RULES, WAY_RULES, CreationPlan, plan_creation
 from imagevol_core.creation.facts import ConversionSettings, Creation, CreationStep, Way
+from imagevol_core.creation.outlook import Carrier, CreationOutlook, WayOutlook, foresee
 from imagevol_core.creation.warming import (
     WARM_RULES,
     WarmOutcome,
@@ -22,19 +24,27 @@ __all__ = [
     "WARM_RULES",
     "WAY_RULES",
     "BootMapping",
+    "Carrier",
     "ConversionSettings",
     "Creation",
+    "CreationOutlook",
     "CreationPlan",
     "CreationStep",
+    "Effort",
     "ImageCache",
     "Lookup",
+    "StepCost",
     "WarmOutcome",
     "WarmPlan",
     "WarmPool",
     "WarmWish",
     "Way",
+    "WayOutlook",
     "boot_mapping",
+    "expected_seconds",
+    "foresee",
     "may_serve",
     "plan_creation",
     "plan_warming",
+    "step_cost",
 ]
