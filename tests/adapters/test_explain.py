@@ -13,7 +13,8 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_core import GIB, AccessDenied, ImageLocation, Policy, TemplateMetadata, Volume
+from imagevol_adapters.volume_types import Pool
+from imagevol_core import GIB, AccessDenied, ImageLocation, Policy, Rates, TemplateMetadata, Volume, VolumeType
 from imagevol_core.cloning import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.templates import REQUEST_TEMPLATE_RULES
 from tests.adapters.commands import Ran, Run
@@ -55,6 +56,8 @@ class TestExplaining:
         assert {key: type(value) for key, value in answer.items()} == {
             "image_id": str,
             "policy": str,
+            "host": str,
+            "facts": list,
             "outcome": str,
             "refused": type(None),
             "ways": list,
@@ -237,7 +240,7 @@ class TestExplaining:
         devices = [{"source_type": "snapshot", "boot_index": 0, "snapshot_id": "5f0a\x1b[2J"}]
         changed(size_bytes=0, properties={"block_device_mapping": json.dumps(devices)})
         arguments = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
-        said, cost = run(*arguments).out.splitlines()
+        said, cost, *_ = run(*arguments).out.splitlines()
         assert cost == self.INSTANT
         assert said.startswith("Cinder creates the volume from snapshot 5f0a\\x1b[2J, if ")
         assert run(*arguments, "-f", "json").json["outcome"] == "from-snapshot"
@@ -389,6 +392,146 @@ class TestExplaining:
         ran = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one", "--policy", "upstream")
         assert (ran.status, ran.out) == (1, "")
         assert ran.err == "--templates: a backend makes them by the strict rules; leave --policy out\n"
+
+    CONF = """
+[DEFAULT]
+enabled_backends = fast
+cinder_internal_tenant_project_id = internal
+cinder_internal_tenant_user_id = user
+image_conversion_disable = true
+[fast]
+image_template_enabled = true
+image_clone_direct_url_schemes = cinder
+image_clone_trusted_projects = p
+image_volume_cache_enabled = true
+"""
+
+    @pytest.fixture
+    def conf(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A cinder.conf; there is no template."""
+        monkeypatch.setattr(MemoryVolumes, "listed", lambda *_, **__: iter(()), raising=False)
+        path = tmp_path / "cinder.conf"
+        path.write_text(self.CONF)
+        return path
+
+    def test_a_configuration_says_what_the_options_said(self, run: Run, image_id: str, conf: Path) -> None:
+        ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "--config-file", conf)
+        answer = run(*ask, "-f", "json").json
+        assert (answer["outcome"], answer["not_looked_at"]) == ("clone-image-volume", [])
+        facts = {each["fact"]: (each["value"], each["from"]) for each in answer["facts"]}
+        assert facts["internal_tenant"] == ("internal", str(conf))
+        assert facts["trusted_projects"] == (["internal", "p"], str(conf))
+        assert facts["images_converted"] == (False, str(conf))
+        assert facts["cinders_direct_url_schemes"] == ([], str(conf))
+        assert facts["host"] == ("node@fast#one", "--host")
+        assert facts["the entries of Cinder's image cache"][1].startswith("not known")
+        assert f"From {conf}: " in run(*ask).out
+
+    def test_an_option_counts_before_the_configuration(self, run: Run, image_id: str, conf: Path) -> None:
+        ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "--config-file", conf, "-f", "json")
+        answer = run(*ask, "--allowed-direct-url-scheme", "http").json
+        facts = {each["fact"]: (each["value"], each["from"]) for each in answer["facts"]}
+        assert facts["direct_url_schemes"] == (["http"], "--allowed-direct-url-scheme")
+        assert not answer["eligible"]
+
+    def test_another_section_of_the_configuration_can_be_named(self, run: Run, image_id: str, conf: Path) -> None:
+        ask = ("explain", "disk", "--size", 1, "--host", "node@slow#one", "--config-file", conf)
+        ran = run(*ask)
+        assert (ran.status, ran.out) == (1, "")
+        assert "does not describe backend slow" in ran.err
+        assert run(*ask, "--backend", "fast").status == 0
+        ran = run(*ask[:-1], conf.with_name("nosuch"))
+        assert (ran.status, ran.out) == (1, "")
+
+    @pytest.fixture
+    def pools(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Cinder has two backends, and three pools."""
+        known = [
+            Pool(name="node@fast#one", backend_name="fast"),
+            Pool(name="node@fast#two", backend_name="fast", clone_across_pools=True),
+            Pool(name="node@slow#one", backend_name="slow"),
+        ]
+        kind = lambda _, name: VolumeType(name=name, extra_specs={"volume_backend_name": name})  # noqa: E731
+        monkeypatch.setattr(MemoryVolumes, "pools", lambda _: known, raising=False)
+        monkeypatch.setattr(MemoryVolumes, "volume_type", kind, raising=False)
+        monkeypatch.setattr(MemoryVolumes, "is_encrypted", lambda _, name: name == "secret", raising=False)
+
+    @pytest.mark.usefixtures("pools")
+    def test_a_volume_type_says_where_the_volume_can_be(self, run: Run, image_id: str) -> None:
+        ask = ("explain", "disk", *self.ARGUMENTS, "-f", "json", "--volume-type")
+        assert run(*ask, "slow").json["host"] == "node@slow#one"
+        matrix = run(*ask, "fast", "--volume-type", "slow").json["matrix"]
+        assert [(row["volume_type"], row["host"], row["way"]) for row in matrix] == [
+            ("fast", "node@fast#one", "clone-image-volume"),
+            ("fast", "node@fast#two", "clone-image-volume"),
+            ("slow", "node@slow#one", "copy"),
+        ]
+        assert matrix[2]["reason"].startswith("volume-same-backend: ")
+        ran = run(*ask, "secret")
+        assert (ran.status, ran.out) == (1, "")
+        assert "no pool serves volume type secret" in ran.err
+        assert run(*ask, "secret", "--host", "node@fast#one").json["outcome"] == "copy"
+
+    @pytest.mark.usefixtures("pools")
+    def test_a_clone_from_another_pool_is_told_to_be_a_copy_in_the_array(self, run: Run, image_id: str) -> None:
+        ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#two", "--clone-across-pools", "-f", "json")
+        step = next(way["steps"][0] for way in run(*ask).json["plan"] if way["tried"])
+        assert (step["cost"]["effort"], step["cost"]["array_bytes"]) == ("copy-in-the-array", GIB)
+
+    def test_with_the_rates_of_a_host_the_seconds_are_told(self, run: Run, image_id: str, tmp_path: Path) -> None:
+        file = tmp_path / "rates.json"
+        rates = Rates(
+            host="h", write_bytes_per_second=len(DATA) / 2, attach_seconds=1, detach_seconds=3, clone_seconds=0.5
+        )
+        file.write_text(json.dumps(rates.as_dict()))
+        ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "--rates", file)
+        plan = run(*ask, "-f", "json").json["plan"]
+        assert [step["cost"]["seconds"] for way in plan for step in way["steps"]] == [0.5, 6.0]
+        assert "expected: 6.0 seconds" in run(*ask).out
+        for wrong in ("{}", "no JSON"):
+            file.write_text(wrong)
+            ran = run(*ask)
+            assert (ran.status, ran.out) == (1, "")
+            assert ran.err.startswith("--rates: ")
+
+    def test_both_policies_are_shown_side_by_side_and_where_they_differ_is_marked(
+        self, run: Run, memory: MemoryVolumes, image_id: str
+    ) -> None:
+        (volume_id,) = memory.volumes
+        ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "--policy", "both")
+        memory.volumes[volume_id] = replace(memory.volumes[volume_id], project_id="stores")
+        answer = run(*ask, "-f", "json").json
+        assert (answer["strict"]["outcome"], answer["upstream"]["outcome"]) == ("copy", "clone-image-volume")
+        assert answer["differs"] == ["clone-image-volume"]
+        assert run(*ask, "--trusted-project", "stores", "-f", "json").json["differs"] == []
+        lines = run(*ask).out.splitlines()
+        assert [line.split()[:2] for line in lines if line.startswith("!")] == [["!", "clone-image-volume"]]
+
+    def test_several_images_are_a_table(self, run: Run, image_id: str, changed: Callable[..., None]) -> None:
+        ask = ("explain", image_id, "disk", *self.ARGUMENTS, "--host", "node@fast#one")
+        rows = run(*ask, "-f", "json").json["matrix"]
+        assert [(row["image_id"], row["way"]) for row in rows] == [(image_id, "clone-image-volume")]
+        heading, line = run(*ask).out.splitlines()
+        assert (heading.split()[0], line.split()[0]) == ("image_id", image_id)
+
+    def test_all_images_come_in_pages(
+        self, run: Run, memory: MemoryVolumes, image_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        image = memory.images.get(image_id) if memory.images else None
+        assert image
+        found = [replace(image, id=f"image {number}", locations=()) for number in range(3)]
+        monkeypatch.setattr(MemoryImages, "listed", lambda *_: iter(found), raising=False)
+        ask = ("explain", "--all", "--limit", 2, *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json")
+        first = run(*ask).json
+        assert ([row["image_id"] for row in first["matrix"]], first["marker"]) == (["image 0", "image 1"], "image 1")
+        second = run(*ask, "--marker", "image 1").json
+        assert ([row["image_id"] for row in second["matrix"]], second["marker"]) == (["image 2"], None)
+        assert run(*ask, "--marker", "another").status == 1
+        assert run(*ask, "disk").status == 1
+
+    def test_an_image_and_a_place_have_to_be_named(self, run: Run, image_id: str) -> None:
+        assert "--all" in run("explain", "--size", 1, "--host", "node@fast#one").err
+        assert "--volume-type" in run("explain", "disk", "--size", 1).err
 
     @pytest.mark.parametrize("policy", ["upstream", "cinder-28"])
     def test_the_other_policy_is_another_answer(self, run: Run, image_id: str, policy: str) -> None:

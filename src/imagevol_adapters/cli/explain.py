@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any, TextIO
 
 import attrs
@@ -13,23 +17,27 @@ from cliff.formatters.base import SingleFormatter
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.explain_places import Place, Places
+from imagevol_adapters.cli.matrix import differences, row, side_by_side, table
 from imagevol_adapters.cli.outcome import Outcome
-from imagevol_adapters.gathering import CinderSettings, Cloud, gather_creation
+from imagevol_adapters.gathering import Cloud, gather_creation
 from imagevol_core import (
-    Backend,
-    CloneSettings,
-    ConversionSettings,
+    AccessDenied,
     Image,
-    ImageCache,
+    InvalidFact,
     Policy,
+    Rates,
     RequestRefused,
-    TemplateSettings,
     Volume,
     Way,
     named_volume_ids,
 )
+from imagevol_core.sentences import said
 
 __all__ = ["Explain", "Explaining", "SentencesFormatter"]
+
+_BOTH = "both"
+_PAGE = 100
 
 
 class Explaining(ShowOne):
@@ -54,14 +62,44 @@ class Explain(Explaining):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the image, the volume that is to be, and what the operator has configured."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("image", help="its id or name")
+        parser.add_argument("image", nargs="*", help="its id or name; several make a table")
+        parser.add_argument("--all", action="store_true", help="all images that the credentials see, in pages")
+        parser.add_argument(
+            "--limit",
+            type=_count,
+            default=_PAGE,
+            metavar="COUNT",
+            help="with --all, give COUNT images (default: %(default)s)",
+        )
+        parser.add_argument("--marker", metavar="IMAGE_ID", help="with --all, start after image IMAGE_ID")
         parser.add_argument("--size", type=_size_gib, required=True, metavar="GIB", help="of the new volume")
         parser.add_argument(
             "--host",
             type=_host,
-            required=True,
             metavar="HOST@BACKEND#POOL",
-            help="where it will be; see `cinder get-pools`",
+            help="where it will be; see `cinder get-pools` (default: the pools for --volume-type)",
+        )
+        parser.add_argument(
+            "--volume-type",
+            action="append",
+            metavar="TYPE",
+            help="take the encryption of volume type TYPE and, without --host, each pool that its volumes can be in; "
+            "needs the admin role; can be repeated",
+        )
+        parser.add_argument(
+            "--config-file",
+            type=Path,
+            metavar="FILE",
+            help="read the options of Cinder and of the backend from FILE, a cinder.conf; the options here count first",
+        )
+        parser.add_argument(
+            "--backend", metavar="NAME", help="take section NAME of --config-file (default: the backend of the pool)"
+        )
+        parser.add_argument(
+            "--rates",
+            type=Path,
+            metavar="FILE",
+            help="give the expected seconds, from a FILE of `imagevol doctor --rates`",
         )
         parser.add_argument("--cluster-name", metavar="CLUSTER@BACKEND#POOL", help="its cluster, where Cinder has any")
         parser.add_argument("--project", metavar="PROJECT_ID", help="whose it will be; your project if not given")
@@ -102,97 +140,128 @@ class Explain(Explaining):
         parser.add_argument("--enforce-signatures", action="store_true", help="as verify_glance_signatures")
         parser.add_argument(
             "--policy",
-            choices=[policy.value for policy in Policy],
+            choices=[*(policy.value for policy in Policy), _BOTH],
             default=Policy.STRICT.value,
             help="strict: what the specifications say, made safe; upstream: what Cinder 29.0.0 does; "
-            "cinder-28: what Cinder 28.0.0 does (default: strict)",
+            "cinder-28: what Cinder 28.0.0 does; both: strict and upstream side by side (default: strict)",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Collect the facts and ask the core."""
-        if parsed_args.templates and Policy(parsed_args.policy) is not Policy.STRICT:
+        self._asked = asked = parsed_args
+        if asked.templates and asked.policy not in (Policy.STRICT.value, _BOTH):
             raise RequestRefused("--templates: a backend makes them by the strict rules; leave --policy out")
-        policy = Policy(parsed_args.policy)
-        settings = _settings(parsed_args, policy)
-        facts = gather_creation(
-            self.app.images.find(parsed_args.image),
+        if asked.all == bool(asked.image):
+            raise RequestRefused("which images to explain is not known: name some, or pass --all")
+        rates = _rates(asked.rates) if asked.rates else None
+        places, images = list(Places(asked, self.app)), self._images(asked)
+        policies = [Policy.STRICT, Policy.UPSTREAM] if asked.policy == _BOTH else [Policy(asked.policy)]
+        found = (
+            [self._outcome(image, place, policy, rates) for policy in policies] for image in images for place in places
+        )
+        if asked.all or len(asked.image) > 1 or len(places) > 1:
+            rows = [row(each) for each in found]
+            last = rows[-1]["image_id"] if asked.all and len({row["image_id"] for row in rows}) == asked.limit else None
+            return ("matrix", "marker"), (Matrix(rows), last)
+        (outcomes,) = found
+        if len(outcomes) > 1:
+            strict, upstream = outcomes
+            answer = {
+                "image_id": strict.facts.image.id,
+                "policy": _BOTH,
+                "differs": differences(strict, upstream),
+                "both": Both(outcomes),
+                **{outcome.policy.value: _machine(columns(outcome)) for outcome in outcomes},
+            }
+        else:
+            answer = columns(outcomes[0])
+        return tuple(answer), tuple(answer.values())
+
+    def _images(self, asked: argparse.Namespace) -> Iterator[Image]:
+        if not asked.all:
+            found = map(self.app.images.find, dict.fromkeys(asked.image))
+            yield from {image.id: image for image in found}.values()  # one may be named by its id and its name
+            return
+        listed = iter(self.app.images.listed())
+        if asked.marker is not None and all(image.id != asked.marker for image in listed):
+            raise RequestRefused(f"--marker: Glance lists no image {said(asked.marker)}: leave --marker out")
+        yield from islice(listed, asked.limit)
+
+    def _outcome(self, image: Image, place: Place, policy: Policy, rates: Rates | None) -> Outcome:
+        settings, sees = place.settings[policy], place.internal_tenant is not None
+        gather = partial(
+            gather_creation,
+            image,
             target=Volume(
                 id="the new volume",
-                project_id=parsed_args.project or self.app.project_id,
-                host=parsed_args.host,
-                cluster_name=parsed_args.cluster_name,
-                size_gib=parsed_args.size,
-                encrypted=parsed_args.encrypted,
+                project_id=self._asked.project or self.app.project_id,
+                host=place.host,
+                cluster_name=self._asked.cluster_name,
+                size_gib=self._asked.size,
+                volume_type=place.volume_type,
+                encrypted=place.encrypted,
             ),
-            backend=Backend(clone_across_pools=parsed_args.clone_across_pools),
+            backend=place.backend,
             settings=settings,
-            source=Cloud(
-                volumes=self.app.volumes,
-                images=self.app.images,
-                project_id=self.app.project_id,
-                internal_tenant=parsed_args.internal_tenant,
-            ),
         )
-        image = facts.image
+        cloud = Cloud(
+            volumes=self.app.volumes,
+            images=self.app.images,
+            project_id=self.app.project_id,
+            internal_tenant=place.internal_tenant,
+        )
+        try:
+            facts = gather(source=cloud)
+        except AccessDenied:
+            if self._asked.internal_tenant or not sees:
+                raise
+            facts, sees = (
+                gather(source=attrs.evolve(cloud, internal_tenant=None)),
+                False,
+            )  # these are no administrator's
         theirs = frozenset(volume.project_id for volume in facts.volumes if volume.project_id)
         trusting = attrs.evolve(
             facts, settings=attrs.evolve(settings, clones=replace(settings.clones, trusted_projects=theirs))
-        ).plan()
-        outcome = Outcome(
+        )
+        matters = facts.plan(policy).clone.eligible != trusting.plan().clone.eligible
+        return Outcome(
             facts=facts,
             policy=policy,
             unseen=_unseen(image, facts.volumes),
             looked_at={
-                "--trusted-project": bool(settings.clones.trusted_projects)
-                or facts.plan(policy).clone.eligible == trusting.clone.eligible,
-                "--templates": parsed_args.templates,
-                "--image-cache": parsed_args.image_cache,
+                "--trusted-project": "--trusted-project" in place.known or not matters,
+                "--templates": "--templates" in place.known,
+                "--image-cache": "--image-cache" in place.known,
             },
-            sees_templates=parsed_args.internal_tenant is not None,
+            sees_templates=sees,
+            rates=rates,
+            origins=place.origins,
         )
-        sources = {source.id for source in outcome.plan.clone.sources}
-        cloned = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME and step.source in sources]
-        columns = {
-            "image_id": image.id,
-            "policy": policy.value,
-            "outcome": outcome.way,
-            "refused": outcome.refused,
-            "ways": [{"way": step.way.value, "source": step.source} for step in outcome.steps],
-            "unseen": list(outcome.unseen),
-            "not_looked_at": list(outcome.passed_over),
-            "eligible": bool(cloned),
-            "sources": [step.source for step in cloned],
-            "extend_to_gib": cloned[0].extend_to_gib if cloned else None,
-            "verdicts": Explanation(outcome),
-            "plan": outcome.whole_plan(),
-            "unknown": outcome.unknown_values(),
-            "template": _template(outcome) if parsed_args.templates else None,
-        }
-        return tuple(columns), tuple(columns.values())
 
 
-def _settings(asked: argparse.Namespace, policy: Policy) -> CinderSettings:
-    """What the operator has configured, as the options say."""
-    given, strict = asked.allowed_direct_url_scheme, policy is Policy.STRICT
-    internal = frozenset([asked.internal_tenant] if asked.internal_tenant else [])
-    clones = CloneSettings(
-        allowed_direct_url_schemes=tuple(given or ["cinder"]),
-        trusted_projects=internal | frozenset(asked.trusted_project),
-        enforce_signatures=asked.enforce_signatures,
-    )
-    return CinderSettings(
-        clones=clones,
-        cinders_clones=replace(clones, allowed_direct_url_schemes=()) if strict and given is None else clones,
-        templates=TemplateSettings(
-            enabled=asked.templates,
-            internal_tenant=bool(internal) or None,
-            trusted_projects=internal,
-            enforce_signatures=asked.enforce_signatures,
-        ),
-        cache=ImageCache(enabled=asked.image_cache, internal_tenant=asked.image_cache or None),
-        conversion=ConversionSettings(allowed=not asked.no_conversion),
-    )
+def columns(outcome: Outcome) -> dict[str, Any]:
+    """What is shown of one volume, by column."""
+    sources = {source.id for source in outcome.plan.clone.sources}
+    cloned = [step for step in outcome.steps if step.way is Way.CLONE_IMAGE_VOLUME and step.source in sources]
+    return {
+        "image_id": outcome.facts.image.id,
+        "policy": outcome.policy.value,
+        "host": outcome.facts.target.host,
+        "outcome": outcome.way,
+        "refused": outcome.refused,
+        "ways": [{"way": step.way.value, "source": step.source} for step in outcome.steps],
+        "unseen": list(outcome.unseen),
+        "not_looked_at": list(outcome.passed_over),
+        "eligible": bool(cloned),
+        "sources": [step.source for step in cloned],
+        "extend_to_gib": cloned[0].extend_to_gib if cloned else None,
+        "verdicts": Explanation(outcome),
+        "plan": outcome.whole_plan(),
+        "unknown": outcome.unknown_values(),
+        "facts": [{"fact": fact, "value": value, "from": origin} for fact, value, origin in outcome.origins],
+        "template": _template(outcome) if outcome.facts.settings.templates.enabled else None,
+    }
 
 
 class Explanation(FormattableColumn[Any]):  # an outcome in, a list of verdicts out
@@ -207,6 +276,29 @@ class Explanation(FormattableColumn[Any]):  # an outcome in, a list of verdicts 
         return [verdict.as_dict() for verdict in self._value.plan.clone.verdicts]
 
 
+class Both(FormattableColumn[Any]):
+    """The answers of the two policies, side by side."""
+
+    def human_readable(self) -> str:
+        """What each says, and where they differ."""
+        return side_by_side(*self._value)
+
+    def machine_readable(self) -> None:
+        """A program has an answer for each policy."""
+
+
+class Matrix(FormattableColumn[Any]):
+    """Images and places: a table for a person, a row each for a program."""
+
+    def human_readable(self) -> str:
+        """A line for each image and place."""
+        return table(self._value)
+
+    def machine_readable(self) -> list[dict[str, Any]]:
+        """All rows."""
+        return list(self._value)
+
+
 class SentencesFormatter(SingleFormatter):
     """What explains itself, and nothing else."""
 
@@ -219,6 +311,28 @@ class SentencesFormatter(SingleFormatter):
         """Print it."""
         for explanation in (value for value in data if isinstance(value, FormattableColumn)):
             print(explanation.human_readable(), file=stdout)
+
+
+def _machine(answer: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.machine_readable() if isinstance(value, FormattableColumn) else value
+        for name, value in answer.items()
+    }
+
+
+def _rates(file: Path) -> Rates:
+    try:
+        return Rates.from_dict(json.loads(file.read_text()))
+    except (OSError, ValueError) as error:
+        raise RequestRefused(f"--rates: {file} cannot be read: write it with `imagevol doctor --rates`") from error
+    except InvalidFact as error:
+        raise RequestRefused(f"--rates: {file}: {error}") from error
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: give 1 or more")
+    return int(text)
 
 
 def _size_gib(text: str) -> int:

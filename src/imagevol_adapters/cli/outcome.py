@@ -43,6 +43,7 @@ class Outcome:
         looked_at: the options by which the operator says what the backend has, and whether their facts are known.
         sees_templates: whether the templates that there are were looked at.
         rates: what was measured on the host; None if nothing was.
+        origins: for each fact, its value and where it is from.
     """
 
     facts: CreationFacts
@@ -51,6 +52,7 @@ class Outcome:
     looked_at: Mapping[str, bool]
     sees_templates: bool = False
     rates: Rates | None = None
+    origins: tuple[tuple[str, Any, str], ...] = ()
 
     @cached_property
     def plan(self) -> CreationPlan:
@@ -166,6 +168,20 @@ class Outcome:
             for value, outlook in each.values:
                 ways = ", ".join(dict.fromkeys(step.way.value for step in outlook.steps))
                 yield f"  If {value}: {ways or outlook.refused}."
+        if self.outlook.ways:
+            yield from self._facts()
+
+    def _facts(self) -> Iterator[str]:
+        """Say which facts are from where."""
+        by_origin: dict[str, list[str]] = {}
+        for fact, value, origin in self.origins:
+            by_origin.setdefault(origin, []).append(fact if value is None else f"{fact} {said(value)}")
+        for origin, facts in by_origin.items():
+            yield (
+                f"From {origin}: {'; '.join(facts)}."
+                if not origin.startswith("not ")
+                else f"N{origin[1:]}: {facts[0]}."
+            )
 
     def _tried(self) -> Iterator[str]:
         for step in self.steps:

@@ -106,7 +106,8 @@ class CreationFacts:
         Args:
             policy: under `STRICT` with the driver of this project, under `UPSTREAM` without it.
         """
-        return foresee(self.plan(policy), self.plan(Policy.UPSTREAM))
+        plan = self.plan(policy)
+        return foresee(plan, self.plan(Policy.UPSTREAM) if policy is Policy.STRICT else plan)
 
 
 def gather_creation(

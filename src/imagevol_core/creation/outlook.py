@@ -70,10 +70,10 @@ def foresee(plan: CreationPlan, cinder: CreationPlan) -> CreationOutlook:
 
     >>> from imagevol_core import Backend, CloneSettings, Image, Volume
     >>> from imagevol_core.creation.decision import plan_creation
-    >>> image = Image(id="i", status="active", disk_format="raw", container_format="bare", size_bytes=5)
+    >>> image = Image(id="i", status="active", disk_format="raw", container_format="bare", size_bytes=5, min_disk_gib=0)
     >>> target = Volume(id="t", project_id="p", host="h@fast#fast", size_gib=1, encrypted=False)
     >>> both = [plan_creation(image, target=target, volumes=(), backend=Backend(), clone_settings=CloneSettings(),
-    ...                       policy=policy) for policy in Policy]
+    ...                       policy=policy) for policy in (Policy.STRICT, Policy.UPSTREAM)]
     >>> [(way.way.value, way.by.value) for way in foresee(*both).ways if way.steps]
     [('copy', 'cinder')]
     """
