@@ -18,6 +18,7 @@ def catalogue_for_glance(catalogue: StoreCatalogue) -> dict[str, Any]:
                 "volume_type": store.volume_type,
                 "accepts": store.accepts,
                 "url_prefix": store.url_prefix,
+                "weight": store.weight,
             }
             for store in catalogue.stores
         ],

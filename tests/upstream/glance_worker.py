@@ -61,8 +61,11 @@ SCHEMES["imagevol"] = ours.Store.__new__(ours.Store).get_schemes()
 class Driver(import_module("glance_store.driver").Store):  # type: ignore[misc]
     """A driver that can do what it is told, and adds by saying so."""
 
+    weight = 0
+
     def __init__(self, fact: dict[str, Any]) -> None:
         self.name = fact["name"]
+        self.weight = fact.get("weight", 0)
         self._capabilities = capabilities.BitMasks.DRIVER_REUSABLE | capabilities.BitMasks.READ_ACCESS
         if fact["accepts"]:
             self._capabilities |= capabilities.BitMasks.WRITE_ACCESS
@@ -145,6 +148,12 @@ def show(catalogue: dict[str, Any], answers: dict[str, Any], locations: list[dic
     return {"locations": image.locations, "saved": repository.save.called}
 
 
+def weighed(catalogue: dict[str, Any], answers: dict[str, Any], locations: list[dict[str, Any]]) -> Any:
+    """Read an image from the database: give its locations in the order that Glance gives them."""
+    configure(catalogue, answers)
+    return utils.sort_image_locations(locations)
+
+
 def add_location(catalogue: dict[str, Any], answers: dict[str, Any], location: dict[str, Any]) -> Any:
     """Add a location to an image: give what becomes of it."""
     configure(catalogue, answers)
@@ -216,6 +225,7 @@ if __name__ == "__main__":
     serve(
         {
             "show": show,
+            "weighed": weighed,
             "add_location": add_location,
             "store_of": store_of,
             "associated": associated,

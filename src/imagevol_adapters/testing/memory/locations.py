@@ -31,7 +31,7 @@ __all__ = ["MemoryLocations", "StoreVolumes"]
 
 _SCHEMES: Mapping[str, tuple[str, ...]] = {
     "cinder": ("cinder",),
-    "imagevol": ("cinder",),
+    "imagevol": ("cinder", "imagevol"),
     "file": ("file", "filesystem"),
     "http": ("http", "https"),
     "rbd": ("rbd",),
@@ -249,8 +249,10 @@ class MemoryLocations:
         return replace(image, locations=tuple(sorted(image.locations, key=self._weight, reverse=True)))
 
     def _weight(self, location: ImageLocation) -> int:
+        """The weight of its store; Glance finds none of a driver that has no scheme of the driver's name."""
         name = location.metadata.get("store")
-        return next((store.weight for store in self.catalogue.stores if store.name == name), 0)
+        found = (store for store in self.catalogue.stores if store.name == name)
+        return next((store.weight for store in found if store.kind in _SCHEMES.get(store.kind, ())), 0)
 
     # What the stores do
 
