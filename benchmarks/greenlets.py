@@ -24,8 +24,8 @@ if sys.argv[1] == "with eventlet":
     eventlet.monkey_patch()
 import hashlib, json, os, threading, time
 from pathlib import Path
-from imagevol_adapters.devices import PathDevice
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.devices.device import PathDevice
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import Digest, Image
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from benchmarks.pairs import Measured, publish
 from benchmarks.storage import GIB, LoopDevice, in_private, loop_device
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Limits
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.transfers.filling import CheckedFile
 
 ROUNDS = 5

@@ -25,7 +25,7 @@ from benchmarks.pairs import RESULTS
 from benchmarks.peers import Cinder, GlanceStore
 from benchmarks.plot import draw
 from benchmarks.storage import GIB, MIB, Image, LoopDevice, in_private, loop_device, memory
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Hole, pieces, read_device, write_stream
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
 from imagevol_adapters.transfers import StoreSettings, store_image

@@ -26,7 +26,7 @@ from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 
 from imagevol_adapters.addresses import own_address
 from imagevol_adapters.cleanup import released
-from imagevol_adapters.devices import PathDevice, RbdDevice
+from imagevol_adapters.devices.device import PathDevice, RbdDevice
 from imagevol_adapters.error_text import one_line, secrets_of
 from imagevol_adapters.lock_directory import lock_directory
 from imagevol_adapters.ports import AccessMode, Attachment, Device

@@ -16,7 +16,7 @@ __all__ = ["list_opts"]
 
 _PARTS = (
     (
-        "imagevol_adapters.backend_options:OPTIONS",
+        "imagevol_adapters.configuration.backend_options:OPTIONS",
         "backend_defaults",
         (
             "cinder.conf: the options of a volume driver that inherits ImageCloneMixin. Set them in the section of a "

@@ -18,8 +18,8 @@ from typing import Any
 from oslo_config import cfg
 
 from imagevol_adapters.addresses import address_of, is_loopback
-from imagevol_adapters.configuration import options_of, section_of, value_of
-from imagevol_adapters.service_user import has_service_user, service_volumes
+from imagevol_adapters.cinder.service_user import has_service_user, service_volumes
+from imagevol_adapters.configuration.stores import options_of, section_of, value_of
 from imagevol_core import ImagevolError, Store, StoreCatalogue, StoreHost, StoreTrial
 
 __all__ = ["host_of", "try_store"]

@@ -18,8 +18,7 @@ import pytest
 from eventlet import tpool
 from eventlet.green import socket  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-from imagevol_adapters import qemu
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import (
     PART_BYTES,
     Digests,
@@ -32,7 +31,8 @@ from imagevol_adapters.engine import (
 )
 from imagevol_adapters.engine.parts import Crew, Part
 from imagevol_adapters.engine.threads import Inbox, afterwards, in_thread
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.qemu import converter as qemu
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.testing.memory import MemoryDevice
 from imagevol_adapters.transfers.filling import CheckedFile, fill_device
 from imagevol_core import ConversionFailed, Digest, Image, TransferCancelled, ZeroHandling

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters.block_stack import takes_long_requests
+from imagevol_adapters.devices.block_stack import takes_long_requests
 
 NUMBER = os.makedev(253, 7)
 

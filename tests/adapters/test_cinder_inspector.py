@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters.inspection import ImageInspector, inspect_file
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.inspection.inspector import ImageInspector, inspect_file
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_core import CinderInspection, MissingProgram, SourceFailed
 from tests.adapters.inspecting import (
     FILES,

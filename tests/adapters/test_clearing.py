@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_adapters.block_stack import LONG_CLEAR_BYTES
+from imagevol_adapters.devices.block_stack import LONG_CLEAR_BYTES
 from imagevol_adapters.engine import Hole, Limits, StreamWriter, clear_device, clear_rest, write_stream
 from imagevol_adapters.engine.clearing import Believed, requests
 from imagevol_adapters.ports import CLEAR_BYTES

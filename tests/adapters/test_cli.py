@@ -22,7 +22,7 @@ import pytest
 from imagevol_adapters import transfers
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes

@@ -20,8 +20,8 @@ from requests_mock import Mocker
 from imagevol_adapters.closing import Closeable, close, closed_on_failure, closing
 from imagevol_adapters.engine import Limits, StreamWriter, verified, write_stream
 from imagevol_adapters.engine.sources import guarded
-from imagevol_adapters.glance import GlanceImages
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.glance.images import GlanceImages
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.store import Store
 from imagevol_adapters.store.driver import Cloud
 from imagevol_adapters.testing.faults import FaultyDevice

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from imagevol_adapters import configuration
-from imagevol_adapters.configuration import credentials, load, read_catalogue
+from imagevol_adapters.configuration import stores as configuration
+from imagevol_adapters.configuration.stores import credentials, load, read_catalogue
 from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
 
 SECRET = "correct-horse"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oslo_config import cfg
 
-from imagevol_adapters.configuration_text import ConfigurationText, difference
+from imagevol_adapters.configuration.text import ConfigurationText, difference
 from imagevol_core import ConfigurationEdit, InvalidConfiguration
 
 FILE = """\

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters.confinement import confined
+from imagevol_adapters.qemu.confinement import confined
 from tests.adapters.ending import wait_for_end
 
 NOBODY = "65534"

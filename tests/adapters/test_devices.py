@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters import devices
-from imagevol_adapters.devices import PathDevice, RbdDevice
+from imagevol_adapters.devices import device as devices
+from imagevol_adapters.devices.device import PathDevice, RbdDevice
 from imagevol_adapters.engine import Hole, read_device, write_stream
 from imagevol_core import DeviceFailed, ZeroHandling
 from tests.adapters.rbd_like import RbdError, RbdLike

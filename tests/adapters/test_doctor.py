@@ -17,8 +17,9 @@ import requests
 from requests_mock import ANY, Mocker
 
 from imagevol_adapters import doctoring
+from imagevol_adapters.cinder.volume_types import Pool
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.configuration import load
+from imagevol_adapters.configuration.stores import load
 from imagevol_adapters.doctoring import (
     BackendSettings,
     access_facts,
@@ -32,7 +33,6 @@ from imagevol_adapters.doctoring import (
 )
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryDevice, MemoryImages, MemoryLocations, MemoryVolumes
-from imagevol_adapters.volume_types import Pool
 from imagevol_core import (
     AttachFailed,
     DoctorAccess,

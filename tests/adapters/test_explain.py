@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from imagevol_adapters.cinder.volume_types import Pool
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_adapters.volume_types import Pool
 from imagevol_core import GIB, AccessDenied, ImageLocation, Policy, Rates, TemplateMetadata, Volume, VolumeType
 from imagevol_core.cloning import REQUEST_RULES, VOLUME_RULES
 from imagevol_core.templates import REQUEST_TEMPLATE_RULES

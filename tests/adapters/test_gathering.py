@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import pytest
 
-from imagevol_adapters.cinder_configuration import CinderConfiguration
 from imagevol_adapters.gathering import CinderSettings, Cloud, CreationFacts, gather_creation
+from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
 from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
 from imagevol_core import (
     Backend,

@@ -16,7 +16,7 @@ import pytest
 import requests
 from requests_mock import ANY, Mocker
 
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_core import (
     AccessDenied,
     ContentMismatch,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests_mock import Mocker
 
-from imagevol_adapters.cinder import CinderVolumes
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.cinder.volumes import CinderVolumes
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_core import NotFound, ResourceNotFound

@@ -14,10 +14,10 @@ from typing import Any
 import attrs
 import pytest
 
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Limits, Source, pieces
 from imagevol_adapters.ports import AccessMode, Attachment, Device
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import (

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imagevol_adapters.inspection import PART_BYTES, ImageInspector, check, inspect_file
+from imagevol_adapters.inspection.inspector import PART_BYTES, ImageInspector, check, inspect_file
 from imagevol_core import Inspection, SafetySettings, UnsafeImage, check_image_safety, failed, partition_faults
 from tests.adapters.inspecting import (
     BACKED_HEADER,

@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 60  # the pauses are more than an hour
 PROGRAM = """
 import signal, sys
 from pathlib import Path
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Limits, pieces, read_device, write_stream
 from imagevol_core import ZeroHandling
 

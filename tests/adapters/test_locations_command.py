@@ -15,7 +15,7 @@ import pytest
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.locations import _STALE
-from imagevol_adapters.migrating import plan_images
+from imagevol_adapters.relocating import plan_images
 from imagevol_core import ImageLocation, StoreCatalogue
 from tests.adapters.commands import Ran, logging_as_before
 from tests.adapters.history import MemoryHistory

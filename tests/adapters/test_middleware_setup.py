@@ -12,7 +12,7 @@ import pytest
 from oslo_config import cfg
 from webob import Request
 
-from imagevol_adapters.configuration import load
+from imagevol_adapters.configuration.stores import load
 from imagevol_adapters.gathering import gather_catalogue, running_glance
 from imagevol_adapters.middleware import CHOICE_HEADER, StoresDetail, filter_factory
 from imagevol_core import InvalidFact, Store, StoreCatalogue

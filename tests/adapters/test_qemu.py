@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters import qemu
-from imagevol_adapters.inspection import inspect_file
+from imagevol_adapters.inspection.inspector import inspect_file
 from imagevol_adapters.ports import Converter
-from imagevol_adapters.qemu import QemuConverter, qemu_img_features, qemu_img_version
+from imagevol_adapters.qemu import converter as qemu
+from imagevol_adapters.qemu.converter import QemuConverter, qemu_img_features, qemu_img_version
 from imagevol_core import (
     GIB,
     ConversionFailed,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters.inspection import inspect_file
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.inspection.inspector import inspect_file
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_core import (
     CopyMethod,
     CopySource,

@@ -23,16 +23,19 @@ from oslo_config import cfg
 from oslo_privsep import priv_context
 from tooz import coordination
 
-from imagevol_adapters import brick, cinder_client, configuration, qemu
+from imagevol_adapters import brick
 from imagevol_adapters.brick import BrickAttacher, become_privileged
-from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cinder import client as cinder_client
+from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.configuration import stores as configuration
 from imagevol_adapters.coordination import from_conf, from_url
-from imagevol_adapters.devices import RbdDevice
+from imagevol_adapters.devices.device import RbdDevice
 from imagevol_adapters.error_text import LONGEST_LINE
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ports import AccessMode, Attachment, ImageService, VolumeService
-from imagevol_adapters.qemu import QemuConverter, qemu_img_version
+from imagevol_adapters.qemu import converter as qemu
+from imagevol_adapters.qemu.converter import QemuConverter, qemu_img_version
 from imagevol_adapters.store.attaching import StoreAttacher
 from imagevol_adapters.store.errors import translated as translated_for_glance
 from imagevol_core import ImagevolError, Volume

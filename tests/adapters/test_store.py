@@ -29,7 +29,7 @@ from keystoneauth1.identity import V3ApplicationCredential, V3Password
 from oslo_config import cfg
 from requests_mock import Mocker
 
-from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import this_process
 from imagevol_adapters.store import Store, StoreLocation, sessions

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters.configuration import load, read_catalogue
+from imagevol_adapters.configuration.stores import load, read_catalogue
 from imagevol_adapters.store_trials import host_of, try_store
 from imagevol_core import StoreHost
 

@@ -15,9 +15,9 @@ from typing import Any
 import attrs
 import pytest
 
-from imagevol_adapters import configuration_upgrade
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.configuration import credentials, load, read_catalogue
+from imagevol_adapters.configuration import upgrade as configuration_upgrade
+from imagevol_adapters.configuration.stores import credentials, load, read_catalogue
 from imagevol_core import (
     AccessDenied,
     ImagevolError,

@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 import pytest
 
+from imagevol_adapters.cinder.volume_types import Pool
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryDevice, MemoryImages, MemoryVolumes
-from imagevol_adapters.volume_types import Pool
 from imagevol_core import (
     GIB,
     TEMPLATE_KEY,

@@ -12,7 +12,8 @@ from glanceclient import exc as glance_errors
 from keystoneauth1 import exceptions as keystone_errors
 from urllib3 import exceptions as urllib3_errors
 
-from imagevol_adapters import cinder_client, glance
+from imagevol_adapters.cinder import client as cinder_client
+from imagevol_adapters.glance import images as glance
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (

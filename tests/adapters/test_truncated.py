@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from imagevol_adapters.blockmaps import needed_bytes
-from imagevol_adapters.inspection import ImageInspector, inspect_file
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.inspection.inspector import ImageInspector, inspect_file
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.transfers.filling import Examination
 from imagevol_core import SafetySettings, UnsafeImage, check_image_safety, failed
 from tests.adapters.inspecting import MIB, SIZE, changed, iso, made, needed, qemu_img, stream_optimized, written

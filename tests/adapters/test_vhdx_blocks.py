@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from imagevol_adapters.blockmaps.contents import contents
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Hole, Limits
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.testing.memory import MemoryDevice
 from imagevol_adapters.transfers.filling import CheckedFile
 from imagevol_core import ConversionFailed, CopyPlan, FreshThin, ImagevolError, SourceFailed, TransferCancelled

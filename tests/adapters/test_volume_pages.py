@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cinderclient import exceptions as cinder_errors
 
-from imagevol_adapters.volume_pages import listed_volumes
+from imagevol_adapters.cinder.volume_pages import listed_volumes
 
 IDS = [f"9a1b6b0c-93e4-4a3c-a2a5-{number:012x}" for number in range(10)]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Hole, StreamWriter, pieces, read_device, write_stream
 from imagevol_core import ImagevolError, SourceFailed, WrongLength, ZeroHandling
 

@@ -21,9 +21,9 @@ from keystoneauth1.session import Session
 from openstack.config import OpenStackConfig
 
 from imagevol_adapters.brick import BrickAttacher, become_privileged
-from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.engine import PART_BYTES, read_device
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
 from imagevol_adapters.waiting import wait_until

@@ -20,9 +20,9 @@ import attrs
 from cinderclient import exceptions as cinder_errors
 from cinderclient.client import Client as CinderClient
 
-from imagevol_adapters.cinder import CinderVolumes
-from imagevol_adapters.configuration import load, read_catalogue
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.cinder.volumes import CinderVolumes
+from imagevol_adapters.configuration.stores import load, read_catalogue
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_core import HOLD, Image, ImageLocation, StoreCatalogue
 from tests.cloud import restarting
 from tests.cloud.ports import PATIENCE_SECONDS, sign_in

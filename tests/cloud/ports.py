@@ -13,8 +13,8 @@ from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 
 from imagevol_adapters.brick import BrickAttacher, become_privileged
-from imagevol_adapters.cinder import CinderVolumes
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.cinder.volumes import CinderVolumes
+from imagevol_adapters.glance.images import GlanceImages
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.settings import REGION

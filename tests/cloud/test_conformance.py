@@ -8,9 +8,9 @@ from typing import ClassVar
 import attrs
 import pytest
 
-from imagevol_adapters.glance import GlanceImages
-from imagevol_adapters.migrating import LocationService, VolumeHolder
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ports import Attacher, ImageService, VolumeService
+from imagevol_adapters.relocating import LocationService, VolumeHolder
 from imagevol_adapters.testing.conformance import (
     AttacherConformance,
     ImageServiceConformance,

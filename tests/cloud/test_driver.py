@@ -14,7 +14,7 @@ from cinderclient import exceptions as cinder_errors
 from glanceclient.v2.client import Client as GlanceClient
 
 from imagevol_adapters.engine import write_stream
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
 from imagevol_core import GIB, ImageVolumeMetadata, Result, Verdict

@@ -16,7 +16,7 @@ from cinderclient.client import Client as CinderClient
 from glanceclient.exc import HTTPBadRequest
 from glanceclient.v2.images import Controller
 
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import origin
 from imagevol_adapters.testing.conformance.fixtures import write

@@ -14,7 +14,8 @@ import pytest
 from cinderclient.client import Client as CinderClient
 from glanceclient.v2.client import Client as GlanceClient
 
-from imagevol_adapters import cinder, volume_types
+from imagevol_adapters.cinder import volume_types
+from imagevol_adapters.cinder import volumes as cinder
 from tests.cloud import services
 from tests.cloud.bringup import running
 from tests.cloud.ports import PATIENCE_SECONDS, sign_in

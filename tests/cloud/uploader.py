@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from imagevol_adapters.glance import GlanceImages
+from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.transfers import register_clone
 from imagevol_core import Image, UploadSettings

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from imagevol_adapters.migrating import LocationService, VolumeHolder
 from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.relocating import LocationService, VolumeHolder
 from imagevol_adapters.testing.conformance import (
     LocationServiceConformance,
     TemplateVolumesConformance,

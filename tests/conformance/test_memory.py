@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import pytest
 
-from imagevol_adapters.migrating import LocationService, VolumeHolder
 from imagevol_adapters.ports import Attacher, ImageService, Lock, Locks, VolumeService
+from imagevol_adapters.relocating import LocationService, VolumeHolder
 from imagevol_adapters.testing.conformance import (
     AttacherConformance,
     ImageServiceConformance,

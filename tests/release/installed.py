@@ -15,13 +15,13 @@ from tests.release.building import ReleaseError, run
 # With each extra these modules can be imported, and the plug-ins of these groups load.
 MODULES: Mapping[str, tuple[str, ...]] = {
     "": ("imagevol_core", "imagevol_adapters"),
-    "cinder": ("imagevol_adapters.cinder",),
-    "glance": ("imagevol_adapters.glance",),
+    "cinder": ("imagevol_adapters.cinder.volumes",),
+    "glance": ("imagevol_adapters.glance.images",),
     "brick": ("imagevol_adapters.brick",),
-    "qemu": ("imagevol_adapters.qemu", "imagevol_adapters.inspection"),
+    "qemu": ("imagevol_adapters.qemu.converter", "imagevol_adapters.inspection.inspector"),
     "store": ("imagevol_adapters.store",),
     "middleware": ("imagevol_adapters.middleware",),
-    "driver": ("imagevol_adapters.backend_options", "imagevol_adapters.driver"),
+    "driver": ("imagevol_adapters.configuration.backend_options", "imagevol_adapters.driver"),
     "coordination": ("imagevol_adapters.coordination",),
     "cli": ("imagevol_adapters.cli.app",),
     "testing": (

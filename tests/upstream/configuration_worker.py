@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any
 from unittest import mock
 
-from imagevol_adapters.configuration import credentials, read_catalogue
+from imagevol_adapters.configuration.stores import credentials, read_catalogue
 from tests.upstream.asking import serve
 
 # By name: where types are checked there is no Glance.

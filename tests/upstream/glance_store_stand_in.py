@@ -21,9 +21,11 @@ import attrs
 from cinderclient import exceptions as cinder_exception
 from glance_store import exceptions
 
-from imagevol_adapters import brick, cinder_client, service_user
+from imagevol_adapters import brick
 from imagevol_adapters.addresses import address_of
-from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cinder import client as cinder_client
+from imagevol_adapters.cinder import service_user
+from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.engine import digests, reading
 from imagevol_adapters.engine.sources import Hole
 from imagevol_adapters.ports import CLEAR_BYTES, AccessMode, Attachment

@@ -12,7 +12,7 @@ from typing import Any
 from cinder.volume import driver
 from oslo_config import cfg
 
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.driver import ImageCloneMixin
 from imagevol_adapters.ports import Device
 from imagevol_core import GIB

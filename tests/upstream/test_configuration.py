@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters import configuration
-from imagevol_adapters.configuration import credentials, load, read_catalogue
+from imagevol_adapters.configuration import stores as configuration
+from imagevol_adapters.configuration.stores import credentials, load, read_catalogue
 from imagevol_core import HIDDEN, is_secret_name, shown_value
 from tests.upstream.asking import Worker
 from tests.upstream.conftest import worker

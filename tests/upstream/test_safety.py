@@ -20,8 +20,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from imagevol_adapters.inspection import inspect_file
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.inspection.inspector import inspect_file
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.testing.copy_strategies import SafetyCase, safety_cases
 from imagevol_core import GIB, CinderInspection, Inspection, Policy, failed
 from tests.adapters.inspecting import (

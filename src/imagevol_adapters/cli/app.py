@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion
 
     from imagevol_adapters.brick import BrickAttacher
-    from imagevol_adapters.cinder import CinderVolumes
+    from imagevol_adapters.cinder.volumes import CinderVolumes
     from imagevol_adapters.engine import Progress, TransferProgress
-    from imagevol_adapters.glance import GlanceImages
-    from imagevol_adapters.qemu import QemuConverter
+    from imagevol_adapters.glance.images import GlanceImages
+    from imagevol_adapters.qemu.converter import QemuConverter
 
 # The libraries of the services are imported where they are first needed: help and a wrong option need none of them.
 
@@ -197,7 +197,7 @@ class Imagevol(App):
     @functools.cached_property
     def volumes(self) -> CinderVolumes:
         """Cinder."""
-        from imagevol_adapters.cinder import CinderVolumes
+        from imagevol_adapters.cinder.volumes import CinderVolumes
 
         return CinderVolumes(
             session=self.session,
@@ -211,7 +211,7 @@ class Imagevol(App):
     @functools.cached_property
     def images(self) -> GlanceImages:
         """Glance."""
-        from imagevol_adapters.glance import GlanceImages
+        from imagevol_adapters.glance.images import GlanceImages
 
         return GlanceImages(
             session=self.session,
@@ -248,7 +248,7 @@ class Imagevol(App):
     @functools.cached_property
     def converter(self) -> QemuConverter:
         """qemu-img, for what is not raw."""
-        from imagevol_adapters.qemu import QemuConverter
+        from imagevol_adapters.qemu.converter import QemuConverter
 
         return QemuConverter()
 

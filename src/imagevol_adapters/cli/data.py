@@ -275,7 +275,7 @@ class Get(Command):
             yield content
 
     def _write(self, content: VolumeContent, partial: Path, wanted: Path) -> None:
-        from imagevol_adapters.devices import PathDevice
+        from imagevol_adapters.devices.device import PathDevice
         from imagevol_adapters.engine import write_stream
 
         os.truncate(partial, content.size_bytes)

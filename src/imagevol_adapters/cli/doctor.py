@@ -31,7 +31,7 @@ from imagevol_core import (
 from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
-    from imagevol_adapters.cinder import CinderVolumes
+    from imagevol_adapters.cinder.volumes import CinderVolumes
     from imagevol_adapters.doctoring import BackendSettings
     from imagevol_core import DoctorHost, StoreHost
 
@@ -260,9 +260,9 @@ class Store:
         """
         from types import SimpleNamespace
 
-        from imagevol_adapters.configuration import load, options_of, read_catalogue, section_of
+        from imagevol_adapters.cinder.service_user import has_service_user, service_volumes
+        from imagevol_adapters.configuration.stores import load, options_of, read_catalogue, section_of
         from imagevol_adapters.doctoring import glance_facts
-        from imagevol_adapters.service_user import has_service_user, service_volumes
         from imagevol_adapters.store_trials import host_of
 
         conf = load(files)

@@ -25,8 +25,8 @@ from imagevol_core import (
 from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
-    from imagevol_adapters.cinder_configuration import CinderConfiguration
-    from imagevol_adapters.volume_types import Pool
+    from imagevol_adapters.cinder.volume_types import Pool
+    from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
 
 __all__ = ["Place", "Places"]
 
@@ -103,7 +103,7 @@ class Places:
     def _configuration(self) -> CinderConfiguration | None:
         if self.asked.config_file is None:
             return None
-        from imagevol_adapters.cinder_configuration import CinderConfiguration
+        from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
 
         found = CinderConfiguration.read(self.asked.config_file, internal_tenant=self.asked.internal_tenant)
         if found.file is None:

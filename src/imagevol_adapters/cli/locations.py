@@ -19,7 +19,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.renames import add_renames, given_renames
-from imagevol_adapters.migrating import Journal, Migration, Outcome, PlannedImage, State, plan_images
+from imagevol_adapters.relocating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
     CinderLocation,
     Image,
@@ -40,7 +40,7 @@ from imagevol_core.sentences import said
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from imagevol_adapters.migrating.journal import Entry
+    from imagevol_adapters.relocating.journal import Entry
 
 __all__ = ["Apply", "Plan", "Undo"]
 
@@ -89,7 +89,7 @@ class _Locations(Lister):
     def _configuration(self) -> cfg.ConfigOpts:
         from oslo_config import cfg
 
-        from imagevol_adapters.configuration import load
+        from imagevol_adapters.configuration.stores import load
 
         configuration = load(self._config_files)
         configuration.register_opt(cfg.BoolOpt("delayed_delete", default=False))

@@ -30,7 +30,7 @@ from imagevol_core import (
 from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
-    from imagevol_adapters.configuration_upgrade import FileUpgrade
+    from imagevol_adapters.configuration.upgrade import FileUpgrade
     from imagevol_core import StoreTrial
 
 __all__ = ["Check", "SentencesFormatter", "UpgradeConfig"]
@@ -79,7 +79,7 @@ class Check(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Read the files, ask Cinder, and ask the core."""
-        from imagevol_adapters.configuration import credentials
+        from imagevol_adapters.configuration.stores import credentials
         from imagevol_adapters.gathering import gather_catalogue, with_default_type
         from imagevol_adapters.gathering.configured_stores import ConfiguredStores
         from imagevol_adapters.store_trials import try_store
@@ -213,7 +213,7 @@ class UpgradeConfig(Named, ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Plan, show, write."""
-        from imagevol_adapters.configuration_upgrade import write_beside, write_in_place
+        from imagevol_adapters.configuration.upgrade import write_beside, write_in_place
 
         upgrade = self._plan(parsed_args, parsed_args.volume_type)
         if parsed_args.volume_type is None and upgrade.plan.needs_volume_type:
@@ -240,7 +240,7 @@ class UpgradeConfig(Named, ShowOne):
         )
 
     def _plan(self, asked: argparse.Namespace, default_volume_type: str | None) -> FileUpgrade:
-        from imagevol_adapters.configuration_upgrade import plan_file_upgrade
+        from imagevol_adapters.configuration.upgrade import plan_file_upgrade
 
         return plan_file_upgrade(
             asked.file,

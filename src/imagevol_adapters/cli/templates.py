@@ -17,7 +17,7 @@ from cliff.lister import Lister
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, quiet, tell
 from imagevol_adapters.cli.output import Named
-from imagevol_adapters.templates import images_of, place_of, templates_of
+from imagevol_adapters.tending.templates import images_of, place_of, templates_of
 from imagevol_core import (
     CacheLimits,
     Image,
@@ -33,8 +33,8 @@ from imagevol_core import (
 from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
-    from imagevol_adapters.cinder_configuration import CinderConfiguration
-    from imagevol_adapters.warming import Warmed
+    from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
+    from imagevol_adapters.tending.warming import Warmed
 
 __all__ = ["List", "Prune", "Warm"]
 
@@ -95,7 +95,7 @@ class _Templates(Lister):
     @cached_property
     def _configuration(self) -> CinderConfiguration:
         """What the operator has configured; nothing of it but the options that count is shown to anybody."""
-        from imagevol_adapters.cinder_configuration import CinderConfiguration
+        from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
 
         return CinderConfiguration.read(self._configuration_file, internal_tenant=self._given_tenant)
 
@@ -250,7 +250,7 @@ class Warm(Named, _Templates):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Plan, ask, create several at once, and look at all of them again."""
-        from imagevol_adapters.warming import Warmer, WarmState
+        from imagevol_adapters.tending.warming import Warmer, WarmState
 
         warmer = Warmer(
             volumes=self.app.volumes,

@@ -7,10 +7,10 @@ from pathlib import Path
 import attrs
 from oslo_config import cfg
 
-from imagevol_adapters.cinder_configuration import CinderConfiguration
 from imagevol_adapters.closing import closing
-from imagevol_adapters.configuration import value_of
-from imagevol_adapters.migrating import LocationService
+from imagevol_adapters.configuration.stores import value_of
+from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
+from imagevol_adapters.relocating import LocationService
 from imagevol_core import AccessDenied, DoctorBackend, DoctorGlance, InvalidConfiguration
 
 __all__ = ["BackendSettings", "glance_facts", "shows_locations"]

@@ -1,11 +1,11 @@
 """What a Cinder volume driver inherits: strict clones of image volumes, and templates ([clone], [template]).
 
-Its options (`imagevol_adapters.backend_options`) can be imported without Cinder; all else here needs it.
+Its options (`imagevol_adapters.configuration.backend_options`) can be imported without Cinder; all else here needs it.
 """
 
 from importlib.util import find_spec
 
-from imagevol_adapters.backend_options import OPTIONS
+from imagevol_adapters.configuration.backend_options import OPTIONS
 
 if find_spec("cinder"):
     from cinder import objects

@@ -25,7 +25,7 @@ from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, image_of
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import Lock
-from imagevol_adapters.templates import MAKING
+from imagevol_adapters.tending.templates import MAKING
 from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import CreationPlan, CreationStep, DeadlineExceeded, ImagevolError, TemplateAction, Way
 

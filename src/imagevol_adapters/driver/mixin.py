@@ -18,8 +18,8 @@ from cinder import utils as cinder_utils
 from cinder.volume import volume_utils
 from oslo_config import cfg
 
-from imagevol_adapters.backend_options import OPTIONS
 from imagevol_adapters.brick import open_device
+from imagevol_adapters.configuration.backend_options import OPTIONS
 from imagevol_adapters.driver.by_template import TEMPLATE_WAYS, ByTemplate, told
 from imagevol_adapters.driver.cloning import ModelUpdate, Request, clone
 from imagevol_adapters.driver.facts import image_facts
@@ -27,7 +27,7 @@ from imagevol_adapters.driver.service import CinderService, settings_of
 from imagevol_adapters.driver.services import Services, gives_data, locks_of_cinder
 from imagevol_adapters.gathering import CreationFacts
 from imagevol_adapters.ports import Device
-from imagevol_adapters.qemu import QemuConverter
+from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_core import CreationPlan, CreationStep, Policy, TemplateAction, Way, failed
 
 __all__ = ["ImageCloneMixin"]

@@ -19,7 +19,7 @@ from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, image_of, removable
 from imagevol_adapters.gathering import CinderSettings, CreationFacts, gather_cinder_settings, gather_creation
 from imagevol_adapters.ports import Locks
-from imagevol_adapters.templates import template_of
+from imagevol_adapters.tending.templates import template_of
 from imagevol_core import Backend, CacheEntry, DeadlineExceeded, ImagevolError, Template, Volume
 
 __all__ = ["CinderService", "settings_of"]

@@ -21,7 +21,7 @@ from cinder.volume import api as volume_api
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.processes import origin
-from imagevol_adapters.templates import MAKING
+from imagevol_adapters.tending.templates import MAKING
 from imagevol_core import (
     FINISHED,
     TEMPLATE_KEY,

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import attrs
 
 from imagevol_adapters.closing import Closeable, close
-from imagevol_adapters.devices import extents
+from imagevol_adapters.devices.device import extents
 from imagevol_adapters.engine.parts import PART_BYTES
 from imagevol_adapters.error_text import one_line
 from imagevol_core import ImagevolError, InvalidSize, SourceFailed

@@ -9,7 +9,7 @@ from typing import Self
 import attrs
 from oslo_config import cfg
 
-from imagevol_adapters.configuration import load, read_catalogue
+from imagevol_adapters.configuration.stores import load, read_catalogue
 from imagevol_core import StoreCatalogue
 
 __all__ = ["ConfiguredStores"]

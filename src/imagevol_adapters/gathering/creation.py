@@ -10,7 +10,7 @@ from typing import Protocol
 import attrs
 
 from imagevol_adapters.gathering.settings import CinderSettings
-from imagevol_adapters.templates import ImageData, TemplateVolumes, gives_data, place_of, templates_of
+from imagevol_adapters.tending.templates import ImageData, TemplateVolumes, gives_data, place_of, templates_of
 from imagevol_core import (
     Backend,
     CacheEntry,

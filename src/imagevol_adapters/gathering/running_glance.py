@@ -11,7 +11,7 @@ import glance_store
 from glance_store.capabilities import BitMasks, StoreCapability
 from oslo_config import cfg
 
-from imagevol_adapters.configuration import read_catalogue
+from imagevol_adapters.configuration.stores import read_catalogue
 from imagevol_adapters.error_text import one_line
 from imagevol_core import StoreCatalogue
 

@@ -58,7 +58,7 @@ def gather_cinder_settings(backend: Any, cinder: Any) -> CinderSettings:
 
     >>> from types import SimpleNamespace
     >>> from oslo_config import cfg
-    >>> from imagevol_adapters.backend_options import OPTIONS
+    >>> from imagevol_adapters.configuration.backend_options import OPTIONS
     >>> backend = SimpleNamespace(**{option.name: option.default for option in OPTIONS})
     >>> cinder = SimpleNamespace(allowed_direct_url_schemes=["cinder"], verify_glance_signatures="enabled",
     ...                          image_conversion_disable=True, cinder_internal_tenant_project_id=None)

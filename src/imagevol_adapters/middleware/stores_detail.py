@@ -23,7 +23,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from oslo_config import cfg
 from webob import Request
 
-from imagevol_adapters.configuration import value_of
+from imagevol_adapters.configuration.stores import value_of
 from imagevol_core import InvalidConfiguration
 
 __all__ = ["StoresDetail"]

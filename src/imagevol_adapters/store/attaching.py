@@ -22,7 +22,7 @@ from oslo_privsep import priv_context
 
 from imagevol_adapters.addresses import address_of
 from imagevol_adapters.brick import ERRORS, BrickAttacher
-from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import Attachment
 from imagevol_adapters.store.sessions import Options

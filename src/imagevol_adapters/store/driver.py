@@ -17,7 +17,7 @@ from glance_store import location as glance_location
 from glance_store._drivers.cinder.store import Store as CinderStore
 from oslo_config import cfg
 
-from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.forking import begun_anew_when_forked

@@ -11,10 +11,10 @@ from glance_store import exceptions
 from keystoneauth1.access.service_catalog import ServiceCatalogV2
 from keystoneauth1.token_endpoint import Token
 
-from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cinder.service_user import Options, has_service_user, service_volumes, volumes_as
+from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.keystone import checked_url
-from imagevol_adapters.service_user import Options, has_service_user, service_volumes, volumes_as
 from imagevol_core import InvalidConfiguration, Requester
 
 __all__ = ["Options", "RequestContext", "has_service_user", "requester_of", "requesters_volumes", "service_volumes"]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from oslo_config import cfg
 
-from imagevol_adapters.configuration import credentials
+from imagevol_adapters.configuration.stores import credentials
 from imagevol_adapters.gathering import gather_catalogue
 from imagevol_adapters.gathering.configured_stores import ConfiguredStores
 from imagevol_adapters.store_trials import host_of

@@ -15,7 +15,7 @@ import attrs
 
 from imagevol_adapters.blockmaps.contents import MAPPED, contents
 from imagevol_adapters.closing import closing
-from imagevol_adapters.devices import PathDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import (
     PART_BYTES,
     Limits,
@@ -28,8 +28,8 @@ from imagevol_adapters.engine import (
     write_stream,
 )
 from imagevol_adapters.engine.threads import in_thread
-from imagevol_adapters.held_file import HeldFile
-from imagevol_adapters.inspection import ImageInspector, check
+from imagevol_adapters.inspection.held_file import HeldFile
+from imagevol_adapters.inspection.inspector import ImageInspector, check
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.ports import Converter, Device
 from imagevol_core import (

@@ -25,7 +25,7 @@ from imagevol_adapters.engine import (
     pieces,
     read_device,
 )
-from imagevol_adapters.inspection import check, inspect_file
+from imagevol_adapters.inspection.inspector import check, inspect_file
 from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
-from imagevol_adapters.migrating import LocationService, VolumeHolder
 from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.relocating import LocationService, VolumeHolder
 from imagevol_adapters.testing.conformance.fixtures import NOBODY
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import HOLD, AccessDenied, Image, ImageLocation, RequestRefused, ResourceNotFound, ServiceFailed

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from imagevol_adapters.ports import VolumeService
-from imagevol_adapters.templates import TemplateVolumes
+from imagevol_adapters.tending.templates import TemplateVolumes
 from imagevol_adapters.testing.conformance.fixtures import NAME, NOBODY, NewVolume, WithVolumes
 from imagevol_core import AccessDenied, ResourceNotFound
 

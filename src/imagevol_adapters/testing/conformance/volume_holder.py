@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 import pytest
 
-from imagevol_adapters.migrating import VolumeHolder
 from imagevol_adapters.ports import AccessMode, Attachment, VolumeService
+from imagevol_adapters.relocating import VolumeHolder
 from imagevol_adapters.testing.conformance.fixtures import NAME, NOBODY, NewVolume, WithVolumes
 from imagevol_core import InUse, NotFound, ResourceNotFound, VolumeBusy, VolumeFailed
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from imagevol_adapters.volume_pages import is_volume_id
+from imagevol_adapters.cinder.volume_pages import is_volume_id
 from imagevol_core import (
     GIB,
     AccessDenied,

@@ -13,9 +13,9 @@ from functools import partial
 import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_adapters.migrating.journal import Entry, Journal, State
-from imagevol_adapters.migrating.services import VolumeHolder
 from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.relocating.journal import Entry, Journal, State
+from imagevol_adapters.relocating.services import VolumeHolder
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import HOLD, DeadlineExceeded, InUse
 

@@ -16,7 +16,7 @@ from keystoneauth1.session import Session
 from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.closing import closing
 from imagevol_adapters.engine import PART_BYTES, verified
-from imagevol_adapters.glance_facts import asked_of_glance, catalogue_facts, image_facts
+from imagevol_adapters.glance.facts import asked_of_glance, catalogue_facts, image_facts
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated

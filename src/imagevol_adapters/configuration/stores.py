@@ -16,7 +16,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from imagevol_adapters.configuration_text import ConfigurationText
+from imagevol_adapters.configuration.text import ConfigurationText
 from imagevol_adapters.opening import is_directory, read_file
 from imagevol_core import InvalidConfiguration, Store, StoreCatalogue
 from imagevol_core.sentences import said

@@ -18,8 +18,8 @@ from oslo_utils.imageutils.format_inspector import ALL_FORMATS, SafetyCheckFaile
 
 from imagevol_adapters.blockmaps import needed_bytes
 from imagevol_adapters.blockmaps.vhd import FOOTER_BYTES, fixed_disk_bytes
-from imagevol_adapters.cinder_inspector import inspect_as_cinder
-from imagevol_adapters.headers import packed_as, partitions, probed_as, qcow_features, qcow_version
+from imagevol_adapters.inspection.cinder_inspector import inspect_as_cinder
+from imagevol_adapters.inspection.headers import packed_as, partitions, probed_as, qcow_features, qcow_version
 from imagevol_adapters.opening import open_file
 from imagevol_core import Inspection, SafetySettings, UnsafeImage, check_image_safety, failed
 

@@ -25,10 +25,10 @@ import attrs
 from oslo_concurrency.processutils import ProcessLimits
 
 from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_adapters.confinement import confined
 from imagevol_adapters.error_text import one_line
-from imagevol_adapters.inspection import check, inspect_file
+from imagevol_adapters.inspection.inspector import check, inspect_file
 from imagevol_adapters.opening import open_file
+from imagevol_adapters.qemu.confinement import confined
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     GIB,

@@ -8,7 +8,7 @@ from keystoneauth1.identity import V3ApplicationCredential, V3Password
 from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session
 
-from imagevol_adapters.cinder import CinderVolumes
+from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.keystone import checked_url
 
 __all__ = ["Options", "has_service_user", "service_volumes", "volumes_as"]

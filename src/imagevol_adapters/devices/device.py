@@ -19,7 +19,7 @@ from typing import Protocol, Self
 
 import attrs
 
-from imagevol_adapters.block_stack import LONG_CLEAR_BYTES, takes_long_requests
+from imagevol_adapters.devices.block_stack import LONG_CLEAR_BYTES, takes_long_requests
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import CLEAR_BYTES
 from imagevol_core import DeviceFailed

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 from oslo_config import cfg
 
-from imagevol_adapters.backend_options import OPTIONS
-from imagevol_adapters.configuration import refuse_endless, value_of
+from imagevol_adapters.configuration.backend_options import OPTIONS
+from imagevol_adapters.configuration.stores import refuse_endless, value_of
 from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
 from imagevol_core import Backend, CloneSettings, TemplateSettings, WarmPool
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from imagevol_adapters.cinder_client import said_as_ours
+from imagevol_adapters.cinder.client import said_as_ours
 from imagevol_core import ResourceNotFound, VolumeType
 
 if TYPE_CHECKING:

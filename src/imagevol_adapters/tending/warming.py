@@ -19,7 +19,7 @@ import attrs
 from imagevol_adapters.cleanup import released, undone_on_failure
 from imagevol_adapters.ports import VolumeService
 from imagevol_adapters.processes import origin
-from imagevol_adapters.templates import ImageData, TemplateVolumes, gives_data, place_of, templates_of
+from imagevol_adapters.tending.templates import ImageData, TemplateVolumes, gives_data, place_of, templates_of
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     ImagevolError,

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import attrs
 
+from imagevol_adapters.cinder.volume_pages import is_volume_id
 from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_adapters.migrating.holding import Hold
-from imagevol_adapters.migrating.journal import Entry, Journal, State
-from imagevol_adapters.migrating.services import LocationService, VolumeHolder
-from imagevol_adapters.volume_pages import is_volume_id
+from imagevol_adapters.relocating.holding import Hold
+from imagevol_adapters.relocating.journal import Entry, Journal, State
+from imagevol_adapters.relocating.services import LocationService, VolumeHolder
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     CallerError,

@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.configuration import LONGEST_FILE, load, value_of
-from imagevol_adapters.configuration_text import ConfigurationText, difference
+from imagevol_adapters.configuration.stores import LONGEST_FILE, load, value_of
+from imagevol_adapters.configuration.text import ConfigurationText, difference
 from imagevol_adapters.opening import read_file
 from imagevol_core import (
     ConfigurationEdit,

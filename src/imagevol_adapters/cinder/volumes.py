@@ -16,13 +16,20 @@ import tenacity
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
-from imagevol_adapters.cinder_client import CONFLICTS, connect, said_as_ours, volume_facts
+from imagevol_adapters.cinder.client import CONFLICTS, connect, said_as_ours, volume_facts
+from imagevol_adapters.cinder.volume_pages import is_volume_id, listed_volumes, shown_volumes
+from imagevol_adapters.cinder.volume_types import (
+    Pool,
+    default_type,
+    known_pools,
+    listed_types,
+    shown_type,
+    type_is_encrypted,
+)
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.translation import translated
-from imagevol_adapters.volume_pages import is_volume_id, listed_volumes, shown_volumes
-from imagevol_adapters.volume_types import Pool, default_type, known_pools, listed_types, shown_type, type_is_encrypted
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
