@@ -1,9 +1,9 @@
 """Whether a store may give out, or delete, the volume that a location names ([store]).
 
-A location is somebody's word: who may write an image's locations may name a volume that is not theirs, and the store's
+A location is a user's word: who may write an image's locations may name a volume of another project, and the store's
 service user may often read and delete every volume of the cloud.  So a volume counts as an image's only where it lives
 in the store's own project, in which no user makes volumes, or where it says itself that it holds an image and is marked
-read-only, as Cinder and the store's drivers mark it before they register it.  Nobody can write either on the volume of
+read-only, as Cinder and the store's drivers mark it before they register it.  No user can write either on the volume of
 another project; but its owner may have written the first on the volume that a server works with, and not the second.
 
 Of which image a volume is cannot be asked here: Glance tells a store's driver the location, and not the image.  It

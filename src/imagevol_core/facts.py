@@ -1,6 +1,6 @@
 """What decisions are made from: values that adapters, tools and tests build, and that nothing changes.
 
-A fact that is not known is `None`, never a made-up default: a rule must be able to tell "no" from "nobody said".  Sizes
+A fact that is not known is `None`, never a made-up default: a rule must be able to tell "no" from "not told".  Sizes
 name their unit, because Cinder counts GiB and Glance bytes.  Mappings are copied on the way in, so that a later change
 to the caller's own dict does not reach a decision; they are to be read only.
 """
@@ -79,7 +79,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class ImageLocation:
-    """One place where an image's data are, as Glance lists it.
+    """One place where an image's data is, as Glance lists it.
 
     Args:
         url: any URL; what it names is for `parse_location` to say.
@@ -163,7 +163,7 @@ class Volume:
         migration_status: None when it never migrated.
         readonly: whether it is marked so that no attachment may write to it.
         multiattach: whether it may have several attachments at the same time.
-        source_volume_id: the volume that it was cloned from; where Cinder clones one for itself, the metadata are those
+        source_volume_id: the volume that it was cloned from; where Cinder clones one for itself, the metadata is that
             of that volume, and so its user's word.
         metadata: the user-visible ones, which the users of its project can write.
         created_at: with a time zone; Cinder prefers the newest of several image volumes.

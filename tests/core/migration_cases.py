@@ -28,7 +28,7 @@ RENAMES = {"quick": "fast2", "old": "slow", "slow": "fast", "fast": "slow"}  # a
 
 
 def at(url: str, store: str | None = None, **metadata: str) -> ImageLocation:
-    """A location there, whose metadata name this store."""
+    """A location there, whose metadata names this store."""
     return ImageLocation(url, {**metadata, **({"store": store} if store is not None else {})})
 
 

@@ -195,7 +195,7 @@ class TestVolumeOwner:
             (says(image_owner="theirs"), False),
             (volume(metadata={}), False),  # a trusted project does not own what it keeps
             (of_a_user("ours"), True),
-            (of_a_user("ours", image_owner="theirs"), True),  # whatever its metadata say
+            (of_a_user("ours", image_owner="theirs"), True),  # whatever its metadata says
             (of_a_user("theirs", image_owner="ours"), False),  # OSSN-0065
             (of_a_user(None), False),
             (replace(of_a_user(None), image=image(owner=None).image), False),

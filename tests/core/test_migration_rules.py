@@ -134,7 +134,7 @@ UPSTREAM: Table = {
         lambda: plan(at(f"cinder://gone/{V}", "slow"), policy=Policy.UPSTREAM),
         "keep",
         None,
-        "its metadata name 'slow', which is a store, and the URL is not looked at",
+        "its metadata names 'slow', which is a store, and the URL is not looked at",
     ),
     "type-associated": (
         lambda: plan(at(f"cinder://gone/{V}", "gone", share="a"), "hdd", policy=Policy.UPSTREAM),
@@ -244,7 +244,7 @@ class TestEveryRule:
                 "Glance can read it as far as it looks",
                 "Glance can read the other locations of the image",
                 "no keys of an S3 store are in the URL",
-                "its metadata name no store that there is",
+                "its metadata names no store that there is",
                 "no store has the volume's type, or Cinder does not tell it",
                 "the URL begins with no store's prefix",
             )
@@ -356,7 +356,7 @@ class TestUpstream:
             # a prefix overrules the type
             (at("cinder://gone/v"), "nvme", "change", at("cinder://fast2/v", "fast")),
             (at("cinder://fast2/v"), NotFound(), "change", at("cinder://fast2/v", "fast")),
-            # neither is looked at where the metadata name a store
+            # neither is looked at where the metadata names a store
             (at("cinder://slow/v", "fast"), "hdd", "keep", None),
             (at("cinder://fast2/v", "os_glance_tasks_store"), "hdd", "keep", None),
             # the first of two stores of one type
@@ -437,7 +437,7 @@ class TestUpstream:
     def test_what_glance_has_changed_it_keeps(
         self, catalogue: StoreCatalogue, location: ImageLocation, volume_type: str | None
     ) -> None:
-        """Its defects last: once the metadata name a store, right or wrong, the location is not looked at again."""
+        """Its defects last: once the metadata names a store, right or wrong, the location is not looked at again."""
         change = plan(location, volume_type, policy=Policy.UPSTREAM, catalogue=catalogue)
         if change.outcome is LocationOutcome.CHANGE and change.after.metadata.get("store"):
             again = plan(change.after, volume_type, policy=Policy.UPSTREAM, catalogue=catalogue)

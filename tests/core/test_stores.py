@@ -354,7 +354,7 @@ class TestAssociation:
 
 
 class TestStoreOfLocation:
-    """The metadata name the store, and where they are silent a `cinder://` URL does; matched whole, never by prefix."""
+    """The metadata names the store, and where it is silent a `cinder://` URL does; matched whole, never by prefix."""
 
     catalogue = StoreCatalogue(stores=(FAST, replace(FAST, name="fast2"), replace(LOCAL, url_prefix="file:///x")))
 

@@ -66,7 +66,7 @@ def template_of(volume: Volume, *, now: datetime) -> Template:
     """Give what is known of a template.
 
     Args:
-        volume: whose metadata say that it is one.
+        volume: whose metadata says that it is one.
         now: the time, with a zone.
 
     >>> from datetime import UTC

@@ -130,7 +130,7 @@ class AuditedAttachment:
         id: its own.
         volume_id: what is attached.
         host: to which host.
-        alive: whether its user still has it in use; None where nobody can tell.
+        alive: whether its user still has it in use; None where that is not known.
     """
 
     id: str
@@ -147,7 +147,7 @@ class DeepCheck:
         volume_id: which volume.
         size_bytes: how many bytes of it were taken for the image.
         digest: of those.
-        tail_is_zero: whether all bytes behind them are; None where they were not read.
+        tail_is_zero: whether all bytes after them are zero; None where they were not read.
 
     Raises:
         InvalidSize: the size is negative.
@@ -219,12 +219,12 @@ class ClaimedVolume:
 
     @property
     def volume(self) -> Volume:
-        """The volume, for the rules behind the gate `location-without-volume`."""
+        """The volume, for the rules after the gate `location-without-volume`."""
         return cast(Volume, self.found)
 
     @property
     def trusted(self) -> bool:
-        """Whether the volume's metadata are more than a user's word."""
+        """Whether the volume's metadata is more than a user's word."""
         return self.volume.project_id in self.settings.trusted_projects
 
     @property

@@ -17,6 +17,8 @@ __all__ = ["CLAIM_RULES"]
 
 
 # A location and its volume.
+
+
 def _volume_there(claimed: ClaimedVolume) -> tuple[bool, str]:
     where = "it is not among the volumes" + ("" if claimed.settings.volumes_complete else " that were listed")
     return claimed.found is not None, f"{_url(claimed)}: {'it is there' if claimed.found else where}"
@@ -73,7 +75,7 @@ def _resize(claimed: ClaimedVolume) -> Repair:
 
 
 def _recorded_size(volume: Volume) -> int | UnreadMetadata | None:
-    """By itself: what else the metadata say, and whether that agrees, is another matter."""
+    """By itself: what else the metadata says, and whether that agrees, is another matter."""
     size = {key: value for key, value in volume.metadata.items() if key == "image_size"}
     read = read_metadata(size)
     return read if isinstance(read, UnreadMetadata) else read.size_bytes
@@ -108,7 +110,7 @@ def _store_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
 
 
 def _store_surely(claimed: ClaimedVolume) -> bool:
-    """A store that names no type has Cinder's default one, which somebody must have told."""
+    """A store that names no type has Cinder's default one, which must be known."""
     named, catalogue = _named(claimed.claim), claimed.catalogue
     store = catalogue.get(named[0]) if catalogue and len(named) == 1 else None
     if catalogue is None or store is None:
@@ -191,7 +193,7 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
         ),
         AuditRule(
             id="store-differs",
-            text="URL and metadata name one store, to which the volume's type belongs",
+            text="the URL and the metadata name one store, to which the volume's type belongs",
             source="[multi]",
             holds=_store_agrees,
             subjects=_of_claimed,

@@ -1,7 +1,7 @@
 """The rules of `auditing`: each kind of finding is a row, with when it is sure and what would mend it.
 
 A rule holds where nothing is wrong.  It is sure where all that it rests on was told; what is missing from a listing
-that may have a part missing, or what nobody said, is at most likely.
+that may have a part missing, or what was not said, is at most likely.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ IN_THE_MAKING = ("queued", "saving", "uploading", "importing")
 
 
 # An image.
+
+
 def _not_stuck(watched: Watched) -> tuple[bool, str]:
     image, settings = watched.image, watched.settings
     if image.status not in IN_THE_MAKING:
@@ -57,6 +59,8 @@ def _stuck_surely(watched: Watched) -> bool:
 
 
 # A volume of several images, attachments, what is kept to be cloned.
+
+
 def _in_one_image(sharing: Sharing) -> tuple[bool, str]:
     return len(sharing.image_ids) < 2, f"it is a location of {listed(sharing.image_ids)}"
 
@@ -136,6 +140,8 @@ def _delete_image(watched: Watched) -> Repair:
 
 
 # What findings name, and the words that the sentences are made of.
+
+
 def step(action: RepairAction, subject: Subject, **arguments: str) -> RepairStep:
     """Make a step of a repair."""
     return RepairStep(action, subject, tuple(arguments.items()))

@@ -17,6 +17,8 @@ _AT_REST = ("available", "error")
 
 
 # An image volume.
+
+
 def _has_image(held: ImageVolume) -> tuple[bool, str]:
     if held.claimed or held.kept:
         return True, "an image's location, the cache or a template names it"

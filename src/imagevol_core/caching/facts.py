@@ -116,6 +116,8 @@ _IN_SCOPE: Mapping[Scope, Callable[[str | None, str | None], bool]] = {
 
 
 # What goes to make room.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLimits:
     """How large a cache may grow; 0 is unlimited.

@@ -17,6 +17,8 @@ __all__ = ["FRESHNESS_RULES", "Freshness", "FreshnessOutcome", "decide_freshness
 
 
 # Whether it is still the image.
+
+
 class FreshnessOutcome(Enum):
     """What a cached volume is worth.
 

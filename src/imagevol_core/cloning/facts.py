@@ -1,4 +1,4 @@
-"""What the rules of `clone_rules` look at: the request, and each image volume that a location names ([clone])."""
+"""What the rules look at: the request, and each image volume that a location names ([clone])."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class CloneCandidate:
 
     @property
     def volume(self) -> Volume:
-        """The volume, for the rules behind the gate `volume-found`."""
+        """The volume, for the rules after the gate `volume-found`."""
         return cast(Volume, self.found)
 
     @property

@@ -1,7 +1,7 @@
 """The rules that `cloning` walks: of the request, and of each image volume that a location names ([clone]).
 
-`STRICT` is the specification's list, made safe where it is silent; `UPSTREAM` is what Cinder 29.0.0 looks at.  A rule
-is a function of facts that gives its answer and the sentence that says why, and a row in a table below.
+It is the specification's list, made safe where it is silent; what Cinder looks at is in `upstream`.  A rule is a
+function of facts that gives its answer and the sentence that says why, and a row in a table below.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _SETTLED = (None, "", "none", "success", "error")  # a failed migration leaves t
 
 
 # The rules about the image and the target.
+
+
 def cinder_urls_allowed(request: CloneRequest) -> tuple[bool, str]:
     schemes = request.settings.allowed_direct_url_schemes
     return "cinder" in schemes, f"allowed_direct_url_schemes is {said(', '.join(schemes) or 'empty')}"
@@ -71,6 +73,8 @@ def has_cinder_location(request: CloneRequest) -> tuple[bool, str]:
 
 
 # The rules about one image volume.
+
+
 def volume_found(candidate: CloneCandidate) -> tuple[bool, str]:
     if candidate.found is None:
         return False, "Cinder knows no such volume, or does not show it to these credentials"
@@ -197,6 +201,8 @@ def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
 
 
 # The words that the sentences are made of.
+
+
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
@@ -266,7 +272,7 @@ STRICT_VOLUME_RULES: tuple[Requirement[CloneCandidate], ...] = (
     ),
     Requirement(
         id="volume-is-this-image",
-        text="its metadata name this image; outside the trusted projects they may name none",
+        text="its metadata names this image; outside the trusted projects it may name none",
         source=_SPEC,
         holds=_volume_is_this_image,
     ),

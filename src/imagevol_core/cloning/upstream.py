@@ -20,6 +20,8 @@ __all__ = ["UPSTREAM_REQUEST_RULES", "UPSTREAM_VOLUME_RULES"]
 
 
 # What Cinder 29.0.0 decides instead.
+
+
 def _image_fits_upstream(request: CloneRequest) -> tuple[bool, str]:
     verdict = image_fits(request.image, size_gib=request.target.size_gib, policy=Policy.UPSTREAM)
     return verdict.ok, verdict.text
@@ -136,7 +138,7 @@ UPSTREAM_VOLUME_RULES: tuple[Requirement[CloneCandidate], ...] = (
     ),
     Requirement(
         id="volume-owner",
-        text="the image belongs to the project of the *new* volume, or to whom the volume's metadata say",
+        text="the image belongs to the project of the *new* volume, or to the project that the volume's metadata names",
         source=_FLOW,
         holds=_volume_owner_upstream,
     ),

@@ -2,7 +2,7 @@
 
 A command is built here as data and run elsewhere.  What is known decides and nothing else does: qemu-img is always told
 the format that was inspected, since a guess is how an image reads a host's files, and a target is taken to be zero only
-where something proves it, since what it held before may be somebody else's.
+where something proves it, since what it held before may be another tenant's.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class CopyPlan:
         method: how; None when it is refused.
         zeros: what becomes of zeros; None when it is refused.
         zero_from_bytes: from which byte on the rest of the target must be made to read as zeros, by the same way; None
-            where there is no rest, where it is proven to be zero, or nobody looks after it (Cinder).
+            where there is no rest, where it is proven to be zero, or where it is left as it is (Cinder).
         clear_first: whether it saves something to clear the whole target before the command and read it back.  If that
             succeeds, plan again with `Cleared` as the target's proof; if not, this plan is right as it is.
         argv: the command that does it; empty where none does.
@@ -127,7 +127,7 @@ def plan_copy(
 
 
 def _rest(copy: Copy, zeros: ZeroHandling) -> int | None:
-    """The target's bytes behind the copy are cloned with it; what another tenant left there must not be."""
+    """The target's bytes after the copy are cloned with it; what another tenant left there must not be."""
     end, room = copy.end_bytes, copy.target.size_bytes
     if zeros is ZeroHandling.SKIP or end is None or room is None or end >= room:
         return None

@@ -64,7 +64,7 @@ class ZeroHandling(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshThin:
-    """Proof that a target reads as zeros: a thin volume that was just made, and that nobody has written to.
+    """Proof that a target reads as zeros: a thin volume that was just made, and that has not been written to.
 
     Args:
         path: of the target.

@@ -1,8 +1,7 @@
 """The rules of `copying`: what stands in the way of a copy, how it is done, what becomes of its zeros.
 
-`STRICT` takes nothing for granted that no fact says: not a format, not a size, not that a target is zero.  `UPSTREAM`
-is what Cinder 29.0.0 does when it puts an image into a volume (`fetch_to_volume_format`) or a volume into an image
-(`upload_volume`), which is where the target is a file yet to be made.
+Nothing is taken for granted that no fact says: not a format, not a size, not that a target is zero.  What Cinder does
+is in `upstream`.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ __all__ = ["STRICT_COPY_RULES", "STRICT_METHOD_RULES", "STRICT_ZERO_RULES", "Com
 
 
 # What stands in the way.
+
+
 def _paths_absolute(copy: Copy) -> tuple[bool, str]:
     paths = (copy.source.path, copy.target.path, copy.source.key_file, copy.target.key_file)
     bad = [path for path in paths if path is not None and (not path.startswith("/") or "\0" in path)]
@@ -100,6 +101,8 @@ def _compressible(copy: Copy) -> tuple[bool, str]:
 
 
 # How it is done: what applies first.
+
+
 def _same_bytes(copy: Copy) -> tuple[bool, str]:
     return copy.same_bytes, f"from {quoted(copy.reads)} to {quoted(copy.writes)}"
 
@@ -116,6 +119,8 @@ def _converted(copy: Copy) -> tuple[bool, str]:
 
 
 # What becomes of zeros: what applies first.
+
+
 def _allocated(copy: Copy | RawStream) -> tuple[bool, str]:
     return copy.target.allocate, f"{'' if copy.target.allocate else 'not '}every byte must be written"
 

@@ -18,6 +18,8 @@ _RECOGNISED = ("raw", "qcow2", "vmdk", "vdi", "vhdx")  # by Cinder's inspector, 
 
 
 # What Cinder 29.0.0 decides instead.
+
+
 def _conversion_allowed_upstream(copy: Copy) -> tuple[bool, str]:
     image = copy.target.format if copy.uploads else copy.source.declared_format
     volume = copy.source.format if copy.uploads else copy.target.format

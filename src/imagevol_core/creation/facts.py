@@ -40,7 +40,7 @@ class CreationStep:
         extend_to_gib: the size that the new volume must end with.
         remove_first: volumes to delete before, in this order.
         remove_after: volumes to delete once it has succeeded.
-        wait: how long to wait for somebody else's template.
+        wait: how long to wait for the template that another request makes.
         falls_to_next: whether the next step is tried when it fails; if not, the request has failed.
     """
 

@@ -1,6 +1,6 @@
 """The rules that `creation` walks: of the request, and of each way to a volume ([clone], [template]).
 
-`STRICT` goes every way that is open; `UPSTREAM` is the order in which Cinder 29.0.0 tries them, and where it stops.
+Every way that is open is tried; the order in which Cinder tries them, and where it stops, is in `upstream`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ def _image_fits(creation: Creation) -> tuple[bool, str]:
 
 
 # Can this way be gone?
+
+
 def _from_snapshot(creation: Creation) -> tuple[bool, str]:
     return creation.boot.snapshot_id is not None, creation.boot.text
 

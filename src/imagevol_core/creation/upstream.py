@@ -41,6 +41,8 @@ def _driver_answers(creation: Creation) -> tuple[bool, str]:
 
 
 # What Cinder does instead: the driver comes first, and there are conditions in which the request fails.
+
+
 def _clone_template_upstream(creation: Creation) -> tuple[bool, str]:
     return _driver(creation, TemplateAction.USE)
 

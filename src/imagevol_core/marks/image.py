@@ -67,7 +67,7 @@ class ImageVolumeMetadata:
 
     @classmethod
     def from_volume(cls, metadata: Mapping[str, str]) -> ImageVolumeMetadata:
-        """Read the metadata of a volume, whoever of Cinder, glance_store and this project wrote them.
+        """Read the metadata of a volume, written by Cinder, by glance_store or by this project.
 
         Args:
             metadata: all of a volume's; the keys that are not about an image are passed over.

@@ -149,7 +149,7 @@ class TemplateMetadata:
         Args:
             volume_id: the template.
             size_gib: its size.
-            in_use: whether somebody clones it now.
+            in_use: whether it is being cloned now.
         """
         return CacheEntry(
             volume_id=volume_id,

@@ -1,4 +1,4 @@
-"""How Glance is brought to change an image's locations without ever deleting the volume behind them ([multi]).
+"""How Glance is brought to change an image's locations without ever deleting the volume that they name ([multi]).
 
 Glance 33 has no request that writes a location as it is told.  Showing an image, it migrates locations by itself.
 Replacing them, it takes new metadata for the same URLs and refuses other URLs.  Removing one, it deletes the volume,

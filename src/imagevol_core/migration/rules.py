@@ -1,8 +1,7 @@
 """The rules that `migration` walks: the first that applies says what becomes of a location ([multi]).
 
-`STRICT`: the type of the volume decides which store a location belongs to; what the URL says decides only where the
-type leaves a choice; what Cinder did not answer changes nothing.  `UPSTREAM` is what Glance 33.0.0 does when an image
-is shown, and, in a table of its own, when a location is added to an image.
+The type of the volume decides which store a location belongs to; what the URL says decides only where the type leaves a
+choice; what Cinder did not answer changes nothing.  What Glance does is in `upstream`.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ _MEANT_FOR_CINDER = re.compile(r"[\s\x00-\x1f]*cinder:", re.IGNORECASE)
 
 
 # When a strict rule applies.
+
+
 def _single_store(placement: Placement) -> tuple[bool, str]:
     return not placement.multi, f"enabled_backends is {'' if placement.multi else 'not '}set"
 
@@ -153,7 +154,7 @@ STRICT_MIGRATION_RULES: tuple[Choice[Any, LocationOutcome], ...] = (
     ),
     Choice(
         id="keep",
-        text="URL and metadata name the store that it is in",
+        text="the URL and the metadata name the store that it is in",
         source=_SPEC,
         applies=_keep,
         outcome=LocationOutcome.KEEP,
@@ -167,7 +168,7 @@ STRICT_MIGRATION_RULES: tuple[Choice[Any, LocationOutcome], ...] = (
     ),
     Choice(
         id="repair",
-        text="URL and metadata name different stores: the type of the volume decides",
+        text="the URL and the metadata name different stores: the type of the volume decides",
         source=_SPEC,
         applies=_repair,
         outcome=LocationOutcome.REPAIR,

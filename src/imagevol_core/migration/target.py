@@ -163,7 +163,7 @@ def plan_added_location(
         volume_type: what Cinder says of the volume, as for `plan_location`.
         policy: whose rules.  Under `UPSTREAM`, what the Location API of Glance 33.0.0 (the one that is switched on by
             `show_multiple_locations`) makes of it: other than a location that is there, it is looked at anew whatever
-            its metadata say.
+            its metadata says.
 
     Returns:
         The outcome, the location as it should be, and why.

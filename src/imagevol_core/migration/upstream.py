@@ -85,7 +85,7 @@ def _why_kept(location: ImageLocation, catalogue: StoreCatalogue) -> str | None:
         return "enabled_backends is not set"
     name = location.metadata.get("store")
     if name and (catalogue.get(name) is not None or name in RESERVED_STORES):
-        return f"its metadata name {name!r}, which is a store, and the URL is not looked at"
+        return f"its metadata names {name!r}, which is a store, and the URL is not looked at"
     return None
 
 
@@ -123,6 +123,8 @@ def _match(lookup: GlanceLookup, catalogue: StoreCatalogue) -> GlanceLookup:
 
 
 # When a rule of Glance applies.
+
+
 def _glance_fails(lookup: GlanceLookup) -> tuple[bool, str]:
     if lookup.fails:
         return True, "Glance fails with a ValueError, since this is not a URL, and saves nothing"
@@ -142,7 +144,7 @@ def _s3_credentials(lookup: GlanceLookup) -> tuple[bool, str]:
 
 
 def _kept(lookup: GlanceLookup) -> tuple[bool, str]:
-    return lookup.kept is not None, lookup.kept or "its metadata name no store that there is"
+    return lookup.kept is not None, lookup.kept or "its metadata names no store that there is"
 
 
 def _associated(lookup: GlanceLookup) -> tuple[bool, str]:
@@ -175,7 +177,7 @@ _NOT_A_URL = Choice(
 )
 _STORE_KNOWN = Choice(
     id="store-known",
-    text="its metadata name a store that there is, whatever its URL says, or there is one store and nothing to choose",
+    text="its metadata names a store that there is, whatever its URL says, or there is one store and nothing to choose",
     source=_SHOWN,
     applies=_kept,
     outcome=LocationOutcome.KEEP,

@@ -1,8 +1,8 @@
 """Which untrusted images are refused before qemu-img reads them for their data.
 
-An image is written by whoever uploads it.  Some formats name other files, and qemu-img opens those too; some files are
-of two formats at once, so that what was checked is not what is read (CVE-2022-47951, CVE-2024-32498).  What the
-inspection could not tell is never taken for safe.
+Any user who uploads an image writes its bytes.  Some formats name other files, and qemu-img opens those too; some
+files are of two formats at once, so that what was checked is not what is read (CVE-2022-47951, CVE-2024-32498).  What
+the inspection could not tell is never taken for safe.
 """
 
 from __future__ import annotations

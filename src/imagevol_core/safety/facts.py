@@ -54,7 +54,7 @@ class Inspection:
         virtual_size_bytes: as a disk; of a raw image the length of the file, which an inspector that saw enough and
             stopped does not tell.
         has_backing_file: whether it reads from another file what it does not hold.
-        has_data_file: whether its data are in another file.
+        has_data_file: whether its data is in another file.
         subformat: of a VMDK, its `createType`; of a VHD, `fixed` if it is a disk with a footer after it, which Cinder's
             inspector takes for raw.
         text_only: of a VMDK, whether it is a descriptor without the header of a sparse extent; Cinder's inspector does

@@ -14,6 +14,8 @@ __all__ = ["UPSTREAM_SAFETY_RULES"]
 
 
 # What Cinder 29.0.0 checks instead: whichever fails first is the error that it raises.
+
+
 def _inspector_upstream(image: Untrusted) -> tuple[bool, str]:
     inspection, content = image.inspection, _content_upstream(image)
     if inspection.cinder is not None:

@@ -148,7 +148,7 @@ def store_of_location(
     Args:
         location: of any kind.
         catalogue: the stores.
-        policy: under `STRICT` the metadata name it or, where they are silent, a `cinder://` URL does, whole; under
+        policy: under `STRICT` the metadata names it or, where it is silent, a `cinder://` URL does, whole; under
             `UPSTREAM`, as Glance 33.0.0 reads a URL, it is the first one whose prefix the URL begins with, so that
             store `fast` may be given for a location in `fast2`.
 

@@ -23,7 +23,7 @@ class StoreSelection:
     """Where an upload goes.
 
     Attributes:
-        primary: the store that the data are sent to; None where there is nothing to name, or it is refused.
+        primary: the store that the data is sent to; None where there is nothing to name, or it is refused.
         copies: the stores that get a copy afterwards, in order.
         refused: why nothing is uploaded; None when something is.
         by_base_image: whether the stores of the base image decided.

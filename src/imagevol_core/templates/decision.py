@@ -54,7 +54,7 @@ class TemplateDecision:
         superseded: older templates of the image, to be deleted in the same way; those that are in use stay.
         needs_read: whether a template would serve if Glance gave the requester the image's data, which is not known.
             Ask Glance with the requester's token, and decide again.
-        wait: how much longer to wait for somebody else's template, before the volume is copied.
+        wait: how much longer to wait for the template that another request makes, before the volume is copied.
         verdicts: what each rule said.
     """
 

@@ -36,8 +36,8 @@ class Template:
         readonly: whether it is marked so that no attachment may write to it.
         encrypted: whether its bytes are ciphertext, as after a retype to an encrypted type; None if it is not known.
         exhausted: whether the storage allows no more clones of it.
-        being_made_for: how long somebody has been making it; None when it is done.
-        maker_alive: whether the one who makes it still does; None where nobody can tell.
+        being_made_for: how long it has been in the making; None when it is done.
+        maker_alive: whether the process that makes it still runs; None where that is not known.
 
     Raises:
         InvalidFact: it has been in the making for less than no time.

@@ -1,7 +1,7 @@
 """Which templates of a cloud are kept, and which go when an operator tidies up ([template]).
 
-A driver replaces and evicts templates when it is asked for a volume.  What nobody asks for any more stays: templates of
-images that are gone, and of a backend whose limits were lowered.
+A driver replaces and evicts templates when it is asked for a volume.  What no request asks for any more stays:
+templates of images that are gone, and of a backend whose limits were lowered.
 """
 
 from __future__ import annotations

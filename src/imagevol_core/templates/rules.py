@@ -1,7 +1,6 @@
 """The rules that `templates` walks: may a template serve this request at all, and in what state is it ([template]).
 
-`STRICT` is the blueprint's list with what it leaves open; `UPSTREAM` is what SolidFire's driver of cinder 13.0.9 looks
-at, the last but one that had templates.
+It is the blueprint's list with what it leaves open; what SolidFire's driver looks at is in `upstream`.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ _WHERE = "in the backend's section of cinder.conf"
 
 
 # May a template serve at all?
+
+
 def templates_enabled(request: TemplateRequest) -> tuple[bool, str]:
     enabled = request.settings.enabled
     return (
@@ -91,6 +92,8 @@ def _target_not_encrypted(request: TemplateRequest) -> tuple[bool, str]:
 
 
 # In what state is it?
+
+
 def no_template(request: TemplateRequest) -> tuple[bool, str]:
     template = request.template
     if template is None:

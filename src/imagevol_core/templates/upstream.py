@@ -18,6 +18,8 @@ def _image_shared_upstream(request: TemplateRequest) -> tuple[bool, str]:
 
 
 # What SolidFire's driver decides instead.
+
+
 def _template_unrecorded(request: TemplateRequest) -> tuple[bool, str]:
     template = request.template
     unrecorded = template is not None and template.entry.image_updated_at is None

@@ -69,7 +69,7 @@ class UploadLanding:
 
     @property
     def outcome(self) -> UploadAction:
-        """That of the plan; where Glance drops the location, the data are copied."""
+        """That of the plan; where Glance drops the location, the data is copied."""
         dropped = self.location is not None and not self.location.ok
         return UploadAction.COPY if self.plan.outcome is UploadAction.REGISTER and dropped else self.plan.outcome
 

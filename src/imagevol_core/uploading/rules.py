@@ -13,6 +13,8 @@ __all__ = ["UPLOAD_RULES"]
 
 
 # The rules about registering a clone.
+
+
 def _registration_enabled(upload: Upload) -> tuple[bool, str]:
     enabled = upload.settings.use_cinder_backend
     return enabled, f"image_upload_use_cinder_backend is {enabled}"
