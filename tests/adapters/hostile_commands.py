@@ -15,6 +15,7 @@ import attrs
 from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 
+from imagevol_adapters.cinder.volume_types import Pool
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_core import Store, StoreCatalogue
 from tests.adapters.test_locations_command import GLANCE_API_CONF
@@ -143,6 +144,9 @@ class Volumes(MemoryVolumes):
 
     def default_volume_type(self) -> str:
         return "fast"
+
+    def pools(self) -> tuple[Pool, ...]:
+        return (Pool(name="node@fast#one", protocols=("memory",)),)
 
 
 class Images(MemoryImages):

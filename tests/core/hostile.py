@@ -79,6 +79,10 @@ PLAUSIBLE: Mapping[str, tuple[Any, ...]] = {
     "encrypted": (False, False, True),
     "size_gib": (1, 2, 5),
     "size_bytes": (1, 2**30),
+    **dict.fromkeys(("write_bytes_per_second", "read_bytes_per_second"), (1.0, 1e9, 1e-300)),
+    **dict.fromkeys(
+        (f"{step}_seconds" for step in ("create", "clone", "attach", "detach", "delete")), (0.0, 2.5, 1e18)
+    ),
 }
 KEYS = (
     *("image_id", "glance_image_id", "image_size", "image_owner", "os_hash_algo", "os_hash_value", "store", "readonly"),

@@ -168,3 +168,8 @@ class TestCosts:
         assert expected_seconds(replace(copied, written_bytes=None), rates) is None
         assert expected_seconds(copied, replace(rates, detach_seconds=None)) is None
         assert expected_seconds(copied, replace(rates, write_bytes_per_second=None)) is None
+
+    @pytest.mark.parametrize("size, speed", [(2**1100, 1e9), (10**300, 1e-300)], ids=["no float", "infinite"])
+    def test_a_time_that_no_float_holds_is_not_told(self, size: int, speed: float) -> None:
+        rates = Rates(host="node", write_bytes_per_second=speed, attach_seconds=2.0, detach_seconds=1.0)
+        assert expected_seconds(StepCost(effort=Effort.HOST, written_bytes=size), rates) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -99,11 +100,21 @@ def expected_seconds(cost: StepCost, rates: Rates) -> float | None:
     """
     if cost.effort is not Effort.HOST:
         return rates.clone_seconds if cost.effort is Effort.INSTANT else None
-    speed = rates.write_bytes_per_second
-    writing = cost.written_bytes / speed if speed and cost.written_bytes is not None else None
+    writing = _writing_seconds(cost.written_bytes, rates.write_bytes_per_second)
     parts = [rates.attach_seconds, writing, rates.detach_seconds, rates.clone_seconds if cost.makes_another else 0]
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
+
+
+def _writing_seconds(written_bytes: int | None, speed: float | None) -> float | None:
+    """How long the bytes take; None if a size or speed is not known, or no float holds the time."""
+    if written_bytes is None or not speed:
+        return None
+    try:
+        seconds = written_bytes / speed
+    except OverflowError:  # an image can claim any size
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 _COPIES = frozenset({Way.COPY, Way.CREATE_TEMPLATE, Way.CREATE_CACHED})
