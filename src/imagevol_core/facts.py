@@ -255,3 +255,17 @@ def _not_negative(name: str, value: int | None) -> None:
 def _instant(name: str, value: datetime | None) -> None:
     if value is not None and value.utcoffset() is None:
         raise InvalidFact(name, f"{value.isoformat()} has no time zone; give one, such as datetime.UTC")
+
+
+def refuse_text(name: str, value: object) -> None:
+    """Refuse one text where several are wanted: it would be taken for its letters.
+
+    Raises:
+        InvalidFact: it is a text.
+
+    >>> refuse_text("CloneSettings.trusted_projects", "p")
+    Traceback (most recent call last):
+    imagevol_core.errors.InvalidFact: CloneSettings.trusted_projects: it is the text 'p'; give a collection of texts
+    """
+    if isinstance(value, str):
+        raise InvalidFact(name, f"it is the text {value[:40]!r}; give a collection of texts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from imagevol_adapters.testing.strategies import CloneCase, clone_cases
 from imagevol_core import (
     Backend,
+    CloneSettings,
     Dialect,
     ImageLocation,
     InvalidFact,
     InvalidLocation,
     Policy,
+    TemplateSettings,
     Volume,
     failed,
     parse_location,
@@ -45,6 +48,19 @@ def in_the_way(case: CloneCase, policy: Policy) -> set[str | None]:
 
 
 UNREAD = (ImageLocation("http://["),)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lambda: CloneSettings(allowed_direct_url_schemes="cinder"),  # type: ignore[arg-type]
+        lambda: CloneSettings(trusted_projects="service"),  # type: ignore[arg-type]
+        lambda: TemplateSettings(trusted_projects="service"),  # type: ignore[arg-type]
+    ],
+)
+def test_one_text_is_not_taken_for_several(settings: Callable[[], object]) -> None:
+    with pytest.raises(InvalidFact, match="; give a collection of texts"):
+        settings()
 
 
 class TestRaises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from imagevol_core.facts import Backend, Image, Volume
+from imagevol_core.facts import Backend, Image, Volume, refuse_text
 from imagevol_core.locations import UnreadLocation
 from imagevol_core.marks import ImageVolumeMetadata, UnreadMetadata
 
@@ -21,11 +21,19 @@ class CloneSettings:
         trusted_projects: ids of the projects in which no user can write a volume's metadata: the one that the stores
             keep image volumes in, and Cinder's internal tenant.
         enforce_signatures: whether a signed image must have been verified (Cinder's `verify_glance_signatures`).
+
+    Raises:
+        InvalidFact: a text is given for several.
     """
 
     allowed_direct_url_schemes: tuple[str, ...] = ()
     trusted_projects: frozenset[str] = frozenset()
     enforce_signatures: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a text, of which each letter would count."""
+        refuse_text("CloneSettings.allowed_direct_url_schemes", self.allowed_direct_url_schemes)
+        refuse_text("CloneSettings.trusted_projects", self.trusted_projects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

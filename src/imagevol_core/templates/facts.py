@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 from imagevol_core.caching import CacheEntry, CacheLimits
 from imagevol_core.errors import InvalidFact
-from imagevol_core.facts import Image, Volume
+from imagevol_core.facts import Image, Volume, refuse_text
 from imagevol_core.sizing import GIB, gib_for, least_size_bytes
 
 __all__ = [
@@ -75,6 +75,9 @@ class TemplateSettings:
             does where it copies.
         longest_making: how long the making of a template may take; then the others no longer wait for it.
         limits: how large all templates of a backend may grow together.
+
+    Raises:
+        InvalidFact: a text is given for several projects.
     """
 
     enabled: bool = False
@@ -84,6 +87,10 @@ class TemplateSettings:
     enforce_signatures: bool = False
     longest_making: timedelta = timedelta(minutes=30)
     limits: CacheLimits = field(default_factory=CacheLimits)
+
+    def __post_init__(self) -> None:
+        """Refuse a text, of which each letter would count."""
+        refuse_text("TemplateSettings.trusted_projects", self.trusted_projects)
 
 
 class TemplateAction(Enum):
