@@ -350,6 +350,15 @@ class TestExplaining:
         at = lines.index("Not tried by the driver: clone-template, create-template, await-template.")
         assert lines[at + 1].startswith("  image-shared: ")
 
+    def test_what_follows_from_a_driver_without_the_mixin_is_told(self, run: Run, image_id: str) -> None:
+        """Nothing but a look at the class tells whether the driver has it."""
+        arguments = ("explain", image_id, *self.ARGUMENTS, "--host", "node@fast#one")
+        lines = run(*arguments).out.splitlines()
+        at = lines.index("Not known: whether the driver of the backend has ImageCloneMixin (--policy upstream).")
+        assert lines[at + 1].startswith("  If it has: clone-image-volume")
+        assert lines[at + 2].startswith("  If it has not: it does what `--policy upstream` says: copy")
+        assert "ImageCloneMixin" not in run(*arguments, "--policy", "upstream").out
+
     def test_a_script_gets_one_value(self, run: Run, image_id: str) -> None:
         arguments = ("explain", image_id, *self.ARGUMENTS, "--host", "node@fast#one", "-f", "value")
         assert run(*arguments, "-c", "outcome") == Ran(0, "clone-image-volume\n", "")

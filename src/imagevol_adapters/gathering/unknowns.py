@@ -48,11 +48,23 @@ def unknown_facts(
         sees_templates: whether the templates that there are were looked at.
     """
     found = _all(facts, looked_at, sees_templates, strict=policy is Policy.STRICT)
-    answers = (
+    answers = [
         Unknown(fact=fact, option=option, values=tuple((value, each.outlook(policy)) for value, each in values))
         for fact, option, values in found
-    )
+    ]
+    if policy is Policy.STRICT:
+        answers.insert(0, _mixin(facts))
     return tuple(answer for answer in answers if answer.matters)
+
+
+def _mixin(facts: CreationFacts) -> Unknown:
+    """Whether the driver decides by the strict rules; no API tells, and a class in `cinder.conf` may have any bases."""
+    without = "it has not: it does what `--policy upstream` says"
+    return Unknown(
+        fact="whether the driver of the backend has ImageCloneMixin",
+        option="--policy upstream",
+        values=(("it has", facts.outlook(Policy.STRICT)), (without, facts.outlook(Policy.UPSTREAM))),
+    )
 
 
 _Values = tuple[tuple[str, CreationFacts], ...]
