@@ -32,8 +32,10 @@ def templates_enabled(request: TemplateRequest) -> tuple[bool, str]:
 def _internal_tenant_known(request: TemplateRequest) -> tuple[bool, str]:
     known = request.settings.internal_tenant
     text = answered(known, "Cinder's internal tenant is configured", "Cinder's internal tenant is not configured")
+    if known is None:
+        return True, f"{text}; it is taken to be"
     options = "set cinder_internal_tenant_project_id and cinder_internal_tenant_user_id"
-    return known is not False, f"{text}: {options}" if known is False else text
+    return known, text if known else f"{text}: {options}"
 
 
 def _image_active(request: TemplateRequest) -> tuple[bool, str]:
