@@ -36,6 +36,7 @@ from imagevol_adapters.testing.memory import MemoryAttacher, MemoryDevice, Memor
 from imagevol_core import (
     AttachFailed,
     DoctorAccess,
+    DoctorFacts,
     DoctorHost,
     DoctorService,
     Image,
@@ -43,6 +44,7 @@ from imagevol_core import (
     Rates,
     StoreCatalogue,
     StoreHost,
+    diagnose,
 )
 from tests.adapters.commands import Run
 from tests.adapters.rest import CINDER, GLANCE, offer_cinder, offer_glance, session
@@ -224,18 +226,27 @@ class TestSettings:
         file = tmp_path / "cinder.conf"
         file.write_text(
             "[DEFAULT]\nenabled_backends = fast\nstate_path = /srv\nallowed_direct_url_schemes = cinder,file\n"
-            "cinder_internal_tenant_project_id = t\nverify_glance_signatures = disabled\n"
+            "cinder_internal_tenant_project_id = t\ncinder_internal_tenant_user_id = u\n"
+            "verify_glance_signatures = disabled\n"
             "[backend_defaults]\nimage_volume_cache_enabled = true\nimage_template_enabled = true\n"
             "[fast]\nimage_template_enabled = false\nimage_upload_use_internal_tenant = true\n"
         )
         settings = BackendSettings.read(file, "fast")
         assert settings.conversion_directory == Path("/srv/conversion")
         facts = settings.facts
-        assert (facts.described, facts.schemes, facts.tenant) == (True, ("cinder", "file"), "t")
+        assert (facts.described, facts.schemes) == (True, ("cinder", "file"))
+        assert (facts.tenant, facts.tenant_user) == ("t", "u")
         assert facts.verifies_signatures is False
         assert facts.needs_tenant == ("image_volume_cache_enabled", "image_upload_use_internal_tenant")
         other = BackendSettings.read(file, "slow").facts
         assert (other.described, other.needs_tenant) == (False, ())
+
+    @pytest.mark.parametrize("option", ["cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id"])
+    def test_half_of_the_internal_tenant_is_none(self, tmp_path: Path, option: str) -> None:
+        file = tmp_path / "cinder.conf"
+        file.write_text(f"[DEFAULT]\nenabled_backends = fast\n{option} = t\n[fast]\nimage_template_enabled = true\n")
+        diagnosis = diagnose(DoctorFacts(backend=BackendSettings.read(file, "fast").facts))
+        assert [line.verdict.rule for line in diagnosis.lines if not line.verdict.ok] == ["backend-tenant"]
 
     def test_a_file_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfiguration, match=r"none: it cannot be read: give the cinder\.conf"):

@@ -45,7 +45,9 @@ SERVICE = DoctorService(
 )
 ACCESS = DoctorAccess(project_id="p", roles=frozenset({"admin", "service"}))
 GLANCE = DoctorGlance(shows_locations=False, insecure=False, hashing_algorithm="sha256")
-BACKEND = DoctorBackend(name="fast", described=True, schemes=("cinder",), tenant="t", needs_tenant=("templates",))
+BACKEND = DoctorBackend(
+    name="fast", described=True, schemes=("cinder",), tenant="t", tenant_user="u", needs_tenant=("templates",)
+)
 RATES = Rates(
     host="node",
     volume_type="ssd",
@@ -205,7 +207,7 @@ FAULTS: list[tuple[str, str, Result, dict[str, Any], str]] = [
         "backend",
         Result.FAILS,
         {"tenant": None},
-        "templates need the internal tenant, and it is not configured",
+        "templates need the internal tenant, and cinder.conf does not set cinder_internal_tenant_project_id",
     ),
     (
         "backend-file-urls",
@@ -272,8 +274,18 @@ FAULTS += [
         "backend-tenant",
         "backend",
         Result.FAILS,
-        {"tenant": None, "needs_tenant": ("templates", "cache")},
-        "templates, cache need the internal tenant, and it is not configured",
+        {"tenant_user": None},
+        "templates need the internal tenant, and cinder.conf does not set cinder_internal_tenant_user_id",
+    ),
+    (
+        "backend-tenant",
+        "backend",
+        Result.FAILS,
+        {"tenant": None, "tenant_user": "", "needs_tenant": ("a", "b")},
+        (
+            "a, b need the internal tenant, and cinder.conf does not set cinder_internal_tenant_project_id and "
+            "cinder_internal_tenant_user_id"
+        ),
     ),
 ]
 
@@ -306,7 +318,7 @@ def test_a_sound_host_is_able_and_has_nothing_to_do() -> None:
         "glance-locations": "show_multiple_locations is false",
         "glance-certificates": "cinder_api_insecure is false",
         "backend-described": "cinder.conf describes it",
-        "backend-tenant": "the internal tenant is t",
+        "backend-tenant": "the internal tenant is project t, user u",
         "backend-file-urls": "allowed_direct_url_schemes lists 'cinder'",
         "backend-signatures": "verify_glance_signatures is enabled",
         "volume-usable": "a volume was created, attached, written, read back, cloned and deleted",

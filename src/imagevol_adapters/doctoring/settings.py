@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.closing import closing
 from imagevol_adapters.configuration.stores import value_of
-from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
+from imagevol_adapters.gathering.cinder_configuration import TENANT_USER, CinderConfiguration
 from imagevol_adapters.relocating import LocationService
 from imagevol_core import AccessDenied, DoctorBackend, DoctorGlance, InvalidConfiguration
 
@@ -99,6 +99,7 @@ class BackendSettings:
                 schemes=tuple(value_of(conf, "allowed_direct_url_schemes")),
                 verifies_signatures=value_of(conf, "verify_glance_signatures") == "enabled",
                 tenant=configuration.internal_tenant,
+                tenant_user=value_of(conf, TENANT_USER) or None,
                 needs_tenant=tuple(_set(conf, name)) if described else (),
             ),
             conversion_directory=Path(value_of(conf, "image_conversion_dir")),

@@ -16,15 +16,16 @@ from imagevol_adapters.configuration.stores import refuse_endless, value_of
 from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
 from imagevol_core import Backend, CloneSettings, TemplateSettings, WarmPool
 
-__all__ = ["TENANT_OPTION", "CinderConfiguration"]
+__all__ = ["TENANT_OPTION", "TENANT_USER", "CinderConfiguration"]
 
 TENANT_OPTION = "cinder_internal_tenant_project_id"
+TENANT_USER = "cinder_internal_tenant_user_id"
 
-_TENANT_USER, _KNOWN = "cinder_internal_tenant_user_id", "a user of the internal tenant"
+_KNOWN = "a user of the internal tenant"
 _SHARED = "backend_defaults"  # where a backend's section has no value of its own
 _OF_CINDER = (
     cfg.StrOpt(TENANT_OPTION),
-    cfg.StrOpt(_TENANT_USER),
+    cfg.StrOpt(TENANT_USER),
     cfg.StrOpt("verify_glance_signatures", default="enabled"),
     cfg.ListOpt("allowed_direct_url_schemes", default=[]),
     cfg.BoolOpt("image_conversion_disable", default=False),
@@ -74,7 +75,7 @@ class CinderConfiguration:
                 conf.set_default(option.name, None, group=section)
         if internal_tenant:  # what is known better counts for every backend, and has a user
             conf.set_override(TENANT_OPTION, internal_tenant)
-            conf.set_default(_TENANT_USER, _KNOWN)
+            conf.set_default(TENANT_USER, _KNOWN)
         known = value_of(conf, TENANT_OPTION) or None
         return cls(internal_tenant=known, file=found, conf=conf)
 

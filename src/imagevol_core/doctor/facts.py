@@ -145,7 +145,8 @@ class DoctorBackend:
         described: whether the file has that section, and Cinder is told to use it.
         schemes: `allowed_direct_url_schemes`.
         verifies_signatures: `verify_glance_signatures`.
-        tenant: Cinder's internal tenant; None if the file names none.
+        tenant: the project of Cinder's internal tenant; None if the file names none.
+        tenant_user: its user; None if the file names none.
         needs_tenant: the options that need the internal tenant and are set.
     """
 
@@ -154,6 +155,7 @@ class DoctorBackend:
     schemes: tuple[str, ...] = ()
     verifies_signatures: bool = True
     tenant: str | None = None
+    tenant_user: str | None = None
     needs_tenant: tuple[str, ...] = ()
 
 

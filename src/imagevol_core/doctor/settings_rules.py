@@ -12,6 +12,7 @@ __all__ = ["DOCTOR_ACCESS_RULES", "DOCTOR_BACKEND_RULES", "DOCTOR_GLANCE_RULES",
 
 _FASTER = 1.2  # less is not worth another digest
 _PATIENCE_SECONDS = 30.0
+_TENANT_PROJECT, _TENANT_USER = "cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id"
 
 
 # The credentials
@@ -69,12 +70,14 @@ def _described(backend: DoctorBackend) -> tuple[bool, str]:
 
 
 def _tenant_known(backend: DoctorBackend) -> tuple[bool, str]:
-    if backend.needs_tenant and not backend.tenant:
-        return False, f"{', '.join(map(said, backend.needs_tenant))} need the internal tenant, and it is not configured"
-    return (
-        True,
-        f"the internal tenant is {said(backend.tenant)}" if backend.tenant else "no option needs the internal tenant",
-    )
+    known = {_TENANT_PROJECT: backend.tenant, _TENANT_USER: backend.tenant_user}
+    missing = [option for option, value in known.items() if not value]  # Cinder asks for both
+    if not missing:
+        return True, f"the internal tenant is project {said(backend.tenant)}, user {said(backend.tenant_user)}"
+    if not backend.needs_tenant:
+        return True, "no option needs the internal tenant"
+    needs = ", ".join(map(said, backend.needs_tenant))
+    return False, f"{needs} need the internal tenant, and cinder.conf does not set {' and '.join(missing)}"
 
 
 def _no_file_urls(backend: DoctorBackend) -> tuple[bool, str]:
@@ -210,7 +213,7 @@ DOCTOR_BACKEND_RULES: Mapping[Policy, tuple[Check[DoctorBackend], ...]] = {
             text="the internal tenant is configured if an option needs it",
             source="cinder.context.get_internal_tenant_context",
             holds=_tenant_known,
-            next="Set cinder_internal_tenant_project_id and cinder_internal_tenant_user_id.",
+            next=f"Set {_TENANT_PROJECT} and {_TENANT_USER}.",
         ),
         Check(
             id="backend-file-urls",
