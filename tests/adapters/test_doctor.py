@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from requests_mock import ANY, Mocker
 
 from imagevol_adapters import doctoring
 from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cleanup import leftovers
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.configuration.stores import load
 from imagevol_adapters.doctoring import (
@@ -42,6 +44,8 @@ from imagevol_core import (
     Image,
     InvalidConfiguration,
     Rates,
+    ServiceFailed,
+    ServiceUnreachable,
     StoreCatalogue,
     StoreHost,
     diagnose,
@@ -310,6 +314,42 @@ class TestMeasuring:
             assert "failed on purpose" in trial.error
             left = [*volumes.volumes, *volumes.attachments]
             assert all(each in trial.error for each in left), steps.taken[number]
+
+    @pytest.mark.parametrize("request_name", ["create", "clone", "attach"])
+    @pytest.mark.parametrize("fault", [KeyboardInterrupt, lambda: ServiceUnreachable("the answer was lost")])
+    def test_a_lost_answer_leaves_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, request_name: str, fault: Callable[[], BaseException]
+    ) -> None:
+        volumes = MemoryVolumes()
+        before = volumes.wait(volumes.create(size_gib=1, name="of another").id)
+        _lose_the_answer(monkeypatch, request_name, fault)
+        with suppress(KeyboardInterrupt):
+            trial = try_volume(volumes, MemoryAttacher(volumes=volumes), size_bytes=4 << 20)
+            assert trial.error == "the answer was lost"
+        assert (list(volumes.volumes), volumes.attachments) == ([before.id], {})
+
+    def test_what_a_lost_answer_leaves_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        volumes = MemoryVolumes()
+        _lose_the_answer(monkeypatch, "create", KeyboardInterrupt)
+
+        def stuck(*_: object, **__: object) -> None:
+            raise ServiceFailed("it is stuck")
+
+        monkeypatch.setattr(MemoryVolumes, "delete", stuck)
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            try_volume(volumes, MemoryAttacher(volumes=volumes))
+        (left,) = volumes.volumes
+        assert left in "".join(leftovers(interrupted.value))
+
+
+def _lose_the_answer(monkeypatch: pytest.MonkeyPatch, request_name: str, fault: Callable[[], BaseException]) -> None:
+    answer = getattr(MemoryVolumes, request_name)
+
+    def unanswered(*arguments: Any, **named: Any) -> None:
+        answer(*arguments, **named)
+        raise fault()
+
+    monkeypatch.setattr(MemoryVolumes, request_name, unanswered)
 
 
 class Volumes(MemoryVolumes):

@@ -49,6 +49,7 @@ from imagevol_core import (
     RequestRefused,
     ResourceNotFound,
     ServiceFailed,
+    ServiceUnreachable,
     SourceFailed,
     TransferCancelled,
     UnsafeImage,
@@ -535,6 +536,17 @@ class TestEveryFailure:
         world.watch(Steps())
         case.run(world)
         assert world.memory.attachments == {}
+
+    def test_a_volume_whose_creation_was_not_answered_is_gone(self) -> None:
+        class Lost(MemoryVolumes):
+            def create(self, **wishes: Any) -> Volume:
+                super().create(**wishes)
+                raise ServiceUnreachable("the answer was lost")
+
+        world = World(cinder=Lost)
+        with pytest.raises(ServiceUnreachable) as caught:
+            world.store()
+        assert (world.memory.volumes, caught.value.leftovers) == ({}, ())
 
     @pytest.mark.parametrize("status, left", [("deleting", False), ("detaching", True), (None, False)])
     def test_a_volume_that_cinder_is_still_deleting_is_not_left_behind(self, status: str | None, left: bool) -> None:

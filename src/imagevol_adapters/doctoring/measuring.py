@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -14,7 +15,8 @@ import attrs
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
 from imagevol_adapters.processes import origin
-from imagevol_adapters.transfers import attached
+from imagevol_adapters.transfers.attaching import attached, delete_freed, unreserved
+from imagevol_adapters.transfers.creating import answered
 from imagevol_core import DeviceFailed, ImagevolError, Volume
 
 __all__ = ["ALGORITHMS", "Trial", "digest_rates", "try_volume"]
@@ -76,7 +78,8 @@ def try_volume(
 ) -> Trial:
     """Create a volume of 1 GiB, attach, write, read back, detach, clone and delete it, and measure each step.
 
-    What fails leaves nothing behind, or the error of the trial names what it left.
+    What fails leaves nothing behind, or the error of the trial names what it left. So does an interrupt, which is
+    raised.
 
     Args:
         volumes: where it is created.
@@ -114,7 +117,9 @@ class _Steps:
 def _tried(steps: _Steps, volumes: VolumeService, attacher: Attacher, volume_type: str | None, size_bytes: int) -> None:
     metadata = origin("doctor", None).to_volume()
     begun = steps.clock()
-    created = volumes.create(size_gib=1, name=_NAME, volume_type=volume_type, metadata=metadata)
+    name = f"{_NAME}-{uuid.uuid4()}"  # by which it is found if Cinder's answer is lost
+    ask = partial(volumes.create, size_gib=1, name=name, volume_type=volume_type, metadata=metadata)
+    created = answered(ask, volumes=volumes, name=name, metadata=metadata)
     with released(f"volume {created.id}", partial(_deleted, steps, volumes, created.id)):
         steps.volume = volumes.wait(created.id)
         steps.took("create_seconds", begun)
@@ -126,7 +131,9 @@ def _tried(steps: _Steps, volumes: VolumeService, attacher: Attacher, volume_typ
         volumes.wait(created.id)
         steps.took("detach_seconds", begun)
         begun = steps.clock()
-        clone = volumes.clone(created.id, name=_NAME, metadata=metadata)
+        name = f"{name}-clone"
+        ask = partial(volumes.clone, created.id, name=name, metadata=metadata)
+        clone = answered(ask, volumes=volumes, name=name, metadata=metadata)
         with released(f"volume {clone.id}", partial(volumes.delete, clone.id)):
             volumes.wait(clone.id)
             steps.took("clone_seconds", begun)
@@ -134,7 +141,7 @@ def _tried(steps: _Steps, volumes: VolumeService, attacher: Attacher, volume_typ
 
 def _deleted(steps: _Steps, volumes: VolumeService, volume_id: str) -> None:
     begun = steps.clock()
-    volumes.delete(volume_id)
+    delete_freed(volumes, volume_id, free=partial(unreserved, volumes))
     steps.took("delete_seconds", begun)
 
 

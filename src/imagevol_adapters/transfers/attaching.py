@@ -34,6 +34,7 @@ __all__ = [
     "delete_volume",
     "may_live_in",
     "refuse_encrypted",
+    "unreserved",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -151,10 +152,10 @@ def delete_volume(volumes: VolumeService, volume_id: str) -> None:
     nothing but the caller knows the volume.
     """
     with suppress(ResourceNotFound):
-        delete_or_leave_to_cinder(volumes, volume_id, free=partial(_unreserved, volumes))
+        delete_or_leave_to_cinder(volumes, volume_id, free=partial(unreserved, volumes))
 
 
-def _unreserved(volumes: VolumeService, volume_id: str) -> Reclaimed:
+def unreserved(volumes: VolumeService, volume_id: str) -> Reclaimed:
     """Delete the attachments of a new volume whose creation was not answered."""
     lost = unanswered_attachments(volumes.holders(volume_id))
     for each in lost:

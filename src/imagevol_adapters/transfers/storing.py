@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from imagevol_adapters.inspection.inspector import check, inspect_file
 from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
+from imagevol_adapters.transfers.creating import answered
 from imagevol_adapters.transfers.filling import CheckedFile, Examination, Proof, opened, zeros_for
 from imagevol_core import (
     FINISHED,
@@ -333,21 +334,9 @@ def _stored(
 def _created(
     volumes: VolumeService, name: str, size_gib: int, volume_type: str | None, made_by: VolumeOrigin
 ) -> Volume:
-    """Create a volume; if an interrupt comes before Cinder's answer, the volume is looked for and deleted."""
     metadata = made_by.to_volume()
-    try:
-        return volumes.create(size_gib=size_gib, name=name, volume_type=volume_type, metadata=metadata)
-    except Exception:
-        raise
-    except BaseException:
-        with undone_on_failure(f"volume {name}, if Cinder has created it", partial(_deleted, volumes, name, metadata)):
-            raise
-
-
-def _deleted(volumes: VolumeService, name: str, metadata: Mapping[str, str]) -> None:
-    for volume in volumes.named(name):
-        if metadata.items() <= volume.metadata.items():
-            delete_volume(volumes, volume.id)
+    ask = partial(volumes.create, size_gib=size_gib, name=name, volume_type=volume_type, metadata=metadata)
+    return answered(ask, volumes=volumes, name=name, metadata=metadata)
 
 
 def _length(file: BinaryIO) -> int:
