@@ -493,6 +493,32 @@ class TestCommand:
         assert (ran.status, results["host-rootwrap"], results["host-lock-path"]) == (3, "fail", "fail")
         assert results["access-project"] == "ok"
 
+    @pytest.mark.parametrize("several", ["true", "false"])
+    @pytest.mark.parametrize(
+        "about, text",
+        [
+            ("--store", "enabled_backends = fast:cinder\n[fast]\ncinder_use_multipath ="),
+            ("--backend", "enabled_backends = fast\n[fast]\nuse_multipath_for_image_xfer ="),
+            ("--backend", "enabled_backends = fast\n[fast]\n[backend_defaults]\nuse_multipath_for_image_xfer ="),
+        ],
+    )
+    def test_several_paths_are_wanted_as_the_checked_configuration_says(
+        self,
+        cinder: Volumes,
+        run: Run,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        about: str,
+        text: str,
+        several: str,
+    ) -> None:
+        monkeypatch.setattr("imagevol_adapters.doctoring.host._SOCKETS", tmp_path / "none")
+        conf = tmp_path / "a.conf"
+        conf.write_text(f"[DEFAULT]\n{text} {several}\n")
+        ran = run("doctor", about, "fast", "--config-file", conf, "-f", "json")
+        (line,) = [row for row in ran.json if row["rule"] == "host-multipathd"]
+        assert line["result"] == ("fail" if several == "true" else "ok")
+
     def test_a_backend_is_checked_by_its_configuration(self, cinder: Volumes, run: Run, tmp_path: Path) -> None:
         conf = tmp_path / "cinder.conf"
         conf.write_text(f"[DEFAULT]\nenabled_backends = fast\nimage_conversion_dir = {tmp_path}\n[fast]\n")

@@ -155,6 +155,7 @@ class Doctor(Lister):
         from imagevol_adapters.doctoring import host_facts, protocols_of
 
         protocols = None
+        checked, wanted = store or settings, self.app.options
         directory = settings.conversion_directory if settings else Path(tempfile.gettempdir())
         if volumes is not None:
             try:
@@ -164,7 +165,7 @@ class Doctor(Lister):
         return host_facts(
             attacher=self.app.attacher,
             protocols=protocols,
-            multipath=self.app.options.multipath or self.app.options.enforce_multipath,
+            multipath=checked.multipath if checked else wanted.multipath or wanted.enforce_multipath,
             conversion_directory=directory,
             conversion_wanted_bytes=asked.conversion_space * GIB,
             store_host=store.host if store else None,
@@ -241,12 +242,14 @@ class Store:
     Attributes:
         volumes: Cinder with the store's own credentials; None if it has none.
         volume_type: of its volumes.
+        multipath: whether it connects volumes by several paths.
         glance: the settings.
         host: what it needs of this host.
     """
 
     volumes: CinderVolumes | None
     volume_type: str | None
+    multipath: bool
     glance: DoctorGlance
     host: StoreHost
 
@@ -276,6 +279,7 @@ class Store:
         return cls(
             volumes=service_volumes(options, timeout_seconds=_ANSWER_SECONDS) if has_service_user(options) else None,
             volume_type=store.volume_type,
+            multipath=bool(options.cinder_use_multipath),
             glance=glance_facts(conf, section=section),
             host=host_of(conf, section=section),
         )

@@ -60,6 +60,7 @@ _OF_A_CINDER_STORE = (
     cfg.IntOpt("cinder_http_retries", default=3),
     cfg.IntOpt("cinder_state_transition_timeout", default=300),
     cfg.StrOpt("rootwrap_config", default="/etc/glance/rootwrap.conf"),
+    cfg.BoolOpt("cinder_use_multipath", default=False),
     cfg.StrOpt("cinder_store_auth_address"),
     cfg.StrOpt("cinder_store_user_name"),
     cfg.StrOpt("cinder_store_user_domain_name", default="Default"),

@@ -23,11 +23,12 @@ _OF_CINDER = (
     cfg.StrOpt("state_path", default="/var/lib/cinder"),
     cfg.StrOpt("image_conversion_dir", default="$state_path/conversion"),
 )
-_OF_A_BACKEND = (
+_NEED_TENANT = (
     cfg.BoolOpt("image_volume_cache_enabled", default=False),
     cfg.BoolOpt("image_upload_use_internal_tenant", default=False),
     cfg.BoolOpt("image_template_enabled", default=False),
 )
+_MULTIPATH = cfg.BoolOpt("use_multipath_for_image_xfer", default=False)
 _SHARED = "backend_defaults"
 
 
@@ -70,10 +71,12 @@ class BackendSettings:
     Args:
         facts: for `diagnose`.
         conversion_directory: where its host converts images.
+        multipath: whether its host connects volumes by several paths.
     """
 
     facts: DoctorBackend
     conversion_directory: Path
+    multipath: bool
 
     @classmethod
     def read(cls, file: Path, name: str) -> BackendSettings:
@@ -103,19 +106,21 @@ class BackendSettings:
                 needs_tenant=tuple(_set(conf, name)) if described else (),
             ),
             conversion_directory=Path(value_of(conf, "image_conversion_dir")),
+            multipath=described and _is_set(conf, _MULTIPATH, name),
         )
 
 
 def _set(conf: cfg.ConfigOpts, section: str) -> list[str]:
     """The options that need the internal tenant and are set, in a backend's section or for all of them."""
-    found = []
-    for option in _OF_A_BACKEND:
-        values = []
-        for group in (section, _SHARED):
-            if option.name not in conf[group]:
-                conf.register_opt(option, group=group)
-                conf.set_default(option.name, None, group=group)
-            values.append(value_of(conf, option.name, section=group))
-        if next((value for value in values if value is not None), False):
-            found.append(option.name)
-    return found
+    return [option.name for option in _NEED_TENANT if _is_set(conf, option, section)]
+
+
+def _is_set(conf: cfg.ConfigOpts, option: cfg.Opt, section: str) -> bool:
+    """Whether an option is set, in a backend's section or for all of them."""
+    values = []
+    for group in (section, _SHARED):
+        if option.name not in conf[group]:
+            conf.register_opt(option, group=group)
+            conf.set_default(option.name, None, group=group)
+        values.append(value_of(conf, option.name, section=group))
+    return bool(next((value for value in values if value is not None), False))

@@ -191,7 +191,8 @@ DOCTOR_HOST_RULES: Mapping[Policy, tuple[Check[DoctorHost], ...]] = {
             source=_OS_BRICK,
             holds=_multipath_used,
             warning=True,
-            next="Install multipath-tools, and use --multipath, or cinder_use_multipath in the store.",
+            next="Install multipath-tools, and use --multipath, cinder_use_multipath of the store, or "
+            "use_multipath_for_image_xfer of the backend.",
         ),
         Check(
             id="host-address",
