@@ -28,7 +28,7 @@ from imagevol_adapters.doctoring import (
     digest_rates,
     glance_facts,
     host_facts,
-    protocols_of,
+    pools_of,
     service_facts,
     shows_locations,
     try_volume,
@@ -71,7 +71,7 @@ def host(tmp_path: Path, tells: Mapping[str, Any] | None = None, **wishes: Any) 
         attacher.tells = tells  # type: ignore[misc]
     asked: dict[str, Any] = {
         "attacher": attacher,
-        "protocols": None,
+        "pools": None,
         "multipath": False,
         "conversion_directory": tmp_path,
         "conversion_wanted_bytes": 7,
@@ -156,16 +156,25 @@ class TestHost:
         monkeypatch.setattr(os, "access", lambda *_: False)
         assert host(tmp_path).conversion_free_bytes is None
 
-    def test_protocols_are_of_one_backend_or_all(self) -> None:
+    def test_pools_and_protocols_are_of_one_backend_or_all(self, tmp_path: Path) -> None:
         pools = [
             Pool(name="cluster@fast#one", protocols=("NVMe-TCP", "nvmeof")),
             Pool(name="node@fast#two", protocols=("FC",)),
-            Pool(name="node@slow#one", protocols=("ceph", "made-up")),
+            Pool(name="node@slow#one", protocols=("ceph", "StorPool")),
             Pool(name="node@old"),
         ]
-        assert protocols_of(pools) == {"nvmeof", "fibre_channel", "rbd"}
-        assert protocols_of(pools, backend="fast") == {"nvmeof", "fibre_channel"}
-        assert protocols_of(pools, backend="old") == protocols_of(pools, backend="none") == frozenset()
+        seen = {}
+        for backend in (None, "fast", "old", "none"):
+            facts = host(tmp_path, pools=pools_of(pools, backend=backend))
+            seen[backend] = (facts.pools, facts.protocols, facts.other_protocols)
+        assert seen == {
+            None: (4, {"nvmeof", "fibre_channel", "rbd"}, {"storpool"}),
+            "fast": (2, {"nvmeof", "fibre_channel"}, frozenset()),
+            "old": (1, frozenset(), frozenset()),
+            "none": (0, frozenset(), frozenset()),
+        }
+        unknown = host(tmp_path, pools=None)
+        assert (unknown.pools, unknown.protocols, unknown.other_protocols) == (None, None, frozenset())
 
 
 class TestServices:
@@ -361,7 +370,7 @@ class Volumes(MemoryVolumes):
     endpoint_override: ClassVar[None] = None
 
     def pools(self) -> tuple[Pool, ...]:
-        return (Pool(name=self.host, protocols=("memory",)),)
+        return (Pool(name="node@fast#one", protocols=("memory",)),)
 
 
 class Images(MemoryImages):
@@ -529,3 +538,10 @@ class TestCommand:
             *("backend-described", "backend-tenant", "backend-file-urls", "backend-signatures")
         ]
         assert run(*arguments, "--backend", "slow").status == 3
+
+    def test_a_backend_without_a_pool_fails(self, cinder: Volumes, run: Run, tmp_path: Path) -> None:
+        conf = tmp_path / "cinder.conf"
+        conf.write_text(f"[DEFAULT]\nenabled_backends = down\nimage_conversion_dir = {tmp_path}\n[down]\n")
+        ran = run(*("doctor", "--config-file", conf, "--conversion-space", 0, "-f", "json", "--backend", "down"))
+        assert ran.status == 3
+        assert [row["rule"] for row in ran.json if row["result"] == "fail"] == ["host-pools"]

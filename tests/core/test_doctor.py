@@ -27,6 +27,7 @@ HOST = DoctorHost(
     becomes_root="this process",
     address="192.0.2.7",
     initiators=frozenset({"iscsi", "nfs"}),
+    pools=2,
     protocols=frozenset({"iscsi"}),
     multipath=True,
     multipathd=True,
@@ -72,6 +73,13 @@ FAULTS: list[tuple[str, str, Result, dict[str, Any], str]] = [
         "connecting a volume needs root, and this user can become root neither by sudo nor by privsep",
     ),
     ("host-connector", "host", Result.FAILS, {"connector_error": "no iqn."}, "no iqn"),
+    (
+        "host-pools",
+        "host",
+        Result.FAILS,
+        {"pools": 0, "protocols": frozenset()},
+        "the backends have no pools that Cinder's scheduler knows",
+    ),
     (
         "host-initiators",
         "host",
@@ -298,6 +306,7 @@ def test_a_sound_host_is_able_and_has_nothing_to_do() -> None:
     assert {line.verdict.rule: line.verdict.text for line in diagnosis.lines} == {
         "host-becomes-root": "os-brick works as root through this process",
         "host-connector": "os-brick tells what Cinder must know of this host",
+        "host-pools": "the backends have 2 pools that Cinder's scheduler knows",
         "host-initiators": "the backends use iscsi",
         "host-multipathd": "multipathd runs",
         "host-multipath": "volumes are connected by several paths",
@@ -326,6 +335,20 @@ def test_a_sound_host_is_able_and_has_nothing_to_do() -> None:
         "digest-keeps-up": "sha256 takes in 1500 MB/s, and the device 900 MB/s",
         "attach-prompt": "attaching takes 3.0 s, and detaching 0.0 s",
     }
+
+
+@pytest.mark.parametrize(
+    "rule, text",
+    [
+        ("host-initiators", "the protocols of the backends are not known; this host has iscsi, nfs"),
+        ("host-multipath", "the protocols of the backends are not known"),
+    ],
+)
+def test_without_a_pool_no_protocol_is_known(rule: str, text: str) -> None:
+    host = replace(HOST, pools=0, protocols=frozenset(), multipath=False)
+    diagnosis = diagnose(DoctorFacts(host=host))
+    assert {line.verdict.rule: line.verdict.text for line in diagnosis.lines}[rule] == text
+    assert not diagnosis.able
 
 
 def test_every_rule_is_asked_and_has_a_fault_here() -> None:
@@ -360,6 +383,13 @@ def test_a_fault_is_said_with_its_next_step(
             "the protocols of the backends are not known; this host has iscsi, nfs",
         ),
         ("host", {"protocols": frozenset()}, "host-initiators", "the backends use none"),
+        (
+            "host",
+            {"protocols": frozenset(), "other_protocols": frozenset({"storpool"})},
+            "host-initiators",
+            "the backends use storpool; what they need on a host is not known of storpool",
+        ),
+        ("host", {"pools": None}, "host-pools", "Cinder does not tell these credentials its pools"),
         (
             "host",
             {"protocols": None, "multipath": False},

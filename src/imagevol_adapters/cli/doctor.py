@@ -152,19 +152,19 @@ class Doctor(Lister):
         settings: BackendSettings | None,
         store: Store | None,
     ) -> DoctorHost:
-        from imagevol_adapters.doctoring import host_facts, protocols_of
+        from imagevol_adapters.doctoring import host_facts, pools_of
 
-        protocols = None
+        pools = None
         checked, wanted = store or settings, self.app.options
         directory = settings.conversion_directory if settings else Path(tempfile.gettempdir())
         if volumes is not None:
             try:
-                protocols = protocols_of(volumes.pools(), backend=asked.backend)
+                pools = pools_of(volumes.pools(), backend=asked.backend)
             except ImagevolError as error:
-                self.app.LOG.debug("The protocols of the backends are not known: %s", error)
+                self.app.LOG.debug("The pools of Cinder are not known: %s", error)
         return host_facts(
             attacher=self.app.attacher,
-            protocols=protocols,
+            pools=pools,
             multipath=checked.multipath if checked else wanted.multipath or wanted.enforce_multipath,
             conversion_directory=directory,
             conversion_wanted_bytes=asked.conversion_space * GIB,

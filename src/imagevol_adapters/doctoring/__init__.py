@@ -3,7 +3,7 @@
 Nothing here decides.  Only `try_volume` changes anything: it creates a volume of 1 GiB and deletes it again.
 """
 
-from imagevol_adapters.doctoring.host import host_facts, protocols_of
+from imagevol_adapters.doctoring.host import host_facts, pools_of
 from imagevol_adapters.doctoring.measuring import ALGORITHMS, Trial, digest_rates, try_volume
 from imagevol_adapters.doctoring.services import access_facts, service_facts
 from imagevol_adapters.doctoring.settings import BackendSettings, glance_facts, shows_locations
@@ -16,7 +16,7 @@ __all__ = [
     "digest_rates",
     "glance_facts",
     "host_facts",
-    "protocols_of",
+    "pools_of",
     "service_facts",
     "shows_locations",
     "try_volume",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +16,12 @@ from imagevol_adapters.ports import Attacher
 from imagevol_adapters.qemu.converter import qemu_img_version
 from imagevol_core import DoctorHost, ImagevolError, StoreHost
 
-__all__ = ["host_facts", "protocols_of"]
+__all__ = ["host_facts", "pools_of"]
 
 _SOCKETS = Path("/proc/net/unix")
 _MULTIPATHD = ("/org/kernel/linux/storage/multipathd", "/multipathd.socket")  # older and newer releases listen there
 
-# What drivers report as `storage_protocol`, by what os-brick needs for it; of others this host needs nothing known.
+# What drivers report as `storage_protocol`, by what os-brick needs for it.
 _PROTOCOLS: Mapping[str, str] = {
     "iscsi": "iscsi",
     "iser": "iscsi",
@@ -30,6 +30,7 @@ _PROTOCOLS: Mapping[str, str] = {
     "nvme": "nvmeof",
     "nvmeof": "nvmeof",
     "nvme-of": "nvmeof",
+    "nvme-fc": "nvmeof",
     "nvme-tcp": "nvmeof",
     "nvme-roce": "nvmeof",
     "ceph": "rbd",
@@ -41,7 +42,7 @@ _PROTOCOLS: Mapping[str, str] = {
 def host_facts(
     *,
     attacher: Attacher,
-    protocols: frozenset[str] | None,
+    pools: Sequence[Pool] | None,
     multipath: bool,
     conversion_directory: Path,
     conversion_wanted_bytes: int,
@@ -51,7 +52,7 @@ def host_facts(
 
     Args:
         attacher: connects volumes to it.
-        protocols: those of the backends; None if they are not known.
+        pools: those of the backends that it must reach; None if they are not known.
         multipath: whether volumes are connected by several paths.
         conversion_directory: where images are converted.
         conversion_wanted_bytes: how much room is wanted there.
@@ -63,6 +64,7 @@ def host_facts(
         connector = attacher.connector()
     except ImagevolError as error:
         problem = str(error)
+    named = {protocol.lower() for pool in pools or () for protocol in pool.protocols}
     address = str(connector["ip"]) if connector.get("ip") else None
     return DoctorHost(
         becomes_root=_becomes_root(store_host),
@@ -70,7 +72,9 @@ def host_facts(
         address=address,
         loopback=address is not None and _is_loopback(address),
         initiators=frozenset(_initiators(connector)),
-        protocols=protocols,
+        pools=None if pools is None else len(pools),
+        protocols=None if pools is None else frozenset(_PROTOCOLS[each] for each in named & _PROTOCOLS.keys()),
+        other_protocols=frozenset(named - _PROTOCOLS.keys()),
         multipath=multipath,
         multipathd=_multipathd(),
         qemu_img=_qemu_img(),
@@ -85,24 +89,18 @@ def host_facts(
     )
 
 
-def protocols_of(pools: Iterable[Pool], *, backend: str | None = None) -> frozenset[str]:
-    """Give the protocols of backends, by os-brick's names, as far as this host needs something for them.
+def pools_of(pools: Iterable[Pool], *, backend: str | None = None) -> tuple[Pool, ...]:
+    """Give the pools of a backend.
 
     Args:
         pools: that Cinder's scheduler knows.
-        backend: the name of one backend's section; all of them when None.
+        backend: the name of its section; all of them when None.
 
-    >>> pools = [Pool(name="node@fast#a", protocols=("iSCSI", "iscsi")), Pool(name="node@slow#a", protocols=("NFS",))]
-    >>> sorted(protocols_of(pools)), sorted(protocols_of(pools, backend="slow"))
-    (['iscsi', 'nfs'], ['nfs'])
+    >>> pools = [Pool(name="node@fast#a"), Pool(name="node@slow#a")]
+    >>> len(pools_of(pools)), [pool.name for pool in pools_of(pools, backend="slow")]
+    (2, ['node@slow#a'])
     """
-    named = {
-        protocol.lower()
-        for pool in pools
-        if backend in (None, pool.name.partition("#")[0].rpartition("@")[2])
-        for protocol in pool.protocols
-    }
-    return frozenset(_PROTOCOLS[each] for each in named & _PROTOCOLS.keys())
+    return tuple(pool for pool in pools if backend in (None, pool.name.partition("#")[0].rpartition("@")[2]))
 
 
 def _becomes_root(store_host: StoreHost | None) -> str | None:

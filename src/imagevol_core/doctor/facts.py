@@ -52,7 +52,9 @@ class DoctorHost:
         address: the one that Cinder is given; None if that is not known.
         loopback: whether no other host reaches this one by that address.
         initiators: the protocols for which this host has an initiator or a library.
-        protocols: the protocols of the backends that it must reach; None if Cinder does not tell them.
+        pools: how many pools the backends have that it must reach; None if Cinder does not tell.
+        protocols: the protocols of these backends, as far as it is known what they need; None if Cinder does not tell.
+        other_protocols: those of which it is not known.
         multipath: whether volumes are connected by several paths.
         multipathd: whether multipathd runs.
         qemu_img: the version of qemu-img; None if it is not installed.
@@ -71,7 +73,9 @@ class DoctorHost:
     address: str | None = None
     loopback: bool = False
     initiators: frozenset[str] = frozenset()
+    pools: int | None = None
     protocols: frozenset[str] | None = None
+    other_protocols: frozenset[str] = frozenset()
     multipath: bool = False
     multipathd: bool = False
     qemu_img: str | None = None

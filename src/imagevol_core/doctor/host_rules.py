@@ -33,13 +33,21 @@ def _connector_readable(host: DoctorHost) -> tuple[bool, str]:
     return True, "os-brick tells what Cinder must know of this host"
 
 
+def _pools_known(host: DoctorHost) -> tuple[bool, str]:
+    if host.pools is None:
+        return True, "Cinder does not tell these credentials its pools"
+    return host.pools > 0, f"the backends have {host.pools or 'no'} pools that Cinder's scheduler knows"
+
+
 def _initiators_present(host: DoctorHost) -> tuple[bool, str]:
-    if host.protocols is None:
+    if host.protocols is None or host.pools == 0:
         return True, f"the protocols of the backends are not known; this host has {_named(host.initiators)}"
     missing = sorted(host.protocols - host.initiators)
     if missing:
         return False, f"the backends use {_named(host.protocols)}, and this host has nothing for {_named(missing)}"
-    return True, f"the backends use {_named(host.protocols)}"
+    others = host.other_protocols
+    unknown = f"; what they need on a host is not known of {_named(others)}" if others else ""
+    return True, f"the backends use {_named(host.protocols | others)}{unknown}"
 
 
 def _multipath_runs(host: DoctorHost) -> tuple[bool, str]:
@@ -54,7 +62,7 @@ def _multipath_used(host: DoctorHost) -> tuple[bool, str]:
         return False, f"the backends use {_named(over)}, and volumes are connected by one path only"
     if host.multipath:
         return True, "volumes are connected by several paths"
-    known = host.protocols is not None
+    known = host.protocols is not None and host.pools != 0
     return True, "no backend has several paths" if known else "the protocols of the backends are not known"
 
 
@@ -170,6 +178,13 @@ DOCTOR_HOST_RULES: Mapping[Policy, tuple[Check[DoctorHost], ...]] = {
             source=_OS_BRICK,
             holds=_connector_readable,
             next="Run the command as root, and repair what the line says.",
+        ),
+        Check(
+            id="host-pools",
+            text="Cinder's scheduler knows a pool of the backends",
+            source="cinder.scheduler.host_manager",
+            holds=_pools_known,
+            next="Check --backend, and that cinder-volume runs: `openstack volume service list`.",
         ),
         Check(
             id="host-initiators",
