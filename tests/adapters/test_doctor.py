@@ -291,6 +291,14 @@ class TestMeasuring:
         }
         assert (volumes.volumes, volumes.attachments) == ({}, {})
 
+    def test_an_encrypted_volume_fails_as_it_does_when_an_image_is_stored(self) -> None:
+        volumes = MemoryVolumes(volume_types={"secret": True})
+        trial = try_volume(volumes, MemoryAttacher(volumes=volumes), volume_type="secret", size_bytes=4 << 20)
+        assert trial.error is not None
+        assert "of type secret is encrypted" in trial.error
+        assert set(trial.measured) == {"create_seconds", "delete_seconds"}
+        assert volumes.volumes == {}
+
     def test_while_it_is_there_it_says_which_procedure_made_it(self) -> None:
         seen: list[str] = []
 

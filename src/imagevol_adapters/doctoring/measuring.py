@@ -15,7 +15,7 @@ import attrs
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
 from imagevol_adapters.processes import origin
-from imagevol_adapters.transfers.attaching import attached, delete_freed, unreserved
+from imagevol_adapters.transfers.attaching import attached, delete_freed, refuse_encrypted, unreserved
 from imagevol_adapters.transfers.creating import answered
 from imagevol_core import DeviceFailed, ImagevolError, Volume
 
@@ -78,8 +78,8 @@ def try_volume(
 ) -> Trial:
     """Create a volume of 1 GiB, attach, write, read back, detach, clone and delete it, and measure each step.
 
-    What fails leaves nothing behind, or the error of the trial names what it left. So does an interrupt, which is
-    raised.
+    A volume of an encrypted type fails, because no image is stored in one.  What fails leaves nothing behind, or the
+    error of the trial names what it left.  So does an interrupt, which is raised.
 
     Args:
         volumes: where it is created.
@@ -123,6 +123,7 @@ def _tried(steps: _Steps, volumes: VolumeService, attacher: Attacher, volume_typ
     with released(f"volume {created.id}", partial(_deleted, steps, volumes, created.id)):
         steps.volume = volumes.wait(created.id)
         steps.took("create_seconds", begun)
+        refuse_encrypted(steps.volume)
         begun = steps.clock()
         with attached(created.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
             steps.took("attach_seconds", begun)
