@@ -481,6 +481,25 @@ image_volume_cache_enabled = true
         assert "no pool serves volume type secret" in ran.err
         assert run(*ask, "secret", "--host", "node@fast#one").json["outcome"] == "copy"
 
+    @pytest.mark.parametrize("policy", ["strict", "upstream", "cinder-28"])
+    @pytest.mark.parametrize("where", ["--volume-type", "--host"])
+    def test_the_pool_of_a_cluster_is_where_its_volumes_are(
+        self, run: Run, memory: MemoryVolumes, image_id: str, monkeypatch: pytest.MonkeyPatch, policy: str, where: str
+    ) -> None:
+        (volume_id,) = memory.volumes
+        pool = "cluster@fast#one"
+        memory.volumes[volume_id] = replace(memory.volumes[volume_id], cluster_name=pool)
+        kind = lambda _, name: VolumeType(name=name)  # noqa: E731
+        monkeypatch.setattr(MemoryVolumes, "pools", lambda _: [Pool(name=pool)], raising=False)
+        monkeypatch.setattr(MemoryVolumes, "volume_type", kind, raising=False)
+        monkeypatch.setattr(MemoryVolumes, "is_encrypted", lambda *_: False, raising=False)
+        place = {"--volume-type": "fast", "--host": pool}[where]
+        ask = ("explain", "disk", *self.ARGUMENTS, where, place, "--policy", policy, "-f", "json")
+        answer = run(*ask).json
+        assert (answer["host"], answer["outcome"]) == (pool, "clone-image-volume")
+        step = next(way["steps"][0] for way in answer["plan"] if way["tried"])
+        assert step["cost"]["effort"] == "instant-on-the-backend"
+
     @pytest.mark.usefixtures("pools")
     def test_a_clone_from_another_pool_is_told_to_be_a_copy_in_the_array(self, run: Run, image_id: str) -> None:
         ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#two", "--clone-across-pools", "-f", "json")
@@ -515,6 +534,14 @@ image_volume_cache_enabled = true
         assert run(*ask, "--trusted-project", "stores", "-f", "json").json["differs"] == []
         lines = run(*ask).out.splitlines()
         assert [line.split()[:2] for line in lines if line.startswith("!")] == [["!", "clone-image-volume"]]
+
+    @pytest.mark.parametrize("policy", ["both", "upstream", "cinder-28"])
+    def test_a_row_gives_a_reason_that_cinder_has(self, run: Run, image_id: str, policy: str) -> None:
+        ask = ("explain", "--size", 1, "--host", "node@slow#one", "--policy", policy, "-f", "json")
+        (row,) = run(*ask, image_id, "disk").json["matrix"]
+        reason, way = ("upstream_reason", "upstream_way") if policy == "both" else ("reason", "way")
+        assert row[way] == "copy"
+        assert row[reason].startswith("volume-same-backend: ")
 
     def test_several_images_are_a_table(self, run: Run, image_id: str, changed: Callable[..., None]) -> None:
         ask = ("explain", image_id, "disk", *self.ARGUMENTS, "--host", "node@fast#one")

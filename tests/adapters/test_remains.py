@@ -323,6 +323,19 @@ class TestNamed:
         world.left(dead)
         assert run("unfinished").status == 3
 
+    @pytest.mark.parametrize("key", ["imagevol_procedure", "imagevol_host", "imagevol_process", "imagevol_image"])
+    def test_what_users_write_into_metadata_reaches_no_terminal_raw(
+        self, world: World, run: Run, monkeypatch: pytest.MonkeyPatch, key: str
+    ) -> None:
+        monkeypatch.setattr(Imagevol, "volumes", world.volumes)
+        monkeypatch.setattr(Imagevol, "images", world.images)
+        metadata = {"imagevol_state": "unfinished", "imagevol_procedure": "put", key: "\x1b[31m\u202e"}
+        world.volumes.wait(world.volumes.create(size_gib=1, name="x", metadata=metadata).id)
+        for kind in ("table", "csv", "value"):
+            ran = run("unfinished", "-f", kind)
+            assert not {"\x1b", "\u202e"}.intersection(ran.out + ran.err)
+        assert len(run("unfinished", "-f", "json").json) == 1
+
     @pytest.mark.parametrize("stored", [False, True])
     def test_the_command_lists_an_image_that_a_dead_process_left_and_says_how_it_is_deleted(
         self, world: World, dead: ProcessRecord, run: Run, monkeypatch: pytest.MonkeyPatch, stored: bool

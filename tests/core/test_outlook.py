@@ -117,6 +117,9 @@ def test_without_the_driver_all_is_cinders() -> None:
     outlook = foreseen(GOOD, without=True, schemes=("cinder",))
     assert {by for _, by in tried(outlook)} == {"cinder"}
     assert outlook.left is None
+    assert {way.way for way in outlook.ways}.isdisjoint(
+        {Way.CLONE_TEMPLATE, Way.CREATE_TEMPLATE, Way.AWAIT_TEMPLATE}
+    ), "a Cinder without the driver has no templates, and no rule about them"
 
 
 @given(creation_cases())
@@ -157,6 +160,32 @@ class TestCosts:
         assert self.cost(way) == StepCost(
             effort=Effort.HOST, read_bytes=700, written_bytes=5 * GIB, makes_another=way is not Way.COPY
         )
+
+    @pytest.mark.parametrize(
+        "disk_format, container_format, virtual_size, written",
+        [
+            ("qcow2", "bare", None, None),
+            ("qcow2", "bare", 0, None),
+            ("vmdk", "bare", None, None),
+            (None, None, None, None),
+            ("raw", "ova", None, None),
+            ("qcow2", "bare", 500, 700),
+            ("raw", "bare", None, 700),
+            ("iso", "bare", None, 700),
+        ],
+    )
+    def test_what_is_written_is_known_only_where_the_size_of_the_disk_is(
+        self, disk_format: str | None, container_format: str | None, virtual_size: int | None, written: int | None
+    ) -> None:
+        image = Image(
+            id="i",
+            disk_format=disk_format,
+            container_format=container_format,
+            size_bytes=700,
+            virtual_size_bytes=virtual_size,
+        )
+        copied = step_cost(CreationStep(way=Way.COPY, extend_to_gib=9), image=image, target=self.TARGET, sources=())
+        assert (copied.read_bytes, copied.written_bytes) == (700, written)
 
     def test_the_time_is_known_if_all_of_it_was_measured(self) -> None:
         rates = Rates(host="h", write_bytes_per_second=10.0, attach_seconds=1.0, detach_seconds=2.0, clone_seconds=4.0)

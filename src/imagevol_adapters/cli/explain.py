@@ -20,7 +20,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.explain_places import Place, Places
 from imagevol_adapters.cli.matrix import differences, row, side_by_side, table
 from imagevol_adapters.cli.outcome import Outcome
-from imagevol_adapters.gathering import Cloud, gather_creation
+from imagevol_adapters.gathering import Cloud, CreationFacts, gather_creation
 from imagevol_core import (
     AccessDenied,
     Image,
@@ -220,6 +220,7 @@ class Explain(Explaining):
                 gather(source=attrs.evolve(cloud, internal_tenant=None)),
                 False,
             )  # these are no administrator's
+        facts = _in_its_cluster(facts)
         theirs = frozenset(volume.project_id for volume in facts.volumes if volume.project_id)
         trusting = attrs.evolve(
             facts, settings=attrs.evolve(settings, clones=replace(settings.clones, trusted_projects=theirs))
@@ -345,6 +346,15 @@ def _host(text: str) -> str:
     if not all(text.partition("@")):
         raise argparse.ArgumentTypeError(f"{text!r} is no HOST@BACKEND#POOL: see `cinder get-pools`")
     return text
+
+
+def _in_its_cluster(facts: CreationFacts) -> CreationFacts:
+    """Where Cinder runs active-active, the pool that it names is one of a cluster, as the volumes in it say."""
+    target, templates = facts.target, (*facts.others, *([facts.template.entry] if facts.template else []))
+    clusters = {volume.cluster_name for volume in facts.volumes} | {each.cluster_name for each in templates}
+    if target.cluster_name or target.host not in clusters:
+        return facts
+    return attrs.evolve(facts, target=replace(target, cluster_name=target.host))
 
 
 def _template(outcome: Outcome) -> dict[str, Any]:

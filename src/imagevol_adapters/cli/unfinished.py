@@ -47,7 +47,7 @@ class Unfinished(Lister):
         return int(super().run(parsed_args)) or (_FOUND if self._found else 0)
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
-        """Ask Cinder for the volumes, and this host for the processes."""
+        """Ask Cinder for the volumes, whose metadata users can write, and this host for the processes."""
         return _COLUMNS, self._rows()
 
     def _rows(self) -> Iterator[tuple[object, ...]]:
@@ -62,10 +62,10 @@ class Unfinished(Lister):
             yield (
                 volume.id,
                 volume.status,
-                origin.procedure if origin else None,
-                origin.host if origin else None,
+                origin and said(origin.procedure),
+                origin and origin.host and said(origin.host),
                 decision.state.value,
-                image_id,
+                image_id and said(image_id),
                 self._image_status(image_id),
                 " ".join(holder.id for holder in self.app.volumes.holders(volume.id)),
                 decision.reason,

@@ -9,8 +9,8 @@ from enum import Enum
 
 from imagevol_core.creation.facts import CreationStep, Way
 from imagevol_core.doctor import Rates
-from imagevol_core.facts import Image, Volume
-from imagevol_core.sizing import GIB, least_size_bytes
+from imagevol_core.facts import Image, Volume, needs_conversion
+from imagevol_core.sizing import GIB, least_size_bytes, virtual_size_bytes
 
 __all__ = ["Effort", "StepCost", "expected_seconds", "step_cost"]
 
@@ -70,7 +70,7 @@ def step_cost(step: CreationStep, *, image: Image, target: Volume, sources: Iter
         return StepCost(
             effort=Effort.HOST,
             read_bytes=image.size_bytes,
-            written_bytes=least_size_bytes(image),
+            written_bytes=_disk_bytes(image),
             makes_another=step.way is not Way.COPY,
         )
     source = next((volume for volume in sources if volume.id == step.source), target)
@@ -118,6 +118,12 @@ def _writing_seconds(written_bytes: int | None, speed: float | None) -> float | 
 
 
 _COPIES = frozenset({Way.COPY, Way.CREATE_TEMPLATE, Way.CREATE_CACHED})
+
+
+def _disk_bytes(image: Image) -> int | None:
+    """How large the disk is; the stored size tells that only of an image that is not unpacked or converted."""
+    stored_as_disk = image.container_format == "bare" and not needs_conversion(image.disk_format)
+    return least_size_bytes(image) if stored_as_disk or virtual_size_bytes(image) is not None else None
 
 
 def _pool(volume: Volume) -> str | None:

@@ -81,7 +81,7 @@ def foresee(plan: CreationPlan, cinder: CreationPlan) -> CreationOutlook:
         return CreationOutlook(ways=(), refused=cinder.refused)
     theirs = _of_cinder(cinder)
     if plan.policy is not Policy.STRICT or any(step.way is Way.FROM_SNAPSHOT for step in cinder.steps):
-        ways = theirs
+        ways = tuple(way for way in theirs if way.way not in _BY_TEMPLATE or way.steps)
     else:
         ours = _of_driver(plan, cinder)
         tried = frozenset(step.source for way in ours for step in way.steps)
