@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -436,6 +437,37 @@ image_volume_cache_enabled = true
         assert facts["the entries of Cinder's image cache"][1].startswith("not known")
         assert f"From {conf}: " in run(*ask).out
 
+    def test_a_configuration_without_an_internal_tenant_is_known_to_have_none(
+        self, run: Run, image_id: str, conf: Path
+    ) -> None:
+        conf.write_text("[DEFAULT]\nenabled_backends = fast\n[fast]\nimage_volume_cache_enabled = true\n")
+        ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "--config-file", conf, "-f", "json")
+        for policy in ("strict", "upstream"):
+            ways = {way["way"]: way for way in run(*ask, "--policy", policy).json["plan"]}
+            told = [
+                each["text"] for each in ways["create-cached"]["against"] if each["rule"] == "internal-tenant-known"
+            ]
+            assert len(told) == 1
+            assert "not known whether" not in told[0]
+
+    def test_each_origin_of_the_trusted_projects_is_told(self, run: Run, image_id: str, conf: Path) -> None:
+        ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "-f", "json", "--trusted-project", "mine")
+        for more, origin in (
+            (("--config-file", conf), f"--trusted-project and {conf}"),
+            (
+                ("--config-file", conf, "--internal-tenant", "other"),
+                f"--trusted-project and --internal-tenant and {conf}",
+            ),
+            ((), "--trusted-project"),
+        ):
+            facts = {each["fact"]: each["from"] for each in run(*ask, *more).json["facts"]}
+            assert facts["trusted_projects"] == origin
+
+    def test_that_the_driver_has_the_mixin_is_told_to_be_taken(self, run: Run, image_id: str) -> None:
+        ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
+        assert "whether the backend's driver has ImageCloneMixin; this answer takes it to; " in run(*ask).out
+        assert "ImageCloneMixin" not in run(*ask, "--policy", "upstream").out
+
     def test_an_option_counts_before_the_configuration(self, run: Run, image_id: str, conf: Path) -> None:
         ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "--config-file", conf, "-f", "json")
         answer = run(*ask, "--allowed-direct-url-scheme", "http").json
@@ -516,11 +548,64 @@ image_volume_cache_enabled = true
         plan = run(*ask, "-f", "json").json["plan"]
         assert [step["cost"]["seconds"] for way in plan for step in way["steps"]] == [0.5, 6.0]
         assert "expected: 6.0 seconds" in run(*ask).out
-        for wrong in ("{}", "no JSON"):
-            file.write_text(wrong)
-            ran = run(*ask)
-            assert (ran.status, ran.out) == (1, "")
-            assert ran.err.startswith("--rates: ")
+
+    @pytest.mark.parametrize(
+        "written, told",
+        [
+            ("{}", "rates: it is not an object"),
+            ("no JSON", "is not JSON"),
+            ("[" * 100_000, "is not JSON"),
+            ("9" * 5000, "is not JSON"),
+            (json.dumps(Rates(host="h").as_dict() | {"clone_seconds": "x"}), "clone_seconds"),
+        ],
+        ids=["empty", "text", "deep", "long", "kind"],
+    )
+    def test_a_file_that_is_none_of_rates_is_refused_in_a_line_that_says_why(
+        self, run: Run, image_id: str, tmp_path: Path, written: str, told: str
+    ) -> None:
+        file = tmp_path / "rates.json"
+        file.write_text(written)
+        ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "--rates", file)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+        assert ran.err.startswith(f"--rates: {file}")
+        assert told in ran.err
+
+    def test_rates_are_read_from_no_fifo_and_no_device(self, run: Run, image_id: str, tmp_path: Path) -> None:
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        with (tmp_path / "large").open("wb") as large:
+            large.truncate(1 << 40)
+        for path in (fifo, Path("/dev/null"), tmp_path / "large", tmp_path):
+            ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "--rates", path)
+            assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+            assert ran.err.startswith(f"--rates: {path} cannot be read: ")
+
+    @pytest.mark.parametrize(
+        "backend, volume_type, elsewhere",
+        [
+            ("node@fast#one", "fast", None),
+            ("node@slow#one", "fast", "node@slow#one"),
+            ("node@fast#one", "slow", "slow"),
+            (None, "fast", "does not name"),
+        ],
+    )
+    @pytest.mark.usefixtures("pools")
+    def test_rates_of_another_place_are_told_to_be_so(
+        self, run: Run, image_id: str, tmp_path: Path, backend: str | None, volume_type: str, elsewhere: str | None
+    ) -> None:
+        file = tmp_path / "rates.json"
+        rates = Rates(
+            host="h", backend=backend, volume_type=volume_type, clone_seconds=1, write_bytes_per_second=1e-320
+        )
+        file.write_text(json.dumps(rates.as_dict()))
+        place = ("--volume-type", "fast", "--host", "node@fast#one")
+        ask = ("explain", "disk", *self.ARGUMENTS, *place, "--rates", file)
+        ran = run(*ask, "-f", "json")
+        assert "Infinity" not in ran.out
+        told = [each["value"] for each in ran.json["facts"] if each["fact"] == "the seconds"]
+        assert len(told) == (elsewhere is not None)
+        assert all(str(elsewhere) in each for each in told)
+        assert (elsewhere is None) or f"From {file}: the seconds measured" in run(*ask).out
 
     def test_both_policies_are_shown_side_by_side_and_where_they_differ_is_marked(
         self, run: Run, memory: MemoryVolumes, image_id: str
@@ -556,7 +641,7 @@ image_volume_cache_enabled = true
         image = memory.images.get(image_id) if memory.images else None
         assert image
         found = [replace(image, id=f"image {number}", locations=()) for number in range(3)]
-        monkeypatch.setattr(MemoryImages, "listed", lambda *_: iter(found), raising=False)
+        monkeypatch.setattr(MemoryImages, "listed", lambda *_, **__: iter(found), raising=False)
         ask = ("explain", "--all", "--limit", 2, *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json")
         first = run(*ask).json
         assert ([row["image_id"] for row in first["matrix"]], first["marker"]) == (["image 0", "image 1"], "image 1")
@@ -564,6 +649,33 @@ image_volume_cache_enabled = true
         assert ([row["image_id"] for row in second["matrix"]], second["marker"]) == (["image 2"], None)
         assert run(*ask, "--marker", "another").status == 1
         assert run(*ask, "disk").status == 1
+        for limit, marker in ((1, "image 0"), (3, None)):
+            assert run(*ask, "--limit", limit).json["marker"] == marker
+            lines = run(*ask[:-2], "--limit", limit).out.splitlines()
+            assert lines[limit + 1 :] == ([f"There are more images: pass --marker {marker}."] if marker else [])
+
+    @pytest.mark.parametrize("more", [("--backend", "fast"), ("--marker", "i"), ("--limit", 2)])
+    def test_an_option_that_nothing_would_look_at_is_refused(
+        self, run: Run, image_id: str, more: tuple[object, ...]
+    ) -> None:
+        ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", *more)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+        assert str(more[0]) in ran.err
+
+    @pytest.mark.parametrize("option", ["--limit", "--size"])
+    @pytest.mark.parametrize("value", [str(10**20), "9" * 5000, "\u0663", "0"], ids=["large", "long", "arabic", "none"])
+    def test_a_number_that_is_too_large_is_refused_in_a_line(
+        self, run: Run, image_id: str, option: str, value: str
+    ) -> None:
+        ran = run("explain", "--all", *self.ARGUMENTS, "--host", "node@fast#one", option, value)
+        assert (ran.status, ran.out) == (2, "")
+        assert len(ran.err.splitlines()[-1]) < 200
+        assert "1 or more" in ran.err
+
+    def test_a_host_without_a_pool_is_refused(self, run: Run, image_id: str) -> None:
+        ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast")
+        assert (ran.status, ran.out) == (2, "")
+        assert "get-pools" in ran.err
 
     def test_an_image_and_a_place_have_to_be_named(self, run: Run, image_id: str) -> None:
         assert "--all" in run("explain", "--size", 1, "--host", "node@fast#one").err

@@ -279,6 +279,16 @@ class TestListed:
             list(images.listed())
         assert "GET /images/7/locations" not in asked(http)  # which would have Glance migrate them
 
+    def test_images_whose_locations_are_not_shown_are_listed_where_that_is_enough(
+        self, http: Mocker, images: GlanceImages
+    ) -> None:
+        hidden = shown()
+        del hidden["locations"]
+        http.get(f"{IMAGES}?os_hidden=false", json={"images": [hidden]})
+        http.get(f"{IMAGES}?os_hidden=true", json={"images": []})
+        http.get(f"{IMAGES}/7/locations", status_code=403)
+        assert [(image.id, image.locations) for image in images.listed(locations_needed=False)] == [("7", ())]
+
     def test_a_glance_is_known_by_its_service_or_its_url(self, images: GlanceImages) -> None:
         assert images.service_id() == GLANCE
 

@@ -301,7 +301,7 @@ class TestBadInput:
             pytest.param("put {file}", "Cinder", marks=pytest.mark.smoke),
             ("rm 5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47", "Cinder"),
             ("put {file} --register disk", "Glance"),
-            ("explain disk --size 1 --host h", "Glance"),
+            ("explain disk --size 1 --host h@b#p", "Glance"),
         ],
     )
     def test_a_service_that_does_not_answer_is_one_line(
@@ -318,7 +318,7 @@ class TestBadInput:
         )
 
     @pytest.mark.parametrize(
-        "arguments", [("put", "{file}"), ("rm", "x"), ("explain", "x", "--size", "1", "--host", "h")]
+        "arguments", [("put", "{file}"), ("rm", "x"), ("explain", "x", "--size", "1", "--host", "h@b#p")]
     )
     def test_a_wrong_password_is_one_line(self, imagevol: CommandLine, file: Path, arguments: tuple[str, ...]) -> None:
         self.holds(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,11 +19,11 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.explain_places import Place, Places
 from imagevol_adapters.cli.matrix import differences, row, side_by_side, table
 from imagevol_adapters.cli.outcome import Outcome
+from imagevol_adapters.cli.rates import measured_elsewhere, read_rates
 from imagevol_adapters.gathering import Cloud, CreationFacts, gather_creation
 from imagevol_core import (
     AccessDenied,
     Image,
-    InvalidFact,
     Policy,
     Rates,
     RequestRefused,
@@ -38,6 +37,12 @@ __all__ = ["Explain", "Explaining", "SentencesFormatter"]
 
 _BOTH = "both"
 _PAGE = 100
+_DIGITS, _SHOWN = 9, 40  # of a number; characters of what is none
+_ASSUMED = (
+    "whether the backend's driver has ImageCloneMixin; this answer takes it to; if it has not, pass --policy upstream",
+    None,
+    "not known: no API gives it",
+)
 
 
 class Explaining(ShowOne):
@@ -67,9 +72,8 @@ class Explain(Explaining):
         parser.add_argument(
             "--limit",
             type=_count,
-            default=_PAGE,
             metavar="COUNT",
-            help="with --all, give COUNT images (default: %(default)s)",
+            help=f"with --all, give COUNT images (default: {_PAGE})",
         )
         parser.add_argument("--marker", metavar="IMAGE_ID", help="with --all, start after image IMAGE_ID")
         parser.add_argument("--size", type=_size_gib, required=True, metavar="GIB", help="of the new volume")
@@ -153,17 +157,19 @@ class Explain(Explaining):
         if asked.templates and asked.policy not in (Policy.STRICT.value, _BOTH):
             raise RequestRefused("--templates: a backend makes them by the strict rules; leave --policy out")
         if asked.all == bool(asked.image):
-            raise RequestRefused("which images to explain is not known: name some, or pass --all")
-        rates = _rates(asked.rates) if asked.rates else None
-        places, images = list(Places(asked, self.app)), self._images(asked)
+            told = (
+                "--all takes all images, and some are named: leave one out" if asked.all else "name some, or pass --all"
+            )
+            raise RequestRefused(f"which images to explain is not known: {told}")
+        _refuse_unused(asked)
+        rates = read_rates(asked.rates) if asked.rates else None
+        places, (images, marker) = list(Places(asked, self.app)), self._images(asked)
         policies = [Policy.STRICT, Policy.UPSTREAM] if asked.policy == _BOTH else [Policy(asked.policy)]
         found = (
             [self._outcome(image, place, policy, rates) for policy in policies] for image in images for place in places
         )
         if asked.all or len(asked.image) > 1 or len(places) > 1:
-            rows = [row(each) for each in found]
-            last = rows[-1]["image_id"] if asked.all and len({row["image_id"] for row in rows}) == asked.limit else None
-            return ("matrix", "marker"), (Matrix(rows), last)
+            return ("matrix", "marker"), (Matrix(([row(each) for each in found], marker)), marker)
         (outcomes,) = found
         if len(outcomes) > 1:
             strict, upstream = outcomes
@@ -178,15 +184,17 @@ class Explain(Explaining):
             answer = columns(outcomes[0])
         return tuple(answer), tuple(answer.values())
 
-    def _images(self, asked: argparse.Namespace) -> Iterator[Image]:
+    def _images(self, asked: argparse.Namespace) -> tuple[Iterable[Image], str | None]:
+        """Give the images, and the id of the last one if a page ends there and is not the last."""
         if not asked.all:
             found = map(self.app.images.find, dict.fromkeys(asked.image))
-            yield from {image.id: image for image in found}.values()  # one may be named by its id and its name
-            return
-        listed = iter(self.app.images.listed())
+            return {image.id: image for image in found}.values(), None  # one may be named by its id and its name
+        listed = iter(self.app.images.listed(locations_needed=False))
         if asked.marker is not None and all(image.id != asked.marker for image in listed):
             raise RequestRefused(f"--marker: Glance lists no image {said(asked.marker)}: leave --marker out")
-        yield from islice(listed, asked.limit)
+        limit = asked.limit or _PAGE
+        images = list(islice(listed, limit + 1))
+        return images[:limit], images[limit - 1].id if len(images) > limit else None
 
     def _outcome(self, image: Image, place: Place, policy: Policy, rates: Rates | None) -> Outcome:
         settings, sees = place.settings[policy], place.internal_tenant is not None
@@ -237,8 +245,17 @@ class Explain(Explaining):
             },
             sees_templates=sees,
             rates=rates,
-            origins=place.origins,
+            origins=(
+                *place.origins,
+                *self._not_measured(facts, rates),
+                *([_ASSUMED] if policy is Policy.STRICT else []),
+            ),
         )
+
+    def _not_measured(self, facts: CreationFacts, rates: Rates | None) -> Iterator[tuple[str, Any, str]]:
+        elsewhere = rates and measured_elsewhere(rates, facts.target)
+        if elsewhere:
+            yield "the seconds", elsewhere, f"{said(self._asked.rates)}"
 
 
 def columns(outcome: Outcome) -> dict[str, Any]:
@@ -293,11 +310,13 @@ class Matrix(FormattableColumn[Any]):
 
     def human_readable(self) -> str:
         """A line for each image and place."""
-        return table(self._value)
+        rows, marker = self._value
+        more = () if marker is None else (f"There are more images: pass --marker {said(marker)}.",)
+        return "\n".join((table(rows), *more))
 
     def machine_readable(self) -> list[dict[str, Any]]:
         """All rows."""
-        return list(self._value)
+        return list(self._value[0])
 
 
 class SentencesFormatter(SingleFormatter):
@@ -314,6 +333,14 @@ class SentencesFormatter(SingleFormatter):
             print(explanation.human_readable(), file=stdout)
 
 
+def _refuse_unused(asked: argparse.Namespace) -> None:
+    """Refuse an option that nothing would look at."""
+    if asked.backend is not None and asked.config_file is None:
+        raise RequestRefused("--backend names a section of a file: give the file in --config-file")
+    if not asked.all and (asked.marker is not None or asked.limit is not None):
+        raise RequestRefused("--limit and --marker page through all images: pass --all, or leave them out")
+
+
 def _machine(answer: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value.machine_readable() if isinstance(value, FormattableColumn) else value
@@ -321,30 +348,25 @@ def _machine(answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rates(file: Path) -> Rates:
-    try:
-        return Rates.from_dict(json.loads(file.read_text()))
-    except (OSError, ValueError) as error:
-        raise RequestRefused(f"--rates: {file} cannot be read: write it with `imagevol doctor --rates`") from error
-    except InvalidFact as error:
-        raise RequestRefused(f"--rates: {file}: {error}") from error
-
-
 def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no count: give 1 or more")
-    return int(text)
+    return _whole(text, "count: give a whole number")
 
 
 def _size_gib(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size of a volume: give a whole number of GiB, 1 or more")
+    return _whole(text, "size of a volume: give a whole number of GiB")
+
+
+def _whole(text: str, expected: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text)):
+        raise argparse.ArgumentTypeError(
+            f"{said(text)[:_SHOWN]!r} is no {expected}, 1 or more, of {_DIGITS} digits at most"
+        )
     return int(text)
 
 
 def _host(text: str) -> str:
-    if not all(text.partition("@")):
-        raise argparse.ArgumentTypeError(f"{text!r} is no HOST@BACKEND#POOL: see `cinder get-pools`")
+    if not all(text.partition("@")) or not all(text.partition("#")):
+        raise argparse.ArgumentTypeError(f"{said(text)!r} is no HOST@BACKEND#POOL: see `cinder get-pools`")
     return text
 
 

@@ -134,7 +134,7 @@ class Places:
             origins=(
                 *told,
                 ("clone_across_pools", across, origin),
-                *self._origins(settings[Policy.STRICT], tenant),
+                *self._origins(settings[Policy.STRICT], tenant, configured),
                 ("the image", None, "Glance"),
                 ("the image volumes", None, "Cinder"),
                 ("the entries of Cinder's image cache", None, "not known: no API gives them"),
@@ -155,7 +155,9 @@ class Places:
             )
         return configuration.settings(pool)
 
-    def _origins(self, settings: CinderSettings, tenant: str | None) -> Iterator[tuple[str, Any, str]]:
+    def _origins(
+        self, settings: CinderSettings, tenant: str | None, configured: CinderSettings | None
+    ) -> Iterator[tuple[str, Any, str]]:
         asked, otherwise = self.asked, _DEFAULT if self.asked.config_file is None else str(self.asked.config_file)
         facts = (
             ("direct_url_schemes", list(settings.clones.allowed_direct_url_schemes), "allowed_direct_url_scheme"),
@@ -172,8 +174,12 @@ class Places:
             ("signatures_enforced", settings.clones.enforce_signatures, "enforce_signatures"),
         )
         for fact, value, option in facts:
-            given = bool(getattr(asked, option))
-            yield fact, value, f"--{option.replace('_', '-')}" if given else otherwise
+            told = [f"--{option.replace('_', '-')}"] if getattr(asked, option) else []
+            if fact == "trusted_projects":  # what the options say is added to what the file says
+                theirs = frozenset([*asked.trusted_project, asked.internal_tenant])
+                told += ["--internal-tenant"] if asked.internal_tenant else []
+                told += [otherwise] if configured and configured.clones.trusted_projects - theirs else []
+            yield fact, value, " and ".join(told) or otherwise
 
 
 def _settings(asked: argparse.Namespace, policy: Policy, configured: CinderSettings | None) -> CinderSettings:
@@ -200,7 +206,7 @@ def _settings(asked: argparse.Namespace, policy: Policy, configured: CinderSetti
         cache=replace(
             cache,
             enabled=cache.enabled or asked.image_cache,
-            internal_tenant=cache.internal_tenant or asked.image_cache or None,
+            internal_tenant=cache.internal_tenant or asked.image_cache or cache.internal_tenant,
         ),
         conversion=ConversionSettings(allowed=configured.conversion.allowed and not asked.no_conversion),
     )

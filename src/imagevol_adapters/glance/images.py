@@ -116,16 +116,17 @@ class GlanceImages:
             raise RequestRefused(f"{len(named)} images are named {name_or_id}: give the id of one")
         return self.get(named[0])
 
-    def listed(self, image_ids: Sequence[str] | None = None) -> Iterator[Image]:
+    def listed(self, image_ids: Sequence[str] | None = None, *, locations_needed: bool = True) -> Iterator[Image]:
         """Give images with their locations as they are saved, in pages.
 
         A list is the only way to see them so: where anything else looks at an image, Glance migrates its locations.
 
         Args:
             image_ids: of which images; every image that these credentials see when None.
+            locations_needed: whether images whose locations Glance does not show are of no use.
 
         Raises:
-            AccessDenied: Glance shows no locations.
+            AccessDenied: Glance shows no locations, and they are needed.
         """
         ids = None if image_ids is None else [image_id for image_id in image_ids if can_be_id(image_id)]
         if ids == []:
@@ -135,7 +136,7 @@ class GlanceImages:
             filters = {"visibility": "all", "member_status": "all", "os_hidden": hidden, **wanted}
             with _translated("the list of images"):
                 for shown in self._glance().images.list(filters=filters, page_size=_IMAGES_A_PAGE, sort="id:asc"):
-                    if "locations" not in shown:
+                    if locations_needed and "locations" not in shown:
                         raise AccessDenied(_NO_LOCATIONS)
                     yield image_facts(shown, self._locations(shown))
 
