@@ -13,19 +13,23 @@ from typing import Any
 __all__ = ["lazy_names"]
 
 
-def lazy_names(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
-    """Give the `__getattr__` of a package.
+def lazy_names(
+    package: str, modules: Mapping[str, Iterable[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Give the `__getattr__` and the `__dir__` of a package: its public names are told before they are imported.
 
     Args:
         package: the full name of the package.
         modules: the public names of each of its modules.
 
-    >>> getattr_ = lazy_names("imagevol_adapters.transfers", {"attaching": ["attached"]})
+    >>> getattr_, dir_ = lazy_names("imagevol_adapters.transfers", {"attaching": ["attached"]})
     >>> getattr_("attached").__name__
     'attached'
     >>> getattr_("nothing")
     Traceback (most recent call last):
     AttributeError: module 'imagevol_adapters.transfers' has no attribute 'nothing'
+    >>> "attached" in dir_()
+    True
     """
     module_of = {name: module for module, names in modules.items() for name in names}
 
@@ -36,4 +40,7 @@ def lazy_names(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[
         setattr(sys.modules[package], name, value)
         return value
 
-    return __getattr__
+    def __dir__() -> list[str]:  # noqa: N807 - likewise
+        return sorted({*vars(sys.modules[package]), *module_of})
+
+    return __getattr__, __dir__

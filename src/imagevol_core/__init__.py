@@ -283,6 +283,10 @@ else:  # or a type checker would take every name for one of this package
         value = globals()[name] = module if name == module_name else getattr(module, name)
         return value
 
+    def __dir__() -> list[str]:
+        """Give the public names too that are not imported yet, as completion asks for them."""
+        return sorted({*globals(), *__all__})
+
 
 # A name is imported when it is first used: to import all of them takes a tenth of the time of an OpenStack client.
 # fmt: off

@@ -54,6 +54,13 @@ def test_each_public_name_of_a_package_is_one_of_its_modules(package: ModuleType
         package.nosuch  # noqa: B018 - it is an error
 
 
+@pytest.mark.parametrize("package", ["transfers", "gathering", "cinder", "glance", "qemu", "configuration", "tending"])
+def test_the_public_names_of_a_package_are_told_before_they_are_imported(package: str) -> None:
+    name = f"imagevol_adapters.{package}"
+    modules = imported(f"import {name} as package; assert set(package.__all__) <= set(dir(package)), dir(package)")
+    assert not [module for module in modules if module.startswith(f"{name}.")]
+
+
 def test_a_command_starts_without_looking_for_garbage() -> None:
     program = """
 import gc

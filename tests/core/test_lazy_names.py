@@ -45,6 +45,12 @@ def test_each_name_is_one_of_its_module(name: str) -> None:
     assert getattr(imagevol_core, name) is getattr(getattr(imagevol_core, module), name)
 
 
+def test_the_names_are_told_before_they_are_imported() -> None:
+    program = "import imagevol_core as core; assert set(core.__all__) <= set(dir(core)), dir(core)"
+    assert loaded(program) == {"imagevol_core"}
+    assert set(imagevol_core.__all__) <= set(dir(imagevol_core))
+
+
 def test_a_name_that_there_is_not_is_an_error() -> None:
     with pytest.raises(AttributeError, match="module 'imagevol_core' has no attribute 'nosuch'"):
         getattr(imagevol_core, "nosuch")  # noqa: B009 - the type checker knows that it is an error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     )
     from imagevol_adapters.cinder.volumes import CinderVolumes
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "client": (

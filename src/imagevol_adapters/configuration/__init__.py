@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.configuration.text import Assignment, ConfigurationText, difference
     from imagevol_adapters.configuration.upgrade import FileUpgrade, plan_file_upgrade, write_beside, write_in_place
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "backend_options": ("OPTIONS",),

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.devices.block_stack import LONG_CLEAR_BYTES, takes_long_requests
     from imagevol_adapters.devices.device import PathDevice, RbdDevice, RbdImage
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "block_stack": (

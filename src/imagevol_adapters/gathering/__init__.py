@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.gathering.upload import UploadFacts, gather_base_image, gather_upload
     from imagevol_adapters.gathering.warming import gather_warm
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "catalogue": ("Stores", "gather_catalogue", "with_default_type"),

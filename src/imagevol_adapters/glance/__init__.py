@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.glance.facts import asked_of_glance, catalogue_facts, image_facts
     from imagevol_adapters.glance.images import GlanceImages
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "facts": (

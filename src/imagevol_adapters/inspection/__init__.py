@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.inspection.held_file import HeldFile
     from imagevol_adapters.inspection.inspector import ImageInspector, check, inspect_file
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "cinder_inspector": ("inspect_as_cinder",),

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.qemu.confinement import confined
     from imagevol_adapters.qemu.converter import QemuConverter, qemu_img_features, qemu_img_version
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "confinement": ("confined",),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     )
     from imagevol_adapters.tending.warming import Warmed, Warmer, WarmState, WarmVolumes
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "templates": (

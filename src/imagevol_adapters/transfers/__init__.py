@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
     from imagevol_adapters.transfers.uploading import UploadedVolume, register_clone
 else:
-    __getattr__ = lazy_names(
+    __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "attaching": ("Attach", "attached"),
