@@ -463,11 +463,6 @@ image_volume_cache_enabled = true
             facts = {each["fact"]: each["from"] for each in run(*ask, *more).json["facts"]}
             assert facts["trusted_projects"] == origin
 
-    def test_that_the_driver_has_the_mixin_is_told_to_be_taken(self, run: Run, image_id: str) -> None:
-        ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
-        assert "whether the backend's driver has ImageCloneMixin; this answer takes it to; " in run(*ask).out
-        assert "ImageCloneMixin" not in run(*ask, "--policy", "upstream").out
-
     def test_an_option_counts_before_the_configuration(self, run: Run, image_id: str, conf: Path) -> None:
         ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "--config-file", conf, "-f", "json")
         answer = run(*ask, "--allowed-direct-url-scheme", "http").json

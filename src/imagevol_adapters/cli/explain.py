@@ -38,11 +38,6 @@ __all__ = ["Explain", "Explaining", "SentencesFormatter"]
 _BOTH = "both"
 _PAGE = 100
 _DIGITS, _SHOWN = 9, 40  # of a number; characters of what is none
-_ASSUMED = (
-    "whether the backend's driver has ImageCloneMixin; this answer takes it to; if it has not, pass --policy upstream",
-    None,
-    "not known: no API gives it",
-)
 
 
 class Explaining(ShowOne):
@@ -248,7 +243,6 @@ class Explain(Explaining):
             origins=(
                 *place.origins,
                 *self._not_measured(facts, rates),
-                *([_ASSUMED] if policy is Policy.STRICT else []),
             ),
         )
 
