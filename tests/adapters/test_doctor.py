@@ -265,6 +265,23 @@ class TestSettings:
         with pytest.raises(InvalidConfiguration, match=r"none: it cannot be read: give the cinder\.conf"):
             BackendSettings.read(tmp_path / "none", "fast")
 
+    def test_a_directory_with_a_nul_is_refused(self, tmp_path: Path) -> None:
+        file = tmp_path / "cinder.conf"
+        file.write_text("[DEFAULT]\nenabled_backends = fast\nimage_conversion_dir = /a\0b\n[fast]\n")
+        with pytest.raises(InvalidConfiguration, match="image_conversion_dir: it has a NUL in it"):
+            BackendSettings.read(file, "fast")
+
+    @pytest.mark.parametrize(
+        "name",
+        ["image_conversion_dir", "cinder_internal_tenant_project_id", "state_path", "config_dir", "backend_defaults"],
+    )
+    def test_a_backend_that_is_named_as_an_option_is_refused(self, tmp_path: Path, name: str) -> None:
+        file = tmp_path / "cinder.conf"
+        file.write_text(f"[DEFAULT]\nenabled_backends = fast, {name}\n[fast]\n")
+        for asked in ("fast", name):
+            with pytest.raises(InvalidConfiguration, match=f"cinder.conf:2, .*cannot be named '{name}'"):
+                BackendSettings.read(file, asked)
+
     def test_glance_itself_says_whether_it_shows_locations(self) -> None:
         glance = MemoryLocations(volumes=MemoryVolumes(), catalogue=StoreCatalogue(stores=()))
         assert shows_locations(glance) is None
@@ -535,6 +552,25 @@ class TestCommand:
         ran = run("doctor", about, "fast", "--config-file", conf, "-f", "json")
         (line,) = [row for row in ran.json if row["rule"] == "host-multipathd"]
         assert line["result"] == ("fail" if several == "true" else "ok")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "[fast]\nrootwrap_config = /a\0b\n",
+            "[fast]\ncinder_volume_type = a\0b\n",
+            "[fast]\n[oslo_concurrency]\nlock_path = /a\0b\n",
+            "[fast]\n[privsep_osbrick]\nhelper_command = /a\0b\n",
+        ],
+    )
+    def test_a_store_with_a_nul_in_a_value_is_refused_in_one_line(
+        self, cinder: Volumes, run: Run, tmp_path: Path, text: str
+    ) -> None:
+        conf = tmp_path / "glance-api.conf"
+        conf.write_text(f"[DEFAULT]\nenabled_backends = fast:cinder\n{text}")
+        ran = run("doctor", "--store", "fast", "--config-file", conf)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+        assert ran.err.startswith(f"{conf}:")
+        assert "it has a NUL in it" in ran.err
 
     def test_a_backend_is_checked_by_its_configuration(self, cinder: Volumes, run: Run, tmp_path: Path) -> None:
         conf = tmp_path / "cinder.conf"

@@ -27,6 +27,7 @@ __all__ = [
     "credentials",
     "load",
     "options_of",
+    "place",
     "read_catalogue",
     "refuse_endless",
     "section_of",
@@ -119,7 +120,7 @@ def load(files: Sequence[Path]) -> cfg.ConfigOpts:
     backends = value_of(conf, "enabled_backends")
     for name in taken.intersection(backends or ()):  # oslo.config would give the section in place of the option
         raise InvalidConfiguration(
-            _place(conf, "enabled_backends", "DEFAULT"),
+            place(conf, "enabled_backends", "DEFAULT"),
             f"a store cannot be named {name!r}, because [DEFAULT] has an option of this name; give it another name",
         )
     for section, option in _OF_THE_HOST:
@@ -261,7 +262,10 @@ def value_of(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -
     if option not in options:
         return None
     try:
-        return options[option]
+        value = options[option]
+        if not _has_nul(value):
+            return value
+        reason = "it has a NUL in it"
     except cfg.ConfigFileValueError as error:
         reason = str(error.__context__ or "it is malformed")
     except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError):  # whose text may be the half of a password
@@ -270,11 +274,17 @@ def value_of(conf: cfg.ConfigOpts, option: str, *, section: str | None = None) -
         reason = "it refers to itself; a dollar sign is written $$"
     except Exception as error:  # noqa: BLE001 - a driver's own option may have a type of its own
         reason = _refused(error)
-    raise InvalidConfiguration(_place(conf, option, section or "DEFAULT"), reason)
+    raise InvalidConfiguration(place(conf, option, section or "DEFAULT"), reason)
 
 
-def _place(conf: cfg.ConfigOpts, option: str, section: str) -> str:
-    """Where an option is set: the file and the line, if it is in a file."""
+def _has_nul(value: object) -> bool:
+    """Whether a value is or has a text that no system call takes."""
+    texts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return any("\0" in text for text in texts if isinstance(text, str))
+
+
+def place(conf: cfg.ConfigOpts, option: str, section: str) -> str:
+    """Give where an option is set: the file and the line, if it is in a file."""
     files = list(map(Path, conf.config_file or ()))
     files += (file for directory in conf.config_dirs for file in sorted(Path(directory).glob("*.conf")))
     for file in reversed(files):

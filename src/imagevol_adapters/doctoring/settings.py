@@ -19,10 +19,6 @@ _OF_GLANCE = (
     cfg.BoolOpt("show_multiple_locations", default=False),
     cfg.StrOpt("hashing_algorithm", default="sha512"),
 )
-_OF_CINDER = (
-    cfg.StrOpt("state_path", default="/var/lib/cinder"),
-    cfg.StrOpt("image_conversion_dir", default="$state_path/conversion"),
-)
 _NEED_TENANT = (
     cfg.BoolOpt("image_volume_cache_enabled", default=False),
     cfg.BoolOpt("image_upload_use_internal_tenant", default=False),
@@ -93,7 +89,6 @@ class BackendSettings:
         if configuration.file is None:
             raise InvalidConfiguration(str(file), "it cannot be read: give the cinder.conf of the backend's host")
         conf = configuration.conf
-        conf.register_opts(_OF_CINDER)
         described = name in value_of(conf, "enabled_backends")
         return cls(
             facts=DoctorBackend(

@@ -12,9 +12,9 @@ import attrs
 from oslo_config import cfg
 
 from imagevol_adapters.configuration.backend_options import OPTIONS
-from imagevol_adapters.configuration.stores import refuse_endless, value_of
+from imagevol_adapters.configuration.stores import place, refuse_endless, value_of
 from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
-from imagevol_core import Backend, CloneSettings, TemplateSettings, WarmPool
+from imagevol_core import Backend, CloneSettings, InvalidConfiguration, TemplateSettings, WarmPool
 
 __all__ = ["TENANT_OPTION", "TENANT_USER", "CinderConfiguration"]
 
@@ -30,6 +30,8 @@ _OF_CINDER = (
     cfg.ListOpt("allowed_direct_url_schemes", default=[]),
     cfg.BoolOpt("image_conversion_disable", default=False),
     cfg.ListOpt("enabled_backends", default=[]),
+    cfg.StrOpt("state_path", default="/var/lib/cinder"),
+    cfg.StrOpt("image_conversion_dir", default="$state_path/conversion"),
 )
 _OF_A_BACKEND = (
     *OPTIONS,
@@ -64,12 +66,19 @@ class CinderConfiguration:
             internal_tenant: the id of the internal tenant, if it is known better.
 
         Raises:
-            InvalidConfiguration: an option that is looked at has no valid value.
+            InvalidConfiguration: an option that is looked at has no valid value, or a backend is named as one.
         """
         conf, found = _parsed(file)
         conf.register_opts(_OF_CINDER)
         conf.register_opts(_OF_A_BACKEND, group=_SHARED)
+        taken = set(conf)
         for section in value_of(conf, "enabled_backends"):
+            if section in taken:  # oslo.config would give the one in place of the other
+                raise InvalidConfiguration(
+                    place(conf, "enabled_backends", "DEFAULT"),
+                    f"a backend cannot be named {section!r}, because cinder.conf has an option or a section for all "
+                    "backends of this name; give it another name",
+                )
             conf.register_opts(_OF_A_BACKEND, group=section)
             for option in _OF_A_BACKEND:
                 conf.set_default(option.name, None, group=section)
