@@ -172,6 +172,16 @@ FAULTS: list[tuple[str, str, Result, dict[str, Any], str]] = [
         {"url": None},
         "its URL begins with nothing: passwords and image data can be read on the way",
     ),
+    *(
+        (
+            "service-encrypted",
+            "services",
+            Result.WARNS,
+            {"url": f"http://{name}:9292"},
+            "its URL begins with http: passwords and image data can be read on the way",
+        )
+        for name in ("localhost.evil.example", "127.evil.example", "127.0.0.1.nip.io", "[::1234]", "[::2]", "10.0.0.1")
+    ),
     ("service-encrypted", "services", Result.WARNS, {"url": "http://["}, "its URL cannot be read"),
     ("access-signs-in", "access", Result.FAILS, {"error": "401."}, "401"),
     ("access-project", "access", Result.FAILS, {"project_id": None}, "they are for no project, and a volume needs one"),
@@ -425,6 +435,7 @@ def test_a_fault_is_said_with_its_next_step(
             "what is sent to it cannot be read on the way",
         ),
         ("services", {"url": "http://[::1]:1"}, "service-encrypted", "what is sent to it cannot be read on the way"),
+        ("services", {"url": "HTTP://LOCALHOST"}, "service-encrypted", "what is sent to it cannot be read on the way"),
         ("glance", {"shows_locations": None}, "glance-locations", "show_multiple_locations is not known"),
         ("glance", {"insecure": None}, "glance-certificates", "cinder_api_insecure is not known"),
         ("backend", {"tenant": None, "needs_tenant": ()}, "backend-tenant", "no option needs the internal tenant"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from imagevol_core.doctor.facts import Check, DoctorHost, DoctorService
@@ -15,7 +16,6 @@ __all__ = ["DOCTOR_HOST_RULES", "DOCTOR_SERVICE_RULES"]
 _SAN = frozenset({"iscsi", "fibre_channel", "nvmeof"})
 _CLOCK_SECONDS = 5  # an answer's Date counts whole seconds, and takes a while to arrive
 _VERSION = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})")
-_LOCAL = ("127.", "::1", "localhost")
 
 
 # This host
@@ -142,9 +142,16 @@ def _encrypted(service: DoctorService) -> tuple[bool, str]:
         scheme, name = url.scheme, str(url.hostname)
     except ValueError:
         return False, "its URL cannot be read"
-    if scheme == "https" or name.startswith(_LOCAL):
+    if scheme == "https" or _is_this_host(name):
         return True, "what is sent to it cannot be read on the way"
     return False, f"its URL begins with {said(scheme) or 'nothing'}: passwords and image data can be read on the way"
+
+
+def _is_this_host(name: str) -> bool:
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:  # a name, which may be that of any host
+        return False
 
 
 def _named(protocols: Iterable[str]) -> str:
