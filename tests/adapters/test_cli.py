@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +21,9 @@ from typing import Any
 import pytest
 
 from imagevol_adapters import transfers
-from imagevol_adapters.cli import main
+from imagevol_adapters.cli import data, main
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
@@ -479,6 +481,27 @@ class TestErrors:
         monkeypatch.setattr(MemoryVolumes, request_name, unanswered)
         assert run("-q", "put", file) == Ran(130, "", "interrupted\n")
         assert (memory.volumes, memory.attachments) == ({}, {})
+
+    @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("it is closed")])
+    def test_a_standard_error_that_cannot_be_written_fails_no_put(
+        self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        class Full(io.StringIO):
+            def write(self, text: str) -> int:
+                raise error
+
+        real, begun = tell, list[str]()
+
+        def told(line: str) -> None:
+            begun.append(line)
+            with redirect_stderr(Full()):
+                real(line)
+
+        monkeypatch.setattr(data, "tell", told)
+        ran = run("put", file, "-f", "json")
+        assert ran.status == 0
+        (volume_id,) = memory.volumes
+        assert (ran.json["volume_id"], len(begun)) == (volume_id, 1)
 
     def test_an_interrupt_says_what_could_not_be_cleaned_up(
         self, run: Run, memory: MemoryVolumes, file: Path, monkeypatch: pytest.MonkeyPatch

@@ -185,7 +185,9 @@ class Put(Named, ShowOne):
         """Name the volume before it is filled, so that the log of a job that is killed names it."""
         origin = VolumeOrigin.from_volume(volume.metadata)
         image = f"image {origin.image_id}" if registered and origin else "the image"
-        if self.app.options.verbose_level:  # 0 with --quiet
+        if not self.app.options.verbose_level:  # 0 with --quiet
+            return
+        with suppress(OSError, ValueError):  # a line that only informs ends no transfer
             tell(f"Storing {image} in volume {volume.id}.")
 
     def _store(self, asked: argparse.Namespace, wishes: dict[str, Any]) -> tuple[str, StoredImage]:
