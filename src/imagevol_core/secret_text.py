@@ -106,16 +106,22 @@ _GIVEN = re.compile(
     rf"(?P<before>(?<![\w-])--[\w-]{{0,40}}(?:{_ANYWHERE}|key\b|key-?file)[\w-]{{0,40}}\s+(?!['\"])|\bBearer\s)\S+",
     re.IGNORECASE,
 )
-_BARE = re.compile(  # a value after a blank, or the next word of a sentence
+_PLAIN_WORD = r"[A-Za-z]?[a-z]++(?:['-][a-z]++)*+[.,;:!?)\]]*+"
+_BARE = re.compile(  # a value after a blank, maybe as a sentence says it, or the next word of a sentence
     rf"""
     (?<! / )
     (?: {_ANYWHERE} | (?: [_.-] | access | api | auth | encrypt(?:ed|ion) | private ) key | \bpwd? ) [\w.-]{{0,40}}+
-    ['"]? [ \t]{{1,9}} (?P<value> [^\s'"\[\](){{}}<>:=,;] \S* )
+    ['"]? [^\S\n]{{1,9}}
+    (?:
+        (?: (?: is | was | has | set [ ] to ) :? | -{{1,2}} >? ) [^\S\n]{{1,9}}
+        (?! (?-i: {_PLAIN_WORD} ) (?: \s | \Z ) )
+    )?
+    (?P<value> [^\s'"\[\](){{}}<>:=,;] \S* )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 _OPTION = re.compile(r"\w[_.-]\w")  # a name that is no word of a sentence
-_WORD = re.compile(r"[A-Za-z]?[a-z]+(?:['-][a-z]+)*[.,;:!?)\]]*")
+_WORD = re.compile(_PLAIN_WORD)
 _AFTER_AN_OPTION = re.compile(
     r"a|an|and|are|as|at|be|been|by|can|cannot|could|did|do|does|for|from|given|had|has|have|if|in|into|is"
     r"|may|missing|must|no|nor|not|of|on|or|refers|required|set|should|so|than|that|the|to|was|were|when"

@@ -219,6 +219,21 @@ class TestText:
     def test_nor_is_it_shown_after_a_blank(self, before: str, secret: str) -> None:
         assert without_secrets(f"x; {before}{secret} y") == f"x; {before}*** y"
 
+    @pytest.mark.parametrize("name", ["password", "admin_password", "the secret"])
+    @pytest.mark.parametrize(
+        "joint",
+        [
+            *(" is ", " was ", " has ", " set to ", " is: ", " -> ", " --> ", " - ", "\t is  "),
+            *("\u00a0", "\u2003", "\r", "\v", "\u00a0is\u00a0"),
+        ],
+    )
+    @pytest.mark.parametrize("secret", [SECRET, "hunTer", "!hunter"])
+    def test_nor_is_it_shown_as_a_sentence_says_it(self, name: str, joint: str, secret: str) -> None:
+        assert without_secrets(f"x; {name}{joint}{secret} y") == f"x; {name}{joint}*** y"
+
+    def test_a_secret_after_a_word_that_is_none_is_hidden_too(self) -> None:
+        assert without_secrets(f"the password is password {SECRET}") == "the password is password ***"
+
     @pytest.mark.parametrize("word", ["horse", "correct", "secretly"])
     def test_nor_is_a_word_shown_that_no_sentence_has_after_the_name_of_an_option(self, word: str) -> None:
         assert without_secrets(f"cinder_store_password {word}. x") == "cinder_store_password *** x"
@@ -241,6 +256,8 @@ class TestText:
             "no value for any of ['password', 'user']",
             "mail a@b.c; node@fast#pool; /dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn@x",
             "the token is not valid",
+            "the token is Keystone's; the password was refused, and is set to none",
+            "the password is\nread from the file",
             "auth_password is not set: set cinder_store_password in [fast], or the user's credentials of Keystone",
             "the password must differ; token expired, keyring missing; a secret's owner",
             "GET /v3/auth/tokens HTTP/1.1",
@@ -271,6 +288,11 @@ class TestText:
     @example(text="a:b@c " * 100_000)
     @example(text="-" * 500_000)
     @example(text="token='" * 100_000)
+    @example(text="token is " * 50_000)
+    @example(text="token is" + " " * 500_000 + "x")
+    @example(text="token is " + "a-" * 250_000)
+    @example(text="token is " + "a" * 500_000 + "1")
+    @example(text="token -" * 70_000)
     @example(text="token=a,bcd=1," * 50_000)
     @example(text="password:[\\'" * 50_000)
     @example(text="?a=b&sig=c" * 50_000)
