@@ -107,7 +107,7 @@ class TestExplaining:
     def test_a_person_reads_every_way_in_order(self, run: Run, image_id: str) -> None:
         ran = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one")
         (volume_id,) = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json").json["sources"]
-        cloned = f"The volume is cloned from volume {volume_id} and extended to 1 GiB."
+        cloned = f"The volume is cloned from volume {volume_id}."
         assert (ran.status, ran.err) == (0, "")
         assert ran.out.splitlines()[:4] == [cloned, self.INSTANT, self.FALLS, self.THROUGH_HOST]
 
@@ -463,6 +463,21 @@ image_volume_cache_enabled = true
             facts = {each["fact"]: each["from"] for each in run(*ask, *more).json["facts"]}
             assert facts["trusted_projects"] == origin
 
+    def test_a_volume_is_told_to_be_extended_only_if_it_is(self, run: Run, image_id: str) -> None:
+        ask = ("explain", "disk", "--trusted-project", "p", "--host", "node@fast#one", "--size")
+        assert "extended" not in run(*ask, 1).out
+        assert " and extended to 2 GiB." in run(*ask, 2).out
+
+    @pytest.mark.parametrize("policy", ["strict", "upstream"])
+    def test_what_the_cache_has_is_not_told_as_known(
+        self, run: Run, memory: MemoryVolumes, image_id: str, policy: str
+    ) -> None:
+        ask = ("explain", "disk", "--size", 1, "--host", "node@slow#one", "--image-cache", "--policy", policy)
+        told = run(*ask).out
+        assert "from Cinder's image cache or, if the image is not there, " in told
+        assert "Not known: what Cinder's image cache has." in told
+        assert "the cache has no volume" not in told
+
     def test_an_option_counts_before_the_configuration(self, run: Run, image_id: str, conf: Path) -> None:
         ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "--config-file", conf, "-f", "json")
         answer = run(*ask, "--allowed-direct-url-scheme", "http").json
@@ -542,7 +557,7 @@ image_volume_cache_enabled = true
         ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "--rates", file)
         plan = run(*ask, "-f", "json").json["plan"]
         assert [step["cost"]["seconds"] for way in plan for step in way["steps"]] == [0.5, 6.0]
-        assert "expected: 6.0 seconds" in run(*ask).out
+        assert "at least 6.0 seconds" in run(*ask).out
 
     @pytest.mark.parametrize(
         "written, told",

@@ -98,7 +98,7 @@ class Explain(Explaining):
             "--rates",
             type=Path,
             metavar="FILE",
-            help="give the expected seconds, from a FILE of `imagevol doctor --rates`",
+            help="give the seconds that each step takes at least, from a FILE of `imagevol doctor --rates`",
         )
         parser.add_argument("--cluster-name", metavar="CLUSTER@BACKEND#POOL", help="its cluster, where Cinder has any")
         parser.add_argument("--project", metavar="PROJECT_ID", help="whose it will be; your project if not given")

@@ -185,7 +185,7 @@ class Outcome:
 
     def _tried(self) -> Iterator[str]:
         for step in self.steps:
-            told = _TOLD[step.way].format(step=step, source=said(step.source))
+            told = _TOLD[step.way].format(step=step, source=said(step.source), extended=self._extended(step))
             if step.way is Way.CREATE_TEMPLATE and not self.sees_templates:
                 told = _CREATED_IF_MISSING.format(step=step)
             if step is not self.steps[0]:
@@ -197,12 +197,16 @@ class Outcome:
         if self.outlook.fails is not None:
             yield f"If that fails, the request fails: {self.outlook.fails}."
 
+    def _extended(self, step: CreationStep) -> str:
+        smaller = any(each.id == step.source and each.size_gib != step.extend_to_gib for each in self.facts.volumes)
+        return f" and extended to {step.extend_to_gib} GiB" if smaller else ""
+
     def _cost_said(self, step: CreationStep) -> str:
         cost, seconds = self.cost(step), self.seconds(step)
         told = _COSTS[cost.effort].format(
             read=_bytes(cost.read_bytes), written=_bytes(cost.written_bytes), array=_bytes(cost.array_bytes)
         )
-        return told if seconds is None else f"{told}; expected: {seconds:.1f} seconds"
+        return told if seconds is None else f"{told}; at least {seconds:.1f} seconds"
 
     @property
     def _may_be_cloned(self) -> bool:
@@ -214,12 +218,17 @@ class Outcome:
 
     def _not_tried(self) -> Iterator[str]:
         """Give the ways that are not tried; those that the same rules stand against together."""
-        ways = [way for way in self.outlook.ways if not way.steps]
+        ways = [way for way in self.outlook.ways if not way.steps and not self._may_be_cached(way.way)]
         for (carrier, _), group in groupby(ways, key=lambda way: (way.by, tuple(map(str, way.against)))):
             together = list(group)
             names = ", ".join(way.way.value for way in together)
             yield f"Not tried by {_CARRIERS[carrier]}: {names}."
             yield from _against(together[0].against)
+
+    def _may_be_cached(self, way: Way) -> bool:
+        """Whether only what is in the cache stands in the way: no API tells, and the step that looks there says so."""
+        looks = any(step.way is Way.CREATE_CACHED for step in self.steps)
+        return way is Way.CLONE_CACHED and looks and not self.facts.entries
 
     def _image_volumes(self) -> Iterator[str]:
         clone = self.plan.clone
@@ -237,7 +246,7 @@ _CARRIERS = {Carrier.DRIVER: "the driver", Carrier.CINDER: "Cinder"}
 _TOLD = {
     Way.FROM_SNAPSHOT: "Cinder creates the volume from snapshot {source}, if the request has API microversion 3.46 or "
     "later, Cinder shows the requester the snapshot, and it is not larger than the volume",
-    Way.CLONE_IMAGE_VOLUME: "The volume is cloned from volume {source} and extended to {step.extend_to_gib} GiB",
+    Way.CLONE_IMAGE_VOLUME: "The volume is cloned from volume {source}{extended}",
     Way.CLONE_TEMPLATE: "The volume is cloned from template {source}",
     Way.CREATE_TEMPLATE: "The backend creates a template of {step.size_gib} GiB, and the volume is cloned from it",
     Way.AWAIT_TEMPLATE: "The backend waits up to {step.wait} for the template that another request is creating, and "
