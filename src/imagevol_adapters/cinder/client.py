@@ -44,10 +44,16 @@ ERRORS: Table = (
     (cinder_errors.ConnectionError, ServiceUnreachable, "check that the service runs"),
     *KEYSTONE,
 )
-"""What each of cinderclient's errors is here."""
+"""What each of cinderclient's errors is here.
+
+:meta hide-value:
+"""
 
 CONFLICTS: Table = ((cinder_errors.BadRequest, InUse, ""), *ERRORS)
-"""The same, of a request that Cinder refuses only if something else has the volume."""
+"""The same, of a request that Cinder refuses only if something else has the volume.
+
+:meta hide-value:
+"""
 
 _WITH_IDS = ("volume", "attachment")
 
