@@ -142,8 +142,8 @@ class UnreadLocation:
     reason: str
 
     def __str__(self) -> str:
-        """The location and what is wrong with it, as a sentence."""
-        return f"location {self.shown}: {self.reason}"
+        """The location and what is wrong with it, as a sentence that is safe to show."""
+        return str(InvalidLocation(self.shown, self.reason))
 
 
 def read_location(url: str, *, dialect: Dialect = Dialect.STRICT) -> CinderLocation | UnreadLocation:

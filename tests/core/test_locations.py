@@ -51,6 +51,11 @@ class TestReading:
             assert read == UnreadLocation(refused.shown, refused.reason)
             assert str(read) == str(refused)
 
+    def test_what_may_be_a_credential_is_hidden_as_in_the_error(self) -> None:
+        url = f"cinder://fast:{ID[1:]}"
+        assert str(read_location(url)) == str(refusal(url))
+        assert ID[1:] not in str(read_location(url))
+
     def test_the_dialect_decides_and_is_strict_if_none_is_named(self) -> None:
         braces = f"cinder://{{{ID}}}"
         assert isinstance(read_location(braces, dialect=Dialect.CINDER), CinderLocation)
