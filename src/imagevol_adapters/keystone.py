@@ -13,7 +13,7 @@ from urllib3 import exceptions as urllib3
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import AccessDenied, InvalidConfiguration, ServiceFailed, ServiceUnreachable, is_plain_url
 
-__all__ = ["KEYSTONE", "checked_url", "has_project"]
+__all__ = ["KEYSTONE", "checked_url", "has_project", "never_sent"]
 
 _RUNS = "check the URL, and that the service runs"
 
@@ -44,6 +44,34 @@ KEYSTONE: Table = (
     (Exception, ServiceFailed, "check that the URL is that of the service: its answer is not understood"),
 )
 """What each error of keystoneauth, and of the libraries below it, is here."""
+
+
+# Discovery and the catalogue come before the request itself.
+_NOT_CONNECTED = (
+    *(urllib3.NewConnectionError, urllib3.ConnectTimeoutError),
+    *(keystone.EndpointNotFound, keystone.DiscoveryFailure),
+)
+
+
+def never_sent(error: BaseException) -> bool:
+    """Tell whether a request never left this host, because there was no connection to the service.
+
+    Args:
+        error: what the request raised, or what that became.
+
+    >>> never_sent(ServiceUnreachable("no answer came"))
+    False
+    """
+    left, seen = [error], set[int]()
+    while left:
+        each = left.pop()
+        if isinstance(each, _NOT_CONNECTED):
+            return True
+        if id(each) not in seen:
+            seen.add(id(each))
+            below = (each.__cause__ or each.__context__, getattr(each, "reason", None), *each.args)
+            left.extend(one for one in below if isinstance(one, BaseException))
+    return False
 
 
 def checked_url(url: str, *, where: str) -> str:

@@ -318,7 +318,12 @@ class TestBadInput:
         )
 
     @pytest.mark.parametrize(
-        "arguments", [("put", "{file}"), ("rm", "x"), ("explain", "x", "--size", "1", "--host", "h@b#p")]
+        "arguments",
+        [
+            ("put", "{file}"),
+            ("rm", "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"),
+            ("explain", "x", "--size", "1", "--host", "h@b#p"),
+        ],
     )
     def test_a_wrong_password_is_one_line(self, imagevol: CommandLine, file: Path, arguments: tuple[str, ...]) -> None:
         self.holds(

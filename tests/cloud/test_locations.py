@@ -352,14 +352,14 @@ def test_who_is_shown_no_locations_is_told_what_to_do(site: Site) -> None:
 
 def test_what_is_asked_of_volumes_in_pages_is_what_each_would_say(site: Site) -> None:
     with pytest.raises(RequestRefused):
-        site.images.change_locations("nobody", [{"op": "x", "path": "/locations/0"}])
+        site.images.change_locations("00000000-0000-4000-8000-000000000000", [{"op": "x", "path": "/locations/0"}])
     ids = [site.volume(kind) for kind in ("fast", "twin", "fast2")]
     ghost = "00000000-0000-4000-8000-000000000000"
     odd = [ids[0].upper(), f"{ids[1]}?x=1", "nobody", "..", "", "'"]
     answers = site.volumes.types_of([*ids, ghost, *odd])
     assert [str(answers[each]) for each in [*ids, ghost, *odd]] == [
         *("fast", "twin", "fast2", "NotFound()"),
-        *("fast", "twin", *["NotFound()"] * 4),
+        *("fast", *["NotFound()"] * 5),
     ]
     assert [volume.id for volume in site.volumes.find([ids[2], ghost, ids[0]])] == [ids[2], ids[0]]
     demo = ports(site.cloud, "demo").volumes

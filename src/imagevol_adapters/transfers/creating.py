@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from imagevol_adapters.cleanup import released, undone_on_failure
+from imagevol_adapters.keystone import never_sent
 from imagevol_adapters.ports import VolumeService
 from imagevol_adapters.transfers.attaching import delete_volume
 from imagevol_core import CallerError, Volume
@@ -29,7 +30,9 @@ def answered(ask: Callable[[], Volume], *, volumes: VolumeService, name: str, me
         return ask()
     except CallerError:  # a refusal is an answer
         raise
-    except BaseException:
+    except BaseException as error:
+        if never_sent(error):
+            raise
         with undone_on_failure(f"volume {name}, if Cinder has created it", partial(_deleted, volumes, name, metadata)):
             raise
 
