@@ -125,8 +125,11 @@ if TYPE_CHECKING:
         Digest,
         Image,
         ImageLocation,
+        NoAnswer,
+        NotFound,
         Requester,
         Volume,
+        VolumeAnswer,
         VolumeType,
         needs_conversion,
     )
@@ -154,11 +157,8 @@ if TYPE_CHECKING:
         LocationChange,
         LocationOutcome,
         MigrationTotals,
-        NoAnswer,
-        NotFound,
         Relocation,
         RelocationWay,
-        VolumeAnswer,
         plan_added_location,
         plan_image,
         plan_location,
@@ -289,6 +289,7 @@ else:  # or a type checker would take every name for one of this package
 
 
 # A name is imported when it is first used: to import all of them takes a tenth of the time of an OpenStack client.
+# A type checker reads the imports above and `__all__`; tests/core/test_lazy_names holds that the three agree.
 # fmt: off
 _NAMES = {
     "attaching": ("AttachRetry", "decide_attach_retry", "patience_seconds"),
@@ -313,13 +314,13 @@ _NAMES = {
         "StorageError", "TransferCancelled", "UnknownRelease", "UnsafeImage", "VolumeBusy", "VolumeFailed",
         "WrongLength"),
     "facts": ("PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType",
-        "needs_conversion"),
+        "NoAnswer", "NotFound", "VolumeAnswer", "needs_conversion"),
     "locations": ("CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "named_volume_ids", "parse_location",
         "read_location"),
     "marks": ("TEMPLATE_KEY", "ImageVolumeMetadata", "TemplateMetadata", "UnreadMetadata", "is_proven_template",
         "is_template", "read_metadata", "template_proof"),
-    "migration": ("ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals", "NoAnswer", "NotFound",
-        "Relocation", "RelocationWay", "VolumeAnswer", "plan_added_location", "plan_image", "plan_location",
+    "migration": ("ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals",
+        "Relocation", "RelocationWay", "plan_added_location", "plan_image", "plan_location",
         "plan_migration", "plan_relocation", "printed_location", "relocated", "unfinished_imports"),
     "remains": ("FINISHED", "UNFINISHED", "AttachmentFacts", "HolderState", "ProcessRecord", "ReclaimDecision",
         "RemainsAction", "RemainsDecision", "RemovalDecision", "RemovalOutcome", "RunningProcess", "VolumeOrigin",
@@ -354,7 +355,7 @@ __all__ = [  # noqa: RUF022 - by decision
     "StorageError", "TransferCancelled", "UnknownRelease", "UnsafeImage", "VolumeBusy", "VolumeFailed", "WrongLength",
     # facts
     "PLAIN_FORMATS", "Backend", "Digest", "Image", "ImageLocation", "Requester", "Volume", "VolumeType",
-    "needs_conversion",
+    "NoAnswer", "NotFound", "VolumeAnswer", "needs_conversion",
     # verdicts
     "Choice", "Policy", "Requirement", "Result", "RuleTable", "Verdict", "evaluate", "every_match", "failed",
     "first_match",
@@ -398,8 +399,8 @@ __all__ = [  # noqa: RUF022 - by decision
     "RemainsDecision", "RemovalDecision", "RemovalOutcome", "RunningProcess", "VolumeOrigin", "decide_process",
     "decide_reclaim", "decide_remains", "decide_removal", "holder_of", "unanswered_attachments",
     # migration
-    "ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals", "NoAnswer", "NotFound", "Relocation",
-    "RelocationWay", "VolumeAnswer", "plan_added_location", "plan_image", "plan_location", "plan_migration",
+    "ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals", "Relocation",
+    "RelocationWay", "plan_added_location", "plan_image", "plan_location", "plan_migration",
     "plan_relocation", "printed_location", "relocated", "unfinished_imports",
     # templates
     "PruningOutcome", "Template", "TemplateAction", "TemplateDecision", "TemplateSettings", "TemplateStanding",

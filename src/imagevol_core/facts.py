@@ -19,8 +19,11 @@ __all__ = [
     "Digest",
     "Image",
     "ImageLocation",
+    "NoAnswer",
+    "NotFound",
     "Requester",
     "Volume",
+    "VolumeAnswer",
     "VolumeType",
     "needs_conversion",
 ]
@@ -236,6 +239,26 @@ class Requester:
     project_id: str | None = None
     user_id: str | None = None
     roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """Cinder knows no such volume, or Glance no such image, or does not show it to these credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Whether there is such a volume, or image, is not known.
+
+    Args:
+        reason: why not, in a phrase without credentials; it is told.
+    """
+
+    reason: str
+
+
+VolumeAnswer = str | NotFound | NoAnswer | None
+"""What Cinder says of a volume: the name of its type, or None for a volume without a type."""
 
 
 def needs_conversion(disk_format: str | None) -> bool:

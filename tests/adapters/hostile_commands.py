@@ -19,7 +19,7 @@ from imagevol_adapters.cinder.volume_types import Pool
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_core import Store, StoreCatalogue
 from tests.adapters.test_locations_command import GLANCE_API_CONF
-from tests.adapters.test_migrating import cloud
+from tests.adapters.test_relocating import cloud
 from tests.adapters.test_stores_commands import Types
 from tests.adapters.test_templates_commands import INTERNAL, Templating
 from tests.core.hostile import ID, OTHER_ID, TEXTS

@@ -19,7 +19,7 @@ from imagevol_adapters.relocating import plan_images
 from imagevol_core import ImageLocation, StoreCatalogue
 from tests.adapters.commands import Ran, logging_as_before
 from tests.adapters.history import MemoryHistory
-from tests.adapters.test_migrating import STORES, THEIRS, V, W, X, at, cloud, locations, nothing_held
+from tests.adapters.test_relocating import STORES, THEIRS, V, W, X, at, cloud, locations, nothing_held
 
 GLANCE_API_CONF = """
 [DEFAULT]

@@ -31,6 +31,7 @@ from imagevol_core import (
     Template,
     TemplateSettings,
     Volume,
+    VolumeAnswer,
     audit,
     check_stores,
     checksum_for,
@@ -43,7 +44,6 @@ from imagevol_core import (
     relocated,
     select_stores,
 )
-from imagevol_core.migration import VolumeAnswer
 from tests.core import cases
 from tests.core.cases import BOTH_POLICIES
 

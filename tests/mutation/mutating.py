@@ -32,6 +32,8 @@ TESTS = {
     "copying": ["copying"],
     "creation": ["creation"],
     "creation.boot_mapping": ["boot_mapping"],
+    "creation.cost": ["outlook"],
+    "creation.outlook": ["outlook"],
     "creation.warming": ["warming"],
     "marks.image": ["metadata"],
     "marks.template": ["template_metadata"],

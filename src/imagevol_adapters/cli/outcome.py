@@ -226,7 +226,7 @@ class Outcome:
             yield from _against(together[0].against)
 
     def _may_be_cached(self, way: Way) -> bool:
-        """Whether only what is in the cache stands in the way: no API tells, and the step that looks there says so."""
+        """Whether nothing but the content of the cache, which no API gives, stands in the way."""
         looks = any(step.way is Way.CREATE_CACHED for step in self.steps)
         return way is Way.CLONE_CACHED and looks and not self.facts.entries
 

@@ -1,6 +1,6 @@
 """What a location should become, and how Glance is brought to it ([multi])."""
 
-from imagevol_core.migration.facts import LocationOutcome, NoAnswer, NotFound, VolumeAnswer
+from imagevol_core.migration.facts import LocationOutcome
 from imagevol_core.migration.route import Relocation, plan_relocation, relocated
 from imagevol_core.migration.route_rules import RELOCATION_RULES, RelocationWay, printed_location, unfinished_imports
 from imagevol_core.migration.target import (
@@ -23,11 +23,8 @@ __all__ = [
     "LocationChange",
     "LocationOutcome",
     "MigrationTotals",
-    "NoAnswer",
-    "NotFound",
     "Relocation",
     "RelocationWay",
-    "VolumeAnswer",
     "plan_added_location",
     "plan_image",
     "plan_location",

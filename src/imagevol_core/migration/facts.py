@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from imagevol_core.facts import ImageLocation
+from imagevol_core.facts import ImageLocation, VolumeAnswer
 from imagevol_core.locations import CinderLocation, UnreadLocation, is_store_name, read_location
 from imagevol_core.stores import StoreCatalogue
 
-__all__ = ["PLACEHOLDER", "Ask", "LocationOutcome", "NoAnswer", "NotFound", "Placement", "VolumeAnswer"]
+__all__ = ["PLACEHOLDER", "Ask", "LocationOutcome", "Placement"]
 
 
 CINDER = "cinder://"
@@ -33,24 +33,6 @@ class LocationOutcome(Enum):
     IMPORT_UNFINISHED = "import-unfinished"
 
 
-@dataclass(frozen=True, slots=True)
-class NotFound:
-    """Cinder knows no such volume, or Glance no such image, or does not show it to these credentials."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoAnswer:
-    """Whether there is such a volume, or image, is not known.
-
-    Args:
-        reason: why not, in a phrase without credentials; it is told.
-    """
-
-    reason: str
-
-
-# What Cinder says of a volume: the name of its type, or None for a volume without a type.
-VolumeAnswer = str | NotFound | NoAnswer | None
 Ask = Callable[[str], VolumeAnswer]  # by the id of a volume
 
 

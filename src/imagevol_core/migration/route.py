@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from imagevol_core.errors import InvalidFact
-from imagevol_core.facts import Image, ImageLocation
-from imagevol_core.migration.facts import VolumeAnswer
+from imagevol_core.facts import Image, ImageLocation, VolumeAnswer
 from imagevol_core.migration.route_rules import (
     RELOCATION_RULES,
     SILENCE,

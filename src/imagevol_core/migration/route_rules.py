@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from imagevol_core.facts import Image, ImageLocation
+from imagevol_core.facts import Image, ImageLocation, NoAnswer, NotFound, VolumeAnswer
 from imagevol_core.locations import CinderLocation, read_location
-from imagevol_core.migration.facts import PLACEHOLDER, NoAnswer, NotFound, VolumeAnswer
+from imagevol_core.migration.facts import PLACEHOLDER
 from imagevol_core.sentences import listed, quoted, said
 from imagevol_core.stores import RESERVED_STORES, StoreCatalogue
 from imagevol_core.verdicts import Choice, Policy

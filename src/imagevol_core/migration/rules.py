@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from imagevol_core.facts import NoAnswer, NotFound
 from imagevol_core.locations import CinderLocation
-from imagevol_core.migration.facts import PLACEHOLDER, LocationOutcome, NoAnswer, NotFound, Placement
+from imagevol_core.migration.facts import PLACEHOLDER, LocationOutcome, Placement
 from imagevol_core.sentences import listed, quoted
 from imagevol_core.verdicts import Choice
 

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from imagevol_core.errors import InvalidFact
-from imagevol_core.facts import Image, ImageLocation
+from imagevol_core.facts import Image, ImageLocation, NoAnswer, NotFound, VolumeAnswer
 from imagevol_core.locations import CinderLocation, read_location
-from imagevol_core.migration.facts import Ask, LocationOutcome, NoAnswer, NotFound, Placement, VolumeAnswer
+from imagevol_core.migration.facts import Ask, LocationOutcome, Placement
 from imagevol_core.migration.rules import STRICT_ADDED_RULES, STRICT_MIGRATION_RULES
 from imagevol_core.migration.upstream import UPSTREAM_ADDED_RULES, UPSTREAM_MIGRATION_RULES, GlanceLookup
 from imagevol_core.stores import StoreCatalogue

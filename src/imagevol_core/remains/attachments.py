@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from imagevol_core.sentences import said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
@@ -333,8 +334,7 @@ def _left_alone(asked: _Asked) -> tuple[bool, str]:
 
 def _attachment(asked: _Asked) -> AttachmentFacts:
     """The attachment, for the rules that are only asked of one."""
-    assert asked.attachment is not None  # noqa: S101 - for the type checker
-    return asked.attachment
+    return cast(AttachmentFacts, asked.attachment)
 
 
 def _pid(asked: _Asked) -> int:
@@ -343,9 +343,7 @@ def _pid(asked: _Asked) -> int:
 
 def _both(asked: _Asked) -> tuple[ProcessRecord, ProcessRecord]:
     """The two processes, which the first rules have seen to be there."""
-    assert asked.record is not None  # noqa: S101 - for the type checker
-    assert asked.here is not None  # noqa: S101
-    return asked.record, asked.here
+    return cast(ProcessRecord, asked.record), cast(ProcessRecord, asked.here)
 
 
 _SPEC = "[store]"

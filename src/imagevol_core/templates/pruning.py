@@ -16,8 +16,7 @@ from typing import cast
 
 from imagevol_core.caching import CacheLimits, decide_freshness, last_use
 from imagevol_core.errors import InvalidFact
-from imagevol_core.facts import Image
-from imagevol_core.migration import NoAnswer, NotFound
+from imagevol_core.facts import Image, NoAnswer, NotFound
 from imagevol_core.sentences import said
 from imagevol_core.templates.facts import Template
 from imagevol_core.verdicts import Choice, Policy, first_match

@@ -57,6 +57,15 @@ class PlanConformance(WithDriver):
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert the_template(templating, image)
 
+    def test_a_cached_volume_that_cinder_does_not_come_to_is_passed_over(self, templating: Backend) -> None:
+        """Cinder looks at the two that were used last; when both are out of date, it clones no third one."""
+        image = templating.images.add(DATA)
+        enter_into_cache(templating, image, image["updated_at"])
+        for days in (1, 2):
+            enter_into_cache(templating, image, image["updated_at"] - timedelta(days=days))
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert the_template(templating, image)
+
     def test_without_an_internal_tenant_nothing_is_in_the_image_cache(
         self, templating: Backend, caplog: pytest.LogCaptureFixture
     ) -> None:
