@@ -429,10 +429,10 @@ image_volume_cache_enabled = true
         answer = run(*ask, "-f", "json").json
         assert (answer["outcome"], answer["not_looked_at"]) == ("clone-image-volume", [])
         facts = {each["fact"]: (each["value"], each["from"]) for each in answer["facts"]}
-        assert facts["internal_tenant"] == ("internal", str(conf))
+        assert facts["cinder_internal_tenant_project_id"] == ("internal", str(conf))
         assert facts["trusted_projects"] == (["internal", "p"], str(conf))
-        assert facts["images_converted"] == (False, str(conf))
-        assert facts["cinders_direct_url_schemes"] == ([], str(conf))
+        assert facts["image_conversion_disable"] == (True, str(conf))
+        assert facts["allowed_direct_url_schemes"] == ([], str(conf))
         assert facts["host"] == ("node@fast#one", "--host")
         assert facts["the entries of Cinder's image cache"][1].startswith("not known")
         assert f"From {conf}: " in run(*ask).out
@@ -482,7 +482,7 @@ image_volume_cache_enabled = true
         ask = ("explain", "disk", "--size", 1, "--host", "node@fast#one", "--config-file", conf, "-f", "json")
         answer = run(*ask, "--allowed-direct-url-scheme", "http").json
         facts = {each["fact"]: (each["value"], each["from"]) for each in answer["facts"]}
-        assert facts["direct_url_schemes"] == (["http"], "--allowed-direct-url-scheme")
+        assert facts["image_clone_direct_url_schemes"] == (["http"], "--allowed-direct-url-scheme")
         assert not answer["eligible"]
 
     def test_another_section_of_the_configuration_can_be_named(self, run: Run, image_id: str, conf: Path) -> None:

@@ -30,11 +30,11 @@ SESSION = (
     ),
     (
         "How will a new volume be created from it?",
-        "imagevol explain debian --size 2 --host rig@fast#fast",
+        "imagevol explain debian --size 2 --host rig@fast#fast | head -n 4",
     ),
     (
         "And on another backend?",
-        "imagevol explain debian --size 2 --host rig@slow#slow",
+        "imagevol explain debian --size 2 --host rig@slow#slow | head -n 6",
     ),
     (
         "Let Cinder create the volume",

@@ -160,18 +160,26 @@ class Places:
     ) -> Iterator[tuple[str, Any, str]]:
         asked, otherwise = self.asked, _DEFAULT if self.asked.config_file is None else str(self.asked.config_file)
         facts = (
-            ("direct_url_schemes", list(settings.clones.allowed_direct_url_schemes), "allowed_direct_url_scheme"),
             (
-                "cinders_direct_url_schemes",
+                "image_clone_direct_url_schemes",
+                list(settings.clones.allowed_direct_url_schemes),
+                "allowed_direct_url_scheme",
+            ),
+            (
+                "allowed_direct_url_schemes",
                 list(settings.cinders_clones.allowed_direct_url_schemes),
                 "allowed_direct_url_scheme",
             ),
             ("trusted_projects", sorted(settings.clones.trusted_projects), "trusted_project"),
-            ("internal_tenant", tenant, "internal_tenant"),
-            ("templates", settings.templates.enabled, "templates"),
-            ("image_cache", settings.cache.enabled, "image_cache"),
-            ("images_converted", settings.conversion.allowed, "no_conversion"),
-            ("signatures_enforced", settings.clones.enforce_signatures, "enforce_signatures"),
+            ("cinder_internal_tenant_project_id", tenant, "internal_tenant"),
+            ("image_template_enabled", settings.templates.enabled, "templates"),
+            ("image_volume_cache_enabled", settings.cache.enabled, "image_cache"),
+            ("image_conversion_disable", not settings.conversion.allowed, "no_conversion"),
+            (
+                "verify_glance_signatures",
+                "enabled" if settings.clones.enforce_signatures else "disabled",
+                "enforce_signatures",
+            ),
         )
         for fact, value, option in facts:
             told = [f"--{option.replace('_', '-')}"] if getattr(asked, option) else []
@@ -206,7 +214,7 @@ def _settings(asked: argparse.Namespace, policy: Policy, configured: CinderSetti
         cache=replace(
             cache,
             enabled=cache.enabled or asked.image_cache,
-            internal_tenant=cache.internal_tenant or asked.image_cache or cache.internal_tenant,
+            internal_tenant=True if asked.image_cache else cache.internal_tenant,
         ),
         conversion=ConversionSettings(allowed=configured.conversion.allowed and not asked.no_conversion),
     )

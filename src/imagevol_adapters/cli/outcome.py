@@ -175,7 +175,8 @@ class Outcome:
         """Say which facts are from where."""
         by_origin: dict[str, list[str]] = {}
         for fact, value, origin in self.origins:
-            by_origin.setdefault(origin, []).append(fact if value is None else f"{fact} {said(value)}")
+            unset = " not set" if "_" in fact else ""  # an option, and not one of the services' objects
+            by_origin.setdefault(origin, []).append(f"{fact}{unset}" if value is None else f"{fact} {said(value)}")
         for origin, facts in by_origin.items():
             yield (
                 f"From {origin}: {'; '.join(facts)}."
