@@ -36,7 +36,7 @@ def test_the_record_is_of_the_commands_that_the_script_runs_today() -> None:
 
 @pytest.mark.parametrize("typed", [command.typed for command in COMMANDS if command.typed.startswith("imagevol ")])
 def test_each_option_of_a_recorded_command_is_in_its_help(typed: str) -> None:
-    _, name, *arguments = shlex.split(re.split(r"    _, name, *arguments = shlex.split(typed.partition("&&")[0])    _, name, *arguments = shlex.split(typed.partition("&&")[0])|\|", typed)[0])
+    _, name, *arguments = shlex.split(re.split(r"&&|\|", typed)[0])
     program = str(Path(sys.executable).parent / "imagevol")
     done = subprocess.run([program, name, "--help"], capture_output=True, text=True, check=True)
     taken = set(re.findall(r"(?<![\w-])--?[\w-]+", done.stdout))
