@@ -258,7 +258,7 @@ class NoAnswer:
 
 
 VolumeAnswer = str | NotFound | NoAnswer | None
-"""What Cinder says of a volume: the name of its type, or None for a volume without a type."""
+"""What Cinder says of the type of a volume; the name of the type, or None for a volume without one."""
 
 
 def needs_conversion(disk_format: str | None) -> bool:
