@@ -33,9 +33,9 @@ def assert_not_imported(names: Collection[str], modules: Collection[str]) -> Non
 
 
 def test_reading_a_volume_takes_no_decision_about_locations_or_stores() -> None:
-    modules = imported("from imagevol_adapters.cinder import CinderVolumes")
-    assert "imagevol_adapters.cinder.volumes" in modules
-    assert_not_imported({"imagevol_core.migration", "imagevol_core.stores"}, modules)
+    modules = imported("from imagevol_adapters.cinder import CinderVolumes\nimport imagevol_adapters.glance.images")
+    assert {"imagevol_adapters.cinder.volumes", "imagevol_adapters.glance.images"} <= set(modules)
+    assert_not_imported({"imagevol_core.migration", "imagevol_core.stores", "imagevol_core.uploading"}, modules)
 
 
 def test_the_credentials_need_none_of_openstacksdks_services() -> None:

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import imagevol_core  # of stores where they are asked for
 from imagevol_adapters.attributes import ATTRIBUTES, ImageAttributes
-from imagevol_core import Digest, Image, ImageLocation, Store, StoreCatalogue
+from imagevol_core import Digest, Image, ImageLocation
 
 __all__ = ["asked_of_glance", "catalogue_facts", "image_facts"]
 
 
-def catalogue_facts(told: Sequence[Mapping[str, Any]]) -> StoreCatalogue:
+def catalogue_facts(told: Sequence[Mapping[str, Any]]) -> imagevol_core.StoreCatalogue:
     """What Glance tells of its stores, as facts."""
     stores = tuple(
-        Store(
+        imagevol_core.Store(
             name=store["id"],
             kind=store["type"],
             volume_type=store["properties"].get("volume_type"),
@@ -24,7 +25,9 @@ def catalogue_facts(told: Sequence[Mapping[str, Any]]) -> StoreCatalogue:
         )
         for store in told
     )
-    return StoreCatalogue(stores=stores, default=next((each["id"] for each in told if "default" in each), None))
+    return imagevol_core.StoreCatalogue(
+        stores=stores, default=next((each["id"] for each in told if "default" in each), None)
+    )
 
 
 def asked_of_glance(attributes: ImageAttributes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from glanceclient.v2.client import Client
 from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
+import imagevol_core  # of stores and uploads where they are asked for: a command that only reads asks for neither
 from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.closing import closing
 from imagevol_adapters.engine import PART_BYTES, verified
@@ -32,8 +33,6 @@ from imagevol_core import (
     ServiceError,
     ServiceFailed,
     ServiceUnreachable,
-    StoreCatalogue,
-    upload_headers,
 )
 
 __all__ = ["GlanceImages"]
@@ -203,14 +202,14 @@ class GlanceImages:
         with _translated(f"protecting image {image_id}", image_id):
             self._glance().images.update(image_id, protected=protected)
 
-    def catalogue(self) -> StoreCatalogue:
+    def catalogue(self) -> imagevol_core.StoreCatalogue:
         """Give the stores, as Glance tells administrators; a single-store Glance tells nothing of its one."""
         try:
             with _translated("the details of its stores"):
                 return catalogue_facts(self._glance().images.get_stores_info_detail()["stores"])
         except RequestRefused as error:
             if isinstance(error.__cause__, _MISSING):
-                return StoreCatalogue(stores=(), multi=False)
+                return imagevol_core.StoreCatalogue(stores=(), multi=False)
             raise
 
     def store_names(self) -> tuple[str, ...]:
@@ -285,7 +284,7 @@ class GlanceImages:
     ) -> Image:
         """Send an image's data, which are closed at the end; return when the image is active."""
         reader = _Reader(data)
-        headers = upload_headers(store=store, base_image_id=base_image_id, size_bytes=size_bytes)
+        headers = imagevol_core.upload_headers(store=store, base_image_id=base_image_id, size_bytes=size_bytes)
         try:
             with closing(data), _translated(f"uploading image {image_id}", image_id):
                 # glanceclient's own method has no argument for the base image, and headers of its client stick.
