@@ -322,6 +322,7 @@ class InventsImages(MemoryLocations):
 
 class Locating(LocationServiceConformance):
     kind: ClassVar[type[MemoryLocations]]
+    wait_seconds: ClassVar[float] = 0  # in memory nothing is done later
 
     @pytest.fixture
     def volumes(self) -> VolumeHolder:

@@ -19,9 +19,6 @@ __all__ = ["HISTORIES", "STORES", "History", "LocationServiceConformance"]
 STORES: Mapping[str, str] = {"fast": "fast", "fast2": "fast2", "twin": "twin", "twin2": "twin"}
 """The stores that the Glance of the suite has, in this order, each with the type of its volumes."""
 
-SECONDS = 60  # Glance deletes volumes in the background
-
-
 class History(NamedTuple):
     """An image as an operator finds it.
 
@@ -87,6 +84,7 @@ class LocationServiceConformance:
     Attributes:
         driver: the store driver, `imagevol` or `cinder`, which is glance_store's.
         images_needed: the histories of all images, by name.
+        wait_seconds: how long a volume may take to be deleted: Glance deletes in the background.
 
     An example::
 
@@ -105,6 +103,7 @@ class LocationServiceConformance:
     """
 
     driver: ClassVar[str] = "imagevol"
+    wait_seconds: ClassVar[float] = 60
     images_needed: ClassVar[Mapping[str, History]] = {**HISTORIES, **_CHANGED}
 
     @pytest.fixture
@@ -246,7 +245,7 @@ class LocationServiceConformance:
             lambda: [volume.status for volume in volumes.find([removed.url[-36:]])],
             lambda statuses: not statuses,
             what="the volume is not deleted",
-            seconds=SECONDS,
+            seconds=self.wait_seconds,
         )
 
     def test_the_volume_of_a_location_that_is_reserved_stays_and_the_location_too(
