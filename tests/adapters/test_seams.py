@@ -82,7 +82,7 @@ class Failing:
 @seam(*ON_THIS_HOST)
 def telling_of_this_host(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Any]) -> object:
     monkeypatch.setattr(brick, "get_connector_properties", fail)
-    return BrickAttacher().connector()
+    return BrickAttacher(ip="192.0.2.1").connector()
 
 
 @seam(*ON_THIS_HOST)
