@@ -41,6 +41,7 @@ from imagevol_core import (
     evaluate,
     failed,
     rule_tables,
+    total_reclaimable_bytes,
 )
 from imagevol_core.auditing import (
     ATTACHMENT_RULES,
@@ -60,6 +61,7 @@ from imagevol_core.auditing import (
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CREATED = NOW - timedelta(days=30)
 SURE, LIKELY = Certainty.SURE, Certainty.LIKELY
 CATALOGUE = StoreCatalogue(
     stores=(
@@ -147,6 +149,7 @@ def volume(number: int = 0, *, says: dict[str, str | None] | None = None, **chan
         "volume_type": "ssd",
         "readonly": True,
         "metadata": metadata,
+        "created_at": CREATED,
     }
     return Volume(**(usual | changes))
 
@@ -178,8 +181,10 @@ def step(action: str, subject: Subject, **arguments: str) -> RepairStep:
     return RepairStep(RepairAction(action), subject, tuple(arguments.items()))
 
 
-def finding(kind: str, certainty: Certainty, text: str, *subjects: Subject, repair: tuple[RepairStep, ...]) -> Finding:
-    return Finding(kind=kind, subjects=subjects, certainty=certainty, text=text, repair=repair)
+def finding(
+    kind: str, certainty: Certainty, text: str, *subjects: Subject, repair: tuple[RepairStep, ...], **more: Any
+) -> Finding:
+    return Finding(kind=kind, subjects=subjects, certainty=certainty, text=text, repair=repair, **more)
 
 
 KEPT = Subject("volume", uuid(5))
@@ -206,10 +211,11 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         Cloud(images=(image(status="saving", locations=()),)),
         finding(
             "image-stuck",
-            SURE,
+            LIKELY,
             "it is saving and was last touched 9 days, 0:00:00 before the audit",
             IMAGE,
-            repair=(step("delete-image", IMAGE),),
+            repair=(step("look-again", IMAGE), step("delete-image", IMAGE)),
+            since=NOW - timedelta(days=9),
         ),
     ),
     "location-without-volume": (
@@ -230,6 +236,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             "the image belongs to 'ours' and its volume's owner is 'theirs'",
             *(IMAGE, VOLUME),
             repair=(step("set-metadata", VOLUME, image_owner="ours"),),
+            since=CREATED,
         ),
     ),
     "size-differs": (
@@ -240,6 +247,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             f"the image has {GIB - 7} bytes, its volume 1 GiB and image_size 5",
             *(IMAGE, VOLUME),
             repair=(step("set-metadata", VOLUME, image_size=str(GIB - 7)),),
+            since=CREATED,
         ),
     ),
     "store-differs": (
@@ -250,6 +258,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             "the URL names store 'fast2', the metadata 'fast2'; the stores of its type 'ssd' are 'fast'",
             *(IMAGE, VOLUME),
             repair=(step("set-location", IMAGE, url=URL.replace("fast", "fast2"), to=URL, store="fast"),),
+            since=CREATED,
         ),
     ),
     "content-differs": (
@@ -260,6 +269,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             "the image's digest is sha512:ab, the volume's sha512:cd",
             *(IMAGE, VOLUME),
             repair=(step("deactivate-image", IMAGE),),
+            since=CREATED,
         ),
     ),
     "image-volume-without-image": (
@@ -270,6 +280,8 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             "it names image 'image-0', which is not among the images",
             VOLUME,
             repair=(step("delete-volume", VOLUME),),
+            since=CREATED,
+            reclaimable_bytes=GIB,
         ),
     ),
     "left-unfinished": (
@@ -280,11 +292,21 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             "procedure add has not finished 9 days, 0:00:00 after it began",
             VOLUME,
             repair=(step("look-again", VOLUME), step("delete-volume", VOLUME)),
+            since=NOW - timedelta(days=9),
+            reclaimable_bytes=GIB,
         ),
     ),
     "not-read-only": (
         one(held=volume(readonly=False)),
-        finding("not-read-only", SURE, "it is not read-only", VOLUME, repair=(step("set-read-only", VOLUME),)),
+        finding(
+            "not-read-only",
+            SURE,
+            "it is not read-only",
+            VOLUME,
+            repair=(step("set-read-only", VOLUME),),
+            since=CREATED,
+            related=(IMAGE,),
+        ),
     ),
     "tail-not-zero": (
         one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=GIB - 7, tail_is_zero=False),)),
@@ -298,6 +320,8 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
                 step("zero-tail", VOLUME, from_bytes=str(GIB - 7)),
                 step("set-read-only", VOLUME),
             ),
+            since=CREATED,
+            related=(IMAGE,),
         ),
     ),
     "volume-in-two-images": (
@@ -321,6 +345,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             "its process has ended; host 'node'",
             *(ATTACHMENT, VOLUME),
             repair=(step("disconnect", ATTACHMENT), step("delete-attachment", ATTACHMENT)),
+            related=(IMAGE,),
         ),
     ),
     "cache-entry-without-volume": (
@@ -341,6 +366,8 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             decide_freshness(image(), entry=entry(5, digest=Digest("sha512", "cd"))).verdicts[-1].text,
             *(KEPT, IMAGE),
             repair=(step("create-template", IMAGE), step("delete-volume", KEPT)),
+            since=NOW - timedelta(days=9),
+            reclaimable_bytes=GIB,
         ),
     ),
 }
@@ -389,6 +416,18 @@ class TestOrder:
         expected = sorted(map(repr, cloud.audit()))
         assert sorted(map(repr, shuffled.audit())) == expected
         assert sorted(map(repr, twice.audit())) == expected
+
+    @given(st.data())
+    def test_no_two_findings_have_the_same_id(self, data: st.DataObject) -> None:
+        ids = [each.id for each in data.draw(hostile_clouds()).audit()]
+        assert len(set(ids)) == len(ids)
+
+    @given(st.data())
+    def test_a_finding_keeps_its_id_whatever_else_changes(self, data: st.DataObject) -> None:
+        cloud = data.draw(hostile_clouds())
+        later = replace(cloud.settings, now=NOW + data.draw(st.timedeltas(timedelta(0), timedelta(days=900))))
+        tomorrow = replace(data.draw(clouds(first=20)) + cloud, settings=later)
+        assert {each.id for each in cloud.audit()} <= {each.id for each in tomorrow.audit()}
 
     def test_what_comes_twice_hides_nothing_behind_it(self) -> None:
         stuck, of_stuck = BREAKS["image-stuck"]
@@ -455,6 +494,52 @@ class TestRepair:
     def test_where_a_fact_decides_or_a_person_must(self, cloud: Cloud, repair: tuple[RepairStep, ...]) -> None:
         assert [each.repair for each in cloud.audit()] == [repair]
 
+    @given(st.data())
+    def test_bytes_come_back_only_where_a_volume_is_deleted(self, data: st.DataObject) -> None:
+        cloud = data.draw(hostile_clouds())
+        sizes = {each.entry.volume_id: each.entry.size_gib for each in cloud.templates}
+        sizes |= {each.id: each.size_gib for each in cloud.volumes}
+        for each in cloud.audit():
+            deleted = [every.subject.id for every in each.repair if every.action is RepairAction.DELETE_VOLUME]
+            assert each.reclaimable_bytes == sum(sizes[volume_id] * GIB for volume_id in deleted)
+
+    def test_of_a_volume_that_is_deleted_for_two_reasons_the_bytes_come_back_once(self) -> None:
+        both = half_stored(metadata={"image_id": "i", **half_stored().metadata})
+        found = Cloud(volumes=(both, volume(1))).audit()
+        assert sorted(each.kind for each in found) == ["image-volume-without-image"] * 2 + ["left-unfinished"]
+        assert [total_reclaimable_bytes(found), total_reclaimable_bytes([])] == [2 * GIB, 0]
+
+    def test_a_mend_that_is_left_to_a_person_gives_nothing_back(self) -> None:
+        (found,) = Cloud(volumes=(half_stored(project_id="theirs"),)).audit()
+        assert (found.repair, found.reclaimable_bytes) == ((), 0)
+
+    def test_it_can_be_given_as_json(self) -> None:
+        assert BREAKS["size-differs"][1].as_dict() == {
+            "id": "51d80d950b5c",
+            "rule": "size-differs",
+            "certainty": "sure",
+            "subjects": [{"kind": "image", "id": "image-0"}, {"kind": "volume", "id": uuid(0)}],
+            "since": "2026-01-30T12:00:00+00:00",
+            "reclaimable_bytes": 0,
+            "text": f"the image has {GIB - 7} bytes, its volume 1 GiB and image_size 5",
+            "repair": [
+                {
+                    "action": "set-metadata",
+                    "subject": {"kind": "volume", "id": uuid(0)},
+                    "arguments": {"image_size": str(GIB - 7)},
+                }
+            ],
+        }
+        assert BREAKS["cache-entry-without-volume"][1].as_dict()["since"] is None
+
+    def test_two_locations_that_name_one_volume_are_two_findings(self) -> None:
+        urls = [f"cinder://{uuid(0)}", URL]
+        both = image(locations=tuple(map(ImageLocation, urls)))
+        one_url = image(locations=(ImageLocation(urls[0]),))
+        found = Cloud(images=(both,)).audit()
+        assert [each.kind for each in found] == ["location-without-volume"] * 2
+        assert found[0].id == Cloud(images=(one_url,)).audit()[0].id != found[1].id
+
     def test_it_can_be_shown(self) -> None:
         assert str(BREAKS["size-differs"][1]) == (
             f"size-differs (image image-0, volume {uuid(0)}), sure: "
@@ -483,6 +568,25 @@ class TestUnknown:
             (Cloud(volumes=(volume(status=None),)), "image-volume-without-image", LIKELY),
             (Cloud(volumes=(volume(status="error"),)), "image-volume-without-image", SURE),
             (
+                Cloud(volumes=(volume(source_volume_id=uuid(7)),)),
+                "image-volume-without-image",
+                LIKELY,  # Cinder clones what a user wrote
+            ),
+            (
+                Cloud(volumes=(volume(),), settings=replace(SETTINGS, delayed_delete=True)),
+                "image-volume-without-image",
+                LIKELY,  # Glance may give the image back
+            ),
+            (
+                Cloud(
+                    images=(image(locations=(ImageLocation("file:///x"),)),),
+                    volumes=(volume(),),
+                    settings=replace(SETTINGS, delayed_delete=True),
+                ),
+                "image-volume-without-image",
+                SURE,
+            ),
+            (
                 Cloud(volumes=(volume(says={"glance_image_id": None, "image_id": "i"}),)),
                 "image-volume-without-image",
                 SURE,
@@ -509,7 +613,7 @@ class TestUnknown:
             (one(size_bytes=GIB + 1, held=volume(says={"image_size": None})), "size-differs", SURE),
             (Cloud(images=(image(status="queued", locations=()),)), "image-stuck", LIKELY),
             (Cloud(images=(image(status="importing", locations=(), updated_at=None),)), "image-stuck", LIKELY),
-            (Cloud(images=(image(status="uploading", locations=()),)), "image-stuck", SURE),
+            (Cloud(images=(image(status="uploading", locations=()),)), "image-stuck", LIKELY),  # it may go on
             (
                 replace(GOOD, attachments=(AuditedAttachment(id="a", volume_id=uuid(0)),)),
                 "attachment-left-behind",
@@ -582,6 +686,13 @@ class TestUnknown:
         assert one(held=volume(volume_type=None), stores=("fast2",)).audit() == []
 
 
+def attached(at: datetime | None, **changes: Any) -> Cloud:
+    """A cloud of an image whose volume has an attachment."""
+    return replace(
+        GOOD, attachments=(AuditedAttachment(id="a", volume_id=uuid(0), host="node", attached_at=at, **changes),)
+    )
+
+
 class TestWhatIsNoFault:
     """What looks like a fault, and is none, or belongs to another kind."""
 
@@ -607,11 +718,25 @@ class TestWhatIsNoFault:
             one(locations=image().locations * 2),
             one(held=volume(project_id="ours", says={"image_owner": None})),
             Cloud(volumes=(half_stored(created_at=NOW - timedelta(hours=1)),)),
+            Cloud(volumes=(half_stored(status="deleting"),)),
+            Cloud(volumes=(volume(status="deleting"),)),
+            attached(NOW - SETTINGS.stuck_after),
             replace(TEMPLATE, volumes=(volume(), half_stored(number=5))),
         ],
     )
     def test_nothing_is_found(self, cloud: Cloud) -> None:
         assert cloud.audit() == []
+
+    def test_an_attachment_that_is_too_old_for_a_transfer_is_told(self) -> None:
+        (found,) = attached(NOW - timedelta(days=2)).audit()
+        assert (found.kind, found.certainty, found.since) == (
+            "attachment-left-behind",
+            LIKELY,
+            NOW - timedelta(days=2),
+        )
+        assert found.text.endswith("; it was attached 2 days, 0:00:00 before the audit")
+        (found,) = attached(NOW, alive=False).audit()
+        assert found.certainty is SURE
 
     def test_an_image_of_a_clock_that_runs_on(self) -> None:
         late = image(status="saving", updated_at=NOW - timedelta(days=1, microseconds=1), locations=())
@@ -766,6 +891,8 @@ class TestFacts:
     def test_a_time_names_an_instant(self) -> None:
         with pytest.raises(InvalidFact, match=r"AuditSettings\.now: 2026-03-01T12:00:00 has no time zone; give one"):
             AuditSettings(now=NOW.replace(tzinfo=None))
+        with pytest.raises(InvalidFact, match=r"AuditedAttachment\.attached_at: 2026-03-01T12:00:00 has no time zone"):
+            AuditedAttachment(id="a", volume_id="v", attached_at=NOW.replace(tzinfo=None))
 
     def test_nothing_less_than_nothing_was_read(self) -> None:
         with pytest.raises(InvalidSize, match=r"DeepCheck\.size_bytes is -1: give a size of 0 or more"):
@@ -779,6 +906,7 @@ class TestFacts:
             trusted_projects=frozenset(),
             images_complete=False,
             volumes_complete=False,
+            delayed_delete=False,
         )
 
 

@@ -128,6 +128,9 @@ DECISIONS = {
         images=[Image(id='i', status='active')], volumes=[Volume(id='v', size_gib=1)],
         settings=AuditSettings(now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC)),
     ))""",
+    "total_reclaimable_bytes": """total_reclaimable_bytes(
+        [Finding(kind='k', subjects=(), certainty=Certainty.SURE, text='t', repair=())]
+    )""",
     "check_location": """check_location(
         Volume(id='v', size_gib=1, volume_type='b'),
         catalogue=StoreCatalogue(stores=(Store(name='a', kind='cinder', volume_type='b'),)),

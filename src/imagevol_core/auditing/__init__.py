@@ -1,6 +1,6 @@
 """What is wrong between images and the volumes that hold them ([store], [multi], [template])."""
 
-from imagevol_core.auditing.decision import Finding, audit
+from imagevol_core.auditing.decision import Finding, audit, total_reclaimable_bytes
 from imagevol_core.auditing.facts import (
     AuditedAttachment,
     AuditRule,
@@ -47,4 +47,5 @@ __all__ = [
     "Templated",
     "Watched",
     "audit",
+    "total_reclaimable_bytes",
 ]

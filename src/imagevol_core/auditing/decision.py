@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
 
 from imagevol_core.auditing.facts import (
     AuditedAttachment,
@@ -56,8 +58,10 @@ __all__ = [
     "RepairStep",
     "Subject",
     "audit",
+    "total_reclaimable_bytes",
 ]
 
+_ID_DIGITS = 12
 _RECORDS = ("glance_image_id", "image_id")
 _NONE_LOST = Counter[str]()
 
@@ -73,6 +77,10 @@ class Finding:
         text: the facts that decided, as a sentence.
         repair: the steps that would mend it, in order; they touch nothing but the subjects.  Empty where a person has
             to decide.  What is not sure is looked at again first.
+        since: when it began, as far as the facts say; what is wrong with a volume cannot be older than the volume.
+        reclaimable_bytes: what the storage gives back when it is mended, as Cinder counts it.
+        related: what else decided, and must be looked at to look again.
+        url: which location, where the image has several that name the volume; empty for the first.
     """
 
     kind: str
@@ -80,10 +88,59 @@ class Finding:
     certainty: Certainty
     text: str
     repair: tuple[RepairStep, ...]
+    since: datetime | None = None
+    reclaimable_bytes: int = 0
+    related: tuple[Subject, ...] = ()
+    url: str = ""
+
+    @property
+    def id(self) -> str:
+        """What names this finding in every audit: 12 digits of the kind and the subjects, and of nothing that changes.
+
+        >>> volume = Subject("volume", "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1")
+        >>> Finding(kind="not-read-only", subjects=(volume,), certainty=Certainty.SURE, text="", repair=()).id
+        'fb84d395929d'
+        """
+        named = [self.kind, *map(str, self.subjects), *([self.url] if self.url else [])]
+        return sha256("\n".join(named).encode(errors="surrogatepass")).hexdigest()[:_ID_DIGITS]
+
+    def as_dict(self) -> dict[str, object]:
+        """Give it as JSON has it.
+
+        >>> volume = Subject("volume", "v")
+        >>> found = Finding(kind="not-read-only", subjects=(volume,), certainty=Certainty.SURE, text="", repair=())
+        >>> sorted(found.as_dict())
+        ['certainty', 'id', 'reclaimable_bytes', 'repair', 'rule', 'since', 'subjects', 'text']
+        """
+        return {
+            "id": self.id,
+            "rule": self.kind,
+            "certainty": self.certainty.value,
+            "subjects": [subject.as_dict() for subject in self.subjects],
+            "since": self.since.isoformat() if self.since else None,
+            "reclaimable_bytes": self.reclaimable_bytes,
+            "text": self.text,
+            "repair": [step.as_dict() for step in self.repair],
+        }
 
     def __str__(self) -> str:
         """The finding as one line for a person."""
         return f"{self.kind} ({', '.join(map(str, self.subjects))}), {self.certainty.value}: {self.text}"
+
+
+def total_reclaimable_bytes(findings: Iterable[Finding]) -> int:
+    """Give how many bytes the storage gives back when all findings are mended; of one volume they count once.
+
+    >>> total_reclaimable_bytes([])
+    0
+    """
+    volumes = {
+        step.subject.id: finding.reclaimable_bytes
+        for finding in findings
+        for step in finding.repair
+        if step.action is RepairAction.DELETE_VOLUME
+    }
+    return sum(volumes.values())
 
 
 def audit(
@@ -139,6 +196,7 @@ names volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1: it is not among the volumes
             holds_image=attachment.volume_id in cloud.image_volumes,
             listed=attachment.volume_id in cloud.listed,
             settings=settings,
+            claimants=_claimants(cloud.claims.get(attachment.volume_id, ())),
         )
         yield from _found(ATTACHMENT_RULES, held)
 
@@ -202,7 +260,7 @@ def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding
         if volume.id in cloud.listed:
             continue
         cloud.listed.add(volume.id)
-        claims = sorted(cloud.claims.pop(volume.id, ()), key=lambda claim: (claim.image_id, claim.url))
+        claims = sorted(cloud.claims.get(volume.id, ()), key=lambda claim: (claim.image_id, claim.url))
         recorded = next((volume.metadata[key] for key in _RECORDS if volume.metadata.get(key)), None)
         held = ImageVolume(
             volume=volume,
@@ -214,6 +272,7 @@ def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding
             all_read=cloud.all_read,
             check=cloud.checks.get(volume.id),
             settings=cloud.settings,
+            claimants=_claimants(claims),
         )
         if held.claimed or held.kept or recorded is not None:
             cloud.image_volumes.add(volume.id)
@@ -223,8 +282,9 @@ def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding
 
 def _audit_missing(cloud: _Cloud) -> Iterator[Finding]:
     """What nothing was listed for: volumes of locations and of the cache, images of templates."""
-    lost = Counter(claim.image_id for claims in cloud.claims.values() for claim in claims)
-    for volume_id, claims in cloud.claims.items():
+    missing = {volume_id: claims for volume_id, claims in cloud.claims.items() if volume_id not in cloud.listed}
+    lost = Counter(claim.image_id for claims in missing.values() for claim in claims)
+    for volume_id, claims in missing.items():
         cloud.image_volumes.add(volume_id)
         claims.sort(key=lambda claim: (claim.image_id, claim.url))
         yield from _audit_claims(cloud, volume_id, claims, None, None, lost=lost)
@@ -245,7 +305,7 @@ def _audit_claims(
     *,
     lost: Counter[str] = _NONE_LOST,
 ) -> Iterator[Finding]:
-    for claim in claims:
+    for at, claim in enumerate(claims):
         claimed = ClaimedVolume(
             claim=claim,
             volume_id=volume_id,
@@ -254,11 +314,16 @@ def _audit_claims(
             catalogue=cloud.catalogue,
             settings=cloud.settings,
             all_lost=lost[claim.image_id] > claim.others,
+            again=at > 0 and claims[at - 1].image_id == claim.image_id,
         )
         yield from _found(CLAIM_RULES, claimed)
     if claims:
         sharing = Sharing(volume_id=volume_id, claims=tuple(claims), recorded=recorded)
         yield from _found(SHARING_RULES, sharing)
+
+
+def _claimants(claims: Iterable[Claim]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(claim.image_id for claim in claims))
 
 
 def _found(tables: Mapping[Policy, tuple[AuditRule[Facts], ...]], facts: Facts) -> Iterator[Finding]:
@@ -269,7 +334,18 @@ def _found(tables: Mapping[Policy, tuple[AuditRule[Facts], ...]], facts: Facts) 
             continue
         rule = rules[at]
         subjects, sure, repair = rule.subjects(facts), rule.sure(facts), rule.repair(facts)
+        reclaims = rule.reclaims(facts) if repair else 0
         if repair and not sure:
             repair = (*(RepairStep(RepairAction.LOOK_AGAIN, subject) for subject in subjects), *repair)
         certainty = Certainty.SURE if sure else Certainty.LIKELY
-        yield Finding(kind=rule.id, subjects=subjects, certainty=certainty, text=verdict.text, repair=repair)
+        yield Finding(
+            kind=rule.id,
+            subjects=subjects,
+            certainty=certainty,
+            text=verdict.text,
+            repair=repair,
+            since=rule.since(facts),
+            reclaimable_bytes=reclaims,
+            related=rule.related(facts),
+            url=rule.url(facts),
+        )

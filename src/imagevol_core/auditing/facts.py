@@ -80,6 +80,10 @@ class Subject:
     kind: str
     id: str
 
+    def as_dict(self) -> dict[str, str]:
+        """Give it as JSON has it."""
+        return {"kind": self.kind, "id": self.id}
+
     def __str__(self) -> str:
         """Both, as a person would say it."""
         return f"{self.kind} {self.id}"
@@ -99,12 +103,49 @@ class RepairStep:
     subject: Subject
     arguments: tuple[tuple[str, str], ...] = ()
 
+    def as_dict(self) -> dict[str, object]:
+        """Give it as JSON has it.
+
+        >>> RepairStep(RepairAction.SET_METADATA, Subject("volume", "v"), (("image_size", "5"),)).as_dict()
+        {'action': 'set-metadata', 'subject': {'kind': 'volume', 'id': 'v'}, 'arguments': {'image_size': '5'}}
+        """
+        return {
+            "action": self.action.value,
+            "subject": self.subject.as_dict(),
+            "arguments": dict(self.arguments),
+        }
+
     def __str__(self) -> str:
         """The step on one line."""
         return " ".join([self.action.value, str(self.subject), *(f"{key}={value!r}" for key, value in self.arguments)])
 
 
 Repair = tuple[RepairStep, ...]
+
+
+def refuse_zoneless(name: str, value: datetime) -> None:
+    """Refuse a time that names no instant."""
+    if value.utcoffset() is None:
+        raise InvalidFact(name, f"{value.isoformat()} has no time zone; give one")
+
+
+def never_known(_facts: object) -> None:
+    """Say that no fact tells when a finding began."""
+
+
+def nothing(_facts: object) -> int:
+    """Say that a repair gives no storage back."""
+    return 0
+
+
+def alone(_facts: object) -> tuple[Subject, ...]:
+    """Say that nothing decides but what a finding names."""
+    return ()
+
+
+def the_only_one(_facts: object) -> str:
+    """Say that no other finding of the kind has the same subjects."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +156,19 @@ class AuditRule(Requirement[Facts], Generic[Facts]):
         subjects: what a finding names.
         sure: whether all that the predicate rests on was told.
         repair: what would mend it; no step where a person has to decide.
+        since: when it began, as far as the facts say.
+        reclaims: how many bytes the storage gives back when it is mended.
+        related: what else decided, and must be looked at to look again.
+        url: what tells two findings of the same subjects apart; empty for the first of them.
     """
 
     subjects: Callable[[Facts], tuple[Subject, ...]]
     sure: Callable[[Facts], bool]
     repair: Callable[[Facts], Repair]
+    since: Callable[[Facts], datetime | None] = never_known
+    reclaims: Callable[[Facts], int] = nothing
+    related: Callable[[Facts], tuple[Subject, ...]] = alone
+    url: Callable[[Facts], str] = the_only_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +180,22 @@ class AuditedAttachment:
         volume_id: what is attached.
         host: to which host.
         alive: whether its user still has it in use; None where that is not known.
+        attached_at: when it was made, with a time zone; None where that is not known.
+
+    Raises:
+        InvalidFact: `attached_at` has no time zone.
     """
 
     id: str
     volume_id: str
     host: str | None = None
     alive: bool | None = None
+    attached_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a time that names no instant."""
+        if self.attached_at is not None:
+            refuse_zoneless("AuditedAttachment.attached_at", self.attached_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +233,7 @@ class AuditSettings:
         trusted_projects: ids of the projects in which no user can write a volume's metadata.
         images_complete: whether `images` is every image there is.
         volumes_complete: whether `volumes` is every volume there is.
+        delayed_delete: whether Glance keeps the data of a deleted image for a time, as `delayed_delete` says.
 
     Raises:
         InvalidFact: `now` has no time zone.
@@ -184,11 +244,11 @@ class AuditSettings:
     trusted_projects: frozenset[str] = frozenset()
     images_complete: bool = False
     volumes_complete: bool = False
+    delayed_delete: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a time that names no instant."""
-        if self.now.utcoffset() is None:
-            raise InvalidFact("AuditSettings.now", f"{self.now.isoformat()} has no time zone; give one")
+        refuse_zoneless("AuditSettings.now", self.now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +276,7 @@ class ClaimedVolume:
     catalogue: StoreCatalogue | None
     settings: AuditSettings
     all_lost: bool = False
+    again: bool = False
 
     @property
     def volume(self) -> Volume:
@@ -246,6 +307,7 @@ class ImageVolume:
     all_read: bool
     check: DeepCheck | None
     settings: AuditSettings
+    claimants: tuple[str, ...] = ()
 
     @property
     def read(self) -> DeepCheck:
@@ -275,6 +337,7 @@ class Held:
     holds_image: bool
     listed: bool
     settings: AuditSettings
+    claimants: tuple[str, ...] = ()
 
     @property
     def volume_gone(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from imagevol_core.auditing.facts import AuditRule, Claim, ClaimedVolume, Repair, RepairAction, Subject
 from imagevol_core.auditing.rules import always, step, volumes_complete
@@ -157,6 +158,14 @@ def _of_claimed(claimed: ClaimedVolume) -> tuple[Subject, ...]:
     return _image(claimed), _volume(claimed)
 
 
+def _created(claimed: ClaimedVolume) -> datetime | None:
+    return claimed.volume.created_at
+
+
+def _other_url(claimed: ClaimedVolume) -> str:
+    return claimed.claim.url if claimed.again else ""
+
+
 def _url(claimed: ClaimedVolume) -> str:
     return f"a location of the image names volume {claimed.volume_id}"
 
@@ -172,6 +181,7 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             subjects=_of_claimed,
             sure=volumes_complete,
             repair=_forget_location,
+            url=_other_url,
         ),
         AuditRule(
             id="owner-differs",
@@ -181,6 +191,8 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             subjects=_of_claimed,
             sure=_owner_surely,
             repair=_own,
+            since=_created,
+            url=_other_url,
         ),
         AuditRule(
             id="size-differs",
@@ -190,6 +202,8 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             subjects=_of_claimed,
             sure=_size_surely,
             repair=_resize,
+            since=_created,
+            url=_other_url,
         ),
         AuditRule(
             id="store-differs",
@@ -199,6 +213,8 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             subjects=_of_claimed,
             sure=_store_surely,
             repair=_restore,
+            since=_created,
+            url=_other_url,
         ),
         AuditRule(
             id="content-differs",
@@ -208,6 +224,8 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             subjects=_of_claimed,
             sure=always,
             repair=_withdraw,
+            since=_created,
+            url=_other_url,
         ),
     ),
 }

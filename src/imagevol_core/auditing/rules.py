@@ -7,6 +7,7 @@ that may have a part missing, or what was not said, is at most likely.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from imagevol_core.auditing.facts import (
     AuditRule,
@@ -23,6 +24,7 @@ from imagevol_core.auditing.facts import (
 )
 from imagevol_core.caching import FreshnessOutcome, decide_freshness
 from imagevol_core.sentences import answered, listed, quoted
+from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "SHARING_RULES",
     "TEMPLATE_RULES",
     "always",
+    "never",
     "step",
 ]
 
@@ -53,9 +56,8 @@ def _not_stuck(watched: Watched) -> tuple[bool, str]:
     return age <= settings.stuck_after, f"it is {image.status} and was last touched {age} before the audit"
 
 
-def _stuck_surely(watched: Watched) -> bool:
-    """A queued image may just wait for its user to bring the data."""
-    return watched.image.status != "queued" and watched.image.updated_at is not None
+def _touched(watched: Watched) -> datetime | None:
+    return watched.image.updated_at
 
 
 # A volume of several images, attachments, what is kept to be cloned.
@@ -85,7 +87,11 @@ def _in_use(held: Held) -> tuple[bool, str]:
         return False, f"its volume {held.attachment.volume_id} is not among the volumes"
     if not held.holds_image:
         return True, "its volume is not known to hold an image"
-    return held.attachment.alive is True, f"{alive}; host {quoted(held.attachment.host)}"
+    text = f"{alive}; host {quoted(held.attachment.host)}"
+    if held.attachment.alive is not None or held.attachment.attached_at is None:
+        return held.attachment.alive is True, text
+    age = held.settings.now - held.attachment.attached_at
+    return age <= held.settings.stuck_after, f"{text}; it was attached {age} before the audit"
 
 
 def _has_volume(entry: Entry) -> tuple[bool, str]:
@@ -116,8 +122,25 @@ def _renew(templated: Templated) -> Repair:
     return (step(RepairAction.CREATE_TEMPLATE, Subject("image", templated.image.id)), old)
 
 
+def _changed(templated: Templated) -> datetime | None:
+    """The image; of one that is gone it is not known when it went."""
+    return templated.image.updated_at if templated.image else None
+
+
+def _of_size(templated: Templated) -> int:
+    return templated.template.entry.size_gib * GIB
+
+
 def volumes_complete(facts: ClaimedVolume | Entry) -> bool:
     return facts.settings.volumes_complete
+
+
+def _attached(held: Held) -> datetime | None:
+    return held.attachment.attached_at
+
+
+def _claimants(held: Held) -> tuple[Subject, ...]:
+    return tuple(Subject("image", image_id) for image_id in held.claimants)
 
 
 def _detach(held: Held) -> Repair:
@@ -152,6 +175,11 @@ def always(_facts: object) -> bool:
     return True
 
 
+def never(_facts: object) -> bool:
+    """Say that a finding is never sure: a process may still be at work, and no service tells."""
+    return False
+
+
 def _of_attachment(held: Held) -> tuple[Subject, ...]:
     return Subject("attachment", held.attachment.id), Subject("volume", held.attachment.volume_id)
 
@@ -182,8 +210,9 @@ IMAGE_RULES: Mapping[Policy, tuple[AuditRule[Watched], ...]] = {
             source="[store]",
             holds=_not_stuck,
             subjects=_of_image,
-            sure=_stuck_surely,
+            sure=never,
             repair=_delete_image,
+            since=_touched,
         ),
     ),
 }
@@ -210,6 +239,8 @@ ATTACHMENT_RULES: Mapping[Policy, tuple[AuditRule[Held], ...]] = {
             subjects=_of_attachment,
             sure=_left_surely,
             repair=_detach,
+            since=_attached,
+            related=_claimants,
         ),
     ),
 }
@@ -236,6 +267,8 @@ TEMPLATE_RULES: Mapping[Policy, tuple[AuditRule[Templated], ...]] = {
             subjects=_of_template,
             sure=_stale_surely,
             repair=_renew,
+            since=_changed,
+            reclaims=_of_size,
         ),
     ),
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from imagevol_core.auditing.facts import AuditRule, ImageVolume, Repair, RepairAction, Subject
-from imagevol_core.auditing.rules import always, step
+from imagevol_core.auditing.rules import always, never, step
 from imagevol_core.remains import VolumeOrigin
 from imagevol_core.sentences import answered, quoted, said
+from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
 __all__ = ["IMAGE_VOLUME_RULES"]
@@ -22,6 +24,8 @@ _AT_REST = ("available", "error")
 def _has_image(held: ImageVolume) -> tuple[bool, str]:
     if held.claimed or held.kept:
         return True, "an image's location, the cache or a template names it"
+    if held.volume.status == "deleting":
+        return True, "Cinder is deleting it"
     if held.recorded is None:
         return True, "it names no image"
     if not held.image_known:
@@ -31,15 +35,20 @@ def _has_image(held: ImageVolume) -> tuple[bool, str]:
 
 
 def _orphan_surely(held: ImageVolume) -> bool:
-    """A volume is deleted for it: so the record must be no user's, nothing in flight, and every location read."""
-    trusted = held.volume.project_id in held.settings.trusted_projects
+    """A volume is deleted for it: so the record must be no user's, nothing in flight, and every location read.
+
+    Cinder clones a user's volume into its internal tenant with the user's metadata.  Glance may keep a deleted image's
+    volume for a time, and gives the image back until then.
+    """
+    trusted = held.volume.project_id in held.settings.trusted_projects and held.volume.source_volume_id is None
     still = held.volume.status in _AT_REST and held.settings.images_complete
-    return trusted and still and held.all_read
+    kept = held.settings.delayed_delete and not held.image_known
+    return trusted and still and held.all_read and not kept
 
 
 def _not_unfinished(held: ImageVolume) -> tuple[bool, str]:
     origin, created_at = VolumeOrigin.from_volume(held.volume.metadata), held.volume.created_at
-    if origin is None or origin.finished or held.kept:
+    if origin is None or origin.finished or held.kept or held.volume.status == "deleting":
         return True, "no procedure is creating it"
     if created_at is None:
         return False, f"procedure {said(origin.procedure)} has not finished, and its age is not known"
@@ -86,9 +95,16 @@ def _delete_volume(held: ImageVolume) -> Repair:
     return (step(RepairAction.DELETE_VOLUME, _of_volume(held)[0]),)
 
 
-def _never(_facts: object) -> bool:
-    """Its process may still run: `imagevol unfinished` says so on its host."""
-    return False
+def _created(held: ImageVolume) -> datetime | None:
+    return held.volume.created_at
+
+
+def _size(held: ImageVolume) -> int:
+    return held.volume.size_gib * GIB
+
+
+def _claimants(held: ImageVolume) -> tuple[Subject, ...]:
+    return tuple(Subject("image", image_id) for image_id in held.claimants)
 
 
 def _of_volume(held: ImageVolume) -> tuple[Subject, ...]:
@@ -105,6 +121,8 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             subjects=_of_volume,
             sure=_orphan_surely,
             repair=_delete_volume,
+            since=_created,
+            reclaims=_size,
         ),
         AuditRule(
             id="left-unfinished",
@@ -112,8 +130,10 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             source="[store]",
             holds=_not_unfinished,
             subjects=_of_volume,
-            sure=_never,
+            sure=never,  # on its host, `imagevol unfinished` tells whether the process runs
             repair=_delete_trusted,
+            since=_created,
+            reclaims=_size,
         ),
         AuditRule(
             id="not-read-only",
@@ -123,6 +143,8 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             subjects=_of_volume,
             sure=_read_only_surely,
             repair=_set_read_only,
+            since=_created,
+            related=_claimants,
         ),
         AuditRule(
             id="tail-not-zero",
@@ -132,6 +154,8 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             subjects=_of_volume,
             sure=always,
             repair=_zero,
+            since=_created,
+            related=_claimants,
         ),
     ),
 }
