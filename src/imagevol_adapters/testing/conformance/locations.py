@@ -19,6 +19,7 @@ __all__ = ["HISTORIES", "STORES", "History", "LocationServiceConformance"]
 STORES: Mapping[str, str] = {"fast": "fast", "fast2": "fast2", "twin": "twin", "twin2": "twin"}
 """The stores that the Glance of the suite has, in this order, each with the type of its volumes."""
 
+
 class History(NamedTuple):
     """An image as an operator finds it.
 
