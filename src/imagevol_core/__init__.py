@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RepairStep,
         Subject,
         audit,
+        recorded_image,
         total_reclaimable_bytes,
     )
     from imagevol_core.caching import (
@@ -295,7 +296,7 @@ else:  # or a type checker would take every name for one of this package
 _NAMES = {
     "attaching": ("AttachRetry", "decide_attach_retry", "patience_seconds"),
     "auditing": ("AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction",
-        "RepairStep", "Subject", "audit", "total_reclaimable_bytes"),
+        "RepairStep", "Subject", "audit", "recorded_image", "total_reclaimable_bytes"),
     "caching": ("Admission", "CacheEntry", "CacheKey", "CacheLimits", "Freshness", "FreshnessOutcome", "cache_key",
         "decide_freshness", "plan_admission"),
     "checksums": ("checksum_for", "parse_digest"),
@@ -416,6 +417,7 @@ __all__ = [  # noqa: RUF022 - by decision
     # auditing
     "AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction", "RepairStep", "Subject",
     "audit",
+    "recorded_image",
     "total_reclaimable_bytes",
     # tables
     "rule_tables",

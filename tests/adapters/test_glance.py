@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -255,7 +255,7 @@ class TestListed:
     """A list is how locations are seen without being migrated: of every image that there is."""
 
     def test_all_images_are_listed_page_by_page_hidden_ones_too(self, http: Mocker, images: GlanceImages) -> None:
-        everybodys = "visibility=all&member_status=all&limit=500&sort=id%3Aasc"
+        everybodys = "visibility=all&member_status=all&limit=1000&sort=id%3Aasc"
         first = {"images": [shown(id="1", locations=[{"url": URL, "metadata": {"store": "fast"}}])], "next": "/v2/2"}
         http.get(f"{IMAGES}?os_hidden=false&{everybodys}", json=first)
         http.get(f"{GLANCE}/v2/2", json={"images": [shown(id="2")]})
@@ -270,6 +270,15 @@ class TestListed:
         http.get(f"{IMAGES}?id=in%3A7%2C8", json={"images": []})
         assert list(images.listed(["7", "8"])) == []
         assert set(asked(http)) == {"GET /images"}
+
+    def test_images_that_changed_since_a_time_are_listed_by_the_time_of_greenwich(
+        self, http: Mocker, images: GlanceImages
+    ) -> None:
+        http.get(IMAGES, json={"images": []})
+        assert list(images.listed(changed_since=datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2))))) == []
+        assert [request.qs["updated_at"] for request in http.request_history if request.path == "/v2/images"] == [
+            ["gte:2026-03-01t12:00:00z"]
+        ] * 2
 
     def test_where_locations_are_not_shown_it_says_what_to_do(self, http: Mocker, images: GlanceImages) -> None:
         hidden = shown()

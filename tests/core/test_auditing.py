@@ -164,6 +164,11 @@ def entry(number: int, **changes: Any) -> CacheEntry:
     return CacheEntry(**(usual | {"digest": Digest("sha512", "ab")} | changes))
 
 
+def template_volume(**changes: Any) -> Volume:
+    """A volume that says it is a template; it names no image otherwise."""
+    return volume(5, **{"says": UNSAID | {"imagevol_template": "image-0"}} | changes)
+
+
 def half_stored(**changes: Any) -> Volume:
     """A volume that a procedure is creating, or was when it was killed."""
     origin = VolumeOrigin(procedure="add", image_id="image-9")
@@ -722,6 +727,7 @@ class TestWhatIsNoFault:
             Cloud(volumes=(volume(status="deleting"),)),
             attached(NOW - SETTINGS.stuck_after),
             replace(TEMPLATE, volumes=(volume(), half_stored(number=5))),
+            Cloud(images=(image(),), volumes=(volume(), template_volume())),
         ],
     )
     def test_nothing_is_found(self, cloud: Cloud) -> None:
@@ -756,6 +762,30 @@ class TestWhatIsNoFault:
         (found,) = replace(TEMPLATE, templates=(Template(entry=entry(5, image_id="gone")),)).audit()
         assert found.repair == (step("delete-volume", KEPT),)
         assert found.text == "its image gone is not among the images"
+
+    def test_a_template_that_was_only_found_among_the_volumes_is_looked_at_after_them(self) -> None:
+        order: list[str] = []
+
+        def volumes() -> Iterator[Volume]:
+            order.append("volumes")
+            yield volume()
+
+        def templates() -> Iterator[tuple[Template, Image | None]]:
+            order.append("templates")
+            yield Template(entry=entry(5)), image()
+            yield Template(entry=entry(6)), None
+
+        found = list(audit(images=[image()], volumes=volumes(), templates_seen=templates(), settings=SETTINGS))
+        assert order == ["volumes", "templates"]
+        assert [(each.kind, each.subjects[0].id) for each in found] == [("template-stale", uuid(6))]
+
+    def test_what_a_user_calls_a_template_is_none(self) -> None:
+        written = template_volume(project_id="theirs", metadata={"imagevol_template": "i", "glance_image_id": "i"})
+        assert [each.kind for each in Cloud(volumes=(written,)).audit()] == ["image-volume-without-image"]
+
+    def test_a_template_that_can_be_written_is_found(self) -> None:
+        found = Cloud(images=(image(),), volumes=(volume(), template_volume(readonly=False))).audit()
+        assert [each.kind for each in found] == ["not-read-only"]
 
     def test_a_template_that_may_be_stale_says_what_is_not_known(self) -> None:
         kept = entry(5, digest=None, image_updated_at=NOW)

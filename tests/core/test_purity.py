@@ -128,6 +128,7 @@ DECISIONS = {
         images=[Image(id='i', status='active')], volumes=[Volume(id='v', size_gib=1)],
         settings=AuditSettings(now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC)),
     ))""",
+    "recorded_image": "recorded_image(Volume(id='v', size_gib=1))",
     "total_reclaimable_bytes": """total_reclaimable_bytes(
         [Finding(kind='k', subjects=(), certainty=Certainty.SURE, text='t', repair=())]
     )""",

@@ -6,7 +6,7 @@ listed; only an administrator sees those of other projects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from uuid import UUID
 if TYPE_CHECKING:
     import cinderclient.v3.client
 
-__all__ = ["is_volume_id", "listed_volumes", "shown_volumes"]
+__all__ = ["attachment_pages", "is_volume_id", "listed_volumes", "shown_volumes", "volume_pages"]
 
 # 47 bytes each in a URL: web servers take a request line of 8190, and uWSGI a head of 4096 unless it is told otherwise.
 _IDS_A_REQUEST = 50
@@ -60,20 +60,59 @@ def shown_volumes(client: cinderclient.v3.client.Client, volume_ids: Sequence[st
 
 
 def listed_volumes(client: cinderclient.v3.client.Client, filters: Mapping[str, Any]) -> Iterator[Any]:
-    """Give all volumes that the filters let through, in pages of what length Cinder likes: an empty one is the last.
+    """Give all volumes that the filters let through, each once; its errors are cinderclient's own.
 
     Args:
-        client: with the credentials that ask; its errors are cinderclient's own.
+        client: with the credentials that ask.
         filters: Cinder's, as `all_tenants`.
+    """
+    given: set[str] = set()
+    for page in volume_pages(client, filters):
+        yield from (volume for volume in page if volume.id not in given)
+        given.update(volume.id for volume in page)
+
+
+def volume_pages(client: cinderclient.v3.client.Client, filters: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Give all volumes that the filters let through, in pages.  A volume comes again if others go while it is listed.
+
+    Args:
+        client: as for `listed_volumes`.
+        filters: as for `listed_volumes`.
+    """
+
+    def page_after(marker: str | None) -> list[Any]:
+        return list(client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=marker))
+
+    return pages(page_after)
+
+
+def attachment_pages(client: cinderclient.v3.client.Client) -> Iterator[list[Any]]:
+    """Give all attachments of all projects, without how they are connected, in pages; one may come again.
+
+    Args:
+        client: as for `listed_volumes`, with credentials of an administrator.
+    """
+
+    def page_after(marker: str | None) -> list[Any]:
+        found = client.attachments.list(search_opts={"all_tenants": 1}, limit=_VOLUMES_A_REQUEST, marker=marker)
+        return list(found)
+
+    return pages(page_after)
+
+
+def pages(page_after: Callable[[str | None], list[Any]]) -> Iterator[list[Any]]:
+    """Give page after page, of what length Cinder likes: an empty one is the last.
+
+    Args:
+        page_after: asks for the page after an id, or for the first one.
     """
     from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - as above
 
     page: list[Any] = []
-    given: set[str] = set()
     restarts = 0
     while True:
         try:
-            page = _page_after(page, client, filters)
+            page = _page_after(page, page_after)
         except cinder_errors.NotFound:
             if not page or restarts == _TRIES:  # a Cinder that knows no volume to count from would be asked for ever
                 raise
@@ -81,20 +120,19 @@ def listed_volumes(client: cinderclient.v3.client.Client, filters: Mapping[str, 
             continue
         if not page:
             return
-        yield from (volume for volume in page if volume.id not in given)
-        given.update(volume.id for volume in page)
+        yield page
 
 
-def _page_after(page: Sequence[Any], client: cinderclient.v3.client.Client, filters: Mapping[str, Any]) -> list[Any]:
+def _page_after(page: Sequence[Any], page_after: Callable[[str | None], list[Any]]) -> list[Any]:
     """Give the next page, or the first one if there is none before.
 
-    Cinder answers 404 if the volume that it counts from is gone, or if one of the page goes while it is read.  Then it
-    is asked again, from the volume before.
+    Cinder answers 404 if what it counts from is gone, or if one of the page goes while it is read.  Then it is asked
+    again, from the one before.
     """
     from cinderclient import exceptions as cinder_errors  # noqa: PLC0415 - as above
 
-    markers = [volume.id for volume in reversed(page[-_TRIES:])] or [None] * _TRIES
+    markers = [each.id for each in reversed(page[-_TRIES:])] or [None] * _TRIES
     for marker in markers[:-1]:
         with suppress(cinder_errors.NotFound):
-            return list(client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=marker))
-    return list(client.volumes.list(search_opts=dict(filters), limit=_VOLUMES_A_REQUEST, marker=markers[-1]))
+            return page_after(marker)
+    return page_after(markers[-1])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
+    from imagevol_adapters.gathering.audit import AuditedImages, AuditedVolumes, CloudAudit, gather_audit
     from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
     from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
     from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
@@ -20,6 +21,7 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "audit": ("AuditedImages", "AuditedVolumes", "CloudAudit", "gather_audit"),
             "catalogue": ("Stores", "gather_catalogue", "with_default_type"),
             "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
             "settings": ("CinderSettings", "gather_cinder_settings"),
@@ -30,13 +32,17 @@ else:
     )
 
 __all__ = [
+    "AuditedImages",
+    "AuditedVolumes",
     "CinderSettings",
     "Cloud",
+    "CloudAudit",
     "CreationFacts",
     "CreationSource",
     "Stores",
     "Unknown",
     "UploadFacts",
+    "gather_audit",
     "gather_base_image",
     "gather_catalogue",
     "gather_cinder_settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -59,7 +60,7 @@ _MISSING = (glance_errors.NotFound, keystone_errors.NotFound)
 _UNCHECKED: Table = ((TypeError, RequestRefused, ""), *_ERRORS)
 _IN_A_BODY: Table = ((OSError, ServiceFailed, ""), *_ERRORS)  # requests' own, when the connection was there already
 
-_IMAGES_A_PAGE = 500  # Glance gives 1000 at most, unless api_limit_max says otherwise
+_IMAGES_A_PAGE = 1000  # what Glance gives at most, unless api_limit_max says otherwise
 _NO_LOCATIONS = (
     "Glance lists no locations: set show_multiple_locations = true in the glance-api.conf of an endpoint that only "
     "operators reach, and name it with --os-interface or image_endpoint_override in clouds.yaml"
@@ -115,7 +116,13 @@ class GlanceImages:
             raise RequestRefused(f"{len(named)} images are named {name_or_id}: give the id of one")
         return self.get(named[0])
 
-    def listed(self, image_ids: Sequence[str] | None = None, *, locations_needed: bool = True) -> Iterator[Image]:
+    def listed(
+        self,
+        image_ids: Sequence[str] | None = None,
+        *,
+        locations_needed: bool = True,
+        changed_since: datetime | None = None,
+    ) -> Iterator[Image]:
         """Give images with their locations as they are saved, in pages.
 
         A list is the only way to see them so: where anything else looks at an image, Glance migrates its locations.
@@ -123,6 +130,7 @@ class GlanceImages:
         Args:
             image_ids: of which images; every image that these credentials see when None.
             locations_needed: whether images whose locations Glance does not show are of no use.
+            changed_since: those that were created or changed since then, by Glance's clock; all when None.
 
         Raises:
             AccessDenied: Glance shows no locations, and they are needed.
@@ -131,6 +139,8 @@ class GlanceImages:
         if ids == []:
             return
         wanted = {} if ids is None else {"id": f"in:{','.join(ids)}"}
+        if changed_since is not None:
+            wanted["updated_at"] = f"gte:{changed_since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         for hidden in ("false", "true"):
             filters = {"visibility": "all", "member_status": "all", "os_hidden": hidden, **wanted}
             with _translated("the list of images"):

@@ -17,6 +17,7 @@ from imagevol_core.auditing.facts import (
     Subject,
     Templated,
     Watched,
+    recorded_image,
 )
 from imagevol_core.auditing.location_rules import CLAIM_RULES
 from imagevol_core.auditing.rules import ATTACHMENT_RULES, ENTRY_RULES, IMAGE_RULES, SHARING_RULES, TEMPLATE_RULES
@@ -47,5 +48,6 @@ __all__ = [
     "Templated",
     "Watched",
     "audit",
+    "recorded_image",
     "total_reclaimable_bytes",
 ]

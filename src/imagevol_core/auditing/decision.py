@@ -1,8 +1,8 @@
 """What is wrong between images, image volumes, attachments and stores, and what would mend it.
 
-Images, volumes and attachments are each read once, as they come.  Kept of them is what joins them: of a location that
-names a volume a few words, of everything else its id.  Templates, the cache and the results of deep checks are few, and
-are kept whole.
+Images, volumes and attachments are each read once, as they come.  A `Ledger` keeps what joins them: of a location that
+names a volume a few numbers, of everything else its id.  Templates, the cache and the results of deep checks are few,
+and are kept whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from imagevol_core.auditing.facts import (
     Subject,
     Templated,
     Watched,
+    recorded_image,
 )
+from imagevol_core.auditing.ledger import Ledger
 from imagevol_core.auditing.location_rules import CLAIM_RULES
 from imagevol_core.auditing.rules import (
     ATTACHMENT_RULES,
@@ -44,6 +46,7 @@ from imagevol_core.auditing.volume_rules import IMAGE_VOLUME_RULES
 from imagevol_core.caching import CacheEntry
 from imagevol_core.facts import Image, Volume
 from imagevol_core.locations import UnreadLocation, read_location
+from imagevol_core.marks import is_template
 from imagevol_core.stores import StoreCatalogue
 from imagevol_core.templates import Template
 from imagevol_core.verdicts import Facts, Policy, evaluate
@@ -62,7 +65,6 @@ __all__ = [
 ]
 
 _ID_DIGITS = 12
-_RECORDS = ("glance_image_id", "image_id")
 _NONE_LOST = Counter[str]()
 
 
@@ -152,6 +154,7 @@ def audit(
     catalogue: StoreCatalogue | None = None,
     entries: Iterable[CacheEntry] = (),
     templates: Iterable[Template] = (),
+    templates_seen: Iterable[tuple[Template, Image | None]] = (),
     checks: Iterable[DeepCheck] = (),
 ) -> Iterator[Finding]:
     """Say what is wrong between images and the volumes that hold them ([store], [multi], [template]).
@@ -164,6 +167,8 @@ def audit(
         catalogue: the stores as they are configured; None when they are not known.
         entries: of Cinder's image-volume cache.
         templates: of all backends.
+        templates_seen: those that were only found among the volumes, each with its image; they are asked for after the
+            volumes.
         checks: what deep checks gave; none where none were made.
 
     Returns:
@@ -190,13 +195,16 @@ names volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1: it is not among the volumes
     yield from _audit_images(cloud, images)
     yield from _audit_volumes(cloud, volumes)
     yield from _audit_missing(cloud)
+    for template, image in templates_seen:
+        yield from _found(TEMPLATE_RULES, Templated(template=template, image=image, settings=settings))
     for attachment in attachments:
+        volume_id = attachment.volume_id
         held = Held(
             attachment=attachment,
-            holds_image=attachment.volume_id in cloud.image_volumes,
-            listed=attachment.volume_id in cloud.listed,
+            holds_image=cloud.ledger.holds_image(volume_id),
+            listed=cloud.ledger.volume_listed(volume_id),
             settings=settings,
-            claimants=_claimants(cloud.claims.get(attachment.volume_id, ())),
+            claimants=_claimants(cloud.ledger.claims(volume_id)),
         )
         yield from _found(ATTACHMENT_RULES, held)
 
@@ -211,24 +219,24 @@ class _Cloud:
     templates: defaultdict[str, list[Template]] = field(default_factory=lambda: defaultdict(list))
     of_templates: set[str] = field(default_factory=set)
     checks: dict[str, DeepCheck] = field(default_factory=dict)
-    claims: dict[str, list[Claim]] = field(default_factory=dict)
-    images: set[str] = field(default_factory=set)
-    settled: set[str] = field(default_factory=set)
-    listed: set[str] = field(default_factory=set)
-    image_volumes: set[str] = field(default_factory=set)
+    ledger: Ledger = field(default_factory=Ledger)
     all_read: bool = True
+
+    def keeps(self, volume: Volume) -> bool:
+        """Whether the volume is kept to be cloned: by Cinder's cache, or as a template."""
+        trusted = volume.project_id in self.settings.trusted_projects
+        return volume.id in self.kept or volume.id in self.of_templates or (trusted and is_template(volume))
 
 
 def _audit_images(cloud: _Cloud, images: Iterable[Image]) -> Iterator[Finding]:
     for image in images:
-        if image.id in cloud.images:
+        if not cloud.ledger.list_image(image.id):
             continue
-        cloud.images.add(image.id)
         yield from _found(IMAGE_RULES, Watched(image=image, settings=cloud.settings))
         for template in cloud.templates.pop(image.id, ()):
             yield from _found(TEMPLATE_RULES, Templated(template=template, image=image, settings=cloud.settings))
         if _claim(cloud, image) and image.locations and image.status not in IN_THE_MAKING:
-            cloud.settled.add(image.id)
+            cloud.ledger.settle_image(image.id)
 
 
 def _claim(cloud: _Cloud, image: Image) -> bool:
@@ -240,56 +248,44 @@ def _claim(cloud: _Cloud, image: Image) -> bool:
         if isinstance(named, UnreadLocation):
             all_read = all_read and "cinder" not in url.lower()
             continue
-        claim = Claim(
-            image_id=image.id,
-            owner=image.owner,
-            size_bytes=image.size_bytes,
-            digest=image.digest,
-            url=url,
-            url_store=named.store,
-            said_store=location.metadata.get("store"),
-            others=len(locations) - 1,
-        )
-        cloud.claims.setdefault(named.volume_id, []).append(claim)
+        digest = image.digest if named.volume_id in cloud.checks else None
+        cloud.ledger.claim(image, location, named, others=len(locations) - 1, digest=digest)
     cloud.all_read = cloud.all_read and all_read
     return all_read
 
 
 def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding]:
+    ledger = cloud.ledger
     for volume in volumes:
-        if volume.id in cloud.listed:
+        if not ledger.list_volume(volume.id):
             continue
-        cloud.listed.add(volume.id)
-        claims = sorted(cloud.claims.get(volume.id, ()), key=lambda claim: (claim.image_id, claim.url))
-        recorded = next((volume.metadata[key] for key in _RECORDS if volume.metadata.get(key)), None)
+        claims, recorded = ledger.claims(volume.id), recorded_image(volume)
         held = ImageVolume(
             volume=volume,
             recorded=recorded,
             claimed=bool(claims),
-            kept=volume.id in cloud.kept or volume.id in cloud.of_templates,
-            image_known=recorded in cloud.images,
-            image_settled=recorded in cloud.settled,
+            kept=cloud.keeps(volume),
+            image_known=ledger.image_listed(recorded),
+            image_settled=ledger.image_settled(recorded),
             all_read=cloud.all_read,
             check=cloud.checks.get(volume.id),
             settings=cloud.settings,
             claimants=_claimants(claims),
         )
         if held.claimed or held.kept or recorded is not None:
-            cloud.image_volumes.add(volume.id)
+            ledger.hold_image(volume.id)
         yield from _found(IMAGE_VOLUME_RULES, held)
         yield from _audit_claims(cloud, volume.id, claims, volume, recorded)
 
 
 def _audit_missing(cloud: _Cloud) -> Iterator[Finding]:
     """What nothing was listed for: volumes of locations and of the cache, images of templates."""
-    missing = {volume_id: claims for volume_id, claims in cloud.claims.items() if volume_id not in cloud.listed}
-    lost = Counter(claim.image_id for claims in missing.values() for claim in claims)
-    for volume_id, claims in missing.items():
-        cloud.image_volumes.add(volume_id)
-        claims.sort(key=lambda claim: (claim.image_id, claim.url))
+    lost = Counter(claim.image_id for _, claims in cloud.ledger.unlisted() for claim in claims)
+    for volume_id, claims in cloud.ledger.unlisted():
+        cloud.ledger.hold_image(volume_id)
         yield from _audit_claims(cloud, volume_id, claims, None, None, lost=lost)
     for entry in cloud.kept.values():
-        listed = entry.volume_id in cloud.listed
+        listed = cloud.ledger.volume_listed(entry.volume_id)
         yield from _found(ENTRY_RULES, Entry(entry=entry, listed=listed, settings=cloud.settings))
     for templates in cloud.templates.values():
         for template in templates:

@@ -34,6 +34,7 @@ __all__ = [
     "Subject",
     "Templated",
     "Watched",
+    "recorded_image",
 ]
 
 
@@ -251,9 +252,21 @@ class AuditSettings:
         refuse_zoneless("AuditSettings.now", self.now)
 
 
+_RECORDS = ("glance_image_id", "image_id")
+
+
+def recorded_image(volume: Volume) -> str | None:
+    """Give the id of the image that a volume says it holds; None if it says nothing.
+
+    >>> recorded_image(Volume(id="v", size_gib=1, metadata={"glance_image_id": "e38f"}))
+    'e38f'
+    """
+    return next((volume.metadata[key] for key in _RECORDS if volume.metadata.get(key)), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What is kept of a location that names a volume: of a million images, no more than this."""
+    """What is known of a location that names a volume."""
 
     image_id: str
     owner: str | None
