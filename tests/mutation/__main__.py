@@ -1,8 +1,11 @@
-"""`python -m tests.mutation DIRECTORY [MODULE ...] [--processes N]`: change the core, and judge its tests.
+"""`python -m tests.mutation DIRECTORY [NAME ...]`: change the core in small ways, and judge its tests.
 
-It fails where fewer than 95 of 100 mutants of a module are killed, where one survives that `survivors.toml` does not
-list, and where one is listed that does not survive.  A mutant that ran into mutmut's limit of time, or that broke the
+It fails if fewer than 97 of 100 mutants of a package are killed, if one survives that `survivors.toml` does not list,
+and if one is listed that does not survive.  A mutant that ran into mutmut's limit of time, or that broke the
 interpreter, is not counted as killed: it is listed like any other, or fails the run.
+
+A run that was stopped goes on where it was: what became of a module's mutants is kept in the directory, and is used
+again until the module or its tests change.
 """
 
 from __future__ import annotations
@@ -10,60 +13,90 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-from tests.mutation import mutating, survivors
+from tests.mutation import kept, mutating, survivors
+from tests.mutation.kept import Tried
 
-LEAST_PERCENT = 95
+LEAST_PERCENT = 97
+TOP = "the modules at the top"
 
 
 def main() -> int:
     """Run, print the figures, and give the exit status."""
     parser = argparse.ArgumentParser(prog="tests.mutation")
-    parser.add_argument("directory", type=Path, help="where to work; what it holds is deleted")
-    parser.add_argument("modules", nargs="*", help="of the core; all of them unless some are named")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("directory", type=Path, help="where to work, and to keep what was found")
+    parser.add_argument("names", nargs="*", help="modules or packages of the core (default: all modules)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="try COUNT mutants at a time")
+    parser.add_argument("--again", action="store_true", help="use nothing that an earlier run found")
     asked = parser.parse_intermixed_args()
-    if unknown := set(asked.modules) - set(mutating.modules()):
-        parser.error(f"no module of the core: {', '.join(sorted(unknown))}")
-    chosen = asked.modules or mutating.modules()
-    listed = survivors.read()
+    modules = mutating.modules()
+    if unknown := set(asked.names) - {*modules, *map(package_of, modules)}:
+        parser.error(f"no module or package of the core: {', '.join(sorted(unknown))}")
+    chosen = [each for each in modules if not asked.names or {each, package_of(each)} & set(asked.names)]
+    listed, found = survivors.read(), asked.directory / "found"
 
-    sound, results = True, list[mutating.Result]()
+    sound, results = True, dict[str, Tried]()
     for module in chosen:
-        began = time.monotonic()
-        mutating.lay_out(asked.directory, module)
-        try:
-            found = mutating.run(asked.directory, processes=asked.processes)
-        except RuntimeError as error:  # the other modules can still be told about
-            print(f"{module}: {error}")
-            sound = False
-            continue
-        results += found
-        alive = {mutating.describe(asked.directory, each): each.status for each in found if each.status != "killed"}
-        percent = print_figure(module, found, minutes=(time.monotonic() - began) / 60)
-        new, gone = survivors.compare(alive, (mutant for mutant in listed if mutant.module == module))
+        digest = mutating.digest(module)
+        tried = None if asked.again else kept.read(found, module, digest=digest)
+        if tried is None:
+            try:
+                tried = mutating.attempt(asked.directory / "copy", module, processes=asked.processes)
+            except RuntimeError as error:  # the other modules can still be told about
+                print(f"{module}: {error}")
+                sound = False
+                continue
+            kept.keep(found, module, tried, digest=digest)
+        results[module] = tried
+        print(f"{figure(module, tried.statuses)}; {tried.minutes:.1f} minutes")
+        new, gone = survivors.compare(tried.alive, (mutant for mutant in listed if mutant.module == module))
         for mutant in new:
-            print(f"not killed ({alive[mutant]}) and not in {survivors.LIST.name}:\n{mutant}")
+            print(f"not killed ({tried.alive[mutant]}) and not in {survivors.LIST.name}:\n{mutant}")
         for mutant in gone:
             print(f"killed, or no mutant any more; take it out of {survivors.LIST.name}:\n{mutant}")
-        sound = sound and percent >= LEAST_PERCENT and not new and not gone
-    print_figure("in all", results)
-    return 0 if sound else 1
+        sound = sound and not new and not gone
+    for mutant in sorted(each for each in listed if each.module not in modules):
+        print(f"of no module; take it out of {survivors.LIST.name}:\n{mutant}")
+        sound = False
+    return 0 if judged(results) and sound else 1
 
 
-def print_figure(name: str, results: list[mutating.Result], *, minutes: float | None = None) -> float:
-    """Print how many of these mutants were killed and what became of the others; give the percentage."""
-    statuses = Counter(result.status for result in results)
-    total, killed = statuses.total(), statuses.pop("killed", 0)
-    percent = 100 * killed / total if total else 100.0
-    others = "".join(f", {count} {status}" for status, count in sorted(statuses.items()))
-    took = "" if minutes is None else f"; {minutes:.1f} minutes"
-    low = "" if percent >= LEAST_PERCENT else f"; FEWER THAN {LEAST_PERCENT} %"
-    print(f"{name}: {killed} of {total} mutants killed, {percent:.1f} %{others}{took}{low}")
-    return percent
+def judged(results: dict[str, Tried]) -> bool:
+    """Print the figures of each package, and tell whether all of those that were tried as a whole reach the least."""
+    sound = True
+    for package in sorted(set(map(package_of, results))):
+        statuses = together(tried for module, tried in results.items() if package_of(module) == package)
+        whole = all(module in results for module in mutating.modules() if package_of(module) == package)
+        low = whole and percent(statuses) < LEAST_PERCENT
+        print(figure(package, statuses) + (f"; FEWER THAN {LEAST_PERCENT} %" if low else ""))
+        sound = sound and not low
+    print(figure("in all", together(results.values())))
+    return sound
+
+
+def package_of(module: str) -> str:
+    """`cloning.rules` is of the package `cloning`."""
+    package, dot, _ = module.partition(".")
+    return package if dot else TOP
+
+
+def together(results: Iterable[Tried]) -> Counter[str]:
+    """How many mutants of several modules ended in each way."""
+    return sum((tried.statuses for tried in results), Counter[str]())
+
+
+def percent(statuses: Counter[str]) -> float:
+    """How many of 100 mutants were killed; all of none."""
+    return 100 * statuses["killed"] / statuses.total() if statuses else 100.0
+
+
+def figure(name: str, statuses: Counter[str]) -> str:
+    """How many of these mutants were killed, and what became of the others."""
+    others = "".join(f", {count} {status}" for status, count in sorted(statuses.items()) if status != "killed")
+    return f"{name}: {statuses['killed']} of {statuses.total()} mutants killed, {percent(statuses):.1f} %{others}"
 
 
 if __name__ == "__main__":

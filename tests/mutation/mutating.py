@@ -4,19 +4,25 @@ mutmut changes one expression of one function at a time and runs the tests that 
 made anew each time: it keeps its results beside the sources and does not notice that a test has changed.
 
 A change is switched on when the tests have been imported: what one of their modules works out outside of a test never
-sees it, and proves nothing.
+sees it, and proves nothing.  For the same reason no function of the core may make another one at import, as a decorator
+does; a row of a table takes `functools.partial` instead.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.mutation.kept import Tried
 from tests.mutation.survivors import Mutant
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +86,44 @@ def modules() -> list[str]:
     return sorted(".".join(path.parts) for path in found)
 
 
+def tests_of(module: str) -> list[str]:
+    """Give the files of tests to which a module answers."""
+    named = TESTS.get(module) or TESTS.get(module.partition(".")[0], [module])
+    return [f"tests/core/test_{name}.py" for name in named]
+
+
+def digest(module: str) -> str:
+    """Give a text that changes with the module, its tests and what they have in common with others, and mutmut.
+
+    The rest of the core does not count, although a change to it may let a mutant live: `--again` tries all of them.
+    """
+    shared = (ROOT / "tests/core").glob("*.py")
+    files = [
+        CORE / f"{module.replace('.', '/')}.py",
+        ROOT / "tests/conftest.py",
+        Path(__file__),
+        *(ROOT / name for name in tests_of(module)),
+        *sorted(path for path in shared if not path.stem.startswith("test_")),
+    ]
+    hashed = hashlib.sha256(version("mutmut").encode())
+    for path in files:
+        hashed.update(path.read_bytes())
+    return hashed.hexdigest()
+
+
+def attempt(directory: Path, module: str, *, processes: int) -> Tried:
+    """Try every mutant of a module, and say what became of them.
+
+    Raises:
+        RuntimeError: mutmut could not begin, most likely because a test fails also where nothing is changed.
+    """
+    began = time.monotonic()
+    lay_out(directory, module)
+    found = run(directory, processes=processes)
+    alive = {describe(directory, each): each.status for each in found if each.status != "killed"}
+    return Tried(Counter(each.status for each in found), alive, (time.monotonic() - began) / 60)
+
+
 def lay_out(directory: Path, module: str) -> None:
     """Put into the directory what mutmut works on: a copy of the sources and tests, and its configuration."""
     shutil.rmtree(directory, ignore_errors=True)
@@ -90,9 +134,7 @@ def lay_out(directory: Path, module: str) -> None:
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, copy)
-    named = TESTS.get(module) or TESTS.get(module.partition(".")[0], [module])
-    tests = [f"tests/core/test_{name}.py" for name in named]
-    configuration = CONFIGURATION.format(module=module.replace(".", "/"), tests=tests)
+    configuration = CONFIGURATION.format(module=module.replace(".", "/"), tests=tests_of(module))
     (directory / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + configuration)
 
 
