@@ -169,12 +169,8 @@ def named_volume_ids(image: Image) -> tuple[str, ...]:
     >>> named_volume_ids(Image(id="i", locations=(ImageLocation("cinder://fast/9A1B6B0C93E44A3CA2A53D5BD2D3B6A1"),)))
     ('9A1B6B0C93E44A3CA2A53D5BD2D3B6A1',)
     """
-    volume_ids: dict[str, None] = {}
-    for location in image.locations:
-        for dialect in Dialect:
-            with suppress(InvalidLocation):
-                volume_ids[parse_location(location.url, dialect=dialect).volume_id] = None
-    return tuple(volume_ids)
+    read = (read_location(location.url, dialect=dialect) for location in image.locations for dialect in Dialect)
+    return tuple(dict.fromkeys(named.volume_id for named in read if isinstance(named, CinderLocation)))
 
 
 def _strict_parts(url: str) -> tuple[str | None, str]:

@@ -314,6 +314,8 @@ class TestNovasSnapshotImages:
         assert plan.refused is None
         assert plan.verdicts[-1].rule == "from-snapshot"
         assert plan.verdicts[-1].text == f"block_device_mapping has snapshot {SNAPSHOT_ID} at boot index 0"
+        of_its_data = {verdict.text for verdict in plan.verdicts[1:-1]}
+        assert of_its_data == {"the volume is not created from the image's data"}
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
     @pytest.mark.parametrize(
@@ -464,6 +466,7 @@ class TestSteps:
     def test_cinder_looks_at_the_cached_volume_that_its_database_lists_first(self) -> None:
         plan = cache(entries=(CACHED, STALE)).decide(Policy.UPSTREAM)
         assert ways(plan) == ["clone-cached", "copy"]
+        assert said(plan, "create-cached") == (False, "the cache already has volume cached")
         assert {verdict.subject for verdict in plan.cache} == {None, CACHED.volume_id}
         assert all(step.remove_first == step.remove_after == () for step in plan.steps)
 
@@ -474,13 +477,45 @@ class TestSteps:
             ("copy", None, ()),
         ]
         assert said(plan, "create-cached") == (False, "the cache already has volume cached")
+        twin = replace(CACHED, volume_id="twin")
+        assert said(cache(entries=(CACHED, twin)).decide(Policy.UPSTREAM), "create-cached")[1].endswith("volume cached")
+
+    @pytest.mark.parametrize(
+        "ages, looked_at",
+        [
+            ("fresh fresh", "0"),
+            ("stale", "0"),
+            ("stale fresh", "01"),
+            ("stale fresh fresh", "01"),
+            ("stale stale fresh fresh", "012"),
+            ("stale stale stale stale", "012"),
+            ("stale stale undated", "01"),  # the request fails over it, and says so
+        ],
+    )
+    def test_each_cached_volume_that_cinder_looks_at_has_one_verdict(self, ages: str, looked_at: str) -> None:
+        ages_known = {"fresh": CACHED, "stale": STALE, "undated": replace(CACHED, image_updated_at=None)}
+        entries = tuple(replace(ages_known[age], volume_id=str(number)) for number, age in enumerate(ages.split()))
+        verdicts = cache(entries=entries).decide(Policy.UPSTREAM).cache
+        assert "".join(verdict.subject or "" for verdict in verdicts) == looked_at
+
+    def test_cinder_deletes_what_is_stale_once_and_adds_a_volume_here_beside_one_of_another_array(
+        self,
+    ) -> None:
+        far = replace(CACHED, volume_id="far", host="node@slow#one")
+        case = cache(entries=(STALE, far))
+        across = replace(case, clone=replace(case.clone, backend=replace(case.clone.backend, clone_across_pools=True)))
+        steps = across.decide(Policy.UPSTREAM).steps
+        assert [(step.way.value, step.source, step.remove_first, step.remove_after) for step in steps] == [
+            ("clone-cached", "far", ("stale",), ()),
+            ("create-cached", None, (), ()),
+        ]
 
     def test_cinder_deletes_two_that_are_stale_and_a_third_when_it_has_copied(self) -> None:
         stale = tuple(replace(STALE, volume_id=f"stale {number}") for number in range(4))
         (created,) = cache(entries=stale, limits=CacheLimits(max_count=1)).decide(Policy.UPSTREAM).steps
         assert (created.way, created.remove_first) == (Way.CREATE_CACHED, ("stale 0", "stale 1"))
         assert created.remove_after == ("stale 2", "stale 3")  # the last makes room
-        large = cache(entries=stale[:3], limits=CacheLimits(max_gib=1))
+        large = cache(entries=stale, limits=CacheLimits(max_gib=1))
         (copied,) = image(large, virtual_size_bytes=2 * GIB).decide(Policy.UPSTREAM).steps
         assert (copied.way, copied.remove_first, copied.remove_after) == (
             Way.COPY,
@@ -502,6 +537,7 @@ class TestSteps:
     def test_cinders_database_does_not_tell_the_case_of_an_image_id(self) -> None:
         case = cache(entries=(replace(CACHED, image_id=CACHED.image_id.upper()),))
         assert [ways(case.decide(policy))[0] for policy in BOTH_POLICIES] == ["create-cached", "clone-cached"]
+        assert all(step.remove_first == step.remove_after == () for step in case.decide().steps)
 
     def test_cinders_database_does_not_tell_the_case_of_a_volume_id(self) -> None:
         case = image(GOOD, locations=(ImageLocation(f"cinder://fast/{cases.VOLUME_ID.upper()}"),))
@@ -512,6 +548,11 @@ class TestSteps:
             case = image(cache(), size_bytes=size_bytes, virtual_size_bytes=None)
             case = replace(case, conversion=ConversionSettings())
             assert case.decide(Policy.UPSTREAM).steps[0].size_gib == size_gib
+
+    def test_cinder_measures_whole_blocks_so_that_a_byte_too_many_is_not_lost_in_a_float(self) -> None:
+        case = target(image(cache(), size_bytes=2**53 + 1, virtual_size_bytes=None), size_gib=2**24)
+        case = replace(case, conversion=ConversionSettings())
+        assert case.decide(Policy.UPSTREAM).steps[0].size_gib == 2**23 + 1
 
     def test_cinder_evicts_what_its_database_lists_last_also_where_it_is_in_use(self) -> None:
         entries = (OTHER, replace(OTHER, volume_id="last", in_use=True))
@@ -524,6 +565,7 @@ class TestSteps:
         case = cache(entries=(far,), limits=CacheLimits(max_count=1))
         across = replace(case, clone=replace(case.clone, backend=replace(case.clone.backend, clone_across_pools=True)))
         assert across.decide(Policy.UPSTREAM).steps[0].source == "far"
+        assert ways(across.decide(Policy.UPSTREAM)) == ["clone-cached", "copy"]
         (created, _) = across.decide().steps
         assert (created.way, created.remove_first) == (Way.CREATE_CACHED, ("far",))
         other = replace(across, cache=replace(across.cache, entries=(replace(OTHER, host=far.host),)))

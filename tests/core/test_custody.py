@@ -132,6 +132,7 @@ class TestAdding:
     @pytest.mark.parametrize(
         "requester, is_admin, text",
         [
+            (None, False, "Glance asks for itself"),
             (Requester(project_id="other"), True, "the requester is an administrator"),
             (Requester(project_id="other", roles=frozenset({"service"})), False, "the requester is a service"),
             (
@@ -146,7 +147,7 @@ class TestAdding:
             ),
         ],
     )
-    def test_it_says_who_asks_and_whose_it_is(self, requester: Requester, is_admin: bool, text: str) -> None:
+    def test_it_says_who_asks_and_whose_it_is(self, requester: Requester | None, is_admin: bool, text: str) -> None:
         decision = decide_adding(STORED, project_id="service", requester=requester, is_admin=is_admin)
         assert [verdict.text for verdict in decision.verdicts if verdict.rule == "adder-trusted"] == [text]
         assert {verdict.subject for verdict in decision.verdicts} == {STORED.id}

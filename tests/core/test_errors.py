@@ -238,6 +238,31 @@ class TestTree:
         error = WrongLength(expected_bytes=5, actual_bytes=6)
         assert str(error) == "the data goes on after 5 bytes, and 5 bytes were announced"
 
+    def test_a_sentence_of_several_lines_keeps_them(self) -> None:
+        assert str(ConversionFailed("qemu-img:\n\tno space")) == "qemu-img:\n\\tno space"
+
+    def test_a_busy_volume_tells_for_how_long_it_was_waited_for_if_it_was(self) -> None:
+        for waited_seconds, text in {0.9: "'in-use'; try", 1: "'in-use' after 1 s; try"}.items():
+            assert text in str(VolumeBusy("7ad3", status="in-use", waited_seconds=waited_seconds))
+        assert VolumeBusy("7ad3", status="in-use").waited_seconds == 0
+
+    def test_what_has_a_busy_volume_is_named_in_place_of_the_way_to_find_it(self) -> None:
+        error = VolumeBusy("7ad3", status="in-use", holders=["server web-1 has it", "host node has it"])
+        assert str(error) == (
+            "volume 7ad3 cannot be attached: its status is 'in-use'; try again later: "
+            "server web-1 has it; host node has it"
+        )
+        assert error.holders == ("server web-1 has it", "host node has it")
+
+    def test_an_image_that_only_has_to_be_declared_as_another_format_says_as_which(self) -> None:
+        error = UnsafeImage("image e38f", reasons={"one-format": "it is vmdk"}, declare_as="vmdk")
+        assert str(error) == "image e38f is refused: one-format: it is vmdk; declare it as vmdk"
+        assert error.declare_as == "vmdk"
+
+    def test_a_name_is_shown_whole_up_to_255_characters_and_cut_after_them(self) -> None:
+        assert f" {'x' * 255} " in str(ResourceNotFound("volume", "x" * 255))
+        assert f" {'x' * 255}… " in str(ResourceNotFound("volume", "x" * 255 + "y"))
+
 
 class TestLeftovers:
     """What could not be cleaned up is in the sentence."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagevol_adapters.testing import strategies
-from imagevol_core import Digest, ImageVolumeMetadata, InvalidMetadata
+from imagevol_core import Digest, ImageVolumeMetadata, InvalidMetadata, UnreadMetadata, read_metadata
 
 KEYS = (
     *("image_id", "glance_image_id", "image_owner", "image_size", "os_hash_algo", "os_hash_value", "checksum"),
@@ -23,7 +23,8 @@ class TestRoundTrip:
         self, metadata: ImageVolumeMetadata, others: dict[str, str]
     ) -> None:
         beside = {key: value for key, value in others.items() if key not in KEYS}
-        assert ImageVolumeMetadata.from_volume({**beside, **metadata.to_volume()}) == metadata
+        written = {**beside, **metadata.to_volume()}
+        assert ImageVolumeMetadata.from_volume(written) == read_metadata(written) == metadata
 
     @given(strategies.image_volume_metadata())
     def test_what_is_not_known_is_not_written(self, metadata: ImageVolumeMetadata) -> None:
@@ -109,6 +110,8 @@ class TestHostility:
         with pytest.raises(InvalidMetadata) as caught:
             ImageVolumeMetadata.from_volume(metadata)
         assert (caught.value.key, caught.value.value, caught.value.reason) == (key, value, reason)
+        assert read_metadata(metadata) == UnreadMetadata(str(caught.value))
+        assert str(read_metadata(metadata)) == str(caught.value)
 
     def test_a_number_of_bytes_has_at_most_twenty_digits(self) -> None:
         assert ImageVolumeMetadata.from_volume({"image_size": "9" * 20}).size_bytes == 10**20 - 1

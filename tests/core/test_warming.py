@@ -15,6 +15,7 @@ from imagevol_core import (
     CacheEntry,
     CacheLimits,
     CloneSettings,
+    ConversionSettings,
     Digest,
     Image,
     ImageLocation,
@@ -94,13 +95,30 @@ def test_what_is_planned_is_ready_for_the_next_volume_type_on_the_same_pool() ->
     first, second = plan_warming([wish(), wish()], templates=())
     assert [each.outcome for each in (first, second)] == [WarmOutcome.PLANNED, WarmOutcome.READY]
     assert second.template == "the template of image i on node@fast#one"
-    assert said([wish(image(digest=None)), wish(image(digest=None))]) == ["planned", "ready"]
+    for one in (image(digest=None), image(updated_at=None)):
+        assert said([wish(one), wish(one)]) == ["planned", "ready"]
     assert said([wish(), wish(image(), replace(POOL, name="node@slow#one"))]) == ["planned", "planned"]
-    assert [verdict.text for verdict in first.verdicts[:3]] == [
-        "the volume may be created on node@fast#one",
-        "the volume can be created",
-        "Cinder does not create the volume from a snapshot",
+    nothing = "there is no template of the image on this backend"
+    assert [(verdict.text, verdict.applies) for verdict in first.verdicts] == [
+        ("the volume may be created on node@fast#one", False),
+        ("the volume can be created", False),
+        ("Cinder does not create the volume from a snapshot", False),
+        ("no image volume can be cloned there", False),
+        (nothing, False),
+        (nothing, False),
+        ("no template of these images is evicted for it", False),
+        (nothing, True),
     ]
+
+
+def test_a_template_is_planned_if_no_project_is_trusted() -> None:
+    assert said([wish(image(), replace(POOL, template_settings=TemplateSettings(enabled=True)))]) == ["planned"]
+
+
+def test_what_may_not_be_converted_there_is_refused() -> None:
+    forbidding = replace(POOL, conversion=ConversionSettings(allowed=False))
+    one = image(disk_format="qcow2", virtual_size_bytes=GIB)
+    assert [*said([wish(one)]), *said([wish(one, forbidding)])] == ["planned", "refused"]
 
 
 def test_templates_of_other_pools_do_not_count_and_those_of_a_cluster_do() -> None:
@@ -190,6 +208,10 @@ def test_no_template_is_needed_if_the_backend_clones_an_image_volume(where: dict
     )
     assert said([wish(one, replace(pool, name="node@slow#one"), volumes=(holds,))]) == ["planned"]
 
+    elsewhere = replace(TARGET, host="node@slow#one", cluster_name="other@fast#one")
+    (plan,) = plan_warming([replace(wish(one, pool, volumes=(holds,)), target=elsewhere)], templates=())
+    assert plan.outcome is WarmOutcome.NOT_NEEDED, "only the pools say where the volume is created"
+
 
 def test_no_template_is_needed_of_an_image_that_is_a_snapshot() -> None:
     mapping = '[{"boot_index": 0, "source_type": "snapshot", "snapshot_id": "s"}]'
@@ -205,6 +227,13 @@ def test_glance_is_to_be_asked_for_the_data_of_another_projects_image() -> None:
         ("refused", False),
         ("planned", False),
     ]
+
+
+def test_glance_is_to_be_asked_if_the_answer_matters_on_any_pool() -> None:
+    shared = image(owner="theirs", visibility="shared")
+    off = replace(POOL, name="node@slow#one", template_settings=TemplateSettings())
+    (plan,) = plan_warming([wish(shared, off, POOL)], templates=())
+    assert (plan.pool, plan.needs_read) == ("node@slow#one", True)
 
 
 def test_a_limit_is_kept_by_all_wishes_together() -> None:
@@ -225,6 +254,8 @@ def test_what_was_not_asked_for_makes_room_the_least_recently_used_first() -> No
         ("planned", "template new makes room"),
     ]
     assert plans[2].rule == "evicts-wanted"
+    (plan,) = plan_warming([wish(image(), limited(max_count=1))], templates=present)
+    assert plan.because.endswith("; template old makes room; template new makes room")
 
 
 def test_a_template_that_is_ready_is_not_evicted_for_another_that_is_asked_for() -> None:

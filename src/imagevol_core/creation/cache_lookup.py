@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from imagevol_core.caching import (
@@ -122,7 +123,7 @@ def look_up(image: Image, *, target: Volume, backend: Backend, cache: ImageCache
 
 def _look_up(image: Image, use: CacheUse, here: tuple[CacheEntry, ...]) -> Lookup:
     target, cache = use.target, use.cache
-    verdicts, stale, _ = _judge(image, here, target, Policy.STRICT)
+    verdicts, stale, _ = _judge(image, here, target=target, policy=Policy.STRICT)
     going = frozenset(stale)
     fresh = [entry for entry in here if entry.volume_id not in going]
     usable = sorted((entry for entry in fresh if entry.size_gib <= target.size_gib), key=last_use, reverse=True)
@@ -150,23 +151,21 @@ def _look_up_upstream(image: Image, use: CacheUse, here: tuple[CacheEntry, ...])
     of the new volume, before it adds what it has copied.  If the first entry is fresh it adds nothing.
     """
     target, cache = use.target, use.cache
-    verdicts, stale, fails = _judge(image, here[:1], target, Policy.UPSTREAM)
-    present, looked_at = here[:1] if not stale else (), here[:1]
+    look = partial(_judge, image, target=target, policy=Policy.UPSTREAM)
+    looked_at = here[:1]
+    verdicts, stale, fails = look(looked_at)
+    present = () if stale else looked_at
     if stale:
-        again = _judge(image, here[1:2], target, Policy.UPSTREAM)
-        verdicts, stale, fails, looked_at = (
-            verdicts + again.verdicts,
-            stale + again.stale,
-            fails or again.fails,
-            here[:2],
-        )
+        again = look(here[1:2])
+        verdicts, stale, fails = verdicts + again.verdicts, stale + again.stale, fails or again.fails
+        looked_at = here[:2]
     fresh = tuple(entry for entry in looked_at if entry.volume_id not in stale)
     pool, fails_later = cache_key(target, policy=Policy.UPSTREAM), ""
     stale_later: tuple[str, ...] = ()
     if not present:
         last = tuple(entry for entry in (*fresh, *here[2:]) if pool.matches(entry))[:1]
-        later, stale_later, fails_later = _judge(image, last, target, Policy.UPSTREAM)
-        verdicts += later if not (fresh or fails_later) else ()
+        later, stale_later, fails_later = look(last)
+        verdicts += later if last != fresh and not fails_later else ()
         present = () if stale_later else last
     newcomer_gib = _measured_gib(image) or target.size_gib
     gone = frozenset(stale + stale_later)
@@ -212,7 +211,7 @@ class _Judged(NamedTuple):
     fails: str = ""
 
 
-def _judge(image: Image, entries: Iterable[CacheEntry], target: Volume, policy: Policy) -> _Judged:
+def _judge(image: Image, entries: Iterable[CacheEntry], *, target: Volume, policy: Policy) -> _Judged:
     verdicts: list[Verdict] = []
     stale: list[str] = []
     fails = ""

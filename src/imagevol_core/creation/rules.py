@@ -6,6 +6,7 @@ Every way that is open is tried; the order in which Cinder tries them, and where
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from imagevol_core.caching import CacheEntry
 from imagevol_core.creation.facts import Creation, CreationStep
@@ -30,27 +31,21 @@ __all__ = ["STRICT_CREATION_RULES", "STRICT_WAY_RULES", "Steps"]
 Predicate = Callable[[Creation], tuple[bool, str]]
 
 
-def of_its_data(predicate: Predicate) -> Predicate:
-    """The same rule, asked only of an image whose data becomes the volume."""
-
-    def asked(creation: Creation) -> tuple[bool, str]:
-        if creation.boot.snapshot_id is not None:
-            return True, "the volume is not created from the image's data"
-        return predicate(creation)
-
-    return asked
+def of_its_data(predicate: Predicate, creation: Creation) -> tuple[bool, str]:
+    """Ask this of an image whose data becomes the volume, and of no other."""
+    if creation.boot.snapshot_id is not None:
+        return True, "the volume is not created from the image's data"
+    return predicate(creation)
 
 
 def _mapping_readable(creation: Creation) -> tuple[bool, str]:
     return not creation.boot.fault, creation.boot.text
 
 
-@of_its_data
-def image_active(creation: Creation) -> tuple[bool, str]:
+def _image_active(creation: Creation) -> tuple[bool, str]:
     return creation.image.status == "active", f"the image's status is {said(creation.image.status)}"
 
 
-@of_its_data
 def _image_fits(creation: Creation) -> tuple[bool, str]:
     verdict = image_fits(creation.image, size_gib=creation.target.size_gib)
     return verdict.ok, verdict.text
@@ -116,6 +111,7 @@ def _volumes(entries: Iterable[CacheEntry]) -> str:
 # The words that the sentences are made of, and the tables.
 _SPEC = "[clone] [template]"
 _API_VOLUMES = "cinder.api.v3.volumes.VolumeController._get_image_snapshot"
+image_active = partial(of_its_data, _image_active)
 MAPPING_READABLE = Requirement(
     id="mapping-readable",
     text="Cinder can read the image's `block_device_mapping`, if there is one",
@@ -138,7 +134,7 @@ STRICT_CREATION_RULES: tuple[Requirement[Creation], ...] = (
         id="image-fits",
         text="the image, as stored, as a disk, and its min_disk, fits the new volume",
         source=_SPEC,
-        holds=_image_fits,
+        holds=partial(of_its_data, _image_fits),
     ),
 )
 Steps = Callable[[Creation], tuple[CreationStep, ...]]

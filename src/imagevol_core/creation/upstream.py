@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from imagevol_core.creation.facts import Creation
 from imagevol_core.creation.rules import (
     FROM_SNAPSHOT,
@@ -28,13 +30,11 @@ from imagevol_core.verdicts import Choice, Policy, Requirement, evaluate, failed
 __all__ = ["UPSTREAM_CREATION_RULES", "UPSTREAM_STOP_RULES", "UPSTREAM_WAY_RULES"]
 
 
-@of_its_data
 def _image_fits_upstream(creation: Creation) -> tuple[bool, str]:
     verdict = image_fits(creation.image, size_gib=creation.target.size_gib, policy=Policy.UPSTREAM)
     return verdict.ok, verdict.text
 
 
-@of_its_data
 def _driver_answers(creation: Creation) -> tuple[bool, str]:
     fails = creation.template.action is TemplateAction.FAIL and not creation.target.encrypted
     return not fails, creation.template.because if fails else "the driver does not fail"
@@ -110,13 +110,13 @@ UPSTREAM_CREATION_RULES: tuple[Requirement[Creation], ...] = (
         id="image-fits",
         text="the image fits, with the virtual size rounded through a float",
         source=_API,
-        holds=_image_fits_upstream,
+        holds=partial(of_its_data, _image_fits_upstream),
     ),
     Requirement(
         id="driver-answers",
         text="the driver's `clone_image`, which is asked unless the new volume is encrypted, does not raise",
         source=_FLOW,
-        holds=_driver_answers,
+        holds=partial(of_its_data, _driver_answers),
     ),
 )
 UPSTREAM_STOP_RULES: tuple[Requirement[Creation], ...] = (

@@ -172,13 +172,13 @@ def plan_warming(wishes: Iterable[WarmWish], *, templates: Iterable[Template]) -
     """
     wishes = tuple(wishes)
     wanted = frozenset(wish.image.id for wish in wishes)
-    present: dict[str, list[Template]] = {}
+    present: dict[str | None, list[Template]] = {}
     for template in templates:
-        present.setdefault(_place(template.entry) or "", []).append(template)
+        present.setdefault(_place(template.entry), []).append(template)
     return tuple(_planned(wish, present, wanted) for wish in wishes)
 
 
-def _planned(wish: WarmWish, present: dict[str, list[Template]], wanted: frozenset[str]) -> WarmPlan:
+def _planned(wish: WarmWish, present: dict[str | None, list[Template]], wanted: frozenset[str]) -> WarmPlan:
     """Plan for the pool that promises most, and let what is planned count there."""
     candidates = [_candidate(wish, pool, present.get(pool.name, ()), wanted) for pool in wish.pools]
     decided = [(each, _decided(wish, each)) for each in candidates or [_Candidate(pool=None, plan=None)]]
@@ -198,7 +198,7 @@ def _candidate(wish: WarmWish, pool: WarmPool, present: Iterable[Template], want
     plan = plan_creation(
         wish.image,
         target=replace(wish.target, host=pool.name, cluster_name=None),
-        volumes=[replace(each, host=each.cluster_name or each.host, cluster_name=None) for each in wish.volumes],
+        volumes=[replace(each, host=each.cluster_name or each.host) for each in wish.volumes],
         backend=pool.backend,
         clone_settings=pool.clone_settings,
         template=of_image[0] if of_image else None,
@@ -231,7 +231,6 @@ def _newcomer(wish: WarmWish, pool: WarmPool, size_gib: int) -> Template:
         volume_id=f"the template of image {wish.image.id} on {pool.name}",
         image_id=wish.image.id,
         size_gib=size_gib,
-        host=pool.name,
         digest=wish.image.digest,
         image_updated_at=wish.image.updated_at,
         last_used=_LATEST,
