@@ -230,6 +230,9 @@ def docs(session: nox.Session) -> None:
         page.unlink()
     run(session, python, "sphinx", "-a", "-W", "-n", "-q", "--keep-going", "docs", str(NOX / "html"))
     run(session, python, "tests.pages", str(NOX / "html"), *session.posargs)
+    report = NOX / "reports" / f"{session.name}.xml"
+    reports.append(report)
+    run(session, python, "pytest", f"--junit-xml={report}", "-q", "tests/pages", env={"IMAGEVOL_TESTS_THE_WHEEL": "1"})
 
 
 @nox.session(python=list(PYTHONS))

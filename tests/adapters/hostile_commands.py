@@ -93,6 +93,7 @@ class Place:
                     "endless",
                 ),
                 "config_dir": (".", "closed", *odd),
+                "html": ("page.html", "page.html", "new.html", *odd),
                 "journal": ("journal", "another", "head", *odd, "endless"),
                 "checksum_file": ("sums", *odd, "endless"),
             },
@@ -147,6 +148,9 @@ class Volumes(MemoryVolumes):
 
     def pools(self) -> tuple[Pool, ...]:
         return (Pool(name="node@fast#one", protocols=("memory",)),)
+
+    def is_encrypted(self, volume_type: str) -> bool:
+        return self.volume_types[self.volume_type(volume_type).name]  # type: ignore[union-attr]
 
 
 class Images(MemoryImages):

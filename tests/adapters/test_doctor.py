@@ -402,7 +402,7 @@ class Images(MemoryImages):
     interface: ClassVar[str] = "public"
     endpoint_override: ClassVar[None] = None
 
-    def listed(self, image_ids: Any = None) -> Any:
+    def listed(self, image_ids: Any = None, *, locations_needed: bool = True) -> Any:
         return iter(list(self.images.values()))
 
 

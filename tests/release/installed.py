@@ -24,6 +24,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "driver": ("imagevol_adapters.configuration.backend_options", "imagevol_adapters.driver"),
     "coordination": ("imagevol_adapters.coordination",),
     "cli": ("imagevol_adapters.cli.app",),
+    "report": ("imagevol_adapters.reporting", "jinja2"),
     "testing": (
         "imagevol_adapters.testing.memory",
         "imagevol_adapters.testing.faults",

@@ -62,6 +62,7 @@ class Imagevol(App):
             arguments: of the command line.
         """
         self._arguments = arguments
+        self.typed: tuple[str, ...] = ()
         # For the name of the distribution that a command comes from, cliff would read the files of all distributions,
         # which takes as long as everything else that help does.
         cached: Any = cliff_command
@@ -113,6 +114,11 @@ class Imagevol(App):
             self.LOG.error("no command is given: `imagevol --help` lists the commands")
             raise SystemExit(2)
         super().interact()
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Note what was typed, as a page may show it: without the options before the command, which have passwords."""
+        self.typed = tuple(argv)
+        return super().run_subcommand(argv)
 
     def configure_logging(self) -> None:
         """Keep the libraries silent unless more is asked for: an error is one line, and it is ours."""

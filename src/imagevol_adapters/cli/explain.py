@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, TextIO
 
-import attrs
 from cliff.columns import FormattableColumn
 from cliff.formatters.base import SingleFormatter
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.explain_options import BOTH, add_volume_options, count, policies_of, refuse_unused
 from imagevol_adapters.cli.explain_places import Place, Places
+from imagevol_adapters.cli.html_option import add_html_option, check_html, write_html
 from imagevol_adapters.cli.matrix import differences, row, side_by_side, table
 from imagevol_adapters.cli.outcome import Outcome
-from imagevol_adapters.cli.rates import measured_elsewhere, read_rates
-from imagevol_adapters.gathering import Cloud, CreationFacts, gather_creation
-from imagevol_core import (
-    AccessDenied,
-    Image,
-    Policy,
-    Rates,
-    RequestRefused,
-    Volume,
-    Way,
-    named_volume_ids,
-)
+from imagevol_adapters.cli.outcomes import Outcomes
+from imagevol_adapters.cli.rates import read_rates
+from imagevol_core import Image, RequestRefused, Way
 from imagevol_core.sentences import said
 
 __all__ = ["Explain", "Explaining", "SentencesFormatter"]
 
-_BOTH = "both"
 _PAGE = 100
-_DIGITS, _SHOWN = 9, 40  # of a number; characters of what is none
 
 
 class Explaining(ShowOne):
@@ -66,103 +53,35 @@ class Explain(Explaining):
         parser.add_argument("--all", action="store_true", help="all images that the credentials see, in pages")
         parser.add_argument(
             "--limit",
-            type=_count,
+            type=count,
             metavar="COUNT",
             help=f"with --all, give COUNT images (default: {_PAGE})",
         )
         parser.add_argument("--marker", metavar="IMAGE_ID", help="with --all, start after image IMAGE_ID")
-        parser.add_argument("--size", type=_size_gib, required=True, metavar="GIB", help="of the new volume")
-        parser.add_argument(
-            "--host",
-            type=_host,
-            metavar="HOST@BACKEND#POOL",
-            help="where it will be; see `cinder get-pools` (default: the pools for --volume-type)",
-        )
-        parser.add_argument(
-            "--volume-type",
-            action="append",
-            metavar="TYPE",
-            help="take the encryption of volume type TYPE and, without --host, each pool that its volumes can be in; "
-            "needs the admin role; can be repeated",
-        )
-        parser.add_argument(
-            "--config-file",
-            type=Path,
-            metavar="FILE",
-            help="read the options of Cinder and of the backend from FILE, a cinder.conf; the options here count first",
-        )
-        parser.add_argument(
-            "--backend", metavar="NAME", help="take section NAME of --config-file (default: the backend of the pool)"
-        )
-        parser.add_argument(
-            "--rates",
-            type=Path,
-            metavar="FILE",
-            help="give the seconds that each step takes at least, from a FILE of `imagevol doctor --rates`",
-        )
-        parser.add_argument("--cluster-name", metavar="CLUSTER@BACKEND#POOL", help="its cluster, where Cinder has any")
-        parser.add_argument("--project", metavar="PROJECT_ID", help="whose it will be; your project if not given")
-        parser.add_argument("--encrypted", action="store_true", help="its type is encrypted")
-        parser.add_argument("--clone-across-pools", action="store_true", help="the backend has this capability")
-        parser.add_argument(
-            "--allowed-direct-url-scheme",
-            action="append",
-            metavar="SCHEME",
-            help="an entry of Cinder's allowed_direct_url_schemes; may be repeated (default: cinder; with the strict "
-            "rules for the driver only, as image_clone_direct_url_schemes)",
-        )
-        parser.add_argument(
-            "--trusted-project",
-            action="append",
-            default=[],
-            metavar="PROJECT_ID",
-            help="a project in which no user can write a volume's metadata: the one of Glance's cinder stores, and "
-            "Cinder's internal tenant; may be repeated (default: none)",
-        )
-        parser.add_argument(
-            "--templates", action="store_true", help="the backend makes templates: image_template_enabled is set"
-        )
-        parser.add_argument(
-            "--internal-tenant",
-            metavar="PROJECT_ID",
-            help="look for templates among the volumes of PROJECT_ID, which is Cinder's "
-            "cinder_internal_tenant_project_id, and trust it; needs the admin role (default: look for none)",
-        )
-        parser.add_argument(
-            "--image-cache",
-            action="store_true",
-            help="the backend has Cinder's image cache: image_volume_cache_enabled",
-        )
-        parser.add_argument(
-            "--no-conversion", action="store_true", help="Cinder converts no images: image_conversion_disable is set"
-        )
-        parser.add_argument("--enforce-signatures", action="store_true", help="as verify_glance_signatures")
-        parser.add_argument(
-            "--policy",
-            choices=[*(policy.value for policy in Policy), _BOTH],
-            default=Policy.STRICT.value,
-            help="strict: what the specifications say, made safe; upstream: what Cinder 29.0.0 does; "
-            "cinder-28: what Cinder 28.0.0 does; both: strict and upstream side by side (default: strict)",
-        )
+        add_volume_options(parser, size_required=True)
+        add_html_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Collect the facts and ask the core."""
-        self._asked = asked = parsed_args
-        if asked.templates and asked.policy not in (Policy.STRICT.value, _BOTH):
-            raise RequestRefused("--templates: a backend makes them by the strict rules; leave --policy out")
+        asked = parsed_args
+        refuse_unused(asked)
+        check_html(asked.html)
         if asked.all == bool(asked.image):
             told = (
                 "--all takes all images, and some are named: leave one out" if asked.all else "name some, or pass --all"
             )
             raise RequestRefused(f"which images to explain is not known: {told}")
-        _refuse_unused(asked)
+        if not asked.all and (asked.marker is not None or asked.limit is not None):
+            raise RequestRefused("--limit and --marker page through all images: pass --all, or leave them out")
         rates = read_rates(asked.rates) if asked.rates else None
         places, (images, marker) = list(Places(asked, self.app)), self._images(asked)
-        policies = [Policy.STRICT, Policy.UPSTREAM] if asked.policy == _BOTH else [Policy(asked.policy)]
-        found = (
-            [self._outcome(image, place, policy, rates) for policy in policies] for image in images for place in places
+        policies, outcomes_of = policies_of(asked), Outcomes(asked=asked, app=self.app, rates=rates)
+        found: Iterable[list[Outcome]] = (
+            [outcomes_of.of(image, place, policy) for policy in policies] for image in images for place in places
         )
+        if asked.html is not None:
+            found = self._written(asked, found, places)
         if asked.all or len(asked.image) > 1 or len(places) > 1:
             return ("matrix", "marker"), (Matrix(([row(each) for each in found], marker)), marker)
         (outcomes,) = found
@@ -170,7 +89,7 @@ class Explain(Explaining):
             strict, upstream = outcomes
             answer = {
                 "image_id": strict.facts.image.id,
-                "policy": _BOTH,
+                "policy": BOTH,
                 "differs": differences(strict, upstream),
                 "both": Both(outcomes),
                 **{outcome.policy.value: _machine(columns(outcome)) for outcome in outcomes},
@@ -178,6 +97,25 @@ class Explain(Explaining):
         else:
             answer = columns(outcomes[0])
         return tuple(answer), tuple(answer.values())
+
+    def _written(
+        self, asked: argparse.Namespace, found: Iterable[list[Outcome]], places: Sequence[Place]
+    ) -> Iterator[list[Outcome]]:
+        """Write the page of all answers, and give them."""
+        from imagevol_adapters.cli.report_contents import page_contents, shown_answer, shown_image, shown_places
+
+        kept = list(found)
+        by_image: dict[str, list[Outcome]] = {}
+        for outcomes in kept:
+            by_image.setdefault(outcomes[0].facts.image.id, []).extend(outcomes)
+        contents = page_contents(
+            self.app.typed,
+            title="How volumes are created from images",
+            places=shown_places(places, policies_of(asked)),
+            images=(shown_image(each[0].facts.image, map(shown_answer, each)) for each in by_image.values()),
+        )
+        write_html(asked.html, contents)
+        yield from kept
 
     def _images(self, asked: argparse.Namespace) -> tuple[Iterable[Image], str | None]:
         """Give the images, and the id of the last one if a page ends there and is not the last."""
@@ -190,66 +128,6 @@ class Explain(Explaining):
         limit = asked.limit or _PAGE
         images = list(islice(listed, limit + 1))
         return images[:limit], images[limit - 1].id if len(images) > limit else None
-
-    def _outcome(self, image: Image, place: Place, policy: Policy, rates: Rates | None) -> Outcome:
-        settings, sees = place.settings[policy], place.internal_tenant is not None
-        gather = partial(
-            gather_creation,
-            image,
-            target=Volume(
-                id="the new volume",
-                project_id=self._asked.project or self.app.project_id,
-                host=place.host,
-                cluster_name=self._asked.cluster_name,
-                size_gib=self._asked.size,
-                volume_type=place.volume_type,
-                encrypted=place.encrypted,
-            ),
-            backend=place.backend,
-            settings=settings,
-        )
-        cloud = Cloud(
-            volumes=self.app.volumes,
-            images=self.app.images,
-            project_id=self.app.project_id,
-            internal_tenant=place.internal_tenant,
-        )
-        try:
-            facts = gather(source=cloud)
-        except AccessDenied:
-            if self._asked.internal_tenant or not sees:
-                raise
-            facts, sees = (
-                gather(source=attrs.evolve(cloud, internal_tenant=None)),
-                False,
-            )  # these are no administrator's
-        facts = _in_its_cluster(facts)
-        theirs = frozenset(volume.project_id for volume in facts.volumes if volume.project_id)
-        trusting = attrs.evolve(
-            facts, settings=attrs.evolve(settings, clones=replace(settings.clones, trusted_projects=theirs))
-        )
-        matters = facts.plan(policy).clone.eligible != trusting.plan().clone.eligible
-        return Outcome(
-            facts=facts,
-            policy=policy,
-            unseen=_unseen(image, facts.volumes),
-            looked_at={
-                "--trusted-project": "--trusted-project" in place.known or not matters,
-                "--templates": "--templates" in place.known,
-                "--image-cache": "--image-cache" in place.known,
-            },
-            sees_templates=sees,
-            rates=rates,
-            origins=(
-                *place.origins,
-                *self._not_measured(facts, rates),
-            ),
-        )
-
-    def _not_measured(self, facts: CreationFacts, rates: Rates | None) -> Iterator[tuple[str, Any, str]]:
-        elsewhere = rates and measured_elsewhere(rates, facts.target)
-        if elsewhere:
-            yield "the seconds", elsewhere, f"{said(self._asked.rates)}"
 
 
 def columns(outcome: Outcome) -> dict[str, Any]:
@@ -327,50 +205,11 @@ class SentencesFormatter(SingleFormatter):
             print(explanation.human_readable(), file=stdout)
 
 
-def _refuse_unused(asked: argparse.Namespace) -> None:
-    """Refuse an option that nothing would look at."""
-    if asked.backend is not None and asked.config_file is None:
-        raise RequestRefused("--backend names a section of a file: give the file in --config-file")
-    if not asked.all and (asked.marker is not None or asked.limit is not None):
-        raise RequestRefused("--limit and --marker page through all images: pass --all, or leave them out")
-
-
 def _machine(answer: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value.machine_readable() if isinstance(value, FormattableColumn) else value
         for name, value in answer.items()
     }
-
-
-def _count(text: str) -> int:
-    return _whole(text, "count: give a whole number")
-
-
-def _size_gib(text: str) -> int:
-    return _whole(text, "size of a volume: give a whole number of GiB")
-
-
-def _whole(text: str, expected: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text)):
-        raise argparse.ArgumentTypeError(
-            f"{said(text)[:_SHOWN]!r} is no {expected}, 1 or more, of {_DIGITS} digits at most"
-        )
-    return int(text)
-
-
-def _host(text: str) -> str:
-    if not all(text.partition("@")) or not all(text.partition("#")):
-        raise argparse.ArgumentTypeError(f"{said(text)!r} is no HOST@BACKEND#POOL: see `cinder get-pools`")
-    return text
-
-
-def _in_its_cluster(facts: CreationFacts) -> CreationFacts:
-    """Where Cinder runs active-active, the pool that it names is one of a cluster, as the volumes in it say."""
-    target, templates = facts.target, (*facts.others, *([facts.template.entry] if facts.template else []))
-    clusters = {volume.cluster_name for volume in facts.volumes} | {each.cluster_name for each in templates}
-    if target.cluster_name or target.host not in clusters:
-        return facts
-    return attrs.evolve(facts, target=replace(target, cluster_name=target.host))
 
 
 def _template(outcome: Outcome) -> dict[str, Any]:
@@ -381,10 +220,3 @@ def _template(outcome: Outcome) -> dict[str, Any]:
         "size_gib": decision.size_gib,
         "verdicts": [verdict.as_dict() for verdict in decision.verdicts],
     }
-
-
-def _unseen(image: Image, volumes: Iterable[Volume]) -> tuple[str, ...]:
-    """What these credentials are not shown, and Cinder's own may be."""
-    seen = {volume.id for volume in volumes}
-    hidden = tuple(volume_id for volume_id in named_volume_ids(image) if volume_id not in seen)
-    return hidden if image.locations else ("the locations of the image",)

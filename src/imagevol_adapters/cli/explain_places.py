@@ -66,10 +66,12 @@ class Places:
     Args:
         asked: the options.
         app: the services.
+        passed_over: if it is given, takes why a pool is left out; it is an error otherwise.
     """
 
     asked: argparse.Namespace
     app: Imagevol
+    passed_over: list[str] | None = None
 
     def __iter__(self) -> Iterator[Place]:
         """Give each place, by volume type and then in the order of Cinder's pools."""
@@ -85,18 +87,28 @@ class Places:
         if self.asked.host is not None:
             yield self._place(self.asked.host, name, encrypted, None, (("host", self.asked.host, "--host"), *told))
             return
-        if name is None:
+        if name is None and self.passed_over is None:
             raise RequestRefused("where the volume will be is not known: pass --host or --volume-type")
-        facts = self.app.volumes.volume_type(name)
-        pools = [pool for pool in self._pools if may_serve(facts, backend_name=pool.backend_name)]
-        if not pools:
+        pools, origin = self.pools, "the pools"
+        if name is not None:
+            facts = self.app.volumes.volume_type(name)
+            pools = tuple(pool for pool in pools if may_serve(facts, backend_name=pool.backend_name))
+            origin = f"the pools for volume type {said(name)}"
+        if not pools and name is not None:
             raise RequestRefused(f"no pool serves volume type {said(name)}: compare its extra specs with get-pools")
         for pool in pools:
-            host = ("host", pool.name, f"the pools for volume type {said(name)}")
-            yield self._place(pool.name, name, encrypted, pool, (host, *told))
+            try:
+                place = self._place(pool.name, name, encrypted, pool, (("host", pool.name, origin), *told))
+            except RequestRefused as error:
+                if self.passed_over is None:
+                    raise
+                self.passed_over.append(str(error))
+                continue
+            yield place
 
     @cached_property
-    def _pools(self) -> tuple[Pool, ...]:
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools that Cinder's scheduler knows."""
         return tuple(self.app.volumes.pools())
 
     @cached_property

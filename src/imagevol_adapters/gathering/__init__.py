@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.gathering.audit import AuditedImages, AuditedVolumes, CloudAudit, gather_audit
     from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
     from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
+    from imagevol_adapters.gathering.remembering import Remembering
     from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
     from imagevol_adapters.gathering.unknowns import Unknown, unknown_facts
     from imagevol_adapters.gathering.upload import UploadFacts, gather_base_image, gather_upload
@@ -24,6 +25,7 @@ else:
             "audit": ("AuditedImages", "AuditedVolumes", "CloudAudit", "gather_audit"),
             "catalogue": ("Stores", "gather_catalogue", "with_default_type"),
             "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
+            "remembering": ("Remembering",),
             "settings": ("CinderSettings", "gather_cinder_settings"),
             "unknowns": ("Unknown", "unknown_facts"),
             "upload": ("UploadFacts", "gather_base_image", "gather_upload"),
@@ -39,6 +41,7 @@ __all__ = [
     "CloudAudit",
     "CreationFacts",
     "CreationSource",
+    "Remembering",
     "Stores",
     "Unknown",
     "UploadFacts",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -126,6 +126,16 @@ class MemoryImages:
         self.names[image.id] = name
         self.images[image.id] = image
         return image
+
+    def listed(
+        self,
+        image_ids: Sequence[str] | None = None,
+        *,
+        locations_needed: bool = True,  # noqa: ARG002 - they are always shown
+    ) -> Iterator[Image]:
+        """Give images with their locations, in the order of their ids."""
+        for image_id in sorted(self.images if image_ids is None else self.images.keys() & set(image_ids)):
+            yield self.images[image_id]
 
     def with_properties(self, properties: Mapping[str, str], *, status: str) -> tuple[Image, ...]:
         """Give the images in this status that have all of these properties."""

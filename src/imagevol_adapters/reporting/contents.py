@@ -1,0 +1,163 @@
+"""What the page shows, as its readers think of it: places, images with an answer for each place, stores, pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import attrs
+
+from imagevol_core import Way
+from imagevol_core.sentences import said
+
+__all__ = ["KINDS", "Answer", "Contents", "Kind", "ShownImage", "ShownPlace", "ShownPool", "ShownStore"]
+
+
+class Kind(Enum):
+    """The kinds of ways that the page counts, the cheapest first."""
+
+    CLONED = "cloned"
+    ONCE = "copied once, then cloned"
+    COPIED = "copied"
+    REFUSED = "refused"
+
+
+KINDS: Mapping[str, Kind] = {
+    Way.FROM_SNAPSHOT.value: Kind.CLONED,
+    Way.CLONE_IMAGE_VOLUME.value: Kind.CLONED,
+    Way.CLONE_TEMPLATE.value: Kind.CLONED,
+    Way.AWAIT_TEMPLATE.value: Kind.CLONED,
+    Way.CLONE_CACHED.value: Kind.CLONED,
+    Way.CREATE_TEMPLATE.value: Kind.ONCE,
+    Way.CREATE_CACHED.value: Kind.ONCE,
+    Way.COPY.value: Kind.COPIED,
+    "refused": Kind.REFUSED,
+}
+"""The kind of each outcome that an explanation can have."""
+
+
+@attrs.frozen(kw_only=True)
+class ShownPlace:
+    """Where a volume can be, under a policy.
+
+    Attributes:
+        host: the pool.
+        volume_type: the name of the type; None if none was asked for.
+        policy: whose rules; None if the page has those of one policy.
+    """
+
+    host: str
+    volume_type: str | None = None
+    policy: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the page calls it.
+
+        >>> ShownPlace(host="node@fast#one", volume_type="ssd").name
+        'node@fast#one, type ssd'
+        """
+        parts = (self.host, f"type {said(self.volume_type)}" if self.volume_type is not None else "", self.policy or "")
+        return ", ".join(said(part) for part in parts if part)
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """How a volume would be created from an image in a place.
+
+    Attributes:
+        way: what is tried first, by its name, or `refused`.
+        reason: its source, or what stands in the way of a clone.
+        against: if it is not cloned, each rule that stands in the way, with its sentence.
+        saved_bytes: what the host does not write because it is cloned.
+        saved_seconds: how much sooner the volume is there; None if that is not known.
+        copied_bytes: what the host writes; 0 if it is cloned, None if it is not known.
+    """
+
+    way: str
+    reason: str = ""
+    against: tuple[tuple[str, str], ...] = ()
+    saved_bytes: int = 0
+    saved_seconds: float | None = None
+    copied_bytes: int | None = 0
+
+
+@attrs.frozen(kw_only=True)
+class ShownImage:
+    """An image, and an answer for each place, in their order.
+
+    Attributes:
+        id: its UUID.
+        name: what its owner calls it.
+        status: `active` or another.
+        visibility: `public` or another.
+        disk_format: `raw` or another.
+        size_bytes: as stored.
+        stores: the names of the stores that have its data.
+        volume_ids: the image volumes that its locations name.
+        answers: one for each place.
+    """
+
+    id: str
+    name: str | None = None
+    status: str | None = None
+    visibility: str | None = None
+    disk_format: str | None = None
+    size_bytes: int | None = None
+    stores: tuple[str, ...] = ()
+    volume_ids: tuple[str, ...] = ()
+    answers: tuple[Answer, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ShownStore:
+    """A store of Glance; what is not known is None."""
+
+    name: str
+    kind: str | None = None
+    volume_type: str | None = None
+    default: bool = False
+    readonly: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ShownPool:
+    """A pool of a backend; what is not known is None."""
+
+    name: str
+    backend_name: str | None = None
+    protocols: tuple[str, ...] = ()
+    clone_across_pools: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Contents:
+    """All that one page shows.
+
+    Attributes:
+        title: of the page.
+        made_at: when, with a time zone.
+        command: that made it, as it was typed.
+        version: of this distribution.
+        places: where volumes can be.
+        images: each read once; they may be a generator.
+        stores: of Glance; None if they were not asked for.
+        pools: of Cinder; None if they were not asked for.
+        findings: of an audit, in their JSON form; None if there was no audit.
+        reclaimable_bytes: what all findings can give back, each volume counted once.
+        notes: what is not known, or was left out, a sentence each.
+    """
+
+    title: str
+    made_at: datetime
+    command: str
+    version: str
+    places: Sequence[ShownPlace] = ()
+    images: Iterable[ShownImage] = ()
+    stores: Sequence[ShownStore] | None = None
+    pools: Sequence[ShownPool] | None = None
+    findings: Sequence[Mapping[str, Any]] | None = None
+    reclaimable_bytes: int = 0
+    notes: Sequence[str] = ()
