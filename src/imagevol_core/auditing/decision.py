@@ -97,7 +97,7 @@ class Finding:
 
     @property
     def id(self) -> str:
-        """What names this finding in every audit, as 12 digits of its kind and its subjects and of nothing that changes.
+        """What names this finding in every audit, as 12 digits of its kind and its subjects alone.
 
         >>> volume = Subject("volume", "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1")
         >>> Finding(kind="not-read-only", subjects=(volume,), certainty=Certainty.SURE, text="", repair=()).id
