@@ -26,7 +26,11 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "host": ("Doctor",),
 }
 # Verdicts that are in no table, because they are about a limit or about all stores together.
-BESIDE_THE_TABLES = {"above-limits": ("Pruning", "within the limits"), "store-of-type": ("Uploading", "a store has it")}
+BESIDE_THE_TABLES = {
+    "above-limits": ("Pruning", "within the limits"),
+    "all-go": ("Pruning", "goes: all templates of the backend are deleted"),
+    "store-of-type": ("Uploading", "a store has it"),
+}
 
 
 Text = Mapping[str, str | list[str]]

@@ -152,6 +152,7 @@ if TYPE_CHECKING:
         is_proven_template,
         is_template,
         read_metadata,
+        template_name,
         template_proof,
     )
     from imagevol_core.migration import (
@@ -320,7 +321,7 @@ _NAMES = {
     "locations": ("CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "named_volume_ids", "parse_location",
         "read_location"),
     "marks": ("TEMPLATE_KEY", "ImageVolumeMetadata", "TemplateMetadata", "UnreadMetadata", "is_proven_template",
-        "is_template", "read_metadata", "template_proof"),
+        "is_template", "read_metadata", "template_name", "template_proof"),
     "migration": ("ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals",
         "Relocation", "RelocationWay", "plan_added_location", "plan_image", "plan_location",
         "plan_migration", "plan_relocation", "printed_location", "relocated", "unfinished_imports"),
@@ -373,7 +374,7 @@ __all__ = [  # noqa: RUF022 - by decision
     "HIDDEN", "is_plain_url", "is_secret_name", "shown_url", "shown_value", "without_secrets", "without_userinfo",
     # marks
     "TEMPLATE_KEY", "ImageVolumeMetadata", "TemplateMetadata", "UnreadMetadata", "is_proven_template",
-    "is_template", "read_metadata", "template_proof",
+    "is_template", "read_metadata", "template_name", "template_proof",
     # safety
     "CinderInspection", "Inspection", "PartitionEntry", "SafetyDecision", "SafetySettings", "check_image_safety",
     "partition_faults",

@@ -156,6 +156,7 @@ class Volume:
 
     Args:
         id: its UUID.
+        name: its name, which the users of its project can change; None if it is not known.
         project_id: the project that it lives in.
         host: `host@backend#pool`.
         cluster_name: `cluster@backend#pool`, where Cinder runs active-active.
@@ -177,6 +178,7 @@ class Volume:
     """
 
     id: str
+    name: str | None = None
     project_id: str | None = None
     host: str | None = None
     cluster_name: str | None = None

@@ -397,6 +397,28 @@ def test_a_device_is_not_filled_from_an_image_that_was_cut_short(
     assert target.read_bytes() == OLD
 
 
+def test_the_file_of_an_image_that_is_converted_has_the_ending_that_the_service_knows(
+    image: Callable[[str], Path], tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    class Looking(QemuConverter):
+        def convert(self, *args: Any, **how: Any) -> None:
+            seen.extend(path.name for path in directory.iterdir())
+            super().convert(*args, **how)
+
+    directory, target = tmp_path / "conversion", tmp_path / "target"
+    directory.mkdir()
+    target.write_bytes(OLD)
+    facts = Image(id="7", disk_format="qcow2", container_format="bare", updated_at=datetime.now(UTC))
+    with PathDevice.open(target, writable=True) as device:
+        data = [image("qcow2").read_bytes()]
+        fill_device(data, device, image=facts, converter=Looking(), directory=directory, suffix="node@fast")
+    (name,) = seen
+    assert name.endswith("node@fast")
+    assert list(directory.iterdir()) == []
+
+
 def test_a_partition_table_that_is_not_sound_is_accepted_where_that_is_allowed(world: World, tmp_path: Path) -> None:
     path, target = tmp_path / "disk", tmp_path / "target"
     changed(gpt, (446 + 16 + 4, b"\x0c"))(path)  # a second entry beside that of the GPT

@@ -86,6 +86,7 @@ class Templating(MemoryVolumes):
         )
         volume = Volume(
             id=volume_id,
+            name=f"template-{image.id}",
             project_id=INTERNAL,
             host=self.host,
             size_gib=1,
@@ -175,9 +176,11 @@ class TestList:
         [
             ({"status": "error"}, "broken", 3),
             ({"status": "creating", "created_at": LONG_AGO}, "being-made", 0),
-            ({"metadata": {TEMPLATE_KEY: "none"}}, "image-gone", 3),
+            ({"metadata": {TEMPLATE_KEY: "none"}, "name": "template-none"}, "image-gone", 3),
             ({"project_id": "a user's"}, None, 0),
             ({"status": "deleting"}, None, 0),
+            ({"name": "image-7ad3"}, None, 0),
+            ({"metadata": {TEMPLATE_KEY: "none"}}, None, 0),
             ({"metadata": {"of": "no template"}}, None, 0),
         ],
     )
@@ -227,6 +230,54 @@ class TestPrune:
         assert set(cinder.volumes) == {"t"}
         nothing = run("prune", "--yes", "-f", "json")
         assert (nothing.status, nothing.json, nothing.err) == (0, [], "No template has to be deleted.\n")
+
+    @pytest.mark.parametrize("how", [(), ("--all",)])
+    def test_a_users_data_that_only_looks_like_a_template_is_never_deleted(
+        self, run: Run, cinder: Templating, image: Image, how: tuple[str, ...]
+    ) -> None:
+        forged = {TEMPLATE_KEY: "an image that is gone"}
+        cinder.template("the only copy of an image", image, name="image-7ad3", metadata=forged)
+        assert run("prune", "--yes", *how).err == "No template has to be deleted.\n"
+        assert set(cinder.volumes) == {"the only copy of an image"}
+
+    def test_all_deletes_the_templates_of_one_backend_and_keeps_those_in_use(
+        self, run: Run, cinder: Templating, image: Image
+    ) -> None:
+        just_now = TemplateMetadata(image_id=image.id, digest=image.digest, last_used=datetime.now(UTC)).to_volume()
+        cinder.template("here", image)
+        cinder.template("in another pool", image, host="memory@memory#another")
+        cinder.template("in use", image, metadata=just_now)
+        cinder.template("elsewhere", image, host="memory@another#memory")
+        cinder.template("of a longer name", image, host="memory@memory2#memory")
+        assert run("list", "--backend", cinder.host, "-f", "value", "-c", "volume_id").out == "here\nin use\n"
+        pruned = run("prune", "--all", "--backend", "memory@memory", "--yes", "-f", "json")
+        assert {(row["volume_id"], row["outcome"], row["reason"]) for row in pruned.json} == {
+            (name, "deleted", "it can be cloned, and all templates are deleted") for name in ("here", "in another pool")
+        }
+        assert set(cinder.volumes) == {"in use", "elsewhere", "of a longer name"}
+        assert (pruned.status, pruned.err) == (
+            3,
+            "1 template stays for now: in use, or last used less than 10 minutes ago (--idle-minutes).\n",
+        )
+        again = run("prune", "--all", "--backend", "memory@memory", "--idle-minutes", "0", "--yes")
+        assert (again.status, set(cinder.volumes)) == (0, {"elsewhere", "of a longer name"})
+
+    def test_a_backend_without_templates_is_named_with_those_that_have_some(
+        self, run: Run, cinder: Templating, image: Image
+    ) -> None:
+        cinder.template("t", image)
+        pruned = run("prune", "--all", "--backend", "node@other", "--yes")
+        assert (pruned.status, set(cinder.volumes)) == (0, {"t"})
+        assert pruned.err == (
+            f"No template is on node@other; there are templates on {cinder.host}.\nNo template has to be deleted.\n"
+        )
+
+    def test_all_and_a_limit_together_are_refused(self, run: Run) -> None:
+        refused = run("prune", "--all", "--max-count", "1")
+        assert (refused.status, refused.err) == (
+            1,
+            "--all deletes every template: leave --max-count and --max-size-gb out\n",
+        )
 
     def test_above_a_limit_the_least_recently_used_go(self, run: Run, cinder: Templating, image: Image) -> None:
         for name in "tuv":

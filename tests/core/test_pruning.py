@@ -112,6 +112,13 @@ def test_the_first_rule_that_applies_decides(
     assert standing(one, image) == (rule, goes, because)
 
 
+def test_if_all_go_only_those_stay_that_are_in_use_or_of_which_nothing_is_known() -> None:
+    assert standing(template(), all_go=True) == ("all-go", True, "it can be cloned, and all templates are deleted")
+    assert standing(template(status="error"), all_go=True)[:2] == ("broken", True)
+    assert standing(template(in_use=True), all_go=True)[:2] == ("in-use", False)
+    assert standing(template(), NoAnswer("it is down"), all_go=True)[:2] == ("no-answer", False)
+
+
 def test_of_one_that_stays_every_rule_says_why_it_does_not_apply() -> None:
     kept = _Kept(template=template(), image=IMAGE, idle=timedelta(0), now=NOON)
     _, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)

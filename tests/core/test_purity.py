@@ -90,6 +90,7 @@ DECISIONS = {
         [CacheEntry(volume_id='v', image_id='i', size_gib=1)], newcomer_gib=1, limits=CacheLimits(max_gib=1)
     )""",
     "is_template": "is_template(Volume(id='v', size_gib=1))",
+    "template_name": "template_name('e38f')",
     "is_proven_template": "is_proven_template(Volume(id='v', size_gib=1), admin_metadata={})",
     "template_proof": "template_proof(volume_id='v', image_id='i')",
     "decide_template": """decide_template(

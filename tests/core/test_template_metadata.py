@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from imagevol_core import (
     Volume,
     is_proven_template,
     is_template,
+    template_name,
     template_proof,
 )
 
@@ -99,22 +101,32 @@ def test_what_was_written_is_read(
 
 
 class TestIsTemplate:
-    """What a volume of the internal tenant says counts where nobody else's metadata came along with a clone."""
+    """What Cinder's API shows of a volume of the internal tenant."""
+
+    TEMPLATE = Volume(id="t", name="template-i", size_gib=1, metadata={TEMPLATE_KEY: "i"})
+
+    def test_a_volume_with_the_name_and_the_metadata_of_a_template_is_one(self) -> None:
+        assert is_template(self.TEMPLATE)
+        assert is_template(replace(self.TEMPLATE, name=template_name("i")))
 
     @pytest.mark.parametrize(
-        "metadata, source_volume_id, passed",
+        "other",
         [
-            ({TEMPLATE_KEY: "i"}, None, True),
-            ({TEMPLATE_KEY: "i"}, "v", False),
-            ({TEMPLATE_KEY: ""}, None, False),
-            ({"image_id": "i"}, None, False),
+            {"source_volume_id": "v"},
+            {"metadata": {TEMPLATE_KEY: ""}},
+            {"metadata": {TEMPLATE_KEY: ""}, "name": "template-"},
+            {"metadata": {"image_id": "i"}},
+            {"metadata": {TEMPLATE_KEY: "j"}},
+            {"name": "image-i"},
+            {"name": "TEMPLATE-i"},
+            {"name": None},
         ],
+        ids=str,
     )
-    def test_only_what_was_made_of_nothing_is_believed(
-        self, metadata: dict[str, str], source_volume_id: str | None, passed: bool
+    def test_a_volume_is_no_template_if_it_is_a_clone_or_lacks_the_name_or_the_metadata(
+        self, other: dict[str, Any]
     ) -> None:
-        volume = Volume(id="t", size_gib=1, metadata=metadata, source_volume_id=source_volume_id)
-        assert is_template(volume) is passed
+        assert not is_template(replace(self.TEMPLATE, **other))
 
 
 class TestProof:

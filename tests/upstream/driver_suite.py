@@ -11,12 +11,13 @@ from cinder import context as cinder_context
 from cinder import exception
 from cinder.volume import rpcapi
 
+from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.driver.templates import Templates
 from imagevol_adapters.testing.conformance.driver import ImageCloneConformance
 from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content
 from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
 from imagevol_adapters.testing.conformance.fixtures import NOBODY, read
-from imagevol_core import TEMPLATE_KEY, Digest, TemplateMetadata
+from imagevol_core import TEMPLATE_KEY, Digest, TemplateMetadata, is_template
 from tests.upstream import sparse_file_driver as drivers
 from tests.upstream.cloning_manager import Manager, migrated_record
 
@@ -81,6 +82,7 @@ class TestTemplatingFileDriver(OnSparseFiles):
         if migrated:
             planted = migrate(templating, planted)
             assert planted.source_volid is None
+        assert not is_template(volume_facts(templating.cinder.again(planted)))
         for _ in range(2):
             assert templating.content(templating.made(image)) == Content.of(DATA)
         assert templating.cinder.again(planted).status == "available"
@@ -92,10 +94,12 @@ class TestTemplatingFileDriver(OnSparseFiles):
         templating.made(image)
         (template,) = Templates(templating.cinder.volume()).of(image["id"])
         migrated = migrate(templating, template)
+        assert is_template(volume_facts(migrated))
         internal = cinder_context.get_internal_tenant_context()
         clone = Manager(templating.driver)._clone_image_volume(internal, migrated, {"id": NOBODY})
         clone = migrate(templating, templating.cinder.again(clone))
         assert clone.metadata[TEMPLATE_KEY] == image["id"]
+        assert not is_template(volume_facts(clone))
         assert [each.id for each in Templates(templating.cinder.volume()).of(image["id"])] == [template.id]
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert templating.images.downloads == [image["id"]]

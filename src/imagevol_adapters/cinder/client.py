@@ -146,6 +146,7 @@ def volume_facts(volume: Any) -> Volume:
     readonly = metadata.pop("readonly", None)  # Cinder merges its own mark into the user's metadata
     return Volume(
         id=shown["id"],
+        name=shown.get("name"),
         project_id=shown.get("os-vol-tenant-attr:tenant_id"),
         host=shown.get("os-vol-host-attr:host"),
         cluster_name=shown.get("cluster_name"),

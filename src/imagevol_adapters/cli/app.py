@@ -83,7 +83,7 @@ class Imagevol(App):
             type=float,
             default=300,
             metavar="SECONDS",
-            help="how long a volume or image may take from one state to the next (default: %(default)g)",
+            help="wait at most this many seconds for a volume or image to change its state (default: %(default)g)",
         )
         attaching = parser.add_argument_group("Attaching volumes to this host")
         attaching.add_argument(
@@ -91,8 +91,8 @@ class Imagevol(App):
             type=_at_least_one,
             default=_ATTACH_ATTEMPTS,
             metavar="COUNT",
-            help="wait for a volume that another program has attached as long as glance_store does with COUNT "
-            "attempts: 1 does not wait, 5 wait 24 seconds, each further one 10 seconds more (default: %(default)d)",
+            help="try COUNT times to attach a volume that another program has attached: 1 does not wait, 5 waits "
+            "24 seconds, 30 nearly five minutes (default: %(default)d)",
         )
         attaching.add_argument(
             "--my-ip",

@@ -67,7 +67,7 @@ class Put(Named, ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the file, and what the volume and the image shall be."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("file", type=Path, help="the image; - for the standard input, raw or iso")
+        parser.add_argument("file", type=Path, help="store this image file; - is the standard input, raw or iso")
         parser.add_argument(
             "--disk-format",
             choices=_FORMATS,
@@ -89,7 +89,9 @@ class Put(Named, ShowOne):
             metavar="LIST",
             help="refuse the file if it has another digest than LIST says, a file such as SHA256SUMS",
         )
-        parser.add_argument("--volume-type", metavar="TYPE", help="of the volume; Cinder's default if not given")
+        parser.add_argument(
+            "--volume-type", metavar="TYPE", help="create the volume with this type (default: Cinder's)"
+        )
         parser.add_argument(
             "--register",
             type=short_text,
@@ -107,14 +109,14 @@ class Put(Named, ShowOne):
         parser.add_argument(
             "--visibility",
             choices=("public", "private", "shared", "community"),
-            help="with --register: Glance's default if not given",
+            help="with --register: give the image this visibility (default: Glance's)",
         )
         add_image_options(parser)
         parser.add_argument(
             "--thin",
             action="store_true",
-            help="new volumes of this type read as zeros, so that zeros need not be written; if they do not, "
-            "what was on the storage before shows in the image",
+            help="do not write zeros, because new volumes of this type read as zeros; if they do not, what was on the "
+            "storage before shows in the image",
         )
         parser.add_argument(
             "--no-checksum", action="store_true", help="do without the legacy md5, which takes longer than all else"
@@ -231,10 +233,10 @@ class Get(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the volume, the file and the range."""
         parser = super().get_parser(prog_name)
+        parser.add_argument("volume", help="read this image volume, given by its id, or by the name or id of its image")
         parser.add_argument(
-            "volume", help="the id of the image volume, or the name or id of an image whose data is in a volume"
+            "file", type=Path, help="write to this new file, which must not exist; - is the standard output"
         )
-        parser.add_argument("file", type=Path, help="the new file, which must not exist; - for the standard output")
         parser.add_argument(
             "--offset", type=int, default=0, metavar="BYTES", help="begin at this byte of the image (default: 0)"
         )
@@ -338,7 +340,7 @@ class Rm(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the volume."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("volume", help="the id of the volume")
+        parser.add_argument("volume", help="delete this volume, given by its id")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

@@ -92,7 +92,7 @@ class Doctor(Lister):
             "--volume-type", metavar="TYPE", help="measure a volume of TYPE (default: the store's, or Cinder's default)"
         )
         parser.add_argument(
-            "--rates", type=Path, metavar="FILE", help="write what was measured to FILE, as JSON; FILE may not exist"
+            "--rates", type=Path, metavar="FILE", help="write what was measured to FILE, as JSON; FILE must not exist"
         )
         return parser
 

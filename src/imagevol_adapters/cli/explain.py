@@ -49,8 +49,12 @@ class Explain(Explaining):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the image, the volume that is to be, and what the operator has configured."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("image", nargs="*", help="its id or name; several make a table")
-        parser.add_argument("--all", action="store_true", help="all images that the credentials see, in pages")
+        parser.add_argument(
+            "image", nargs="*", help="explain a volume from this image, given by its id or name; several make a table"
+        )
+        parser.add_argument(
+            "--all", action="store_true", help="explain a volume from each image that the credentials see, in pages"
+        )
         parser.add_argument(
             "--limit",
             type=count,

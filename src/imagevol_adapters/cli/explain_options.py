@@ -24,13 +24,14 @@ def add_volume_options(parser: argparse.ArgumentParser, *, size_required: bool) 
     """
     least = "" if size_required else " (default: the smallest that the image fits into)"
     parser.add_argument(
-        "--size", type=_size_gib, required=size_required, metavar="GIB", help=f"of the new volume{least}"
+        "--size", type=_size_gib, required=size_required, metavar="GIB", help=f"take a new volume of GIB GiB{least}"
     )
     parser.add_argument(
         "--host",
         type=_host,
         metavar="HOST@BACKEND#POOL",
-        help="where it will be; see `cinder get-pools` (default: the pools for --volume-type)",
+        help="take the pool of `cinder get-pools` in which the new volume will be (default: the pools for "
+        "--volume-type)",
     )
     parser.add_argument(
         "--volume-type",
@@ -54,27 +55,41 @@ def add_volume_options(parser: argparse.ArgumentParser, *, size_required: bool) 
         metavar="FILE",
         help="give the seconds that each step takes at least, from a FILE of `imagevol doctor --rates`",
     )
-    parser.add_argument("--cluster-name", metavar="CLUSTER@BACKEND#POOL", help="its cluster, where Cinder has any")
-    parser.add_argument("--project", metavar="PROJECT_ID", help="whose it will be; your project if not given")
-    parser.add_argument("--encrypted", action="store_true", help="its type is encrypted")
-    parser.add_argument("--clone-across-pools", action="store_true", help="the backend has this capability")
+    parser.add_argument(
+        "--cluster-name",
+        metavar="CLUSTER@BACKEND#POOL",
+        help="take the cluster of the pool, if Cinder runs in clusters",
+    )
+    parser.add_argument(
+        "--project",
+        metavar="PROJECT_ID",
+        help="take PROJECT_ID as the owner of the new volume; who is served depends on it (default: your project)",
+    )
+    parser.add_argument("--encrypted", action="store_true", help="take the type of the new volume as encrypted")
+    parser.add_argument(
+        "--clone-across-pools",
+        action="store_true",
+        help="take the backend to clone from one of its pools into another",
+    )
     parser.add_argument(
         "--allowed-direct-url-scheme",
         action="append",
         metavar="SCHEME",
-        help="an entry of Cinder's allowed_direct_url_schemes; may be repeated (default: cinder; with the strict "
-        "rules for the driver only, as image_clone_direct_url_schemes)",
+        help="take SCHEME as an entry of allowed_direct_url_schemes and image_clone_direct_url_schemes; can be "
+        "repeated (default: cinder; with the strict rules for the driver only)",
     )
     parser.add_argument(
         "--trusted-project",
         action="append",
         default=[],
         metavar="PROJECT_ID",
-        help="a project in which no user can write a volume's metadata: the one of Glance's cinder stores, and "
-        "Cinder's internal tenant; may be repeated (default: none)",
+        help="trust PROJECT_ID, in which no user can write a volume's metadata: the one of Glance's cinder stores, "
+        "and Cinder's internal tenant; can be repeated (default: none)",
     )
     parser.add_argument(
-        "--templates", action="store_true", help="the backend makes templates: image_template_enabled is set"
+        "--templates",
+        action="store_true",
+        help="take the backend to make templates, as with image_template_enabled = true",
     )
     parser.add_argument(
         "--internal-tenant",
@@ -85,12 +100,18 @@ def add_volume_options(parser: argparse.ArgumentParser, *, size_required: bool) 
     parser.add_argument(
         "--image-cache",
         action="store_true",
-        help="the backend has Cinder's image cache: image_volume_cache_enabled",
+        help="take the backend to have Cinder's image cache, as with image_volume_cache_enabled = true",
     )
     parser.add_argument(
-        "--no-conversion", action="store_true", help="Cinder converts no images: image_conversion_disable is set"
+        "--no-conversion",
+        action="store_true",
+        help="take Cinder to convert no images, as with image_conversion_disable = true",
     )
-    parser.add_argument("--enforce-signatures", action="store_true", help="as verify_glance_signatures")
+    parser.add_argument(
+        "--enforce-signatures",
+        action="store_true",
+        help="take signatures to be enforced, as with verify_glance_signatures = enabled",
+    )
     parser.add_argument(
         "--policy",
         choices=[*(policy.value for policy in Policy), BOTH],

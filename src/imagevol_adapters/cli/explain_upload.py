@@ -32,20 +32,24 @@ class ExplainUpload(Explaining):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the volume, the image that is to be, and what the operator has configured."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("volume", help="its id")
-        parser.add_argument("--disk-format", default="raw", help="of the image (default: %(default)s)")
-        parser.add_argument("--container-format", default="bare", help="of the image (default: %(default)s)")
-        parser.add_argument("--project", metavar="PROJECT_ID", help="who uploads it; your project if not given")
+        parser.add_argument("volume", help="explain the upload of this volume, given by its id")
+        parser.add_argument(
+            "--disk-format", default="raw", help="take this disk format of the image (default: %(default)s)"
+        )
+        parser.add_argument("--container-format", default="bare", help="take this format (default: %(default)s)")
+        parser.add_argument(
+            "--project", metavar="PROJECT_ID", help="take PROJECT_ID as the uploader (default: your project)"
+        )
         parser.add_argument(
             "--no-cinder-backend",
             action="store_true",
-            help="image_upload_use_cinder_backend is not set, as it is not by default",
+            help="take image_upload_use_cinder_backend to be off, as it is by default in Cinder",
         )
         parser.add_argument(
-            "--use-internal-tenant", action="store_true", help="image_upload_use_internal_tenant is set"
+            "--use-internal-tenant", action="store_true", help="take image_upload_use_internal_tenant to be on"
         )
         parser.add_argument(
-            "--internal-tenant", metavar="PROJECT_ID", help="Cinder's cinder_internal_tenant_project_id"
+            "--internal-tenant", metavar="PROJECT_ID", help="take PROJECT_ID as cinder_internal_tenant_project_id"
         )
         parser.add_argument(
             "--policy",

@@ -110,25 +110,38 @@ class _Templates(Lister):
         return known
 
     def _standings(
-        self, now: datetime, *, idle: timedelta = timedelta(0), limits: CacheLimits | None = None
+        self,
+        now: datetime,
+        *,
+        backend: str | None,
+        idle: timedelta = timedelta(0),
+        limits: CacheLimits | None = None,
+        all_go: bool = False,
     ) -> list[Standing]:
         volumes: list[Volume] = []
         templates: list[Template] = []
+        elsewhere: set[str] = set()
         for volume, template in templates_of(self.app.volumes, project_id=self._tenant, now=now):
+            if not _is_on(volume, backend):
+                elsewhere.add(said(place_of(volume)))
+                continue
             volumes.append(volume)
             templates.append(template)
-        if not volumes and self.app.has_project(self._tenant) is False:
+        if backend is not None and not volumes:
+            others = f"; there are templates on {', '.join(sorted(elsewhere))}" if elsewhere else ""
+            tell(f"No template is on {said(backend)}{others}.")
+        if not volumes and not elsewhere and self.app.has_project(self._tenant) is False:
             where = "--internal-tenant" if self._given_tenant else f"{_TENANT} in {self._configuration_file}"
             raise RequestRefused(f"Keystone has no project {said(self._tenant)}: give the id of a project in {where}")
         images = images_of(_bar(templates, "images", len(templates), " images"), images=self.app.images)
-        standings = plan_pruning(templates, images=images, now=now, idle=idle, limits=limits)
+        standings = plan_pruning(templates, images=images, now=now, idle=idle, limits=limits, all_go=all_go)
         found = [images[template.entry.image_id] for template in templates]
         names = [_name(image) if isinstance(image, Image) else None for image in found]
         return list(map(Standing, volumes, standings, names))
 
 
 class List(_Templates):
-    """List the templates of all backends, and whether each is current; the exit status is 3 if one is not."""
+    """List the templates, and whether each is current; the exit status is 3 if one is not."""
 
     _columns: ClassVar[tuple[str, ...]] = (
         "volume_id",
@@ -141,9 +154,15 @@ class List(_Templates):
         "reason",
     )
 
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the backend."""
+        parser = super().get_parser(prog_name)
+        _add_backend(parser, "list")
+        return parser
+
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Ask Cinder for the templates, Glance for their images, and the core what they are."""
-        standings = self._standings(datetime.now(UTC))
+        standings = self._standings(datetime.now(UTC), backend=parsed_args.backend)
         self._found = any(standing.kept.outcome in _WRONG for standing in standings)
         return self._columns, [_row(standing) for standing in standings]
 
@@ -156,6 +175,13 @@ class Prune(Named, _Templates):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the limits."""
         parser = super().get_parser(prog_name)
+        _add_backend(parser, "delete")
+        parser.add_argument(
+            "--all",
+            action="store_true",
+            help="delete current templates too, for example after image_template_enabled was set to false; templates "
+            "that are in use stay",
+        )
         parser.add_argument(
             "--max-count",
             type=_limit,
@@ -182,21 +208,30 @@ class Prune(Named, _Templates):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Plan, ask, and delete one after the other."""
+        if parsed_args.all and (parsed_args.max_count or parsed_args.max_size_gb):
+            raise RequestRefused("--all deletes every template: leave --max-count and --max-size-gb out")
         standings = self._standings(
             datetime.now(UTC),
+            backend=parsed_args.backend,
             idle=timedelta(minutes=min(parsed_args.idle_minutes, _LONGEST_MINUTES)),
             limits=CacheLimits(max_count=parsed_args.max_count, max_gib=parsed_args.max_size_gb),
+            all_go=parsed_args.all,
         )
         going = [standing for standing in standings if standing.kept.goes]
         if going and not (parsed_args.dry_run or parsed_args.yes):
             for each in going:
                 entry = each.kept.template.entry
                 tell(f"template {each.volume.id} of image {entry.image_id} ({each.image_name}): {each.kept.because}")
+        stay = _busy(standings, parsed_args.idle_minutes)
+        if parsed_args.all and len(going) < len(standings):
+            self._found = True
         if not going:
-            tell(f"No template has to be deleted.{_busy(standings, parsed_args.idle_minutes)}")
+            tell(f"No template has to be deleted.{stay}")
         elif parsed_args.dry_run or not agreed(f"Delete {len(going)} templates?", yes=parsed_args.yes):
             self._found = True
             return self._columns, [_row(standing, "planned") for standing in going]
+        elif parsed_args.all and stay:
+            tell(stay.strip())
         return self._columns, list(self._deleted(going))
 
     def _deleted(self, going: Sequence[Standing]) -> Iterator[tuple[object, ...]]:
@@ -348,6 +383,21 @@ def _bar(things: Iterable[T], label: str, total: int, unit: str) -> Iterator[T]:
 
     with closing(tqdm(things, desc=label, total=total, unit=unit, disable=quiet(), file=sys.stderr)) as bar:
         yield from bar
+
+
+def _is_on(volume: Volume, backend: str | None) -> bool:
+    """Whether a volume is on a backend, which is named with or without its pool."""
+    place = place_of(volume) or ""
+    return backend is None or backend in (place, place.partition("#")[0])
+
+
+def _add_backend(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--backend",
+        metavar="HOST@BACKEND",
+        help=f"{what} only the templates of HOST@BACKEND, as the list names it, or of its pool HOST@BACKEND#POOL "
+        "(default: all backends)",
+    )
 
 
 def _add_asking(parser: argparse.ArgumentParser) -> None:

@@ -34,9 +34,9 @@ _COLUMNS = (
 class Unfinished(Lister):
     """List the unfinished volumes of the project and images without data, with the state of the process of each.
 
-    The exit status is 3 if a process is dead. Delete what it left: the volume with `imagevol rm`, and its image, if it
-    is still queued, with `openstack image delete`. If the volume is available and the image is queued, delete the image
-    first.
+    The exit status is 3 if a process is dead. Delete what it left: first the image, if it is still queued, with
+    `openstack image delete`, and then the volume with `imagevol rm`. Run it on the host of the process: no other host
+    can tell that the process is dead.
     """
 
     app: Imagevol

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 from cinder import context as cinder_context
 from cinder import exception
+from cinder.volume.volume_utils import extract_host
 from oslo_config import cfg
 
 from imagevol_adapters.cleanup import undone_on_failure
@@ -297,6 +298,7 @@ class ByTemplate:
                 image=image,
                 converter=self.services.converter,
                 directory=Path(cfg.CONF.image_conversion_dir),
+                suffix=extract_host(template.service_topic_queue),  # Cinder deletes such files when it starts
                 safety=settings_of(self.driver).safety,
             )
         lock.ensure_held()

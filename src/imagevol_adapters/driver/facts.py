@@ -57,6 +57,7 @@ def volume_facts(volume: Any) -> Volume:
     admin = volume.admin_metadata if "admin_metadata" in volume else {}
     return Volume(
         id=volume.id,
+        name=volume.display_name,
         project_id=volume.project_id,
         host=volume.host,
         cluster_name=volume.cluster_name,

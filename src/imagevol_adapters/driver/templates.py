@@ -30,6 +30,7 @@ from imagevol_core import (
     RequestRefused,
     TemplateMetadata,
     is_proven_template,
+    template_name,
     template_proof,
 )
 
@@ -125,7 +126,7 @@ class Templates:
                 size=size_gib,
                 status="creating",
                 attach_status=fields.VolumeAttachStatus.DETACHED,
-                display_name=f"template-{image.id}",
+                display_name=template_name(image.id),
                 metadata=TemplateMetadata(image_id=image.id).to_volume(origin("template", image.id).to_volume()),
                 multiattach=False,
             )

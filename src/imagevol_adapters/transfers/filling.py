@@ -6,8 +6,9 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -210,6 +211,7 @@ def fill_device(
     image: Image,
     converter: Converter,
     directory: Path,
+    suffix: str = "",
     proof: Proof | None = None,
     limits: Limits | None = None,
     safety: SafetySettings | None = None,
@@ -226,6 +228,7 @@ def fill_device(
         image: what is known of it.
         converter: inspects and converts what is no plain disk.
         directory: where such a one is kept meanwhile.
+        suffix: the end of its name there, by which a service knows its own files when it starts again.
         proof: what proves that the device reads as zeros.
         limits: how fast it may go, and what ends it.
         safety: what the operator allows.
@@ -237,7 +240,8 @@ def fill_device(
         ImagevolError: whatever else is in the way; what the device holds then is nothing to be used.
     """
     with closing(data):
-        _fill(data, device, image, converter, directory, proof, limits or Limits(), safety)
+        kept = partial(_downloaded, directory=directory, suffix=suffix)
+        _fill(data, device, image, converter, kept, proof, limits or Limits(), safety)
 
 
 def _fill(
@@ -245,14 +249,14 @@ def _fill(
     device: Device,
     image: Image,
     converter: Converter,
-    directory: Path,
+    kept: Callable[..., AbstractContextManager[Path]],
     proof: Proof | None,
     limits: Limits,
     safety: SafetySettings | None,
 ) -> None:
     what = f"image {image.id}"
     if needs_conversion(image.disk_format):
-        with _downloaded(data, directory, image, limits) as path:
+        with kept(data, image=image, limits=limits) as path:
             checked = CheckedFile.check(
                 path,
                 disk_format=str(image.disk_format),
@@ -298,7 +302,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _downloaded(data: Iterable[bytes], directory: Path, image: Image, limits: Limits) -> Iterator[Path]:
+def _downloaded(data: Iterable[bytes], *, image: Image, limits: Limits, directory: Path, suffix: str) -> Iterator[Path]:
     """Keep an image in a file of its own while the context lasts, if it has its length and its digest."""
     algorithms = [image.digest.algorithm] if image.digest else []
     with ExitStack() as stack:
@@ -306,7 +310,7 @@ def _downloaded(data: Iterable[bytes], directory: Path, image: Image, limits: Li
             StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, limits=limits)
         )
         try:
-            descriptor, name = tempfile.mkstemp(prefix="imagevol-", dir=directory)
+            descriptor, name = tempfile.mkstemp(prefix="imagevol-", suffix=suffix, dir=directory)
             path = Path(name)
             stack.callback(path.unlink, missing_ok=True)
             os.close(descriptor)  # it is not converted while anything has it open for writing

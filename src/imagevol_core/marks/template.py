@@ -15,7 +15,14 @@ from imagevol_core.caching import CacheEntry
 from imagevol_core.errors import InvalidFact, InvalidMetadata
 from imagevol_core.facts import Digest, Volume
 
-__all__ = ["TEMPLATE_KEY", "TemplateMetadata", "is_proven_template", "is_template", "template_proof"]
+__all__ = [
+    "TEMPLATE_KEY",
+    "TemplateMetadata",
+    "is_proven_template",
+    "is_template",
+    "template_name",
+    "template_proof",
+]
 
 TEMPLATE_KEY = "imagevol_template"
 """The key whose value is the id of the image that a template is of."""
@@ -28,23 +35,42 @@ _HASH_ALGORITHM = "os_hash_algo"
 _HASH_VALUE = "os_hash_value"
 
 
-def is_template(volume: Volume) -> bool:
-    """Say whether a volume of Cinder's internal tenant looks like a template ([template]).
-
-    This is all that Cinder's API shows. It is no proof: after a migration, Cinder no longer tells of which volume a
-    volume was cloned. Before the data is given to a user, ask `is_proven_template`.
-
-    What was cloned of another volume is none, whatever it says of itself: for its image cache, and for an image that a
-    user makes of a volume, Cinder clones that volume into the internal tenant, with the metadata that its user wrote.
+def template_name(image_id: str) -> str:
+    """Give the name of the volume that is the template of an image ([template]).
 
     Args:
-        volume: of the internal tenant; any other project's volumes say what their users want.
+        image_id: the image's id.
 
-    >>> is_template(Volume(id="v", size_gib=1, metadata={"imagevol_template": "e38f"}))
+    >>> template_name("e38f")
+    'template-e38f'
+    """
+    return f"template-{image_id}"
+
+
+def is_template(volume: Volume) -> bool:
+    """Tell from what Cinder's API shows whether a volume of the internal tenant is a template ([template]).
+
+    Its metadata must name an image, its name must be `template_name` of that image, and Cinder must not say that it was
+    cloned from another volume.  Metadata is not enough: Cinder clones users' volumes into the internal tenant, with the
+    metadata that the users wrote, for its image cache and for images that users make of volumes.  It names each such
+    clone `image-IMAGE`, and only users of the internal tenant and administrators can rename it.
+
+    A driver sees more, and asks `is_proven_template` before it clones a template for a user.
+
+    Args:
+        volume: of the internal tenant; the metadata and names of other projects' volumes are their users' word.
+
+    >>> template = Volume(id="v", name="template-e38f", size_gib=1, metadata={"imagevol_template": "e38f"})
+    >>> is_template(template)
     True
-    >>> is_template(Volume(id="v", size_gib=1, metadata={"imagevol_template": "e38f"}, source_volume_id="a user's"))
+    >>> is_template(Volume(id="v", name="image-e38f", size_gib=1, metadata=template.metadata))
     False
     """
+    image_id = volume.metadata.get(TEMPLATE_KEY)
+    return _marked(volume) and image_id is not None and volume.name == template_name(image_id)
+
+
+def _marked(volume: Volume) -> bool:
     return volume.source_volume_id is None and bool(volume.metadata.get(TEMPLATE_KEY))
 
 
@@ -76,7 +102,7 @@ def is_proven_template(volume: Volume, *, admin_metadata: Mapping[str, str]) -> 
     >>> is_proven_template(volume, admin_metadata=template_proof(volume_id="another", image_id="e38f"))
     False
     """
-    if not is_template(volume):
+    if not _marked(volume):
         return False
     proof = template_proof(volume_id=volume.id, image_id=volume.metadata[TEMPLATE_KEY])
     return proof.items() <= admin_metadata.items()

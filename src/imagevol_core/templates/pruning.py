@@ -29,8 +29,8 @@ ImageAnswer = Image | NotFound | NoAnswer
 class PruningOutcome(Enum):
     """What becomes of a template.
 
-    `READY` stays and can be cloned; only for the limits of its backend does such a template go.  `BUSY` stays while it
-    is being made, cloned or changed; `UNKNOWN` stays because Glance did not tell of its image.
+    `READY` stays and can be cloned; such a template goes only for the limits of its backend, or if all go.  `BUSY`
+    stays while it is being made, cloned or changed; `UNKNOWN` stays because Glance did not tell of its image.
     """
 
     READY = "ready"
@@ -46,7 +46,7 @@ class TemplateStanding:
     Attributes:
         template: which one.
         outcome: what becomes of it.
-        rule: the id of the rule that decided, or `above-limits`.
+        rule: the id of the rule that decided, or `above-limits`, or `all-go`.
         because: the facts that decided, as a sentence.
     """
 
@@ -78,6 +78,7 @@ def plan_pruning(
     now: datetime,
     idle: timedelta = timedelta(0),
     limits: CacheLimits | None = None,
+    all_go: bool = False,
 ) -> tuple[TemplateStanding, ...]:
     """Say of each template whether it goes, and why ([template]).
 
@@ -89,6 +90,8 @@ def plan_pruning(
         idle: how long one must not have been cloned to go at all: a driver may be cloning it still.
         limits: of each backend. Above them the least recently used templates go that may. A template of an unknown
             backend counts towards no limit.
+        all_go: whether also templates go that can be cloned, as before templates are given up. Those that are in use,
+            and those of whose image nothing is known, stay.
 
     Returns:
         A standing for each, in the order of the templates.
@@ -111,6 +114,8 @@ def plan_pruning(
         _standing(_Kept(template=each, image=images.get(each.entry.image_id, _NOT_ASKED), idle=idle, now=now))
         for each in templates
     ]
+    if all_go:
+        return tuple(map(_given_up, standings))
     above = _above(standings, limits or CacheLimits())
     return tuple(above.get(standing.template.entry.volume_id, standing) for standing in standings)
 
@@ -119,6 +124,13 @@ def _standing(kept: _Kept) -> TemplateStanding:
     outcome, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
     decided = verdicts[-1]
     return TemplateStanding(template=kept.template, outcome=outcome, rule=decided.rule, because=decided.text)
+
+
+def _given_up(standing: TemplateStanding) -> TemplateStanding:
+    if standing.outcome is not PruningOutcome.READY:
+        return standing
+    because = "it can be cloned, and all templates are deleted"
+    return replace(standing, outcome=PruningOutcome.GOES, rule="all-go", because=because)
 
 
 def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[str, TemplateStanding]:

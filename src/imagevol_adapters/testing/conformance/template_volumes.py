@@ -63,6 +63,7 @@ class TemplateVolumesConformance(WithVolumes):
                 assert not others & listed.keys()
                 assert {volume.project_id for volume in listed.values()} == {project_id}
                 assert all(listed[volume_id].host for volume_id in expected)
+                assert {listed[volume_id].name for volume_id in expected} == {NAME}
                 assert all(listed[volume_id] == volumes.get(volume_id) for volume_id in expected)
         finally:
             users.delete(theirs.id)

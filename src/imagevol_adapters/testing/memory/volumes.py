@@ -141,8 +141,7 @@ class MemoryVolumes:
             metadata=metadata or {},
             created_at=datetime.now(UTC),
         )
-        self._keep(volume, name, content, image_id)
-        return volume
+        return self._keep(volume, name, content, image_id)
 
     def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
         """Make a clone that is `creating`."""
@@ -160,8 +159,7 @@ class MemoryVolumes:
             metadata=metadata,
             created_at=datetime.now(UTC),
         )
-        self._keep(volume, name, self.contents[volume_id].copy(), self.base_images.get(volume_id))
-        return volume
+        return self._keep(volume, name, self.contents[volume_id].copy(), self.base_images.get(volume_id))
 
     def get(self, volume_id: str) -> Volume:
         """Give what is known of one volume."""
@@ -346,10 +344,12 @@ class MemoryVolumes:
     def _of(self, volume_id: str) -> list[Attachment]:
         return [attachment for attachment in self.attachments.values() if attachment.volume_id == volume_id]
 
-    def _keep(self, volume: Volume, name: str, content: MemoryDevice, image_id: str | None) -> None:
-        self.volumes[volume.id], self.names[volume.id], self.contents[volume.id] = volume, name, content
+    def _keep(self, volume: Volume, name: str, content: MemoryDevice, image_id: str | None) -> Volume:
+        self.volumes[volume.id] = replace(volume, name=name)
+        self.names[volume.id], self.contents[volume.id] = name, content
         if image_id is not None:
             self.base_images[volume.id] = image_id
+        return self.volumes[volume.id]
 
     def _change(self, volume_id: str, **facts: Any) -> Volume:
         self.volumes[volume_id] = replace(self.volumes[volume_id], **facts)
