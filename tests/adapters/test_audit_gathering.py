@@ -144,7 +144,9 @@ def kinds(findings: Iterable[Finding]) -> list[tuple[str, str]]:
 def template(cloud: Cloud, number: int, **changes: Any) -> Volume:
     """A template of image 1."""
     metadata = TemplateMetadata(image_id="image-1", digest=DIGEST).to_volume()
-    _, volume = cloud.add(number, **({"metadata": metadata, "project_id": INTERNAL} | changes))
+    named = changes.get("metadata", metadata)["imagevol_template"]
+    known = {"metadata": metadata, "project_id": INTERNAL, "name": f"template-{named}"}
+    _, volume = cloud.add(number, **(known | changes))
     del cloud.images[f"image-{number}"]
     return volume
 

@@ -327,6 +327,7 @@ class TestExplaining:
         assert image
         written = TemplateMetadata(image_id=image_id, digest=image.digest, image_updated_at=image.updated_at)
         template = Volume(
+            name=f"template-{image_id}",
             **{
                 "id": "template",
                 "project_id": "internal",
@@ -337,7 +338,7 @@ class TestExplaining:
                 "readonly": True,
                 "metadata": written.to_volume(),
                 **facts,
-            }
+            },
         )
         monkeypatch.setattr(MemoryVolumes, "listed", lambda *_, **__: iter([template]), raising=False)
         arguments = ("explain", "disk", *self.TEMPLATES, "--host", "node@slow#one", "--internal-tenant", "internal")

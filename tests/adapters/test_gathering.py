@@ -28,6 +28,7 @@ from imagevol_core import (
     UploadSettings,
     Volume,
     Way,
+    template_name,
 )
 
 HERE, ELSEWHERE = "node@fast#one", "node@slow#one"
@@ -114,9 +115,8 @@ def image_volume(**facts: Any) -> Volume:
 
 
 def template(volume_id: str, *, image_id: str = IMAGE.id, host: str = HERE) -> Volume:
-    return image_volume(
-        id=volume_id, project_id=INTERNAL, host=host, metadata=TemplateMetadata(image_id=image_id).to_volume()
-    )
+    metadata = TemplateMetadata(image_id=image_id).to_volume()
+    return image_volume(id=volume_id, name=template_name(image_id), project_id=INTERNAL, host=host, metadata=metadata)
 
 
 class Cinder(MemoryVolumes):

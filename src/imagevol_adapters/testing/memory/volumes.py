@@ -102,14 +102,14 @@ class MemoryVolumes:
                 setattr(other, field.name, getattr(self, field.name))
         return other
 
-    def keep(self, volume: Volume, *, name: str = "") -> None:
+    def keep(self, volume: Volume, *, name: str | None = None) -> None:
         """Let a volume be there as it came to be in some other way; it is empty.
 
         Args:
             volume: what is known of it.
-            name: need not be unique.
+            name: its name, if the volume does not say; need not be unique.
         """
-        self._keep(volume, name, MemoryDevice(volume.size_gib * GIB), None)
+        self._keep(volume, name if name is not None else volume.name or "", MemoryDevice(volume.size_gib * GIB), None)
 
     def create(
         self,
