@@ -163,7 +163,7 @@ class TestEveryRule:
     def test_what_is_in_order_is_not_warned_of(self, case: CopyCase) -> None:
         ids = [rule.id for rule in TABLES["Copying: what stands in the way", Policy.STRICT]]
         verdicts = case.decide().verdicts[: len(ids)]
-        assert [(verdict.rule, verdict.ok) for verdict in verdicts] == [(rule, True) for rule in ids]
+        assert [(verdict.rule, verdict.faults) for verdict in verdicts] == [(rule, False) for rule in ids]
 
     def test_a_warning_stands_in_the_way_of_nothing(self) -> None:
         plan = WARNS["compressible"].decide()

@@ -203,14 +203,15 @@ class TestPlanMigration:
         assert [change.after for change in planned.changes] == [at(f"cinder://fast2/{V}", "fast2")]
 
     def test_an_image_that_comes_twice_in_a_page_is_planned_once(self) -> None:
-        """As where somebody hides it while the images are listed; of a page that is done nothing is remembered."""
+        """A user can hide it while the images are listed. Of a page that is done nothing is remembered."""
         image = Image(id="i", locations=(at(f"cinder://quick/{V}"),))
-        for page_size, count in ((2, 1), (1, 2)):
+        other = replace(image, id="j")
+        for page_size, count in ((3, 1), (1, 2)):
             cinder = Cinder({V: "ssd"})
             planned = plan_migration(
-                [image, image], catalogue=CATALOGUE, volume_types=cinder.volume_types, page_size=page_size
+                [image, image, other], catalogue=CATALOGUE, volume_types=cinder.volume_types, page_size=page_size
             )
-            assert [each.image for each in planned] == [image] * count
+            assert [each.image for each in planned] == [*[image] * count, other]
 
     def test_each_image_comes_with_what_cinder_said_of_its_volumes(self) -> None:
         image = Image(id="i", locations=(at(f"cinder://quick/{V}"),))

@@ -10,6 +10,7 @@ from hypothesis import given
 from imagevol_adapters.testing.way_strategies import CreationCase, creation_cases
 from imagevol_core import (
     GIB,
+    CacheLimits,
     Carrier,
     CloneSettings,
     CreationOutlook,
@@ -27,7 +28,8 @@ from imagevol_core import (
     foresee,
     step_cost,
 )
-from tests.core.test_creation import BARE, CACHED, GOOD, OF_NOVA, UNCLONED, cache, image, templated
+from tests.core import cases
+from tests.core.test_creation import BARE, CACHED, GOOD, OF_NOVA, STALE, UNCLONED, cache, image, templated
 
 
 def foreseen(case: CreationCase, *, without: bool = False, schemes: tuple[str, ...] = ()) -> CreationOutlook:
@@ -44,6 +46,63 @@ def foreseen(case: CreationCase, *, without: bool = False, schemes: tuple[str, .
 
 def tried(outlook: CreationOutlook) -> list[tuple[str, str]]:
     return [(way.way.value, way.by.value) for way in outlook.ways if way.steps]
+
+
+def told(outlook: CreationOutlook) -> list[str]:
+    """Each way in a line: what carries it out, and what it clones or which rules stand against it."""
+    return [
+        " ".join(
+            [
+                way.by.value,
+                way.way.value,
+                *(f"tries {step.source or 'the image'}" for step in way.steps),
+                *(f"{verdict.result.value} {verdict.rule}" for verdict in way.against),
+            ]
+        )
+        for way in outlook.ways
+    ]
+
+
+def test_every_way_is_told_in_order_with_all_that_stands_against_it() -> None:
+    assert told(foreseen(BARE)) == [
+        "cinder from-snapshot does-not-apply from-snapshot",
+        "driver clone-image-volume fails volume-found",
+        "driver clone-template fails templates-enabled",
+        "driver create-template fails templates-enabled",
+        "driver await-template fails templates-enabled",
+        "cinder clone-image-volume fails cinder-urls-allowed fails volume-found",
+        "cinder clone-cached fails cache-enabled fails internal-tenant-known",
+        "cinder create-cached fails cache-enabled fails internal-tenant-known",
+        "cinder copy tries the image",
+    ]
+    assert told(foreseen(templated(None, cache(entries=(STALE,))))) == [
+        "cinder from-snapshot does-not-apply from-snapshot",
+        "driver clone-image-volume fails volume-found",
+        "driver clone-template does-not-apply clone-template",
+        "driver create-template tries the image",
+        "driver await-template does-not-apply await-template",
+        "cinder clone-image-volume fails cinder-urls-allowed fails volume-found",
+        "cinder clone-cached fails cached-fresh",
+        "cinder create-cached tries the image",
+        "cinder copy does-not-apply copy",
+    ]
+    assert told(foreseen(templated(None, cache(entries=(CACHED,))))) == [
+        "cinder from-snapshot does-not-apply from-snapshot",
+        "driver clone-image-volume fails volume-found",
+        "driver clone-template does-not-apply clone-template",
+        "driver create-template does-not-apply create-template",
+        "driver await-template does-not-apply await-template",
+        "cinder clone-image-volume fails cinder-urls-allowed fails volume-found",
+        "cinder clone-cached tries cached",
+        "cinder create-cached does-not-apply create-cached",
+        "cinder copy tries the image",
+    ]
+
+
+def test_what_stands_against_an_entry_of_the_cache_does_not_stand_against_another_one_being_made() -> None:
+    full = cache(entries=(STALE,), limits=CacheLimits(max_gib=1))
+    outlook = foreseen(image(full, virtual_size_bytes=2 * GIB))
+    assert "cinder create-cached fails fits-max-gib" in told(outlook)
 
 
 def test_the_driver_comes_first_and_what_it_leaves_is_cinders() -> None:
@@ -72,7 +131,9 @@ def test_a_cached_volume_that_cinder_would_not_clone_keeps_no_template_from_bein
 def test_cinders_own_clone_of_a_volume_that_the_driver_tried_is_not_told_again() -> None:
     outlook = foreseen(replace(GOOD, cache=ImageCache()), schemes=("cinder",))
     own = [way for way in outlook.ways if way.way is Way.CLONE_IMAGE_VOLUME and way.by is Carrier.CINDER]
-    assert [(way.steps, len(way.against)) for way in own] == [((), 1)]
+    assert [(way.steps, [verdict.text for verdict in way.against]) for way in own] == [
+        ((), ["the driver has tried the same volume before"])
+    ]
 
 
 def test_cinder_clones_what_the_strict_rules_refuse_if_its_own_option_allows_it() -> None:
@@ -92,9 +153,12 @@ def test_what_only_the_strict_rules_refuse_is_cinders() -> None:
     outlook = foreseen(image(UNCLONED, virtual_size_bytes=None, properties={"virtual_size": str(99 * GIB)}))
     assert outlook.left is not None
     assert {by for _, by in tried(outlook)} == {"cinder"}
-    assert [verdict.rule for way in outlook.ways if way.by is Carrier.DRIVER for verdict in way.against] == [
-        "image-fits"
-    ] * 4
+    assert [line for line in told(outlook) if line.startswith("driver")] == [
+        "driver clone-image-volume fails image-fits",
+        "driver clone-template fails image-fits",
+        "driver create-template fails image-fits",
+        "driver await-template fails image-fits",
+    ]
 
 
 def test_the_volume_of_a_snapshot_image_has_one_way() -> None:
@@ -107,19 +171,24 @@ def test_where_no_copy_comes_last_the_request_fails() -> None:
     convert = replace(GOOD.conversion, allowed=False)
     outlook = foreseen(image(replace(BARE, conversion=convert), disk_format="qcow2"))
     assert "ImageConversionNotAllowed" in str(outlook.refused)
-    assert outlook.fails is None
+    assert (outlook.fails, outlook.left) == (None, None)
     outlook = foreseen(image(replace(GOOD, conversion=convert, cache=ImageCache()), disk_format="qcow2"))
     assert [step.way for step in outlook.steps] == [Way.CLONE_TEMPLATE]
     assert "ImageConversionNotAllowed" in str(outlook.fails)
+    assert outlook.refused is None
 
 
 def test_without_the_driver_all_is_cinders() -> None:
     outlook = foreseen(GOOD, without=True, schemes=("cinder",))
     assert {by for _, by in tried(outlook)} == {"cinder"}
     assert outlook.left is None
-    assert {way.way for way in outlook.ways}.isdisjoint(
-        {Way.CLONE_TEMPLATE, Way.CREATE_TEMPLATE, Way.AWAIT_TEMPLATE}
-    ), "a Cinder without the driver has no templates, and no rule about them"
+    assert told(outlook) == [  # a Cinder without the driver has no templates, and no rule about them
+        "cinder from-snapshot does-not-apply from-snapshot",
+        f"cinder clone-image-volume tries {cases.VOLUME_ID}",
+        "cinder clone-cached tries cached",
+        "cinder create-cached does-not-apply create-cached",
+        "cinder copy tries the image",
+    ]
 
 
 @given(creation_cases())

@@ -111,3 +111,23 @@ def test_every_public_name_is_of_one_thing() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 classes.setdefault(node.name, []).append(name)
     assert {name: places for name, places in classes.items() if len(places) > 1} == {}
+
+
+FUNCTIONS = {
+    node.name
+    for path in MODULES.values()
+    for node in ast.parse(path.read_text()).body
+    if isinstance(node, ast.FunctionDef)
+}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_function_of_the_core_runs_at_import_where_no_mutant_of_it_is_switched_on(module: str) -> None:
+    at_import: list[ast.expr] = []
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.FunctionDef):
+            at_import += node.decorator_list
+    for statement in ast.parse(MODULES[module].read_text()).body:
+        if not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            at_import += [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    assert not {ast.unparse(each) for each in at_import} & FUNCTIONS
