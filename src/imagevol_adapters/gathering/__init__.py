@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
-    from imagevol_adapters.gathering.audit import AuditedImages, AuditedVolumes, CloudAudit, gather_audit
+    from imagevol_adapters.gathering.audit import AuditedImages, AuditedVolumes, CloudAudit, Watch, gather_audit
     from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
     from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
     from imagevol_adapters.gathering.remembering import Remembering
@@ -22,7 +22,7 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "audit": ("AuditedImages", "AuditedVolumes", "CloudAudit", "gather_audit"),
+            "audit": ("AuditedImages", "AuditedVolumes", "CloudAudit", "Watch", "gather_audit"),
             "catalogue": ("Stores", "gather_catalogue", "with_default_type"),
             "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
             "remembering": ("Remembering",),
@@ -45,6 +45,7 @@ __all__ = [
     "Stores",
     "Unknown",
     "UploadFacts",
+    "Watch",
     "gather_audit",
     "gather_base_image",
     "gather_catalogue",

@@ -41,7 +41,7 @@ from imagevol_core import (
     recorded_image,
 )
 
-__all__ = ["AuditedImages", "AuditedVolumes", "CloudAudit", "gather_audit"]
+__all__ = ["AuditedImages", "AuditedVolumes", "CloudAudit", "Watch", "gather_audit"]
 
 _TOGETHER = 50  # findings that are looked at again; their ids are in a URL
 _CLOCKS = timedelta(minutes=10)  # by which the clocks of Glance and of this host may differ
@@ -146,8 +146,8 @@ class CloudAudit:
     volumes: AuditedVolumes
     settings: AuditSettings
     catalogue: StoreCatalogue | None
-    entries: tuple[CacheEntry, ...] = ()
-    checks: tuple[DeepCheck, ...] = ()
+    entries: Sequence[CacheEntry] = ()
+    checks: Sequence[DeepCheck] = ()
     watch: Watch
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     seen: dict[str, int] = attrs.field(factory=lambda: {"images": 0, "volumes": 0, "attachments": 0}, init=False)
