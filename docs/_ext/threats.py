@@ -47,7 +47,8 @@ class Threats(SphinxDirective):
         rules = [link(anchor(rule), nodes.literal(text=rule)) for rule in threat.get("rules", ())]
         advisories = [_advisory(name) for name in threat.get("like", ())]
         tests = [nodes.inline("", "", nodes.literal(text=file), nodes.Text(name)) for file, name in _tests(threat)]
-        listed: dict[str, list[Any]] = {"Rules": rules, "Tests": tests, "Known as": advisories}
+        parts = [nodes.inline("", "", nodes.Text(part)) for part in threat["parts"]]
+        listed: dict[str, list[Any]] = {"Parts": parts, "Rules": rules, "Tests": tests, "Known as": advisories}
         for label, found in listed.items():
             if found:
                 facts += nodes.list_item("", _listed(label, found))

@@ -46,8 +46,7 @@ class Locks(Protocol):
             wait_seconds: how long to wait for it; 0 to try once.
 
         Raises:
-            DeadlineExceeded: another holds it.  Not a yes or no to be looked at: one that is not looked at would be
-                taken for a yes.
+            DeadlineExceeded: another holder still has it after `wait_seconds`.
             LockLost: at the end, if it was lost inside and nothing else failed there.
             ServiceUnreachable: the lock service does not answer: nothing is done inside. At the end: it is
                 not known whether the lock was held all the time.

@@ -44,7 +44,7 @@ class AccessMode(Enum):
 
 @attrs.frozen(kw_only=True)
 class Attachment:
-    """Cinder's leave to connect a volume to this host.
+    """Cinder's permission to connect a volume to this host.
 
     Attributes:
         id: the attachment's UUID.
@@ -152,7 +152,7 @@ class Attacher(Protocol):
         Leaving it closes the device and disconnects it, whatever happened inside.
 
         Args:
-            attachment: Cinder's leave.
+            attachment: Cinder's permission.
             mode: what is done to it.
             keep: asked before it is disconnected whether it must stay, because another attachment of this host uses
                 the same connection.
@@ -297,7 +297,7 @@ class VolumeService(Protocol):
         """Tell whether the volume has another attachment to that host."""
 
     def detach(self, attachment: Attachment) -> None:
-        """Take the leave back; one that is gone already is no error."""
+        """Withdraw the permission. If it is gone already, that is no error."""
 
 
 class ImageService(Protocol):
@@ -379,7 +379,7 @@ class ImageService(Protocol):
             data: in parts of any length; closed at the end, if it can be closed, however that ends.
             size_bytes: how many bytes there are; None if that is not known.
             store: where to; Glance's choice when None.
-            base_image_id: the image that the data were made from, whose stores count where no store is given.
+            base_image_id: the image that the data was made from, whose stores count where no store is given.
         """
 
     def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:

@@ -229,7 +229,7 @@ class AccessDenied(CallerError, PermissionError):
 
 
 class InUse(CallerError, RuntimeError):
-    """A thing that cannot be changed or deleted while something else depends on it."""
+    """A volume, an image or an attachment cannot be changed or deleted while something else uses it."""
 
 
 class VolumeBusy(InUse):
@@ -328,7 +328,7 @@ class ServiceFailed(ServiceError, RuntimeError):
 
 
 class DeadlineExceeded(ServiceError, TimeoutError):
-    """A thing did not reach the wanted state in time.
+    """A volume, an image or a lock did not reach the wanted state in time.
 
     Attributes:
         seconds: how long it was given.
@@ -390,7 +390,9 @@ class ConversionFailed(StorageError, RuntimeError):
 
 
 class ContentMismatch(StorageError, ValueError):
-    """The data is not what was stored, or what the caller said that it is.
+    """The data is not what was stored, or not what the caller said.
+
+    Do not keep the data.  Tell the owner of the image, or, if the caller gave the digest, compare it with its source.
 
     Attributes:
         expected: the digest that was recorded or given, as `algorithm:value`.

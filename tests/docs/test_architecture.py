@@ -89,7 +89,10 @@ def test_the_core_needs_no_library() -> None:
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: str(threat["attack"]))
 def test_what_stops_an_attack_is_a_rule_or_a_test_that_there_is(threat: dict[str, Any]) -> None:
-    assert {"group", "attack", "stop", "tests"} <= set(threat) <= {"group", "attack", "stop", "tests", "rules", "like"}
+    needed = {"group", "attack", "parts", "stop", "tests"}
+    assert needed <= set(threat) <= needed | {"rules", "like"}
+    assert threat["parts"]
+    assert set(threat["parts"]) <= {"mixin", "store", "filter", "command line"}
     assert set(threat.get("rules", ())) <= set(rule_texts.texts())
     assert threat["tests"]
     for test in threat["tests"]:

@@ -340,7 +340,7 @@ class CinderVolumes:
             return any(other.get("host_name") == host for other in others)
 
     def detach(self, attachment: Attachment) -> None:
-        """Take the leave back; one that is gone already is no error."""
+        """Withdraw the permission. If it is gone already, that is no error."""
         try:
             with said_as_ours(f"detaching volume {attachment.volume_id}", ("attachment", attachment.id)):
                 self._cinder().attachments.delete(attachment.id)

@@ -13,39 +13,42 @@ OPTIONS = (
     cfg.BoolOpt(
         "image_template_enabled",
         default=False,
-        help="Whether images are kept as templates, which volumes are cloned from. Needs "
+        help="Keep a template of each image on this backend, and clone new volumes from it. Needs "
         "cinder_internal_tenant_project_id and cinder_internal_tenant_user_id.",
     ),
     cfg.IntOpt(
         "image_template_max_size_gb",
         default=0,
         min=0,
-        help="How large all templates of this backend may grow together, in GiB; 0 for no limit. The least recently "
-        "used ones go first.",
+        help="Upper limit, in GiB, for the total size of all templates of this backend; 0 for no limit. The least "
+        "recently used templates are deleted first.",
     ),
     cfg.IntOpt(
         "image_template_max_count",
         default=0,
         min=0,
-        help="How many templates this backend may have; 0 for no limit.",
+        help="Upper limit for the number of templates of this backend; 0 for no limit. The least recently used "
+        "templates are deleted first.",
     ),
     cfg.BoolOpt(
         "image_template_shared",
         default=True,
-        help="Whether templates also serve a project that does not own the image, if Glance gives the image's data to "
-        "its requester: a member of a shared image, or any user for a community image.",
+        help="Clone templates also for a project that does not own the image, if Glance gives the image's data to the "
+        "requester: a member of a shared image, or any user for a community image.",
     ),
     cfg.ListOpt(
         "image_clone_trusted_projects",
         default=[],
-        help="The ids of the projects in which no user can write a volume's metadata: that of Glance's cinder stores. "
-        "Cinder's internal tenant is always among them.",
+        help="Believe what the metadata of volumes says of images in these projects, given by their ids. Name the "
+        "project of Glance's cinder stores, and no project in which a user can write a volume's metadata. "
+        "Cinder's internal tenant is always believed.",
     ),
     cfg.ListOpt(
         "image_clone_direct_url_schemes",
         default=None,
-        help="The schemes of locations that this driver clones from, as allowed_direct_url_schemes, whose value it has "
-        "by default. With `cinder` here and not there no volume is cloned without the strict rules.",
+        help="Clone image volumes by the strict rules if `cinder` is in this list. To enforce these rules, list "
+        "`cinder` here and not in allowed_direct_url_schemes, by which Cinder clones without them. If this "
+        "option is not set, it has the value of allowed_direct_url_schemes.",
     ),
     cfg.ListOpt(
         "image_template_gpt_safety_checks_nonfatal",

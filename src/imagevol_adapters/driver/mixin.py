@@ -57,11 +57,11 @@ class ImageCloneMixin:
 
     @staticmethod
     def get_driver_options() -> list[cfg.Opt]:
-        """Give the options, for a driver that publishes its own."""
+        """Give the options of the mixin.  A driver that has options of its own overrides this, and adds these."""
         return list(OPTIONS)
 
     def set_initialized(self) -> None:
-        """Warn once of a configuration in which the strict rules decide nothing."""
+        """Warn once if Cinder would clone what the strict rules refuse."""
         super().set_initialized()  # type: ignore[misc]  # Cinder's base class has it
         settings = settings_of(self)
         schemes = (settings.clones.allowed_direct_url_schemes, settings.cinders_clones.allowed_direct_url_schemes)

@@ -1,4 +1,4 @@
-"""Ranges that are cleared: a device is believed that they read as zeros only as far as they were read back.
+"""Ranges of a device are cleared.  That they now read as zeros is believed only of what was read back.
 
 A kernel can answer that it has zeroed a range when the device has zeroed a part of it: a count of blocks that has 16
 bits in the protocol and 32 in the kernel loses the upper ones.  What is left then is another tenant's data.

@@ -113,7 +113,10 @@ class CreationFacts:
 def gather_creation(
     image: Image, *, target: Volume, backend: Backend, settings: CinderSettings, source: CreationSource
 ) -> CreationFacts:
-    """Collect what `plan_creation` asks for; what could not matter is not asked for.
+    """Collect the facts that `plan_creation` asks for.
+
+    Facts that cannot change the plan are not collected: templates are listed only if they are enabled, and Glance is
+    asked for the image's data only if a template would serve another project than the image's owner.
 
     Args:
         image: with its locations.
@@ -152,14 +155,20 @@ class CloudVolumes(TemplateVolumes, Protocol):
 
 @attrs.frozen(kw_only=True)
 class Cloud:
-    """The APIs of the services as a `CreationSource`.  They tell nothing of Cinder's image cache.
+    """The APIs of the services, as a source for `gather_creation`.  No API tells what is in Cinder's image cache.
 
     Args:
         volumes: Cinder.
         images: Glance.
         project_id: the project of the credentials.
         internal_tenant: Cinder's internal tenant, to which templates belong; None if it is not known, and then no
-            template is seen.  To list its volumes takes the credentials of an administrator.
+            template is seen.  Listing its volumes needs credentials of an administrator.
+
+    >>> from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
+    >>> volumes = MemoryVolumes()
+    >>> cloud = Cloud(volumes=volumes, images=MemoryImages(volumes=volumes), project_id="demo")
+    >>> cloud.find(["9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"])
+    ()
     """
 
     volumes: CloudVolumes

@@ -157,16 +157,18 @@ def gather_upload(
 
 
 def gather_base_image(image_id: str, *, stores_of: Callable[[str], Sequence[str]]) -> Image | None:
-    """Give an image with the stores that it is in.  One that the requester does not see counts as one that is gone.
+    """Give an image with the stores that it is in.
 
-    Everybody who sees an image sees its stores, but not its locations.
+    Every requester who sees an image sees its stores, but not its locations.  An image that the requester does not see
+    counts as deleted.
 
     Args:
         image_id: which image.
         stores_of: asks Glance with the requester's credentials.
 
     Returns:
-        The image; None if it is gone, may not be seen, or cannot be asked for.  Of the last, the log says why.
+        The image.  None if it is deleted, if the requester does not see it, or if Glance cannot be asked; the log says
+        why Glance could not be asked.
     """
     try:
         stores = stores_of(image_id)

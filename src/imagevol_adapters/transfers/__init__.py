@@ -1,7 +1,7 @@
 """The procedures: an image into a new volume, out of a volume, and away; a volume into an image.
 
-Straight-line code over ports.  Each step that makes something stands with what undoes it; what fails leaves nothing
-behind, or its error names what it left.
+Each procedure takes ports, and undoes what it did if a step fails.  If that fails too, the error names what is left, in
+`leftovers`.  A process that is killed undoes nothing: see `unfinished_volumes`.
 """
 
 from typing import TYPE_CHECKING

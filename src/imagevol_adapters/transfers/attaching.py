@@ -1,4 +1,4 @@
-"""What the procedures share: a volume on this host, one that must not be encrypted, one that goes, one that may not."""
+"""What the procedures share: attaching a volume, refusing an encrypted one, and deleting one that is attached."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Free = Callable[[str], Reclaimed]
 
 
 class Attach(Protocol):
-    """How a volume comes to this host: `attached`, or what wraps it."""
+    """A function that attaches a volume to this host: `attached`, or `SharedAttachments.attached`, which wraps it."""
 
     def __call__(
         self,

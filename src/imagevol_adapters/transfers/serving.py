@@ -70,8 +70,9 @@ def open_image_volume(
 ) -> Iterator[VolumeContent]:
     """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
 
-    A whole image is checked against the multihash that the volume records, if it does, once the last byte was given:
-    who keeps the bytes keeps them only when the iteration has ended without an error.
+    A whole image is compared with the digest that the volume records.  A wrong digest is raised after the last part: do
+    not use the bytes until the iteration has ended without an error.  If the volume records no digest, the attribute
+    `digest` of what is given is None, and nothing is compared.
 
     Args:
         volume_id: the image volume.
@@ -80,8 +81,8 @@ def open_image_volume(
         offset: from which byte of the image on.
         length: how many bytes; to the image's end when None.  A range beyond the end gives what there is of it.
         verify: whether a whole image is checked; False if the reader of what is given checks it.
-        permit: shown the volume before it is attached; what it raises ends it.  When not given, encrypted volumes are
-            refused, whose bytes are ciphertext.
+        permit: called with the volume before it is attached, to refuse it by an error.  By default encrypted volumes
+            are refused, because their bytes are ciphertext.
         limits: how fast it may go, and what ends it.
         attach: how the volume comes to this host, as `SharedAttachments.attached`; each reader for itself when not
             given.
@@ -90,7 +91,7 @@ def open_image_volume(
         VolumeBusy: another has the volume.
         InvalidSize: a part of the range is negative.
         InvalidMetadata: what the volume says of its image makes no sense.
-        ContentMismatch: the data were altered since they were stored.
+        ContentMismatch: the data was altered after it was stored.
         DeviceFailed: they cannot be read to their end.
         ImagevolError: whatever else the ports raise.
     """

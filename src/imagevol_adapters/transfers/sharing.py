@@ -74,7 +74,7 @@ class SharedAttachments:
     """What is attached to be read, shared by the readers of this process: a wrapper of `attached`.
 
     Only readers who use the same `volumes` share: a reader with other credentials attaches the volume alone.  A
-    process that was forked shares nothing with its parent.
+    child that was forked notices that, and attaches volumes of its own.
 
     >>> from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
     >>> volumes = MemoryVolumes()

@@ -113,10 +113,9 @@ def store_image(
 ) -> StoredImage:
     """Store an image in a new volume ([store]).
 
-    In the specification's order: create at the size that holds it, wait, attach, write, flush, detach, mark read-only,
-    write the metadata.  A volume is called an image only by the last step; what it is until then, the request that
-    creates it says.  The rest of the volume reads as
-    zeros, because it will be cloned.
+    The steps are those of the specification: create the volume in the size of the image, wait, attach, write, flush,
+    detach, mark read-only, write the metadata.  Only the last step names the image; until then the metadata says that
+    the volume is unfinished.  The rest of the volume reads as zeros, because it will be cloned.
 
     Args:
         source: the data, in pieces of any length, and holes; closed at the end, if it can be closed.

@@ -90,8 +90,8 @@ def register_clone(
     make no volumes.  It is named `image-ID` and is born with the image's id, owner and size.  Whatever fails before the
     image is active, the clone is deleted and the volume's bytes are sent to Glance instead.
 
-    A call that is killed leaves what the next call with the same image finds: a clone that Glance has taken
-    ends that call, any other is deleted before it begins anew.  Two calls for one image must not run at the same time.
+    If a call is killed, call again with the same image.  If Glance has taken the clone of the killed call, this call is
+    done; if not, it deletes that clone and makes another one.  Two calls for one image must not run at the same time.
 
     Whether the requester may read the volume is for the caller to know.
 

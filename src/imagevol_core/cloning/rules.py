@@ -265,14 +265,15 @@ STRICT_VOLUME_RULES: tuple[Requirement[CloneCandidate], ...] = (
     ),
     Requirement(
         id="volume-owner",
-        text="image and volume have the same owner: in a trusted project the one that its `image_owner` names, "
-        "elsewhere the project it lives in; or, in a trusted project, it is read-only, no clone, names the image",
+        text="the image belongs to the volume's owner. In a trusted project, that is the project in its `image_owner`; "
+        "elsewhere it is the volume's own project. A volume of a trusted project also passes if it names the image, is "
+        "read-only and is not a clone",
         source=f"{_SPEC} OSSN-0065",
         holds=_volume_owner,
     ),
     Requirement(
         id="volume-is-this-image",
-        text="its metadata names this image; outside the trusted projects it may name none",
+        text="its metadata names this image; outside the trusted projects it can also name no image",
         source=_SPEC,
         holds=_volume_is_this_image,
     ),

@@ -329,7 +329,7 @@ class MemoryVolumes:
         return False
 
     def detach(self, attachment: Attachment) -> None:
-        """Take the leave back."""
+        """Withdraw the permission."""
         if self.attachments.pop(attachment.id, None):
             self._connectors.pop(attachment.id, None)
             self._change(attachment.volume_id, status="available")

@@ -1,7 +1,7 @@
-"""What a Cinder driver must do that inherits `ImageCloneMixin`: subclass the suite and give it the driver.
+"""The suite that shows what a Cinder driver with `ImageCloneMixin` does.  To test your driver, subclass the suite.
 
-Cinder must be installed, and no other service's code be in the process; nothing of a cloud is needed.  What the driver
-needs of its host must be there: a volume is really made, cloned, opened and deleted::
+It needs Cinder's code, and no service.  Do not import glance or nova in the same pytest run.  Volumes are really made,
+cloned, opened and deleted, so the host needs what your driver needs, such as root and the initiator of the protocol::
 
     class TestMyDriver(ImageCloneConformance):
         driver_class = MyDriver
@@ -29,6 +29,6 @@ class ImageCloneConformance(CloningConformance, TemplatesConformance, PlanConfor
     """A Cinder driver with `ImageCloneMixin`.
 
     Attributes:
-        driver_class: of the driver.
-        pool: one of the backend's, in which the volumes are made.
+        driver_class: the class of the driver.
+        pool: the pool in which the volumes are made, as after the `#` of `host@backend#pool`; by default `pool`.
     """

@@ -44,7 +44,7 @@ class OfflineImages:
 
     Attributes:
         data: of each image, by its id; what is an error is raised after the first piece.
-        downloads: the ids of the images whose data were asked for, in order.
+        downloads: the ids of the images whose data was asked for, in order.
         readers: the projects, other than the owner, that are given the data of an image, by its id.
     """
 
