@@ -400,6 +400,7 @@ def test_a_fault_is_said_with_its_next_step(
             "the backends use storpool; what they need on a host is not known of storpool",
         ),
         ("host", {"pools": None}, "host-pools", "Cinder does not tell these credentials its pools"),
+        ("host", {"pools": 1}, "host-pools", "the backends have 1 pool that Cinder's scheduler knows"),
         (
             "host",
             {"protocols": None, "multipath": False},

@@ -49,6 +49,11 @@ class TestRecord:
         assert ProcessRecord.from_text(text) == record
         assert len(text) <= 255
 
+    def test_a_label_stands_before_it_if_there_is_one(self) -> None:
+        text = f"imagevol host=0123456789abcdef boot={BOOT} ns=4026531836.4026531834 pid=8 start=456"
+        assert HERE.to_text() == text
+        assert HERE.to_text("glance_store") == f"glance_store {text}"
+
     @given(st.text(max_size=300))
     def test_a_text_of_another_program_is_no_record(self, text: str) -> None:
         assert ProcessRecord.from_text(text) is None
@@ -150,12 +155,40 @@ class TestDecision:
                 "unknown",
                 "it names no process of ours (status attached, device not known)",
             ),
+            (
+                AttachmentFacts(id="9ab1", device="/dev/vdb"),
+                NO_PROCESS,
+                "unknown",
+                "it names no process of ours (status not known, device /dev/vdb)",
+            ),
         ],
     )
     def test_it_says_why(self, held: AttachmentFacts, running: RunningProcess | None, state: str, reason: str) -> None:
         decision = decide_reclaim(held, here=HERE, running=running)
         assert (decision.state.value, decision.reason) == (state, reason)
         assert decision.attachment_id == held.id
+        assert {verdict.subject for verdict in decision.verdicts} == {held.id}
+
+    def test_what_does_not_apply_is_said_too(self) -> None:
+        verdicts = decide_reclaim(attachment(), here=HERE, running=NO_PROCESS).verdicts
+        assert [verdict.text for verdict in verdicts[:2]] == ["it is of no instance", "it names process 7"]
+
+    @pytest.mark.parametrize(
+        "status, device, state",
+        [
+            ("reserved", None, HolderState.DEAD),
+            ("attaching", None, HolderState.DEAD),
+            ("attaching", HERE.to_text(), HolderState.ALIVE),
+            ("attached", None, HolderState.UNKNOWN),
+            (None, None, HolderState.UNKNOWN),
+        ],
+    )
+    def test_an_incomplete_attachment_of_an_unfinished_volume_is_of_the_process_that_creates_it(
+        self, status: str | None, device: str | None, state: HolderState
+    ) -> None:
+        held = AttachmentFacts(id="9ab1", status=status, device=device)
+        assert decide_reclaim(held, here=HERE, running=NO_PROCESS, maker=GONE).state is state
+        assert decide_reclaim(replace(held, device=None), here=HERE, running=NO_PROCESS).state is HolderState.UNKNOWN
 
     def test_a_host_that_does_not_tell_of_its_processes_takes_nothing_back(self) -> None:
         decision = decide_reclaim(attachment(), here=None, running=NO_PROCESS)
@@ -167,6 +200,7 @@ class TestDecision:
         decision = decide_reclaim(held, here=HERE, running=NO_PROCESS, policy=Policy.UPSTREAM)
         assert decision.state is HolderState.UNKNOWN
         assert decision.reason == "it is left as it is (status attached)"
+        assert decision.instance_id is None
 
     def test_what_is_not_known_comes_with_the_command_that_frees_it_and_an_instance_does_not(self) -> None:
         command = "openstack --os-volume-api-version 3.27 volume attachment delete 9ab1"

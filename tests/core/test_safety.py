@@ -119,7 +119,7 @@ class TestEveryRule:
     )
     def test_what_is_as_it_should_be_is_safe(self, policy: Policy, case: SafetyCase) -> None:
         decision = case.decide(policy)
-        assert decision.safe is True
+        assert (decision.safe, decision.policy) == (True, policy)
         assert [verdict.rule for verdict in decision.verdicts] == list(BREAKS[policy])
 
     @pytest.mark.parametrize("version, safe", [(0, False), (1, False), (2, True), (3, True), (4, False), (7, False)])
@@ -256,6 +256,7 @@ class TestVirtualSize:
     def test_nor_is_the_size_that_cinder_sees(self) -> None:
         with pytest.raises(InvalidSize, match=r"CinderInspection\.virtual_size_bytes is -1: give 0 or more, or None"):
             CinderInspection(format="raw", safe=True, virtual_size_bytes=-1)
+        assert CinderInspection(format="raw", safe=True, virtual_size_bytes=0).virtual_size_bytes == 0
 
 
 class TestPartitionTable:

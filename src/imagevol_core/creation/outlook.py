@@ -112,15 +112,13 @@ def _of_driver(plan: CreationPlan, cinder: CreationPlan) -> tuple[WayOutlook, ..
         outlook = _outlook(plan, verdict, Carrier.DRIVER)
         if outlook.way in _DRIVERS:
             ways.append(_left(outlook, until) if until and outlook.steps else outlook)
-        elif until is None and outlook.steps and _goes_to_cinder(outlook, cinder):
+        elif until is None and _cinder_clones(outlook, cinder):
             until = outlook.way
     return tuple(ways)
 
 
-def _goes_to_cinder(outlook: WayOutlook, cinder: CreationPlan) -> bool:
+def _cinder_clones(outlook: WayOutlook, cinder: CreationPlan) -> bool:
     """A cached volume that Cinder would not clone is passed over: it compares dates only."""
-    if outlook.way is not Way.CLONE_CACHED:
-        return True
     clones = {step.source for step in cinder.steps if step.way is Way.CLONE_CACHED}
     return any(step.source in clones for step in outlook.steps)
 

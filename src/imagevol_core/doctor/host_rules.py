@@ -36,7 +36,8 @@ def _connector_readable(host: DoctorHost) -> tuple[bool, str]:
 def _pools_known(host: DoctorHost) -> tuple[bool, str]:
     if host.pools is None:
         return True, "Cinder does not tell these credentials its pools"
-    return host.pools > 0, f"the backends have {host.pools or 'no'} pools that Cinder's scheduler knows"
+    text = f"the backends have {host.pools or 'no'} {'pool' if host.pools == 1 else 'pools'}"
+    return host.pools > 0, f"{text} that Cinder's scheduler knows"
 
 
 def _initiators_present(host: DoctorHost) -> tuple[bool, str]:

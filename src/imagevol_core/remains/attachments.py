@@ -92,7 +92,7 @@ class ProcessRecord:
         >>> ProcessRecord.from_text("/dev/vdb") is None
         True
         """
-        found = _RECORD.fullmatch(text or "")
+        found = _RECORD.fullmatch(text) if text else None
         if found is None:
             return None
         host, boot_id, namespaces, pid, started = found.groups()
