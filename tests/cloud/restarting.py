@@ -1,4 +1,4 @@
-"""Stop and start a service of a running cloud, and give Glance another configuration for a while."""
+"""Stop and start a service of a running cloud, and give Glance or Cinder another configuration for a while."""
 
 import dataclasses
 import os
@@ -7,19 +7,49 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from cinderclient.client import Client as CinderClient
 
 from tests.cloud import services
 from tests.cloud.bringup import START_SECONDS
+from tests.cloud.ports import sign_in
 from tests.cloud.processes import CloudError, Process, belongs_to, ticks, wait_until
 from tests.cloud.record import Cloud
 from tests.cloud.rest import answers
-from tests.cloud.settings import Sections, Settings, Site
+from tests.cloud.settings import REGION, Sections, Settings, Site
 
 
 @contextmanager
 def glance_with(cloud: Cloud, sections: Sections) -> Iterator[Cloud]:
     """Glance with these sections laid over its configuration, and afterwards as before; None takes an option away."""
-    path = configuration_file(cloud)
+    with _service_with(cloud, "glance", configuration_file(cloud), sections) as restarted:
+        yield restarted
+
+
+@contextmanager
+def cinder_with(cloud: Cloud, sections: Sections) -> Iterator[Cloud]:
+    """The same of a Cinder in one process, once its scheduler knows the backends; without sections it goes on."""
+    if not sections:
+        yield cloud
+        return
+    with _service_with(cloud, "cinder", cloud.directory / "etc/cinder/cinder.conf", sections) as restarted:
+        _until_pools(cloud)
+        yield restarted
+    _until_pools(cloud)
+
+
+def _until_pools(cloud: Cloud) -> None:
+    cinder: Any = CinderClient("3.60", session=sign_in(cloud, "admin"), region_name=REGION)
+    wanted = set(cloud.backend_hosts.values())
+    for _ in ticks(START_SECONDS):
+        if {pool.name for pool in cinder.pools.list(detailed=False)} >= wanted:
+            return
+    raise CloudError(f"Cinder's scheduler does not know its backends: see {cloud.log('cinder')}")
+
+
+@contextmanager
+def _service_with(cloud: Cloud, service: str, path: Path, sections: Sections) -> Iterator[Cloud]:
     before = path.read_text()
     parser = ConfigParser(interpolation=None, default_section="")
     parser.read_string(before)
@@ -31,15 +61,15 @@ def glance_with(cloud: Cloud, sections: Sections) -> Iterator[Cloud]:
                 parser.remove_option(section, option)
             else:
                 parser.set(section, option, value)
-    stop(cloud, "glance")
+    stop(cloud, service)
     with path.open("w") as file:
         parser.write(file)
     try:
-        yield start(cloud, "glance")
+        yield start(cloud, service)
     finally:
-        stop(cloud, "glance")
+        stop(cloud, service)
         path.write_text(before)
-        start(cloud, "glance")
+        start(cloud, service)
 
 
 @contextmanager

@@ -2,72 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from cinderclient.exceptions import BadRequest
 
 from tests.cloud.ports import nothing_left
 from tests.cloud.record import Cloud
-from tests.cloud.templating import in_local, remove_templates
+from tests.cloud.restarting import cinder_with
+from tests.cloud.situations import (
+    SITUATIONS,
+    WORLDS,
+    Before,
+    Request,
+    Situation,
+    asked,
+    driver_plan,
+    forget_cached,
+    happened,
+    said,
+)
+from tests.cloud.templating import remove_templates, until_said
 from tests.cloud.test_command_line import CommandLine
 from tests.cloud.users import User
 
-
-@pytest.fixture
-def demo(template_cloud: Cloud) -> Iterator[User]:
-    with nothing_left(template_cloud), ExitStack() as undo:
-        undo.callback(remove_templates, template_cloud)
-        yield User(template_cloud, "demo", undo)
+# One of each way that the mixin goes.
+SMOKE = [(SITUATIONS[number].world, SITUATIONS[number].name) for number in range(3)]
 
 
-def explained(user: User, image_id: str, volume_type: str, *more: object, size_gib: int = 1) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def cloud_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Cloud]]:
+    """Gives the cloud of a world; its Cinder is restarted when the world is another one than before."""
+    with ExitStack() as configured:
+        there: tuple[str, Cloud] | None = None
+
+        def cloud_of(name: str) -> Cloud:
+            nonlocal there
+            if there is None or there[0] != name:
+                configured.close()
+                cloud: Cloud = request.getfixturevalue(WORLDS[name].fixture)
+                there = (name, configured.enter_context(cinder_with(cloud, WORLDS[name].sections)))
+            return there[1]
+
+        yield cloud_of
+
+
+def explained(cloud: Cloud, request: Request, policy: str, *more: object) -> dict[str, Any]:
     """What the command says with the facts of the cloud and of Cinder's configuration."""
-    cloud = user.cloud
-    config = ("--config-file", cloud.directory / "etc/cinder/cinder.conf", "--project", cloud.project_ids["demo"])
-    where = ("--size", size_gib, "--volume-type", volume_type)
-    answer: dict[str, Any] = CommandLine(cloud, cloud.clouds_yaml).ask("explain", image_id, *where, *config, *more)
+    config = ("--config-file", cloud.directory / "etc/cinder/cinder.conf", "--project", cloud.project_ids[request.user])
+    where = ("--size", request.size_gib, "--volume-type", request.volume_type, "--policy", policy)
+    command = CommandLine(cloud, cloud.clouds_yaml)
+    answer: dict[str, Any] = command.ask("explain", request.image_id, *where, *config, *more)
     return answer
 
 
-@pytest.mark.smoke
-def test_what_is_explained_is_what_the_driver_plans_and_does(demo: User) -> None:
-    image_id, held = in_local(demo), demo.image()
-    others = [in_local(demo, bytes([number]) * 1000) for number in range(3)]
-    for image, volume_type, way in (
-        (image_id, "fast", "create-template"),
-        (image_id, "fast", "clone-template"),
-        (held, "fast", "clone-image-volume"),
-        (held, "slow", "create-template"),
-        (held, "slow", "clone-template"),
-        *((other, "slow", "create-template") for other in others),  # the limit of `slow` is 2: older ones go
-    ):
-        answer = explained(demo, image, volume_type)
-        assert (answer["outcome"], answer["host"]) == (way, demo.cloud.backend_hosts[volume_type])
-        told = ", ".join(" ".join(filter(None, (step["way"], step["source"]))) for step in answer["ways"])
-        said = demo.said(demo.volume(image, volume_type))
-        assert any(line.endswith(f"the plan is: {told}") for line in said.splitlines()), said
+def case(situation: Situation) -> Any:
+    marks = [pytest.mark.smoke] if (situation.world, situation.name) in SMOKE else []
+    return pytest.param(situation, id=f"{situation.world}: {situation.name}", marks=marks)
 
 
-def test_what_is_explained_to_be_refused_cinder_refuses(demo: User) -> None:
-    image_id, inactive = in_local(demo), in_local(demo)
-    demo.glance.images.update(image_id, min_disk=2)
-    User(demo.cloud, "service", ExitStack()).glance.images.deactivate(inactive)
-    for image in (image_id, inactive):
-        answer = explained(demo, image, "fast")
-        assert (answer["outcome"], answer["ways"]) == ("refused", [])
-        with pytest.raises(BadRequest):
-            demo.asked(image, "fast")
-    assert explained(demo, image_id, "fast", size_gib=2)["outcome"] == "create-template"
+@pytest.mark.parametrize("situation", list(map(case, SITUATIONS)))
+def test_what_is_explained_is_what_cinder_does(cloud_of: Callable[[str], Cloud], situation: Situation) -> None:
+    cloud, policy = cloud_of(situation.world), WORLDS[situation.world].policy
+    with nothing_left(cloud), ExitStack() as undo:
+        undo.callback(remove_templates, cloud)
+        users = {name: User(cloud, name, undo) for name in ("demo", "other", "service")}
+        undo.callback(forget_cached, users["service"])
+        with situation.request(users.__getitem__) as request:
+            user = users[request.user]
+            answer, before = explained(cloud, request, policy), Before.of(cloud, user, request.image_id)
+            volume = asked(user, request)
+            if volume is not None and policy == "strict" and answer["outcome"] != "from-snapshot":
+                until_said(user, volume, f"the plan is: {'' if situation.knowing else driver_plan(answer)}")
+        done = happened(user, request, volume and user.settled(volume), before)
+        told = said(answer, situation.knowing)
+        print(f"{situation.world} | {situation.name} | {told} | {done}")
+        assert (told, done) == (situation.way, situation.way)
 
 
-def test_both_policies_and_several_types_are_a_table(demo: User) -> None:
-    held = demo.image()
-    answer = explained(demo, held, "fast", "--volume-type", "slow", "--policy", "both")
-    assert [(row["volume_type"], row["way"]) for row in answer["matrix"]] == [
-        ("fast", "clone-image-volume"),
-        ("slow", "create-template"),
-    ]
-    assert [row["upstream_way"] for row in answer["matrix"]] == ["copy", "copy"]  # Cinder's own schemes have no cinder
+def test_both_policies_and_several_types_are_a_table(template_cloud: Cloud) -> None:
+    with nothing_left(template_cloud), ExitStack() as undo:
+        request = Request(User(template_cloud, "demo", undo).image())
+        answer = explained(template_cloud, request, "both", "--volume-type", "slow")
+        assert [(row["volume_type"], row["way"]) for row in answer["matrix"]] == [
+            ("fast", "clone-image-volume"),
+            ("slow", "create-template"),
+        ]
+        # Cinder's own schemes have no cinder.
+        assert [row["upstream_way"] for row in answer["matrix"]] == ["copy", "copy"]

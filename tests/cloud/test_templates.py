@@ -5,23 +5,30 @@ from __future__ import annotations
 import os
 import random
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 
-import pymysql
 import pytest
 from cinderclient import exceptions as cinder_errors
 
 from imagevol_core import GIB, TEMPLATE_KEY, TemplateMetadata
 from tests.cloud.ports import nothing_left
-from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
-from tests.cloud.templating import image_file, in_local, left, nothing_but, remove_templates, template, templates
+from tests.cloud.templating import (
+    forget_hash,
+    image_file,
+    in_local,
+    left,
+    nothing_but,
+    qcow2,
+    remove_templates,
+    template,
+    templates,
+    touch,
+)
 from tests.cloud.test_command_line import CommandLine
-from tests.cloud.users import DATA, PATIENCE_SECONDS, User, content
+from tests.cloud.users import DATA, User, content
 
 MIB = 1 << 20
 COPIED = "neither cloned nor made from a template"
@@ -40,15 +47,6 @@ def users(template_cloud: Cloud) -> Iterator[Users]:
 @pytest.fixture
 def demo(users: Users) -> User:
     return users("demo")
-
-
-def qcow2(directory: Path, *, size_gib: int = 0, data: bytes = DATA) -> bytes:
-    raw, converted = directory / "raw", directory / "qcow2"
-    raw.write_bytes(data)
-    with raw.open("r+b") as file:
-        file.truncate(size_gib * GIB or -(-len(data) // 512) * 512)
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(converted)], check=True)
-    return converted.read_bytes()
 
 
 @pytest.mark.smoke
@@ -243,29 +241,6 @@ def test_an_image_that_is_renamed_keeps_its_template(demo: User) -> None:
     made = template(demo.cloud, image_id)
     demo.glance.images.update(image_id, name="renamed")
     assert f"cloned from template {made.id}" in demo.said(demo.volume(image_id))
-
-
-def forget_hash(cloud: Cloud, image_id: str) -> None:
-    """Make of an image one that Glance took in before it had multihashes."""
-    socket = str(cloud.directory / "tmp/mariadb.sock")
-    glance = pymysql.connect(unix_socket=socket, user="root", database="glance", autocommit=True)
-    with glance, glance.cursor() as cursor:
-        cursor.execute("UPDATE images SET os_hash_algo = NULL, os_hash_value = NULL WHERE id = %s", (image_id,))
-
-
-def updated_at(user: User, image_id: str) -> datetime:
-    found = user.real.images.get(image_id).updated_at
-    assert found
-    return found
-
-
-def touch(user: User, image_id: str) -> None:
-    """Update an image, so that it shows: Glance counts seconds."""
-    before = updated_at(user, image_id)
-    for number, _ in enumerate(ticks(PATIENCE_SECONDS, interval=0.3)):
-        user.glance.images.update(image_id, name=f"number {number}")
-        if updated_at(user, image_id) != before:
-            return
 
 
 @pytest.mark.smoke

@@ -6,25 +6,25 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 
 import pytest
 
 from imagevol_core import GIB
 from tests.cloud import restarting
 from tests.cloud.ports import nothing_left
-from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.templating import (
-    image_file,
+    held_back,
     in_local,
     left,
     remove_templates,
     slow_clones,
     template,
+    the_beginning,
     until_said,
 )
-from tests.cloud.users import DATA, PATIENCE_SECONDS, User, content
+from tests.cloud.users import DATA, User, content
 
 MIB = 1 << 20
 
@@ -120,34 +120,6 @@ def test_the_next_request_recovers_from_a_creator_that_was_killed(everybody: Use
     assert f"cloned from new template {whole.id}" in everybody.said(volume)
     assert whole.id != half.id
     restarting.start(cloud, victim)  # which then finds what it was doing, and calls it failed
-
-
-@contextmanager
-def held_back(cloud: Cloud, image_id: str) -> Iterator[None]:
-    """Whoever downloads the image waits for its data."""
-    file = image_file(cloud, image_id)
-    file.unlink()
-    os.mkfifo(file)
-    try:
-        yield
-    finally:
-        os.close(os.open(file, os.O_RDWR | os.O_NONBLOCK))  # Glance, if it still waits, comes to the end
-        file.unlink()
-        file.write_bytes(DATA)
-
-
-@contextmanager
-def the_beginning(cloud: Cloud, image_id: str) -> Iterator[None]:
-    """Let whoever downloads an image that is held back have its beginning."""
-    for _ in ticks(PATIENCE_SECONDS):
-        with suppress(OSError):  # nobody reads yet
-            writer = os.open(image_file(cloud, image_id), os.O_WRONLY | os.O_NONBLOCK)
-            break
-    try:
-        os.write(writer, DATA[:100])
-        yield
-    finally:
-        os.close(writer)
 
 
 def maker(cloud: Cloud, image_id: str) -> str:

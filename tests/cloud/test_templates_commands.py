@@ -12,9 +12,9 @@ import pytest
 from imagevol_core import TEMPLATE_KEY
 from tests.cloud.ports import nothing_left
 from tests.cloud.record import Cloud
-from tests.cloud.templating import in_local, remove_templates, template, templates
+from tests.cloud.templating import forget_hash, in_local, remove_templates, template, templates, touch
 from tests.cloud.test_command_line import CommandLine
-from tests.cloud.test_templates import OTHER, forget_hash, touch
+from tests.cloud.test_templates import OTHER
 from tests.cloud.users import User
 
 
