@@ -32,6 +32,7 @@ extensions = [
     "import_diagram",
     "optionlists",
     "ruletables",
+    "schema_tables",
     "storedifferences",
     "suites",
     "threats",

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import attrs
+import pytest
+
+from imagevol_adapters.cli import main
+from tests.schemas import check_answer
 
 
 @attrs.frozen
@@ -25,6 +29,19 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: object) -> Ran:
+    """Run the command line in this process; an answer in JSON is held to the schema of its command."""
+    capsys.readouterr()
+    with logging_as_before():
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as end:  # argparse
+            status = int(end.code or 0)
+    done = Ran(status, *capsys.readouterr())
+    check_answer(arguments, done.out)
+    return done
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
-from imagevol_adapters.cli import main
-from tests.adapters.commands import Ran, Run, logging_as_before
+from tests.adapters.commands import Run, ran
 
 # What the libraries' own dependencies say when they are imported. It is not ours to mend.
 IGNORED_WARNINGS = ("ignore:'cgi' is deprecated:DeprecationWarning",)
@@ -51,13 +51,4 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> Ran:
-        capsys.readouterr()
-        with logging_as_before():
-            try:
-                status = main([str(argument) for argument in arguments])
-            except SystemExit as end:  # argparse
-                status = int(end.code or 0)
-        return Ran(status, *capsys.readouterr())
-
-    return run
+    return partial(ran, capsys)

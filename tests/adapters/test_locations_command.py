@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.locations import _STALE
 from imagevol_adapters.relocating import plan_images
 from imagevol_core import ImageLocation, StoreCatalogue
-from tests.adapters.commands import Ran, logging_as_before
+from tests.adapters.commands import Ran, ran
 from tests.adapters.history import MemoryHistory
 from tests.adapters.test_relocating import STORES, THEIRS, V, W, X, at, cloud, locations, nothing_held
 
@@ -61,11 +60,7 @@ def conf(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], conf: Path) -> Run:
     def run(what: str, *arguments: object, configuration: Path = conf) -> Ran:
-        capsys.readouterr()
-        command = ("locations", what, "--config-file", configuration, *arguments)
-        with logging_as_before():
-            status = main([str(argument) for argument in command])
-        return Ran(status, *capsys.readouterr())
+        return ran(capsys, "locations", what, "--config-file", configuration, *arguments)
 
     return run
 

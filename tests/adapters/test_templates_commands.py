@@ -14,7 +14,6 @@ import attrs
 import pytest
 
 from imagevol_adapters.cinder.volume_types import Pool
-from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryDevice, MemoryImages, MemoryVolumes
 from imagevol_core import (
@@ -29,7 +28,7 @@ from imagevol_core import (
     Volume,
     VolumeFailed,
 )
-from tests.adapters.commands import Ran, logging_as_before
+from tests.adapters.commands import Ran, ran
 from tests.adapters.test_locations_command import Terminal
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -134,10 +133,7 @@ def run(
     monkeypatch.setattr(Imagevol, "has_project", lambda _, project_id: project_id == INTERNAL)
 
     def run(what: str, *arguments: object, tenant: tuple[object, ...] = ("--internal-tenant", INTERNAL)) -> Ran:
-        capsys.readouterr()
-        with logging_as_before():
-            status = main([str(argument) for argument in ("templates", what, *tenant, *arguments)])
-        return Ran(status, *capsys.readouterr())
+        return ran(capsys, "templates", what, *tenant, *arguments)
 
     return run
 
@@ -595,12 +591,12 @@ def test_a_progress_bar_is_shown_only_on_a_terminal(run: Run, image: Image, monk
     assert "warm: 100%" in run("warm", image.id, "--yes").err
 
 
-def test_a_count_is_a_whole_number(run: Run, image: Image, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_count_is_a_whole_number(run: Run, image: Image) -> None:
     for arguments in (
         ("warm", image.id, "--jobs", "0"),
         ("warm", image.id, "--jobs", "x"),
         ("prune", "--max-count", "-1"),
     ):
-        with pytest.raises(SystemExit):
-            run(*arguments)
-        assert " is no " in capsys.readouterr().err
+        refused = run(*arguments)
+        assert refused.status == 2
+        assert " is no " in refused.err

@@ -28,6 +28,7 @@ from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, ports, 
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.settings import REGION
+from tests.schemas import check_answer
 
 IMAGEVOL = Path(sysconfig.get_path("scripts")) / "imagevol"
 MIB, GIB = 1 << 20, 1 << 30
@@ -58,6 +59,7 @@ class CommandLine:
         """What a command answers to a program; it must succeed without a word, but for the volume that it creates."""
         ran = self.run(*arguments, "-f", "json")
         assert (ran.returncode, without_volume(ran.stderr)) == (0, "")
+        check_answer((*arguments, "-f", "json"), ran.stdout)
         return json.loads(ran.stdout)
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:

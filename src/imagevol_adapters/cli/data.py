@@ -19,6 +19,7 @@ from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.columns import COUNT, TEXT, TEXT_OR_NULL, Column, Shown
 from imagevol_adapters.cli.digests import expected_digest, given_digest
 from imagevol_adapters.cli.files import STANDARD_STREAM, appearing, opened
 from imagevol_adapters.cli.image_options import (
@@ -54,7 +55,7 @@ _GPT_CHECKS = ("mbr", "gptmbr")
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
 
-class Put(Named, ShowOne):
+class Put(Named, Shown, ShowOne):
     """Store an image file in a new volume, and register it with Glance if asked.
 
     The standard error names the volume as soon as Cinder has created it. Without --register, Glance has no image with
@@ -62,7 +63,14 @@ class Put(Named, ShowOne):
     """
 
     app: Imagevol
-    _columns: ClassVar[tuple[str, ...]] = ("volume_id", "image_id", "size_bytes", "volume_type", "digest", "seconds")
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("volume_id", TEXT, "The id of the volume that holds the image."),
+        Column("image_id", TEXT, "The id of the image; without --register, Glance has no such image."),
+        Column("size_bytes", COUNT, "How many bytes of the volume are the image."),
+        Column("volume_type", TEXT_OR_NULL, "The volume type of the volume."),
+        Column("digest", TEXT, "The digest of the image, as ALGORITHM:VALUE."),
+        Column("seconds", {"type": "number", "minimum": 0}, "How long the transfer took, in seconds."),
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the file, and what the volume and the image shall be."""
@@ -153,7 +161,7 @@ class Put(Named, ShowOne):
                 image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
             except UnsafeImage as error:
                 raise _refused(parsed_args.file, error) from error
-        return self._columns, (
+        return self.names(), (
             stored.volume.id,
             image_id,
             stored.report.size_bytes,

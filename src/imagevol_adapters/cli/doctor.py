@@ -9,12 +9,13 @@ import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.columns import TEXT, TEXT_OR_NULL, Column, Shown, one_of
 from imagevol_core import (
     GIB,
     DoctorAccess,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Doctor"]
 
 _FOUND = 3  # the exit status when a check fails
-_COLUMNS = ("subject", "rule", "result", "text", "next")
 _WORDS = {Result.HOLDS: "ok", Result.WARNS: "warn", Result.FAILS: "fail"}
 _GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
 _CINDER_CONF = Path("/etc/cinder/cinder.conf")
@@ -48,7 +48,7 @@ _MOST_GIB = 1 << 30
 _GLANCE_DIGEST = "sha512"  # of a Glance that is not told otherwise
 
 
-class Doctor(Lister):
+class Doctor(Shown, Lister):
     """Check whether this host can connect volumes and convert images, and say what to do if not.
 
     It looks at this host, the services, the credentials and the settings, and measures digests. It changes nothing
@@ -56,6 +56,13 @@ class Doctor(Lister):
     """
 
     app: Imagevol
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("subject", TEXT_OR_NULL, "What was checked: the host, a service, the credentials, a store, a backend."),
+        Column("rule", TEXT, "The id of the rule."),
+        Column("result", one_of(*_WORDS.values()), "`ok`, `warn` for what is worth looking at, `fail` for a fault."),
+        Column("text", TEXT, "The facts that decided, as a sentence; it can change."),
+        Column("next", TEXT, "What to do about it; empty if nothing is wrong. It can change."),
+    )
     _status = 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -115,7 +122,7 @@ class Doctor(Lister):
             (verdict.subject, verdict.rule, _WORDS[verdict.result], verdict.text, step or "")
             for verdict, step in diagnosis.lines
         ]
-        return _COLUMNS, iter(rows)
+        return self.names(), iter(rows)
 
     def _facts(self, asked: argparse.Namespace) -> DoctorFacts:
         from imagevol_adapters.doctoring import BackendSettings, access_facts

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from cliff.columns import FormattableColumn
 
+from imagevol_adapters.cli.columns import TEXT, TEXT_OR_NULL, Column, Shown, one_of, or_null, verdict
 from imagevol_adapters.cli.explain import Explaining
+from imagevol_adapters.cli.schemas import json_enum, json_list
 from imagevol_adapters.gathering import gather_upload
 from imagevol_core import (
     Image,
@@ -23,11 +25,27 @@ from imagevol_core import (
 
 __all__ = ["ExplainUpload"]
 
+_OUTCOMES = (UploadAction.REGISTER.value, UploadAction.COPY.value, UploadAction.FAIL.value)
 _CLONE = "CLONE"  # stands for the id of the clone, which there is not yet
 
 
-class ExplainUpload(Explaining):
+class ExplainUpload(Shown, Explaining):
     """Say whether a volume would be uploaded by registering a clone or by a copy, to which stores, and why."""
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("volume_id", TEXT, "The id of the volume."),
+        Column("policy", json_enum(Policy), "Whose rules."),
+        Column("outcome", one_of(*_OUTCOMES), "What becomes of the volume's data."),
+        Column("project_id", TEXT_OR_NULL, "The project that the clone would belong to."),
+        Column("location", TEXT_OR_NULL, f"The location that Cinder would register; {_CLONE} stands for the clone."),
+        Column(
+            "headers",
+            {"type": "object", "additionalProperties": TEXT},
+            "The headers that Cinder would send to Glance with a copy.",
+        ),
+        Column("stores", or_null(json_list(TEXT)), "The stores that the image would be in; null if that is not known."),
+        Column("verdicts", lambda: json_list(verdict()), "Every rule that was asked."),
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the volume, the image that is to be, and what the operator has configured."""
@@ -81,7 +99,7 @@ class ExplainUpload(Explaining):
             default_type=volumes.default_volume_type,
         ).landing(Policy(parsed_args.policy))
         plan = upload.plan
-        return ("volume_id", "policy", "outcome", "project_id", "location", "headers", "stores", "verdicts"), (
+        return self.names(), (
             parsed_args.volume,
             plan.policy.value,
             upload.outcome.value,

@@ -17,8 +17,10 @@ from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
+from imagevol_adapters.cli.columns import COUNT, TEXT, TEXT_OR_NULL, Column, Shown, or_null, record
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.renames import add_renames, given_renames
+from imagevol_adapters.cli.schemas import json_enum
 from imagevol_adapters.relocating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
     CinderLocation,
@@ -29,6 +31,7 @@ from imagevol_core import (
     LocationOutcome,
     MigrationTotals,
     Policy,
+    RelocationWay,
     RequestRefused,
     ServiceError,
     StoreCatalogue,
@@ -54,7 +57,7 @@ _STALE = (
 _NAMES_A_PAGE = 50  # of images; their ids are in a URL
 
 
-class _Locations(Lister):
+class _Locations(Shown, Lister):
     """What the commands share: the stores of Glance, the plan, the question."""
 
     app: Imagevol
@@ -191,7 +194,7 @@ class _Locations(Lister):
 
     def _answer(self, outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         self._found |= any(outcome.state is State.FAILED for outcome in outcomes)
-        return ("image_id", "image_name", "state", "reason"), [
+        return self.names(), [
             (outcome.image_id, _shown(self._names.get(outcome.image_id)), outcome.state.value, outcome.reason)
             for outcome in outcomes
         ]
@@ -207,18 +210,32 @@ class _Locations(Lister):
         )
 
 
+_IMAGE = (
+    Column("image_id", TEXT, "The id of the image."),
+    Column("image_name", TEXT_OR_NULL, "Its name."),
+)
+_LOCATION = record(
+    Column("url", TEXT, "Its URL, without what can be a credential."),
+    Column("store", TEXT_OR_NULL, "The store that its metadata names."),
+)
+_CHANGED = (
+    *_IMAGE,
+    Column("state", json_enum(State), "How far the change of the image has come."),
+    Column("reason", TEXT_OR_NULL, "What failed or was planned, as a sentence; null if it is done. It can change."),
+)
+
+
 class Plan(_Locations):
     """Say what the locations of all images become under today's stores, and how; this changes nothing."""
 
-    _columns: ClassVar[tuple[str, ...]] = (
-        "image_id",
-        "image_name",
-        "position",
-        "outcome",
-        "way",
-        "before",
-        "after",
-        "reason",
+    columns: ClassVar[tuple[Column, ...]] = (
+        *_IMAGE,
+        Column("position", COUNT, "Which of the locations of the image it is, counted from 0."),
+        Column("outcome", json_enum(LocationOutcome), "What becomes of the location."),
+        Column("way", or_null(json_enum(RelocationWay)), "How it becomes so; null if it stays as it is."),
+        Column("before", _LOCATION, "The location as it is."),
+        Column("after", _LOCATION, "The location as it will be."),
+        Column("reason", TEXT, "Why, as a sentence; it can change."),
     )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -237,7 +254,7 @@ class Plan(_Locations):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Plan page by page."""
-        return self._columns, self._rows(parsed_args)
+        return self.names(), self._rows(parsed_args)
 
     def _rows(self, parsed_args: argparse.Namespace) -> Iterator[tuple[object, ...]]:
         totals = MigrationTotals()
@@ -255,6 +272,8 @@ class Plan(_Locations):
 
 class Apply(Named, _Locations):
     """Change the locations of all images as planned, by a journal from which it can be undone."""
+
+    columns: ClassVar[tuple[Column, ...]] = _CHANGED
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take what has become of the stores, and the journal."""
@@ -329,6 +348,8 @@ class Apply(Named, _Locations):
 
 class Undo(Named, _Locations):
     """Change back what a journal has changed, the last first."""
+
+    columns: ClassVar[tuple[Column, ...]] = _CHANGED
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the journal."""

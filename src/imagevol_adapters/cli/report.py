@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.columns import COUNT, TEXT, Column, Shown
 from imagevol_adapters.cli.explain_options import add_volume_options, policies_of, refuse_unused
 from imagevol_adapters.cli.html_option import add_html_option, check_html, write_html
 from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.schemas import json_list
 from imagevol_core import Image, ImagevolError, Volume, least_volume_gib, named_volume_ids
 from imagevol_core.sentences import said
 
@@ -31,13 +33,21 @@ _LOCATIONS_HIDDEN = (
 )
 
 
-class Report(Named, ShowOne):
+class Report(Named, Shown, ShowOne):
     """Write one HTML page of the cloud: which images can be cloned where and why not, stores and backends.
 
     Without --host and --volume-type, it looks at each pool that Cinder names, which needs the admin role.
     """
 
     app: Imagevol
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("file", TEXT, "The file that was written."),
+        Column("images", COUNT, "How many images the page has."),
+        Column("places", COUNT, "For how many pools each image was explained."),
+        Column(
+            "notes", json_list(TEXT), "What could not be looked at, and why; the page says the same. It can change."
+        ),
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the file, and what `explain` takes of the new volumes."""
@@ -82,8 +92,7 @@ class Report(Named, ShowOne):
             notes=notes,
         )
         write_html(asked.html, contents)
-        answer = {"file": str(asked.html), "images": images.count, "places": len(places), "notes": notes}
-        return tuple(answer), tuple(answer.values())
+        return self.names(), (str(asked.html), images.count, len(places), notes)
 
     def _stores(self, notes: list[str]) -> list[ShownStore] | None:
         """Give the stores, or only their names if Glance tells these credentials no more."""

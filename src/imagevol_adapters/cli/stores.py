@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from cliff.columns import FormattableColumn
 from cliff.formatters.base import ListFormatter
@@ -15,7 +15,9 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.columns import TEXT, TEXT_OR_NULL, Column, Shown, record, verdict
 from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.schemas import json_enum, json_list
 from imagevol_core import (
     HIDDEN,
     AccessDenied,
@@ -37,10 +39,9 @@ __all__ = ["Check", "SentencesFormatter", "UpgradeConfig"]
 
 _FOUND = 3  # the exit status when there is something to mend
 _GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
-_COLUMNS = ("store", "not_tried", "rule", "result", "text")
 
 
-class Check(Lister):
+class Check(Shown, Lister):
     """Try every store that Glance is configured with, and list every fault; the exit status is 3 if there is any.
 
     Run it as Glance's user on Glance's host. It signs in with each store's own credentials, asks for its volume type,
@@ -48,6 +49,13 @@ class Check(Lister):
     """
 
     app: Imagevol
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("store", TEXT_OR_NULL, "The name of the store; null if the rule is about all stores."),
+        Column("not_tried", TEXT_OR_NULL, "Why the store was not tried; null if it was."),
+        Column("rule", TEXT, "The id of the rule."),
+        Column("result", json_enum(Result), "What the rule says."),
+        Column("text", TEXT, "The facts that decided, as a sentence; it can change."),
+    )
     _status = 0
 
     @property
@@ -96,7 +104,7 @@ class Check(Lister):
             trials=trials,
         )
         self._status = _FOUND if check.faults else 0
-        return _COLUMNS, [
+        return self.names(), [
             (verdict.subject, _not_tried(trials, verdict.subject), verdict.rule, verdict.result.value, verdict.text)
             for verdict in check.verdicts
         ]
@@ -138,7 +146,7 @@ class SentencesFormatter(ListFormatter):
         parsed_args: argparse.Namespace,
     ) -> None:
         """Print it; columns that were chosen are printed as they are."""
-        if tuple(column_names) == _COLUMNS:
+        if tuple(column_names) == Check.names():
             lines = _about_stores(
                 (Verdict(rule, Result(result), store, text), not_tried) for store, not_tried, rule, result, text in data
             )
@@ -148,10 +156,31 @@ class SentencesFormatter(ListFormatter):
             print(line, file=stdout)
 
 
-class UpgradeConfig(Named, ShowOne):
+class UpgradeConfig(Named, Shown, ShowOne):
     """Turn the glance-api.conf of a single-store Glance into one of several stores, and write it beside."""
 
     app: Imagevol
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("file", TEXT, "The file that was read."),
+        Column("written", TEXT_OR_NULL, "The file that was written; null if nothing was."),
+        Column("kept", TEXT_OR_NULL, "With --in-place, the file that has what was there before."),
+        Column(
+            "edits",
+            json_list(
+                record(
+                    Column("section", TEXT, "The section of the option."),
+                    Column("option", TEXT, "The name of the option."),
+                    Column("before", TEXT_OR_NULL, "Its value before, hidden if it can be secret; null if not set."),
+                    Column(
+                        "after", TEXT_OR_NULL, "Its value after, hidden if it can be secret; null if it is removed."
+                    ),
+                    Column("why", TEXT, "Why it changes; it can change."),
+                )
+            ),
+            "Every option that changes.",
+        ),
+        Column("verdicts", lambda: json_list(verdict()), "Every rule that was asked."),
+    )
     _status = 0
 
     @property
@@ -231,7 +260,7 @@ class UpgradeConfig(Named, ShowOne):
             written = parsed_args.output or upgrade.file.with_name(f"{upgrade.file.name}.new")
             write_beside(upgrade, written)
             lines.append(f"{written} is written. Check it, put it in the place of {upgrade.file}, and restart Glance.")
-        return ("file", "written", "kept", "edits", "verdicts"), (
+        return self.names(), (
             str(upgrade.file),
             written and str(written),
             kept and str(kept),
@@ -313,8 +342,8 @@ def _about_upgrade(upgrade: FileUpgrade) -> Iterator[str]:
 
 
 def _listed(verdicts: Iterable[Verdict]) -> Iterator[str]:
-    for verdict in verdicts:
-        yield f"  {'warning, ' if verdict.ok else ''}{verdict.rule}: {verdict.text}."
+    for each in verdicts:
+        yield f"  {'warning, ' if each.ok else ''}{each.rule}: {each.text}."
 
 
 def _edits(upgrade: FileUpgrade) -> list[dict[str, str | None]]:

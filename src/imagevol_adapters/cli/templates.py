@@ -16,7 +16,9 @@ from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, quiet, tell
+from imagevol_adapters.cli.columns import COUNT, COUNT_OR_NULL, TEXT, TEXT_OR_NULL, TIME_OR_NULL, Column, Shown, one_of
 from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.schemas import Schema, json_enum
 from imagevol_adapters.tending.templates import images_of, place_of, templates_of
 from imagevol_core import (
     CacheLimits,
@@ -60,7 +62,7 @@ class Standing:
 _LONGEST_MINUTES = 1000 * 366 * 24 * 60  # no template was used that long ago
 
 
-class _Templates(Lister):
+class _Templates(Shown, Lister):
     """What the commands share: the internal tenant, and which templates there are."""
 
     app: Imagevol
@@ -140,18 +142,36 @@ class _Templates(Lister):
         return list(map(Standing, volumes, standings, names))
 
 
+_TEMPLATE = (
+    Column("volume_id", TEXT, "The id of the template, a volume."),
+    Column("backend", TEXT_OR_NULL, "The pool or cluster that it is in."),
+    Column("image_id", TEXT, "The id of its image."),
+    Column("image_name", TEXT_OR_NULL, "The name of its image; null if it has none, or Glance has no such image."),
+    Column("size_gib", COUNT, "Its size in GiB."),
+    Column("last_used", TIME_OR_NULL, "When it was cloned last."),
+)
+
+
+def _states() -> Schema:
+    from imagevol_core import Policy
+    from imagevol_core.templates import PRUNING_RULES
+
+    return one_of(*(rule.id for rule in PRUNING_RULES[Policy.STRICT]))
+
+
+def _warm_states() -> Schema:
+    from imagevol_adapters.tending.warming import WarmState
+
+    return json_enum(WarmState)
+
+
 class List(_Templates):
     """List the templates, and whether each is current; the exit status is 3 if one is not."""
 
-    _columns: ClassVar[tuple[str, ...]] = (
-        "volume_id",
-        "backend",
-        "image_id",
-        "image_name",
-        "size_gib",
-        "last_used",
-        "state",
-        "reason",
+    columns: ClassVar[tuple[Column, ...]] = (
+        *_TEMPLATE,
+        Column("state", _states, "`ready` if it is current, else the id of the rule that it breaks."),
+        Column("reason", TEXT, "The facts that decided, as a sentence; it can change."),
     )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -164,13 +184,17 @@ class List(_Templates):
         """Ask Cinder for the templates, Glance for their images, and the core what they are."""
         standings = self._standings(datetime.now(UTC), backend=parsed_args.backend)
         self._found = any(standing.kept.outcome in _WRONG for standing in standings)
-        return self._columns, [_row(standing) for standing in standings]
+        return self.names(), [_row(standing) for standing in standings]
 
 
 class Prune(Named, _Templates):
     """Delete templates that are out of date, orphaned or over the limits."""
 
-    _columns: ClassVar[tuple[str, ...]] = (*List._columns[:6], "outcome", "reason")
+    columns: ClassVar[tuple[Column, ...]] = (
+        *_TEMPLATE,
+        Column("outcome", one_of("planned", "deleted", "failed"), "What was done; `planned` with --dry-run or a no."),
+        Column("reason", TEXT, "Why it has to go, or what failed; it can change."),
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the limits."""
@@ -229,10 +253,10 @@ class Prune(Named, _Templates):
             tell(f"No template has to be deleted.{stay}")
         elif parsed_args.dry_run or not agreed(f"Delete {len(going)} templates?", yes=parsed_args.yes):
             self._found = True
-            return self._columns, [_row(standing, "planned") for standing in going]
+            return self.names(), [_row(standing, "planned") for standing in going]
         elif parsed_args.all and stay:
             tell(stay.strip())
-        return self._columns, list(self._deleted(going))
+        return self.names(), list(self._deleted(going))
 
     def _deleted(self, going: Sequence[Standing]) -> Iterator[tuple[object, ...]]:
         for standing in _bar(going, "prune", len(going), " templates"):
@@ -251,15 +275,15 @@ class Warm(Named, _Templates):
     The volumes belong to the project of the credentials. Glance must give that project the data of the images.
     """
 
-    _columns: ClassVar[tuple[str, ...]] = (
-        "image_id",
-        "image_name",
-        "volume_type",
-        "outcome",
-        "backend",
-        "volume_id",
-        "size_gib",
-        "reason",
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("image_id", TEXT, "The id of the image."),
+        Column("image_name", TEXT_OR_NULL, "Its name."),
+        Column("volume_type", TEXT_OR_NULL, "The volume type that was asked for."),
+        Column("outcome", _warm_states, "What has become of the template."),
+        Column("backend", TEXT_OR_NULL, "The pool or cluster of the template; null if no pool serves the volume type."),
+        Column("volume_id", TEXT_OR_NULL, "The id of the template; null if there is none."),
+        Column("size_gib", COUNT_OR_NULL, "Its size in GiB."),
+        Column("reason", TEXT_OR_NULL, "Why, as a sentence; it can change."),
     )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -305,7 +329,7 @@ class Warm(Named, _Templates):
             with closing(created):
                 warmed = warmer.checked(_bar(created, "warm", len(warmed), " images"))
         self._found |= any(each.state in (WarmState.REFUSED, WarmState.FAILED) for each in warmed)
-        return self._columns, [_warmed_row(each) for each in warmed]
+        return self.names(), [_warmed_row(each) for each in warmed]
 
     def _wishes(self, names_or_ids: Iterable[str], volume_types: Sequence[str] | None) -> list[WarmWish]:
         """Collect the facts, and tell of which pools the configuration says nothing."""

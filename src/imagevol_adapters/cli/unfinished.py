@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.columns import TEXT, TEXT_OR_NULL, Column, Shown
+from imagevol_adapters.cli.schemas import json_enum
 from imagevol_core import HolderState, ResourceNotFound
 from imagevol_core.sentences import said
 
@@ -18,20 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Unfinished"]
 
 _FOUND = 3  # the exit status when there is something to delete
-_COLUMNS = (
-    "volume_id",
-    "volume_status",
-    "procedure",
-    "host",
-    "process",
-    "image_id",
-    "image_status",
-    "attachments",
-    "reason",
-)
 
 
-class Unfinished(Lister):
+class Unfinished(Shown, Lister):
     """List the unfinished volumes of the project and images without data, with the state of the process of each.
 
     The exit status is 3 if a process is dead. Delete what it left: first the image, if it is still queued, with
@@ -40,6 +31,17 @@ class Unfinished(Lister):
     """
 
     app: Imagevol
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("volume_id", TEXT_OR_NULL, "The id of the volume; null if only an image is left."),
+        Column("volume_status", TEXT_OR_NULL, "Cinder's status of the volume."),
+        Column("procedure", TEXT_OR_NULL, "What created it, such as `put`; null if the volume does not say."),
+        Column("host", TEXT_OR_NULL, "The host of the process that created it."),
+        Column("process", json_enum(HolderState), "Whether that process is dead or alive, or that is unknown."),
+        Column("image_id", TEXT_OR_NULL, "The id of the image."),
+        Column("image_status", TEXT_OR_NULL, "Glance's status of the image; null if Glance has no such image."),
+        Column("attachments", TEXT, "The ids of the attachments of the volume, with blanks between them."),
+        Column("reason", TEXT, "How the state of the process is known, and what to do; it can change."),
+    )
     _found = False
 
     def run(self, parsed_args: argparse.Namespace) -> int:
@@ -48,7 +50,7 @@ class Unfinished(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Ask Cinder for the volumes, whose metadata users can write, and this host for the processes."""
-        return _COLUMNS, self._rows()
+        return self.names(), self._rows()
 
     def _rows(self) -> Iterator[tuple[object, ...]]:
         from imagevol_adapters.transfers import unfinished_images, unfinished_volumes
