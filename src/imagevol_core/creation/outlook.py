@@ -85,8 +85,8 @@ def foresee(plan: CreationPlan, cinder: CreationPlan) -> CreationOutlook:
     else:
         ours = _of_driver(plan, cinder)
         tried = frozenset(step.source for way in ours for step in way.steps)
-        first, *others = theirs
-        ways = (first, *ours, *(_not_again(way, tried) for way in others if way.way not in _BY_TEMPLATE))
+        first, others = theirs[:1], theirs[1:]
+        ways = (*first, *ours, *(_not_again(way, tried) for way in others if way.way not in _BY_TEMPLATE))
     steps = [step for way in ways for step in way.steps]
     ends = any(not step.falls_to_next for step in steps)
     why = None if ends else cinder.verdicts[-1].text
