@@ -28,6 +28,7 @@ from imagevol_core import (
     Way,
     evaluate,
     failed,
+    plan_creation,
 )
 from imagevol_core.creation import CACHE_RULES, CREATION_RULES, STOP_RULES, WAY_RULES, BootMapping, Creation, Lookup
 from tests.core import cases
@@ -444,6 +445,19 @@ class TestSteps:
         limited = replace(templated(None), template_settings=replace(ENABLED, limits=CacheLimits(max_count=1)))
         assert limited.decide().steps[0].remove_first == ()
         assert replace(limited, other_templates=(OTHER,)).decide().steps[0].remove_first == ("other",)
+
+    def test_templates_that_were_left_half_made_go_first(self) -> None:
+        case = templated(None)
+        plan = plan_creation(
+            case.clone.image,
+            target=case.clone.target,
+            volumes=(),
+            backend=case.clone.backend,
+            clone_settings=case.clone.settings,
+            template_settings=ENABLED,
+            abandoned_templates=(OTHER,),
+        )
+        assert (plan.steps[0].way, plan.steps[0].remove_first) == (Way.CREATE_TEMPLATE, ("other",))
 
     def test_all_cached_volumes_are_kept_the_best_first(self) -> None:
         entries = (

@@ -369,6 +369,51 @@ class TestStates:
         nothing = TemplateDecision(policy=Policy.STRICT, action=TemplateAction.USE, because="", verdicts=())
         assert decision == replace(nothing, because=decision.because, verdicts=decision.verdicts, **expected)  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize(
+        "case, going",
+        [
+            (NONE, ("left",)),
+            (STATES[Policy.STRICT]["maker-dead"][0], ("left", "v")),
+            (STATES[Policy.STRICT]["stale"][0], ("left",)),
+            (GOOD, ()),
+            (STATES[Policy.STRICT]["being-made"][0], ()),
+            (STATES[Policy.STRICT]["making-overdue"][0], ()),
+        ],
+    )
+    def test_what_was_left_half_made_of_other_images_goes_before_a_template_is_made(
+        self, case: TemplateCase, going: tuple[str, ...]
+    ) -> None:
+        left = CacheEntry(volume_id="left", image_id="j", size_gib=1)
+        assert replace(case, abandoned=(left, left)).decide().remove_first == going
+        assert "left" not in replace(case, abandoned=(left,)).decide(Policy.UPSTREAM).remove_first
+
+    def test_what_was_left_half_made_counts_towards_no_limit(self) -> None:
+        left, other = (CacheEntry(volume_id=each, image_id=each, size_gib=1) for each in ("left", "other"))
+        limited = replace(NONE, settings=replace(NONE.settings, limits=CacheLimits(max_count=2)), others=(other,))
+        assert replace(limited, abandoned=(left,)).decide().remove_first == ("left",)
+        assert replace(limited, others=(other, left)).decide().remove_first != ("left", "other")
+
+    def test_the_template_itself_is_not_among_what_was_left_half_made(self) -> None:
+        assert GOOD.template
+        with pytest.raises(InvalidFact, match="volume v is the template itself"):
+            replace(GOOD, abandoned=(GOOD.template.entry,)).decide()
+
+    @pytest.mark.parametrize(
+        "made_for, alive, abandoned",
+        [
+            (minutes(1), False, True),
+            (minutes(1), None, False),
+            (minutes(1), True, False),
+            (None, False, False),
+        ],
+    )
+    def test_a_template_was_left_half_made_only_if_its_maker_is_known_to_have_ended(
+        self, made_for: timedelta | None, alive: bool | None, abandoned: bool
+    ) -> None:
+        found = template(being_made_for=made_for, maker_alive=alive).template
+        assert found is not None
+        assert found.abandoned is abandoned
+
     def test_what_is_not_there_is_told(self) -> None:
         assert NONE.decide().because == "there is no template of the image on this backend"
 

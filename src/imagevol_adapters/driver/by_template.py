@@ -175,7 +175,6 @@ class ByTemplate:
         """Give the template of the image, and whether it was made now; while no other request makes or removes it."""
         with ExitStack() as undo:  # around the lock of the backend, which may be lost when it is given back
             with self.services.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
-                self._abandoned_removed(templates)
                 step = self._with_room(templates)
                 if step is None:
                     return None, False
@@ -192,17 +191,6 @@ class ByTemplate:
         self._superseded_removed(templates, step.remove_after)
         return template, making
 
-    def _abandoned_removed(self, templates: Templates) -> None:
-        """Remove what the makers of other images' templates have left that died."""
-        for other in templates.all():
-            image_id = image_of(other)
-            if other.status not in MAKING or image_id == self.request.image.id:
-                continue
-            with ExitStack() as locked:  # that of its image, which its maker holds
-                if self._locked(templates, image_id, locked):
-                    LOG.info("%s: template %s: its maker is gone, and so it goes", self.request.about, other.id)
-                    self._tried(f"template {other.id} stays", partial(templates.remove, other))
-
     def _with_room(self, templates: Templates) -> CreationStep | None:
         """Plan under the locks, and make room; what is being cloned or made stays, and then the plan is made again."""
         service = attrs.evolve(self.service, holds_lock=True)
@@ -214,11 +202,20 @@ class ByTemplate:
                 kept = next((each.id for each in going if not self._may_go(templates, each, locked)), None)
                 if kept is None:
                     for each in going:
-                        templates.remove(each)
-                        LOG.info("%s: template %s makes room", self.request.about, each.id)
+                        self._removed(templates, each)
                     return step
             LOG.info("%s: template %s is being made or replaced, and stays", self.request.about, kept)
             service = attrs.evolve(service, busy=service.busy | {kept})
+
+    def _removed(self, templates: Templates, template: Any) -> None:
+        """Remove a template that goes before another is made; only what makes room is needed for that."""
+        about = self.request.about
+        if template.status in MAKING and image_of(template) != self.request.image.id:
+            LOG.info("%s: template %s was left half made, and goes", about, template.id)
+            self._tried(f"template {template.id} stays", partial(templates.remove, template))
+            return
+        templates.remove(template)
+        LOG.info("%s: template %s makes room", about, template.id)
 
     def _superseded_removed(self, templates: Templates, volume_ids: Sequence[str]) -> None:
         """Remove what a newer template of the image has superseded, unless it is being cloned."""

@@ -79,8 +79,9 @@ class CinderService:
             template = template_of(volume_facts(volume), now=now)
             in_use = volume.id in being_cloned | self.busy or not removable(volume)
             template = replace(template, entry=replace(template.entry, in_use=in_use))
-            if template.being_made_for is not None and image_of(volume) == self.request.image.id:
-                template = replace(template, maker_alive=self._maker_alive(known))
+            if template.being_made_for is not None:
+                alive = volume.id in self.busy or self._maker_alive(known, image_of(volume))
+                template = replace(template, maker_alive=alive)
             yield template
 
     def cache_entries(self) -> list[CacheEntry]:
@@ -92,11 +93,15 @@ class CinderService:
         """Ask Glance with the requester's own token."""
         return self.services.gives_data(self.request.context, image_id)
 
-    def _maker_alive(self, known: Templates) -> bool | None:
-        """Whether another process makes the image's template: as long as it does, it holds the lock."""
-        if self.holds_lock:
+    def _maker_alive(self, known: Templates, image_id: str) -> bool | None:
+        """Whether another process makes an image's template: as long as it does, it holds the lock.
+
+        Of another image that matters only if a template is about to be made, and is not asked before.
+        """
+        of_request = image_id == self.request.image.id
+        if of_request and self.holds_lock:
             return False
-        return _is_held(self.services.locks, known.lock_name(self.request.image.id))
+        return _is_held(self.services.locks, known.lock_name(image_id)) if of_request or self.holds_lock else None
 
 
 def settings_of(driver: Any) -> CinderSettings:

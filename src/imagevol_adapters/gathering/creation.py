@@ -63,6 +63,7 @@ class CreationFacts:
         entries: what is in Cinder's image cache, on all backends.
         template: the newest template of the image on the target's backend; None if there is none.
         others: all other templates there, superseded ones of this image among them.
+        abandoned: those of other images that were left half made; none of them is among the others.
         requester_reads: whether Glance gives the requester the image's data; None if it was not asked.
     """
 
@@ -74,6 +75,7 @@ class CreationFacts:
     entries: tuple[CacheEntry, ...] = ()
     template: Template | None = None
     others: tuple[CacheEntry, ...] = ()
+    abandoned: tuple[CacheEntry, ...] = ()
     requester_reads: bool | None = None
 
     def plan(self, policy: Policy = Policy.STRICT) -> CreationPlan:
@@ -95,6 +97,7 @@ class CreationFacts:
             template=self.template if strict else None,
             template_settings=self.settings.templates if strict else TemplateSettings(),
             other_templates=self.others if strict else (),
+            abandoned_templates=self.abandoned if strict else (),
             requester_reads=self.requester_reads,
             conversion=self.settings.conversion,
             policy=policy,
@@ -130,6 +133,8 @@ def gather_creation(
     """
     templates = tuple(source.templates(target)) if settings.templates.enabled else ()
     template = next((each for each in templates if each.entry.image_id == image.id), None)
+    abandoned = tuple(each.entry for each in templates if each.abandoned and each.entry.image_id != image.id)
+    apart = {entry.volume_id for entry in abandoned}
     cached = settings.cache.enabled and settings.cache.internal_tenant
     facts = CreationFacts(
         image=image,
@@ -139,7 +144,8 @@ def gather_creation(
         settings=settings,
         entries=tuple(source.cache_entries()) if cached else (),
         template=template,
-        others=tuple(each.entry for each in templates if each is not template),
+        others=tuple(each.entry for each in templates if each is not template and each.entry.volume_id not in apart),
+        abandoned=abandoned,
     )
     if target.project_id == source.project_id and facts.plan().template.needs_read:
         return attrs.evolve(facts, requester_reads=source.gives_data(image.id))

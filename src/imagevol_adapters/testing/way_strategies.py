@@ -173,6 +173,7 @@ class TemplateCase:
     template: Template | None
     settings: TemplateSettings
     others: tuple[CacheEntry, ...] = ()
+    abandoned: tuple[CacheEntry, ...] = ()
     requester_reads: bool | None = None
 
     def decide(self, policy: Policy = Policy.STRICT) -> TemplateDecision:
@@ -183,6 +184,7 @@ class TemplateCase:
             template=self.template,
             settings=self.settings,
             others=self.others,
+            abandoned=self.abandoned,
             requester_reads=self.requester_reads,
             policy=policy,
         )
@@ -242,12 +244,14 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         enforce_signatures=draw(st.booleans()),
     )
     others = draw(st.lists(cache_entries(image_ids=st.just(_OTHER_IMAGE_ID)), max_size=3, unique_by=_volume_id))
+    abandoned = draw(st.sampled_from([(), (), tuple(replace(each, volume_id=f"{each.volume_id}-") for each in others)]))
     return TemplateCase(
         image=image,
         target=target,
         template=draw(st.sampled_from([template, template, template, None])),
         settings=settings,
         others=tuple(other for other in others if _volume_id(other) != _volume_id(entry)),
+        abandoned=abandoned,
         requester_reads=draw(st.sampled_from([None, True, False])),
     )
 

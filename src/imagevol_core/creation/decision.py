@@ -73,6 +73,7 @@ def plan_creation(
     template: Template | None = None,
     template_settings: TemplateSettings = _NO_TEMPLATES,
     other_templates: Iterable[CacheEntry] = (),
+    abandoned_templates: Iterable[CacheEntry] = (),
     requester_reads: bool | None = None,
     conversion: ConversionSettings = _CONVERTED,
     policy: Policy = Policy.STRICT,
@@ -89,6 +90,7 @@ def plan_creation(
         template: the image's template on that backend; None where there is none.
         template_settings: what the operator allows of templates.
         other_templates: the other templates of the backend.
+        abandoned_templates: those of other images there that were left half made.
         requester_reads: whether Glance gave the image's data to the requester's own token in this request; None if
             Glance was not asked.
         conversion: what the operator allows of images in other formats than raw.
@@ -124,6 +126,7 @@ def plan_creation(
             template=template,
             settings=template_settings,
             others=other_templates,
+            abandoned=abandoned_templates,
             requester_reads=requester_reads,
             policy=policy,
         ),

@@ -78,6 +78,7 @@ def decide_template(
     template: Template | None,
     settings: TemplateSettings,
     others: Iterable[CacheEntry] = (),
+    abandoned: Iterable[CacheEntry] = (),
     requester_reads: bool | None = None,
     policy: Policy = Policy.STRICT,
 ) -> TemplateDecision:
@@ -92,6 +93,8 @@ def decide_template(
         template: the image's on the target's backend; None where there is none.
         settings: what the operator allows.
         others: the other templates of the backend, which count towards the limits.
+        abandoned: those of other images that were left half made.  They go before a template is made, and count towards
+            no limit.
         requester_reads: whether Glance gave the image's data to the requester's own token in this request; None if
             Glance was not asked.
         policy: whose rules.  Under `UPSTREAM`, what SolidFire's driver in cinder 13.0.9 does (`clone_image`).
@@ -100,7 +103,8 @@ def decide_template(
         What to do, and why.
 
     Raises:
-        InvalidFact: the template is of another image, or is among the others; or a volume is listed twice and differs.
+        InvalidFact: the template is of another image, or is among the others or the abandoned ones; or a volume is
+            listed twice and differs.
 
     >>> image = Image(id="i", status="active", visibility="public", container_format="bare", size_bytes=700,
     ...               virtual_size_bytes=3 * 2**30)
@@ -111,8 +115,8 @@ def decide_template(
     """
     if template is not None and template.entry.image_id != image.id:
         raise InvalidFact("template", f"it is of image {template.entry.image_id}; give the one of image {image.id}")
-    others = tuple(others)
-    if template is not None and template.entry.volume_id in {entry.volume_id for entry in others}:
+    others, abandoned = tuple(others), tuple(abandoned)
+    if template is not None and template.entry.volume_id in {entry.volume_id for entry in (*others, *abandoned)}:
         raise InvalidFact("others", f"volume {template.entry.volume_id} is the template itself; give all but that one")
     request = TemplateRequest(
         image=image, target=target, template=template, settings=settings, requester_reads=requester_reads
@@ -125,7 +129,18 @@ def decide_template(
     because = looked_at[-1].text
     decision = TemplateDecision(policy=policy, action=state.action, because=because, verdicts=verdicts + looked_at)
     limited = table_of(_LIMITED, policy)(_completed(decision, state, request), others, settings.limits)
-    return replace(limited, superseded=_superseded(limited, image, others))
+    return replace(
+        limited,
+        remove_first=_left_behind(limited, abandoned) + limited.remove_first,
+        superseded=_superseded(limited, image, others),
+    )
+
+
+def _left_behind(decision: TemplateDecision, abandoned: Iterable[CacheEntry]) -> tuple[str, ...]:
+    """Give what goes for no other reason than that nothing will come of it."""
+    if decision.policy is not Policy.STRICT or decision.action not in _MAKING:
+        return ()
+    return tuple(dict.fromkeys(entry.volume_id for entry in abandoned))
 
 
 def _superseded(decision: TemplateDecision, image: Image, others: Iterable[CacheEntry]) -> tuple[str, ...]:

@@ -52,6 +52,11 @@ class Template:
     being_made_for: timedelta | None = None
     maker_alive: bool | None = None
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether the process that made it has ended and left it half made."""
+        return self.being_made_for is not None and self.maker_alive is False
+
     def __post_init__(self) -> None:
         """Refuse a clock that runs backwards."""
         if self.being_made_for is not None and self.being_made_for < timedelta(0):

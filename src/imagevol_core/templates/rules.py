@@ -104,8 +104,7 @@ def no_template(request: TemplateRequest) -> tuple[bool, str]:
 
 
 def _maker_dead(request: TemplateRequest) -> tuple[bool, str]:
-    making, text = _making(request)
-    return making and request.found.maker_alive is False, text
+    return request.found.abandoned, _making(request)[1]
 
 
 def _making_overdue(request: TemplateRequest) -> tuple[bool, str]:

@@ -8,15 +8,18 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from cinder.db import api as database
 
+from imagevol_adapters.driver.cloning import Request
 from imagevol_adapters.driver.facts import image_facts
+from imagevol_adapters.driver.service import CinderService
 from imagevol_adapters.driver.templates import Templates
 from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content, WithDriver
 from imagevol_adapters.testing.conformance.driver.clones import LOGGER, at
 from imagevol_adapters.testing.conformance.driver.templates import templates, the_template
-from imagevol_core import TemplateSettings
+from imagevol_core import TemplateSettings, Way
 
 __all__ = ["PlanConformance"]
 
@@ -95,6 +98,31 @@ class PlanConformance(WithDriver):
             assert answers == [(None, False)]
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert the_template(templating, image).id != half.id
+
+    def test_what_a_dead_process_has_left_of_another_image_goes_first_by_the_plan_that_makes_a_template(
+        self, templating: Backend
+    ) -> None:
+        image, other = templating.images.add(DATA), templating.images.add(DATA[1:])
+        known = Templates(templating.cinder.volume())
+        left = known.create(image_facts(other, None), 1)
+        request = Request(
+            context=templating.cinder.admin,
+            volume=templating.cinder.volume(),
+            image=image_facts(image, None),
+            image_service=None,
+        )
+        service = CinderService(driver=templating.driver, request=request, holds_lock=True)
+        locks = templating.driver.imagevol_services().locks
+        assert first_to_go(service) == (left.id,)
+        assert first_to_go(attrs.evolve(service, busy=frozenset({left.id}))) == ()
+        with locks.held(known.lock_name(other["id"]), wait_seconds=0):
+            assert first_to_go(service) == ()
+
+
+def first_to_go(service: CinderService) -> tuple[str, ...]:
+    """Give what the plan removes before it makes the template."""
+    (step,) = (step for step in service.gathered().plan().steps if step.way is Way.CREATE_TEMPLATE)
+    return step.remove_first
 
 
 def enter_into_cache(backend: Backend, image: dict[str, Any], updated_at: datetime) -> str:
