@@ -92,20 +92,24 @@ def tests_of(module: str) -> list[str]:
     return [f"tests/core/test_{name}.py" for name in named]
 
 
+def configuration(module: str) -> str:
+    """Give what mutmut is told."""
+    return CONFIGURATION.format(module=module.replace(".", "/"), tests=tests_of(module))
+
+
 def digest(module: str) -> str:
     """Give a text that changes with the module, its tests and what they have in common with others, and mutmut.
 
-    The rest of the core does not count, although a change to it may let a mutant live: `--again` tries all of them.
+    The rest of the sources does not count, although a change to it may let a mutant live: `--again` tries all of them.
     """
     shared = (ROOT / "tests/core").glob("*.py")
     files = [
         CORE / f"{module.replace('.', '/')}.py",
         ROOT / "tests/conftest.py",
-        Path(__file__),
         *(ROOT / name for name in tests_of(module)),
         *sorted(path for path in shared if not path.stem.startswith("test_")),
     ]
-    hashed = hashlib.sha256(version("mutmut").encode())
+    hashed = hashlib.sha256(f"{version('mutmut')} {configuration(module)}".encode())
     for path in files:
         hashed.update(path.read_bytes())
     return hashed.hexdigest()
@@ -134,8 +138,7 @@ def lay_out(directory: Path, module: str) -> None:
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, copy)
-    configuration = CONFIGURATION.format(module=module.replace(".", "/"), tests=tests_of(module))
-    (directory / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + configuration)
+    (directory / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + configuration(module))
 
 
 def run(directory: Path, *, processes: int) -> list[Result]:

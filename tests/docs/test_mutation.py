@@ -1,0 +1,40 @@
+"""The list of the mutants that may survive fits the code, and what a run found is kept for the next one."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.mutation import kept, survivors
+from tests.mutation.survivors import Mutant
+
+CORE = Path(__file__).parents[2] / "src" / "imagevol_core"
+LISTED = survivors.read()
+
+
+@pytest.mark.parametrize("mutant", LISTED, ids=lambda mutant: f"{mutant.module}:{mutant.function}")
+def test_a_listed_mutant_is_of_a_function_that_has_these_lines(mutant: Mutant) -> None:
+    source = (CORE / f"{mutant.module.replace('.', '/')}.py").read_text()
+    body: list[ast.stmt] = ast.parse(source).body
+    for name in mutant.function.split("."):
+        found = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name][-1]
+        body = found.body
+    lines = {line.strip() for line in source.splitlines()[found.lineno - 1 : found.end_lineno]}
+    assert set(mutant.before.splitlines()) <= lines
+
+
+@pytest.mark.parametrize("why", sorted(set(LISTED.values())))
+def test_a_listed_mutant_is_equivalent_or_accepted(why: str) -> None:
+    assert why.startswith(("equivalent: ", "accepted: "))
+
+
+def test_what_a_run_found_is_used_again_until_something_changes(tmp_path: Path) -> None:
+    alive = {Mutant("sizing", "gib_for", "return 1", "return 2"): "survived"}
+    found = kept.Tried(Counter(killed=7, survived=1), alive, 0.5)
+    assert kept.read(tmp_path / "found", "sizing", digest="one") is None
+    kept.keep(tmp_path / "found", "sizing", found, digest="one")
+    assert kept.read(tmp_path / "found", "sizing", digest="one") == found
+    assert kept.read(tmp_path / "found", "sizing", digest="another") is None
