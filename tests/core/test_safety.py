@@ -395,6 +395,7 @@ class TestSentences:
             ),
             (content("luks", "raw"), "luks-not-raw", "it is declared 'raw' and its content is 'luks'"),
             (found(has_backing_file=True), "no-backing-file", "it has a backing file"),
+            (GOOD, "no-backing-file", "it does not have a backing file"),
             (found(has_data_file=None), "no-data-file", "it is not known whether it has an external data file"),
             (GOOD, "vmdk-subformat", "it is not a VMDK"),
             (VMDK, "vmdk-subformat", "its createType is 'streamOptimized'"),
@@ -549,6 +550,12 @@ class TestSentences:
             ),
             (VMDK, "vmdk-subformat", "its createType is 'streamOptimized'"),
             (GOOD, "no-data-file", "it does not have an external data file"),
+            (
+                by_cinder("qcow2", found(has_data_file=True), safe=True),
+                *("no-data-file", "it has an external data file"),
+            ),
+            (found(has_data_file=None), "no-data-file", "it is not known whether it has an external data file"),
+            (by_cinder("qcow2", found(has_backing_file=True), safe=True), "no-backing-file", "it has a backing file"),
         ],
     )
     def test_upstream(self, case: SafetyCase, rule: str, text: str) -> None:
@@ -596,6 +603,9 @@ class TestUpstream:
             (by_cinder("vmdk", found(VMDK, failed_checks=frozenset({"footer"}))), True),
             (by_cinder("qcow2", opens=True, virtual_size_bytes=GIB), True),
             (by_cinder("qcow2", virtual_size_bytes=GIB + 1), False),
+            (by_cinder("qcow2", opens=False), False),
+            (by_cinder("vmdk", VMDK, safe=True), True),
+            (by_cinder("vmdk", VMDK, safe=None), False),
             (by_cinder("qcow2", found(virtual_size_bytes=None), virtual_size_bytes=GIB), True),
             (by_cinder("vhd", content("vhd", "raw", subformat="fixed")), False),
             (by_cinder("raw", content("vhd", "raw", subformat="fixed")), True),  # as long as it says, not longer
