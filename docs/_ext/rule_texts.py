@@ -24,6 +24,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "data": ("Copying", "Safety"),
     "auditing": ("Auditing",),
     "host": ("Doctor",),
+    "backend": ("Validating",),
 }
 # Verdicts that are in no table, because they are about a limit or about all stores together.
 BESIDE_THE_TABLES = {

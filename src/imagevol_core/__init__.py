@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         decide_freshness,
         plan_admission,
     )
+    from imagevol_core.checks import Check, CheckLine
     from imagevol_core.checksums import checksum_for, parse_digest
     from imagevol_core.cloning import CloneDecision, CloneSettings, decide_clone
     from imagevol_core.copying import (
@@ -82,7 +83,6 @@ if TYPE_CHECKING:
         DoctorFacts,
         DoctorGlance,
         DoctorHost,
-        DoctorLine,
         DoctorService,
         DoctorTrial,
         Rates,
@@ -171,6 +171,7 @@ if TYPE_CHECKING:
         relocated,
         unfinished_imports,
     )
+    from imagevol_core.placement import PlacedType, TypeChoice, choose_volume_type
     from imagevol_core.remains import (
         FINISHED,
         UNFINISHED,
@@ -262,6 +263,7 @@ if TYPE_CHECKING:
         plan_upload,
         upload_headers,
     )
+    from imagevol_core.validating import NotSeen, Seen, Validation, ValidationFacts, validate
     from imagevol_core.verdicts import (
         Choice,
         Policy,
@@ -300,6 +302,7 @@ _NAMES = {
         "RepairStep", "Subject", "audit", "recorded_image", "total_reclaimable_bytes"),
     "caching": ("Admission", "CacheEntry", "CacheKey", "CacheLimits", "Freshness", "FreshnessOutcome", "cache_key",
         "decide_freshness", "plan_admission"),
+    "checks": ("Check", "CheckLine"),
     "checksums": ("checksum_for", "parse_digest"),
     "cloning": ("CloneDecision", "CloneSettings", "decide_clone"),
     "copying": ("Cleared", "CopyMethod", "CopyPlan", "CopySettings", "CopySource", "CopyTarget", "DriverGuarantee",
@@ -308,7 +311,7 @@ _NAMES = {
         "ImageCache", "StepCost", "WarmOutcome", "WarmPlan", "WarmPool", "WarmWish", "Way", "WayOutlook",
         "expected_seconds", "foresee", "may_serve", "plan_creation", "plan_warming", "step_cost"),
     "custody": ("HOLD", "CustodyDecision", "decide_adding", "decide_deletion", "decide_reading"),
-    "doctor": ("Diagnosis", "DoctorAccess", "DoctorBackend", "DoctorFacts", "DoctorGlance", "DoctorHost", "DoctorLine",
+    "doctor": ("Diagnosis", "DoctorAccess", "DoctorBackend", "DoctorFacts", "DoctorGlance", "DoctorHost",
         "DoctorService", "DoctorTrial", "Rates", "diagnose"),
     "errors": ("AccessDenied", "AttachFailed", "CallerError", "ContentMismatch", "ConversionFailed", "DeadlineExceeded",
         "DeviceFailed", "ImagevolError", "InUse", "InvalidConfiguration", "InvalidFact", "InvalidLocation",
@@ -325,6 +328,7 @@ _NAMES = {
     "migration": ("ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals",
         "Relocation", "RelocationWay", "plan_added_location", "plan_image", "plan_location",
         "plan_migration", "plan_relocation", "printed_location", "relocated", "unfinished_imports"),
+    "placement": ("PlacedType", "TypeChoice", "choose_volume_type"),
     "remains": ("FINISHED", "UNFINISHED", "AttachmentFacts", "HolderState", "ProcessRecord", "ReclaimDecision",
         "RemainsAction", "RemainsDecision", "RemovalDecision", "RemovalOutcome", "RunningProcess", "VolumeOrigin",
         "decide_process", "decide_reclaim", "decide_remains", "decide_removal", "holder_of", "unanswered_attachments"),
@@ -342,6 +346,7 @@ _NAMES = {
         "TemplateStanding", "decide_template", "plan_pruning"),
     "uploading": ("STORE_SPEC", "UploadAction", "UploadFailure", "UploadLanding", "UploadPlan", "UploadSettings",
         "UploadStep", "check_location", "plan_upload", "upload_headers"),
+    "validating": ("NotSeen", "Seen", "Validation", "ValidationFacts", "validate"),
     "verdicts": ("Choice", "Policy", "Requirement", "Result", "RuleTable", "Verdict", "evaluate", "every_match",
         "failed", "first_match"),
 }
@@ -362,6 +367,8 @@ __all__ = [  # noqa: RUF022 - by decision
     # verdicts
     "Choice", "Policy", "Requirement", "Result", "RuleTable", "Verdict", "evaluate", "every_match", "failed",
     "first_match",
+    # checks
+    "Check", "CheckLine",
     # locations
     "CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "named_volume_ids", "parse_location",
     "read_location",
@@ -381,8 +388,12 @@ __all__ = [  # noqa: RUF022 - by decision
     # custody
     "HOLD", "CustodyDecision", "decide_adding", "decide_deletion", "decide_reading",
     # doctor
-    "Diagnosis", "DoctorAccess", "DoctorBackend", "DoctorFacts", "DoctorGlance", "DoctorHost", "DoctorLine",
+    "Diagnosis", "DoctorAccess", "DoctorBackend", "DoctorFacts", "DoctorGlance", "DoctorHost",
     "DoctorService", "DoctorTrial", "Rates", "diagnose",
+    # placement
+    "PlacedType", "TypeChoice", "choose_volume_type",
+    # validating
+    "NotSeen", "Seen", "Validation", "ValidationFacts", "validate",
     # attaching
     "AttachRetry", "decide_attach_retry", "patience_seconds",
     # stores

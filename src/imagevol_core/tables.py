@@ -28,6 +28,7 @@ from imagevol_core.doctor import (
     DOCTOR_TRIAL_RULES,
 )
 from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES, RELOCATION_RULES
+from imagevol_core.placement import PLACEMENT_RULES
 from imagevol_core.remains import RECLAIM_RULES, REMAINS_RULES, REMOVAL_RULES
 from imagevol_core.safety import SAFETY_RULES
 from imagevol_core.stores import (
@@ -41,6 +42,13 @@ from imagevol_core.stores import (
 )
 from imagevol_core.templates import PRUNING_RULES, REQUEST_TEMPLATE_RULES, TEMPLATE_STATE_RULES
 from imagevol_core.uploading import UPLOAD_RULES
+from imagevol_core.validating import (
+    VALIDATION_ATTACHMENT_RULES,
+    VALIDATION_CLONE_RULES,
+    VALIDATION_RUN_RULES,
+    VALIDATION_SETTING_RULES,
+    VALIDATION_VOLUME_RULES,
+)
 from imagevol_core.verdicts import Policy, Rule, RuleTable
 
 __all__ = ["rule_tables"]
@@ -87,6 +95,12 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Doctor: the settings of Glance": DOCTOR_GLANCE_RULES,
     "Doctor: the settings of a backend": DOCTOR_BACKEND_RULES,
     "Doctor: what was measured": DOCTOR_TRIAL_RULES,
+    "Validating: the volume type (the first that applies)": PLACEMENT_RULES,
+    "Validating: the run": VALIDATION_RUN_RULES,
+    "Validating: a volume": VALIDATION_VOLUME_RULES,
+    "Validating: clones": VALIDATION_CLONE_RULES,
+    "Validating: attachments": VALIDATION_ATTACHMENT_RULES,
+    "Validating: the settings that follow": VALIDATION_SETTING_RULES,
     "Auditing: each image": IMAGE_RULES,
     "Auditing: each location of an image": CLAIM_RULES,
     "Auditing: each image volume": IMAGE_VOLUME_RULES,

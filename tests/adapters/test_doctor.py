@@ -435,7 +435,9 @@ class TestCommand:
     def test_a_host_that_works_is_told_what_could_be_better(self, cinder: Volumes, run: Run) -> None:
         ran = run("doctor", "--conversion-space", 0, "-f", "json")
         assert (ran.status, ran.err) == (0, "")
-        assert {row["result"] for row in ran.json} == {"ok", "warn"}
+        assert {row["result"] for row in ran.json} == {"ok", "warn", "skipped"}
+        (tried,) = [row for row in ran.json if row["rule"] == "volume-usable"]
+        assert (tried["result"], tried["next"]) == ("skipped", "Try a volume with --measure.")
         (digest,) = [row for row in ran.json if row["rule"] == "digest-fastest"]
         assert digest == {
             "subject": "measured",

@@ -26,6 +26,7 @@ from tooz import coordination
 from imagevol_adapters import brick
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.cinder import client as cinder_client
+from imagevol_adapters.cinder.client import newest_message
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.configuration import stores as configuration
@@ -360,9 +361,8 @@ def test_each_error_of_a_client_becomes_ours_whatever_was_asked(method: str) -> 
 
 def test_what_cinder_says_of_a_failed_volume_may_fail_itself() -> None:
     for error in errors("cinderclient", *OF_A_SERVICE):
-        volumes = CinderVolumes(session=None)  # type: ignore[arg-type]
-        volumes._client = SimpleNamespace(messages=Failing(raising(error)))  # type: ignore[assignment]
-        assert volumes._newest_message(ID) is None
+        client: Any = SimpleNamespace(messages=Failing(raising(error)))
+        assert newest_message(client, ID) is None
 
 
 @pytest.fixture(autouse=True)

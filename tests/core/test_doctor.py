@@ -64,6 +64,7 @@ RATES = Rates(
 )
 TRIAL = DoctorTrial(rates=RATES, hashing_algorithm="sha256", volume=True, same=True)
 SOUND = DoctorFacts(host=HOST, services=(SERVICE,), access=ACCESS, glance=GLANCE, backend=BACKEND, trial=TRIAL)
+LOOPBACK = "its URL begins with http, and what is sent to it does not leave this host"
 FAULTS: list[tuple[str, str, Result, dict[str, Any], str]] = [
     (
         "host-becomes-root",
@@ -433,10 +434,20 @@ def test_a_fault_is_said_with_its_next_step(
             "services",
             {"url": "http://127.0.0.1:1"},
             "service-encrypted",
-            "what is sent to it cannot be read on the way",
+            LOOPBACK,
         ),
-        ("services", {"url": "http://[::1]:1"}, "service-encrypted", "what is sent to it cannot be read on the way"),
-        ("services", {"url": "HTTP://LOCALHOST"}, "service-encrypted", "what is sent to it cannot be read on the way"),
+        (
+            "services",
+            {"url": "http://[::1]:1"},
+            "service-encrypted",
+            LOOPBACK,
+        ),
+        (
+            "services",
+            {"url": "HTTP://LOCALHOST"},
+            "service-encrypted",
+            LOOPBACK,
+        ),
         ("glance", {"shows_locations": None}, "glance-locations", "show_multiple_locations is not known"),
         ("glance", {"insecure": None}, "glance-certificates", "cinder_api_insecure is not known"),
         ("backend", {"tenant": None, "needs_tenant": ()}, "backend-tenant", "no option needs the internal tenant"),
@@ -494,8 +505,38 @@ def test_what_is_at_the_limit_or_not_known_is_no_fault(
     sound = getattr(SOUND, part)
     other: Any = (replace(sound[0], **changes),) if part == "services" else replace(sound, **changes)
     line = next(each for each in diagnose(replace(SOUND, **{part: other})).lines if each.verdict.rule == rule)
-    assert (line.verdict.result, line.next) == (Result.HOLDS, None)
+    assert line.verdict.result is Result.HOLDS
     assert line.verdict.text == text
+    assert line.next is None or not line.looked
+
+
+@pytest.mark.parametrize(
+    "part, changes, rules",
+    [
+        ("host", {"pools": None}, {"host-pools"}),
+        ("host", {"protocols": None, "multipath": False}, {"host-initiators", "host-multipath"}),
+        ("host", {"protocols": None}, {"host-initiators"}),
+        ("host", {"rootwrap_config": None}, {"host-lock-path", "host-rootwrap"}),
+        ("host", {"privsep_helper": None}, {"host-privsep"}),
+        ("services", {"clock_seconds": None}, {"service-clock"}),
+        ("glance", {"shows_locations": None}, {"glance-locations"}),
+        ("glance", {"insecure": None}, {"glance-certificates"}),
+        ("trial", {"volume": False}, {"volume-usable"}),
+        ("trial", {"hashing_algorithm": "sha3"}, {"digest-fastest", "digest-keeps-up"}),
+        ("trial", {"rates": replace(RATES, attach_seconds=None)}, {"attach-prompt"}),
+        (
+            "trial",
+            {"rates": replace(RATES, write_bytes_per_second=None, read_bytes_per_second=None)},
+            {"digest-keeps-up"},
+        ),
+    ],
+)
+def test_what_was_not_looked_at_is_not_said_to_be_well(part: str, changes: dict[str, Any], rules: set[str]) -> None:
+    sound = getattr(SOUND, part)
+    other: Any = (replace(sound[0], **changes),) if part == "services" else replace(sound, **changes)
+    lines = diagnose(replace(SOUND, **{part: other})).lines
+    assert {line.verdict.rule for line in lines if not line.looked} == rules
+    assert all(line.looked for line in diagnose(SOUND).lines)
 
 
 def test_roles_that_are_not_known_are_no_roles() -> None:

@@ -218,6 +218,8 @@ DECISIONS = {
     )""",
     "read_location": "read_location('cinder://fast/v')",
     "read_metadata": "read_metadata({'image_size': 'lots'})",
+    "choose_volume_type": "choose_volume_type('a', [PlacedType(name='t')], pools={'h@a#p': None})",
+    "validate": "validate(ValidationFacts(name='fast', seen={'read-back': Seen(wrong='x')}))",
     "evaluate": "evaluate([], None)",
     "first_match": """first_match(
         [Choice(id='a', text='b', source='c', applies=lambda facts: (True, 'd'), outcome=1)], None

@@ -117,6 +117,12 @@ class TestDecision:
     def test_a_forged_origin_that_cinder_copied_to_a_clone_deletes_nothing(self) -> None:
         assert decide(left(procedure="upload", source_volume_id="0c1d")).action is RemainsAction.NAME
 
+    @pytest.mark.parametrize("procedure", ["doctor", "validate", "upload"])
+    def test_a_clone_of_a_procedure_that_clones_is_deleted_if_an_operator_names_it(self, procedure: str) -> None:
+        clone = left(procedure=procedure, source_volume_id="0c1d")
+        assert decide(clone).action is RemainsAction.NAME
+        assert decide(clone, named=True).action is RemainsAction.DELETE
+
     @pytest.mark.parametrize("procedure", ["upload", "warm", "put"])
     def test_of_a_volume_that_was_migrated_it_is_not_known_that_it_is_no_clone(self, procedure: str) -> None:
         migrated = left(procedure=procedure, migration_status="success")

@@ -60,6 +60,7 @@ TESTS = {
     "templates": ["templates"],
     "templates.pruning": ["pruning"],
     "uploading": ["uploading"],
+    "validating": ["validating"],
 }
 
 CONFIGURATION = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     AccessDenied,
+    ImagevolError,
     InUse,
     OverQuota,
     RequestRefused,
@@ -26,7 +27,7 @@ from imagevol_core import (
     Volume,
 )
 
-__all__ = ["CONFLICTS", "ERRORS", "connect", "said_as_ours", "volume_facts"]
+__all__ = ["CONFLICTS", "ERRORS", "connect", "newest_message", "said_as_ours", "volume_facts"]
 
 _SERVICE = "block-storage"
 # 3.54 attaches read-only, and is the least that does what is needed; 3.61 tells the cluster of a volume.
@@ -137,6 +138,15 @@ def said_as_ours(doing: str, missing: tuple[str, str] | None = None, table: Tabl
         if missing and isinstance(error.__cause__, cinder_errors.NotFound):
             raise ResourceNotFound(*missing) from error.__cause__
         raise
+
+
+def newest_message(client: Client, volume_id: str) -> str | None:
+    """Give the newest thing that Cinder says to users of a volume; None if it says nothing."""
+    with suppress(ImagevolError), said_as_ours(f"messages of volume {volume_id}"):
+        messages = client.messages.list(search_opts={"resource_uuid": volume_id})
+        newest = max(messages, key=lambda message: str(message.created_at), default=None)
+        return newest.user_message if newest else None
+    return None
 
 
 def volume_facts(volume: Any) -> Volume:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from imagevol_adapters.cinder.client import said_as_ours
-from imagevol_core import ResourceNotFound, VolumeType
+from imagevol_core import PlacedType, ResourceNotFound, VolumeType
 
 if TYPE_CHECKING:
     import cinderclient.v3.client
 
-__all__ = ["Pool", "default_type", "known_pools", "listed_types", "shown_type", "type_is_encrypted"]
+__all__ = ["Pool", "default_type", "known_pools", "listed_types", "placed_types", "shown_type", "type_is_encrypted"]
 
 _PAGE = 1000  # what Cinder gives at most, unless osapi_max_limit says otherwise
 
@@ -47,6 +47,24 @@ def listed_types(client: cinderclient.v3.client.Client) -> Iterator[Any]:
         while types := client.volume_types.list(search_opts=page):
             yield from types
             page["marker"] = types[-1].id
+
+
+def placed_types(client: cinderclient.v3.client.Client) -> tuple[PlacedType, ...]:
+    """Give all volume types with what they say of where their volumes are, to an administrator.
+
+    Args:
+        client: of an administrator.
+
+    Raises:
+        AccessDenied: Cinder does not tell these credentials.
+    """
+    found = []
+    for each in listed_types(client):
+        with said_as_ours(f"the encryption of volume type {each.name}", ("volume type", each.name)):
+            encrypted = bool(client.volume_encryption_types.get(each.id).to_dict().get("encryption_id"))
+        backend_name = each.to_dict().get("extra_specs", {}).get("volume_backend_name")
+        found.append(PlacedType(name=each.name, backend_name=backend_name, encrypted=encrypted))
+    return tuple(found)
 
 
 def shown_type(client: cinderclient.v3.client.Client, name: str) -> VolumeType | None:

@@ -16,13 +16,14 @@ import tenacity
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
-from imagevol_adapters.cinder.client import CONFLICTS, connect, said_as_ours, volume_facts
+from imagevol_adapters.cinder.client import CONFLICTS, connect, newest_message, said_as_ours, volume_facts
 from imagevol_adapters.cinder.volume_pages import is_volume_id, listed_volumes, shown_volumes
 from imagevol_adapters.cinder.volume_types import (
     Pool,
     default_type,
     known_pools,
     listed_types,
+    placed_types,
     shown_type,
     type_is_encrypted,
 )
@@ -34,10 +35,10 @@ from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AccessDenied,
     AttachmentFacts,
-    ImagevolError,
     InUse,
     NoAnswer,
     NotFound,
+    PlacedType,
     RequestRefused,
     ResourceNotFound,
     ServiceError,
@@ -207,7 +208,7 @@ class CinderVolumes:
             self._cinder().volumes.extend(volume_id, size_gib)
         grown = self.wait(volume_id)
         if grown.size_gib < size_gib:  # Cinder's scheduler puts it back as it was where the backend has no room
-            reason = self._newest_message(volume_id)
+            reason = newest_message(self._cinder(), volume_id)
             raise VolumeFailed(volume_id, status=str(grown.status), wanted=f"extended to {size_gib} GiB", reason=reason)
         return grown
 
@@ -359,6 +360,10 @@ class CinderVolumes:
         """Give the name of the type of volumes that name none, which may differ between projects."""
         return default_type(self._cinder())
 
+    def placed_types(self) -> tuple[PlacedType, ...]:
+        """Give all volume types with what they say of where their volumes are, to an administrator."""
+        return placed_types(self._cinder())
+
     def is_encrypted(self, volume_type: str) -> bool:
         """Tell whether the volumes of a type are encrypted, as an administrator.
 
@@ -438,12 +443,5 @@ class CinderVolumes:
         """Raise when the volume is in one of Cinder's error states, with the newest thing that Cinder says of it."""
         if not str(volume.status).startswith("error"):
             return
-        reason = self._newest_message(volume.id)
+        reason = newest_message(self._cinder(), volume.id)
         raise VolumeFailed(volume.id, status=str(volume.status), wanted=wanted, reason=reason)
-
-    def _newest_message(self, volume_id: str) -> str | None:
-        with suppress(ImagevolError), said_as_ours(f"messages of volume {volume_id}"):
-            messages = self._cinder().messages.list(search_opts={"resource_uuid": volume_id})
-            newest = max(messages, key=lambda message: str(message.created_at), default=None)
-            return newest.user_message if newest else None
-        return None

@@ -9,6 +9,7 @@ import atexit
 import gc
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process when None.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was begun is undone
-    with _few_collections():
+    with _few_collections(), _no_timers_left():
         return _run(argv)
 
 
@@ -49,6 +50,17 @@ def _few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+@contextmanager
+def _no_timers_left() -> Iterator[None]:
+    """End the timers of programs that os-brick ran when it was interrupted; each would keep the process for minutes."""
+    try:
+        yield
+    finally:
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer) and str(thread.function.__module__).startswith("os_brick."):
+                thread.cancel()
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -7,15 +7,13 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import attrs
-from cliff.lister import Lister
+from typing import TYPE_CHECKING
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.cli.columns import TEXT, TEXT_OR_NULL, Column, Shown, one_of
+from imagevol_adapters.cli.check_rows import CheckList, check_rows
+from imagevol_adapters.cli.configured_store import CINDER_CONF, GLANCE_API_CONF, ConfiguredStore
 from imagevol_core import (
     GIB,
     DoctorAccess,
@@ -26,29 +24,23 @@ from imagevol_core import (
     ImagevolError,
     Rates,
     RequestRefused,
-    Result,
     diagnose,
 )
-from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
     from imagevol_adapters.cinder.volumes import CinderVolumes
     from imagevol_adapters.doctoring import BackendSettings
-    from imagevol_core import DoctorHost, StoreHost
+    from imagevol_core import DoctorHost
 
 __all__ = ["Doctor"]
 
 _FOUND = 3  # the exit status when a check fails
-_WORDS = {Result.HOLDS: "ok", Result.WARNS: "warn", Result.FAILS: "fail"}
-_GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
-_CINDER_CONF = Path("/etc/cinder/cinder.conf")
 _CINDER_API, _GLANCE_API = "3.54", "2.17"  # to attach read-only; to register a location without the old API
-_ANSWER_SECONDS = 20
 _MOST_GIB = 1 << 30
 _GLANCE_DIGEST = "sha512"  # of a Glance that is not told otherwise
 
 
-class Doctor(Shown, Lister):
+class Doctor(CheckList):
     """Check whether this host can connect volumes and convert images, and say what to do if not.
 
     It looks at this host, the services, the credentials and the settings, and measures digests. It changes nothing
@@ -56,13 +48,6 @@ class Doctor(Shown, Lister):
     """
 
     app: Imagevol
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("subject", TEXT_OR_NULL, "What was checked: the host, a service, the credentials, a store, a backend."),
-        Column("rule", TEXT, "The id of the rule."),
-        Column("result", one_of(*_WORDS.values()), "`ok`, `warn` for what is worth looking at, `fail` for a fault."),
-        Column("text", TEXT, "The facts that decided, as a sentence; it can change."),
-        Column("next", TEXT, "What to do about it; empty if nothing is wrong. It can change."),
-    )
     _status = 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -80,7 +65,7 @@ class Doctor(Shown, Lister):
             type=Path,
             action="append",
             metavar="FILE",
-            help=f"read FILE instead of {_GLANCE_API_CONF} (--store) or {_CINDER_CONF} (--backend); may be repeated "
+            help=f"read FILE instead of {GLANCE_API_CONF} (--store) or {CINDER_CONF} (--backend); may be repeated "
             "with --store",
         )
         parser.add_argument(
@@ -118,19 +103,15 @@ class Doctor(Shown, Lister):
             raise RequestRefused("--volume-type is for --measure: give both, or neither")
         diagnosis = diagnose(self._facts(asked))
         self._status = 0 if diagnosis.able else _FOUND
-        rows = [
-            (verdict.subject, verdict.rule, _WORDS[verdict.result], verdict.text, step or "")
-            for verdict, step in diagnosis.lines
-        ]
-        return self.names(), iter(rows)
+        return self.names(), check_rows(diagnosis.lines)
 
     def _facts(self, asked: argparse.Namespace) -> DoctorFacts:
         from imagevol_adapters.doctoring import BackendSettings, access_facts
 
-        store = Store.read(asked.config_file or [_GLANCE_API_CONF], asked.store) if asked.store else None
+        store = ConfiguredStore.read(asked.config_file or [GLANCE_API_CONF], asked.store) if asked.store else None
         settings = None
         if asked.backend:
-            settings = BackendSettings.read((asked.config_file or [_CINDER_CONF])[-1], asked.backend)
+            settings = BackendSettings.read((asked.config_file or [CINDER_CONF])[-1], asked.backend)
         volumes, glance = store.volumes if store else None, store.glance if store else None
         access, services = DoctorAccess(), tuple[DoctorService, ...]()
         try:
@@ -157,7 +138,7 @@ class Doctor(Shown, Lister):
         asked: argparse.Namespace,
         volumes: CinderVolumes | None,
         settings: BackendSettings | None,
-        store: Store | None,
+        store: ConfiguredStore | None,
     ) -> DoctorHost:
         from imagevol_adapters.doctoring import host_facts, pools_of
 
@@ -212,7 +193,7 @@ class Doctor(Shown, Lister):
         self,
         asked: argparse.Namespace,
         volumes: CinderVolumes | None,
-        store: Store | None,
+        store: ConfiguredStore | None,
         glance: DoctorGlance | None,
     ) -> DoctorTrial:
         from imagevol_adapters.doctoring import ALGORITHMS, Trial, digest_rates, try_volume
@@ -239,56 +220,6 @@ class Doctor(Shown, Lister):
             volume=asked.measure,
             error=trial.error,
             same=trial.same,
-        )
-
-
-@attrs.frozen(kw_only=True)
-class Store:
-    """A cinder store of a Glance, as its configuration has it.
-
-    Attributes:
-        volumes: Cinder with the store's own credentials; None if it has none.
-        volume_type: of its volumes.
-        multipath: whether it connects volumes by several paths.
-        glance: the settings.
-        host: what it needs of this host.
-    """
-
-    volumes: CinderVolumes | None
-    volume_type: str | None
-    multipath: bool
-    glance: DoctorGlance
-    host: StoreHost
-
-    @classmethod
-    def read(cls, files: Sequence[Path], name: str) -> Store:
-        """Read the configuration.
-
-        Raises:
-            InvalidConfiguration: it cannot be read.
-            RequestRefused: it has no such store, or one that is not in volumes.
-        """
-        from types import SimpleNamespace
-
-        from imagevol_adapters.cinder.service_user import has_service_user, service_volumes
-        from imagevol_adapters.configuration.stores import load, options_of, read_catalogue, section_of
-        from imagevol_adapters.doctoring import glance_facts
-        from imagevol_adapters.store_trials import host_of
-
-        conf = load(files)
-        catalogue = read_catalogue(conf)
-        store = catalogue.get(name)
-        if store is None or not store.is_cinder:
-            names = ", ".join(each.name for each in catalogue.stores if each.is_cinder) or "none"
-            raise RequestRefused(f"{said(name)} is not a cinder store of {files[-1]}; these are: {names}")
-        section = section_of(store, catalogue)
-        options: Any = SimpleNamespace(**options_of(conf, section=section))
-        return cls(
-            volumes=service_volumes(options, timeout_seconds=_ANSWER_SECONDS) if has_service_user(options) else None,
-            volume_type=store.volume_type,
-            multipath=bool(options.cinder_use_multipath),
-            glance=glance_facts(conf, section=section),
-            host=host_of(conf, section=section),
         )
 
 

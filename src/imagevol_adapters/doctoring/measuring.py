@@ -6,17 +6,13 @@ import hashlib
 import mmap
 import random
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 
 import attrs
 
-from imagevol_adapters.cleanup import released
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
-from imagevol_adapters.processes import origin
-from imagevol_adapters.transfers.attaching import attached, delete_freed, refuse_encrypted, unreserved
-from imagevol_adapters.transfers.creating import answered
+from imagevol_adapters.transfers.attaching import attached, refuse_encrypted
+from imagevol_adapters.trial_volumes import TrialVolumes
 from imagevol_core import DeviceFailed, ImagevolError, Volume
 
 __all__ = ["ALGORITHMS", "Trial", "digest_rates", "try_volume"]
@@ -88,12 +84,14 @@ def try_volume(
         size_bytes: how much is written and read back, rounded down to parts of 4 MiB if the device is smaller.
         clock: counts seconds.
     """
-    steps = _Steps(clock)
+    steps, error = _Steps(clock), None
+    trial = TrialVolumes(volumes=volumes, procedure="doctor", volume_type=volume_type, clock=clock)
     try:
-        _tried(steps, volumes, attacher, volume_type, size_bytes)
-    except ImagevolError as error:
-        return Trial(measured=steps.measured, volume=steps.volume, error=str(error), same=steps.same)
-    return Trial(measured=steps.measured, volume=steps.volume, same=steps.same)
+        _tried(steps, trial, attacher, size_bytes)
+    except ImagevolError as failure:
+        error = str(failure)
+    measured = {**trial.seconds, **steps.measured}
+    return Trial(measured=measured, volume=steps.volume, error=error, same=steps.same)
 
 
 @attrs.define
@@ -114,36 +112,19 @@ class _Steps:
         self.measured[name] = size_bytes / max(self.clock() - begun, 1e-6)
 
 
-def _tried(steps: _Steps, volumes: VolumeService, attacher: Attacher, volume_type: str | None, size_bytes: int) -> None:
-    metadata = origin("doctor", None).to_volume()
-    begun = steps.clock()
-    name = f"{_NAME}-{uuid.uuid4()}"  # by which it is found if Cinder's answer is lost
-    ask = partial(volumes.create, size_gib=1, name=name, volume_type=volume_type, metadata=metadata)
-    created = answered(ask, volumes=volumes, name=name, metadata=metadata)
-    with released(f"volume {created.id}", partial(_deleted, steps, volumes, created.id)):
-        steps.volume = volumes.wait(created.id)
-        steps.took("create_seconds", begun)
+def _tried(steps: _Steps, trial: TrialVolumes, attacher: Attacher, size_bytes: int) -> None:
+    volumes = trial.volumes
+    with trial.created() as steps.volume:
         refuse_encrypted(steps.volume)
         begun = steps.clock()
-        with attached(created.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
+        with attached(steps.volume.id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
             steps.took("attach_seconds", begun)
             steps.same = _moved(steps, device, min(size_bytes, device.size_bytes // _PART_BYTES * _PART_BYTES))
             begun = steps.clock()
-        volumes.wait(created.id)
+        volumes.wait(steps.volume.id)
         steps.took("detach_seconds", begun)
-        begun = steps.clock()
-        name = f"{name}-clone"
-        ask = partial(volumes.clone, created.id, name=name, metadata=metadata)
-        clone = answered(ask, volumes=volumes, name=name, metadata=metadata)
-        with released(f"volume {clone.id}", partial(volumes.delete, clone.id)):
-            volumes.wait(clone.id)
-            steps.took("clone_seconds", begun)
-
-
-def _deleted(steps: _Steps, volumes: VolumeService, volume_id: str) -> None:
-    begun = steps.clock()
-    delete_freed(volumes, volume_id, free=partial(unreserved, volumes))
-    steps.took("delete_seconds", begun)
+        with trial.cloned(steps.volume.id):
+            pass
 
 
 def _moved(steps: _Steps, device: Device, size_bytes: int) -> bool:

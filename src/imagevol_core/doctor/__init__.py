@@ -1,8 +1,7 @@
 """Whether a host can do its job, and what to do if not."""
 
-from imagevol_core.doctor.decision import Diagnosis, DoctorLine, diagnose
+from imagevol_core.doctor.decision import Diagnosis, diagnose
 from imagevol_core.doctor.facts import (
-    Check,
     DoctorAccess,
     DoctorBackend,
     DoctorFacts,
@@ -27,14 +26,12 @@ __all__ = [
     "DOCTOR_HOST_RULES",
     "DOCTOR_SERVICE_RULES",
     "DOCTOR_TRIAL_RULES",
-    "Check",
     "Diagnosis",
     "DoctorAccess",
     "DoctorBackend",
     "DoctorFacts",
     "DoctorGlance",
     "DoctorHost",
-    "DoctorLine",
     "DoctorService",
     "DoctorTrial",
     "Rates",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
 
-from imagevol_core.doctor.facts import Check, DoctorFacts
+from imagevol_core.checks import CheckLine, checked
+from imagevol_core.doctor.facts import DoctorFacts
 from imagevol_core.doctor.host_rules import DOCTOR_HOST_RULES, DOCTOR_SERVICE_RULES
 from imagevol_core.doctor.settings_rules import (
     DOCTOR_ACCESS_RULES,
@@ -15,23 +15,8 @@ from imagevol_core.doctor.settings_rules import (
     DOCTOR_TRIAL_RULES,
 )
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Policy, Verdict, evaluate
 
-__all__ = ["Diagnosis", "DoctorLine", "diagnose"]
-
-Facts = TypeVar("Facts")
-
-
-class DoctorLine(NamedTuple):
-    """What one check says.
-
-    Attributes:
-        verdict: its rule, subject, result and why.
-        next: what to do; None if it holds.
-    """
-
-    verdict: Verdict
-    next: str | None
+__all__ = ["Diagnosis", "diagnose"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +27,7 @@ class Diagnosis:
         lines: each check, in order.
     """
 
-    lines: tuple[DoctorLine, ...]
+    lines: tuple[CheckLine, ...]
 
     @property
     def able(self) -> bool:
@@ -61,25 +46,19 @@ def diagnose(facts: DoctorFacts) -> Diagnosis:
     >>> [(line.verdict.rule, line.next) for line in diagnose(DoctorFacts(services=(service,))).lines if line.next]
     [('service-microversion', 'Upgrade the service.')]
     """
-    parts = (
-        _asked(DOCTOR_HOST_RULES, facts.host, "host"),
-        *(_asked(DOCTOR_SERVICE_RULES, service, said(service.name)) for service in facts.services),
-        _asked(DOCTOR_ACCESS_RULES, facts.access, "credentials"),
-        _asked(DOCTOR_GLANCE_RULES, facts.glance, "Glance"),
-        *(
-            _asked(DOCTOR_BACKEND_RULES, backend, f"backend {said(backend.name)}")
-            for backend in [facts.backend]
-            if backend
-        ),
-        _asked(DOCTOR_TRIAL_RULES, facts.trial, "measured"),
-    )
-    return Diagnosis(lines=tuple(line for part in parts for line in part))
+    return Diagnosis(lines=tuple(_lines(facts)))
 
 
-def _asked(rules: Mapping[Policy, Sequence[Check[Facts]]], facts: Facts | None, subject: str) -> Iterator[DoctorLine]:
-    if facts is None:
-        return
-    checks = rules[Policy.STRICT]
-    steps = {check.id: check.next for check in checks}
-    for verdict in evaluate(checks, facts, subject=subject):
-        yield DoctorLine(verdict, steps[verdict.rule] if verdict.faults else None)
+def _lines(facts: DoctorFacts) -> Iterator[CheckLine]:
+    if facts.host is not None:
+        yield from checked(DOCTOR_HOST_RULES, facts.host, subject="host")
+    for service in facts.services:
+        yield from checked(DOCTOR_SERVICE_RULES, service, subject=said(service.name))
+    if facts.access is not None:
+        yield from checked(DOCTOR_ACCESS_RULES, facts.access, subject="credentials")
+    if facts.glance is not None:
+        yield from checked(DOCTOR_GLANCE_RULES, facts.glance, subject="Glance")
+    if facts.backend is not None:
+        yield from checked(DOCTOR_BACKEND_RULES, facts.backend, subject=f"backend {said(facts.backend.name)}")
+    if facts.trial is not None:
+        yield from checked(DOCTOR_TRIAL_RULES, facts.trial, subject="measured")

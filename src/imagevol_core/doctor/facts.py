@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from imagevol_core.errors import InvalidFact
 from imagevol_core.sentences import said
-from imagevol_core.verdicts import Requirement
 
 __all__ = [
-    "Check",
     "DoctorAccess",
     "DoctorBackend",
     "DoctorFacts",
@@ -23,23 +21,10 @@ __all__ = [
     "Rates",
 ]
 
-Facts = TypeVar("Facts")
-
 _MOST = 1e18
 _FORMAT = 1  # of the file of rates
 _SPEEDS = ("write_bytes_per_second", "read_bytes_per_second")
 _TIMES = ("create_seconds", "clone_seconds", "attach_seconds", "detach_seconds", "delete_seconds")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check(Requirement[Facts], Generic[Facts]):
-    """A requirement, and what an operator does if it does not hold.
-
-    Attributes:
-        next: the next step, as an imperative.
-    """
-
-    next: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from imagevol_core.doctor.facts import Check, DoctorHost, DoctorService
+from imagevol_core.checks import Check
+from imagevol_core.doctor.facts import DoctorHost, DoctorService
 from imagevol_core.sentences import said
 from imagevol_core.verdicts import Policy
 
@@ -108,7 +109,31 @@ def _privsep_present(host: DoctorHost) -> tuple[bool, str]:
     return host.privsep_helper_exists, f"the store becomes root by {said(host.privsep_helper)}{found}"
 
 
+def _tells_pools(host: DoctorHost) -> bool:
+    return host.pools is not None
+
+
+def _tells_protocols(host: DoctorHost) -> bool:
+    return host.protocols is not None and host.pools != 0
+
+
+def _tells_paths(host: DoctorHost) -> bool:
+    return host.multipath or _tells_protocols(host)
+
+
+def _of_a_store(host: DoctorHost) -> bool:
+    return host.rootwrap_config is not None
+
+
+def _with_privsep(host: DoctorHost) -> bool:
+    return host.privsep_helper is not None
+
+
 # The services
+
+
+def _tells_time(service: DoctorService) -> bool:
+    return service.clock_seconds is not None
 
 
 def _answers(service: DoctorService) -> tuple[bool, str]:
@@ -143,8 +168,10 @@ def _encrypted(service: DoctorService) -> tuple[bool, str]:
         scheme, name = url.scheme, str(url.hostname)
     except ValueError:
         return False, "its URL cannot be read"
-    if scheme == "https" or _is_this_host(name):
+    if scheme == "https":
         return True, "what is sent to it cannot be read on the way"
+    if _is_this_host(name):
+        return True, f"its URL begins with {said(scheme)}, and what is sent to it does not leave this host"
     return False, f"its URL begins with {said(scheme) or 'nothing'}: passwords and image data can be read on the way"
 
 
@@ -192,6 +219,8 @@ DOCTOR_HOST_RULES: Mapping[Policy, tuple[Check[DoctorHost], ...]] = {
             text="Cinder's scheduler knows a pool of the backends",
             source="cinder.scheduler.host_manager",
             holds=_pools_known,
+            looked=_tells_pools,
+            look="Use the credentials of an administrator.",
             next="Check --backend, and that cinder-volume runs: `openstack volume service list`.",
         ),
         Check(
@@ -199,6 +228,8 @@ DOCTOR_HOST_RULES: Mapping[Policy, tuple[Check[DoctorHost], ...]] = {
             text="the host has an initiator or a library for each protocol of the backends",
             source=_OS_BRICK,
             holds=_initiators_present,
+            looked=_tells_protocols,
+            look="Use the credentials of an administrator, and start cinder-volume.",
             next="Install open-iscsi, nvme-cli, nfs-common or python3-rbd, or a Fibre Channel adapter.",
         ),
         Check(
@@ -214,6 +245,8 @@ DOCTOR_HOST_RULES: Mapping[Policy, tuple[Check[DoctorHost], ...]] = {
             source=_OS_BRICK,
             holds=_multipath_used,
             warning=True,
+            looked=_tells_paths,
+            look="Use the credentials of an administrator, and start cinder-volume.",
             next="Install multipath-tools, and use --multipath, cinder_use_multipath of the store, or "
             "use_multipath_for_image_xfer of the backend.",
         ),
@@ -244,6 +277,8 @@ DOCTOR_HOST_RULES: Mapping[Policy, tuple[Check[DoctorHost], ...]] = {
             text="os-brick has a directory for locks in the configuration of a store",
             source=_OS_BRICK,
             holds=_lock_path_set,
+            looked=_of_a_store,
+            look="Give the name of a store with --store.",
             next="Set lock_path in [oslo_concurrency] to a directory that all programs on this host share.",
         ),
         Check(
@@ -251,6 +286,8 @@ DOCTOR_HOST_RULES: Mapping[Policy, tuple[Check[DoctorHost], ...]] = {
             text="the file that rootwrap_config of a store names is there",
             source="glance_store._drivers.cinder",
             holds=_rootwrap_present,
+            looked=_of_a_store,
+            look="Give the name of a store with --store.",
             next="Install the file with Glance, or set rootwrap_config to the right one.",
         ),
         Check(
@@ -258,6 +295,8 @@ DOCTOR_HOST_RULES: Mapping[Policy, tuple[Check[DoctorHost], ...]] = {
             text="the program by which a store becomes root is there",
             source="oslo_privsep.priv_context",
             holds=_privsep_present,
+            looked=_with_privsep,
+            look="Give the name of a store with --store.",
             next="Install oslo.privsep, or set helper_command in [privsep_osbrick].",
         ),
     )
@@ -287,6 +326,7 @@ DOCTOR_SERVICE_RULES: Mapping[Policy, tuple[Check[DoctorService], ...]] = {
             source=_OURS,
             holds=_clock_agrees,
             warning=True,
+            looked=_tells_time,
             next="Synchronize the clocks of both hosts, for example with chrony.",
         ),
         Check(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagevol_core.doctor.facts import Check, DoctorAccess, DoctorBackend, DoctorGlance, DoctorTrial
+from imagevol_core.checks import Check
+from imagevol_core.doctor.facts import DoctorAccess, DoctorBackend, DoctorGlance, DoctorTrial
 from imagevol_core.sentences import listed, said
 from imagevol_core.verdicts import Policy
 
@@ -93,7 +94,34 @@ def _signatures_verified(backend: DoctorBackend) -> tuple[bool, str]:
     return True, "verify_glance_signatures is enabled"
 
 
+def _tells_locations(glance: DoctorGlance) -> bool:
+    return glance.shows_locations is not None
+
+
+def _tells_certificates(glance: DoctorGlance) -> bool:
+    return glance.insecure is not None
+
+
 # What was measured
+
+
+def _tried(trial: DoctorTrial) -> bool:
+    return trial.volume
+
+
+def _measured_digests(trial: DoctorTrial) -> bool:
+    return {trial.hashing_algorithm, "sha256"} <= trial.rates.digests.keys()
+
+
+def _measured_both(trial: DoctorTrial) -> bool:
+    rates = trial.rates
+    return trial.hashing_algorithm in rates.digests and bool(
+        rates.write_bytes_per_second or rates.read_bytes_per_second
+    )
+
+
+def _measured_attaching(trial: DoctorTrial) -> bool:
+    return trial.rates.attach_seconds is not None and trial.rates.detach_seconds is not None
 
 
 def _volume_usable(trial: DoctorTrial) -> tuple[bool, str]:
@@ -184,6 +212,8 @@ DOCTOR_GLANCE_RULES: Mapping[Policy, tuple[Check[DoctorGlance], ...]] = {
             source="OSSN-0065",
             holds=_locations_hidden,
             warning=True,
+            looked=_tells_locations,
+            look="Use credentials that see an image, or give the name of a store with --store.",
             next="Set show_multiple_locations = false on every glance-api that users reach.",
         ),
         Check(
@@ -192,6 +222,8 @@ DOCTOR_GLANCE_RULES: Mapping[Policy, tuple[Check[DoctorGlance], ...]] = {
             source="glance_store._drivers.cinder",
             holds=_certificates_verified,
             warning=True,
+            looked=_tells_certificates,
+            look="Give the name of a store with --store.",
             next="Set cinder_api_insecure = false, and cinder_ca_certificates_file.",
         ),
     )
@@ -242,6 +274,8 @@ DOCTOR_TRIAL_RULES: Mapping[Policy, tuple[Check[DoctorTrial], ...]] = {
             text="a volume can be created, attached, written, read back, cloned and deleted",
             source=_OURS,
             holds=_volume_usable,
+            looked=_tried,
+            look="Try a volume with --measure.",
             next="Repair what the line says, and delete what it names as left.",
         ),
         Check(
@@ -250,6 +284,7 @@ DOCTOR_TRIAL_RULES: Mapping[Policy, tuple[Check[DoctorTrial], ...]] = {
             source="glance.common.config.hashing_algorithm",
             holds=_digest_fastest,
             warning=True,
+            looked=_measured_digests,
             next="Set hashing_algorithm = sha256 in glance-api.conf.",
         ),
         Check(
@@ -258,6 +293,8 @@ DOCTOR_TRIAL_RULES: Mapping[Policy, tuple[Check[DoctorTrial], ...]] = {
             source=_OURS,
             holds=_digest_keeps_up,
             warning=True,
+            looked=_measured_both,
+            look="Try a volume with --measure.",
             next="Expect transfers at the speed of the digest.",
         ),
         Check(
@@ -266,6 +303,8 @@ DOCTOR_TRIAL_RULES: Mapping[Policy, tuple[Check[DoctorTrial], ...]] = {
             source=_OURS,
             holds=_attaches_promptly,
             warning=True,
+            looked=_measured_attaching,
+            look="Try a volume with --measure.",
             next="Look into the log of cinder-volume for what takes so long.",
         ),
     )

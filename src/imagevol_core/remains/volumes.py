@@ -37,7 +37,7 @@ _PROCEDURE = "imagevol_procedure"
 _IMAGE = "imagevol_image"
 _HOST = "imagevol_host"
 _PROCESS = "imagevol_process"
-_CLONES = "upload"  # the procedure whose volumes are clones
+_CLONE = frozenset({"upload", "doctor", "validate"})  # the procedures that clone volumes
 _HOLDS_AN_IMAGE = ("glance_image_id", "image_id", "image_owner")
 _PASSING = ("creating", "downloading", "extending", "detaching", "deleting")
 
@@ -53,7 +53,7 @@ class VolumeOrigin:
     """What a volume says of the procedure that creates it.
 
     Args:
-        procedure: `put`, `register`, `add`, `upload`, `template` or `warm`.
+        procedure: `put`, `register`, `add`, `upload`, `template`, `warm`, `doctor` or `validate`.
         image_id: the image that the volume is for.
         host: the name of the host, for a person.
         process: the process that carries the procedure out.
@@ -260,7 +260,7 @@ def _says_image(asked: _Asked) -> tuple[bool, str]:
 
 def _copied(asked: _Asked) -> tuple[bool, str]:
     source, procedure = asked.volume.source_volume_id, asked.origin.procedure if asked.origin else None
-    if source is None or procedure == _CLONES:
+    if source is None or procedure in _CLONE:
         return False, "its metadata was written for it"
     return True, f"it was cloned from volume {said(source)}, and procedure {said(procedure)} clones none"
 
