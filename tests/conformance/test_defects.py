@@ -14,18 +14,18 @@ ANSWERS = "test_each_volume_that_is_asked_about_has_an_answer"
 RESERVED = "test_a_reserved_volume_is_neither_deleted_nor_attached[AccessMode.READ]"
 TAKEN_AWAY = "test_metadata_is_taken_away_and_the_rest_stays"
 GIVEN_BACK = "test_a_reservation_is_given_back_by_its_id_alone_and_more_than_once"
-NO_RESERVATION = "test_an_attachment_is_no_reservation_and_hinders_one"
+NO_RESERVATION = "test_an_attachment_is_no_reservation_and_keeps_one_from_being_made"
 PROJECTS = "test_an_administrator_lists_the_volumes_of_each_project_and_sees_where_they_are"
 FILTER = "test_only_those_that_have_all_of_the_metadata_are_listed"
-NO_ADMINISTRATOR = "test_who_is_no_administrator_is_refused_also_the_own_project"
+NO_ADMINISTRATOR = "test_a_user_who_is_no_administrator_cannot_list_even_the_own_project"
 SHOWN = "test_a_list_shows_locations_as_they_are_saved_and_showing_the_image_migrates_them"
 ADDED = "test_an_added_location_is_of_the_store_of_its_volume_whatever_it_says"
-REFUSED = "test_what_is_refused_changes_nothing"
-REMOVED = "test_with_a_location_its_volume_is_deleted_though_another_location_names_it"
+REFUSED = "test_a_change_that_is_refused_changes_nothing"
+REMOVED = "test_a_removed_location_takes_its_volume_with_it_also_if_another_location_names_it"
 DEFECTS = {
     "HoldingOmitsMissing": ANSWERS,
-    "HoldingCannotTellMissing": "test_what_cannot_be_the_id_of_a_volume_is_not_found",
-    "HoldingFindsInItsOwnOrder": "test_those_that_exist_are_found_in_the_order_asked",
+    "HoldingCannotTellMissing": "test_a_text_that_cannot_be_the_id_of_a_volume_is_not_found",
+    "HoldingFindsInItsOwnOrder": "test_the_volumes_that_exist_are_found_in_the_order_asked_for",
     "HoldingReplacesMetadata": TAKEN_AWAY,
     "HoldingRefusesMissingKeys": TAKEN_AWAY,
     "HoldingReservesNothing": RESERVED,
@@ -52,7 +52,7 @@ DEFECTS = {
     "LocatingRepairsAll": f"{SHOWN}[the URL names another store than the metadata]",
     "LocatingKeepsTheDate": f"{SHOWN}[from one store]",
     "LocatingPrefersTheUrl": f"{SHOWN}[retyped, without a store]",
-    "LocatingIgnoresIds": "test_all_images_are_listed_or_those_of_the_ids_that_there_are",
+    "LocatingIgnoresIds": "test_all_images_are_listed_or_those_of_the_given_ids_that_exist",
     "LocatingTakesAsSent": ADDED,
     "LocatingLosesMetadata": ADDED,
     "LocatingRemembersPositions": "test_a_location_that_is_added_in_front_comes_last",
@@ -63,7 +63,7 @@ DEFECTS = {
     "LocatingForgetsWhatItCannotDelete": ("test_the_volume_of_a_location_that_is_reserved_stays_and_the_location_too"),
     "LocatingDeletesWhatIsHeld": "test_the_driver_of_this_library_deletes_no_volume_that_is_held",
     "LocatingShowsAnyway": "test_a_glance_that_shows_no_locations_lists_none_and_changes_none",
-    "LocatingInventsImages": "test_what_does_not_exist_is_not_found",
+    "LocatingInventsImages": "test_an_image_that_does_not_exist_is_not_found",
 }
 
 
@@ -81,7 +81,7 @@ class Failures:
                 self.failed.add(report.nodeid.partition("::")[2])
 
 
-def test_each_defect_is_found_by_the_test_that_is_for_it() -> None:
+def test_each_planted_defect_of_a_port_is_found_by_its_test() -> None:
     failures = Failures()
     planted = {f"{name}::{test}" for name, test in DEFECTS.items()}
     plain = ["-c", os.devnull, f"--rootdir={ROOT}", "--import-mode=importlib", "-W=ignore", "-pno:cacheprovider"]

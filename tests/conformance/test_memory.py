@@ -93,7 +93,7 @@ class TestMemoryLocations(LocationServiceConformance):
         return locations
 
 
-def test_what_is_in_a_store_of_more_weight_comes_first_and_keeps_its_place_in_the_database() -> None:
+def test_a_location_in_a_store_of_more_weight_comes_first() -> None:
     volumes = MemoryVolumes()
     glance = glance_of(volumes, "imagevol")
     stores = [replace(store, weight=weight) for weight, store in enumerate(glance.catalogue.stores)]

@@ -60,7 +60,7 @@ def verdicts(case: Any, policy: Policy) -> list[Verdict]:
 @pytest.mark.parametrize("table, cases", TABLES, ids=lambda each: getattr(each, "name", ""))
 @settings(max_examples=20)  # of each table
 @given(data=st.data())
-def test_it_is_explained_wherever_its_table_is_walked(table: Any, cases: Any, data: st.DataObject) -> None:
+def test_a_new_rule_is_explained_wherever_its_table_is_walked(table: Any, cases: Any, data: st.DataObject) -> None:
     case = data.draw(cases)
     walked = any(verdict.rule == table.rules[0].id for verdict in verdicts(case, table.policy))
     with one_more_row(table.name, table.policy):
@@ -72,7 +72,7 @@ def test_it_is_explained_wherever_its_table_is_walked(table: Any, cases: Any, da
 
 
 @pytest.mark.parametrize("table", rule_tables(), ids=lambda table: f"{table.name}, {table.policy.value}")
-def test_it_is_on_the_page_of_its_table(table: Any) -> None:
+def test_a_new_rule_is_on_the_page_of_its_table(table: Any) -> None:
     with one_more_row(table.name, table.policy):
         (now,) = (each for each in rule_tables() if (each.name, each.policy) == (table.name, table.policy))
     assert [rule.id for rule in now.rules] == ["a-new-rule", *(rule.id for rule in table.rules)]
@@ -80,7 +80,7 @@ def test_it_is_on_the_page_of_its_table(table: Any) -> None:
 
 @pytest.mark.parametrize("name", ["Cloning: the image and the new volume", "Cloning: each image volume"])
 @pytest.mark.parametrize("policy", BOTH_POLICIES)
-def test_it_is_under_the_law_that_nothing_is_cloned_against_a_rule(name: str, policy: Policy) -> None:
+def test_a_new_rule_is_under_the_law_that_nothing_is_cloned_against_a_rule(name: str, policy: Policy) -> None:
     assert GOOD.decide(policy).eligible
     with one_more_row(name, policy):
         assert not GOOD.decide(policy).eligible

@@ -32,11 +32,11 @@ class TestRetry:
     """A volume that another has for a while is waited for; one that stays as it is, is not."""
 
     @pytest.mark.parametrize("status", PASSING)
-    def test_what_passes_is_asked_for_again(self, status: str) -> None:
+    def test_a_volume_whose_status_passes_is_asked_for_again(self, status: str) -> None:
         assert decide_attach_retry(volume(status)).again
 
     @pytest.mark.parametrize("status", PERMANENT)
-    def test_what_waiting_does_not_end_is_not(self, status: str) -> None:
+    def test_a_volume_whose_status_waiting_does_not_end_is_not_asked_for_again(self, status: str) -> None:
         assert not decide_attach_retry(volume(status)).again
 
     @pytest.mark.parametrize("status", [*PASSING, *PERMANENT])
@@ -44,7 +44,7 @@ class TestRetry:
         expected = not status.startswith("error")
         assert decide_attach_retry(volume(status), policy=Policy.UPSTREAM).again is expected
 
-    def test_a_status_that_is_not_known_passes(self) -> None:
+    def test_a_status_that_is_not_known_counts_as_passing(self) -> None:
         assert decide_attach_retry(volume(None)).again
 
     @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ class TestRetry:
             ("in-use", "passing"),
         ],
     )
-    def test_it_says_by_which_rule_and_of_which_volume(self, status: str, rule: str) -> None:
+    def test_the_decision_names_the_rule_and_the_volume(self, status: str, rule: str) -> None:
         last = decide_attach_retry(volume(status)).verdicts[-1]
         assert last == (rule, Result.APPLIES, "7ad3", f"its status is {status}")
 
@@ -74,7 +74,7 @@ class TestPatience:
         assert patience_seconds(attempts) == seconds
 
     @pytest.mark.parametrize("attempts", [1025, 2**63, 10**400], ids=["more", "many", "very many"])
-    def test_any_number_of_attempts_is_a_time(self, attempts: int) -> None:
+    def test_any_number_of_attempts_comes_to_a_time_to_wait(self, attempts: int) -> None:
         assert patience_seconds(attempts) >= patience_seconds(1024)
 
     @pytest.mark.parametrize("attempts", [0, -1])

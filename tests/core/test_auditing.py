@@ -165,8 +165,9 @@ def entry(number: int, **changes: Any) -> CacheEntry:
 
 
 def template_volume(**changes: Any) -> Volume:
-    """A volume that says it is a template; it names no image otherwise."""
-    return volume(5, **{"says": UNSAID | {"imagevol_template": "image-0"}} | changes)
+    """A template by what Cinder's API shows; it names no image otherwise."""
+    says = UNSAID | {"imagevol_template": "image-0"}
+    return volume(5, **{"says": says, "name": "template-image-0"} | changes)
 
 
 def half_stored(**changes: Any) -> Volume:
@@ -387,12 +388,12 @@ class TestEachKind:
         assert {table.policy for table in tables} == {Policy.STRICT}
 
     @pytest.mark.parametrize("kind", BREAKS)
-    def test_it_is_found_alone(self, kind: str) -> None:
+    def test_each_fault_is_found_and_nothing_else_with_it(self, kind: str) -> None:
         cloud, expected = BREAKS[kind]
         assert cloud.audit() == [expected]
 
     @given(st.data(), st.sampled_from(sorted(BREAKS)))
-    def test_it_is_found_alone_in_any_cloud(self, data: st.DataObject, kind: str) -> None:
+    def test_each_fault_is_found_alone_in_any_cloud(self, data: st.DataObject, kind: str) -> None:
         broken, expected = BREAKS[kind]
         cloud = data.draw(clouds(first=10))
         assert (cloud + broken).audit() == [expected]
@@ -402,11 +403,11 @@ class TestConsistent:
     """An audit of a consistent cloud finds nothing."""
 
     @pytest.mark.parametrize("cloud", [Cloud(), GOOD, incomplete(GOOD), TEMPLATE, one(owner=None), one(digest=None)])
-    def test_these_are(self, cloud: Cloud) -> None:
+    def test_the_clouds_of_the_examples_are_consistent(self, cloud: Cloud) -> None:
         assert cloud.audit() == []
 
     @given(st.data())
-    def test_nothing_is_found(self, data: st.DataObject) -> None:
+    def test_a_consistent_cloud_has_no_finding(self, data: st.DataObject) -> None:
         assert data.draw(clouds()).audit() == []
 
 
@@ -414,7 +415,7 @@ class TestOrder:
     """Independent of the order of inputs, and of what comes twice."""
 
     @given(st.data(), st.randoms())
-    def test_the_same_is_found(self, data: st.DataObject, random: Any) -> None:
+    def test_the_order_of_what_the_services_list_changes_no_finding(self, data: st.DataObject, random: Any) -> None:
         cloud = data.draw(hostile_clouds())
         shuffled = cloud.each(lambda _, rows: tuple(random.sample(rows, len(rows))))
         twice = replace(shuffled, images=shuffled.images * 2, volumes=shuffled.volumes * 2)
@@ -450,7 +451,7 @@ class TestRepair:
     """Repairs never touch an object that is not named in the finding; what is not sure is looked at again first."""
 
     @given(st.data())
-    def test_it_touches_what_is_named(self, data: st.DataObject) -> None:
+    def test_a_repair_touches_only_what_its_finding_names(self, data: st.DataObject) -> None:
         for each in data.draw(hostile_clouds()).audit():
             assert {every.subject for every in each.repair} <= set(each.subjects)
             again = [every.subject for every in each.repair if every.action is RepairAction.LOOK_AGAIN]
@@ -496,7 +497,9 @@ class TestRepair:
             (Cloud(volumes=(half_stored(created_at=None),)), BREAKS["left-unfinished"][1].repair),
         ],
     )
-    def test_where_a_fact_decides_or_a_person_must(self, cloud: Cloud, repair: tuple[RepairStep, ...]) -> None:
+    def test_a_repair_waits_for_a_fact_or_a_person_where_one_must_decide(
+        self, cloud: Cloud, repair: tuple[RepairStep, ...]
+    ) -> None:
         assert [each.repair for each in cloud.audit()] == [repair]
 
     @given(st.data())
@@ -518,7 +521,7 @@ class TestRepair:
         (found,) = Cloud(volumes=(half_stored(project_id="theirs"),)).audit()
         assert (found.repair, found.reclaimable_bytes) == ((), 0)
 
-    def test_it_can_be_given_as_json(self) -> None:
+    def test_a_finding_can_be_given_as_json(self) -> None:
         assert BREAKS["size-differs"][1].as_dict() == {
             "id": "51d80d950b5c",
             "rule": "size-differs",
@@ -545,7 +548,7 @@ class TestRepair:
         assert [each.kind for each in found] == ["location-without-volume"] * 2
         assert found[0].id == Cloud(images=(one_url,)).audit()[0].id != found[1].id
 
-    def test_it_can_be_shown(self) -> None:
+    def test_a_finding_can_be_shown(self) -> None:
         assert str(BREAKS["size-differs"][1]) == (
             f"size-differs (image image-0, volume {uuid(0)}), sure: "
             f"the image has {GIB - 7} bytes, its volume 1 GiB and image_size 5"
@@ -639,7 +642,7 @@ class TestUnknown:
             ),
         ],
     )
-    def test_how_sure_it_is(self, cloud: Cloud, kind: str, certainty: Certainty) -> None:
+    def test_a_finding_is_less_sure_if_less_is_known(self, cloud: Cloud, kind: str, certainty: Certainty) -> None:
         assert [(each.kind, each.certainty) for each in cloud.audit()] == [(kind, certainty)]
 
     @pytest.mark.parametrize(
@@ -670,7 +673,7 @@ class TestUnknown:
             ("untyped", replace(CATALOGUE, default_volume_type="hdd"), [SURE]),
         ],
     )
-    def test_a_store_by_what_is_known_of_it(
+    def test_a_location_is_compared_with_what_is_known_of_its_store(
         self, named: str | None, catalogue: StoreCatalogue | None, expected: list[Certainty]
     ) -> None:
         if named == "untyped" and catalogue:
@@ -730,7 +733,7 @@ class TestWhatIsNoFault:
             Cloud(images=(image(),), volumes=(volume(), template_volume())),
         ],
     )
-    def test_nothing_is_found(self, cloud: Cloud) -> None:
+    def test_what_is_no_fault_is_not_found(self, cloud: Cloud) -> None:
         assert cloud.audit() == []
 
     def test_an_attachment_that_is_too_old_for_a_transfer_is_told(self) -> None:
@@ -744,7 +747,7 @@ class TestWhatIsNoFault:
         (found,) = attached(NOW, alive=False).audit()
         assert found.certainty is SURE
 
-    def test_an_image_of_a_clock_that_runs_on(self) -> None:
+    def test_an_image_whose_time_is_in_the_future_is_not_stuck(self) -> None:
         late = image(status="saving", updated_at=NOW - timedelta(days=1, microseconds=1), locations=())
         assert [each.kind for each in Cloud(images=(late,)).audit()] == ["image-stuck"]
 
@@ -779,7 +782,7 @@ class TestWhatIsNoFault:
         assert order == ["volumes", "templates"]
         assert [(each.kind, each.subjects[0].id) for each in found] == [("template-stale", uuid(6))]
 
-    def test_what_a_user_calls_a_template_is_none(self) -> None:
+    def test_a_volume_that_a_user_calls_a_template_is_none(self) -> None:
         written = template_volume(project_id="theirs", metadata={"imagevol_template": "i", "glance_image_id": "i"})
         assert [each.kind for each in Cloud(volumes=(written,)).audit()] == ["image-volume-without-image"]
 
@@ -821,7 +824,7 @@ class TestWhatIsNoFault:
         (found,) = one(size_bytes=GIB + 1).audit()
         assert found.text == f"the image has {GIB + 1} bytes, its volume 1 GiB"
 
-    def test_the_garbage_that_is_recorded_is_told(self) -> None:
+    def test_metadata_that_makes_no_sense_is_shown_in_the_finding(self) -> None:
         (found,) = one(held=volume(says={"image_size": "lots"})).audit()
         assert found.text == (
             f"the image has {GIB - 7} bytes, its volume 1 GiB; "
@@ -854,10 +857,10 @@ class TestSentences:
         settings=SETTINGS,
     )
 
-    def test_of_an_image(self) -> None:
+    def test_the_sentences_about_an_image_say_what_was_found(self) -> None:
         assert texts(IMAGE_RULES, Watched(image=image(), settings=SETTINGS)) == {"image-stuck": "it is 'active'"}
 
-    def test_of_a_location(self) -> None:
+    def test_the_sentences_about_a_location_say_what_was_found(self) -> None:
         placement = ClaimedVolume(
             claim=self.CLAIM, volume_id=uuid(0), found=volume(), check=None, catalogue=CATALOGUE, settings=SETTINGS
         )
@@ -871,7 +874,7 @@ class TestSentences:
             "content-differs": "the image's digest is not known, the volume's not known",
         }
 
-    def test_of_a_volume(self) -> None:
+    def test_the_sentences_about_a_volume_say_what_was_found(self) -> None:
         assert texts(IMAGE_VOLUME_RULES, self.ANYBODYS) == {
             "image-volume-without-image": "it names no image",
             "left-unfinished": "no procedure is creating it",
@@ -883,7 +886,7 @@ class TestSentences:
             assert named["image-volume-without-image"] == "an image's location, the cache or a template names it"
             assert named["not-read-only"] == "it is read-only"
 
-    def test_of_what_is_kept_and_of_what_is_attached(self) -> None:
+    def test_the_sentences_about_cached_volumes_and_attachments_say_what_was_found(self) -> None:
         kept = Entry(entry=entry(5), listed=True, settings=SETTINGS)
         assert texts(ENTRY_RULES, kept) == {"cache-entry-without-volume": "its volume is among the volumes"}
         held = Held(
@@ -893,7 +896,7 @@ class TestSentences:
         running = replace(held, holds_image=True, attachment=replace(held.attachment, host="node", alive=True))
         assert texts(ATTACHMENT_RULES, running) == {"attachment-left-behind": "its process runs; host 'node'"}
 
-    def test_of_a_volume_that_is_being_created(self) -> None:
+    def test_the_sentences_about_an_unfinished_volume_say_what_was_found(self) -> None:
         limit = NOW - SETTINGS.stuck_after
         assert "left-unfinished" not in {each.kind for each in Cloud(volumes=(half_stored(created_at=limit),)).audit()}
         (found,) = [
@@ -901,7 +904,7 @@ class TestSentences:
         ]
         assert found.text == "procedure add has not finished, and its age is not known"
 
-    def test_of_a_template(self) -> None:
+    def test_the_sentences_about_a_template_say_what_was_found(self) -> None:
         fresh = Templated(template=Template(entry=entry(5)), image=image(), settings=SETTINGS)
         assert texts(TEMPLATE_RULES, fresh) == {"template-stale": "the image's multihash is still sha512:ab"}
         making = replace(fresh, template=Template(entry=entry(5), being_made_for=timedelta(0)))
@@ -924,12 +927,12 @@ class TestFacts:
         with pytest.raises(InvalidFact, match=r"AuditedAttachment\.attached_at: 2026-03-01T12:00:00 has no time zone"):
             AuditedAttachment(id="a", volume_id="v", attached_at=NOW.replace(tzinfo=None))
 
-    def test_nothing_less_than_nothing_was_read(self) -> None:
+    def test_a_negative_number_of_bytes_read_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match=r"DeepCheck\.size_bytes is -1: give a size of 0 or more"):
             DeepCheck(volume_id="v", size_bytes=-1)
         assert DeepCheck(volume_id="v", size_bytes=0).tail_is_zero is None
 
-    def test_the_settings_of_most_operators(self) -> None:
+    def test_the_settings_of_most_operators_are_the_defaults(self) -> None:
         assert AuditSettings(now=NOW) == AuditSettings(
             now=NOW,
             stuck_after=timedelta(hours=24),
@@ -943,7 +946,7 @@ class TestFacts:
 class TestLinear:
     """Linear, and not holding what it joins: images and volumes go by one at a time."""
 
-    def test_no_image_or_volume_is_kept(self) -> None:
+    def test_an_audit_keeps_no_image_and_no_volume_in_memory(self) -> None:
         most = 0
 
         def counted(make: Callable[[int], Any], kind: type[Image | Volume]) -> Iterator[Any]:

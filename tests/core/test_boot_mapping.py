@@ -82,7 +82,7 @@ def test_most_images_have_no_mapping() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_is_a_fault_with_cinders_answer(text: str, status: int, what: str) -> None:
+def test_a_mapping_that_cannot_be_read_is_a_fault_with_the_answer_of_cinder(text: str, status: int, what: str) -> None:
     fault = f"Cinder answers {status}: the property block_device_mapping {what}"
     assert read(text) == BootMapping(fault=fault, text=fault)
 
@@ -92,7 +92,7 @@ def test_what_a_user_wrote_does_not_reach_the_terminal() -> None:
 
 
 @given(st.text() | JSON.map(json.dumps))
-def test_any_text_is_answered(text: str) -> None:
+def test_any_text_of_a_mapping_is_answered(text: str) -> None:
     mapping = read(text)
     assert mapping.text
     assert not (mapping.snapshot_id and mapping.fault)

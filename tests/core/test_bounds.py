@@ -244,6 +244,6 @@ for each_policy in BOTH_POLICIES:
 
 
 @pytest.mark.parametrize("name", WORK)
-def test_twice_as_much_takes_about_twice_as_many_steps(name: str) -> None:
+def test_a_decision_about_twice_as_much_takes_about_twice_as_many_steps(name: str) -> None:
     once, twice = (steps(WORK[name](number)) for number in (SMALL, TWICE))
     assert twice <= MOST * once

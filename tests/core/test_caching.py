@@ -74,7 +74,7 @@ class TestFreshnessRules:
     """Each rule decides somewhere, and says why."""
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_each_rule_decides_its_case(self, policy: Policy) -> None:
+    def test_each_rule_of_freshness_decides_its_example(self, policy: Policy) -> None:
         assert list(DECIDES[policy]) == [rule.id for rule in FRESHNESS_RULES[policy]]
         for rule, case in DECIDES[policy].items():
             freshness = case.decide(policy)
@@ -108,7 +108,7 @@ class TestFreshnessRules:
             ),
         ],
     )
-    def test_it_says_why(self, policy: Policy, rule: str, text: str) -> None:
+    def test_the_verdict_on_freshness_says_why(self, policy: Policy, rule: str, text: str) -> None:
         assert DECIDES[policy][rule].decide(policy).verdicts[-1].text == text
 
     def test_long_multihashes_are_shortened_unless_they_then_look_the_same(self) -> None:
@@ -122,7 +122,7 @@ class TestFreshnessRules:
         assert text(one, other) == "the image's multihash is sha512:0a0a0a0a0a0a..., and was sha512:0b0b0b0b0b0b..."
         assert text(one, alike) == f"the image's multihash is sha512:{one}, and was sha512:{alike}"
 
-    def test_what_is_not_known_is_said_so(self) -> None:
+    def test_the_verdict_says_what_is_not_known(self) -> None:
         texts = [verdict.text for verdict in about(None, None).decide().verdicts]
         assert texts[1] == "the image's multihash is not known, and was not known"
         assert texts[-1] == "the image's updated_at is not known, and was not known"
@@ -138,13 +138,15 @@ class TestMultihash:
     """Same multihash (algorithm and value): fresh, whatever the dates.  Different: stale."""
 
     @given(freshness_cases())
-    def test_where_both_are_known_they_decide(self, case: FreshnessCase) -> None:
+    def test_the_multihash_decides_if_it_is_known_on_both_sides(self, case: FreshnessCase) -> None:
         same = case.image.digest == case.entry.digest
         fresh = same and case.image.id == case.entry.image_id
         assert not multihashes_known(case) or case.decide().fresh is fresh
 
     @given(freshness_cases(), st.none() | st.sampled_from([NOON, LATER]))
-    def test_then_a_date_changes_nothing(self, case: FreshnessCase, updated_at: datetime | None) -> None:
+    def test_a_date_changes_nothing_if_the_multihash_decides(
+        self, case: FreshnessCase, updated_at: datetime | None
+    ) -> None:
         edited = replace(case, image=replace(case.image, updated_at=updated_at))
         assert not multihashes_known(case) or edited.decide() == case.decide()
 
@@ -153,21 +155,21 @@ class TestDates:
     """Not both multihashes known: fresh only if `updated_at` is the same instant."""
 
     @given(freshness_cases())
-    def test_the_instant_decides(self, case: FreshnessCase) -> None:
+    def test_a_cached_volume_is_fresh_if_the_image_has_the_same_instant(self, case: FreshnessCase) -> None:
         now, then = case.image.updated_at, case.entry.image_updated_at
         same = now is not None and then is not None and now == then  # in fixed zones `==` is the instant
         fresh = same and case.image.id == case.entry.image_id
         assert multihashes_known(case) or case.decide().fresh is fresh
 
     @given(freshness_cases(), st.integers(-14 * 60, 14 * 60))
-    def test_a_zone_changes_nothing(self, case: FreshnessCase, minutes: int) -> None:
+    def test_the_same_instant_in_another_zone_is_the_same(self, case: FreshnessCase, minutes: int) -> None:
         zone = timezone(timedelta(minutes=minutes))
         now = case.image.updated_at
         moved = replace(case, image=replace(case.image, updated_at=now.astimezone(zone) if now else None))
         for policy in BOTH_POLICIES:
             assert moved.decide(policy).rule == case.decide(policy).rule
 
-    def test_an_hour_that_a_clock_repeats_is_two(self) -> None:
+    def test_the_two_hours_of_a_clock_that_is_set_back_differ(self) -> None:
         first, second = (datetime(2025, 10, 26, 2, 30, fold=fold, tzinfo=Repeating()) for fold in (0, 1))
         in_utc = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
         assert about(None, None, now=first, then=in_utc).decide().fresh
@@ -175,7 +177,7 @@ class TestDates:
         assert about(None, None, now=second, then=in_utc + timedelta(hours=1)).decide().fresh
         assert not about(None, None, now=first, then=second).decide().fresh
 
-    def test_the_ends_of_time_are_instants_too(self) -> None:
+    def test_the_first_and_the_last_instant_of_a_calendar_are_compared(self) -> None:
         east, west = timezone(timedelta(hours=14)), timezone(timedelta(hours=-14))
         first, last = datetime(1, 1, 1, tzinfo=east), datetime(9999, 12, 31, 23, tzinfo=west)
         assert about(None, None, now=first, then=first).decide().fresh
@@ -183,7 +185,7 @@ class TestDates:
         assert not about(None, None, now=first, then=last).decide().fresh
 
     @pytest.mark.parametrize("fact", ["image_updated_at", "last_used"])
-    def test_a_naive_time_is_refused_as_input(self, fact: str) -> None:
+    def test_a_time_without_a_zone_is_refused(self, fact: str) -> None:
         naive = {fact: datetime(2025, 6, 1)}  # noqa: DTZ001 - that is the point
         with pytest.raises(InvalidFact) as raised:
             CacheEntry(volume_id="v", image_id="i", size_gib=1, **naive)  # type: ignore[arg-type]
@@ -222,7 +224,7 @@ class TestNeverMoreThanNeeded:
         assert list(evict) == free[: len(evict)]
 
     @given(admission_cases())
-    def test_one_fewer_would_not_do(self, case: AdmissionCase) -> None:
+    def test_no_volume_is_evicted_that_need_not_be(self, case: AdmissionCase) -> None:
         evict = case.decide().evict
         kept = set(case.entries) - set(evict[:-1])
         assert not evict or not case.limits.hold(size_gib=case.newcomer_gib + total(kept), count=1 + len(kept))
@@ -235,13 +237,13 @@ class TestNeverMoreThanNeeded:
             assert admission.admitted or admission.evict == ()
 
     @given(admission_cases())
-    def test_it_is_refused_only_where_nothing_helps(self, case: AdmissionCase) -> None:
+    def test_a_volume_is_refused_only_if_no_eviction_makes_room_for_it(self, case: AdmissionCase) -> None:
         busy = [entry for entry in case.entries if entry.in_use]
         helps = case.limits.hold(size_gib=case.newcomer_gib + total(busy), count=1 + len(busy))
         assert case.decide().admitted is helps
 
     @given(admission_cases())
-    def test_what_is_in_use_stays(self, case: AdmissionCase) -> None:
+    def test_a_volume_in_use_is_never_evicted(self, case: AdmissionCase) -> None:
         assert not any(entry.in_use for entry in case.decide().evict)
 
     @given(admission_cases(), st.randoms(use_true_random=False))
@@ -269,7 +271,7 @@ class TestLimits:
     """Limits hold afterwards; 0 means unlimited; monotone in the limits."""
 
     @given(admission_cases(), policies)
-    def test_limits_hold_afterwards(self, case: AdmissionCase, policy: Policy) -> None:
+    def test_after_the_evictions_the_limits_hold(self, case: AdmissionCase, policy: Policy) -> None:
         admission = case.decide(policy)
         kept = set(case.entries) - set(admission.evict)
         size_gib, count = case.newcomer_gib + total(kept), 1 + len(kept)
@@ -278,7 +280,7 @@ class TestLimits:
         assert not admission.admitted or (gib_hold and count_holds)
 
     @given(admission_cases(), policies)
-    def test_0_means_unlimited(self, case: AdmissionCase, policy: Policy) -> None:
+    def test_a_limit_of_0_is_no_limit(self, case: AdmissionCase, policy: Policy) -> None:
         admission = replace(case, limits=CacheLimits()).decide(policy)
         assert (admission.admitted, admission.evict) == (True, ())
 
@@ -335,7 +337,7 @@ class TestAdmissionRules:
         for rule, case in STANDS_IN_THE_WAY[policy].items():
             assert [verdict.rule for verdict in failed(case.decide(policy).verdicts)] == [rule]
 
-    def test_it_says_why(self) -> None:
+    def test_the_verdict_on_admission_says_why(self) -> None:
         verdicts = STANDS_IN_THE_WAY[Policy.STRICT]["fits-max-gib"].decide().verdicts
         assert verdicts == (
             Verdict("fits-max-gib", Result.FAILS, None, "it and what is in use have 4 GiB and the limit is 3"),
@@ -377,7 +379,9 @@ class TestKey:
             (at("n@a#1", ""), at("n@a#1", "c@a#1"), False, True),
         ],
     )
-    def test_by_place(self, here: CacheEntry, there: CacheEntry, across: bool, passed: bool) -> None:
+    def test_a_cached_volume_is_found_by_its_place(
+        self, here: CacheEntry, there: CacheEntry, across: bool, passed: bool
+    ) -> None:
         target = Volume(id="t", size_gib=1, host=here.host, cluster_name=here.cluster_name)
         assert cache_key(target, clone_across_pools=across).matches(there) is passed
 
@@ -387,14 +391,16 @@ class TestKey:
         assert not cache_key(target, policy=policy).matches(at("n@a#2"))
 
     @given(cache_entries(), cache_entries())
-    def test_across_pools_is_the_wider_permission(self, here: CacheEntry, there: CacheEntry) -> None:
+    def test_a_backend_that_clones_across_pools_finds_all_that_one_finds_that_does_not(
+        self, here: CacheEntry, there: CacheEntry
+    ) -> None:
         target = Volume(id="t", size_gib=1, host=here.host, cluster_name=here.cluster_name)
         for policy in BOTH_POLICIES:
             narrow = cache_key(target, policy=policy)
             wide = cache_key(target, clone_across_pools=True, policy=policy)
             assert wide.matches(there) or not narrow.matches(there)
 
-    def test_cinders_database_does_not_tell_case(self) -> None:
+    def test_cinder_finds_a_cached_volume_also_if_the_place_differs_in_case(self) -> None:
         target = Volume(id="t", size_gib=1, host="NODE@fast#one")
         there = CacheEntry(volume_id="v", image_id="i", size_gib=1, host="node@fast#one")
         assert [cache_key(target, policy=policy).matches(there) for policy in BOTH_POLICIES] == [False, True]
@@ -408,7 +414,7 @@ class TestKey:
             ("n@a#1", "c@a#1", True, CacheKey(cluster_name="c@a#1", by_database=True)),
         ],
     )
-    def test_cinders_may_be_anywhere(
+    def test_cinder_looks_for_a_cached_volume_anywhere_if_the_place_is_not_known(
         self, host: str | None, cluster_name: str | None, across: bool, key: CacheKey
     ) -> None:
         target = Volume(id="t", size_gib=1, host=host, cluster_name=cluster_name)

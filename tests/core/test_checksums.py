@@ -72,7 +72,7 @@ def test_a_list_gives_the_digest_of_the_file(text: str, name: str | None, expect
         (f"{ONE}  a/disk.img\n{OTHER}  b/disk.img", "disk.img", "it gives 2 different digests of 'disk.img'"),
     ],
 )
-def test_a_list_that_gives_none_is_told_as_that(text: str, name: str | None, says: str) -> None:
+def test_a_list_without_a_digest_of_the_file_is_refused_with_the_reason(text: str, name: str | None, says: str) -> None:
     with pytest.raises(InvalidFact) as caught:
         checksum_for(text, name)
     assert str(caught.value) == f"checksum file: {says}"
@@ -110,7 +110,7 @@ def test_a_digest_is_an_algorithm_and_a_value(text: str, expected: Digest) -> No
         ("red\x1b", "digest: red\\x1b is not ALGORITHM:VALUE, such as sha256:00000000…"),
     ],
 )
-def test_what_is_no_digest_is_refused(text: str, says: str) -> None:
+def test_a_text_that_is_no_digest_is_refused(text: str, says: str) -> None:
     with pytest.raises(InvalidFact) as caught:
         parse_digest(text)
     assert str(caught.value) == says

@@ -97,13 +97,15 @@ class TestTheRequest:
             ),
         ],
     )
-    def test_it_stands_in_the_way_and_says_why(self, case: CloneCase, rule: str, text: str) -> None:
+    def test_each_rule_about_the_request_stands_alone_in_the_way_and_says_why(
+        self, case: CloneCase, rule: str, text: str
+    ) -> None:
         assert said(case, rule) == (False, text)
 
-    def test_an_empty_key_is_no_key(self) -> None:
+    def test_an_empty_encryption_key_is_no_key(self) -> None:
         assert said(image(properties={"cinder_encryption_key_id": ""}), "image-not-encrypted")[0]
 
-    def test_a_location_that_is_none_does_not_hide_one_that_is(self) -> None:
+    def test_a_location_that_cannot_be_read_does_not_hide_another_one(self) -> None:
         case = image(locations=(ImageLocation("http://["), ImageLocation(URL)))
         assert said(case, "has-cinder-location") == (True, "its locations name 1 volume")
         assert said(case, "locations-are-urls", Policy.UPSTREAM) == (
@@ -122,7 +124,9 @@ class TestVolumeAvailable:
             *(("in-use", False, False), ("in-use", None, False), ("error", True, False), (None, True, False)),
         ],
     )
-    def test_by_status_and_readonly(self, status: str | None, readonly: bool | None, passed: bool) -> None:
+    def test_a_volume_is_cloned_if_it_is_available_or_in_use_and_readonly(
+        self, status: str | None, readonly: bool | None, passed: bool
+    ) -> None:
         assert said(volume(status=status, readonly=readonly), "volume-available")[0] is passed
 
 
@@ -152,7 +156,7 @@ class TestVolumeSameBackend:
             (in_clusters("", ""), False),
         ],
     )
-    def test_by_where_both_are(self, case: CloneCase, passed: bool) -> None:
+    def test_a_volume_is_cloned_where_the_new_one_will_be(self, case: CloneCase, passed: bool) -> None:
         assert said(case, "volume-same-backend")[0] is passed
 
     def test_cinder_asks_with_wild_letters_where_no_pool_is_named(self) -> None:
@@ -166,7 +170,7 @@ class TestVolumeSameBackend:
     @example(here="x%b%a@", there="xab@#")  # each piece after the one before
     @example(here="%ab%ab@", there="ab@#")
     @example(here="ab%ba@", there="aba@#")
-    def test_cinder_finds_what_a_databases_like_finds(self, here: str, there: str) -> None:
+    def test_cinder_finds_hosts_as_the_like_of_a_database_does(self, here: str, there: str) -> None:
         tails = [] if "#" in here else ["#%"] if "@" in here else ["#%", "@%"]
         with closing(sqlite3.connect(":memory:")) as database:
             database.execute("PRAGMA case_sensitive_like = ON")
@@ -202,7 +206,9 @@ class TestVolumeOwner:
             (replace(says(image_owner=""), image=image(owner="").image), False),
         ],
     )
-    def test_by_whose_word_it_is(self, case: CloneCase, passed: bool) -> None:
+    def test_the_owner_of_a_volume_is_taken_from_the_word_of_its_project_or_of_a_trusted_one(
+        self, case: CloneCase, passed: bool
+    ) -> None:
         assert said(case, "volume-owner")[0] is passed
 
     @pytest.mark.parametrize(
@@ -244,7 +250,7 @@ class TestVolumeOwner:
         case = replace(volume(readonly=True, metadata=RECORD), image=image(owner=owner).image)
         assert not said(case, "volume-owner")[0]
 
-    def test_what_it_rests_on_is_said(self) -> None:
+    def test_the_verdict_on_the_owner_says_what_it_rests_on(self) -> None:
         begins = "the image belongs to ours and image_owner of this trusted project's volume is theirs; it"
         served = volume(readonly=True, metadata=RECORD)
         assert said(served, "volume-owner") == (
@@ -276,7 +282,7 @@ class TestVolumeOwner:
             ({"created_at": NOON - timedelta(days=1)}, "it is older than the image"),
         ],
     )
-    def test_each_doubt_is_said(self, changed: dict[str, Any], doubt: str) -> None:
+    def test_the_verdict_on_the_owner_says_each_doubt(self, changed: dict[str, Any], doubt: str) -> None:
         changes: dict[str, Any] = {"readonly": True, "metadata": RECORD, **changed}
         case = replace(volume(**changes), image=image(created_at=NOON, digest=Digest("sha512", "ab")).image)
         begins = "the image belongs to ours and image_owner of this trusted project's volume is theirs; it"
@@ -314,7 +320,7 @@ class TestVolumeIsThisImage:
             (of_a_user("ours", image_id=IMAGE_ID, glance_image_id="another"), False),
         ],
     )
-    def test_by_what_it_names(self, case: CloneCase, passed: bool) -> None:
+    def test_a_volume_holds_the_image_that_its_metadata_names(self, case: CloneCase, passed: bool) -> None:
         assert said(case, "volume-is-this-image")[0] is passed
 
 
@@ -332,7 +338,7 @@ class TestVolumeHoldsImage:
             (image(size_bytes=None), False),  # it records one
         ],
     )
-    def test_by_its_size_and_its_record(self, case: CloneCase, passed: bool) -> None:
+    def test_a_volume_holds_the_image_if_its_size_and_its_record_fit(self, case: CloneCase, passed: bool) -> None:
         assert said(case, "volume-holds-image")[0] is passed
 
 
@@ -378,7 +384,9 @@ class TestSignatureSatisfied:
             (cloned(signed(signature_verified="True")), False),
         ],
     )
-    def test_by_a_trusted_record(self, case: CloneCase, passed: bool) -> None:
+    def test_a_signed_image_is_cloned_if_a_trusted_record_says_that_it_was_verified(
+        self, case: CloneCase, passed: bool
+    ) -> None:
         assert said(case, "signature-satisfied")[0] is passed
 
 
@@ -388,7 +396,7 @@ words = st.none() | st.text(max_size=9)
 class TestWhatIsSaid:
     """The facts that decided, in a sentence: also where nothing stands in the way."""
 
-    def test_where_nothing_stands_in_the_way_each_rule_says_what_it_saw(self) -> None:
+    def test_each_rule_that_holds_says_what_it_saw(self) -> None:
         assert [str(verdict) for verdict in GOOD.decide(Policy.STRICT).verdicts] == [
             "holds cinder-urls-allowed: allowed_direct_url_schemes is cinder",
             "holds image-active: the image's status is active",
@@ -413,7 +421,7 @@ class TestWhatIsSaid:
             f"holds signature-satisfied ({VOLUME_ID}): signatures are not enforced",
         ]
 
-    def test_so_do_the_rules_of_cinder(self) -> None:
+    def test_each_rule_of_cinder_that_holds_says_what_it_saw(self) -> None:
         assert [str(verdict) for verdict in GOOD.decide(Policy.UPSTREAM).verdicts] == [
             "holds image-active: the image's status is active",
             "holds image-fits: Cinder counts 1 GiB for the image and the volume has 2 GiB",
@@ -552,7 +560,7 @@ class TestWhatIsSaid:
             (image(status="act\x1bive"), "image-active", False, "the image's status is act\\x1bive"),
         ],
     )
-    def test_each_rule_says_what_decided(self, case: CloneCase, rule: str, passed: bool, text: str) -> None:
+    def test_each_rule_that_fails_says_what_decided(self, case: CloneCase, rule: str, passed: bool, text: str) -> None:
         assert said(case, rule) == (passed, text)
 
     @pytest.mark.parametrize(
@@ -591,7 +599,9 @@ class TestWhatIsSaid:
             ),
         ],
     )
-    def test_each_rule_of_cinder_says_what_decided(self, case: CloneCase, rule: str, passed: bool, text: str) -> None:
+    def test_each_rule_of_cinder_that_fails_says_what_decided(
+        self, case: CloneCase, rule: str, passed: bool, text: str
+    ) -> None:
         assert said(case, rule, Policy.UPSTREAM) == (passed, text)
 
     @pytest.mark.parametrize(
@@ -628,7 +638,7 @@ class TestSentences:
     """A verdict is one printable line, whatever users wrote into the facts."""
 
     @given(clone_cases(), st.lists(words, min_size=8, max_size=8), st.sampled_from(BOTH_POLICIES))
-    def test_no_fact_breaks_the_line_or_reaches_the_terminal(
+    def test_no_fact_of_a_request_breaks_the_line_or_reaches_the_terminal(
         self, case: CloneCase, words: list[str | None], policy: Policy
     ) -> None:
         status, owner, disk_format, container_format, host, migration_status, holder, other = words

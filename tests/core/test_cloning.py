@@ -81,7 +81,9 @@ class TestRaises:
             (GOOD, Policy.STRICT, None),
         ],
     )
-    def test_it_is_told_where_nothing_fails_before(self, case: CloneCase, policy: Policy, text: str | None) -> None:
+    def test_a_fault_of_cinder_is_told_only_if_no_rule_fails_before_it(
+        self, case: CloneCase, policy: Policy, text: str | None
+    ) -> None:
         assert case.decide(policy).raises == text
 
 

@@ -129,7 +129,7 @@ TABLES = {(table.name, table.policy): table.rules for table in rule_tables() if 
 class TestEveryRule:
     """Each rule stands alone in the way of something, or decides something."""
 
-    def test_each_has_its_case(self) -> None:
+    def test_each_rule_of_copying_has_its_example(self) -> None:
         assert {key: {rule.id for rule in rules} for key, rules in TABLES.items()} == {
             key: cases.keys() | (WARNS.keys() if key == ("Copying: what stands in the way", Policy.STRICT) else set())
             for key, cases in (BREAKS | DECIDES).items()
@@ -142,17 +142,19 @@ class TestEveryRule:
     @pytest.mark.parametrize(
         "policy, rule, case", [(key[1], rule, case) for key, cases in BREAKS.items() for rule, case in cases.items()]
     )
-    def test_it_stands_alone_in_the_way(self, policy: Policy, rule: str, case: CopyCase) -> None:
+    def test_each_rule_of_copying_stands_alone_in_the_way_of_its_example(
+        self, policy: Policy, rule: str, case: CopyCase
+    ) -> None:
         plan = case.decide(policy)
         assert [verdict.rule for verdict in plan.refused] == [rule]
         assert plan == CopyPlan(policy=policy, refused=plan.refused, verdicts=plan.verdicts)
 
     @pytest.mark.parametrize("path", ["relative", "/images/one\0"])
-    def test_a_path_is_absolute_and_ends_where_the_kernel_thinks_it_does(self, path: str) -> None:
+    def test_a_path_is_absolute_and_has_no_zero_byte(self, path: str) -> None:
         assert [verdict.rule for verdict in source(path=path).decide().refused] == ["paths-absolute"]
 
     @pytest.mark.parametrize("case", [target(TO_LUKS, key_file=""), source(LUKS, key_file="")])
-    def test_a_key_without_a_name_is_none(self, case: CopyCase) -> None:
+    def test_an_encryption_key_without_a_name_is_none(self, case: CopyCase) -> None:
         assert [verdict.rule for verdict in case.decide().refused] == ["paths-absolute"]
 
     @pytest.mark.parametrize("case", [target(TO_LUKS, key_file=None), source(LUKS, key_file=None)])
@@ -160,7 +162,7 @@ class TestEveryRule:
         assert [verdict.rule for verdict in case.decide().refused] == ["keys-given"]
 
     @pytest.mark.parametrize("case", [GOOD, RAW, upload(), upload(compress=True), TO_LUKS, LUKS])
-    def test_what_is_in_order_is_not_warned_of(self, case: CopyCase) -> None:
+    def test_nothing_is_warned_of_if_all_is_in_order(self, case: CopyCase) -> None:
         ids = [rule.id for rule in TABLES["Copying: what stands in the way", Policy.STRICT]]
         verdicts = case.decide().verdicts[: len(ids)]
         assert [(verdict.rule, verdict.faults) for verdict in verdicts] == [(rule, False) for rule in ids]
@@ -177,7 +179,9 @@ class TestEveryRule:
         "name, policy, rule, case, answer",
         [(*key, rule, *row) for key, cases in DECIDES.items() for rule, row in cases.items()],
     )
-    def test_it_decides(self, name: str, policy: Policy, rule: str, case: CopyCase, answer: object) -> None:
+    def test_each_way_to_copy_is_decided_by_its_rule(
+        self, name: str, policy: Policy, rule: str, case: CopyCase, answer: object
+    ) -> None:
         plan = case.decide(policy)
         ids = {each.id for each in TABLES[name, policy]}
         assert [each.rule for each in plan.verdicts if each.applies and each.rule in ids][-1] == rule
@@ -208,7 +212,7 @@ class TestTargetIsZero:
     """--target-is-zero implies -n, a proof and no backing file; an unproven target never skips zeros."""
 
     @given(copy_cases())
-    def test_it_implies_them(self, case: CopyCase) -> None:
+    def test_target_is_zero_implies_the_other_options_of_zeros(self, case: CopyCase) -> None:
         plan = case.decide()
         if "--target-is-zero" in plan.argv:
             assert "-n" in plan.argv
@@ -223,7 +227,7 @@ class TestTargetIsZero:
             assert (plan.method is CONVERT) is ("--target-is-zero" in plan.argv)
 
     @given(copy_cases())
-    def test_without_the_proof_nothing_is_skipped(self, case: CopyCase) -> None:
+    def test_without_a_proof_no_zeros_are_skipped(self, case: CopyCase) -> None:
         plan = target(case, zero=None).decide()
         assert plan.zeros in (None, PUNCH, WRITE)
         assert "--target-is-zero" not in plan.argv
@@ -250,11 +254,11 @@ class TestTargetIsZero:
             (target(can_punch=None), WRITE),
         ],
     )
-    def test_by_what_the_proof_is_of(self, case: CopyCase, zeros: ZeroHandling) -> None:
+    def test_a_proof_counts_only_for_its_own_target_and_size(self, case: CopyCase, zeros: ZeroHandling) -> None:
         assert case.decide().zeros is zeros
 
     @pytest.mark.parametrize("no_proof", [True, False, 1, "yes"])
-    def test_a_yes_is_no_proof(self, no_proof: Any) -> None:
+    def test_the_word_yes_is_no_proof_that_a_target_reads_as_zeros(self, no_proof: Any) -> None:
         with pytest.raises(
             InvalidFact, match=r"CopyTarget\.zero: .* is no proof; give a FreshThin, a Cleared or a DriverGuarantee$"
         ):
@@ -265,13 +269,13 @@ class TestStreams:
     """What becomes of the zeros of a stream, of which there is no source to copy."""
 
     @given(copy_cases())
-    def test_it_is_what_becomes_of_those_of_a_raw_source_that_is_copied(self, case: CopyCase) -> None:
+    def test_a_stream_treats_zeros_as_the_copy_of_a_raw_file_does(self, case: CopyCase) -> None:
         raw = target(source(RAW, size_bytes=512), **{name: getattr(case.target, name) for name in _OF_ZEROS})
         plan, stream = raw.decide(), decide_zeros(raw.target)
         assert plan.zeros is stream.zeros
         assert plan.verdicts[-len(stream.verdicts) :] == stream.verdicts
 
-    def test_what_nothing_proves_is_written(self) -> None:
+    def test_zeros_of_a_stream_are_written_if_nothing_proves_that_the_target_has_them(self) -> None:
         bare = replace(GOOD.target, can_punch=None)
         assert decide_zeros(bare).zeros is WRITE
         assert decide_zeros(replace(bare, can_punch=True)).zeros is PUNCH
@@ -292,7 +296,7 @@ class TestClearing:
             assert ("-S" in plan.argv) is not ("--target-is-zero" in plan.argv)
 
     @given(copy_cases(), st.sampled_from(BOTH_POLICIES))
-    def test_to_clear_first_saves_something_where_it_is_said_to(self, case: CopyCase, policy: Policy) -> None:
+    def test_clearing_first_is_planned_only_if_it_saves_writing(self, case: CopyCase, policy: Policy) -> None:
         plan, size = case.decide(policy), case.target.size_bytes
         if not plan.clear_first or size is None:
             assert not plan.clear_first
@@ -315,7 +319,7 @@ class TestClearing:
             (upload(can_punch=True), False),
         ],
     )
-    def test_where_it_is_cleared_first(self, case: CopyCase, first: bool) -> None:
+    def test_a_target_is_cleared_first_if_qemu_img_is_to_skip_its_zeros(self, case: CopyCase, first: bool) -> None:
         assert case.decide().clear_first is first
 
 
@@ -336,7 +340,7 @@ class TestArguments:
             assert ("-f" in plan.argv) is not ("--image-opts" in plan.argv)
 
     @given(copy_cases())
-    def test_only_a_conversion_is_a_command(self, case: CopyCase) -> None:
+    def test_only_a_conversion_runs_a_command(self, case: CopyCase) -> None:
         plan = case.decide()
         assert (plan.method is CONVERT) is bool(plan.argv)
         assert (plan.method is None) is bool(plan.refused) is (plan.zeros is None)
@@ -379,7 +383,7 @@ class TestArguments:
             ),
         ],
     )
-    def test_the_command(self, case: CopyCase, argv: str) -> None:
+    def test_the_command_of_a_copy_is_the_expected_one(self, case: CopyCase, argv: str) -> None:
         assert case.decide().argv == tuple(argv.split())
 
 
@@ -414,7 +418,7 @@ class TestWithinTheTarget:
             (source(upload(), size_bytes=None, virtual_size_bytes=None), True),
         ],
     )
-    def test_by_what_is_known_of_the_sizes(self, case: CopyCase, refused: bool) -> None:
+    def test_a_copy_is_refused_if_it_is_known_to_end_after_the_target(self, case: CopyCase, refused: bool) -> None:
         assert ("source-fits" in [verdict.rule for verdict in case.decide().refused]) is refused
 
     def test_ciphertext_is_as_long_as_it_is_stored(self) -> None:
@@ -423,7 +427,7 @@ class TestWithinTheTarget:
         plan = source(case, size_bytes=GIB - 3).decide()
         assert (plan.method, plan.zero_from_bytes) == (STREAM, GIB - 3)
 
-    def test_what_is_behind_the_copy_need_not_be_zeroed_where_it_is_proven_to_be(self) -> None:
+    def test_what_follows_the_copy_is_not_cleared_if_it_is_proven_to_be_zero(self) -> None:
         plan = target(zero=FreshThin(path=DEVICE)).decide()
         assert (plan.zeros, plan.zero_from_bytes) == (SKIP, None)
 
@@ -431,11 +435,11 @@ class TestWithinTheTarget:
         "field, value",
         [("size_bytes", -1), ("virtual_size_bytes", -1)],
     )
-    def test_a_source_is_not_less_than_nothing(self, field: str, value: int) -> None:
+    def test_a_negative_size_of_a_source_is_refused(self, field: str, value: int) -> None:
         with pytest.raises(InvalidSize, match=rf"CopySource\.{field} is -1: give a size of 0 or more, or None"):
             replace(GOOD.source, **{field: value})  # type: ignore[arg-type]
 
-    def test_a_target_is_not_less_than_nothing(self) -> None:
+    def test_a_negative_size_of_a_target_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match=r"CopyTarget\.size_bytes is -1: give a size of 0 or more, or None"):
             target(size_bytes=-1)
 
@@ -454,7 +458,9 @@ class TestBlocks:
             (source(LUKS, block_map=True), CONVERT),
         ],
     )
-    def test_by_table_and_target(self, case: CopyCase, method: CopyMethod) -> None:
+    def test_blocks_are_copied_if_the_image_has_a_table_and_the_target_is_open(
+        self, case: CopyCase, method: CopyMethod
+    ) -> None:
         assert case.decide().method is method
 
     @given(copy_cases())
@@ -536,12 +542,12 @@ class TestSentences:
             (GOOD, "not-known-zero", "the target may hold anything, and cannot be zeroed in place"),
         ],
     )
-    def test_strict(self, case: CopyCase, rule: str, text: str) -> None:
+    def test_each_strict_rule_says_what_decided(self, case: CopyCase, rule: str, text: str) -> None:
         (said,) = (verdict.text for verdict in case.decide().verdicts if verdict.rule == rule)
         assert said == text
 
     @given(copy_cases(), st.sampled_from(BOTH_POLICIES))
-    def test_it_is_a_printable_line(self, case: CopyCase, policy: Policy) -> None:
+    def test_each_sentence_about_a_copy_is_one_printable_line(self, case: CopyCase, policy: Policy) -> None:
         for verdict in case.decide(policy).verdicts:
             assert str(verdict).isprintable()
 
@@ -596,7 +602,7 @@ class TestUpstream:
             ),
         ],
     )
-    def test_the_command(self, case: CopyCase, argv: str) -> None:
+    def test_the_command_of_cinder_is_the_expected_one(self, case: CopyCase, argv: str) -> None:
         assert case.decide(Policy.UPSTREAM).argv == tuple(argv.split())
 
     @pytest.mark.parametrize(
@@ -606,12 +612,12 @@ class TestUpstream:
             *(("04", "1M"), ("-1", "1M"), ("1.5M", "1M"), ("", "1M"), ("2M ", "1M")),
         ],
     )
-    def test_it_takes_1m_for_a_block_size_that_it_cannot_read(self, given: str, taken: str) -> None:
+    def test_cinder_takes_1m_for_a_block_size_that_it_cannot_read(self, given: str, taken: str) -> None:
         case = settings(RAW, qemu_img=False, dd_blocksize=given)
         assert f"bs={taken}" in case.decide(Policy.UPSTREAM).argv
 
     @given(copy_cases())
-    def test_it_looks_after_nothing_behind_the_copy_and_skips_nothing(self, case: CopyCase) -> None:
+    def test_cinder_clears_nothing_after_the_copy_and_skips_no_zeros(self, case: CopyCase) -> None:
         plan = case.decide(Policy.UPSTREAM)
         assert plan.zero_from_bytes is None
         assert plan.zeros is not SKIP
@@ -687,20 +693,20 @@ class TestUpstream:
             (GOOD, "left-to-qemu-img", "qemu-img finds the zeros, and zeroes their ranges"),
         ],
     )
-    def test_it_says_what_cinder_would(self, case: CopyCase, rule: str, text: str) -> None:
+    def test_the_verdicts_of_cinder_say_what_cinder_would_do(self, case: CopyCase, rule: str, text: str) -> None:
         said = [verdict.text for verdict in case.decide(Policy.UPSTREAM).verdicts if verdict.rule == rule]
         assert said == [text]
 
     @pytest.mark.parametrize("name", ["vmdk", "vdi", "vhdx", "qcow2", "iso"])
-    def test_it_finds_again_what_it_made(self, name: str) -> None:
+    def test_cinder_finds_again_the_format_that_it_wrote(self, name: str) -> None:
         assert upload(format=name).decide(Policy.UPSTREAM).refused == ()
 
     @pytest.mark.parametrize("name", ["vhd", "luks", "ami"])
-    def test_what_it_would_not_find_again_it_refuses(self, name: str) -> None:
+    def test_cinder_refuses_a_format_that_it_would_not_find_again(self, name: str) -> None:
         assert [verdict.rule for verdict in upload(format=name).decide(Policy.UPSTREAM).refused] == ["format-inspected"]
 
     @pytest.mark.parametrize("case", [RAW, LUKS])
-    def test_conversion_is_not_asked_for_between_two_of_one_name_nor_by_a_driver(self, case: CopyCase) -> None:
+    def test_cinder_does_not_convert_between_two_formats_of_one_name(self, case: CopyCase) -> None:
         assert settings(case, conversion=False).decide(Policy.UPSTREAM).refused == ()
 
     @pytest.mark.parametrize("size, text", [(None, "a TypeError"), (10**400, "an OverflowError")])
@@ -717,11 +723,11 @@ class TestUpstream:
         assert fits == "Cinder counts 8388608 GiB for the image and 1 GiB for the volume, and does not compare them"
         assert "source-fits" in [verdict.rule for verdict in case.decide().refused]
 
-    def test_a_float_loses_the_last_byte(self) -> None:
+    def test_the_last_byte_of_a_large_size_is_lost_in_a_float_of_cinder(self) -> None:
         case = target(source(virtual_size_bytes=(1 << 53) + 1), size_bytes=1 << 53)
         assert failed(case.decide(Policy.UPSTREAM).verdicts[:5]) == ()
         assert case.decide().method is None
 
 
-def test_the_settings_of_most_operators() -> None:
+def test_the_settings_of_most_operators_are_the_defaults_of_cinder() -> None:
     assert CopySettings() == CopySettings(qemu_img=True, conversion=True, prefix=(), dd_blocksize="1M")

@@ -141,7 +141,7 @@ class TestWays:
     """The plan holds all that apply, in order, and for each that does not, why."""
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_each_way_can_be_gone_and_cannot(self, policy: Policy) -> None:
+    def test_each_way_is_possible_in_one_example_and_not_in_another(self, policy: Policy) -> None:
         assert list(OPEN[policy]) == [rule.id for rule in WAY_RULES[policy]]
         for way, (is_open, is_not) in OPEN[policy].items():
             assert way in ways(is_open.decide(policy))
@@ -149,7 +149,7 @@ class TestWays:
             assert said(is_open.decide(policy), way)[0]
             assert not said(is_not.decide(policy), way)[0]
 
-    def test_in_this_order(self) -> None:
+    def test_the_ways_are_tried_from_the_fastest_to_the_slowest(self) -> None:
         stale = replace(GOOD, cache=replace(GOOD.cache, entries=(STALE,)))
         assert ways(GOOD.decide()) == ["clone-image-volume", "clone-template", "clone-cached", "copy"]
         assert ways(replace(stale, template=None).decide()) == [
@@ -166,13 +166,13 @@ class TestWays:
             "copy",
         ]
 
-    def test_in_cinders_order(self) -> None:
+    def test_cinder_tries_the_ways_in_its_own_order(self) -> None:
         assert ways(GOOD.decide(Policy.UPSTREAM)) == ["clone-template", "clone-image-volume", "clone-cached", "copy"]
         stale = replace(GOOD, template=None, cache=replace(GOOD.cache, entries=(STALE,)))
         assert ways(stale.decide(Policy.UPSTREAM)) == ["create-template", "clone-image-volume", "create-cached"]
 
     @given(creation_cases(), st.sampled_from(BOTH_POLICIES))
-    def test_a_way_has_steps_if_and_only_if_it_can_be_gone(self, case: CreationCase, policy: Policy) -> None:
+    def test_a_way_has_steps_if_and_only_if_it_is_possible(self, case: CreationCase, policy: Policy) -> None:
         plan = case.decide(policy)
         can_be_gone = [verdict.rule for verdict in plan.verdicts if verdict.rule in OPEN[policy] and verdict.applies]
         assert list(dict.fromkeys(ways(plan))) == can_be_gone
@@ -180,7 +180,7 @@ class TestWays:
         assert plan.policy is policy
 
     @given(creation_cases(), st.sampled_from(BOTH_POLICIES))
-    def test_of_each_way_it_is_said_why(self, case: CreationCase, policy: Policy) -> None:
+    def test_each_way_has_a_verdict_that_says_why(self, case: CreationCase, policy: Policy) -> None:
         plan = case.decide(policy)
         in_the_way = failed(verdict for verdict in plan.verdicts if verdict.rule not in OPEN[policy])
         rules = [rule.id for rule in CREATION_RULES[policy]] + ([] if in_the_way else list(OPEN[policy]))
@@ -256,7 +256,7 @@ class TestWays:
             ),
         ],
     )
-    def test_it_says_why(self, case: CreationCase, way: str, text: str) -> None:
+    def test_the_verdict_on_each_way_says_what_decided(self, case: CreationCase, way: str, text: str) -> None:
         assert said(case.decide(), way)[1] == text
 
     @pytest.mark.parametrize("way", ["create-template", "create-cached", "copy"])
@@ -283,7 +283,7 @@ class TestWays:
         assert [plan.template.needs_read for plan in planned] == [True, False, False]
         assert [said(plan, "create-template")[0] for plan in planned] == [False, False, True]
 
-    def test_the_decisions_that_it_is_made_of_are_in_it(self) -> None:
+    def test_a_plan_has_the_decisions_that_it_is_made_of(self) -> None:
         plan = GOOD.decide()
         assert plan.clone == GOOD.clone.decide()
         assert plan.template.source == "template"
@@ -307,7 +307,7 @@ class TestNovasSnapshotImages:
         [GOOD, image(size_bytes=0), image(status="queued"), image(min_disk_gib=99), target(encrypted=True)],
         ids=["cloneable", "empty", "queued", "too large", "encrypted"],
     )
-    def test_nothing_else_is_tried(self, case: CreationCase, policy: Policy) -> None:
+    def test_for_a_snapshot_image_no_other_way_is_tried(self, case: CreationCase, policy: Policy) -> None:
         plan = image(case, properties={"block_device_mapping": OF_NOVA}).decide(policy)
         assert plan.steps == (
             CreationStep(way=Way.FROM_SNAPSHOT, source=SNAPSHOT_ID, extend_to_gib=2, falls_to_next=False),
@@ -330,11 +330,13 @@ class TestNovasSnapshotImages:
             ),
         ],
     )
-    def test_what_cinder_cannot_read_is_refused(self, mapping: str, refused: str, policy: Policy) -> None:
+    def test_a_boot_mapping_that_cinder_cannot_read_is_refused(
+        self, mapping: str, refused: str, policy: Policy
+    ) -> None:
         plan = image(properties={"block_device_mapping": mapping}).decide(policy)
         assert (plan.steps, plan.refused) == ((), refused)
 
-    def test_another_image_is_created_from_its_data(self) -> None:
+    def test_an_image_without_a_boot_mapping_is_created_from_its_data(self) -> None:
         plan = image(properties={"block_device_mapping": OF_NOVA.replace("0,", "1,")}).decide()
         assert ways(plan) == ways(GOOD.decide())
         assert said(plan, "from-snapshot") == (False, "block_device_mapping has no snapshot at boot index 0")
@@ -344,7 +346,7 @@ class TestFalling:
     """A failed step falls to the next one; only a failed copy fails the request."""
 
     @given(creation_cases())
-    def test_only_the_copy_does_not_fall(self, case: CreationCase) -> None:
+    def test_every_way_but_the_copy_has_another_one_after_it(self, case: CreationCase) -> None:
         for step in case.decide().steps:
             assert step.falls_to_next is (step.way not in (Way.COPY, Way.FROM_SNAPSHOT))
 
@@ -368,14 +370,16 @@ class TestEncryption:
     """An encrypted target is never cloned from or added to a cache."""
 
     @given(creation_cases(), st.sampled_from([True, None]))
-    def test_whatever_else_is_in_order(self, case: CreationCase, encrypted: bool | None) -> None:
+    def test_an_encrypted_volume_is_copied_whatever_else_is_in_order(
+        self, case: CreationCase, encrypted: bool | None
+    ) -> None:
         assert set(ways(target(case, encrypted=encrypted).decide())) <= {"copy", "from-snapshot"}
 
     @given(creation_cases())
-    def test_with_cinder_too_where_it_is_known(self, case: CreationCase) -> None:
+    def test_cinder_copies_an_encrypted_volume_if_it_knows_that_it_is_encrypted(self, case: CreationCase) -> None:
         assert set(ways(target(case, encrypted=True).decide(Policy.UPSTREAM))) <= {"copy", "from-snapshot"}
 
-    def test_cinder_takes_what_it_does_not_know_for_plain(self) -> None:
+    def test_cinder_takes_a_volume_for_plain_if_it_does_not_know(self) -> None:
         assert ways(target(GOOD, encrypted=None).decide(Policy.UPSTREAM)) == ways(GOOD.decide(Policy.UPSTREAM))
         encrypted = target(GOOD, encrypted=True).decide(Policy.UPSTREAM)
         asked = "Cinder does not ask the driver where the new volume is encrypted"
@@ -385,7 +389,7 @@ class TestEncryption:
 class TestSteps:
     """What each step is told."""
 
-    def test_of_each_way(self) -> None:
+    def test_each_way_has_the_steps_that_it_needs(self) -> None:
         entries = (STALE, OTHER)
         limits = CacheLimits(max_count=1)
         full = replace(GOOD, template=None, cache=replace(GOOD.cache, entries=entries, limits=limits))
@@ -403,7 +407,7 @@ class TestSteps:
             ),
         )
 
-    def test_of_each_way_of_cinders(self) -> None:
+    def test_each_way_of_cinder_has_the_steps_that_it_needs(self) -> None:
         limits = CacheLimits(max_count=1)
         (created,) = cache(entries=(STALE, OTHER), limits=limits).decide(Policy.UPSTREAM).steps
         assert created == CreationStep(
@@ -419,7 +423,7 @@ class TestSteps:
         (copied,) = large.decide(Policy.UPSTREAM).steps
         assert copied == CreationStep(way=Way.COPY, extend_to_gib=2, remove_first=("stale",), falls_to_next=False)
 
-    def test_of_a_template(self) -> None:
+    def test_a_template_is_made_with_its_size_and_after_room_is_made_for_it(self) -> None:
         old = replace(TEMPLATE, status="error")
         awaited = replace(TEMPLATE, being_made_for=MAKING)
         for template, expected in {
@@ -435,7 +439,7 @@ class TestSteps:
             case = replace(templated(template), other_templates=(older,))
             assert case.decide().steps[0].remove_after == going
 
-    def test_of_a_template_that_the_driver_replaces(self) -> None:
+    def test_a_replaced_template_is_deleted_after_the_new_one_is_ready(self) -> None:
         old = replace(TEMPLATE, entry=replace(TEMPLATE.entry, image_updated_at=NOON - MAKING))
         assert templated(old).decide(Policy.UPSTREAM).steps[0] == CreationStep(
             way=Way.CREATE_TEMPLATE, size_gib=1, extend_to_gib=2, remove_first=("template",), falls_to_next=False
@@ -459,7 +463,7 @@ class TestSteps:
         )
         assert (plan.steps[0].way, plan.steps[0].remove_first) == (Way.CREATE_TEMPLATE, ("other",))
 
-    def test_all_cached_volumes_are_kept_the_best_first(self) -> None:
+    def test_the_cached_volumes_are_tried_the_best_first(self) -> None:
         entries = (
             replace(CACHED, volume_id="old", last_used=None),
             replace(CACHED, volume_id="away", host="node@fast#two", last_used=NOON + MAKING),
@@ -611,7 +615,7 @@ class TestSteps:
         assert [case.decide(policy).steps[0].size_gib for policy in BOTH_POLICIES] == [size_gib, upstream]
 
     @given(creation_cases())
-    def test_nothing_that_is_fresh_or_in_use_goes_for_another(self, case: CreationCase) -> None:
+    def test_no_fresh_cached_volume_and_none_in_use_is_deleted_for_another(self, case: CreationCase) -> None:
         plan = case.decide()
         in_use = {entry.volume_id for entry in case.cache.entries if entry.in_use}
         for step in plan.steps:
@@ -619,7 +623,7 @@ class TestSteps:
             assert step.source not in (*step.remove_first, *step.remove_after)
 
     @given(creation_cases())
-    def test_nothing_is_larger_than_the_volume(self, case: CreationCase) -> None:
+    def test_no_step_makes_a_volume_larger_than_the_one_asked_for(self, case: CreationCase) -> None:
         for step in case.decide().steps:
             assert step.size_gib is None or step.size_gib <= case.clone.target.size_gib
             assert step.extend_to_gib == case.clone.target.size_gib
@@ -676,7 +680,7 @@ class TestRequest:
             assert [verdict.rule for verdict in failed(plan.verdicts)] == [rule]
             assert (plan.steps, plan.accepted, plan.refused) == ((), False, failed(plan.verdicts)[0].text)
 
-    def test_both_are_said(self) -> None:
+    def test_two_rules_that_refuse_a_request_are_both_named(self) -> None:
         assert image(status="queued", virtual_size_bytes=2 * GIB + 1).decide().refused == (
             "the image's status is queued; "
             "the image needs 3 GiB (virtual size 2147483649 bytes) and the volume has 2 GiB"
@@ -691,7 +695,7 @@ class TestRequest:
         assert ways(case.decide(Policy.UPSTREAM)) == ["copy"]
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_each_rule_about_the_cache_shuts_it_alone(self, policy: Policy) -> None:
+    def test_each_rule_about_the_cache_alone_keeps_it_from_being_used(self, policy: Policy) -> None:
         assert list(BREAKS_CACHE[policy]) == [rule.id for rule in CACHE_RULES[policy]]
         for rule, case in BREAKS_CACHE[policy].items():
             plan = case.decide(policy)
@@ -708,7 +712,7 @@ class TestRequest:
             ("target-not-encrypted", "it is not known whether the new volume is encrypted"),
         ],
     )
-    def test_the_cache_says_why(self, rule: str, text: str) -> None:
+    def test_the_verdict_on_the_cache_says_why(self, rule: str, text: str) -> None:
         assert failed(BREAKS_CACHE[Policy.STRICT][rule].decide().cache)[0].text == text
         assert [verdict.text for verdict in cache().decide().cache[:3]] == [
             "the cache is enabled",
@@ -734,7 +738,7 @@ class TestRequest:
             (None, "it is not known whether the new volume is encrypted"),
         ],
     )
-    def test_the_cache_says_if_the_new_volume_is_encrypted(
+    def test_the_verdict_on_the_cache_says_if_the_new_volume_is_encrypted(
         self, policy: Policy, encrypted: bool | None, answer: str
     ) -> None:
         plan = target(cache(), encrypted=encrypted).decide(policy)
@@ -796,7 +800,7 @@ class TestRequest:
         assert said(BARE.decide(Policy.UPSTREAM), "copy")[1] == said(BARE.decide(), "copy")[1]
         assert said(GOOD.decide(Policy.UPSTREAM), "clone-cached") == (True, "the cache has volume cached")
 
-    def test_with_cinder_the_cache_says_what_it_has_not(self) -> None:
+    def test_the_verdict_of_cinder_on_the_cache_says_what_it_has_not(self) -> None:
         nothing = "the cache has no volume of this image where it could be cloned"
         assert said(cache().decide(Policy.UPSTREAM), "clone-cached") == (False, nothing)
         stale = cache(entries=(STALE,), limits=CacheLimits(max_gib=1)).decide(Policy.UPSTREAM)
@@ -811,7 +815,7 @@ class TestRequest:
         assert ways(edited.decide()) == ["clone-cached", "copy"]
         assert ways(edited.decide(Policy.UPSTREAM)) == ["create-cached"]
 
-    def test_less_than_no_room_is_refused_as_input(self) -> None:
+    def test_a_negative_amount_of_free_space_is_refused(self) -> None:
         with pytest.raises(InvalidSize) as raised:
             ConversionSettings(free_bytes=-1)
         assert str(raised.value) == "ConversionSettings.free_bytes is -1: give 0 or more, or None"

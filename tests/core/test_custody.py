@@ -38,14 +38,16 @@ class TestReadingAndDeletion:
 
     @BOTH
     @pytest.mark.parametrize("mark", ["image_id", "glance_image_id", "image_owner"])
-    def test_a_volume_elsewhere_that_says_that_it_holds_an_image_is_an_images(self, decide: Decide, mark: str) -> None:
+    def test_a_volume_of_another_project_that_says_that_it_holds_an_image_belongs_to_it(
+        self, decide: Decide, mark: str
+    ) -> None:
         assert decide(replace(THEIRS, readonly=True, metadata={mark: "x"}), project_id="service").allowed
 
     @BOTH
     @pytest.mark.parametrize(
         "readonly, said", [(False, "it is not read-only"), (None, "it is not known whether it is read-only")]
     )
-    def test_what_its_owner_wrote_makes_no_image_of_a_volume_that_may_be_written(
+    def test_the_word_of_its_owner_makes_a_writable_volume_no_image_volume(
         self, decide: Decide, readonly: bool | None, said: str
     ) -> None:
         volume = replace(THEIRS, readonly=readonly, metadata={"image_id": "x", "image_owner": "theirs"})
@@ -53,7 +55,7 @@ class TestReadingAndDeletion:
 
     @BOTH
     @pytest.mark.parametrize("metadata", [{}, {"image_size": "1"}, {"image_id": "", "image_owner": ""}])
-    def test_any_other_volume_is_somebodys(self, decide: Decide, metadata: dict[str, str]) -> None:
+    def test_any_other_volume_belongs_to_its_project(self, decide: Decide, metadata: dict[str, str]) -> None:
         decision = decide(replace(THEIRS, readonly=True, metadata=metadata), project_id="service")
         assert not decision.allowed
         assert decision.reasons == (f"{ELSEWHERE}; its metadata names no image; it is read-only",)
@@ -61,12 +63,12 @@ class TestReadingAndDeletion:
 
     @BOTH
     @pytest.mark.parametrize("lives, asks", [(None, None), ("p", None), (None, "p")])
-    def test_projects_that_are_not_known_are_not_the_same(
+    def test_two_projects_that_are_not_known_are_not_the_same(
         self, decide: Decide, lives: str | None, asks: str | None
     ) -> None:
         assert not decide(replace(OWN, project_id=lives), project_id=asks).allowed
 
-    def test_who_reads_does_not_ask_whether_it_is_held(self) -> None:
+    def test_a_held_volume_can_be_read(self) -> None:
         assert decide_reading(replace(OWN, metadata={HOLD: "me"}), project_id="service").allowed
 
     def test_a_volume_that_is_held_is_not_deleted(self) -> None:
@@ -78,7 +80,7 @@ class TestReadingAndDeletion:
         decision = decide_deletion(replace(THEIRS, metadata={HOLD: "me"}), project_id="service")
         assert len(decision.reasons) == 2
 
-    def test_every_rule_speaks_when_it_holds_too(self) -> None:
+    def test_every_rule_that_holds_says_what_it_saw(self) -> None:
         decision = decide_deletion(replace(THEIRS, readonly=True, metadata={"image_id": "i"}), project_id=None)
         assert decision.verdicts == (
             Verdict(
@@ -91,7 +93,7 @@ class TestReadingAndDeletion:
             Verdict("volume-not-held", Result.HOLDS, "v", "no operation holds it"),
         )
 
-    def test_upstream_asks_nothing(self) -> None:
+    def test_glance_store_asks_no_rule_before_it_reads_or_deletes(self) -> None:
         held = replace(THEIRS, metadata={HOLD: "me"})
         shown = Verdict("volume-shown", Result.HOLDS, "v", "Cinder shows volume v to the store, which asks no more")
         for decide in (decide_reading, decide_deletion):
@@ -116,7 +118,7 @@ class TestAdding:
             (Requester(project_id="other", roles=frozenset({"member", "service"})), False),
         ],
     )
-    def test_the_owner_an_administrator_a_service_and_glance_itself_may(
+    def test_the_owner_and_an_administrator_and_a_service_and_glance_can_add_a_location(
         self, requester: Requester | None, is_admin: bool
     ) -> None:
         assert decide_adding(STORED, project_id="service", requester=requester, is_admin=is_admin).allowed
@@ -147,7 +149,9 @@ class TestAdding:
             ),
         ],
     )
-    def test_it_says_who_asks_and_whose_it_is(self, requester: Requester | None, is_admin: bool, text: str) -> None:
+    def test_the_verdict_says_who_asks_and_whose_volume_it_is(
+        self, requester: Requester | None, is_admin: bool, text: str
+    ) -> None:
         decision = decide_adding(STORED, project_id="service", requester=requester, is_admin=is_admin)
         assert [verdict.text for verdict in decision.verdicts if verdict.rule == "adder-trusted"] == [text]
         assert {verdict.subject for verdict in decision.verdicts} == {STORED.id}
@@ -156,21 +160,21 @@ class TestAdding:
         volume = replace(THEIRS, readonly=True, metadata={"image_owner": "mine"})
         assert not decide_adding(volume, project_id="service", requester=MINE).allowed
 
-    def test_a_volume_in_the_users_own_project_may_be_added(self) -> None:
+    def test_a_volume_in_the_own_project_of_the_user_can_be_added(self) -> None:
         volume = replace(STORED, project_id="mine", metadata={"image_id": "i"})
         assert decide_adding(volume, project_id="service", requester=MINE).allowed
 
-    def test_a_store_that_asks_as_the_requester_adds_what_cinder_shows(self) -> None:
+    def test_a_store_without_credentials_of_its_own_adds_a_volume_that_cinder_shows(self) -> None:
         assert decide_adding(replace(STORED, project_id="mine"), project_id="mine", requester=MINE).allowed
 
     def test_a_user_without_a_project_owns_nothing(self) -> None:
         for volume in (STORED, replace(STORED, metadata={"image_owner": ""})):
             assert not decide_adding(volume, project_id="service", requester=Requester()).allowed
 
-    def test_what_may_not_be_read_may_not_be_added(self) -> None:
+    def test_a_volume_that_cannot_be_read_cannot_be_added(self) -> None:
         assert not decide_adding(THEIRS, project_id="service", requester=None).allowed
 
-    def test_upstream_asks_nothing(self) -> None:
+    def test_glance_store_asks_no_rule_before_a_location_is_added(self) -> None:
         assert decide_adding(THEIRS, project_id="service", requester=MINE, policy=Policy.UPSTREAM).allowed
 
 
@@ -187,13 +191,13 @@ ASKED = given(
 
 
 @ASKED
-def test_what_may_be_deleted_may_be_read(project_id: str | None, volume: Volume) -> None:
+def test_a_volume_that_can_be_deleted_can_be_read(project_id: str | None, volume: Volume) -> None:
     if decide_deletion(volume, project_id=project_id).allowed:
         assert decide_reading(volume, project_id=project_id).allowed
 
 
 @ASKED
-def test_what_another_project_may_write_is_neither_given_out_nor_deleted(
+def test_a_volume_that_another_project_can_write_is_neither_given_out_nor_deleted(
     project_id: str | None, volume: Volume
 ) -> None:
     if volume.project_id != project_id and not volume.readonly:

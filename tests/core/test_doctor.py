@@ -499,7 +499,7 @@ def test_a_fault_is_said_with_its_next_step(
         ),
     ],
 )
-def test_what_is_at_the_limit_or_not_known_is_no_fault(
+def test_a_value_at_the_limit_or_one_that_is_not_known_is_no_fault(
     part: str, changes: dict[str, Any], rule: str, text: str
 ) -> None:
     sound = getattr(SOUND, part)
@@ -550,7 +550,7 @@ def test_of_a_service_that_does_not_answer_nothing_else_is_asked() -> None:
     assert {line.verdict.subject for line in lines} == {"block-storage"}
 
 
-def test_what_is_not_known_at_all_is_not_looked_at() -> None:
+def test_a_check_of_facts_that_are_not_known_is_left_out() -> None:
     assert diagnose(DoctorFacts()).lines == ()
     subjects = [line.verdict.subject for line in diagnose(SOUND).lines]
     assert list(dict.fromkeys(subjects)) == [
@@ -566,7 +566,7 @@ def test_what_is_not_known_at_all_is_not_looked_at() -> None:
 class TestRates:
     """The file of rates, which other commands read."""
 
-    def test_what_is_written_is_read_again(self) -> None:
+    def test_rates_that_are_written_can_be_read(self) -> None:
         written = json.loads(json.dumps(RATES.as_dict()))
         assert written == {
             "rates": 1,
@@ -608,7 +608,7 @@ class TestRates:
             {"rates": 1, "host": "n", "digests": {"md5": 10**400}},
         ],
     )
-    def test_what_is_no_file_of_rates_is_refused(self, written: Any) -> None:
+    def test_a_file_that_holds_no_rates_is_refused(self, written: Any) -> None:
         with pytest.raises(InvalidFact):
             Rates.from_dict(written)
 
@@ -627,18 +627,18 @@ class TestRates:
             ),
         ],
     )
-    def test_it_says_what_is_wrong_with_it(self, written: Any, text: str) -> None:
+    def test_the_error_of_a_file_of_rates_says_what_is_wrong(self, written: Any, text: str) -> None:
         with pytest.raises(InvalidFact) as refused:
             Rates.from_dict(written)
         assert str(refused.value) == text
 
-    def test_the_largest_and_the_least_are_taken(self) -> None:
+    def test_the_largest_and_the_smallest_rate_can_be_read(self) -> None:
         rates = Rates(host="n", write_bytes_per_second=1e18, attach_seconds=0, detach_seconds=1e18)
         assert Rates.from_dict(rates.as_dict()) == rates
         with pytest.raises(InvalidFact):
             replace(rates, write_bytes_per_second=1.1e18)
 
-    def test_they_do_not_change_with_what_they_were_made_of(self) -> None:
+    def test_rates_do_not_change_with_the_mapping_that_they_were_made_of(self) -> None:
         digests = {"md5": 1.0}
         rates = Rates(host="n", digests=digests)
         digests["md5"] = 2.0

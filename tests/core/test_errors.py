@@ -206,7 +206,7 @@ each_error = pytest.mark.parametrize("error", EXAMPLES, indirect=True, ids=lambd
 class TestTree:
     """Every error is an ImagevolError of one of three families and, beside it, the builtin that fits."""
 
-    def test_there_is_one_of_each_here(self) -> None:
+    def test_every_error_has_an_example_here(self) -> None:
         families = {ImagevolError, CallerError, ServiceError, StorageError}
         public = {getattr(errors, name) for name in errors.__all__}
         defined = {
@@ -215,7 +215,7 @@ class TestTree:
         assert public == defined == EXAMPLES.keys() | families
 
     @each_error
-    def test_it_has_one_family_a_builtin_and_its_sentence(self, error: ImagevolError) -> None:
+    def test_every_error_has_one_family_and_one_builtin_and_its_sentence(self, error: ImagevolError) -> None:
         example = EXAMPLES[type(error)]
         assert [each for each in (CallerError, ServiceError, StorageError) if isinstance(error, each)] == [
             example.family
@@ -225,7 +225,7 @@ class TestTree:
         assert error.args == (example.sentence,)
 
     @each_error
-    def test_it_keeps_what_it_knows(self, error: ImagevolError) -> None:
+    def test_every_error_keeps_its_attributes(self, error: ImagevolError) -> None:
         beside = {"message": EXAMPLES[type(error)].sentence, "leftovers": ()}
         assert error.__dict__ == {**beside, **EXAMPLES[type(error)].knows}
 
@@ -234,11 +234,11 @@ class TestTree:
         assert str(error) == "volume 7ad3 is 'error' and should be 'available': no host has room"
         assert error.reason == "no host has room"
 
-    def test_a_longer_stream_goes_on(self) -> None:
+    def test_the_error_of_a_longer_stream_says_that_it_goes_on(self) -> None:
         error = WrongLength(expected_bytes=5, actual_bytes=6)
         assert str(error) == "the data goes on after 5 bytes, and 5 bytes were announced"
 
-    def test_a_sentence_of_several_lines_keeps_them(self) -> None:
+    def test_an_error_with_several_lines_keeps_them(self) -> None:
         assert str(ConversionFailed("qemu-img:\n\tno space")) == "qemu-img:\n\\tno space"
 
     def test_a_busy_volume_tells_for_how_long_it_was_waited_for_if_it_was(self) -> None:
@@ -246,7 +246,7 @@ class TestTree:
             assert text in str(VolumeBusy("7ad3", status="in-use", waited_seconds=waited_seconds))
         assert VolumeBusy("7ad3", status="in-use").waited_seconds == 0
 
-    def test_what_has_a_busy_volume_is_named_in_place_of_the_way_to_find_it(self) -> None:
+    def test_the_error_of_a_busy_volume_names_the_holder_if_it_is_known(self) -> None:
         error = VolumeBusy("7ad3", status="in-use", holders=["server web-1 has it", "host node has it"])
         assert str(error) == (
             "volume 7ad3 cannot be attached: its status is 'in-use'; try again later: "
@@ -254,7 +254,7 @@ class TestTree:
         )
         assert error.holders == ("server web-1 has it", "host node has it")
 
-    def test_an_image_that_only_has_to_be_declared_as_another_format_says_as_which(self) -> None:
+    def test_the_error_of_a_wrong_declaration_names_the_right_format(self) -> None:
         error = UnsafeImage("image e38f", reasons={"one-format": "it is vmdk"}, declare_as="vmdk")
         assert str(error) == "image e38f is refused: one-format: it is vmdk; declare it as vmdk"
         assert error.declare_as == "vmdk"
@@ -268,7 +268,7 @@ class TestLeftovers:
     """What could not be cleaned up is in the sentence."""
 
     @each_error
-    def test_what_was_left_behind_is_said(self, error: ImagevolError) -> None:
+    def test_an_error_says_what_was_left_behind(self, error: ImagevolError) -> None:
         failed = copy.copy(error)
         assert failed.leftovers == ()
         failed.leftovers = ("volume 7ad3", "attachment 9c41")
@@ -280,7 +280,7 @@ class TestPickling:
 
     @each_error
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-    def test_it_arrives_whole(self, error: ImagevolError, protocol: int) -> None:
+    def test_a_pickled_error_arrives_whole(self, error: ImagevolError, protocol: int) -> None:
         sent = copy.copy(error)
         sent.leftovers = ("volume 7ad3",)
         arrived = pickle.loads(pickle.dumps(sent, protocol))

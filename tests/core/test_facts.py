@@ -38,7 +38,7 @@ class TestCopies:
         given_by_caller["a"] = "c"
         assert getattr(fact, field) == {"a": "b"}
 
-    def test_the_locations_of_an_image_are_its_own(self) -> None:
+    def test_the_locations_of_an_image_are_copied(self) -> None:
         locations = [ImageLocation("cinder://x")]
         image = Image(id="i", locations=locations)  # type: ignore[arg-type]  # as a caller without types would
         locations.clear()
@@ -47,7 +47,7 @@ class TestCopies:
     @pytest.mark.parametrize(
         "fact", [Image(id="i"), Volume(id="v", size_gib=1), ImageLocation("u"), VolumeType(name="t"), Requester()]
     )
-    def test_a_fact_cannot_be_changed_and_can_be_kept_in_a_set(self, fact: Any) -> None:
+    def test_no_fact_can_be_changed_and_each_can_be_kept_in_a_set(self, fact: Any) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(fact, dataclasses.fields(fact)[0].name, "x")
         assert {fact, copy.copy(fact)} == {fact}
@@ -66,7 +66,7 @@ class TestRefusals:
         with pytest.raises(InvalidSize, match=rf"^Volume.size_gib is -1: {NOT_NEGATIVE}$"):
             Volume(id="v", size_gib=-1)
 
-    def test_a_time_without_a_zone_names_no_instant(self) -> None:
+    def test_a_time_without_a_zone_is_refused(self) -> None:
         with pytest.raises(InvalidFact, match=r"^Image.updated_at: 2025-06-01T00:00:00 has no time zone"):
             Image(id="i", updated_at=NAIVE)
         with pytest.raises(InvalidFact, match=r"^Image.created_at: 2025-06-01T00:00:00 has no time zone"):
@@ -80,7 +80,7 @@ class TestDigest:
     """Both parts are compared in lower case: hex is hex."""
 
     @given(strategies.digests())
-    def test_case_makes_no_difference(self, digest: Digest) -> None:
+    def test_digests_in_upper_and_lower_case_are_the_same(self, digest: Digest) -> None:
         assert Digest(digest.algorithm.upper(), digest.value.upper()) == digest
         assert str(digest) == str(digest).lower()
 

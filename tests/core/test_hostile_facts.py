@@ -49,7 +49,7 @@ def test_every_decision_answers_or_refuses(name: str, seed: int) -> None:
     assert len(refused) <= LONGEST
 
 
-def test_every_decision_is_tried() -> None:
+def test_every_public_decision_is_tried_with_hostile_facts() -> None:
     """With arguments of every kind: what cannot be made up would be tried by nothing."""
     for function in FUNCTIONS.values():
         arguments_of(function, Random(0))

@@ -42,7 +42,9 @@ class TestReading:
     """What cannot be parsed is read all the same, as a value that says why."""
 
     @given(strategies.location_texts() | st.text(), st.sampled_from(Dialect))
-    def test_it_is_what_parsing_gives_or_why_it_gives_nothing(self, url: str, dialect: Dialect) -> None:
+    def test_reading_a_location_gives_what_parsing_gives_or_why_there_is_nothing(
+        self, url: str, dialect: Dialect
+    ) -> None:
         refused = refusal(url, dialect)
         read = read_location(url, dialect=dialect)
         if refused is None:
@@ -51,7 +53,7 @@ class TestReading:
             assert read == UnreadLocation(refused.shown, refused.reason)
             assert str(read) == str(refused)
 
-    def test_what_may_be_a_credential_is_hidden_as_in_the_error(self) -> None:
+    def test_a_location_that_cannot_be_read_hides_credentials_as_its_error_does(self) -> None:
         url = f"cinder://fast:{ID[1:]}"
         assert str(read_location(url)) == str(refusal(url))
         assert ID[1:] not in str(read_location(url))
@@ -87,17 +89,17 @@ class TestGrammar:
             *("cinder://[", f"cinder://]/{ID}", f"cinder://[::1]/{ID}"),
         ],
     )
-    def test_no_other_text_is_a_location(self, url: str) -> None:
+    def test_any_other_text_is_refused(self, url: str) -> None:
         with pytest.raises(InvalidLocation):
             parse_location(url)
 
     @pytest.mark.parametrize("tail", ["?a=b", "#part", "?", "#"])
-    def test_a_query_or_a_fragment_is_called_so(self, tail: str) -> None:
+    def test_a_query_and_a_fragment_are_named_in_the_error(self, tail: str) -> None:
         refused = refusal(f"cinder://fast/{ID}{tail}")
         assert refused is not None
         assert refused.reason == "it has a query or a fragment"
 
-    def test_a_part_that_is_wrong_is_named(self) -> None:
+    def test_the_error_names_the_part_that_is_wrong(self) -> None:
         reasons = {url: refused.reason for url in ("cinder://7", f"cinder://a b/{ID}") if (refused := refusal(url))}
         assert reasons == {
             "cinder://7": "it does not end with the id of a volume",
@@ -134,7 +136,7 @@ class TestDialects:
             parse_location(f"cinder://fast/{volume_id}", dialect=Dialect.GLANCE_STORE)
 
     @pytest.mark.parametrize("volume_id", [f"X{ID}", f"({ID})", f"{ID}0", ID[:-1], f"{{{ID}", ""])
-    def test_cinder_takes_nothing_else_for_a_uuid(self, volume_id: str) -> None:
+    def test_cinder_refuses_a_volume_id_that_is_no_uuid(self, volume_id: str) -> None:
         taken = refusal(f"cinder://fast/{volume_id}", Dialect.CINDER) is None
         assert taken is volume_id.startswith("{")  # of a pair of braces either may be missing
 
@@ -142,10 +144,10 @@ class TestDialects:
         for url in (f"CINDER://fast/{ID}?a=b#c", f"cinder:{ID}", f"cinder://{ID}"):
             assert parse_location(url, dialect=Dialect.CINDER).volume_id == ID
 
-    def test_glance_store_looks_at_what_stands_behind_the_last_slash(self) -> None:
+    def test_glance_store_looks_at_what_follows_the_last_slash(self) -> None:
         assert parse_location(f"cinder://?a=b/{ID}", dialect=Dialect.GLANCE_STORE).volume_id == ID
 
-    def test_what_is_no_name_of_a_store_is_not_taken_for_one(self) -> None:
+    def test_a_text_that_cannot_be_the_name_of_a_store_is_not_taken_for_one(self) -> None:
         for dialect in (Dialect.CINDER, Dialect.GLANCE_STORE):
             assert parse_location(f"cinder://a b/{ID}", dialect=dialect).store is None
 
@@ -168,7 +170,7 @@ class TestRoundTrip:
         assert parse_location(str(location)) == location
 
     @given(strategies.location_texts(), st.sampled_from(Dialect))
-    def test_what_a_dialect_read_it_reads_again(self, text: str, dialect: Dialect) -> None:
+    def test_a_location_that_a_dialect_reads_is_read_in_the_same_way_again(self, text: str, dialect: Dialect) -> None:
         try:
             location = parse_location(text, dialect=dialect)
         except InvalidLocation:
@@ -219,7 +221,7 @@ class TestLinearity:
 
     @pytest.mark.parametrize("dialect", Dialect)
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_twice_the_text_takes_at_most_twice_the_lines(self, shape: str, dialect: Dialect) -> None:
+    def test_a_text_of_twice_the_length_takes_at_most_twice_the_lines(self, shape: str, dialect: Dialect) -> None:
         for filling in self.FILLINGS:
             short, long = (shape.format(filling * count) for count in (1_000, 2_000))
             assert lines_run(long, dialect) <= 2 * lines_run(short, dialect)
@@ -297,7 +299,7 @@ class TestSecrecy:
         refused = refusal(f"{scheme}{separator}{userinfo}{host}{path}{tail}", dialect)
         assert refused is None or self.SECRET not in printed(refused)
 
-    def test_what_is_left_tells_which_location_it_was(self) -> None:
+    def test_a_hidden_location_can_still_be_told_from_another_one(self) -> None:
         with pytest.raises(InvalidLocation) as caught:
             parse_location(f"cinder://user:hunter2@fast/{ID}?token=hunter2")
         assert caught.value.shown == f"cinder://***@fast/{ID}?..."
@@ -316,12 +318,12 @@ class TestSecrecy:
             ("x" * 121, Dialect.STRICT, f"{'x' * 120}..."),
         ],
     )
-    def test_what_is_shown_is_the_rest_of_it(self, text: str, dialect: Dialect, shown: str) -> None:
+    def test_only_credentials_are_hidden_in_a_location(self, text: str, dialect: Dialect, shown: str) -> None:
         refused = refusal(text, dialect)
         assert refused is not None
         assert refused.shown == shown
 
-    def test_a_mark_in_a_password_does_not_end_it(self) -> None:
+    def test_a_special_character_in_a_password_does_not_end_it(self) -> None:
         with pytest.raises(InvalidLocation) as caught:
             parse_location(f"cinder://user:hun#ter2@fast/{ID}")
         assert caught.value.shown == "cinder://***#..."
@@ -352,13 +354,13 @@ def test_the_sentence_says_which_part_is_wrong(url: str, part: str) -> None:
 
 
 @pytest.mark.parametrize("before", ["user:secret", "user:sec://ret"])
-def test_what_is_no_scheme_is_not_shown(before: str) -> None:
+def test_a_text_that_is_no_scheme_is_not_shown(before: str) -> None:
     with pytest.raises(InvalidLocation) as refused:
         parse_location(f"{before}://fast/{ID}")
     assert refused.value.shown == f"***://fast/{ID}"
 
 
-def test_a_volume_is_named_once_whoever_reads_the_locations_and_in_their_order() -> None:
+def test_each_volume_of_the_locations_is_named_once_and_in_their_order() -> None:
     bare, other = ID.replace("-", ""), "0" * 8 + ID[8:]
     urls = (f"cinder://fast/{bare}", f"cinder://fast/{ID}", "rbd://a/b", f"cinder://{other}", f"cinder://slow/{ID}", "")
     image = Image(id="i", locations=tuple(map(ImageLocation, urls)))
@@ -366,7 +368,7 @@ def test_a_volume_is_named_once_whoever_reads_the_locations_and_in_their_order()
 
 
 @given(strategies.location_texts())
-def test_what_no_dialect_reads_names_no_volume(url: str) -> None:
+def test_a_location_that_no_dialect_reads_names_no_volume(url: str) -> None:
     readings = {dialect: refusal(url, dialect) for dialect in Dialect}
     named = named_volume_ids(Image(id="i", locations=(ImageLocation(url),)))
     assert bool(named) is (None in readings.values())

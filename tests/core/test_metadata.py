@@ -19,7 +19,7 @@ class TestRoundTrip:
     """What was written is read again."""
 
     @given(strategies.image_volume_metadata(), st.dictionaries(st.text(), st.text()))
-    def test_what_was_written_is_read_whatever_stands_beside_it(
+    def test_a_record_is_read_whatever_other_metadata_the_volume_has(
         self, metadata: ImageVolumeMetadata, others: dict[str, str]
     ) -> None:
         beside = {key: value for key, value in others.items() if key not in KEYS}
@@ -27,14 +27,14 @@ class TestRoundTrip:
         assert ImageVolumeMetadata.from_volume(written) == read_metadata(written) == metadata
 
     @given(strategies.image_volume_metadata())
-    def test_what_is_not_known_is_not_written(self, metadata: ImageVolumeMetadata) -> None:
+    def test_no_key_is_written_for_a_value_that_is_not_known(self, metadata: ImageVolumeMetadata) -> None:
         written = metadata.to_volume()
         assert set(written) <= set(KEYS)
         assert all(type(value) is str for value in written.values())
         assert ("image_size" in written) is (metadata.size_bytes is not None)
         assert ImageVolumeMetadata().to_volume() == {}
 
-    def test_all_of_it_is_written_under_the_names_that_the_services_use(self) -> None:
+    def test_a_record_is_written_under_the_names_that_the_services_use(self) -> None:
         metadata = ImageVolumeMetadata(
             image_id="i",
             image_owner="p",
@@ -58,20 +58,20 @@ class TestRoundTrip:
 class TestOthers:
     """glance_store and Cinder write `glance_image_id` instead of `image_id`, and Cinder no size."""
 
-    def test_what_glance_store_writes_is_read(self) -> None:
+    def test_a_record_that_glance_store_writes_is_read(self) -> None:
         written = {"glance_image_id": "i", "image_size": "17", "image_owner": "p", "name": "x"}
         assert ImageVolumeMetadata.from_volume(written) == ImageVolumeMetadata(
             image_id="i", image_owner="p", size_bytes=17
         )
 
-    def test_what_cinder_writes_is_read(self) -> None:
+    def test_a_record_that_cinder_writes_is_read(self) -> None:
         written = {"image_owner": "p", "glance_image_id": "i"}
         assert ImageVolumeMetadata.from_volume(written) == ImageVolumeMetadata(image_id="i", image_owner="p")
 
-    def test_what_the_specification_writes_is_read(self) -> None:
+    def test_a_record_as_the_specification_writes_it_is_read(self) -> None:
         assert ImageVolumeMetadata.from_volume({"image_id": "i"}) == ImageVolumeMetadata(image_id="i")
 
-    def test_half_a_digest_is_none(self) -> None:
+    def test_half_of_a_digest_is_no_digest(self) -> None:
         assert ImageVolumeMetadata.from_volume({"os_hash_algo": "sha512"}).digest is None
         assert ImageVolumeMetadata.from_volume({"os_hash_value": "0f"}).digest is None
 
@@ -80,7 +80,7 @@ class TestHostility:
     """Metadata that contradict themselves, or cannot be what their key says, raise InvalidMetadata and nothing else."""
 
     @given(st.dictionaries(st.sampled_from(KEYS), st.text() | st.sampled_from(["True", "7", "sha512", "-0", "1e3"])))
-    def test_any_metadata_are_read_or_refused_in_one_printable_line(self, metadata: dict[str, str]) -> None:
+    def test_any_metadata_is_read_or_refused_in_one_printable_line(self, metadata: dict[str, str]) -> None:
         refused = None
         try:
             ImageVolumeMetadata.from_volume(metadata)
@@ -106,7 +106,9 @@ class TestHostility:
             ({"signature_verified": "yes"}, "signature_verified", "yes", "it is neither True nor False"),
         ],
     )
-    def test_it_names_the_key_that_cannot_be(self, metadata: dict[str, str], key: str, value: str, reason: str) -> None:
+    def test_the_error_names_the_key_that_makes_no_sense(
+        self, metadata: dict[str, str], key: str, value: str, reason: str
+    ) -> None:
         with pytest.raises(InvalidMetadata) as caught:
             ImageVolumeMetadata.from_volume(metadata)
         assert (caught.value.key, caught.value.value, caught.value.reason) == (key, value, reason)

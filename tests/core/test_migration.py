@@ -73,7 +73,7 @@ class TestLaws:
         assert change.verdicts[-1].text == ("Cinder gives no answer about the volume: 'the answer does not mention it'")
 
     @given(migration_cases(), policies)
-    def test_undo_restores_exactly(self, case: MigrationCase, policy: Policy) -> None:
+    def test_an_undo_restores_the_location_exactly(self, case: MigrationCase, policy: Policy) -> None:
         changes = case.plan(policy)
         for order in (changes, changes[::-1]):
             locations = case.image.locations
@@ -84,7 +84,7 @@ class TestLaws:
             assert locations == case.image.locations
 
     @given(migration_cases())
-    def test_other_metadata_are_kept(self, case: MigrationCase) -> None:
+    def test_metadata_that_is_not_about_the_store_is_kept(self, case: MigrationCase) -> None:
         for change in case.plan():
             assert {**change.after.metadata, "store": ""} == {**change.before.metadata, "store": ""}
 
@@ -106,14 +106,14 @@ def volume_of(location: ImageLocation) -> str | None:
 class TestDuplicates:
     """No two locations of one image become the same: neither of two that would is altered."""
 
-    def test_two_that_would_become_the_same_stay(self) -> None:
+    def test_two_locations_that_would_become_the_same_stay_as_they_are(self) -> None:
         changes = of_image(Policy.STRICT, at(f"cinder://quick/{V}"), at(f"cinder://fast2/{V}", "slow"))
         assert [(change.outcome.value, change.verdicts[-1].rule) for change in changes] == [
             ("ambiguous", "duplicate"),
             ("ambiguous", "duplicate"),
         ]
 
-    def test_one_that_is_right_already_is_kept(self) -> None:
+    def test_a_location_that_is_right_already_is_kept_beside_its_duplicate(self) -> None:
         changes = of_image(Policy.STRICT, at(f"cinder://fast2/{V}", "fast2"), at(f"cinder://fast2/{V}", "slow"))
         assert [change.outcome.value for change in changes] == ["keep", "ambiguous"]
 
@@ -122,7 +122,7 @@ class TestDuplicates:
         assert [change.after.url for change in changes] == [f"cinder://fast2/{V}", f"cinder://fast/{V}"]
         assert [change.outcome.value for change in changes] == ["change", "change"]
 
-    def test_glance_makes_two_the_same(self) -> None:
+    def test_glance_makes_two_different_locations_the_same(self) -> None:
         changes = of_image(Policy.UPSTREAM, at(f"cinder://quick/{V}"), at(f"cinder://{V}"))
         assert [change.after for change in changes] == [at(f"cinder://fast/{V}", "fast")] * 2
 
@@ -234,14 +234,14 @@ class TestPlanMigration:
         assert cinder.asked == [volumes[:1], volumes[:1], volumes[1:4], volumes[4:]]
         assert (totals.images, totals.pages, totals.locations) == (9, 4, 10)
 
-    def test_cinder_is_not_asked_where_no_volume_is_named(self) -> None:
+    def test_cinder_is_not_asked_if_no_location_names_a_volume(self) -> None:
         cinder = Cinder({})
         images = [Image(id="i", locations=(at("file:///x"),)), Image(id="j")]
         planned = list(plan_migration(images, catalogue=CATALOGUE, volume_types=cinder.volume_types))
         outcomes = [[change.outcome.value for change in each.changes] for each in planned]
         assert (outcomes, cinder.asked) == ([["not-cinder"], []], [])
 
-    def test_glance_asks_for_what_follows_the_last_slash(self) -> None:
+    def test_glance_asks_cinder_for_what_follows_the_last_slash(self) -> None:
         cinder = Cinder({})
         images = [Image(id="i", locations=(at(f"cinder://{V}?x"), at(f"cinder://{V}/"), at("CINDER://x/y")))]
         for _ in plan_migration(images, catalogue=CATALOGUE, volume_types=cinder.volume_types, policy=Policy.UPSTREAM):
@@ -249,7 +249,7 @@ class TestPlanMigration:
         assert cinder.asked == [[f"{V}?x"]]
 
     @pytest.mark.parametrize("page_size", [1, 2, 7])
-    def test_no_more_than_a_page_is_held(self, page_size: int) -> None:
+    def test_no_more_than_one_page_of_images_is_held_in_memory(self, page_size: int) -> None:
         taken = 0
 
         def images() -> Iterator[Image]:
@@ -274,7 +274,7 @@ class TestPlanMigration:
         assert len(list(plan_migration(images, catalogue=CATALOGUE, volume_types=cinder.volume_types))) == 1001
         assert [len(page) for page in cinder.asked] == [1000, 1]
 
-    def test_a_page_of_nothing_is_refused_at_once(self) -> None:
+    def test_a_page_of_no_locations_is_refused_at_once(self) -> None:
         with pytest.raises(InvalidFact) as refused:
             plan_migration([], catalogue=CATALOGUE, volume_types=Cinder({}).volume_types, page_size=0)
         assert str(refused.value) == "page_size: 0 is less than 1; give how many locations a page has"

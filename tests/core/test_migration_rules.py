@@ -199,7 +199,7 @@ class TestEveryRule:
     """The first rule that applies decides; only `change` and `repair` alter anything."""
 
     @pytest.mark.parametrize("table, rule", RULES)
-    def test_it_decides(self, table: str, rule: str) -> None:
+    def test_each_rule_of_migration_decides_its_example(self, table: str, rule: str) -> None:
         decide, outcome, after, text = DECIDES[table][0][rule]
         change = decide()
         last = change.verdicts[-1]
@@ -217,11 +217,11 @@ class TestEveryRule:
             )
         assert ADDED_RULES[Policy.STRICT] is MIGRATION_RULES[Policy.STRICT]
 
-    def test_what_is_told_of_a_location_holds_no_secrets(self) -> None:
+    def test_a_verdict_about_a_location_holds_no_secrets(self) -> None:
         change = plan(at("swift://user:hunter2@h/c/i"))
         assert {verdict.subject for verdict in change.verdicts} == {"swift://***@h/c/i"}
 
-    def test_what_does_not_apply_is_told(self) -> None:
+    def test_a_rule_that_does_not_apply_says_why(self) -> None:
         assert [(verdict.subject, verdict.text) for verdict in STRICT["change"][0]().verdicts[:-1]] == [
             (f"cinder://quick/{V}", text)
             for text in (
@@ -251,13 +251,15 @@ class TestEveryRule:
         ]
 
     @given(migration_cases(), policies)
-    def test_only_change_and_repair_alter_anything(self, case: MigrationCase, policy: Policy) -> None:
+    def test_only_the_outcomes_change_and_repair_alter_a_location(self, case: MigrationCase, policy: Policy) -> None:
         for change in case.plan(policy):
             altering = change.outcome in (LocationOutcome.CHANGE, LocationOutcome.REPAIR)
             assert change.alters is altering is (change.before != change.after)
 
     @given(migration_cases(), policies)
-    def test_what_is_told_is_printable_and_of_one_location(self, case: MigrationCase, policy: Policy) -> None:
+    def test_a_verdict_about_a_location_is_printable_and_names_one_location(
+        self, case: MigrationCase, policy: Policy
+    ) -> None:
         for change in case.plan(policy):
             assert [str(verdict) for verdict in change.verdicts if not str(verdict).isprintable()] == []
             assert len({verdict.subject for verdict in change.verdicts}) == 1
@@ -313,7 +315,7 @@ class TestWhichStore:
             (f"cinders://slow/{V}", "slow", "hdd", "not-cinder", None),
         ],
     )
-    def test_by_type_and_url(
+    def test_the_store_of_a_location_follows_from_the_type_of_its_volume_and_from_its_url(
         self, url: str, store: str | None, volume_type: str, outcome: str, chosen: str | None
     ) -> None:
         change = plan(at(url, store), volume_type)
@@ -324,7 +326,7 @@ class TestWhichStore:
         catalogue = StoreCatalogue(stores=(replace(FAST, volume_type=None), SLOW), default_volume_type="nvme")
         assert plan(at(f"cinder://{V}"), "nvme", catalogue=catalogue).after == at(f"cinder://fast/{V}", "fast")
 
-    def test_a_store_that_no_location_can_name_is_none(self) -> None:
+    def test_a_store_whose_name_no_location_can_have_is_passed_over(self) -> None:
         catalogue = StoreCatalogue(stores=(replace(FAST, name="a b"), FAST2))
         assert plan(at(f"cinder://{V}"), catalogue=catalogue).after == at(f"cinder://fast2/{V}", "fast2")
 
@@ -337,7 +339,9 @@ class TestWhichStore:
         assert plan_location(location, catalogue=CATALOGUE, volume_type="ssd").outcome is LocationOutcome.AMBIGUOUS
 
     @given(migration_cases())
-    def test_what_is_kept_or_altered_is_in_a_store_of_the_volumes_type(self, case: MigrationCase) -> None:
+    def test_a_location_that_is_kept_or_altered_is_in_a_store_of_the_type_of_its_volume(
+        self, case: MigrationCase
+    ) -> None:
         for change in case.plan():
             if change.alters or change.verdicts[-1].rule == "keep":
                 volume_type = case.answers[parse_location(change.after.url).volume_id]
@@ -379,7 +383,7 @@ class TestUpstream:
             (at("file:///x/k@h"), None, "change", at("file:///x/k@h", "local")),
         ],
     )
-    def test_of_a_location_that_is_shown(
+    def test_glance_changes_a_location_that_is_shown_by_the_rules_of_its_code(
         self, location: ImageLocation, volume_type: VolumeAnswer, outcome: str, after: ImageLocation | None
     ) -> None:
         catalogue = StoreCatalogue(stores=(FAST, replace(FAST2, volume_type="nvme"), SLOW, LOCAL))
@@ -403,7 +407,7 @@ class TestUpstream:
             (at("cinder://["), "keep", None),
         ],
     )
-    def test_of_a_single_store_only_keys_are_taken_out(
+    def test_with_a_single_store_glance_changes_nothing_but_takes_keys_out(
         self, location: ImageLocation, outcome: str, after: ImageLocation | None
     ) -> None:
         change = plan(location, "ssd", policy=Policy.UPSTREAM, catalogue=SINGLE)
@@ -423,7 +427,7 @@ class TestUpstream:
             (at("http://[", "fast"), None, "malformed", None),
         ],
     )
-    def test_of_a_location_that_is_added(
+    def test_glance_changes_a_location_that_is_added_by_the_rules_of_its_code(
         self, location: ImageLocation, volume_type: VolumeAnswer, outcome: str, after: ImageLocation | None
     ) -> None:
         change = add(location, volume_type)
@@ -434,7 +438,7 @@ class TestUpstream:
         assert [change.verdicts[-1].rule for change in changes] == ["not-a-url", "image-not-saved", "not-a-url"]
 
     @given(store_catalogues(multi=True), image_locations(), st.sampled_from(["ssd", "hdd", None]))
-    def test_what_glance_has_changed_it_keeps(
+    def test_glance_keeps_a_location_that_it_has_changed(
         self, catalogue: StoreCatalogue, location: ImageLocation, volume_type: str | None
     ) -> None:
         """Its defects last: once the metadata names a store, right or wrong, the location is not looked at again."""

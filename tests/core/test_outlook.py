@@ -144,12 +144,12 @@ def test_cinder_clones_what_the_strict_rules_refuse_if_its_own_option_allows_it(
     assert ("clone-image-volume", "cinder") not in tried(foreseen(untrusted))
 
 
-def test_what_cinder_refuses_has_no_ways() -> None:
+def test_a_request_that_cinder_refuses_has_no_ways() -> None:
     outlook = foreseen(image(status="queued"))
     assert (outlook.ways, outlook.steps, outlook.refused) == ((), (), "the image's status is queued")
 
 
-def test_what_only_the_strict_rules_refuse_is_cinders() -> None:
+def test_a_request_that_only_the_strict_rules_refuse_is_left_to_cinder() -> None:
     outlook = foreseen(image(UNCLONED, virtual_size_bytes=None, properties={"virtual_size": str(99 * GIB)}))
     assert outlook.left is not None
     assert {by for _, by in tried(outlook)} == {"cinder"}
@@ -167,7 +167,7 @@ def test_the_volume_of_a_snapshot_image_has_one_way() -> None:
     assert (outlook.fails, outlook.refused) == (None, None)
 
 
-def test_where_no_copy_comes_last_the_request_fails() -> None:
+def test_a_request_without_a_copy_at_the_end_can_fail() -> None:
     convert = replace(GOOD.conversion, allowed=False)
     outlook = foreseen(image(replace(BARE, conversion=convert), disk_format="qcow2"))
     assert "ImageConversionNotAllowed" in str(outlook.refused)
@@ -178,7 +178,7 @@ def test_where_no_copy_comes_last_the_request_fails() -> None:
     assert outlook.refused is None
 
 
-def test_without_the_driver_all_is_cinders() -> None:
+def test_without_the_mixin_all_steps_are_those_of_cinder() -> None:
     outlook = foreseen(GOOD, without=True, schemes=("cinder",))
     assert {by for _, by in tried(outlook)} == {"cinder"}
     assert outlook.left is None

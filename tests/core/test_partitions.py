@@ -14,7 +14,7 @@ LINUX = PartitionEntry(boot=0x80, kind=0x83, start=(0, 32, 33), start_lba=2048)
 
 
 @pytest.mark.parametrize("entries", [[PROTECTIVE], [LINUX], [UNUSED, LINUX], [LINUX, LINUX, LINUX, LINUX]])
-def test_a_sound_table_has_no_fault(entries: list[PartitionEntry]) -> None:
+def test_a_sound_partition_table_has_no_fault(entries: list[PartitionEntry]) -> None:
     assert partition_faults((entries + [UNUSED] * 4)[:4]) == ()
 
 
@@ -48,5 +48,7 @@ def test_a_sound_table_has_no_fault(entries: list[PartitionEntry]) -> None:
         ),
     ],
 )
-def test_each_fault_has_its_sentence(entries: list[PartitionEntry], faults: tuple[str, ...]) -> None:
+def test_each_fault_of_a_partition_table_has_its_sentence(
+    entries: list[PartitionEntry], faults: tuple[str, ...]
+) -> None:
     assert partition_faults((entries + [UNUSED] * 4)[:4]) == faults

@@ -106,7 +106,7 @@ def gone(templates: list[Template], limits: CacheLimits, **how: Any) -> list[str
         (template(readonly=False), IMAGE, "broken", True, "its status is available, and it is not read-only"),
     ],
 )
-def test_the_first_rule_that_applies_decides(
+def test_the_first_rule_of_pruning_that_applies_decides(
     one: Template, image: Image | NotFound | NoAnswer, rule: str, goes: bool, because: str
 ) -> None:
     assert standing(one, image) == (rule, goes, because)
@@ -119,7 +119,7 @@ def test_if_all_go_only_those_stay_that_are_in_use_or_of_which_nothing_is_known(
     assert standing(template(), NoAnswer("it is down"), all_go=True)[:2] == ("no-answer", False)
 
 
-def test_of_one_that_stays_every_rule_says_why_it_does_not_apply() -> None:
+def test_every_rule_says_why_a_template_that_stays_does_not_go() -> None:
     kept = _Kept(template=template(), image=IMAGE, idle=timedelta(0), now=NOON)
     _, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
     assert [(verdict.rule, verdict.applies, verdict.text) for verdict in verdicts] == [
@@ -135,7 +135,7 @@ def test_of_one_that_stays_every_rule_says_why_it_does_not_apply() -> None:
     ]
 
 
-def test_one_that_was_used_just_now_stays_whatever_it_is() -> None:
+def test_a_template_that_was_used_just_now_stays_whatever_its_state() -> None:
     assert standing(template(), NotFound(), idle=HOUR)[0] == "image-gone"
     assert standing(template(), NotFound(), idle=2 * HOUR) == (
         "in-use",
@@ -167,7 +167,7 @@ def test_above_the_limits_the_least_recently_used_go() -> None:
         (CacheLimits(max_count=2, max_gib=3), "the limit is 2 templates and 3 GiB"),
     ],
 )
-def test_a_limit_that_there_is_not_is_not_named(limits: CacheLimits, allowed: str) -> None:
+def test_a_reason_names_only_the_limit_that_is_set(limits: CacheLimits, allowed: str) -> None:
     day = [template(f"day {n}", last_used=NOON - timedelta(days=n), size_gib=n) for n in (1, 3, 2)]
     reasons = {each.because for each in plan_pruning(day, images={"i": IMAGE}, now=NOON, limits=limits) if each.goes}
     assert all(reason.endswith(f", and {allowed}") for reason in reasons)
@@ -193,7 +193,7 @@ def test_a_template_of_an_image_that_nothing_is_known_of_stays() -> None:
     assert found.because == "what its image is now is not known: Glance was not asked for it"
 
 
-def test_what_may_not_go_counts_and_what_goes_anyway_does_not() -> None:
+def test_templates_that_stay_count_towards_a_limit_and_those_that_go_do_not() -> None:
     used = template("used", in_use=True, last_used=NOON - 9 * HOUR)
     assert gone([used, template()], CacheLimits(max_count=1)) == ["v"]
     assert gone([template("bad", status="error"), template()], CacheLimits(max_count=1)) == ["bad"]
@@ -218,7 +218,7 @@ templates = st.builds(
 
 class TestLaws:
     @given(st.lists(templates, max_size=6), st.integers(0, 4), st.integers(0, 20))
-    def test_afterwards_the_limits_hold_or_nothing_more_may_go(
+    def test_after_pruning_the_limits_hold_or_no_other_template_can_go(
         self, listed: list[Template], max_count: int, max_gib: int
     ) -> None:
         listed = [replace(each, entry=replace(each.entry, volume_id=f"v{n}")) for n, each in enumerate(listed)]
@@ -231,6 +231,8 @@ class TestLaws:
             assert limits.hold(size_gib=size_gib, count=len(staying)) or all(each.rule != "ready" for each in staying)
 
     @given(templates, st.sampled_from([IMAGE, NotFound(), NoAnswer("why")]))
-    def test_what_is_in_use_or_not_known_never_goes(self, one: Template, image: Image | NotFound | NoAnswer) -> None:
+    def test_a_template_in_use_and_one_that_is_not_known_never_go(
+        self, one: Template, image: Image | NotFound | NoAnswer
+    ) -> None:
         found = standing(one, image, limits=CacheLimits(max_count=1, max_gib=1))
         assert not (found[1] and (one.entry.in_use or image == NoAnswer("why") or one.status in ("deleting", "in-use")))

@@ -300,7 +300,7 @@ def test_every_decision_is_the_same_where_nothing_outside_can_be_reached() -> No
         "open('/dev/null')",
     ],
 )
-def test_what_reaches_outside_is_refused_there(outside: str) -> None:
+def test_a_function_that_reaches_outside_is_refused_in_the_test(outside: str) -> None:
     done = in_fresh_interpreter(outside)
     assert done.returncode == 1
     assert ("barred" in done.stderr) or ("outside" in done.stderr) or ("environment" in done.stderr)
@@ -327,5 +327,5 @@ def test_a_module_of_the_core_names_nothing_that_reaches_outside(module: Path) -
 
 
 @pytest.mark.skipif("IMAGEVOL_TESTS_THE_WHEEL" not in os.environ, reason="not run by nox: any installation will do")
-def test_what_is_tested_is_what_the_wheel_installed() -> None:
+def test_the_tests_import_what_the_wheel_installed() -> None:
     assert CORE.parent == Path(sysconfig.get_path("purelib"))

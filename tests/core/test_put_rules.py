@@ -58,7 +58,7 @@ def test_each_rule_is_here_and_nothing_is_wrong_with_the_good_wishes() -> None:
 
 
 @pytest.mark.parametrize("rule", BREAKS)
-def test_it_finds_fault_alone_and_says_why(rule: str) -> None:
+def test_each_rule_of_put_finds_its_fault_alone_and_says_why(rule: str) -> None:
     wishes, text = BREAKS[rule]
     assert wrong(wishes) == [(rule, text)]
 
@@ -74,11 +74,11 @@ def test_it_finds_fault_alone_and_says_why(rule: str) -> None:
         replace(GOOD, owner="mine", owner_exists=False),
     ],
 )
-def test_what_is_not_asked_for_or_not_known_is_not_wrong(wishes: PutWishes) -> None:
+def test_a_wish_that_is_not_asked_for_or_not_known_is_no_fault(wishes: PutWishes) -> None:
     assert wrong(wishes) == []
 
 
-def test_a_glance_with_one_store_has_none_by_name() -> None:
+def test_a_glance_with_one_store_has_no_store_by_name() -> None:
     assert [rule for rule, _ in wrong(PutWishes(store="fast", store_names=()))] == ["put-store-exists"]
 
 

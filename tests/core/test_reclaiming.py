@@ -44,7 +44,7 @@ class TestRecord:
     """A record goes through Cinder, which keeps 255 characters and gives them back as the attachment's device."""
 
     @given(records, st.text(st.characters(categories=("L", "N", "P")), max_size=30))
-    def test_what_is_read_is_what_was_written(self, record: ProcessRecord, label: str) -> None:
+    def test_the_record_of_a_process_is_read_as_it_was_written(self, record: ProcessRecord, label: str) -> None:
         text = record.to_text(label)
         assert ProcessRecord.from_text(text) == record
         assert len(text) <= 255
@@ -163,7 +163,9 @@ class TestDecision:
             ),
         ],
     )
-    def test_it_says_why(self, held: AttachmentFacts, running: RunningProcess | None, state: str, reason: str) -> None:
+    def test_the_decision_on_an_attachment_says_why(
+        self, held: AttachmentFacts, running: RunningProcess | None, state: str, reason: str
+    ) -> None:
         decision = decide_reclaim(held, here=HERE, running=running)
         assert (decision.state.value, decision.reason) == (state, reason)
         assert decision.attachment_id == held.id
@@ -202,20 +204,20 @@ class TestDecision:
         assert decision.reason == "it is left as it is (status attached)"
         assert decision.instance_id is None
 
-    def test_what_is_not_known_comes_with_the_command_that_frees_it_and_an_instance_does_not(self) -> None:
+    def test_an_attachment_that_is_not_known_comes_with_the_command_that_frees_it(self) -> None:
         command = "openstack --os-volume-api-version 3.27 volume attachment delete 9ab1"
         assert command in str(decide_reclaim(attachment(None), here=HERE))
         for held in (attachment(), attachment(HERE), attachment(instance_id="d2f7")):
             assert command not in str(decide_reclaim(held, here=HERE, running=NO_PROCESS))
 
     @pytest.mark.parametrize("volume_id, named", [("7ad3", "7ad3"), (None, "VOLUME")])
-    def test_what_an_instance_has_comes_with_the_command_that_detaches_it(
+    def test_an_attachment_of_an_instance_comes_with_the_command_that_detaches_it(
         self, volume_id: str | None, named: str
     ) -> None:
         held = AttachmentFacts(id="9ab1", instance_id="d2f7", volume_id=volume_id)
         assert f"`openstack server remove volume d2f7 {named}`" in str(decide_reclaim(held, here=HERE))
 
-    def test_a_forged_device_stays_on_one_line(self) -> None:
+    def test_a_forged_device_name_stays_on_one_line(self) -> None:
         held = AttachmentFacts(id="9ab1", status="attached", device="red\x1b[31m\n")
         assert str(decide_reclaim(held, here=HERE)).isprintable()
 
@@ -239,7 +241,7 @@ class TestProcess:
             ),
         ],
     )
-    def test_it_is_dead_alive_or_not_known(
+    def test_a_process_is_dead_or_alive_or_not_known(
         self, record: ProcessRecord, running: RunningProcess, state: HolderState, text: str
     ) -> None:
         assert decide_process(record, here=HERE, running=running, host="node1") == (state, text)
@@ -249,7 +251,7 @@ class TestUnanswered:
     """Of a new volume, the attachments that no host and no instance has were asked for by its creator."""
 
     @pytest.mark.parametrize("status", ["reserved", "attaching"])
-    def test_what_nothing_has_is_the_creators(self, status: str) -> None:
+    def test_an_attachment_that_nothing_holds_belongs_to_the_creator_of_the_volume(self, status: str) -> None:
         lost = AttachmentFacts(id="9ab1", status=status)
         assert unanswered_attachments([lost]) == (lost,)
 
@@ -263,5 +265,5 @@ class TestUnanswered:
             {"status": "attaching", "host": "node1", "instance_id": "d2f7"},
         ],
     )
-    def test_what_a_host_or_an_instance_has_or_may_have_is_not(self, facts: dict[str, str | None]) -> None:
+    def test_an_attachment_that_a_host_or_an_instance_can_hold_does_not(self, facts: dict[str, str | None]) -> None:
         assert unanswered_attachments([AttachmentFacts(id="9ab1", **facts)]) == ()

@@ -38,11 +38,11 @@ class TestPolicy:
     """A release of Cinder has the policy that answers as it."""
 
     @pytest.mark.parametrize("release, policy", [(28, Policy.CINDER_28), (29, Policy.UPSTREAM)])
-    def test_a_known_release_has_one(self, release: int, policy: Policy) -> None:
+    def test_a_known_release_has_a_policy(self, release: int, policy: Policy) -> None:
         assert Policy.upstream(cinder=release) is policy
 
     @pytest.mark.parametrize("release", [27, 30, 0, -1])
-    def test_an_unknown_release_has_none(self, release: int) -> None:
+    def test_an_unknown_release_has_no_policy(self, release: int) -> None:
         with pytest.raises(UnknownRelease, match="28, 29"):
             Policy.upstream(cinder=release)
 

@@ -188,7 +188,7 @@ EXAMPLES: dict[str, tuple[Callable[[], Relocation], RelocationWay, str]] = {
 class TestRules:
     """The first rule that applies says how, or why not."""
 
-    def test_each_has_its_example(self) -> None:
+    def test_each_rule_of_relocation_has_its_example(self) -> None:
         assert list(EXAMPLES) == [rule.id for rule in RELOCATION_RULES[Policy.STRICT]]
 
     def test_a_placeholder_is_an_import_too(self) -> None:
@@ -200,7 +200,7 @@ class TestRules:
         )
 
     @pytest.mark.parametrize("rule", EXAMPLES)
-    def test_it_applies_and_says_so(self, rule: str) -> None:
+    def test_each_rule_of_relocation_applies_to_its_example_and_says_so(self, rule: str) -> None:
         plan_it, way, text = EXAMPLES[rule]
         planned = plan_it()
         assert (planned.image_id, {verdict.subject for verdict in planned.verdicts}) == ("i", {"i"})
@@ -211,7 +211,9 @@ class TestRules:
         "way, catalogue",
         [(RelocationWay.MOVE, ONE), (RelocationWay.REFUSED, ONE_OF_THEIRS)],
     )
-    def test_with_one_store_its_driver_is_what_deletes(self, way: RelocationWay, catalogue: StoreCatalogue) -> None:
+    def test_in_a_glance_with_one_store_the_driver_of_that_store_deletes(
+        self, way: RelocationWay, catalogue: StoreCatalogue
+    ) -> None:
         planned = relocation(TODAY, LEGACY, catalogue=catalogue)
         assert planned.way is way
         assert planned.before == planned.shown == (TODAY,)
@@ -220,10 +222,10 @@ class TestRules:
             assert "the driver of 'cinder' cannot be told" in planned.reason
             assert "in stores of [glance_store]" in planned.reason
 
-    def test_with_one_store_metadata_are_replaced(self) -> None:
+    def test_in_a_glance_with_one_store_metadata_can_be_replaced(self) -> None:
         assert relocation(TODAY, at(f"cinder://fast/{V}"), catalogue=ONE_OF_THEIRS).way is RelocationWay.REPLACE
 
-    def test_a_store_that_is_not_there_deletes_nothing_that_could_be_held(self) -> None:
+    def test_a_location_of_a_store_that_is_not_there_needs_no_hold(self) -> None:
         # No store has the volume's type, so that Glance leaves the location alone also when it is shown.
         planned = relocation(at(f"cinder://old/{V}", "old"), at(f"cinder://older/{V}", "older"), answers={V: "tape"})
         assert (planned.way, planned.verdicts[-1].rule) == (RelocationWay.REFUSED, "unguarded")
@@ -233,19 +235,19 @@ class TestRules:
         other = at(f"cinder://slow/{W}", "slow")
         assert relocation((LEGACY, other), (TODAY, other), answers={W: NotFound()}).way is RelocationWay.SHOW
 
-    def test_a_location_that_names_no_store_has_no_driver_that_could_be_told(self) -> None:
+    def test_a_location_without_a_store_has_no_driver_that_holds_its_volume(self) -> None:
         planned = relocation(LEGACY, at(f"cinder://older/{V}", "older"), answers={V: "tape"})
         assert "the driver of its store cannot be told" in planned.reason
 
-    def test_of_what_cinder_was_not_asked_nothing_is_known(self) -> None:
+    def test_a_volume_that_cinder_was_not_asked_for_is_not_known(self) -> None:
         other = at(f"cinder://fast/{VOLUME_IDS[2]}", "fast")
         assert relocation(other, TODAY).reason.endswith("in store fast: 'the answer does not mention it'")
 
-    def test_with_one_store_glance_looks_at_no_location(self) -> None:
+    def test_a_glance_with_one_store_looks_at_no_location(self) -> None:
         planned = relocation(OLD, at(f"cinder://{W}"), catalogue=ONE, answers={W: NotFound()})
         assert planned.verdicts[-1].rule == "volume-missing"
 
-    def test_what_does_not_stand_in_the_way_is_told_too(self) -> None:
+    def test_a_rule_that_does_not_stand_in_the_way_says_why(self) -> None:
         planned = relocation(WRONG, TODAY)
         assert [verdict.text for verdict in planned.verdicts] == [
             "its locations are not as they are wanted",
@@ -265,16 +267,16 @@ class TestRules:
             "the new location is added and then the old one removed, while the volume is held",
         ]
 
-    def test_what_stays_needs_no_driver_that_could_be_told(self) -> None:
+    def test_a_location_that_stays_needs_no_hold(self) -> None:
         catalogue = replace(OURS, stores=(*OURS.stores[:2], replace(OURS.stores[2], kind="cinder"), *OURS.stores[3:]))
         stays = at(f"cinder://slow/{W}", "slow")
         assert relocation((WRONG, stays), (TODAY, stays), catalogue=catalogue).way is RelocationWay.MOVE
 
-    def test_it_is_told_that_glance_would_take_another_store(self) -> None:
+    def test_a_refusal_says_that_glance_would_take_another_store(self) -> None:
         texts = {verdict.rule: verdict.text for verdict in EXAMPLES["associated-elsewhere"][0]().verdicts}
         assert texts["same-urls"] == "the URLs are the same, and Glance takes them for others"
 
-    def test_half_moved_it_goes_on(self) -> None:
+    def test_a_change_that_was_stopped_half_way_goes_on(self) -> None:
         planned = relocation((WRONG, TODAY), TODAY)
         assert (planned.way, planned.adding, planned.removing) == (RelocationWay.MOVE, (), (WRONG,))
 
@@ -303,7 +305,7 @@ class TestRelocated:
     def test_it_does_not_matter_how_far_a_change_has_come(self, now: tuple[ImageLocation, ...]) -> None:
         assert relocated(now, [self.CHANGE]) == (self.CHANGE.after, self.OTHER)
 
-    def test_what_alters_nothing_asks_for_nothing(self) -> None:
+    def test_a_plan_that_alters_nothing_asks_for_nothing(self) -> None:
         nothing = replace(self.CHANGE, after=self.CHANGE.before)
         assert relocated((self.OTHER,), [nothing]) == (self.OTHER,)
         assert relocated((LEGACY,), [nothing, self.CHANGE]) == (self.CHANGE.after,)
@@ -317,12 +319,12 @@ class TestRelocated:
             LEGACY,
         )
 
-    def test_two_that_become_the_same_are_one(self) -> None:
+    def test_two_locations_that_become_the_same_are_one(self) -> None:
         another = at(f"cinder://another/{V}", "another")
         changes = [self.CHANGE, replace(self.CHANGE, before=another)]
         assert relocated((LEGACY, self.OTHER, another), changes) == (self.CHANGE.after, self.OTHER)
 
-    def test_what_is_not_there_is_not_changed(self) -> None:
+    def test_a_location_that_is_gone_is_not_changed(self) -> None:
         with pytest.raises(
             InvalidFact, match=f"neither cinder://{V} nor cinder://new/{V} is there as planned"
         ) as caught:

@@ -62,20 +62,20 @@ def decide(volume: Volume, running: RunningProcess | None = NO_PROCESS, **more: 
 
 class TestOrigin:
     @given(origins)
-    def test_what_is_read_is_what_was_written(self, origin: VolumeOrigin) -> None:
+    def test_the_origin_of_a_volume_is_read_as_it_was_written(self, origin: VolumeOrigin) -> None:
         written = origin.to_volume()
         assert VolumeOrigin.from_volume({"name": "disk", **written}) == origin
         assert all(len(value) <= 255 for value in written.values())
 
     @given(origins)
-    def test_the_last_step_marks_it_as_finished(self, origin: VolumeOrigin) -> None:
+    def test_the_last_step_marks_a_volume_as_finished(self, origin: VolumeOrigin) -> None:
         assert VolumeOrigin.from_volume({**origin.to_volume(), **FINISHED}) == replace(origin, finished=True)
 
     def test_an_unfinished_volume_is_found_by_its_metadata(self) -> None:
         assert UNFINISHED.items() <= VolumeOrigin(procedure="put").to_volume().items()
         assert not UNFINISHED.items() <= VolumeOrigin(procedure="put", finished=True).to_volume().items()
 
-    def test_it_does_not_say_that_the_volume_holds_an_image(self) -> None:
+    def test_the_mark_of_an_unfinished_volume_does_not_say_that_it_holds_an_image(self) -> None:
         assert not {"image_id", "glance_image_id", "image_owner"} & left().metadata.keys()
 
 
@@ -124,7 +124,7 @@ class TestDecision:
         assert decide(clone, named=True).action is RemainsAction.DELETE
 
     @pytest.mark.parametrize("procedure", ["upload", "warm", "put"])
-    def test_of_a_volume_that_was_migrated_it_is_not_known_that_it_is_no_clone(self, procedure: str) -> None:
+    def test_a_migrated_volume_can_be_a_clone(self, procedure: str) -> None:
         migrated = left(procedure=procedure, migration_status="success")
         assert decide(migrated).action is RemainsAction.NAME
         assert decide(migrated, named=True).action is RemainsAction.DELETE
@@ -160,7 +160,7 @@ class TestDecision:
             assert decision.action is RemainsAction.NAME
             assert "`openstack volume delete 7ad3`" in str(decision)
 
-    def test_it_says_why(self) -> None:
+    def test_the_decision_on_an_unfinished_volume_says_why(self) -> None:
         assert str(decide(left(), named=True)) == (
             "volume 7ad3 (procedure add, image e38f): its process 7 on this host has ended; "
             "delete it with `imagevol rm 7ad3`"
@@ -217,15 +217,15 @@ class TestDecision:
     def test_the_rule_that_applies_says_why(self, volume: Volume, named: bool, text: str) -> None:
         assert decide(volume, named=named).reason == text
 
-    def test_an_operator_who_names_it_is_said_to_have(self) -> None:
+    def test_the_reason_says_that_an_operator_named_the_volume(self) -> None:
         assert "an operator named it" in [verdict.text for verdict in decide(left(), named=True).verdicts]
 
     @given(origins)
-    def test_forged_metadata_stay_on_one_line(self, origin: VolumeOrigin) -> None:
+    def test_forged_metadata_stays_on_one_line(self, origin: VolumeOrigin) -> None:
         forged = replace(origin, procedure="red\x1b[31m\n", image_id="\n", host="\n")
         assert str(decide(Volume(id="7ad3", size_gib=1, metadata=forged.to_volume()))).isprintable()
 
-    def test_one_without_a_verdict_says_nothing(self) -> None:
+    def test_a_decision_without_a_verdict_gives_no_reason(self) -> None:
         assert replace(decide(left()), verdicts=()).reason == ""
 
     def test_glance_store_deletes_nothing(self) -> None:
@@ -251,7 +251,9 @@ class TestMaker:
             ("attaching", "d2f7", "unknown"),
         ],
     )
-    def test_it_is_taken_back_with_its_maker(self, status: str | None, instance_id: str | None, expected: str) -> None:
+    def test_an_attachment_is_taken_back_with_the_dead_creator_of_its_volume(
+        self, status: str | None, instance_id: str | None, expected: str
+    ) -> None:
         facts = AttachmentFacts(id="9ab1", status=status, instance_id=instance_id)
         assert decide_reclaim(facts, here=HERE, running=NO_PROCESS, maker=GONE).state.value == expected
         assert decide_reclaim(facts, here=HERE, running=NO_PROCESS).state is HolderState.UNKNOWN

@@ -93,7 +93,7 @@ def decide(volume: Volume, running: RunningProcess | None = NO_PROCESS, **facts:
         (lambda: decide(DISK, policy=Policy.UPSTREAM), True, False, "as-asked", "status available"),
     ],
 )
-def test_it_says_why_and_what_to_do(
+def test_a_refused_removal_says_why_and_what_to_do(
     decided: Callable[[], RemovalDecision], allowed: bool, in_use: bool, rule: str, said: str
 ) -> None:
     decision = decided()
@@ -117,5 +117,5 @@ def test_every_rule_that_was_looked_at_says_what_it_saw() -> None:
 
 
 @pytest.mark.parametrize("lives, shown", [(True, True), (False, False)])
-def test_the_image_is_named(lives: bool, shown: bool) -> None:
+def test_a_refused_removal_names_the_image(lives: bool, shown: bool) -> None:
     assert " image e38f" in decide(DISK, image_id="e38f", lives=lives, shown=shown).reason

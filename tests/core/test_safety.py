@@ -103,7 +103,7 @@ def said(case: SafetyCase, rule: str, policy: Policy = Policy.STRICT) -> tuple[b
 class TestEveryRule:
     """Each rule refuses something that no other does."""
 
-    def test_each_has_its_case(self) -> None:
+    def test_each_rule_of_safety_has_its_example(self) -> None:
         tables = [table for table in rule_tables() if table.name.startswith("Safety")]
         assert {table.policy: [rule.id for rule in table.rules] for table in tables} == {
             policy: list(cases) for policy, cases in BREAKS.items()
@@ -117,7 +117,7 @@ class TestEveryRule:
             found(VMDK, subformat="monolithicSparse"),
         ],
     )
-    def test_what_is_as_it_should_be_is_safe(self, policy: Policy, case: SafetyCase) -> None:
+    def test_an_image_as_it_should_be_is_safe(self, policy: Policy, case: SafetyCase) -> None:
         decision = case.decide(policy)
         assert (decision.safe, decision.policy) == (True, policy)
         assert [verdict.rule for verdict in decision.verdicts] == list(BREAKS[policy])
@@ -129,7 +129,7 @@ class TestEveryRule:
     @pytest.mark.parametrize(
         "policy, rule, case", [(policy, rule, case) for policy, cases in BREAKS.items() for rule, case in cases.items()]
     )
-    def test_it_refuses_alone(self, policy: Policy, rule: str, case: SafetyCase) -> None:
+    def test_each_rule_of_safety_refuses_its_example_alone(self, policy: Policy, rule: str, case: SafetyCase) -> None:
         decision = case.decide(policy)
         assert [verdict.rule for verdict in failed(decision.verdicts)] == [rule]
         assert decision.safe is False
@@ -140,7 +140,7 @@ class TestUnknown:
     """What the inspection could not tell is never taken for safe."""
 
     @given(safety_cases(), st.sampled_from(["header_parses", "virtual_size_bytes", "failed_checks"]))
-    def test_without_it_nothing_is_safe(self, case: SafetyCase, fact: str) -> None:
+    def test_an_image_is_refused_if_a_fact_about_it_is_not_known(self, case: SafetyCase, fact: str) -> None:
         assert not found(case, **{fact: None}).decide().safe
 
     @given(safety_cases())
@@ -149,7 +149,7 @@ class TestUnknown:
         assert not replace(case, declared_format=None).decide().safe
 
     @given(safety_cases(), st.sampled_from(["has_backing_file", "has_data_file", "subformat"]))
-    def test_no_answer_is_never_better_than_the_good_one(self, case: SafetyCase, fact: str) -> None:
+    def test_a_missing_fact_never_makes_an_image_safer(self, case: SafetyCase, fact: str) -> None:
         good = {"has_backing_file": False, "has_data_file": False, "subformat": "streamOptimized"}[fact]
         if found(case, **{fact: None}).decide().safe:
             assert found(case, **{fact: good}).decide().safe
@@ -168,7 +168,9 @@ class TestUnknown:
             *(("vhdx", (True, True)), ("vdi", (True, True)), ("raw", (True, True))),
         ],
     )
-    def test_a_format_that_can_have_none_needs_no_answer(self, name: str, safe: tuple[bool, bool], fact: str) -> None:
+    def test_a_format_that_cannot_have_a_feature_needs_no_answer_about_it(
+        self, name: str, safe: tuple[bool, bool], fact: str
+    ) -> None:
         case = content(name, subformat="streamOptimized", **{fact: None})
         assert case.decide().safe is safe[fact == "has_data_file"]
         assert not found(case, **{fact: True}).decide().safe
@@ -208,7 +210,7 @@ class TestContent:
             (("raw",), None, ["content-as-declared"]),
         ],
     )
-    def test_by_what_is_found_and_declared(
+    def test_the_content_must_be_what_is_declared(
         self, formats: tuple[str, ...], declared: str | None, refused: list[str]
     ) -> None:
         case = replace(found(formats=formats), declared_format=declared)
@@ -228,7 +230,7 @@ class TestContent:
             *(("monolithicFlat", False), ("twoGbMaxExtentSparse", False), ("", False), (None, False)),
         ],
     )
-    def test_a_vmdk_by_its_subformat(self, subformat: str | None, safe: bool) -> None:
+    def test_a_vmdk_is_refused_by_its_subformat(self, subformat: str | None, safe: bool) -> None:
         assert found(VMDK, subformat=subformat).decide().safe is safe
 
 
@@ -243,17 +245,19 @@ class TestVirtualSize:
             *(((1 << 53) + 1, 1 << 23, False, True), (10**400, 1, False, False)),
         ],
     )
-    def test_by_size(self, size: int | None, size_gib: int | None, strict: bool, upstream: bool) -> None:
+    def test_an_image_is_refused_if_its_virtual_size_does_not_fit(
+        self, size: int | None, size_gib: int | None, strict: bool, upstream: bool
+    ) -> None:
         case = replace(found(virtual_size_bytes=size), size_gib=size_gib)
         assert case.decide().safe is strict
         assert case.decide(Policy.UPSTREAM).safe is upstream
 
     @pytest.mark.parametrize("name", ["virtual_size_bytes", "missing_bytes", "corruptions"])
-    def test_no_number_is_negative(self, name: str) -> None:
+    def test_a_negative_size_is_refused(self, name: str) -> None:
         with pytest.raises(InvalidSize, match=rf"Inspection\.{name} is -1: give 0 or more, or None"):
             found(GOOD, **{name: -1})
 
-    def test_nor_is_the_size_that_cinder_sees(self) -> None:
+    def test_a_negative_size_that_cinder_sees_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match=r"CinderInspection\.virtual_size_bytes is -1: give 0 or more, or None"):
             CinderInspection(format="raw", safe=True, virtual_size_bytes=-1)
         assert CinderInspection(format="raw", safe=True, virtual_size_bytes=0).virtual_size_bytes == 0
@@ -278,7 +282,7 @@ class TestPartitionTable:
             (["mbr", "banned"], ["mbr", "banned"], "raw", False),  # it allows nothing else
         ],
     )
-    def test_by_what_failed_and_what_is_allowed(
+    def test_a_faulty_partition_table_is_refused_unless_the_fault_is_allowed(
         self, failed_checks: list[str], nonfatal: list[str], declared: str, safe: bool
     ) -> None:
         case = content("gpt", declared, failed_checks=frozenset(failed_checks))
@@ -298,7 +302,9 @@ class TestFeatures:
             (["extended_l2", "bit 5"], ["extended_l2"], False),
         ],
     )
-    def test_by_what_it_has_and_what_is_installed(self, features: list[str], installed: list[str], safe: bool) -> None:
+    def test_a_qcow2_is_refused_if_the_installed_qemu_img_does_not_know_its_features(
+        self, features: list[str], installed: list[str], safe: bool
+    ) -> None:
         failed_checks = frozenset({"unknown_features"} - ({"unknown_features"} if len(features) == 3 else set()))
         case = found(version=3, features=frozenset(features), failed_checks=failed_checks)
         settings = SafetySettings(qemu_features=frozenset(installed))
@@ -326,11 +332,11 @@ class TestDeclaration:
             (replace(GOOD, declared_format=None), "qcow2"),
         ],
     )
-    def test_by_what_is_found(self, case: SafetyCase, declare_as: str | None) -> None:
+    def test_the_right_declaration_follows_from_what_is_found(self, case: SafetyCase, declare_as: str | None) -> None:
         assert case.decide().declare_as == declare_as
 
     @given(safety_cases(), st.sampled_from(BOTH_POLICIES))
-    def test_declared_so_nothing_refuses_it(self, case: SafetyCase, policy: Policy) -> None:
+    def test_an_image_with_the_right_declaration_is_safe(self, case: SafetyCase, policy: Policy) -> None:
         decision = case.decide(policy)
         if decision.declare_as is not None:
             assert not decision.safe
@@ -368,12 +374,12 @@ class TestPacked:
     """What is packed has one fault, and it is not that of its declared format."""
 
     @pytest.mark.parametrize("declared", ["raw", "qcow2", "vmdk", "iso", None])
-    def test_it_is_refused_for_one_reason(self, declared: str | None) -> None:
+    def test_a_packed_image_is_refused_for_one_reason(self, declared: str | None) -> None:
         case = replace(content("raw", "raw", packed_as="gzip"), declared_format=declared)
         assert [verdict.rule for verdict in failed(case.decide().verdicts)] == ["not-packed"]
 
     @pytest.mark.parametrize("declared", ["ari", "aki"])
-    def test_of_a_kernel_or_ramdisk_the_content_is_still_what_is_declared(self, declared: str) -> None:
+    def test_a_kernel_or_ramdisk_must_be_what_is_declared(self, declared: str) -> None:
         assert not content("qcow2", declared, packed_as="gzip").decide().safe
 
 
@@ -500,7 +506,7 @@ class TestSentences:
             ),
         ],
     )
-    def test_strict(self, case: SafetyCase, rule: str, text: str) -> None:
+    def test_each_strict_rule_of_safety_says_what_decided(self, case: SafetyCase, rule: str, text: str) -> None:
         assert said(case, rule)[1] == text
 
     @pytest.mark.parametrize(
@@ -558,11 +564,11 @@ class TestSentences:
             (by_cinder("qcow2", found(has_backing_file=True), safe=True), "no-backing-file", "it has a backing file"),
         ],
     )
-    def test_upstream(self, case: SafetyCase, rule: str, text: str) -> None:
+    def test_each_rule_of_cinder_on_safety_says_what_decided(self, case: SafetyCase, rule: str, text: str) -> None:
         assert said(case, rule, Policy.UPSTREAM)[1] == text
 
     @given(st.text(max_size=9), st.text(max_size=9), st.sampled_from(BOTH_POLICIES))
-    def test_it_is_a_printable_line(self, one: str, other: str, policy: Policy) -> None:
+    def test_each_sentence_about_safety_is_one_printable_line(self, one: str, other: str, policy: Policy) -> None:
         case = found(formats=(one, "vmdk"), subformat=other, failed_checks=frozenset({one}))
         for verdict in replace(case, declared_format=other).decide(policy).verdicts:
             assert str(verdict).isprintable()
@@ -611,5 +617,5 @@ class TestUpstream:
             (by_cinder("raw", content("vhd", "raw", subformat="fixed")), True),  # as long as it says, not longer
         ],
     )
-    def test_by_what_it_makes_of_it(self, case: SafetyCase, safe: bool) -> None:
+    def test_cinder_accepts_and_refuses_an_image_by_what_it_finds_in_it(self, case: SafetyCase, safe: bool) -> None:
         assert case.decide(Policy.UPSTREAM).safe is safe

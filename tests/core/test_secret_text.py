@@ -50,14 +50,14 @@ class TestNames:
             *("db_pw", "creds", "credentials", "hmac_keys", "slave_connection", "swift_store_user"),
         ],
     )
-    def test_these_are_secret(self, name: str) -> None:
+    def test_the_names_of_passwords_and_tokens_are_secret(self, name: str) -> None:
         assert is_secret_name(name)
         assert shown_value(name, SECRET) == HIDDEN
 
     @pytest.mark.parametrize(
         "name", ["cinder_volume_type", "monkey", "bypass_x", "keystone", "tenants", "secret_uuid", "transport_type", ""]
     )
-    def test_these_are_not(self, name: str) -> None:
+    def test_the_names_of_other_options_are_not_secret(self, name: str) -> None:
         assert not is_secret_name(name)
 
 
@@ -76,15 +76,15 @@ class TestValues:
             *("vmware_server_host", "cinder_store_application_credential_id", "https_ca_certificates_file"),
         ],
     )
-    def test_what_is_known_to_be_none_is_shown(self, name: str) -> None:
+    def test_a_value_that_is_known_to_be_no_secret_is_shown(self, name: str) -> None:
         assert shown_value(name, "a:b") == "a:b"
 
     @pytest.mark.parametrize("name", ["login", "cinder_x", "other_name", "x_cinder_volume_type"])
-    def test_what_is_not_known_is_hidden(self, name: str) -> None:
+    def test_a_value_that_is_not_known_is_hidden(self, name: str) -> None:
         assert shown_value(name, SECRET) == HIDDEN
 
     @pytest.mark.parametrize("value", ["", None])
-    def test_nothing_is_nothing(self, value: str | None) -> None:
+    def test_an_empty_value_stays_empty(self, value: str | None) -> None:
         assert shown_value("password", value) == value
 
     @pytest.mark.parametrize("value", ["true", "False", "yes", "NO", "on", "off"])
@@ -132,14 +132,14 @@ class TestText:
         assert without_secrets(text) == shown
 
     @pytest.mark.parametrize("mark", [*",;&)<>]}'\"= ", ", ", "' ", ",a=", "\\"])
-    def test_a_value_without_quotes_goes_on_after(self, mark: str) -> None:
+    def test_a_value_without_quotes_goes_on_after_these_characters(self, mark: str) -> None:
         assert without_secrets(f"auth_password=a{mark}{SECRET}\nlun 1") == "auth_password=***\nlun 1"
 
     @pytest.mark.parametrize(
         "rest",
         [", lun=1", "&user=me", "; lun = 1", ", 'lun': 1", ', "lun": 1', ", lun: 1", ", http://host", "\nlun", ";", ""],
     )
-    def test_a_value_without_quotes_ends_at(self, rest: str) -> None:
+    def test_a_value_without_quotes_ends_at_these_characters(self, rest: str) -> None:
         assert without_secrets(f"auth_password={SECRET}{rest}") == f"auth_password=***{rest}"
 
     @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ class TestText:
         ],
     )
     @pytest.mark.parametrize("name", ["auth_password = ", "node.session.auth.password ", "'auth_password': "])
-    def test_what_has_quotes_or_brackets_is_hidden_as_a_whole(self, name: str, value: str) -> None:
+    def test_a_value_in_quotes_or_brackets_is_hidden_as_a_whole(self, name: str, value: str) -> None:
         shown = without_secrets(f"{name}{value} is refused")
         assert shown.startswith(name)
         assert shown.endswith("*** is refused")
@@ -159,7 +159,7 @@ class TestText:
     @pytest.mark.parametrize(
         "value", ["'a'hunter2", "<a>hunter2", "(a]hunter2", "'hunter2", "[\nhunter2", '"a\nhunter2']
     )
-    def test_what_is_not_closed_or_goes_on_is_hidden_to_the_end(self, value: str) -> None:
+    def test_a_value_that_is_not_closed_is_hidden_to_the_end(self, value: str) -> None:
         assert without_secrets(f"password={value} x") == "password=***"
 
     @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ class TestText:
             (f"key AQ{'hunter2' * 5}aa== is bad", "key *** is bad"),
         ],
     )
-    def test_nor_is_it_shown_in_headers_options_and_queries(self, text: str, shown: str) -> None:
+    def test_no_secret_is_shown_in_headers_and_options_and_queries(self, text: str, shown: str) -> None:
         assert without_secrets(text) == shown
 
     @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ class TestText:
         ],
     )
     @pytest.mark.parametrize("secret", [SECRET, "S3cr3t", "a.b", "x_y", "a2-", "!hunter"])
-    def test_nor_is_it_shown_after_a_blank(self, before: str, secret: str) -> None:
+    def test_no_secret_is_shown_after_a_blank(self, before: str, secret: str) -> None:
         assert without_secrets(f"x; {before}{secret} y") == f"x; {before}*** y"
 
     @pytest.mark.parametrize("name", ["password", "admin_password", "the secret"])
@@ -228,14 +228,14 @@ class TestText:
         ],
     )
     @pytest.mark.parametrize("secret", [SECRET, "hunTer", "!hunter"])
-    def test_nor_is_it_shown_as_a_sentence_says_it(self, name: str, joint: str, secret: str) -> None:
+    def test_no_secret_is_shown_in_a_sentence(self, name: str, joint: str, secret: str) -> None:
         assert without_secrets(f"x; {name}{joint}{secret} y") == f"x; {name}{joint}*** y"
 
     def test_a_secret_after_a_word_that_is_none_is_hidden_too(self) -> None:
         assert without_secrets(f"the password is password {SECRET}") == "the password is password ***"
 
     @pytest.mark.parametrize("word", ["horse", "correct", "secretly"])
-    def test_nor_is_a_word_shown_that_no_sentence_has_after_the_name_of_an_option(self, word: str) -> None:
+    def test_a_word_after_the_name_of_a_secret_option_is_hidden_unless_sentences_have_it(self, word: str) -> None:
         assert without_secrets(f"cinder_store_password {word}. x") == "cinder_store_password *** x"
 
     def test_of_a_text_with_very_many_passwords_nothing_is_shown(self) -> None:
@@ -266,7 +266,7 @@ class TestText:
             "http://host/v3/auth/tokens: HTTPConnectionPool(host='host', port=1)",
         ],
     )
-    def test_what_is_no_secret_is_left(self, text: str) -> None:
+    def test_a_text_without_a_secret_is_not_changed(self, text: str) -> None:
         assert without_secrets(text) == without_userinfo(text) == text
 
     def test_a_text_of_ours_may_name_what_is_secret(self) -> None:
@@ -321,19 +321,19 @@ class TestUrls:
             *("http://me:pa55@host/v3", "http://me:p%2Fa@[::1]:1", "http://tok%40en@host?a=b#c", "http://me:a:b@h"),
         ],
     )
-    def test_these_are_read_by_all_in_the_same_way(self, url: str) -> None:
+    def test_these_urls_are_read_by_all_programs_in_the_same_way(self, url: str) -> None:
         assert is_plain_url(url)
 
     @pytest.mark.parametrize("part", [*"/?#@[]\\ \t\n", "12/", "12?", "12#", "//"])
-    def test_a_password_with_such_a_character_makes_a_url_that_is_not(self, part: str) -> None:
+    def test_a_password_with_a_special_character_makes_a_url_that_programs_read_differently(self, part: str) -> None:
         assert not is_plain_url(f"http://me:{part}{SECRET}@host/v3")
 
     @pytest.mark.parametrize("url", ["", "host", "host:5000", "http://", "http://host:port", "://host", "http:///v3"])
-    def test_nor_are_these(self, url: str) -> None:
+    def test_these_urls_are_read_differently_by_programs(self, url: str) -> None:
         assert not is_plain_url(url)
 
     @given(PASSWORDS)
-    def test_no_password_is_shown(self, password: str) -> None:
+    def test_no_password_of_such_a_url_is_shown(self, password: str) -> None:
         assert SECRET not in shown_url(f"s3://me:{password}@host/x?sig={SECRET}")
 
     @pytest.mark.parametrize(

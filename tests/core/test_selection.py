@@ -106,14 +106,14 @@ class TestEveryRule:
     """The first rule that applies decides, alone."""
 
     @pytest.mark.parametrize("policy, rule", RULES)
-    def test_it_decides(self, policy: Policy, rule: str) -> None:
+    def test_each_rule_of_the_choice_of_stores_decides_its_example(self, policy: Policy, rule: str) -> None:
         decide, outcome, text = DECIDES[policy][rule]
         selection = decide()
         assert told(selection) == (*outcome, rule, text)
         in_table = [each.id for each in SELECTION_RULES[policy]]
         assert [verdict.rule for verdict in selection.verdicts] == in_table[: in_table.index(rule) + 1]
 
-    def test_what_does_not_apply_is_told(self) -> None:
+    def test_a_rule_that_does_not_apply_says_why(self) -> None:
         assert [verdict.text for verdict in select(None, in_stores("web")).verdicts[:-1]] == [
             "enabled_backends is set",
             "the request names no store",
@@ -122,7 +122,7 @@ class TestEveryRule:
         assert select().verdicts[2].text == "there is no base image that the requester can see"
 
     @given(store_catalogues(), headers, st.none() | images, policies)
-    def test_an_answer_is_a_store_or_a_refusal(
+    def test_an_answer_names_a_store_or_a_refusal(
         self, catalogue: StoreCatalogue, header: str | None, base: Image | None, policy: Policy
     ) -> None:
         selection = select(header, base, catalogue, policy)
@@ -153,7 +153,7 @@ class TestStoreHeader:
         selection = select(header, in_stores("fast"), catalogue)
         assert (selection.primary, selection.copies, selection.refused) == (None, (), refused)
 
-    def test_where_there_are_no_stores_there_is_none(self) -> None:
+    def test_without_stores_no_store_is_chosen(self) -> None:
         assert select("x", None, StoreCatalogue(stores=())).refused == "there is no store 'x'; the stores are none"
 
     @given(store_catalogues(multi=True), headers.filter(lambda header: header is not None), images, images, policies)
@@ -181,7 +181,9 @@ class TestBaseImage:
             (("web", "gone", "fast2"), ("fast2",)),
         ],
     )
-    def test_by_weight_and_then_by_location(self, names: tuple[str, ...], stores: tuple[str, ...]) -> None:
+    def test_the_stores_of_a_base_image_come_by_weight_and_then_by_location(
+        self, names: tuple[str, ...], stores: tuple[str, ...]
+    ) -> None:
         selection = select(None, in_stores(*names))
         assert (selection.primary, *selection.copies) == stores
 
@@ -191,7 +193,9 @@ class TestBaseImage:
         assert select(None, base).verdicts[-1].rule == "default-store"
 
     @given(store_catalogues(multi=True), images)
-    def test_no_usable_store_is_left_out_or_taken_twice(self, catalogue: StoreCatalogue, base: Image) -> None:
+    def test_no_usable_store_of_a_base_image_is_left_out_or_taken_twice(
+        self, catalogue: StoreCatalogue, base: Image
+    ) -> None:
         stores = [store_of_location(location, catalogue=catalogue) for location in base.locations]
         usable = {store.name for store in stores if store and store.accepts}
         selection = select(None, base, catalogue)
@@ -247,7 +251,7 @@ class TestSingleStore:
             ),
         ],
     )
-    def test_it_is_the_one_that_there_is(
+    def test_a_glance_with_a_single_store_uses_that_store(
         self, stores: tuple[Store, ...], default: str | None, primary: str | None, refused: str | None
     ) -> None:
         catalogue = StoreCatalogue(stores=stores, default=default, multi=False)
@@ -255,7 +259,7 @@ class TestSingleStore:
         assert (selection.primary, selection.copies, selection.refused) == (primary, (), refused)
 
     @given(store_catalogues(multi=False), headers, headers, st.none() | images, policies)
-    def test_headers_are_ignored(
+    def test_a_glance_with_a_single_store_ignores_headers(
         self, catalogue: StoreCatalogue, header: str | None, other: str | None, base: Image | None, policy: Policy
     ) -> None:
         one, another = select(header, base, catalogue, policy), select(other, None, catalogue, policy)
@@ -284,7 +288,7 @@ class TestLaws:
         assert select(header, base, other, policy) == select(header, base, catalogue, policy)
 
     @given(store_catalogues(), headers, st.none() | images, policies)
-    def test_what_is_told_is_printable(
+    def test_every_verdict_on_stores_is_printable(
         self, catalogue: StoreCatalogue, header: str | None, base: Image | None, policy: Policy
     ) -> None:
         selection = select(header, base, catalogue, policy)
@@ -311,7 +315,9 @@ class TestUpstream:
             (None, FAST, "fast", None),
         ],
     )
-    def test_by_name(self, header: str | None, store: Store, primary: str | None, refused: str | None) -> None:
+    def test_glance_takes_the_store_that_the_header_names(
+        self, header: str | None, store: Store, primary: str | None, refused: str | None
+    ) -> None:
         catalogue = StoreCatalogue(stores=(store,), default="fast")
         selection = select(header, in_stores("fast"), catalogue, Policy.UPSTREAM)
         assert (selection.primary, selection.copies, selection.refused) == (primary, (), refused)
@@ -325,7 +331,9 @@ class TestUpstream:
             ((WEB,), None, "Glance answers 410: adding to store 'web' is disabled"),
         ],
     )
-    def test_of_a_single_store(self, stores: tuple[Store, ...], primary: str | None, refused: str | None) -> None:
+    def test_a_glance_with_a_single_store_takes_that_store_whatever_the_header_says(
+        self, stores: tuple[Store, ...], primary: str | None, refused: str | None
+    ) -> None:
         catalogue = StoreCatalogue(stores=stores, multi=False)
         selection = select("slow", in_stores("fast"), catalogue, Policy.UPSTREAM)
         assert (selection.primary, selection.copies, selection.refused) == (primary, (), refused)

@@ -9,21 +9,21 @@ from imagevol_core.sentences import answered, listed, quoted, said
 
 
 @given(st.text() | st.datetimes() | st.integers())
-def test_whatever_is_said_stays_on_its_line(value: object) -> None:
+def test_every_value_stays_on_its_line(value: object) -> None:
     assert said(value).isprintable()
 
 
 @given(st.text(st.characters(exclude_categories=("C", "Z"))))
-def test_what_can_be_printed_is_said_as_it_is(value: str) -> None:
+def test_a_printable_value_is_said_as_it_is(value: str) -> None:
     assert said(value) == value
 
 
-def test_what_is_not_known_is_not_made_up() -> None:
+def test_a_value_that_is_not_known_is_not_made_up() -> None:
     assert said(None) == quoted(None) == "not known"
     assert answered(None, "it is raw", "it is not raw") == "it is not known whether it is raw"
 
 
-def test_what_a_terminal_would_obey_is_spelt_out() -> None:
+def test_a_character_that_a_terminal_would_obey_is_spelt_out() -> None:
     assert said("a\x1b[2Jb") == r"a\x1b[2Jb"
     assert quoted("a\nb") == r"'a\nb'"
 

@@ -36,7 +36,7 @@ class TestGibFor:
     @example((1 << 53) - 1)
     @example(1 << 53)
     @example((1 << 53) + 1)
-    def test_it_is_the_least_volume_that_holds_the_bytes(self, size_bytes: int) -> None:
+    def test_the_size_is_the_smallest_volume_that_holds_the_bytes(self, size_bytes: int) -> None:
         size_gib = gib_for(size_bytes)
         assert size_bytes <= size_gib * GIB
         assert size_gib == 1 or (size_gib - 1) * GIB < size_bytes
@@ -48,10 +48,10 @@ class TestGibFor:
             *(((1 << 53) - 1, 1 << 23), (1 << 53, 1 << 23), ((1 << 53) + 1, (1 << 23) + 1)),
         ],
     )
-    def test_it_is_exact_at_the_edges(self, size_bytes: int, size_gib: int) -> None:
+    def test_the_size_is_exact_at_whole_gib(self, size_bytes: int, size_gib: int) -> None:
         assert gib_for(size_bytes) == size_gib
 
-    def test_less_than_nothing_is_refused(self) -> None:
+    def test_a_negative_number_of_bytes_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match=r"^size_bytes is -1: give a size of 0 or more$"):
             gib_for(-1)
 
@@ -140,7 +140,7 @@ class TestImageFits:
         min_disk_gib=st.none() | st.integers(0, 1 << 24),
         size_gib=st.integers(0, 1 << 24),
     )
-    def test_it_fits_if_each_that_is_known_does_and_a_size_is_known(
+    def test_an_image_fits_if_each_known_size_does_and_one_is_known(
         self, size_bytes: int | None, virtual_size_bytes: int | None, min_disk_gib: int | None, size_gib: int
     ) -> None:
         image = Image(id="i", size_bytes=size_bytes, virtual_size_bytes=virtual_size_bytes, min_disk_gib=min_disk_gib)
@@ -158,7 +158,7 @@ class TestImageFits:
         policy=st.sampled_from(BOTH_POLICIES),
     )
     @example(size_bytes=0, virtual_size_bytes=10**400, min_disk_gib=0, size_gib=1, policy=Policy.UPSTREAM)
-    def test_whatever_the_sizes_there_is_an_answer(
+    def test_any_sizes_get_an_answer(
         self,
         size_bytes: int | None,
         virtual_size_bytes: int | None,
@@ -197,10 +197,10 @@ class TestImageFits:
             ),
         ],
     )
-    def test_it_says_what_decided(self, image: Image, text: str) -> None:
+    def test_the_verdict_on_the_size_says_what_decided(self, image: Image, text: str) -> None:
         assert image_fits(image, size_gib=1).text == text
 
-    def test_cinder_rounds_through_a_float_and_we_do_not(self) -> None:
+    def test_cinder_rounds_sizes_through_a_float_and_strict_rules_do_not(self) -> None:
         image = Image(id="i", size_bytes=0, virtual_size_bytes=(1 << 53) + 1, min_disk_gib=0)
         assert image_fits(image, size_gib=1 << 23, policy=Policy.UPSTREAM).ok
         assert not image_fits(image, size_gib=1 << 23).ok
@@ -218,7 +218,7 @@ class TestImageFits:
             ),
         ],
     )
-    def test_where_cinder_fails_the_image_does_not_fit(
+    def test_an_image_on_which_cinder_fails_does_not_fit(
         self, size_bytes: int | None, virtual_size_bytes: int | None, min_disk_gib: int | None, text: str
     ) -> None:
         image = Image(id="i", size_bytes=size_bytes, virtual_size_bytes=virtual_size_bytes, min_disk_gib=min_disk_gib)
@@ -236,7 +236,7 @@ class TestImageFits:
             (Image(id="i", size_bytes=GIB, virtual_size_bytes=5 * GIB, min_disk_gib=3), 2, False, 3),
         ],
     )
-    def test_cinder_stops_counting_at_what_does_not_fit(
+    def test_cinder_names_only_the_first_size_that_does_not_fit(
         self, image: Image, size_gib: int, passed: bool, counted_gib: int
     ) -> None:
         verdict = image_fits(image, size_gib=size_gib, policy=Policy.UPSTREAM)
@@ -276,18 +276,18 @@ class TestNextSize:
         assert next_size_gib(written_bytes, current_gib=1) == size_gib
 
     @given(growths, strategies.sizes_bytes(largest=300 * GIB))
-    def test_any_growth_comes_to_the_end_of_a_stream(self, growth: Growth, size_bytes: int) -> None:
+    def test_any_growth_reaches_the_end_of_a_stream(self, growth: Growth, size_bytes: int) -> None:
         current_gib, _ = grow(size_bytes, growth)
         room = max(GIB * growth.least_gib, size_bytes * growth.percent // 100)
         assert 0 <= current_gib * GIB - size_bytes <= room
 
-    def test_a_step_of_nothing_or_less_is_refused(self) -> None:
+    def test_a_step_of_growth_of_nothing_or_less_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match=r"^Growth\.percent is -1: give 0 or more$"):
             Growth(percent=-1)
         with pytest.raises(InvalidSize, match=r"^Growth\.least_gib is 0: give 1 or more$"):
             Growth(least_gib=0)
 
-    def test_less_than_nothing_is_refused(self) -> None:
+    def test_a_negative_size_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match="size_bytes is -1"):
             next_size_gib(-1, current_gib=1)
         with pytest.raises(InvalidSize, match=r"^current_gib is -1: give a size of 0 or more$"):

@@ -101,13 +101,13 @@ class TestEveryRule:
         assert {rule.id for rule in RULES} == set(BREAKS)
 
     @pytest.mark.parametrize("rule", BREAKS)
-    def test_it_finds_fault_alone_and_says_why(self, rule: str) -> None:
+    def test_each_rule_of_a_trial_finds_its_fault_alone_and_says_why(self, rule: str) -> None:
         trial, text = BREAKS[rule]
         (wrong,) = [verdict for verdict in check_trial(trial, store="fast") if verdict.faults]
         assert (wrong.rule, wrong.text, wrong.subject) == (rule, text, "fast")
         assert wrong.ok == (rule == "address-reachable")
 
-    def test_what_was_not_needed_is_not_wrong(self) -> None:
+    def test_a_part_of_a_trial_that_was_not_needed_is_no_fault(self) -> None:
         assert [verdict.text for verdict in check_trial(StoreTrial(), store="local")] == [
             "nothing was signed in to",
             "it has no directory",
@@ -129,7 +129,7 @@ class TestStores:
     def test_a_store_that_was_tried_and_has_no_fault_works(self) -> None:
         assert check(TRIAL).faults == ()
 
-    def test_what_the_stores_own_credentials_see_counts_and_not_what_others_see(self) -> None:
+    def test_what_the_credentials_of_the_store_see_counts_and_not_what_others_see(self) -> None:
         trial = replace(TRIAL, volume_types=frozenset({"hdd"}))
         assert [fault.rule for fault in check(trial, seen_by_others=["ssd"]).faults] == ["type-exists"]
 
@@ -137,7 +137,7 @@ class TestStores:
         trial = replace(TRIAL, volume_types=None, sign_in_error="Keystone: 401")
         assert [fault.rule for fault in check(trial, seen_by_others=["ssd"]).faults] == ["type-exists", "signs-in"]
 
-    def test_for_a_store_without_credentials_of_its_own_others_are_asked(self) -> None:
+    def test_other_credentials_are_asked_for_a_store_without_its_own(self) -> None:
         trial = replace(TRIAL, volume_types=None, not_tried="it has none")
         assert check(trial, seen_by_others=["ssd"]).faults == ()
         assert [fault.rule for fault in check(trial, seen_by_others=["hdd"]).faults] == ["type-exists"]

@@ -95,7 +95,7 @@ RULES: list[Requirement[Any]] = [*STORE_RULES[Policy.STRICT], *CATALOGUE_RULES[P
 
 @pytest.mark.parametrize("blank", [" ", "\t"])
 @pytest.mark.parametrize("rule", ["kind-known", "type-exists"])
-def test_a_comment_after_a_value_is_told_as_that(rule: str, blank: str) -> None:
+def test_the_fault_of_a_comment_after_a_value_says_that_it_is_one(rule: str, blank: str) -> None:
     commented = fast(**{"kind" if rule == "kind-known" else "volume_type": f"ssd{blank}# as before"})
     (verdict,) = (verdict for verdict in commented.check().verdicts if verdict.rule == rule and not verdict.ok)
     assert verdict.text.endswith(
@@ -120,13 +120,13 @@ class TestEveryRule:
         assert {rule.id for rule in RULES} == set(BREAKS)
 
     @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-    def test_it_finds_fault_alone_and_says_why(self, rule: Requirement[Any]) -> None:
+    def test_each_rule_of_stores_finds_its_fault_alone_and_says_why(self, rule: Requirement[Any]) -> None:
         configured, text = BREAKS[rule.id]
         wrong = [verdict for verdict in configured.check().verdicts if verdict.faults]
         assert {verdict.rule for verdict in wrong} == {rule.id}
         assert wrong[0].text == text
 
-    def test_what_is_right_is_said_too(self) -> None:
+    def test_a_rule_that_holds_says_what_is_right(self) -> None:
         said = {(verdict.subject, verdict.rule): verdict.text for verdict in Configured().check().verdicts}
         assert said == {
             ("fast", "name-valid"): "'fast'" + NAMES_TEXT,
@@ -175,7 +175,7 @@ class TestEveryRule:
             ),
         ],
     )
-    def test_a_default_is_needed_where_there_is_a_choice(
+    def test_a_default_store_is_needed_if_there_are_several(
         self, catalogue: StoreCatalogue, passed: bool, text: str
     ) -> None:
         verdict = check_stores(catalogue, credentials={}, volume_types=["ssd"]).verdicts[-1]
@@ -284,13 +284,13 @@ class TestStore:
             (LOCAL, False, None, True),
         ],
     )
-    def test_what_follows_from_its_facts(
+    def test_the_prefix_of_a_store_follows_from_its_name_and_kind(
         self, store: Store, is_cinder: bool, prefix: str | None, accepts: bool
     ) -> None:
         assert (store.is_cinder, store.prefix, store.accepts) == (is_cinder, prefix, accepts)
 
     @pytest.mark.parametrize("kind, begins", [("cinder", True), ("imagevol", False)])
-    def test_ours_is_not_taken_for_one_whose_name_it_begins(self, kind: str, begins: bool) -> None:
+    def test_a_store_is_not_taken_for_one_whose_name_begins_with_its_own(self, kind: str, begins: bool) -> None:
         store = Store(name="fast", kind=kind)
         assert store.begins("cinder://fast2/7ad3") is begins
         assert store.begins("cinder://fast/7ad3")
@@ -301,7 +301,7 @@ class TestStore:
     def test_without_a_prefix_no_url_is_its_own(self, url_prefix: str | None) -> None:
         assert not replace(LOCAL, url_prefix=url_prefix).begins("file:///x")
 
-    def test_by_default_it_does_all(self) -> None:
+    def test_a_store_can_read_and_add_and_delete_by_default(self) -> None:
         assert replace(FAST, weight=0, readonly=False, can_add=True, can_delete=True, url_prefix=None) == FAST
 
 
@@ -313,7 +313,7 @@ class TestCatalogue:
             StoreCatalogue(stores=(FAST, SLOW, replace(LOCAL, name="fast")))
         assert str(refused.value) == "StoreCatalogue.stores: 2 stores are named 'fast'; names must differ"
 
-    def test_a_list_is_copied(self) -> None:
+    def test_the_list_of_stores_is_copied(self) -> None:
         stores = [FAST]
         catalogue = StoreCatalogue(stores=stores)  # type: ignore[arg-type]
         stores.append(SLOW)
@@ -344,7 +344,7 @@ class TestAssociation:
             (SLOW, "hdd", None, True),
         ],
     )
-    def test_by_type(
+    def test_a_volume_is_associated_with_the_stores_of_its_type(
         self, store: Store, volume_type: str | None, default_volume_type: str | None, associated: bool
     ) -> None:
         facts = {"volume_type": volume_type, "default_volume_type": default_volume_type}
@@ -373,7 +373,7 @@ class TestStoreOfLocation:
             ("file:///x/i", {"store": "local"}, "local", "local"),
         ],
     )
-    def test_by_what_it_says(
+    def test_the_store_of_a_location_follows_from_its_url_and_its_metadata(
         self, url: str, metadata: Mapping[str, str], strict: str | None, upstream: str | None
     ) -> None:
         location = ImageLocation(url, metadata)
@@ -413,7 +413,7 @@ class TestStoreOfLocation:
         assert store_of_location(location, catalogue=self.catalogue) == self.catalogue.get("fast2")
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_what_is_no_url_is_in_no_store(self, policy: Policy) -> None:
+    def test_a_location_that_is_no_url_is_in_no_store(self, policy: Policy) -> None:
         location = ImageLocation("cinder://fast[/x")
         assert store_of_location(location, catalogue=self.catalogue, policy=policy) is None
 
@@ -425,7 +425,9 @@ class TestStoreOfLocation:
         assert store is None or (store.prefix and location.url.startswith(store.prefix))
 
     @given(store_catalogues(), image_locations())
-    def test_strictly_the_name_decides_whole(self, catalogue: StoreCatalogue, location: ImageLocation) -> None:
+    def test_under_the_strict_rules_the_whole_name_of_the_store_decides(
+        self, catalogue: StoreCatalogue, location: ImageLocation
+    ) -> None:
         store = store_of_location(location, catalogue=catalogue)
         if store is not None:
             assert store.name in (location.metadata.get("store"), _store_in(location.url))

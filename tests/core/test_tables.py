@@ -76,7 +76,7 @@ class TestEveryRuleOfCloning:
     """Each rule of each table fails alone for at least one input; the other modules' tests hold the same of theirs."""
 
     @pytest.mark.parametrize("table, rule", RULES, ids=lambda each: getattr(each, "policy", each))
-    def test_it_fails_alone(self, table: RuleTable, rule: str) -> None:
+    def test_each_rule_of_cloning_fails_alone_in_its_example(self, table: RuleTable, rule: str) -> None:
         decision = BREAKS[table.name, table.policy][rule].decide(table.policy)
         assert [verdict.rule for verdict in failed(decision.verdicts)] == [rule]
 

@@ -30,7 +30,7 @@ FULL = TemplateMetadata(
 
 
 class TestTemplateMetadata:
-    def test_all_that_is_known_is_written(self) -> None:
+    def test_all_that_is_known_of_a_template_is_written(self) -> None:
         assert FULL.to_volume() == {
             "imagevol_template": "i",
             "imagevol_image_updated_at": "2025-06-01T12:00:00.000001+00:00",
@@ -41,7 +41,7 @@ class TestTemplateMetadata:
         }
         assert TemplateMetadata(image_id="i").to_volume() == {TEMPLATE_KEY: "i"}
 
-    def test_what_else_is_on_the_volume_stays_and_what_is_not_known_any_more_goes(self) -> None:
+    def test_other_metadata_stays_and_a_value_that_is_no_longer_known_goes(self) -> None:
         before = {"lun": "7", TEMPLATE_KEY: "h", "os_hash_algo": "sha512", "imagevol_last_used": "yesterday"}
         assert TemplateMetadata(image_id="i").to_volume(before) == {"lun": "7", TEMPLATE_KEY: "i"}
 
@@ -57,21 +57,21 @@ class TestTemplateMetadata:
             ("os_hash_value", "z" * 41, f"{'z' * 41!r} is not hexadecimal"),
         ],
     )
-    def test_what_makes_no_sense_is_refused(self, key: str, value: str, reason: str) -> None:
+    def test_metadata_that_makes_no_sense_is_refused(self, key: str, value: str, reason: str) -> None:
         metadata = {TEMPLATE_KEY: "i", "os_hash_algo": "sha512", "os_hash_value": "ab", key: value}
         with pytest.raises(InvalidMetadata) as caught:
             TemplateMetadata.from_volume(metadata)
         assert (caught.value.key, caught.value.value, caught.value.reason) == (key, value[:40], reason)
 
     @pytest.mark.parametrize("missing", ["os_hash_algo", "os_hash_value"])
-    def test_half_of_a_digest_is_none(self, missing: str) -> None:
+    def test_half_of_a_digest_is_no_digest(self, missing: str) -> None:
         metadata = {key: value for key, value in FULL.to_volume().items() if key != missing}
         found = TemplateMetadata.from_volume(metadata)
         assert found is not None
         assert found.digest is None
 
     @pytest.mark.parametrize("in_use, said", [(True, {"in_use": True}), (False, {"in_use": False}), (False, {})])
-    def test_it_is_an_entry_among_the_templates(self, in_use: bool, said: dict[str, bool]) -> None:
+    def test_the_metadata_of_a_template_gives_its_entry(self, in_use: bool, said: dict[str, bool]) -> None:
         assert FULL.entry(volume_id="v", size_gib=3, **said) == CacheEntry(
             volume_id="v",
             image_id="i",
@@ -91,7 +91,7 @@ class TestTemplateMetadata:
     digest=st.none() | st.just(Digest("sha512", "ab")),
     exhausted=st.booleans(),
 )
-def test_what_was_written_is_read(
+def test_the_metadata_of_a_template_is_read_as_it_was_written(
     image_id: str, instants: list[datetime | None], digest: Digest | None, exhausted: bool
 ) -> None:
     written = TemplateMetadata(
@@ -135,7 +135,7 @@ class TestProof:
     MADE = Volume(id="t", size_gib=1, metadata={TEMPLATE_KEY: "i"})
     PROOF = template_proof(volume_id="t", image_id="i")
 
-    def test_what_the_driver_made_is_proven_whatever_else_is_recorded(self) -> None:
+    def test_a_template_of_the_driver_is_proven_whatever_else_is_recorded(self) -> None:
         assert is_proven_template(self.MADE, admin_metadata={"readonly": "True", **self.PROOF})
         assert is_proven_template(self.MADE, admin_metadata=self.PROOF)
 
@@ -152,5 +152,5 @@ class TestProof:
             (replace(MADE, metadata={TEMPLATE_KEY: "i", **PROOF}), {}),
         ],
     )
-    def test_nothing_else_is(self, volume: Volume, admin_metadata: dict[str, str]) -> None:
+    def test_no_other_volume_is_proven(self, volume: Volume, admin_metadata: dict[str, str]) -> None:
         assert not is_proven_template(volume, admin_metadata=admin_metadata)

@@ -202,7 +202,7 @@ class TestRequest:
             ),
         ],
     )
-    def test_it_says_why(self, case: TemplateCase, because: str) -> None:
+    def test_a_rule_about_the_request_says_why_it_fails(self, case: TemplateCase, because: str) -> None:
         assert case.decide().because == because
 
     def test_an_internal_tenant_that_is_not_known_stands_in_the_way_of_nothing(self) -> None:
@@ -243,7 +243,7 @@ class TestRequest:
         texts = {verdict.rule: verdict.text for verdict in enforced.decide().verdicts}
         assert texts["signature-unneeded"] == "signatures are enforced, and of theirs the image has none"
 
-    def test_the_verdicts_of_what_holds_say_so_too(self) -> None:
+    def test_a_rule_about_the_request_that_holds_says_what_it_saw(self) -> None:
         assert [verdict.text for verdict in GOOD.decide().verdicts] == [
             "templates are enabled",
             "Cinder's internal tenant is configured",
@@ -274,7 +274,7 @@ class TestRequest:
             (None, None, "ours", False, False),
         ],
     )
-    def test_who_may(
+    def test_a_template_serves_the_owner_and_public_images_and_those_to_whom_glance_gives_the_data(
         self, visibility: str | None, owner: str | None, project_id: str | None, strict: bool, upstream: bool
     ) -> None:
         case = image(target(project_id=project_id), visibility=visibility, owner=owner)
@@ -338,7 +338,7 @@ class TestStates:
     """None yet, create; fresh, use; stale or broken, replace; being created by somebody else, wait, then copy."""
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_each_state_decides(self, policy: Policy) -> None:
+    def test_each_state_of_a_template_decides_what_is_done(self, policy: Policy) -> None:
         assert list(STATES[policy]) == [rule.id for rule in TEMPLATE_STATE_RULES[policy]]
         for rule, (case, action) in STATES[policy].items():
             decision = case.decide(policy)
@@ -364,7 +364,9 @@ class TestStates:
             ),
         ],
     )
-    def test_what_is_done(self, case: TemplateCase, expected: dict[str, object]) -> None:
+    def test_each_action_has_the_volumes_and_sizes_that_it_needs(
+        self, case: TemplateCase, expected: dict[str, object]
+    ) -> None:
         decision = case.decide()
         nothing = TemplateDecision(policy=Policy.STRICT, action=TemplateAction.USE, because="", verdicts=())
         assert decision == replace(nothing, because=decision.because, verdicts=decision.verdicts, **expected)  # type: ignore[arg-type]
@@ -414,7 +416,7 @@ class TestStates:
         assert found is not None
         assert found.abandoned is abandoned
 
-    def test_what_is_not_there_is_told(self) -> None:
+    def test_the_verdict_says_that_there_is_no_template(self) -> None:
         assert NONE.decide().because == "there is no template of the image on this backend"
 
     def test_solidfire_deletes_the_old_one_first(self) -> None:
@@ -439,7 +441,7 @@ class TestStates:
         texts = [verdict.text for verdict in GOOD.decide(Policy.UPSTREAM).verdicts[2:4]]
         assert texts == ["what there is records the image's date", "the image's date is known"]
 
-    def test_solidfires_size_may_not_be_known_beforehand(self) -> None:
+    def test_the_size_of_a_template_of_solidfire_is_not_always_known_beforehand(self) -> None:
         assert image(NONE, virtual_size_bytes=None).decide(Policy.UPSTREAM).size_gib is None
         assert image(NONE, virtual_size_bytes=0).decide(Policy.UPSTREAM).size_gib == 0
 
@@ -458,19 +460,21 @@ class TestStates:
             (template(status="error", readonly=False), "its status is error; it is not read-only"),
         ],
     )
-    def test_what_is_broken(self, case: TemplateCase, because: str) -> None:
+    def test_a_template_is_broken_if_it_cannot_be_cloned_or_could_have_been_altered(
+        self, case: TemplateCase, because: str
+    ) -> None:
         decision = case.decide()
         assert (decision.action, decision.because) == (TemplateAction.REPLACE, because)
 
     @pytest.mark.parametrize("case", [template(status="in-use"), entry(size_gib=4), entry(size_gib=3)])
-    def test_what_is_not(self, case: TemplateCase) -> None:
+    def test_a_template_that_is_none_of_that_is_not_broken(self, case: TemplateCase) -> None:
         assert case.decide().action is TemplateAction.USE
 
     def test_the_multihash_decides_before_the_date(self) -> None:
         edited = image(entry(digest=Digest("md5", "0a")), digest=Digest("md5", "0a"), updated_at=None)
         assert edited.decide().action is TemplateAction.USE
 
-    def test_what_is_said_of_one_in_the_making(self) -> None:
+    def test_the_verdict_on_a_template_in_the_making_says_for_how_long(self) -> None:
         (dead, overdue, made) = (
             STATES[Policy.STRICT][rule][0] for rule in ("maker-dead", "making-overdue", "being-made")
         )
@@ -482,7 +486,7 @@ class TestStates:
             made.decide().because == "it has been in the making for 0:29:00; it is not known whether its creator runs"
         )
 
-    def test_a_dead_maker_that_makes_nothing_is_nobody(self) -> None:
+    def test_a_dead_creator_of_a_finished_template_does_not_matter(self) -> None:
         assert template(maker_alive=False).decide().action is TemplateAction.USE
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
@@ -519,14 +523,14 @@ class TestLimits:
         return replace(case, settings=limited, others=(other,)).decide()
 
     @pytest.mark.parametrize("rule", ["no-template", "maker-dead", "broken", "stale"])
-    def test_others_go_for_one_that_is_made(self, rule: str) -> None:
+    def test_other_templates_make_room_for_a_new_one(self, rule: str) -> None:
         case, action = STATES[Policy.STRICT][rule]
         decision = self.full(case)
         assert decision.action is action
         assert decision.remove_first == (*case.decide().remove_first, "w")
         assert [verdict.rule for verdict in decision.verdicts[-2:]] == ["fits-max-gib", "fits-max-count"]
 
-    def test_where_they_cannot_go_none_is_made(self) -> None:
+    def test_no_template_is_made_if_the_others_cannot_make_room(self) -> None:
         decision = self.full(NONE, in_use=True)
         assert decision == TemplateDecision(
             policy=Policy.STRICT,
@@ -537,11 +541,11 @@ class TestLimits:
         assert [verdict.rule for verdict in failed(decision.verdicts)] == ["fits-max-gib"]
 
     @pytest.mark.parametrize("rule", ["making-overdue", "being-made", "ready"])
-    def test_none_goes_for_one_that_is_there(self, rule: str) -> None:
+    def test_no_template_goes_for_one_that_is_there(self, rule: str) -> None:
         case, _ = STATES[Policy.STRICT][rule]
         assert self.full(case) == case.decide()
 
-    def test_solidfire_had_none(self) -> None:
+    def test_solidfire_had_no_limits(self) -> None:
         limited = replace(NONE, settings=replace(NONE.settings, limits=self.FULL), others=(self.OTHER,) * 2)
         assert limited.decide(Policy.UPSTREAM) == NONE.decide(Policy.UPSTREAM)
 
@@ -550,7 +554,7 @@ class TestLaws:
     """What holds of every template."""
 
     @given(template_cases())
-    def test_what_is_used_is_whole_fresh_and_of_a_size_that_serves(self, case: TemplateCase) -> None:
+    def test_a_template_that_is_used_is_whole_and_fresh_and_of_a_size_that_serves(self, case: TemplateCase) -> None:
         decision, found = case.decide(), case.template
         serves = (
             found is not None
@@ -565,7 +569,7 @@ class TestLaws:
         assert decision.source == (found.entry.volume_id if decision.action is TemplateAction.USE and found else None)
 
     @given(template_cases())
-    def test_what_is_made_holds_the_image_and_fits_the_volume(self, case: TemplateCase) -> None:
+    def test_a_template_that_is_made_holds_the_image_and_fits_the_volume(self, case: TemplateCase) -> None:
         size_gib = case.decide().size_gib
         if size_gib is None:
             return
@@ -591,14 +595,14 @@ class TestLaws:
             assert decision.remove_after is None
 
     @given(template_cases())
-    def test_nobody_touches_what_may_still_be_made(self, case: TemplateCase) -> None:
+    def test_a_template_that_can_still_be_in_the_making_is_not_touched(self, case: TemplateCase) -> None:
         decision, found = case.decide(), case.template
         made = found is not None and found.being_made_for is not None and found.maker_alive is not False
         assert not made or decision.action in (TemplateAction.WAIT, TemplateAction.COPY)
         assert not made or decision.remove_first == ()
 
     @given(template_cases())
-    def test_a_wait_ends(self, case: TemplateCase) -> None:
+    def test_every_wait_for_a_template_ends(self, case: TemplateCase) -> None:
         decision = case.decide()
         if decision.wait is None or case.template is None or case.template.being_made_for is None:
             assert decision.action is not TemplateAction.WAIT
@@ -608,7 +612,7 @@ class TestLaws:
         assert replace(case, template=later).decide().action is TemplateAction.COPY
 
     @given(template_cases(), st.sampled_from(BOTH_POLICIES))
-    def test_a_template_disabled_never_serves(self, case: TemplateCase, policy: Policy) -> None:
+    def test_no_template_serves_if_templates_are_disabled(self, case: TemplateCase, policy: Policy) -> None:
         disabled = replace(case, settings=replace(case.settings, enabled=False))
         assert disabled.decide(policy).action is TemplateAction.COPY
 

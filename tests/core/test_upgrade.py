@@ -113,7 +113,7 @@ class TestEveryRule:
     """What cannot be decided is asked for, by a refusal that names the option."""
 
     @pytest.mark.parametrize("rule", RULES)
-    def test_it_alone_stands_in_the_way_and_names_the_option(self, rule: str) -> None:
+    def test_each_rule_of_an_upgrade_stands_alone_in_the_way_and_names_the_option(self, rule: str) -> None:
         asked, text = BREAKS[rule]
         upgrade = asked.plan()
         (wrong,) = (verdict for verdict in upgrade.verdicts if verdict.faults)
@@ -127,7 +127,7 @@ class TestEveryRule:
     def test_a_warning_does_not_stand_in_the_way(self) -> None:
         assert BREAKS["types-differ"][0].plan().edits
 
-    def test_what_is_right_is_said_too(self) -> None:
+    def test_a_rule_that_holds_says_what_is_right(self) -> None:
         assert [(verdict.rule, verdict.text) for verdict in Asked().plan().verdicts] == [
             ("single-store", "enabled_backends is not set"),
             ("kinds-known", "stores: 'cinder', 'file', 'http'"),
@@ -169,7 +169,9 @@ class TestEveryRule:
             (Asked(configuration=single(), default=None), "default-named", True),
         ],
     )
-    def test_at_the_edges(self, asked: Asked, rule: str, passed: bool) -> None:
+    def test_the_rules_of_an_upgrade_hold_for_the_shortest_and_strangest_files(
+        self, asked: Asked, rule: str, passed: bool
+    ) -> None:
         (verdict,) = (verdict for verdict in asked.plan().verdicts if verdict.rule == rule)
         assert verdict.ok is passed
 
@@ -270,7 +272,7 @@ class TestExample:
             edit("glance_store", "filesystem_store_datadir", "/images", None, moved),
         )
 
-    def test_what_is_right_already_needs_no_edit(self) -> None:
+    def test_a_configuration_that_is_right_already_needs_no_edit(self) -> None:
         upgrade = Asked(configuration=single(default_backend="new")).plan()
         assert "default_backend" not in [each.option for each in upgrade.edits]
         assert upgrade.configuration["glance_store"]["default_backend"] == "new"
@@ -351,7 +353,7 @@ class TestPrinted:
         assert "hun" not in line
         assert "***@host/v3" in line
 
-    def test_an_upgrade_shows_none_either(self) -> None:
+    def test_an_upgrade_shows_no_secret(self) -> None:
         upgrade = Asked().plan()
         assert "hunter2" not in repr(upgrade) + "".join(map(str, (*upgrade.edits, *upgrade.verdicts)))
         assert "hunter2" in str(upgrade.configuration)
@@ -388,7 +390,7 @@ class TestLaws:
     """Pure data in and out: everything else is kept, and what is upgraded needs no edit."""
 
     @given(asked())
-    def test_the_edits_make_the_result(self, asked: Asked) -> None:
+    def test_the_edits_of_an_upgrade_make_its_result(self, asked: Asked) -> None:
         upgrade = asked.plan()
         result = {section: dict(options) for section, options in asked.configuration.items()}
         for each in upgrade.edits:
@@ -408,13 +410,13 @@ class TestLaws:
             assert (again.edits, again.refused, again.configuration) == ((), (), upgrade.configuration)
 
     @given(asked())
-    def test_it_is_refused_or_edited(self, asked: Asked) -> None:
+    def test_a_configuration_is_refused_or_edited(self, asked: Asked) -> None:
         upgrade = asked.plan()
         assert bool(upgrade.refused) is not bool(upgrade.edits)
         assert upgrade.refused == failed(upgrade.verdicts)
 
     @given(asked())
-    def test_what_it_does_not_own_is_kept(self, asked: Asked) -> None:
+    def test_options_that_belong_to_no_store_are_kept(self, asked: Asked) -> None:
         result = asked.plan().configuration
         for section, options in asked.configuration.items():
             for option, value in options.items():

@@ -116,7 +116,9 @@ class TestRegisterOrCopy:
             assert plan.steps == (step(UploadAction.COPY),)
 
     @given(upload_cases(), policies)
-    def test_it_is_registered_if_and_only_if_nothing_stands_in_the_way(self, case: UploadCase, policy: Policy) -> None:
+    def test_a_clone_is_registered_if_and_only_if_no_rule_stands_in_the_way(
+        self, case: UploadCase, policy: Policy
+    ) -> None:
         plan = case.decide(policy)
         assert plan.policy is policy
         assert plan.registers is (not failed(plan.verdicts) and plan.refused is None)
@@ -128,7 +130,7 @@ class TestRegisterOrCopy:
     def test_an_encrypted_volume_is_copied(self, case: UploadCase, value: bool | None) -> None:
         assert not replace(case, volume=replace(case.volume, encrypted=value)).decide().registers
 
-    def test_the_verdicts_of_what_holds_say_so_too(self) -> None:
+    def test_a_rule_of_uploading_that_holds_says_what_it_saw(self) -> None:
         assert [verdict.text for verdict in GOOD.decide().verdicts] == [
             "image_upload_use_cinder_backend is True",
             "the image's disk_format will be raw",
@@ -158,17 +160,19 @@ class TestTenant:
             (False, None, "ours", "ours"),
         ],
     )
-    def test_whose_it_is(self, wanted: bool, internal: str | None, strict: str | None, upstream: str) -> None:
+    def test_the_clone_belongs_to_the_project_that_the_settings_name(
+        self, wanted: bool, internal: str | None, strict: str | None, upstream: str
+    ) -> None:
         case = settings(use_internal_tenant=wanted, internal_tenant=internal)
         assert [case.decide(policy).project_id for policy in BOTH_POLICIES] == [strict, upstream]
 
     @given(upload_cases())
-    def test_a_clone_is_the_users_only_where_that_is_wanted(self, case: UploadCase) -> None:
+    def test_a_clone_belongs_to_the_user_only_if_that_is_wanted(self, case: UploadCase) -> None:
         plan = case.decide()
         wanted = case.settings.internal_tenant if case.settings.use_internal_tenant else case.requester.project_id
         assert plan.project_id == (wanted if plan.registers else None)
 
-    def test_without_a_project_there_is_none(self) -> None:
+    def test_without_a_project_no_clone_is_registered(self) -> None:
         nobody = replace(settings(use_internal_tenant=False), requester=Requester())
         assert not nobody.decide().registers
 
@@ -176,7 +180,7 @@ class TestTenant:
 class TestOrder:
     """Clone, mark image_owner, glance_image_id, image_size, mark read-only, register, check that Glance has it."""
 
-    def test_of_a_registration(self) -> None:
+    def test_a_registration_has_its_steps_in_order(self) -> None:
         assert GOOD.decide().steps == (
             step(UploadAction.CLONE),
             step(UploadAction.MARK, glance_image_id="i", image_id="i", image_owner="ours", image_size=str(2 * GIB)),
@@ -185,7 +189,7 @@ class TestOrder:
             step(UploadAction.CHECK_REGISTERED),
         )
 
-    def test_of_cinders(self) -> None:
+    def test_a_registration_of_cinder_has_its_steps_in_order(self) -> None:
         assert image(owner="theirs").decide(Policy.UPSTREAM).steps == (
             step(UploadAction.CLONE),
             step(UploadAction.MARK_READ_ONLY),
@@ -199,13 +203,15 @@ class TestOrder:
     @pytest.mark.parametrize(
         "owner, project_id, marked", [("theirs", "ours", "theirs"), (None, "ours", "ours"), ("", "ours", None)]
     )
-    def test_the_owner_is_the_images(self, owner: str | None, project_id: str, marked: str | None) -> None:
+    def test_the_owner_in_the_metadata_of_a_clone_is_that_of_the_image(
+        self, owner: str | None, project_id: str, marked: str | None
+    ) -> None:
         plan = replace(image(owner=owner), requester=Requester(project_id=project_id)).decide()
         assert plan.steps[0 if marked is None else 1].metadata.get("image_owner") == marked
         assert plan.registers is (marked is not None)
 
     @given(upload_cases())
-    def test_what_is_marked_can_be_read_back(self, case: UploadCase) -> None:
+    def test_the_metadata_of_a_clone_can_be_read_back(self, case: UploadCase) -> None:
         for each in case.decide().steps:
             if each.action is UploadAction.MARK:
                 record = ImageVolumeMetadata.from_volume(each.metadata)
@@ -216,13 +222,13 @@ class TestFallingBack:
     """Any failure before the last step deletes the clone and falls back to the copy; over quota too."""
 
     @given(upload_cases())
-    def test_any_failure(self, case: UploadCase) -> None:
+    def test_any_failure_of_a_registration_falls_back_to_a_copy(self, case: UploadCase) -> None:
         plan = case.decide()
         assert plan.falls_back_on == frozenset(UploadFailure)
         assert plan.leaves_clone_on == frozenset()
         assert plan.refused is None
 
-    def test_with_cinder_a_few(self) -> None:
+    def test_cinder_falls_back_to_a_copy_after_a_few_failures_only(self) -> None:
         plan = GOOD.decide(Policy.UPSTREAM)
         caught = {UploadFailure.CLONE_FAILED, UploadFailure.LOCATION_INVALID, UploadFailure.IMAGE_NOT_FOUND}
         assert plan.falls_back_on == caught
@@ -256,14 +262,14 @@ class TestOutcome:
         assert typed("fast").decide(policy).outcome is UploadAction(outcome)
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_one_that_comes_alone_is_taken(self, policy: Policy) -> None:
+    def test_a_location_that_comes_without_a_store_is_taken(self, policy: Policy) -> None:
         assert typed(None).decide(policy).outcome is UploadAction.REGISTER
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_what_is_not_registered_is_copied(self, policy: Policy) -> None:
+    def test_a_volume_that_is_not_registered_is_copied(self, policy: Policy) -> None:
         assert settings(use_cinder_backend=False).decide(policy).outcome is UploadAction.COPY
 
-    def test_what_is_refused_is_neither(self) -> None:
+    def test_an_upload_that_is_refused_is_neither_registered_nor_copied(self) -> None:
         assert replace(GOOD, volume_type=None).decide(Policy.UPSTREAM).outcome is UploadAction.FAIL
 
 
@@ -278,7 +284,9 @@ class TestLocation:
     )
 
     @pytest.mark.parametrize("volume_type, store", [("ssd", "fast"), ("lvm", "old"), ("disk", None), (None, None)])
-    def test_it_is_the_first_of_that_type(self, volume_type: str | None, store: str | None) -> None:
+    def test_glance_takes_the_first_store_of_the_type_of_the_volume(
+        self, volume_type: str | None, store: str | None
+    ) -> None:
         catalogue = StoreCatalogue(stores=self.STORES, default_volume_type="lvm")
         volume = Volume(id=VOLUME_ID, size_gib=1, volume_type=volume_type)
         verdict = check_location(volume, catalogue=catalogue)
@@ -286,7 +294,7 @@ class TestLocation:
         assert (f"type {volume_type}" if volume_type else "type not known") in verdict.text
         assert ("Glance drops the location" in verdict.text) is (store is None)
 
-    def test_one_store_takes_any(self) -> None:
+    def test_a_glance_with_one_store_takes_any_location(self) -> None:
         volume = Volume(id=VOLUME_ID, size_gib=1, volume_type="disk")
         verdict = check_location(volume, catalogue=StoreCatalogue(stores=(), multi=False))
         assert verdict == Verdict(
@@ -315,7 +323,7 @@ class TestLanding:
             (None, None, UploadAction.REGISTER, None),
         ],
     )
-    def test_what_is_registered_lands_where_glance_takes_it(
+    def test_a_registered_clone_lands_in_the_store_that_glance_takes(
         self,
         location: Verdict | None,
         selection: StoreSelection | None,
@@ -330,7 +338,7 @@ class TestLanding:
 
     @pytest.mark.parametrize("location", [TAKEN, DROPPED, None])
     @pytest.mark.parametrize("selection, stores", [(SELECTED, ("slow", "local")), (None, None)])
-    def test_what_is_copied_lands_where_it_is_sent(
+    def test_a_copy_lands_in_the_store_that_it_is_sent_to(
         self, location: Verdict | None, selection: StoreSelection | None, stores: tuple[str, ...] | None
     ) -> None:
         plan = settings(use_cinder_backend=False).decide(Policy.STRICT)
@@ -338,7 +346,7 @@ class TestLanding:
         assert (landing.outcome, landing.stores) == (UploadAction.COPY, stores)
         assert landing.verdicts == (*plan.verdicts, *(selection.verdicts if selection else ()))
 
-    def test_what_fails_lands_nowhere(self) -> None:
+    def test_an_upload_that_fails_lands_nowhere(self) -> None:
         plan = replace(GOOD, volume_type=None).decide(Policy.UPSTREAM)
         assert UploadLanding(plan, self.TAKEN, self.SELECTED).stores == ()
 
@@ -347,7 +355,7 @@ class TestStore:
     """The store of the location is the one of the volume type, sent so that Glance accepts it."""
 
     @given(upload_cases())
-    def test_it_is_in_the_location_and_nowhere_else(self, case: UploadCase) -> None:
+    def test_the_store_of_an_upload_is_in_its_location_and_nowhere_else(self, case: UploadCase) -> None:
         plan = case.decide()
         assert plan.location_metadata == {}
         named = case.volume_type.extra_specs.get(STORE_SPEC) if case.volume_type else None
@@ -367,7 +375,7 @@ class TestStore:
 class TestHeaders:
     """Of a copy: the type's store, the volume's own base image, and the size."""
 
-    def test_all(self) -> None:
+    def test_an_upload_has_all_its_headers(self) -> None:
         assert upload_headers(store="fast", base_image_id="base", size_bytes=5) == {
             "x-image-meta-store": "fast",
             "x-openstack-base-image-ref": "base",
@@ -383,7 +391,7 @@ class TestHeaders:
             "x-openstack-image-size",
         }
 
-    def test_nothing_is_a_size_too(self) -> None:
+    def test_a_size_of_0_is_sent_too(self) -> None:
         assert upload_headers(store=None, base_image_id=None, size_bytes=0) == {"x-openstack-image-size": "0"}
 
     def test_cinder_does_not_send_the_size(self) -> None:
@@ -400,7 +408,7 @@ class TestHeaders:
         assert headers.get("x-openstack-image-size") == (str(2 * GIB) if sent else None)
 
     @given(st.text(), st.text())
-    def test_no_value_makes_another_header(self, store: str, base_image_id: str) -> None:
+    def test_no_value_of_a_header_makes_another_header(self, store: str, base_image_id: str) -> None:
         try:
             headers = upload_headers(store=store, base_image_id=base_image_id, size_bytes=None)
         except InvalidFact:
@@ -415,7 +423,7 @@ class TestHeaders:
             ("a", "\xe9", r"base_image_id: '\xe9' cannot stand in a header; give printable ASCII"),
         ],
     )
-    def test_what_cannot_stand_in_a_header_is_refused(
+    def test_a_value_that_cannot_stand_in_a_header_is_refused(
         self, store: str | None, base_image_id: str | None, message: str
     ) -> None:
         with pytest.raises(InvalidFact) as raised:

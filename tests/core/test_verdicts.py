@@ -75,7 +75,7 @@ class TestFailed:
     """The verdicts that stand in the way, in order; a warning does not."""
 
     @given(st.lists(st.builds(Verdict, st.text(), st.sampled_from(Result), st.none(), st.text())))
-    def test_it_keeps_those_that_fail(self, verdicts: list[Verdict]) -> None:
+    def test_only_the_verdicts_that_fail_are_kept(self, verdicts: list[Verdict]) -> None:
         assert failed(iter(verdicts)) == tuple(verdict for verdict in verdicts if verdict.result is Result.FAILS)
         assert failed(verdicts) == tuple(verdict for verdict in verdicts if not verdict.ok)
 

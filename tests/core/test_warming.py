@@ -91,7 +91,7 @@ def test_an_image_without_a_template_is_planned_and_one_that_has_it_is_ready() -
     assert {missing.pool, there.pool} == {POOL.name}
 
 
-def test_what_is_planned_is_ready_for_the_next_volume_type_on_the_same_pool() -> None:
+def test_a_template_that_is_planned_is_ready_for_the_next_volume_type_on_the_same_pool() -> None:
     first, second = plan_warming([wish(), wish()], templates=())
     assert [each.outcome for each in (first, second)] == [WarmOutcome.PLANNED, WarmOutcome.READY]
     assert second.template == "the template of image i on node@fast#one"
@@ -115,7 +115,7 @@ def test_a_template_is_planned_if_no_project_is_trusted() -> None:
     assert said([wish(image(), replace(POOL, template_settings=TemplateSettings(enabled=True)))]) == ["planned"]
 
 
-def test_what_may_not_be_converted_there_is_refused() -> None:
+def test_an_image_that_cannot_be_converted_on_the_backend_is_refused() -> None:
     forbidding = replace(POOL, conversion=ConversionSettings(allowed=False))
     one = image(disk_format="qcow2", virtual_size_bytes=GIB)
     assert [*said([wish(one)]), *said([wish(one, forbidding)])] == ["planned", "refused"]
@@ -149,7 +149,9 @@ def test_a_stale_template_does_not_hide_the_newer_one_that_is_ready() -> None:
         ({"status": "queued"}, POOL, "the image's status is queued"),
     ],
 )
-def test_what_the_driver_would_not_create_is_refused(facts: dict[str, Any], pool: WarmPool, because: str) -> None:
+def test_a_template_that_the_driver_would_not_create_is_refused(
+    facts: dict[str, Any], pool: WarmPool, because: str
+) -> None:
     asked = wish(image(**facts), pool)
     (plan,) = plan_warming([replace(asked, target=replace(TARGET, size_gib=3))], templates=())
     assert (plan.outcome, plan.because) == (WarmOutcome.REFUSED, because)
@@ -245,7 +247,7 @@ def test_a_limit_is_kept_by_all_wishes_together() -> None:
     )
 
 
-def test_what_was_not_asked_for_makes_room_the_least_recently_used_first() -> None:
+def test_templates_that_were_not_asked_for_make_room_the_least_recently_used_first() -> None:
     pool = limited(max_count=2)
     present = [template("old", "x", last_used=NOON - HOUR), template("new", "y")]
     plans = plan_warming([wish(image(str(number)), pool) for number in range(3)], templates=present)
@@ -263,7 +265,7 @@ def test_a_template_that_is_ready_is_not_evicted_for_another_that_is_asked_for()
     assert said([wish(image("new"), pool), wish(image("there"), pool)], template("t", "there")) == ["refused", "ready"]
 
 
-def test_of_a_type_with_several_pools_each_that_has_room_counts() -> None:
+def test_each_pool_of_a_type_that_has_room_counts() -> None:
     pools = (limited(max_count=1), replace(limited(max_count=1), name="node@slow#one"))
     plans = plan_warming([wish(image(str(number)), *pools) for number in range(3)], templates=())
     assert [(plan.outcome.value, plan.pool) for plan in plans] == [
@@ -289,7 +291,7 @@ def test_a_template_in_the_making_is_awaited_and_counts_once() -> None:
     st.integers(0, 4),
     st.integers(0, 6),
 )
-def test_what_is_planned_and_ready_keeps_to_the_limits_together(
+def test_templates_that_are_planned_and_ready_keep_to_the_limits_together(
     asked: list[tuple[str, int]], there: list[tuple[str, int, int]], max_count: int, max_gib: int
 ) -> None:
     pool = limited(max_count=max_count, max_gib=max_gib)

@@ -33,5 +33,5 @@ def test_a_plug_in_that_is_not_there_ends_the_release() -> None:
         installed.probe(Path(sys.prefix), [], ["glance_store.nosuch"])
 
 
-def test_what_is_there_is_found() -> None:
+def test_the_modules_that_are_there_are_found() -> None:
     installed.probe(Path(sys.prefix), installed.MODULES["store"], installed.GROUPS["store"])

@@ -40,7 +40,7 @@ def of_explanations() -> Iterator[Text]:
         yield from (Text(f"{page}: {key}", value) for value in text.values() if isinstance(value, str))
 
 
-def test_the_words_are_found_where_they_are() -> None:
+def test_the_words_to_avoid_are_found() -> None:
     for wrong in (
         "whoever asks",
         "Somebody made it",

@@ -46,7 +46,7 @@ def device(request: pytest.FixtureRequest) -> RbdDevice:
     return found
 
 
-def test_what_is_written_is_there_and_nothing_beyond_the_end(device: RbdDevice) -> None:
+def test_written_data_is_there_and_nothing_after_the_end_of_the_device(device: RbdDevice) -> None:
     assert device.size_bytes == SIZE_BYTES
     assert device.write(SIZE_BYTES - 2, memoryview(b"abcd")) == 2
     with pytest.raises(DeviceFailed, match=f"ends at byte {SIZE_BYTES}"):
@@ -56,7 +56,7 @@ def test_what_is_written_is_there_and_nothing_beyond_the_end(device: RbdDevice) 
     assert read(device, SIZE_BYTES, 9) == b""
 
 
-def test_what_was_cleared_reads_as_zeros_and_its_neighbours_do_not(device: RbdDevice) -> None:
+def test_a_cleared_range_reads_as_zeros_and_its_neighbors_do_not(device: RbdDevice) -> None:
     device.write(0, memoryview(b"x" * 16384))
     assert device.clear(4096, 8192)
     assert read(device, 0, 16384) == b"x" * 4096 + bytes(8192) + b"x" * 4096
@@ -64,7 +64,7 @@ def test_what_was_cleared_reads_as_zeros_and_its_neighbours_do_not(device: RbdDe
     assert read(device, 0, 16384) == bytes(16384)
 
 
-def test_all_data_are_among_the_extents_and_what_was_never_written_is_not(device: RbdDevice) -> None:
+def test_all_data_is_among_the_extents_and_ranges_that_were_never_written_are_not(device: RbdDevice) -> None:
     assert list(device.extents(0, SIZE_BYTES)) == [(0, SIZE_BYTES, False)]
     device.write(20 * MIB, memoryview(b"x" * MIB))
     found = list(device.extents(0, SIZE_BYTES))
@@ -76,7 +76,7 @@ def test_all_data_are_among_the_extents_and_what_was_never_written_is_not(device
 
 
 @pytest.mark.parametrize("zeros", [ZeroHandling.SKIP, ZeroHandling.PUNCH])
-def test_an_image_goes_in_and_comes_back(device: RbdDevice, zeros: ZeroHandling) -> None:
+def test_an_image_that_is_written_to_rbd_comes_back(device: RbdDevice, zeros: ZeroHandling) -> None:
     source: list[bytes | Hole] = [b"begin", bytes(3 * MIB), b"x" * 100_000, Hole(30 * MIB), b"end"]
     data = b"".join(bytes(piece.length) if isinstance(piece, Hole) else piece for piece in source)
     if zeros is ZeroHandling.PUNCH:

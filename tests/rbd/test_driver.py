@@ -29,14 +29,14 @@ def parent(ceph: Path, pool: str, volume_id: str) -> str:
     return name.removeprefix("volume-")
 
 
-def test_the_clones_parent_is_the_image_volume(demo: User, ceph: Path) -> None:
+def test_the_parent_of_a_clone_on_the_same_backend_is_the_image_volume(demo: User, ceph: Path) -> None:
     image_id = demo.image()
     volume = demo.volume(image_id, size_gib=3)
     assert parent(ceph, "fast", volume.id) == image_volume(demo, image_id)
     assert content(demo.real, volume.id) == (3 * GIB, DATA)
 
 
-def test_on_another_backend_the_parent_is_a_template(demo: User, ceph: Path) -> None:
+def test_the_parent_of_a_clone_on_another_backend_is_a_template(demo: User, ceph: Path) -> None:
     image_id = demo.image()
     first, second = (demo.volume(image_id, "slow", size_gib=size) for size in (1, 2))
     made = parent(ceph, "slow", first.id)

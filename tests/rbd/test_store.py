@@ -26,7 +26,7 @@ def left(rbd_cloud: Cloud) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_an_image_goes_in_and_out_and_away(rbd_cloud: Cloud, told: bool) -> None:
+def test_the_store_keeps_an_image_in_rbd_and_gives_it_out_and_deletes_it(rbd_cloud: Cloud, told: bool) -> None:
     session = sign_in(rbd_cloud, "demo")
     glance: Any = GlanceClient(session=session, region_name=REGION)
     image = glance.images.create(disk_format="raw", container_format="bare")

@@ -9,20 +9,20 @@ import pytest
 from tests.upstream.asking import Worker
 
 SUITE = "driver_suite.py"
-EXTENDED = "test_a_clone_is_the_image_and_has_the_new_volumes_size[2]"
+EXTENDED = "test_a_clone_holds_the_image_and_has_the_size_of_the_new_volume[2]"
 FIRST = "test_the_first_volume_makes_a_template_and_is_its_clone"
 SHARED = "test_an_image_volume_and_its_clone_do_not_share_what_is_written"
-NOTHING_LEFT = "test_where_every_clone_fails_nothing_is_left[RuntimeError]"
+NOTHING_LEFT = "test_if_every_clone_fails_nothing_is_left[RuntimeError]"
 CONVERTED = "test_an_image_in_another_format_becomes_a_template_too"
-OPTIONS = "test_its_options_are_in_the_backends_section"
+OPTIONS = "test_the_options_of_the_mixin_are_in_the_section_of_the_backend"
 DEFECTS = {
     "BehindTheBase": (OPTIONS, EXTENDED, FIRST),
     "OptionsOfItsOwn": (OPTIONS,),
-    "Raising": ("test_any_location_is_answered[None]", FIRST),
+    "Raising": ("test_any_location_is_answered_without_an_error[None]", FIRST),
     "OldStyle": (EXTENDED, NOTHING_LEFT),
     "NeverExtends": (EXTENDED, FIRST),
     "SharedStorage": (SHARED, "test_a_template_does_not_change_with_its_clones"),
-    "KeepsHalfClones": (NOTHING_LEFT, "test_where_a_clone_fails_the_next_image_volume_is_tried[RuntimeError]"),
+    "KeepsHalfClones": (NOTHING_LEFT, "test_if_a_clone_fails_the_next_image_volume_is_tried[RuntimeError]"),
     "LosesWrites": (EXTENDED, FIRST),
 }
 

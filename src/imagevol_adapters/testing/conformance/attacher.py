@@ -28,10 +28,10 @@ class AttacherConformance(WithVolumes):
     def attacher(self) -> Attacher:
         raise NotImplementedError("override this fixture")
 
-    def test_what_it_tells_of_this_host_can_be_sent(self, attacher: Attacher) -> None:
+    def test_the_connector_of_this_host_can_be_sent_as_json(self, attacher: Attacher) -> None:
         assert json.loads(json.dumps(attacher.connector()))["host"]
 
-    def test_what_was_written_is_read_by_the_next(
+    def test_written_data_is_read_by_the_next_attachment(
         self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         volume = new_volume()
@@ -57,7 +57,7 @@ class AttacherConformance(WithVolumes):
             assert len(read(device, GIB - 512, 1024)) == 512
             assert read(device, GIB, 1) == read(device, 2 * GIB, 1) == b""
 
-    def test_a_device_is_as_large_as_it_must_be_also_right_after_its_volume_was_extended(
+    def test_a_device_has_the_size_of_its_volume_also_right_after_it_was_extended(
         self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         volume = new_volume()
@@ -68,7 +68,7 @@ class AttacherConformance(WithVolumes):
                 assert device.size_bytes == size_gib * GIB
                 write(device, size_gib * GIB - 512, b"x" * 512)
 
-    def test_what_was_cleared_reads_as_zeros_and_its_neighbours_do_not(
+    def test_a_cleared_range_reads_as_zeros_and_its_neighbors_do_not(
         self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         with _opened(new_volume().id, AccessMode.WRITE, attacher, volumes) as device:
@@ -90,7 +90,7 @@ class AttacherConformance(WithVolumes):
             assert not device.clear(0, 4096)
             assert read(device, 0, 512) == before
 
-    def test_an_error_inside_goes_on_and_the_volume_is_let_go(
+    def test_an_error_while_a_device_is_open_goes_on_and_the_volume_is_detached(
         self, attacher: Attacher, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         volume = new_volume()
@@ -106,7 +106,7 @@ class AttacherConformance(WithVolumes):
         with _opened(volume.id, AccessMode.READ, attacher, volumes) as device:
             assert read(device, 0, 512) == b"x" * 512
 
-    def test_what_is_not_attached_is_not_connected(self, attacher: Attacher, new_volume: NewVolume) -> None:
+    def test_a_volume_that_is_not_attached_is_not_connected(self, attacher: Attacher, new_volume: NewVolume) -> None:
         attachment = Attachment(id=NOBODY, volume_id=new_volume().id, connection={})
         with pytest.raises(AttachFailed), attacher.open(attachment, mode=AccessMode.READ):
             pass

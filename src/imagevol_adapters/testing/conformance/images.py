@@ -76,7 +76,7 @@ class ImageServiceConformance(WithVolumes):
         with pytest.raises(RequestRefused):
             b"".join(images.read(image.id))
 
-    def test_an_image_is_whose_it_was_wished_to_be(self, new_image: NewImage) -> None:
+    def test_an_image_has_the_owner_that_was_asked_for(self, new_image: NewImage) -> None:
         image = new_image(owner="0123456789abcdef0123456789abcdef", visibility="private")
         assert (image.owner, image.visibility) == ("0123456789abcdef0123456789abcdef", "private")
 
@@ -123,11 +123,11 @@ class ImageServiceConformance(WithVolumes):
         image = new_image(name=name, attributes=ImageAttributes(hidden=True))
         assert images.find(name).id == image.id
 
-    def test_a_format_that_there_is_not_is_refused(self, new_image: NewImage) -> None:
+    def test_an_unknown_disk_format_is_refused(self, new_image: NewImage) -> None:
         with pytest.raises(RequestRefused):
             new_image(disk_format="papyrus")
 
-    def test_what_does_not_exist_is_not_found(self, images: ImageService) -> None:
+    def test_an_image_that_does_not_exist_is_not_found(self, images: ImageService) -> None:
         for ask in (
             lambda: images.get(NOBODY),
             lambda: images.find(NOBODY),
@@ -177,7 +177,7 @@ class ImageServiceConformance(WithVolumes):
         assert closed
 
     @pytest.mark.parametrize("announced", [True, False])
-    def test_uploaded_data_come_back_whole_and_in_part(
+    def test_uploaded_data_comes_back_whole_and_in_part(
         self, images: ImageService, new_image: NewImage, announced: bool
     ) -> None:
         data = bytes(range(256)) * 20
@@ -199,7 +199,7 @@ class ImageServiceConformance(WithVolumes):
             end = None if length is None else offset + length
             assert b"".join(images.read(image.id, offset=offset, length=length)) == data[offset:end]
 
-    def test_glance_is_at_work_on_neither_an_image_that_waits_nor_on_one_that_is_there(
+    def test_a_queued_image_and_an_active_one_are_not_being_imported(
         self, images: ImageService, new_image: NewImage
     ) -> None:
         image = new_image()
@@ -207,15 +207,13 @@ class ImageServiceConformance(WithVolumes):
         uploaded = images.upload(image.id, [b"data"], size_bytes=4, store=self.store, base_image_id=NOBODY)
         assert images.wait(image.id).status == uploaded.status == "active"
 
-    def test_an_empty_image_is_an_image(self, images: ImageService, new_image: NewImage) -> None:
+    def test_an_image_of_no_bytes_can_be_uploaded(self, images: ImageService, new_image: NewImage) -> None:
         image = images.upload(new_image().id, [], size_bytes=0, store=self.store)
         assert (image.status, image.size_bytes) == ("active", 0)
         assert b"".join(images.read(image.id)) == b""
 
     @pytest.mark.parametrize("announced", [3, 5])
-    def test_data_of_another_length_are_refused(
-        self, images: ImageService, new_image: NewImage, announced: int
-    ) -> None:
+    def test_data_of_another_length_is_refused(self, images: ImageService, new_image: NewImage, announced: int) -> None:
         image = new_image()
         with pytest.raises(RequestRefused):
             images.upload(image.id, [b"da", b"ta"], size_bytes=announced, store=self.store)
@@ -237,18 +235,18 @@ class ImageServiceConformance(WithVolumes):
         )
         assert status == "queued"
 
-    def test_a_store_that_there_is_not_is_refused(self, images: ImageService, new_image: NewImage) -> None:
+    def test_an_unknown_store_is_refused(self, images: ImageService, new_image: NewImage) -> None:
         with pytest.raises(RequestRefused):
             images.upload(new_image().id, [b"data"], size_bytes=4, store="no-such-store")
 
-    def test_an_image_that_has_data_takes_no_others(self, images: ImageService, new_image: NewImage) -> None:
+    def test_an_image_that_has_data_takes_no_other_data(self, images: ImageService, new_image: NewImage) -> None:
         image = images.upload(new_image().id, [b"data"], size_bytes=4, store=self.store)
         with pytest.raises(RequestRefused):
             images.upload(image.id, [b"more"], size_bytes=4, store=self.store)
         with pytest.raises(RequestRefused):
             images.add_location(image.id, f"cinder://{self.volume_store}/{NOBODY}", store=None, digest=None)
 
-    def test_a_volume_becomes_an_image_that_is_as_large_as_it_says(
+    def test_a_volume_becomes_an_image_of_the_size_that_it_records(
         self, images: ImageService, volumes: VolumeService, new_image: NewImage, new_volume: NewVolume
     ) -> None:
         volume = new_volume(volume_type=self.volume_type)
@@ -262,7 +260,7 @@ class ImageServiceConformance(WithVolumes):
         with pytest.raises(RequestRefused):
             images.upload(image.id, [b"more"], size_bytes=4, store=self.store)
 
-    def test_a_volume_that_says_nothing_is_an_image_as_large_as_itself(
+    def test_a_volume_without_a_record_becomes_an_image_of_the_size_of_the_volume(
         self, images: ImageService, new_image: NewImage, new_volume: NewVolume
     ) -> None:
         volume = new_volume(volume_type=self.volume_type)
@@ -271,7 +269,7 @@ class ImageServiceConformance(WithVolumes):
         image = images.add_location(new_image().id, url, store=self.volume_store, digest=digest)
         assert (image.status, image.size_bytes) == ("active", GIB)
 
-    def test_data_that_are_not_of_the_digest_are_not_taken(
+    def test_data_with_another_digest_is_refused(
         self, impatient: ImageService, volumes: VolumeService, new_image: NewImage, new_volume: NewVolume
     ) -> None:
         volume = new_volume(volume_type=self.volume_type)
@@ -289,13 +287,13 @@ class ImageServiceConformance(WithVolumes):
         assert left.status == "queued"
 
     @pytest.mark.parametrize("url", [f"cinder://{{store}}/{NOBODY}", "file:///etc/hostname", "no-url"])
-    def test_a_location_without_data_is_not_taken(self, impatient: ImageService, new_image: NewImage, url: str) -> None:
+    def test_a_location_without_data_is_refused(self, impatient: ImageService, new_image: NewImage, url: str) -> None:
         image = new_image()
         with pytest.raises((DeadlineExceeded, RequestRefused, ServiceFailed)):
             impatient.add_location(image.id, url.format(store=self.volume_store), store=None, digest=None)
         assert impatient.get(image.id).status == "queued"
 
-    def test_a_volume_with_an_image_of_no_bytes_is_not_taken(
+    def test_a_volume_that_records_an_image_of_no_bytes_is_refused(
         self, impatient: ImageService, volumes: VolumeService, new_image: NewImage, new_volume: NewVolume
     ) -> None:
         volume = new_volume(volume_type=self.volume_type)
@@ -304,7 +302,7 @@ class ImageServiceConformance(WithVolumes):
         with pytest.raises((DeadlineExceeded, RequestRefused, ServiceFailed)):
             impatient.add_location(new_image().id, url, store=self.volume_store, digest=None)
 
-    def test_with_an_image_goes_its_volume(
+    def test_a_deleted_image_takes_its_volume_with_it(
         self, images: ImageService, volumes: VolumeService, new_image: NewImage, new_volume: NewVolume
     ) -> None:
         volume = new_volume(volume_type=self.volume_type)
@@ -320,7 +318,7 @@ class ImageServiceConformance(WithVolumes):
             volumes.delete(volume.id)  # returns when it is gone, also if Glance began
         assert volumes.find([volume.id]) == ()
 
-    def test_a_volume_made_from_an_image_has_its_bytes(
+    def test_a_volume_that_was_made_from_an_image_has_its_bytes(
         self, images: ImageService, volumes: VolumeService, new_image: NewImage, new_volume: NewVolume
     ) -> None:
         queued = new_image()

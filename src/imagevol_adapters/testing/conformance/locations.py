@@ -143,7 +143,7 @@ class LocationServiceConformance:
         assert (after.updated_at == before.updated_at) is (history.shown is None)
         assert locations.get(image_ids[name]) == after
 
-    def test_all_images_are_listed_or_those_of_the_ids_that_there_are(
+    def test_all_images_are_listed_or_those_of_the_given_ids_that_exist(
         self, locations: LocationService, image_ids: Mapping[str, str]
     ) -> None:
         assert set(image_ids.values()) <= {image.id for image in locations.listed()}
@@ -151,7 +151,7 @@ class LocationServiceConformance:
         assert {image.id for image in locations.listed([*some, NOBODY, "no-id-at-all", ".."])} == {*some}
         assert list(locations.listed([NOBODY])) == list(locations.listed([])) == []
 
-    def test_what_does_not_exist_is_not_found(self, locations: LocationService) -> None:
+    def test_an_image_that_does_not_exist_is_not_found(self, locations: LocationService) -> None:
         with pytest.raises(ResourceNotFound):
             locations.get(NOBODY)
         with pytest.raises(ResourceNotFound):
@@ -200,7 +200,7 @@ class LocationServiceConformance:
         assert saved(locations, image_id).locations == (expected,)
         assert [volume.status for volume in volumes.find([volume_id])] == ["available"]
 
-    def test_what_is_refused_changes_nothing(
+    def test_a_change_that_is_refused_changes_nothing(
         self, locations: LocationService, volumes: VolumeHolder, image_ids: Mapping[str, str]
     ) -> None:
         image_id = image_ids["refused"]
@@ -235,7 +235,7 @@ class LocationServiceConformance:
         assert saved(locations, before.id) == before
         assert volumes.find([before.locations[0].url[-36:]])
 
-    def test_with_a_location_its_volume_is_deleted_though_another_location_names_it(
+    def test_a_removed_location_takes_its_volume_with_it_also_if_another_location_names_it(
         self, locations: LocationService, volumes: VolumeHolder, image_ids: Mapping[str, str]
     ) -> None:
         image_id = image_ids["removed"]

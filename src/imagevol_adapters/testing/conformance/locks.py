@@ -74,14 +74,16 @@ class LocksConformance:
                     pytest.fail("it was held twice")
                 lock.ensure_held()
 
-    def test_who_holds_it_cannot_have_it_again(self, locks: Locks) -> None:
+    def test_the_holder_of_a_lock_cannot_take_it_again(self, locks: Locks) -> None:
         with locks.held(NAME, wait_seconds=0) as lock:
             for seconds in (0, 0.2):
                 with pytest.raises(DeadlineExceeded), locks.held(NAME, wait_seconds=seconds):
                     pytest.fail("it was held twice")
             lock.ensure_held()
 
-    def test_who_has_waited_in_vain_is_told_for_what_and_how_long(self, locks: Locks, others: Locks) -> None:
+    def test_a_wait_in_vain_ends_with_an_error_that_says_for_what_and_how_long(
+        self, locks: Locks, others: Locks
+    ) -> None:
         with (
             locks.held(NAME, wait_seconds=0),
             pytest.raises(DeadlineExceeded) as refused,
@@ -91,7 +93,7 @@ class LocksConformance:
         assert refused.value.seconds == 0.2
         assert NAME in str(refused.value)
 
-    def test_who_waits_gets_it_when_it_is_free(self, locks: Locks, others: Locks) -> None:
+    def test_a_waiting_process_gets_the_lock_when_it_is_free(self, locks: Locks, others: Locks) -> None:
         done: list[str] = []
         asking = threading.Event()
 
@@ -110,7 +112,7 @@ class LocksConformance:
                 each.result(SECONDS)
         assert done == ["first", "second", "second"]
 
-    def test_one_at_a_time_does_what_it_is_for(self, locks: Locks, others: Locks) -> None:
+    def test_only_one_process_at_a_time_holds_a_lock(self, locks: Locks, others: Locks) -> None:
         inside: list[int] = []
         seen: list[int] = []
 
@@ -138,7 +140,7 @@ class LocksConformance:
                 pass
 
     @pytest.mark.parametrize("error", [DeviceFailed("no"), KeyboardInterrupt()])
-    def test_an_error_inside_goes_on_and_the_lock_is_free(
+    def test_an_error_inside_a_lock_goes_on_and_the_lock_is_free(
         self, locks: Locks, others: Locks, error: BaseException
     ) -> None:
         with pytest.raises(type(error)) as raised, locks.held(NAME, wait_seconds=0):
@@ -170,7 +172,7 @@ class LocksConformance:
         with others.held(NAME, wait_seconds=0) as lock:
             lock.ensure_held()
 
-    def test_an_error_inside_goes_on_also_where_the_lock_was_lost(
+    def test_an_error_inside_a_lock_goes_on_also_if_the_lock_was_lost(
         self, locks: Locks, lose: Callable[[Lock], None]
     ) -> None:
         def fail() -> None:
@@ -181,7 +183,7 @@ class LocksConformance:
         with pytest.raises(DeviceFailed):
             fail()
 
-    def test_nobody_holds_a_lock_of_a_service_that_does_not_answer(self, unreachable: Locks) -> None:
+    def test_no_lock_is_held_if_the_lock_service_does_not_answer(self, unreachable: Locks) -> None:
         for _ in range(2):
             with pytest.raises(ServiceUnreachable), unreachable.held(NAME, wait_seconds=0):
                 pytest.fail("it was held")

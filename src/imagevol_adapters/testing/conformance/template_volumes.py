@@ -86,7 +86,9 @@ class TemplateVolumesConformance(WithVolumes):
         volumes.set_metadata(both, {one: "no more"})
         assert found(**{one: "yes", two: "yes"}) == []
 
-    def test_no_metadata_is_no_wish(self, volumes: ListedVolumes, new_volume: NewVolume) -> None:
+    def test_a_list_without_wanted_metadata_has_all_volumes(
+        self, volumes: ListedVolumes, new_volume: NewVolume
+    ) -> None:
         made = new_volume().id
         no_wishes: tuple[dict[str, str] | None, ...] = (None, {})
         for metadata in no_wishes:
@@ -111,7 +113,7 @@ class TemplateVolumesConformance(WithVolumes):
         next(listed)
         assert made <= {volume.id for volume in volumes.listed(project_id=str(volumes.project_id))}
 
-    def test_who_is_no_administrator_is_refused_also_the_own_project(
+    def test_a_user_who_is_no_administrator_cannot_list_even_the_own_project(
         self, volumes: ListedVolumes, users: ListedVolumes, new_volume: NewVolume
     ) -> None:
         mine = new_volume().id

@@ -53,7 +53,9 @@ class VolumeHolderConformance(WithVolumes):
         assert volumes.types_of([second]) == {second: self.volume_types[1]}
         assert volumes.types_of([]) == {}
 
-    def test_what_cannot_be_the_id_of_a_volume_is_not_found(self, volumes: HeldVolumes, new_volume: NewVolume) -> None:
+    def test_a_text_that_cannot_be_the_id_of_a_volume_is_not_found(
+        self, volumes: HeldVolumes, new_volume: NewVolume
+    ) -> None:
         volume_id = new_volume(volume_type=self.volume_types[0]).id
         odd = [*_ODD, f"{volume_id}?x=1", f"{volume_id}/"]
         assert volumes.types_of([*odd, volume_id]) == {
@@ -62,7 +64,9 @@ class VolumeHolderConformance(WithVolumes):
         }
         assert volumes.find(odd) == ()
 
-    def test_those_that_exist_are_found_in_the_order_asked(self, volumes: HeldVolumes, new_volume: NewVolume) -> None:
+    def test_the_volumes_that_exist_are_found_in_the_order_asked_for(
+        self, volumes: HeldVolumes, new_volume: NewVolume
+    ) -> None:
         first, second = new_volume(), new_volume()
         assert volumes.find([second.id, NOBODY, first.id]) == (second, first)
         assert volumes.find([]) == ()
@@ -75,7 +79,7 @@ class VolumeHolderConformance(WithVolumes):
         volumes.unset_metadata(volume.id, [])
         assert volumes.get(volume.id).metadata == {"two": "2"}
 
-    def test_what_does_not_exist_is_not_found(self, volumes: HeldVolumes) -> None:
+    def test_a_volume_that_does_not_exist_is_not_found(self, volumes: HeldVolumes) -> None:
         for ask in (
             lambda: volumes.set_metadata(NOBODY, {"key": "value"}),
             lambda: volumes.unset_metadata(NOBODY, ["key"]),
@@ -135,7 +139,7 @@ class VolumeHolderConformance(WithVolumes):
         volumes.detach(attachment)
         assert volumes.wait(volume.id).status == "available"
 
-    def test_an_attachment_is_no_reservation_and_hinders_one(
+    def test_an_attachment_is_no_reservation_and_keeps_one_from_being_made(
         self, volumes: HeldVolumes, new_volume: NewVolume, connector: Mapping[str, Any]
     ) -> None:
         volume, other = new_volume(), new_volume()

@@ -51,13 +51,15 @@ class VolumeServiceConformance(WithVolumes):
         assert volume.project_id
         assert volume.created_at
 
-    def test_a_volume_has_a_type_if_none_was_wished(self, new_volume: NewVolume) -> None:
+    def test_a_volume_has_a_type_also_if_none_was_asked_for(self, new_volume: NewVolume) -> None:
         assert new_volume().volume_type
 
     @pytest.mark.parametrize(
         "wish", [{"volume_type": "no-such-type"}, {"size_gib": 0}, {"size_gib": -1}, {"image_id": NOBODY}]
     )
-    def test_a_wish_that_cannot_be_met_is_refused(self, new_volume: NewVolume, wish: dict[str, Any]) -> None:
+    def test_a_volume_that_cannot_be_created_as_asked_is_refused(
+        self, new_volume: NewVolume, wish: dict[str, Any]
+    ) -> None:
         with pytest.raises(RequestRefused):
             new_volume(**wish)
 
@@ -74,7 +76,9 @@ class VolumeServiceConformance(WithVolumes):
             volumes.delete(created.id)
         assert volumes.find([created.id]) == ()
 
-    def test_what_does_not_exist_is_not_found(self, volumes: VolumeService, connector: Mapping[str, Any]) -> None:
+    def test_a_volume_that_does_not_exist_is_not_found(
+        self, volumes: VolumeService, connector: Mapping[str, Any]
+    ) -> None:
         for ask in (
             lambda: volumes.get(NOBODY),
             lambda: volumes.get("no-id-at-all"),
@@ -122,7 +126,7 @@ class VolumeServiceConformance(WithVolumes):
         volumes.detach(attachment)
         assert volumes.wait(volume_id).size_gib == 1
 
-    def test_a_clone_is_born_with_its_metadata_and_is_like_the_volume_in_all_else(
+    def test_a_clone_has_its_metadata_from_the_beginning_and_is_otherwise_like_the_volume(
         self, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         source = new_volume(size_gib=2, volume_type=self.volume_type)
@@ -153,7 +157,7 @@ class VolumeServiceConformance(WithVolumes):
         finally:
             volumes.detach(attachment)
 
-    def test_a_volume_is_born_with_its_metadata_and_is_found_by_them(
+    def test_a_volume_has_its_metadata_from_the_beginning_and_is_found_by_it(
         self, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         mine, other = f"{NAME}-{uuid.uuid4()}", f"{NAME}-{uuid.uuid4()}"
@@ -175,7 +179,7 @@ class VolumeServiceConformance(WithVolumes):
         volumes.delete(volume.id, wait=False)
         assert all(each.status == "deleting" for each in volumes.find([volume.id]))
 
-    def test_all_that_have_a_name_are_found_and_no_others(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+    def test_all_volumes_of_a_name_are_found_and_no_others(self, volumes: VolumeService, new_volume: NewVolume) -> None:
         name = f"{NAME}-twin"
         twins = {new_volume(name=name).id, new_volume(name=name).id}
         new_volume(name=f"{name}-not")
@@ -189,12 +193,14 @@ class VolumeServiceConformance(WithVolumes):
         assert volume_type is not None
         assert (volume_type.name, "image_service:store_id" in volume_type.extra_specs) == (self.volume_type, False)
 
-    def test_those_that_exist_are_found_in_the_order_asked(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+    def test_the_volumes_that_exist_are_found_in_the_order_asked_for(
+        self, volumes: VolumeService, new_volume: NewVolume
+    ) -> None:
         first, second = new_volume(), new_volume()
         assert volumes.find([second.id, NOBODY, first.id]) == (second, first)
         assert volumes.find([]) == ()
 
-    def test_metadata_are_added_to_those_that_are_there(self, volumes: VolumeService, new_volume: NewVolume) -> None:
+    def test_new_metadata_is_added_to_what_is_there(self, volumes: VolumeService, new_volume: NewVolume) -> None:
         volume = new_volume()
         volumes.set_metadata(volume.id, {"one": "1", "two": ""})
         volumes.set_metadata(volume.id, {"one": "other", "three": "x" * 255})
@@ -202,7 +208,7 @@ class VolumeServiceConformance(WithVolumes):
         with pytest.raises(RequestRefused):
             volumes.set_metadata(volume.id, {"one": "x" * 256})
 
-    def test_a_mark_is_set_and_taken_away_and_is_no_metadata(
+    def test_the_read_only_mark_is_set_and_taken_away_and_is_no_metadata(
         self, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         volume = new_volume()
@@ -211,7 +217,7 @@ class VolumeServiceConformance(WithVolumes):
             marked = volumes.get(volume.id)
             assert (marked.readonly, marked.metadata) == (readonly, {})
 
-    def test_a_deleted_volume_isgone_and_is_not_deleted_twice(
+    def test_a_deleted_volume_is_gone_and_is_not_deleted_twice(
         self, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         volume = new_volume()
@@ -276,7 +282,7 @@ class VolumeServiceConformance(WithVolumes):
         with pytest.raises(ResourceNotFound):
             volumes.attachment(attachment.id)
 
-    def test_a_busy_volume_is_asked_for_again_when_it_was_freed(
+    def test_a_busy_volume_is_attached_when_it_was_freed(
         self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
     ) -> None:
         volume = new_volume()
@@ -301,7 +307,7 @@ class VolumeServiceConformance(WithVolumes):
             volumes.detach(attachment)
         assert volume.multiattach is False
 
-    def test_an_attachment_that_isgone_is_detached_again_but_not_completed(
+    def test_an_attachment_that_is_gone_can_be_detached_again_but_not_completed(
         self, volumes: VolumeService, new_volume: NewVolume, connector: Mapping[str, Any]
     ) -> None:
         volume = new_volume()

@@ -49,13 +49,13 @@ def at(*volumes: Any) -> tuple[None, list[dict[str, Any]]]:
 class CloningConformance(WithDriver):
     """A driver, and the image volumes of its backend."""
 
-    def test_its_options_are_in_the_backends_section(self, driver: Any) -> None:
+    def test_the_options_of_the_mixin_are_in_the_section_of_the_backend(self, driver: Any) -> None:
         assert {option.name for option in OPTIONS} <= {option.name for option in driver.get_driver_options()}
         for option in OPTIONS:
             assert option.name in cfg.CONF[SECTION]
             assert driver.configuration.safe_get(option.name) == option.default
 
-    def test_with_the_options_defaults_all_is_left_to_cinder(
+    def test_with_the_default_options_every_volume_is_left_to_cinder(
         self, backend: Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         cloned: list[Any] = []
@@ -65,7 +65,7 @@ class CloningConformance(WithDriver):
         backend.falls_through(backend.cinder.volume(), image, at(source))
         assert (cloned, backend.images.downloads) == ([], [])
 
-    def test_it_warns_where_cinders_own_clone_would_run_after_it(
+    def test_the_driver_warns_if_cinder_would_clone_what_it_refuses(
         self, driver: Any, cinder: OfflineCinder, caplog: pytest.LogCaptureFixture
     ) -> None:
         driver.set_initialized()
@@ -76,21 +76,21 @@ class CloningConformance(WithDriver):
         assert warning.startswith(f"Backend {SECTION}: `cinder` is in allowed_direct_url_schemes")
 
     @pytest.mark.parametrize("size_gib", [1, 2])
-    def test_a_clone_is_the_image_and_has_the_new_volumes_size(self, backend: Backend, size_gib: int) -> None:
+    def test_a_clone_holds_the_image_and_has_the_size_of_the_new_volume(self, backend: Backend, size_gib: int) -> None:
         backend.allow_clones()
         image = backend.images.add(DATA)
         volume = backend.made(image, at(backend.image_volume(image)), size_gib=size_gib)
         assert backend.content(volume) == Content.of(DATA, size_gib=size_gib)
         assert backend.images.downloads == []
 
-    def test_a_direct_url_will_do(self, backend: Backend) -> None:
+    def test_a_direct_url_without_locations_is_enough(self, backend: Backend) -> None:
         backend.allow_clones()
         image = backend.images.add(DATA)
         source = backend.image_volume(image)
         volume = backend.made(image, (f"cinder://{source.id}", None))
         assert backend.content(volume) == Content.of(DATA)
 
-    def test_what_the_driver_says_of_the_clone_is_handed_on(
+    def test_the_update_that_the_driver_returns_for_a_clone_is_handed_on(
         self, backend: Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         backend.allow_clones()
@@ -127,7 +127,7 @@ class CloningConformance(WithDriver):
         assert backend.content(source) == Content.of(DATA)
         assert backend.content(volume) == Content.of(b"x" * 4096 + DATA[4096:])
 
-    def test_image_volumes_are_as_before(self, backend: Backend) -> None:
+    def test_an_image_volume_is_not_changed_by_a_clone(self, backend: Backend) -> None:
         backend.allow_clones()
         image = backend.images.add(DATA)
         source = backend.image_volume(image)
@@ -138,7 +138,7 @@ class CloningConformance(WithDriver):
         assert after.admin_metadata == before.admin_metadata
 
     @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-    def test_where_a_clone_fails_the_next_image_volume_is_tried(
+    def test_if_a_clone_fails_the_next_image_volume_is_tried(
         self, backend: Backend, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
         backend.allow_clones()
@@ -150,7 +150,7 @@ class CloningConformance(WithDriver):
         assert backend.content(volume) == Content.of(DATA, size_gib=2)
 
     @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-    def test_where_every_clone_fails_nothing_is_left(
+    def test_if_every_clone_fails_nothing_is_left(
         self, backend: Backend, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
         backend.allow_clones()
@@ -161,7 +161,7 @@ class CloningConformance(WithDriver):
         assert tried == [source.id for source in sources]
 
     @pytest.mark.parametrize("rule, image, source, target", REFUSED, ids=[row[0] for row in REFUSED])
-    def test_what_a_rule_forbids_is_not_cloned_and_the_rule_is_in_the_log(
+    def test_an_image_volume_that_a_rule_forbids_is_not_cloned_and_the_log_names_the_rule(
         self,
         backend: Backend,
         caplog: pytest.LogCaptureFixture,
@@ -192,14 +192,14 @@ class CloningConformance(WithDriver):
         ],
         ids=str,
     )
-    def test_any_location_is_answered(self, backend: Backend, location: Any) -> None:
+    def test_any_location_is_answered_without_an_error(self, backend: Backend, location: Any) -> None:
         backend.allow_clones()
         backend.falls_through(backend.cinder.volume(), backend.images.add(DATA), location)
 
     @pytest.mark.parametrize(
         "lacks", ["id", "status", "owner", "visibility", "size", "updated_at", "virtual_size", "properties"]
     )
-    def test_any_image_is_answered(self, backend: Backend, lacks: str) -> None:
+    def test_any_image_is_answered_without_an_error(self, backend: Backend, lacks: str) -> None:
         backend.allow_clones()
         backend.cinder.set("image_template_enabled", True)
         image = backend.images.add(DATA, owner="another-project")

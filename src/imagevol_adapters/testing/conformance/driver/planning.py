@@ -42,7 +42,7 @@ class PlanConformance(WithDriver):
         assert plan in caplog.text
         assert caplog.text.index(plan) < caplog.text.index(f"cloned from image volume {source.id}")
 
-    def test_what_is_in_cinders_image_cache_is_left_to_cinder_and_no_template_is_made(
+    def test_an_image_in_the_image_cache_of_cinder_is_left_to_cinder_and_gets_no_template(
         self, templating: Backend, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, logger=LOGGER)
@@ -52,7 +52,7 @@ class PlanConformance(WithDriver):
         assert f"the plan is: clone-cached {cached}, create-template, copy" in caplog.text
         assert templates(templating) == []
 
-    def test_what_is_out_of_date_in_cinders_image_cache_stands_in_the_way_of_no_template(
+    def test_a_stale_volume_in_the_image_cache_of_cinder_keeps_no_template_from_being_made(
         self, templating: Backend
     ) -> None:
         image = templating.images.add(DATA)
@@ -60,7 +60,7 @@ class PlanConformance(WithDriver):
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert the_template(templating, image)
 
-    def test_a_cached_volume_that_cinder_does_not_come_to_is_passed_over(self, templating: Backend) -> None:
+    def test_a_cached_volume_that_cinder_would_not_clone_is_passed_over(self, templating: Backend) -> None:
         """Cinder looks at the two that were used last; when both are out of date, it clones no third one."""
         image = templating.images.add(DATA)
         enter_into_cache(templating, image, image["updated_at"])

@@ -70,7 +70,7 @@ class SideBySideConformance(WithDriver):
         assert templating.content(templating.made(image)) == Content.of(DATA)
 
     @pytest.mark.parametrize("fails", [False, True], ids=["the clone is whole", "the clone fails"])
-    def test_a_template_that_is_removed_while_it_is_cloned_costs_another_try(
+    def test_a_template_that_is_deleted_while_it_is_cloned_costs_another_try(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch, fails: bool
     ) -> None:
         image = templating.images.add(DATA)
@@ -93,7 +93,7 @@ class SideBySideConformance(WithDriver):
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert the_template(templating, image).id != gone.id
 
-    def test_a_template_that_is_being_cloned_makes_no_room(
+    def test_a_template_that_is_being_cloned_is_not_deleted_to_make_room(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         templating.cinder.set("image_template_max_count", 1)

@@ -84,7 +84,7 @@ class TemplatesConformance(WithDriver):
         assert templating.content(template) == Content.of(DATA)
         assert templating.content(volume) == Content.of(DATA, size_gib=2)
 
-    def test_what_the_driver_writes_on_a_template_stays_there(
+    def test_metadata_that_the_driver_writes_on_a_template_stays_there(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         create_volume = templating.driver.create_volume
@@ -113,7 +113,7 @@ class TemplatesConformance(WithDriver):
         assert the_template(templating, image).id != old.id
         assert templating.content(volume) == Content.of(DATA)
 
-    def test_where_the_storage_never_allows_a_clone_the_template_is_made_once_and_the_volume_copied(
+    def test_if_the_storage_allows_no_clone_the_template_is_made_once_and_the_volume_copied(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         image = templating.images.add(DATA)
@@ -121,13 +121,13 @@ class TemplatesConformance(WithDriver):
         assert templating.clone_image(templating.cinder.volume(), image) == FELL_THROUGH
         assert templating.images.downloads == [image["id"]]
 
-    def test_a_template_is_no_larger_than_it_must_be(self, templating: Backend) -> None:
+    def test_a_template_is_as_large_as_the_image_needs_and_no_larger(self, templating: Backend) -> None:
         image = templating.images.add(DATA, virtual_size=GIB + 1)
         templating.falls_through(templating.cinder.volume(size_gib=1), image)
         templating.made(image, size_gib=3)
         assert the_template(templating, image).size == 2
 
-    def test_the_next_volumes_are_clones_for_which_nothing_is_read(self, templating: Backend) -> None:
+    def test_the_next_volumes_are_clones_and_nothing_is_downloaded_for_them(self, templating: Backend) -> None:
         image = templating.images.add(DATA)
         templating.made(image)
         template = the_template(templating, image)
@@ -157,7 +157,7 @@ class TemplatesConformance(WithDriver):
         assert the_template(templating, image).id != old.id
         assert templating.content(volume) == Content.of(DATA)
 
-    def test_an_image_without_a_hash_is_the_same_as_long_as_nobody_changed_it(self, templating: Backend) -> None:
+    def test_an_image_without_a_multihash_is_the_same_as_long_as_its_date_is(self, templating: Backend) -> None:
         then, now = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
         image = templating.images.add(DATA, os_hash_algo=None, os_hash_value=None, updated_at=then)
         templating.made(image)
@@ -177,7 +177,7 @@ class TemplatesConformance(WithDriver):
         assert templating.content(volumes[1]) == Content.of(OTHER)
 
     @pytest.mark.parametrize("same", [True, False], ids=["of the image", "of another"])
-    def test_what_a_maker_that_died_has_left_is_removed(self, templating: Backend, same: bool) -> None:
+    def test_a_template_that_a_dead_process_left_is_deleted(self, templating: Backend, same: bool) -> None:
         image, other = templating.images.add(DATA), templating.images.add(OTHER)
         of = image_facts(image if same else other, None)
         left = Templates(templating.cinder.volume()).create(of, 1)
@@ -226,7 +226,9 @@ class TemplatesConformance(WithDriver):
         monkeypatch.undo()
         assert templating.cinder.volumes().keys() == {volume.id}
 
-    def test_what_another_maker_is_making_stays(self, templating: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_template_that_another_process_is_making_stays(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         image, other = templating.images.add(DATA), templating.images.add(OTHER)
         open_volume, meanwhile = templating.driver.imagevol_open_volume, list[Any]()
 
@@ -254,16 +256,16 @@ class TemplatesConformance(WithDriver):
         ],
         ids=["short", "long", "a flipped bit", "empty", "OSError", "ImageNotFound", "RuntimeError"],
     )
-    def test_what_is_not_the_image_becomes_no_template(self, templating: Backend, served: bytes | Exception) -> None:
+    def test_data_that_is_not_the_image_becomes_no_template(
+        self, templating: Backend, served: bytes | Exception
+    ) -> None:
         image = templating.images.add(DATA)
         templating.images.data[image["id"]] = served
         templating.falls_through(templating.cinder.volume(), image)
 
     @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
     @pytest.mark.parametrize("method", ["create_volume", "imagevol_open_volume"])
-    def test_where_the_storage_fails_no_template_is_left(
-        self, templating: Backend, method: str, error: Exception
-    ) -> None:
+    def test_if_the_storage_fails_no_template_is_left(self, templating: Backend, method: str, error: Exception) -> None:
         image = templating.images.add(DATA)
         with pytest.MonkeyPatch.context() as broken:
             broken.setattr(templating.driver, method, raising(error))
@@ -271,7 +273,7 @@ class TemplatesConformance(WithDriver):
         assert templates(templating) == []
 
     @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-    def test_where_the_clone_of_a_template_fails_nothing_is_left_of_it(
+    def test_if_the_clone_of_a_template_fails_nothing_is_left_of_it(
         self, templating: Backend, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
         image = templating.images.add(DATA)
@@ -313,25 +315,27 @@ class TemplatesConformance(WithDriver):
         ],
         ids=str,
     )
-    def test_of_some_images_there_is_no_template(self, templating: Backend, wishes: dict[str, Any]) -> None:
+    def test_an_image_that_a_rule_forbids_gets_no_template(self, templating: Backend, wishes: dict[str, Any]) -> None:
         templating.falls_through(templating.cinder.volume(), templating.images.add(DATA, **wishes))
         assert templating.images.downloads == []
 
     @pytest.mark.parametrize("virtual_size", [None, 0])
-    def test_a_raw_image_that_was_registered_by_its_location_has_one(
+    def test_a_raw_image_that_was_registered_by_its_location_gets_a_template(
         self, templating: Backend, virtual_size: int | None
     ) -> None:
         image = templating.images.add(DATA, virtual_size=virtual_size)
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert the_template(templating, image).size == 1
 
-    def test_of_everybodys_image_there_is_one_for_all(self, templating: Backend) -> None:
+    def test_a_public_image_has_one_template_for_all_projects(self, templating: Backend) -> None:
         image = templating.images.add(DATA, owner="another-project", visibility="public")
         for project_id in ("one-project", "two-project"):
             assert templating.content(templating.made(image, project_id=project_id)) == Content.of(DATA)
         assert templating.images.downloads == [image["id"]]
 
-    def test_another_projects_image_has_a_template_for_whom_glance_gives_its_data(self, templating: Backend) -> None:
+    def test_a_template_of_another_project_serves_a_requester_to_whom_glance_gives_the_data(
+        self, templating: Backend
+    ) -> None:
         image = templating.images.add(DATA, visibility="shared")
         templating.images.readers[image["id"]] = frozenset({"a-member"})
         for project_id in ("a-member", USER, "a-member"):
@@ -341,7 +345,9 @@ class TemplatesConformance(WithDriver):
         templating.cinder.set("image_template_shared", False)
         templating.falls_through(templating.cinder.volume(project_id="a-member"), image)
 
-    def test_what_a_requester_of_another_project_may_read_gives_a_volume_no_template(self, templating: Backend) -> None:
+    def test_a_volume_of_a_third_project_gets_no_template_by_what_the_requester_can_read(
+        self, templating: Backend
+    ) -> None:
         image = templating.images.add(DATA, visibility="shared")
         templating.images.readers[image["id"]] = frozenset({"a-member"})
         volume = templating.cinder.volume(project_id="a-stranger")
