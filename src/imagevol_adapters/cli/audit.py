@@ -1,0 +1,224 @@
+"""`imagevol audit`: what is wrong between the images, volumes, attachments and stores of a whole cloud."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cliff.lister import Lister
+
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.asking import quiet, tell
+from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
+from imagevol_core import GIB, AuditSettings, Finding, ImagevolError, StoreCatalogue, total_reclaimable_bytes
+from imagevol_core.sentences import said
+
+if TYPE_CHECKING:
+    from imagevol_adapters.gathering import CloudAudit
+
+__all__ = ["Audit"]
+
+T = TypeVar("T")
+
+_FOUND = 3  # the exit status when something is found
+_GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
+_COLUMNS = ("id", "rule", "certainty", "subjects", "since", "reclaimable_bytes", "text", "repair")
+_STRUCTURED = ("json", "yaml")
+_DELAYS = (
+    "The option delayed_delete of Glance is not known: orphaned volumes are only likely. Pass --config-file with "
+    "glance-api.conf."
+)
+_LONGEST_HOURS = 1000 * 366 * 24
+
+
+class Audit(Lister):
+    """List what is wrong between images, volumes, attachments and stores, and what repairs it; this changes nothing.
+
+    It needs the admin role, and a Glance that shows locations. What is found is looked at a second time before it is
+    shown. The exit status is 3 if there is a finding that is not accepted.
+    """
+
+    app: Imagevol
+    _found = False
+    _structured = False
+    _accepted: Mapping[str, Accepted] = {}
+    _earlier: Mapping[str, Mapping[str, Any]] | None = None
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take what the operator knows of the cloud, and what was found before."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--trusted-project",
+            action="append",
+            default=[],
+            metavar="PROJECT_ID",
+            help="trust the metadata of the volumes of project PROJECT_ID, in which no user creates volumes: the "
+            "project of the image volumes, and Cinder's internal tenant; can be repeated",
+        )
+        parser.add_argument(
+            "--stuck-after",
+            type=_hours,
+            default=24.0,
+            metavar="HOURS",
+            help="report an image or volume that has been in the making for more than HOURS hours (default: 24)",
+        )
+        parser.add_argument(
+            "--config-file",
+            action="append",
+            type=Path,
+            metavar="FILE",
+            help="read the stores from FILE, Glance's configuration; can be repeated, and a later one overrules an "
+            f"earlier one (default: {_GLANCE_API_CONF} if it exists, otherwise Glance is asked)",
+        )
+        parser.add_argument(
+            "--diff",
+            type=Path,
+            metavar="FILE",
+            help="say which findings are new, gone or still there since the audit whose JSON is in FILE",
+        )
+        parser.add_argument(
+            "--baseline",
+            type=Path,
+            metavar="FILE",
+            help="leave out the findings that FILE accepts: a line each, with the id, a blank and the reason",
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Give 3 if something was found."""
+        return int(super().run(parsed_args)) or (_FOUND if self._found else 0)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+        """Read the files, and list the cloud."""
+        self._structured = parsed_args.formatter in _STRUCTURED
+        self._accepted = read_baseline(parsed_args.baseline) if parsed_args.baseline else {}
+        self._earlier = read_earlier(parsed_args.diff) if parsed_args.diff else None
+        audit = self._audit(parsed_args)
+        columns = _COLUMNS if self._earlier is None else ("change", *_COLUMNS)
+        return columns, self._rows(audit)
+
+    def _audit(self, parsed_args: argparse.Namespace) -> CloudAudit:
+        from imagevol_adapters.cinder.whole_cloud import WholeCinder
+        from imagevol_adapters.gathering import gather_audit
+
+        catalogue, delayed_delete = self._configuration(parsed_args.config_file)
+        audit = gather_audit(
+            images=self.app.images,
+            volumes=WholeCinder(self.app.volumes),
+            settings=AuditSettings(
+                now=datetime.now(UTC),
+                stuck_after=timedelta(hours=parsed_args.stuck_after),
+                trusted_projects=frozenset(parsed_args.trusted_project),
+                delayed_delete=delayed_delete is not False,
+            ),
+            catalogue=catalogue,
+            watch=_watched,
+        )
+        for sentence in (*audit.unseen, *([_DELAYS] if delayed_delete is None else [])):
+            tell(sentence)
+        return audit
+
+    def _configuration(self, files: list[Path] | None) -> tuple[StoreCatalogue | None, bool | None]:
+        """The stores, and whether Glance delays deletions, as far as they are known."""
+        from imagevol_adapters.gathering import gather_catalogue
+        from imagevol_adapters.gathering.configured_stores import ConfiguredStores
+
+        def default_type() -> str | None:
+            return self.app.volumes.default_volume_type()
+
+        if files or _GLANCE_API_CONF.exists():
+            from oslo_config import cfg
+
+            from imagevol_adapters.configuration.stores import load
+
+            configuration = load(files or [_GLANCE_API_CONF])
+            configuration.register_opt(cfg.BoolOpt("delayed_delete", default=False))
+            catalogue = gather_catalogue(ConfiguredStores(configuration), default_type=default_type)
+            return catalogue, bool(configuration.delayed_delete)
+        try:
+            return gather_catalogue(self.app.images, default_type=default_type), None
+        except ImagevolError as error:
+            self.app.LOG.debug("The stores of Glance are not known: %s", error)
+            return None, None
+
+    def _rows(self, audit: CloudAudit) -> Iterator[tuple[object, ...]]:
+        counted, accepted = Counter[str](), set[str]()
+        reclaimed = list[Finding]()
+        current = set[str]()
+        for finding in audit.findings():
+            current.add(finding.id)
+            if finding.id in self._accepted:
+                accepted.add(finding.id)
+                continue
+            self._found = True
+            counted[finding.certainty.value] += 1
+            if finding.reclaimable_bytes:
+                reclaimed.append(finding)
+            yield self._row(finding.as_dict())
+        gone = [row for finding_id, row in (self._earlier or {}).items() if finding_id not in current]
+        for row in gone:
+            yield self._row(row, gone=True)
+        self._tell_totals(audit, counted, total_reclaimable_bytes(reclaimed))
+        if self._earlier is not None:
+            new = len(current - accepted - self._earlier.keys())
+            tell(f"{new} new, {len(gone)} gone, {sum(counted.values()) - new} still there.")
+        if accepted:
+            tell(f"{len(accepted)} accepted by the baseline.")
+        for finding_id in self._accepted.keys() - accepted:
+            reason = self._accepted[finding_id].reason
+            tell(f"The baseline accepts {finding_id} ({reason}), which is not found any more: remove its line.")
+
+    def _row(self, finding: Mapping[str, Any], *, gone: bool = False) -> tuple[object, ...]:
+        values = [finding.get(name) if self._structured else _shown(name, finding.get(name)) for name in _COLUMNS]
+        if self._earlier is None:
+            return tuple(values)
+        change = "gone" if gone else "still-there" if finding["id"] in self._earlier else "new"
+        return (change, *values)
+
+    def _tell_totals(self, audit: CloudAudit, counted: Mapping[str, int], reclaimable: int) -> None:
+        seen = audit.seen
+        listed = f"{seen['images']} images, {seen['volumes']} volumes and {seen['attachments']} attachments"
+        total = sum(counted.values())
+        kinds = ", ".join(f"{count} {certainty}" for certainty, count in counted.items())
+        tell(
+            f"{listed}: {total} finding{'' if total == 1 else 's'}{f' ({kinds})' if kinds else ''}; "
+            f"the repairs give back {reclaimable} bytes ({reclaimable / GIB:g} GiB)."
+        )
+
+
+def _shown(name: str, value: Any) -> object:
+    """A value as a person or a spreadsheet reads it."""
+    if name == "subjects":
+        return ", ".join(f"{each['kind']} {each['id']}" for each in value)
+    if name == "repair":
+        return "; ".join(_step(step) for step in value or ())
+    return said(value) if isinstance(value, str) else value
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    arguments = [f"{key}={said(value)}" for key, value in step["arguments"].items()]
+    return " ".join([step["action"], step["subject"]["kind"], step["subject"]["id"], *arguments])
+
+
+def _watched(label: str, listing: Iterable[T], /) -> Iterator[T]:
+    """A listing, with a bar on a terminal."""
+    from tqdm import tqdm
+
+    with closing(tqdm(listing, desc="audit", unit=f" {label}", disable=quiet(), file=sys.stderr)) as bar:
+        yield from bar
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1
+    if not 0 <= hours <= _LONGEST_HOURS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours: give 0 or more")
+    return hours

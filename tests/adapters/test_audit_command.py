@@ -1,0 +1,258 @@
+"""`imagevol audit`: what it shows, compares, leaves out and says by its exit status."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from imagevol_adapters.cinder import whole_cloud
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.audit_schema import audit_schema
+from imagevol_core import GIB, AccessDenied, ServiceFailed, StoreCatalogue
+from tests.adapters.commands import Run
+from tests.adapters.test_audit_gathering import CATALOGUE, STORES, Cloud, volume_id
+
+pytestmark = pytest.mark.usefixtures("no_cloud")
+jsonschema: Any = importlib.import_module("jsonschema")  # it has no types
+TRUSTED = ("--trusted-project", STORES)
+
+
+@attrs.define
+class Glance(Cloud):
+    """A cloud whose Glance tells its stores."""
+
+    stores: StoreCatalogue | None = CATALOGUE
+
+    def catalogue(self) -> StoreCatalogue:
+        if self.stores is None:
+            raise AccessDenied("Glance, the details of its stores: Forbidden; use credentials that may do this")
+        return self.stores
+
+
+class Cinder:
+    """The application's own Cinder, of which an audit asks the default type."""
+
+    def default_volume_type(self) -> str | None:
+        return "ssd"
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Glance:
+    """A cloud with an orphaned volume, and a volume that can be written to."""
+    cloud = Glance()
+    for number in range(1, 6):
+        cloud.add(number)
+    del cloud.images["image-4"]
+    cloud.volumes[volume_id(5)] = replace(cloud.volumes[volume_id(5)], readonly=False)
+    monkeypatch.setattr(Imagevol, "images", cloud)
+    monkeypatch.setattr(Imagevol, "volumes", Cinder())
+    monkeypatch.setattr(whole_cloud, "WholeCinder", lambda _: cloud)
+    monkeypatch.setattr("imagevol_adapters.cli.audit._GLANCE_API_CONF", tmp_path / "none.conf")
+    return cloud
+
+
+def healthy(cloud: Glance) -> None:
+    del cloud.volumes[volume_id(4)]
+    cloud.volumes[volume_id(5)] = replace(cloud.volumes[volume_id(5)], readonly=True)
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    file = tmp_path / "glance-api.conf"
+    file.write_text(
+        "[DEFAULT]\nenabled_backends = fast:cinder\n[glance_store]\ndefault_backend = fast\n[fast]\n"
+        "cinder_volume_type = ssd\n"
+    )
+    return file
+
+
+class TestWhatIsShown:
+    def test_a_program_gets_findings_by_the_schema(self, cloud: Glance, run: Run, conf: Path) -> None:
+        ran = run("audit", *TRUSTED, "--config-file", conf, "-f", "json")
+        assert ran.status == 3
+        jsonschema.Draft202012Validator(audit_schema()).validate(ran.json)
+        assert [(each["rule"], each["certainty"]) for each in ran.json] == [
+            ("image-volume-without-image", "sure"),
+            ("not-read-only", "sure"),
+        ]
+        orphan = ran.json[0]
+        assert orphan["reclaimable_bytes"] == GIB
+        assert orphan["since"] == "2026-01-20T12:00:00+00:00"
+        assert orphan["repair"] == [
+            {"action": "delete-volume", "subject": {"kind": "volume", "id": volume_id(4)}, "arguments": {}}
+        ]
+        assert (
+            f"4 images, 5 volumes and 0 attachments: 2 findings (2 sure); the repairs give back {GIB} bytes" in ran.err
+        )
+        assert cloud.asked == ["images", "volumes"]
+
+    def test_nothing_is_found_in_a_healthy_cloud(self, cloud: Glance, run: Run) -> None:
+        healthy(cloud)
+        ran = run("audit", *TRUSTED, "-f", "json")
+        assert (ran.status, ran.json) == (0, [])
+
+    @pytest.mark.parametrize("form", ["table", "yaml", "csv", "value"])
+    def test_every_form_tells_the_subject_and_the_repair(self, cloud: Glance, run: Run, form: str) -> None:
+        ran = run("audit", *TRUSTED, "-f", form)
+        assert ran.status == 3
+        assert volume_id(4) in ran.out
+        assert "set-read-only" in ran.out
+
+    def test_a_spreadsheet_gets_text(self, cloud: Glance, run: Run) -> None:
+        ran = run("audit", *TRUSTED, "-f", "csv")
+        rows = list(csv.DictReader(ran.out.splitlines()))
+        assert rows[1]["subjects"] == f"volume {volume_id(5)}"
+        assert rows[1]["repair"] == f"set-read-only volume {volume_id(5)}"
+
+    def test_a_terminal_obeys_no_name(self, cloud: Glance, run: Run) -> None:
+        volume = cloud.volumes[volume_id(4)]
+        cloud.volumes[volume.id] = replace(volume, metadata={"glance_image_id": "\x1b[31m"})
+        assert "\x1b" not in run("audit", *TRUSTED, "-f", "value").out
+
+    def test_what_is_not_looked_at_is_told(self, cloud: Glance, run: Run) -> None:
+        cloud.stores = None
+        ran = run("audit", "-f", "json")
+        for sentence in ("No project is trusted", "stores of Glance are not known", "delayed_delete", "image cache"):
+            assert sentence in ran.err
+        assert {each["certainty"] for each in ran.json if each["rule"] == "image-volume-without-image"} == {"likely"}
+
+
+class TestConfiguration:
+    def test_orphans_are_only_likely_if_glance_may_give_images_back(self, cloud: Glance, run: Run, conf: Path) -> None:
+        conf.write_text(conf.read_text().replace("[DEFAULT]\n", "[DEFAULT]\ndelayed_delete = true\n"))
+        found = run("audit", *TRUSTED, "--config-file", conf, "-f", "json").json
+        assert [each["certainty"] for each in found] == ["likely", "sure"]
+
+    def test_the_stores_of_the_file_count(self, cloud: Glance, run: Run, conf: Path) -> None:
+        conf.write_text(conf.read_text().replace("= ssd", "= hdd"))
+        found = run("audit", *TRUSTED, "--config-file", conf, "-f", "json").json
+        assert sum(each["rule"] == "store-differs" for each in found) == 4
+
+    def test_a_file_that_is_not_there_is_an_error(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
+        ran = run("audit", "--config-file", tmp_path / "other.conf", "-f", "json")
+        assert (ran.status, ran.out) == (1, "")
+        assert "other.conf" in ran.err
+
+    @pytest.mark.parametrize("hours", ["-1", "x", "nan", "1e300"])
+    def test_a_wrong_number_of_hours_is_refused(self, cloud: Glance, run: Run, hours: str) -> None:
+        ran = run("audit", f"--stuck-after={hours}")
+        assert ran.status == 2
+        assert "is not a number of hours: give 0 or more" in ran.err
+
+    def test_what_is_in_the_making_for_longer_than_that_is_told(self, cloud: Glance, run: Run) -> None:
+        healthy(cloud)
+        cloud.images["image-1"] = replace(
+            cloud.images["image-1"], status="saving", updated_at=datetime.now().astimezone()
+        )
+        assert run("audit", *TRUSTED, "-f", "json").status == 0
+        assert [each["rule"] for each in run("audit", *TRUSTED, "--stuck-after", 0, "-f", "json").json] == [
+            "image-stuck"
+        ]
+
+
+class TestDiff:
+    def test_what_is_new_gone_and_still_there_is_told(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
+        old = tmp_path / "old.json"
+        old.write_text(run("audit", *TRUSTED, "-f", "json").out)
+        del cloud.volumes[volume_id(4)]
+        del cloud.volumes[volume_id(1)]
+        ran = run("audit", *TRUSTED, "--diff", old, "-f", "json")
+        assert ran.status == 3
+        jsonschema.Draft202012Validator(audit_schema()).validate(ran.json)
+        assert {each["rule"]: each["change"] for each in ran.json} == {
+            "image-volume-without-image": "gone",
+            "not-read-only": "still-there",
+            "location-without-volume": "new",
+        }
+        assert "1 new, 1 gone, 1 still there." in ran.err
+        old.write_text(ran.out)  # what was gone then is not gone again
+        assert {each["change"] for each in run("audit", *TRUSTED, "--diff", old, "-f", "json").json} == {"still-there"}
+
+    def test_what_is_gone_is_no_finding(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
+        old = tmp_path / "old.json"
+        old.write_text(run("audit", *TRUSTED, "-f", "json").out)
+        healthy(cloud)
+        ran = run("audit", *TRUSTED, "--diff", old, "-f", "value", "-c", "change")
+        assert (ran.status, ran.out.split()) == (0, ["gone", "gone"])
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("", "{}", "[1]", '[{"id": "x"}]', "[[]]", "\x00", "[" * 100_000),
+            json.dumps([{"id": "0" * 12, "rule": 1, "certainty": "sure", "reclaimable_bytes": 0, "subjects": []}]),
+        ],
+    )
+    def test_a_file_that_is_no_audit_is_refused(self, cloud: Glance, run: Run, tmp_path: Path, text: str) -> None:
+        old = tmp_path / "old.json"
+        old.write_text(text)
+        ran = run("audit", "--diff", old, "-f", "json")
+        if text == "{}":
+            assert ran.status == 3  # an empty object has no findings
+            return
+        assert (ran.status, ran.out) == (1, "")
+        assert "give such a file" in ran.err
+        assert len(ran.err.splitlines()) == 1
+
+
+class TestBaseline:
+    def test_what_is_accepted_is_not_counted(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
+        found = run("audit", *TRUSTED, "-f", "json").json
+        baseline = tmp_path / "accepted"
+        baseline.write_text("# known\n\n" + "".join(f"{each['id']} kept for the auditors\n" for each in found))
+        ran = run("audit", *TRUSTED, "--baseline", baseline, "-f", "json")
+        assert (ran.status, ran.json) == (0, [])
+        assert "2 accepted by the baseline." in ran.err
+        healthy(cloud)
+        ran = run("audit", *TRUSTED, "--baseline", baseline, "-f", "json")
+        assert f"accepts {found[0]['id']} (kept for the auditors), which is not found any more" in ran.err
+
+    def test_what_is_accepted_is_not_gone(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
+        old, baseline = tmp_path / "old.json", tmp_path / "accepted"
+        old.write_text(run("audit", *TRUSTED, "-f", "json").out)
+        baseline.write_text(f"{json.loads(old.read_text())[0]['id']} known\n")
+        ran = run("audit", *TRUSTED, "--diff", old, "--baseline", baseline, "-f", "json")
+        assert [each["change"] for each in ran.json] == ["still-there"]
+        assert "0 new, 0 gone, 1 still there." in ran.err
+
+    @pytest.mark.parametrize("line", ["0123456789ab", "0123456789ab ", "xyz why", "0123456789abc why", "\udc80"])
+    def test_a_line_without_an_id_and_a_reason_is_refused(
+        self, cloud: Glance, run: Run, tmp_path: Path, line: str
+    ) -> None:
+        baseline = tmp_path / "accepted"
+        baseline.write_bytes(line.encode(errors="surrogateescape"))
+        ran = run("audit", "--baseline", baseline)
+        assert (ran.status, ran.out) == (1, "")
+        assert len(ran.err.splitlines()) == 1
+
+    def test_a_file_that_is_not_there_is_an_error(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
+        ran = run("audit", "--baseline", tmp_path / "none")
+        assert ran.status == 1
+        assert "cannot be read: No such file or directory; give another file" in ran.err
+
+
+class TestHowItEnds:
+    def test_an_error_is_one_line_and_nothing_is_shown(self, cloud: Glance, run: Run) -> None:
+        def fail() -> None:
+            raise ServiceFailed("Cinder, the list of volumes: 500; see the log of cinder-api")
+
+        cloud.then = fail
+        ran = run("audit", *TRUSTED, "-f", "json")
+        assert (ran.status, ran.out) == (1, "")
+        assert ran.err.splitlines()[-1].endswith("see the log of cinder-api")
+
+    def test_an_interrupt_ends_it(self, cloud: Glance, run: Run) -> None:
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        cloud.then = interrupt
+        ran = run("audit", *TRUSTED, "-f", "json")
+        assert (ran.status, ran.out) == (130, "")
+        assert ran.err.splitlines()[-1] == "interrupted"
