@@ -16,7 +16,7 @@ import pytest
 from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.audit_schema import audit_schema
-from imagevol_core import GIB, AccessDenied, ServiceFailed, StoreCatalogue
+from imagevol_core import GIB, AccessDenied, DeepCheck, Digest, InUse, ServiceFailed, StoreCatalogue
 from tests.adapters.commands import Run
 from tests.adapters.test_audit_gathering import CATALOGUE, STORES, Cloud, volume_id
 
@@ -31,14 +31,20 @@ class Glance(Cloud):
 
     stores: StoreCatalogue | None = CATALOGUE
 
+    def service_id(self) -> str:
+        return "this cloud"
+
     def catalogue(self) -> StoreCatalogue:
         if self.stores is None:
             raise AccessDenied("Glance, the details of its stores: Forbidden; use credentials that may do this")
         return self.stores
 
 
+@attrs.define
 class Cinder:
     """The application's own Cinder, of which an audit asks the default type."""
+
+    attach_attempts: int = 30
 
     def default_volume_type(self) -> str | None:
         return "ssd"
@@ -236,6 +242,62 @@ class TestBaseline:
         ran = run("audit", "--baseline", tmp_path / "none")
         assert ran.status == 1
         assert "cannot be read: No such file or directory; give another file" in ran.err
+
+
+class TestDeep:
+    @pytest.fixture
+    def read(self, cloud: Glance, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What is read; the data of volume 2 was altered, and volume 3 cannot be read."""
+        healthy(cloud)
+        read: list[str] = []
+
+        def check(asked: str, *, volumes: Cinder, size_bytes: int, algorithm: str, **_: Any) -> DeepCheck:
+            assert volumes.attach_attempts == 5
+            read.append(asked)
+            if asked == volume_id(3) and len(read) < 5:
+                raise InUse(f"volume {asked} is in use")
+            digest = Digest(algorithm, "cd" if asked == volume_id(2) else "ab")
+            return DeepCheck(volume_id=asked, size_bytes=size_bytes, digest=digest, tail_is_zero=True)
+
+        monkeypatch.setattr("imagevol_adapters.transfers.check_image_volume", check, raising=False)
+        monkeypatch.setattr(Imagevol, "attacher", None)
+        return read
+
+    def test_what_was_altered_is_found_and_what_was_not_read_is_told(
+        self, cloud: Glance, run: Run, read: list[str]
+    ) -> None:
+        ran = run("audit", *TRUSTED, "--deep", "--jobs", 3, "--rate", 100, "-f", "json")
+        assert ran.status == 3
+        assert [each["rule"] for each in ran.json] == ["content-differs"]
+        assert sorted(read) == [volume_id(number) for number in (1, 2, 3, 5)]
+        assert f"Volume {volume_id(3)} was not read: volume {volume_id(3)} is in use" in ran.err
+        assert "No image volume is read" not in ran.err
+
+    def test_what_is_healthy_and_not_all_read_is_no_success(self, cloud: Glance, run: Run, read: list[str]) -> None:
+        del cloud.images["image-2"], cloud.volumes[volume_id(2)]
+        assert run("audit", *TRUSTED, "--deep", "-f", "json").status == 1
+
+    def test_a_journal_spares_what_was_read(self, cloud: Glance, run: Run, read: list[str], tmp_path: Path) -> None:
+        journal = ("--journal", tmp_path / "journal")
+        found = run("audit", *TRUSTED, "--deep", *journal, "-f", "json").json
+        again = run("audit", *TRUSTED, "--deep", *journal, "--resume", "-f", "json")
+        assert (again.status, again.json) == (3, found)
+        assert read[4:] == [volume_id(3)]
+        assert "was not read" not in again.err
+
+    @pytest.mark.parametrize(
+        "options, status",
+        [
+            *((("--jobs", "2"), 1), (("--rate", "5"), 1), (("--journal", "x"), 1), (("--deep", "--resume"), 1)),
+            *((("--deep", "--jobs", "0"), 2), (("--deep", "--jobs", "x"), 2), (("--deep", "--rate", "0"), 2)),
+            *((("--deep", "--rate", "nan"), 2), (("--deep", "--rate", "inf"), 2)),
+        ],
+    )
+    def test_options_that_make_no_sense_are_refused_before_anything_is_asked(
+        self, cloud: Glance, run: Run, options: tuple[str, ...], status: int
+    ) -> None:
+        ran = run("audit", *options)
+        assert (ran.status, ran.out, cloud.asked) == (status, "", [])
 
 
 class TestHowItEnds:

@@ -59,6 +59,7 @@ from imagevol_core.auditing import (
     Templated,
     Watched,
 )
+from tests.cloud.faults import FAULTS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CREATED = NOW - timedelta(days=30)
@@ -1077,3 +1078,7 @@ KEYS: dict[str, Callable[[Any], str]] = {
     "templates": lambda each: each.entry.volume_id,
     "checks": lambda each: each.volume_id,
 }
+
+
+def test_on_real_services_every_rule_has_a_fault_that_is_planted() -> None:
+    assert FAULTS.keys() == BREAKS.keys()

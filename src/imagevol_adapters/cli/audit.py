@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.cli.asking import quiet, tell
+from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unused, watched
 from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
 from imagevol_core import GIB, AuditSettings, Finding, ImagevolError, StoreCatalogue, total_reclaimable_bytes
 from imagevol_core.sentences import said
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from imagevol_adapters.gathering import CloudAudit
 
 __all__ = ["Audit"]
-
-T = TypeVar("T")
 
 _FOUND = 3  # the exit status when something is found
 _GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
@@ -46,6 +43,7 @@ class Audit(Lister):
 
     app: Imagevol
     _found = False
+    _unread = False
     _structured = False
     _accepted: Mapping[str, Accepted] = {}
     _earlier: Mapping[str, Mapping[str, Any]] | None = None
@@ -88,17 +86,19 @@ class Audit(Lister):
             metavar="FILE",
             help="leave out the findings that FILE accepts: a line each, with the id, a blank and the reason",
         )
+        add_deep_options(parser)
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Give 3 if something was found."""
-        return int(super().run(parsed_args)) or (_FOUND if self._found else 0)
+        """Give 3 if something was found, and 1 if a volume that had to be read was not."""
+        return int(super().run(parsed_args)) or (_FOUND if self._found else int(self._unread))
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Read the files, and list the cloud."""
         self._structured = parsed_args.formatter in _STRUCTURED
         self._accepted = read_baseline(parsed_args.baseline) if parsed_args.baseline else {}
         self._earlier = read_earlier(parsed_args.diff) if parsed_args.diff else None
+        refuse_unused(parsed_args)
         audit = self._audit(parsed_args)
         columns = _COLUMNS if self._earlier is None else ("change", *_COLUMNS)
         return columns, self._rows(audit)
@@ -108,6 +108,9 @@ class Audit(Lister):
         from imagevol_adapters.gathering import gather_audit
 
         catalogue, delayed_delete = self._configuration(parsed_args.config_file)
+        deep = Deep(self.app, parsed_args)
+        checks = deep.checks() if parsed_args.deep else []
+        self._unread = deep.unread
         audit = gather_audit(
             images=self.app.images,
             volumes=WholeCinder(self.app.volumes),
@@ -118,7 +121,8 @@ class Audit(Lister):
                 delayed_delete=delayed_delete is not False,
             ),
             catalogue=catalogue,
-            watch=_watched,
+            checks=checks,
+            watch=watched,
         )
         for sentence in (*audit.unseen, *([_DELAYS] if delayed_delete is None else [])):
             tell(sentence)
@@ -204,14 +208,6 @@ def _shown(name: str, value: Any) -> object:
 def _step(step: Mapping[str, Any]) -> str:
     arguments = [f"{key}={said(value)}" for key, value in step["arguments"].items()]
     return " ".join([step["action"], step["subject"]["kind"], step["subject"]["id"], *arguments])
-
-
-def _watched(label: str, listing: Iterable[T], /) -> Iterator[T]:
-    """A listing, with a bar on a terminal."""
-    from tqdm import tqdm
-
-    with closing(tqdm(listing, desc="audit", unit=f" {label}", disable=quiet(), file=sys.stderr)) as bar:
-        yield from bar
 
 
 def _hours(text: str) -> float:

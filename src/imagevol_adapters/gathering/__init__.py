@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.gathering.audit import AuditedImages, AuditedVolumes, CloudAudit, Watch, gather_audit
     from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
     from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
+    from imagevol_adapters.gathering.deep_reading import DeepJournal, DeepTarget, deep_checks, deep_targets
     from imagevol_adapters.gathering.remembering import Remembering
     from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
     from imagevol_adapters.gathering.unknowns import Unknown, unknown_facts
@@ -26,6 +27,7 @@ else:
             "catalogue": ("Stores", "gather_catalogue", "with_default_type"),
             "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
             "remembering": ("Remembering",),
+            "deep_reading": ("DeepJournal", "DeepTarget", "deep_checks", "deep_targets"),
             "settings": ("CinderSettings", "gather_cinder_settings"),
             "unknowns": ("Unknown", "unknown_facts"),
             "upload": ("UploadFacts", "gather_base_image", "gather_upload"),
@@ -41,11 +43,15 @@ __all__ = [
     "CloudAudit",
     "CreationFacts",
     "CreationSource",
+    "DeepJournal",
+    "DeepTarget",
     "Remembering",
     "Stores",
     "Unknown",
     "UploadFacts",
     "Watch",
+    "deep_checks",
+    "deep_targets",
     "gather_audit",
     "gather_base_image",
     "gather_catalogue",

@@ -10,6 +10,7 @@ from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from imagevol_adapters.transfers.attaching import Attach, attached
+    from imagevol_adapters.transfers.checking import check_image_volume
     from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
     from imagevol_adapters.transfers.registering import register_image, register_image_file
     from imagevol_adapters.transfers.remains import (
@@ -27,6 +28,7 @@ else:
         __name__,
         {
             "attaching": ("Attach", "attached"),
+            "checking": ("check_image_volume",),
             "reclaiming": ("Reclaimed", "reclaim"),
             "registering": ("register_image", "register_image_file"),
             "remains": ("UnfinishedImage", "delete_remains", "unfinished_images", "unfinished_volumes"),
@@ -47,6 +49,7 @@ __all__ = [
     "UploadedVolume",
     "VolumeContent",
     "attached",
+    "check_image_volume",
     "delete_image_volume",
     "delete_remains",
     "open_image_volume",

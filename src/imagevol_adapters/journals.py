@@ -1,0 +1,185 @@
+"""Journals: files of one JSON object a line that only ever grow, of which a process that takes over can go on.
+
+A line counts when it is whole: what a crash has torn off at the end was not done yet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.error_text import one_line
+from imagevol_adapters.opening import open_file
+from imagevol_adapters.translation import Table, translated
+from imagevol_core import InUse, RequestRefused, ServiceFailed
+from imagevol_core.sentences import said
+
+__all__ = ["JournalFile", "journal_line", "text_of", "texts_of"]
+
+_LONGEST_LINE = 16 << 20  # in bytes: of one image and all of its locations
+_READING: Table = ((OSError, RequestRefused, "copy it to another disk"),)
+_WRITING: Table = ((OSError, ServiceFailed, "give a journal in another directory"),)
+
+
+class JournalFile:
+    """A journal that is open, and that no other process has until it is closed."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        """Take what `create_file` or `open_file` has given."""
+        self.path = path
+        self._descriptor = descriptor
+
+    @staticmethod
+    def create_file(path: Path) -> int:
+        """Give the descriptor of a new file, which is not locked yet.
+
+        Raises:
+            RequestRefused: there is such a file, or none can be made.
+        """
+        try:
+            return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError as error:
+            raise RequestRefused(
+                f"journal {said(path)} exists: give another name, or go on with it by --resume"
+            ) from error
+        except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise RequestRefused(f"journal {said(path)} cannot be written: {reason}") from error
+
+    @staticmethod
+    def open_file(path: Path, take: Callable[[Any], None], check: Callable[[], None]) -> int:
+        """Give the descriptor of a file that is there, locked, after it was read.
+
+        Args:
+            path: of the file.
+            take: is given what each whole line says.
+            check: is called after the last one; what it raises ends the opening.
+
+        Raises:
+            RequestRefused: there is no such file, or a line is malformed.
+            InUse: another process has it open.
+        """
+        try:
+            descriptor = open_file(path, os.O_RDWR | os.O_APPEND)
+        except OSError as error:
+            raise RequestRefused(f"journal {said(path)} cannot be opened: {error.strerror}") from error
+        try:
+            lock_file(descriptor, path)
+            whole_bytes = _read(path, descriptor, take)
+            check()
+            with translated(_READING, doing=f"journal {said(path)}"):
+                os.ftruncate(descriptor, whole_bytes)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def begin(self, data: bytes) -> None:
+        """Lock a new file and write its first lines; it is deleted if that fails.
+
+        Raises:
+            ServiceFailed: it cannot be written to its end.
+        """
+        left = f"the beginning of journal {said(self.path)}"
+        with undone_on_failure(left, self.close), undone_on_failure(left, self.path.unlink):
+            lock_file(self._descriptor, self.path)
+            self._append(data)
+            with translated(_WRITING, doing=f"the directory of journal {said(self.path)}"):
+                directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    os.fsync(directory)  # or the name may be lost with a file that is not
+                finally:
+                    os.close(directory)
+
+    def close(self) -> None:
+        """Leave it to others."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, data: bytes) -> None:
+        """Write all of it or nothing: after a torn line no other could be read.  It is on the storage then."""
+        length = os.fstat(self._descriptor).st_size
+        with undone_on_failure(
+            f"a torn line in journal {said(self.path)}", lambda: os.ftruncate(self._descriptor, length)
+        ):
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+                os.fsync(self._descriptor)
+            except OSError as error:
+                raise ServiceFailed(f"journal {said(self.path)} cannot be written: {error.strerror}") from error
+
+
+def lock_file(descriptor: int, path: Path) -> None:
+    """Keep a journal from other processes.
+
+    Raises:
+        InUse: another process has it.
+        RequestRefused: the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InUse(f"journal {said(path)} is in use by another process: let it end") from error
+    except OSError as error:
+        raise RequestRefused(
+            f"journal {said(path)} cannot be locked: {error.strerror}; use another file system"
+        ) from error
+
+
+def journal_line(value: Mapping[str, Any]) -> bytes:
+    """Give a line of a journal."""
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def text_of(value: object) -> str:
+    """Give a text that a line must have.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"a text is missing: there is a {type(value).__name__}")
+    return value
+
+
+def texts_of(value: Mapping[str, Any]) -> dict[str, str]:
+    """Give texts by name that a line must have.
+
+    Raises:
+        ValueError: one of them is something else.
+    """
+    return {text_of(key): text_of(each) for key, each in value.items()}
+
+
+def _read(path: Path, descriptor: int, take: Callable[[Any], None]) -> int:
+    """Give out what each line says, and tell where the last whole one ends."""
+    whole_bytes = 0
+    with os.fdopen(os.dup(descriptor), "rb") as file, translated(_READING, doing=f"journal {said(path)}"):
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
+            try:
+                if len(line) > _LONGEST_LINE:
+                    raise ValueError(f"it is longer than {_LONGEST_LINE} bytes")
+                if not line.endswith(b"\n"):  # a crash has torn it off
+                    break
+                take(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                why = one_line(error)
+                raise RequestRefused(
+                    f"journal {said(path)}, line {number}: it is no line of a journal ({why})"
+                ) from error
+            whole_bytes += len(line)
+    return whole_bytes
