@@ -284,7 +284,7 @@ def _of_a_query(text: str, start: int) -> tuple[str, int]:
             shown.append(_without_values(part))
     if is_secret:
         whole = text[start : _next(_BLANK, text, end)]
-        end = start + max(len(whole.rstrip(_AFTER_A_URL)), whole.rfind("=") + 1)
+        end = start + len(whole.rstrip(_AFTER_A_URL))
     return "".join(shown), end
 
 

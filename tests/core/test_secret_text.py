@@ -83,6 +83,12 @@ class TestValues:
     def test_a_value_that_is_not_known_is_hidden(self, name: str) -> None:
         assert shown_value(name, SECRET) == HIDDEN
 
+    @pytest.mark.parametrize(
+        "value, shown", [("me@host", "me@host"), (f"me:{SECRET}@host", f"{HIDDEN}@host"), ("a:b", "a:b")]
+    )
+    def test_a_user_is_shown_and_a_user_with_a_password_is_not(self, value: str, shown: str) -> None:
+        assert shown_value("cinder_store_auth_address", value) == shown
+
     @pytest.mark.parametrize("value", ["", None])
     def test_an_empty_value_stays_empty(self, value: str | None) -> None:
         assert shown_value("password", value) == value
@@ -187,6 +193,9 @@ class TestText:
             ("url: /v3?temp_url_sig=hunter2 (Caused by X)", "url: /v3?temp_url_sig=*** (Caused by X)"),
             ("(http://h/o?a=1&X-Amz-Signature=hunter2&b=1)", "(http://h/o?a=1&X-Amz-Signature=***&b=1)"),
             ("http://h/?key=hunter2, no", "http://h/?key=***, no"),
+            ("http://h/?key=hunter2=hunter2 no", "http://h/?key=*** no"),
+            ("http://h/?key=hunter2') no", "http://h/?key=***') no"),
+            ("see [docs]: password=[hunter2 hunter2] no", "see [docs]: password=*** no"),
             ("'http://h/?key=hun'hunter2'", "'http://h/?key=***'"),
             ("http://h/?key=a&hunter2;signature=hunter2;b=1", "http://h/?key=***&***;signature=***;b=1"),
             ("http://h/?a=/http://h/?sig=hunter2", "http://h/?a=/http://h/?sig=***"),
@@ -264,6 +273,7 @@ class TestText:
             "cinder://fast/9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1",
             "file:///var/lib/x:y",
             "http://host/v3/auth/tokens: HTTPConnectionPool(host='host', port=1)",
+            "http://h/?flag&a=b",
         ],
     )
     def test_a_text_without_a_secret_is_not_changed(self, text: str) -> None:
@@ -346,6 +356,7 @@ class TestUrls:
             ("key:hunter2@host", "***@host"),
             ("s3://host/?a@b", "s3://***?..."),
             ("http://host/\x1b", r"http://host/\x1b"),
+            ("http://h\u00f6st/v3", "http://h\u00f6st/v3"),
             ("h" * 120, "h" * 120),
             ("h" * 121, "h" * 120 + "..."),
         ],

@@ -70,6 +70,8 @@ only_mutate = ["src/imagevol_core/{module}.py"]
 pytest_add_cli_args = ["--hypothesis-profile=mutation"]
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
+timeout_multiplier = 5
+timeout_constant = 3
 """
 
 
