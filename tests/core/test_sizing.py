@@ -200,6 +200,18 @@ class TestImageFits:
     def test_the_verdict_on_the_size_says_what_decided(self, image: Image, text: str) -> None:
         assert image_fits(image, size_gib=1).text == text
 
+    @pytest.mark.parametrize(
+        "image, fits",
+        [
+            (Image(id="i", size_bytes=2 * GIB), True),
+            (Image(id="i", size_bytes=2 * GIB + 1), False),
+            (Image(id="i", size_bytes=1, min_disk_gib=2), True),
+            (Image(id="i", size_bytes=1, min_disk_gib=3), False),
+        ],
+    )
+    def test_an_image_may_be_as_large_as_the_volume_and_not_larger(self, image: Image, fits: bool) -> None:
+        assert image_fits(image, size_gib=2).ok is fits
+
     def test_cinder_rounds_sizes_through_a_float_and_strict_rules_do_not(self) -> None:
         image = Image(id="i", size_bytes=0, virtual_size_bytes=(1 << 53) + 1, min_disk_gib=0)
         assert image_fits(image, size_gib=1 << 23, policy=Policy.UPSTREAM).ok

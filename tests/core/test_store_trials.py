@@ -135,7 +135,9 @@ class TestStores:
 
     def test_a_store_that_cannot_sign_in_has_no_type_that_is_known_to_exist(self) -> None:
         trial = replace(TRIAL, volume_types=None, sign_in_error="Keystone: 401")
-        assert [fault.rule for fault in check(trial, seen_by_others=["ssd"]).faults] == ["type-exists", "signs-in"]
+        checked = check(trial, seen_by_others=["ssd"])
+        assert [fault.rule for fault in checked.faults] == ["type-exists", "signs-in"]
+        assert [verdict.rule for verdict in checked.disabling] == ["type-exists"]
 
     def test_other_credentials_are_asked_for_a_store_without_its_own(self) -> None:
         trial = replace(TRIAL, volume_types=None, not_tried="it has none")

@@ -126,6 +126,14 @@ class TestEveryRule:
         assert {verdict.rule for verdict in wrong} == {rule.id}
         assert wrong[0].text == text
 
+    def test_a_running_store_is_disabled_if_nothing_can_be_stored_or_found_again(self) -> None:
+        disabling = {rule: configured.check().disabling for rule, (configured, _) in BREAKS.items()}
+        assert {rule: [(each.rule, each.subject) for each in found] for rule, found in disabling.items() if found} == {
+            "name-valid": [("name-valid", "a b")],
+            "kind-known": [("kind-known", "local")],
+            "type-exists": [("type-exists", "fast")],
+        }
+
     def test_a_rule_that_holds_says_what_is_right(self) -> None:
         said = {(verdict.subject, verdict.rule): verdict.text for verdict in Configured().check().verdicts}
         assert said == {

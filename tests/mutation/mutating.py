@@ -53,6 +53,7 @@ TESTS = {
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
     "stores": ["stores"],
+    "stores.check": ["stores", "store_trials"],
     "stores.put": ["put_rules"],
     "stores.selection": ["selection"],
     "stores.trials": ["store_trials"],

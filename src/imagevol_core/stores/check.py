@@ -132,7 +132,7 @@ def check_stores(
             store=store, catalogue=catalogue, credentials=options, volume_types=seen, several=several
         )
         about = evaluate(rules, configured, subject=store.name)
-        disabling.extend(each for rule, each in zip(rules, about, strict=True) if rule.disables and not each.ok)
+        disabling.extend(each for at, each in enumerate(about) if rules[at].disables and not each.ok)
         if trial is not None:
             about += check_trial(trial, store=store.name)
         verdicts.extend(about)
@@ -157,7 +157,7 @@ def _name_valid(configured: _Configured) -> tuple[bool, str]:
 
 def _kind_known(configured: _Configured) -> tuple[bool, str]:
     kind = configured.store.kind
-    return kind in SCHEMES, f"{kind!r}; known are {', '.join(SCHEMES)}{'' if kind in SCHEMES else _comment(kind)}"
+    return kind in SCHEMES, f"{kind!r}; known are {', '.join(SCHEMES)}{_comment(kind)}"
 
 
 def _credentials_complete(configured: _Configured) -> tuple[bool, str]:
