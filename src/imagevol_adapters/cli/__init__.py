@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import UnsupportedOperation
 
-__all__ = ["main"]
+__all__ = ["main", "no_timers_left"]
 
 _INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
 _NEW_OBJECTS = 200_000  # after which Python looks for garbage; some 100 MB of them at the most
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process when None.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was begun is undone
-    with _few_collections(), _no_timers_left():
+    with _few_collections(), no_timers_left():
         return _run(argv)
 
 
@@ -53,7 +53,7 @@ def _few_collections() -> Iterator[None]:
 
 
 @contextmanager
-def _no_timers_left() -> Iterator[None]:
+def no_timers_left() -> Iterator[None]:
     """End the timers of programs that os-brick ran when it was interrupted; each would keep the process for minutes."""
     try:
         yield

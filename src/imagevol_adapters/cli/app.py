@@ -16,9 +16,9 @@ from cliff.app import App
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
-from imagevol_adapters.cli.asking import quiet
 from imagevol_adapters.cli.credentials import add_credential_options
-from imagevol_adapters.cli.imports import put_off_services, without_green_resolver
+from imagevol_adapters.cli.imports import put_off_services
+from imagevol_adapters.cli.services import Services, add_attaching_options, tell_end
 from imagevol_adapters.error_text import one_line
 from imagevol_core import AccessDenied, without_userinfo
 
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from keystoneauth1.session import Session
     from openstack.config.cloud_region import CloudRegion
 
-    from imagevol_adapters.brick import BrickAttacher
-    from imagevol_adapters.cinder.volumes import CinderVolumes
-    from imagevol_adapters.engine import Progress, TransferProgress
-    from imagevol_adapters.glance.images import GlanceImages
-    from imagevol_adapters.qemu.converter import QemuConverter
 
 # The libraries of the services are imported where they are first needed: help and a wrong option need none of them.
 
@@ -49,10 +44,9 @@ _LIBRARIES = (
     "oslo_utils",
     "stevedore",
 )
-_ATTACH_ATTEMPTS = 30  # nearly five minutes: a large image is read for minutes, and a person can interrupt
 
 
-class Imagevol(App):
+class Imagevol(Services, App):
     """The application: the services that its commands use, made when they are first asked for."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -78,34 +72,7 @@ class Imagevol(App):
         """Take the credentials' options of every OpenStack client."""
         parser = super().build_option_parser(description, version)
         add_credential_options(parser, self._arguments)
-        parser.add_argument(
-            "--wait-seconds",
-            type=float,
-            default=300,
-            metavar="SECONDS",
-            help="wait at most this many seconds for a volume or image to change its state (default: %(default)g)",
-        )
-        attaching = parser.add_argument_group("Attaching volumes to this host")
-        attaching.add_argument(
-            "--attach-attempts",
-            type=_at_least_one,
-            default=_ATTACH_ATTEMPTS,
-            metavar="COUNT",
-            help="try COUNT times to attach a volume that another program has attached: 1 does not wait, 5 waits "
-            "24 seconds, 30 nearly five minutes (default: %(default)d)",
-        )
-        attaching.add_argument(
-            "--my-ip",
-            metavar="ADDRESS",
-            help="tell Cinder that this host has ADDRESS (default: the address of this host's name, or, if that is a "
-            "loopback address, the address that this host sends from)",
-        )
-        attaching.add_argument(
-            "--multipath", action="store_true", help="connect a volume by all of its paths, if multipathd runs"
-        )
-        attaching.add_argument(
-            "--enforce-multipath", action="store_true", help="like --multipath, and fail if multipathd does not run"
-        )
+        add_attaching_options(parser)
         return parser
 
     def interact(self) -> None:
@@ -132,10 +99,7 @@ class Imagevol(App):
 
     def clean_up(self, cmd: Command, result: int, err: BaseException | None) -> None:
         """Say what cliff does not: that it was interrupted, and what is left after an error that is not ours."""
-        if isinstance(err, KeyboardInterrupt):
-            self.LOG.error("interrupted")
-        for note in getattr(err, "__notes__", ()):
-            self.LOG.error(note)
+        tell_end(self.LOG, err)
 
     @functools.cached_property
     def cloud(self) -> CloudRegion:
@@ -185,94 +149,6 @@ class Imagevol(App):
         with translated(KEYSTONE, doing="the credentials"):
             return self.cloud.get_session()
 
-    @property
-    def project_id(self) -> str | None:
-        """The project that the credentials are for."""
-        from imagevol_adapters.keystone import KEYSTONE
-        from imagevol_adapters.translation import translated
-
-        with translated(KEYSTONE, doing="Keystone"):
-            return self.session.get_project_id()
-
-    def has_project(self, project_id: str) -> bool | None:
-        """Whether Keystone has a project; None if it does not tell these credentials."""
-        from imagevol_adapters.keystone import has_project
-
-        return has_project(self.session, project_id, region_name=self.cloud.get_region_name())
-
-    @functools.cached_property
-    def volumes(self) -> CinderVolumes:
-        """Cinder."""
-        from imagevol_adapters.cinder.volumes import CinderVolumes
-
-        return CinderVolumes(
-            session=self.session,
-            region_name=self.cloud.get_region_name(),
-            interface=self._interface("block-storage"),
-            endpoint_override=self._endpoint("block-storage"),
-            wait_seconds=self.options.wait_seconds,
-            attach_attempts=self.options.attach_attempts,
-        )
-
-    @functools.cached_property
-    def images(self) -> GlanceImages:
-        """Glance."""
-        from imagevol_adapters.glance.images import GlanceImages
-
-        return GlanceImages(
-            session=self.session,
-            region_name=self.cloud.get_region_name(),
-            interface=self._interface("image"),
-            endpoint_override=self._endpoint("image"),
-            wait_seconds=self.options.wait_seconds,
-        )
-
-    def _interface(self, service_type: str) -> str:
-        """The first of the interfaces that the cloud names for the service."""
-        interface = self.cloud.get_interface(service_type)
-        return interface[0] if isinstance(interface, list) else interface or "public"
-
-    def _endpoint(self, service_type: str) -> str | None:
-        """The URL of the service, if the cloud overrides what the service catalogue says."""
-        from imagevol_adapters.keystone import checked_url
-
-        url = self.cloud.get_endpoint(service_type)
-        return url and checked_url(url, where=f"the endpoint override of the {service_type} service")
-
-    @functools.cached_property
-    def attacher(self) -> BrickAttacher:
-        """This host; os-brick needs no daemon when we are root."""
-        with without_green_resolver():
-            from imagevol_adapters.brick import BrickAttacher
-
-        return BrickAttacher(
-            ip=self.options.my_ip,
-            multipath=self.options.multipath or self.options.enforce_multipath,
-            enforce_multipath=self.options.enforce_multipath,
-        )
-
-    @functools.cached_property
-    def converter(self) -> QemuConverter:
-        """qemu-img, for what is not raw."""
-        from imagevol_adapters.qemu.converter import QemuConverter
-
-        return QemuConverter()
-
-    @contextmanager
-    def progress(self, label: str, total_bytes: int | None) -> Iterator[Progress]:
-        """A bar on a terminal, nothing elsewhere."""
-        if quiet():
-            yield lambda _: None
-            return
-        from tqdm import tqdm
-
-        with tqdm(total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr) as bar:
-
-            def advance(progress: TransferProgress) -> None:
-                bar.update(progress.done_bytes - bar.n)
-
-            yield advance
-
 
 class _Commands(CommandManager):
     """The commands of this distribution; the module of each is imported when the command is used."""
@@ -319,13 +195,3 @@ class _Heard(logging.Handler):
             logger.removeHandler(self)
             logger.setLevel(level)
             logger.propagate = propagates
-
-
-def _at_least_one(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count: give 1 or more")
-    return count

@@ -1,0 +1,153 @@
+"""The commands as a plug-in of python-openstackclient: `openstack imagevol …`.
+
+The commands are the same classes.  What differs is the application around them: credentials, session and options come
+from `openstack`, and the options for attaching volumes stand after the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import signal
+from importlib.metadata import distribution
+from typing import TYPE_CHECKING, Any
+
+from imagevol_adapters.cli import no_timers_left
+from imagevol_adapters.cli.services import ATTACHING, Services, add_attaching_options, tell_end
+from imagevol_adapters.error_text import one_line
+from imagevol_core import AccessDenied
+
+if TYPE_CHECKING:
+    from cliff.command import Command
+    from keystoneauth1.session import Session
+    from openstack.config.cloud_region import CloudRegion
+
+API_NAME = "imagevol"
+API_VERSION_OPTION = "os_imagevol_api_version"
+API_VERSIONS = ("1",)
+DEFAULT_API_VERSION = "1"
+
+__all__ = [
+    "API_NAME",
+    "API_VERSIONS",
+    "API_VERSION_OPTION",
+    "DEFAULT_API_VERSION",
+    "OpenStackServices",
+    "build_option_parser",
+    "make_client",
+]
+
+_GROUP = "imagevol.commands"
+
+
+def make_client(instance: Any) -> None:
+    """There is no client of this name: the commands use those of Cinder and Glance.
+
+    Args:
+        instance: the client manager of `openstack`.
+    """
+
+
+def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the option that each plug-in has: the version of its commands."""
+    parser.add_argument(
+        "--os-imagevol-api-version",
+        metavar="<imagevol-api-version>",
+        default=os.environ.get("OS_IMAGEVOL_API_VERSION", ""),
+        help=f"Version of the commands of imagevol, default={DEFAULT_API_VERSION} (Env: OS_IMAGEVOL_API_VERSION)",
+    )
+    return parser
+
+
+class _SigningIn:
+    """What `openstack` asks of a command before it runs it."""
+
+    auth_required = True
+    cmd_name = "imagevol"
+
+
+class OpenStackServices(Services):
+    """The services of the cloud that `openstack` was called for; all else is as in its application.
+
+    Args:
+        application: that of `openstack`.
+        typed: the command, as a page may show it.
+    """
+
+    def __init__(self, application: Any, typed: tuple[str, ...]) -> None:
+        """Keep the application."""
+        self._application = application
+        self.typed = typed
+        self.options = application.options
+        self._signed_in = False
+
+    @functools.cached_property
+    def cloud(self) -> CloudRegion:
+        """The cloud that `openstack` has chosen."""
+        self._sign_in()
+        cloud: CloudRegion = self._application.cloud
+        return cloud
+
+    @functools.cached_property
+    def session(self) -> Session:
+        """The session of `openstack`."""
+        self._sign_in()
+        session: Session = self._application.client_manager.session
+        return session
+
+    def _sign_in(self) -> None:
+        """Let `openstack` sign in, as it does for its own commands; it asks for a password if there is none."""
+        if self._signed_in:
+            return
+        try:
+            self._application.prepare_to_run_command(_SigningIn)
+        except Exception as error:
+            raise AccessDenied(
+                f"{one_line(error).rstrip('.')}. Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud"
+            ) from error
+        self._signed_in = True
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what only the application has, such as its output and its log."""
+        return getattr(self._application, name)
+
+
+def _plugged_in(command: type[Command]) -> type[Command]:
+    """Give the same command for `openstack`."""
+
+    class PluggedIn(command):  # type: ignore[misc, valid-type]
+        __doc__ = command.__doc__
+        auth_required = False  # it signs in when it needs the cloud, and not every command does
+
+        def __init__(self, app: Any, app_args: Any, cmd_name: str | None = None) -> None:
+            typed = tuple((cmd_name or "").split())[1:]
+            super().__init__(OpenStackServices(app, typed), app_args, cmd_name)
+
+        def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+            parser: argparse.ArgumentParser = super().get_parser(prog_name)
+            add_attaching_options(parser)
+            return parser
+
+        def run(self, parsed_args: argparse.Namespace) -> int:
+            chosen = {name: getattr(parsed_args, name) for name in ATTACHING}
+            self.app.options = argparse.Namespace(**vars(self.app.options) | chosen)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                with no_timers_left():
+                    return int(super().run(parsed_args))
+            except BaseException as error:
+                tell_end(self.app.LOG, error)
+                raise
+
+    PluggedIn.__name__ = PluggedIn.__qualname__ = command.__name__
+    PluggedIn.__module__ = command.__module__
+    return PluggedIn
+
+
+def __getattr__(name: str) -> Any:
+    """Give a command by the name of its entry point, with underscores for hyphens."""
+    for entry_point in distribution("imagevol").entry_points.select(group=_GROUP):
+        if entry_point.name.replace("-", "_") == name:
+            return _plugged_in(entry_point.load())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,191 @@
+"""The services that the commands use, made when they are first asked for; and the options for them."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from imagevol_adapters.cli.asking import quiet
+from imagevol_adapters.cli.imports import without_green_resolver
+
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+    from openstack.config.cloud_region import CloudRegion
+
+    from imagevol_adapters.brick import BrickAttacher
+    from imagevol_adapters.cinder.volumes import CinderVolumes
+    from imagevol_adapters.engine import Progress, TransferProgress
+    from imagevol_adapters.glance.images import GlanceImages
+    from imagevol_adapters.qemu.converter import QemuConverter
+
+# The libraries of the services are imported where they are first needed: help and a wrong option need none of them.
+
+__all__ = ["ATTACHING", "Services", "add_attaching_options", "tell_end"]
+
+ATTACHING = ("wait_seconds", "attach_attempts", "my_ip", "multipath", "enforce_multipath")
+"""The names of the options that `add_attaching_options` adds."""
+
+_ATTACH_ATTEMPTS = 30  # nearly five minutes: a large image is read for minutes, and a person can interrupt
+
+
+def add_attaching_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for waiting, and for attaching volumes to this host."""
+    parser.add_argument(
+        "--wait-seconds",
+        type=float,
+        default=300,
+        metavar="SECONDS",
+        help="wait at most this many seconds for a volume or image to change its state (default: %(default)g)",
+    )
+    attaching = parser.add_argument_group("Attaching volumes to this host")
+    attaching.add_argument(
+        "--attach-attempts",
+        type=_at_least_one,
+        default=_ATTACH_ATTEMPTS,
+        metavar="COUNT",
+        help="try COUNT times to attach a volume that another program has attached: 1 does not wait, 5 waits "
+        "24 seconds, 30 nearly five minutes (default: %(default)d)",
+    )
+    attaching.add_argument(
+        "--my-ip",
+        metavar="ADDRESS",
+        help="tell Cinder that this host has ADDRESS (default: the address of this host's name, or, if that is a "
+        "loopback address, the address that this host sends from)",
+    )
+    attaching.add_argument(
+        "--multipath", action="store_true", help="connect a volume by all of its paths, if multipathd runs"
+    )
+    attaching.add_argument(
+        "--enforce-multipath", action="store_true", help="like --multipath, and fail if multipathd does not run"
+    )
+
+
+def tell_end(log: logging.Logger, error: BaseException | None) -> None:
+    """Say what cliff does not: that a command was interrupted, and what is left after an error that is not ours."""
+    if isinstance(error, KeyboardInterrupt):
+        log.error("interrupted")
+    for note in getattr(error, "__notes__", ()):
+        log.error(note)
+
+
+class Services:
+    """The services of one cloud.
+
+    Attributes:
+        options: of the command line, those for attaching among them.
+    """
+
+    options: argparse.Namespace
+
+    @functools.cached_property
+    def cloud(self) -> CloudRegion:
+        """Whose services these are."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def session(self) -> Session:
+        """Asks them."""
+        raise NotImplementedError
+
+    @property
+    def project_id(self) -> str | None:
+        """The project that the credentials are for."""
+        from imagevol_adapters.keystone import KEYSTONE
+        from imagevol_adapters.translation import translated
+
+        with translated(KEYSTONE, doing="Keystone"):
+            return self.session.get_project_id()
+
+    def has_project(self, project_id: str) -> bool | None:
+        """Whether Keystone has a project; None if it does not tell these credentials."""
+        from imagevol_adapters.keystone import has_project
+
+        return has_project(self.session, project_id, region_name=self.cloud.get_region_name())
+
+    @functools.cached_property
+    def volumes(self) -> CinderVolumes:
+        """Cinder."""
+        from imagevol_adapters.cinder.volumes import CinderVolumes
+
+        return CinderVolumes(
+            session=self.session,
+            region_name=self.cloud.get_region_name(),
+            interface=self._interface("block-storage"),
+            endpoint_override=self._endpoint("block-storage"),
+            wait_seconds=self.options.wait_seconds,
+            attach_attempts=self.options.attach_attempts,
+        )
+
+    @functools.cached_property
+    def images(self) -> GlanceImages:
+        """Glance."""
+        from imagevol_adapters.glance.images import GlanceImages
+
+        return GlanceImages(
+            session=self.session,
+            region_name=self.cloud.get_region_name(),
+            interface=self._interface("image"),
+            endpoint_override=self._endpoint("image"),
+            wait_seconds=self.options.wait_seconds,
+        )
+
+    def _interface(self, service_type: str) -> str:
+        """The first of the interfaces that the cloud names for the service."""
+        interface = self.cloud.get_interface(service_type)
+        return interface[0] if isinstance(interface, list) else interface or "public"
+
+    def _endpoint(self, service_type: str) -> str | None:
+        """The URL of the service, if the cloud overrides what the service catalogue says."""
+        from imagevol_adapters.keystone import checked_url
+
+        url = self.cloud.get_endpoint(service_type)
+        return url and checked_url(url, where=f"the endpoint override of the {service_type} service")
+
+    @functools.cached_property
+    def attacher(self) -> BrickAttacher:
+        """This host; os-brick needs no daemon when we are root."""
+        with without_green_resolver():
+            from imagevol_adapters.brick import BrickAttacher
+
+        return BrickAttacher(
+            ip=self.options.my_ip,
+            multipath=self.options.multipath or self.options.enforce_multipath,
+            enforce_multipath=self.options.enforce_multipath,
+        )
+
+    @functools.cached_property
+    def converter(self) -> QemuConverter:
+        """qemu-img, for what is not raw."""
+        from imagevol_adapters.qemu.converter import QemuConverter
+
+        return QemuConverter()
+
+    @contextmanager
+    def progress(self, label: str, total_bytes: int | None) -> Iterator[Progress]:
+        """A bar on a terminal, nothing elsewhere."""
+        if quiet():
+            yield lambda _: None
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr) as bar:
+
+            def advance(progress: TransferProgress) -> None:
+                bar.update(progress.done_bytes - bar.n)
+
+            yield advance
+
+
+def _at_least_one(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: give 1 or more")
+    return count
