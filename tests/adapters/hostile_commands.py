@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ from keystoneauth1.token_endpoint import Token
 
 from imagevol_adapters.cinder.volume_types import Pool
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_core import Store, StoreCatalogue
+from imagevol_core import AttachmentFacts, PlacedType, Store, StoreCatalogue, Volume
 from tests.adapters.test_locations_command import GLANCE_API_CONF
 from tests.adapters.test_relocating import cloud
 from tests.adapters.test_stores_commands import Types
@@ -135,9 +135,12 @@ def _word(action: argparse.Action, place: Place, random: Random, ids: Sequence[s
     return random.choice((*ids, *ids, "fast", "ssd", "p", INTERNAL, "node@fast#one", *WORDS))
 
 
+@attrs.define(kw_only=True)
 class Volumes(MemoryVolumes):
     """What a command asks Cinder for, and where it finds Cinder: nowhere."""
 
+    attach_attempts: int = 1
+    retries: ClassVar[int] = 0
     session: ClassVar[Session] = Session(auth=Token("http://127.0.0.1:1", "a-token"))
     region_name: ClassVar[str | None] = None
     interface: ClassVar[str] = "public"
@@ -151,6 +154,29 @@ class Volumes(MemoryVolumes):
 
     def is_encrypted(self, volume_type: str) -> bool:
         return self.volume_types[self.volume_type(volume_type).name]  # type: ignore[union-attr]
+
+    def placed_types(self) -> tuple[PlacedType, ...]:
+        return tuple(PlacedType(name=name) for name in self.volume_types)
+
+
+@attrs.frozen
+class Whole:
+    """All that the Cinder in memory has, in place of `WholeCinder`."""
+
+    volumes: Volumes
+    sees_all: ClassVar[bool] = True
+
+    def all_volumes(self) -> Iterator[Volume]:
+        return iter([*self.volumes.volumes.values()])
+
+    def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+        return self.volumes.find(volume_ids)
+
+    def all_attachments(self) -> Iterator[AttachmentFacts]:
+        return iter(())
+
+    def attachment_now(self, attachment_id: str) -> None:
+        """Nothing is attached."""
 
 
 class Images(MemoryImages):

@@ -18,12 +18,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_core import DeviceFailed, ImagevolError, InvalidMetadata
 from tests.adapters.commands import logging_as_before
 from tests.adapters.history import MemoryHistory
-from tests.adapters.hostile_commands import Place, services, typed
+from tests.adapters.hostile_commands import Images, Place, Whole, services, typed
 from tests.adapters.test_templates_commands import INTERNAL
 from tests.core.hostile import OTHER_ID
 
@@ -65,6 +66,8 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
             seen.append(error)
 
     monkeypatch.setattr(Imagevol, "clean_up", keep)
+    monkeypatch.setattr(whole_cloud, "WholeCinder", Whole)
+    monkeypatch.setattr(Images, "service_id", lambda _: "a-glance", raising=False)
     monkeypatch.setattr(MemoryHistory, "service_id", lambda _: "a-glance", raising=False)
     monkeypatch.setattr(MemoryHistory, "default_volume_type", lambda _: "ssd", raising=False)
     return seen

@@ -33,7 +33,14 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "cli": ("imagevol.commands", "imagevol.formatter.explanation", "imagevol.formatter.verdicts", "oslo.config.opts"),
+    "cli": (
+        "imagevol.commands",
+        "imagevol.formatter.explanation",
+        "imagevol.formatter.verdicts",
+        "openstack.cli.extension",
+        "openstack.imagevol.v1",
+        "oslo.config.opts",
+    ),
     "store": ("glance_store.drivers", "oslo.config.opts"),
     "middleware": ("paste.filter_factory", "oslo.config.opts"),
     "driver": ("oslo.config.opts",),

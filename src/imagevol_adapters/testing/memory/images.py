@@ -132,10 +132,13 @@ class MemoryImages:
         image_ids: Sequence[str] | None = None,
         *,
         locations_needed: bool = True,  # noqa: ARG002 - they are always shown
+        changed_since: datetime | None = None,
     ) -> Iterator[Image]:
         """Give images with their locations, in the order of their ids."""
         for image_id in sorted(self.images if image_ids is None else self.images.keys() & set(image_ids)):
-            yield self.images[image_id]
+            image = self.images[image_id]
+            if changed_since is None or image.updated_at is None or image.updated_at >= changed_since:
+                yield image
 
     def with_properties(self, properties: Mapping[str, str], *, status: str) -> tuple[Image, ...]:
         """Give the images in this status that have all of these properties."""
