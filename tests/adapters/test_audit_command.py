@@ -218,7 +218,7 @@ class TestBaseline:
         assert "2 accepted by the baseline." in ran.err
         healthy(cloud)
         ran = run("audit", *TRUSTED, "--baseline", baseline, "-f", "json")
-        assert f"accepts {found[0]['id']} (kept for the auditors), which is not found any more" in ran.err
+        assert f"accepts {found[0]['id']} (kept for the auditors), which is not found: remove" in ran.err
 
     def test_what_is_accepted_is_not_gone(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
         old, baseline = tmp_path / "old.json", tmp_path / "accepted"
@@ -272,6 +272,24 @@ class TestDeep:
         assert sorted(read) == [volume_id(number) for number in (1, 2, 3, 5)]
         assert f"Volume {volume_id(3)} was not read: volume {volume_id(3)} is in use" in ran.err
         assert "No image volume is read" not in ran.err
+
+    def test_what_was_not_looked_for_is_not_gone(
+        self, cloud: Glance, run: Run, read: list[str], tmp_path: Path
+    ) -> None:
+        old = tmp_path / "old.json"
+        found = run("audit", *TRUSTED, "--deep", "-f", "json")
+        old.write_text(found.out)
+        ran = run("audit", *TRUSTED, "--diff", old, "-f", "json")
+        assert (ran.status, ran.json) == (0, [])
+        assert "1 of the earlier audit were not looked for." in ran.err
+        old.write_text(found.out.replace(volume_id(2), volume_id(3)))
+        read.clear()
+        ran = run("audit", *TRUSTED, "--deep", "--diff", old, "-f", "json")
+        assert [each["change"] for each in ran.json] == ["still-there"]  # by its id; its volume was read
+        old.write_text(found.out.replace(volume_id(2), volume_id(3)).replace(found.json[0]["id"], "0" * 12))
+        read.clear()
+        ran = run("audit", *TRUSTED, "--deep", "--diff", old, "-f", "json")
+        assert [each["change"] for each in ran.json] == ["new"]
 
     def test_what_is_healthy_and_not_all_read_is_no_success(self, cloud: Glance, run: Run, read: list[str]) -> None:
         del cloud.images["image-2"], cloud.volumes[volume_id(2)]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import SIGINT
+from subprocess import PIPE
 from typing import Any
 
 import pymysql
@@ -18,10 +20,11 @@ from imagevol_adapters.gathering import gather_audit
 from imagevol_core import AuditSettings, CacheEntry
 from tests.cloud.faults import FAULTS, Site
 from tests.cloud.ports import nothing_left
+from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.templating import in_local, remove_templates, template
 from tests.cloud.test_command_line import CommandLine
-from tests.cloud.users import User
+from tests.cloud.users import PATIENCE_SECONDS, User, image_volume
 
 ONLY_DATABASES = ("cache-entry-without-volume",)  # no API shows it
 
@@ -114,3 +117,42 @@ def test_a_healthy_cloud_has_no_finding_and_each_fault_is_found(site: Site, tmp_
         )
         (entry,) = [each for each in program.findings() if each.kind in ONLY_DATABASES]
         assert {(each.kind, each.id) for each in entry.subjects} == {subject}
+
+
+def test_a_cloud_with_the_drivers_of_upstream_has_no_finding(cloud: Cloud) -> None:
+    """Its stores are upstream's; its image volumes are made by uploads, by Cinder's cache and by clones."""
+    with nothing_left(cloud), ExitStack() as undo:
+        service, user = User(cloud, "service", undo), User(cloud, "demo", undo)
+        service.image(store="fast")
+        user.image(store="slow")
+        undo.callback(_forget_cached, service)
+        user.volume(user.image(store="local"))
+        status, rows, said = audit(cloud)
+        assert (status, rows) == (0, []), said
+
+
+def _forget_cached(service: User) -> None:
+    """Delete what Cinder's cache has made in its internal tenant."""
+    for volume in service.cinder.volumes.list():
+        if volume.name.startswith("image-") and volume.source_volid:
+            service.real.volumes.delete(volume.id)
+
+
+def test_an_interrupt_ends_a_deep_audit_and_lets_the_volume_go(cloud: Cloud, tmp_path: Path) -> None:
+    """It goes on with what its journal does not have."""
+    arguments = (
+        *("audit", "--config-file", cloud.directory / "etc/glance/glance-api.conf"),
+        *("--trusted-project", cloud.project_ids["service"], "--deep", "--journal", tmp_path / "journal"),
+    )
+    command = CommandLine(cloud, cloud.clouds_yaml)
+    with nothing_left(cloud), ExitStack() as undo:
+        service = User(cloud, "service", undo)
+        volume_id = image_volume(service, service.image())
+        running = command.start(*arguments, "--rate", 0.1, "-f", "json", stdout=PIPE, stderr=PIPE)
+        assert any(service.real.volumes.get(volume_id).status == "in-use" for _ in ticks(PATIENCE_SECONDS))
+        running.send_signal(SIGINT)
+        out, said = running.communicate(timeout=PATIENCE_SECONDS)
+        assert (running.returncode, out, said.splitlines()[-1]) == (130, "", "interrupted")
+        assert service.real.volumes.get(volume_id).status == "available"
+        resumed = command.run(*arguments, "--resume", "-f", "json")
+        assert (resumed.returncode, json.loads(resumed.stdout)) == (0, []), resumed.stderr

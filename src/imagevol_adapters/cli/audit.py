@@ -31,6 +31,7 @@ _DELAYS = (
     "The option delayed_delete of Glance is not known: orphaned volumes are only likely. Pass --config-file with "
     "glance-api.conf."
 )
+_DEEP = ("content-differs", "tail-not-zero")
 _LONGEST_HOURS = 1000 * 366 * 24
 
 
@@ -43,7 +44,7 @@ class Audit(Lister):
 
     app: Imagevol
     _found = False
-    _unread = False
+    _unread: frozenset[str] = frozenset()
     _structured = False
     _accepted: Mapping[str, Accepted] = {}
     _earlier: Mapping[str, Mapping[str, Any]] | None = None
@@ -91,7 +92,7 @@ class Audit(Lister):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Give 3 if something was found, and 1 if a volume that had to be read was not."""
-        return int(super().run(parsed_args)) or (_FOUND if self._found else int(self._unread))
+        return int(super().run(parsed_args)) or (_FOUND if self._found else int(bool(self._unread)))
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Read the files, and list the cloud."""
@@ -110,7 +111,7 @@ class Audit(Lister):
         catalogue, delayed_delete = self._configuration(parsed_args.config_file)
         deep = Deep(self.app, parsed_args)
         checks = deep.checks() if parsed_args.deep else []
-        self._unread = deep.unread
+        self._unread = frozenset(deep.unread)
         audit = gather_audit(
             images=self.app.images,
             volumes=WholeCinder(self.app.volumes),
@@ -165,18 +166,28 @@ class Audit(Lister):
             if finding.reclaimable_bytes:
                 reclaimed.append(finding)
             yield self._row(finding.as_dict())
-        gone = [row for finding_id, row in (self._earlier or {}).items() if finding_id not in current]
+        missing = [row for finding_id, row in (self._earlier or {}).items() if finding_id not in current]
+        gone = [row for row in missing if not self._is_unseen(row, audit)]
         for row in gone:
             yield self._row(row, gone=True)
         self._tell_totals(audit, counted, total_reclaimable_bytes(reclaimed))
         if self._earlier is not None:
             new = len(current - accepted - self._earlier.keys())
             tell(f"{new} new, {len(gone)} gone, {sum(counted.values()) - new} still there.")
+        if len(missing) > len(gone):
+            tell(f"{len(missing) - len(gone)} of the earlier audit were not looked for.")
         if accepted:
             tell(f"{len(accepted)} accepted by the baseline.")
         for finding_id in self._accepted.keys() - accepted:
             reason = self._accepted[finding_id].reason
-            tell(f"The baseline accepts {finding_id} ({reason}), which is not found any more: remove its line.")
+            tell(
+                f"The baseline accepts {finding_id} ({reason}), which is not found: remove its line if it was repaired."
+            )
+
+    def _is_unseen(self, row: Mapping[str, Any], audit: CloudAudit) -> bool:
+        """Whether nothing is known of an earlier finding: its rule was not looked at, or its volume was not read."""
+        unread = row["rule"] in _DEEP and any(each["id"] in self._unread for each in row["subjects"])
+        return unread or row["rule"] in audit.unseen_rules
 
     def _row(self, finding: Mapping[str, Any], *, gone: bool = False) -> tuple[object, ...]:
         values = [finding.get(name) if self._structured else _shown(name, finding.get(name)) for name in _COLUMNS]

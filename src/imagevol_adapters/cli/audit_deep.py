@@ -74,14 +74,14 @@ class Deep:
     """Reads image volumes.
 
     Attributes:
-        unread: whether a volume could not be read.
+        unread: the ids of volumes that could not be read.
     """
 
     def __init__(self, app: Imagevol, asked: argparse.Namespace) -> None:
         """Take the services, and how many volumes are read at once and how fast."""
         self._app = app
         self._asked = asked
-        self.unread = False
+        self.unread = set[str]()
 
     def checks(self) -> list[DeepCheck]:
         """Read every image volume, or what the journal does not have of them.
@@ -125,7 +125,7 @@ class Deep:
         return begin(self._asked.journal, cloud=self._app.images.service_id())
 
     def _failed(self, target: DeepTarget, error: ImagevolError) -> None:
-        self.unread = True
+        self.unread.add(target.volume_id)
         tell(f"Volume {target.volume_id} was not read: {error}")
 
 

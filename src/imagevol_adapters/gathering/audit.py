@@ -174,6 +174,12 @@ class CloudAudit:
         }
         return tuple(sentence for sentence, applies in sentences.items() if applies)
 
+    @property
+    def unseen_rules(self) -> frozenset[str]:
+        """The rules that are not looked at, because their facts are missing."""
+        deep = () if self.checks else ("content-differs", "tail-not-zero")
+        return frozenset([*deep, *(() if self.entries else ("cache-entry-without-volume",))])
+
     def findings(self) -> Iterator[Finding]:
         """List the cloud, and give what is wrong with it, a second time looked at."""
         began = self.clock()
