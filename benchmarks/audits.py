@@ -115,7 +115,7 @@ class _Services(BaseHTTPRequestHandler):
                 "name": kind,
                 "endpoints": [{"interface": "public", "region": "R", "region_id": "R", "url": f"{url}/{kind}{path}"}],
             }
-            for kind, path in (("image", ""), ("block-storage", "/v3"))
+            for kind, path in (("image", ""), ("block-storage", "/v3"), ("identity", "/v3"))
         ]
         token = {
             "methods": ["password"],

@@ -60,6 +60,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Glance:
     cloud.volumes[volume_id(5)] = replace(cloud.volumes[volume_id(5)], readonly=False)
     monkeypatch.setattr(Imagevol, "images", cloud)
     monkeypatch.setattr(Imagevol, "volumes", Cinder())
+    known = {STORES: True, "unknown": None}
+    monkeypatch.setattr(Imagevol, "has_project", lambda _, project_id: known.get(project_id, False))
     monkeypatch.setattr(whole_cloud, "WholeCinder", lambda _: cloud)
     monkeypatch.setattr("imagevol_adapters.cli.audit._GLANCE_API_CONF", tmp_path / "none.conf")
     return cloud
@@ -136,6 +138,12 @@ class TestConfiguration:
         conf.write_text(conf.read_text().replace("[DEFAULT]\n", "[DEFAULT]\ndelayed_delete = true\n"))
         found = run("audit", *TRUSTED, "--config-file", conf, "-f", "json").json
         assert [each["certainty"] for each in found] == ["likely", "sure"]
+
+    def test_a_project_that_does_not_exist_is_not_trusted(self, cloud: Glance, run: Run) -> None:
+        ran = run("audit", *TRUSTED, "--trusted-project", "the name of one", "-f", "json")
+        assert (ran.status, ran.out, cloud.asked) == (1, "", [])
+        assert ran.err == "project the name of one does not exist: give the id of a project\n"
+        assert run("audit", *TRUSTED, "--trusted-project", "unknown", "-f", "json").status == 3
 
     def test_the_stores_of_the_file_count(self, cloud: Glance, run: Run, conf: Path) -> None:
         conf.write_text(conf.read_text().replace("= ssd", "= hdd"))
@@ -302,6 +310,20 @@ class TestDeep:
         assert (again.status, again.json) == (3, found)
         assert read[4:] == [volume_id(3)]
         assert "was not read" not in again.err
+
+    def test_an_interrupt_says_how_to_go_on(
+        self, cloud: Glance, run: Run, read: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(_: str) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("imagevol_adapters.cli.audit_deep.watched", lambda *_, **__: map(interrupt, "x"))
+        ran = run("audit", *TRUSTED, "--deep", "--journal", tmp_path / "journal", "-f", "json")
+        assert (ran.status, ran.out) == (130, "")
+        assert ran.err.splitlines()[-2:] == [
+            "0 volumes were read. Go on with the same command and --resume.",
+            "interrupted",
+        ]
 
     @pytest.mark.parametrize(
         "options, status",

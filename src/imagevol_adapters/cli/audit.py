@@ -15,7 +15,15 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unused, watched
 from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
-from imagevol_core import GIB, AuditSettings, Finding, ImagevolError, StoreCatalogue, total_reclaimable_bytes
+from imagevol_core import (
+    GIB,
+    AuditSettings,
+    Finding,
+    ImagevolError,
+    RequestRefused,
+    StoreCatalogue,
+    total_reclaimable_bytes,
+)
 from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
@@ -108,6 +116,9 @@ class Audit(Lister):
         from imagevol_adapters.cinder.whole_cloud import WholeCinder
         from imagevol_adapters.gathering import gather_audit
 
+        for project_id in parsed_args.trusted_project:
+            if self.app.has_project(project_id) is False:
+                raise RequestRefused(f"project {said(project_id)} does not exist: give the id of a project")
         catalogue, delayed_delete = self._configuration(parsed_args.config_file)
         deep = Deep(self.app, parsed_args)
         checks = deep.checks() if parsed_args.deep else []

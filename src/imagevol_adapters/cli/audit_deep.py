@@ -113,8 +113,13 @@ class Deep:
                 limits=limits,
                 failed=self._failed,
             )
-            with closing(found):
-                return list(watched("volumes", found, label="read"))
+            try:
+                with closing(found):
+                    return list(watched("volumes", found, label="read"))
+            except KeyboardInterrupt:
+                if journal is not None:
+                    tell(f"{len(journal.checks)} volumes were read. Go on with the same command and --resume.")
+                raise
 
     def _journal(self) -> AbstractContextManager[DeepJournal | None]:
         from imagevol_adapters.gathering import DeepJournal
