@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation import kept, survivors
+from tests.mutation import kept, mutating, survivors
 from tests.mutation.survivors import Mutant
 
 CORE = Path(__file__).parents[2] / "src" / "imagevol_core"
@@ -24,6 +24,11 @@ def test_a_listed_mutant_is_of_a_function_that_has_these_lines(mutant: Mutant) -
         body = found.body
     lines = {line.strip() for line in source.splitlines()[found.lineno - 1 : found.end_lineno]}
     assert set(mutant.before.splitlines()) <= lines
+
+
+@pytest.mark.parametrize("module", mutating.modules())
+def test_each_module_has_tests_that_its_mutants_run(module: str) -> None:
+    assert [name for name in mutating.tests_of(module) if not (mutating.ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("why", sorted(set(LISTED.values())))

@@ -33,7 +33,9 @@ COPIED = ("src", "tests/core", "tests/__init__.py", "tests/conftest.py")
 # held by anything, and a module takes minutes.  These are packages, and modules whose tests have other names.
 TESTS = {
     "auditing": ["auditing"],
+    "auditing.ledger": ["audit_ledger", "auditing"],
     "caching": ["caching"],
+    "checks": ["doctor", "validating"],
     "cloning": ["clone_rules", "cloning"],
     "copying": ["copying"],
     "creation": ["creation"],
@@ -47,6 +49,7 @@ TESTS = {
     "migration": ["migration", "migration_rules"],
     "migration.route": ["relocation"],
     "migration.route_rules": ["relocation"],
+    "placement": ["validating"],
     "remains.attachments": ["reclaiming"],
     "remains.removal": ["removal"],
     "remains.volumes": ["remains"],
