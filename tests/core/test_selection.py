@@ -110,6 +110,7 @@ class TestEveryRule:
         decide, outcome, text = DECIDES[policy][rule]
         selection = decide()
         assert told(selection) == (*outcome, rule, text)
+        assert selection.by_base_image is (rule == "base-image")
         in_table = [each.id for each in SELECTION_RULES[policy]]
         assert [verdict.rule for verdict in selection.verdicts] == in_table[: in_table.index(rule) + 1]
 

@@ -42,10 +42,10 @@ USER = (
 
 # For each rule, what it alone finds fault with, and what it says.  A new rule is a new row here.
 BREAKS = {
-    "signs-in": (replace(TRIAL, sign_in_error="Keystone: 401."), "Keystone: 401"),
+    "signs-in": (replace(TRIAL, sign_in_error="Keystone refuses user X."), "Keystone refuses user X"),
     "directories-usable": (
-        replace(TRIAL, directories={"/images": None, "/more": "it is not a directory"}),
-        "/more: it is not a directory",
+        replace(TRIAL, directories={"/images": None, "/more": "it is not a directory", "/most": "it is full"}),
+        "/more: it is not a directory; /most: it is full",
     ),
     "lock-path-set": (
         replace(TRIAL, host=replace(HOST, lock_path=None)),
@@ -112,6 +112,8 @@ class TestEveryRule:
             "nothing was signed in to",
             "it has no directory",
         ]
+        two = StoreTrial(directories={"/images": None, "/more": None})
+        assert check_trial(two, store="local")[1].text == "/images, /more"
 
     def test_a_host_whose_name_has_no_address_is_told(self) -> None:
         (wrong,) = [each for each in check_host(replace(HOST, address=None), store="fast") if each.faults]
@@ -136,7 +138,10 @@ class TestStores:
     def test_a_store_that_cannot_sign_in_has_no_type_that_is_known_to_exist(self) -> None:
         trial = replace(TRIAL, volume_types=None, sign_in_error="Keystone: 401")
         checked = check(trial, seen_by_others=["ssd"])
-        assert [fault.rule for fault in checked.faults] == ["type-exists", "signs-in"]
+        assert [(fault.rule, fault.subject) for fault in checked.faults] == [
+            ("type-exists", "fast"),
+            ("signs-in", "fast"),
+        ]
         assert [verdict.rule for verdict in checked.disabling] == ["type-exists"]
 
     def test_other_credentials_are_asked_for_a_store_without_its_own(self) -> None:
