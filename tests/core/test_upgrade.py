@@ -430,3 +430,19 @@ class TestLaws:
         for option, value in asked.configuration["glance_store"].items():
             if option not in ("stores", "default_store", "default_backend", "cinder_volume_type"):
                 assert any(options.get(option) == value for options in result.values())
+
+
+@pytest.mark.parametrize(
+    "asked, needed",
+    [
+        (Asked(), False),
+        (Asked(configuration=single(cinder_volume_type=None)), True),
+        (Asked(configuration=single(cinder_volume_type=None), default_volume_type="ssd"), False),
+        (
+            Asked(configuration=single(cinder_volume_type=None), names={"cinder": None, "file": "old", "http": None}),
+            False,
+        ),
+    ],
+)
+def test_cinders_default_type_is_needed_if_volumes_stay_and_their_type_is_not_set(asked: Asked, needed: bool) -> None:
+    assert asked.plan().needs_volume_type is needed
