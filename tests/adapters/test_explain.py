@@ -43,6 +43,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def values_of(answer: dict[str, Any], fact: str) -> dict[str, dict[str, Any]]:
+    """What follows from each value of a fact that is not known."""
+    (values,) = (each["values"] for each in answer["unknown"] if each["fact"] == fact)
+    return {value["value"]: value for value in values}
+
+
 class TestExplaining:
     @pytest.fixture
     def image_id(self, run: Run, memory: MemoryVolumes, file: Path) -> str:
@@ -61,6 +67,7 @@ class TestExplaining:
             "facts": list,
             "outcome": str,
             "refused": type(None),
+            "refused_by": list,
             "ways": list,
             "unseen": list,
             "not_looked_at": list,
@@ -134,9 +141,62 @@ class TestExplaining:
         unknown = {each["option"]: each for each in run(*ask, "-f", "json").json["unknown"]}
         assert [value["ways"] for value in unknown["--image-cache"]["values"]] == [["create-cached"], ["copy"]]
         assert "  If it has not: copy." in run(*ask).out.splitlines()
-        unknown = {each["option"]: each for each in run(*ask, "--image-cache", "-f", "json").json["unknown"]}
-        assert "--image-cache" not in unknown
-        assert [value["ways"][0] for value in unknown[None]["values"]] == ["clone-cached", "create-cached"]
+        answer = run(*ask, "--image-cache", "-f", "json").json
+        assert "--image-cache" not in {each["option"] for each in answer["unknown"]}
+        cached = values_of(answer, "what Cinder's image cache has")
+        assert [value["ways"][0] for value in cached.values()] == ["clone-cached", "create-cached"]
+
+    CONTENT = "whether the image's data is in the format that the image declares"
+
+    @pytest.mark.parametrize("options", [(), ("--templates",), ("--image-cache",), ("--policy", "upstream")])
+    @pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+    def test_data_in_another_format_than_declared_fails_the_request_where_it_is_read(
+        self, run: Run, changed: Callable[..., None], options: tuple[str, ...], disk_format: str
+    ) -> None:
+        changed(disk_format=disk_format)
+        ask = ("explain", "disk", *self.ARGUMENTS, *options, "--host", "node@slow#one")
+        answer = run(*ask, "-f", "json").json
+        values = values_of(answer, self.CONTENT)
+        assert values["it is"]["ways"] == [way["way"] for way in answer["ways"]]
+        assert values["it is not"]["ways"] == []
+        assert values["it is not"]["refused"].startswith("The request fails: ")
+        assert f"Not known: {self.CONTENT}." in run(*ask).out.splitlines()
+
+    def test_a_clone_reads_no_data_that_could_be_in_another_format(self, run: Run, image_id: str) -> None:
+        ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json")
+        assert self.CONTENT not in {each["fact"] for each in run(*ask).json["unknown"]}
+
+    GIVEN = "whether Glance gives the requester the image's data"
+
+    @pytest.mark.parametrize("policy", ["strict", "upstream"])
+    @pytest.mark.parametrize(
+        "visibility, owner, hidden",
+        [
+            ("private", "p", True),
+            ("shared", "p", True),
+            (None, None, True),
+            ("community", "p", False),
+            ("public", "p", None),
+            ("shared", "other", None),
+        ],
+    )
+    def test_for_another_project_it_is_told_what_follows_if_glance_does_not_show_it_the_image(
+        self, run: Run, changed: Callable[..., None], policy: str, visibility: str, owner: str, hidden: bool | None
+    ) -> None:
+        changed(visibility=visibility, owner=owner)
+        ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@slow#one", "--policy", policy)
+        answer = run(*ask, "--project", "other", "-f", "json").json
+        assert self.GIVEN not in {each["fact"] for each in run(*ask, "-f", "json").json["unknown"]}
+        if hidden is None:
+            assert self.GIVEN not in {each["fact"] for each in answer["unknown"]}
+            return
+        values = values_of(answer, self.GIVEN)
+        assert values["it does"]["ways"][-1] == "copy"
+        assert (values["it does not"]["ways"], values["it does not"]["refused"][:18]) == ([], "The request fails:")
+        assert ("it does not even show the image" in values) is hidden
+        if hidden:
+            refused = values["it does not even show the image"]["refused"]
+            assert refused == "Cinder refuses the request: Glance shows the requester no such image"
 
     def test_a_step_has_the_bytes_that_it_moves(self, run: Run, image_id: str) -> None:
         plan = run("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "-f", "json").json["plan"]
@@ -169,26 +229,32 @@ class TestExplaining:
 
     @pytest.mark.parametrize("policy", ["strict", "upstream", "cinder-28"])
     @pytest.mark.parametrize(
-        "facts, reason",
+        "facts, rule, reason",
         [
-            ({"status": "queued"}, "the image's status is queued"),
-            ({"status": "deactivated"}, "the image's status is deactivated"),
-            ({"min_disk_gib": 2}, "Cinder counts 2 GiB for the image and the volume has 1 GiB"),
-            ({"virtual_size_bytes": 3 * GIB}, "Cinder counts 3 GiB for the image and the volume has 1 GiB"),
+            ({"status": "queued"}, "image-active", "the image's status is queued"),
+            ({"status": "deactivated"}, "image-active", "the image's status is deactivated"),
+            ({"min_disk_gib": 2}, "image-fits", "Cinder counts 2 GiB for the image and the volume has 1 GiB"),
+            (
+                {"virtual_size_bytes": 3 * GIB},
+                "image-fits",
+                "Cinder counts 3 GiB for the image and the volume has 1 GiB",
+            ),
             (
                 {"properties": {"block_device_mapping": "lots"}},
+                "mapping-readable",
                 "Cinder answers 500: the property block_device_mapping is not JSON",
             ),
         ],
     )
-    def test_what_cinder_refuses_is_said_to_be_refused_and_nothing_else(
-        self, run: Run, changed: Callable[..., None], facts: dict[str, Any], reason: str, policy: str
+    def test_what_cinder_refuses_is_said_to_be_refused_by_which_rule_and_nothing_else(
+        self, run: Run, changed: Callable[..., None], facts: dict[str, Any], rule: str, reason: str, policy: str
     ) -> None:
         changed(**facts)
         arguments = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "--policy", policy)
-        refused = f"Cinder refuses the request: {reason}"
+        refused = f"Cinder refuses the request: {rule}: {reason}"
         assert run(*arguments) == Ran(0, f"{refused}.\nNothing is created.\n", "")
         answer = run(*arguments, "-f", "json").json
+        assert [verdict["rule"] for verdict in answer["refused_by"]] == [rule]
         assert [answer[key] for key in ("outcome", "refused", "ways", "eligible", "sources", "extend_to_gib")] == [
             "refused",
             refused,
@@ -219,7 +285,7 @@ class TestExplaining:
         ran = run(*arguments, "--no-conversion")
         assert ran.out.splitlines()[:2] == [
             (
-                "The request fails: Cinder fails with an ImageConversionNotAllowed: "
+                "The request fails: copy: Cinder fails with an ImageConversionNotAllowed: "
                 "the image's disk_format is qcow2; images are not converted."
             ),
             "Nothing is created.",
@@ -231,9 +297,12 @@ class TestExplaining:
         ask = ("explain", "disk", *self.ARGUMENTS, "--allowed-direct-url-scheme", "cinder", "--host")
         (volume_id,) = run(*ask, "node@fast#one", "-f", "json").json["sources"]
         changed(locations=(ImageLocation(f"cinder://fast/{volume_id}"), ImageLocation("http://[")))
-        fails = "the request fails: Cinder fails with a ValueError: location http://[: it is not a URL."
-        assert run(*ask, "node@fast#one").out.splitlines()[2] == f"If that fails, {fails}"
-        assert run(*ask, "node@slow#one").out.splitlines()[:2] == [f"T{fails[1:]}", "Nothing is created."]
+        fails = "Cinder fails with a ValueError: location http://[: it is not a URL."
+        assert run(*ask, "node@fast#one").out.splitlines()[2] == f"If that fails, the request fails: {fails}"
+        assert run(*ask, "node@slow#one").out.splitlines()[:2] == [
+            f"The request fails: copy: {fails}",
+            "Nothing is created.",
+        ]
 
     def test_the_image_of_a_server_that_boots_from_a_volume_is_a_snapshot(
         self, run: Run, changed: Callable[..., None]
@@ -645,6 +714,47 @@ image_volume_cache_enabled = true
         assert [(row["image_id"], row["way"]) for row in rows] == [(image_id, "clone-image-volume")]
         heading, line = run(*ask).out.splitlines()
         assert (heading.split()[0], line.split()[0]) == ("image_id", image_id)
+        assert "seconds" not in heading
+
+    @pytest.mark.parametrize("policy, more", [("strict", 0), ("both", 3)])
+    def test_several_images_are_a_line_of_values_each(self, run: Run, image_id: str, policy: str, more: int) -> None:
+        ask = (
+            "explain",
+            image_id,
+            "disk",
+            *self.ARGUMENTS,
+            "--host",
+            "node@fast#one",
+            "--policy",
+            policy,
+            "-f",
+            "value",
+        )
+        assert run(*ask, "-c", "image_id", "-c", "way", "-c", "seconds").out == f"{image_id} clone-image-volume None\n"
+        (line,) = run(*ask).out.splitlines()
+        assert line.startswith(f"{image_id} disk None node@fast#one clone-image-volume from ")
+        assert len(line.split()) == 8 + (more + 1 if more else 0)
+        unknown = run(*ask, "-c", "nonsense")
+        assert (unknown.status, "image_id" in unknown.err) == (1, True)
+
+    def test_of_no_images_there_is_no_line_of_values(
+        self, run: Run, memory: MemoryVolumes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(MemoryImages, "listed", lambda *_, **__: iter(()), raising=False)
+        assert run("explain", "--all", *self.ARGUMENTS, "--host", "node@fast#one", "-f", "value") == Ran(0, "", "")
+
+    def test_several_images_have_the_seconds_that_were_measured_in_their_place(
+        self, run: Run, image_id: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "rates.json"
+        rates = Rates(host="node", backend="node@fast#one", write_bytes_per_second=1e6, clone_seconds=0.5)
+        file.write_text(json.dumps(rates.as_dict()))
+        ask = ("explain", image_id, "disk", *self.ARGUMENTS, "--rates", file, "--host")
+        assert [row["seconds"] for row in run(*ask, "node@fast#one", "-f", "json").json["matrix"]] == [0.5]
+        heading, line = run(*ask, "node@fast#one").out.splitlines()
+        assert (heading.split()[-1], line.split()[-1]) == ("seconds", "0.5")
+        (elsewhere,) = run(*ask, "node@slow#one", "-f", "json").json["matrix"]
+        assert elsewhere["seconds"] is None
 
     def test_all_images_come_in_pages(
         self, run: Run, memory: MemoryVolumes, image_id: str, monkeypatch: pytest.MonkeyPatch

@@ -23,6 +23,8 @@ from tests.cloud.users import PATIENCE_SECONDS, User, delete, image_volume
 CACHE_HAS_IT = {"what Cinder's image cache has": "it has the image"}
 CACHE_LACKS_IT = {"what Cinder's image cache has": "it does not have it"}
 GLANCE_GIVES_IT = {"whether Glance gives the requester the image's data": "it does"}
+GLANCE_HIDES_IT = {"whether Glance gives the requester the image's data": "it does not even show the image"}
+MISLABELLED = {"whether the image's data is in the format that the image declares": "it is not"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +168,18 @@ def _shared(users: Users) -> Request:
     return Request(image_id, user="other")
 
 
+def _hidden(users: Users) -> Request:
+    """An image that is shared with projects, of which the one that asks is none."""
+    return Request(in_local(users("demo")), user="other")
+
+
+def _mislabelled(users: Users) -> Request:
+    """An image that is called raw and is not."""
+    with tempfile.TemporaryDirectory() as directory:
+        data = qcow2(Path(directory))
+    return Request(in_local(users("demo"), data))
+
+
 def _of_snapshot(users: Users) -> Request:
     """The image that Nova makes of a server whose disk is a volume."""
     demo = users("demo")
@@ -226,6 +240,8 @@ def _situations() -> Iterator[Situation]:
         ("one template too many", _one_too_many(2), "create-template"),
         ("image larger than all templates may be", _converted(5, volume_gib=5, volume_type="slow"), "copy"),
         ("image shared with the project", _shared, "clone-template", GLANCE_GIVES_IT),
+        ("image not shared with the project", _hidden, "refused", GLANCE_HIDES_IT),
+        ("image called raw that is qcow2", _mislabelled, "fails", MISLABELLED),
         ("image of a snapshot", _of_snapshot, "from-snapshot"),
         *refused,
     )
@@ -245,6 +261,8 @@ def _situations() -> Iterator[Situation]:
         ("cached volume stale", _stale, "create-cached", CACHE_LACKS_IT),
         ("one cached volume too many", _one_too_many(1), "create-cached", CACHE_LACKS_IT),
         ("image of a snapshot", _of_snapshot, "from-snapshot"),
+        ("image not shared with the project", _hidden, "refused", GLANCE_HIDES_IT),
+        ("image called raw that is qcow2", _mislabelled, "fails", MISLABELLED),
         *refused,
     )
     yield from rows(

@@ -147,6 +147,7 @@ def test_cinder_clones_what_the_strict_rules_refuse_if_its_own_option_allows_it(
 def test_a_request_that_cinder_refuses_has_no_ways() -> None:
     outlook = foreseen(image(status="queued"))
     assert (outlook.ways, outlook.steps, outlook.refused) == ((), (), "the image's status is queued")
+    assert [verdict.rule for verdict in outlook.refused_by] == ["image-active"]
 
 
 def test_a_request_that_only_the_strict_rules_refuse_is_left_to_cinder() -> None:
@@ -172,6 +173,7 @@ def test_a_request_without_a_copy_at_the_end_can_fail() -> None:
     outlook = foreseen(image(replace(BARE, conversion=convert), disk_format="qcow2"))
     assert "ImageConversionNotAllowed" in str(outlook.refused)
     assert (outlook.fails, outlook.left) == (None, None)
+    assert [(verdict.rule, verdict.text) for verdict in outlook.refused_by] == [("copy", outlook.refused)]
     outlook = foreseen(image(replace(GOOD, conversion=convert, cache=ImageCache()), disk_format="qcow2"))
     assert [step.way for step in outlook.steps] == [Way.CLONE_TEMPLATE]
     assert "ImageConversionNotAllowed" in str(outlook.fails)
@@ -197,6 +199,7 @@ def test_a_way_is_tried_or_something_stands_against_it(case: CreationCase) -> No
         outlook = foreseen(case, without=without, schemes=("cinder",))
         assert all(bool(way.steps) != bool(way.against) for way in outlook.ways)
         assert bool(outlook.steps) == (outlook.refused is None)
+        assert bool(outlook.steps) == (not outlook.refused_by)
 
 
 class TestCosts:

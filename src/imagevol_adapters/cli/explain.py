@@ -9,13 +9,15 @@ from typing import Any, TextIO
 
 from cliff.columns import FormattableColumn
 from cliff.formatters.base import SingleFormatter
+from cliff.formatters.value import ValueFormatter
 from cliff.show import ShowOne
 
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.explain_options import BOTH, add_volume_options, count, policies_of, refuse_unused
 from imagevol_adapters.cli.explain_places import Place, Places
 from imagevol_adapters.cli.html_option import add_html_option, check_html, write_html
-from imagevol_adapters.cli.matrix import differences, row, side_by_side, table
+from imagevol_adapters.cli.matrix import columns_of, differences, row, side_by_side, table
 from imagevol_adapters.cli.outcome import Outcome
 from imagevol_adapters.cli.outcomes import Outcomes
 from imagevol_adapters.cli.rates import read_rates
@@ -25,6 +27,7 @@ from imagevol_core.sentences import said
 __all__ = ["Explain", "Explaining", "SentencesFormatter"]
 
 _PAGE = 100
+_MATRIX = ("matrix", "marker")
 
 
 class Explaining(ShowOne):
@@ -45,6 +48,8 @@ class Explaining(ShowOne):
 
 class Explain(Explaining):
     """Say how a new volume would be created from the image, and every rule that stands against the other ways."""
+
+    _rows: tuple[str, ...] = ()
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the image, the volume that is to be, and what the operator has configured."""
@@ -87,7 +92,8 @@ class Explain(Explaining):
         if asked.html is not None:
             found = self._written(asked, found, places)
         if asked.all or len(asked.image) > 1 or len(places) > 1:
-            return ("matrix", "marker"), (Matrix(([row(each) for each in found], marker)), marker)
+            self._rows = columns_of(len(policies))
+            return _MATRIX, (Matrix(([row(each) for each in found], marker)), marker)
         (outcomes,) = found
         if len(outcomes) > 1:
             strict, upstream = outcomes
@@ -101,6 +107,17 @@ class Explain(Explaining):
         else:
             answer = columns(outcomes[0])
         return tuple(answer), tuple(answer.values())
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Sequence[Any]) -> int:
+        """Print a table as lines of values if values are asked for; else what every command prints."""
+        if tuple(column_names) != _MATRIX or parsed_args.formatter != "value":
+            return super().produce_output(parsed_args, column_names, data)
+        names, _ = self._generate_columns_and_selector(parsed_args, self._rows)
+        rows, marker = data[0].machine_readable(), data[1]
+        ValueFormatter().emit_list(names, [[row[name] for name in names] for row in rows], self.app.stdout, parsed_args)
+        if marker is not None:
+            tell(f"There are more images: pass --marker {said(marker)}.")
+        return 0
 
     def _written(
         self, asked: argparse.Namespace, found: Iterable[list[Outcome]], places: Sequence[Place]
@@ -144,6 +161,7 @@ def columns(outcome: Outcome) -> dict[str, Any]:
         "host": outcome.facts.target.host,
         "outcome": outcome.way,
         "refused": outcome.refused,
+        "refused_by": [verdict.as_dict() for verdict in outcome.outlook.refused_by],
         "ways": [{"way": step.way.value, "source": step.source} for step in outcome.steps],
         "unseen": list(outcome.unseen),
         "not_looked_at": list(outcome.passed_over),

@@ -27,6 +27,7 @@ _ONE = (
     Column("host", TEXT, "The pool of the new volume."),
     Column("outcome", _FIRST, "The way that is tried first, or `refused`."),
     Column("refused", TEXT_OR_NULL, _REFUSED),
+    Column("refused_by", json_list(json_reference("verdict")), "Each rule for which nothing is created."),
     Column(
         "ways",
         json_list(
@@ -77,6 +78,9 @@ _ROW = (
     Column("host", TEXT, "The pool of the new volume."),
     Column("way", _FIRST, "The way that is tried first, or `refused`."),
     Column("reason", TEXT, "The source of that way, or the rule against a faster way; it can change."),
+    Column(
+        "seconds", {"type": ["number", "null"]}, "With --rates, how long that way takes at least; null if not known."
+    ),
     Column("upstream_way", _FIRST, "With --policy both, the first way by the upstream rules.", always=False),
     Column("upstream_reason", TEXT, "With --policy both, the reason for it.", always=False),
     Column("differs", YES_NO, "With --policy both, whether the ways or their sources differ.", always=False),

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from imagevol_adapters.cli.outcome import Outcome
+from imagevol_adapters.cli.rates import measured_elsewhere
 from imagevol_core.sentences import said
 
-__all__ = ["differences", "row", "side_by_side", "table"]
+__all__ = ["columns_of", "differences", "row", "side_by_side", "table"]
+
+_SECONDS = "seconds"
+_ONE = ("image_id", "image_name", "volume_type", "host", "way", "reason", _SECONDS)
+_BOTH = (*_ONE, "upstream_way", "upstream_reason", "differs")
+
+
+def columns_of(policies: int) -> tuple[str, ...]:
+    """Name the columns of a row, for one policy or for two."""
+    return _ONE if policies == 1 else _BOTH
 
 
 def row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -26,6 +36,7 @@ def row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "host": target.host,
         "way": first.way,
         "reason": _reason(first),
+        "seconds": _seconds(first),
     }
     if len(outcomes) > 1:
         answer["upstream_way"] = outcomes[1].way
@@ -35,15 +46,21 @@ def row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Give rows as a table with a heading."""
+    """Give rows as a table with a heading; without seconds if none are known."""
     if not rows:
         return "There is no image."
-    names = list(rows[0])
-    cells = [names, *([said("" if row[name] is None else row[name]) for name in names] for row in rows)]
+    names = [name for name in rows[0] if name != _SECONDS or any(row[name] is not None for row in rows)]
+    cells = [names, *([_cell(name, row[name]) for name in names] for row in rows)]
     widths = [max(len(line[number]) for line in cells) for number in range(len(names))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
     )
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1f}" if name == _SECONDS else said(value)
 
 
 def differences(strict: Outcome, upstream: Outcome) -> list[str]:
@@ -69,6 +86,12 @@ def side_by_side(strict: Outcome, upstream: Outcome) -> str:
     for outcome in (strict, upstream):
         told += ["", f"{outcome.policy.value}:", *outcome.sentences()]
     return "\n".join(told)
+
+
+def _seconds(outcome: Outcome) -> float | None:
+    """How long the first way takes at least; None if nothing was measured in its place."""
+    here = outcome.rates is not None and measured_elsewhere(outcome.rates, outcome.facts.target) is None
+    return outcome.seconds(outcome.steps[0]) if here and outcome.steps else None
 
 
 def _tried(outcome: Outcome, name: str) -> str:

@@ -42,6 +42,7 @@ class Outcome:
         unseen: what these credentials are not shown: the locations, or ids of volumes.
         looked_at: the options by which the operator says what the backend has, and whether their facts are known.
         sees_templates: whether the templates that there are were looked at.
+        for_another: whether the requester is of another project than the credentials.
         rates: what was measured on the host; None if nothing was.
         origins: for each fact, its value and where it is from.
     """
@@ -51,6 +52,7 @@ class Outcome:
     unseen: tuple[str, ...]
     looked_at: Mapping[str, bool]
     sees_templates: bool = False
+    for_another: bool = False
     rates: Rates | None = None
     origins: tuple[tuple[str, Any, str], ...] = ()
 
@@ -70,14 +72,18 @@ class Outcome:
         if self.outlook.refused and not self.outlook.ways:
             return ()
         known = frozenset(option for option, given in self.looked_at.items() if given)
-        return unknown_facts(self.facts, policy=self.policy, looked_at=known, sees_templates=self.sees_templates)
+        return unknown_facts(
+            self.facts,
+            policy=self.policy,
+            looked_at=known,
+            sees_templates=self.sees_templates,
+            for_another=self.for_another,
+        )
 
     @property
     def refused(self) -> str | None:
-        """Why the request fails before anything is tried; None if something is tried."""
-        if self.outlook.refused is None:
-            return None
-        return f"{'The request fails' if self.outlook.ways else 'Cinder refuses the request'}: {self.outlook.refused}"
+        """Why the request fails before anything is tried, and by which rules; None if something is tried."""
+        return None if self.outlook.refused is None else _refused(self.outlook)
 
     @property
     def steps(self) -> tuple[CreationStep, ...]:
@@ -124,7 +130,11 @@ class Outcome:
                 "fact": each.fact,
                 "option": each.option,
                 "values": [
-                    {"value": value, "ways": [step.way.value for step in outlook.steps], "refused": outlook.refused}
+                    {
+                        "value": value,
+                        "ways": [step.way.value for step in outlook.steps],
+                        "refused": None if outlook.refused is None else _refused(outlook),
+                    }
                     for value, outlook in each.values
                 ],
             }
@@ -167,7 +177,7 @@ class Outcome:
             yield f"Not known: {each.fact}{f' ({each.option})' if each.option else ''}."
             for value, outlook in each.values:
                 ways = ", ".join(dict.fromkeys(step.way.value for step in outlook.steps))
-                yield f"  If {value}: {ways or outlook.refused}."
+                yield f"  If {value}: {ways or _refused(outlook)}."
         if self.outlook.ways:
             yield from self._facts()
 
@@ -241,6 +251,12 @@ class Outcome:
             if against and volume_id not in tried:
                 yield f"Volume {volume_id} cannot be cloned:"
                 yield from against
+
+
+def _refused(outlook: CreationOutlook) -> str:
+    """Say why nothing is created, with each rule by its id."""
+    rules = "; ".join(f"{verdict.rule}: {verdict.text}" for verdict in outlook.refused_by) or outlook.refused
+    return f"{'The request fails' if outlook.ways else 'Cinder refuses the request'}: {rules}"
 
 
 _CARRIERS = {Carrier.DRIVER: "the driver", Carrier.CINDER: "Cinder"}

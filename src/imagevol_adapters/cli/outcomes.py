@@ -68,6 +68,7 @@ class Outcomes:
                 "--image-cache": "--image-cache" in place.known,
             },
             sees_templates=sees,
+            for_another=facts.target.project_id != self.app.project_id,
             rates=self.rates,
             origins=(*place.origins, *self._not_measured(facts)),
         )

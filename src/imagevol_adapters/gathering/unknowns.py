@@ -8,7 +8,8 @@ from dataclasses import replace
 import attrs
 
 from imagevol_adapters.gathering.creation import CreationFacts
-from imagevol_core import CacheEntry, CreationOutlook, Policy, Template, least_volume_gib
+from imagevol_core import CacheEntry, CreationOutlook, Policy, Template, Way, least_volume_gib
+from imagevol_core.sentences import said
 
 __all__ = ["Unknown", "unknown_facts"]
 
@@ -37,7 +38,12 @@ class Unknown:
 
 
 def unknown_facts(
-    facts: CreationFacts, *, policy: Policy, looked_at: frozenset[str], sees_templates: bool
+    facts: CreationFacts,
+    *,
+    policy: Policy,
+    looked_at: frozenset[str],
+    sees_templates: bool,
+    for_another: bool = False,
 ) -> tuple[Unknown, ...]:
     """Give what is not known and matters.
 
@@ -46,6 +52,7 @@ def unknown_facts(
         policy: whose rules.
         looked_at: the options `--trusted-project`, `--templates` and `--image-cache`, as far as their facts are known.
         sees_templates: whether the templates that there are were looked at.
+        for_another: whether the requester is of another project than the credentials, so that Glance cannot be asked.
     """
     found = _all(facts, looked_at, sees_templates, strict=policy is Policy.STRICT)
     answers = [
@@ -54,6 +61,9 @@ def unknown_facts(
     ]
     if policy is Policy.STRICT:
         answers.insert(0, _mixin(facts))
+    if _may_be_hidden(facts, policy, for_another=for_another):
+        answers.append(_given(facts, policy, for_another=for_another))
+    answers.append(_content(facts, policy))
     return tuple(answer for answer in answers if answer.matters)
 
 
@@ -67,6 +77,48 @@ def _mixin(facts: CreationFacts) -> Unknown:
     )
 
 
+def _may_be_hidden(facts: CreationFacts, policy: Policy, *, for_another: bool) -> bool:
+    """Whether it matters what Glance says to the requester, and is not known."""
+    image = facts.image
+    if facts.requester_reads is not None:
+        return False
+    needed = policy is Policy.STRICT and facts.plan().template.needs_read
+    own = image.visibility == "public" or (image.owner is not None and image.owner == facts.target.project_id)
+    return needed or (for_another and not own)
+
+
+def _given(facts: CreationFacts, policy: Policy, *, for_another: bool) -> Unknown:
+    """What Glance says to the requester, whose token the credentials do not have."""
+    given, kept = (attrs.evolve(facts, requester_reads=reads).outlook(policy) for reads in (True, False))
+    why = "Glance gives the requester no data of the image, and the copy fails"
+    hidden = CreationOutlook(ways=(), refused="Glance shows the requester no such image")
+    values = [("it does", given), ("it does not", _without_reading(kept, why))]
+    if for_another and facts.image.visibility != "community":
+        values.append(("it does not even show the image", hidden))
+    return Unknown(fact="whether Glance gives the requester the image's data", option=None, values=tuple(values))
+
+
+def _content(facts: CreationFacts, policy: Policy) -> Unknown:
+    """Whether the image is what it is declared to be, which only its data tells."""
+    outlook = facts.outlook(policy)
+    first = outlook.steps[0].way if outlook.steps else None
+    declared = f"the image's data is not {said(facts.image.disk_format)}, and Cinder refuses such data"
+    other = _without_reading(outlook, declared) if first in _READS else outlook
+    return Unknown(
+        fact="whether the image's data is in the format that the image declares",
+        option=None,
+        values=(("it is", outlook), ("it is not", other)),
+    )
+
+
+def _without_reading(outlook: CreationOutlook, why: str) -> CreationOutlook:
+    """The same, where each step fails that reads the image's data from Glance."""
+    ways = tuple(replace(way, steps=()) if way.way in _READS else way for way in outlook.ways)
+    tried = any(way.steps for way in ways)
+    return replace(outlook, ways=ways, refused=None if tried else why, fails=why if tried else None)
+
+
+_READS = frozenset({Way.CREATE_TEMPLATE, Way.CREATE_CACHED, Way.COPY})
 _Values = tuple[tuple[str, CreationFacts], ...]
 
 
@@ -90,10 +142,6 @@ def _all(
             "--internal-tenant",
             (("the image has one", _with_template(facts)), ("it has none", facts)),
         )
-    if strict and facts.requester_reads is None and facts.plan().template.needs_read:
-        given, refused = (attrs.evolve(facts, requester_reads=reads) for reads in (True, False))
-        answers = (("it does", given), ("it does not", refused))
-        yield "whether Glance gives the requester the image's data", None, answers
     cache = replace(settings.cache, enabled=True, internal_tenant=True)
     if "--image-cache" not in looked_at:
         cached = attrs.evolve(facts, settings=attrs.evolve(settings, cache=cache))

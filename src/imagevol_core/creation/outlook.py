@@ -48,12 +48,14 @@ class CreationOutlook:
         refused: why nothing is made; None if something is tried.
         left: why the driver leaves the whole request to Cinder; None if it does not.
         fails: why the request fails once everything has failed that is tried; None if the last step is Cinder's copy.
+        refused_by: each rule for which nothing is made; empty if something is tried.
     """
 
     ways: tuple[WayOutlook, ...]
     refused: str | None = None
     left: str | None = None
     fails: str | None = None
+    refused_by: tuple[Verdict, ...] = ()
 
     @property
     def steps(self) -> tuple[CreationStep, ...]:
@@ -78,7 +80,7 @@ def foresee(plan: CreationPlan, cinder: CreationPlan) -> CreationOutlook:
     [('copy', 'cinder')]
     """
     if not cinder.accepted:
-        return CreationOutlook(ways=(), refused=cinder.refused)
+        return CreationOutlook(ways=(), refused=cinder.refused, refused_by=failed(cinder.verdicts))
     theirs = _of_cinder(cinder)
     if plan.policy is not Policy.STRICT or any(step.way is Way.FROM_SNAPSHOT for step in cinder.steps):
         ways = tuple(way for way in theirs if way.way not in _BY_TEMPLATE or way.steps)
@@ -95,6 +97,7 @@ def foresee(plan: CreationPlan, cinder: CreationPlan) -> CreationOutlook:
         refused=None if steps else why,
         left=plan.refused if not plan.accepted else None,
         fails=why if steps else None,
+        refused_by=() if steps or ends else cinder.verdicts[-1:],
     )
 
 
