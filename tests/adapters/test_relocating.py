@@ -454,7 +454,7 @@ class TestJournal:
     def test_a_full_disk_ends_it_before_the_change(self, path: Path) -> None:
         glance = cloud()
         with create(glance, path) as journal:
-            full = patch("imagevol_adapters.relocating.journal.os.fsync", side_effect=OSError(28, "No space left"))
+            full = patch("imagevol_adapters.journals.os.fsync", side_effect=OSError(28, "No space left"))
             with full, pytest.raises(ServiceFailed, match="cannot be written: No space left"):
                 list(migration(glance, journal).apply())
         assert locations(glance) == locations(cloud())
@@ -473,7 +473,7 @@ class TestJournal:
             return write(descriptor, data[:10] if number == line else data)
 
         with create(glance, path) as journal:
-            full = patch("imagevol_adapters.relocating.journal.os.write", written)
+            full = patch("imagevol_adapters.journals.os.write", written)
             with full, pytest.raises(ServiceFailed, match="cannot be written: No space left"):
                 list(migration(glance, journal).apply())
         assert path.read_bytes().endswith(b"}\n")
@@ -483,8 +483,8 @@ class TestJournal:
 
     def test_a_torn_line_that_cannot_be_taken_away_is_named(self, path: Path) -> None:
         with create(cloud(), path) as journal:
-            full = patch("imagevol_adapters.relocating.journal.os.fsync", side_effect=OSError(ENOSPC, "No space left"))
-            stuck = patch("imagevol_adapters.relocating.journal.os.ftruncate", side_effect=OSError(EIO, "Broken"))
+            full = patch("imagevol_adapters.journals.os.fsync", side_effect=OSError(ENOSPC, "No space left"))
+            stuck = patch("imagevol_adapters.journals.os.ftruncate", side_effect=OSError(EIO, "Broken"))
             with full, stuck, pytest.raises(ServiceFailed, match=f"left behind: a torn line in journal {path} "):
                 journal.record("a", State.BEGUN)
 

@@ -6,8 +6,8 @@ held is let go only when nothing can be under way any more that would delete it.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import attrs
@@ -16,29 +16,23 @@ from imagevol_adapters.cinder.volume_pages import is_volume_id
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.relocating.holding import Hold
 from imagevol_adapters.relocating.journal import Entry, Journal, State
+from imagevol_adapters.relocating.moving import Mover
 from imagevol_adapters.relocating.services import LocationService, VolumeHolder
-from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     CallerError,
-    DeadlineExceeded,
     Image,
     ImageLocation,
     LocationChange,
     Relocation,
     RelocationWay,
     RequestRefused,
-    ServiceFailed,
     ServiceUnreachable,
     StoreCatalogue,
     plan_relocation,
-    printed_location,
     relocated,
 )
 
 __all__ = ["Migration", "Outcome"]
-
-
-_BEING_LOST = ("deleted", "deleting", "error_deleting")
 
 
 class Outcome(NamedTuple):
@@ -119,7 +113,11 @@ class Migration:
     ) -> Iterator[Outcome]:
         for entry in entries:
             hold = Hold(
-                journal=self.journal, entry=entry, volumes=self.volumes, begun=begun, seconds=self.settle_seconds
+                journal_id=self.journal.id,
+                volumes=self.volumes,
+                write=partial(self._write, entry.image_id, begun),
+                attachments=entry.attachments,
+                seconds=self.settle_seconds,
             )
             reason = None
             try:
@@ -129,13 +127,16 @@ class Migration:
                 self.journal.record(entry.image_id, state)
             except CallerError as error:
                 state, reason = State.FAILED, str(error)
-                kept = hold.entry.attachments if hold.needed else None
+                kept = hold.attachments if hold.needed else None
                 self.journal.record(entry.image_id, begun if hold.needed else state, reason=reason, attachments=kept)
             yield Outcome(entry.image_id, state, reason)
 
+    def _write(self, image_id: str, begun: State, attachments: Mapping[str, str]) -> None:
+        self.journal.record(image_id, begun, attachments=attachments)
+
     def _change(self, entry: Entry, changes: Sequence[LocationChange], hold: Hold) -> bool:
         """Change one image; False where it is gone."""
-        image = self._listed(entry.image_id)
+        image = self._mover.listed(entry.image_id)
         locations = image.locations if image else ()
         if entry.state in (State.BEGUN, State.UNDOING):
             hold.needed = any({change.before, change.after} <= set(locations) for change in entry.changes)
@@ -145,7 +146,7 @@ class Migration:
         relocation = self._relocation(image, relocated(locations, changes))
         if relocation.way is not RelocationWay.NOTHING:
             hold.remember()
-            _STEPS[relocation.way](self, relocation, hold)
+            self._mover.carry_out(relocation, hold)
         hold.needed = False
         return True
 
@@ -162,78 +163,9 @@ class Migration:
             raise refuse(f"image {image.id} is left as it is: {relocation.reason}")
         return relocation
 
-    def _show(self, relocation: Relocation, _hold: Hold) -> None:
-        """Let Glance do what it does by itself."""
-        if not _same(relocation.before, relocation.shown):
-            self.images.get(relocation.image_id)
-            self._verify(relocation.image_id, relocation.shown)
-
-    def _replace(self, relocation: Relocation, hold: Hold) -> None:
-        self._show(relocation, hold)
-        value = [_sent(location) for location in relocation.wanted]
-        self.images.change_locations(relocation.image_id, [{"op": "replace", "path": "/locations", "value": value}])
-        self._verify(relocation.image_id, relocation.wanted)
-
-    def _move(self, relocation: Relocation, hold: Hold) -> None:
-        """Add, then remove: never is there no location, and never a moment in which the volume may be deleted."""
-        hold.begin(relocation.volume_ids)
-        self._show(relocation, hold)
-        there = list(relocation.shown)
-        for location in relocation.adding:
-            there.append(location)
-            addition = {"op": "add", "path": "/locations/-", "value": _sent(location)}
-            self.images.change_locations(relocation.image_id, [addition])
-            self._verify(relocation.image_id, there)
-        for location in relocation.removing:
-            at = self._verify(relocation.image_id, there).index(location)
-            there.remove(location)
-            self._remove(relocation.image_id, at, hold)
-            self._verify(relocation.image_id, there)
-        hold.needed = False
-        volumes = {volume.id: volume.status for volume in self.volumes.find(relocation.volume_ids)}
-        for volume_id in relocation.volume_ids:
-            if volumes.get(volume_id, "deleted") in _BEING_LOST:
-                raise ServiceFailed(f"image {relocation.image_id}: its volume {volume_id} is lost")
-
-    def _remove(self, image_id: str, at: int, hold: Hold) -> None:
-        # A request may be under way that deletes what is not held, also when it has failed for us: the volumes are let
-        # go only when the list shows that it has ended, or Glance has said that it does nothing.
-        was_needed, hold.needed = hold.needed, True
-        try:
-            self.images.change_locations(image_id, [{"op": "remove", "path": f"/locations/{at}"}])
-        except CallerError:
-            hold.needed = was_needed
-            raise
-
-    def _verify(self, image_id: str, expected: Sequence[ImageLocation]) -> tuple[ImageLocation, ...]:
-        """Return when the list shows these locations, in its order."""
-
-        def seen() -> tuple[ImageLocation, ...]:
-            image = self._listed(image_id)
-            return image.locations if image else ()
-
-        try:
-            return wait_until(
-                seen,
-                lambda locations: _same(locations, expected),
-                what=f"image {image_id} has not its new locations",
-                seconds=self.settle_seconds,
-            )
-        except DeadlineExceeded as error:
-            raise ServiceFailed(
-                f"image {image_id}: Glance made {_printed(seen())} of its locations, and not {_printed(expected)} as "
-                "was predicted: see the log of glance-api, and whether all of them have this configuration"
-            ) from error
-
-    def _listed(self, image_id: str) -> Image | None:
-        return next(iter(self.images.listed([image_id])), None)
-
-
-_STEPS: dict[RelocationWay, Callable[[Migration, Relocation, Hold], None]] = {
-    RelocationWay.SHOW: Migration._show,
-    RelocationWay.REPLACE: Migration._replace,
-    RelocationWay.MOVE: Migration._move,
-}
+    @property
+    def _mover(self) -> Mover:
+        return Mover(images=self.images, volumes=self.volumes, settle_seconds=self.settle_seconds)
 
 
 def _forward(entry: Entry) -> Sequence[LocationChange]:
@@ -242,14 +174,6 @@ def _forward(entry: Entry) -> Sequence[LocationChange]:
 
 def _backward(entry: Entry) -> Sequence[LocationChange]:
     return [change.undo() for change in reversed(entry.changes)]
-
-
-def _sent(location: ImageLocation) -> dict[str, object]:
-    return {"url": location.url, "metadata": dict(location.metadata)}
-
-
-def _same(one: Iterable[ImageLocation], other: Iterable[ImageLocation]) -> bool:
-    return Counter(one) == Counter(other)
 
 
 def _volume_ids(locations: Iterable[ImageLocation]) -> list[str]:
@@ -261,7 +185,3 @@ def _named(locations: Iterable[ImageLocation]) -> list[str]:
     """What Glance would ask Cinder about."""
     ids = (location.url.rpartition("/")[2] for location in locations if location.url.startswith("cinder://"))
     return list(dict.fromkeys(ids))
-
-
-def _printed(locations: Iterable[ImageLocation]) -> str:
-    return ", ".join(map(printed_location, locations)) or "none"

@@ -6,7 +6,7 @@ for whatever driver a Glance may still be running with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -14,7 +14,6 @@ import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.ports import AccessMode, Attachment
-from imagevol_adapters.relocating.journal import Entry, Journal, State
 from imagevol_adapters.relocating.services import VolumeHolder
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import HOLD, DeadlineExceeded, InUse
@@ -24,13 +23,13 @@ __all__ = ["Hold"]
 
 @attrs.define(kw_only=True)
 class Hold:
-    """The volumes of one image, held in the name of a journal.
+    """Volumes that are held in the name of a journal.
 
     Args:
-        journal: remembers the reservations.
-        entry: the image.
+        journal_id: of the journal.
         volumes: Cinder.
-        begun: what the journal says of the image meanwhile.
+        write: writes into the journal that the change has begun, and by which attachments its volumes are reserved.
+        attachments: by which its volumes are reserved, by volume, as the journal says.
         seconds: how long the reservation of another process may last before it is used.
 
     Attributes:
@@ -38,10 +37,10 @@ class Hold:
         needed: whether a request may be under way that deletes them when they are let go.
     """
 
-    journal: Journal
-    entry: Entry
+    journal_id: str
     volumes: VolumeHolder
-    begun: State
+    write: Callable[[Mapping[str, str]], object]
+    attachments: Mapping[str, str]
     seconds: float
     volume_ids: tuple[str, ...] = attrs.field(default=(), init=False)
     needed: bool = attrs.field(default=False, init=False)
@@ -53,16 +52,16 @@ class Hold:
             InUse: one is attached, or another journal's.
         """
         for volume in self.volumes.find(volume_ids):
-            holder = volume.metadata.get(HOLD, self.journal.id)
-            if holder != self.journal.id:
+            holder = volume.metadata.get(HOLD, self.journal_id)
+            if holder != self.journal_id:
                 raise InUse(f"volume {volume.id} is held by journal {holder}: resume or undo that one first")
         self.volume_ids = tuple(volume_ids)
         for volume_id in volume_ids:
-            self.volumes.set_metadata(volume_id, {HOLD: self.journal.id})
+            self.volumes.set_metadata(volume_id, {HOLD: self.journal_id})
             attachment = self.volumes.reserve(volume_id, mode=AccessMode.READ)
             left = f"attachment {attachment.id} of volume {volume_id}"
             with undone_on_failure(left, partial(self.volumes.detach, attachment)):
-                self.remember({**self.entry.attachments, volume_id: attachment.id})
+                self.remember({**self.attachments, volume_id: attachment.id})
 
     def take_up(self, volume_ids: Sequence[str]) -> None:
         """Give back the reservations of a process that was killed; the marks stay.
@@ -96,19 +95,19 @@ class Hold:
             self.volumes.unset_metadata(volume_id, [HOLD])
 
     def remember(self, attachments: Mapping[str, str] | None = None) -> None:
-        """Write down that the image has begun, and by which attachments its volumes are reserved."""
-        kept = self.entry.attachments if attachments is None else attachments
-        self.entry = self.journal.record(self.entry.image_id, self.begun, attachments=kept)
+        """Write down that the change has begun, and by which attachments its volumes are reserved."""
+        self.attachments = self.attachments if attachments is None else attachments
+        self.write(self.attachments)
 
     def _marked(self) -> list[str]:
         volumes = self.volumes.find(self.volume_ids) if self.volume_ids else ()
-        return [volume.id for volume in volumes if volume.metadata.get(HOLD) == self.journal.id]
+        return [volume.id for volume in volumes if volume.metadata.get(HOLD) == self.journal_id]
 
     def _free(self, volume_id: str) -> None:
-        known = self.entry.attachments.get(volume_id)
+        known = self.attachments.get(volume_id)
         if known is not None:
             self.volumes.detach(Attachment(id=known, volume_id=volume_id, connection={}))
-            self.remember({key: value for key, value in self.entry.attachments.items() if key != volume_id})
+            self.remember({key: value for key, value in self.attachments.items() if key != volume_id})
 
     def _staying(self, volume_id: str, seen: set[str]) -> set[str]:
         """Which of the reservations that were seen are still there."""
