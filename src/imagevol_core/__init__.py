@@ -16,10 +16,20 @@ if TYPE_CHECKING:
         Certainty,
         DeepCheck,
         Finding,
+        PlannedRepair,
         RepairAction,
+        RepairOutcome,
+        RepairPlan,
         RepairStep,
+        RepairStepFacts,
+        StepDecision,
+        StepOutcome,
         Subject,
         audit,
+        decide_repair_step,
+        found_again,
+        needs_clone,
+        plan_repairs,
         recorded_image,
         total_reclaimable_bytes,
     )
@@ -299,7 +309,9 @@ else:  # or a type checker would take every name for one of this package
 _NAMES = {
     "attaching": ("AttachRetry", "decide_attach_retry", "patience_seconds"),
     "auditing": ("AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction",
-        "RepairStep", "Subject", "audit", "recorded_image", "total_reclaimable_bytes"),
+        "RepairStep", "Subject", "audit", "recorded_image", "total_reclaimable_bytes",
+        "PlannedRepair", "RepairOutcome", "RepairPlan", "RepairStepFacts", "StepDecision", "StepOutcome",
+        "decide_repair_step", "found_again", "needs_clone", "plan_repairs"),
     "caching": ("Admission", "CacheEntry", "CacheKey", "CacheLimits", "Freshness", "FreshnessOutcome", "cache_key",
         "decide_freshness", "plan_admission"),
     "checks": ("Check", "CheckLine"),
@@ -428,9 +440,8 @@ __all__ = [  # noqa: RUF022 - by decision
     "foresee", "may_serve", "plan_creation", "plan_warming", "step_cost",
     # auditing
     "AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction", "RepairStep", "Subject",
-    "audit",
-    "recorded_image",
-    "total_reclaimable_bytes",
+    "PlannedRepair", "RepairOutcome", "RepairPlan", "RepairStepFacts", "StepDecision", "StepOutcome", "audit",
+    "decide_repair_step", "found_again", "needs_clone", "plan_repairs", "recorded_image", "total_reclaimable_bytes",
     # tables
     "rule_tables",
 ]

@@ -11,7 +11,9 @@ from imagevol_core.auditing import (
     ENTRY_RULES,
     IMAGE_RULES,
     IMAGE_VOLUME_RULES,
+    PLAN_RULES,
     SHARING_RULES,
+    STEP_RULES,
     TEMPLATE_RULES,
 )
 from imagevol_core.caching import ADMISSION_RULES, FRESHNESS_RULES
@@ -108,6 +110,8 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Auditing: each attachment": ATTACHMENT_RULES,
     "Auditing: each cache entry": ENTRY_RULES,
     "Auditing: each template": TEMPLATE_RULES,
+    "Repairing: each finding (the first that applies)": PLAN_RULES,
+    "Repairing: each step, right before it is taken (the first that applies)": STEP_RULES,
 }
 
 

@@ -44,6 +44,9 @@ STORE_HOST = (
     "StoreHost(name='a', address=None, loopback=False, lock_path=None, rootwrap_config='/b', "
     "rootwrap_config_exists=False, privsep_helper='c', privsep_helper_exists=False)"
 )
+A_FINDING = (
+    "Finding(kind='k', subjects=(Subject('volume', 'v'),), certainty=Certainty.SURE, text='it is so', repair=())"
+)
 DECISIONS = {
     "named_volume_ids": f"named_volume_ids(Image(id='i', locations=(ImageLocation('cinder://fast/{FAST}'),)))",
     "parse_location": f"parse_location('cinder://fast/{FAST}')",
@@ -186,6 +189,15 @@ DECISIONS = {
         here=ProcessRecord(boot_id='0' * 36, namespaces='1.2', pid=8, started=456),
         running=RunningProcess(exists=False),
     )""",
+    "plan_repairs": "plan_repairs([])",
+    "found_again": "found_again(FINDING, [FINDING])".replace("FINDING", A_FINDING),
+    "needs_clone": "needs_clone(RepairStep(RepairAction.SET_READ_ONLY, Subject('volume', 'v')))",
+    "decide_repair_step": f"""decide_repair_step(RepairStepFacts(
+        step=RepairStep(RepairAction.SET_READ_ONLY, Subject('volume', 'v')), planned={A_FINDING}, found=None,
+        settings=AuditSettings(
+            now=__import__('datetime').datetime(2026, 1, 1, tzinfo=__import__('datetime').UTC),
+        ),
+    ))""",
     "plan_pruning": """plan_pruning(
         [Template(entry=CacheEntry(volume_id='v', image_id='i', size_gib=1), status='available', readonly=True)],
         images={'i': NotFound()},

@@ -20,6 +20,17 @@ from imagevol_core.auditing.facts import (
     recorded_image,
 )
 from imagevol_core.auditing.location_rules import CLAIM_RULES
+from imagevol_core.auditing.repair_facts import RepairStepFacts, StepOutcome, is_risky, needs_clone
+from imagevol_core.auditing.repair_rules import STEP_RULES
+from imagevol_core.auditing.repair_steps import StepDecision, decide_repair_step, found_again
+from imagevol_core.auditing.repairs import (
+    PLAN_RULES,
+    PlannedRepair,
+    RepairOutcome,
+    RepairPlan,
+    by_hand,
+    plan_repairs,
+)
 from imagevol_core.auditing.rules import ATTACHMENT_RULES, ENTRY_RULES, IMAGE_RULES, SHARING_RULES, TEMPLATE_RULES
 from imagevol_core.auditing.volume_rules import IMAGE_VOLUME_RULES
 
@@ -29,7 +40,9 @@ __all__ = [
     "ENTRY_RULES",
     "IMAGE_RULES",
     "IMAGE_VOLUME_RULES",
+    "PLAN_RULES",
     "SHARING_RULES",
+    "STEP_RULES",
     "TEMPLATE_RULES",
     "AuditRule",
     "AuditSettings",
@@ -42,12 +55,24 @@ __all__ = [
     "Finding",
     "Held",
     "ImageVolume",
+    "PlannedRepair",
     "RepairAction",
+    "RepairOutcome",
+    "RepairPlan",
     "RepairStep",
+    "RepairStepFacts",
+    "StepDecision",
+    "StepOutcome",
     "Subject",
     "Templated",
     "Watched",
     "audit",
+    "by_hand",
+    "decide_repair_step",
+    "found_again",
+    "is_risky",
+    "needs_clone",
+    "plan_repairs",
     "recorded_image",
     "total_reclaimable_bytes",
 ]

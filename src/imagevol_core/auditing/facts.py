@@ -60,7 +60,6 @@ class RepairAction(Enum):
     DELETE_IMAGE = "delete-image"
     DELETE_VOLUME = "delete-volume"
     DISCONNECT = "disconnect"
-    REACTIVATE_IMAGE = "reactivate-image"
     REMOVE_LOCATION = "remove-location"
     SET_LOCATION = "set-location"
     SET_METADATA = "set-metadata"

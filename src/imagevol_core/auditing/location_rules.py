@@ -135,11 +135,10 @@ def _content_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
 
 
 def _withdraw(claimed: ClaimedVolume) -> Repair:
-    withdraw = step(RepairAction.DEACTIVATE_IMAGE, _image(claimed))
+    """Where another location serves, this one goes: Glance removes no location of an image that is deactivated."""
     if not claimed.claim.others:
-        return (withdraw,)
-    remove = step(RepairAction.REMOVE_LOCATION, _image(claimed), url=claimed.claim.url)
-    return (withdraw, remove, step(RepairAction.REACTIVATE_IMAGE, _image(claimed)))
+        return (step(RepairAction.DEACTIVATE_IMAGE, _image(claimed)),)
+    return (step(RepairAction.REMOVE_LOCATION, _image(claimed), url=claimed.claim.url),)
 
 
 def _owner_surely(claimed: ClaimedVolume) -> bool:

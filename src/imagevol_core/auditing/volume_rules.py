@@ -120,7 +120,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             holds=_has_image,
             subjects=_of_volume,
             sure=_orphan_surely,
-            repair=_delete_volume,
+            repair=_delete_trusted,
             since=_created,
             reclaims=_size,
         ),

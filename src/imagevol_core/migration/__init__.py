@@ -2,7 +2,13 @@
 
 from imagevol_core.migration.facts import LocationOutcome
 from imagevol_core.migration.route import Relocation, plan_relocation, relocated
-from imagevol_core.migration.route_rules import RELOCATION_RULES, RelocationWay, printed_location, unfinished_imports
+from imagevol_core.migration.route_rules import (
+    RELOCATION_RULES,
+    RelocationWay,
+    printed_location,
+    spares_held_volume,
+    unfinished_imports,
+)
 from imagevol_core.migration.target import (
     ADDED_RULES,
     MIGRATION_RULES,
@@ -32,5 +38,6 @@ __all__ = [
     "plan_relocation",
     "printed_location",
     "relocated",
+    "spares_held_volume",
     "unfinished_imports",
 ]

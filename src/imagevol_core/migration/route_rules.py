@@ -20,6 +20,7 @@ __all__ = [
     "RelocationFacts",
     "RelocationWay",
     "printed_location",
+    "spares_held_volume",
     "unfinished_imports",
     "volume_ids",
 ]
@@ -109,6 +110,23 @@ def unfinished_imports(image: Image) -> tuple[str, ...]:
     ('fast', 'slow')
     """
     return tuple(store for store in image.properties.get(_IMPORTING, "").split(",") if store)
+
+
+def spares_held_volume(location: ImageLocation, *, catalogue: StoreCatalogue) -> bool:
+    """Tell whether a held volume stays when Glance removes a location that names it.
+
+    Args:
+        location: the one that is removed.
+        catalogue: today's stores.
+
+    >>> from imagevol_core.stores import Store
+    >>> ours = StoreCatalogue(stores=(Store(name="fast", kind="imagevol"),))
+    >>> spares_held_volume(ImageLocation("cinder://fast/v", {"store": "fast"}), catalogue=ours)
+    True
+    >>> spares_held_volume(ImageLocation("cinder://fast/v", {"store": "other"}), catalogue=ours)
+    False
+    """
+    return all(kind in _HOLDING_KINDS for _, kind in _removers(location, catalogue))
 
 
 # When a rule applies.

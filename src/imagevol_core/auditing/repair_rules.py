@@ -1,0 +1,393 @@
+"""The rules by which a step of a repair is taken, or not any more: the first that applies decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from imagevol_core.auditing.decision import Finding
+from imagevol_core.auditing.facts import Certainty, RepairAction
+from imagevol_core.auditing.repair_facts import RepairStepFacts, StepOutcome, is_risky, needs_clone
+from imagevol_core.custody import HOLD
+from imagevol_core.facts import ImageLocation, Volume
+from imagevol_core.locations import CinderLocation, read_location
+from imagevol_core.migration import spares_held_volume
+from imagevol_core.remains import AttachmentFacts
+from imagevol_core.sentences import listed, quoted, said
+from imagevol_core.verdicts import Choice, Policy
+
+__all__ = ["STEP_RULES"]
+
+_AT_REST = ("available", "error")
+
+
+# What each action leaves, so that a step that was taken is not taken once more.
+
+
+def _volume_gone(facts: RepairStepFacts) -> bool:
+    return facts.volume is None or facts.volume.status == "deleting"
+
+
+def _image_gone(facts: RepairStepFacts) -> bool:
+    return facts.image is None
+
+
+def _attachment_gone(facts: RepairStepFacts) -> bool:
+    return facts.attachment is None
+
+
+def _location_gone(facts: RepairStepFacts) -> bool:
+    return facts.url not in facts.urls
+
+
+def _metadata_there(facts: RepairStepFacts) -> bool:
+    return facts.volume is None or dict(facts.step.arguments).items() <= facts.volume.metadata.items()
+
+
+def _is_read_only(facts: RepairStepFacts) -> bool:
+    return facts.volume is None or facts.volume.readonly is True
+
+
+def _is_writable(facts: RepairStepFacts) -> bool:
+    return facts.volume is None or facts.volume.readonly is False
+
+
+def _withdrawn(facts: RepairStepFacts) -> bool:
+    return facts.image is None or facts.image.status == "deactivated"
+
+
+def _cloned(facts: RepairStepFacts) -> bool:
+    return facts.clone is not None and facts.clone.status == "available"
+
+
+_LEAVES: Mapping[RepairAction, Callable[[RepairStepFacts], bool]] = {
+    RepairAction.CLONE_VOLUME: _cloned,
+    RepairAction.DEACTIVATE_IMAGE: _withdrawn,
+    RepairAction.DELETE_ATTACHMENT: _attachment_gone,
+    RepairAction.DELETE_IMAGE: _image_gone,
+    RepairAction.DELETE_VOLUME: _volume_gone,
+    RepairAction.DISCONNECT: _attachment_gone,
+    RepairAction.REMOVE_LOCATION: _location_gone,
+    RepairAction.SET_LOCATION: _location_gone,
+    RepairAction.SET_METADATA: _metadata_there,
+    RepairAction.SET_READ_ONLY: _is_read_only,
+    RepairAction.SET_WRITABLE: _is_writable,
+}
+
+
+# When a rule applies.
+
+
+def _already(facts: RepairStepFacts) -> tuple[bool, str]:
+    leaves = _LEAVES.get(facts.step.action)
+    if leaves is None or not leaves(facts):
+        return False, f"{facts.step.subject} is not as the step leaves it"
+    return True, f"{facts.step.subject} is as the step leaves it"
+
+
+def _puts_back(facts: RepairStepFacts) -> tuple[bool, str]:
+    back = facts.opened and facts.step.action is RepairAction.SET_READ_ONLY
+    return back, f"{facts.step.subject} was {'' if facts.opened else 'not '}made writable by this repair"
+
+
+def _found_no_more(facts: RepairStepFacts) -> tuple[bool, str]:
+    if facts.found is None:
+        return True, "the finding is not there any more"
+    return False, f"it is still there: {facts.found.text}"
+
+
+def _now(facts: RepairStepFacts) -> Finding:
+    """The finding, for the rules after the one that says that there is none."""
+    return cast(Finding, facts.found)
+
+
+def _less_sure(facts: RepairStepFacts) -> tuple[bool, str]:
+    less = facts.planned.certainty is Certainty.SURE and _now(facts).certainty is not Certainty.SURE
+    return less, f"the finding was {facts.planned.certainty.value}, and is {_now(facts).certainty.value}"
+
+
+def _other_repair(facts: RepairStepFacts) -> tuple[bool, str]:
+    steps = _now(facts).repair
+    if facts.step in steps:
+        return False, "the step is part of its repair"
+    return True, f"its repair is another one now: {'; '.join(map(str, steps)) or 'none'}"
+
+
+def _likely_still(facts: RepairStepFacts) -> tuple[bool, str]:
+    likely = _now(facts).certainty is not Certainty.SURE
+    return likely and is_risky(facts.step) and not facts.include_likely, (
+        f"the finding is {_now(facts).certainty.value}; what is only likely is "
+        f"{'' if facts.include_likely else 'not '}included"
+    )
+
+
+def _is(facts: RepairStepFacts, *actions: RepairAction) -> bool:
+    return facts.step.action in actions
+
+
+def _there(facts: RepairStepFacts) -> Volume:
+    """The volume of a step that is not done, for the rules that are about one."""
+    return cast(Volume, facts.volume)
+
+
+def _of_a_user(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.DELETE_VOLUME):
+        return False, "it deletes no volume"
+    volume = _there(facts)
+    text = f"volume {volume.id} lives in project {said(volume.project_id)}"
+    if volume.project_id in facts.settings.trusted_projects:
+        return False, text
+    return True, f"{text}, whose users can write its metadata: ask them"
+
+
+def _is_a_clone(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.DELETE_VOLUME):
+        return False, "it deletes no volume"
+    volume = _there(facts)
+    if volume.source_volume_id is None:
+        return False, f"volume {volume.id} is no clone, so that its metadata was written for it"
+    return True, (
+        f"volume {volume.id} is a clone of volume {said(volume.source_volume_id)}, such as Cinder creates for its "
+        "image cache, and may have the metadata of that volume: if nothing needs it, run "
+        f"`openstack volume delete {volume.id}`"
+    )
+
+
+def _held(facts: RepairStepFacts) -> tuple[bool, str]:
+    holder = facts.volume.metadata.get(HOLD) if facts.volume else None
+    if holder in (None, "", facts.holder):
+        return False, "no other operation holds the volume"
+    return True, f"volume {_there(facts).id} is held by journal {said(holder)}: resume or undo that one first"
+
+
+def _not_at_rest(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.DELETE_VOLUME):
+        return False, "it deletes no volume"
+    volume = _there(facts)
+    return volume.status not in _AT_REST, (
+        f"volume {volume.id} is {quoted(volume.status)}, and a volume is deleted only while it is 'available' or "
+        "'error'"
+    )
+
+
+def _attached(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.DELETE_VOLUME):
+        return False, "it deletes no volume"
+    ids = [each.id for each in facts.attachments]
+    return bool(ids), f"volume {_there(facts).id} has attachments {listed(ids)}"
+
+
+def _has_data(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.DELETE_IMAGE):
+        return False, "it deletes no image"
+    for url in facts.urls:
+        named = read_location(url)
+        if not isinstance(named, CinderLocation):
+            return True, f"image {facts.step.subject.id} has data at {named.shown}, which Glance deletes with it"
+        if named.volume_id in facts.existing:
+            return True, f"image {facts.step.subject.id} has data in volume {named.volume_id}, which Glance deletes too"
+    return False, f"image {facts.step.subject.id} has no data"
+
+
+def _named_twice(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.REMOVE_LOCATION):
+        return False, "it removes no location"
+    names = [named.volume_id for url in facts.urls if isinstance(named := read_location(url), CinderLocation)]
+    removed = read_location(facts.url)
+    twice = isinstance(removed, CinderLocation) and names.count(removed.volume_id) > 1
+    twice = twice and cast(CinderLocation, removed).volume_id in facts.existing
+    return twice, "with the location Glance deletes the volume" + (
+        ", which another location of the image names too: look which one is right" if twice else ""
+    )
+
+
+def _of_an_instance(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.DISCONNECT, RepairAction.DELETE_ATTACHMENT):
+        return False, "it takes no attachment back"
+    attachment = cast(AttachmentFacts, facts.attachment)
+    if not attachment.instance_id:
+        return False, f"attachment {attachment.id} is of no instance"
+    command = f"openstack server remove volume {said(attachment.instance_id)} {attachment.volume_id}"
+    return True, f"attachment {attachment.id} is of instance {said(attachment.instance_id)}: run `{command}`"
+
+
+def _other_host(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.DISCONNECT, RepairAction.DELETE_ATTACHMENT) or facts.volume is None:
+        return False, "it disconnects nothing"
+    attachment = cast(AttachmentFacts, facts.attachment)
+    here = attachment.host is not None and attachment.host == facts.host
+    text = f"attachment {attachment.id} is of host {said(attachment.host)}, and this is host {said(facts.host)}"
+    return not here, text if here else f"{text}: repair it there, where the volume is disconnected too"
+
+
+def _other_project(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not _is(facts, RepairAction.CLONE_VOLUME):
+        return False, "it clones no volume"
+    volume = _there(facts)
+    text = (
+        f"volume {volume.id} lives in project {said(volume.project_id)}, these credentials in {said(facts.project_id)}"
+    )
+    if volume.project_id is not None and volume.project_id == facts.project_id:
+        return False, text
+    return True, f"{text}, where its clone would live: use credentials of the volume's project"
+
+
+def _store_deletes(facts: RepairStepFacts) -> tuple[bool, str]:
+    if not needs_clone(facts.step):
+        return False, "no image's location is moved to a clone"
+    if facts.settings.delayed_delete:
+        return True, (
+            "with the old location Glance would delete the volume later: set delayed_delete = false in "
+            "glance-api.conf and restart Glance"
+        )
+    locations = [each for each in facts.image.locations if _names_shared(each, facts)] if facts.image else []
+    if facts.catalogue and all(spares_held_volume(each, catalogue=facts.catalogue) for each in locations):
+        return False, "the driver of its store lets a held volume be"
+    return True, (
+        "with the old location, the driver of its store deletes the volume, which another image needs: give the store "
+        "the driver 'imagevol' in enabled_backends, or upload one of the images again"
+    )
+
+
+def _names_shared(location: ImageLocation, facts: RepairStepFacts) -> bool:
+    """Tell whether a location names the volume that several images have."""
+    named = read_location(location.url)
+    return isinstance(named, CinderLocation) and named.volume_id == facts.planned.subjects[0].id
+
+
+def _act(facts: RepairStepFacts) -> tuple[bool, str]:
+    return True, str(facts.step)
+
+
+_SPEC = "[store]"
+
+STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = {
+    Policy.STRICT: (
+        Choice(
+            id="already-as-left",
+            text="nothing is left to do: it is so already",
+            source=_SPEC,
+            applies=_already,
+            outcome=StepOutcome.DONE,
+        ),
+        Choice(
+            id="puts-back",
+            text="do it: it puts back what this repair changed",
+            source=_SPEC,
+            applies=_puts_back,
+            outcome=StepOutcome.ACT,
+        ),
+        Choice(
+            id="found-no-more",
+            text="skip it: the finding is not there any more",
+            source=_SPEC,
+            applies=_found_no_more,
+            outcome=StepOutcome.GONE,
+        ),
+        Choice(
+            id="less-sure",
+            text="skip it: the finding is not as sure as it was",
+            source=_SPEC,
+            applies=_less_sure,
+            outcome=StepOutcome.SKIP,
+        ),
+        Choice(
+            id="other-repair",
+            text="skip it: the finding has another repair now",
+            source=_SPEC,
+            applies=_other_repair,
+            outcome=StepOutcome.SKIP,
+        ),
+        Choice(
+            id="likely-still",
+            text="refuse: the finding is only likely, and the step cannot be taken back",
+            source=_SPEC,
+            applies=_likely_still,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="of-a-user",
+            text="refuse: the volume lives in a project whose users can write its metadata",
+            source=_SPEC,
+            applies=_of_a_user,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="is-a-clone",
+            text="refuse: the volume is a clone, and its metadata may be copied from a user's volume",
+            source="[clone]",
+            applies=_is_a_clone,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="volume-held",
+            text="refuse: another operation holds the volume",
+            source="[multi]",
+            applies=_held,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="not-at-rest",
+            text="refuse: the volume is neither available nor in error",
+            source="cinder.volume.api.API.delete",
+            applies=_not_at_rest,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="has-attachments",
+            text="refuse: the volume has attachments",
+            source="CVE-2023-2088",
+            applies=_attached,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="image-has-data",
+            text="refuse: the image has data, which Glance deletes with it",
+            source="glance.location.ImageProxy",
+            applies=_has_data,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="volume-named-twice",
+            text="refuse: another location of the image names the volume, which Glance deletes",
+            source="glance.location.ImageProxy",
+            applies=_named_twice,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="attachment-of-an-instance",
+            text="refuse: an instance has the attachment",
+            source="CVE-2023-2088",
+            applies=_of_an_instance,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="attachment-elsewhere",
+            text="refuse: the attachment is of another host",
+            source="CVE-2023-2088",
+            applies=_other_host,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="clone-elsewhere",
+            text="refuse: the clone would live in another project than the volume",
+            source="cinder.volume.api.API.create",
+            applies=_other_project,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="store-deletes",
+            text="refuse: the store deletes the volume with the location, and another image needs it",
+            source="[multi]",
+            applies=_store_deletes,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="acts",
+            text="do it",
+            source=_SPEC,
+            applies=_act,
+            outcome=StepOutcome.ACT,
+        ),
+    ),
+}
