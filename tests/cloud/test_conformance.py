@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import ClassVar
 
 import attrs
@@ -11,14 +12,17 @@ import pytest
 from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ports import Attacher, ImageService, VolumeService
 from imagevol_adapters.relocating import LocationService, VolumeHolder
+from imagevol_adapters.repairing import RepairImages
 from imagevol_adapters.testing.conformance import (
     AttacherConformance,
     ImageServiceConformance,
     LocationServiceConformance,
+    RepairImagesConformance,
     TemplateVolumesConformance,
     VolumeHolderConformance,
     VolumeServiceConformance,
 )
+from imagevol_adapters.testing.conformance.fixtures import gone
 from imagevol_adapters.testing.conformance.locations import STORES
 from imagevol_adapters.testing.conformance.template_volumes import ListedVolumes
 from imagevol_adapters.testing.conformance.volume_holder import HeldVolumes
@@ -139,6 +143,25 @@ class TestGlanceLocations(LocationServiceConformance):
         site, _ = stored
         with restarting.glance_with(site.cloud, {"DEFAULT": {"show_multiple_locations": "false"}}):
             yield site.images
+
+
+class TestGlanceRepairImages(RepairImagesConformance):
+    @pytest.fixture
+    def images(self, real: Ports) -> RepairImages:
+        return real.images
+
+    @pytest.fixture
+    def new_image(self, real: Ports) -> Iterator[Callable[[str], str]]:
+        with ExitStack() as undo:
+
+            def new(status: str) -> str:
+                image_id = real.images.create(name="repaired", disk_format="raw").id
+                undo.callback(gone, real.images.delete, image_id)
+                if status == "active":
+                    real.images.upload(image_id, [b"data"], size_bytes=4, store="local")
+                return image_id
+
+            yield new
 
 
 class TestGlanceLocationsByTheDriverOfGlanceStore(TestGlanceLocations):

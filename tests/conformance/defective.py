@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -12,6 +14,7 @@ from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.relocating import LocationService, VolumeHolder
 from imagevol_adapters.testing.conformance import (
     LocationServiceConformance,
+    RepairImagesConformance,
     TemplateVolumesConformance,
     VolumeHolderConformance,
 )
@@ -19,6 +22,7 @@ from imagevol_adapters.testing.conformance.template_volumes import ListedVolumes
 from imagevol_adapters.testing.conformance.volume_holder import HeldVolumes
 from imagevol_adapters.testing.memory import MemoryLocations, MemoryVolumes
 from imagevol_core import (
+    AccessDenied,
     Image,
     ImageLocation,
     ImagevolError,
@@ -31,7 +35,7 @@ from imagevol_core import (
     VolumeAnswer,
     VolumeBusy,
 )
-from tests.conformance.histories import glance_of, make
+from tests.conformance.histories import glance_of, make, new_image
 
 # Holders
 
@@ -208,8 +212,10 @@ class Templating(TemplateVolumesConformance):
 
 
 class ListsMigrated(MemoryLocations):
-    def listed(self, image_ids: Sequence[str] | None = None) -> Iterator[Image]:
-        return (self.get(image.id) for image in MemoryLocations.listed(self, image_ids))
+    def listed(
+        self, image_ids: Sequence[str] | None = None, *, changed_since: datetime | None = None
+    ) -> Iterator[Image]:
+        return (self.get(image.id) for image in MemoryLocations.listed(self, image_ids, changed_since=changed_since))
 
 
 class NeverMigrates(MemoryLocations):
@@ -242,8 +248,10 @@ class PrefersTheUrl(MemoryLocations):
 
 
 class IgnoresIds(MemoryLocations):
-    def listed(self, image_ids: Sequence[str] | None = None) -> Iterator[Image]:
-        return MemoryLocations.listed(self, image_ids or None)
+    def listed(
+        self, image_ids: Sequence[str] | None = None, *, changed_since: datetime | None = None
+    ) -> Iterator[Image]:
+        return MemoryLocations.listed(self, image_ids or None, changed_since=changed_since)
 
 
 class TakesAsSent(MemoryLocations):
@@ -342,10 +350,76 @@ class Locating(LocationServiceConformance):
         return locations
 
 
+# Images that are repaired
+
+
+class RepairedLocations(MemoryLocations):
+    """Not defective itself."""
+
+
+class StaysActive(RepairedLocations):
+    def deactivate(self, image_id: str) -> None:
+        self._saved(image_id)
+
+
+class DeactivatesOnce(RepairedLocations):
+    def deactivate(self, image_id: str) -> None:
+        if self._saved(image_id).status == "deactivated":
+            raise AccessDenied("it is deactivated")
+        RepairedLocations.deactivate(self, image_id)
+
+
+class DeactivatesQueued(RepairedLocations):
+    def deactivate(self, image_id: str) -> None:
+        self._save(replace(self._saved(image_id), status="deactivated"))
+
+
+class StaysListed(RepairedLocations):
+    def delete(self, image_id: str) -> None:
+        self._saved(image_id)
+
+
+class DeletesAnything(RepairedLocations):
+    def delete(self, image_id: str) -> None:
+        self.images.pop(image_id, None)
+
+
+class ListsAllTimes(RepairedLocations):
+    def listed(
+        self, image_ids: Sequence[str] | None = None, *, changed_since: datetime | None = None
+    ) -> Iterator[Image]:
+        return RepairedLocations.listed(self, image_ids)
+
+
+class ListsNoChange(RepairedLocations):
+    def listed(
+        self, image_ids: Sequence[str] | None = None, *, changed_since: datetime | None = None
+    ) -> Iterator[Image]:
+        return iter(()) if changed_since else RepairedLocations.listed(self, image_ids)
+
+
+class Repairing(RepairImagesConformance):
+    kind: ClassVar[type[MemoryLocations]]
+
+    @pytest.fixture
+    def images(self) -> MemoryLocations:
+        return glance_of(MemoryVolumes(), "imagevol", self.kind)
+
+    @pytest.fixture
+    def new_image(self, images: MemoryLocations) -> Callable[[str], str]:
+        return partial(new_image, images)
+
+
 # A class of tests for each: pytest finds them by these names.
-for suite in (Holding, Templating, Locating):
-    base = MemoryLocations if suite is Locating else MemoryVolumes
+for suite, base in (
+    (Holding, MemoryVolumes),
+    (Templating, MemoryVolumes),
+    (Locating, MemoryLocations),
+    (Repairing, RepairedLocations),
+):
     for kind in base.__subclasses__():
+        if kind is RepairedLocations:
+            continue
         globals()[f"{suite.__name__}{kind.__name__}"] = type(
             f"{suite.__name__}{kind.__name__}", (suite,), {"kind": kind}
         )

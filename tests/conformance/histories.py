@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import uuid4
 
 from imagevol_adapters.testing.conformance.locations import STORES, History, places
@@ -37,3 +39,13 @@ def make(needed: Mapping[str, History], glance: MemoryLocations, volumes: Memory
         locations = places(history.saved, volume_id)
         glance.images[made[name]] = Image(id=made[name], status=status, locations=locations)
     return made
+
+
+def new_image(glance: MemoryLocations, status: str) -> str:
+    """Make an image in a status, and give its id."""
+    saved = (("cinder://fast/V", "fast"),) if status == "active" else ()
+    volumes = glance.volumes
+    assert isinstance(volumes, MemoryVolumes)
+    (image_id,) = make({"one": History("fast", saved)}, glance, volumes).values()
+    glance.images[image_id] = replace(glance.images[image_id], status=status, updated_at=datetime.now(UTC))
+    return image_id

@@ -22,6 +22,8 @@ SHOWN = "test_a_list_shows_locations_as_they_are_saved_and_showing_the_image_mig
 ADDED = "test_an_added_location_is_of_the_store_of_its_volume_whatever_it_says"
 REFUSED = "test_a_change_that_is_refused_changes_nothing"
 REMOVED = "test_a_removed_location_takes_its_volume_with_it_also_if_another_location_names_it"
+DEACTIVATED = "test_an_active_image_is_deactivated_and_once_more_is_no_error"
+CHANGED = "test_those_that_changed_since_a_time_are_listed_with_their_locations"
 DEFECTS = {
     "HoldingOmitsMissing": ANSWERS,
     "HoldingCannotTellMissing": "test_a_text_that_cannot_be_the_id_of_a_volume_is_not_found",
@@ -64,6 +66,13 @@ DEFECTS = {
     "LocatingDeletesWhatIsHeld": "test_the_driver_of_this_library_deletes_no_volume_that_is_held",
     "LocatingShowsAnyway": "test_a_glance_that_shows_no_locations_lists_none_and_changes_none",
     "LocatingInventsImages": "test_an_image_that_does_not_exist_is_not_found",
+    "RepairingStaysActive": DEACTIVATED,
+    "RepairingDeactivatesOnce": DEACTIVATED,
+    "RepairingDeactivatesQueued": "test_an_image_without_data_is_not_deactivated",
+    "RepairingStaysListed": "test_an_image_that_is_deleted_is_not_listed_any_more",
+    "RepairingDeletesAnything": "test_what_does_not_exist_is_neither_deactivated_nor_deleted",
+    "RepairingListsAllTimes": CHANGED,
+    "RepairingListsNoChange": CHANGED,
 }
 
 
@@ -85,7 +94,13 @@ def test_each_planted_defect_of_a_port_is_found_by_its_test() -> None:
     failures = Failures()
     planted = {f"{name}::{test}" for name, test in DEFECTS.items()}
     plain = ["-c", os.devnull, f"--rootdir={ROOT}", "--import-mode=importlib", "-W=ignore", "-pno:cacheprovider"]
-    plain += ["-pno:randomly", "-o", "python_classes=Holding* Templating* Locating*", "--quiet", "--no-summary"]
+    plain += [
+        "-pno:randomly",
+        "-o",
+        "python_classes=Holding* Templating* Locating* Repairing*",
+        "--quiet",
+        "--no-summary",
+    ]
     pytest.main([*plain, *(f"{SUITE}::{each}" for each in planted)], [failures])
     assert failures.ran == planted
     assert failures.failed == planted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -15,6 +16,7 @@ from imagevol_adapters.testing.conformance import (
     ImageServiceConformance,
     LocationServiceConformance,
     LocksConformance,
+    RepairImagesConformance,
     TemplateVolumesConformance,
     VolumeHolderConformance,
     VolumeServiceConformance,
@@ -23,7 +25,7 @@ from imagevol_adapters.testing.conformance.locations import History
 from imagevol_adapters.testing.conformance.template_volumes import ListedVolumes
 from imagevol_adapters.testing.conformance.volume_holder import HeldVolumes
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryLocations, MemoryLocks, MemoryVolumes
-from tests.conformance.histories import glance_of, make
+from tests.conformance.histories import glance_of, make, new_image
 
 
 @pytest.fixture
@@ -111,6 +113,16 @@ def test_a_location_in_a_store_of_more_weight_comes_first() -> None:
 
 class TestMemoryLocationsByTheDriverOfGlanceStore(TestMemoryLocations):
     driver: ClassVar[str] = "cinder"
+
+
+class TestMemoryRepairImages(RepairImagesConformance):
+    @pytest.fixture
+    def images(self, memory: MemoryVolumes) -> MemoryLocations:
+        return glance_of(memory, "imagevol")
+
+    @pytest.fixture
+    def new_image(self, images: MemoryLocations) -> Callable[[str], str]:
+        return partial(new_image, images)
 
 
 class TestMemoryImages(ImageServiceConformance):

@@ -219,6 +219,18 @@ class CloudAudit:
             certain = again.certainty is Certainty.SURE and before.certainty is not Certainty.SURE
             yield before if certain and before.subjects[0].kind != "attachment" else again
 
+    def audited_again(self, findings: Sequence[Finding], *, changed_since: datetime | None) -> tuple[Finding, ...]:
+        """Give everything that is wrong now with what some findings are about, and with what they rest on.
+
+        Args:
+            findings: of an audit of this cloud.
+            changed_since: when the audit began; images that have changed since then are looked at too.
+
+        Raises:
+            ImagevolError: a service cannot be asked.
+        """
+        return tuple(self._facts_of(findings, changed_since))
+
     def _facts_of(self, findings: Sequence[Finding], changed_since: datetime | None) -> Iterator[Finding]:
         """Audit what the findings are about, as it is now."""
         ids = _Ids.of(findings)

@@ -322,6 +322,11 @@ class GlanceImages:
         data = self._body(image_id, headers, wanted)
         return verified(data, image.digest, f"image {image_id}") if wanted == image.size_bytes else data
 
+    def deactivate(self, image_id: str) -> None:
+        """Let no user read the data of an active image; one that is deactivated already is no error."""
+        with _translated(f"deactivating image {image_id}", image_id):
+            self._glance().images.deactivate(image_id)
+
     def delete(self, image_id: str) -> None:
         """Delete the image, and with it the data in its stores."""
         with _translated(f"deleting image {image_id}", image_id):

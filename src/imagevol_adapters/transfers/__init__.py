@@ -11,7 +11,7 @@ from imagevol_adapters.lazy_imports import lazy_names
 if TYPE_CHECKING:
     from imagevol_adapters.transfers.attaching import Attach, attached
     from imagevol_adapters.transfers.checking import check_image_volume
-    from imagevol_adapters.transfers.reclaiming import Reclaimed, reclaim
+    from imagevol_adapters.transfers.reclaiming import Reclaimed, disconnect_left, reclaim
     from imagevol_adapters.transfers.registering import register_image, register_image_file
     from imagevol_adapters.transfers.remains import (
         UnfinishedImage,
@@ -29,7 +29,7 @@ else:
         {
             "attaching": ("Attach", "attached"),
             "checking": ("check_image_volume",),
-            "reclaiming": ("Reclaimed", "reclaim"),
+            "reclaiming": ("Reclaimed", "disconnect_left", "reclaim"),
             "registering": ("register_image", "register_image_file"),
             "remains": ("UnfinishedImage", "delete_remains", "unfinished_images", "unfinished_volumes"),
             "serving": ("VolumeContent", "delete_image_volume", "open_image_volume"),
@@ -52,6 +52,7 @@ __all__ = [
     "check_image_volume",
     "delete_image_volume",
     "delete_remains",
+    "disconnect_left",
     "open_image_volume",
     "reclaim",
     "register_clone",

@@ -27,7 +27,7 @@ from imagevol_core import (
     holder_of,
 )
 
-__all__ = ["Reclaimed", "holders", "named", "reclaim"]
+__all__ = ["Reclaimed", "disconnect_left", "holders", "named", "reclaim"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -100,6 +100,26 @@ def reclaim(
             taken.append(facts.id)
             del left[facts.id]
     return Reclaimed(attachment_ids=tuple(taken), holders=tuple(holders))
+
+
+def disconnect_left(attachment: AttachmentFacts, *, volumes: VolumeService, attacher: Attacher) -> None:
+    """Disconnect from this host what a dead process has left connected; Cinder still has the attachment then.
+
+    A device that another attachment of this host may share stays.
+
+    Args:
+        attachment: which one.
+        volumes: where its volume is.
+        attacher: this host.
+
+    Raises:
+        ImagevolError: it may still be connected.
+    """
+    volume_id = str(attachment.volume_id)
+    with attacher.leaving(volume_id):
+        others = [other for other in volumes.holders(volume_id) if other.id != attachment.id]
+        if not any(_may_share(other, attachment) for other in others):
+            attacher.disconnect(volumes.attachment(attachment.id))
 
 
 def _decided(volume_id: str, volumes: VolumeService) -> list[tuple[AttachmentFacts, ReclaimDecision]]:

@@ -14,13 +14,17 @@ raise; pytest finds it by its name::
 import pytest
 
 # So that a failure shows the values.
-MODULES = ("attacher", "driver", "images", "locations", "locks", "template_volumes", "volume_holder", "volumes")
+MODULES = (
+    *("attacher", "driver", "images", "locations", "locks", "repair_images", "template_volumes", "volume_holder"),
+    "volumes",
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in MODULES))
 
 from imagevol_adapters.testing.conformance.attacher import AttacherConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.images import ImageServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.locations import LocationServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.locks import LocksConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.repair_images import RepairImagesConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.template_volumes import TemplateVolumesConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.volume_holder import VolumeHolderConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.volumes import VolumeServiceConformance  # noqa: E402
@@ -30,6 +34,7 @@ __all__ = [
     "ImageServiceConformance",
     "LocationServiceConformance",
     "LocksConformance",
+    "RepairImagesConformance",
     "TemplateVolumesConformance",
     "VolumeHolderConformance",
     "VolumeServiceConformance",

@@ -91,12 +91,17 @@ class MemoryLocations:
     shows_locations: bool = True
     images: dict[str, Image] = attrs.field(factory=dict, init=False, repr=False)
 
-    def listed(self, image_ids: Sequence[str] | None = None) -> Iterator[Image]:
+    def listed(
+        self, image_ids: Sequence[str] | None = None, *, changed_since: datetime | None = None
+    ) -> Iterator[Image]:
         """Give images with their locations as they are saved."""
         for image_id in sorted(self.images if image_ids is None else {*image_ids} & self.images.keys()):
+            image = self.images[image_id]
+            if changed_since and image.updated_at and image.updated_at < changed_since:
+                continue
             if not self.shows_locations:
                 raise AccessDenied("Glance lists no locations: set show_multiple_locations = true in glance-api.conf")
-            yield self._weighed(self.images[image_id])
+            yield self._weighed(image)
 
     def get(self, image_id: str) -> Image:
         """Show an image, with its locations migrated; they are saved if a store was found for one."""
@@ -128,6 +133,20 @@ class MemoryLocations:
         kept = [row for row in rows if any(row is location for location in image.locations)]
         new = [location for location in image.locations if not any(location is row for row in rows)]
         self._save(replace(image, locations=(*kept, *new)))
+
+    def deactivate(self, image_id: str) -> None:
+        """Let no user read the data of an active image; one that is deactivated is no error."""
+        image = self._saved(image_id)
+        if image.status not in ("active", "deactivated"):
+            raise AccessDenied(f"image {image_id} is '{image.status}', and an image is deactivated while it is active")
+        if image.status == "active":
+            self._save(replace(image, status="deactivated"))
+
+    def delete(self, image_id: str) -> None:
+        """Delete an image, and the data of its locations."""
+        for location in self._saved(image_id).locations:
+            self._delete(location)
+        del self.images[image_id]
 
     def _saved(self, image_id: str) -> Image:
         if image_id not in self.images:

@@ -1,0 +1,148 @@
+"""What is known right before a step of a repair: its subjects, gathered anew, and the same audit of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from imagevol_adapters.gathering.audit import AuditedImages, CloudAudit
+from imagevol_adapters.ports import VolumeService
+from imagevol_core import (
+    AttachmentFacts,
+    DeepCheck,
+    Finding,
+    Image,
+    RepairAction,
+    RepairStep,
+    RepairStepFacts,
+    Volume,
+    found_again,
+    named_volume_ids,
+    needs_clone,
+)
+
+__all__ = ["REPAIRED_BY", "RepairSource", "gather_repair_step"]
+
+REPAIRED_BY = "imagevol_repair"
+"""The key of the metadata by which a clone names the journal of the repair that made it."""
+
+_CLOCKS = timedelta(minutes=10)  # by which the clocks of Glance and of this host may differ
+_READ = (RepairAction.ZERO_TAIL, RepairAction.DEACTIVATE_IMAGE, RepairAction.REMOVE_LOCATION)
+
+
+@attrs.frozen(kw_only=True)
+class RepairSource:
+    """Where what is known before a step comes from.
+
+    Args:
+        audit: of the cloud; it is asked again about the subjects.
+        volumes: Cinder.
+        began: when the audit began that gave the findings.
+        include_likely: whether the operator includes what is only likely.
+        host: the name of this host, as Cinder has it of attachments; None where no volume can be attached.
+        holder: the id of the journal.
+        read: reads a volume from end to end, for a finding that only reading gives; None where nothing is read.
+    """
+
+    audit: CloudAudit
+    volumes: VolumeService
+    began: datetime
+    include_likely: bool = False
+    host: str | None = None
+    holder: str | None = None
+    read: Callable[[Volume, Image | None], DeepCheck | None] | None = None
+
+    @property
+    def images(self) -> AuditedImages:
+        """Glance."""
+        return self.audit.images
+
+
+def gather_repair_step(
+    source: RepairSource, *, planned: Finding, step: RepairStep, opened: bool = False
+) -> RepairStepFacts:
+    """Look at the subjects of a finding again, and ask the audit about them.
+
+    Besides what the finding names or rests on, all images are looked at that have changed since the audit began: only
+    by such a change can an image have come to name a volume that it did not name.
+
+    Args:
+        source: where the facts come from.
+        planned: the finding.
+        step: the step that is about to be taken.
+        opened: whether the repair has made the volume writable.
+
+    Raises:
+        ImagevolError: something cannot be asked.
+    """
+    image = _image(source, step)
+    attachment = _attachment(source, step)
+    volume_id = str(attachment.volume_id) if attachment else step.subject.id
+    volume = next(iter(source.volumes.find([volume_id])), None)
+    named = named_volume_ids(image) if image else ()
+    return RepairStepFacts(
+        step=step,
+        planned=planned,
+        found=_found(source, planned),
+        settings=source.audit.settings,
+        image=image,
+        volume=volume,
+        attachment=attachment,
+        attachments=source.volumes.holders(volume.id) if volume else (),
+        existing=frozenset(each.id for each in source.volumes.find(named)) if named else frozenset(),
+        clone=_clone(source, image) if image and needs_clone(step) else None,
+        opened=opened,
+        include_likely=source.include_likely,
+        project_id=source.volumes.project_id,
+        host=source.host,
+        holder=source.holder,
+        catalogue=source.audit.catalogue,
+    )
+
+
+def _image(source: RepairSource, step: RepairStep) -> Image | None:
+    """The image of a step, which for a clone is the one that gets it."""
+    image_id = dict(step.arguments).get("image") if needs_clone(step) else None
+    if image_id is None and step.subject.kind != "image":
+        return None
+    return next(iter(source.images.listed([image_id or step.subject.id])), None)
+
+
+def _attachment(source: RepairSource, step: RepairStep) -> AttachmentFacts | None:
+    if step.subject.kind != "attachment":
+        return None
+    known = source.audit.volumes.attachment_now(step.subject.id)
+    return known[0] if known else None
+
+
+def _found(source: RepairSource, planned: Finding) -> Finding | None:
+    """The finding as it is now; where only reading gives it, the volume is read."""
+    since = source.began - _CLOCKS
+    found = found_again(planned, source.audit.audited_again([planned], changed_since=since))
+    if found or source.read is None or not any(step.action in _READ for step in planned.repair):
+        return found
+    audit = attrs.evolve(source.audit, checks=tuple(_checks(source, planned)))
+    return found_again(planned, audit.audited_again([planned], changed_since=since))
+
+
+def _checks(source: RepairSource, planned: Finding) -> Iterator[DeepCheck]:
+    named = (*planned.subjects, *planned.related)
+    images = list(source.images.listed(_ids(planned, "image"))) if _ids(planned, "image") else []
+    for volume in source.volumes.find([each.id for each in named if each.kind == "volume"]):
+        image = next((each for each in images if volume.id in named_volume_ids(each)), None)
+        if source.read and (check := source.read(volume, image)):
+            yield check
+
+
+def _ids(planned: Finding, kind: str) -> Sequence[str]:
+    return [each.id for each in (*planned.subjects, *planned.related) if each.kind == kind]
+
+
+def _clone(source: RepairSource, image: Image) -> Volume | None:
+    """The clone that this repair has made for an image."""
+    if source.holder is None:
+        return None
+    marks = {REPAIRED_BY: source.holder, "image_id": image.id}
+    return next(iter(source.volumes.with_metadata(marks)), None)

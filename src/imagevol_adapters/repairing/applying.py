@@ -1,0 +1,157 @@
+"""Repairs carried out, one journalled step after the other, each looked at again right before it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from imagevol_adapters.gathering.repair import RepairSource, gather_repair_step
+from imagevol_adapters.relocating import Hold
+from imagevol_adapters.repairing.acting import Actions
+from imagevol_adapters.repairing.journal import RepairEntry, RepairJournal, RepairState
+from imagevol_core import (
+    Finding,
+    ImagevolError,
+    RepairAction,
+    RepairStep,
+    ServiceUnreachable,
+    StepDecision,
+    StepOutcome,
+    decide_repair_step,
+)
+
+__all__ = ["RepairResult", "Repairs"]
+
+_ENDING = {
+    StepOutcome.GONE: RepairState.GONE,
+    StepOutcome.SKIP: RepairState.LEFT,
+    StepOutcome.REFUSE: RepairState.LEFT,
+}
+
+
+@attrs.frozen(kw_only=True)
+class RepairResult:
+    """What came of the repair of one finding.
+
+    Attributes:
+        finding: the finding.
+        state: how far its repair has come now.
+        reason: why not further.
+        done: the steps that were done.
+    """
+
+    finding: Finding
+    state: RepairState
+    reason: str | None
+    done: tuple[RepairStep, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Repairs:
+    """One journal, and the cloud that it is of.
+
+    Args:
+        journal: open.
+        source: where what is known before a step comes from.
+        actions: carry the steps out.
+    """
+
+    journal: RepairJournal
+    source: RepairSource
+    actions: Actions
+
+    def to_repair(self) -> list[RepairEntry]:
+        """Give what `apply` would try."""
+        return [entry for entry in self.journal.entries.values() if not entry.ended]
+
+    def apply(self) -> Iterator[RepairResult]:
+        """Repair what is planned and not repaired yet; what has failed before is tried again.
+
+        Yields:
+            What came of each finding.
+
+        Raises:
+            ServiceUnreachable: a service does not answer. The journal says how far it came.
+            ServiceFailed: the journal cannot be written.
+        """
+        for entry in self.to_repair():
+            yield self._repair(entry.finding)
+
+    def _repair(self, finding: Finding) -> RepairResult:
+        entry = self.journal.entries[finding.id]
+        waiting = [each for each in entry.after if not self.journal.entries[each].ended]
+        if waiting:
+            return self._end(finding, RepairState.LEFT, f"finding {', '.join(waiting)} must be repaired first")
+        try:
+            state, reason = self._steps(finding)
+        except ServiceUnreachable:
+            raise  # so it would be for every other finding
+        except ImagevolError as error:
+            state, reason = RepairState.FAILED, str(error)
+        reason = self._put_back(finding, reason)
+        return self._end(finding, state, reason)
+
+    def _steps(self, finding: Finding) -> tuple[RepairState, str | None]:
+        """Take the steps that are not done yet; give how far that came, and why not further."""
+        for number in range(self.journal.entries[finding.id].done, len(finding.repair)):
+            decision = self._step(finding, number)
+            if decision.outcome in _ENDING:
+                return _ENDING[decision.outcome], decision.reason
+        return RepairState.DONE, None
+
+    def _step(self, finding: Finding, number: int) -> StepDecision:
+        step, entry = finding.repair[number], self.journal.entries[finding.id]
+        facts = gather_repair_step(self.source, planned=finding, step=step, opened=self._opened(finding))
+        hold = self._hold(finding)
+        if entry.begun > number:
+            self.actions.take_up(facts, hold)
+        decision = decide_repair_step(facts)
+        if decision.outcome is StepOutcome.ACT:
+            self.journal.record(finding.id, RepairState.BEGUN, begun=number + 1, done=number)
+            self.actions.act(facts, hold)
+        else:
+            hold.end()
+        if decision.outcome is StepOutcome.DONE:
+            self.actions.finish(facts)
+        if decision.outcome in (StepOutcome.ACT, StepOutcome.DONE):
+            self.journal.record(finding.id, RepairState.BEGUN, begun=number + 1, done=number + 1)
+        return decision
+
+    def _hold(self, finding: Finding) -> Hold:
+        def write(attachments: Mapping[str, str]) -> None:
+            self.journal.record(finding.id, RepairState.BEGUN, attachments=attachments)
+
+        return Hold(
+            journal_id=self.journal.id,
+            volumes=self.actions.volumes,
+            write=write,
+            attachments=self.journal.entries[finding.id].attachments,
+            seconds=self.actions.settle_seconds,
+        )
+
+    def _opened(self, finding: Finding) -> bool:
+        """Whether the repair has made a volume writable, and not read-only again."""
+        actions = [step.action for step in finding.repair]
+        if RepairAction.SET_WRITABLE not in actions or RepairAction.SET_READ_ONLY not in actions:
+            return False
+        entry = self.journal.entries[finding.id]
+        opening, closing = actions.index(RepairAction.SET_WRITABLE), actions.index(RepairAction.SET_READ_ONLY)
+        return entry.begun > opening and entry.done <= closing
+
+    def _put_back(self, finding: Finding, reason: str | None) -> str | None:
+        """Make a volume read-only again that a repair has left writable; give why not, if not."""
+        if not self._opened(finding):
+            return reason
+        for step in finding.repair:
+            if step.action is RepairAction.SET_READ_ONLY:
+                try:
+                    self.actions.set_read_only(step.subject.id)
+                except ImagevolError as error:
+                    return f"{reason}; {step.subject} was left writable: {error}"
+        return reason
+
+    def _end(self, finding: Finding, state: RepairState, reason: str | None) -> RepairResult:
+        entry = self.journal.entries[finding.id]
+        self.journal.record(finding.id, state, reason=reason, attachments=entry.attachments)
+        return RepairResult(finding=finding, state=state, reason=reason, done=finding.repair[: entry.done])
