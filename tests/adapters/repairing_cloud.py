@@ -36,6 +36,7 @@ from imagevol_core import (
     VolumeOrigin,
     parse_location,
     plan_repairs,
+    template_name,
 )
 from tests.adapters.history import Killed
 
@@ -200,7 +201,7 @@ class RepairCloud:
         says = TemplateMetadata(
             image_id=image.id, digest=facts.pop("digest", image.digest), image_updated_at=image.updated_at
         )
-        return self.volume(project=TENANT, metadata=says.to_volume(), **facts)
+        return self.volume(project=TENANT, name=template_name(image.id), metadata=says.to_volume(), **facts)
 
     def repairs(self, journal: RepairJournal) -> Repairs:
         source = RepairSource(

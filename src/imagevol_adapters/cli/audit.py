@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unused, watched
 from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
+from imagevol_adapters.cli.audit_repair import AuditRepair, add_repair_options, check_repair_options
 from imagevol_core import (
     GIB,
     AuditSettings,
@@ -44,13 +45,15 @@ _LONGEST_HOURS = 1000 * 366 * 24
 
 
 class Audit(Lister):
-    """List what is wrong between images, volumes, attachments and stores, and what repairs it; this changes nothing.
+    """List what is wrong between images, volumes, attachments and stores; with --repair, repair it.
 
-    It needs the admin role, and a Glance that shows locations. What is found is looked at a second time before it is
-    shown. The exit status is 3 if there is a finding that is not accepted.
+    Without --repair this changes nothing. It needs the admin role, and a Glance that shows locations. What is found is
+    looked at a second time before it is shown. The exit status is 3 if there is a finding that is not accepted.
     """
 
     app: Imagevol
+    _parser: argparse.ArgumentParser
+    _repair: AuditRepair
     _found = False
     _unread: frozenset[str] = frozenset()
     _structured = False
@@ -96,19 +99,28 @@ class Audit(Lister):
             help="leave out the findings that FILE accepts: a line each, with the id, a blank and the reason",
         )
         add_deep_options(parser)
+        add_repair_options(parser)
+        self._parser = parser
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Give 3 if something was found, and 1 if a volume that had to be read was not."""
-        return int(super().run(parsed_args)) or (_FOUND if self._found else int(bool(self._unread)))
+        """Give 3 if something was found or left, and 1 if a volume was not read or a repair failed."""
+        check_repair_options(self._parser, parsed_args)
+        self._repair = AuditRepair(app=self.app, structured=parsed_args.formatter in _STRUCTURED)
+        status = int(super().run(parsed_args)) or self._repair.status
+        return status or (_FOUND if self._found else int(bool(self._unread)))
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Read the files, and list the cloud."""
         self._structured = parsed_args.formatter in _STRUCTURED
         self._accepted = read_baseline(parsed_args.baseline) if parsed_args.baseline else {}
         self._earlier = read_earlier(parsed_args.diff) if parsed_args.diff else None
         refuse_unused(parsed_args)
         audit = self._audit(parsed_args)
+        if parsed_args.resume_repair:
+            return self._repair.columns, self._repair.resumed(audit, parsed_args)
+        if parsed_args.repair:
+            return self._repair.columns, self._repair.planned(audit, self._accepted, parsed_args)
         columns = _COLUMNS if self._earlier is None else ("change", *_COLUMNS)
         return columns, self._rows(audit)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from imagevol_adapters.cli.schemas import DIALECT, Schema, json_enum, json_list, json_object, json_reference
-from imagevol_core import Certainty, RepairAction, rule_tables
+from imagevol_adapters.repairing import RepairState
+from imagevol_core import Certainty, RepairAction, RepairOutcome, rule_tables
 
 __all__ = ["audit_schema"]
 
@@ -48,6 +49,19 @@ def audit_schema() -> Schema:
     finding["properties"]["change"] = {
         "enum": list(CHANGES),
         "description": "What has become of it since the audit that --diff names. Only with --diff.",
+    }
+    outcomes = sorted({outcome.value for outcome in (*RepairOutcome, *RepairState)} - {RepairOutcome.REPAIR.value})
+    finding["properties"]["outcome"] = {
+        "enum": outcomes,
+        "description": "What became of it. Only with --repair and --resume-repair.",
+    }
+    finding["properties"]["done"] = {
+        **json_list(json_reference("step")),
+        "description": "The steps that were taken. Only with --repair and --resume-repair.",
+    }
+    finding["properties"]["reason"] = {
+        "type": ["string", "null"],
+        "description": "Why it was not repaired, and what to do. Only with --repair and --resume-repair.",
     }
     return {
         "$schema": DIALECT,

@@ -77,6 +77,7 @@ def gather_repair_step(
     Raises:
         ImagevolError: something cannot be asked.
     """
+    putting_back = opened and step.action is RepairAction.SET_READ_ONLY  # which is done whatever is found
     image = _image(source, step)
     attachment = _attachment(source, step)
     volume_id = str(attachment.volume_id) if attachment else step.subject.id
@@ -85,7 +86,7 @@ def gather_repair_step(
     return RepairStepFacts(
         step=step,
         planned=planned,
-        found=_found(source, planned),
+        found=None if putting_back else _found(source, planned),
         settings=source.audit.settings,
         image=image,
         volume=volume,

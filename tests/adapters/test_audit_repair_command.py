@@ -1,0 +1,196 @@
+"""`imagevol audit --repair`: shows, asks, repairs, and says by its exit status what is left."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from imagevol_adapters.cinder import whole_cloud
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.testing.memory import MemoryVolumes
+from imagevol_core import InUse, ServiceUnreachable
+from tests.adapters.commands import Run
+from tests.adapters.history import Killed
+from tests.adapters.repairing_cloud import CLOUD, FAULTS, STORES, TENANT, RepairCloud, killed
+
+pytestmark = pytest.mark.usefixtures("no_cloud")
+TRUSTED = ("--trusted-project", STORES, "--trusted-project", TENANT)
+RESUME = ("audit", *TRUSTED, "-f", "json", "--resume-repair")
+REPAIR = ("audit", "--repair", *TRUSTED, "-f", "json")
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RepairCloud:
+    """A cloud whose services the command uses."""
+    cloud = RepairCloud()
+    conf = tmp_path / "glance-api.conf"
+    conf.write_text(
+        "[DEFAULT]\nenabled_backends = fast:imagevol, fast2:imagevol\n[glance_store]\ndefault_backend = fast\n"
+        "[fast]\ncinder_volume_type = ssd\n[fast2]\ncinder_volume_type = hdd\n"
+    )
+    monkeypatch.setattr(cloud.images, "service_id", lambda: CLOUD, raising=False)
+    monkeypatch.setattr(cloud.volumes, "default_volume_type", lambda: "ssd", raising=False)
+    monkeypatch.setattr(Imagevol, "images", cloud.images)
+    monkeypatch.setattr(Imagevol, "volumes", cloud.volumes)
+    monkeypatch.setattr(Imagevol, "attacher", cloud.attacher)
+    monkeypatch.setattr(whole_cloud, "WholeCinder", lambda volumes: volumes)
+    monkeypatch.setattr("imagevol_adapters.cli.audit._GLANCE_API_CONF", conf)
+    return cloud
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def outcomes(rows: list[dict[str, Any]]) -> dict[str, str]:
+    return {row["rule"]: row["outcome"] for row in rows}
+
+
+class TestRepair:
+    def test_what_is_sure_is_repaired_and_what_is_only_likely_is_left(
+        self, cloud: RepairCloud, run: Run, journal: Path
+    ) -> None:
+        for fault in ("image-volume-without-image", "left-unfinished", "store-differs", "attachment-left-behind"):
+            FAULTS[fault](cloud)
+        ran = run(*REPAIR, "--repair-journal", journal, "--yes")
+        assert ran.status == 3
+        assert outcomes(ran.json) == {
+            "image-volume-without-image": "done",
+            "store-differs": "done",
+            "left-unfinished": "only-likely",
+            "attachment-left-behind": "only-likely",
+        }
+        assert {finding.kind for finding in cloud.audit()} == {"left-unfinished", "attachment-left-behind"}
+        assert "Repaired 2 of 2; 1073741824 bytes (1 GiB) are given back." in ran.err
+        ran = run(*REPAIR, "--repair-journal", journal.with_name("second"), "--yes", "--include-likely")
+        assert outcomes(ran.json) == {"left-unfinished": "done", "attachment-left-behind": "done"}
+        assert ran.status == 0
+        assert cloud.audit() == []
+
+    def test_all_faults_that_the_commands_find_are_repaired_at_once(
+        self, cloud: RepairCloud, run: Run, journal: Path
+    ) -> None:
+        deep = {"tail-not-zero", "content-differs", "template-stale"}  # the last needs a driver that creates one
+        for name, plant in FAULTS.items():
+            if name not in deep:
+                plant(cloud)
+        ran = run(*REPAIR, "--repair-journal", journal, "--yes", "--include-likely")
+        assert {row["outcome"] for row in ran.json} == {"done"}
+        assert (ran.status, cloud.audit()) == (0, [])
+        assert {image_id: len(cloud.content(image_id)) for image_id in cloud.healthy} == dict.fromkeys(cloud.healthy, 1)
+
+    def test_the_plan_is_shown_and_nothing_is_changed_if_the_answer_is_no(
+        self, cloud: RepairCloud, run: Run, journal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        FAULTS["not-read-only"](cloud)
+        FAULTS["left-unfinished"](cloud)
+        (likely,) = [finding for finding in cloud.audit() if finding.kind == "left-unfinished"]
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("sys.stdin.readline", lambda: "n\n", raising=False)
+        ran = run(*REPAIR, "--repair-journal", journal)
+        assert outcomes(ran.json) == {"not-read-only": "planned", "left-unfinished": "only-likely"}
+        assert (ran.status, journal.exists()) == (3, False)
+        assert "set-read-only volume" in ran.err
+        assert f"not repaired: {likely.id}" in ran.err
+        assert len(cloud.audit()) == 2
+
+    @pytest.mark.parametrize("options", [("--dry-run",), ("--dry-run", "--repair-journal", "JOURNAL")])
+    def test_a_dry_run_says_what_would_be_done(
+        self, cloud: RepairCloud, run: Run, journal: Path, options: tuple[str, ...]
+    ) -> None:
+        FAULTS["not-read-only"](cloud)
+        ran = run(*REPAIR, *[str(journal) if option == "JOURNAL" else option for option in options])
+        assert (ran.status, outcomes(ran.json), journal.exists()) == (3, {"not-read-only": "planned"}, False)
+        assert len(cloud.audit()) == 1
+
+    def test_without_a_terminal_and_an_answer_nothing_is_changed(
+        self, cloud: RepairCloud, run: Run, journal: Path
+    ) -> None:
+        FAULTS["not-read-only"](cloud)
+        ran = run(*REPAIR, "--repair-journal", journal)
+        assert (ran.status, journal.exists()) == (1, False)
+        assert "--yes" in ran.err
+        assert len(cloud.audit()) == 1
+
+    def test_in_a_healthy_cloud_nothing_is_asked(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
+        ran = run(*REPAIR, "--repair-journal", journal)
+        assert (ran.status, ran.json) == (0, [])
+        assert cloud.audit() == []
+
+    def test_what_the_baseline_accepts_is_left(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
+        FAULTS["not-read-only"](cloud)
+        (found,) = cloud.audit()
+        baseline = journal.with_name("baseline")
+        baseline.write_text(f"{found.id} being looked at\n")
+        ran = run(*REPAIR, "--repair-journal", journal, "--yes", "--baseline", baseline)
+        assert (ran.status, ran.json) == (0, [])
+        assert len(cloud.audit()) == 1
+
+    def test_a_journal_that_is_there_is_refused_before_the_cloud_is_listed(
+        self, cloud: RepairCloud, run: Run, journal: Path
+    ) -> None:
+        journal.write_text("mine")
+        ran = run(*REPAIR, "--repair-journal", journal, "--yes")
+        assert (ran.status, journal.read_text()) == (1, "mine")
+        assert "--resume-repair" in ran.err
+
+    def test_a_step_that_fails_gives_1_and_is_tried_again_by_resume(
+        self, cloud: RepairCloud, run: Run, journal: Path
+    ) -> None:
+        FAULTS["image-volume-without-image"](cloud)
+        with patch.object(MemoryVolumes, "delete", side_effect=InUse("it has a snapshot")):
+            ran = run(*REPAIR, "--repair-journal", journal, "--yes")
+        assert (ran.status, outcomes(ran.json)) == (1, {"image-volume-without-image": "failed"})
+        ran = run(*RESUME, journal, "--dry-run")
+        assert (ran.status, outcomes(ran.json)) == (3, {"image-volume-without-image": "failed"})
+        ran = run(*RESUME, journal, "--yes")
+        assert (ran.status, outcomes(ran.json)) == (0, {"image-volume-without-image": "done"})
+        ran = run(*RESUME, journal, "--yes")
+        assert (ran.status, ran.json) == (0, [])
+
+    def test_what_ends_early_says_how_to_go_on(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
+        FAULTS["not-read-only"](cloud)
+        with patch.object(MemoryVolumes, "set_readonly", side_effect=ServiceUnreachable("Cinder is down")):
+            ran = run(*REPAIR, "--repair-journal", journal, "--yes")
+        assert ran.status == 1
+        assert f"imagevol audit --resume-repair {journal}" in ran.err
+        assert run(*RESUME, journal, "--yes").status == 0
+        assert cloud.audit() == []
+
+    def test_a_killed_repair_is_resumed(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
+        for fault in ("volume-in-two-images", "not-read-only", "attachment-left-behind"):
+            FAULTS[fault](cloud)
+        with suppress(Killed), killed(4):
+            run(*REPAIR, "--repair-journal", journal, "--yes", "--include-likely")
+        assert cloud.audit()
+        assert run(*RESUME, journal, "--yes").status == 0
+        assert cloud.audit() == []
+
+    def test_a_person_reads_a_table(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
+        FAULTS["not-read-only"](cloud)
+        ran = run("audit", "--repair", *TRUSTED, "--repair-journal", journal, "--yes")
+        assert "set-read-only volume" in ran.out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--yes",),
+        ("--dry-run",),
+        ("--include-likely",),
+        ("--repair-journal", "j"),
+        ("--repair",),
+        ("--repair", "--yes"),
+        ("--repair", "--repair-journal", "j", "--diff", "d"),
+        ("--resume-repair", "j", "--include-likely"),
+        ("--resume-repair", "j", "--deep"),
+    ],
+)
+@pytest.mark.usefixtures("cloud")
+def test_options_that_do_not_fit_together_are_a_usage_error(run: Run, options: tuple[str, ...]) -> None:
+    assert run("audit", *TRUSTED, *options).status == 2
