@@ -402,7 +402,7 @@ class Images(MemoryImages):
     interface: ClassVar[str] = "public"
     endpoint_override: ClassVar[None] = None
 
-    def listed(self, image_ids: Any = None, *, locations_needed: bool = True) -> Any:
+    def listed(self, image_ids: Any = None, *, locations_needed: bool = True, changed_since: Any = None) -> Any:
         return iter(list(self.images.values()))
 
 
