@@ -28,7 +28,7 @@ _PARTS = (
         "store",
         (
             "glance-api.conf: the options of a store of kind imagevol. The section has the name of the store, as in "
-            "enabled_backends. They are the options of glance_store's own cinder driver."
+            "enabled_backends. They are the options of glance_store's own cinder driver, and image_clone_metrics_file."
         ),
     ),
     (

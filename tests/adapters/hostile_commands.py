@@ -94,6 +94,7 @@ class Place:
                 ),
                 "config_dir": (".", "closed", *odd),
                 "html": ("page.html", "page.html", "new.html", *odd),
+                "metrics": ("imagevol.prom", "imagevol.prom", *odd),
                 "journal": ("journal", "another", "head", *odd, "endless"),
                 "checksum_file": ("sums", *odd, "endless"),
             },

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from imagevol_adapters import transfers
 from imagevol_adapters.cli import data, main
@@ -29,7 +30,16 @@ from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_adapters.transfers import storing
-from imagevol_core import AccessDenied, DeviceFailed, ServiceFailed, Store, StoreCatalogue, Volume, patience_seconds
+from imagevol_core import (
+    AccessDenied,
+    DeviceFailed,
+    RequestRefused,
+    ServiceFailed,
+    Store,
+    StoreCatalogue,
+    Volume,
+    patience_seconds,
+)
 from tests.adapters.commands import Ran, Run
 from tests.adapters.hostile_urls import HOSTILE_PASSWORDS, shows_a_piece
 from tests.adapters.inspecting import gpt, iso
@@ -750,3 +760,52 @@ def test_without_its_extra_the_command_says_what_to_install(
     monkeypatch.setitem(sys.modules, "cliff.app", None)
     assert main(["--help"]) == 1
     assert capsys.readouterr() == ("", "cliff.app is not installed: pip install 'imagevol[cli]'\n")
+
+
+class TestMetrics:
+    @staticmethod
+    def values(file: Path) -> dict[str, float]:
+        families = text_string_to_metric_families(file.read_text())
+        return {
+            f"{sample.name.removeprefix('imagevol_command_')} {sample.labels['command']}": sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    def test_put_and_get_write_what_they_moved(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
+    ) -> None:
+        metrics = tmp_path / "imagevol.prom"
+        put = run("put", file, "--metrics", metrics, "-f", "json")
+        found = self.values(metrics)
+        assert (put.status, found["transfer_bytes put"]) == (0, len(DATA))
+        assert found["transfer_seconds put"] == put.json["seconds"]
+        assert found["last_success_timestamp_seconds put"] > 1e9
+        assert run("get", put.json["volume_id"], tmp_path / "back", "--metrics", metrics) == Ran(0, "", "")
+        assert self.values(metrics)["transfer_bytes get"] == len(DATA)
+
+    def test_a_file_that_cannot_be_written_is_refused_before_anything_is_done(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
+    ) -> None:
+        ran = run("put", file, "--metrics", tmp_path / "none" / "x.prom")
+        assert (ran.status, ran.out, memory.volumes) == (1, "", {})
+
+    def test_metrics_that_are_lost_later_do_not_fail_the_command(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object, **__: object) -> None:
+            raise RequestRefused("no space is left")
+
+        monkeypatch.setattr("imagevol_adapters.metrics.textfile.replace_file", full)
+        ran = run("put", file, "--metrics", tmp_path / "x.prom", "-f", "json")
+        assert (ran.status, len(memory.volumes)) == (0, 1)
+        assert "The command has succeeded, but its metrics are lost: no space is left" in ran.err
+
+    def test_a_failure_leaves_the_time_of_the_last_success(
+        self, run: Run, memory: MemoryVolumes, file: Path, tmp_path: Path
+    ) -> None:
+        metrics = tmp_path / "imagevol.prom"
+        run("put", file, "--metrics", metrics)
+        before = metrics.read_bytes()
+        assert run("put", tmp_path / "none", "--metrics", metrics).status == 1
+        assert metrics.read_bytes() == before

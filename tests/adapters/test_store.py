@@ -27,9 +27,11 @@ from glance_store import capabilities, exceptions
 from glance_store import location as glance_location
 from keystoneauth1.identity import V3ApplicationCredential, V3Password
 from oslo_config import cfg
+from prometheus_client.parser import text_string_to_metric_families
 from requests_mock import Mocker
 
 from imagevol_adapters.cinder.volumes import CinderVolumes
+from imagevol_adapters.metrics import recorder
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import this_process
 from imagevol_adapters.store import Store, StoreLocation, sessions
@@ -869,3 +871,72 @@ class TestStart:
         assert [f"Store {store.backend_group}: " in line for line in told] == [True, True]
         assert "lock_path" in told[0]
         assert "rootwrap_config" in told[1]
+
+
+class TestMetrics:
+    """What the store counts: the values by series and direction, read from the file of this process."""
+
+    @pytest.fixture
+    def counted(self, stores: Stores, tmp_path: Path) -> Iterator[World]:
+        file = str(tmp_path / "imagevol.prom")
+        world = World(MemoryVolumes(), stores(image_clone_metrics_file=file))
+        world.watched(Steps())
+        yield world
+        recorder(file).close()
+
+    @staticmethod
+    def values(directory: Path, store: Store) -> dict[tuple[str, str], float]:
+        assert recorder(str(directory / "imagevol.prom")).flush()
+        found = {}
+        for family in text_string_to_metric_families((directory / "imagevol-0.prom").read_text()):
+            for sample in family.samples:
+                assert set(sample.labels) == {"store", "direction", "worker"}
+                assert sample.labels["store"] == store.backend_group
+                found[sample.name.removeprefix("imagevol_store_"), sample.labels["direction"]] = sample.value
+        assert 0 < len(found) <= 10
+        return found
+
+    def test_images_and_bytes_are_counted_by_direction(self, counted: World, tmp_path: Path) -> None:
+        where = counted.add()
+        for _ in range(2):
+            read(counted.store, where)
+        read(counted.store, where, offset=3, chunk_size=5)
+        found = self.values(tmp_path, counted.store)
+        assert (found["transfers_total", "write"], found["transfers_total", "read"]) == (1, 3)
+        assert found["transfer_bytes_total", "write"] == len(DATA)
+        assert found["transfer_bytes_total", "read"] == 2 * len(DATA) + 5
+        assert found["transfer_seconds_total", "read"] > 0
+        assert found["last_success_timestamp_seconds", "read"] > 1e9
+        assert ("failures_total", "read") not in found
+
+    def test_a_failure_is_counted_and_no_image(self, counted: World, tmp_path: Path) -> None:
+        with pytest.raises(exceptions.Invalid):
+            counted.add(size_bytes=len(DATA) + 1)
+        with pytest.raises(exceptions.NotFound):
+            read(counted.store, location(counted.store, f"cinder://{counted.store.backend_group}/{NOBODY}"))
+        found = self.values(tmp_path, counted.store)
+        assert (found["failures_total", "write"], found["failures_total", "read"]) == (1, 1)
+        assert not [name for name, _ in found if name in ("transfers_total", "last_success_timestamp_seconds")]
+
+    def test_a_reader_that_leaves_early_is_no_failure_and_the_volume_is_let_go(
+        self, counted: World, tmp_path: Path
+    ) -> None:
+        where = counted.add()
+        data, _ = counted.store.get(where)
+        next(data)
+        data.close()  # type: ignore[attr-defined]
+        found = self.values(tmp_path, counted.store)
+        assert 0 < found["transfer_bytes_total", "read"] < len(DATA)
+        assert ("transfers_total", "read") not in found
+        assert ("failures_total", "read") not in found
+        assert counted.volumes.attachments == {}
+
+    def test_metrics_that_cannot_be_written_fail_no_image(self, stores: Stores, tmp_path: Path) -> None:
+        world = World(MemoryVolumes(), stores(image_clone_metrics_file=str(tmp_path / "none" / "x.prom")))
+        world.watched(Steps())
+        assert read(world.store, world.add()) == DATA
+
+    def test_by_default_no_file_is_written(self, world: World, tmp_path: Path) -> None:
+        world.add()
+        assert world.store.store_conf.image_clone_metrics_file is None
+        assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import errno
 import math
 import os
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from imagevol_adapters.cli.image_options import (
     image_attributes,
     short_text,
 )
+from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, transfer_samples, write_metrics
 from imagevol_adapters.cli.output import Named, check_output
 from imagevol_core import (
     DeviceFailed,
@@ -138,6 +140,7 @@ class Put(Named, Shown, ShowOne):
             "as Glance's option of this name does (default: none)",
         )
         _add_rate(parser)
+        add_metrics_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
@@ -151,6 +154,7 @@ class Put(Named, Shown, ShowOne):
             raise RequestRefused("--register: the name of an image is not empty")
         if not parsed_args.register and (given := given_image_option(parsed_args)):
             raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
+        check_metrics(parsed_args.metrics)
         refuse_what_cannot_be(self.app, parsed_args)
         with (
             opened(parsed_args.file) as (_, size_bytes),
@@ -161,6 +165,10 @@ class Put(Named, Shown, ShowOne):
                 image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
             except UnsafeImage as error:
                 raise _refused(parsed_args.file, error) from error
+        report = stored.report
+        write_metrics(
+            parsed_args.metrics, transfer_samples("put", size_bytes=report.size_bytes, seconds=report.seconds)
+        )
         return self.names(), (
             stored.volume.id,
             image_id,
@@ -250,10 +258,19 @@ class Get(Command):
         )
         parser.add_argument("--length", type=int, metavar="BYTES", help="read this many bytes (default: to the end)")
         _add_rate(parser)
+        add_metrics_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Read into a file beside the wanted one, which appears only when it is whole; or to the standard output."""
+        check_metrics(parsed_args.metrics)
+        begun = time.monotonic()
+        content = self._read(parsed_args)
+        taken = transfer_samples("get", size_bytes=content.size_bytes, seconds=time.monotonic() - begun)
+        write_metrics(parsed_args.metrics, taken)
+        self._tell_unverified(content)
+
+    def _read(self, parsed_args: argparse.Namespace) -> VolumeContent:
         if parsed_args.file == STANDARD_STREAM:
             check_output(sys.stdout)
             if sys.stdout.isatty():
@@ -261,11 +278,10 @@ class Get(Command):
             with self._content(parsed_args) as content:
                 for part in content.parts:
                     sys.stdout.buffer.write(part)
-            self._tell_unverified(content)
-            return
+            return content
         with appearing(parsed_args.file) as partial, self._content(parsed_args) as content:
             self._write(content, partial, parsed_args.file)
-        self._tell_unverified(content)
+        return content
 
     @contextmanager
     def _content(self, asked: argparse.Namespace) -> Iterator[VolumeContent]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
+from imagevol_adapters.configuration.metrics_option import METRICS_FILE
+
 __all__ = ["OPTIONS"]
 
 OPTIONS = (
@@ -56,4 +58,5 @@ OPTIONS = (
         help="Make templates also of images whose partition table fails these checks: `mbr` and `gptmbr`, as in "
         "Glance's gpt_safety_checks_nonfatal. Give it the same value, so that a template is made of what Glance takes.",
     ),
+    METRICS_FILE,
 )

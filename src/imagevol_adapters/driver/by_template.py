@@ -21,6 +21,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.driver.cloning import ModelUpdate, Request, clone, discard
+from imagevol_adapters.driver.counting import counts_of
 from imagevol_adapters.driver.service import CinderService, settings_of
 from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, image_of
@@ -114,6 +115,8 @@ class ByTemplate:
                     break
             if template is not None:
                 update, again = self._clone(templates, template, is_new=is_new)
+                if update is not None:
+                    counts_of(self.driver).created(_taken(step.way, is_new=is_new))
                 if update is not None or not again:
                     return update
             step = self._planned("the template is gone or has all its clones")
@@ -288,7 +291,8 @@ class ByTemplate:
         image = self.request.image
         template.update(self.driver.create_volume(template) or {})
         template.save()
-        with self.driver.imagevol_open_volume(admin, template, writable=True) as device:
+        opened = self.driver.imagevol_open_volume(admin, template, writable=True)
+        with counts_of(self.driver).filling(image.size_bytes), opened as device:
             fill_device(
                 self._downloaded(),
                 device,
@@ -305,6 +309,13 @@ class ByTemplate:
     def _downloaded(self) -> Iterable[bytes]:
         chunks: Iterable[bytes] = self.request.image_service.download(self.request.context, self.request.image.id)
         return chunks
+
+
+def _taken(way: Way, *, is_new: bool) -> Way:
+    """The way that was taken: a template that was to be created may have been there by then."""
+    if is_new:
+        return Way.CREATE_TEMPLATE
+    return Way.CLONE_TEMPLATE if way is Way.CREATE_TEMPLATE else way
 
 
 def template_step(plan: CreationPlan) -> CreationStep | None:

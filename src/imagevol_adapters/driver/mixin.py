@@ -22,10 +22,12 @@ from imagevol_adapters.brick import open_device
 from imagevol_adapters.configuration.backend_options import OPTIONS
 from imagevol_adapters.driver.by_template import TEMPLATE_WAYS, ByTemplate, told
 from imagevol_adapters.driver.cloning import ModelUpdate, Request, clone
+from imagevol_adapters.driver.counting import counts_of
 from imagevol_adapters.driver.facts import image_facts
 from imagevol_adapters.driver.service import CinderService, settings_of
 from imagevol_adapters.driver.services import Services, gives_data, locks_of_cinder
 from imagevol_adapters.gathering import CreationFacts
+from imagevol_adapters.metrics import LEFT
 from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_core import CreationPlan, CreationStep, Policy, TemplateAction, Way, failed
@@ -101,8 +103,10 @@ class ImageCloneMixin:
         except Exception:  # an error here would fail the request, which Cinder can do without us
             LOG.exception("Volume %s: Cinder goes on by itself", volume.id)
             made = None
+            counts_of(self).failed()
         if made is not None:
             return made, True
+        counts_of(self).volume(LEFT)
         own: tuple[ModelUpdate, bool] = super().clone_image(  # type: ignore[misc]  # Cinder's base class has it
             context, volume, image_location, image_meta, image_service
         )
@@ -167,7 +171,10 @@ def _cinder_clones(facts: CreationFacts, cached: CreationStep) -> bool:
 def _clone_image_volume(driver: Any, request: Request, step: CreationStep) -> ModelUpdate:
     with suppress(exception.VolumeNotFound):  # deleted just now
         source = objects.Volume.get_by_id(cinder_context.get_admin_context(), step.source)
-        return clone(driver, request, source, "image volume")
+        made = clone(driver, request, source, "image volume")
+        if made is not None:
+            counts_of(driver).created(step.way)
+        return made
     return None
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from queue import Empty
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["GivingWay", "Inbox", "Workers", "afterwards", "in_thread", "lock", "pause"]
+__all__ = ["GivingWay", "Inbox", "Signal", "Workers", "afterwards", "background", "in_thread", "lock", "pause"]
 
 T = TypeVar("T")
 
@@ -57,6 +57,36 @@ def afterwards(action: Callable[[], object]) -> None:
         action()
     else:
         postponed.append(action)
+
+
+def background(work: Callable[[], None], *, name: str) -> None:
+    """Start a real thread that nothing waits for, and that ends with the process.
+
+    Args:
+        work: what it does; it may not touch what eventlet has patched.
+        name: of the thread.
+    """
+    _real("threading").Thread(target=work, name=name, daemon=True).start()
+
+
+class Signal:
+    """An event that a greenlet can set, and that a real thread waits for."""
+
+    def __init__(self) -> None:
+        """Begin unset."""
+        self._event = _real("threading").Event()
+
+    def set(self) -> None:
+        """Let those go on that wait; this never blocks."""
+        self._event.set()
+
+    def clear(self) -> None:
+        """Be unset again."""
+        self._event.clear()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is set, for so long at most, and tell whether it is; a greenlet would block its hub."""
+        return bool(self._event.wait(seconds))
 
 
 class GivingWay:

@@ -4,6 +4,7 @@ It has the options, the URLs and the volumes of glance_store's own cinder driver
 the other stored.  Each call collects facts, asks the core, and lets a transfer do it.
 """
 
-from imagevol_adapters.store.driver import Store, StoreLocation
+from imagevol_adapters.store.driver import Store
+from imagevol_adapters.store.locations import StoreLocation
 
 __all__ = ["Store", "StoreLocation"]

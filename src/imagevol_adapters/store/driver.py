@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Generator, Iterator
 from functools import partial
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Protocol
 from weakref import WeakValueDictionary
 
 import attrs
@@ -20,12 +20,15 @@ from oslo_config import cfg
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import Closeable, closed_on_failure
+from imagevol_adapters.configuration.metrics_option import METRICS_FILE
 from imagevol_adapters.forking import begun_anew_when_forked
 from imagevol_adapters.gathering import with_default_type
 from imagevol_adapters.processes import origin
 from imagevol_adapters.store import sessions
 from imagevol_adapters.store.attaching import StoreAttacher, attacher
+from imagevol_adapters.store.counting import counted, counted_content
 from imagevol_adapters.store.errors import translated
+from imagevol_adapters.store.locations import StoreLocation, StorePrefix
 from imagevol_adapters.store.remains import Remains
 from imagevol_adapters.store.starting import faults_at_start
 from imagevol_adapters.transfers import SharedAttachments, StoreSettings, open_image_volume, store_image
@@ -35,10 +38,8 @@ from imagevol_core import (
     GIB,
     CinderLocation,
     CustodyDecision,
-    Dialect,
     ImagevolError,
     ImageVolumeMetadata,
-    InvalidLocation,
     InvalidMetadata,
     ResourceNotFound,
     StoreCatalogue,
@@ -48,67 +49,17 @@ from imagevol_core import (
     decide_reading,
     is_associated,
     is_store_name,
-    parse_location,
 )
 from imagevol_core import (
     Store as StoreFacts,
 )
 
-__all__ = ["Store", "StoreLocation", "StorePrefix"]
+__all__ = ["Store"]
 
 LOG = logging.getLogger(__name__)
 
 _GLANCE_ERRORS = (exceptions.BackendException, exceptions.GlanceStoreException)
 _Content = Generator[Any, None, None]
-
-
-class StorePrefix(str):
-    """What the locations of a store begin with, such that Glance tells `fast` from `fast2`.
-
-    Glance looks for the store of a location by whether its URL begins with this, for which the slash must be there; and
-    it makes a URL of this, a slash and a volume's id, for which the slash must not be there.
-
-    >>> prefix = StorePrefix("fast")
-    >>> "cinder://fast2/7ad3".startswith(prefix), "cinder://fast/7ad3".startswith(prefix), "%s/%s" % (prefix, "7ad3")
-    (False, True, 'cinder://fast/7ad3')
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, store: str) -> Self:
-        """Take the store's name."""
-        return super().__new__(cls, f"cinder://{store}/")
-
-    def __str__(self) -> str:
-        """Give it as it is put in front of a volume's id."""
-        return self[:-1]
-
-    __repr__ = __str__
-
-
-class StoreLocation(glance_location.StoreLocation):
-    """What a location names, read as glance_store's own cinder driver reads it."""
-
-    def process_specs(self) -> None:
-        """Take what the location was made of."""
-        self.scheme = self.specs.get("scheme", "cinder")
-        self.volume_id: str = self.specs.get("volume_id", "")
-
-    def get_uri(self) -> str:
-        """Give the location in this store."""
-        return str(CinderLocation(store=self.backend_group, volume_id=self.volume_id))
-
-    def parse_uri(self, uri: str) -> None:
-        """Take the volume's id out of a URL.
-
-        Raises:
-            exceptions.BadStoreUri: it names none.
-        """
-        try:
-            self.volume_id = parse_location(uri, dialect=Dialect.GLANCE_STORE).volume_id
-        except InvalidLocation as error:
-            raise exceptions.BadStoreUri(str(error)) from error
-        self.scheme = "cinder"
 
 
 class Verifier(Protocol):
@@ -142,7 +93,8 @@ class Store(glance_driver.Store):
     _CAPABILITIES = (
         capabilities.BitMasks.READ_RANDOM | capabilities.BitMasks.WRITE_ACCESS | capabilities.BitMasks.DRIVER_REUSABLE
     )
-    OPTIONS = CinderStore.OPTIONS  # the very same, so that both drivers can be in one Glance
+    # Those of glance_store's own driver are the very same objects, so that both drivers can be in one Glance.
+    OPTIONS = [*CinderStore.OPTIONS, METRICS_FILE]  # noqa: RUF012 - as glance_store has it
     EXAMPLE_URL = "cinder://<store>/<volume-id>"
 
     def __init__(self, conf: cfg.ConfigOpts, backend: str | None = None) -> None:
@@ -236,7 +188,11 @@ class Store(glance_driver.Store):
             exceptions.Invalid: the data is shorter or longer than was said.
             exceptions.BackendException: it failed otherwise; in each case the volume is gone, or named.
         """
-        with closed_on_failure(image_file), translated():
+        with (
+            closed_on_failure(image_file),
+            translated(),
+            counted(self.store_conf, self.backend_group, "write") as transfer,
+        ):
             if context is None:
                 raise _misconfigured("an image is stored for a requester, and this request has no context")
             cloud, own = self._cloud(context), sessions.has_service_user(self.store_conf)
@@ -257,6 +213,7 @@ class Store(glance_driver.Store):
             volume_id, group = stored.volume.id, self.backend_group
             with undone_on_failure(f"volume {volume_id}", lambda: delete_volume(cloud.volumes, volume_id)):
                 where = CinderLocation(store=group, volume_id=volume_id)
+            transfer.size_bytes, transfer.whole = stored.report.size_bytes, True
         digests = stored.report.digests
         return (
             str(where),
@@ -292,7 +249,8 @@ class Store(glance_driver.Store):
             exceptions.BackendException: it cannot be read.  Where that shows in the middle, the iteration raises it.
         """
         with translated():
-            content = self._content(location.store_location.volume_id, offset, chunk_size, self._cloud(context))
+            read = self._content(location.store_location.volume_id, offset, chunk_size, self._cloud(context))
+            content = counted_content(read, self.store_conf, self.backend_group)
         return content, next(content)
 
     def get_size(self, location: glance_location.Location, context: sessions.RequestContext | None = None) -> int:

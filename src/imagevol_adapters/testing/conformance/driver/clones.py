@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from cinder import exception
 from oslo_config import cfg
 
 from imagevol_adapters.driver import OPTIONS
+from imagevol_adapters.metrics import recorder
 from imagevol_adapters.testing.conformance.driver.backend import DATA, FELL_THROUGH, Backend, Content, WithDriver
 from imagevol_adapters.testing.conformance.driver.offline import SECTION, USER, OfflineCinder
 from imagevol_adapters.testing.conformance.fixtures import NOBODY, write
@@ -126,6 +128,37 @@ class CloningConformance(WithDriver):
             device.flush()
         assert backend.content(source) == Content.of(DATA)
         assert backend.content(volume) == Content.of(b"x" * 4096 + DATA[4096:])
+
+    def test_each_volume_is_counted_by_the_way_in_which_it_was_created(
+        self, templating: Backend, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "driver.prom"
+        templating.cinder.set("image_clone_metrics_file", str(file))
+        templating.allow_clones()
+        image = templating.images.add(DATA)
+        templating.made(image, at(templating.image_volume(image)))
+        public = templating.images.add(DATA[::-1], visibility="public")
+        for _ in range(3):
+            templating.made(public)
+        templating.falls_through(templating.cinder.volume(encryption_key_id=NOBODY), public)
+        assert recorder(str(file)).flush()
+        lines = (tmp_path / "driver-0.prom").read_text().splitlines()
+        recorder(str(file)).close()
+        counted = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line[0] != "#"}
+        name, labels = "imagevol_driver_volumes_total", f'backend="{SECTION}",way="{{}}",worker="0"'
+        assert {key: value for key, value in counted.items() if key.startswith(name)} == {
+            f"{name}{{{labels.format(way)}}}": count
+            for way, count in (
+                ("clone-image-volume", 1),
+                ("clone-template", 2),
+                ("create-template", 1),
+                ("left-to-cinder", 1),
+            )
+        }
+        of_backend = f'{{backend="{SECTION}",worker="0"}}'
+        assert counted[f"imagevol_driver_template_hits_total{of_backend}"] == 2
+        assert counted[f"imagevol_driver_transfer_bytes_total{of_backend}"] == len(DATA)
+        assert len(counted) <= 10
 
     def test_an_image_volume_is_not_changed_by_a_clone(self, backend: Backend) -> None:
         backend.allow_clones()
