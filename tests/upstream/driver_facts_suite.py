@@ -50,6 +50,7 @@ def volume(**fields: Any) -> Any:
     """Give Cinder's object of a new volume, with its metadata loaded."""
     known: dict[str, Any] = {
         "id": VOLUME_ID,
+        "display_name": "a volume",
         "project_id": "project",
         "host": "node1@fast#pool",
         "cluster_name": None,
@@ -137,6 +138,7 @@ def test_a_volume_is_known_by_what_cinder_says() -> None:
     )
     assert volume_facts(said) == Volume(
         id=VOLUME_ID,
+        name="a volume",
         project_id="project",
         host="node1@fast#pool",
         cluster_name="cluster@fast#pool",

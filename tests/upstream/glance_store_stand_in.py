@@ -31,8 +31,8 @@ from imagevol_adapters.engine.sources import Hole
 from imagevol_adapters.ports import CLEAR_BYTES, AccessMode, Attachment
 from imagevol_adapters.store import attaching, driver, sessions, starting
 from imagevol_adapters.store.driver import LOG  # noqa: F401 - used by the tests
-from imagevol_adapters.store.locations import StoreLocation  # noqa: F401 - likewise
 from imagevol_adapters.store.errors import translated
+from imagevol_adapters.store.locations import StoreLocation  # noqa: F401 - likewise
 from imagevol_adapters.transfers import attached, open_image_volume, store_image
 from imagevol_core import GIB, DeviceFailed
 
