@@ -25,7 +25,7 @@ _HELD = frozenset({"maintenance", "awaiting-transfer"})  # an administrator, or 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachRetry:
-    """What a refused attachment means.
+    """Whether to ask again after Cinder refused an attachment.
 
     Attributes:
         again: whether to ask again.
@@ -55,15 +55,15 @@ def decide_attach_retry(volume: Volume, *, policy: Policy = Policy.STRICT) -> At
 
 
 def patience_seconds(attempts: int) -> float:
-    """Give for how long glance_store 5.7.0 asks for an attachment with that many attempts.
+    """Give the seconds for which glance_store 5.7.0 asks for an attachment with that many attempts.
 
-    It pauses for 2, 4, 8 seconds and then always for 10.  Who asks more often in the same time is not less patient.
+    It pauses for 2, 4, 8 seconds and then always for 10.
 
     Args:
-        attempts: as its option `cinder_attachment_retry_attempts`.
+        attempts: the value of its option `cinder_attachment_retry_attempts`, 1 or more.
 
     Raises:
-        InvalidFact: there is not even one attempt.
+        InvalidFact: there are fewer attempts than 1.
 
     >>> [patience_seconds(attempts) for attempts in (1, 2, 5, 6)]
     [0.0, 2.0, 24.0, 34.0]

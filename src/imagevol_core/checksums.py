@@ -21,7 +21,7 @@ def parse_digest(text: str) -> Digest:
     """Read a digest as `ALGORITHM:VALUE`.
 
     Raises:
-        InvalidFact: it is none.
+        InvalidFact: the text is no digest.
 
     >>> parse_digest("MD5:8d777f385d3dfec8815d20f7496026dc")
     Digest(algorithm='md5', value='8d777f385d3dfec8815d20f7496026dc')

@@ -1,4 +1,4 @@
-"""Whether a store may give out, or delete, the volume that a location names ([store]).
+"""Whether a store can give out, or delete, the volume that a location names ([store]).
 
 A location is a user's word: who may write an image's locations may name a volume of another project, and the store's
 service user may often read and delete every volume of the cloud.  So a volume counts as an image's only where it lives
@@ -40,10 +40,10 @@ _MARKS = ("glance_image_id", "image_id", "image_owner")  # Cinder writes the own
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustodyDecision:
-    """What a store may do with a volume.
+    """Whether a store can read, delete or add a volume.
 
     Attributes:
-        allowed: whether it may.
+        allowed: whether it can.
         verdicts: each rule that was looked at, and what it says.
     """
 
@@ -74,11 +74,11 @@ def decide_adding(
     is_admin: bool = False,
     policy: Policy = Policy.STRICT,
 ) -> CustodyDecision:
-    """Say whether a requester may add a location that names a volume ([store]).
+    """Decide whether a requester can add a location that names a volume ([store]).
 
     Args:
         volume: the one that the location names.
-        project_id: the project of the credentials by which the store asks Cinder; None where that is not known.
+        project_id: the project of the credentials by which the store asks Cinder; None if that is not known.
         requester: who adds the location, with the roles of its token and of a service's; None if it is Glance itself.
         is_admin: whether Glance takes the requester for an administrator.
         policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which takes whatever Cinder shows it.
@@ -96,11 +96,11 @@ def decide_adding(
 
 
 def decide_reading(volume: Volume, *, project_id: str | None, policy: Policy = Policy.STRICT) -> CustodyDecision:
-    """Say whether a store may give out what is in a volume ([store]).
+    """Decide whether a store can give out the data of a volume ([store]).
 
     Args:
         volume: the one that a location names.
-        project_id: the project of the credentials by which the store asks Cinder; None where that is not known.
+        project_id: the project of the credentials by which the store asks Cinder; None if that is not known.
         policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which gives out whatever Cinder shows it.
 
     >>> theirs = Volume(id="7ad3", size_gib=1, project_id="theirs", readonly=False, metadata={"image_id": "5f0a"})
@@ -111,11 +111,11 @@ def decide_reading(volume: Volume, *, project_id: str | None, policy: Policy = P
 
 
 def decide_deletion(volume: Volume, *, project_id: str | None, policy: Policy = Policy.STRICT) -> CustodyDecision:
-    """Say whether a store may delete a volume because a location of it goes ([store]).
+    """Decide whether a store can delete a volume because a location of it goes ([store]).
 
     Args:
         volume: the one that the location names.
-        project_id: the project of the credentials by which the store asks Cinder; None where that is not known.
+        project_id: the project of the credentials by which the store asks Cinder; None if that is not known.
         policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which deletes whatever Cinder lets it.
 
     >>> decide_deletion(Volume(id="7ad3", size_gib=1, project_id="service", metadata={HOLD: "a move"}),

@@ -83,11 +83,11 @@ class ImagevolError(Exception):
 
 
 class CallerError(ImagevolError):
-    """The request cannot be met as it was made: ask differently."""
+    """The caller's fault: the same call fails again, so change the call."""
 
 
 class ServiceError(ImagevolError):
-    """A service did not do its part: try again later, or look at the service."""
+    """A service's fault: try again later, or look at the service."""
 
 
 class StorageError(ImagevolError):
@@ -98,7 +98,7 @@ class StorageError(ImagevolError):
 
 
 class UnknownRelease(CallerError, ValueError):
-    """A release of a service whose behavior this project does not know.
+    """The behavior of this release of a service is not known.
 
     Attributes:
         service: which.
@@ -116,7 +116,7 @@ class UnknownRelease(CallerError, ValueError):
 
 
 class InvalidConfiguration(CallerError, ValueError):
-    """A configuration that cannot be used as it is.
+    """A configuration has a fault.
 
     Attributes:
         where: the file and the line, or the option.
@@ -131,7 +131,7 @@ class InvalidConfiguration(CallerError, ValueError):
 
 
 class InvalidFact(CallerError, ValueError):
-    """A fact that contradicts itself or another one.
+    """A fact contradicts itself or another one.
 
     Attributes:
         fact: which one.
@@ -146,10 +146,10 @@ class InvalidFact(CallerError, ValueError):
 
 
 class InvalidLocation(CallerError, ValueError):
-    """A location that does not name a volume.
+    """A location does not name a volume.
 
     Attributes:
-        shown: the location as it may be printed: what could be a credential is left out, a long one is cut.
+        shown: the location as it can be printed: what could be a credential is left out, a long one is cut.
         reason: what is wrong with it.
     """
 
@@ -161,7 +161,7 @@ class InvalidLocation(CallerError, ValueError):
 
 
 class InvalidMetadata(CallerError, ValueError):
-    """Metadata of an image volume that cannot be what it claims.
+    """The metadata of an image volume has a value that cannot be right.
 
     Attributes:
         key: the metadata key.
@@ -178,7 +178,7 @@ class InvalidMetadata(CallerError, ValueError):
 
 
 class InvalidSize(CallerError, ValueError):
-    """A size that no volume or image can have.
+    """No volume or image can have this size.
 
     Attributes:
         name: which size.
@@ -193,7 +193,7 @@ class InvalidSize(CallerError, ValueError):
 
 
 class WrongLength(CallerError, ValueError):
-    """A stream that is not as long as it was said to be.
+    """A stream is not as long as was announced.
 
     Attributes:
         expected_bytes: what was announced.
@@ -210,7 +210,7 @@ class WrongLength(CallerError, ValueError):
 
 
 class ResourceNotFound(CallerError, LookupError):
-    """A thing that does not exist, or that these credentials cannot see.
+    """A volume, an image or another resource does not exist, or these credentials cannot see it.
 
     Attributes:
         kind: what kind of thing (`volume`, `image`, …).
@@ -225,7 +225,7 @@ class ResourceNotFound(CallerError, LookupError):
 
 
 class AccessDenied(CallerError, PermissionError):
-    """Credentials that are wrong, or that do not suffice."""
+    """The credentials are wrong, or do not allow what was asked."""
 
 
 class InUse(CallerError, RuntimeError):
@@ -233,13 +233,13 @@ class InUse(CallerError, RuntimeError):
 
 
 class VolumeBusy(InUse):
-    """A volume that cannot be attached now, and can be once another program or Cinder is done with it.
+    """A volume cannot be attached now, because another program or Cinder uses it.  Try again later.
 
     Attributes:
         volume_id: which volume.
         status: the state it is in.
-        waited_seconds: for how long it was asked for.
-        holders: what has it, a sentence each, as far as that is known.
+        waited_seconds: for how long the attachment was tried, in seconds.
+        holders: what uses the volume, a sentence each, as far as that is known.
     """
 
     def __init__(
@@ -259,11 +259,11 @@ class VolumeBusy(InUse):
 
 
 class OverQuota(CallerError, RuntimeError):
-    """The project's quota does not allow what was asked."""
+    """The quota of the project does not allow what was asked."""
 
 
 class RequestRefused(CallerError, ValueError):
-    """A service refused the request as it was made; the sentence is the service's own."""
+    """A service refused the request; the text has the message of the service."""
 
 
 class MissingDependency(CallerError, ImportError):
@@ -297,11 +297,11 @@ class SourceFailed(CallerError, OSError):
 
 
 class TransferCancelled(CallerError, RuntimeError):
-    """A transfer ended before its end because its caller wanted it to."""
+    """The caller cancelled a transfer; what it had made was deleted."""
 
 
 class UnsafeImage(CallerError, ValueError):
-    """An image that must not be read by qemu-img, or not be written to a volume.
+    """An image is not safe: qemu-img must not read it, and it must not be written to a volume.
 
     Attributes:
         reasons: what stands in the way, a sentence for each rule that failed, by the rule's id.
@@ -320,18 +320,18 @@ class UnsafeImage(CallerError, ValueError):
 
 
 class ServiceUnreachable(ServiceError, ConnectionError):
-    """No answer from a service at all."""
+    """A service did not answer."""
 
 
 class ServiceFailed(ServiceError, RuntimeError):
-    """A service answered that it failed."""
+    """A service answered with an error of its own."""
 
 
 class DeadlineExceeded(ServiceError, TimeoutError):
     """A volume, an image or a lock did not reach the wanted state in time.
 
     Attributes:
-        seconds: how long it was given.
+        seconds: how long it was waited for.
     """
 
     def __init__(self, what: str, *, seconds: float) -> None:
@@ -341,7 +341,7 @@ class DeadlineExceeded(ServiceError, TimeoutError):
 
 
 class LockLost(ServiceError, RuntimeError):
-    """A lock that was held and is not any more: what was made under it may not be used.
+    """A lock was lost while it was held: do not use what was made under it.
 
     Attributes:
         name: the lock.
@@ -360,7 +360,7 @@ class LockLost(ServiceError, RuntimeError):
 
 
 class VolumeFailed(StorageError, RuntimeError):
-    """A volume came to a state from which it does not go on by itself.
+    """A volume came to a state that it does not leave by itself, such as `error`.
 
     Attributes:
         volume_id: which volume.
@@ -378,7 +378,7 @@ class VolumeFailed(StorageError, RuntimeError):
 
 
 class AttachFailed(StorageError, OSError):
-    """A volume could not be connected to this host, or not be let go."""
+    """A volume could not be connected to this host, or not be disconnected from it."""
 
 
 class DeviceFailed(StorageError, OSError):
@@ -386,7 +386,7 @@ class DeviceFailed(StorageError, OSError):
 
 
 class ConversionFailed(StorageError, RuntimeError):
-    """qemu-img did not convert an image; the sentence says what it said."""
+    """qemu-img did not convert an image; the text has its message."""
 
 
 class ContentMismatch(StorageError, ValueError):

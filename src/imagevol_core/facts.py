@@ -82,10 +82,10 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class ImageLocation:
-    """One place where an image's data is, as Glance lists it.
+    """One place where the data of an image is, as Glance lists it.
 
     Args:
-        url: any URL; what it names is for `parse_location` to say.
+        url: any URL; `parse_location` says which volume it names.
         metadata: Glance's; `metadata["store"]` names the store.
     """
 
@@ -109,13 +109,13 @@ class Image:
         visibility: `public`, `private`, `shared` or `community`.
         disk_format: `raw`, `qcow2`, …
         container_format: `bare`, …
-        size_bytes: as stored.
-        virtual_size_bytes: as a disk.
-        min_disk_gib: the least disk it asks for.
+        size_bytes: the size of the stored data, in bytes; None if it is not known.
+        virtual_size_bytes: the size of the disk in it, in bytes; None if it is not known.
+        min_disk_gib: the smallest disk that it can be used on, in GiB.
         created_at: with a time zone; a volume that is older does not hold it.
-        updated_at: with a time zone.
-        digest: the multihash.
-        locations: in Glance's order; empty also where they may not be seen.
+        updated_at: when it was last changed, with a time zone.
+        digest: the multihash; None if Glance has none.
+        locations: in Glance's order; empty also if the requester cannot see them.
         properties: the additional ones, `cinder_encryption_key_id` and `img_signature` among them.
 
     Raises:
@@ -159,12 +159,12 @@ class Volume:
         name: its name, which the users of its project can change; None if it is not known.
         project_id: the project that it lives in.
         host: `host@backend#pool`.
-        cluster_name: `cluster@backend#pool`, where Cinder runs active-active.
-        size_gib: in GiB.
+        cluster_name: `cluster@backend#pool`, if Cinder runs active-active.
+        size_gib: its size, in GiB.
         status: `available`, `in-use`, `error`, …
         volume_type: the name of its type.
         encrypted: whether its bytes are ciphertext.
-        migration_status: None when it never migrated.
+        migration_status: as Cinder shows it; None if it never migrated.
         readonly: whether it is marked so that no attachment may write to it.
         multiattach: whether it may have several attachments at the same time.
         source_volume_id: the volume that it was cloned from; where Cinder clones one for itself, the metadata is that
@@ -230,7 +230,7 @@ class VolumeType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
-    """Who asks.
+    """The project and the user of a request.
 
     Args:
         project_id: the project that the request is made in.
@@ -245,15 +245,15 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """Cinder knows no such volume, or Glance no such image, or does not show it to these credentials."""
+    """The service says that there is no such volume or image, or that these credentials cannot see it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Whether there is such a volume, or image, is not known.
+    """No answer from the service: the volume, or the image, may exist or not.
 
     Args:
-        reason: why not, in a phrase without credentials; it is told.
+        reason: why there is no answer, in a phrase without credentials; it is shown.
     """
 
     reason: str

@@ -98,7 +98,7 @@ def is_store_name(text: str) -> bool:
 
 
 def parse_location(url: str, *, dialect: Dialect = Dialect.STRICT) -> CinderLocation:
-    """Say which volume a location names.
+    """Read which volume a location names.
 
     Args:
         url: any text.
@@ -131,7 +131,7 @@ class UnreadLocation:
     """A location that names no volume.
 
     Attributes:
-        shown: the location as it may be printed.
+        shown: the location as it can be printed.
         reason: what is wrong with it.
 
     >>> str(UnreadLocation("http://[", "it is not a URL"))
@@ -147,7 +147,7 @@ class UnreadLocation:
 
 
 def read_location(url: str, *, dialect: Dialect = Dialect.STRICT) -> CinderLocation | UnreadLocation:
-    """Say which volume a location names, or why it names none; nothing is raised, whatever the text.
+    """Read which volume a location names, or why it names none.  Nothing is raised, whatever the text.
 
     >>> read_location("file:///images/one").reason
     'it does not begin with cinder://'

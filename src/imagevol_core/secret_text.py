@@ -185,7 +185,7 @@ def is_plain_url(url: str) -> bool:
 
 
 def shown_value(name: str, value: str | None) -> str | None:
-    """Give the value of an option as it may be printed.
+    """Give the value of an option as it can be printed.
 
     It is shown if the option is known to have no secret, without users and passwords of URLs; and if it is yes or no.
 
@@ -387,7 +387,7 @@ def _has_userinfo(rest: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """Give what may be printed of a text that should be a URL, in one line of a length worth reading.
+    """Give what can be printed of a text that should be a URL, in one line of a length worth reading.
 
     It may carry a password, also in its query, or a signature.
 

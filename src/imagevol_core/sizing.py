@@ -27,7 +27,7 @@ GIB = 1 << 30
 
 
 def gib_for(size_bytes: int) -> int:
-    """Give the size of the least volume that holds `size_bytes`.
+    """Give the size of the smallest volume that holds `size_bytes`, in GiB.
 
     Args:
         size_bytes: 0 or more.
@@ -68,9 +68,9 @@ def virtual_size_bytes(image: Image) -> int | None:
 
 
 def least_size_bytes(image: Image) -> int | None:
-    """Give the least room that an image needs: the larger of its stored and its virtual size, in bytes.
+    """Give the space that an image needs, in bytes: the larger of its stored and its virtual size.
 
-    Every decision counts by this function.  `min_disk` is not part of it: it is a wish about the volume.
+    All decisions use this function.  `min_disk` does not count here: `image_fits` compares it.
 
     Returns:
         Bytes; None if neither size is known.
@@ -82,7 +82,7 @@ def least_size_bytes(image: Image) -> int | None:
 
 
 def least_volume_gib(image: Image) -> int | None:
-    """Give the size of the least volume that an image fits, as `image_fits` counts, in GiB; None if it is not known.
+    """Give the size of the smallest volume that `image_fits` accepts for an image, in GiB; None if it is not known.
 
     >>> least_volume_gib(Image(id="i", size_bytes=3 * 2**30)), least_volume_gib(Image(id="i"))
     (3, None)
@@ -92,14 +92,14 @@ def least_volume_gib(image: Image) -> int | None:
 
 
 def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -> Verdict:
-    """Say whether an image fits a volume ([clone]).
+    """Decide whether an image fits a volume ([clone]).
 
     `least_size_bytes` decides, and the image's `min_disk`.  An image of unknown size is not known to fit.  Under
     `UPSTREAM`, what Cinder 29.0.0 answers (`check_image_metadata`, `check_virtual_size`).
 
     Args:
         image: what is to be put into the volume.
-        size_gib: the volume's size.
+        size_gib: the size of the volume, in GiB.
         policy: whose rule.
 
     Returns:
@@ -179,9 +179,9 @@ class Growth:
     """How a volume grows under a stream of unknown length.
 
     Args:
-        percent: by how much of its size at each step.  With 25 the number of extends is logarithmic (20 for 100 GiB,
-            where glance_store takes 99) and the volume ends less than 25 % above its content.
-        least_gib: the least step, which is what counts while a volume is small.
+        percent: the growth at each step, in percent of the present size.  With 25 the number of extends is logarithmic
+            (20 for 100 GiB, where glance_store takes 99) and the volume ends less than 25 % above its content.
+        least_gib: the smallest step, in GiB, which counts while a volume is small.
 
     Raises:
         InvalidSize: a step could be nothing, and the volume would never grow.
@@ -199,11 +199,11 @@ class Growth:
 
 
 def next_size_gib(written_bytes: int, *, current_gib: int, growth: Growth = Growth()) -> int:
-    """Say how large a volume should be for one more byte of a stream whose end is not known ([store]).
+    """Give the size, in GiB, of a volume with room for one more byte of a stream of unknown length ([store]).
 
     Args:
-        written_bytes: what the stream has given so far.
-        current_gib: the volume's size.
+        written_bytes: how much the stream has given so far, in bytes.
+        current_gib: the present size of the volume, in GiB.
         growth: how it grows.
 
     Returns:

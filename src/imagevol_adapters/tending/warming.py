@@ -41,7 +41,7 @@ class WarmVolumes(TemplateVolumes, VolumeService, Protocol):
 
 
 class WarmState(Enum):
-    """What has become of an image that was to have a template."""
+    """The state of an image that should have a template."""
 
     PLANNED = "planned"
     READY = "ready"

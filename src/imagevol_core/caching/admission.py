@@ -21,11 +21,11 @@ SPEC = "[template]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Whether a volume is added to the cache, and what goes for it.
+    """Whether a volume is added to the cache, and which entries are deleted to make room.
 
     Attributes:
-        admitted: whether it is.
-        evict: the entries to delete first, in this order; empty where it is not admitted.
+        admitted: whether it is added.
+        evict: the entries to delete first, in this order; empty if it is not admitted.
         verdicts: what each rule said.
     """
 
@@ -44,15 +44,15 @@ class _Newcomer:
 def plan_admission(
     entries: Iterable[CacheEntry], *, newcomer_gib: int, limits: CacheLimits, policy: Policy = Policy.STRICT
 ) -> Admission:
-    """Say which entries go to admit another, least recently used first; a refusal evicts nothing.
+    """Decide which entries to delete to make room for another one; a refusal deletes nothing.
 
-    The entries that go are the least recently used ones that may go, and one fewer would not do.  An entry that is in
-    use never goes.  Among equals, and among those never used, the volume id decides.
+    The least recently used entries are deleted, and no more than are needed.  An entry that is in use is never deleted.
+    Among entries of equal age, and among those never used, the volume id decides.
 
     Args:
         entries: all that count towards the limits.
-        newcomer_gib: the size of what is to be admitted.
-        limits: how large the cache may be afterwards.
+        newcomer_gib: the size of the new entry, in GiB.
+        limits: how large the cache can be afterwards.
         policy: whose rules.  Under `UPSTREAM`, what Cinder 29.0.0 does (`ImageVolumeCache.ensure_space`): it takes
             the entries as its database lists them, most recently used first, and does not ask whether one is in use.
 

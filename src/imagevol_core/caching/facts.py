@@ -21,12 +21,12 @@ class CacheEntry:
     Args:
         volume_id: the volume.
         image_id: the image that it holds.
-        size_gib: its size.
+        size_gib: its size, in GiB.
         image_updated_at: the image's `updated_at` then, with a time zone.
         digest: the image's multihash then.
         last_used: when it was last cloned, with a time zone.
         host: `host@backend#pool` of the volume.
-        cluster_name: `cluster@backend#pool` of the volume, where Cinder runs active-active.
+        cluster_name: `cluster@backend#pool` of the volume, if Cinder runs active-active.
         in_use: whether something depends on it just now, such as a clone in the making.
 
     Raises:
@@ -120,11 +120,11 @@ _IN_SCOPE: Mapping[Scope, Callable[[str | None, str | None], bool]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLimits:
-    """How large a cache may grow; 0 is unlimited.
+    """How large a cache can grow; 0 is no limit.
 
     Args:
-        max_gib: all its volumes together (Cinder's `image_volume_cache_max_size_gb`).
-        max_count: how many volumes (`image_volume_cache_max_count`).
+        max_gib: the size of all its volumes together, in GiB (Cinder's `image_volume_cache_max_size_gb`).
+        max_count: the number of its volumes (`image_volume_cache_max_count`).
 
     Raises:
         InvalidSize: a limit is negative.

@@ -20,7 +20,7 @@ __all__ = ["FRESHNESS_RULES", "Freshness", "FreshnessOutcome", "decide_freshness
 
 
 class FreshnessOutcome(Enum):
-    """What a cached volume is worth.
+    """Whether a cached volume still holds the image.
 
     `STALE`: nothing shows that it is the image.  `OTHER_BYTES`: it is known to be another.  `FAILS`: the request fails,
     as in Cinder where a time is not known.
@@ -34,10 +34,10 @@ class FreshnessOutcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """Whether a cached volume may be cloned in place of the image.
+    """Whether a cached volume still holds the image.
 
     Attributes:
-        outcome: what it is worth.
+        outcome: the answer.
         verdicts: the rules that were looked at, up to the one that decided.
     """
 
@@ -66,7 +66,7 @@ class _Pair(NamedTuple):
 
 
 def decide_freshness(image: Image, *, entry: CacheEntry, policy: Policy = Policy.STRICT) -> Freshness:
-    """Say whether a cached volume still is the image ([template]).
+    """Decide whether a cached volume still holds the image ([template]).
 
     Args:
         image: as Glance shows it now.

@@ -11,7 +11,7 @@ __all__ = ["cache_key"]
 
 
 def cache_key(target: Volume, *, clone_across_pools: bool = False, policy: Policy = Policy.STRICT) -> CacheKey:
-    """Say where a cached volume must be to serve `target` ([clone]: never on another backend).
+    """Give the place where a cached volume must be to serve `target` ([clone]: never on another backend).
 
     Args:
         target: the volume to be made.

@@ -1,4 +1,4 @@
-"""Which image volumes a new volume may be cloned from ([clone])."""
+"""Which image volumes a new volume can be cloned from ([clone])."""
 
 from imagevol_core.cloning.decision import REQUEST_RULES, VOLUME_RULES, CloneDecision, decide_clone
 from imagevol_core.cloning.facts import CloneSettings

@@ -1,4 +1,4 @@
-"""Which image volumes a new volume may be cloned from, and in which order ([clone]).
+"""Which image volumes a new volume can be cloned from, and in which order ([clone]).
 
 An image is cloned when some rules hold for the image and the target, and some others for an image volume that one of
 the image's locations names.  Every rule is asked of every such volume, so that the decision explains all that stands in
@@ -26,13 +26,13 @@ __all__ = ["REQUEST_RULES", "VOLUME_RULES", "CloneDecision", "CloneSettings", "d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloneDecision:
-    """Whether and from what a volume is cloned.
+    """Whether a volume can be cloned, and from which image volumes.
 
     Attributes:
         policy: whose rules decided.
-        sources: the image volumes that may be cloned, in the order in which to try them.
-        extend_to_gib: the size that the clone must end with; None where there is nothing to clone.
-        raises: how Cinder fails before it looks at a volume; None where it does not. Only of `UPSTREAM`.
+        sources: the image volumes that can be cloned, in the order in which to try them.
+        extend_to_gib: the size of the clone at the end, in GiB; None if there is nothing to clone.
+        raises: how Cinder fails before it looks at a volume; None if it does not. Only of `UPSTREAM`.
         verdicts: what each rule said, first of the request, then of each volume in the order of the locations.
     """
 
@@ -57,7 +57,7 @@ def decide_clone(
     settings: CloneSettings,
     policy: Policy = Policy.STRICT,
 ) -> CloneDecision:
-    """Decide which image volumes `target` may be cloned from ([clone]).
+    """Decide which image volumes `target` can be cloned from ([clone]).
 
     Args:
         image: with its locations.
@@ -68,7 +68,7 @@ def decide_clone(
         policy: whose rules.
 
     Returns:
-        The volumes that may be cloned, best first, and why each other one may not.  A volume is eligible if and only
+        The volumes that can be cloned, best first, and why each other one cannot.  A volume is eligible if and only
         if no verdict about the request and none about that volume failed.
 
     Raises:

@@ -14,7 +14,7 @@ __all__ = ["CloneCandidate", "CloneRequest", "CloneSettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloneSettings:
-    """What the operator allows.
+    """What the operator allows of clones.
 
     Args:
         allowed_direct_url_schemes: Cinder's option of that name.
@@ -23,7 +23,7 @@ class CloneSettings:
         enforce_signatures: whether a signed image must have been verified (Cinder's `verify_glance_signatures`).
 
     Raises:
-        InvalidFact: a text is given for several.
+        InvalidFact: a text is given in place of several texts.
     """
 
     allowed_direct_url_schemes: tuple[str, ...] = ()

@@ -51,18 +51,18 @@ _USUAL = CopySettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyPlan:
-    """How a copy is done.
+    """How a copy between an image and a volume is done.
 
     Attributes:
         policy: whose rules decided.
-        method: how; None when it is refused.
-        zeros: what becomes of zeros; None when it is refused.
+        method: how; None if it is refused.
+        zeros: what becomes of zeros; None if it is refused.
         zero_from_bytes: from which byte on the rest of the target must be made to read as zeros, by the same way; None
             where there is no rest, where it is proven to be zero, or where it is left as it is (Cinder).
         clear_first: whether it saves something to clear the whole target before the command and read it back.  If that
             succeeds, plan again with `Cleared` as the target's proof; if not, this plan is right as it is.
-        argv: the command that does it; empty where none does.
-        refused: why nothing is copied; empty when something is.
+        argv: the command that does it; empty if none does.
+        refused: why nothing is copied; empty if something is.
         verdicts: what each rule said that could stand in the way, then which methods and ways with zeros were looked
             at.
     """
@@ -86,7 +86,7 @@ def plan_copy(
 ) -> CopyPlan:
     """Plan a copy from an image to a volume, or from a volume to an image ([store]).
 
-    Whether the source may be copied at all, `check_image_safety` has said before.
+    Ask `check_image_safety` first whether an untrusted source can be copied at all.
 
     Args:
         source: where the bytes come from.

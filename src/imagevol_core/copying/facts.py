@@ -127,8 +127,8 @@ class CopySource:
         path: a file or a device.
         format: as the inspection found it, in the inspectors', Glance's or qemu-img's words; never as it was declared.
         declared_format: the image's `disk_format`; Cinder names it to qemu-img, and nothing else here looks at it.
-        size_bytes: as stored.
-        virtual_size_bytes: as a disk.
+        size_bytes: the size of the stored data, in bytes.
+        virtual_size_bytes: the size of the disk in it, in bytes.
         direct_io: whether it can be read past the page cache.
         key_file: the file with its LUKS passphrase.
         block_map: whether its own table was read that says where its data is, so that it can be read without qemu-img.
@@ -165,12 +165,12 @@ class CopyTarget:
 
     Args:
         path: a device, a file, or a file yet to be made.
-        format: that it is to have.
-        size_bytes: as a disk; None for a file yet to be made, which becomes as large as its source.
+        format: the format that it gets.
+        size_bytes: the size of the disk, in bytes; None for a file that is made, which becomes as large as its source.
         block_device: whether it is one.
         direct_io: whether it can be written past the page cache.
         can_punch: whether a range of it can be made to read as zeros without writing them.
-        zero: why it is known to read as zeros; None when it is not known to.
+        zero: why it is known to read as zeros; None if it is not known to.
         has_backing_file: whether what is not written to it is read from elsewhere.
         allocate: whether every byte is to be written, the zeros too (Cinder's `disable_sparse`).
         compress: whether it is to be compressed, where its format can be.
@@ -212,7 +212,7 @@ class CopyTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopySettings:
-    """What the operator has and allows.
+    """What is installed, and what the operator allows of copies.
 
     Args:
         qemu_img: whether qemu-img is installed.

@@ -37,7 +37,7 @@ class ImageCache:
 
     Args:
         enabled: whether the backend has a cache (Cinder's `image_volume_cache_enabled`).
-        internal_tenant: whether Cinder's internal tenant, to whom the cached volumes belong, is configured.
+        internal_tenant: whether Cinder's internal tenant, that owns the cached volumes, is configured.
         entries: the cached volumes of the backend; under `UPSTREAM` of all of them, most recently used first.
         limits: how large it may grow.
     """
@@ -62,8 +62,8 @@ class Lookup:
         evict: the volumes that go for it, in this order.
         fails: how the request fails at once; empty if it does not.
         fails_later: how the request fails once Cinder has copied the image; empty if it does not.
-        cannot_serve: why there is nothing to clone; empty where there is.
-        cannot_admit: why none may be made; empty where one may.
+        cannot_serve: why there is nothing to clone; empty if there is.
+        cannot_admit: why none may be made; empty if one may.
         verdicts: whether the cache serves the request at all, then what was said of each entry, and of admission.
     """
 

@@ -33,9 +33,9 @@ class StepCost:
 
     Attributes:
         effort: which machine moves the data.
-        read_bytes: what the host reads from Glance; None if it is not known.
-        written_bytes: what the host writes at most; None if it is not known.
-        array_bytes: what the storage copies at most; None if it is not known.
+        read_bytes: how much the host reads from Glance, in bytes; None if it is not known.
+        written_bytes: how much the host writes at most, in bytes; None if it is not known.
+        array_bytes: how much the storage copies at most, in bytes; None if it is not known.
         makes_another: whether a volume is made beside the new one: the template, or the cached volume.
     """
 
@@ -47,7 +47,7 @@ class StepCost:
 
 
 def step_cost(step: CreationStep, *, image: Image, target: Volume, sources: Iterable[Volume]) -> StepCost:
-    """Say what a step costs.
+    """Give what a step costs: which machine moves the data, and how many bytes.
 
     Args:
         step: of a plan.
@@ -80,7 +80,7 @@ def step_cost(step: CreationStep, *, image: Image, target: Volume, sources: Iter
 
 
 def expected_seconds(cost: StepCost, rates: Rates) -> float | None:
-    """Say how long a step takes, with what was measured on a host; None if a part of it was not measured.
+    """Give the seconds that a step takes at least, as measured on a host; None if a part of it was not measured.
 
     How fast Glance gives the image, and how fast the storage copies from pool to pool, was not measured: a copy through
     the host takes at least this long.

@@ -36,13 +36,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreationPlan:
-    """What to try, in order.
+    """What to try to create a volume from an image, in order.
 
     Attributes:
         policy: whose rules decided.
         steps: the attempts; the first that succeeds is the last that is made.
         accepted: whether the request passes the rules about it, so that the ways were looked at.
-        refused: why nothing is tried; None when something is.
+        refused: why nothing is tried; None if something is.
         verdicts: what each rule about the request said, and then for each way whether it can be gone and why.
         clone: what was decided of the image volumes.
         template: what was decided of the template.
@@ -78,7 +78,7 @@ def plan_creation(
     conversion: ConversionSettings = _CONVERTED,
     policy: Policy = Policy.STRICT,
 ) -> CreationPlan:
-    """Plan how a volume is made from an image ([clone], [template]).
+    """Plan how a volume is created from an image ([clone], [template]).
 
     Args:
         image: with its locations.
@@ -87,7 +87,7 @@ def plan_creation(
         backend: what the target's backend can do.
         clone_settings: what the operator allows of clones.
         cache: the cached volumes of the target's backend.
-        template: the image's template on that backend; None where there is none.
+        template: the image's template on that backend; None if there is none.
         template_settings: what the operator allows of templates.
         other_templates: the other templates of the backend.
         abandoned_templates: those of other images there that were left half made.
@@ -98,7 +98,7 @@ def plan_creation(
             with a driver whose `clone_image` is SolidFire's of cinder 13.0.9.
 
     Returns:
-        Every way that can be gone, in order, and why not the others.
+        Every way that is possible, in order, and why the others are not.
 
     Raises:
         InvalidFact: a volume is listed twice and differs, or the template is of another image.

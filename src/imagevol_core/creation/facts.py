@@ -17,7 +17,13 @@ __all__ = ["ConversionSettings", "Creation", "CreationStep", "Way"]
 
 
 class Way(Enum):
-    """How a volume is made from an image."""
+    """How a volume is created from an image.
+
+    `FROM_SNAPSHOT` creates it from the snapshot that the image names.  `CLONE_IMAGE_VOLUME` clones the volume that
+    holds the image, `CLONE_TEMPLATE` a template, `CLONE_CACHED` a volume of Cinder's image cache.  `CREATE_TEMPLATE`
+    makes a template first and clones it, `AWAIT_TEMPLATE` waits for one that another request makes, and
+    `CREATE_CACHED` makes a cached volume.  `COPY` downloads the image into the new volume.
+    """
 
     FROM_SNAPSHOT = "from-snapshot"
     CLONE_IMAGE_VOLUME = "clone-image-volume"
@@ -36,8 +42,8 @@ class CreationStep:
     Attributes:
         way: how.
         source: the volume to clone, where there already is one; of `FROM_SNAPSHOT` the snapshot.
-        size_gib: the size of the template or cached volume to be made; None where none is, or it is not known.
-        extend_to_gib: the size that the new volume must end with.
+        size_gib: the size of the template or cached volume to be made; None if none is, or it is not known.
+        extend_to_gib: the size of the new volume at the end, in GiB.
         remove_first: volumes to delete before, in this order.
         remove_after: volumes to delete once it has succeeded.
         wait: how long to wait for the template that another request makes.
@@ -60,11 +66,11 @@ class ConversionSettings:
 
     Args:
         allowed: whether they are converted (the contrary of Cinder's `image_conversion_disable`).
-        free_bytes: what is free where Cinder converts them (`image_conversion_dir`); None where that is not known.
+        free_bytes: what is free where Cinder converts them (`image_conversion_dir`); None if that is not known.
             Only Cinder asks, and also where it then converts nothing.
 
     Raises:
-        InvalidSize: less than nothing is free.
+        InvalidSize: `free_bytes` is negative.
     """
 
     allowed: bool = True

@@ -41,7 +41,7 @@ class WayOutlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreationOutlook:
-    """How a request for a volume will be met.
+    """All that the driver and Cinder will try for a request.
 
     Attributes:
         ways: all of them, in the order in which they come; none if Cinder refuses the request.
@@ -64,7 +64,7 @@ class CreationOutlook:
 
 
 def foresee(plan: CreationPlan, cinder: CreationPlan) -> CreationOutlook:
-    """Say what is tried, in order, and what stands in the way of everything else.
+    """Give what the driver and Cinder try one after the other, and what stands in the way of every other way.
 
     Args:
         plan: by the rules of the driver, `STRICT`, or what Cinder does without it, `UPSTREAM`.

@@ -20,7 +20,7 @@ def from_snapshot(creation: Creation) -> tuple[CreationStep, ...]:
 
 
 def clone_image_volumes(creation: Creation) -> tuple[CreationStep, ...]:
-    """Give a step for each image volume that may be cloned."""
+    """Give a step for each image volume that can be cloned."""
     size_gib = creation.target.size_gib
     return tuple(
         CreationStep(way=Way.CLONE_IMAGE_VOLUME, source=source.id, extend_to_gib=size_gib)
@@ -29,7 +29,7 @@ def clone_image_volumes(creation: Creation) -> tuple[CreationStep, ...]:
 
 
 def clone_cached(creation: Creation) -> tuple[CreationStep, ...]:
-    """Give a step for each cached volume that may be cloned."""
+    """Give a step for each cached volume that can be cloned."""
     size_gib = creation.target.size_gib
     return tuple(
         CreationStep(way=Way.CLONE_CACHED, source=entry.volume_id, extend_to_gib=size_gib)

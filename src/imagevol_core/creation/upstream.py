@@ -80,7 +80,7 @@ def _copy_upstream(creation: Creation) -> tuple[bool, str]:
 
 
 def _stopped(creation: Creation) -> str:
-    """How the request has failed before anything but an image volume could be cloned; empty where it has not."""
+    """How the request has failed before anything but an image volume could be cloned; empty if it has not."""
     return joined(failed(evaluate(UPSTREAM_STOP_RULES, creation)))
 
 

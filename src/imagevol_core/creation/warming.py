@@ -26,7 +26,11 @@ __all__ = ["WARM_RULES", "WarmOutcome", "WarmPlan", "WarmPool", "WarmWish", "may
 
 
 class WarmOutcome(Enum):
-    """What the plan says of one image and volume type."""
+    """What the plan says of one image and volume type.
+
+    `PLANNED`: a template will be created.  `READY`: there is one.  `NOT_NEEDED`: volumes are fast without one.
+    `REFUSED`: there can be none, and the plan says why.
+    """
 
     PLANNED = "planned"
     READY = "ready"
@@ -74,7 +78,7 @@ class WarmPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmWish:
-    """An image that is to have a template for volumes of a type.
+    """An image that should get a template for volumes of a type.
 
     Args:
         image: which image.
@@ -93,7 +97,7 @@ class WarmWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmPlan:
-    """What the plan says of a wish.
+    """Whether a template can be created for one image and volume type.
 
     Attributes:
         wish: which one.

@@ -36,10 +36,10 @@ class Diagnosis:
 
 
 def diagnose(facts: DoctorFacts) -> Diagnosis:
-    """Say what stands in the way of a host, and what to do about each thing.
+    """Check whether a host can do its job, and say what to do about each fault.
 
     Args:
-        facts: what is known. What is None in it is not looked at.
+        facts: what is known of the host and the services. A fact that is None is not checked.
 
     >>> from imagevol_core.doctor.facts import DoctorService
     >>> service = DoctorService(name="block-storage", url="https://cinder", newest="3.50", wanted="3.54")

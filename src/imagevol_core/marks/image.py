@@ -31,14 +31,14 @@ _SIGNATURE = "signature_verified"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageVolumeMetadata:
-    """What an image volume says of the image that it holds.
+    """The record of an image in the metadata of its volume.
 
     Args:
         image_id: the image.
         image_owner: the project that owns the image, wherever the volume lives.
-        size_bytes: how much of the volume is the image.
+        size_bytes: the size of the image, in bytes; the volume is often larger.
         digest: the multihash of those bytes.
-        checksum: their md5, which Glance keeps too.
+        checksum: the md5 of those bytes, which Glance keeps too.
         signature_verified: whether the image's signature was checked when the bytes were written.
 
     >>> ImageVolumeMetadata(image_id="e38f", image_owner="b58f", size_bytes=228599296).to_volume()

@@ -90,7 +90,7 @@ def template_proof(*, volume_id: str, image_id: str) -> dict[str, str]:
 
 
 def is_proven_template(volume: Volume, *, admin_metadata: Mapping[str, str]) -> bool:
-    """Say whether a driver made a volume of Cinder's internal tenant as a template ([template]).
+    """Tell whether a driver made a volume of Cinder's internal tenant as a template ([template]).
 
     Args:
         volume: of the internal tenant.
@@ -110,13 +110,13 @@ def is_proven_template(volume: Volume, *, admin_metadata: Mapping[str, str]) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateMetadata:
-    """What a template says of itself.
+    """The record of an image in the metadata of its template.
 
     Args:
         image_id: the image that it is of.
-        image_updated_at: the image's, when it was written.
-        digest: the image's multihash, when it was written.
-        last_used: when it was last cloned, or made.
+        image_updated_at: the `updated_at` of the image when the template was made, with a time zone.
+        digest: the multihash of the image when the template was made.
+        last_used: when the template was last cloned, or made, with a time zone.
         exhausted: whether the storage allows no more clones of it.
 
     >>> from datetime import UTC
@@ -148,7 +148,7 @@ class TemplateMetadata:
 
     @classmethod
     def from_volume(cls, metadata: Mapping[str, str]) -> TemplateMetadata | None:
-        """Read the metadata of a volume; None where it is no template.
+        """Read the metadata of a volume; None if it is no template.
 
         Raises:
             InvalidMetadata: a value cannot be what its key says.

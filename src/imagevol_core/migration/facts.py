@@ -19,7 +19,13 @@ PLACEHOLDER = "pending://"
 
 
 class LocationOutcome(Enum):
-    """What becomes of a location; only `CHANGE` and `REPAIR` alter it."""
+    """What becomes of a location.
+
+    `KEEP`: it is right.  `CHANGE` and `REPAIR` alter it, `REPAIR` if its URL and its metadata disagree.  Nothing is
+    altered in any other case: several stores have the type (`AMBIGUOUS`), no store has it (`NO_STORE`), Cinder has no
+    such volume (`MISSING_VOLUME`) or does not answer (`NO_ANSWER`), the location names no volume (`MALFORMED`,
+    `NOT_CINDER`), or it is a placeholder of an import (`IMPORT_UNFINISHED`).
+    """
 
     KEEP = "keep"
     CHANGE = "change"
@@ -47,7 +53,7 @@ class Placement:
         after: the location as it should be; as it is where no store can be chosen.
         answer: what Cinder says of the volume.
         candidates: the names of the stores whose type the volume has, sorted; without those that no location can name.
-        chosen: the store that it should be in; None where none can be chosen.
+        chosen: the store that it should be in; None if none can be chosen.
         crowded: the URLs that two locations of the image would have.
     """
 

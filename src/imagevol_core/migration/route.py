@@ -33,7 +33,7 @@ __all__ = ["Relocation", "RelocationWay", "plan_relocation", "printed_location",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relocation:
-    """How one image's locations become as they are wanted.
+    """How the locations of one image are changed to the wanted ones.
 
     Attributes:
         image_id: whose locations.
@@ -85,9 +85,9 @@ def plan_relocation(
     volume_types: Mapping[str, VolumeAnswer],
     delayed_delete: bool = False,
 ) -> Relocation:
-    """Say how an image's locations become as they are wanted, whatever Glance does by itself meanwhile ([multi]).
+    """Decide how the locations of an image are changed to the wanted ones, whatever Glance does meanwhile ([multi]).
 
-    The order of the locations is Glance's: it keeps none, and sorts them by the weights of their stores.
+    Glance sorts locations by the weights of their stores, so their order does not count.
 
     Args:
         image: as a list of images gives it, since showing it may change it already.

@@ -31,9 +31,10 @@ SILENCE = NoAnswer("the answer does not mention it")
 
 
 class RelocationWay(Enum):
-    """How an image's locations become as they are wanted.
+    """How the locations of an image are changed to the wanted ones.
 
-    `UNKNOWN`: Cinder did not answer, so that there may be a way later. `REFUSED`: there is none.
+    `NOTHING`: they are right already.  `SHOW`, `REPLACE` and `MOVE` change them.  `UNKNOWN`: Cinder did not answer; ask
+    again later.  `REFUSED`: there is no way.
     """
 
     NOTHING = "nothing"
@@ -90,7 +91,7 @@ def volume_ids(locations: Iterable[ImageLocation]) -> list[str]:
 
 
 def printed_location(location: ImageLocation) -> str:
-    """Give a location as it may be printed: with its store, and without what could be a credential.
+    """Give a location as it can be printed: with its store, and without what could be a credential.
 
     >>> printed_location(ImageLocation("swift://account:user:key@auth.test/c/o", {"store": "objects"}))
     'swift://***@auth.test/c/o in store objects'

@@ -92,7 +92,7 @@ class ImageChanges:
 
 @dataclass(slots=True, kw_only=True)
 class MigrationTotals:
-    """How far a plan has come, and what it has found; `plan_migration` counts in it.
+    """The counts of a plan, which `plan_migration` increases as it goes on.
 
     Attributes:
         images: how many images were planned.
@@ -118,9 +118,9 @@ def plan_location(
     renames: Mapping[str, str] = _NO_RENAMES,
     policy: Policy = Policy.STRICT,
 ) -> LocationChange:
-    """Say what a location should become under today's stores ([multi]).
+    """Decide what a location should become under today's stores ([multi]).
 
-    Of an image with several locations ask `plan_image`: they must not become the same.
+    For an image with several locations call `plan_image`: they must not become the same.
 
     Args:
         location: as Glance has it.
@@ -155,7 +155,7 @@ def plan_added_location(
     volume_type: VolumeAnswer,
     policy: Policy = Policy.STRICT,
 ) -> LocationChange:
-    """Say what a location should become when it is added to an image ([multi]).
+    """Decide what a location should become when it is added to an image ([multi]).
 
     Args:
         location: as it is sent to Glance.
@@ -187,7 +187,7 @@ def plan_image(
     renames: Mapping[str, str] = _NO_RENAMES,
     policy: Policy = Policy.STRICT,
 ) -> tuple[LocationChange, ...]:
-    """Say what the locations of one image should become, such that no two become the same ([multi]).
+    """Decide what the locations of one image should become, so that no two become the same ([multi]).
 
     Args:
         image: with its locations.
@@ -226,7 +226,7 @@ def plan_migration(
     page_size: int = 1000,
     totals: MigrationTotals | None = None,
 ) -> Iterator[ImageChanges]:
-    """Say what all locations of a cloud should become, a page at a time and in constant memory ([multi]).
+    """Decide what all locations of a cloud should become, a page at a time and in constant memory ([multi]).
 
     Args:
         images: with their locations; they are taken as the plan is.  One that comes twice in a page is planned once.

@@ -29,7 +29,7 @@ class GlanceLookup:
         after: the location as Glance leaves it; of no meaning where it fails.
         fails: whether Glance fails on it, since it is not a URL.
         image_fails: whether Glance fails on another location of the image.
-        kept: why Glance does not look for its store; None where it does.
+        kept: why Glance does not look for its store; None if it does.
         associated: the first store whose type the volume has.
         matched: the first store whose prefix the URL begins with.
     """
@@ -73,7 +73,7 @@ class GlanceLookup:
 
 
 def _scheme(url: str) -> str | None:
-    """None where it is not a URL, of which Glance fails with a ValueError."""
+    """None if it is not a URL, of which Glance fails with a ValueError."""
     try:
         return urlsplit(url).scheme
     except ValueError:

@@ -44,7 +44,7 @@ _FREE = "openstack --os-volume-api-version 3.27 volume attachment delete"
 
 
 class HolderState(Enum):
-    """What is known of the process that made an attachment."""
+    """Whether the process that made an attachment or a volume has ended: `DEAD`, `ALIVE`, or `UNKNOWN` on this host."""
 
     DEAD = "dead"
     ALIVE = "alive"
@@ -53,10 +53,10 @@ class HolderState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRecord:
-    """A process, as no other is named in any place and at any time.
+    """A name of a process that no other process has, on any host and at any time.
 
     Args:
-        host: a digest of what tells this host from all others, also after a restart; None where that is not known.
+        host: a digest of what tells this host from all others, also after a restart; None if that is not known.
         boot_id: of the running kernel; it differs after each start.
         namespaces: those by which process IDs and times are counted, as `PID.TIME`.
         pid: the process ID in that namespace.
@@ -70,10 +70,10 @@ class ProcessRecord:
     started: int
 
     def to_text(self, label: str = "") -> str:
-        """Give the record as text that Cinder keeps, which has room for 255 characters.
+        """Give the record as one line of text, which fits into the 255 characters that Cinder keeps.
 
         Args:
-            label: what stands before it, for people.
+            label: the beginning of the text, for people.
 
         >>> here = ProcessRecord(boot_id="3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11", namespaces="4.5", pid=7, started=123)
         >>> here.to_text("glance_store")
@@ -87,7 +87,7 @@ class ProcessRecord:
 
     @classmethod
     def from_text(cls, text: str | None) -> ProcessRecord | None:
-        """Read a record out of what Cinder shows as an attachment's device; None where there is none.
+        """Read a record out of what Cinder shows as an attachment's device; None if there is none.
 
         >>> ProcessRecord.from_text("/dev/vdb") is None
         True
@@ -112,7 +112,7 @@ class AttachmentFacts:
     Args:
         id: the attachment's UUID.
         status: Cinder's: `reserved`, `attaching`, `attached`.
-        instance_id: the instance that it is for; None where it is for none.
+        instance_id: the instance that it is for; None if it is for none.
         host: where the volume is attached, which Cinder shows to administrators and services only.
         device: what Cinder shows as the device, which names the process of one of ours; None until it is attached.
         volume_id: what is attached; None if it is not known.
@@ -137,7 +137,7 @@ class RunningProcess:
 
     Args:
         exists: whether a process has it now.
-        started: when that was started; None where that cannot be read.
+        started: when that was started; None if that cannot be read.
     """
 
     exists: bool
@@ -146,7 +146,7 @@ class RunningProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReclaimDecision:
-    """What becomes of an attachment that keeps a volume busy.
+    """Whether an attachment that keeps a volume busy was left by a dead process.
 
     Attributes:
         attachment_id: which one.
@@ -197,12 +197,12 @@ def decide_reclaim(
     maker: ProcessRecord | None = None,
     policy: Policy = Policy.STRICT,
 ) -> ReclaimDecision:
-    """Say whether an attachment was left by a process that is dead ([store]).
+    """Decide whether an attachment was left by a process that is dead ([store]).
 
     Args:
         attachment: as Cinder shows it.
-        here: this process; None where this host does not tell.
-        running: what this host knows of the process ID that the attachment names; None where it was not asked.
+        here: this process; None if this host does not tell.
+        running: what this host knows of the process ID that the attachment names; None if it was not asked.
         maker: the process that creates the volume, if it is unfinished; `holder_of` says when the attachment is its.
         policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which takes nothing back.
 
@@ -259,7 +259,7 @@ def decide_process(
     running: RunningProcess | None = None,
     host: str | None = None,
 ) -> tuple[HolderState, str]:
-    """Say whether a process that left its record is dead, by the same rules, and why as a sentence.
+    """Decide whether the process of a record is dead, and give the reason as a sentence.
 
     Args:
         record: the process.

@@ -1,4 +1,4 @@
-"""Whether an operator may delete a volume as an image volume, and what to do if not ([store])."""
+"""Whether an operator can delete a volume as an image volume, and what to do if not ([store])."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def decide_removal(
     base_image_id: str | None = None,
     policy: Policy = Policy.STRICT,
 ) -> RemovalDecision:
-    """Say whether a volume that an operator names is deleted as an image volume ([store]).
+    """Decide whether a volume that an operator names can be deleted as an image volume ([store]).
 
     Args:
         volume: as Cinder shows it.

@@ -50,7 +50,7 @@ FINISHED: Mapping[str, str] = {_STATE: "finished"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeOrigin:
-    """What a volume says of the procedure that creates it.
+    """The record of the procedure that creates a volume, in the metadata of the volume.
 
     Args:
         procedure: `put`, `register`, `add`, `upload`, `template`, `warm`, `doctor`, `validate` or `repair`.
@@ -103,7 +103,7 @@ class VolumeOrigin:
 
 
 class RemainsAction(Enum):
-    """What becomes of a volume that may have been left behind."""
+    """What to do with an unfinished volume: `DELETE` it, `NAME` it to a person, or `LEAVE` it."""
 
     DELETE = "delete"
     NAME = "name"
@@ -112,7 +112,7 @@ class RemainsAction(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemainsDecision:
-    """What becomes of a volume, and why.
+    """What to do with an unfinished volume, and why.
 
     Attributes:
         volume_id: which volume.
@@ -178,7 +178,7 @@ def decide_remains(
     settle: timedelta = timedelta(days=1),
     policy: Policy = Policy.STRICT,
 ) -> RemainsDecision:
-    """Say whether a volume was left behind by a procedure whose process is dead ([store]).
+    """Decide whether a volume was left behind by a procedure whose process is dead ([store]).
 
     Args:
         volume: as Cinder shows it.
@@ -187,7 +187,7 @@ def decide_remains(
         running: what this host knows of the process ID that the volume names; None if it was not asked.
         project_id: the project of the credentials, in which no user creates volumes; None if it is not known.
         named: whether an operator named this volume; then its metadata need not be more than a user's word.
-        settle: how old a volume must be before a person is told of it if its process is not known.
+        settle: the age from which a person is told of a volume whose process is not known.
         policy: whose rules.  Under `UPSTREAM`, those of glance_store 5.7.0, which deletes nothing.
 
     Raises:

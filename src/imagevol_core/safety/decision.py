@@ -22,7 +22,7 @@ _USUAL = SafetySettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyDecision:
-    """Whether an image may be given to qemu-img, and written to a volume.
+    """Whether an image is safe to be given to qemu-img, and written to a volume.
 
     Attributes:
         policy: whose rules decided.
@@ -45,12 +45,12 @@ def check_image_safety(
     settings: SafetySettings = _USUAL,
     policy: Policy = Policy.STRICT,
 ) -> SafetyDecision:
-    """Say whether an untrusted image may be read by qemu-img and written to a volume.
+    """Decide whether an untrusted image is safe to be read by qemu-img and written to a volume.
 
     Args:
         inspection: what was found in it.
         declared_format: its `disk_format`, as Glance says.
-        size_gib: the size of the volume that it is for; None when it is for none in particular, and need fit nothing.
+        size_gib: the size of the volume that it is for; None if it is for none in particular, and need fit nothing.
         settings: what the operator allows, and what this host can read; `UPSTREAM` has neither.
         policy: whose rules.  Under `UPSTREAM`, the checks of Cinder 29.0.0 on the way to a volume (`qemu_img_info`,
             `fetch_to_volume_format`, `check_image_format`), the first failed one of which ends it there.  It looks at

@@ -48,7 +48,7 @@ class Inspection:
     what neither said is None.
 
     Args:
-        formats: each one that the content matches, by the inspectors' names, `raw` where it matches none; empty when no
+        formats: each one that the content matches, by the inspectors' names, `raw` where it matches none; empty if no
             inspection was made.
         header_parses: whether the header could be read to its end and made sense.
         virtual_size_bytes: as a disk; of a raw image the length of the file, which an inspector that saw enough and
@@ -60,7 +60,7 @@ class Inspection:
         text_only: of a VMDK, whether it is a descriptor without the header of a sparse extent; Cinder's inspector does
             not know those.
         failed_checks: which other checks of the inspector failed, by their names (`mbr`, `unknown_features`, `footer`,
-            `banned`, …); None when none were made.
+            `banned`, …); None if none were made.
         missing_bytes: how much of the data that its own tables name lies after the end of the file; 0 if the file is
             whole; None if the tables were not read, or cannot be.
         corruptions: how many errors `qemu-img check` finds in a qcow2; None if it was not asked.

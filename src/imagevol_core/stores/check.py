@@ -46,7 +46,7 @@ class StoreRequirement(Requirement[Facts]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreCheck:
-    """What a configuration is worth.
+    """The faults of a configuration of stores, and what still works.
 
     Attributes:
         catalogue: the stores as they work: one with a fault can neither add nor delete.
@@ -60,7 +60,7 @@ class StoreCheck:
 
     @property
     def faults(self) -> tuple[Verdict, ...]:
-        """What must be mended."""
+        """The verdicts that do not hold, which say what to repair."""
         return failed(self.verdicts)
 
 
@@ -98,12 +98,12 @@ def check_stores(
     volume_types: Iterable[str] | None,
     trials: Mapping[str, StoreTrial] = MappingProxyType({}),
 ) -> StoreCheck:
-    """Look for every fault of every store ([multi]).
+    """Give every fault of every store ([multi]).
 
     Args:
         catalogue: the stores as they are configured.
         credentials: by store, which of the `cinder_store_…` options are set, by name; no secret is asked for.
-        volume_types: the names of Cinder's volume types; None when Cinder gives no answer, and then no type is known
+        volume_types: the names of Cinder's volume types; None if Cinder gives no answer, and then no type is known
             to exist.
         trials: by store, what was found when it was tried; the volume types that a store's own credentials see are
             looked at in place of `volume_types`.

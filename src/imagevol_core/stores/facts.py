@@ -38,7 +38,7 @@ class Store:
     Args:
         name: its key in `enabled_backends`.
         kind: the driver: `cinder`, `file`, `rbd`, …
-        volume_type: `cinder_volume_type`; None where it is not set, and for other kinds.
+        volume_type: `cinder_volume_type`; None if it is not set, and for other kinds.
         weight: its place among the stores that an image is in, larger first.
         readonly: whether it only reads, by its nature (`http`) or by configuration.
         can_add: whether images can be put into it.
@@ -67,7 +67,7 @@ class Store:
 
     @property
     def prefix(self) -> str | None:
-        """What its locations begin with; None where that is not known."""
+        """What its locations begin with; None if that is not known."""
         return f"cinder://{self.name}" if self.is_cinder else self.url_prefix
 
     def begins(self, url: str) -> bool:
@@ -131,7 +131,7 @@ def is_associated(store: Store, *, volume_type: str | None, default_volume_type:
     Args:
         store: any store.
         volume_type: the name of a volume's type; None for a volume without one.
-        default_volume_type: the name of Cinder's default type; None where Cinder does not say.
+        default_volume_type: the name of Cinder's default type; None if Cinder does not say.
 
     >>> is_associated(Store(name="old", kind="cinder"), volume_type="ssd", default_volume_type="ssd")
     True
@@ -153,7 +153,7 @@ def store_of_location(
             store `fast` may be given for a location in `fast2`.
 
     Returns:
-        The store.  None where none is named, or one that is not among the stores, or where what should be a URL is
+        The store.  None if none is named, or one that is not among the stores, or where what should be a URL is
         none, of which Glance fails with a ValueError.
 
     >>> stores = (Store(name="fast", kind="cinder"), Store(name="fast2", kind="cinder"))

@@ -17,7 +17,7 @@ _PROJECT_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutWishes:
-    """What is asked for, and what the services say of it.
+    """What `imagevol put --register` was asked for, and what the services say of it.
 
     Args:
         store: the store that the location shall name; None if none is asked for.
@@ -44,7 +44,7 @@ class PutWishes:
 
 
 def check_put(wishes: PutWishes) -> tuple[Verdict, ...]:
-    """Say what stands against it.
+    """Check the wishes of `imagevol put --register`, and give what each rule says.
 
     >>> wishes = PutWishes(store="fsat", store_names=("fast", "slow"))
     >>> [verdict.text for verdict in check_put(wishes) if verdict.faults]

@@ -23,9 +23,9 @@ class StoreSelection:
     """Where an upload goes.
 
     Attributes:
-        primary: the store that the data is sent to; None where there is nothing to name, or it is refused.
+        primary: the store that the data is sent to; None if there is nothing to name, or it is refused.
         copies: the stores that get a copy afterwards, in order.
-        refused: why nothing is uploaded; None when something is.
+        refused: why nothing is uploaded; None if something is.
         by_base_image: whether the stores of the base image decided.
         verdicts: which rules were looked at, and why they applied or not, with what was ignored.
     """
@@ -70,8 +70,8 @@ def select_stores(
 
     Args:
         catalogue: the stores that work.
-        store_header: the value of `x-image-meta-store`; None when the request has none.
-        base_image: the image that `x-openstack-base-image-ref` names, as the requester sees it; None when the request
+        store_header: the value of `x-image-meta-store`; None if the request has none.
+        base_image: the image that `x-openstack-base-image-ref` names, as the requester sees it; None if the request
             names none, and also when it names one that is gone or that the requester may not see: the two must not
             differ, or the header would tell which images exist.
         policy: whose rules.  Under `UPSTREAM`, what Glance 33.0.0 does.

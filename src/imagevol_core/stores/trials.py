@@ -63,13 +63,18 @@ class StoreTrial:
 
 
 def check_trial(trial: StoreTrial, *, store: str) -> tuple[Verdict, ...]:
-    """Say what a trial found wrong, of the store and then of its host."""
+    """Give what a trial found wrong, of the store and then of its host.
+
+    >>> refused = StoreTrial(sign_in_error="HTTP 401")
+    >>> [verdict.rule for verdict in check_trial(refused, store="fast") if verdict.faults]
+    ['signs-in']
+    """
     verdicts = evaluate(TRIAL_RULES[Policy.STRICT], trial, subject=store)
     return verdicts if trial.host is None else (*verdicts, *check_host(trial.host, store=store))
 
 
 def check_host(host: StoreHost, *, store: str) -> tuple[Verdict, ...]:
-    """Say what a cinder store lacks on its host.
+    """Give what a cinder store lacks on its host.
 
     >>> host = StoreHost(name="node", address="192.0.2.7", loopback=False, lock_path=None, rootwrap_config="/r.conf",
     ...                  rootwrap_config_exists=True, privsep_helper="privsep-helper", privsep_helper_exists=True)

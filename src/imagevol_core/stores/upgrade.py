@@ -52,8 +52,8 @@ class ConfigurationEdit:
     Attributes:
         section: where the option is.
         option: its name.
-        before: its value; None where it is not set.
-        after: what it is set to; None where it is removed.
+        before: its value; None if it is not set.
+        after: what it is set to; None if it is removed.
         why: the reason, in a phrase.
     """
 
@@ -75,7 +75,7 @@ class StoreUpgrade:
     """How a single-store configuration becomes a multi-store one.
 
     Attributes:
-        edits: in order; none where it is refused, or there is nothing to do.
+        edits: in order; none if it is refused, or there is nothing to do.
         configuration: the result; as it was where there are no edits.
         needs_volume_type: whether it cannot be planned without the name of Cinder's default volume type.
         verdicts: what each rule said.
@@ -159,7 +159,7 @@ def plan_store_upgrade(
         names: the name of the store that each driver in `stores` becomes; None for one that is given up, and whose
             images then cannot be read.
         default_volume_type: Cinder's default type, of which the present volumes are if `cinder_volume_type` is not set;
-            None where it is not known.
+            None if it is not known.
         new_stores: further cinder stores by name, each with its `cinder_volume_type` and whatever else differs from
             the present one.
         default: the name of the default store; None keeps the present one.

@@ -48,7 +48,7 @@ class TemplateDecision:
         action: what to do.
         because: the facts that decided, as a sentence.
         source: the volume to clone; None unless the template is used.
-        size_gib: the size of the template to be made; None where none is made, or its size is not known.
+        size_gib: the size of the template to be made, in GiB; None if none is made, or its size is not known.
         remove_first: volumes to delete before a template is made, in this order.
         remove_after: the volume to delete once the new template is ready; its clones are not touched.
         superseded: older templates of the image, to be deleted in the same way; those that are in use stay.
@@ -84,13 +84,13 @@ def decide_template(
 ) -> TemplateDecision:
     """Decide whether a template serves `target`, and what must be done for that ([template]).
 
-    Who makes or removes a template for it holds the lock of the image and backend, from before the facts are
-    collected.
+    A caller that makes or deletes a template for the answer must hold the lock of the image and backend, from before
+    the facts are collected.
 
     Args:
         image: as Glance shows it now.
         target: the volume to be made, with its final size and the project that asks for it.
-        template: the image's on the target's backend; None where there is none.
+        template: the template of the image on the target's backend; None if there is none.
         settings: what the operator allows.
         others: the other templates of the backend, which count towards the limits.
         abandoned: those of other images that were left half made.  They go before a template is made, and count towards

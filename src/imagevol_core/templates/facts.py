@@ -36,11 +36,11 @@ class Template:
         readonly: whether it is marked so that no attachment may write to it.
         encrypted: whether its bytes are ciphertext, as after a retype to an encrypted type; None if it is not known.
         exhausted: whether the storage allows no more clones of it.
-        being_made_for: how long it has been in the making; None when it is done.
-        maker_alive: whether the process that makes it still runs; None where that is not known.
+        being_made_for: how long it has been in the making; None if it is done.
+        maker_alive: whether the process that makes it still runs; None if that is not known.
 
     Raises:
-        InvalidFact: it has been in the making for less than no time.
+        InvalidFact: `being_made_for` is negative.
     """
 
     entry: CacheEntry
@@ -67,22 +67,22 @@ class Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSettings:
-    """What the operator allows.
+    """What the operator allows of templates.
 
     Args:
         enabled: whether templates are made and used (SolidFire's `sf_allow_template_caching`).
-        internal_tenant: whether Cinder's internal tenant, to whom templates belong, is configured; None if that is not
+        internal_tenant: whether Cinder's internal tenant, that owns templates, is configured; None if that is not
             known.
         trusted_projects: ids of the projects in which no user can alter a template.
         shared: whether a template may also serve a requester who does not own the image, to whom Glance gives its data:
             a member of a shared image, or any user for a community image.
         enforce_signatures: whether a signed image must be verified (Cinder's `verify_glance_signatures`), which Cinder
             does where it copies.
-        longest_making: how long the making of a template may take; then the others no longer wait for it.
-        limits: how large all templates of a backend may grow together.
+        longest_making: how long other requests wait for a template that is being made.
+        limits: how large all templates of a backend can grow together.
 
     Raises:
-        InvalidFact: a text is given for several projects.
+        InvalidFact: a text is given in place of several project ids.
     """
 
     enabled: bool = False

@@ -27,7 +27,7 @@ ImageAnswer = Image | NotFound | NoAnswer
 
 
 class PruningOutcome(Enum):
-    """What becomes of a template.
+    """Whether a template is deleted.
 
     `READY` stays and can be cloned; such a template goes only for the limits of its backend, or if all go.  `BUSY`
     stays while it is being made, cloned or changed; `UNKNOWN` stays because Glance did not tell of its image.
@@ -41,11 +41,11 @@ class PruningOutcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateStanding:
-    """What becomes of a template.
+    """Whether one template is deleted, and why.
 
     Attributes:
         template: which one.
-        outcome: what becomes of it.
+        outcome: the answer.
         rule: the id of the rule that decided, or `above-limits`, or `all-go`.
         because: the facts that decided, as a sentence.
     """
@@ -57,7 +57,7 @@ class TemplateStanding:
 
     @property
     def goes(self) -> bool:
-        """Whether it is to be deleted."""
+        """Whether the template is deleted."""
         return self.outcome is PruningOutcome.GOES
 
 
@@ -80,18 +80,18 @@ def plan_pruning(
     limits: CacheLimits | None = None,
     all_go: bool = False,
 ) -> tuple[TemplateStanding, ...]:
-    """Say of each template whether it goes, and why ([template]).
+    """Decide which templates to delete, and why ([template]).
 
     Args:
         templates: of any backends, which their entries' `host` and `cluster_name` name.
         images: what Glance says of each image that a template is of. A template of an image that is not among them
-            stays, as where Glance gives no answer.
+            stays, as if Glance gave no answer.
         now: the time, with a zone.
-        idle: how long one must not have been cloned to go at all: a driver may be cloning it still.
-        limits: of each backend. Above them the least recently used templates go that may. A template of an unknown
-            backend counts towards no limit.
-        all_go: whether also templates go that can be cloned, as before templates are given up. Those that are in use,
-            and those of whose image nothing is known, stay.
+        idle: templates that were cloned more recently than this stay, because a driver may still be cloning them.
+        limits: of each backend. Above them the least recently used templates are deleted, except those that stay. A
+            template of an unknown backend counts towards no limit.
+        all_go: whether current templates are deleted too, as before templates are given up. Those that are in use, and
+            those of an image of which nothing is known, stay.
 
     Returns:
         A standing for each, in the order of the templates.

@@ -17,12 +17,12 @@ STORE_SPEC = "image_service:store_id"  # the extra spec of a volume type that na
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadSettings:
-    """What the operator allows.
+    """What the operator allows of uploads.
 
     Args:
         use_cinder_backend: whether a clone is registered (Cinder's `image_upload_use_cinder_backend`).
         use_internal_tenant: whether the clone is Cinder's and not the user's (`image_upload_use_internal_tenant`).
-        internal_tenant: the project of Cinder's internal tenant; None where it is not configured.
+        internal_tenant: the project of Cinder's internal tenant; None if it is not configured.
     """
 
     use_cinder_backend: bool = False
@@ -31,7 +31,11 @@ class UploadSettings:
 
 
 class UploadAction(Enum):
-    """What is done in one step of an upload; `FAIL` is only of `UPSTREAM`."""
+    """One step of an upload.
+
+    `CLONE`, `MARK`, `MARK_READ_ONLY`, `REGISTER` and `CHECK_REGISTERED` register a clone.  `COPY` sends the data to
+    Glance.  `FAIL`: the upload fails; only under `UPSTREAM`.
+    """
 
     CLONE = "clone"
     MARK = "mark"
@@ -43,7 +47,12 @@ class UploadAction(Enum):
 
 
 class UploadFailure(Enum):
-    """What can go wrong with a registration."""
+    """How the registration of a clone can fail.
+
+    `OVER_QUOTA` and `CLONE_FAILED`: there is no clone.  `LOCATION_INVALID`, `IMAGE_NOT_FOUND`, `NOT_ALLOWED`,
+    `CONFLICT` and `SERVICE_FAILED`: Glance answers 400, 404, 401 or 403, 409, or an error of its own.
+    `NOT_REGISTERED`: Glance takes the location, and drops it in the background.
+    """
 
     OVER_QUOTA = "over-quota"
     CLONE_FAILED = "clone-failed"
@@ -76,14 +85,14 @@ class UploadPlan:
         policy: whose rules decided.
         registers: whether a clone is registered; if not, the volume is copied.
         steps: in order; those of a copy where nothing is registered.
-        project_id: whose the clone is; None where none is made.
+        project_id: the project of the clone; None if none is made.
         store: the store that the location names and the copy goes to; None leaves it to Glance.
         location_metadata: what is sent to Glance beside the location.
         headers: what is sent with a copy, be it the plan or what a registration falls back to.
         falls_back_on: the failures after which the clone is deleted and the volume copied; after any other the upload
             has failed (under `UPSTREAM`, that a location is not registered in the end goes unnoticed).
         leaves_clone_on: the failures after which the clone is left behind.
-        refused: how the upload fails whatever happens; None where it does not.
+        refused: how the upload fails whatever happens; None if it does not.
         verdicts: what each rule said.
     """
 

@@ -18,8 +18,8 @@ def upload_headers(
 
     Args:
         store: of the volume's type; None or empty leaves the choice to Glance.
-        base_image_id: the image that the volume was created from; None or empty where it was not.
-        size_bytes: how much is sent, in bytes; None where that is not known beforehand.
+        base_image_id: the image that the volume was created from; None or empty if it was not.
+        size_bytes: how much is sent, in bytes; None if that is not known beforehand.
         policy: whose headers.  Under `UPSTREAM` the size is not sent, as Cinder 29.0.0 does not
             (`GlanceClientWrapper.call`), so that a cinder store takes the image for one of unknown length.
 

@@ -14,7 +14,7 @@ __all__ = ["UploadLanding", "check_location"]
 
 
 def check_location(volume: Volume, *, catalogue: StoreCatalogue) -> Verdict:
-    """Say whether Glance takes a location in this volume, and in which store the image then is ([multi]).
+    """Decide whether Glance takes a location of this volume, and in which store the image then is ([multi]).
 
     Glance 33.0.0 finds the store of a new `cinder://` location by the type of the volume, whatever the location says.
     It answers 202 first, and drops a location of no store in the background (`_UpdateLocationTask`).
@@ -24,7 +24,7 @@ def check_location(volume: Volume, *, catalogue: StoreCatalogue) -> Verdict:
         catalogue: the stores of Glance, and Cinder's default type.
 
     Returns:
-        A verdict of the rule `store-of-type`, whose subject is the store; None where Glance has but one, or none takes
+        A verdict of the rule `store-of-type`, whose subject is the store; None if Glance has but one, or none takes
         it.
 
     >>> from imagevol_core import Store
@@ -51,8 +51,8 @@ class UploadLanding:
 
     Args:
         plan: what `plan_upload` says.
-        location: what `check_location` says of the volume; None where the stores are not known.
-        selection: what `select_stores` says of a copy; None where the stores are not known.
+        location: what `check_location` says of the volume; None if the stores are not known.
+        selection: what `select_stores` says of a copy; None if the stores are not known.
 
     >>> from imagevol_core import Image, Requester, UploadSettings, plan_upload
     >>> plan = plan_upload(Volume(id="v", size_gib=1), image=Image(id="i"), volume_type=None,
@@ -75,7 +75,7 @@ class UploadLanding:
 
     @property
     def stores(self) -> tuple[str, ...] | None:
-        """The stores that the image would be in; None where that is not known."""
+        """The stores that the image would be in; None if that is not known."""
         if self.outcome is UploadAction.COPY:
             return self.copied
         if self.outcome is UploadAction.FAIL:
@@ -86,7 +86,7 @@ class UploadLanding:
 
     @property
     def copied(self) -> tuple[str, ...] | None:
-        """The stores that a copy would be in; None where that is not known."""
+        """The stores that a copy would be in; None if that is not known."""
         if self.selection is None:
             return None
         return tuple(store for store in (self.selection.primary, *self.selection.copies) if store)
