@@ -35,6 +35,7 @@ extensions = [
     "schema_tables",
     "storedifferences",
     "suites",
+    "unreleased",
     "threats",
     "troubleshooting",
 ]

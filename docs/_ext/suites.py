@@ -6,6 +6,7 @@ The sentences are the names of the tests, read from the sources: what a suite ne
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
+# Names as these pages spell them; a name of a function has none of their capitals.
+NAMES = {"cinder": "Cinder", "glance": "Glance", "url": "URL", "json": "JSON", "read only": "read-only"}
 SUITES = SOURCES / "imagevol_adapters" / "testing" / "conformance"
 
 
@@ -24,9 +27,20 @@ def sentences(files: list[Path]) -> Iterator[tuple[str, list[str]]]:
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.ClassDef):
                 names = [each.name for each in node.body if isinstance(each, ast.FunctionDef)]
-                tests = [name.removeprefix("test_").replace("_", " ") for name in names if name.startswith("test_")]
+                tests = [sentence(name) for name in names if name.startswith("test_")]
                 if tests:
-                    yield node.name, [f"{test[:1].upper()}{test[1:]}." for test in tests]
+                    yield node.name, tests
+
+
+def sentence(name: str) -> str:
+    """Give the name of a test as a sentence.
+
+    >>> sentence("test_an_image_of_cinder_has_a_url")
+    'An image of Cinder has a URL.'
+    """
+    words = name.removeprefix("test_").replace("_", " ")
+    spelled = re.sub(rf"\b({'|'.join(NAMES)})\b", lambda found: NAMES[found[0]], words)
+    return f"{spelled[:1].upper()}{spelled[1:]}."
 
 
 class Conformance(SphinxDirective):

@@ -42,12 +42,15 @@ _CARRIED_OUT = TEMPLATE_WAYS | {Way.CLONE_IMAGE_VOLUME}
 class ImageCloneMixin:
     """What a Cinder driver inherits, before `cinder.volume.driver.VolumeDriver` or its like.
 
-    The driver supplies what every driver has: `create_volume`, `delete_volume` and `create_cloned_volume`, which brings
-    the clone to the size of the new volume, as Cinder asks of it.  How a volume is opened on this host is
-    `imagevol_open_volume`; by default as Cinder itself does it, with `initialize_connection` and os-brick.
+    The driver supplies what every driver has: `create_volume`, `delete_volume`, `create_cloned_volume`, which brings
+    the clone to the size of the new volume, and `initialize_connection` with the methods that belong to it.  A driver
+    that can open a volume on this host in another way overrides `imagevol_open_volume`.  Its `get_driver_options` adds
+    those of the mixin::
 
-        class SolidFireDriver(ImageCloneMixin, san.SanISCSIDriver):
-            ...
+        class CloningRBDDriver(ImageCloneMixin, RBDDriver):
+            @staticmethod
+            def get_driver_options():
+                return [*RBDDriver.get_driver_options(), *ImageCloneMixin.get_driver_options()]
     """
 
     configuration: Any

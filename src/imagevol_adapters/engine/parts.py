@@ -1,4 +1,4 @@
-"""The memory that data pass through, and the threads that each do one thing with them.
+"""The memory that the data passes through, and the threads that each do one thing with it.
 
 A stream is cut into parts.  The memory of a part is aligned as direct I/O wants it, and is used again as soon as every
 thread is done with it: however long the stream, the same few mebibytes.

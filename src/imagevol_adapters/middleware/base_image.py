@@ -68,7 +68,7 @@ class BaseImageStores:
         return self.app(environ, start_response)
 
     def _upload(self, request: Request, image_id: str, reference: str) -> Response:
-        """The data go to the primary store; when they are there, Glance copies them to the others."""
+        """The data goes to the primary store; then Glance copies it to the others."""
         selection = self._select(request, image_id, reference)
         chosen = _stores_of_base_image(selection) if selection else []
         if chosen:
@@ -102,7 +102,7 @@ class BaseImageStores:
             base_image = self._base_image(request, reference) if catalogue.multi and store_header is None else None
             selection = select_stores(catalogue, store_header=store_header, base_image=base_image)
             _LOG.info("Image %s: %s", image_id, _explanation(selection))
-        except Exception as error:  # noqa: BLE001 - the data come first; what went wrong is logged
+        except Exception as error:  # noqa: BLE001 - the data comes first; what went wrong is logged
             _LOG.warning("Image %s: its base image is ignored: %s: %s", image_id, type(error).__name__, one_line(error))
             return None
         return selection
@@ -143,7 +143,7 @@ class BaseImageStores:
         try:
             answer = ask(self.app, request, method=method, path=path, body=body)
             return answer, "" if answer.status_int < 300 else said(complaint(answer))
-        except Exception as error:  # noqa: BLE001 - the data come first; what went wrong is logged
+        except Exception as error:  # noqa: BLE001 - the data comes first; what went wrong is logged
             return None, f"{type(error).__name__}: {one_line(error)}"
 
     def _explained(self, answer: Response, selection: StoreSelection | None) -> Response:
