@@ -37,6 +37,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RepairCloud:
     monkeypatch.setattr(Imagevol, "images", cloud.images)
     monkeypatch.setattr(Imagevol, "volumes", cloud.volumes)
     monkeypatch.setattr(Imagevol, "attacher", cloud.attacher)
+    monkeypatch.setattr(Imagevol, "has_project", lambda _app, project_id: project_id in (STORES, TENANT))
     monkeypatch.setattr(whole_cloud, "WholeCinder", lambda volumes: volumes)
     monkeypatch.setattr("imagevol_adapters.cli.audit._GLANCE_API_CONF", conf)
     return cloud
@@ -98,6 +99,18 @@ class TestRepair:
         assert "set-read-only volume" in ran.err
         assert f"not repaired: {likely.id}" in ran.err
         assert len(cloud.audit()) == 2
+
+    def test_only_the_findings_that_are_named_are_repaired(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
+        FAULTS["not-read-only"](cloud)
+        FAULTS["store-differs"](cloud)
+        chosen, other = sorted(cloud.audit(), key=lambda finding: finding.kind != "store-differs")
+        ran = run(*REPAIR, "--repair-journal", journal, "--yes", "--only", chosen.id)
+        assert (ran.status, outcomes(ran.json)) == (0, {"store-differs": "done"})
+        assert [finding.id for finding in cloud.audit()] == [other.id]
+        ran = run(*REPAIR, "--repair-journal", journal.with_name("second"), "--yes", "--only", chosen.id)
+        assert (ran.status, journal.with_name("second").exists()) == (1, False)
+        assert f"no finding has the id {chosen.id}" in ran.err
+        assert [finding.id for finding in cloud.audit()] == [other.id]
 
     @pytest.mark.parametrize("options", [("--dry-run",), ("--dry-run", "--repair-journal", "JOURNAL")])
     def test_a_dry_run_says_what_would_be_done(
@@ -183,11 +196,13 @@ class TestRepair:
         ("--yes",),
         ("--dry-run",),
         ("--include-likely",),
+        ("--only", "0123456789ab"),
         ("--repair-journal", "j"),
         ("--repair",),
         ("--repair", "--yes"),
         ("--repair", "--repair-journal", "j", "--diff", "d"),
         ("--resume-repair", "j", "--include-likely"),
+        ("--resume-repair", "j", "--only", "0123456789ab"),
         ("--resume-repair", "j", "--deep"),
     ],
 )

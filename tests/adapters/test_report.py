@@ -139,10 +139,10 @@ class TestPage:
     def test_a_finding_has_the_command_that_repairs_it(self) -> None:
         found = Page(html_page(contents(findings=7))).data["findings"]
         assert [each["command"] for each in found[:5]] == [
-            "imagevol audit --repair --include-likely --only 000000000000",
-            "imagevol audit --repair --only 000000000001",
-            "imagevol audit --repair --only 000000000002",
-            "imagevol audit --repair --include-likely --only 000000000003",
+            "imagevol audit --repair --repair-journal repair-000000000000 --include-likely --only 000000000000",
+            "imagevol audit --repair --repair-journal repair-000000000001 --only 000000000001",
+            "imagevol audit --repair --repair-journal repair-000000000002 --only 000000000002",
+            "imagevol audit --repair --repair-journal repair-000000000003 --include-likely --only 000000000003",
             None,
         ]
 

@@ -54,6 +54,13 @@ def add_repair_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--repair", action="store_true", help="show what can be repaired, ask, and repair it")
     group.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="with --repair, repair finding ID and leave the others as they are; can be repeated (default: all)",
+    )
+    group.add_argument(
         "--include-likely",
         action="store_true",
         help="with --repair, repair also what is only likely, if a step deletes something",
@@ -79,7 +86,7 @@ def add_repair_options(parser: argparse.ArgumentParser) -> None:
 def check_repair_options(parser: argparse.ArgumentParser, parsed_args: argparse.Namespace) -> None:
     """End with a usage error if options do not fit together."""
     given, resumes = vars(parsed_args), parsed_args.resume_repair is not None
-    for name in ("include_likely", "repair_journal"):
+    for name in ("only", "include_likely", "repair_journal"):
         if given[name] and (resumes or not parsed_args.repair):
             parser.error(f"--{name.replace('_', '-')} is for --repair, and --resume-repair takes it from its journal")
     for name in ("yes", "dry_run"):
@@ -127,9 +134,12 @@ class AuditRepair:
         journal = parsed_args.repair_journal
         if journal is not None and lexists(journal):
             raise RequestRefused(f"journal {said(journal)} exists: give another name, or go on by --resume-repair")
-        kept = set(accepted)
-        # What is accepted is planned too, without a repair: another repair could destroy what it is about.
-        found = [replace(each, repair=()) if each.id in kept else each for each in audit.findings()]
+        found, only = list(audit.findings()), set(parsed_args.only)
+        if missing := only - {each.id for each in found}:
+            raise RequestRefused(f"no finding has the id {said(min(missing))}: run the audit without --repair")
+        kept = {*accepted, *({each.id for each in found} - only if only else ())}
+        # What stays as it is is planned too, without a repair: another repair could destroy what it is about.
+        found = [replace(each, repair=()) if each.id in kept else each for each in found]
         plan = plan_repairs(found, include_likely=parsed_args.include_likely)
         left = [repair for repair in plan.left if repair.finding.id not in kept]
         self._tell_plan(plan.planned, left, parsed_args)

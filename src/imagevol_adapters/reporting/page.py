@@ -82,12 +82,14 @@ def repair_command(finding: Mapping[str, Any]) -> str | None:
         finding: in its JSON form.
 
     >>> repair_command({"id": "0a1b2c3d4e5f", "certainty": "likely", "repair": [{"action": "delete-volume"}]})
-    'imagevol audit --repair --include-likely --only 0a1b2c3d4e5f'
+    'imagevol audit --repair --repair-journal repair-0a1b2c3d4e5f --include-likely --only 0a1b2c3d4e5f'
     """
     if not finding.get("repair"):
         return None
     likely = ["--include-likely"] if finding.get("certainty") != "sure" else []
-    return shlex.join(["imagevol", "audit", "--repair", *likely, "--only", said(finding["id"])])
+    named = said(finding["id"])
+    journal = ["--repair-journal", f"repair-{named}"]
+    return shlex.join(["imagevol", "audit", "--repair", *journal, *likely, "--only", named])
 
 
 def size_text(value: int | None) -> str:
