@@ -23,7 +23,6 @@ from imagevol_adapters.cleanup import leftovers
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.configuration.stores import load
 from imagevol_adapters.doctoring import (
-    BackendSettings,
     access_facts,
     digest_rates,
     glance_facts,
@@ -33,6 +32,8 @@ from imagevol_adapters.doctoring import (
     shows_locations,
     try_volume,
 )
+from imagevol_adapters.gathering import BackendSettings
+from imagevol_adapters.gathering.backend_settings import has_mixin
 from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryDevice, MemoryImages, MemoryLocations, MemoryVolumes
 from imagevol_core import (
@@ -43,6 +44,7 @@ from imagevol_core import (
     DoctorService,
     Image,
     InvalidConfiguration,
+    PlacedType,
     Rates,
     ServiceFailed,
     ServiceUnreachable,
@@ -261,6 +263,30 @@ class TestSettings:
         diagnosis = diagnose(DoctorFacts(backend=BackendSettings.read(file, "fast").facts))
         assert [line.verdict.rule for line in diagnosis.lines if not line.verdict.ok] == ["backend-tenant"]
 
+    def test_what_cinder_says_of_clones(self, tmp_path: Path) -> None:
+        file = tmp_path / "cinder.conf"
+        file.write_text(
+            "[DEFAULT]\nenabled_backends = fast\nallowed_direct_url_schemes = cinder\n"
+            "[backend_defaults]\nvolume_driver = nosuch.Driver\nimage_clone_trusted_projects = a,b\n"
+            "[fast]\nimage_clone_direct_url_schemes = file\n"
+        )
+        facts = BackendSettings.read(file, "fast").facts
+        assert (facts.driver, facts.mixin, facts.clone_schemes, facts.trusted) == ("nosuch.Driver", None, ("file",), 2)
+        other = BackendSettings.read(file, "slow").facts
+        assert (other.driver, other.mixin) == (None, None)
+
+    @pytest.mark.parametrize(
+        "driver, found",
+        [
+            ("collections.OrderedDict", False),
+            ("collections.Nosuch", None),
+            ("nosuch", None),
+            ("a\0b", None),
+        ],
+    )
+    def test_whether_a_driver_has_the_mixin_is_found_by_loading_it(self, driver: str, found: bool | None) -> None:
+        assert has_mixin(driver) is found
+
     def test_a_file_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfiguration, match=r"none: it cannot be read: give the cinder\.conf"):
             BackendSettings.read(tmp_path / "none", "fast")
@@ -393,9 +419,16 @@ class Volumes(MemoryVolumes):
     region_name: ClassVar[str] = "RegionOne"
     interface: ClassVar[str] = "public"
     endpoint_override: ClassVar[None] = None
+    types: ClassVar[tuple[PlacedType, ...]] = ()
 
     def pools(self) -> tuple[Pool, ...]:
-        return (Pool(name="node@fast#one", protocols=("memory",)),)
+        return (Pool(name="node@fast#one", protocols=("memory",), backend_name="FAST"),)
+
+    def placed_types(self) -> tuple[PlacedType, ...]:
+        return self.types
+
+    def default_volume_type(self) -> None:
+        return None
 
 
 class Images(MemoryImages):
@@ -483,6 +516,52 @@ class TestCommand:
     ) -> None:
         ran = run("doctor", "--rates", tmp_path / name)
         assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+
+    def test_a_measurement_that_fails_writes_no_rates(self, cinder: Volumes, run: Run, tmp_path: Path) -> None:
+        file = tmp_path / "rates.json"
+        asked = ("doctor", "--measure", "--rates", file, "--conversion-space", 0, "-f", "json")
+        ran = run(*asked, "--volume-type", "nosuch")
+        assert ran.status == 3
+        assert ran.err == f"{file} is not written, because measuring failed.\n"
+        assert not file.exists()
+        assert run(*asked, "--volume-type", "memory").status == 0
+        assert file.exists()
+
+    def test_a_backend_is_measured_with_a_volume_of_its_own(
+        self, cinder: Volumes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        conf = tmp_path / "cinder.conf"
+        conf.write_text(f"[DEFAULT]\nenabled_backends = fast\nimage_conversion_dir = {tmp_path}\n[fast]\n")
+        monkeypatch.setattr(cinder, "host", "node@fast#one")
+        asked = ("doctor", "--backend", "fast", "--config-file", conf, "--measure", "--conversion-space", 0)
+        seen: list[str | None] = []
+        create = Volumes.create
+
+        def created(self: Volumes, **wishes: Any) -> Any:
+            seen.append(wishes["volume_type"])
+            return create(self, **wishes)
+
+        monkeypatch.setattr(Volumes, "create", created)
+        for types, used in (((PlacedType(name="memory", backend_name="FAST"),), ["memory"]), ((), [])):
+            seen.clear()
+            monkeypatch.setattr(Volumes, "types", types)
+            ran = run(*asked, "-f", "json")
+            (line,) = [row for row in ran.json if row["rule"] == "volume-usable"]
+            assert (line["result"], seen) == ("ok" if types else "fail", used)
+        assert "no volume type puts its volumes only on backend fast" in line["text"]
+
+    def test_a_volume_that_is_on_another_backend_is_no_measurement(
+        self, cinder: Volumes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        conf, rates = tmp_path / "cinder.conf", tmp_path / "rates.json"
+        conf.write_text(f"[DEFAULT]\nenabled_backends = fast\nimage_conversion_dir = {tmp_path}\n[fast]\n")
+        monkeypatch.setattr(cinder, "host", "node@slow#one")
+        asked = ("--config-file", conf, "--measure", "--rates", rates, "--volume-type", "memory")
+        ran = run("doctor", "--backend", "fast", *asked, "--conversion-space", 0, "-f", "json")
+        (line,) = [row for row in ran.json if row["rule"] == "volume-usable"]
+        assert (ran.status, line["result"]) == (3, "fail")
+        assert line["text"] == "the volume was in node@slow#one, and not on backend fast"
+        assert not rates.exists()
 
     def test_a_volume_type_without_a_measurement_is_refused(self, cinder: Volumes, run: Run) -> None:
         ran = run("doctor", "--volume-type", "fast")
@@ -581,7 +660,8 @@ class TestCommand:
         ran = run(*arguments, "--backend", "fast")
         assert (ran.status, ran.err) == (0, "")
         assert [row["rule"] for row in ran.json if row["subject"] == "backend fast"] == [
-            *("backend-described", "backend-tenant", "backend-file-urls", "backend-signatures")
+            *("backend-described", "backend-tenant", "backend-mixin", "backend-clones", "backend-strict"),
+            *("backend-file-urls", "backend-signatures"),
         ]
         assert run(*arguments, "--backend", "slow").status == 3
 

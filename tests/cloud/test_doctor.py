@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
+from imagevol_adapters.gathering.backend_settings import has_mixin
 from imagevol_core import Rates
 from tests.cloud.ports import nothing_left, ports
 from tests.cloud.record import Cloud
@@ -113,6 +114,8 @@ class TestHealthy:
         answer = ask(imagevol, "--backend", "fast", "--config-file", cinder_conf(imagevol.cloud), *LITTLE)
         assert {rule for rule, result in answer.results.items() if result == "fail"} <= {"host-conversion-space"}
         assert answer.results["backend-tenant"] == "ok"
+        assert answer.results["backend-mixin"] == "warn"  # the driver of the tests has none
+        assert has_mixin("tests.cloud.volume_driver.CloningFileDriver") is True
 
 
 class TestFaults:

@@ -47,7 +47,16 @@ SERVICE = DoctorService(
 ACCESS = DoctorAccess(project_id="p", roles=frozenset({"admin", "service"}))
 GLANCE = DoctorGlance(shows_locations=False, insecure=False, hashing_algorithm="sha256")
 BACKEND = DoctorBackend(
-    name="fast", described=True, schemes=("cinder",), tenant="t", tenant_user="u", needs_tenant=("templates",)
+    name="fast",
+    described=True,
+    schemes=(),
+    tenant="t",
+    tenant_user="u",
+    needs_tenant=("templates",),
+    driver="acme.Driver",
+    mixin=True,
+    clone_schemes=("cinder",),
+    trusted=1,
 )
 RATES = Rates(
     host="node",
@@ -283,6 +292,44 @@ FAULTS: list[tuple[str, str, Result, dict[str, Any], str]] = [
 
 FAULTS += [
     (
+        "backend-mixin",
+        "backend",
+        Result.WARNS,
+        {"mixin": False},
+        "volume_driver is acme.Driver, without ImageCloneMixin: the options of clones and templates do nothing",
+    ),
+    (
+        "backend-clones",
+        "backend",
+        Result.WARNS,
+        {"clone_schemes": ()},
+        "image_clone_direct_url_schemes lists none: no volume is cloned from an image volume",
+    ),
+    (
+        "backend-clones",
+        "backend",
+        Result.WARNS,
+        {"mixin": None, "trusted": 0},
+        (
+            "image_clone_direct_url_schemes lists 'cinder', and image_clone_trusted_projects names no project, so no "
+            "image volume is trusted"
+        ),
+    ),
+    (
+        "backend-clones",
+        "backend",
+        Result.WARNS,
+        {"mixin": False},
+        "allowed_direct_url_schemes lists none: no volume is cloned from an image volume",
+    ),
+    (
+        "backend-strict",
+        "backend",
+        Result.WARNS,
+        {"schemes": ("cinder",)},
+        "allowed_direct_url_schemes lists 'cinder': Cinder clones also what the strict rules refuse",
+    ),
+    (
         "digest-fastest",
         "trial",
         Result.WARNS,
@@ -339,7 +386,10 @@ def test_a_sound_host_is_able_and_has_nothing_to_do() -> None:
         "glance-certificates": "cinder_api_insecure is false",
         "backend-described": "cinder.conf describes it",
         "backend-tenant": "the internal tenant is project t, user u",
-        "backend-file-urls": "allowed_direct_url_schemes lists 'cinder'",
+        "backend-mixin": "volume_driver is acme.Driver, with ImageCloneMixin",
+        "backend-clones": "image_clone_direct_url_schemes lists 'cinder'",
+        "backend-strict": "allowed_direct_url_schemes lists none",
+        "backend-file-urls": "allowed_direct_url_schemes lists none",
         "backend-signatures": "verify_glance_signatures is enabled",
         "volume-usable": "a volume was created, attached, written, read back, cloned and deleted",
         "digest-fastest": "sha256 takes in 1500 MB/s",
@@ -467,6 +517,18 @@ def test_a_fault_is_said_with_its_next_step(
         ),
         ("trial", {"rates": Rates(host="n")}, "attach-prompt", "no volume was attached"),
         (
+            "backend",
+            {"mixin": False, "schemes": ("cinder",), "trusted": 0},
+            "backend-clones",
+            "allowed_direct_url_schemes lists 'cinder'",
+        ),
+        (
+            "backend",
+            {"mixin": None},
+            "backend-mixin",
+            "volume_driver is acme.Driver, which cannot be loaded on this host by the Python of this command",
+        ),
+        (
             "trial",
             {"rates": replace(RATES, attach_seconds=30)},
             "attach-prompt",
@@ -520,6 +582,7 @@ def test_a_value_at_the_limit_or_one_that_is_not_known_is_no_fault(
         ("host", {"privsep_helper": None}, {"host-privsep"}),
         ("services", {"clock_seconds": None}, {"service-clock"}),
         ("glance", {"shows_locations": None}, {"glance-locations"}),
+        ("backend", {"mixin": None}, {"backend-mixin"}),
         ("glance", {"insecure": None}, {"glance-certificates"}),
         ("trial", {"volume": False}, {"volume-usable"}),
         ("trial", {"hashing_algorithm": "sha3"}, {"digest-fastest", "digest-keeps-up"}),

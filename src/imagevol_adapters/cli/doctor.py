@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
+
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.check_rows import CheckList, check_rows
 from imagevol_adapters.cli.configured_store import CINDER_CONF, GLANCE_API_CONF, ConfiguredStore
+from imagevol_adapters.cli.placing import volume_type_of
 from imagevol_core import (
     GIB,
     DoctorAccess,
@@ -26,10 +30,12 @@ from imagevol_core import (
     RequestRefused,
     diagnose,
 )
+from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
     from imagevol_adapters.cinder.volumes import CinderVolumes
-    from imagevol_adapters.doctoring import BackendSettings
+    from imagevol_adapters.doctoring import Trial
+    from imagevol_adapters.gathering import BackendSettings
     from imagevol_core import DoctorHost
 
 __all__ = ["Doctor"]
@@ -81,7 +87,9 @@ class Doctor(CheckList):
             help="create a volume of 1 GiB, attach, write, read, detach, clone and delete it, and measure each step",
         )
         parser.add_argument(
-            "--volume-type", metavar="TYPE", help="measure a volume of TYPE (default: the store's, or Cinder's default)"
+            "--volume-type",
+            metavar="TYPE",
+            help="measure a volume of TYPE (default: the store's, the backend's, or Cinder's)",
         )
         parser.add_argument(
             "--rates", type=Path, metavar="FILE", help="write what was measured to FILE, as JSON; FILE must not exist"
@@ -106,7 +114,8 @@ class Doctor(CheckList):
         return self.names(), check_rows(diagnosis.lines)
 
     def _facts(self, asked: argparse.Namespace) -> DoctorFacts:
-        from imagevol_adapters.doctoring import BackendSettings, access_facts
+        from imagevol_adapters.doctoring import access_facts
+        from imagevol_adapters.gathering import BackendSettings
 
         store = ConfiguredStore.read(asked.config_file or [GLANCE_API_CONF], asked.store) if asked.store else None
         settings = None
@@ -199,12 +208,21 @@ class Doctor(CheckList):
         from imagevol_adapters.doctoring import ALGORITHMS, Trial, digest_rates, try_volume
 
         wanted = asked.volume_type or (store.volume_type if store else None)
+        refusal: str | None = None
+        if asked.measure and asked.backend and volumes is not None and not wanted:
+            try:
+                wanted = volume_type_of(asked.backend, volumes)
+            except ImagevolError as error:  # volumes of another type would measure another backend
+                refusal = str(error)
         algorithm = (glance.hashing_algorithm if glance else None) or _GLANCE_DIGEST
         trial = Trial(measured={})
         if asked.measure and volumes is None:
             trial = Trial(measured={}, error="no volume was tried, because a service or the credentials fail")
+        elif refusal is not None:
+            trial = Trial(measured={}, error=f"no volume was tried: {refusal}")
         elif asked.measure and volumes is not None:
             trial = try_volume(volumes, self.app.attacher, volume_type=wanted)
+            trial = _on_backend(trial, asked.backend)
         rates = Rates(
             host=socket.gethostname(),
             volume_type=trial.volume.volume_type if trial.volume else None,
@@ -212,8 +230,10 @@ class Doctor(CheckList):
             digests=digest_rates(dict.fromkeys([*ALGORITHMS, algorithm])),
             **trial.measured,
         )
-        if asked.rates is not None:
+        if asked.rates is not None and trial.error is None and trial.same is not False:
             _write(asked.rates, rates)
+        elif asked.rates is not None:
+            tell(f"{said(asked.rates)} is not written, because measuring failed.")
         return DoctorTrial(
             rates=rates,
             hashing_algorithm=algorithm,
@@ -221,6 +241,15 @@ class Doctor(CheckList):
             error=trial.error,
             same=trial.same,
         )
+
+
+def _on_backend(trial: Trial, backend: str | None) -> Trial:
+    """Let a trial fail whose volume was on another backend than the one that is checked."""
+    volume = trial.volume
+    place = (volume.cluster_name or volume.host) if volume else None
+    if trial.error or backend is None or place is None or place.partition("#")[0].rpartition("@")[2] == backend:
+        return trial
+    return attrs.evolve(trial, error=f"the volume was in {said(place)}, and not on backend {said(backend)}")
 
 
 def _write(path: Path, rates: Rates) -> None:

@@ -6,11 +6,10 @@ Nothing here decides.  Only `try_volume` changes anything: it creates a volume o
 from imagevol_adapters.doctoring.host import host_facts, pools_of
 from imagevol_adapters.doctoring.measuring import ALGORITHMS, Trial, digest_rates, try_volume
 from imagevol_adapters.doctoring.services import access_facts, service_facts
-from imagevol_adapters.doctoring.settings import BackendSettings, glance_facts, shows_locations
+from imagevol_adapters.doctoring.settings import glance_facts, shows_locations
 
 __all__ = [
     "ALGORITHMS",
-    "BackendSettings",
     "Trial",
     "access_facts",
     "digest_rates",

@@ -11,6 +11,7 @@ from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from imagevol_adapters.gathering.audit import AuditedImages, AuditedVolumes, CloudAudit, Watch, gather_audit
+    from imagevol_adapters.gathering.backend_settings import BackendSettings
     from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
     from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
     from imagevol_adapters.gathering.deep_reading import DeepJournal, DeepTarget, deep_checks, deep_targets
@@ -24,6 +25,7 @@ else:
         __name__,
         {
             "audit": ("AuditedImages", "AuditedVolumes", "CloudAudit", "Watch", "gather_audit"),
+            "backend_settings": ("BackendSettings",),
             "catalogue": ("Stores", "gather_catalogue", "with_default_type"),
             "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
             "remembering": ("Remembering",),
@@ -38,6 +40,7 @@ else:
 __all__ = [
     "AuditedImages",
     "AuditedVolumes",
+    "BackendSettings",
     "CinderSettings",
     "Cloud",
     "CloudAudit",

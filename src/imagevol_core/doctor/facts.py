@@ -137,6 +137,10 @@ class DoctorBackend:
         tenant: the project of Cinder's internal tenant; None if the file names none.
         tenant_user: its user; None if the file names none.
         needs_tenant: the options that need the internal tenant and are set.
+        driver: `volume_driver`; None if the file names none.
+        mixin: whether that class has ImageCloneMixin; None if it cannot be loaded on this host.
+        clone_schemes: `image_clone_direct_url_schemes`, or what it is by default.
+        trusted: how many projects `image_clone_trusted_projects` names.
     """
 
     name: str
@@ -146,6 +150,10 @@ class DoctorBackend:
     tenant: str | None = None
     tenant_user: str | None = None
     needs_tenant: tuple[str, ...] = ()
+    driver: str | None = None
+    mixin: bool | None = None
+    clone_schemes: tuple[str, ...] = ()
+    trusted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

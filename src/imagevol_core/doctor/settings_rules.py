@@ -94,6 +94,38 @@ def _signatures_verified(backend: DoctorBackend) -> tuple[bool, str]:
     return True, "verify_glance_signatures is enabled"
 
 
+def _has_mixin(backend: DoctorBackend) -> tuple[bool, str]:
+    about = f"volume_driver is {said(backend.driver)}"
+    if backend.mixin is None:
+        return True, f"{about}, which cannot be loaded on this host by the Python of this command"
+    if not backend.mixin:
+        return False, f"{about}, without ImageCloneMixin: the options of clones and templates do nothing"
+    return True, f"{about}, with ImageCloneMixin"
+
+
+def _knows_mixin(backend: DoctorBackend) -> bool:
+    return backend.mixin is not None
+
+
+def _clones(backend: DoctorBackend) -> tuple[bool, str]:
+    option, schemes = ("image_clone_direct_url_schemes", backend.clone_schemes)
+    if backend.mixin is False:
+        option, schemes = ("allowed_direct_url_schemes", backend.schemes)
+    about = f"{option} lists {listed(map(said, schemes))}"
+    if "cinder" not in schemes:
+        return False, f"{about}: no volume is cloned from an image volume"
+    if backend.mixin is not False and not backend.trusted:
+        return False, f"{about}, and image_clone_trusted_projects names no project, so no image volume is trusted"
+    return True, about
+
+
+def _strict_only(backend: DoctorBackend) -> tuple[bool, str]:
+    about = f"allowed_direct_url_schemes lists {listed(map(said, backend.schemes))}"
+    if "cinder" in backend.schemes:
+        return False, f"{about}: Cinder clones also what the strict rules refuse"
+    return True, about
+
+
 def _tells_locations(glance: DoctorGlance) -> bool:
     return glance.shows_locations is not None
 
@@ -246,6 +278,33 @@ DOCTOR_BACKEND_RULES: Mapping[Policy, tuple[Check[DoctorBackend], ...]] = {
             source="cinder.context.get_internal_tenant_context",
             holds=_tenant_known,
             next=f"Set {_TENANT_PROJECT} and {_TENANT_USER}.",
+        ),
+        Check(
+            id="backend-mixin",
+            text="the driver of the backend has ImageCloneMixin",
+            source="[clone]",
+            holds=_has_mixin,
+            looked=_knows_mixin,
+            warning=True,
+            next="Name a class with ImageCloneMixin in volume_driver.",
+            look="Run the command with the Python of cinder-volume, or look at the class.",
+        ),
+        Check(
+            id="backend-clones",
+            text="volumes are cloned from image volumes",
+            source="[clone]",
+            holds=_clones,
+            warning=True,
+            next="Set image_clone_direct_url_schemes = cinder, and image_clone_trusted_projects to the project of the "
+            "stores.",
+        ),
+        Check(
+            id="backend-strict",
+            text="no volume is cloned without the strict rules",
+            source="[clone]",
+            holds=_strict_only,
+            warning=True,
+            next="Remove cinder from allowed_direct_url_schemes once image_clone_direct_url_schemes lists it.",
         ),
         Check(
             id="backend-file-urls",
