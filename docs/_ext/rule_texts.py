@@ -21,6 +21,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "creating": ("Cloning", "Creation", "Caching", "Templates", "Pruning", "Warming"),
     "stores": ("Uploading", "Stores", "Selection", "Custody", "Attaching", "Remains", "Removal", "Upgrade"),
     "locations": ("Migration", "Relocation"),
+    "copies": ("Store copies",),
     "data": ("Copying", "Safety"),
     "auditing": ("Auditing", "Repairing"),
     "host": ("Doctor",),

@@ -230,6 +230,7 @@ if TYPE_CHECKING:
         next_size_gib,
         virtual_size_bytes,
     )
+    from imagevol_core.store_copies import KeptCopy, StoreCopyFacts, decide_store_removal, plan_store_copy
     from imagevol_core.stores import (
         ConfigurationEdit,
         PutWishes,
@@ -350,6 +351,7 @@ _NAMES = {
         "without_userinfo"),
     "sizing": ("GIB", "Growth", "gib_for", "image_fits", "least_size_bytes", "least_volume_gib", "next_size_gib",
         "virtual_size_bytes"),
+    "store_copies": ("KeptCopy", "StoreCopyFacts", "decide_store_removal", "plan_store_copy"),
     "stores": ("ConfigurationEdit", "PutWishes", "Store", "StoreCatalogue", "StoreCheck", "StoreHost",
         "StoreRequirement", "StoreSelection", "StoreTrial", "StoreUpgrade", "check_host", "check_put", "check_stores",
         "check_trial", "is_associated", "plan_store_upgrade", "select_stores", "store_of_location"),
@@ -442,6 +444,8 @@ __all__ = [  # noqa: RUF022 - by decision
     "AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction", "RepairStep", "Subject",
     "PlannedRepair", "RepairOutcome", "RepairPlan", "RepairStepFacts", "StepDecision", "StepOutcome", "audit",
     "decide_repair_step", "found_again", "needs_clone", "plan_repairs", "recorded_image", "total_reclaimable_bytes",
+    # store_copies
+    "KeptCopy", "StoreCopyFacts", "decide_store_removal", "plan_store_copy",
     # tables
     "rule_tables",
 ]

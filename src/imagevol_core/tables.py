@@ -33,6 +33,14 @@ from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES, RELOCATION_RUL
 from imagevol_core.placement import PLACEMENT_RULES
 from imagevol_core.remains import RECLAIM_RULES, REMAINS_RULES, REMOVAL_RULES
 from imagevol_core.safety import SAFETY_RULES
+from imagevol_core.store_copies import (
+    CLONE_SOURCE_RULES,
+    IMPORT_RULES,
+    KEPT_RULES,
+    STORE_COPY_RULES,
+    STORE_COPY_WAY_RULES,
+    VERIFICATION_RULES,
+)
 from imagevol_core.stores import (
     CATALOGUE_RULES,
     HOST_RULES,
@@ -86,6 +94,12 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Migration: a location that is there (the first that applies)": MIGRATION_RULES,
     "Migration: a location that is added (the first that applies)": ADDED_RULES,
     "Relocation: how Glance is brought to it (the first that applies)": RELOCATION_RULES,
+    "Store copies: the image and the store": STORE_COPY_RULES,
+    "Store copies: each image volume that could be cloned": CLONE_SOURCE_RULES,
+    "Store copies: Glance's own copy": IMPORT_RULES,
+    "Store copies: the way (the first that applies)": STORE_COPY_WAY_RULES,
+    "Store copies: how a copy is verified (the first that applies)": VERIFICATION_RULES,
+    "Store copies: before a copy is deleted": KEPT_RULES,
     "Upgrade: from a single store": UPGRADE_RULES,
     "Copying: what stands in the way": COPY_RULES,
     "Copying: the method (the first that applies)": METHOD_RULES,

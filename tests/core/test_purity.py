@@ -89,6 +89,14 @@ DECISIONS = {
         Image(id='i', digest=Digest('md5', '0f')),
         entry=CacheEntry(volume_id='v', image_id='i', size_gib=1, digest=Digest('md5', '0f')),
     )""",
+    "plan_store_copy": f"""plan_store_copy(StoreCopyFacts(
+        image=Image(id='i', status='active', size_bytes=5, locations=(ImageLocation('cinder://fast/{FAST}'),)),
+        stores=('fast',), to_store='slow', move=True,
+        catalogue=StoreCatalogue(stores=(Store(name='fast', kind='cinder'), Store(name='slow', kind='file'))),
+    ))""",
+    "decide_store_removal": """decide_store_removal(KeptCopy(
+        image=Image(id='i', status='active'), stores=('fast', 'slow'), kept='fast', removed='slow', verified=True,
+    ))""",
     "plan_admission": """plan_admission(
         [CacheEntry(volume_id='v', image_id='i', size_gib=1)], newcomer_gib=1, limits=CacheLimits(max_gib=1)
     )""",

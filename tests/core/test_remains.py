@@ -116,6 +116,7 @@ class TestDecision:
 
     def test_a_forged_origin_that_cinder_copied_to_a_clone_deletes_nothing(self) -> None:
         assert decide(left(procedure="upload", source_volume_id="0c1d")).action is RemainsAction.NAME
+        assert decide(left(procedure="cp", source_volume_id="0c1d")).action is RemainsAction.NAME
 
     @pytest.mark.parametrize("procedure", ["doctor", "validate", "upload"])
     def test_a_clone_of_a_procedure_that_clones_is_deleted_if_an_operator_names_it(self, procedure: str) -> None:

@@ -37,7 +37,7 @@ _PROCEDURE = "imagevol_procedure"
 _IMAGE = "imagevol_image"
 _HOST = "imagevol_host"
 _PROCESS = "imagevol_process"
-_CLONE = frozenset({"upload", "doctor", "validate", "repair"})  # the procedures that clone volumes
+_CLONE = frozenset({"upload", "doctor", "validate", "repair", "cp"})  # the procedures that clone volumes
 _HOLDS_AN_IMAGE = ("glance_image_id", "image_id", "image_owner")
 _PASSING = ("creating", "downloading", "extending", "detaching", "deleting")
 
@@ -53,7 +53,7 @@ class VolumeOrigin:
     """The record of the procedure that creates a volume, in the metadata of the volume.
 
     Args:
-        procedure: `put`, `register`, `add`, `upload`, `template`, `warm`, `doctor`, `validate` or `repair`.
+        procedure: `put`, `register`, `add`, `upload`, `template`, `warm`, `doctor`, `validate`, `repair` or `cp`.
         image_id: the image that the volume is for.
         host: the name of the host, for a person.
         process: the process that carries the procedure out.

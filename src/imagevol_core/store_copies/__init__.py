@@ -1,0 +1,45 @@
+"""How an image is copied or moved to another store of Glance ([multi])."""
+
+from imagevol_core.store_copies.decision import (
+    StoreCopyPlan,
+    StoreRemoval,
+    decide_store_removal,
+    decide_verification,
+    plan_store_copy,
+    stores_on_backend,
+)
+from imagevol_core.store_copies.facts import (
+    KeptCopy,
+    StoreCopyFacts,
+    StoreCopyStep,
+    StoreCopyWay,
+    Verification,
+    VerificationFacts,
+    VerifyWish,
+    volume_in_store,
+)
+from imagevol_core.store_copies.kept_rules import KEPT_RULES, VERIFICATION_RULES
+from imagevol_core.store_copies.rules import CLONE_SOURCE_RULES, IMPORT_RULES, STORE_COPY_RULES, STORE_COPY_WAY_RULES
+
+__all__ = [
+    "CLONE_SOURCE_RULES",
+    "IMPORT_RULES",
+    "KEPT_RULES",
+    "STORE_COPY_RULES",
+    "STORE_COPY_WAY_RULES",
+    "VERIFICATION_RULES",
+    "KeptCopy",
+    "StoreCopyFacts",
+    "StoreCopyPlan",
+    "StoreCopyStep",
+    "StoreCopyWay",
+    "StoreRemoval",
+    "Verification",
+    "VerificationFacts",
+    "VerifyWish",
+    "decide_store_removal",
+    "decide_verification",
+    "plan_store_copy",
+    "stores_on_backend",
+    "volume_in_store",
+]
