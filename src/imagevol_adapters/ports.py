@@ -198,11 +198,12 @@ class VolumeService(Protocol):
         It has its metadata from the moment when it exists.
         """
 
-    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
-        """Ask for a clone of a volume, of its size and type; it is usable once `wait` has returned.
+    def clone(
+        self, volume_id: str, *, name: str, metadata: Mapping[str, str], volume_type: str | None = None
+    ) -> Volume:
+        """Ask for a clone of a volume, of its size and type or another type of its backend; `wait` until it is usable.
 
-        It has its metadata from the moment when it exists: a process that is killed leaves no volume that does not say
-        what it is.
+        It has its metadata from its first moment, so that what a killed process leaves says what it is.
 
         Raises:
             InUse: the state of the volume does not allow it.

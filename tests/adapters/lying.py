@@ -64,10 +64,12 @@ class NoClears(Backend):
 class RefusesAttached(Backend):
     """Attached volumes are not cloned, and sources of clones not deleted; an honest backend."""
 
-    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
+    def clone(
+        self, volume_id: str, *, name: str, metadata: Mapping[str, str], volume_type: str | None = None
+    ) -> Volume:
         if self.get(volume_id).status == "in-use":
             raise InUse(f"volume {volume_id} is in use")
-        return MemoryVolumes.clone(self, volume_id, name=name, metadata=metadata)
+        return MemoryVolumes.clone(self, volume_id, name=name, metadata=metadata, volume_type=volume_type)
 
     def delete(self, volume_id: str, *, wait: bool = True) -> None:
         if any(each.source_volume_id == volume_id for each in self.volumes.values()):
@@ -263,8 +265,10 @@ class KeepsWhatIsDeleted(Backend):
 
 
 class Cloning(Backend):
-    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
-        volume = MemoryVolumes.clone(self, volume_id, name=name, metadata=metadata)
+    def clone(
+        self, volume_id: str, *, name: str, metadata: Mapping[str, str], volume_type: str | None = None
+    ) -> Volume:
+        volume = MemoryVolumes.clone(self, volume_id, name=name, metadata=metadata, volume_type=volume_type)
         self.lie(volume, self.contents[volume_id])
         return volume
 
@@ -317,10 +321,12 @@ class TearsClonesOfAttached(Cloning):
 class HasFewClones(Cloning):
     rule = "clone-count"
 
-    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
+    def clone(
+        self, volume_id: str, *, name: str, metadata: Mapping[str, str], volume_type: str | None = None
+    ) -> Volume:
         if sum(each.source_volume_id == volume_id for each in self.volumes.values()) > 2:
             raise VolumeFailed("x", status="error", wanted="available", reason="too many clones")
-        return MemoryVolumes.clone(self, volume_id, name=name, metadata=metadata)
+        return MemoryVolumes.clone(self, volume_id, name=name, metadata=metadata, volume_type=volume_type)
 
 
 class ClonesDieWithTheirSource(Backend):

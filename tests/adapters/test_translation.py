@@ -13,7 +13,7 @@ from keystoneauth1 import exceptions as keystone_errors
 from urllib3 import exceptions as urllib3_errors
 
 from imagevol_adapters.cinder import client as cinder_client
-from imagevol_adapters.glance import images as glance
+from imagevol_adapters.glance import asking as glance
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
@@ -29,7 +29,7 @@ from tests.adapters.library_errors import instance
 
 SEAMS = {
     "cinder": (cinder_errors, cinder_client.ERRORS),
-    "glance": (glance_errors, glance._ERRORS),
+    "glance": (glance_errors, glance.ERRORS),
     "keystone": (keystone_errors, KEYSTONE),
 }
 
@@ -64,13 +64,13 @@ def test_no_row_stands_behind_a_more_general_one(seam: str) -> None:
         (cinder_client.ERRORS, cinder_errors.BadRequest(400), RequestRefused),
         (cinder_client.ERRORS, cinder_errors.ClientException(500), ServiceFailed),
         (cinder_client.ERRORS, cinder_errors.ConnectionError("no route"), ServiceUnreachable),
-        (glance._ERRORS, glance_errors.HTTPUnauthorized(), AccessDenied),
-        (glance._ERRORS, glance_errors.HTTPForbidden(), AccessDenied),
-        (glance._ERRORS, glance_errors.HTTPOverLimit(), OverQuota),
-        (glance._ERRORS, glance_errors.HTTPConflict(), RequestRefused),
-        (glance._ERRORS, glance_errors.HTTPInternalServerError(), ServiceFailed),
-        (glance._ERRORS, glance_errors.CommunicationError("no route"), ServiceUnreachable),
-        (glance._ERRORS, ConnectionResetError("reset"), ServiceFailed),
+        (glance.ERRORS, glance_errors.HTTPUnauthorized(), AccessDenied),
+        (glance.ERRORS, glance_errors.HTTPForbidden(), AccessDenied),
+        (glance.ERRORS, glance_errors.HTTPOverLimit(), OverQuota),
+        (glance.ERRORS, glance_errors.HTTPConflict(), RequestRefused),
+        (glance.ERRORS, glance_errors.HTTPInternalServerError(), ServiceFailed),
+        (glance.ERRORS, glance_errors.CommunicationError("no route"), ServiceUnreachable),
+        (glance.ERRORS, ConnectionResetError("reset"), ServiceFailed),
         (KEYSTONE, keystone_errors.Unauthorized("no"), AccessDenied),
         (KEYSTONE, keystone_errors.ConnectFailure("no route"), ServiceUnreachable),
         (KEYSTONE, keystone_errors.EndpointNotFound("none"), ServiceUnreachable),
@@ -78,8 +78,8 @@ def test_no_row_stands_behind_a_more_general_one(seam: str) -> None:
         (KEYSTONE, OSError("no such CA file"), ServiceFailed),
         (cinder_client.ERRORS, OSError("no such CA file"), ServiceFailed),
         (cinder_client.ERRORS, requests.ReadTimeout("slow"), ServiceUnreachable),
-        (glance._ERRORS, requests.exceptions.ChunkedEncodingError("cut"), ServiceFailed),
-        (glance._ERRORS, urllib3_errors.ReadTimeoutError(None, "http://x", "slow"), ServiceUnreachable),  # type: ignore[arg-type]
+        (glance.ERRORS, requests.exceptions.ChunkedEncodingError("cut"), ServiceFailed),
+        (glance.ERRORS, urllib3_errors.ReadTimeoutError(None, "http://x", "slow"), ServiceUnreachable),  # type: ignore[arg-type]
         (cinder_client.ERRORS, KeyError("volume"), ServiceFailed),
     ],
 )
@@ -98,7 +98,7 @@ def test_the_advice_is_the_end_of_the_line_and_html_is_read() -> None:
 
 def test_an_error_of_ours_is_not_renamed_though_it_is_one_of_the_system() -> None:
     error = DeviceFailed("no space left")
-    with pytest.raises(DeviceFailed) as caught, translated(glance._ERRORS, doing="x"):
+    with pytest.raises(DeviceFailed) as caught, translated(glance.ERRORS, doing="x"):
         raise error
     assert caught.value is error
 

@@ -110,12 +110,13 @@ class CinderVolumes:
                 )
             )
 
-    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
-        """Ask for a clone of a volume, of its size and type."""
+    def clone(
+        self, volume_id: str, *, name: str, metadata: Mapping[str, str], volume_type: str | None = None
+    ) -> Volume:
+        """Ask for a clone of a volume, of its size, and of its type if no other is named."""
+        wishes: dict[str, Any] = {"name": name, "metadata": dict(metadata), "volume_type": volume_type}
         with said_as_ours(f"cloning volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
-            return volume_facts(
-                self._cinder().volumes.create(None, name=name, metadata=dict(metadata), source_volid=volume_id)
-            )
+            return volume_facts(self._cinder().volumes.create(None, source_volid=volume_id, **wishes))
 
     def get(self, volume_id: str) -> Volume:
         """Give what is known of one volume."""

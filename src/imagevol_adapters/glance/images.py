@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client
-from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
 import imagevol_core  # of stores and uploads where they are asked for: a command that only reads asks for neither
 from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.closing import closing
 from imagevol_adapters.engine import PART_BYTES, verified
+from imagevol_adapters.glance.asking import ERRORS, MISSING
+from imagevol_adapters.glance.asking import asked as _translated
 from imagevol_adapters.glance.facts import asked_of_glance, catalogue_facts, image_facts
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.keystone import KEYSTONE
@@ -28,37 +28,19 @@ from imagevol_core import (
     Digest,
     Image,
     ImageLocation,
-    OverQuota,
     RequestRefused,
     ResourceNotFound,
     ServiceError,
     ServiceFailed,
-    ServiceUnreachable,
 )
 
 __all__ = ["GlanceImages"]
 
-_ERRORS: Table = (
-    (glance_errors.Unauthorized, AccessDenied, "check the credentials"),
-    (glance_errors.Forbidden, AccessDenied, "use credentials that may do this"),
-    (glance_errors.OverLimit, OverQuota, "free some space, or ask for a larger quota"),
-    (glance_errors.BadRequest, RequestRefused, ""),
-    (glance_errors.Conflict, RequestRefused, ""),
-    (glance_errors.NotFound, RequestRefused, ""),
-    (glance_errors.CommunicationError, ServiceUnreachable, "check that the service runs"),
-    (glance_errors.InvalidEndpoint, ServiceUnreachable, "check that the service runs"),
-    (glance_errors.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
-    (glance_errors.HTTPException, ServiceFailed, "see the log of glance-api"),
-    (keystone_errors.NotFound, RequestRefused, ""),
-    *KEYSTONE,
-)
-
 _PASSING = frozenset({"saving", "importing"})
 _TASK = "os_glance_import_task"  # the property by which Glance marks an image that it works on
-_MISSING = (glance_errors.NotFound, keystone_errors.NotFound)
 # glanceclient checks what it is given by Glance's schema before it asks.
-_UNCHECKED: Table = ((TypeError, RequestRefused, ""), *_ERRORS)
-_IN_A_BODY: Table = ((OSError, ServiceFailed, ""), *_ERRORS)  # requests' own, when the connection was there already
+_UNCHECKED: Table = ((TypeError, RequestRefused, ""), *ERRORS)
+_IN_A_BODY: Table = ((OSError, ServiceFailed, ""), *ERRORS)  # requests' own, when the connection was there already
 
 _IMAGES_A_PAGE = 1000  # what Glance gives at most, unless api_limit_max says otherwise
 _NO_LOCATIONS = (
@@ -218,7 +200,7 @@ class GlanceImages:
             with _translated("the details of its stores"):
                 return catalogue_facts(self._glance().images.get_stores_info_detail()["stores"])
         except RequestRefused as error:
-            if isinstance(error.__cause__, _MISSING):
+            if isinstance(error.__cause__, MISSING):
                 return imagevol_core.StoreCatalogue(stores=(), multi=False)
             raise
 
@@ -228,7 +210,7 @@ class GlanceImages:
             with _translated("its stores"):
                 return tuple(store["id"] for store in self._glance().images.get_stores_info()["stores"])
         except RequestRefused as error:
-            if isinstance(error.__cause__, _MISSING):
+            if isinstance(error.__cause__, MISSING):
                 return ()
             raise
 
@@ -332,6 +314,10 @@ class GlanceImages:
         with _translated(f"deleting image {image_id}", image_id):
             self._glance().images.delete(image_id)
 
+    def client(self) -> Client:
+        """Give the client of Glance that these credentials ask by."""
+        return self._glance()
+
     def _glance(self) -> Client:
         if self._client is None:
             self._client = Client(
@@ -398,17 +384,3 @@ class _Reader:
         except Exception as error:
             self.error = error
             raise
-
-
-@contextmanager
-def _translated(doing: str, image_id: str | None = None, table: Table = _ERRORS) -> Iterator[None]:
-    """Ours for glanceclient's errors; `image_id` is what does not exist when Glance answers 404, or cannot be an id."""
-    if image_id is not None and not can_be_id(image_id):
-        raise ResourceNotFound("image", image_id)
-    try:
-        with translated(table, doing=f"Glance, {doing}"):
-            yield
-    except RequestRefused as error:
-        if image_id and isinstance(error.__cause__, _MISSING):
-            raise ResourceNotFound("image", image_id) from error.__cause__
-        raise

@@ -19,6 +19,7 @@ from imagevol_adapters.testing.memory.device import MemoryDevice
 from imagevol_adapters.testing.memory.images import MemoryImages
 from imagevol_adapters.testing.memory.locations import MemoryLocations
 from imagevol_adapters.testing.memory.locks import MemoryLock, MemoryLocks
+from imagevol_adapters.testing.memory.store_copies import MemoryStoreCopies
 from imagevol_adapters.testing.memory.volumes import MemoryVolumes
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "MemoryLocations",
     "MemoryLock",
     "MemoryLocks",
+    "MemoryStoreCopies",
     "MemoryVolumes",
 ]

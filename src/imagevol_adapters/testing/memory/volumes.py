@@ -143,9 +143,13 @@ class MemoryVolumes:
         )
         return self._keep(volume, name, content, image_id)
 
-    def clone(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> Volume:
+    def clone(
+        self, volume_id: str, *, name: str, metadata: Mapping[str, str], volume_type: str | None = None
+    ) -> Volume:
         """Make a clone that is `creating`."""
         source = self.get(volume_id)
+        if volume_type is not None and volume_type not in self.volume_types:
+            raise RequestRefused(f"cloning volume {volume_id}: there is no volume type {volume_type}")
         if source.status not in ("available", "in-use"):
             raise InUse(f"volume {volume_id} is '{source.status}' and is cloned while it is 'available' or 'in-use'")
         volume = replace(
@@ -156,6 +160,7 @@ class MemoryVolumes:
             status="creating",
             readonly=False,
             source_volume_id=volume_id,
+            volume_type=volume_type or source.volume_type,
             metadata=metadata,
             created_at=datetime.now(UTC),
         )
@@ -203,6 +208,12 @@ class MemoryVolumes:
         if name not in self.volume_types:
             raise ResourceNotFound("volume type", name)
         return VolumeType(name=name, extra_specs=self.extra_specs.get(name, {}))
+
+    def is_encrypted(self, volume_type: str) -> bool:
+        """Tell whether the volumes of a type are encrypted."""
+        if volume_type not in self.volume_types:
+            raise ResourceNotFound("volume type", volume_type)
+        return self.volume_types[volume_type]
 
     def wait(self, volume_id: str) -> Volume:
         """Let the volume become what it is going to be; what would never be available has no time."""

@@ -1,0 +1,101 @@
+"""The clone of an image volume that becomes the image's volume in another store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import attrs
+
+from imagevol_adapters.processes import origin
+from imagevol_adapters.store_ports import StoreCopyVolumes
+from imagevol_adapters.transfers.attaching import delete_volume
+from imagevol_core import (
+    FINISHED,
+    Image,
+    ImageLocation,
+    ImageVolumeMetadata,
+    StorageError,
+    Volume,
+    named_volume_ids,
+    read_metadata,
+)
+
+__all__ = ["CloneOfStore"]
+
+_JOURNAL = "imagevol_journal"
+
+
+@attrs.frozen(kw_only=True)
+class CloneOfStore:
+    """The clone that one journal makes for one image.
+
+    Args:
+        volumes: Cinder, with the credentials of the store.
+        journal_id: marks the clone, so that a process that takes over finds it.
+        image_id: the image.
+    """
+
+    volumes: StoreCopyVolumes
+    journal_id: str
+    image_id: str
+
+    def made(self, source: str, *, image: Image, volume_type: str | None) -> Volume:
+        """Give a clone that Glance can take: of the store's type, with its record, read-only.
+
+        One that a killed process has made is taken up, and one that came to nothing is deleted.
+
+        Args:
+            source: the image volume.
+            image: what it holds.
+            volume_type: of the store's volumes.
+        """
+        volume = self._left(image.locations)
+        if volume is None:
+            metadata = {**self._record(source, image), **origin("cp", image.id).to_volume(), **self._mark()}
+            begun = self.volumes.clone(source, name=f"image-{image.id}", metadata=metadata, volume_type=volume_type)
+            volume = self.volumes.wait(begun.id)
+        self.volumes.set_readonly(volume.id, readonly=True)
+        self.volumes.set_metadata(volume.id, FINISHED)
+        return volume
+
+    def discard(self, locations: Iterable[ImageLocation]) -> None:
+        """Delete what was cloned and is in no location.
+
+        Args:
+            locations: of the image; none if it is deleted.
+        """
+        for volume in self._unnamed(locations):
+            delete_volume(self.volumes, volume.id)
+
+    def _left(self, locations: Iterable[ImageLocation]) -> Volume | None:
+        """The clone of a process that was killed; if there are several, or one has failed, the others are deleted."""
+        found = None
+        for volume in self._unnamed(locations):
+            try:
+                sound = None if found else self.volumes.wait(volume.id)
+            except StorageError:
+                sound = None
+            if sound is None:
+                delete_volume(self.volumes, volume.id)
+            found = found or sound
+        return found
+
+    def _unnamed(self, locations: Iterable[ImageLocation]) -> list[Volume]:
+        named = named_volume_ids(Image(id=self.image_id, locations=tuple(locations)))
+        return [volume for volume in self.volumes.with_metadata(self._mark()) if volume.id not in named]
+
+    def _mark(self) -> dict[str, str]:
+        return {_JOURNAL: self.journal_id, "glance_image_id": self.image_id}
+
+    def _record(self, source: str, image: Image) -> dict[str, str]:
+        """What the source says of the image, and what Glance says of it."""
+        told = read_metadata(self.volumes.get(source).metadata)
+        record = told if isinstance(told, ImageVolumeMetadata) else ImageVolumeMetadata()
+        return replace(
+            record,
+            image_id=image.id,
+            image_owner=image.owner,
+            size_bytes=image.size_bytes,
+            digest=image.digest or record.digest,
+        ).to_volume()

@@ -1,0 +1,306 @@
+"""Planned copies carried out, or taken back, image by image: journalled before, looked at again before each step.
+
+A copy is deleted only after the other one was verified.  Glance copies in the background, so that an import goes on
+when this process is killed: it is waited for by the process that takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from imagevol_adapters.gathering.store_copies import StoreCopyGathering
+from imagevol_adapters.relocating import Outcome, State
+from imagevol_adapters.store_copies.cloning import CloneOfStore
+from imagevol_adapters.store_copies.journal import CopyEntry, CopyJournal
+from imagevol_adapters.store_ports import PlacedImage, StoreCopyService, StoreCopyVolumes
+from imagevol_adapters.waiting import wait_until
+from imagevol_core import (
+    CallerError,
+    ContentMismatch,
+    ImageLocation,
+    KeptCopy,
+    RequestRefused,
+    ServiceFailed,
+    StorageError,
+    decide_store_removal,
+    plan_store_copy,
+)
+from imagevol_core.store_copies import (
+    StoreCopyPlan,
+    StoreCopyStep,
+    StoreCopyWay,
+    volume_in_store,
+)
+
+__all__ = ["Reader", "StoreCopies"]
+
+_TASK = "os_glance_import_task"
+_LEAST_RATE = 1 << 20  # bytes a second that an import makes at least
+
+Reader = Callable[[str, PlacedImage], None]
+"""Reads the image volume of that id, and raises `ContentMismatch` if it does not hold the image."""
+
+
+@attrs.frozen(kw_only=True)
+class _Goal:
+    """What becomes of an image, forward or backward.
+
+    Attributes:
+        to_store: the store that it is in at the end.
+        removed: the store that it is not in at the end; None if there is none.
+        made: how the copy in `to_store` was made, if this journal made it.
+        known_good: whether that copy needs no verification.
+        mark: what the journal calls the way in which the copy is made.
+        begun: what the journal says of the image meanwhile.
+        done: what it says at the end.
+    """
+
+    to_store: str
+    removed: str | None
+    made: StoreCopyWay | None
+    known_good: bool
+    mark: str
+    begun: State
+    done: State
+
+
+@attrs.define(kw_only=True)
+class StoreCopies:
+    """One journal, and the cloud that it is of.
+
+    Args:
+        journal: open.
+        images: Glance.
+        volumes: Cinder, with the credentials of the stores.
+        gathering: collects the facts.
+        read: reads an image volume on this host.
+        settle_seconds: how long Glance may take for a change, beside the time for the bytes of an image.
+    """
+
+    journal: CopyJournal
+    images: StoreCopyService
+    volumes: StoreCopyVolumes
+    gathering: StoreCopyGathering
+    read: Reader
+    settle_seconds: float = 300
+
+    def apply(self) -> Iterator[Outcome]:
+        """Copy or move what is planned and not done yet; also what has failed before is tried again.
+
+        Yields:
+            What came of each image.
+
+        Raises:
+            RequestRefused: the journal has been undone.
+            ServiceError: a service failed. The journal says how far it came.
+        """
+        if any(entry.state in (State.UNDOING, State.UNDONE) for entry in self.journal.entries.values()):
+            raise RequestRefused(f"journal {self.journal.path} has been undone: plan anew, with another journal")
+        return self._carry_out(self.to_apply(), _forward)
+
+    def to_apply(self) -> list[CopyEntry]:
+        """Give what `apply` would try to do."""
+        return [entry for entry in self.journal.entries.values() if entry.state not in (State.DONE, State.GONE)]
+
+    def undo(self) -> Iterator[Outcome]:
+        """Take back what has been done, the last first; also what was begun and is half done.
+
+        Yields:
+            What came of each image.
+
+        Raises:
+            ServiceError: as for `apply`.
+        """
+        return self._carry_out(self.to_undo(), _backward)
+
+    def to_undo(self) -> list[CopyEntry]:
+        """Give what `undo` would try to take back, the last first."""
+        untouched = (State.PLANNED, State.UNDONE, State.GONE)
+        return [entry for entry in reversed(self.journal.entries.values()) if entry.state not in untouched]
+
+    def _plan(self, placed: PlacedImage, goal: _Goal, entry: CopyEntry) -> StoreCopyPlan:
+        """Say what is left to do for an image."""
+        facts = self.gathering.facts(
+            placed,
+            to_store=goal.to_store,
+            move=goal.removed is not None,
+            from_store=goal.removed,
+            wish=entry.wish,
+            made=goal.made,
+            known_good=goal.known_good,
+        )
+        return plan_store_copy(facts)
+
+    def _carry_out(self, entries: Iterable[CopyEntry], goal_of: Callable[[CopyEntry], _Goal]) -> Iterator[Outcome]:
+        for entry in entries:
+            goal = goal_of(entry)
+            reason = None
+            try:
+                state = self._copy(entry, goal)
+            except (CallerError, StorageError) as error:
+                state, reason = State.FAILED, str(error)
+            self.journal.record(entry.image_id, state, reason=reason)
+            yield Outcome(entry.image_id, state, reason)
+
+    def _copy(self, entry: CopyEntry, goal: _Goal) -> State:
+        """Do what is left to do for one image, and say how far it has come."""
+        placed = self._settled(entry) if entry.state is not State.PLANNED else self._look(entry)
+        if placed is None:
+            self._discard(entry, ())
+            return State.GONE
+        plan = self._plan(placed, goal, entry)
+        if StoreCopyStep.CLONE not in plan.steps:
+            self._discard(entry, placed.image.locations)
+        if not plan.possible:
+            raise RequestRefused(f"image {entry.image_id} is left as it is: {plan.reason}")
+        for step in plan.steps:
+            _STEPS[step](self, self.journal.entries[entry.image_id], goal, plan)
+        return goal.done
+
+    def _discard(self, entry: CopyEntry, locations: Iterable[ImageLocation]) -> None:
+        """Delete the clones that this journal has made and that are in no location."""
+        if StoreCopyWay.CLONE in (entry.made, entry.remade):
+            self._clone_of(entry).discard(locations)
+
+    def _clone_of(self, entry: CopyEntry) -> CloneOfStore:
+        return CloneOfStore(volumes=self.volumes, journal_id=self.journal.id, image_id=entry.image_id)
+
+    def _import(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
+        """Let Glance copy the data, and return when it has."""
+        self._begin(entry, goal, StoreCopyWay.IMPORT)
+        self.images.copy_to_store(entry.image_id, goal.to_store)
+        placed = self._settled(entry)
+        if placed is not None and goal.to_store not in placed.stores:
+            raise RequestRefused(
+                f"Glance has not copied image {entry.image_id} to store {goal.to_store}: see the log of glance-api, "
+                "and run the command with --resume"
+            )
+
+    def _clone(self, entry: CopyEntry, goal: _Goal, plan: StoreCopyPlan) -> None:
+        """Clone the image volume, and tell Glance of the clone."""
+        self._begin(entry, goal, StoreCopyWay.CLONE)
+        clone = self._clone_of(entry)
+        store = self.gathering.catalogue.get(goal.to_store)
+        volume_type = (store and store.volume_type) or self.gathering.catalogue.default_volume_type
+        volume = clone.made(str(plan.source), image=plan.image, volume_type=volume_type)
+        value = {"url": f"cinder://{goal.to_store}/{volume.id}", "metadata": {"store": goal.to_store}}
+        try:
+            self.images.change_locations(entry.image_id, [{"op": "add", "path": "/locations/-", "value": value}])
+        except CallerError:
+            clone.discard(self._there(entry).image.locations)
+            raise
+        placed = self._there(entry)
+        if volume_in_store(goal.to_store, placed.image.locations) != volume.id:
+            raise ServiceFailed(
+                f"image {entry.image_id}: Glance has not taken volume {volume.id} into store {goal.to_store}: see the "
+                "log of glance-api"
+            )
+
+    def _begin(self, entry: CopyEntry, goal: _Goal, way: StoreCopyWay) -> None:
+        changes: dict[str, Any] = {goal.mark: way, "verified": None}
+        self.journal.record(entry.image_id, goal.begun, **changes)
+
+    def _read(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
+        """Read the copy on this host; one that this journal made and that is not the image is deleted again."""
+        placed = self._there(entry)
+        volume_id = volume_in_store(goal.to_store, placed.image.locations)
+        if volume_id is None:
+            raise RequestRefused(f"image {entry.image_id} has no volume in store {goal.to_store} any more")
+        try:
+            self.read(volume_id, placed)
+        except ContentMismatch:
+            self._withdraw(entry, goal)
+            raise
+        self.journal.record(entry.image_id, goal.begun, verified=goal.to_store)
+
+    def _compare(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
+        """Take Glance's word, which compared what it wrote; whether it is still the same image is asked at the end."""
+        self.journal.record(entry.image_id, goal.begun, verified=goal.to_store)
+
+    def _remove(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
+        """Have Glance delete the data in a store; of several locations there, one after the other."""
+        if goal.removed is None:
+            return
+        known_good = goal.known_good or entry.verified == goal.to_store
+        self.journal.record(entry.image_id, goal.begun)
+        while (placed := self._look(entry)) is not None and goal.removed in placed.stores:
+            self._delete(entry, placed, kept=goal.to_store, removed=goal.removed, verified=known_good)
+
+    def _withdraw(self, entry: CopyEntry, goal: _Goal) -> None:
+        made = getattr(self.journal.entries[entry.image_id], goal.mark)
+        if made is not None and goal.removed is not None:
+            placed = self._there(entry)
+            self._delete(entry, placed, kept=goal.removed, removed=goal.to_store, verified=True)
+
+    def _delete(self, entry: CopyEntry, placed: PlacedImage, *, kept: str, removed: str, verified: bool) -> None:
+        now = self.journal.entries[entry.image_id]
+        removal = decide_store_removal(
+            KeptCopy(
+                image=placed.image,
+                stores=placed.stores,
+                kept=kept,
+                removed=removed,
+                planned=entry.image,
+                verified=verified,
+                locations_shown=placed.locations_shown,
+                new=now.made is not None,
+            )
+        )
+        if not removal.allowed:
+            raise RequestRefused(f"image {entry.image_id} stays in store {removed}: {removal.reason}")
+        self.images.delete_from_store(entry.image_id, removed)
+
+    def _look(self, entry: CopyEntry) -> PlacedImage | None:
+        return next(iter(self.images.placed([entry.image_id])), None)
+
+    def _there(self, entry: CopyEntry) -> PlacedImage:
+        placed = self._look(entry)
+        if placed is None:
+            raise RequestRefused(f"image {entry.image_id} was deleted meanwhile")
+        return placed
+
+    def _settled(self, entry: CopyEntry) -> PlacedImage | None:
+        """Look at an image when Glance is not at work on it any more."""
+        return wait_until(
+            lambda: self._look(entry),
+            lambda placed: placed is None or _TASK not in placed.image.properties,
+            what=f"Glance is still importing image {entry.image_id}",
+            seconds=self.settle_seconds + (entry.image.size_bytes or 0) / _LEAST_RATE,
+        )
+
+
+_STEPS: Mapping[StoreCopyStep, Callable[[StoreCopies, CopyEntry, _Goal, StoreCopyPlan], None]] = {
+    StoreCopyStep.CLONE: StoreCopies._clone,
+    StoreCopyStep.IMPORT: StoreCopies._import,
+    StoreCopyStep.READ: StoreCopies._read,
+    StoreCopyStep.COMPARE: StoreCopies._compare,
+    StoreCopyStep.REMOVE: StoreCopies._remove,
+}
+
+
+def _forward(entry: CopyEntry) -> _Goal:
+    return _Goal(
+        to_store=entry.to_store,
+        removed=entry.from_store,
+        made=entry.made,
+        known_good=entry.verified == entry.to_store,
+        mark="made",
+        begun=State.BEGUN,
+        done=State.DONE,
+    )
+
+
+def _backward(entry: CopyEntry) -> _Goal:
+    """Back to the store that it came from; that copy is the original, unless this journal has deleted it."""
+    return _Goal(
+        to_store=entry.source,
+        removed=entry.to_store if entry.made else None,
+        made=entry.remade,
+        known_good=entry.remade is None or entry.verified == entry.source,
+        mark="remade",
+        begun=State.UNDOING,
+        done=State.UNDONE,
+    )

@@ -1,0 +1,240 @@
+"""The journal of copies between stores: what is planned, what has begun and what is done, each written before it is so.
+
+The first line says of which cloud it is, those up to `{"planned": N}` what is planned for each image, and each further
+line how far one image has come.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from imagevol_adapters.journals import JournalFile, journal_line, text_of
+from imagevol_adapters.relocating import State
+from imagevol_core import (
+    Digest,
+    Image,
+    RequestRefused,
+)
+from imagevol_core.sentences import said
+from imagevol_core.store_copies import (
+    StoreCopyPlan,
+    StoreCopyWay,
+    VerifyWish,
+)
+
+__all__ = ["CopyEntry", "CopyJournal"]
+
+_VERSION = 1
+_KIND = "store-copies"
+
+
+@attrs.frozen(kw_only=True)
+class CopyEntry:
+    """One image that is copied or moved.
+
+    Attributes:
+        image: as it was planned: its id, size and digest.
+        to_store: the store that the copy is wanted in.
+        from_store: the store whose copy is deleted afterwards; None if none is.
+        source: a store that the image was in before.
+        wish: how the operator wants the copy verified.
+        state: how far it has come.
+        reason: why it failed.
+        made: how the copy in `to_store` was made; None if it was there before.
+        remade: how the copy in `from_store` was made again, when this was undone.
+        verified: the store whose copy was verified.
+    """
+
+    image: Image
+    to_store: str
+    from_store: str | None
+    source: str
+    wish: VerifyWish = VerifyWish.AUTO
+    state: State = State.PLANNED
+    reason: str | None = None
+    made: StoreCopyWay | None = None
+    remade: StoreCopyWay | None = None
+    verified: str | None = None
+
+    @property
+    def image_id(self) -> str:
+        """Which image."""
+        return self.image.id
+
+    @classmethod
+    def of(cls, plan: StoreCopyPlan, *, stores: Iterable[str], wish: VerifyWish) -> CopyEntry:
+        """Give what a journal keeps of a plan.
+
+        Args:
+            plan: of one image.
+            stores: the stores that it is in.
+            wish: how the operator wants the copy verified.
+        """
+        image = Image(id=plan.image.id, size_bytes=plan.image.size_bytes, digest=plan.image.digest)
+        from_store = plan.from_store if plan.verification else None
+        source = from_store or next(store for store in stores if store != plan.to_store)
+        return cls(image=image, to_store=plan.to_store, from_store=from_store, source=source, wish=wish)
+
+
+class CopyJournal(JournalFile):
+    """A journal that is open, and that no other process has until it is closed."""
+
+    def __init__(self, path: Path, descriptor: int, head: Mapping[str, str], entries: dict[str, CopyEntry]) -> None:
+        """Take what `create` or `open` has found."""
+        super().__init__(path, descriptor)
+        self.entries = entries
+        self._head = head
+
+    @classmethod
+    def create(cls, path: Path, *, cloud: str, entries: Iterable[CopyEntry]) -> CopyJournal:
+        """Write down what is planned, before anything is changed.
+
+        Args:
+            path: of a file that does not exist yet.
+            cloud: names the cloud that the plan is of.
+            entries: each image.
+
+        Raises:
+            RequestRefused: there is such a file, or none can be made.
+            ServiceFailed: it cannot be written to its end.
+        """
+        head = {"kind": _KIND, "id": str(uuid.uuid4()), "cloud": cloud}
+        planned = {entry.image_id: entry for entry in entries}
+        lines = [
+            journal_line({"journal": _VERSION, **head}),
+            *(journal_line(_written(entry)) for entry in planned.values()),
+            journal_line({"planned": len(planned)}),
+        ]
+        journal = cls(path, cls.create_file(path), head, planned)
+        journal.begin(b"".join(lines))
+        return journal
+
+    @classmethod
+    def open(cls, path: Path, *, cloud: str) -> CopyJournal:
+        """Take up a journal where it ends.
+
+        Args:
+            path: of the file.
+            cloud: the one that it must be of.
+
+        Raises:
+            RequestRefused: there is no such file, a line is malformed, or it is another cloud's.
+            InUse: another process has it open.
+        """
+        read = _Reading()
+
+        def check() -> None:
+            if not read.head or not read.planned:
+                raise RequestRefused(
+                    f"journal {said(path)} ends before its plan does, so that it has changed nothing: delete it, and "
+                    "plan anew"
+                )
+            if read.head["cloud"] != cloud:
+                raise RequestRefused(
+                    f"journal {said(path)} is of another cloud: its Glance is {said(read.head['cloud'])}, not {cloud}"
+                )
+
+        descriptor = cls.open_file(path, read.take, check)
+        return cls(path, descriptor, read.head, read.entries)
+
+    @property
+    def id(self) -> str:
+        """Its UUID, with which it marks the volumes that it creates."""
+        return self._head["id"]
+
+    def record(self, image_id: str, state: State, *, reason: str | None = None, **changes: Any) -> CopyEntry:
+        """Write down how far an image has come; when this returns, it is on the storage.
+
+        Args:
+            image_id: which image.
+            state: how far.
+            reason: why not further.
+            changes: of `made`, `remade` and `verified`.
+
+        Raises:
+            ServiceFailed: it cannot be written, which ends all: so it would be for every other image.
+        """
+        entry = attrs.evolve(self.entries[image_id], state=state, reason=reason, **changes)
+        line = {
+            "image": image_id,
+            "state": state.value,
+            "reason": reason,
+            "made": entry.made and entry.made.value,
+            "remade": entry.remade and entry.remade.value,
+            "verified": entry.verified,
+        }
+        self._append(journal_line({key: value for key, value in line.items() if value}))
+        self.entries[image_id] = entry
+        return entry
+
+
+@attrs.define
+class _Reading:
+    """What was read of a journal so far."""
+
+    head: dict[str, str] = attrs.field(factory=dict)
+    planned: bool = False
+    entries: dict[str, CopyEntry] = attrs.field(factory=dict)
+
+    def take(self, value: Any) -> None:
+        """Take what the next line says."""
+        if not self.head:
+            if (value["journal"], value["kind"]) != (_VERSION, _KIND):
+                raise ValueError(f"kind {value['kind']!r} of version {value['journal']!r} is no copy between stores")
+            self.head = {key: text_of(value[key]) for key in ("kind", "id", "cloud")}
+        elif self.planned:
+            self.entries[value["image"]] = _advanced(self.entries[value["image"]], value)
+        elif "planned" in value:
+            self.planned = value["planned"] == len(self.entries)
+        else:
+            entry = _planned(value)
+            self.entries[entry.image_id] = entry
+
+
+def _written(entry: CopyEntry) -> dict[str, Any]:
+    digest = entry.image.digest
+    return {
+        "image": entry.image_id,
+        "size": entry.image.size_bytes,
+        "digest": [digest.algorithm, digest.value] if digest else None,
+        "to": entry.to_store,
+        "from": entry.from_store,
+        "source": entry.source,
+        "verify": entry.wish.value,
+    }
+
+
+def _planned(value: Mapping[str, Any]) -> CopyEntry:
+    size_bytes, digest = value["size"], value["digest"]
+    if size_bytes is not None and not isinstance(size_bytes, int):
+        raise ValueError("a size is not a number")
+    return CopyEntry(
+        image=Image(
+            id=text_of(value["image"]), size_bytes=size_bytes, digest=Digest(*map(text_of, digest)) if digest else None
+        ),
+        to_store=text_of(value["to"]),
+        from_store=_optional(value["from"]),
+        source=text_of(value["source"]),
+        wish=VerifyWish(value["verify"]),
+    )
+
+
+def _advanced(entry: CopyEntry, value: Mapping[str, Any]) -> CopyEntry:
+    made, remade = (value.get(key) for key in ("made", "remade"))
+    return attrs.evolve(
+        entry,
+        state=State(value["state"]),
+        reason=_optional(value.get("reason")),
+        made=None if made is None else StoreCopyWay(made),
+        remade=None if remade is None else StoreCopyWay(remade),
+        verified=_optional(value.get("verified")),
+    )
+
+
+def _optional(value: object) -> str | None:
+    return None if value is None else text_of(value)
