@@ -785,6 +785,14 @@ class TestWhatIsNoFault:
         found = Cloud(images=(image(),), volumes=(volume(), template_volume(readonly=False))).audit()
         assert [each.kind for each in found] == ["not-read-only"]
 
+    def test_a_template_that_is_in_the_making_for_too_long_is_likely_left(self) -> None:
+        making = Template(entry=entry(5), being_made_for=timedelta(days=1, seconds=1))
+        (found,) = replace(TEMPLATE, templates=(making,)).audit()
+        assert (found.kind, found.certainty, found.repair, found.reclaimable_bytes) == ("template-stale", LIKELY, (), 0)
+        assert found.text == "it has been in the making for 1 day, 0:00:01"
+        assert found.since == NOW - timedelta(days=1, seconds=1)
+        assert replace(TEMPLATE, images=(), volumes=(), templates=(making,)).audit()[0].certainty is LIKELY
+
     def test_a_template_that_may_be_stale_says_what_is_not_known(self) -> None:
         kept = entry(5, digest=None, image_updated_at=NOW)
         (found,) = replace(TEMPLATE, templates=(Template(entry=kept),)).audit()

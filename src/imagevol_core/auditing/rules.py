@@ -100,8 +100,10 @@ def _has_volume(entry: Entry) -> tuple[bool, str]:
 
 
 def _template_fresh(templated: Templated) -> tuple[bool, str]:
-    if templated.template.being_made_for is not None:
-        return True, "it is being made"
+    making = templated.template.being_made_for
+    if making is not None:
+        stuck = making > templated.settings.stuck_after
+        return not stuck, f"it has been in the making for {making}" if stuck else "it is being made"
     if templated.image is None:
         partly = "" if templated.settings.images_complete else " that were listed"
         return False, f"its image {templated.template.entry.image_id} is not among the images{partly}"
@@ -110,12 +112,16 @@ def _template_fresh(templated: Templated) -> tuple[bool, str]:
 
 
 def _stale_surely(templated: Templated) -> bool:
+    if templated.template.being_made_for is not None:
+        return False  # its process may still run
     if templated.image is None:
         return templated.settings.images_complete
     return decide_freshness(templated.image, entry=templated.template.entry).outcome is FreshnessOutcome.OTHER_BYTES
 
 
 def _renew(templated: Templated) -> Repair:
+    if templated.template.being_made_for is not None:
+        return ()  # Cinder deletes no volume that it is creating: a person resets its state
     old = step(RepairAction.DELETE_VOLUME, Subject("volume", templated.template.entry.volume_id))
     if templated.image is None:
         return (old,)
@@ -123,7 +129,10 @@ def _renew(templated: Templated) -> Repair:
 
 
 def _changed(templated: Templated) -> datetime | None:
-    """The image; of one that is gone it is not known when it went."""
+    """Of an image that is gone it is not known when it went."""
+    making = templated.template.being_made_for
+    if making is not None:
+        return templated.settings.now - making
     return templated.image.updated_at if templated.image else None
 
 
@@ -261,7 +270,7 @@ TEMPLATE_RULES: Mapping[Policy, tuple[AuditRule[Templated], ...]] = {
     Policy.STRICT: (
         AuditRule(
             id="template-stale",
-            text="its image exists and is still what it holds, or it is being made",
+            text="its image exists and is still what it holds, or it is being made, for no longer than an image may be",
             source="[template]",
             holds=_template_fresh,
             subjects=_of_template,
