@@ -48,12 +48,16 @@ from imagevol_core import (
     relocated,
 )
 
-__all__ = ["Actions", "MakeTemplate"]
+__all__ = ["Actions", "Declined", "MakeTemplate"]
 
 _INCOMPLETE = ("reserved", "attaching")
 
 MakeTemplate = Callable[[Image, Volume], object]
 """Has the backend of an old template create a new one of the image."""
+
+
+class Declined(RequestRefused):
+    """A step cannot be taken here, or not now; nothing was changed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -178,7 +182,7 @@ class Actions:
         old = next((each.id for each in facts.planned.subjects if each.kind == "volume"), "")
         for volume in self.volumes.find([old]):
             if self.make_template is None:
-                raise RequestRefused(
+                raise Declined(
                     f"no template of image {image.id} can be created here: run `imagevol templates warm {image.id} "
                     f"--volume-type {volume.volume_type}`"
                 )
@@ -235,7 +239,7 @@ class Actions:
             delayed_delete=self.delayed_delete,
         )
         if not relocation.planned:
-            raise RequestRefused(f"image {image.id} is left as it is: {relocation.reason}")
+            raise Declined(f"image {image.id} is left as it is: {relocation.reason}")
         with undone_on_failure(f"hold {self.holder} of the volumes of image {image.id}", hold.end):
             self._mover.carry_out(relocation, hold)
             hold.end()
@@ -244,7 +248,7 @@ class Actions:
         """Let a location name the image's own clone, while the volume of the other images is held."""
         image, clone = _image(facts), facts.clone
         if clone is None:
-            raise RequestRefused(f"the clone for image {image.id} is not there any more: run the repair again")
+            raise Declined(f"the clone for image {image.id} is not there any more: run the repair again")
         self.set_read_only(clone.id)
         old = next(location for location in image.locations if location.url == facts.url)
         store = old.metadata.get("store")
@@ -292,9 +296,7 @@ class Actions:
 
     def _host(self, facts: RepairStepFacts) -> Attacher:
         if self.attacher is None:
-            raise RequestRefused(
-                f"{facts.step}: no volume can be attached to this host; run the repair on one that can"
-            )
+            raise Declined(f"{facts.step}: no volume can be attached to this host; run the repair on one that can")
         return self.attacher
 
 
@@ -316,7 +318,7 @@ class _Remembering:
 
 
 def _nothing(facts: RepairStepFacts, _hold: Hold) -> None:
-    raise RequestRefused(f"no API carries it out: {facts.step}")
+    raise Declined(f"no API carries it out: {facts.step}")
 
 
 _ACTIONS: Mapping[RepairAction, Callable[[Actions, RepairStepFacts, Hold], None]] = {
@@ -340,17 +342,17 @@ _ACTIONS: Mapping[RepairAction, Callable[[Actions, RepairStepFacts, Hold], None]
 
 def _image(facts: RepairStepFacts) -> Image:
     if facts.image is None:
-        raise RequestRefused(f"image of step {facts.step} is not there any more")
+        raise Declined(f"image of step {facts.step} is not there any more")
     return facts.image
 
 
 def _volume(facts: RepairStepFacts) -> Volume:
     if facts.volume is None:
-        raise RequestRefused(f"volume of step {facts.step} is not there any more")
+        raise Declined(f"volume of step {facts.step} is not there any more")
     return facts.volume
 
 
 def _catalogue(actions: Actions) -> StoreCatalogue:
     if actions.catalogue is None:
-        raise RequestRefused("the stores of Glance are not known: use credentials with the admin role")
+        raise Declined("the stores of Glance are not known: use credentials with the admin role")
     return actions.catalogue

@@ -8,7 +8,7 @@ import attrs
 
 from imagevol_adapters.gathering.repair import RepairSource, gather_repair_step
 from imagevol_adapters.relocating import Hold
-from imagevol_adapters.repairing.acting import Actions
+from imagevol_adapters.repairing.acting import Actions, Declined
 from imagevol_adapters.repairing.journal import RepairEntry, RepairJournal, RepairState
 from imagevol_core import (
     Finding,
@@ -87,6 +87,8 @@ class Repairs:
             state, reason = self._steps(finding)
         except ServiceUnreachable:
             raise  # so it would be for every other finding
+        except Declined as refusal:
+            state, reason = RepairState.LEFT, str(refusal)
         except ImagevolError as error:
             state, reason = RepairState.FAILED, str(error)
         reason = self._put_back(finding, reason)
@@ -96,7 +98,7 @@ class Repairs:
         """Take the steps that are not done yet; give how far that came, and why not further."""
         for number in range(self.journal.entries[finding.id].done, len(finding.repair)):
             decision = self._step(finding, number)
-            if decision.outcome in _ENDING:
+            if self.journal.entries[finding.id].done <= number and decision.outcome in _ENDING:
                 return _ENDING[decision.outcome], decision.reason
         return RepairState.DONE, None
 
@@ -114,7 +116,9 @@ class Repairs:
             hold.end()
         if decision.outcome is StepOutcome.DONE:
             self.actions.finish(facts)
-        if decision.outcome in (StepOutcome.ACT, StepOutcome.DONE):
+        # What is gone when a step was broken off, that step has mended.
+        mended = decision.outcome is StepOutcome.GONE and entry.begun > number
+        if mended or decision.outcome in (StepOutcome.ACT, StepOutcome.DONE):
             self.journal.record(finding.id, RepairState.BEGUN, begun=number + 1, done=number + 1)
         return decision
 

@@ -19,6 +19,7 @@ from imagevol_core.verdicts import Choice, Policy
 __all__ = ["STEP_RULES"]
 
 _AT_REST = ("available", "error")
+_RESERVED = "reserved"  # the status of an attachment that no host has connected by
 
 
 # What each action leaves, so that a step that was taken is not taken once more.
@@ -34,6 +35,10 @@ def _image_gone(facts: RepairStepFacts) -> bool:
 
 def _attachment_gone(facts: RepairStepFacts) -> bool:
     return facts.attachment is None
+
+
+def _never_connected(facts: RepairStepFacts) -> bool:
+    return facts.attachment is None or facts.attachment.status == _RESERVED
 
 
 def _location_gone(facts: RepairStepFacts) -> bool:
@@ -66,7 +71,7 @@ _LEAVES: Mapping[RepairAction, Callable[[RepairStepFacts], bool]] = {
     RepairAction.DELETE_ATTACHMENT: _attachment_gone,
     RepairAction.DELETE_IMAGE: _image_gone,
     RepairAction.DELETE_VOLUME: _volume_gone,
-    RepairAction.DISCONNECT: _attachment_gone,
+    RepairAction.DISCONNECT: _never_connected,
     RepairAction.REMOVE_LOCATION: _location_gone,
     RepairAction.SET_LOCATION: _location_gone,
     RepairAction.SET_METADATA: _metadata_there,
@@ -215,6 +220,8 @@ def _other_host(facts: RepairStepFacts) -> tuple[bool, str]:
     if not _is(facts, RepairAction.DISCONNECT, RepairAction.DELETE_ATTACHMENT) or facts.volume is None:
         return False, "it disconnects nothing"
     attachment = cast(AttachmentFacts, facts.attachment)
+    if attachment.status == _RESERVED:
+        return False, f"attachment {attachment.id} is of no host"
     here = attachment.host is not None and attachment.host == facts.host
     text = f"attachment {attachment.id} is of host {said(attachment.host)}, and this is host {said(facts.host)}"
     return not here, text if here else f"{text}: repair it there, where the volume is disconnected too"
