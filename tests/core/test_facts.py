@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from imagevol_adapters.testing import strategies
 from imagevol_core import Digest, Image, ImageLocation, InvalidFact, InvalidSize, Requester, Volume, VolumeType
+from imagevol_core.facts import refuse_text
 
 NAIVE = datetime(2025, 6, 1)  # noqa: DTZ001 - it is to be refused
 NOT_NEGATIVE = "give a size of 0 or more, or None where it is not known"
@@ -105,3 +106,10 @@ class TestDigest:
     def test_an_algorithm_has_a_name(self) -> None:
         with pytest.raises(InvalidFact, match=r"^Digest.algorithm: is empty"):
             Digest("", "0f")
+
+
+def test_a_text_that_is_given_for_several_is_refused_and_shown_by_its_first_40_characters() -> None:
+    with pytest.raises(InvalidFact) as refused:
+        refuse_text("A.b", "x" * 40 + "y")
+    assert str(refused.value) == f"A.b: it is the text '{'x' * 40}'; give a collection of texts"
+    refuse_text("A.b", ("x",))

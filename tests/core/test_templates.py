@@ -511,6 +511,14 @@ class TestStates:
         assert str(raised.value) == "Template.being_made_for: -1 day, 23:59:00 is negative; compare with a later time"
 
 
+def test_one_text_is_not_taken_for_the_trusted_projects() -> None:
+    with pytest.raises(InvalidFact) as refused:
+        TemplateSettings(trusted_projects="service")  # type: ignore[arg-type]
+    assert str(refused.value) == (
+        "TemplateSettings.trusted_projects: it is the text 'service'; give a collection of texts"
+    )
+
+
 class TestLimits:
     """Limits by `plan_admission`."""
 
