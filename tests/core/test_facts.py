@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from imagevol_adapters.testing import strategies
 from imagevol_core import Digest, Image, ImageLocation, InvalidFact, InvalidSize, Requester, Volume, VolumeType
-from imagevol_core.facts import refuse_text
+from imagevol_core.facts import needs_conversion, refuse_text
 
 NAIVE = datetime(2025, 6, 1)  # noqa: DTZ001 - it is to be refused
 NOT_NEGATIVE = "give a size of 0 or more, or None where it is not known"
@@ -113,3 +113,10 @@ def test_a_text_that_is_given_for_several_is_refused_and_shown_by_its_first_40_c
         refuse_text("A.b", "x" * 40 + "y")
     assert str(refused.value) == f"A.b: it is the text '{'x' * 40}'; give a collection of texts"
     refuse_text("A.b", ("x",))
+
+
+@pytest.mark.parametrize(
+    "disk_format, needed", [("raw", False), ("iso", False), ("qcow2", True), ("vmdk", True), (None, True)]
+)
+def test_an_image_is_converted_unless_its_data_is_a_disk(disk_format: str | None, needed: bool) -> None:
+    assert needs_conversion(disk_format) is needed

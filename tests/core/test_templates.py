@@ -466,6 +466,9 @@ class TestStates:
         decision = case.decide()
         assert (decision.action, decision.because) == (TemplateAction.REPLACE, because)
 
+    def test_a_template_that_the_storage_clones_no_more_is_replaced_and_says_so(self) -> None:
+        assert template(exhausted=True).decide().because == "the storage allows no more clones of it"
+
     @pytest.mark.parametrize("case", [template(status="in-use"), entry(size_gib=4), entry(size_gib=3)])
     def test_a_template_that_is_none_of_that_is_not_broken(self, case: TemplateCase) -> None:
         assert case.decide().action is TemplateAction.USE

@@ -129,10 +129,11 @@ def _broken(request: TemplateRequest) -> tuple[bool, str]:
     """What may be other bytes than were written, or cannot be cloned, or not to this size."""
     template, target = request.found, request.target
     least, size_gib = least_gib(request.image), template.entry.size_gib
+    encryption = "it is encrypted" if template.encrypted else "it is not known whether it is encrypted"
     wrong = {
         f"its status is {said(template.status)}": template.status not in ("available", "in-use"),
         answered(template.readonly, "it is read-only", "it is not read-only"): template.readonly is not True,
-        answered(template.encrypted, "it is encrypted", "it is not encrypted"): template.encrypted is not False,
+        encryption: template.encrypted is not False,
         f"it is in project {said(template.project_id)}, which is not trusted": template.project_id
         not in request.settings.trusted_projects,
         f"it has {size_gib} GiB, and the image needs {least} GiB": least is None or size_gib < least,
