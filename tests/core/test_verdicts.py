@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core import Choice, Requirement, Result, Verdict, evaluate, every_match, failed, first_match
+from imagevol_core import (
+    Choice,
+    Policy,
+    Requirement,
+    Result,
+    UnknownRelease,
+    Verdict,
+    evaluate,
+    every_match,
+    failed,
+    first_match,
+)
+from imagevol_core.verdicts import joined, table_of
 
 Names = frozenset[str]
 
@@ -147,3 +159,28 @@ class TestVerdict:
 
     def test_a_verdict_without_a_subject_names_the_rule_alone(self) -> None:
         assert str(Verdict("image-raw", Result.FAILS, None, "it is not")) == "fails image-raw: it is not"
+
+    def test_several_verdicts_are_one_line_with_their_subjects(self) -> None:
+        verdicts = (
+            Verdict("image-raw", Result.FAILS, None, "it is not"),
+            Verdict("volume-fits", Result.FAILS, "7ad3", "it has 1 GiB"),
+            Verdict("volume-fits", Result.FAILS, "9ab1", "it has 2 GiB"),
+        )
+        assert joined(verdicts) == "it is not; 7ad3: it has 1 GiB; 9ab1: it has 2 GiB"
+
+
+class TestPolicies:
+    """A policy is of one release of Cinder, and has the tables of the next release if it has none of its own."""
+
+    def test_a_release_of_cinder_has_its_policy(self) -> None:
+        assert [Policy.upstream(cinder=release) for release in (28, 29)] == [Policy.CINDER_28, Policy.UPSTREAM]
+
+    def test_a_release_that_is_not_known_is_refused_with_those_that_are(self) -> None:
+        with pytest.raises(UnknownRelease) as refused:
+            Policy.upstream(cinder=27)
+        assert (refused.value.service, refused.value.release, refused.value.known) == ("cinder", 27, (28, 29))
+
+    def test_an_earlier_release_has_its_own_table_or_that_of_the_next(self) -> None:
+        tables = {Policy.STRICT: "strict", Policy.UPSTREAM: "29"}
+        assert [table_of(tables, policy) for policy in Policy] == ["strict", "29", "29"]
+        assert table_of({**tables, Policy.CINDER_28: "28"}, Policy.CINDER_28) == "28"
