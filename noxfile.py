@@ -377,10 +377,13 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="bench-decisions", venv_backend="none")
 def bench_decisions(session: nox.Session) -> None:
-    """Measure the decisions alone."""
+    """Measure the decisions alone; with `-- COMMIT` beside those of an earlier commit."""
     python = shared(session, "bench", version=SERVICES_PYTHON)
     install(session, python, "bench")
-    run(session, python, "benchmarks", "decisions")
+    if session.posargs:
+        run(session, python, "benchmarks.before", *session.posargs)
+    else:
+        run(session, python, "benchmarks", "decisions")
 
 
 @nox.session(venv_backend="none")

@@ -7,7 +7,7 @@ the way; all volumes that pass are kept, best first, because a clone can fail an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ from imagevol_core.cloning.upstream import UPSTREAM_REQUEST_RULES, UPSTREAM_VOLU
 from imagevol_core.collation import in_database
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Backend, Image, Volume
-from imagevol_core.locations import CinderLocation, Dialect, UnreadLocation, read_location
+from imagevol_core.locations import Dialect, UnreadLocation, read_location
 from imagevol_core.marks import read_metadata
 from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, table_of
 
@@ -98,17 +98,16 @@ these credentials']
         volume_ids=volume_ids,
         not_locations=not_locations,
     )
-    rules = table_of(REQUEST_RULES, policy)
-    verdicts = list(evaluate(rules, request))
-    refused = bool(failed(verdicts))
-    first = next((at for at, verdict in enumerate(verdicts) if not verdict.ok), None)
+    rules, of_volume = table_of(REQUEST_RULES, policy), table_of(VOLUME_RULES, policy)
+    request_verdicts = evaluate(rules, request)
+    verdicts, refused = list(request_verdicts), bool(failed(request_verdicts))
     eligible: list[Volume] = []
     for volume_id in volume_ids:
         volume = found.get(spelled(volume_id))
         candidate = CloneCandidate(
             request=request, found=volume, record=read_metadata(volume.metadata) if volume else None
         )
-        about = evaluate(table_of(VOLUME_RULES, policy), candidate, subject=volume_id)
+        about = evaluate(of_volume, candidate, subject=volume_id)
         verdicts.extend(about)
         if volume is not None and not refused and not failed(about):
             eligible.append(volume)
@@ -117,9 +116,15 @@ these credentials']
         policy=policy,
         sources=sources,
         extend_to_gib=target.size_gib if sources else None,
-        raises=verdicts[first].text if first is not None and rules[first].raises else None,
+        raises=_raised(rules, request_verdicts) if refused else None,
         verdicts=tuple(verdicts),
     )
+
+
+def _raised(rules: Sequence[Requirement[CloneRequest]], verdicts: Sequence[Verdict]) -> str | None:
+    """Say how the service fails over the first rule that does not hold; None if it only leaves the clone aside."""
+    rule, verdict = next((rule, verdict) for rule, verdict in zip(rules, verdicts, strict=False) if not verdict.ok)
+    return verdict.text if rule.raises else None
 
 
 def _by_id(volumes: Iterable[Volume]) -> dict[str, Volume]:
@@ -132,9 +137,15 @@ def _by_id(volumes: Iterable[Volume]) -> dict[str, Volume]:
 
 def _named(image: Image, dialect: Dialect) -> tuple[tuple[str, ...], tuple[UnreadLocation, ...]]:
     """The volumes that the locations name, each once and in order, and why the other locations name none."""
-    read = [read_location(location.url, dialect=dialect) for location in image.locations]
-    volume_ids = dict.fromkeys(named.volume_id for named in read if isinstance(named, CinderLocation))
-    return tuple(volume_ids), tuple(named for named in read if isinstance(named, UnreadLocation))
+    volume_ids: dict[str, None] = {}
+    unread: list[UnreadLocation] = []
+    for location in image.locations:
+        named = read_location(location.url, dialect=dialect)
+        if isinstance(named, UnreadLocation):
+            unread.append(named)
+        else:
+            volume_ids[named.volume_id] = None
+    return tuple(volume_ids), tuple(unread)
 
 
 # Which volumes a location names, and in which order the eligible ones are tried.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from imagevol_core.safety.facts import CinderInspection, Untrusted
+from imagevol_core.safety.facts import Untrusted
 from imagevol_core.safety.rules import IS_PARTITION_TABLE, VMDK_SUBFORMATS
 from imagevol_core.sentences import answered, quoted
 from imagevol_core.sizing import GIB
@@ -19,17 +19,17 @@ __all__ = ["UPSTREAM_SAFETY_RULES"]
 def _inspector_upstream(image: Untrusted) -> tuple[bool, str]:
     inspection, content = image.inspection, _content_upstream(image)
     if inspection.cinder is not None:
-        return _inspector_says(inspection.cinder)
+        return _inspector_says(content, inspection.cinder.safe)
     other = (inspection.failed_checks or frozenset()) - IS_PARTITION_TABLE
     linked = content == "qcow2" and (inspection.has_backing_file is True or inspection.has_data_file is True)
     unsafe = linked or content == "qed" or (content in ("qcow2", "vmdk") and bool(other))
-    return _inspector_says(CinderInspection(format=content, safe=not unsafe))
+    return _inspector_says(content, not unsafe)
 
 
-def _inspector_says(found: CinderInspection) -> tuple[bool, str]:
-    if found.safe is None:
+def _inspector_says(content: str, safe: bool | None) -> tuple[bool, str]:
+    if safe is None:
         return False, "Cinder fails with an ImageFormatError: its inspector cannot read the descriptor of the VMDK"
-    return found.safe, f"Cinder's inspector finds {quoted(found.format)}, {'' if found.safe else 'un'}safe"
+    return safe, f"Cinder's inspector finds {quoted(content)}, {'' if safe else 'un'}safe"
 
 
 def _name_upstream(image: Untrusted) -> tuple[bool, str]:
@@ -86,9 +86,11 @@ def _content_upstream(image: Untrusted) -> str:
     """What Cinder's own inspector makes of it: it knows no GPT, ISO or LUKS, no VMDK of text alone and no fixed VHD."""
     if image.inspection.cinder is not None:
         return image.inspection.cinder.format
+    if _KNOWN_NAMES.isdisjoint(image.inspection.formats):
+        return "raw"
     known = [name for name in _KNOWN_UPSTREAM if name in image.inspection.formats]
     text_only = known == ["vmdk"] and image.inspection.text_only is True
-    return "raw" if not known or text_only or _fixed_vhd(image) else known[0]
+    return "raw" if text_only or _fixed_vhd(image) else known[0]
 
 
 def _fixed_vhd(image: Untrusted) -> bool:
@@ -98,6 +100,7 @@ def _fixed_vhd(image: Untrusted) -> bool:
 
 _FOOTER_BYTES = 512  # of a VHD
 _KNOWN_UPSTREAM = ("qcow2", "vhd", "vhdx", "vmdk", "vdi", "qed")
+_KNOWN_NAMES = frozenset(_KNOWN_UPSTREAM)
 _INFO = "cinder image_utils.qemu_img_info"
 _FETCH = "cinder image_utils.fetch_to_volume_format"
 UPSTREAM_SAFETY_RULES: tuple[Requirement[Untrusted], ...] = (

@@ -92,7 +92,10 @@ def select_stores(
     """
     upload = _Upload(catalogue=catalogue, store_header=store_header, base_image=base_image)
     outcome, verdicts = first_match(table_of(SELECTION_RULES, policy), upload)
-    return StoreSelection(**outcome(upload)._asdict(), verdicts=verdicts)
+    primary, copies, refused, by_base_image = outcome(upload)
+    return StoreSelection(
+        primary=primary, copies=copies, refused=refused, by_base_image=by_base_image, verdicts=verdicts
+    )
 
 
 class _Answer(NamedTuple):

@@ -116,7 +116,8 @@ def decide_template(
     if template is not None and template.entry.image_id != image.id:
         raise InvalidFact("template", f"it is of image {template.entry.image_id}; give the one of image {image.id}")
     others, abandoned = tuple(others), tuple(abandoned)
-    if template is not None and template.entry.volume_id in {entry.volume_id for entry in (*others, *abandoned)}:
+    there = others + abandoned if abandoned else others
+    if template is not None and template.entry.volume_id in {entry.volume_id for entry in there}:
         raise InvalidFact("others", f"volume {template.entry.volume_id} is the template itself; give all but that one")
     request = TemplateRequest(
         image=image, target=target, template=template, settings=settings, requester_reads=requester_reads
@@ -126,14 +127,12 @@ def decide_template(
         needs_read = requester_reads is None and _would_serve(policy, replace(request, requester_reads=True))
         return replace(_leave_aside(policy, in_the_way, verdicts), needs_read=needs_read)
     state, looked_at = first_match(table_of(TEMPLATE_STATE_RULES, policy), request)
-    because = looked_at[-1].text
-    decision = TemplateDecision(policy=policy, action=state.action, because=because, verdicts=verdicts + looked_at)
-    limited = table_of(_LIMITED, policy)(_completed(decision, state, request), others, settings.limits)
-    return replace(
-        limited,
-        remove_first=_left_behind(limited, abandoned) + limited.remove_first,
-        superseded=_superseded(limited, image, others),
-    )
+    decision = _completed(policy, state, request, verdicts + looked_at)
+    limited = table_of(_LIMITED, policy)(decision, others, settings.limits)
+    left, superseded = _left_behind(limited, abandoned), _superseded(limited, image, others)
+    if not left and not superseded:
+        return limited
+    return replace(limited, remove_first=left + limited.remove_first, superseded=superseded)
 
 
 def _left_behind(decision: TemplateDecision, abandoned: Iterable[CacheEntry]) -> tuple[str, ...]:
@@ -183,14 +182,19 @@ _LIMITED = {Policy.STRICT: _admit, Policy.UPSTREAM: _unlimited}
 _LEAST = {Policy.STRICT: least_gib, Policy.UPSTREAM: least_gib_upstream}
 
 
-def _completed(decision: TemplateDecision, state: TemplateState, request: TemplateRequest) -> TemplateDecision:
-    """The decision with the volume that is cloned, what is made and what goes for it, and how long to wait."""
+def _completed(
+    policy: Policy, state: TemplateState, request: TemplateRequest, verdicts: tuple[Verdict, ...]
+) -> TemplateDecision:
+    """Give the decision with the volume that is cloned, what is made and what goes for it, and how long to wait."""
     found = request.template.entry.volume_id if request.template else None
     taken = request.template.being_made_for if request.template else None
-    return replace(
-        decision,
+    return TemplateDecision(
+        policy=policy,
+        action=state.action,
+        because=verdicts[-1].text,
+        verdicts=verdicts,
         source=found if state.action is TemplateAction.USE else None,
-        size_gib=table_of(_LEAST, decision.policy)(request.image) if state.action in _MAKING else None,
+        size_gib=table_of(_LEAST, policy)(request.image) if state.action in _MAKING else None,
         remove_first=(found,) if found and state.old is OldTemplate.GOES_FIRST else (),
         remove_after=found if state.old is OldTemplate.GOES_AFTER else None,
         wait=request.settings.longest_making - (taken or _NONE) if state.action is TemplateAction.WAIT else None,
