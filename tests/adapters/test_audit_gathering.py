@@ -202,7 +202,7 @@ class TestSecondLook:
         assert cloud.found() == []
         assert list(audit.look_again([found])) == []
 
-    def test_of_an_image_with_several_locations_all_volumes_are_looked_at_again(self, cloud: Cloud) -> None:
+    def test_all_volumes_of_an_image_with_several_locations_are_looked_at_again(self, cloud: Cloud) -> None:
         image, _ = cloud.add(7)
         _, second = cloud.add(8)
         (location,) = cloud.images.pop("image-8").locations
@@ -231,18 +231,18 @@ class TestSecondLook:
 class TestTemplates:
     """Templates are known among the volumes of trusted projects."""
 
-    def test_one_of_an_image_that_changed_is_stale(self, cloud: Cloud) -> None:
+    def test_a_template_of_an_image_that_changed_is_stale(self, cloud: Cloud) -> None:
         metadata = TemplateMetadata(image_id="image-1", digest=Digest("sha512", "cd")).to_volume()
         volume = template(cloud, 8, metadata=metadata)
         (found,) = cloud.found()
         assert (found.kind, found.subjects[0].id, found.reclaimable_bytes) == ("template-stale", volume.id, GIB)
 
-    def test_one_whose_image_is_gone_is_stale(self, cloud: Cloud) -> None:
+    def test_a_template_whose_image_is_gone_is_stale(self, cloud: Cloud) -> None:
         template(cloud, 8, metadata={"imagevol_template": "gone"})
         assert kinds(cloud.found()) == [("template-stale", "sure")]
 
     @pytest.mark.parametrize("changes", [{"project_id": THEIRS}, {"status": "deleting"}, {"source_volume_id": "other"}])
-    def test_what_is_none_is_not_looked_at(self, cloud: Cloud, changes: dict[str, Any]) -> None:
+    def test_a_volume_that_is_no_template_is_not_looked_at(self, cloud: Cloud, changes: dict[str, Any]) -> None:
         template(cloud, 8, **({"metadata": {"imagevol_template": "gone"}} | changes))
         assert cloud.found() == []
 
@@ -261,14 +261,14 @@ class TestAttachments:
         assert here is not None
         assert self.attached(cloud, LONG_AGO, device=here.to_text()) == []
 
-    def test_one_of_an_instance_is_none(self, cloud: Cloud) -> None:
+    def test_an_attachment_of_an_instance_is_no_finding(self, cloud: Cloud) -> None:
         assert self.attached(cloud, LONG_AGO, instance_id="i") == []
 
-    def test_one_of_a_volume_that_holds_no_image_is_none(self, cloud: Cloud) -> None:
+    def test_an_attachment_of_a_volume_without_an_image_is_no_finding(self, cloud: Cloud) -> None:
         cloud.volumes["other"] = Volume(id="other", size_gib=1, project_id=THEIRS)
         assert self.attached(cloud, LONG_AGO, volume_id="other") == []
 
-    def test_one_of_a_dead_process_is_surely_left(self, cloud: Cloud) -> None:
+    def test_an_attachment_of_a_dead_process_is_surely_left_behind(self, cloud: Cloud) -> None:
         here = this_process()
         assert here is not None
         dead = replace(here, pid=2**22 + 1)
@@ -277,7 +277,7 @@ class TestAttachments:
     def test_an_old_one_of_another_host_is_likely_left(self, cloud: Cloud) -> None:
         assert self.attached(cloud, LONG_AGO) == [("attachment-left-behind", "likely")]
 
-    def test_one_that_is_not_complete_is_of_the_process_that_creates_the_volume(self, cloud: Cloud) -> None:
+    def test_an_incomplete_attachment_belongs_to_the_process_that_creates_the_volume(self, cloud: Cloud) -> None:
         here = this_process()
         assert here is not None
         origin = VolumeOrigin(procedure="add", image_id="image-1", process=replace(here, pid=2**22 + 1))
@@ -285,7 +285,7 @@ class TestAttachments:
         cloud.volumes[volume.id] = replace(volume, metadata={**volume.metadata, **origin.to_volume()}, created_at=NOW)
         assert self.attached(cloud, NOW, status="reserved") == [("attachment-left-behind", "sure")]
 
-    def test_one_that_is_gone_meanwhile_is_none(self, cloud: Cloud) -> None:
+    def test_an_attachment_that_is_gone_meanwhile_is_no_finding(self, cloud: Cloud) -> None:
         cloud.attachments["a"] = AttachmentFacts(id="a", volume_id=volume_id(1)), LONG_AGO
         audit = cloud.audit()
         (found,) = audit.findings()
@@ -388,7 +388,7 @@ class TestWholeCinder:
         assert (known[0].host, known[0].device) == ("node", "/dev/vdb")
         assert known[1] == datetime(2026, 1, 20, 12, tzinfo=UTC)
 
-    def test_one_that_is_not_complete_is_as_old_as_the_last_change_of_its_volume(
+    def test_an_incomplete_attachment_is_as_old_as_the_last_change_of_its_volume(
         self, http: Mocker, cinder: WholeCinder
     ) -> None:
         self.attachment(http, attached_at="", status="reserved")
@@ -398,7 +398,9 @@ class TestWholeCinder:
         assert known is not None
         assert known[1] == datetime(2026, 1, 21, 12, tzinfo=UTC)
 
-    def test_one_that_is_gone_and_one_whose_volume_is_gone(self, http: Mocker, cinder: WholeCinder) -> None:
+    def test_an_attachment_that_is_gone_or_whose_volume_is_gone_is_left_out(
+        self, http: Mocker, cinder: WholeCinder
+    ) -> None:
         http.get(f"{CINDER}/attachments/{volume_id(7)}", status_code=404)
         assert cinder.attachment_now(volume_id(7)) is None
         self.attachment(http, attached_at="")

@@ -130,7 +130,7 @@ class TestRepair:
         assert "--yes" in ran.err
         assert len(cloud.audit()) == 1
 
-    def test_in_a_healthy_cloud_nothing_is_asked(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
+    def test_a_repair_of_a_healthy_cloud_asks_nothing(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
         ran = run(*REPAIR, "--repair-journal", journal)
         assert (ran.status, ran.json) == (0, [])
         assert cloud.audit() == []

@@ -72,7 +72,7 @@ class TestInspector:
     """What it takes a file for."""
 
     @pytest.mark.parametrize("name, expected", [*((name, "raw") for name in sorted(RAW)), *FOUND.items()])
-    def test_it_finds_the_format_that_cinder_finds(self, name: str, expected: str, tmp_path: Path) -> None:
+    def test_the_inspector_finds_the_format_that_cinder_finds(self, name: str, expected: str, tmp_path: Path) -> None:
         needed()
         ALL[name][0](tmp_path / "image")
         found = inspect_file(tmp_path / "image").cinder
@@ -80,7 +80,9 @@ class TestInspector:
         assert found.format == expected
 
     @pytest.mark.parametrize("name", sorted(UNSAFE))
-    def test_it_finds_unsafe_what_reads_another_file_or_has_unknown_features(self, name: str, tmp_path: Path) -> None:
+    def test_the_inspector_finds_an_image_unsafe_that_reads_another_file_or_has_unknown_features(
+        self, name: str, tmp_path: Path
+    ) -> None:
         needed()
         ALL[name][0](tmp_path / "image")
         found = inspect_file(tmp_path / "image").cinder

@@ -71,7 +71,7 @@ class TestReading:
             default="fast",
         )
 
-    def test_of_a_single_store_glance_each_driver_is_a_store(self, tmp_path: Path) -> None:
+    def test_each_driver_of_a_glance_with_one_store_is_a_store(self, tmp_path: Path) -> None:
         conf = load([write(tmp_path / "a.conf", SINGLE)])
         catalogue = StoreCatalogue(
             stores=(
@@ -179,7 +179,7 @@ class TestErrors:
         )
         assert raised.value.__context__ is None
 
-    def test_of_several_files_the_one_that_counts_is_named(self, written: Path) -> None:
+    def test_the_error_names_the_file_whose_value_counts(self, written: Path) -> None:
         directory = written.parent / "glance-api.conf.d"
         directory.mkdir()
         last = write(directory / "10.conf", "[fast]\nweight = little\nweight = much\n")

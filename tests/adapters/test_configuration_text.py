@@ -126,7 +126,7 @@ class TestEditing:
 
 
 class TestDifference:
-    def test_it_shows_no_secret_wherever_it_is(self) -> None:
+    def test_a_difference_shows_no_secret_wherever_it_is(self) -> None:
         text = (
             "[database]\nconnection = mysql://root:horse@host/glance\n# cinder_store_password = horse\n"
             "cinder_store_auth_address = http://me:horse@host\nhttp_proxy_information = https:horse@proxy\n"
@@ -229,7 +229,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 class TestLaws:
     @given(FILES)
-    def test_it_is_read_as_oslo_config_reads_it(self, file: str) -> None:
+    def test_a_configuration_is_read_as_oslo_config_reads_it(self, file: str) -> None:
         by_oslo = read_by_oslo(file)
         values = {section: {name: all_[-1] for name, all_ in options.items()} for section, options in by_oslo.items()}
         assert parse(file).values() == values

@@ -114,7 +114,9 @@ class TestOneVolume:
         with pytest.raises(RequestRefused):
             self.check(encrypted, volumes, attacher)
 
-    def test_it_can_be_cancelled(self, made: str, volumes: MemoryVolumes, attacher: MemoryAttacher) -> None:
+    def test_the_check_of_a_volume_can_be_cancelled(
+        self, made: str, volumes: MemoryVolumes, attacher: MemoryAttacher
+    ) -> None:
         limits = Limits()
         limits.cancelled.set()
         with pytest.raises(TransferCancelled):
@@ -183,7 +185,7 @@ class TestSeveral:
         assert self.run(20, read) == ([volume_id(number) for number in range(20)], [])
         assert 1 < most <= 3
 
-    def test_one_that_cannot_be_read_is_told_and_the_others_are_read(self) -> None:
+    def test_a_volume_that_cannot_be_read_is_reported_and_the_others_are_read(self) -> None:
         def read(asked: DeepTarget) -> DeepCheck:
             if asked == target(1):
                 raise InUse("another has it")
@@ -191,7 +193,7 @@ class TestSeveral:
 
         assert self.run(3, read) == ([volume_id(0), volume_id(2)], [f"{volume_id(1)}: another has it"])
 
-    def test_who_stops_early_ends_what_is_being_read(self) -> None:
+    def test_a_caller_that_stops_early_ends_the_reading_of_volumes(self) -> None:
         limits, ended = Limits(), []
 
         def read(asked: DeepTarget) -> DeepCheck:
@@ -265,7 +267,7 @@ class TestJournal:
         with pytest.raises(RequestRefused):
             DeepJournal.open(path, cloud="here")
 
-    def test_one_that_exists_is_not_begun_anew_and_one_that_is_open_is_not_shared(self, tmp_path: Path) -> None:
+    def test_a_journal_that_exists_is_not_begun_anew_and_one_that_is_open_is_not_shared(self, tmp_path: Path) -> None:
         path = tmp_path / "journal"
         with DeepJournal.create(path, cloud="here"):
             with pytest.raises(RequestRefused, match="go on with it by --resume"):

@@ -129,7 +129,9 @@ class TestHost:
         monkeypatch.setattr("imagevol_adapters.doctoring.host._SOCKETS", file)
         assert host(tmp_path).multipathd is runs
 
-    def test_it_becomes_root_as_it_can(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_host_becomes_root_in_the_way_that_it_has(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         store = StoreHost(
             name="node",
             address=None,
@@ -220,12 +222,12 @@ class TestServices:
         assert "check the URL, and that the service runs" in facts.error
         assert "hunter2" not in repr(facts)
 
-    def test_of_credentials_that_are_a_token_only_the_project_is_not_known(self) -> None:
+    def test_the_project_of_credentials_that_are_only_a_token_is_not_known(self) -> None:
         assert access_facts(session(CINDER)) == DoctorAccess(project_id=None, roles=None)
 
 
 class TestSettings:
-    def test_what_glance_says(self, tmp_path: Path) -> None:
+    def test_the_settings_that_glance_shows_are_collected(self, tmp_path: Path) -> None:
         file = tmp_path / "glance-api.conf"
         file.write_text("[DEFAULT]\nenabled_backends = fast:cinder\n[fast]\n")
         facts = glance_facts(load([file]), section="fast")

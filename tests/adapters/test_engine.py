@@ -689,7 +689,9 @@ class TestLimits:
         st.lists(st.tuples(st.floats(0, 1), st.integers(1, PART_BYTES)), min_size=1, max_size=60),
         st.integers(1 << 20, 1 << 30),
     )
-    def test_in_no_time_more_bytes_go_than_the_rate_allows(self, steps: list[tuple[float, int]], rate: int) -> None:
+    def test_no_more_bytes_are_moved_in_any_time_than_the_rate_allows(
+        self, steps: list[tuple[float, int]], rate: int
+    ) -> None:
         clock = Clock()
         throttle = clock.throttle(rate)
         moved: list[tuple[float, int]] = []

@@ -135,7 +135,7 @@ def assert_clean(line: str) -> None:
         assert secret not in line
 
 
-def test_of_a_service_that_cannot_be_reached_the_reason_is_said_once() -> None:
+def test_the_reason_why_a_service_cannot_be_reached_is_said_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(requests.ConnectionError) as caught:

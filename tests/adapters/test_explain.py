@@ -291,7 +291,7 @@ class TestExplaining:
             "Nothing is created.",
         ]
 
-    def test_where_cinder_itself_fails_nothing_comes_after_the_clones(
+    def test_if_cinder_itself_fails_nothing_comes_after_the_clones(
         self, run: Run, image_id: str, changed: Callable[..., None]
     ) -> None:
         ask = ("explain", "disk", *self.ARGUMENTS, "--allowed-direct-url-scheme", "cinder", "--host")
@@ -331,7 +331,7 @@ class TestExplaining:
         assert run(*ask, "--encrypted").out.splitlines()[0] == self.COPIED
         memory.volumes[volume_id] = volume
 
-    def test_with_an_image_cache_a_person_reads_what_comes_of_it(self, run: Run, image_id: str) -> None:
+    def test_the_sentences_say_what_comes_of_the_image_cache(self, run: Run, image_id: str) -> None:
         ask = ("explain", "disk", *self.ARGUMENTS, "--image-cache", "--host", "node@slow#one")
         cached, cost, *lines = run(*ask).out.splitlines()
         assert cached.startswith("The volume is cloned from Cinder's image cache or, if the image is not there, ")
@@ -356,7 +356,7 @@ class TestExplaining:
     )
 
     @pytest.mark.usefixtures("public")
-    def test_where_templates_are_made_a_person_reads_what_comes_of_it(self, run: Run, image_id: str) -> None:
+    def test_the_sentences_say_what_comes_of_templates(self, run: Run, image_id: str) -> None:
         here = run("explain", "disk", *self.TEMPLATES, "--host", "node@fast#one").out.splitlines()
         assert [here[2], here[4]] == [f"If that fails, the {self.MADE}", self.FALLS]
         there = run("explain", "disk", *self.TEMPLATES, "--host", "node@slow#one").out.splitlines()
@@ -737,7 +737,7 @@ image_volume_cache_enabled = true
         unknown = run(*ask, "-c", "nonsense")
         assert (unknown.status, "image_id" in unknown.err) == (1, True)
 
-    def test_of_no_images_there_is_no_line_of_values(
+    def test_a_table_of_no_images_has_no_line(
         self, run: Run, memory: MemoryVolumes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(MemoryImages, "listed", lambda *_, **__: iter(()), raising=False)

@@ -199,9 +199,7 @@ class TestCreation:
         assert gathered(cinder, glance, TEMPLATES, **facts).requester_reads is asked
         assert glance.asked == (1 if asked else 0)
 
-    def test_of_cinders_image_cache_the_strict_plan_counts_what_is_on_the_backend(
-        self, cinder: Cinder, glance: Glance
-    ) -> None:
+    def test_the_strict_plan_counts_cached_volumes_on_the_backend_only(self, cinder: Cinder, glance: Glance) -> None:
         limits = CacheLimits(max_count=1)
         facts = attrs.evolve(
             gathered(

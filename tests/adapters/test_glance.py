@@ -280,7 +280,7 @@ class TestListed:
             ["gte:2026-03-01t12:00:00z"]
         ] * 2
 
-    def test_where_locations_are_not_shown_it_says_what_to_do(self, http: Mocker, images: GlanceImages) -> None:
+    def test_the_error_says_what_to_do_if_locations_are_not_shown(self, http: Mocker, images: GlanceImages) -> None:
         hidden = shown()
         del hidden["locations"]
         http.get(IMAGES, json={"images": [hidden]})

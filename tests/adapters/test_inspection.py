@@ -185,7 +185,7 @@ class TestPartitionTable:
 class TestStream:
     """What is told while the bytes still pass."""
 
-    def test_of_a_raw_disk_the_first_part_decides_and_the_rest_is_counted(self) -> None:
+    def test_the_first_part_of_a_raw_stream_decides_and_the_rest_is_counted(self) -> None:
         inspector = ImageInspector()
         inspector.update(bytes(PART_BYTES - 1))
         assert not inspector.decided
@@ -255,14 +255,14 @@ class Counting(io.FileIO):
 class TestFile:
     """Of a file no more is read than the answer takes."""
 
-    def test_of_a_raw_disk_only_the_first_part_and_what_may_be_a_footer(self, tmp_path: Path) -> None:
+    def test_only_the_first_part_of_a_raw_file_and_a_possible_footer_are_read(self, tmp_path: Path) -> None:
         raw(tmp_path / "image")
         os.truncate(tmp_path / "image", 1 << 40)
         with Counting(tmp_path / "image") as file:
             assert inspect_file(file).virtual_size_bytes == 1 << 40
             assert file.count == PART_BYTES + 512
 
-    def test_of_a_vmdk_with_a_footer_both_ends(self, tmp_path: Path) -> None:
+    def test_both_ends_of_a_vmdk_with_a_footer_are_read(self, tmp_path: Path) -> None:
         needed()
         path = tmp_path / "image"
         with_footer(4096)(path)
@@ -279,13 +279,13 @@ class TestFile:
         written(path, 512, PARENT + b"\0")  # far before the end
         assert inspect_file(path).has_backing_file is True
 
-    def test_of_an_encrypted_disk_its_length_is_what_follows_the_header(self, tmp_path: Path) -> None:
+    def test_the_length_of_an_encrypted_disk_is_what_follows_its_header(self, tmp_path: Path) -> None:
         luks(tmp_path / "image")
         os.truncate(tmp_path / "image", 5 * MIB)
         assert inspect_file(tmp_path / "image").virtual_size_bytes == 3 * MIB
         assert streamed((tmp_path / "image").read_bytes(), [PART_BYTES]).virtual_size_bytes == 3 * MIB
 
-    def test_it_is_read_from_its_beginning_wherever_it_stands(self) -> None:
+    def test_a_file_is_read_from_its_beginning_wherever_its_position_is(self) -> None:
         file = io.BytesIO(BACKED_HEADER.ljust(512, b"\0"))
         file.seek(300)
         assert inspect_file(file).formats == ("qcow2",)

@@ -123,7 +123,7 @@ def test_a_process_in_another_container_counts_otherwise() -> None:
 
 
 @pytest.mark.parametrize("missing", ["self", "sys", "everything"])
-def test_where_proc_does_not_tell_there_is_no_record(
+def test_without_proc_there_is_no_record_of_a_process(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str
 ) -> None:
     if missing == "self":  # it is another namespace's

@@ -262,7 +262,7 @@ class TestHostile:
             CONVERTER.convert(plan, size_bytes=SIZE)
         assert target.read_bytes() == bytes(ROOM)
 
-    def test_of_a_disk_that_is_the_difference_to_another_it_would_make_zeros(self, tmp_path: Path) -> None:
+    def test_a_disk_that_is_the_difference_to_another_one_is_refused(self, tmp_path: Path) -> None:
         image, target = tmp_path / "image", tmp_path / "target"
         HOSTILE["vhd-differencing"][0](image)
         qemu_img("convert", "-f", "vpc", "-O", "raw", image, target)
@@ -358,7 +358,7 @@ class TestHarmless:
         assert str(caught.value).isprintable()
         assert target.read_bytes() == b"\xff" * ROOM
 
-    def test_of_a_long_output_of_qemu_img_only_the_end_is_kept(
+    def test_only_the_end_of_a_long_output_of_qemu_img_is_kept(
         self, tmp_path: Path, program: Callable[[str], None]
     ) -> None:
         made("qcow2")(tmp_path / "image")

@@ -308,7 +308,7 @@ class TestSeveralAttachments:
         assert world.attacher.calls == []
         assert list(world.volumes.attachments) == [other]
 
-    def test_of_several_dead_ones_the_last_is_disconnected(self, world: World, dead: ProcessRecord) -> None:
+    def test_the_last_of_several_dead_attachments_is_disconnected(self, world: World, dead: ProcessRecord) -> None:
         old = [world.left(replace(dead, started=dead.started + number)) for number in range(3)]
         assert reclaim(world.volume_id, **world.ports).attachment_ids == tuple(old)
         assert world.attacher.calls == old[-1:]

@@ -199,7 +199,7 @@ class TestRegistered:
         world.upload()
         assert [dict(location.metadata) for location in world.shown.locations] == [told]
 
-    def test_who_asks_again_gets_the_same_answer_and_no_second_clone(self, world: World) -> None:
+    def test_a_second_call_gets_the_same_answer_and_makes_no_second_clone(self, world: World) -> None:
         done = world.upload()
         again = world.upload()
         assert (again.image, again.image_volume, again.plan) == (done.image, done.image_volume, None)
@@ -216,7 +216,7 @@ class TestCopied:
     """What is not to be registered is copied, with the headers of the plan."""
 
     @pytest.mark.parametrize("kind, store", [("fast", "fast"), ("fast2slow", "slow")])
-    def test_it_goes_to_the_store_of_its_type_and_names_its_base_image(
+    def test_a_copy_goes_to_the_store_of_its_type_and_names_its_base_image(
         self, kind: str, store: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         world = World(kind=kind)
@@ -236,12 +236,12 @@ class TestCopied:
         assert "volumes.clone" not in world.steps.taken
         assert (world.shown.status, world.left) == ("active", set())
 
-    def test_it_tells_how_far_it_is(self, world: World) -> None:
+    def test_a_copy_tells_how_far_it_is(self, world: World) -> None:
         told: list[TransferProgress] = []
         world.upload(settings=UploadSettings(), progress=told.append)
         assert told[-1] == TransferProgress(done_bytes=GIB, skipped_bytes=0, total_bytes=GIB)
 
-    def test_it_can_be_cancelled_and_leaves_nothing(self, world: World) -> None:
+    def test_a_copy_can_be_cancelled_and_leaves_nothing(self, world: World) -> None:
         limits = Limits()
         limits.cancelled.set()
         with pytest.raises(TransferCancelled):
@@ -371,7 +371,7 @@ class TestFallingBack:
             world.upload()
         assert (caught.value.leftovers, set(world.memory.volumes)) == ((), {world.source})
 
-    def test_of_an_image_that_is_gone_or_hidden_what_an_earlier_call_left_is_named_and_stays(
+    def test_the_clone_that_an_earlier_call_left_for_a_deleted_or_hidden_image_is_named_and_stays(
         self, world: World
     ) -> None:
         clone = world.memory.clone(world.source, name=f"image-{world.image}", metadata={MARK: world.source})
@@ -434,7 +434,7 @@ class TestEveryFailure:
     @EVERY_STEP
     @pytest.mark.parametrize("lasting", [False, True])
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_it_is_an_image_or_an_error_and_what_is_left_is_named(
+    def test_every_failure_ends_with_an_image_or_with_an_error_that_names_what_is_left(
         self, way: str, number: int, lasting: bool, fault: str
     ) -> None:
         world = World()
@@ -457,7 +457,7 @@ class TestEveryFailure:
         assert bool(done) is (way == "registered" and number >= begun)
 
     @EVERY_STEP
-    def test_who_is_killed_there_is_followed_by_one_who_ends_it(self, way: str, number: int) -> None:
+    def test_a_call_after_a_killed_one_completes_its_work(self, way: str, number: int) -> None:
         world = World()
         world.watch(Steps(fail_at=number, lasting=True, fault=SystemExit))  # nothing is undone, as after kill -9
         with pytest.raises(SystemExit):

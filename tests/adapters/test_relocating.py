@@ -199,7 +199,7 @@ class TestKilled:
         assert nothing_held(glance)
 
     @given(st.floats(0, 1, exclude_max=True))
-    def test_of_a_plan_that_is_not_whole_nothing_was_changed(self, share: float) -> None:
+    def test_a_journal_whose_plan_is_incomplete_has_changed_nothing(self, share: float) -> None:
         with TemporaryDirectory() as directory:
             path = Path(directory) / "journal"
             create(cloud(), path).close()

@@ -284,12 +284,12 @@ class TestNamed:
         with pytest.raises(InUse, match=f"if that process is gone, .*`openstack volume delete {volume_id}`"):
             world.remove(volume_id)
 
-    def test_other_data_are_refused(self, world: World) -> None:
+    def test_a_volume_with_other_data_is_refused(self, world: World) -> None:
         created = world.volumes.create(size_gib=1, name="disk", metadata={"imagevol_procedure": "put"})
         with pytest.raises(RequestRefused, match="holds no image"):
             world.remove(created.id)
 
-    def test_other_data_that_is_attached_come_with_what_has_them(self, world: World, here: ProcessRecord) -> None:
+    def test_the_refusal_of_an_attached_volume_names_what_has_it(self, world: World, here: ProcessRecord) -> None:
         volume_id = world.volumes.wait(world.volumes.create(size_gib=1, name="disk").id).id
         connector = {"host": "memory", "mountpoint": here.to_text()}
         world.volumes.complete(world.volumes.attach(volume_id, connector=connector, mode=AccessMode.READ))

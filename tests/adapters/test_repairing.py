@@ -416,7 +416,7 @@ class TestFailing:
 
 
 class TestJournal:
-    def test_it_gives_back_what_was_written(self, cloud: RepairCloud, path: Path) -> None:
+    def test_a_journal_gives_back_what_was_written(self, cloud: RepairCloud, path: Path) -> None:
         for plant in FAULTS.values():
             plant(cloud)
         findings = cloud.audit()
@@ -430,23 +430,23 @@ class TestJournal:
             assert (journal.settings, journal.include_likely) == (settings, True)
         assert path.stat().st_mode & 0o777 == 0o600
 
-    def test_one_of_another_cloud_is_refused(self, cloud: RepairCloud, path: Path) -> None:
+    def test_a_journal_of_another_cloud_is_refused(self, cloud: RepairCloud, path: Path) -> None:
         cloud.journal(path, []).close()
         with pytest.raises(RequestRefused, match="another cloud"):
             RepairJournal.open(path, cloud="another")
 
-    def test_one_that_another_process_has_is_refused(self, cloud: RepairCloud, path: Path) -> None:
+    def test_a_journal_that_another_process_has_is_refused(self, cloud: RepairCloud, path: Path) -> None:
         with cloud.journal(path, []), pytest.raises(InUse):
             RepairJournal.open(path, cloud=CLOUD)
 
-    def test_one_that_is_there_is_not_written_over(self, cloud: RepairCloud, path: Path) -> None:
+    def test_a_journal_that_exists_is_not_overwritten(self, cloud: RepairCloud, path: Path) -> None:
         path.write_text("mine")
         with pytest.raises(RequestRefused, match="exists"):
             cloud.journal(path, [])
         assert path.read_text() == "mine"
 
     @given(st.floats(0, 1, exclude_max=True))
-    def test_of_a_plan_that_is_not_whole_nothing_was_repaired(self, share: float) -> None:
+    def test_a_journal_whose_plan_is_incomplete_has_repaired_nothing(self, share: float) -> None:
         cloud = RepairCloud()
         FAULTS["not-read-only"](cloud)
         with TemporaryDirectory() as directory:

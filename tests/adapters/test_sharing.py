@@ -233,7 +233,7 @@ class TestInterrupts:
 class TestApart:
     """Who may not share attaches alone."""
 
-    def test_other_credentials_do_not_share(self, world: World) -> None:
+    def test_readers_with_other_credentials_do_not_share_an_attachment(self, world: World) -> None:
         steps = Steps()
         others: Any = {"volumes": steps.volumes(world.volumes), "attacher": steps.attacher(world.attacher)}
         with world.reading(), pytest.raises(VolumeBusy), world.reading(**others):
@@ -342,7 +342,7 @@ class TestWaiting:
         assert [each.result(30) for each in others] == [3] * 3
         assert world.left == FREE
 
-    def test_who_has_waited_less_than_the_one_that_gave_up_waits_on(
+    def test_a_reader_that_has_waited_less_than_the_one_that_gave_up_waits_on(
         self, world: World, pool: ThreadPoolExecutor
     ) -> None:
         held = Held()
@@ -353,7 +353,7 @@ class TestWaiting:
         assert first.exception(30) is busy
         assert [each.result(30) for each in others] == [3] * 3
 
-    def test_who_has_waited_as_long_gives_up_with_an_error_of_its_own(
+    def test_a_reader_that_has_waited_as_long_gives_up_with_an_error_of_its_own(
         self, world: World, pool: ThreadPoolExecutor
     ) -> None:
         held = Held()
@@ -403,7 +403,7 @@ class TestWaiting:
             ended = list(pool.map(read, range(12)))
         assert {ServiceFailed, VolumeBusy} == set(ended)
 
-    def test_who_comes_while_the_last_lets_go_attaches_once_it_has(
+    def test_a_reader_that_comes_while_the_last_one_detaches_attaches_afterwards(
         self, world: World, pool: ThreadPoolExecutor
     ) -> None:
         held, order = Held(), []

@@ -78,7 +78,7 @@ class TestHost:
         assert host(tmp_path, text).privsep_helper_exists
 
     @pytest.mark.parametrize("command, name", [("my-helper -x", "my-helper"), ("it's my-helper", "it's")])
-    def test_another_program_is_taken_as_it_is(self, tmp_path: Path, command: str, name: str) -> None:
+    def test_another_privsep_helper_is_taken_as_it_is(self, tmp_path: Path, command: str, name: str) -> None:
         assert host(tmp_path, f"[privsep_osbrick]\nhelper_command = {command}\n").privsep_helper == name
 
     @pytest.mark.parametrize("address, loopback", [("127.0.1.1", True), ("192.0.2.7", False), (None, False)])

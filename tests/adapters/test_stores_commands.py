@@ -146,7 +146,7 @@ def names(directory: Path) -> set[str]:
 
 
 class TestCheck:
-    def test_of_stores_without_fault_the_status_is_0(self, run: Run, cinder: Types, stores: Path) -> None:
+    def test_the_exit_status_of_stores_without_a_fault_is_0(self, run: Run, cinder: Types, stores: Path) -> None:
         ran = run("stores", "check", "--config-file", stores)
         assert ran == Ran(0, "Store fast works.\nStore slow works.\n", "")
 
@@ -360,7 +360,7 @@ class TestUpgrade:
                 ran = run("stores", *command)
                 assert (ran.status, ran.err) == (1, f"{file}: it is {kind}, not a file\n")
 
-    def test_it_is_written_beside_with_the_same_mode_and_oslo_config_reads_it(
+    def test_the_new_file_is_written_beside_the_old_one_with_the_same_mode_and_oslo_config_reads_it(
         self, run: Run, cinder: Types, single: Path
     ) -> None:
         ran = run("stores", "upgrade-config", single, *WISHES)
@@ -430,7 +430,7 @@ class TestUpgrade:
         assert (ran.status, ran.err) == (0, "")
         assert single.with_name("glance-api.conf.new").read_text() == UPGRADED
 
-    def test_of_several_stores_there_is_nothing_to_do(self, run: Run, stores: Path) -> None:
+    def test_a_configuration_of_several_stores_needs_no_upgrade(self, run: Run, stores: Path) -> None:
         assert run("stores", "upgrade-config", stores) == Ran(
             0,
             f"In {stores} there is nothing to do:\n"
@@ -439,7 +439,7 @@ class TestUpgrade:
         )
         assert names(stores.parent) == {stores.name}
 
-    def test_in_place_the_old_file_is_kept_and_a_link_stays_a_link(
+    def test_an_upgrade_in_place_keeps_the_old_file_and_a_link_stays_a_link(
         self, run: Run, cinder: Types, single: Path, tmp_path: Path
     ) -> None:
         link = tmp_path / "link.conf"
@@ -453,7 +453,7 @@ class TestUpgrade:
         assert stat.S_IMODE(single.stat().st_mode) == 0o640
         assert names(tmp_path) == {single.name, kept.name, link.name}
 
-    def test_in_place_a_failure_leaves_all_as_it_was(
+    def test_a_failed_upgrade_in_place_leaves_all_as_it_was(
         self, run: Run, cinder: Types, single: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(path: Path, target: Path) -> None:
@@ -466,7 +466,7 @@ class TestUpgrade:
         assert (single.read_text(), names(single.parent)) == (SINGLE, {single.name})
 
     @pytest.mark.parametrize("answer, replaced", [("y\n", True), ("YES\n", True), ("n\n", False), ("", False)])
-    def test_in_place_it_shows_and_asks_first(
+    def test_an_upgrade_in_place_shows_the_plan_and_asks_first(
         self, run: Run, cinder: Types, single: Path, monkeypatch: pytest.MonkeyPatch, answer: str, replaced: bool
     ) -> None:
         terminal = io.StringIO(answer)
@@ -477,7 +477,7 @@ class TestUpgrade:
         assert "+cinder_store_password = ***\n" in ran.err
         assert (single.read_text() == UPGRADED) is replaced
 
-    def test_in_place_nothing_is_done_where_nobody_can_be_asked(
+    def test_an_upgrade_in_place_does_nothing_without_a_terminal_to_ask_on(
         self, run: Run, cinder: Types, single: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
@@ -557,7 +557,7 @@ class TestUpgrade:
         assert "'fast' is not of the form NAME=VALUE" in ran.err
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-    def test_the_owner_stays(self, run: Run, cinder: Types, single: Path) -> None:
+    def test_the_new_file_keeps_the_owner_of_the_old_one(self, run: Run, cinder: Types, single: Path) -> None:
         os.chown(single, 12345, 54321)
         run("stores", "upgrade-config", single, *WISHES)
         run("stores", "upgrade-config", single, *WISHES, "--in-place", "--yes")

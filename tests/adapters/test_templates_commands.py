@@ -187,7 +187,9 @@ class TestList:
         listed = run("list", "-f", "json")
         assert (listed.status, [row["state"] for row in listed.json]) == (status, [state] if state else [])
 
-    def test_metadata_that_say_nothing_make_it_stale(self, run: Run, cinder: Templating, image: Image) -> None:
+    def test_a_template_with_metadata_that_makes_no_sense_is_stale(
+        self, run: Run, cinder: Templating, image: Image
+    ) -> None:
         cinder.template("t", image, metadata={TEMPLATE_KEY: image.id, "imagevol_last_used": "yesterday"})
         assert [row["state"] for row in run("list", "-f", "json").json] == ["stale"]
 
@@ -318,7 +320,7 @@ class TestPrune:
             [("failed", "Cinder is away"), ("deleted", "Glance has no image gone")],
         )
 
-    def test_where_glance_does_not_answer_nothing_goes(
+    def test_no_template_is_deleted_if_glance_does_not_answer(
         self, run: Run, cinder: Templating, glance: MemoryImages, image: Image, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def away(*_: object) -> Image:
@@ -379,7 +381,7 @@ class TestWarm:
         assert warmed.json[0]["reason"] == "the image's status is deactivated"
         assert (cinder.volumes, cinder.begun) == ({}, [])
 
-    def test_another_projects_image_has_one_if_glance_gives_its_data(
+    def test_an_image_of_another_project_gets_a_template_if_glance_gives_its_data(
         self, run: Run, cinder: Templating, glance: MemoryImages, image: Image, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         glance.images[image.id] = replace(image, owner="another", visibility="shared")

@@ -191,7 +191,7 @@ class TestStoring:
         with pytest.raises(DeviceFailed, match="read it while the context lasts"):
             b"".join(content.parts)
 
-    def test_another_digest_is_kept_where_it_is_wished(self, world: World) -> None:
+    def test_another_digest_algorithm_is_recorded_if_it_is_asked_for(self, world: World) -> None:
         stored = world.store(settings=StoreSettings(hash_algorithm="sha256"), image_owner=None)
         assert stored.record.digest == Digest("sha256", hashlib.sha256(DATA).hexdigest())
         assert stored.record.image_owner is None
@@ -621,7 +621,7 @@ class TestReading:
         world.read(volume_id)
         assert world.steps.taken[-3:] == ["attacher.leaving", "attacher.close", "volumes.detach"]
 
-    def test_who_hands_the_data_on_need_not_verify_them(self, world: World) -> None:
+    def test_a_reader_that_hands_the_data_on_can_leave_out_the_verification(self, world: World) -> None:
         volume_id = world.store().volume.id
         world.memory.contents[volume_id].write(0, memoryview(b"!"))
         with open_image_volume(volume_id, volumes=world.volumes, attacher=world.attacher, verify=False) as content:

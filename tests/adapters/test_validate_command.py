@@ -73,7 +73,9 @@ def test_a_backend_that_can_be_trusted(cinder: Cloud, run: Run) -> None:
     assert (cinder.volumes, cinder.attachments) == ({}, {})
 
 
-def test_one_that_cannot_is_in_the_exit_status(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_backend_that_cannot_be_trusted_is_in_the_exit_status(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     class Lying(Cloud, ClonesNothing):
         pass
 
@@ -121,7 +123,7 @@ def test_a_configuration_that_cannot_be_read_is_an_error(cinder: Cloud, run: Run
     assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
 
 
-def test_who_is_no_administrator_is_told_what_is_missing(
+def test_a_user_who_is_no_administrator_is_told_what_is_missing(
     cinder: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(_: Cloud) -> tuple[Pool, ...]:

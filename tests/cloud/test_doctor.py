@@ -142,7 +142,7 @@ class TestFaults:
         ],
         ids=["no rootwrap", "no lock path", "a wrong password", "no certificates", "no helper"],
     )
-    def test_of_a_store(
+    def test_the_doctor_finds_the_faults_of_a_store(
         self, imagevol: CommandLine, tmp_path: Path, pattern: str, replacement: str, rule: str, result: str
     ) -> None:
         text = glance_conf(imagevol.cloud).read_text()
@@ -165,14 +165,14 @@ class TestFaults:
             (r"\[DEFAULT\]", "[DEFAULT]\nverify_glance_signatures = disabled", "backend-signatures", "warn"),
         ],
     )
-    def test_of_a_backend(
+    def test_the_doctor_finds_the_faults_of_a_backend(
         self, imagevol: CommandLine, tmp_path: Path, pattern: str, replacement: str, rule: str, result: str
     ) -> None:
         conf = changed(cinder_conf(imagevol.cloud), tmp_path, pattern, replacement)
         answer = ask(imagevol, "--backend", "fast", "--config-file", conf, *LITTLE)
         assert answer.results[rule] == result
 
-    def test_of_the_host(self, imagevol: CommandLine, tmp_path: Path) -> None:
+    def test_the_doctor_finds_the_faults_of_the_host(self, imagevol: CommandLine, tmp_path: Path) -> None:
         (tmp_path / "bin").mkdir()
         (tmp_path / "bin/grep").symlink_to("/bin/grep")  # os-brick runs it when it is imported
         answer = ask(imagevol, "--conversion-space", 1 << 30, PATH=str(tmp_path / "bin"))
@@ -183,7 +183,7 @@ class TestFaults:
         answer = ask(imagevol, *LITTLE, options=("--multipath",))
         assert answer.results["host-multipathd"] == "fail"
 
-    def test_of_the_credentials(self, imagevol: CommandLine) -> None:
+    def test_the_doctor_finds_the_faults_of_the_credentials(self, imagevol: CommandLine) -> None:
         answer = ask(imagevol, *LITTLE, options=("--os-cloud", "demo"))
         assert (answer.status, answer.results["access-admin-role"], answer.results["access-service-role"]) == (
             *(0, "warn", "warn"),
@@ -191,7 +191,7 @@ class TestFaults:
         answer = ask(imagevol, *LITTLE, options=("--os-cloud", "nowhere"))
         assert (answer.results["access-signs-in"], answer.results["host-qemu-img"]) == ("fail", "ok")
 
-    def test_of_the_services(self, imagevol: CommandLine, tmp_path: Path) -> None:
+    def test_the_doctor_finds_the_faults_of_the_services(self, imagevol: CommandLine, tmp_path: Path) -> None:
         clouds = json.loads(imagevol.clouds_yaml.read_text())
         clouds["clouds"]["service"]["block_storage_endpoint_override"] = "http://127.0.0.1:1/v3"
         other = tmp_path / "clouds.yaml"
@@ -200,7 +200,7 @@ class TestFaults:
         answer = ask(attrs.evolve(imagevol, clouds_yaml=other), "--measure", *LITTLE)
         assert (answer.results["service-answers"], answer.results["volume-usable"]) == ("fail", "fail")
 
-    def test_of_a_volume_of_which_nothing_is_left(self, imagevol: CommandLine) -> None:
+    def test_the_doctor_finds_the_fault_of_a_volume_and_leaves_nothing_of_it(self, imagevol: CommandLine) -> None:
         answer = ask(imagevol, "--measure", "--volume-type", "no-such-type", *LITTLE)
         assert answer.results["volume-usable"] == "fail"
         assert "no-such-type" in answer.text("volume-usable")

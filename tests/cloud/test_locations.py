@@ -214,7 +214,7 @@ def test_each_location_goes_where_its_volume_is_and_what_cannot_says_why(site: S
     assert (site.volume_ids(), site.holds()) == (volume_ids, [])
 
 
-def test_with_the_driver_of_glance_store_metadata_are_mended_and_no_volume_is_deleted(
+def test_with_the_driver_of_glance_store_metadata_is_repaired_and_no_volume_is_deleted(
     site: Site, tmp_path: Path
 ) -> None:
     near = site.image(("cinder://V", None), volume_type="fast2")
@@ -342,7 +342,7 @@ def test_a_journal_of_another_plan_is_refused(site: Site, tmp_path: Path) -> Non
         assert site.locations(image_id) == [("cinder://fast/V", "fast")]
 
 
-def test_who_is_shown_no_locations_is_told_what_to_do(site: Site) -> None:
+def test_a_user_who_sees_no_locations_is_told_what_to_do(site: Site) -> None:
     site.made.append(site.images.create(name="empty", disk_format="raw").id)
     with restarting.glance_with(site.cloud, {"DEFAULT": {"show_multiple_locations": "false"}}):
         planned = site.run("plan")

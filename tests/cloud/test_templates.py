@@ -228,7 +228,7 @@ def test_a_volume_that_will_be_encrypted_is_left_to_cinder(demo: User, users: Us
     assert demo.said(volume) == ""
 
 
-def test_other_data_are_another_image_with_a_template_of_its_own(demo: User) -> None:
+def test_an_image_with_other_data_gets_a_template_of_its_own(demo: User) -> None:
     before, after = in_local(demo), in_local(demo, OTHER)
     volumes = [demo.volume(image_id) for image_id in (before, after, before, after)]
     assert [content(demo.real, volume.id)[1] for volume in volumes] == [DATA, OTHER] * 2
@@ -266,7 +266,7 @@ def flip_a_bit(cloud: Cloud, image_id: str) -> None:
     image_file(cloud, image_id).write_bytes(flipped)
 
 
-def test_where_the_new_template_cannot_be_made_the_old_one_is_still_there(demo: User) -> None:
+def test_if_the_new_template_cannot_be_made_the_old_one_is_still_there(demo: User) -> None:
     image_id = in_local(demo)
     forget_hash(demo.cloud, image_id)
     clone = demo.volume(image_id)

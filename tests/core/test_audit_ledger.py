@@ -25,7 +25,7 @@ def test_an_id_has_one_number_and_a_number_one_id(ids: list[str]) -> None:
     assert [table.text(number) for number in numbers] == ids
 
 
-def test_a_table_grows() -> None:
+def test_a_table_of_the_ledger_grows_when_it_is_full() -> None:
     table, ids = IdTable(), [str(UUID(int=number * 7919)) for number in range(3000)]
     assert [table.add(each) for each in ids] == list(range(3000))
     assert [table.number(each) for each in ids] == list(range(3000))

@@ -506,7 +506,7 @@ class TestRepair:
             deleted = [every.subject.id for every in each.repair if every.action is RepairAction.DELETE_VOLUME]
             assert each.reclaimable_bytes == sum(sizes[volume_id] * GIB for volume_id in deleted)
 
-    def test_of_a_volume_that_is_deleted_for_two_reasons_the_bytes_come_back_once(self) -> None:
+    def test_the_bytes_of_a_volume_that_is_deleted_for_two_reasons_count_once(self) -> None:
         both = half_stored(metadata={"image_id": "i", **half_stored().metadata})
         found = Cloud(volumes=(both, volume(1))).audit()
         assert sorted(each.kind for each in found) == ["image-volume-without-image"] * 2 + ["left-unfinished"]

@@ -62,7 +62,7 @@ UNREAD = (ImageLocation("http://["),)
         ),
     ],
 )
-def test_one_text_is_not_taken_for_several(settings: Callable[[], object], name: str, text: str) -> None:
+def test_a_text_is_refused_in_place_of_several_texts(settings: Callable[[], object], name: str, text: str) -> None:
     with pytest.raises(InvalidFact) as refused:
         settings()
     assert str(refused.value) == f"{name}: it is the text '{text}'; give a collection of texts"

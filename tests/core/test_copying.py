@@ -136,7 +136,7 @@ class TestEveryRule:
         }
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_nothing_stands_in_the_way_of_the_good_case(self, policy: Policy) -> None:
+    def test_no_rule_stands_in_the_way_of_a_good_copy(self, policy: Policy) -> None:
         assert GOOD.decide(policy).refused == ()
 
     @pytest.mark.parametrize(

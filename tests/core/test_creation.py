@@ -354,7 +354,7 @@ class TestFalling:
     def test_the_copy_comes_last_and_once(self, case: CreationCase) -> None:
         assert Way.COPY not in [step.way for step in case.decide().steps[:-1]]
 
-    def test_with_cinder_the_request_also_fails_with_the_driver_and_with_the_copy_for_the_cache(self) -> None:
+    def test_a_request_to_cinder_also_fails_with_the_driver_and_with_the_copy_for_the_cache(self) -> None:
         steps = GOOD.decide(Policy.UPSTREAM).steps
         assert [(step.way.value, step.falls_to_next) for step in steps] == [
             ("clone-template", False),
@@ -787,13 +787,13 @@ class TestRequest:
     def test_cinder_does_not_read_the_locations_of_an_image_that_it_would_not_clone(self) -> None:
         assert ways(image(UNREAD, disk_format="qcow2").decide(Policy.UPSTREAM)) == ["copy"]
 
-    def test_with_cinder_a_copy_that_may_not_be_converted_fails(self) -> None:
+    def test_a_copy_by_cinder_fails_if_its_format_is_not_converted(self) -> None:
         _, case = OPEN[Policy.UPSTREAM]["copy"]
         assert case.decide(Policy.UPSTREAM).refused == (
             "Cinder fails with an ImageConversionNotAllowed: the image's disk_format is qcow2; images are not converted"
         )
 
-    def test_with_cinder_the_copy_is_what_creates_the_cached_volume(self) -> None:
+    def test_cinder_creates_the_cached_volume_by_a_copy(self) -> None:
         plan = cache().decide(Policy.UPSTREAM)
         assert said(plan, "copy") == (False, "Cinder's copy is what creates the cached volume")
         assert said(plan, "create-cached") == (True, "the cache has room for 1 GiB")
@@ -809,7 +809,7 @@ class TestRequest:
         large = image(cache(limits=CacheLimits(max_gib=1)), virtual_size_bytes=2 * GIB).decide(Policy.UPSTREAM)
         assert said(large, "create-cached") == (False, "it and what is in use have 2 GiB and the limit is 1")
 
-    def test_with_cinder_the_multihash_is_not_looked_at(self) -> None:
+    def test_cinder_does_not_look_at_the_multihash(self) -> None:
         digest = Digest("sha512", "0a")
         edited = image(cache(entries=(replace(STALE, digest=digest),)), digest=digest)
         assert ways(edited.decide()) == ["clone-cached", "copy"]

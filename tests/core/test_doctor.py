@@ -607,7 +607,7 @@ def test_roles_that_are_not_known_are_no_roles() -> None:
     assert [line.verdict.text for line in lines if line.next] == ["their roles are not known"] * 2
 
 
-def test_of_a_service_that_does_not_answer_nothing_else_is_asked() -> None:
+def test_a_service_that_does_not_answer_is_asked_nothing_else() -> None:
     lines = diagnose(DoctorFacts(services=(replace(SERVICE, error="refused"), SERVICE))).lines
     assert [line.verdict.rule for line in lines][:2] == ["service-answers"] * 2
     assert {line.verdict.subject for line in lines} == {"block-storage"}

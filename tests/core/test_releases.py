@@ -94,7 +94,7 @@ class TestCache:
         assert key == CacheKey(host=HERE, scope="pool", by_database=True)
         assert not key.matches(beside)
 
-    def test_so_the_image_is_copied_that_the_newest_release_clones(self) -> None:
+    def test_cinder_28_copies_an_image_that_the_newest_release_clones(self) -> None:
         case = cache(entries=(replace(CACHED, host=BESIDE),))
         case = replace(case, clone=replace(case.clone, backend=replace(case.clone.backend, clone_across_pools=True)))
         first = {policy: case.decide(policy).steps[0].way for policy in (Policy.UPSTREAM, Policy.CINDER_28)}

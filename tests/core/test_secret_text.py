@@ -247,7 +247,7 @@ class TestText:
     def test_a_word_after_the_name_of_a_secret_option_is_hidden_unless_sentences_have_it(self, word: str) -> None:
         assert without_secrets(f"cinder_store_password {word}. x") == "cinder_store_password *** x"
 
-    def test_of_a_text_with_very_many_passwords_nothing_is_shown(self) -> None:
+    def test_a_text_with_very_many_passwords_is_hidden_as_a_whole(self) -> None:
         assert without_secrets(" ".join(f"http://me:pa{number}@host" for number in range(1000))) == HIDDEN
         words = " ".join(f"w{number}" for number in range(150))
         assert SECRET not in without_secrets(f"http://me:{SECRET} {words}\u00fc@host")

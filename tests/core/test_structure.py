@@ -72,7 +72,7 @@ INSIDE = sorted(name for name in MODULES if name.count(".") == 2 and not name.en
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"imagevol_core.__init__"}))
-def test_of_another_package_a_module_takes_only_what_the_package_exports(module: str) -> None:
+def test_a_module_takes_only_what_another_package_exports(module: str) -> None:
     for origin, names in imported(MODULES[module]):
         if package_of(origin) == package_of(module):
             continue

@@ -90,7 +90,7 @@ class TestCloning:
     """The rules of cloning are asked in the order of their tables, and all of them."""
 
     @pytest.mark.parametrize("policy", BOTH_POLICIES)
-    def test_nothing_stands_in_the_way_of_the_good_case(self, policy: Policy) -> None:
+    def test_no_rule_stands_in_the_way_of_a_good_clone(self, policy: Policy) -> None:
         decision = GOOD.decide(policy)
         assert decision.sources == GOOD.volumes
         assert [verdict.rule for verdict in decision.verdicts if verdict.ok] == [

@@ -284,7 +284,7 @@ class TestRequest:
     @pytest.mark.parametrize("visibility", ["private", "shared", "community", None])
     @pytest.mark.parametrize("shared", [True, False])
     @pytest.mark.parametrize("requester_reads", [True, False, None])
-    def test_another_projects_image_serves_whom_glance_gave_its_data_where_the_operator_allows_that(
+    def test_a_template_of_another_project_serves_a_requester_to_whom_glance_gave_the_data_if_the_operator_allows_that(
         self, visibility: str | None, shared: bool, requester_reads: bool | None
     ) -> None:
         case = replace(
@@ -423,7 +423,7 @@ class TestStates:
         decision = STATES[Policy.UPSTREAM]["other-date"][0].decide(Policy.UPSTREAM)
         assert (decision.remove_first, decision.remove_after, decision.size_gib) == (("v",), None, 2)
 
-    def test_solidfire_compares_spellings(self) -> None:
+    def test_solidfire_compares_how_dates_are_spelled(self) -> None:
         decision = entry(image_updated_at=datetime.fromisoformat("2025-06-01T14:00:00+02:00")).decide(Policy.UPSTREAM)
         assert decision.because == (
             "the image's updated_at is 2025-06-01T12:00:00+00:00, and was 2025-06-01T14:00:00+02:00"

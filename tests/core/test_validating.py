@@ -197,7 +197,7 @@ def test_a_volume_type_is_used_only_if_all_of_its_volumes_are_there(
     assert [(verdict.rule, verdict.text) for verdict in choice.verdicts] == [(rule, text)]
 
 
-def test_of_several_the_default_is_preferred_and_else_the_first() -> None:
+def test_the_default_volume_type_is_preferred_and_else_the_first() -> None:
     types = [PlacedType(name="a", backend_name="FAST"), PlacedType(name="b", backend_name="FAST")]
     assert choose_volume_type("fast", types, pools=POOLS).volume_type == "a"
     assert choose_volume_type("fast", types, pools=POOLS, default="b").volume_type == "b"

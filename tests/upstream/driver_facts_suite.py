@@ -67,7 +67,7 @@ def volume(**fields: Any) -> Any:
     return objects.Volume(**{**known, **fields})
 
 
-def test_of_an_image_nothing_is_made_up() -> None:
+def test_no_fact_of_an_image_is_made_up() -> None:
     assert image_facts({"id": "image"}, None) == ONLY_ID
     assert image_facts({**dict.fromkeys(SAID), "id": "image"}, (None, None)) == ONLY_ID
 

@@ -86,7 +86,7 @@ class TestCinder:
         the_answers_agree()
         assert {"qemu-img", "none", "conversion-allowed", "qemu-img-present", "format-inspected"} == set(kinds)
 
-    def test_with_keys(self, cinder_copy: Worker) -> None:
+    def test_cinder_copies_with_keys_as_the_upstream_policy_says(self, cinder_copy: Worker) -> None:
         kinds = Counter[str]()
 
         @EXAMPLES

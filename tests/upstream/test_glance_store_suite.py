@@ -81,7 +81,7 @@ def test_those_that_end_otherwise_with_ours_are_listed(outcomes: Outcomes) -> No
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_it_ends_where_and_as_is_listed(outcomes: Outcomes, name: str) -> None:
+def test_a_listed_test_of_glance_store_ends_at_the_listed_line_and_error(outcomes: Outcomes, name: str) -> None:
     ended, row = outcomes[name]["ended"], DIFFERENCES[name]
     assert (ended["at"], ended["errors"]) == (row["at"], row["errors"])
     assert re.search(row.get("says", ""), ended["says"])

@@ -120,7 +120,7 @@ class Answering:
 class TestInMemory:
     """`MemoryLocations` does with locations what Glance does, by its own words and not by the core's."""
 
-    def test_it_shows_and_saves_the_same(self, glance: Worker) -> None:
+    def test_glance_shows_and_saves_the_same_locations_as_the_upstream_policy(self, glance: Worker) -> None:
         saves = Counter[bool]()
 
         @EXAMPLES
@@ -147,7 +147,7 @@ class TestInMemory:
         the_answers_agree()
         assert min(saves[True], saves[False]) > 5
 
-    def test_it_makes_the_same_of_an_added_location(self, glance: Worker) -> None:
+    def test_glance_makes_the_same_of_an_added_location_as_the_upstream_policy(self, glance: Worker) -> None:
         @EXAMPLES
         @given(migration_cases(), image_locations())
         def the_answers_agree(case: MigrationCase, location: ImageLocation) -> None:

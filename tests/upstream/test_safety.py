@@ -163,7 +163,9 @@ class TestFiles:
     """Cinder's own inspector and qemu-img look at real files, and ours at the same ones."""
 
     @pytest.mark.parametrize("name", sorted(REAL))
-    def test_the_answers_agree(self, name: str, cinder_copy: Worker, tmp_path: Path) -> None:
+    def test_the_answers_of_cinder_and_of_the_upstream_policy_agree(
+        self, name: str, cinder_copy: Worker, tmp_path: Path
+    ) -> None:
         needed()
         make, declared, _ = REAL[name]
         path = tmp_path / "image"
@@ -268,7 +270,9 @@ class TestInspector:
     """`inspect_as_cinder` finds what Cinder's own inspector finds in any file."""
 
     @pytest.mark.parametrize("kind", [vhdx, vmdk, of_one_sector])
-    def test_it_finds_the_same(self, kind: Callable[[DataObject], bytes], cinder_copy: Worker, tmp_path: Path) -> None:
+    def test_our_inspector_finds_what_the_one_of_cinder_finds(
+        self, kind: Callable[[DataObject], bytes], cinder_copy: Worker, tmp_path: Path
+    ) -> None:
         path, answers = tmp_path / "image", Counter[str]()
 
         @settings(max_examples=max(500, settings().max_examples))
