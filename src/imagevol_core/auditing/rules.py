@@ -7,7 +7,7 @@ that may have a part missing, or what was not said, is at most likely.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from imagevol_core.auditing.facts import (
     AuditRule,
@@ -132,7 +132,9 @@ def _changed(templated: Templated) -> datetime | None:
     """Of an image that is gone it is not known when it went."""
     making = templated.template.being_made_for
     if making is not None:
-        return templated.settings.now - making
+        now = templated.settings.now
+        in_the_calendar = timedelta() <= making <= now - datetime.min.replace(tzinfo=now.tzinfo)
+        return now - making if in_the_calendar else None
     return templated.image.updated_at if templated.image else None
 
 
