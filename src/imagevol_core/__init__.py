@@ -427,9 +427,9 @@ __all__ = [  # noqa: RUF022 - by decision
     "RemainsDecision", "RemovalDecision", "RemovalOutcome", "RunningProcess", "VolumeOrigin", "decide_process",
     "decide_reclaim", "decide_remains", "decide_removal", "holder_of", "unanswered_attachments",
     # migration
-    "ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals", "Relocation",
-    "RelocationWay", "plan_added_location", "plan_image", "plan_location", "plan_migration",
-    "plan_relocation", "printed_location", "relocated", "unfinished_imports",
+    "ImageChanges", "LocationChange", "LocationOutcome", "MigrationTotals", "Relocation", "RelocationWay",
+    "plan_added_location", "plan_image", "plan_location", "plan_migration", "plan_relocation", "printed_location",
+    "relocated", "unfinished_imports",
     # templates
     "PruningOutcome", "Template", "TemplateAction", "TemplateDecision", "TemplateSettings", "TemplateStanding",
     "decide_template", "plan_pruning",
@@ -444,9 +444,7 @@ __all__ = [  # noqa: RUF022 - by decision
     "AuditedAttachment", "AuditSettings", "Certainty", "DeepCheck", "Finding", "RepairAction", "RepairStep", "Subject",
     "PlannedRepair", "RepairOutcome", "RepairPlan", "RepairStepFacts", "StepDecision", "StepOutcome", "audit",
     "decide_repair_step", "found_again", "needs_clone", "plan_repairs", "recorded_image", "total_reclaimable_bytes",
-    # store_copies
-    "KeptCopy", "StoreCopyFacts", "decide_store_removal", "plan_store_copy",
-    # tables
-    "rule_tables",
+    # store_copies, tables
+    "KeptCopy", "StoreCopyFacts", "decide_store_removal", "plan_store_copy", "rule_tables",
 ]
 # fmt: on
