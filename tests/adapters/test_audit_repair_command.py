@@ -11,8 +11,8 @@ import pytest
 
 from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.testing.memory import MemoryVolumes
-from imagevol_core import InUse, ServiceUnreachable
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
+from imagevol_core import AttachFailed, InUse, ServiceUnreachable
 from tests.adapters.commands import Run
 from tests.adapters.history import Killed
 from tests.adapters.repairing_cloud import CLOUD, FAULTS, STORES, TENANT, RepairCloud, killed
@@ -183,6 +183,16 @@ class TestRepair:
         assert cloud.audit()
         assert run(*RESUME, journal, "--yes").status == 0
         assert cloud.audit() == []
+
+    def test_a_host_that_can_attach_nothing_repairs_the_rest(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
+        FAULTS["not-read-only"](cloud)
+        FAULTS["attachment-left-behind"](cloud)
+
+        unable = patch.object(MemoryAttacher, "connector", side_effect=AttachFailed("os-brick finds no initiator"))
+        with unable:
+            ran = run(*REPAIR, "--repair-journal", journal, "--yes", "--include-likely")
+        assert (ran.status, outcomes(ran.json)) == (3, {"attachment-left-behind": "left", "not-read-only": "done"})
+        assert "This host cannot attach volumes: os-brick finds no initiator" in ran.err
 
     def test_a_person_reads_a_table(self, cloud: RepairCloud, run: Run, journal: Path) -> None:
         FAULTS["not-read-only"](cloud)

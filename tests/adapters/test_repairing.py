@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,15 +18,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.processes import this_process
-from imagevol_adapters.repairing import RepairJournal, RepairResult, RepairState
-from imagevol_adapters.testing.memory import MemoryVolumes
+from imagevol_adapters.repairing import RepairJournal, RepairResult, RepairState, TemplateMaker
+from imagevol_adapters.testing.memory import MemoryLocations, MemoryVolumes
 from imagevol_adapters.testing.memory.device import MemoryDevice
+from imagevol_adapters.transfers import disconnect_left
 from imagevol_core import (
     HOLD,
     Certainty,
     DeviceFailed,
+    Digest,
     Finding,
     Image,
     ImageLocation,
@@ -35,10 +37,12 @@ from imagevol_core import (
     RepairAction,
     RepairStep,
     RequestRefused,
+    ServiceFailed,
     ServiceUnreachable,
     Volume,
     VolumeOrigin,
     rule_tables,
+    template_name,
 )
 from tests.adapters.history import Killed
 from tests.adapters.repairing_cloud import CATALOGUE, CLOUD, FAULTS, TENANT, USERS, RepairCloud, killed
@@ -476,3 +480,74 @@ class TestJournal:
         path.write_text(text.replace(old, new))
         with pytest.raises(RequestRefused):
             RepairJournal.open(path, cloud=CLOUD)
+
+
+class Source(MemoryLocations):
+    """Where a Cinder reads images to create volumes of them."""
+
+    def read(self, image_id: str) -> Iterator[bytes]:
+        return iter([b"image"])
+
+
+class TestTemplateMaker:
+    """A driver creates a template when it creates a volume; the volume is temporary."""
+
+    @pytest.fixture
+    def stale(self, cloud: RepairCloud) -> tuple[Image, Volume]:
+        image = cloud.image(disk_format="raw")
+        cloud.volumes.images = Source(volumes=cloud.volumes, catalogue=CATALOGUE)
+        cloud.volumes.images.images = cloud.images.images
+        return image, cloud.template(image, digest=Digest("sha512", "cd" * 64))
+
+    def test_a_template_is_created_and_the_temporary_volume_goes(
+        self, cloud: RepairCloud, stale: tuple[Image, Volume]
+    ) -> None:
+        image, old = stale
+        whole, before = MemoryVolumes.create, set(cloud.volumes.volumes)
+
+        def create(volumes: MemoryVolumes, **wishes: Any) -> Volume:
+            cloud.template(image, volume_type=wishes["volume_type"])
+            return whole(volumes, **wishes)
+
+        with patch.object(MemoryVolumes, "create", create):
+            TemplateMaker(volumes=cloud.volumes, holder="journal")(image, old)
+        (made,) = set(cloud.volumes.volumes) - before
+        assert cloud.volumes.volumes[made].name == template_name(image.id)
+
+    def test_a_driver_that_creates_no_template_is_an_error_and_nothing_is_left(
+        self, cloud: RepairCloud, stale: tuple[Image, Volume]
+    ) -> None:
+        before = set(cloud.volumes.volumes)
+        with pytest.raises(ServiceFailed, match="created no template"):
+            TemplateMaker(volumes=cloud.volumes, holder="journal")(*stale)
+        assert set(cloud.volumes.volumes) == before
+
+    def test_the_temporary_volume_of_a_killed_process_is_deleted(
+        self, cloud: RepairCloud, stale: tuple[Image, Volume]
+    ) -> None:
+        before = set(cloud.volumes.volumes)
+        maker = TemplateMaker(volumes=cloud.volumes, holder="journal")
+        dead = patch.object(MemoryVolumes, "wait", side_effect=Killed), patch.object(MemoryVolumes, "delete")
+        with dead[0], dead[1], suppress(Killed):
+            maker(*stale)
+        assert len(cloud.volumes.volumes) == len(before) + 1
+        with suppress(ServiceFailed):
+            maker(*stale)
+        assert set(cloud.volumes.volumes) == before
+
+
+def test_a_device_that_another_attachment_of_the_host_shares_is_not_disconnected(cloud: RepairCloud) -> None:
+    FAULTS["attachment-left-behind"](cloud)
+    (left,) = (cloud.volumes.attachment_now(each) for each in cloud.volumes.attachments)
+    assert left is not None
+    volume_id = str(left[0].volume_id)
+    other = Attachment(id="other", volume_id=volume_id, connection={})
+    for shared, connected in ((True, True), (False, False)):
+        cloud.attacher.connected[left[0].id] = volume_id
+        if shared:
+            cloud.volumes.attachments["other"] = other
+            cloud.volumes._connectors["other"] = {"host": "memory"}
+        else:
+            del cloud.volumes.attachments["other"]
+        disconnect_left(left[0], volumes=cloud.volumes, attacher=cloud.attacher)
+        assert (left[0].id in cloud.attacher.connected) is connected
