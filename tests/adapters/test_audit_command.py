@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cli.app import Imagevol
@@ -19,6 +20,7 @@ from imagevol_adapters.cli.audit_schema import audit_schema
 from imagevol_core import GIB, AccessDenied, DeepCheck, Digest, InUse, ServiceFailed, StoreCatalogue
 from tests.adapters.commands import Run
 from tests.adapters.test_audit_gathering import CATALOGUE, STORES, Cloud, volume_id
+from tests.pages.report_pages import Page
 
 pytestmark = pytest.mark.usefixtures("no_cloud")
 jsonschema: Any = importlib.import_module("jsonschema")  # it has no types
@@ -358,3 +360,53 @@ class TestHowItEnds:
         ran = run("audit", *TRUSTED, "-f", "json")
         assert (ran.status, ran.out) == (130, "")
         assert ran.err.splitlines()[-1] == "interrupted"
+
+
+class TestResults:
+    """What an audit writes beside its list."""
+
+    def test_the_page_has_the_findings_that_are_shown(
+        self, cloud: Glance, run: Run, conf: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "audit.html"
+        ran = run("audit", *TRUSTED, "--config-file", conf, "-f", "json", "--html", file)
+        assert ran.status == 3
+        page = Page(file.read_bytes())
+        assert [each["id"] for each in page.data["findings"]] == [each["id"] for each in ran.json]
+        finding_id = ran.json[0]["id"]
+        command = (
+            f"imagevol audit --trusted-project {STORES} --config-file {conf} --repair "
+            f"--repair-journal repair-{finding_id} --only {finding_id}"
+        )
+        assert page.data["findings"][0]["command"] == command
+        assert command in page.text
+        assert "2 findings, 1.0 GiB can be reclaimed" in page.text
+        assert "5 volumes" in page.text
+
+    def test_the_metrics_have_a_value_for_each_rule_and_certainty(
+        self, cloud: Glance, run: Run, conf: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "audit.prom"
+        for fault in (True, False):
+            if not fault:
+                healthy(cloud)
+            run("audit", *TRUSTED, "--config-file", conf, "--metrics", file)
+            found = {
+                (sample.name, *sample.labels.values()): sample.value
+                for family in text_string_to_metric_families(file.read_text())
+                for sample in family.samples
+            }
+            findings = {key: value for key, value in found.items() if key[0] == "imagevol_audit_findings"}
+            assert len(findings) == 2 * len(audit_schema()["$defs"]["finding"]["properties"]["rule"]["enum"])
+            assert {key[1:] for key, value in findings.items() if value} == (
+                {("sure", "image-volume-without-image"), ("sure", "not-read-only")} if fault else set()
+            )
+            assert found["imagevol_audit_reclaimable_bytes",] == (GIB if fault else 0)
+            assert found["imagevol_audit_last_success_timestamp_seconds",] > 1e9
+
+    @pytest.mark.parametrize("option", ["--html", "--metrics"])
+    def test_a_file_that_cannot_be_written_is_refused_before_the_cloud_is_listed(
+        self, cloud: Glance, run: Run, tmp_path: Path, option: str
+    ) -> None:
+        ran = run("audit", *TRUSTED, option, tmp_path / "none" / "file")
+        assert (ran.status, ran.out, cloud.asked) == (1, "", [])

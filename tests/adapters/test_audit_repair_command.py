@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from imagevol_core import AttachFailed, InUse, ServiceUnreachable
 from tests.adapters.commands import Run
 from tests.adapters.history import Killed
 from tests.adapters.repairing_cloud import CLOUD, FAULTS, STORES, TENANT, RepairCloud, killed
+from tests.pages.report_pages import Page
 
 pytestmark = pytest.mark.usefixtures("no_cloud")
 TRUSTED = ("--trusted-project", STORES, "--trusted-project", TENANT)
@@ -111,6 +113,20 @@ class TestRepair:
         assert (ran.status, journal.with_name("second").exists()) == (1, False)
         assert f"no finding has the id {chosen.id}" in ran.err
         assert [finding.id for finding in cloud.audit()] == [other.id]
+
+    def test_the_command_of_a_page_repairs_the_finding(
+        self, cloud: RepairCloud, run: Run, journal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        FAULTS["not-read-only"](cloud)
+        FAULTS["left-unfinished"](cloud)
+        monkeypatch.chdir(journal.parent)
+        run("audit", *TRUSTED, "--html", "audit.html")
+        findings = Page(Path("audit.html").read_bytes()).data["findings"]
+        assert len(findings) == 2
+        for finding in findings:
+            _, *words = shlex.split(finding["command"])
+            assert run(*words, "--yes").status == 0
+        assert cloud.audit() == []
 
     @pytest.mark.parametrize("options", [("--dry-run",), ("--dry-run", "--repair-journal", "JOURNAL")])
     def test_a_dry_run_says_what_would_be_done(

@@ -6,24 +6,29 @@ import builtins
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cinder.volume_types import Pool
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.replacing import replace_file
 from imagevol_adapters.reporting import BEGINS, KINDS, Answer, ShownImage, ShownPlace, html_page
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_core import MissingDependency, Rates, RequestRefused, Way
+from imagevol_core import AccessDenied, MissingDependency, Rates, RequestRefused, Volume, Way
 from tests.adapters.commands import Run
 from tests.pages.report_pages import COMMENT, IMG, PLACES, SCRIPT, Page, contents, digest, finding, images, unpacked
 
 pytest.importorskip("jinja2")
 pytestmark = pytest.mark.usefixtures("no_cloud")
+
+
+AUDIT = "imagevol audit --trusted-project 7c9e6679"
 
 
 class TestPage:
@@ -139,10 +144,10 @@ class TestPage:
     def test_a_finding_has_the_command_that_repairs_it(self) -> None:
         found = Page(html_page(contents(findings=7))).data["findings"]
         assert [each["command"] for each in found[:5]] == [
-            "imagevol audit --repair --repair-journal repair-000000000000 --include-likely --only 000000000000",
-            "imagevol audit --repair --repair-journal repair-000000000001 --only 000000000001",
-            "imagevol audit --repair --repair-journal repair-000000000002 --only 000000000002",
-            "imagevol audit --repair --repair-journal repair-000000000003 --include-likely --only 000000000003",
+            f"{AUDIT} --repair --repair-journal repair-000000000000 --include-likely --only 000000000000",
+            f"{AUDIT} --repair --repair-journal repair-000000000001 --only 000000000001",
+            f"{AUDIT} --repair --repair-journal repair-000000000002 --only 000000000002",
+            f"{AUDIT} --repair --repair-journal repair-000000000003 --include-likely --only 000000000003",
             None,
         ]
 
@@ -211,12 +216,34 @@ class TestReplacing:
         assert names_in(tmp_path) == ["page"]
 
 
+@attrs.frozen
+class Whole:
+    """All of a Cinder in memory, as an audit asks for it."""
+
+    volumes: MemoryVolumes
+    sees_all: bool = True
+
+    def all_volumes(self) -> list[Volume]:
+        return list(self.volumes.volumes.values())
+
+    def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+        return MemoryVolumes.of_project(self.volumes, "p", administrator=True)._seen(volume_ids)
+
+    def all_attachments(self) -> tuple[()]:
+        return ()
+
+    def attachment_now(self, attachment_id: str) -> None:
+        return None
+
+
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryVolumes:
     """The application's services, in memory."""
     volumes = MemoryVolumes(project_id="p", host="node@fast#one", volume_types={"fast": False})
     known = (Pool(name="node@fast#one", backend_name="fast"), Pool(name="node@slow#one", backend_name="slow"))
     monkeypatch.setattr(MemoryVolumes, "pools", lambda _: known, raising=False)
+    monkeypatch.setattr(MemoryVolumes, "default_volume_type", lambda _: "fast", raising=False)
+    monkeypatch.setattr(whole_cloud, "WholeCinder", Whole)
     monkeypatch.setattr(Imagevol, "volumes", volumes)
     monkeypatch.setattr(Imagevol, "images", MemoryImages(volumes=volumes, project_id="p", stores=("fast",)))
     monkeypatch.setattr(Imagevol, "attacher", MemoryAttacher(volumes=volumes))
@@ -245,8 +272,9 @@ class TestCommands:
         file = tmp_path / "report.html"
         ran = run("report", "--html", file, "--trusted-project", "p", "-f", "json")
         assert (ran.status, ran.err) == (0, "")
-        assert ran.json == {"file": str(file), "images": 3, "places": 2, "notes": []}
+        assert {**ran.json, "notes": []} == {"file": str(file), "images": 3, "places": 2, "notes": []}
         page = Page(file.read_bytes())
+        assert [note for note in ran.json["notes"] if note not in page.text] == []  # what an audit cannot see
         found = unpacked(page.data)
         assert page.data["places"] == ["node@fast#one", "node@slow#one"]
         assert {each["id"] for each in found} == ids
@@ -289,8 +317,38 @@ class TestCommands:
             return known(volumes, volume_ids)
 
         monkeypatch.setattr(MemoryVolumes, "find", find)
-        assert run("report", "--html", tmp_path / "report.html").status == 0
+        assert run("report", "--html", tmp_path / "report.html", "--no-audit").status == 0
         assert asked == [5]
+
+    def test_a_report_has_the_findings_of_an_audit_with_their_commands(
+        self, run: Run, put: Put, memory: MemoryVolumes, tmp_path: Path
+    ) -> None:
+        image_id, file = put("disk"), tmp_path / "report.html"
+        (volume_id,) = memory.volumes
+        memory.volumes[volume_id] = replace(memory.volumes[volume_id], readonly=False)
+        assert run("report", "--html", file, "--trusted-project", "p").status == 0
+        (finding,) = Page(file.read_bytes()).data["findings"]
+        assert (finding["rule"], finding["subjects"][0]) == ("not-read-only", {"kind": "volume", "id": volume_id})
+        named = f"--repair-journal repair-{finding['id']} --only {finding['id']}"
+        assert finding["command"] == f"imagevol audit --trusted-project p --repair {named}"
+        assert run("report", "--html", file, "--no-audit").status == 0
+        page = Page(file.read_bytes())
+        assert (page.data["findings"], "Findings" in page.text) == ([], False)
+        assert [each["id"] for each in unpacked(page.data)] == [image_id]
+
+    def test_an_audit_that_cannot_be_made_is_told_and_the_page_is_written(
+        self, run: Run, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(_: MemoryVolumes) -> None:
+            raise AccessDenied("Cinder, the list of volumes: forbidden")
+
+        put("disk")
+        monkeypatch.setattr(whole_cloud, "WholeCinder", refused)
+        ran = run("report", "--html", tmp_path / "report.html", "-f", "json")
+        assert ran.status == 0
+        (note,) = ran.json["notes"]
+        assert note.startswith("There are no findings, because no audit could be made: ")
+        assert note in Page((tmp_path / "report.html").read_bytes()).text
 
     def test_with_rates_the_minutes_that_cloning_saves_are_told(self, run: Run, put: Put, tmp_path: Path) -> None:
         put("disk")

@@ -119,6 +119,7 @@ def contents(
             "findings": [finding(each, sure=each % 3 != 0, repair=each != 4) for each in range(findings)]
             if isinstance(findings, int)
             else findings,
+            "audit_options": ("--trusted-project", "7c9e6679"),
             "reclaimable_bytes": 3 * GIB,
             "notes": (),
             **given,

@@ -140,9 +140,11 @@ def test_findings_are_filtered_by_rule_and_certainty_and_have_their_command(page
     assert set(column(page, "finding-table", "Rule")) == {"volume-without-image"}
     assert page.run("document.getElementById('finding-count').textContent") == "20 of 120 findings"
     choose(page, "finding-search", "000000000009")
-    assert column(page, "finding-table", "Repair") == [
-        "imagevol audit --repair --repair-journal repair-000000000009 --include-likely --only 000000000009"
-    ]
+    (command,) = column(page, "finding-table", "Repair")
+    assert command == (
+        "imagevol audit --trusted-project 7c9e6679 --repair --repair-journal repair-000000000009 --include-likely "
+        "--only 000000000009"
+    )
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(page: Browser) -> None:

@@ -16,6 +16,7 @@ from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unused, watched
 from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
 from imagevol_adapters.cli.audit_repair import AuditRepair, add_repair_options, check_repair_options
+from imagevol_adapters.cli.audit_results import Results, add_result_options, check_results
 from imagevol_core import (
     GIB,
     AuditSettings,
@@ -59,6 +60,8 @@ class Audit(Lister):
     _structured = False
     _accepted: Mapping[str, Accepted] = {}
     _earlier: Mapping[str, Mapping[str, Any]] | None = None
+    _notes: tuple[str, ...] = ()
+    _results: Results
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take what the operator knows of the cloud, and what was found before."""
@@ -101,6 +104,7 @@ class Audit(Lister):
         add_deep_options(parser)
         add_repair_options(parser)
         self._parser = parser
+        add_result_options(parser)
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
@@ -116,6 +120,8 @@ class Audit(Lister):
         self._accepted = read_baseline(parsed_args.baseline) if parsed_args.baseline else {}
         self._earlier = read_earlier(parsed_args.diff) if parsed_args.diff else None
         refuse_unused(parsed_args)
+        check_results(parsed_args)
+        self._results = Results(parsed_args, self.app.typed)
         audit = self._audit(parsed_args)
         if parsed_args.resume_repair:
             return self._repair.columns, self._repair.resumed(audit, parsed_args)
@@ -148,7 +154,8 @@ class Audit(Lister):
             checks=checks,
             watch=watched,
         )
-        for sentence in (*audit.unseen, *([_DELAYS] if delayed_delete is None else [])):
+        self._notes = (*audit.unseen, *([_DELAYS] if delayed_delete is None else []))
+        for sentence in self._notes:
             tell(sentence)
         return audit
 
@@ -186,6 +193,7 @@ class Audit(Lister):
                 continue
             self._found = True
             counted[finding.certainty.value] += 1
+            self._results.add(finding)
             if finding.reclaimable_bytes:
                 reclaimed.append(finding)
             yield self._row(finding.as_dict())
@@ -193,7 +201,8 @@ class Audit(Lister):
         gone = [row for row in missing if not self._is_unseen(row, audit)]
         for row in gone:
             yield self._row(row, gone=True)
-        self._tell_totals(audit, counted, total_reclaimable_bytes(reclaimed))
+        reclaimable = total_reclaimable_bytes(reclaimed)
+        self._tell_totals(audit, counted, reclaimable)
         if self._earlier is not None:
             new = len(current - accepted - self._earlier.keys())
             tell(f"{new} new, {len(gone)} gone, {sum(counted.values()) - new} still there.")
@@ -206,6 +215,7 @@ class Audit(Lister):
             tell(
                 f"The baseline accepts {finding_id} ({reason}), which is not found: remove its line if it was repaired."
             )
+        self._results.write(reclaimable_bytes=reclaimable, seen=audit.seen, notes=self._notes)
 
     def _is_unseen(self, row: Mapping[str, Any], audit: CloudAudit) -> bool:
         """Whether nothing is known of an earlier finding: its rule was not looked at, or its volume was not read."""

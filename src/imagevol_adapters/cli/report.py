@@ -54,6 +54,9 @@ class Report(Named, Shown, ShowOne):
         parser = super().get_parser(prog_name)
         add_html_option(parser, required=True)
         add_volume_options(parser, size_required=False)
+        parser.add_argument(
+            "--no-audit", action="store_true", help="leave out the findings of an audit, which lists the cloud again"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
@@ -72,6 +75,12 @@ class Report(Named, Shown, ShowOne):
         places = list(looked_at)
         stores = self._stores(notes)
         images = _Images(asked, self.app, places, rates, notes)
+        found = None
+        trusted = {*asked.trusted_project, *(place.internal_tenant for place in places if place.internal_tenant)}
+        if not asked.no_audit:
+            from imagevol_adapters.cli.report_audit import audit_findings
+
+            found = audit_findings(self.app, trusted_projects=trusted, notes=notes)
         contents = page_contents(
             self.app.typed,
             title=f"Images and volumes{self._of_cloud()}",
@@ -89,6 +98,9 @@ class Report(Named, Shown, ShowOne):
             ]
             if asked.host is None
             else None,
+            findings=None if found is None else found[0],
+            audit_options=[word for each in sorted(trusted) for word in ("--trusted-project", each)],
+            reclaimable_bytes=0 if found is None else found[1],
             notes=notes,
         )
         write_html(asked.html, contents)

@@ -141,11 +141,13 @@ class Contents:
         made_at: when, with a time zone.
         command: that made it, as it was typed.
         version: of this distribution.
+        counts: how many there are of each kind of thing, by its name in the plural, beside those that the page lists.
         places: where volumes can be.
-        images: each read once; they may be a generator.
+        images: each read once; they may be a generator.  None if they were not asked for.
         stores: of Glance; None if they were not asked for.
         pools: of Cinder; None if they were not asked for.
         findings: of an audit, in their JSON form; None if there was no audit.
+        audit_options: with which the audit was made, so that a repair finds the same.
         reclaimable_bytes: what all findings can give back, each volume counted once.
         notes: what is not known, or was left out, a sentence each.
     """
@@ -154,10 +156,12 @@ class Contents:
     made_at: datetime
     command: str
     version: str
+    counts: Mapping[str, int] = attrs.field(factory=dict)
     places: Sequence[ShownPlace] = ()
-    images: Iterable[ShownImage] = ()
+    images: Iterable[ShownImage] | None = ()
     stores: Sequence[ShownStore] | None = None
     pools: Sequence[ShownPool] | None = None
     findings: Sequence[Mapping[str, Any]] | None = None
+    audit_options: Sequence[str] = ()
     reclaimable_bytes: int = 0
     notes: Sequence[str] = ()

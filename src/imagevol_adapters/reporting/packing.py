@@ -122,7 +122,7 @@ def packed_images(contents: Contents) -> Packed:
     packed = Packed(data={}, sums=sums, first=[])
     seen_volumes: set[str] = set()
     before = ""
-    for image in sorted(contents.images, key=lambda image: (image.name or "", image.id)):
+    for image in sorted(contents.images or (), key=lambda image: (image.name or "", image.id)):
         known = _known(image)
         ids.append(packed_id(image.id))
         own.append(" ".join(map(packed_id, known[2:])))

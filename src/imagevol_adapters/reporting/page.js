@@ -216,7 +216,8 @@
 
   root.classList.add("with-script");
   theme();
-  const listings = [images()];
+  const listings = [];
+  if (document.getElementById("image-table")) listings.push(images());
   if (document.getElementById("finding-table")) listings.push(findings());
   const length = count => () => { for (const each of listings) { each.length = count; each.page = 0; each.draw(); } };
   addEventListener("beforeprint", length(ON_PAPER));

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -57,7 +57,8 @@ def html_page(contents: Contents) -> bytes:
 
     packed = packed_images(contents)
     script, style = _own("page.js"), _own("page.css")
-    findings = [{**each, "command": repair_command(each)} for each in contents.findings or ()]
+    options = tuple(contents.audit_options)
+    findings = [{**each, "command": repair_command(each, options)} for each in contents.findings or ()]
     text: str = _template().render(
         contents=contents,
         packed=packed,
@@ -75,11 +76,12 @@ def html_page(contents: Contents) -> bytes:
     return BEGINS + text.encode(errors="backslashreplace")
 
 
-def repair_command(finding: Mapping[str, Any]) -> str | None:
+def repair_command(finding: Mapping[str, Any], options: Sequence[str] = ()) -> str | None:
     """Give the command that repairs a finding, as it is typed; None if a person has to decide.
 
     Args:
         finding: in its JSON form.
+        options: of the audit that found it.
 
     >>> repair_command({"id": "0a1b2c3d4e5f", "certainty": "likely", "repair": [{"action": "delete-volume"}]})
     'imagevol audit --repair --repair-journal repair-0a1b2c3d4e5f --include-likely --only 0a1b2c3d4e5f'
@@ -89,7 +91,7 @@ def repair_command(finding: Mapping[str, Any]) -> str | None:
     likely = ["--include-likely"] if finding.get("certainty") != "sure" else []
     named = said(finding["id"])
     journal = ["--repair-journal", f"repair-{named}"]
-    return shlex.join(["imagevol", "audit", "--repair", *journal, *likely, "--only", named])
+    return said(shlex.join(["imagevol", "audit", *options, "--repair", *journal, *likely, "--only", named]))
 
 
 def size_text(value: int | None) -> str:
