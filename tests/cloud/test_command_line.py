@@ -28,6 +28,7 @@ from tests.cloud.ports import PATIENCE_SECONDS, inventory, nothing_left, ports, 
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.settings import REGION
+from tests.pages.report_pages import Page, unpacked
 from tests.schemas import check_answer
 
 IMAGEVOL = Path(sysconfig.get_path("scripts")) / "imagevol"
@@ -173,6 +174,32 @@ def test_a_registered_image_is_explained_rule_by_rule(
         sentences = imagevol.run(*ask, "--host", "rig@elsewhere#pool").stdout
         assert sentences.startswith("The image's data is copied into the volume.\n")
         assert "volume-same-backend" in sentences
+    finally:
+        GlanceClient(session=sign_in(cloud, "admin"), region_name=REGION).images.delete(put["image_id"])
+
+
+def test_a_report_has_each_image_in_each_pool_and_what_an_audit_finds(
+    cloud: Cloud, imagevol: CommandLine, file: Path, tmp_path: Path
+) -> None:
+    page, name, trusted = tmp_path / "report.html", "<script>planted()</script>", cloud.project_ids["service"]
+    put = imagevol.ask("put", file, "--register", name, "--store", "fast", "--volume-type", "fast")
+    try:
+        imagevol.ask("report", "--html", page, "--trusted-project", trusted)
+        shown = Page(page.read_bytes())
+        pools = [pool.name for pool in ports(cloud, "admin").volumes.pools()]
+        assert shown.data["places"] == pools
+        (found,) = [each for each in unpacked(shown.data) if each["id"] == put["image_id"]]
+        ways = dict(zip(pools, found["ways"], strict=True))
+        assert (found["name"], ways[cloud.backend_hosts["fast"]]) == (name, "clone-image-volume")
+        assert ways[cloud.backend_hosts["slow"]] == "copy"
+        assert f"from {put['volume_id']}" in found["reasons"]
+        assert [each for each in shown.data["findings"] if put["volume_id"] in json.dumps(each)] == []
+        metrics = tmp_path / "audit.prom"
+        ran = imagevol.run("audit", "--trusted-project", trusted, "--html", page, "--metrics", metrics, "-f", "json")
+        assert ran.returncode in (0, 3)
+        ids = [each["id"] for each in json.loads(ran.stdout)]
+        assert [each["id"] for each in Page(page.read_bytes()).data["findings"]] == ids
+        assert "imagevol_audit_last_success_timestamp_seconds " in metrics.read_text()
     finally:
         GlanceClient(session=sign_in(cloud, "admin"), region_name=REGION).images.delete(put["image_id"])
 
