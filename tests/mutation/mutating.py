@@ -34,6 +34,10 @@ COPIED = ("src", "tests/core", "tests/__init__.py", "tests/conftest.py")
 TESTS = {
     "auditing": ["auditing"],
     "auditing.ledger": ["audit_ledger", "auditing"],
+    "auditing.repair_facts": ["repairs"],
+    "auditing.repair_rules": ["repairs"],
+    "auditing.repair_steps": ["repairs"],
+    "auditing.repairs": ["repairs"],
     "caching": ["caching"],
     "checks": ["doctor", "validating"],
     "cloning": ["clone_rules", "cloning"],
@@ -55,6 +59,7 @@ TESTS = {
     "remains.volumes": ["remains"],
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
+    "store_copies": ["store_copies"],
     "stores": ["stores"],
     "stores.check": ["stores", "store_trials"],
     "stores.put": ["put_rules"],
