@@ -265,5 +265,21 @@ class TestApplyAndUndo:
 def test_a_progress_bar_is_shown_only_on_a_terminal(
     run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr("imagevol_adapters.cli.locations._quiet", lambda: False)
+    monkeypatch.setattr("imagevol_adapters.cli.progress.quiet", lambda: False)
     assert "apply: 100%" in run("apply", "--journal", tmp_path / "journal", "--yes").err
+
+
+def test_an_interrupted_apply_says_how_to_go_on(
+    run: Run, glance: MemoryHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr("imagevol_adapters.relocating.Migration.apply", interrupted)
+    ran = run("apply", "--journal", tmp_path / "journal", "--yes")
+    assert ran.status == 130
+    assert ran.err.splitlines()[-2:] == [
+        "Stopped early. Continue with `apply --resume`, or revert with `undo`.",
+        "interrupted",
+    ]

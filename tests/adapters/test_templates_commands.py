@@ -589,7 +589,7 @@ class TestWarm:
 
 
 def test_a_progress_bar_is_shown_only_on_a_terminal(run: Run, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagevol_adapters.cli.templates.quiet", lambda: False)
+    monkeypatch.setattr("imagevol_adapters.cli.progress.quiet", lambda: False)
     assert "warm: 100%" in run("warm", image.id, "--yes").err
 
 

@@ -18,6 +18,7 @@ from cliff.commandmanager import CommandManager
 
 from imagevol_adapters.cli.credentials import add_credential_options
 from imagevol_adapters.cli.imports import put_off_services
+from imagevol_adapters.cli.progress import begin
 from imagevol_adapters.cli.services import Services, add_attaching_options, tell_end
 from imagevol_adapters.error_text import one_line
 from imagevol_core import AccessDenied, without_userinfo
@@ -85,6 +86,7 @@ class Imagevol(Services, App):
     def run_subcommand(self, argv: list[str]) -> int:
         """Note what was typed, as a page may show it: without the options before the command, which have passwords."""
         self.typed = tuple(argv)
+        begin(self.options.progress)
         return super().run_subcommand(argv)
 
     def configure_logging(self) -> None:

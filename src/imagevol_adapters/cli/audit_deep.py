@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.cli.asking import quiet, tell
+from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.progress import counted
 from imagevol_core import DeepCheck, ImagevolError, RequestRefused
 
 if TYPE_CHECKING:
@@ -135,17 +135,14 @@ class Deep:
 
 
 def watched(unit: str, listing: Iterable[T], /, *, label: str = "audit") -> Iterator[T]:
-    """Give what a listing gives, with a bar on a terminal.
+    """Give what a listing gives, and tell how much that was.
 
     Args:
         unit: what is counted.
         listing: what is listed.
-        label: what stands before the bar.
+        label: the name of the phase.
     """
-    from tqdm import tqdm
-
-    with closing(tqdm(listing, desc=label, unit=f" {unit}", disable=quiet(), file=sys.stderr)) as bar:
-        yield from bar
+    return counted(listing, phase=label, unit=unit)
 
 
 def _jobs(text: str) -> int:

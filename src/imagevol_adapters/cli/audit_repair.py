@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from imagevol_adapters.cli.asking import agreed, quiet, tell
+from imagevol_adapters.cli.asking import agreed, tell
+from imagevol_adapters.cli.progress import counted
 from imagevol_core import (
     GIB,
     DeepCheck,
@@ -251,13 +251,10 @@ class AuditRepair:
             return None, None
 
     def _results(self, repairs: Repairs, total: int) -> list[tuple[object, ...]]:
-        from tqdm import tqdm
-
         from imagevol_adapters.repairing import RepairResult, RepairState
 
         results = list[RepairResult]()
-        bar = tqdm(repairs.apply(), desc="repair", total=total, unit=" findings", disable=quiet(), file=sys.stderr)
-        with closing(bar) as applied:
+        with closing(counted(repairs.apply(), phase="repair", total=total, unit="findings")) as applied:
             try:
                 results.extend(applied)
             except (ServiceError, KeyboardInterrupt):

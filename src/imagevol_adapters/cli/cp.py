@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import cached_property
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.cli.asking import agreed, quiet, tell
+from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.columns import COUNT_OR_NULL, TEXT, TEXT_OR_NULL, Column, Shown, one_of, or_null
 from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
 from imagevol_core import (
     RequestRefused,
@@ -194,14 +194,12 @@ class Cp(Named, Shown, Lister):
         return self.names(), self._rows(rows, outcomes)
 
     def _plans(self, parsed_args: argparse.Namespace, wish: VerifyWish) -> Iterator[tuple[PlacedImage, StoreCopyPlan]]:
-        from tqdm import tqdm
-
         from imagevol_adapters.store_copies import chosen_images, plan_copies
 
         to_store = parsed_args.to_store or self._store_on(parsed_args.to_backend)
         image_ids = [self._id_of(name) for name in parsed_args.images]
         chosen = chosen_images(self._glance, image_ids, from_store=parsed_args.from_store)
-        with closing(tqdm(chosen, desc="plan", unit=" images", disable=quiet(), file=sys.stderr)) as shown:
+        with closing(counted(chosen, phase="plan", unit="images")) as shown:
             plans = plan_copies(
                 shown,
                 gathering=self._gathering,
@@ -237,14 +235,12 @@ class Cp(Named, Shown, Lister):
             ]
 
     def _carry_out(self, outcomes: Iterator[Outcome], total: int, label: str, journal: Path | None) -> list[Outcome]:
-        from tqdm import tqdm
-
         from imagevol_adapters.relocating import State
 
         done: list[Outcome] = []
-        with closing(tqdm(outcomes, desc=label, total=total, unit=" images", disable=quiet(), file=sys.stderr)) as bar:
+        with closing(counted(outcomes, phase=label, total=total, unit="images")) as carried_out:
             try:
-                done.extend(bar)
+                done.extend(carried_out)
             except (ServiceError, KeyboardInterrupt):
                 left = f"--journal {said(journal)}"
                 tell(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -19,6 +18,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.columns import COUNT, TEXT, TEXT_OR_NULL, Column, Shown, or_null, record
 from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.renames import add_renames, given_renames
 from imagevol_adapters.cli.schemas import json_enum
 from imagevol_adapters.relocating import Journal, Migration, Outcome, PlannedImage, State, plan_images
@@ -116,10 +116,8 @@ class _Locations(Shown, Lister):
     def _planned(
         self, renames: dict[str, str], totals: MigrationTotals, policy: Policy = Policy.STRICT
     ) -> Iterator[PlannedImage]:
-        from tqdm import tqdm
-
         images = self.app.images.listed()
-        with closing(tqdm(images, desc="plan", unit=" images", disable=_quiet(), file=sys.stderr)) as listed:
+        with closing(counted(images, phase="plan", unit="images")) as listed:
             yield from plan_images(
                 map(self._noticed, listed),
                 catalogue=self._catalogue,
@@ -174,12 +172,10 @@ class _Locations(Shown, Lister):
         return not parsed_args.dry_run and agreed(question, yes=parsed_args.yes)
 
     def _carry_out(self, outcomes: Iterator[Outcome], total: int, label: str) -> list[Outcome]:
-        from tqdm import tqdm
-
-        with closing(tqdm(outcomes, desc=label, total=total, unit=" images", disable=_quiet(), file=sys.stderr)) as bar:
+        with closing(counted(outcomes, phase=label, total=total, unit="images")) as carried_out:
             try:
-                return list(bar)
-            except ServiceError:
+                return list(carried_out)
+            except (ServiceError, KeyboardInterrupt):
                 self._tell("Stopped early. Continue with `apply --resume`, or revert with `undo`.")
                 raise
 
@@ -435,10 +431,6 @@ def _becomes(change: LocationChange) -> str:
 
 def _shown(name: str | None) -> str | None:
     return None if name is None else said(name)
-
-
-def _quiet() -> bool:
-    return not sys.stderr.isatty()
 
 
 def _add_journal(parser: argparse.ArgumentParser, text: str) -> None:

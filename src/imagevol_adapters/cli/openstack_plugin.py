@@ -14,6 +14,7 @@ from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any
 
 from imagevol_adapters.cli import no_timers_left
+from imagevol_adapters.cli.progress import begin
 from imagevol_adapters.cli.services import ATTACHING, Services, add_attaching_options, tell_end
 from imagevol_adapters.error_text import one_line
 from imagevol_core import AccessDenied
@@ -132,6 +133,7 @@ def _plugged_in(command: type[Command]) -> type[Command]:
         def run(self, parsed_args: argparse.Namespace) -> int:
             chosen = {name: getattr(parsed_args, name) for name in ATTACHING}
             self.app.options = argparse.Namespace(**vars(self.app.options) | chosen)
+            begin(self.app.options.progress)
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 with no_timers_left():

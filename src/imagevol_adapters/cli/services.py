@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from imagevol_adapters.cli.asking import quiet
 from imagevol_adapters.cli.imports import without_green_resolver
+from imagevol_adapters.cli.progress import PROGRESS, moved
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from imagevol_adapters.brick import BrickAttacher
     from imagevol_adapters.cinder.volumes import CinderVolumes
-    from imagevol_adapters.engine import Progress, TransferProgress
+    from imagevol_adapters.engine import Progress
     from imagevol_adapters.glance.images import GlanceImages
     from imagevol_adapters.qemu.converter import QemuConverter
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTACHING", "Services", "add_attaching_options", "tell_end"]
 
-ATTACHING = ("wait_seconds", "attach_attempts", "my_ip", "multipath", "enforce_multipath")
+ATTACHING = ("wait_seconds", "progress", "attach_attempts", "my_ip", "multipath", "enforce_multipath")
 """The names of the options that `add_attaching_options` adds."""
 
 _ATTACH_ATTEMPTS = 30  # nearly five minutes: a large image is read for minutes, and a person can interrupt
@@ -41,6 +39,12 @@ def add_attaching_options(parser: argparse.ArgumentParser) -> None:
         default=300,
         metavar="SECONDS",
         help="wait at most this many seconds for a volume or image to change its state (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--progress",
+        choices=PROGRESS,
+        help="write lines of JSON to the standard error that say how far the command is (default: a bar on a "
+        "terminal). With SIGUSR1, it writes a line at any time",
     )
     attaching = parser.add_argument_group("Attaching volumes to this host")
     attaching.add_argument(
@@ -165,20 +169,9 @@ class Services:
 
         return QemuConverter()
 
-    @contextmanager
-    def progress(self, label: str, total_bytes: int | None) -> Iterator[Progress]:
-        """A bar on a terminal, nothing elsewhere."""
-        if quiet():
-            yield lambda _: None
-            return
-        from tqdm import tqdm
-
-        with tqdm(total=total_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr) as bar:
-
-            def advance(progress: TransferProgress) -> None:
-                bar.update(progress.done_bytes - bar.n)
-
-            yield advance
+    def progress(self, label: str, total_bytes: int | None) -> AbstractContextManager[Progress]:
+        """Tell how many bytes were moved while the context lasts."""
+        return moved(label, total_bytes)
 
 
 def _at_least_one(text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -15,9 +14,10 @@ import attrs
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
-from imagevol_adapters.cli.asking import agreed, quiet, tell
+from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.columns import COUNT, COUNT_OR_NULL, TEXT, TEXT_OR_NULL, TIME_OR_NULL, Column, Shown, one_of
 from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
 from imagevol_adapters.tending.templates import images_of, place_of, templates_of
 from imagevol_core import (
@@ -135,7 +135,9 @@ class _Templates(Shown, Lister):
         if not volumes and not elsewhere and self.app.has_project(self._tenant) is False:
             where = "--internal-tenant" if self._given_tenant else f"{_TENANT} in {self._configuration_file}"
             raise RequestRefused(f"Keystone has no project {said(self._tenant)}: give the id of a project in {where}")
-        images = images_of(_bar(templates, "images", len(templates), " images"), images=self.app.images)
+        images = images_of(
+            counted(templates, phase="images", total=len(templates), unit="images"), images=self.app.images
+        )
         standings = plan_pruning(templates, images=images, now=now, idle=idle, limits=limits, all_go=all_go)
         found = [images[template.entry.image_id] for template in templates]
         names = [_name(image) if isinstance(image, Image) else None for image in found]
@@ -259,7 +261,7 @@ class Prune(Named, _Templates):
         return self.names(), list(self._deleted(going))
 
     def _deleted(self, going: Sequence[Standing]) -> Iterator[tuple[object, ...]]:
-        for standing in _bar(going, "prune", len(going), " templates"):
+        for standing in counted(going, phase="prune", total=len(going), unit="templates"):
             try:
                 self.app.volumes.delete(standing.volume.id)
             except ImagevolError as error:
@@ -327,7 +329,7 @@ class Warm(Named, _Templates):
         elif making:
             created = warmer.warmed(warmed, jobs=parsed_args.jobs)
             with closing(created):
-                warmed = warmer.checked(_bar(created, "warm", len(warmed), " images"))
+                warmed = warmer.checked(counted(created, phase="warm", total=len(warmed), unit="images"))
         self._found |= any(each.state in (WarmState.REFUSED, WarmState.FAILED) for each in warmed)
         return self.names(), [_warmed_row(each) for each in warmed]
 
@@ -400,13 +402,6 @@ def _sentence(warmed: Warmed) -> str:
 
 def _name(image: Image) -> str | None:
     return None if image.name is None else said(image.name)
-
-
-def _bar(things: Iterable[T], label: str, total: int, unit: str) -> Iterator[T]:
-    from tqdm import tqdm
-
-    with closing(tqdm(things, desc=label, total=total, unit=unit, disable=quiet(), file=sys.stderr)) as bar:
-        yield from bar
 
 
 def _is_on(volume: Volume, backend: str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from imagevol_adapters.cli.check_rows import CheckList, check_rows
 from imagevol_adapters.cli.configured_store import GLANCE_API_CONF, ConfiguredStore
 from imagevol_adapters.cli.output import check_output
 from imagevol_adapters.cli.placing import volume_type_of
+from imagevol_adapters.cli.progress import phase
 from imagevol_core import RequestRefused, validate
 from imagevol_core.sentences import said
 
@@ -89,17 +90,24 @@ class Validate(CheckList):
 
         asked = parsed_args
         volumes, backend, volume_type = self._about(asked)
-        facts = try_backend(
-            volumes,
-            self.app.attacher,
-            name=asked.name,
-            volume_type=volume_type,
-            backend=backend,
-            clones=asked.clones,
-            suites=not asked.no_suites,
-            seconds=asked.seconds,
-            told=_tell,
-        )
+        with ExitStack() as phases:
+
+            def told(name: str) -> None:
+                phases.close()  # the one before it
+                _tell(name)
+                phases.enter_context(phase(name))
+
+            facts = try_backend(
+                volumes,
+                self.app.attacher,
+                name=asked.name,
+                volume_type=volume_type,
+                backend=backend,
+                clones=asked.clones,
+                suites=not asked.no_suites,
+                seconds=asked.seconds,
+                told=told,
+            )
         validation = validate(facts)
         self._status = 0 if validation.trusted else _FOUND
         return self.names(), check_rows(validation.lines)
