@@ -388,6 +388,26 @@ class TestFailing:
         assert contents(cloud) == before
         assert len(cloud.volumes.volumes) == 3
 
+    def test_a_volume_is_not_cloned_into_another_project_than_its_own(self, cloud: RepairCloud, path: Path) -> None:
+        FAULTS["volume-in-two-images"](cloud)
+        cloud.volumes.project_id = "admin"
+        (result,) = cloud.repair(path)
+        assert result.state is RepairState.LEFT
+        assert "use credentials of the volume's project" in str(result.reason)
+        assert len(cloud.volumes.volumes) == 3
+
+    def test_a_location_is_not_removed_if_another_one_of_the_image_names_the_volume(
+        self, cloud: RepairCloud, path: Path
+    ) -> None:
+        FAULTS["content-differs"](cloud)
+        (bad,) = cloud.checks
+        image = cloud.images.images[cloud.healthy[-1]]
+        again = ImageLocation(f"cinder://{bad}", {"store": "fast"})
+        cloud.change(image, locations=(image.locations[0], again))
+        results = [result for result in cloud.repair(path) if result.finding.kind == "content-differs"]
+        assert {result.state for result in results} == {RepairState.LEFT}
+        assert bad in cloud.volumes.volumes
+
     def test_what_waits_for_another_repair_is_left_if_that_fails(self, cloud: RepairCloud, path: Path) -> None:
         FAULTS["volume-in-two-images"](cloud)
         (shared,) = cloud.audit()
