@@ -177,8 +177,9 @@ class TestRepair:
         assert (ran.status, outcomes(ran.json)) == (1, {"image-volume-without-image": "failed"})
         ran = run(*RESUME, journal, "--dry-run")
         assert (ran.status, outcomes(ran.json)) == (3, {"image-volume-without-image": "failed"})
-        ran = run(*RESUME, journal, "--yes")
+        ran = run("audit", "-f", "json", "--resume-repair", journal, "--yes")  # it knows which projects are trusted
         assert (ran.status, outcomes(ran.json)) == (0, {"image-volume-without-image": "done"})
+        assert "--trusted-project" not in ran.err
         ran = run(*RESUME, journal, "--yes")
         assert (ran.status, ran.json) == (0, [])
 

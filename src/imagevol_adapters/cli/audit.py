@@ -154,7 +154,8 @@ class Audit(Lister):
             checks=checks,
             watch=watched,
         )
-        self._notes = (*audit.unseen, *([_DELAYS] if delayed_delete is None else []))
+        unseen = () if parsed_args.resume_repair else audit.unseen  # what a journal names is looked at
+        self._notes = (*unseen, *([_DELAYS] if delayed_delete is None else []))
         for sentence in self._notes:
             tell(sentence)
         return audit
