@@ -12,7 +12,7 @@ import re
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from errno import EACCES, ENOSPC
@@ -35,6 +35,7 @@ from imagevol_adapters.metrics import recorder
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import this_process
 from imagevol_adapters.store import Store, StoreLocation, sessions
+from imagevol_adapters.store.counting import counted_content
 from imagevol_adapters.store.driver import Cloud
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.testing.faults import Steps
@@ -930,6 +931,22 @@ class TestMetrics:
         assert ("transfers_total", "read") not in found
         assert ("failures_total", "read") not in found
         assert counted.volumes.attachments == {}
+
+    def test_what_is_read_from_is_closed_with_the_reader(self) -> None:
+        closed: list[bool] = []
+
+        def content() -> Generator[Any, None, None]:
+            try:
+                yield 6
+                yield b"abc"
+            finally:
+                closed.append(True)
+
+        source = content()  # it stays referenced, so that only a close ends it
+        counting = counted_content(source, SimpleNamespace(), "fast")
+        assert next(counting) == 6
+        counting.close()
+        assert closed == [True]
 
     def test_metrics_that_cannot_be_written_fail_no_image(self, stores: Stores, tmp_path: Path) -> None:
         world = World(MemoryVolumes(), stores(image_clone_metrics_file=str(tmp_path / "none" / "x.prom")))
