@@ -182,6 +182,11 @@ def test_a_journal_that_exists_is_not_overwritten(site: Site, cp: Run, journal: 
     assert site.stores() == {each: ["fast"] for each in NAMED}
 
 
+def test_jobs_are_a_count(site: Site, cp: Run) -> None:
+    assert [cp("image-0", "--to-store", "slow", "--jobs", jobs).status for jobs in ("0", "65", "x")] == [2, 2, 2]
+    assert site.stores() == {each: ["fast"] for each in NAMED}
+
+
 def test_the_stores_can_be_read_from_a_configuration(site: Site, cp: Run, tmp_path: Path) -> None:
     conf = tmp_path / "glance-api.conf"
     conf.write_text(

@@ -131,7 +131,7 @@ class Site:
             volumes=self.cinder,
             gathering=self.gathering(),
             read=VolumeReader(volumes=self.cinder, attacher=lambda: MemoryAttacher(volumes=self.volumes)),
-            settle_seconds=1,
+            settle_seconds=0.3,
         )
 
     def apply(self, path: Path, *image_ids: str, **wishes: Any) -> list[Outcome]:
@@ -478,6 +478,57 @@ class TestTrouble:
             site.apply(path, "image-0", to_store="quick")
         with CopyJournal.open(path, cloud=CLOUD) as journal:
             assert journal.entries["image-0"].made is StoreCopyWay.IMPORT
+
+
+class TestSeveral:
+    """Several images at once, and all of them end before an error or an interrupt is told."""
+
+    def test_images_are_moved_at_the_same_time_and_back(self, path: Path) -> None:
+        data = {f"image-{number:02}": bytes([number]) * 500 for number in range(12)}
+        site = Site().put(data=data)
+        with site.create(path, to_store="slow", from_store="fast", move=True) as journal:
+            copies = site.copies(journal)
+            copies.jobs = 4
+            assert {each.state for each in copies.apply()} == {State.DONE}
+            assert site.stores() == {each: ["slow"] for each in data}
+            assert {each.state for each in copies.undo()} == {State.UNDONE}
+        assert site.stores() == {each: ["fast"] for each in data}
+        with CopyJournal.open(path, cloud=CLOUD) as journal:
+            assert {entry.state for entry in journal.entries.values()} == {State.UNDONE}
+
+    def test_an_error_ends_the_waiting_for_the_other_images(self, path: Path) -> None:
+        site = Site().put()
+        site.glance.looks = 1000
+
+        def copy(glance: MemoryStoreCopies, image_id: str, store: str) -> None:
+            if image_id == "image-1":
+                raise ServiceUnreachable("no answer")
+            whole(glance, image_id, store)
+
+        whole = MemoryStoreCopies.copy_to_store
+        with site.create(path, to_store="slow") as journal:
+            copies = site.copies(journal)
+            copies.jobs, copies.settle_seconds = 2, 60
+            with patch.object(MemoryStoreCopies, "copy_to_store", copy), pytest.raises(ServiceUnreachable):
+                list(copies.apply())
+            assert journal.entries["image-0"].state is State.BEGUN
+            assert journal.entries["image-2"].state is State.PLANNED
+        site.glance.looks = 0
+        assert {each.state for each in site.resume(path)} == {State.DONE}
+
+    def test_an_interrupt_ends_the_waiting(self, path: Path) -> None:
+        site = Site().put()
+        site.glance.looks = 1000
+        with site.create(path, to_store="slow") as journal:
+            copies = site.copies(journal)
+            copies.jobs, copies.settle_seconds = 2, 60
+            with (
+                patch("imagevol_adapters.store_copies.several.wait", side_effect=KeyboardInterrupt),
+                pytest.raises(KeyboardInterrupt),
+            ):
+                list(copies.apply())
+        site.glance.looks = 0
+        assert {each.state for each in site.resume(path)} == {State.DONE}
 
 
 class TestJournal:

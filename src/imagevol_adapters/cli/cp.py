@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["Cp"]
 
 _FOUND = 3
+_JOBS = 2
+_MOST_JOBS = 64
 _REFUSED = "refused"
 _TASKS = {
     StoreCopyStep.CLONE: "Cinder clones volume {source}",
@@ -127,6 +129,14 @@ class Cp(Named, Shown, Lister):
             "--resume", action="store_true", help="continue with the journal, and try again what failed"
         )
         going_on.add_argument("--undo", action="store_true", help="take back what the journal says was done")
+        parser.add_argument(
+            "--jobs",
+            type=_count,
+            default=_JOBS,
+            metavar="COUNT",
+            help="copy COUNT images at the same time; the staging area of Glance needs room for as many (default: "
+            "%(default)s)",
+        )
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
         parser.add_argument(
@@ -190,7 +200,9 @@ class Cp(Named, Shown, Lister):
             journal = undo.enter_context(
                 CopyJournal.create(path, cloud=self.app.images.service_id(), entries=entries.values())
             )
-            outcomes = self._carry_out(self._copies(journal).apply(), len(entries), verb.lower(), parsed_args.journal)
+            outcomes = self._carry_out(
+                self._copies(journal, parsed_args.jobs).apply(), len(entries), verb.lower(), parsed_args.journal
+            )
         return self.names(), self._rows(rows, outcomes)
 
     def _plans(self, parsed_args: argparse.Namespace, wish: VerifyWish) -> Iterator[tuple[PlacedImage, StoreCopyPlan]]:
@@ -216,7 +228,7 @@ class Cp(Named, Shown, Lister):
         from imagevol_adapters.store_copies import CopyJournal
 
         with CopyJournal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
-            copies = self._copies(journal)
+            copies = self._copies(journal, parsed_args.jobs)
             left = copies.to_undo() if parsed_args.undo else copies.to_apply()
             self._name([entry.image_id for entry in left])
             what = "undo" if parsed_args.undo else "resume"
@@ -328,7 +340,7 @@ class Cp(Named, Shown, Lister):
 
         return StoreCopyGathering(images=self._glance, volumes=self.app.volumes, catalogue=self._catalogue)
 
-    def _copies(self, journal: CopyJournal) -> StoreCopies:
+    def _copies(self, journal: CopyJournal, jobs: int) -> StoreCopies:
         from imagevol_adapters.store_copies import StoreCopies
         from imagevol_adapters.store_copies.reading import VolumeReader
 
@@ -339,6 +351,7 @@ class Cp(Named, Shown, Lister):
             gathering=self._gathering,
             read=VolumeReader(volumes=self.app.volumes, attacher=lambda: self.app.attacher),
             settle_seconds=self.app.options.wait_seconds,
+            jobs=jobs,
         )
 
     def _store_on(self, backend: str) -> str:
@@ -378,6 +391,16 @@ def _refuse(parsed_args: argparse.Namespace) -> None:
         raise RequestRefused(
             f"journal {said(parsed_args.journal)} exists: give another name, or go on with it by --resume"
         )
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= _MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of images: give 1 to {_MOST_JOBS}")
+    return count
 
 
 def _told(plan: StoreCopyPlan) -> str:

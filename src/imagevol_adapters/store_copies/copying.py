@@ -7,6 +7,7 @@ when this process is killed: it is waited for by the process that takes over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import Event
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ from imagevol_adapters.gathering.store_copies import StoreCopyGathering
 from imagevol_adapters.relocating import Outcome, State
 from imagevol_adapters.store_copies.cloning import CloneOfStore
 from imagevol_adapters.store_copies.journal import CopyEntry, CopyJournal
+from imagevol_adapters.store_copies.several import Stopped, several
 from imagevol_adapters.store_ports import PlacedImage, StoreCopyService, StoreCopyVolumes
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
@@ -78,6 +80,7 @@ class StoreCopies:
         gathering: collects the facts.
         read: reads an image volume on this host.
         settle_seconds: how long Glance may take for a change, beside the time for the bytes of an image.
+        jobs: how many images are copied at once, at most.
     """
 
     journal: CopyJournal
@@ -86,6 +89,8 @@ class StoreCopies:
     gathering: StoreCopyGathering
     read: Reader
     settle_seconds: float = 300
+    jobs: int = 1
+    _stopping: Event = attrs.field(factory=Event, init=False)
 
     def apply(self) -> Iterator[Outcome]:
         """Copy or move what is planned and not done yet; also what has failed before is tried again.
@@ -135,15 +140,17 @@ class StoreCopies:
         return plan_store_copy(facts)
 
     def _carry_out(self, entries: Iterable[CopyEntry], goal_of: Callable[[CopyEntry], _Goal]) -> Iterator[Outcome]:
-        for entry in entries:
-            goal = goal_of(entry)
+        def carried_out(entry: CopyEntry) -> Outcome:
             reason = None
             try:
-                state = self._copy(entry, goal)
+                state = self._copy(entry, goal_of(entry))
             except (CallerError, StorageError) as error:
                 state, reason = State.FAILED, str(error)
             self.journal.record(entry.image_id, state, reason=reason)
-            yield Outcome(entry.image_id, state, reason)
+            return Outcome(entry.image_id, state, reason)
+
+        self._stopping.clear()
+        return several(carried_out, entries, jobs=self.jobs, stopping=self._stopping)
 
     def _copy(self, entry: CopyEntry, goal: _Goal) -> State:
         """Do what is left to do for one image, and say how far it has come."""
@@ -264,8 +271,14 @@ class StoreCopies:
 
     def _settled(self, entry: CopyEntry) -> PlacedImage | None:
         """Look at an image when Glance is not at work on it any more."""
+
+        def looked() -> PlacedImage | None:
+            if self._stopping.is_set():
+                raise Stopped
+            return self._look(entry)
+
         return wait_until(
-            lambda: self._look(entry),
+            looked,
             lambda placed: placed is None or _TASK not in placed.image.properties,
             what=f"Glance is still importing image {entry.image_id}",
             seconds=self.settle_seconds + (entry.image.size_bytes or 0) / _LEAST_RATE,

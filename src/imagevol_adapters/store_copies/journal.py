@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import attrs
@@ -89,6 +90,7 @@ class CopyJournal(JournalFile):
         super().__init__(path, descriptor)
         self.entries = entries
         self._head = head
+        self._one_line = Lock()
 
     @classmethod
     def create(cls, path: Path, *, cloud: str, entries: Iterable[CopyEntry]) -> CopyJournal:
@@ -168,7 +170,8 @@ class CopyJournal(JournalFile):
             "remade": entry.remade and entry.remade.value,
             "verified": entry.verified,
         }
-        self._append(journal_line({key: value for key, value in line.items() if value}))
+        with self._one_line:
+            self._append(journal_line({key: value for key, value in line.items() if value}))
         self.entries[image_id] = entry
         return entry
 
