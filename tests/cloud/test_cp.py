@@ -17,6 +17,8 @@ import pytest
 from cinderclient.client import Client as CinderClient
 
 from imagevol_adapters.glance.store_copies import GlanceStoreCopies
+from imagevol_adapters.store_ports import StoreCopyService
+from imagevol_adapters.testing.conformance import StoreCopyServiceConformance
 from tests.cloud import restarting
 from tests.cloud.bringup import running
 from tests.cloud.ports import Ports, inventory, ports, sign_in
@@ -110,6 +112,18 @@ def stores(whole_cloud: Cloud) -> Iterator[Stores]:
         if inventory(whole_cloud) == before:
             break
     assert inventory(whole_cloud) == before
+
+
+class TestGlanceStoreCopies(StoreCopyServiceConformance):
+    source, target = "local", "spare"
+
+    @pytest.fixture
+    def copies(self, stores: Stores) -> StoreCopyService:
+        return GlanceStoreCopies(stores.ports.images)
+
+    @pytest.fixture
+    def image_id(self, stores: Stores) -> str:
+        return stores.image(self.source, b"data" * 1000)
 
 
 def contents(count: int, size_bytes: int = 100_000) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from imagevol_adapters.testing.conformance import (
     LocationServiceConformance,
     LocksConformance,
     RepairImagesConformance,
+    StoreCopyServiceConformance,
     TemplateVolumesConformance,
     VolumeHolderConformance,
     VolumeServiceConformance,
@@ -24,7 +26,15 @@ from imagevol_adapters.testing.conformance import (
 from imagevol_adapters.testing.conformance.locations import History
 from imagevol_adapters.testing.conformance.template_volumes import ListedVolumes
 from imagevol_adapters.testing.conformance.volume_holder import HeldVolumes
-from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryLocations, MemoryLocks, MemoryVolumes
+from imagevol_adapters.testing.memory import (
+    MemoryAttacher,
+    MemoryImages,
+    MemoryLocations,
+    MemoryLocks,
+    MemoryStoreCopies,
+    MemoryVolumes,
+)
+from imagevol_core import Store, StoreCatalogue
 from tests.conformance.histories import glance_of, make, new_image
 
 
@@ -123,6 +133,19 @@ class TestMemoryRepairImages(RepairImagesConformance):
     @pytest.fixture
     def new_image(self, images: MemoryLocations) -> Callable[[str], str]:
         return partial(new_image, images)
+
+
+class TestMemoryStoreCopies(StoreCopyServiceConformance):
+    @pytest.fixture
+    def copies(self, memory: MemoryVolumes) -> MemoryStoreCopies:
+        stores = (Store(name="one", kind="cinder", volume_type="memory"), Store(name="two", kind="file"))
+        return MemoryStoreCopies(volumes=memory, catalogue=StoreCatalogue(stores=stores), looks=1)
+
+    @pytest.fixture
+    def image_id(self, copies: MemoryStoreCopies) -> str:
+        image_id = str(uuid.uuid4())
+        copies.put(image_id, b"data", store=self.source)
+        return image_id
 
 
 class TestMemoryImages(ImageServiceConformance):

@@ -15,8 +15,8 @@ import pytest
 
 # So that a failure shows the values.
 MODULES = (
-    *("attacher", "driver", "images", "locations", "locks", "repair_images", "template_volumes", "volume_holder"),
-    "volumes",
+    *("attacher", "driver", "images", "locations", "locks", "repair_images", "store_copies", "template_volumes"),
+    *("volume_holder", "volumes"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in MODULES))
 
@@ -25,6 +25,7 @@ from imagevol_adapters.testing.conformance.images import ImageServiceConformance
 from imagevol_adapters.testing.conformance.locations import LocationServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.locks import LocksConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.repair_images import RepairImagesConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.store_copies import StoreCopyServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.template_volumes import TemplateVolumesConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.volume_holder import VolumeHolderConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.volumes import VolumeServiceConformance  # noqa: E402
@@ -35,6 +36,7 @@ __all__ = [
     "LocationServiceConformance",
     "LocksConformance",
     "RepairImagesConformance",
+    "StoreCopyServiceConformance",
     "TemplateVolumesConformance",
     "VolumeHolderConformance",
     "VolumeServiceConformance",
