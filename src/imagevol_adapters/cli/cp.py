@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Cp"]
 
 _FOUND = 3
-_JOBS = 2
+_JOBS = 1
 _MOST_JOBS = 64
 _REFUSED = "refused"
 _TASKS = {
