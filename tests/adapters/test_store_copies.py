@@ -28,6 +28,7 @@ from imagevol_core import (
     InUse,
     RequestRefused,
     ResourceNotFound,
+    ServiceFailed,
     ServiceUnreachable,
     Store,
     StoreCatalogue,
@@ -132,6 +133,7 @@ class Site:
             gathering=self.gathering(),
             read=VolumeReader(volumes=self.cinder, attacher=lambda: MemoryAttacher(volumes=self.volumes)),
             settle_seconds=0.3,
+            retry_seconds=0,
         )
 
     def apply(self, path: Path, *image_ids: str, **wishes: Any) -> list[Outcome]:
@@ -452,6 +454,42 @@ class TestTrouble:
         ):
             site.apply(path, to_store="slow")
         assert {each.state for each in site.resume(path)} == {State.DONE}
+
+    @pytest.mark.parametrize("request_name", ["copy_to_store", "delete_from_store"])
+    @pytest.mark.parametrize("does_it", [False, True])
+    def test_what_glance_fails_at_once_is_asked_for_again_if_it_was_not_done(
+        self, path: Path, request_name: str, does_it: bool
+    ) -> None:
+        site, failures = Site().put(), dict.fromkeys(DATA, 2)
+        whole = getattr(MemoryStoreCopies, request_name)
+
+        def failing(glance: MemoryStoreCopies, image_id: str, store: str) -> None:
+            failures[image_id] -= 1
+            if does_it or failures[image_id] < 0:
+                whole(glance, image_id, store)
+            if failures[image_id] >= 0:
+                raise ServiceFailed("HTTP 500")
+
+        with patch.object(MemoryStoreCopies, request_name, failing):
+            outcomes = site.apply(path, to_store="slow", from_store="fast", move=True)
+        assert {each.state for each in outcomes} == {State.DONE}
+        assert site.stores() == {each: ["slow"] for each in DATA}
+
+    def test_an_image_whose_data_glance_never_deletes_is_in_both_stores_and_the_others_are_moved(
+        self, path: Path
+    ) -> None:
+        site, whole = Site().put(), MemoryStoreCopies.delete_from_store
+
+        def failing(glance: MemoryStoreCopies, image_id: str, store: str) -> None:
+            if image_id == "image-1":
+                raise ServiceFailed("HTTP 500: the volume has clones")
+            whole(glance, image_id, store)
+
+        with patch.object(MemoryStoreCopies, "delete_from_store", failing):
+            outcomes = site.apply(path, to_store="slow", from_store="fast", move=True)
+        assert [each.state for each in outcomes] == [State.DONE, State.FAILED, State.DONE]
+        assert site.stores()["image-1"] == ["fast", "slow"]
+        assert site.resume(path) == [Outcome("image-1", State.DONE, None)]
 
     def test_an_import_that_does_not_end_is_not_waited_for_forever(self, path: Path) -> None:
         site = Site().put()

@@ -40,6 +40,7 @@ from imagevol_core.store_copies import (
 __all__ = ["Reader", "StoreCopies"]
 
 _TASK = "os_glance_import_task"
+_ATTEMPTS = 5
 _LEAST_RATE = 1 << 20  # bytes a second that an import makes at least
 
 Reader = Callable[[str, PlacedImage], None]
@@ -81,6 +82,7 @@ class StoreCopies:
         read: reads an image volume on this host.
         settle_seconds: how long Glance may take for a change, beside the time for the bytes of an image.
         jobs: how many images are copied at once, at most.
+        retry_seconds: how long to wait before Glance is asked a second time; each further wait is twice as long.
     """
 
     journal: CopyJournal
@@ -90,6 +92,7 @@ class StoreCopies:
     read: Reader
     settle_seconds: float = 300
     jobs: int = 1
+    retry_seconds: float = 1
     _stopping: Event = attrs.field(factory=Event, init=False)
 
     def apply(self) -> Iterator[Outcome]:
@@ -178,7 +181,11 @@ class StoreCopies:
     def _import(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
         """Let Glance copy the data, and return when it has."""
         self._begin(entry, goal, StoreCopyWay.IMPORT)
-        self.images.copy_to_store(entry.image_id, goal.to_store)
+        self._asked(
+            entry,
+            lambda: self.images.copy_to_store(entry.image_id, goal.to_store),
+            lambda placed: _TASK in placed.image.properties or goal.to_store in placed.stores,
+        )
         placed = self._settled(entry)
         if placed is not None and goal.to_store not in placed.stores:
             raise RequestRefused(
@@ -258,7 +265,33 @@ class StoreCopies:
         )
         if not removal.allowed:
             raise RequestRefused(f"image {entry.image_id} stays in store {removed}: {removal.reason}")
-        self.images.delete_from_store(entry.image_id, removed)
+        self._asked(
+            entry,
+            lambda: self.images.delete_from_store(entry.image_id, removed),
+            lambda placed: removed not in placed.stores,
+        )
+
+    def _asked(self, entry: CopyEntry, ask: Callable[[], None], done: Callable[[PlacedImage], bool]) -> None:
+        """Ask Glance for something, again if it fails and has not done it.
+
+        Glance 33 answers 500 if its database lets only one of two simultaneous requests pass, and also if a store
+        cannot delete its data.
+
+        Raises:
+            RequestRefused: it fails each time, which is no reason to leave the other images as they are.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                ask()
+            except ServiceFailed as error:
+                failure = error
+            else:
+                return
+            placed = self._look(entry)
+            if placed is None or done(placed):
+                return
+            self._stopping.wait(self.retry_seconds * 2**attempt)
+        raise RequestRefused(str(failure)) from failure
 
     def _look(self, entry: CopyEntry) -> PlacedImage | None:
         return next(iter(self.images.placed([entry.image_id])), None)

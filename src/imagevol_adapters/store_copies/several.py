@@ -9,8 +9,8 @@ from typing import TypeVar
 
 __all__ = ["Stopped", "several"]
 
-Item = TypeVar("Item")
-Done = TypeVar("Done")
+T = TypeVar("T")
+Outcome = TypeVar("Outcome")
 
 
 class Stopped(BaseException):
@@ -18,8 +18,8 @@ class Stopped(BaseException):
 
 
 def several(
-    work: Callable[[Item], Done], items: Iterable[Item], *, jobs: int, stopping: Event
-) -> Generator[Done, None, None]:
+    work: Callable[[T], Outcome], items: Iterable[T], *, jobs: int, stopping: Event
+) -> Generator[Outcome, None, None]:
     """Work on several items at once, and give what comes of each as soon as it is known.
 
     If the work on one fails, or the iteration ends early, no other item is begun, and those that were begun have ended
@@ -39,7 +39,7 @@ def several(
             yield work(item)
         return
     waiting = iter(items)
-    running: set[Future[Done]] = set()
+    running: set[Future[Outcome]] = set()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="store-copy")
     try:
         while True:
