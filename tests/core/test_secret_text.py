@@ -195,7 +195,7 @@ class TestText:
             ("http://h/?key=hunter2, no", "http://h/?key=***, no"),
             ("http://h/?key=hunter2=hunter2 no", "http://h/?key=*** no"),
             ("http://h/?key=hunter2') no", "http://h/?key=***') no"),
-            ("see [docs]: password=[hunter2 hunter2] no", "see [docs]: password=*** no"),
+            ("see [docs: password=[hunter2 hunter2] no", "see [docs: password=*** no"),
             ("'http://h/?key=hun'hunter2'", "'http://h/?key=***'"),
             ("http://h/?key=a&hunter2;signature=hunter2;b=1", "http://h/?key=***&***;signature=***;b=1"),
             ("http://h/?a=/http://h/?sig=hunter2", "http://h/?a=/http://h/?sig=***"),
