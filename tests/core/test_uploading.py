@@ -290,7 +290,8 @@ class TestLocation:
         catalogue = StoreCatalogue(stores=self.STORES, default_volume_type="lvm")
         volume = Volume(id=VOLUME_ID, size_gib=1, volume_type=volume_type)
         verdict = check_location(volume, catalogue=catalogue)
-        assert (verdict.rule, verdict.ok, verdict.subject) == ("store-of-type", store is not None, store)
+        result = Result.FAILS if store is None else Result.HOLDS
+        assert (verdict.rule, verdict.result, verdict.subject) == ("store-of-type", result, store)
         assert (f"type {volume_type}" if volume_type else "type not known") in verdict.text
         assert ("Glance drops the location" in verdict.text) is (store is None)
 
