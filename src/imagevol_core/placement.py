@@ -79,11 +79,7 @@ def choose_volume_type(
 
 
 def _is_encrypted(asked: _Asked) -> tuple[bool, str]:
-    return asked.kind.encrypted, f"volumes of type {said(asked.kind.name)} {_are(asked.kind.encrypted)} encrypted"
-
-
-def _are(true: bool) -> str:
-    return "are" if true else "are not"
+    return asked.kind.encrypted, f"volumes of type {said(asked.kind.name)} are encrypted"
 
 
 def _elsewhere(asked: _Asked) -> tuple[bool, str]:

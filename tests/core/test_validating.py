@@ -194,7 +194,7 @@ def test_a_volume_type_is_used_only_if_all_of_its_volumes_are_there(
 ) -> None:
     choice = choose_volume_type(backend, [kind], pools=POOLS)
     assert choice.volume_type == ("t" if rule == "type-of-the-backend" else None)
-    assert [(verdict.rule, verdict.text) for verdict in choice.verdicts] == [(rule, text)]
+    assert [(verdict.rule, verdict.subject, verdict.text) for verdict in choice.verdicts] == [(rule, "t", text)]
 
 
 def test_the_default_volume_type_is_preferred_and_else_the_first() -> None:
@@ -204,3 +204,8 @@ def test_the_default_volume_type_is_preferred_and_else_the_first() -> None:
     assert choose_volume_type("fast", types, pools=POOLS, default="c").volume_type == "a"
     assert choose_volume_type("fast", [PlacedType(name="x")], pools={"n@fast#a": None}).volume_type == "x"
     assert choose_volume_type("fast", [], pools=POOLS).volume_type is None
+
+
+def test_the_backend_of_a_pool_is_before_its_first_number_sign_and_after_the_last_at_sign_there() -> None:
+    types = [PlacedType(name="a", backend_name="FAST")]
+    assert choose_volume_type("fast", types, pools={"no@de@fast#a#1": "FAST"}).volume_type == "a"

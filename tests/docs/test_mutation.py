@@ -31,6 +31,16 @@ def test_each_module_has_tests_that_its_mutants_run(module: str) -> None:
     assert [name for name in mutating.tests_of(module) if not (mutating.ROOT / name).exists()] == []
 
 
+def test_what_the_tests_of_the_core_import_is_copied_too() -> None:
+    imported = {
+        str(node.module).replace(".", "/")
+        for path in (mutating.ROOT / "tests" / "core").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tests.")
+    }
+    assert {f"{name}.py" for name in imported if not name.startswith("tests/core")} <= set(mutating.COPIED)
+
+
 @pytest.mark.parametrize("why", sorted(set(LISTED.values())))
 def test_a_listed_mutant_is_equivalent_or_accepted(why: str) -> None:
     assert why.startswith(("equivalent: ", "accepted: "))

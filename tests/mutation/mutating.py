@@ -27,7 +27,10 @@ from tests.mutation.survivors import Mutant
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "src" / "imagevol_core"
-COPIED = ("src", "tests/core", "tests/__init__.py", "tests/conftest.py")
+COPIED = (
+    *("src", "tests/core", "tests/__init__.py", "tests/conftest.py"),
+    *("tests/cloud/__init__.py", "tests/cloud/faults.py"),  # of which the tests of the audit take their faults
+)
 
 # A module answers to its own tests and to no others: what is killed only by chance, three decisions further on, is not
 # held by anything, and a module takes minutes.  These are packages, and modules whose tests have other names.
@@ -39,6 +42,7 @@ TESTS = {
     "auditing.repair_steps": ["repairs"],
     "auditing.repairs": ["repairs"],
     "caching": ["caching"],
+    "caching.upstream": ["caching", "releases"],
     "checks": ["doctor", "validating"],
     "cloning": ["clone_rules", "cloning"],
     "copying": ["copying"],
@@ -117,7 +121,7 @@ def digest(module: str) -> str:
     shared = (ROOT / "tests/core").glob("*.py")
     files = [
         CORE / f"{module.replace('.', '/')}.py",
-        ROOT / "tests/conftest.py",
+        *(ROOT / name for name in COPIED if name.endswith(".py")),
         *(ROOT / name for name in tests_of(module)),
         *sorted(path for path in shared if not path.stem.startswith("test_")),
     ]
