@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.cloud.bringup import running
 from tests.cloud.ports import nothing_left
 from tests.cloud.record import Cloud
+from tests.cloud.settings import Settings
 from tests.cloud.test_command_line import IMAGEVOL, CommandLine
 from tests.cloud.test_doctor import glance_conf
 
@@ -66,3 +68,29 @@ def test_ctrl_c_leaves_nothing(imagevol: CommandLine) -> None:
     out, err = running.communicate(timeout=120)
     assert (running.returncode, out) == (130, "")
     assert "interrupted" in err
+
+
+@pytest.fixture(scope="module")
+def lying(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud of which each backend has a driver that lies."""
+    request.getfixturevalue("able_machine")
+    drivers = {"fast": "OldDataDriver", "slow": "EmptyCloneDriver"}
+    lies = {name: {"volume_driver": f"tests.cloud.lying_drivers.{driver}"} for name, driver in drivers.items()}
+    settings = Settings(overrides={"cinder/cinder.conf": lies})
+    with running(tmp_path_factory.mktemp("lying"), settings, keep_logs=True) as cloud:
+        yield cloud
+
+
+@pytest.mark.parametrize(
+    "backend, found",
+    [
+        ("fast", {"fresh-zeros", "extend-zeros"}),
+        ("slow", {"clone-same", "clone-attached", "clone-count", "clone-outlives"}),
+    ],
+)
+def test_a_backend_that_lies_is_found_out(lying: Cloud, backend: str, found: set[str]) -> None:
+    with nothing_left(lying):
+        status, rows = ask(CommandLine(lying, lying.clouds_yaml), backend, "--no-suites", "--clones", 2)
+    assert (status, set(failed(rows))) == (3, found)
+    assert rows["setting-thin" if backend == "fast" else "setting-templates"]["result"] == "warn"
+    assert rows["setting-templates" if backend == "fast" else "setting-thin"]["result"] == "ok"
