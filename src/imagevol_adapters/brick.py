@@ -267,7 +267,7 @@ def open_device(path: Any, *, writable: bool, name: str) -> Iterator[Device]:
         OSError: it cannot be opened.
     """
     if not isinstance(path, str):  # os-brick closes it when it disconnects
-        yield RbdDevice(image=path.rbd_image, path=f"/{name}")
+        yield RbdDevice(image=path.rbd_image, path=f"/{name}", writable=writable)
         return
     with PathDevice.open(Path(path), writable=writable) as device:
         yield device

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from imagevol_adapters.brick import open_device
 from imagevol_adapters.devices import device as devices
 from imagevol_adapters.devices.device import PathDevice, RbdDevice
 from imagevol_adapters.engine import Hole, read_device, write_stream
@@ -270,6 +271,19 @@ class TestRbd:
         assert bytes(image.content) == b"x" * 4096 + bytes(8192) + b"x" * 4096
         device.distrust()
         assert not device.can_clear
+
+    def test_an_rbd_image_that_is_opened_to_be_read_is_not_written(self) -> None:
+        image = RbdLike(16_384)
+        for writable in (False, True):
+            with open_device(image.handle, writable=writable, name="7") as device:
+                assert device.can_clear is writable
+                assert device.clear(0, 4096) is writable
+                if not writable:
+                    with pytest.raises(DeviceFailed, match="the image is open for reading only"):
+                        device.write(0, memoryview(b"x"))
+                    assert not any(image.content)
+                else:
+                    assert device.write(0, memoryview(b"x")) == 1
 
     def test_an_rbd_image_tells_which_ranges_were_written(self) -> None:
         device = RbdDevice(image=RbdLike(40_000), path="/7")

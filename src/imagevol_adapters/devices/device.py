@@ -244,9 +244,10 @@ class RbdDevice:
     image: RbdImage
     path: str
     guarantee: str | None = "rbd"
+    writable: bool = True
     block_device: None = attrs.field(default=None, init=False)
     direct_io: bool = attrs.field(default=True, init=False)
-    can_clear: bool = attrs.field(default=True, init=False)
+    can_clear: bool = attrs.field(default=attrs.Factory(lambda self: self.writable, True), init=False)
     clear_bytes: int = attrs.field(default=CLEAR_BYTES, init=False)
 
     @property
@@ -265,6 +266,7 @@ class RbdDevice:
 
     def write(self, offset: int, data: memoryview) -> int:
         """Write what there is room for; librbd takes bytes only."""
+        self._refuse_reader(offset)
         room = self.size_bytes - offset
         if room <= 0 and data:
             raise DeviceFailed(f"writing at byte {offset} failed: the image ends at byte {self.size_bytes}")
@@ -273,9 +275,16 @@ class RbdDevice:
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros; the objects that are zero as a whole are given back."""
+        if not self.writable:
+            return False
         with _translated(f"zeroing at byte {offset}"):
             self.image.write_zeroes(offset, min(length, self.image.size() - offset))
         return True
+
+    def _refuse_reader(self, offset: int) -> None:
+        """Refuse to write what was opened to be read: os-brick opens every image to be written."""
+        if not self.writable:
+            raise DeviceFailed(f"writing at byte {offset} failed: the image is open for reading only")
 
     def distrust(self) -> None:
         """Clear nothing again."""

@@ -153,4 +153,5 @@ def _try_writing(bench: Bench, device: Device, contents: Contents) -> None:
         bench.saw("read-only")
         return
     changed = "; it changed the data" if contents.wrong(device, "the volume") else ""
+    write(device, PLACES[0], contents.at(PLACES[0]))  # so that the trials after it see what was written
     bench.saw("read-only", f"a write to a volume that is attached for reading was not refused{changed}")
