@@ -195,8 +195,10 @@ class TestSeveral:
 
     def test_a_caller_that_stops_early_ends_the_reading_of_volumes(self) -> None:
         limits, ended = Limits(), []
+        all_begun = threading.Barrier(3, timeout=20)
 
         def read(asked: DeepTarget) -> DeepCheck:
+            all_begun.wait()
             if asked != target(0):
                 assert limits.cancelled.wait(20)
                 ended.append(asked)
