@@ -221,6 +221,17 @@ class TestLimits:
         assert "read-back" not in missed
         assert volumes.volumes == {}
 
+    @pytest.mark.parametrize("seconds", range(30))
+    def test_its_time_may_be_over_before_any_trial(self, seconds: int) -> None:
+        volumes, now = Backend(), [0.0]
+
+        def clock() -> float:
+            now[0] += 1
+            return now[0]
+
+        assert faults(tried(volumes, seconds=seconds, clock=clock)) == {}
+        assert volumes.volumes == {}
+
     @pytest.mark.parametrize("clones", [1, 6])
     def test_a_volume_gets_as_many_clones_as_are_wanted(self, clones: int) -> None:
         volumes = Backend()

@@ -61,8 +61,7 @@ class Bench:
             rules: what it shows, in the order in which it is shown.
         """
         self.told(phase)
-        try:
-            self.in_time()
+        try:  # each trial begins with a volume or an attachment, which looks at the time
             yield
         except ImagevolError as error:
             self._missed(rules, error, failed=not isinstance(error, OutOfTime))

@@ -109,7 +109,7 @@ VALIDATION_RUN_RULES: Mapping[Policy, tuple[Check[ValidationFacts], ...]] = {
             holds=partial(_shown, "suite-volumes", "{count} tests hold"),
             looked=partial(_was_tried, "suite-volumes"),
             next="Look up each test in the reference of `imagevol_adapters.testing`.",
-            look="Install `imagevol[testing]`, and give the command more time.",
+            look="Leave out `--no-suites`, install `imagevol[testing]`, and give the command more time.",
         ),
         Check(
             id="suite-attacher",
@@ -118,7 +118,7 @@ VALIDATION_RUN_RULES: Mapping[Policy, tuple[Check[ValidationFacts], ...]] = {
             holds=partial(_shown, "suite-attacher", "{count} tests hold"),
             looked=partial(_was_tried, "suite-attacher"),
             next="Look up each test in the reference of `imagevol_adapters.testing`.",
-            look="Install `imagevol[testing]`, and give the command more time.",
+            look="Leave out `--no-suites`, install `imagevol[testing]`, and give the command more time.",
         ),
     )
 }
