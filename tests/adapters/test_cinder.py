@@ -602,6 +602,26 @@ class TestAttaching:
             volumes.detach(ATTACHMENT)
 
 
+class TestFinding:
+    """One volume is asked for by its id."""
+
+    @pytest.mark.parametrize("status, expected", [(400, RequestRefused), (403, AccessDenied), (500, ServiceFailed)])
+    def test_an_id_that_cinder_refuses_to_tell_about_is_an_error_and_not_a_volume_that_is_gone(
+        self, http: Mocker, volumes: CinderVolumes, status: int, expected: type[ImagevolError]
+    ) -> None:
+        volume_id = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
+        http.get(f"{CINDER}/volumes/{volume_id}", status_code=status)
+        with pytest.raises(expected):
+            volumes.find([volume_id])
+
+    @pytest.mark.parametrize("status, odd", [(404, "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"), (404, "7"), (400, "7")])
+    def test_what_does_not_exist_is_not_found(
+        self, http: Mocker, volumes: CinderVolumes, status: int, odd: str
+    ) -> None:
+        http.get(f"{CINDER}/volumes/{odd}", status_code=status)
+        assert volumes.find([odd]) == ()
+
+
 class TestFacts:
     def test_all_that_an_administrator_sees_is_a_fact(self, http: Mocker, volumes: CinderVolumes) -> None:
         seen = shown(

@@ -419,7 +419,8 @@ class CinderVolumes:
                 for volume in shown_volumes(self._cinder(), paged):
                     yield volume.id, volume_facts(volume)
         for volume_id in asked.keys() - {*paged, ""}:
-            with suppress(ResourceNotFound, RequestRefused):
+            # Of an odd text Cinder may say that it is a bad request; of an id that it does not exist, and no less.
+            with suppress(ResourceNotFound, *(() if is_volume_id(volume_id) else (RequestRefused,))):
                 yield volume_id, self.get(volume_id)
 
     def _attachments(self, volume_id: str) -> list[Any]:
