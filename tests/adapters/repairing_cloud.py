@@ -92,11 +92,12 @@ class RepairCloud:
     checks: dict[str, DeepCheck]
     healthy: list[str]
     templates: list[str]
+    shown: frozenset[str]
 
     def __init__(self) -> None:
         volumes = Volumes(project_id=STORES, volume_types={"ssd": False, "hdd": False})
         images = Images(volumes=volumes, catalogue=CATALOGUE)
-        self.__attrs_init__(volumes, images, MemoryAttacher(volumes=volumes), {}, [], [])
+        self.__attrs_init__(volumes, images, MemoryAttacher(volumes=volumes), {}, [], [], frozenset())
         self.healthy = [self.image(content=os.urandom(1000)).id for _ in range(2)]
 
     # What is there
@@ -191,7 +192,10 @@ class RepairCloud:
         )
 
     def audit(self) -> list[Finding]:
-        return list(self.cloud_audit(self.settings).findings())
+        audit = self.cloud_audit(self.settings)
+        found = list(audit.findings())
+        self.shown = audit.settings.shown
+        return found
 
     def make_template(self, image: Image, old: Volume) -> None:
         """A driver creates a template when it creates a volume of the image."""
@@ -227,7 +231,11 @@ class RepairCloud:
     def journal(self, path: Path, findings: list[Finding], *, include_likely: bool = False) -> RepairJournal:
         plan = plan_repairs(findings, include_likely=include_likely)
         return RepairJournal.create(
-            path, cloud=CLOUD, settings=self.settings, repairs=plan.planned, include_likely=include_likely
+            path,
+            cloud=CLOUD,
+            settings=replace(self.settings, shown=self.shown),
+            repairs=plan.planned,
+            include_likely=include_likely,
         )
 
     def repair(self, path: Path, *, include_likely: bool = False) -> list[RepairResult]:

@@ -359,7 +359,7 @@ class TestWholeCinder:
 
     @pytest.mark.parametrize(
         "volumes, sees_all",
-        [([shown(1)], True), ([], True), ([{"id": "v", "size": 1, "status": "error", "metadata": {}}], False)],
+        [([shown(1)], True), ([], False), ([{"id": "v", "size": 1, "status": "error", "metadata": {}}], False)],
     )
     def test_that_all_projects_are_seen_is_told_by_whose_the_first_volume_is(
         self, http: Mocker, cinder: WholeCinder, volumes: list[Any], sees_all: bool

@@ -45,7 +45,7 @@ from imagevol_core import (
     template_name,
 )
 from tests.adapters.history import Killed
-from tests.adapters.repairing_cloud import CATALOGUE, CLOUD, FAULTS, TENANT, USERS, RepairCloud, killed
+from tests.adapters.repairing_cloud import CATALOGUE, CLOUD, FAULTS, USERS, RepairCloud, killed
 
 ENDED = (RepairState.DONE, RepairState.GONE)
 NEVER_THERE = {"cache-entry-without-volume"}  # Cinder's API does not tell what is in its cache
@@ -219,7 +219,7 @@ class TestUsers:
         assert orphan.id in cloud.volumes.volumes
 
     def test_a_clone_that_cinder_made_with_the_metadata_of_a_user_stays(self, cloud: RepairCloud, path: Path) -> None:
-        cached = cloud.volume(metadata={"image_id": str(uuid.uuid4())}, project=TENANT, source_volume_id="a user's")
+        cached = cloud.volume(metadata={"image_id": str(uuid.uuid4())}, source_volume_id="a user's")
         (result,) = cloud.repair(path, include_likely=True)
         assert result.state is RepairState.LEFT
         assert f"openstack volume delete {cached.id}" in str(result.reason)

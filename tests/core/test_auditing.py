@@ -74,7 +74,10 @@ CATALOGUE = StoreCatalogue(
     default="fast",
 )
 UNTYPED = replace(CATALOGUE, stores=(Store(name="fast", kind="cinder"), *CATALOGUE.stores[1:]))
-SETTINGS = AuditSettings(now=NOW, trusted_projects=frozenset({"stores"}), images_complete=True, volumes_complete=True)
+SHOWN = frozenset({"store 'fast'", "no store", "place 'stores' 'ssd'"})
+SETTINGS = AuditSettings(
+    now=NOW, trusted_projects=frozenset({"stores"}), images_complete=True, volumes_complete=True, shown=SHOWN
+)
 
 
 def uuid(number: int) -> str:
@@ -181,6 +184,7 @@ UNSAID = dict.fromkeys(("glance_image_id", "image_owner", "image_size"))
 GOOD = one()
 IMAGE, VOLUME = Subject("image", "image-0"), Subject("volume", uuid(0))
 URL = f"cinder://fast/{uuid(0)}"
+RUNS = "no service tells whether a process is still at work"
 LOST = "a location of the image names volume " + uuid(0)
 
 
@@ -219,7 +223,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         finding(
             "image-stuck",
             LIKELY,
-            "it is saving and was last touched 9 days, 0:00:00 before the audit",
+            f"it is saving and was last touched 9 days, 0:00:00 before the audit; only likely, because {RUNS}",
             IMAGE,
             repair=(step("look-again", IMAGE), step("delete-image", IMAGE)),
             since=NOW - timedelta(days=9),
@@ -296,7 +300,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         finding(
             "left-unfinished",
             LIKELY,
-            "procedure add has not finished 9 days, 0:00:00 after it began",
+            f"procedure add has not finished 9 days, 0:00:00 after it began; only likely, because {RUNS}",
             VOLUME,
             repair=(step("look-again", VOLUME), step("delete-volume", VOLUME)),
             since=NOW - timedelta(days=9),
@@ -738,7 +742,10 @@ class TestWhatIsNoFault:
             LIKELY,
             NOW - timedelta(days=2),
         )
-        assert found.text.endswith("; it was attached 2 days, 0:00:00 before the audit")
+        assert found.text == (
+            "it is not known whether its process runs; host 'node'; it was attached 2 days, 0:00:00 before the audit; "
+            "only likely, because this host cannot tell whether its process runs"
+        )
         (found,) = attached(NOW, alive=False).audit()
         assert found.certainty is SURE
 
@@ -789,7 +796,7 @@ class TestWhatIsNoFault:
         making = Template(entry=entry(5), being_made_for=timedelta(days=1, seconds=1))
         (found,) = replace(TEMPLATE, templates=(making,)).audit()
         assert (found.kind, found.certainty, found.repair, found.reclaimable_bytes) == ("template-stale", LIKELY, (), 0)
-        assert found.text == "it has been in the making for 1 day, 0:00:01"
+        assert found.text == f"it has been in the making for 1 day, 0:00:01; only likely, because {RUNS}"
         assert found.since == NOW - timedelta(days=1, seconds=1)
         assert replace(TEMPLATE, images=(), volumes=(), templates=(making,)).audit()[0].certainty is LIKELY
 
@@ -798,7 +805,7 @@ class TestWhatIsNoFault:
         (found,) = replace(TEMPLATE, templates=(Template(entry=kept),)).audit()
         verdicts = decide_freshness(image(), entry=kept).verdicts
         assert verdicts[-1].text != verdicts[0].text
-        assert found.text == verdicts[-1].text
+        assert found.text == f"{verdicts[-1].text}; only likely, because the data of the image may be the same"
 
     def test_incomplete_listings_are_told(self) -> None:
         cloud = Cloud(
@@ -807,11 +814,13 @@ class TestWhatIsNoFault:
             entries=(entry(5),),
             templates=(Template(entry=entry(6, image_id="gone")),),
         )
+        only, of_images = "only likely, because", "the credentials do not show all images"
+        of_volumes = "the credentials do not show all volumes"
         assert sorted(each.text for each in incomplete(cloud).audit()) == [
-            f"{LOST}: it is not among the volumes that were listed",
-            "it names image 'image-7', which is not among the images that were listed",
-            "its image gone is not among the images that were listed",
-            "its volume is not among the volumes that were listed",
+            f"{LOST}: it is not among the volumes that were listed; {only} {of_volumes}",
+            f"it names image 'image-7', which is not among the images that were listed; {only} {of_images}",
+            f"its image gone is not among the images that were listed; {only} {of_images}",
+            f"its volume is not among the volumes that were listed; {only} {of_volumes}",
         ]
 
     def test_what_is_recorded_of_another_image_is_told(self) -> None:
@@ -822,7 +831,8 @@ class TestWhatIsNoFault:
         (found,) = one(held=volume(says={"image_size": None})).audit()
         assert (
             found.text
-            == f"the image has {GIB - 7} bytes, its volume 1 GiB and no image_size, so that all of it is read"
+            == f"the image has {GIB - 7} bytes, its volume 1 GiB and no image_size, so that all of it is read; only "
+            "likely, because the volume does not say how much of it is the image"
         )
         (found,) = one(size_bytes=GIB + 1).audit()
         assert found.text == f"the image has {GIB + 1} bytes, its volume 1 GiB"
@@ -905,7 +915,7 @@ class TestSentences:
         (found,) = [
             each for each in Cloud(volumes=(half_stored(created_at=None),)).audit() if each.kind == "left-unfinished"
         ]
-        assert found.text == "procedure add has not finished, and its age is not known"
+        assert found.text == (f"procedure add has not finished, and its age is not known; only likely, because {RUNS}")
 
     def test_the_sentences_about_a_template_say_what_was_found(self) -> None:
         fresh = Templated(template=Template(entry=entry(5)), image=image(), settings=SETTINGS)
@@ -943,6 +953,7 @@ class TestFacts:
             images_complete=False,
             volumes_complete=False,
             delayed_delete=False,
+            shown=frozenset(),
         )
 
 

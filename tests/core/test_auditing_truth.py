@@ -357,3 +357,42 @@ def test_what_is_sure_is_true_however_little_is_seen(data: st.DataObject) -> Non
 def test_what_is_sure_is_true_and_all_that_is_wrong_is_found_where_all_is_seen(world: World) -> None:
     found = looked_at(world, whole(world))
     assert told([each for each in found if each.certainty is Certainty.SURE]) <= world.book <= told(found)
+
+
+def renamed(world: World, stores: str) -> None:
+    """The same images in stores of these names, whose volumes are in a Cinder of their own."""
+    for each in world.images.values():
+        located = (
+            ImageLocation(
+                location.url.replace("://", f"://{stores}-"), {"store": f"{stores}-{location.metadata['store']}"}
+            )
+            if location.metadata
+            else location
+            for location in each.locations
+        )
+        world.change_image(each.id, locations=tuple(located))
+
+
+@st.composite
+def regions(draw: DrawFn) -> tuple[World, World]:
+    """Two regions, with nothing in common but the ids of their projects."""
+    here, there = World(), World()
+    for world, first in ((here, 10), (there, 10_010)):
+        for at, story in enumerate(draw(st.lists(st.sampled_from((*RIGHT, *WRONG)), max_size=6))):
+            story(world, 10 * at + first)
+    return here, there
+
+
+@settings(max_examples=CLOUDS)
+@given(regions())
+def test_what_is_sure_is_true_where_the_services_are_of_two_regions(both: tuple[World, World]) -> None:
+    """One Glance of two regions, a Glance of one with the Cinder of the other, and two Glances of one project."""
+    here, there = both
+    book = here.book | there.book
+    crossed = looked_at(there, whole(there), images=list(here.images.values()))
+    renamed(there, "far")
+    shared = looked_at(here, whole(here), images=[*here.images.values(), *there.images.values()])
+    for each in there.volumes.values():
+        there.change_volume(each.id, volume_type=f"far {each.volume_type}")
+    mixed = looked_at(here, whole(here), volumes=[*here.volumes.values(), *there.volumes.values()])
+    assert told([each for each in (*crossed, *shared, *mixed) if each.certainty is Certainty.SURE]) <= book

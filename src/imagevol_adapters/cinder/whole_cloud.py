@@ -33,10 +33,10 @@ class WholeCinder:
 
     @property
     def sees_all(self) -> bool:
-        """Whether Cinder shows these credentials the volumes of all projects; of a cloud without any, it does."""
+        """Whether Cinder shows these credentials the volumes of all projects, which needs a volume to be shown."""
         with said_as_ours("the list of volumes"):
             first = self._cinder().volumes.list(search_opts=dict(_ALL), limit=1)
-            return all("os-vol-tenant-attr:tenant_id" in shown.to_dict() for shown in first)
+            return bool(first) and all("os-vol-tenant-attr:tenant_id" in shown.to_dict() for shown in first)
 
     def all_volumes(self) -> Iterator[Volume]:
         """Give every volume; one that comes again is given again."""

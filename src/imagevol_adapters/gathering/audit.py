@@ -133,7 +133,7 @@ class CloudAudit:
     Attributes:
         images: Glance.
         volumes: Cinder.
-        settings: what the operator says, and whether the listings are whole.
+        settings: what the operator says, whether the listings are whole, and what they have shown so far.
         catalogue: the stores; None if they are not known.
         entries: of Cinder's image cache.
         checks: what reading image volumes gave.
@@ -160,10 +160,10 @@ class CloudAudit:
         sentences = {
             "Glance shows only the images of this project, because the credentials lack the admin role: what depends "
             "on all images is only likely.": not settings.images_complete,
-            "Cinder shows only the volumes of this project, because the credentials lack the admin role: what depends "
-            "on all volumes is only likely.": not settings.volumes_complete,
-            "No project is trusted: no volume is surely orphaned, and templates are not looked at. Pass "
-            "--trusted-project with the project of the image volumes, and with Cinder's internal tenant.": (
+            "Cinder shows no volume of another project, because the credentials lack the admin role or it has none: "
+            "what depends on all volumes is only likely.": not settings.volumes_complete,
+            "No project is trusted: no volume is surely orphaned and none surely lost, and templates are not looked "
+            "at. Pass --trusted-project with the project of the image volumes, and with Cinder's internal tenant.": (
                 not settings.trusted_projects
             ),
             "The stores of Glance are not known: store-differs compares only the URL with the metadata.": (
@@ -182,7 +182,7 @@ class CloudAudit:
 
     def findings(self) -> Iterator[Finding]:
         """List the cloud, and give what is wrong with it, a second time looked at."""
-        began = self.clock()
+        began, shown = self.clock(), set(self.settings.shown)
         found = audit(
             images=self._counted("images", self.images.listed()),
             volumes=map(self._noticed, self._counted("volumes", self.volumes.all_volumes())),
@@ -192,9 +192,11 @@ class CloudAudit:
             checks=self.checks,
             catalogue=self.catalogue,
             settings=self.settings,
+            shown=shown,
         )
         given = set[str]()
         for together in _batches(found, _TOGETHER):
+            self.settings = replace(self.settings, shown=frozenset(shown))
             for finding in self.look_again(together, changed_since=began - _CLOCKS):
                 if finding.id not in given:  # an attachment may have been listed twice
                     given.add(finding.id)

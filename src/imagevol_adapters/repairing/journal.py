@@ -119,6 +119,7 @@ class RepairJournal(JournalFile):
             "images_complete": settings.images_complete,
             "volumes_complete": settings.volumes_complete,
             "delayed_delete": settings.delayed_delete,
+            "shown": sorted(settings.shown),
         }
         entries = {each.finding.id: RepairEntry(finding=each.finding, after=each.after) for each in repairs}
         journal = cls(path, cls.create_file(path), _head(head), entries)
@@ -247,6 +248,7 @@ def _head(value: Mapping[str, Any]) -> Mapping[str, Any]:
         images_complete=_truth(value["images_complete"]),
         volumes_complete=_truth(value["volumes_complete"]),
         delayed_delete=_truth(value["delayed_delete"]),
+        shown=frozenset(map(text_of, value.get("shown", ()))),  # which journals of before do not say
     )
     return {**texts, "include_likely": _truth(value["include_likely"]), "settings": settings}
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 
+from imagevol_core.auditing.evidence import TEMPLATES, place_of, shown_by
 from imagevol_core.auditing.facts import (
     AuditedAttachment,
     AuditRule,
@@ -66,6 +67,8 @@ __all__ = [
 
 _ID_DIGITS = 12
 _NONE_LOST = Counter[str]()
+_MOST_WAITING = 10_000  # volumes that are kept until something shows that they are of this Glance
+_IMPORTS = ("os_glance_import_task", "os_glance_importing_to_stores")  # while Glance imports or copies an image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +159,7 @@ def audit(
     templates: Iterable[Template] = (),
     templates_seen: Iterable[tuple[Template, Image | None]] = (),
     checks: Iterable[DeepCheck] = (),
+    shown: set[str] | None = None,
 ) -> Iterator[Finding]:
     """Say what is wrong between images and the volumes that hold them ([store], [multi], [template]).
 
@@ -170,6 +174,7 @@ def audit(
         templates_seen: those that were only found among the volumes, each with its image; they are asked for after the
             volumes.
         checks: what deep checks gave; none where none were made.
+        shown: takes what the listings show of the cloud, for the settings of later audits of a part of it.
 
     Returns:
         Findings as they are made, in no order that means anything.
@@ -178,15 +183,19 @@ def audit(
     >>> fast = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
     >>> from imagevol_core import ImageLocation
     >>> image = Image(id="i", status="active", locations=(ImageLocation(f"cinder://fast/{fast}"),))
-    >>> settings = AuditSettings(now=datetime(2026, 1, 1, tzinfo=UTC), volumes_complete=True)
-    >>> for finding in audit(images=[image], volumes=[], settings=settings):
+    >>> other = Image(id="o", status="active", locations=(ImageLocation(f"cinder://fast/{fast[:-1]}2"),))
+    >>> held = Volume(id=f"{fast[:-1]}2", size_gib=1, project_id="stores", readonly=True, metadata={"image_id": "o"})
+    >>> settings = AuditSettings(
+    ...     now=datetime(2026, 1, 1, tzinfo=UTC), volumes_complete=True, trusted_projects=frozenset({"stores"})
+    ... )
+    >>> for finding in audit(images=[image, other], volumes=[held], settings=settings):
     ...     print(finding)
     ...     print(*finding.repair)
     location-without-volume (image i, volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1), sure: a location of the image \
 names volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1: it is not among the volumes
     delete-image image i
     """
-    cloud = _Cloud(settings=settings, catalogue=catalogue)
+    cloud = _Cloud(settings=settings, catalogue=catalogue, shown=set() if shown is None else shown)
     cloud.kept = {entry.volume_id: entry for entry in entries}
     for template in templates:
         cloud.templates[template.entry.image_id].append(template)
@@ -195,15 +204,14 @@ names volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1: it is not among the volumes
     yield from _audit_images(cloud, images)
     yield from _audit_volumes(cloud, volumes)
     yield from _audit_missing(cloud)
-    for template, image in templates_seen:
-        yield from _found(TEMPLATE_RULES, Templated(template=template, image=image, settings=settings))
+    yield from _audit_templates(cloud, templates_seen)
     for attachment in attachments:
         volume_id = attachment.volume_id
         held = Held(
             attachment=attachment,
             holds_image=cloud.ledger.holds_image(volume_id),
             listed=cloud.ledger.volume_listed(volume_id),
-            settings=settings,
+            settings=cloud.settings,
             claimants=_claimants(cloud.ledger.claims(volume_id)),
         )
         yield from _found(ATTACHMENT_RULES, held)
@@ -215,12 +223,19 @@ class _Cloud:
 
     settings: AuditSettings
     catalogue: StoreCatalogue | None
+    shown: set[str]
     kept: dict[str, CacheEntry] = field(default_factory=dict)
     templates: defaultdict[str, list[Template]] = field(default_factory=lambda: defaultdict(list))
     of_templates: set[str] = field(default_factory=set)
     checks: dict[str, DeepCheck] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     all_read: bool = True
+
+    def show(self, names: frozenset[str]) -> None:
+        """Note what was shown."""
+        if not names <= self.settings.shown:
+            self.settings = replace(self.settings, shown=self.settings.shown | names)
+            self.shown |= names
 
     def keeps(self, volume: Volume) -> bool:
         """Whether the volume is kept to be cloned: by Cinder's cache, or as a template."""
@@ -234,9 +249,12 @@ def _audit_images(cloud: _Cloud, images: Iterable[Image]) -> Iterator[Finding]:
             continue
         yield from _found(IMAGE_RULES, Watched(image=image, settings=cloud.settings))
         for template in cloud.templates.pop(image.id, ()):
+            cloud.show(frozenset({TEMPLATES}))
             yield from _found(TEMPLATE_RULES, Templated(template=template, image=image, settings=cloud.settings))
         if _claim(cloud, image) and image.locations and image.status not in IN_THE_MAKING:
             cloud.ledger.settle_image(image.id)
+        if any(image.properties.get(name) for name in _IMPORTS):
+            cloud.ledger.import_image(image.id)
 
 
 def _claim(cloud: _Cloud, image: Image) -> bool:
@@ -255,11 +273,12 @@ def _claim(cloud: _Cloud, image: Image) -> bool:
 
 
 def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding]:
-    ledger = cloud.ledger
+    ledger, waiting = cloud.ledger, list[ImageVolume]()
     for volume in volumes:
         if not ledger.list_volume(volume.id):
             continue
         claims, recorded = ledger.claims(volume.id), recorded_image(volume)
+        cloud.show(shown_by(volume, claims, settings=cloud.settings))
         held = ImageVolume(
             volume=volume,
             recorded=recorded,
@@ -267,15 +286,22 @@ def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding
             kept=cloud.keeps(volume),
             image_known=ledger.image_listed(recorded),
             image_settled=ledger.image_settled(recorded),
+            importing=ledger.image_importing(recorded),
             all_read=cloud.all_read,
             check=cloud.checks.get(volume.id),
             settings=cloud.settings,
             claimants=_claimants(claims),
         )
-        if held.claimed or held.kept or recorded is not None:
+        named = held.claimed or held.kept
+        if named or recorded is not None:
             ledger.hold_image(volume.id)
-        yield from _found(IMAGE_VOLUME_RULES, held)
+        if named or recorded is None or place_of(volume) in cloud.settings.shown or len(waiting) == _MOST_WAITING:
+            yield from _found(IMAGE_VOLUME_RULES, held)
+        else:
+            waiting.append(held)
         yield from _audit_claims(cloud, volume.id, claims, volume, recorded)
+    for held in waiting:
+        yield from _found(IMAGE_VOLUME_RULES, replace(held, settings=cloud.settings))
 
 
 def _audit_missing(cloud: _Cloud) -> Iterator[Finding]:
@@ -290,6 +316,19 @@ def _audit_missing(cloud: _Cloud) -> Iterator[Finding]:
     for templates in cloud.templates.values():
         for template in templates:
             yield from _found(TEMPLATE_RULES, Templated(template=template, image=None, settings=cloud.settings))
+
+
+def _audit_templates(cloud: _Cloud, seen: Iterable[tuple[Template, Image | None]]) -> Iterator[Finding]:
+    """Those without an image come last, when it is known whether others have theirs."""
+    without = list[Template]()
+    for template, image in seen:
+        if image is None:
+            without.append(template)
+            continue
+        cloud.show(frozenset({TEMPLATES}))
+        yield from _found(TEMPLATE_RULES, Templated(template=template, image=image, settings=cloud.settings))
+    for template in without:
+        yield from _found(TEMPLATE_RULES, Templated(template=template, image=None, settings=cloud.settings))
 
 
 def _audit_claims(
@@ -329,16 +368,16 @@ def _found(tables: Mapping[Policy, tuple[AuditRule[Facts], ...]], facts: Facts) 
         if verdict.ok:
             continue
         rule = rules[at]
-        subjects, sure, repair = rule.subjects(facts), rule.sure(facts), rule.repair(facts)
+        subjects, doubt, repair = rule.subjects(facts), rule.doubt(facts), rule.repair(facts)
         reclaims = rule.reclaims(facts) if repair else 0
-        if repair and not sure:
+        if repair and doubt:
             repair = (*(RepairStep(RepairAction.LOOK_AGAIN, subject) for subject in subjects), *repair)
-        certainty = Certainty.SURE if sure else Certainty.LIKELY
+        certainty = Certainty.LIKELY if doubt else Certainty.SURE
         yield Finding(
             kind=rule.id,
             subjects=subjects,
             certainty=certainty,
-            text=verdict.text,
+            text=f"{verdict.text}; only likely, because {doubt}" if doubt else verdict.text,
             repair=repair,
             since=rule.since(facts),
             reclaimable_bytes=reclaims,

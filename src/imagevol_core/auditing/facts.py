@@ -154,7 +154,7 @@ class AuditRule(Requirement[Facts], Generic[Facts]):
 
     Attributes:
         subjects: what a finding names.
-        sure: whether all that the predicate rests on was told.
+        doubt: why it is only likely, as the end of a sentence; empty where all that the predicate rests on was told.
         repair: what would mend it; no step where a person has to decide.
         since: when it began, as far as the facts say.
         reclaims: how many bytes the storage gives back when it is mended.
@@ -163,7 +163,7 @@ class AuditRule(Requirement[Facts], Generic[Facts]):
     """
 
     subjects: Callable[[Facts], tuple[Subject, ...]]
-    sure: Callable[[Facts], bool]
+    doubt: Callable[[Facts], str]
     repair: Callable[[Facts], Repair]
     since: Callable[[Facts], datetime | None] = never_known
     reclaims: Callable[[Facts], int] = nothing
@@ -234,6 +234,7 @@ class AuditSettings:
         images_complete: whether `images` is every image there is.
         volumes_complete: whether `volumes` is every volume there is.
         delayed_delete: whether Glance keeps the data of a deleted image for a time, as `delayed_delete` says.
+        shown: what a listing of the whole cloud has shown, as `audit` gives it; for an audit of a part of the cloud.
 
     Raises:
         InvalidFact: `now` has no time zone.
@@ -245,6 +246,7 @@ class AuditSettings:
     images_complete: bool = False
     volumes_complete: bool = False
     delayed_delete: bool = False
+    shown: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse a time that names no instant."""
@@ -320,6 +322,17 @@ class ImageVolume:
     check: DeepCheck | None
     settings: AuditSettings
     claimants: tuple[str, ...] = ()
+    importing: bool = False
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long before the audit it was created; None where that is not known."""
+        return None if self.volume.created_at is None else self.settings.now - self.volume.created_at
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is older than what may be in the making."""
+        return self.age is not None and self.age > self.settings.stuck_after
 
     @property
     def read(self) -> DeepCheck:

@@ -141,7 +141,7 @@ class _Marks:
         return number is not None and bool(self.marks[number] & bit)
 
 
-_LISTED, _SETTLED, _HOLDS_IMAGE = 1, 2, 4
+_LISTED, _SETTLED, _HOLDS_IMAGE, _IMPORTING = 1, 2, 4, 8
 
 
 class Ledger:
@@ -168,6 +168,14 @@ class Ledger:
     def settle_image(self, image_id: str) -> None:
         """Note that all locations of an image are known."""
         self._images.mark(image_id, _SETTLED)
+
+    def import_image(self, image_id: str) -> None:
+        """Note that Glance is importing or copying an image."""
+        self._images.mark(image_id, _IMPORTING)
+
+    def image_importing(self, image_id: str | None) -> bool:
+        """Tell whether Glance is importing or copying an image."""
+        return image_id is not None and self._images.has(image_id, _IMPORTING)
 
     def image_listed(self, image_id: str | None) -> bool:
         """Tell whether an image was listed."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from imagevol_core.auditing.evidence import store_evidence, stores_of
 from imagevol_core.auditing.facts import AuditRule, Claim, ClaimedVolume, Repair, RepairAction, Subject
-from imagevol_core.auditing.rules import always, step, volumes_complete
+from imagevol_core.auditing.rules import certain, step, volumes_unseen
 from imagevol_core.facts import Volume
 from imagevol_core.locations import CinderLocation
 from imagevol_core.marks import UnreadMetadata, read_metadata
@@ -25,8 +26,27 @@ def _volume_there(claimed: ClaimedVolume) -> tuple[bool, str]:
     return claimed.found is not None, f"{_url(claimed)}: {'it is there' if claimed.found else where}"
 
 
+def _lost_perhaps(claimed: ClaimedVolume) -> str:
+    """Another region, or another Cinder, may have the volumes of the store."""
+    return volumes_unseen(claimed.settings) or ("" if _store_shown(claimed) else _unshown(claimed.claim))
+
+
+def _store_shown(claimed: ClaimedVolume) -> bool:
+    return store_evidence(claimed.claim) <= claimed.settings.shown
+
+
+def _unshown(claim: Claim) -> str:
+    named = f"of store {listed(stores_of(claim))}" if stores_of(claim) else "without a store"
+    return (
+        f"no location {named} has its volume in a trusted project of this Cinder: check the region, --os-region-name "
+        "and --trusted-project"
+    )
+
+
 def _forget_location(claimed: ClaimedVolume) -> Repair:
     """The last location of an image cannot be removed (CVE-2016-0757): without any data there is no image left."""
+    if not _store_shown(claimed):
+        return ()
     if claimed.claim.others and not claimed.all_lost:
         return (step(RepairAction.REMOVE_LOCATION, _image(claimed), url=claimed.claim.url),)
     return (step(RepairAction.DELETE_IMAGE, _image(claimed)),)
@@ -65,8 +85,9 @@ def _size_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
     return recorded == size, f"{text} and image_size {recorded}"
 
 
-def _size_surely(claimed: ClaimedVolume) -> bool:
-    return claimed.too_small or "image_size" in claimed.volume.metadata
+def _size_perhaps(claimed: ClaimedVolume) -> str:
+    known = claimed.too_small or "image_size" in claimed.volume.metadata
+    return "" if known else "the volume does not say how much of it is the image"
 
 
 def _resize(claimed: ClaimedVolume) -> Repair:
@@ -82,10 +103,6 @@ def _recorded_size(volume: Volume) -> int | UnreadMetadata | None:
     return read if isinstance(read, UnreadMetadata) else read.size_bytes
 
 
-def _named(claim: Claim) -> list[str]:
-    return sorted({name for name in (claim.url_store, claim.said_store) if name is not None})
-
-
 def _stores(claimed: ClaimedVolume) -> tuple[str, ...]:
     """The stores that the volume's type belongs to."""
     catalogue, volume_type = claimed.catalogue, claimed.volume.volume_type
@@ -96,7 +113,7 @@ def _stores(claimed: ClaimedVolume) -> tuple[str, ...]:
 
 def _store_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
     claim, catalogue = claimed.claim, claimed.catalogue
-    named = _named(claim)
+    named = stores_of(claim)
     text = f"the URL names store {quoted(claim.url_store)}, the metadata {quoted(claim.said_store)}"
     if len(named) > 1:
         return False, text
@@ -110,13 +127,13 @@ def _store_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
     return named[0] in _stores(claimed), text
 
 
-def _store_surely(claimed: ClaimedVolume) -> bool:
+def _store_perhaps(claimed: ClaimedVolume) -> str:
     """A store that names no type has Cinder's default one, which must be known."""
-    named, catalogue = _named(claimed.claim), claimed.catalogue
+    named, catalogue = stores_of(claimed.claim), claimed.catalogue
     store = catalogue.get(named[0]) if catalogue and len(named) == 1 else None
-    if catalogue is None or store is None:
-        return True
-    return store.volume_type is not None or catalogue.default_volume_type is not None
+    if catalogue is None or store is None or store.volume_type or catalogue.default_volume_type:
+        return ""
+    return f"store {quoted(store.name)} names no volume type, and Cinder's default one is not known"
 
 
 def _restore(claimed: ClaimedVolume) -> Repair:
@@ -141,8 +158,10 @@ def _withdraw(claimed: ClaimedVolume) -> Repair:
     return (step(RepairAction.REMOVE_LOCATION, _image(claimed), url=claimed.claim.url),)
 
 
-def _owner_surely(claimed: ClaimedVolume) -> bool:
-    return _holder(claimed) is not None and claimed.volume.project_id is not None
+def _owner_perhaps(claimed: ClaimedVolume) -> str:
+    if claimed.volume.project_id is None:
+        return "the project of the volume is not known"
+    return "" if _holder(claimed) is not None else "the volume does not say whose it is"
 
 
 def _image(claimed: ClaimedVolume) -> Subject:
@@ -178,7 +197,7 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             holds=_volume_there,
             gate=True,
             subjects=_of_claimed,
-            sure=volumes_complete,
+            doubt=_lost_perhaps,
             repair=_forget_location,
             url=_other_url,
         ),
@@ -188,7 +207,7 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             source="[clone], OSSN-0065",
             holds=_owner_agrees,
             subjects=_of_claimed,
-            sure=_owner_surely,
+            doubt=_owner_perhaps,
             repair=_own,
             since=_created,
             url=_other_url,
@@ -199,7 +218,7 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             source="[store]",
             holds=_size_agrees,
             subjects=_of_claimed,
-            sure=_size_surely,
+            doubt=_size_perhaps,
             repair=_resize,
             since=_created,
             url=_other_url,
@@ -210,7 +229,7 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             source="[multi]",
             holds=_store_agrees,
             subjects=_of_claimed,
-            sure=_store_surely,
+            doubt=_store_perhaps,
             repair=_restore,
             since=_created,
             url=_other_url,
@@ -221,7 +240,7 @@ CLAIM_RULES: Mapping[Policy, tuple[AuditRule[ClaimedVolume], ...]] = {
             source="[multi]",
             holds=_content_agrees,
             subjects=_of_claimed,
-            sure=always,
+            doubt=certain,
             repair=_withdraw,
             since=_created,
             url=_other_url,

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from imagevol_core.auditing.evidence import glance_shown
 from imagevol_core.auditing.facts import (
     AuditRule,
-    ClaimedVolume,
+    AuditSettings,
     Entry,
     Held,
     Repair,
@@ -34,9 +35,10 @@ __all__ = [
     "IN_THE_MAKING",
     "SHARING_RULES",
     "TEMPLATE_RULES",
-    "always",
-    "never",
+    "certain",
+    "may_run",
     "step",
+    "volumes_unseen",
 ]
 
 
@@ -111,12 +113,21 @@ def _template_fresh(templated: Templated) -> tuple[bool, str]:
     return freshness.fresh, freshness.because
 
 
-def _stale_surely(templated: Templated) -> bool:
+def _stale_perhaps(templated: Templated) -> str:
     if templated.template.being_made_for is not None:
-        return False  # its process may still run
+        return may_run(templated)
     if templated.image is None:
-        return templated.settings.images_complete
-    return decide_freshness(templated.image, entry=templated.template.entry).outcome is FreshnessOutcome.OTHER_BYTES
+        return _image_perhaps(templated)
+    other = decide_freshness(templated.image, entry=templated.template.entry).outcome is FreshnessOutcome.OTHER_BYTES
+    return "" if other else "the data of the image may be the same"
+
+
+def _image_perhaps(templated: Templated) -> str:
+    if not templated.settings.images_complete:
+        return "the credentials do not show all images"
+    if not glance_shown(templated.settings):
+        return "no image of this Glance has a volume in a trusted project of this Cinder: check --os-region-name"
+    return ""
 
 
 def _renew(templated: Templated) -> Repair:
@@ -124,7 +135,7 @@ def _renew(templated: Templated) -> Repair:
         return ()  # Cinder deletes no volume that it is creating: a person resets its state
     old = step(RepairAction.DELETE_VOLUME, Subject("volume", templated.template.entry.volume_id))
     if templated.image is None:
-        return (old,)
+        return (old,) if glance_shown(templated.settings) else ()
     return (step(RepairAction.CREATE_TEMPLATE, Subject("image", templated.image.id)), old)
 
 
@@ -142,8 +153,13 @@ def _of_size(templated: Templated) -> int:
     return templated.template.entry.size_gib * GIB
 
 
-def volumes_complete(facts: ClaimedVolume | Entry) -> bool:
-    return facts.settings.volumes_complete
+def volumes_unseen(settings: AuditSettings) -> str:
+    """Say why a volume that was not listed may be there."""
+    return "" if settings.volumes_complete else "the credentials do not show all volumes"
+
+
+def _entry_perhaps(entry: Entry) -> str:
+    return volumes_unseen(entry.settings)
 
 
 def _attached(held: Held) -> datetime | None:
@@ -161,8 +177,9 @@ def _detach(held: Held) -> Repair:
     return step(RepairAction.DISCONNECT, attachment), step(RepairAction.DELETE_ATTACHMENT, attachment)
 
 
-def _left_surely(held: Held) -> bool:
-    return held.volume_gone or held.attachment.alive is not None
+def _left_perhaps(held: Held) -> str:
+    known = held.volume_gone or held.attachment.alive is not None
+    return "" if known else "this host cannot tell whether its process runs"
 
 
 def _delete_entry(entry: Entry) -> Repair:
@@ -181,14 +198,14 @@ def step(action: RepairAction, subject: Subject, **arguments: str) -> RepairStep
     return RepairStep(action, subject, tuple(arguments.items()))
 
 
-def always(_facts: object) -> bool:
+def certain(_facts: object) -> str:
     """Say that a finding is sure whatever the facts are."""
-    return True
+    return ""
 
 
-def never(_facts: object) -> bool:
-    """Say that a finding is never sure: a process may still be at work, and no service tells."""
-    return False
+def may_run(_facts: object) -> str:
+    """Say that a finding is never sure."""
+    return "no service tells whether a process is still at work"
 
 
 def _of_attachment(held: Held) -> tuple[Subject, ...]:
@@ -221,7 +238,7 @@ IMAGE_RULES: Mapping[Policy, tuple[AuditRule[Watched], ...]] = {
             source="[store]",
             holds=_not_stuck,
             subjects=_of_image,
-            sure=never,
+            doubt=may_run,
             repair=_delete_image,
             since=_touched,
         ),
@@ -235,7 +252,7 @@ SHARING_RULES: Mapping[Policy, tuple[AuditRule[Sharing], ...]] = {
             source="[store]",
             holds=_in_one_image,
             subjects=_of_sharing,
-            sure=always,
+            doubt=certain,
             repair=_separate,
         ),
     ),
@@ -248,7 +265,7 @@ ATTACHMENT_RULES: Mapping[Policy, tuple[AuditRule[Held], ...]] = {
             source="[store], CVE-2023-2088",
             holds=_in_use,
             subjects=_of_attachment,
-            sure=_left_surely,
+            doubt=_left_perhaps,
             repair=_detach,
             since=_attached,
             related=_claimants,
@@ -263,7 +280,7 @@ ENTRY_RULES: Mapping[Policy, tuple[AuditRule[Entry], ...]] = {
             source="[template]",
             holds=_has_volume,
             subjects=_of_entry,
-            sure=volumes_complete,
+            doubt=_entry_perhaps,
             repair=_delete_entry,
         ),
     ),
@@ -276,7 +293,7 @@ TEMPLATE_RULES: Mapping[Policy, tuple[AuditRule[Templated], ...]] = {
             source="[template]",
             holds=_template_fresh,
             subjects=_of_template,
-            sure=_stale_surely,
+            doubt=_stale_perhaps,
             repair=_renew,
             since=_changed,
             reclaims=_of_size,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from imagevol_core.auditing.evidence import place_of
 from imagevol_core.auditing.facts import AuditRule, ImageVolume, Repair, RepairAction, Subject
-from imagevol_core.auditing.rules import always, never, step
+from imagevol_core.auditing.rules import certain, may_run, step
 from imagevol_core.remains import VolumeOrigin
 from imagevol_core.sentences import answered, quoted, said
 from imagevol_core.sizing import GIB
@@ -28,37 +29,79 @@ def _has_image(held: ImageVolume) -> tuple[bool, str]:
         return True, "Cinder is deleting it"
     if held.recorded is None:
         return True, "it names no image"
+    if held.importing and not held.settled:
+        return True, f"Glance is copying image {quoted(held.recorded)}"
     if not held.image_known:
+        if _put_on_purpose(held):
+            return True, "`imagevol put` made it of a file, and no image was asked for"
         partly = "" if held.settings.images_complete else " that were listed"
         return False, f"it names image {quoted(held.recorded)}, which is not among the images{partly}"
     return not held.image_settled, f"it names image {quoted(held.recorded)}, whose locations are known and are others"
 
 
-def _orphan_surely(held: ImageVolume) -> bool:
+def _put_on_purpose(held: ImageVolume) -> bool:
+    """`put --register` says that it is procedure `register`."""
+    origin = VolumeOrigin.from_volume(held.volume.metadata)
+    return origin is not None and origin.finished and origin.procedure == "put"
+
+
+def _orphan_perhaps(held: ImageVolume) -> str:
     """A volume is deleted for it: so the record must be no user's, nothing in flight, and every location read.
 
     Cinder clones a user's volume into its internal tenant with the user's metadata.  Glance may keep a deleted image's
     volume for a time, and gives the image back until then.
     """
-    trusted = held.volume.project_id in held.settings.trusted_projects and held.volume.source_volume_id is None
-    still = held.volume.status in _AT_REST and held.settings.images_complete
-    kept = held.settings.delayed_delete and not held.image_known
-    return trusted and still and held.all_read and not kept
+    volume, settings = held.volume, held.settings
+    doubts = {
+        f"the users of project {said(volume.project_id)} can write what the volume says": not _trusted(held),
+        f"it is a clone of volume {said(volume.source_volume_id)} and may have the metadata of that volume": (
+            volume.source_volume_id is not None
+        ),
+        f"no image of this Glance names a volume of type {quoted(volume.volume_type)} in that project: check that it "
+        "is the Glance of these volumes, and --os-region-name": _trusted(held) and not _shown(held),
+        f"its status is {quoted(volume.status)}": volume.status not in _AT_REST,
+        "the credentials do not show all images": not settings.images_complete,
+        "a location of an image could not be read, and may name it": not held.all_read,
+        "with delayed_delete, Glance can give the image back for a time": (
+            settings.delayed_delete and not held.image_known
+        ),
+        "Glance may still be copying the image": held.importing,
+        _youth(held): not held.settled,
+    }
+    return " and ".join(doubt for doubt, applies in doubts.items() if applies)
+
+
+def _youth(held: ImageVolume) -> str:
+    return "its age is not known" if held.age is None else f"it was created {held.age} before the audit"
+
+
+def _trusted(held: ImageVolume) -> bool:
+    return held.volume.project_id in held.settings.trusted_projects
+
+
+def _shown(held: ImageVolume) -> bool:
+    """Another Glance may have its volumes in the same project."""
+    return place_of(held.volume) in held.settings.shown
 
 
 def _not_unfinished(held: ImageVolume) -> tuple[bool, str]:
-    origin, created_at = VolumeOrigin.from_volume(held.volume.metadata), held.volume.created_at
+    origin = VolumeOrigin.from_volume(held.volume.metadata)
     if origin is None or origin.finished or held.kept or held.volume.status == "deleting":
         return True, "no procedure is creating it"
-    if created_at is None:
+    if held.claimed:
+        return True, "an image's location names it, so that it is whole"
+    if held.age is None:
         return False, f"procedure {said(origin.procedure)} has not finished, and its age is not known"
-    age = held.settings.now - created_at
-    return age <= held.settings.stuck_after, f"procedure {said(origin.procedure)} has not finished {age} after it began"
+    return not held.settled, f"procedure {said(origin.procedure)} has not finished {held.age} after it began"
 
 
 def _delete_trusted(held: ImageVolume) -> Repair:
     """Elsewhere a user may have written it."""
-    return _delete_volume(held) if held.volume.project_id in held.settings.trusted_projects else ()
+    return _delete_volume(held) if _trusted(held) else ()
+
+
+def _delete_orphan(held: ImageVolume) -> Repair:
+    return _delete_trusted(held) if _shown(held) else ()
 
 
 def _read_only(held: ImageVolume) -> tuple[bool, str]:
@@ -83,8 +126,8 @@ def _zero(held: ImageVolume) -> Repair:
     )
 
 
-def _read_only_surely(held: ImageVolume) -> bool:
-    return held.volume.readonly is not None
+def _read_only_perhaps(held: ImageVolume) -> str:
+    return "" if held.volume.readonly is not None else "Cinder does not tell"
 
 
 def _set_read_only(held: ImageVolume) -> Repair:
@@ -119,8 +162,8 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             source="[store]",
             holds=_has_image,
             subjects=_of_volume,
-            sure=_orphan_surely,
-            repair=_delete_trusted,
+            doubt=_orphan_perhaps,
+            repair=_delete_orphan,
             since=_created,
             reclaims=_size,
         ),
@@ -130,7 +173,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             source="[store]",
             holds=_not_unfinished,
             subjects=_of_volume,
-            sure=never,  # on its host, `imagevol unfinished` tells whether the process runs
+            doubt=may_run,  # on its host, `imagevol unfinished` tells whether the process runs
             repair=_delete_trusted,
             since=_created,
             reclaims=_size,
@@ -141,7 +184,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             source="[store]",
             holds=_read_only,
             subjects=_of_volume,
-            sure=_read_only_surely,
+            doubt=_read_only_perhaps,
             repair=_set_read_only,
             since=_created,
             related=_claimants,
@@ -152,7 +195,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             source="[clone]",
             holds=_tail_zero,
             subjects=_of_volume,
-            sure=always,
+            doubt=certain,
             repair=_zero,
             since=_created,
             related=_claimants,
