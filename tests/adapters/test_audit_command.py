@@ -90,10 +90,10 @@ class TestWhatIsShown:
         assert ran.status == 3
         jsonschema.Draft202012Validator(audit_schema()).validate(ran.json)
         assert [(each["rule"], each["certainty"]) for each in ran.json] == [
-            ("image-volume-without-image", "sure"),
             ("not-read-only", "sure"),
+            ("image-volume-without-image", "sure"),
         ]
-        orphan = ran.json[0]
+        orphan = ran.json[1]
         assert orphan["reclaimable_bytes"] == GIB
         assert orphan["since"] == "2026-01-20T12:00:00+00:00"
         assert orphan["repair"] == [
@@ -119,8 +119,8 @@ class TestWhatIsShown:
     def test_a_spreadsheet_gets_text(self, cloud: Glance, run: Run) -> None:
         ran = run("audit", *TRUSTED, "-f", "csv")
         rows = list(csv.DictReader(ran.out.splitlines()))
-        assert rows[1]["subjects"] == f"volume {volume_id(5)}"
-        assert rows[1]["repair"] == f"set-read-only volume {volume_id(5)}"
+        assert rows[0]["subjects"] == f"volume {volume_id(5)}"
+        assert rows[0]["repair"] == f"set-read-only volume {volume_id(5)}"
 
     def test_a_terminal_obeys_no_name(self, cloud: Glance, run: Run) -> None:
         volume = cloud.volumes[volume_id(4)]
@@ -139,7 +139,7 @@ class TestConfiguration:
     def test_orphans_are_only_likely_if_glance_may_give_images_back(self, cloud: Glance, run: Run, conf: Path) -> None:
         conf.write_text(conf.read_text().replace("[DEFAULT]\n", "[DEFAULT]\ndelayed_delete = true\n"))
         found = run("audit", *TRUSTED, "--config-file", conf, "-f", "json").json
-        assert [each["certainty"] for each in found] == ["likely", "sure"]
+        assert [each["certainty"] for each in found] == ["sure", "likely"]
 
     def test_a_project_that_does_not_exist_is_not_trusted(self, cloud: Glance, run: Run) -> None:
         ran = run("audit", *TRUSTED, "--trusted-project", "the name of one", "-f", "json")

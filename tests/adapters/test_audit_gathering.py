@@ -54,6 +54,7 @@ class Cloud:
     volumes: dict[str, Volume] = attrs.field(factory=dict)
     attachments: dict[str, tuple[AttachmentFacts, datetime | None]] = attrs.field(factory=dict)
     sees_all: bool = True
+    left_out: str | None = None  # of the list of all images
     then: Callable[[], object] = lambda: None
     finally_: Callable[[], object] = lambda: None
     asked: list[str] = attrs.field(factory=list)
@@ -63,7 +64,7 @@ class Cloud:
     ) -> Iterator[Image]:
         if image_ids is None and changed_since is None:
             self.asked.append("images")
-            yield from list(self.images.values())
+            yield from [each for each in self.images.values() if each.id != self.left_out]
             self.then()
         elif changed_since is not None:
             changed = [each for each in self.images.values() if each.updated_at and each.updated_at >= changed_since]
@@ -211,6 +212,15 @@ class TestSecondLook:
         del cloud.volumes[volume_id(7)]
         (found,) = cloud.found()
         assert [step.action for step in found.repair] == [RepairAction.REMOVE_LOCATION]
+
+    def test_a_list_of_images_that_ends_early_makes_no_orphan_of_a_volume_that_an_image_names(
+        self, cloud: Cloud
+    ) -> None:
+        cloud.add(7, metadata={"glance_image_id": "another"})
+        cloud.left_out = "image-7"
+        assert cloud.found() == []
+        del cloud.images["image-7"]
+        assert kinds(cloud.found()) == [("image-volume-without-image", "sure")]
 
     def test_what_was_not_sure_because_of_another_image_is_not_sure_at_the_second_look(self, cloud: Cloud) -> None:
         cloud.add(7)

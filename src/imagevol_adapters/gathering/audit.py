@@ -29,6 +29,7 @@ from imagevol_core import (
     HolderState,
     Image,
     ProcessRecord,
+    RepairAction,
     StoreCatalogue,
     Template,
     Volume,
@@ -44,6 +45,7 @@ from imagevol_core import (
 __all__ = ["AuditedImages", "AuditedVolumes", "CloudAudit", "Watch", "gather_audit"]
 
 _TOGETHER = 50  # findings that are looked at again; their ids are in a URL
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)  # before any image was changed
 _CLOCKS = timedelta(minutes=10)  # by which the clocks of Glance and of this host may differ
 _ALIVE = {HolderState.ALIVE: True, HolderState.DEAD: False}
 
@@ -181,7 +183,11 @@ class CloudAudit:
         return frozenset([*deep, *(() if self.entries else ("cache-entry-without-volume",))])
 
     def findings(self) -> Iterator[Finding]:
-        """List the cloud, and give what is wrong with it, a second time looked at."""
+        """List the cloud, and give what is wrong with it, a second time looked at.
+
+        Where a repair would delete a volume, all images are listed once more first, in another way: a list that ended
+        early may have left out the image that names the volume.
+        """
         began, shown = self.clock(), set(self.settings.shown)
         found = audit(
             images=self._counted("images", self.images.listed()),
@@ -194,13 +200,25 @@ class CloudAudit:
             settings=self.settings,
             shown=shown,
         )
-        given = set[str]()
+        given, deleting = set[str](), dict[tuple[str, str], Finding]()
         for together in _batches(found, _TOGETHER):
             self.settings = replace(self.settings, shown=frozenset(shown))
             for finding in self.look_again(together, changed_since=began - _CLOCKS):
                 if finding.id not in given:  # an attachment may have been listed twice
                     given.add(finding.id)
-                    yield finding
+                    if volume_id := _deleted(finding):
+                        deleting[volume_id, finding.id] = finding
+                    else:
+                        yield finding
+        named = self._named({volume_id for volume_id, _ in deleting})
+        yield from (finding for (volume_id, _), finding in deleting.items() if volume_id not in named)
+
+    def _named(self, volume_ids: set[str]) -> set[str]:
+        """Those of the volumes that an image names in a second listing."""
+        named = set[str]()
+        for image in self.images.listed(changed_since=_EVER) if volume_ids else ():
+            named |= volume_ids.intersection(named_volume_ids(image))
+        return named
 
     def look_again(self, findings: Sequence[Finding], *, changed_since: datetime | None = None) -> Iterator[Finding]:
         """Give those of some findings that are still so, as they are now, in the same order.
@@ -311,6 +329,12 @@ class _Ids:
             volumes=tuple(named["volume"] | named["cache-entry"]),
             attachments=tuple(named["attachment"]),
         )
+
+
+def _deleted(finding: Finding) -> str | None:
+    """The volume that a repair would delete."""
+    deletes = (step.subject.id for step in finding.repair if step.action is RepairAction.DELETE_VOLUME)
+    return next(deletes, None)
 
 
 def _image_of(volume: Volume) -> str | None:
