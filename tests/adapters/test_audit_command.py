@@ -84,6 +84,15 @@ def conf(tmp_path: Path) -> Path:
     return file
 
 
+def test_without_the_admin_role_nothing_found_is_no_success(cloud: Glance, run: Run) -> None:
+    healthy(cloud)
+    assert run("audit", *TRUSTED).status == 0
+    cloud.sees_all = False
+    ran = run("audit", *TRUSTED, "-f", "json")
+    assert (ran.status, ran.json) == (1, [])
+    assert "the credentials lack the admin role" in ran.err
+
+
 class TestWhatIsShown:
     def test_a_program_gets_findings_by_the_schema(self, cloud: Glance, run: Run, conf: Path) -> None:
         ran = run("audit", *TRUSTED, "--config-file", conf, "-f", "json")

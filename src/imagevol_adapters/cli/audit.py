@@ -49,13 +49,15 @@ class Audit(Lister):
     """List what is wrong between images, volumes, attachments and stores; with --repair, repair it.
 
     Without --repair this changes nothing. It needs the admin role, and a Glance that shows locations. What is found is
-    looked at a second time before it is shown. The exit status is 3 if there is a finding that is not accepted.
+    looked at a second time before it is shown. The exit status is 3 if there is a finding that is not accepted, and 1
+    if there is none but the credentials do not show all images.
     """
 
     app: Imagevol
     _parser: argparse.ArgumentParser
     _repair: AuditRepair
     _found = False
+    _partial = False
     _unread: frozenset[str] = frozenset()
     _structured = False
     _accepted: Mapping[str, Accepted] = {}
@@ -108,11 +110,11 @@ class Audit(Lister):
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Give 3 if something was found or left, and 1 if a volume was not read or a repair failed."""
+        """Give 3 if something was found or left, and 1 if a repair failed, or not all could be seen or read."""
         check_repair_options(self._parser, parsed_args)
         self._repair = AuditRepair(app=self.app, structured=parsed_args.formatter in _STRUCTURED)
         status = int(super().run(parsed_args)) or self._repair.status
-        return status or (_FOUND if self._found else int(bool(self._unread)))
+        return status or (_FOUND if self._found else int(self._partial or bool(self._unread)))
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Read the files, and list the cloud."""
@@ -154,6 +156,7 @@ class Audit(Lister):
             checks=checks,
             watch=watched,
         )
+        self._partial = not audit.settings.images_complete
         unseen = () if parsed_args.resume_repair else audit.unseen  # what a journal names is looked at
         self._notes = (*unseen, *([_DELAYS] if delayed_delete is None else []))
         for sentence in self._notes:
