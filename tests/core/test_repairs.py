@@ -47,7 +47,9 @@ VOLUME, IMAGE, OTHER, HELD = (
     Subject("image", "image-1"),
     Subject("attachment", "attachment-0"),
 )
-SETTINGS = AuditSettings(now=datetime(2026, 1, 1, tzinfo=UTC), trusted_projects=frozenset({"stores"}))
+SETTINGS = AuditSettings(
+    now=datetime(2026, 1, 1, tzinfo=UTC), trusted_projects=frozenset({"stores"}), images_complete=True
+)
 CATALOGUE = StoreCatalogue(
     stores=(Store(name="fast", kind="imagevol", volume_type="ssd"), Store(name="slow", kind="cinder"))
 )
@@ -124,17 +126,17 @@ class TestPlan:
         marks, deletes = finding(step(A.SET_READ_ONLY), kind="c"), finding(DELETE, kind="b")
         plan = plan_repairs([marks, deletes, SHARED])
         assert [repair.finding for repair in plan.planned] == [SHARED, deletes, marks]
-        assert [repair.after for repair in plan.planned] == [(), (SHARED.id,), ()]
+        assert [repair.after for repair in plan.planned] == [(), (SHARED.id,), (SHARED.id,)]
 
     @pytest.mark.parametrize("action", [A.DELETE_IMAGE, A.REMOVE_LOCATION])
-    def test_nothing_is_deleted_that_another_image_has_its_data_in(self, action: RepairAction) -> None:
+    def test_nothing_is_deleted_or_changed_that_another_image_has_its_data_in(self, action: RepairAction) -> None:
         by_person = replace(SHARED, repair=())
         deletes, marks = finding(step(action, IMAGE), kind="b"), finding(step(A.SET_READ_ONLY), kind="c")
         plan = plan_repairs([by_person, deletes, marks])
         assert {repair.finding.kind: repair.verdicts[-1].rule for repair in plan.repairs} == {
             "shared": "person-decides",
             "b": "shared-data",
-            "c": "repaired",
+            "c": "shared-data",
         }
         assert by_person.id in plan.left[-1].reason
 
@@ -147,7 +149,8 @@ class TestPlan:
 
 
 VOLUME_THERE = Volume(id=VOLUME_ID, size_gib=1, status="available", project_id="stores", readonly=True)
-IMAGE_THERE = Image(id=IMAGE.id, status="active", locations=(ImageLocation(URL, {"store": "fast"}),))
+CLONE_THERE = replace(VOLUME_THERE, id=CLONE_ID)
+IMAGE_THERE = Image(id=IMAGE.id, status="active", owner="owner", locations=(ImageLocation(URL, {"store": "fast"}),))
 TWO_STORES = (*IMAGE_THERE.locations, ImageLocation("cinder://slow/" + CLONE_ID, {"store": "slow"}))
 ATTACHMENT = AttachmentFacts(id=HELD.id, volume_id=VOLUME_ID, status="attached", host="here")
 MOVED = step(A.SET_LOCATION, OTHER, url=URL, to="the clone")
@@ -168,6 +171,8 @@ def facts(*steps: RepairStep, about: tuple[Subject, ...] = (), **known: Any) -> 
             "volume": VOLUME_THERE,
             "attachment": ATTACHMENT,
             "existing": frozenset({VOLUME_ID}),
+            "others": (VOLUME_THERE, CLONE_THERE),
+            "claimants": (IMAGE_THERE, OTHER_THERE) if needs_clone(steps[0]) else (),
             "project_id": "stores",
             "host": "here",
             "holder": "us",
@@ -182,27 +187,88 @@ REMOVE = step(A.REMOVE_LOCATION, IMAGE, url=URL)
 DISCONNECT, DETACH = step(A.DISCONNECT, HELD), step(A.DELETE_ATTACHMENT, HELD)
 SEPARATION = (VOLUME, IMAGE, OTHER)
 
+LOOK = step(A.LOOK_AGAIN)
+WRITES = (step(A.SET_METADATA, image_size="5"), step(A.SET_READ_ONLY), step(A.SET_WRITABLE), step(A.ZERO_TAIL))
+USERS_VOLUME = replace(VOLUME_THERE, project_id="owner", readonly=None, metadata={"image_id": IMAGE.id})
+WRONG = finding(about=(IMAGE, Subject("volume", CLONE_ID)), kind="content-differs")
+IMAGE_AND_FILE = replace(IMAGE_THERE, locations=(*IMAGE_THERE.locations, ImageLocation("file:///x")))
+
 # For each rule, facts by which it decides.
 DECIDED: Mapping[str, list[RepairStepFacts]] = {
     "already-as-left": [
-        facts(DELETE, volume=None),
+        facts(DELETE, volume=None, begun=True),
         facts(DELETE, volume=replace(VOLUME_THERE, status="deleting")),
+        facts(step(A.DELETE_IMAGE, IMAGE), image=None, begun=True),
+        facts(DETACH, attachment=None, begun=True),
+        facts(DISCONNECT, attachment=None, begun=True),
+        facts(DISCONNECT, attachment=replace(ATTACHMENT, status="reserved", host=None)),
+        facts(REMOVE, image=replace(IMAGE_THERE, locations=()), begun=True),
+        facts(REMOVE, image=None, begun=True),
+        facts(MOVED, image=None, begun=True),
+        facts(step(A.SET_METADATA, image_size="5"), volume=replace(VOLUME_THERE, metadata={"image_size": "5"})),
+        facts(step(A.SET_METADATA, image_size="5"), volume=None, begun=True),
+        facts(step(A.SET_READ_ONLY)),
+        facts(step(A.SET_READ_ONLY), volume=None, begun=True),
+        facts(step(A.SET_WRITABLE), volume=replace(VOLUME_THERE, readonly=False)),
+        facts(step(A.SET_WRITABLE), volume=None, begun=True),
+        facts(step(A.DEACTIVATE_IMAGE, IMAGE), image=replace(IMAGE_THERE, status="deactivated")),
+        facts(step(A.DEACTIVATE_IMAGE, IMAGE), image=None, begun=True),
+        facts(CLONED, clone=replace(VOLUME_THERE, id=CLONE_ID)),
+    ],
+    "not-shown": [
+        facts(DELETE, volume=None),
+        facts(DELETE, volume=None, found=None),
         facts(step(A.DELETE_IMAGE, IMAGE), image=None),
         facts(DETACH, attachment=None),
-        facts(DISCONNECT, attachment=None),
-        facts(DISCONNECT, attachment=replace(ATTACHMENT, status="reserved", host=None)),
         facts(REMOVE, image=replace(IMAGE_THERE, locations=())),
-        facts(REMOVE, image=None),
-        facts(MOVED, image=None),
-        facts(step(A.SET_METADATA, image_size="5"), volume=replace(VOLUME_THERE, metadata={"image_size": "5"})),
-        facts(step(A.SET_METADATA, image_size="5"), volume=None),
-        facts(step(A.SET_READ_ONLY)),
-        facts(step(A.SET_READ_ONLY), volume=None),
-        facts(step(A.SET_WRITABLE), volume=replace(VOLUME_THERE, readonly=False)),
-        facts(step(A.SET_WRITABLE), volume=None),
-        facts(step(A.DEACTIVATE_IMAGE, IMAGE), image=replace(IMAGE_THERE, status="deactivated")),
-        facts(step(A.DEACTIVATE_IMAGE, IMAGE), image=None),
-        facts(CLONED, clone=replace(VOLUME_THERE, id=CLONE_ID)),
+        facts(step(A.SET_READ_ONLY), volume=None, opened=True),
+        facts(LOOK, planned=finding(LOOK, DELETE), found=None, volume=None),
+    ],
+    "images-unseen": [facts(each, settings=replace(SETTINGS, images_complete=False)) for each in (DELETE, REMOVE)],
+    "named-by-an-image": [
+        facts(DELETE, image=None, claimants=(IMAGE_THERE,)),
+        facts(REMOVE, image=replace(IMAGE_THERE, locations=TWO_STORES), claimants=(IMAGE_THERE, OTHER_THERE)),
+        facts(step(A.DELETE_IMAGE, IMAGE), claimants=(OTHER_THERE,)),
+    ],
+    "last-that-serves": [
+        facts(REMOVE, others=()),
+        facts(REMOVE, others=(VOLUME_THERE,)),
+        facts(REMOVE, others=(VOLUME_THERE, replace(CLONE_THERE, status="error"))),
+        facts(REMOVE, findings=(WRONG,)),
+        facts(step(A.REMOVE_LOCATION, IMAGE, url="file:///x"), others=(), image=IMAGE_AND_FILE),
+    ],
+    "shared-volume": [
+        facts(each, claimants=(IMAGE_THERE, OTHER_THERE), volume=replace(VOLUME_THERE, readonly=None))
+        for each in WRITES
+    ],
+    "volume-of-another": [
+        facts(
+            step(A.SET_WRITABLE),
+            volume=replace(USERS_VOLUME, project_id="users", readonly=False),
+            claimants=(IMAGE_THERE,),
+        ),
+        *(
+            facts(each, claimants=(IMAGE_THERE,), volume=volume)
+            for each in WRITES
+            for volume in (
+                replace(USERS_VOLUME, project_id="users"),
+                replace(USERS_VOLUME, project_id=None),
+                replace(USERS_VOLUME, metadata={"image_id": "another"}),
+            )
+        ),
+    ],
+    "owner-not-recorded": [
+        facts(step(A.SET_METADATA, image_owner="owner"), claimants=(IMAGE_THERE,)),
+        facts(
+            step(A.SET_METADATA, image_owner="owner"),
+            claimants=(IMAGE_THERE,),
+            volume=replace(VOLUME_THERE, metadata={"image_id": OTHER.id}),
+        ),
+    ],
+    "clone-for-another-owner": [
+        facts(each, about=SEPARATION, image=replace(OTHER_THERE, owner=owner), planned=SHARED, found=SHARED)
+        for each in SHARED.repair
+        for owner in ("thief", None)
     ],
     "puts-back": [facts(step(A.SET_READ_ONLY), found=None, opened=True, volume=replace(VOLUME_THERE, readonly=False))],
     "found-no-more": [facts(DELETE, found=None), facts(step(A.ZERO_TAIL), found=None, opened=True)],
@@ -271,10 +337,28 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         facts(step(A.SET_LOCATION, IMAGE, url=URL, to="cinder://slow/v", store="slow")),
         facts(step(A.LOOK_AGAIN)),
         facts(step(A.ZERO_TAIL, from_bytes="5")),
+        facts(step(A.ZERO_TAIL, from_bytes="5"), volume=None, begun=True),
+        facts(step(A.ZERO_TAIL), volume=USERS_VOLUME, claimants=(IMAGE_THERE,)),
+        facts(LOOK, planned=finding(LOOK, REMOVE), volume=None),
+        facts(LOOK, planned=finding(LOOK, DELETE), volume=None),
+        facts(REMOVE, findings=(replace(WRONG, kind="not-read-only"), replace(WRONG, subjects=(VOLUME,)))),
+        facts(
+            step(A.SET_METADATA, image_owner="owner"),
+            claimants=(IMAGE_THERE,),
+            volume=replace(VOLUME_THERE, metadata={"image_id": IMAGE.id}),
+        ),
+        facts(
+            CLONED,
+            planned=SHARED,
+            found=SHARED,
+            image=replace(OTHER_THERE, owner="thief"),
+            claimants=(replace(IMAGE_THERE, visibility="public"), OTHER_THERE),
+        ),
     ],
 }
 OUTCOMES = {
     "already-as-left": StepOutcome.DONE,
+    "not-shown": StepOutcome.SKIP,
     "puts-back": StepOutcome.ACT,
     "found-no-more": StepOutcome.GONE,
     "less-sure": StepOutcome.SKIP,

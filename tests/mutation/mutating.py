@@ -38,6 +38,7 @@ TESTS = {
     "auditing": ["auditing"],
     "auditing.ledger": ["audit_ledger", "auditing"],
     "auditing.repair_facts": ["repairs"],
+    "auditing.repair_guards": ["repairs"],
     "auditing.repair_rules": ["repairs"],
     "auditing.repair_steps": ["repairs"],
     "auditing.repairs": ["repairs"],

@@ -75,7 +75,7 @@ def add_repair_options(parser: argparse.ArgumentParser) -> None:
         "--resume-repair",
         type=Path,
         metavar="FILE",
-        help="go on with the repair of the journal FILE, and try again what failed; the cloud is not listed",
+        help="go on with the repair of the journal FILE, and try again what failed; no volumes are listed",
     )
     group.add_argument("--yes", action="store_true", help="with a repair, do not ask for confirmation")
     group.add_argument(

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 import attrs
 
 from imagevol_adapters.gathering.audit import AuditedImages, CloudAudit
+from imagevol_adapters.gathering.claims import VolumeClaims
 from imagevol_adapters.ports import VolumeService
 from imagevol_core import (
     AttachmentFacts,
+    CinderLocation,
     DeepCheck,
     Finding,
     Image,
@@ -21,6 +23,7 @@ from imagevol_core import (
     found_again,
     named_volume_ids,
     needs_clone,
+    read_location,
 )
 
 __all__ = ["REPAIRED_BY", "RepairSource", "gather_repair_step"]
@@ -61,38 +64,53 @@ class RepairSource:
 
 
 def gather_repair_step(
-    source: RepairSource, *, planned: Finding, step: RepairStep, opened: bool = False
+    source: RepairSource,
+    *,
+    planned: Finding,
+    step: RepairStep,
+    claims: VolumeClaims,
+    opened: bool = False,
+    begun: bool = False,
 ) -> RepairStepFacts:
     """Look at the subjects of a finding again, and ask the audit about them.
 
     Besides what the finding names or rests on, all images are looked at that have changed since the audit began: only
-    by such a change can an image have come to name a volume that it did not name.
+    by such a change can an image have come to name a volume that it did not name.  Reading a volume takes long, so what
+    decides is gathered after it.
 
     Args:
         source: where the facts come from.
         planned: the finding.
         step: the step that is about to be taken.
+        claims: which images name which volumes.
         opened: whether the repair has made the volume writable.
+        begun: whether the repair has begun the step, or one that takes its subject away.
 
     Raises:
         ImagevolError: something cannot be asked.
     """
     putting_back = opened and step.action is RepairAction.SET_READ_ONLY  # which is done whatever is found
+    findings = () if putting_back else _found(source, planned)
     image = _image(source, step)
     attachment = _attachment(source, step)
     volume_id = str(attachment.volume_id) if attachment else step.subject.id
     volume = next(iter(source.volumes.find([volume_id])), None)
     named = named_volume_ids(image) if image else ()
+    others = tuple(source.volumes.find(named)) if named else ()
     return RepairStepFacts(
         step=step,
         planned=planned,
-        found=None if putting_back else _found(source, planned),
+        found=found_again(planned, findings),
         settings=source.audit.settings,
         image=image,
         volume=volume,
         attachment=attachment,
         attachments=source.volumes.holders(volume.id) if volume else (),
-        existing=frozenset(each.id for each in source.volumes.find(named)) if named else frozenset(),
+        existing=frozenset(each.id for each in others),
+        others=others,
+        claimants=claims.of(_changed(step, image)) if _asks_for_claims(step) else (),
+        findings=findings,
+        begun=begun,
         clone=_clone(source, image) if image and needs_clone(step) else None,
         opened=opened,
         include_likely=source.include_likely,
@@ -118,20 +136,40 @@ def _attachment(source: RepairSource, step: RepairStep) -> AttachmentFacts | Non
     return known[0] if known else None
 
 
-def _found(source: RepairSource, planned: Finding) -> Finding | None:
-    """The finding as it is now; where only reading gives it, the volume is read."""
+def _asks_for_claims(step: RepairStep) -> bool:
+    return step.action is not RepairAction.LOOK_AGAIN and step.subject.kind in ("volume", "image")
+
+
+def _changed(step: RepairStep, image: Image | None) -> Iterator[str]:
+    """The volumes that a step changes or deletes."""
+    if step.subject.kind == "volume":
+        yield step.subject.id
+    named = read_location(dict(step.arguments).get("url", ""))
+    if isinstance(named, CinderLocation):
+        yield named.volume_id
+    if step.action is RepairAction.DELETE_IMAGE and image is not None:
+        yield from named_volume_ids(image)
+
+
+def _found(source: RepairSource, planned: Finding) -> tuple[Finding, ...]:
+    """What is wrong now with what a finding is about; where only reading gives it, the volumes are read."""
     since = source.began - _CLOCKS
-    found = found_again(planned, source.audit.audited_again([planned], changed_since=since))
-    if found or source.read is None or not any(step.action in _READ for step in planned.repair):
+    found = source.audit.audited_again([planned], changed_since=since)
+    reads = source.read is not None and any(step.action in _READ for step in planned.repair)
+    if not reads or found_again(planned, found):
         return found
     audit = attrs.evolve(source.audit, checks=tuple(_checks(source, planned)))
-    return found_again(planned, audit.audited_again([planned], changed_since=since))
+    return audit.audited_again([planned], changed_since=since)
 
 
 def _checks(source: RepairSource, planned: Finding) -> Iterator[DeepCheck]:
+    """Read the volumes; of an image that loses a location its other ones too, of which one must be whole."""
     named = (*planned.subjects, *planned.related)
     images = list(source.images.listed(_ids(planned, "image"))) if _ids(planned, "image") else []
-    for volume in source.volumes.find([each.id for each in named if each.kind == "volume"]):
+    volume_ids = {each.id: None for each in named if each.kind == "volume"}
+    if any(step.action is RepairAction.REMOVE_LOCATION for step in planned.repair):
+        volume_ids |= {volume_id: None for image in images for volume_id in named_volume_ids(image)}
+    for volume in source.volumes.find(list(volume_ids)):
         image = next((each for each in images if volume.id in named_volume_ids(each)), None)
         if source.read and (check := source.read(volume, image)):
             yield check

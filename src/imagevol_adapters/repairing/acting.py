@@ -205,10 +205,14 @@ class Actions:
         if facts.attachment:
             disconnect_left(facts.attachment, volumes=self.volumes, attacher=self._host(facts))
 
-    def _remove_location(self, facts: RepairStepFacts, _hold: Hold) -> None:
+    def _remove_location(self, facts: RepairStepFacts, hold: Hold) -> None:
+        """Remove it by the place that it has now, and see that it and no other one is gone."""
         image = _image(facts)
-        at = [location.url for location in image.locations].index(facts.url)
-        self.images.change_locations(image.id, [{"op": "remove", "path": f"/locations/{at}"}])
+        now = self._mover.listed(image.id)
+        if now is None or now.locations != image.locations:
+            raise Declined(f"the locations of image {image.id} are being changed: go on when that has ended")
+        removed = [location for location in now.locations if location.url == facts.url][:1]
+        self._mover.move(image.id, there=now.locations, adding=[], removing=removed, hold=hold)
 
     def _set_location(self, facts: RepairStepFacts, hold: Hold) -> None:
         if needs_clone(facts.step):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from imagevol_adapters.gathering.claims import VolumeClaims
 from imagevol_adapters.gathering.repair import RepairSource, gather_repair_step
 from imagevol_adapters.relocating import Hold
 from imagevol_adapters.repairing.acting import Actions, Declined
@@ -28,6 +29,8 @@ _ENDING = {
     StepOutcome.SKIP: RepairState.LEFT,
     StepOutcome.REFUSE: RepairState.LEFT,
 }
+
+_TAKES = (RepairAction.DELETE_VOLUME, RepairAction.DELETE_IMAGE, RepairAction.DELETE_ATTACHMENT)
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +63,9 @@ class Repairs:
     journal: RepairJournal
     source: RepairSource
     actions: Actions
+    _claims: VolumeClaims = attrs.field(
+        default=attrs.Factory(lambda self: self._volume_claims(), takes_self=True), init=False, repr=False
+    )
 
     def to_repair(self) -> list[RepairEntry]:
         """Give what `apply` would try."""
@@ -104,7 +110,14 @@ class Repairs:
 
     def _step(self, finding: Finding, number: int) -> StepDecision:
         step, entry = finding.repair[number], self.journal.entries[finding.id]
-        facts = gather_repair_step(self.source, planned=finding, step=step, opened=self._opened(finding))
+        facts = gather_repair_step(
+            self.source,
+            planned=finding,
+            step=step,
+            claims=self._claims,
+            opened=self._opened(finding),
+            begun=entry.begun > number or self._takes_away(step),
+        )
         hold = self._hold(finding)
         if entry.begun > number:
             self.actions.take_up(facts, hold)
@@ -121,6 +134,17 @@ class Repairs:
         if mended or decision.outcome in (StepOutcome.ACT, StepOutcome.DONE):
             self.journal.record(finding.id, RepairState.BEGUN, begun=number + 1, done=number + 1)
         return decision
+
+    def _volume_claims(self) -> VolumeClaims:
+        """Ask for every volume of the journal at once."""
+        findings = [entry.finding for entry in self.journal.entries.values() if not entry.ended]
+        volume_ids = {about.id for finding in findings for about in finding.subjects if about.kind == "volume"}
+        return VolumeClaims(images=self.source.images, volume_ids=frozenset(volume_ids))
+
+    def _takes_away(self, step: RepairStep) -> bool:
+        """Whether this journal has begun a step that takes away what a step is about."""
+        begun = [each for entry in self.journal.entries.values() for each in entry.finding.repair[: entry.begun]]
+        return any(each == step or (each.action in _TAKES and each.subject == step.subject) for each in begun)
 
     def _hold(self, finding: Finding) -> Hold:
         def write(attachments: Mapping[str, str]) -> None:

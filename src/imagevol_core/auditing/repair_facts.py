@@ -11,13 +11,21 @@ from imagevol_core.facts import Image, Volume
 from imagevol_core.remains import AttachmentFacts
 from imagevol_core.stores import StoreCatalogue
 
-__all__ = ["OF_DATA", "RepairStepFacts", "StepOutcome", "is_risky", "needs_clone"]
+__all__ = ["OF_DATA", "OF_VOLUMES", "RepairStepFacts", "StepOutcome", "is_risky", "needs_clone"]
 
 OF_DATA: frozenset[RepairAction] = frozenset(
     {
         RepairAction.DELETE_IMAGE,
         RepairAction.DELETE_VOLUME,
         RepairAction.REMOVE_LOCATION,  # with which Glance deletes the volume
+        RepairAction.ZERO_TAIL,
+    }
+)
+OF_VOLUMES: frozenset[RepairAction] = frozenset(
+    {
+        RepairAction.SET_METADATA,
+        RepairAction.SET_READ_ONLY,
+        RepairAction.SET_WRITABLE,
         RepairAction.ZERO_TAIL,
     }
 )
@@ -52,6 +60,10 @@ class RepairStepFacts:
         attachment: the attachment of the step; None if there is none, or none any more.
         attachments: every attachment of the volume.
         existing: the volumes of the image's locations that exist.
+        others: those volumes, as Cinder shows them.
+        claimants: the images whose locations name the volume of the step, or a volume of the image that it deletes.
+        findings: everything that is wrong now with what was looked at again.
+        begun: whether this repair has begun the step, or one that takes its subject away.
         clone: the clone that an earlier step made for the image; None if there is none.
         opened: whether an earlier step of this repair made the volume writable.
         include_likely: whether the operator includes what is only likely.
@@ -70,6 +82,10 @@ class RepairStepFacts:
     attachment: AttachmentFacts | None = None
     attachments: tuple[AttachmentFacts, ...] = ()
     existing: frozenset[str] = frozenset()
+    others: tuple[Volume, ...] = ()
+    claimants: tuple[Image, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    begun: bool = False
     clone: Volume | None = None
     opened: bool = False
     include_likely: bool = False

@@ -8,6 +8,18 @@ from typing import cast
 from imagevol_core.auditing.decision import Finding
 from imagevol_core.auditing.facts import Certainty, RepairAction
 from imagevol_core.auditing.repair_facts import RepairStepFacts, StepOutcome, is_risky, needs_clone
+from imagevol_core.auditing.repair_guards import (
+    changes_of_another,
+    changes_shared_volume,
+    clones_for_another,
+    deletes_data,
+    images_unseen,
+    is_named,
+    is_named_twice,
+    is_not_shown,
+    owner_not_recorded,
+    takes_the_last,
+)
 from imagevol_core.custody import HOLD
 from imagevol_core.facts import ImageLocation, Volume
 from imagevol_core.locations import CinderLocation, read_location
@@ -87,6 +99,10 @@ def _already(facts: RepairStepFacts) -> tuple[bool, str]:
     leaves = _LEAVES.get(facts.step.action)
     if leaves is None or not leaves(facts):
         return False, f"{facts.step.subject} is not as the step leaves it"
+    if is_not_shown(facts)[0]:
+        return False, f"{facts.step.subject} is not shown, which is no sign that the step was taken"
+    if changes_of_another(facts)[0] or changes_shared_volume(facts)[0]:
+        return False, f"{facts.step.subject} is not the image's own, so that no later step is taken either"
     return True, f"{facts.step.subject} is as the step leaves it"
 
 
@@ -182,30 +198,6 @@ def _attached(facts: RepairStepFacts) -> tuple[bool, str]:
     return bool(ids), f"volume {_there(facts).id} has attachments {listed(ids)}"
 
 
-def _has_data(facts: RepairStepFacts) -> tuple[bool, str]:
-    if not _is(facts, RepairAction.DELETE_IMAGE):
-        return False, "it deletes no image"
-    for url in facts.urls:
-        named = read_location(url)
-        if not isinstance(named, CinderLocation):
-            return True, f"image {facts.step.subject.id} has data at {named.shown}, which Glance deletes with it"
-        if named.volume_id in facts.existing:
-            return True, f"image {facts.step.subject.id} has data in volume {named.volume_id}, which Glance deletes too"
-    return False, f"image {facts.step.subject.id} has no data"
-
-
-def _named_twice(facts: RepairStepFacts) -> tuple[bool, str]:
-    if not _is(facts, RepairAction.REMOVE_LOCATION):
-        return False, "it removes no location"
-    names = [named.volume_id for url in facts.urls if isinstance(named := read_location(url), CinderLocation)]
-    removed = read_location(facts.url)
-    twice = isinstance(removed, CinderLocation) and names.count(removed.volume_id) > 1
-    twice = twice and cast(CinderLocation, removed).volume_id in facts.existing
-    return twice, "with the location Glance deletes the volume" + (
-        ", which another location of the image names too: look which one is right" if twice else ""
-    )
-
-
 def _of_an_instance(facts: RepairStepFacts) -> tuple[bool, str]:
     if not _is(facts, RepairAction.DISCONNECT, RepairAction.DELETE_ATTACHMENT):
         return False, "it takes no attachment back"
@@ -278,6 +270,13 @@ STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = 
             outcome=StepOutcome.DONE,
         ),
         Choice(
+            id="not-shown",
+            text="skip it: what it changes is not shown, and this repair has not taken it away",
+            source=_SPEC,
+            applies=is_not_shown,
+            outcome=StepOutcome.SKIP,
+        ),
+        Choice(
             id="puts-back",
             text="do it: it puts back what this repair changed",
             source=_SPEC,
@@ -310,6 +309,55 @@ STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = 
             text="refuse: the finding is only likely, and the step cannot be taken back",
             source=_SPEC,
             applies=_likely_still,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="images-unseen",
+            text="refuse: an image that is not shown may name the volume",
+            source=_SPEC,
+            applies=images_unseen,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="named-by-an-image",
+            text="refuse: an image has its data in the volume",
+            source="OSSN-0065",
+            applies=is_named,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="last-that-serves",
+            text="refuse: no other location of the image is shown to serve",
+            source="[multi]",
+            applies=takes_the_last,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="shared-volume",
+            text="refuse: several images name the volume, and one of them would decide for all",
+            source="OSSN-0065",
+            applies=changes_shared_volume,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="volume-of-another",
+            text="refuse: the volume is not shown to be the image's own",
+            source="OSSN-0065",
+            applies=changes_of_another,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="owner-not-recorded",
+            text="refuse: the volume does not record the image whose owner it would get",
+            source="OSSN-0065",
+            applies=owner_not_recorded,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="clone-for-another-owner",
+            text="refuse: the owner of the image would get a copy of another owner's data",
+            source="OSSN-0065",
+            applies=clones_for_another,
             outcome=StepOutcome.REFUSE,
         ),
         Choice(
@@ -351,14 +399,14 @@ STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = 
             id="image-has-data",
             text="refuse: the image has data, which Glance deletes with it",
             source="glance.location.ImageProxy",
-            applies=_has_data,
+            applies=deletes_data,
             outcome=StepOutcome.REFUSE,
         ),
         Choice(
             id="volume-named-twice",
             text="refuse: another location of the image names the volume, which Glance deletes",
             source="glance.location.ImageProxy",
-            applies=_named_twice,
+            applies=is_named_twice,
             outcome=StepOutcome.REFUSE,
         ),
         Choice(

@@ -39,12 +39,11 @@ class StepDecision:
         return self.verdicts[-1].text
 
 
-def decide_repair_step(facts: RepairStepFacts, *, policy: Policy = Policy.STRICT) -> StepDecision:
+def decide_repair_step(facts: RepairStepFacts) -> StepDecision:
     """Say whether a step of a repair is taken, by what was gathered right before it.
 
     Args:
         facts: what is known.
-        policy: whose rules; no service repairs anything by itself, so there are only our own.
 
     >>> from datetime import UTC, datetime
     >>> from imagevol_core import AuditSettings, Certainty, RepairAction, Subject, Volume
@@ -52,13 +51,14 @@ def decide_repair_step(facts: RepairStepFacts, *, policy: Policy = Policy.STRICT
     >>> planned = Finding(kind="image-volume-without-image", subjects=(step.subject,), certainty=Certainty.SURE,
     ...                   text="", repair=(step,))
     >>> attached = Volume(id="7ad3", size_gib=1, status="in-use", project_id="stores")
-    >>> settings = AuditSettings(now=datetime(2026, 1, 1, tzinfo=UTC), trusted_projects=frozenset({"stores"}))
+    >>> settings = AuditSettings(now=datetime(2026, 1, 1, tzinfo=UTC), trusted_projects=frozenset({"stores"}),
+    ...                          images_complete=True)
     >>> facts = RepairStepFacts(step=step, planned=planned, found=planned, settings=settings, volume=attached)
     >>> decision = decide_repair_step(facts)
     >>> decision.outcome.value, decision.reason
     ('refuse', "volume 7ad3 is 'in-use', and a volume is deleted only while it is 'available' or 'error'")
     """
-    outcome, verdicts = first_match(STEP_RULES[policy], facts, subject=str(facts.step.subject))
+    outcome, verdicts = first_match(STEP_RULES[Policy.STRICT], facts, subject=str(facts.step.subject))
     return StepDecision(step=facts.step, outcome=outcome, verdicts=verdicts)
 
 

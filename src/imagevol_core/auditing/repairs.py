@@ -8,7 +8,7 @@ from enum import Enum
 
 from imagevol_core.auditing.decision import Finding
 from imagevol_core.auditing.facts import Certainty, RepairAction, RepairStep, Subject
-from imagevol_core.auditing.repair_facts import OF_DATA, is_risky
+from imagevol_core.auditing.repair_facts import OF_DATA, OF_VOLUMES, is_risky
 from imagevol_core.sentences import listed, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match
 
@@ -28,7 +28,7 @@ class RepairOutcome(Enum):
     """What becomes of a finding.
 
     `BY_HAND`: only a person can do or decide it. `ONLY_LIKELY`: it would be repaired if the operator includes what is
-    only likely. `REFUSED`: its repair could destroy what another finding is about.
+    only likely. `REFUSED`: its repair could change or delete what another finding is about.
     """
 
     REPAIR = "repair"
@@ -102,9 +102,7 @@ class _Asked:
     unshared: frozenset[str]
 
 
-def plan_repairs(
-    findings: Iterable[Finding], *, include_likely: bool = False, policy: Policy = Policy.STRICT
-) -> RepairPlan:
+def plan_repairs(findings: Iterable[Finding], *, include_likely: bool = False) -> RepairPlan:
     """Say which findings are repaired, in which order, and why the others are not.
 
     What gives each of several images its own volume comes first, then what deletes, then everything else: it is looked
@@ -113,7 +111,6 @@ def plan_repairs(
     Args:
         findings: of one audit, all of them; of one that comes twice the first counts.
         include_likely: whether the operator includes what is only likely.
-        policy: whose rules; no service repairs anything by itself, so there are only our own.
 
     >>> volume = Subject("volume", "7ad3")
     >>> steps = (RepairStep(RepairAction.LOOK_AGAIN, volume), RepairStep(RepairAction.DELETE_VOLUME, volume))
@@ -142,8 +139,9 @@ include what is only likely')
         asked = _Asked(
             finding=finding, include_likely=include_likely, shared=shared, unshared=frozenset(planned & others.keys())
         )
-        outcome, verdicts = first_match(PLAN_RULES[policy], asked, subject=finding.id)
-        after = tuple(other.id for other in shared if other.id in planned) if _rank(finding) == 1 else ()
+        outcome, verdicts = first_match(PLAN_RULES[Policy.STRICT], asked, subject=finding.id)
+        waits = any(step.action in OF_DATA | OF_VOLUMES for step in finding.repair) and _rank(finding) > 0
+        after = tuple(other.id for other in shared if other.id in planned) if waits else ()
         repairs.append(PlannedRepair(finding=finding, outcome=outcome, after=after, verdicts=verdicts))
         if outcome is RepairOutcome.REPAIR:
             planned.add(finding.id)
@@ -205,10 +203,10 @@ def _only_likely(asked: _Asked) -> tuple[bool, str]:
 
 def _shared(asked: _Asked) -> tuple[bool, str]:
     left = [other.id for other in asked.shared if other.id not in asked.unshared]
-    deleting = [step for step in asked.finding.repair if step.action in OF_DATA]
-    if not left or not deleting:
-        return False, "no other image loses its data"
-    return True, f"{deleting[0]} could delete the data of another image: repair finding {listed(left)} first"
+    changing = [step for step in asked.finding.repair if step.action in OF_DATA | OF_VOLUMES]
+    if not left or not changing:
+        return False, "no other image's data is changed"
+    return True, f"{changing[0]} could change or delete the data of another image: repair finding {listed(left)} first"
 
 
 def _repaired(asked: _Asked) -> tuple[bool, str]:
@@ -249,7 +247,7 @@ PLAN_RULES: Mapping[Policy, tuple[Choice[_Asked, RepairOutcome], ...]] = {
         ),
         Choice(
             id="shared-data",
-            text="refuse: several images have their data in the volume, and one of them would lose it",
+            text="refuse: several images have their data in the volume, and it would be changed or deleted",
             source="OSSN-0065",
             applies=_shared,
             outcome=RepairOutcome.REFUSED,
