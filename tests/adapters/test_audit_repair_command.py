@@ -12,6 +12,7 @@ import pytest
 
 from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.gathering import CloudAudit
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
 from imagevol_core import AttachFailed, InUse, ServiceUnreachable
 from tests.adapters.commands import Run
@@ -135,6 +136,7 @@ class TestRepair:
         FAULTS["not-read-only"](cloud)
         ran = run(*REPAIR, *[str(journal) if option == "JOURNAL" else option for option in options])
         assert (ran.status, outcomes(ran.json), journal.exists()) == (3, {"not-read-only": "planned"}, False)
+        assert "1 of 1 findings would be repaired. Nothing was changed." in ran.err
         assert len(cloud.audit()) == 1
 
     def test_without_a_terminal_and_an_answer_nothing_is_changed(
@@ -167,6 +169,36 @@ class TestRepair:
         ran = run(*REPAIR, "--repair-journal", journal, "--yes")
         assert (ran.status, journal.read_text()) == (1, "mine")
         assert "--resume-repair" in ran.err
+
+    @pytest.mark.parametrize("options", [("--yes",), ("--dry-run",)])
+    def test_a_journal_that_cannot_be_made_is_refused_before_the_cloud_is_listed(
+        self, cloud: RepairCloud, run: Run, journal: Path, options: tuple[str, ...]
+    ) -> None:
+        directory = journal.parent / "not-there"
+        with patch.object(CloudAudit, "findings", side_effect=AssertionError("it was listed")):
+            ran = run(*REPAIR, "--repair-journal", directory / "journal", *options)
+            assert (ran.status, directory.exists()) == (1, False)
+            assert f"mkdir -p {directory}" in ran.err
+            with patch("imagevol_adapters.cli.audit_repair.access", return_value=False):  # root may write anywhere
+                ran = run(*REPAIR, "--repair-journal", journal, *options)
+            assert (ran.status, journal.exists()) == (1, False)
+            assert f"directory {journal.parent} is not writable" in ran.err
+        assert cloud.audit() == []
+
+    @pytest.mark.parametrize("port", ["images", "volumes"])
+    def test_a_resume_is_refused_by_credentials_that_do_not_see_all(
+        self, cloud: RepairCloud, run: Run, journal: Path, port: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        FAULTS["not-read-only"](cloud)
+        with patch.object(MemoryVolumes, "set_readonly", side_effect=InUse("not now")):
+            run(*REPAIR, "--repair-journal", journal, "--yes")
+        with monkeypatch.context() as part:
+            part.setattr(getattr(cloud, port), "sees_all", False)
+            ran = run(*RESUME, journal, "--yes")
+        assert ran.status == 1
+        assert f"do not see all {port}" in ran.err
+        assert run(*RESUME, journal, "--yes").status == 0
+        assert cloud.audit() == []
 
     def test_a_step_that_fails_gives_1_and_is_tried_again_by_resume(
         self, cloud: RepairCloud, run: Run, journal: Path

@@ -161,6 +161,8 @@ class TestProgress:
         monkeypatch.setattr(sys, "stderr", terminal)
         list(counted(range(5), phase="prune", total=5, unit="templates"))
         assert "prune: 100%" in terminal.getvalue()
+        list(counted(range(5), phase="images", unit="images"))
+        assert terminal.getvalue().count("\n") == 1  # of a listing, nothing is left
 
     def test_a_standard_error_that_cannot_be_written_ends_no_command(
         self, as_json: Progress, monkeypatch: pytest.MonkeyPatch

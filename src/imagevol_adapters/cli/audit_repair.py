@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from os import W_OK, X_OK, access
 from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,8 +133,8 @@ class AuditRepair:
             parsed_args: the options.
         """
         journal = parsed_args.repair_journal
-        if journal is not None and lexists(journal):
-            raise RequestRefused(f"journal {said(journal)} exists: give another name, or go on by --resume-repair")
+        if journal is not None:
+            _refuse_journal(journal)
         found, only = list(audit.findings()), set(parsed_args.only)
         if missing := only - {each.id for each in found}:
             raise RequestRefused(f"no finding has the id {said(min(missing))}: run the audit without --repair")
@@ -149,6 +150,9 @@ class AuditRepair:
             tell("Nothing is repaired.")
             return [self._row(repair.finding, repair.outcome.value, (), repair.reason) for repair in left]
         question = f"Repair {len(plan.planned)} finding{'' if len(plan.planned) == 1 else 's'}?"
+        if parsed_args.dry_run:
+            total = len(plan.planned) + len(left)
+            tell(f"{len(plan.planned)} of {total} findings would be repaired. Nothing was changed.")
         if parsed_args.dry_run or not agreed(question, yes=parsed_args.yes):
             self.status = _FOUND
             unchanged = [self._row(repair.finding, "planned", (), repair.reason) for repair in plan.planned]
@@ -166,6 +170,7 @@ class AuditRepair:
         from imagevol_adapters.repairing import RepairJournal
 
         with RepairJournal.open(parsed_args.resume_repair, cloud=self.app.images.service_id()) as journal:
+            _refuse_part(audit, journal)
             repairs = self._repairs(audit, journal)
             left = repairs.to_repair()
             if not left:
@@ -294,6 +299,33 @@ class AuditRepair:
             values |= {"subjects": ", ".join(map(said, finding.subjects)), "reason": reason and said(reason)}
         values["outcome"] = outcome
         return tuple(values[name] for name in self.columns)
+
+
+def _refuse_journal(path: Path) -> None:
+    """Refuse a journal that cannot be made, before the cloud is listed and the operator is asked."""
+    directory = path.parent
+    if lexists(path):
+        raise RequestRefused(f"journal {said(path)} exists: give another name, or go on by --resume-repair")
+    if not directory.is_dir():
+        raise RequestRefused(
+            f"journal {said(path)} cannot be written: there is no directory {said(directory)}: run "
+            f"`mkdir -p {said(directory)}`"
+        )
+    if not access(directory, W_OK | X_OK):
+        raise RequestRefused(
+            f"journal {said(path)} cannot be written: directory {said(directory)} is not writable: name another"
+        )
+
+
+def _refuse_part(audit: CloudAudit, journal: RepairJournal) -> None:
+    """Refuse credentials that do not see all: what they do not see would look as if it were gone."""
+    sees = {"images": audit.settings.images_complete, "volumes": audit.settings.volumes_complete}
+    for what, complete in sees.items():
+        if not complete:
+            raise RequestRefused(
+                f"journal {said(journal.path)} is not resumed: these credentials do not see all {what}, and what is "
+                "not shown would look as if it were gone: use credentials with the admin role"
+            )
 
 
 def _about(finding: Finding) -> str:

@@ -118,7 +118,7 @@ class Progress:
 
         of_bytes: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
         shape = of_bytes if self._unit == "bytes" else {"unit": f" {self._unit}"}
-        with tqdm(total=self._total, desc=self._phase, file=sys.stderr, **shape) as bar:
+        with tqdm(total=self._total, desc=self._phase, file=sys.stderr, leave=self._total is not None, **shape) as bar:
             yield bar
 
 
