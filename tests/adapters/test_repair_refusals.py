@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import attrs
@@ -271,6 +272,16 @@ class TestOfAnother:
         now = cloud.volumes.volumes[volume.id]
         assert (now.readonly, now.metadata) == (False, {})
         assert cloud.volumes.contents[volume.id].read(0, len(data)) == data
+
+    @pytest.mark.parametrize("differs", [{"project_id": "victim"}, {"metadata": {"image_id": str(uuid.uuid4())}}])
+    def test_a_volume_of_another_does_not_go_with_a_location_whose_data_differs(
+        self, cloud: RepairCloud, path: Path, differs: dict[str, Any]
+    ) -> None:
+        FAULTS["content-differs"](cloud)
+        (bad,) = cloud.checks
+        cloud.change(bad, **differs)
+        assert left(cloud.repair(path), "content-differs")
+        assert bad in cloud.volumes.volumes
 
     def test_the_volume_of_an_image_in_its_owners_project_is_made_read_only(
         self, cloud: RepairCloud, path: Path

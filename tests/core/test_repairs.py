@@ -242,6 +242,13 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         for each in WRITES
     ],
     "volume-of-another": [
+        *(
+            facts(REMOVE, others=(volume, CLONE_THERE), claimants=(IMAGE_THERE,))
+            for volume in (
+                replace(USERS_VOLUME, project_id="users"),
+                replace(VOLUME_THERE, metadata={"image_id": "another"}),
+            )
+        ),
         facts(
             step(A.SET_WRITABLE),
             volume=replace(USERS_VOLUME, project_id="users", readonly=False),
@@ -339,6 +346,8 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         facts(step(A.ZERO_TAIL, from_bytes="5")),
         facts(step(A.ZERO_TAIL, from_bytes="5"), volume=None, begun=True),
         facts(step(A.ZERO_TAIL), volume=USERS_VOLUME, claimants=(IMAGE_THERE,)),
+        facts(REMOVE, others=(USERS_VOLUME, CLONE_THERE), claimants=(IMAGE_THERE,)),
+        facts(REMOVE, others=(CLONE_THERE,), claimants=(IMAGE_THERE,)),
         facts(LOOK, planned=finding(LOOK, REMOVE), volume=None),
         facts(LOOK, planned=finding(LOOK, DELETE), volume=None),
         facts(REMOVE, findings=(replace(WRONG, kind="not-read-only"), replace(WRONG, subjects=(VOLUME,)))),

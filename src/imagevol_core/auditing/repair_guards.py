@@ -135,19 +135,27 @@ def changes_shared_volume(facts: RepairStepFacts) -> tuple[bool, str]:
 
 
 def changes_of_another(facts: RepairStepFacts) -> tuple[bool, str]:
-    """Tell whether something would be written on a volume that may not be the image's own."""
-    volume = facts.volume
-    if facts.step.action not in OF_VOLUMES or volume is None:
+    """Tell whether a volume would be changed, or deleted with a location, that may not be the image's own."""
+    volume = _taken(facts)
+    if volume is None:
         return False, "it changes no volume"
-    if volume.project_id in facts.settings.trusted_projects:
-        return False, f"volume {volume.id} lives in the trusted project {said(volume.project_id)}"
     recorded, project = recorded_image(volume), volume.project_id
-    if project is not None and any(image.id == recorded and image.owner == project for image in facts.claimants):
-        return False, f"volume {volume.id} lives in the project of its image"
-    return True, (
-        f"volume {volume.id} lives in project {said(project)} and names image {quoted(recorded)}: look whether it is "
-        "the image's own, or data of that project's users"
-    )
+    text = f"volume {volume.id} lives in project {said(project)} and names image {quoted(recorded)}"
+    owned = project is not None and any(image.id == recorded and image.owner == project for image in facts.claimants)
+    trusted = project in facts.settings.trusted_projects
+    if facts.step.action is RepairAction.REMOVE_LOCATION:
+        trusted = trusted and recorded in (None, facts.step.subject.id)
+    if owned or trusted:
+        return False, text
+    return True, f"{text}: look whether it is the image's own, or another's data"
+
+
+def _taken(facts: RepairStepFacts) -> Volume | None:
+    """The volume that a step changes, or takes with a location."""
+    if facts.step.action is RepairAction.REMOVE_LOCATION:
+        removed = _volume_of(facts.url)
+        return next((each for each in facts.others if each.id == removed), None)
+    return facts.volume if facts.step.action in OF_VOLUMES else None
 
 
 def owner_not_recorded(facts: RepairStepFacts) -> tuple[bool, str]:

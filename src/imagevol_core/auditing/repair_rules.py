@@ -341,7 +341,7 @@ STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = 
         ),
         Choice(
             id="volume-of-another",
-            text="refuse: the volume is not shown to be the image's own",
+            text="refuse: the volume that it changes or takes is not shown to be the image's own",
             source="OSSN-0065",
             applies=changes_of_another,
             outcome=StepOutcome.REFUSE,
