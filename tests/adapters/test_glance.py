@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import requests
+from keystoneauth1.access.service_catalog import ServiceCatalogV3
 from requests_mock import ANY, Mocker
 
 from imagevol_adapters.glance.images import GlanceImages
@@ -300,6 +302,30 @@ class TestListed:
 
     def test_a_glance_is_known_by_its_service_or_its_url(self, images: GlanceImages) -> None:
         assert images.service_id() == GLANCE
+
+    def test_the_glances_of_two_regions_with_one_keystone_are_two(self) -> None:
+        endpoints = [
+            {
+                "id": f"{region}-{interface}",
+                "region_id": region,
+                "region": region,
+                "interface": interface,
+                "url": GLANCE,
+            }
+            for region in ("one", "two")
+            for interface in ("public", "internal")
+        ]
+        catalogue = ServiceCatalogV3([{"type": "image", "id": "the-service", "name": "glance", "endpoints": endpoints}])
+
+        def endpoint(*, service_type: str, interface: str, region_name: str, discover_versions: bool) -> Any:
+            return catalogue.endpoint_data_for(service_type=service_type, interface=interface, region_name=region_name)
+
+        def named(**where: Any) -> str:
+            return GlanceImages(session=Mock(get_endpoint_data=endpoint), **where).service_id()
+
+        assert named(region_name="one") != named(region_name="two")
+        assert named(region_name="one") == named(region_name="one", interface="internal")
+        assert named(region_name="one") != named(region_name="one", endpoint_override="http://elsewhere")
 
 
 class TestFacts:

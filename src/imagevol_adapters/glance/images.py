@@ -146,13 +146,20 @@ class GlanceImages:
             )
 
     def service_id(self) -> str:
-        """Give Keystone's id of this Glance, whichever endpoint is used; the URL where there is no catalogue."""
+        """Name this Glance: by Keystone's id of the service and its region, which the endpoints of a region share.
+
+        The Glances of several regions share the id of the service.  Where the URL is given, it says which Glance it is;
+        also where there is no catalogue.
+        """
         with translated(KEYSTONE, doing="Keystone"):
             endpoint = self.session.get_endpoint_data(
                 service_type="image", interface=self.interface, region_name=self.region_name, discover_versions=False
             )
             known = endpoint.service_id if endpoint else None
-            return known or self.endpoint_override or (endpoint.url if endpoint else None) or "no Glance"
+            if endpoint is None or known is None:
+                return self.endpoint_override or (endpoint.url if endpoint else None) or "no Glance"
+            where = self.endpoint_override or endpoint.region_name or self.region_name
+            return f"{known} at {where}" if where else str(known)
 
     def create(
         self,
