@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import attrs
@@ -33,6 +34,12 @@ class StoreCopyService(Protocol):
 
     def placed(self, image_ids: Sequence[str] | None = None) -> Iterator[PlacedImage]:
         """Give images and their stores, in pages; this changes nothing."""
+
+    def changed(self, since: datetime) -> Iterator[PlacedImage]:
+        """Give every image that was created or changed since then, by Glance's clock; this changes nothing."""
+
+    def is_gone(self, image_id: str) -> bool:
+        """Tell whether an image surely does not exist: these credentials see every image, and not this one."""
 
     def import_methods(self) -> frozenset[str] | None:
         """Give the import methods that it offers; None if it does not say."""

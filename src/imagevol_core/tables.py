@@ -35,6 +35,7 @@ from imagevol_core.remains import RECLAIM_RULES, REMAINS_RULES, REMOVAL_RULES
 from imagevol_core.safety import SAFETY_RULES
 from imagevol_core.store_copies import (
     CLONE_SOURCE_RULES,
+    DISCARD_RULES,
     IMPORT_RULES,
     KEPT_RULES,
     STORE_COPY_RULES,
@@ -100,6 +101,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Store copies: the way (the first that applies)": STORE_COPY_WAY_RULES,
     "Store copies: how a copy is verified (the first that applies)": VERIFICATION_RULES,
     "Store copies: before a copy is deleted": KEPT_RULES,
+    "Store copies: before a clone is deleted": DISCARD_RULES,
     "Upgrade: from a single store": UPGRADE_RULES,
     "Copying: what stands in the way": COPY_RULES,
     "Copying: the method (the first that applies)": METHOD_RULES,

@@ -426,13 +426,14 @@ class TestVerified:
         assert failed.state is State.FAILED
         assert "which Glance would delete" in str(failed.reason)
 
-    def test_where_glance_hides_locations_it_copies_and_compares(self, path: Path) -> None:
+    def test_where_glance_hides_locations_it_copies_and_deletes_nothing(self, path: Path) -> None:
         site = Site().put()
         site.glance.shows_locations = False
-        outcomes = site.apply(path, to_store="quick", from_store="fast", move=True)
+        assert site.apply(path, to_store="quick", from_store="fast", move=True) == []
+        outcomes = site.apply(path.with_name("copies"), to_store="quick")
         assert {each.state for each in outcomes} == {State.DONE}
         site.glance.shows_locations = True
-        assert site.stores() == {each: ["quick"] for each in DATA}
+        assert site.stores() == {each: ["fast", "quick"] for each in DATA}
 
 
 class TestTrouble:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from imagevol_core import (
     GIB,
+    HOLD,
     Digest,
     Image,
     ImageLocation,
@@ -27,19 +28,24 @@ from imagevol_core import (
 )
 from imagevol_core.store_copies import (
     CLONE_SOURCE_RULES,
+    DISCARD_RULES,
     IMPORT_RULES,
     KEPT_RULES,
     STORE_COPY_RULES,
     STORE_COPY_WAY_RULES,
     VERIFICATION_RULES,
+    CloneLeft,
     StoreCopyStep,
     StoreCopyWay,
     Verification,
     VerificationFacts,
     VerifyWish,
+    decide_discard,
     decide_verification,
+    place_in_store,
     stores_on_backend,
     volume_in_store,
+    volumes_in_store,
 )
 
 V, W = "1a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1", "2a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
@@ -69,6 +75,7 @@ VOLUME = Volume(
     readonly=True,
     metadata={"glance_image_id": "i", "image_size": str(GIB + 1)},
 )
+HELD = replace(VOLUME, metadata={**VOLUME.metadata, HOLD: "a migration"})
 IMAGE = Image(
     id="i",
     status="active",
@@ -112,6 +119,10 @@ STANDS_AGAINST_ANY_COPY: dict[str, StoreCopyFacts] = {
     "no-import-running": image(properties={"os_glance_importing_to_stores": "slow"}),
     "copy-source-known": replace(CLONED, stores=("fast", "former")),
     "other-store": replace(CLONED, stores=("fast", "quick"), move=True, from_store="quick"),
+    "leaving-seen": replace(CLONED, move=True, locations_shown=False),
+    "leaving-is-image": replace(CLONED, move=True, volumes={}),
+    "leaving-not-held": replace(CLONED, move=True, volumes={V: HELD}),
+    "leaving-not-shared": replace(CLONED, move=True, named_by={V: ("i", "another")}),
 }
 STANDS_AGAINST_THE_IMPORT: dict[str, StoreCopyFacts] = {
     "import-offered": replace(IMPORTED, import_methods=frozenset({"web-download"})),
@@ -164,6 +175,7 @@ def test_every_rule_has_its_row() -> None:
         (CLONE_SOURCE_RULES, STANDS_AGAINST_THE_CLONE),
         (IMPORT_RULES, STANDS_AGAINST_THE_IMPORT),
         (KEPT_RULES, STANDS_AGAINST_THE_REMOVAL),
+        (DISCARD_RULES, STANDS_AGAINST_DISCARDING),
     ):
         assert list(rows) == [rule.id for rule in rules[Policy.STRICT]]
     assert list(WAYS) == [rule.id for rule in STORE_COPY_WAY_RULES[Policy.STRICT]]
@@ -293,15 +305,26 @@ KEPT = KeptCopy(
     removed="fast",
     planned=IMAGE,
     verified=True,
+    verified_place=f"volume {W}",
     locations_shown=True,
+    volumes={V: VOLUME, W: replace(VOLUME, id=W)},
+    named_by={V: ("i",)},
 )
 STANDS_AGAINST_THE_REMOVAL: dict[str, KeptCopy] = {
+    "removed-seen": replace(KEPT, locations_shown=False),
     "kept-image-active": replace(KEPT, image=replace(KEPT.image, status="deactivated")),
     "kept-image-settled": replace(KEPT, image=replace(KEPT.image, properties={"os_glance_import_task": "task"})),
     "kept-copy-exists": replace(KEPT, stores=("fast",)),
     "kept-image-same": replace(KEPT, planned=replace(IMAGE, size_bytes=1)),
     "kept-copy-verified": replace(KEPT, verified=False),
-    "kept-copy-apart": replace(KEPT, image=replace(IMAGE, locations=(at("fast"), at("slow")))),
+    "kept-copy-apart": replace(
+        KEPT, image=replace(IMAGE, locations=(at("fast"), at("slow"))), verified_place=f"volume {V}"
+    ),
+    "kept-copy-unmoved": replace(KEPT, verified_place=None),
+    "kept-volume-exists": replace(KEPT, volumes={V: VOLUME}),
+    "removed-is-image": replace(KEPT, volumes={W: VOLUME}),
+    "removed-not-held": replace(KEPT, volumes={V: HELD, W: VOLUME}),
+    "removed-not-shared": replace(KEPT, named_by={V: ("another", "i")}),
 }
 
 
@@ -313,10 +336,41 @@ def test_each_rule_alone_stands_against_deleting_a_copy(rule: str) -> None:
     assert decide_store_removal(KEPT).allowed
 
 
-def test_what_glance_does_not_show_is_deleted_only_if_the_other_copy_was_made_for_it() -> None:
-    unseen = replace(KEPT, image=replace(IMAGE, locations=()), locations_shown=False)
-    assert not decide_store_removal(unseen).allowed
-    assert decide_store_removal(replace(unseen, new=True)).allowed
+@pytest.mark.parametrize(
+    "metadata", [{}, {"glance_image_id": "another"}, {"glance_image_id": "i", "image_size": "lots"}]
+)
+def test_a_volume_that_does_not_say_that_it_is_the_image_is_not_deleted(metadata: dict[str, str]) -> None:
+    not_this = replace(KEPT, volumes={**KEPT.volumes, V: replace(VOLUME, metadata=metadata)})
+    assert [verdict.rule for verdict in failed(decide_store_removal(not_this).verdicts)] == ["removed-is-image"]
+
+
+@pytest.mark.parametrize("changes", [{"status": "error"}, {"readonly": False}])
+def test_a_volume_that_may_have_other_data_by_now_is_not_the_one_that_is_kept(changes: dict[str, Any]) -> None:
+    changed = replace(KEPT, volumes={V: VOLUME, W: replace(VOLUME, **changes)})
+    assert [verdict.rule for verdict in failed(decide_store_removal(changed).verdicts)] == ["kept-volume-exists"]
+
+
+LEFT = CloneLeft(image_id="i", volume_id=V, locations_shown=True)
+STANDS_AGAINST_DISCARDING: dict[str, CloneLeft] = {
+    "discard-seen": replace(LEFT, locations_shown=False),
+    "discard-never-registered": replace(LEFT, registered=True),
+    "discard-not-named": replace(LEFT, named_by=("another",)),
+}
+
+
+@pytest.mark.parametrize("rule", STANDS_AGAINST_DISCARDING)
+def test_each_rule_alone_stands_against_deleting_a_clone(rule: str) -> None:
+    discard = decide_discard(STANDS_AGAINST_DISCARDING[rule])
+    assert ([verdict.rule for verdict in failed(discard.verdicts)], discard.allowed) == ([rule], False)
+    assert decide_discard(LEFT).allowed
+
+
+def test_a_place_is_a_volume_or_a_url_without_its_password() -> None:
+    secret = ImageLocation("swift+https://user:secret@host/container/i", {"store": "objects"})
+    assert place_in_store("fast", (secret, at("fast"))) == f"volume {V}"
+    assert "secret" not in str(place_in_store("objects", (secret,)))
+    assert place_in_store("slow", (secret,)) is None
+    assert volumes_in_store("fast", (at("fast"), at("fast", W), at("slow"))) == (V, W)
 
 
 def test_two_files_of_one_name_are_two_places() -> None:
@@ -324,7 +378,10 @@ def test_two_files_of_one_name_are_two_places() -> None:
         ImageLocation("file:///fast/i", {"store": "fast"}),
         ImageLocation("file:///slow/i", {"store": "slow"}),
     )
-    assert decide_store_removal(replace(KEPT, image=replace(IMAGE, locations=locations), planned=None)).allowed
+    files = replace(
+        KEPT, image=replace(IMAGE, locations=locations), planned=None, volumes={}, verified_place="file:///slow/i"
+    )
+    assert decide_store_removal(files).allowed
     same = replace(KEPT, image=replace(IMAGE, locations=(locations[0], replace(locations[0], metadata={}))))
     assert not decide_store_removal(same).allowed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ from imagevol_adapters.glance.facts import image_facts
 from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.store_ports import PlacedImage
-from imagevol_core import ImageLocation, RequestRefused
+from imagevol_core import ImageLocation, RequestRefused, ResourceNotFound
 
 __all__ = ["GlanceStoreCopies"]
 
@@ -42,6 +43,23 @@ class GlanceStoreCopies:
         if ids == []:
             return
         wanted = {} if ids is None else {"id": f"in:{','.join(ids)}"}
+        yield from self._listed(wanted)
+
+    def changed(self, since: datetime) -> Iterator[PlacedImage]:
+        """Give every image that was created or changed since then, by Glance's clock."""
+        yield from self._listed({"updated_at": f"gte:{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"})
+
+    def is_gone(self, image_id: str) -> bool:
+        """Tell whether an image surely does not exist; asked for only if the list does not show it."""
+        if not self.images.sees_all:
+            return False
+        try:
+            self.images.get(image_id)
+        except ResourceNotFound:
+            return True
+        return False
+
+    def _listed(self, wanted: Mapping[str, str]) -> Iterator[PlacedImage]:
         for hidden in ("false", "true"):
             filters = {"visibility": "all", "member_status": "all", "os_hidden": hidden, **wanted}
             with asked("the list of images"):

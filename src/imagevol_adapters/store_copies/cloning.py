@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import attrs
@@ -20,6 +20,7 @@ from imagevol_core import (
     named_volume_ids,
     read_metadata,
 )
+from imagevol_core.store_copies import CloneLeft, decide_discard
 
 __all__ = ["CloneOfStore"]
 
@@ -34,11 +35,15 @@ class CloneOfStore:
         volumes: Cinder, with the credentials of the store.
         journal_id: marks the clone, so that a process that takes over finds it.
         image_id: the image.
+        registered: the clones that were seen in a location of the image.
+        named: gives the images that name a volume.
     """
 
     volumes: StoreCopyVolumes
     journal_id: str
     image_id: str
+    registered: tuple[str, ...]
+    named: Callable[[str], tuple[str, ...]]
 
     def made(self, source: str, *, image: Image, volume_type: str | None) -> Volume:
         """Give a clone that Glance can take: of the store's type, with its record, read-only.
@@ -60,13 +65,22 @@ class CloneOfStore:
         return volume
 
     def discard(self, locations: Iterable[ImageLocation]) -> None:
-        """Delete what was cloned and is in no location.
+        """Delete what was cloned and was never in a location.
 
         Args:
             locations: of the image; none if it is deleted.
         """
         for volume in self._unnamed(locations):
             delete_volume(self.volumes, volume.id)
+
+    def in_locations(self, locations: Iterable[ImageLocation]) -> tuple[str, ...]:
+        """Give what was cloned and is in a location of the image.
+
+        Args:
+            locations: of the image.
+        """
+        named = named_volume_ids(Image(id=self.image_id, locations=tuple(locations)))
+        return tuple(volume.id for volume in self.volumes.with_metadata(self._mark()) if volume.id in named)
 
     def _left(self, locations: Iterable[ImageLocation]) -> Volume | None:
         """The clone of a process that was killed; if there are several, or one has failed, the others are deleted."""
@@ -83,7 +97,19 @@ class CloneOfStore:
 
     def _unnamed(self, locations: Iterable[ImageLocation]) -> list[Volume]:
         named = named_volume_ids(Image(id=self.image_id, locations=tuple(locations)))
-        return [volume for volume in self.volumes.with_metadata(self._mark()) if volume.id not in named]
+        marked = self.volumes.with_metadata(self._mark())
+        return [volume for volume in marked if volume.id not in named and self._left_over(volume.id)]
+
+    def _left_over(self, volume_id: str) -> bool:
+        registered = volume_id in self.registered
+        clone = CloneLeft(
+            image_id=self.image_id,
+            volume_id=volume_id,
+            locations_shown=True,
+            registered=registered,
+            named_by=() if registered else self.named(volume_id),
+        )
+        return decide_discard(clone).allowed
 
     def _mark(self) -> dict[str, str]:
         return {_JOURNAL: self.journal_id, "glance_image_id": self.image_id}

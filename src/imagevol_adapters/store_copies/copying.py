@@ -22,8 +22,6 @@ from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     CallerError,
     ContentMismatch,
-    ImageLocation,
-    KeptCopy,
     RequestRefused,
     ServiceFailed,
     StorageError,
@@ -31,9 +29,12 @@ from imagevol_core import (
     plan_store_copy,
 )
 from imagevol_core.store_copies import (
+    CloneLeft,
     StoreCopyPlan,
     StoreCopyStep,
     StoreCopyWay,
+    decide_discard,
+    place_in_store,
     volume_in_store,
 )
 
@@ -55,7 +56,7 @@ class _Goal:
         to_store: the store that it is in at the end.
         removed: the store that it is not in at the end; None if there is none.
         made: how the copy in `to_store` was made, if this journal made it.
-        known_good: whether that copy needs no verification.
+        good_place: where the copy is that needs no verification; None if there is none.
         mark: what the journal calls the way in which the copy is made.
         begun: what the journal says of the image meanwhile.
         done: what it says at the end.
@@ -64,7 +65,7 @@ class _Goal:
     to_store: str
     removed: str | None
     made: StoreCopyWay | None
-    known_good: bool
+    good_place: str | None
     mark: str
     begun: State
     done: State
@@ -131,14 +132,16 @@ class StoreCopies:
 
     def _plan(self, placed: PlacedImage, goal: _Goal, entry: CopyEntry) -> StoreCopyPlan:
         """Say what is left to do for an image."""
+        now = place_in_store(goal.to_store, placed.image.locations)
+        replaced = entry.verified == goal.to_store and now != entry.verified_place
         facts = self.gathering.facts(
             placed,
             to_store=goal.to_store,
             move=goal.removed is not None,
             from_store=goal.removed,
             wish=entry.wish,
-            made=goal.made,
-            known_good=goal.known_good,
+            made=StoreCopyWay.NOTHING if replaced else goal.made,
+            known_good=now is not None and now == goal.good_place,
         )
         return plan_store_copy(facts)
 
@@ -159,24 +162,69 @@ class StoreCopies:
         """Do what is left to do for one image, and say how far it has come."""
         placed = self._settled(entry) if entry.state is not State.PLANNED else self._look(entry)
         if placed is None:
-            self._discard(entry, ())
-            return State.GONE
+            return self._gone(entry)
+        entry = self._registered(entry, placed)
         plan = self._plan(placed, goal, entry)
         if StoreCopyStep.CLONE not in plan.steps:
-            self._discard(entry, placed.image.locations)
+            self._discard(entry, placed)
         if not plan.possible:
             raise RequestRefused(f"image {entry.image_id} is left as it is: {plan.reason}")
         for step in plan.steps:
             _STEPS[step](self, self.journal.entries[entry.image_id], goal, plan)
+        self._ended(entry, goal)
         return goal.done
 
-    def _discard(self, entry: CopyEntry, locations: Iterable[ImageLocation]) -> None:
-        """Delete the clones that this journal has made and that are in no location."""
-        if StoreCopyWay.CLONE in (entry.made, entry.remade):
-            self._clone_of(entry).discard(locations)
+    def _gone(self, entry: CopyEntry) -> State:
+        """An image that is not shown is gone only if it surely is."""
+        if not self.images.is_gone(entry.image_id):
+            raise RequestRefused(self._unseen(entry))
+        self._discard(entry, None)
+        return State.GONE
+
+    def _unseen(self, entry: CopyEntry) -> str:
+        return (
+            f"Glance shows these credentials no image {entry.image_id}: use those of an administrator, and run the "
+            "command with --resume or --undo again"
+        )
+
+    def _ended(self, entry: CopyEntry, goal: _Goal) -> PlacedImage:
+        """Look whether the image is in the store that it shall be in."""
+        placed = self._there(entry)
+        if goal.to_store not in placed.stores:
+            raise RequestRefused(f"image {entry.image_id} is not in store {goal.to_store} any more: plan anew")
+        return placed
+
+    def _cloned(self, entry: CopyEntry) -> bool:
+        return StoreCopyWay.CLONE in (entry.made, entry.remade)
+
+    def _registered(self, entry: CopyEntry, placed: PlacedImage) -> CopyEntry:
+        """Write down which clones are the image's data, so that they are never deleted as left over."""
+        if not self._cloned(entry) or not placed.locations_shown:
+            return entry
+        seen = self._clone_of(entry).in_locations(placed.image.locations)
+        new = tuple(volume_id for volume_id in seen if volume_id not in entry.registered)
+        if not new:
+            return entry
+        registered = (*entry.registered, *new)
+        return self.journal.record(entry.image_id, entry.state, reason=entry.reason, registered=registered)
+
+    def _discard(self, entry: CopyEntry, placed: PlacedImage | None) -> None:
+        """Delete the clones that this journal has made and that were never in a location."""
+        if not self._cloned(entry):
+            return
+        if placed is not None and not placed.locations_shown:
+            clone = CloneLeft(image_id=entry.image_id, volume_id="its clone", locations_shown=False)
+            raise RequestRefused(f"image {entry.image_id} is left as it is: {decide_discard(clone).reason}")
+        self._clone_of(entry).discard(placed.image.locations if placed else ())
 
     def _clone_of(self, entry: CopyEntry) -> CloneOfStore:
-        return CloneOfStore(volumes=self.volumes, journal_id=self.journal.id, image_id=entry.image_id)
+        return CloneOfStore(
+            volumes=self.volumes,
+            journal_id=self.journal.id,
+            image_id=entry.image_id,
+            registered=self.journal.entries[entry.image_id].registered,
+            named=self.gathering.named.by,
+        )
 
     def _import(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
         """Let Glance copy the data, and return when it has."""
@@ -187,7 +235,9 @@ class StoreCopies:
             lambda placed: _TASK in placed.image.properties or goal.to_store in placed.stores,
         )
         placed = self._settled(entry)
-        if placed is not None and goal.to_store not in placed.stores:
+        if placed is None:
+            raise RequestRefused(self._unseen(entry))
+        if goal.to_store not in placed.stores:
             raise RequestRefused(
                 f"Glance has not copied image {entry.image_id} to store {goal.to_store}: see the log of glance-api, "
                 "and run the command with --resume"
@@ -204,7 +254,7 @@ class StoreCopies:
         try:
             self.images.change_locations(entry.image_id, [{"op": "add", "path": "/locations/-", "value": value}])
         except CallerError:
-            clone.discard(self._there(entry).image.locations)
+            self._discard(self.journal.entries[entry.image_id], self._there(entry))
             raise
         placed = self._there(entry)
         if volume_in_store(goal.to_store, placed.image.locations) != volume.id:
@@ -212,9 +262,10 @@ class StoreCopies:
                 f"image {entry.image_id}: Glance has not taken volume {volume.id} into store {goal.to_store}: see the "
                 "log of glance-api"
             )
+        self._registered(self.journal.entries[entry.image_id], placed)
 
     def _begin(self, entry: CopyEntry, goal: _Goal, way: StoreCopyWay) -> None:
-        changes: dict[str, Any] = {goal.mark: way, "verified": None}
+        changes: dict[str, Any] = {goal.mark: way, "verified": None, "verified_place": None}
         self.journal.record(entry.image_id, goal.begun, **changes)
 
     def _read(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
@@ -228,39 +279,45 @@ class StoreCopies:
         except ContentMismatch:
             self._withdraw(entry, goal)
             raise
-        self.journal.record(entry.image_id, goal.begun, verified=goal.to_store)
+        self._verified(entry, goal, placed)
 
     def _compare(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
         """Take Glance's word, which compared what it wrote; whether it is still the same image is asked at the end."""
-        self.journal.record(entry.image_id, goal.begun, verified=goal.to_store)
+        self._verified(entry, goal, self._there(entry))
+
+    def _verified(self, entry: CopyEntry, goal: _Goal, placed: PlacedImage) -> None:
+        place = place_in_store(goal.to_store, placed.image.locations)
+        if place is None:
+            raise RequestRefused(f"Glance does not show where image {entry.image_id} is in store {goal.to_store}")
+        self.journal.record(entry.image_id, goal.begun, verified=goal.to_store, verified_place=place)
 
     def _remove(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
         """Have Glance delete the data in a store; of several locations there, one after the other."""
         if goal.removed is None:
             return
-        known_good = goal.known_good or entry.verified == goal.to_store
+        good_place = entry.verified_place if entry.verified == goal.to_store else goal.good_place
         self.journal.record(entry.image_id, goal.begun)
-        while (placed := self._look(entry)) is not None and goal.removed in placed.stores:
-            self._delete(entry, placed, kept=goal.to_store, removed=goal.removed, verified=known_good)
+        while goal.removed in (placed := self._ended(entry, goal)).stores:
+            self._delete(entry, placed, kept=goal.to_store, removed=goal.removed, good_place=good_place)
 
     def _withdraw(self, entry: CopyEntry, goal: _Goal) -> None:
         made = getattr(self.journal.entries[entry.image_id], goal.mark)
-        if made is not None and goal.removed is not None:
+        if made is not None and goal.removed is not None and entry.verified != goal.to_store:
             placed = self._there(entry)
-            self._delete(entry, placed, kept=goal.removed, removed=goal.to_store, verified=True)
+            place = place_in_store(goal.removed, placed.image.locations)
+            self._delete(entry, placed, kept=goal.removed, removed=goal.to_store, good_place=place)
 
-    def _delete(self, entry: CopyEntry, placed: PlacedImage, *, kept: str, removed: str, verified: bool) -> None:
-        now = self.journal.entries[entry.image_id]
+    def _delete(
+        self, entry: CopyEntry, placed: PlacedImage, *, kept: str, removed: str, good_place: str | None
+    ) -> None:
         removal = decide_store_removal(
-            KeptCopy(
-                image=placed.image,
-                stores=placed.stores,
+            self.gathering.removal(
+                placed,
                 kept=kept,
                 removed=removed,
                 planned=entry.image,
-                verified=verified,
-                locations_shown=placed.locations_shown,
-                new=now.made is not None,
+                verified=good_place is not None,
+                verified_place=good_place,
             )
         )
         if not removal.allowed:
@@ -299,7 +356,7 @@ class StoreCopies:
     def _there(self, entry: CopyEntry) -> PlacedImage:
         placed = self._look(entry)
         if placed is None:
-            raise RequestRefused(f"image {entry.image_id} was deleted meanwhile")
+            raise RequestRefused(self._unseen(entry))
         return placed
 
     def _settled(self, entry: CopyEntry) -> PlacedImage | None:
@@ -332,7 +389,7 @@ def _forward(entry: CopyEntry) -> _Goal:
         to_store=entry.to_store,
         removed=entry.from_store,
         made=entry.made,
-        known_good=entry.verified == entry.to_store,
+        good_place=entry.verified_place if entry.verified == entry.to_store else None,
         mark="made",
         begun=State.BEGUN,
         done=State.DONE,
@@ -341,11 +398,12 @@ def _forward(entry: CopyEntry) -> _Goal:
 
 def _backward(entry: CopyEntry) -> _Goal:
     """Back to the store that it came from; that copy is the original, unless this journal has deleted it."""
+    verified, original = entry.verified_place, None if entry.remade else entry.source_place
     return _Goal(
         to_store=entry.source,
         removed=entry.to_store if entry.made else None,
         made=entry.remade,
-        known_good=entry.remade is None or entry.verified == entry.source,
+        good_place=verified if entry.verified == entry.source else original,
         mark="remade",
         begun=State.UNDOING,
         done=State.UNDONE,

@@ -26,6 +26,7 @@ from imagevol_core.store_copies import (
     StoreCopyPlan,
     StoreCopyWay,
     VerifyWish,
+    place_in_store,
 )
 
 __all__ = ["CopyEntry", "CopyJournal"]
@@ -49,6 +50,9 @@ class CopyEntry:
         made: how the copy in `to_store` was made; None if it was there before.
         remade: how the copy in `from_store` was made again, when this was undone.
         verified: the store whose copy was verified.
+        verified_place: where that copy was.
+        source_place: where the data was in `source` when it was planned; None if Glance did not show it.
+        registered: the clones that were seen in a location of the image; they are never deleted as left over.
     """
 
     image: Image
@@ -61,6 +65,9 @@ class CopyEntry:
     made: StoreCopyWay | None = None
     remade: StoreCopyWay | None = None
     verified: str | None = None
+    verified_place: str | None = None
+    source_place: str | None = None
+    registered: tuple[str, ...] = ()
 
     @property
     def image_id(self) -> str:
@@ -79,7 +86,14 @@ class CopyEntry:
         image = Image(id=plan.image.id, size_bytes=plan.image.size_bytes, digest=plan.image.digest)
         from_store = plan.from_store if plan.verification else None
         source = from_store or next(store for store in stores if store != plan.to_store)
-        return cls(image=image, to_store=plan.to_store, from_store=from_store, source=source, wish=wish)
+        return cls(
+            image=image,
+            to_store=plan.to_store,
+            from_store=from_store,
+            source=source,
+            source_place=place_in_store(source, plan.image.locations),
+            wish=wish,
+        )
 
 
 class CopyJournal(JournalFile):
@@ -156,7 +170,7 @@ class CopyJournal(JournalFile):
             image_id: which image.
             state: how far.
             reason: why not further.
-            changes: of `made`, `remade` and `verified`.
+            changes: of `made`, `remade`, `verified`, `verified_place` and `registered`.
 
         Raises:
             ServiceFailed: it cannot be written, which ends all: so it would be for every other image.
@@ -169,6 +183,8 @@ class CopyJournal(JournalFile):
             "made": entry.made and entry.made.value,
             "remade": entry.remade and entry.remade.value,
             "verified": entry.verified,
+            "verified_place": entry.verified_place,
+            "registered": list(entry.registered),
         }
         with self._one_line:
             self._append(journal_line({key: value for key, value in line.items() if value}))
@@ -208,6 +224,7 @@ def _written(entry: CopyEntry) -> dict[str, Any]:
         "to": entry.to_store,
         "from": entry.from_store,
         "source": entry.source,
+        "source_place": entry.source_place,
         "verify": entry.wish.value,
     }
 
@@ -223,6 +240,7 @@ def _planned(value: Mapping[str, Any]) -> CopyEntry:
         to_store=text_of(value["to"]),
         from_store=_optional(value["from"]),
         source=text_of(value["source"]),
+        source_place=_optional(value.get("source_place")),
         wish=VerifyWish(value["verify"]),
     )
 
@@ -236,6 +254,8 @@ def _advanced(entry: CopyEntry, value: Mapping[str, Any]) -> CopyEntry:
         made=None if made is None else StoreCopyWay(made),
         remade=None if remade is None else StoreCopyWay(remade),
         verified=_optional(value.get("verified")),
+        verified_place=_optional(value.get("verified_place")),
+        registered=tuple(map(text_of, value.get("registered", ()))),
     )
 
 

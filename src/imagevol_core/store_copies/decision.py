@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from imagevol_core.facts import Image, VolumeType
 from imagevol_core.locations import CinderLocation, read_location
 from imagevol_core.store_copies.facts import (
+    CloneLeft,
     CloneSource,
     KeptCopy,
     StoreCopyFacts,
@@ -18,6 +19,7 @@ from imagevol_core.store_copies.facts import (
     WayFacts,
 )
 from imagevol_core.store_copies.kept_rules import KEPT_RULES, VERIFICATION_RULES
+from imagevol_core.store_copies.leaving_rules import DISCARD_RULES
 from imagevol_core.store_copies.rules import (
     CLONE_SOURCE_RULES,
     IMPORT_RULES,
@@ -30,6 +32,7 @@ from imagevol_core.verdicts import Policy, Verdict, evaluate, failed, first_matc
 __all__ = [
     "StoreCopyPlan",
     "StoreRemoval",
+    "decide_discard",
     "decide_store_removal",
     "decide_verification",
     "plan_store_copy",
@@ -102,7 +105,8 @@ def plan_store_copy(facts: StoreCopyFacts) -> StoreCopyPlan:
     >>> image = Image(id="i", status="active", disk_format="raw", container_format="bare", size_bytes=5,
     ...               digest=Digest("md5", "00"))
     >>> stores = StoreCatalogue(stores=(Store(name="slow", kind="file"), Store(name="fast", kind="cinder")))
-    >>> facts = StoreCopyFacts(image=image, stores=("slow",), to_store="fast", catalogue=stores, move=True)
+    >>> facts = StoreCopyFacts(image=image, stores=("slow",), to_store="fast", catalogue=stores, move=True,
+    ...                        locations_shown=True)
     >>> plan = plan_store_copy(facts)
     >>> plan.way.value, plan.verification.value, [step.value for step in plan.steps]
     ('import', 'written', ['import', 'compare', 'remove'])
@@ -179,11 +183,21 @@ def decide_store_removal(facts: KeptCopy) -> StoreRemoval:
     Glance deletes the volume behind a location that is removed, also if another location names the same volume.
 
     >>> image = Image(id="i", status="active")
-    >>> facts = KeptCopy(image=image, stores=("slow",), kept="fast", removed="slow", verified=True, new=True)
-    >>> decide_store_removal(facts).reason
-    "the image is not in store 'fast', whose copy is kept"
+    >>> facts = KeptCopy(image=image, stores=("slow",), kept="fast", removed="slow", verified=True)
+    >>> decide_store_removal(facts).allowed
+    False
     """
     verdicts = evaluate(KEPT_RULES[Policy.STRICT], facts, subject=facts.image.id)
+    return StoreRemoval(allowed=not failed(verdicts), verdicts=verdicts)
+
+
+def decide_discard(facts: CloneLeft) -> StoreRemoval:
+    """Say whether a clone that a journal has made may be deleted, because it never came to be an image's data.
+
+    >>> decide_discard(CloneLeft(image_id="i", volume_id="v", locations_shown=True, registered=True)).reason
+    'volume v was a location of image i'
+    """
+    verdicts = evaluate(DISCARD_RULES[Policy.STRICT], facts, subject=facts.volume_id)
     return StoreRemoval(allowed=not failed(verdicts), verdicts=verdicts)
 
 

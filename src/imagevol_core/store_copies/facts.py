@@ -10,9 +10,12 @@ from typing import cast
 from imagevol_core.facts import Image, ImageLocation, Volume, VolumeType
 from imagevol_core.locations import CinderLocation, read_location
 from imagevol_core.marks import ImageVolumeMetadata, UnreadMetadata, read_metadata
+from imagevol_core.secret_text import shown_url
 from imagevol_core.stores import Store, StoreCatalogue
 
 __all__ = [
+    "SHOW_LOCATIONS",
+    "CloneLeft",
     "CloneSource",
     "KeptCopy",
     "StoreCopyFacts",
@@ -22,8 +25,12 @@ __all__ = [
     "VerificationFacts",
     "VerifyWish",
     "WayFacts",
+    "place_in_store",
     "volume_in_store",
+    "volumes_in_store",
 ]
+
+SHOW_LOCATIONS = "set show_multiple_locations = true in the glance-api.conf of an endpoint that only operators reach"
 
 
 class StoreCopyWay(Enum):
@@ -91,6 +98,7 @@ class StoreCopyFacts:
         wish: how the operator wants the copy verified, if another one is deleted.
         made: how the copy in `to_store` was made, if it was made for this.
         known_good: whether the copy in `to_store` was verified before, or the one in `from_store` was made from it.
+        named_by: the other images whose locations name a volume of the copy that is deleted, by the volume's id.
     """
 
     image: Image
@@ -108,6 +116,7 @@ class StoreCopyFacts:
     wish: VerifyWish = VerifyWish.AUTO
     made: StoreCopyWay | None = None
     known_good: bool = False
+    named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -125,6 +134,11 @@ class StoreCopyFacts:
     def removes(self) -> bool:
         """Whether a copy that there is, is deleted afterwards."""
         return self.leaves is not None and self.leaves in self.stores
+
+    @property
+    def removed(self) -> str | None:
+        """The store whose copy is deleted afterwards; None if the image is not there."""
+        return self.leaves if self.removes else None
 
     @property
     def store(self) -> Store:
@@ -218,8 +232,10 @@ class KeptCopy:
         removed: the store whose copy is deleted.
         planned: the image as it was when the copy was planned; None if that is not known.
         verified: whether the kept copy was verified.
+        verified_place: where the copy was that was verified, as `place_in_store` gives it; None if that is not known.
         locations_shown: whether Glance shows the locations.
-        new: whether the kept copy is known to be in a volume, or a place, of its own, because it was made for it.
+        volumes: the volumes that the locations name, as far as Cinder shows them now, by id.
+        named_by: the other images whose locations name a volume of the copy that is deleted, by the volume's id.
     """
 
     image: Image
@@ -228,8 +244,29 @@ class KeptCopy:
     removed: str
     planned: Image | None = None
     verified: bool
+    verified_place: str | None = None
     locations_shown: bool = False
-    new: bool = False
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneLeft:
+    """A clone that a journal has made, before it is deleted because no location needs it.
+
+    Args:
+        image_id: the image that it was made for.
+        volume_id: the clone.
+        locations_shown: whether Glance shows the locations of the image, or the image is deleted.
+        registered: whether it was seen in a location of the image before.
+        named_by: the images whose locations name it.
+    """
+
+    image_id: str
+    volume_id: str
+    locations_shown: bool
+    registered: bool = False
+    named_by: tuple[str, ...] = ()
 
 
 def volume_in_store(store: str, locations: tuple[ImageLocation, ...]) -> str | None:
@@ -239,8 +276,26 @@ def volume_in_store(store: str, locations: tuple[ImageLocation, ...]) -> str | N
     >>> volume_in_store("fast", (ImageLocation(f"cinder://fast/{volume_id}", {"store": "fast"}),))
     '9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1'
     """
-    for location in locations:
-        named = read_location(location.url)
-        if location.metadata.get("store") == store and isinstance(named, CinderLocation):
-            return named.volume_id
-    return None
+    return next(iter(volumes_in_store(store, locations)), None)
+
+
+def volumes_in_store(store: str | None, locations: tuple[ImageLocation, ...]) -> tuple[str, ...]:
+    """Give each volume that a location in a store names.
+
+    >>> volume_id = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
+    >>> volumes_in_store("fast", (ImageLocation(f"cinder://slow/{volume_id}", {"store": "slow"}),))
+    ()
+    """
+    named = (read_location(each.url) for each in locations if each.metadata.get("store") == store)
+    return tuple(dict.fromkeys(each.volume_id for each in named if isinstance(each, CinderLocation)))
+
+
+def place_in_store(store: str, locations: tuple[ImageLocation, ...]) -> str | None:
+    """Say where the data of an image is in a store, without credentials; None if no location is in the store.
+
+    >>> place_in_store("files", (ImageLocation("file:///images/i", {"store": "files"}),))
+    'file:///images/i'
+    """
+    if (volume_id := volume_in_store(store, locations)) is not None:
+        return f"volume {volume_id}"
+    return next((shown_url(each.url) for each in locations if each.metadata.get("store") == store), None)

@@ -8,8 +8,18 @@ from imagevol_core.facts import ImageLocation
 from imagevol_core.locations import CinderLocation, read_location
 from imagevol_core.secret_text import shown_url
 from imagevol_core.sentences import quoted, said
-from imagevol_core.store_copies.facts import KeptCopy, StoreCopyWay, Verification, VerificationFacts, VerifyWish
-from imagevol_core.store_copies.rules import SHOW_LOCATIONS, image_active, no_import
+from imagevol_core.store_copies.facts import (
+    SHOW_LOCATIONS,
+    KeptCopy,
+    StoreCopyWay,
+    Verification,
+    VerificationFacts,
+    VerifyWish,
+    place_in_store,
+    volumes_in_store,
+)
+from imagevol_core.store_copies.leaving_rules import leaving_held, leaving_recorded, leaving_seen, leaving_shared
+from imagevol_core.store_copies.rules import image_active, no_import
 from imagevol_core.verdicts import Choice, Policy, Requirement
 
 __all__ = ["KEPT_RULES", "VERIFICATION_RULES"]
@@ -97,13 +107,28 @@ def _kept_verified(facts: KeptCopy) -> tuple[bool, str]:
     return facts.verified, f"the copy in store {quoted(facts.kept)} is {'' if facts.verified else 'not '}verified"
 
 
+def _kept_place(facts: KeptCopy) -> tuple[bool, str]:
+    now, was = place_in_store(facts.kept, facts.image.locations), facts.verified_place
+    if was is not None and now == was:
+        return True, f"the copy that is kept is the one that was verified, in {was}"
+    return False, f"the copy that is kept is in {said(now)}, and what was verified was in {said(was)}"
+
+
+def _kept_volume(facts: KeptCopy) -> tuple[bool, str]:
+    for volume_id in volumes_in_store(facts.kept, facts.image.locations):
+        volume = facts.volumes.get(volume_id)
+        if volume is None:
+            return False, (
+                f"Cinder shows these credentials no volume {volume_id}, whose data would be kept: use the credentials "
+                "of the store, or run `imagevol audit`"
+            )
+        if volume.status not in ("available", "in-use") or volume.readonly is False:
+            how = "not read-only" if volume.readonly is False else f"in status {quoted(volume.status)}"
+            return False, f"volume {volume_id}, whose data would be kept, is {how}: run `imagevol audit`"
+    return True, "the volume whose data is kept exists"
+
+
 def _kept_apart(facts: KeptCopy) -> tuple[bool, str]:
-    if not facts.locations_shown:
-        return facts.new, (
-            "the copy that is kept was made for it"
-            if facts.new
-            else f"both stores may name the same volume, because Glance shows no locations: {SHOW_LOCATIONS}"
-        )
     places = [(location.metadata.get("store"), _place(location)) for location in facts.image.locations]
     removed = {place for store, place in places if store == facts.removed}
     kept = {place for store, place in places if store != facts.removed}
@@ -185,6 +210,9 @@ VERIFICATION_RULES: Mapping[Policy, tuple[Choice[VerificationFacts, Verification
 }
 KEPT_RULES: Mapping[Policy, tuple[Requirement[KeptCopy], ...]] = {
     Policy.STRICT: (
+        Requirement(
+            id="removed-seen", text="Glance shows which data is deleted", source=_SPEC, holds=leaving_seen, gate=True
+        ),
         Requirement(id="kept-image-active", text="the image is active", source=_DELETED, holds=image_active),
         Requirement(id="kept-image-settled", text="Glance is not importing the image", source=_IMPORT, holds=no_import),
         Requirement(
@@ -199,6 +227,30 @@ KEPT_RULES: Mapping[Policy, tuple[Requirement[KeptCopy], ...]] = {
             text="the copies do not share a volume",
             source="glance.common.store_utils.safe_delete_from_backend",
             holds=_kept_apart,
+        ),
+        Requirement(
+            id="kept-copy-unmoved",
+            text="the kept copy is where it was verified",
+            source=_SPEC,
+            holds=_kept_place,
+        ),
+        Requirement(
+            id="kept-volume-exists", text="Cinder shows the volume that is kept", source=_SPEC, holds=_kept_volume
+        ),
+        Requirement(
+            id="removed-is-image",
+            text="the volume that is deleted says that it is this image",
+            source=_SPEC,
+            holds=leaving_recorded,
+        ),
+        Requirement(
+            id="removed-not-held", text="nothing holds the volume that is deleted", source=_SPEC, holds=leaving_held
+        ),
+        Requirement(
+            id="removed-not-shared",
+            text="no other image names the volume that is deleted",
+            source=_SPEC,
+            holds=leaving_shared,
         ),
     ),
 }

@@ -10,19 +10,20 @@ from imagevol_core.migration import plan_added_location, unfinished_imports
 from imagevol_core.sentences import answered, listed, quoted, said
 from imagevol_core.sizing import gib_for
 from imagevol_core.store_copies.facts import (
+    SHOW_LOCATIONS,
     CloneSource,
     KeptCopy,
     StoreCopyFacts,
     StoreCopyWay,
     WayFacts,
 )
+from imagevol_core.store_copies.leaving_rules import leaving_held, leaving_recorded, leaving_seen, leaving_shared
 from imagevol_core.stores import RESERVED_STORES
 from imagevol_core.verdicts import Choice, Policy, Requirement
 
 __all__ = [
     "CLONE_SOURCE_RULES",
     "IMPORT_RULES",
-    "SHOW_LOCATIONS",
     "STORE_COPY_RULES",
     "STORE_COPY_WAY_RULES",
     "image_active",
@@ -31,7 +32,6 @@ __all__ = [
 
 _TASK = "os_glance_import_task"
 _COPY_IMAGE = "copy-image"
-SHOW_LOCATIONS = "set show_multiple_locations = true in the glance-api.conf of an endpoint that only operators reach"
 
 # The image and the store, for either way.
 
@@ -248,6 +248,24 @@ STORE_COPY_RULES: Mapping[Policy, tuple[Requirement[StoreCopyFacts], ...]] = {
             holds=_source_known,
         ),
         Requirement(id="other-store", text="the image moves to another store", source=_SPEC, holds=_other_store),
+        Requirement(
+            id="leaving-seen", text="Glance shows which data is deleted", source=_SPEC, holds=leaving_seen, gate=True
+        ),
+        Requirement(
+            id="leaving-is-image",
+            text="the volume that is deleted says that it is this image",
+            source=_SPEC,
+            holds=leaving_recorded,
+        ),
+        Requirement(
+            id="leaving-not-held", text="nothing holds the volume that is deleted", source=_SPEC, holds=leaving_held
+        ),
+        Requirement(
+            id="leaving-not-shared",
+            text="no other image names the volume that is deleted",
+            source=_SPEC,
+            holds=leaving_shared,
+        ),
     ),
 }
 IMPORT_RULES: Mapping[Policy, tuple[Requirement[StoreCopyFacts], ...]] = {

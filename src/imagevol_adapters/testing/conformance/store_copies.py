@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
@@ -116,3 +117,13 @@ class StoreCopyServiceConformance:
         copies.delete_from_store(image_id, self.source)
         placed = self._placed(copies, image_id)
         assert (placed.stores, len(placed.image.locations)) == ((self.target,), 1)
+
+    def test_only_an_image_that_does_not_exist_is_gone(self, copies: StoreCopyService, image_id: str) -> None:
+        assert not copies.is_gone(image_id)
+        assert copies.is_gone(NOBODY)
+
+    def test_what_was_changed_since_a_time_is_given(self, copies: StoreCopyService, image_id: str) -> None:
+        changed = self._placed(copies, image_id).image.updated_at
+        since = changed or datetime(2000, 1, 1, tzinfo=UTC)
+        assert image_id in {placed.image.id for placed in copies.changed(since)}
+        assert changed is None or list(copies.changed(since + timedelta(days=1))) == []

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import attrs
 
@@ -45,6 +46,7 @@ class MemoryStoreCopies(MemoryLocations):
         catalogue: the stores. Their locations are `cinder://…` and `file://…`.
         shows_locations: the option `show_multiple_locations`.
         methods: the option `enabled_import_methods`.
+        sees_all: whether every project's images are seen.
         looks: how often an image is still seen with its import at work.
 
     Attributes:
@@ -61,6 +63,7 @@ class MemoryStoreCopies(MemoryLocations):
 
     volumes: MemoryVolumes
     methods: frozenset[str] | None = frozenset({"copy-image"})
+    sees_all: bool = True
     looks: int = 0
     files: dict[str, bytes] = attrs.field(factory=dict, init=False, repr=False)
     _pending: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
@@ -92,11 +95,22 @@ class MemoryStoreCopies(MemoryLocations):
     def placed(self, image_ids: Sequence[str] | None = None) -> Iterator[PlacedImage]:
         """Give images and their stores."""
         for image_id in sorted(self.images if image_ids is None else {*image_ids} & self.images.keys()):
-            self._go_on(image_id)
+            if image_ids is not None:
+                self._go_on(image_id)
             image = self._weighed(self.images[image_id])
             stores = tuple(dict.fromkeys(each.metadata.get("store", "") for each in image.locations))
             shown = image if self.shows_locations else replace(image, locations=())
             yield PlacedImage(image=shown, stores=tuple(filter(None, stores)), locations_shown=self.shows_locations)
+
+    def changed(self, since: datetime) -> Iterator[PlacedImage]:
+        """Give the images that were changed since then."""
+        for placed in self.placed():
+            if placed.image.updated_at is None or placed.image.updated_at >= since:
+                yield placed
+
+    def is_gone(self, image_id: str) -> bool:
+        """Tell whether an image surely does not exist."""
+        return self.sees_all and image_id not in self.images
 
     def import_methods(self) -> frozenset[str] | None:
         """Give the import methods that it offers."""
