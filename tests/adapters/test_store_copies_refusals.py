@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,6 +13,7 @@ from unittest.mock import patch
 import attrs
 import pytest
 
+from imagevol_adapters.gathering.named_volumes import NamedVolumes
 from imagevol_adapters.relocating import Outcome, State
 from imagevol_adapters.store_copies import CopyJournal
 from imagevol_adapters.store_ports import PlacedImage
@@ -273,6 +275,17 @@ class TestLeaving:
             outcomes = {each.image_id: each for each in site.apply(path, to_store="slow", **MOVE)}
         assert "image 'new' names it as well" in str(outcomes["image-1"].reason)
         assert wanted in site.volumes.volumes
+
+    def test_a_change_that_is_made_while_the_images_are_listed_is_seen_later(self, site: Site) -> None:
+        noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+        locations = site.glance.images["image-2"].locations
+        for image_id, hours in (("image-0", 0), ("image-1", 0), ("image-2", 3)):
+            change(site, image_id, updated_at=noon + timedelta(hours=hours))
+        named, wanted = NamedVolumes(site.glance), volume(site, "image-2", "fast")
+        with patch("imagevol_adapters.gathering.named_volumes._FIRST", 2):
+            assert named.by(wanted) == ("image-2",)
+            change(site, "image-0", locations=locations, updated_at=noon + timedelta(hours=1))
+            assert named.by(wanted) == ("image-0", "image-2")
 
     def test_a_volume_that_a_migration_holds_is_not_deleted(self, site: Site, path: Path) -> None:
         with site.create(path, "image-0", to_store="slow", **MOVE) as journal:

@@ -13,6 +13,7 @@ from imagevol_core import RequestRefused, named_volume_ids
 __all__ = ["NamedVolumes"]
 
 _MARGIN = timedelta(minutes=10)  # the clocks of several hosts of Glance differ
+_FIRST = 500  # a later page shows changes that were made while the earlier ones were read
 
 
 @attrs.define
@@ -42,14 +43,14 @@ class NamedVolumes:
     def _look(self) -> None:
         listed = self.images.placed() if self._latest is None else self.images.changed(self._latest - _MARGIN)
         latest = self._latest
-        for placed in listed:
+        for at, placed in enumerate(listed):
             if not placed.locations_shown:
                 raise RequestRefused(
                     "Glance does not show which volumes the images have: set show_multiple_locations = true in the "
                     "glance-api.conf of an endpoint that only operators reach, and use that endpoint"
                 )
             image = placed.image
-            if image.updated_at is not None:
+            if image.updated_at is not None and at < _FIRST:
                 latest = image.updated_at if latest is None else max(latest, image.updated_at)
             named = frozenset(named_volume_ids(image))
             for volume_id in self._of_image.get(image.id, frozenset()) - named:
