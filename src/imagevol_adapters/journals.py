@@ -20,7 +20,7 @@ from imagevol_adapters.translation import Table, translated
 from imagevol_core import InUse, RequestRefused, ServiceFailed
 from imagevol_core.sentences import said
 
-__all__ = ["JournalFile", "journal_line", "text_of", "texts_of"]
+__all__ = ["JournalFile", "check_head", "journal_line", "text_of", "texts_of"]
 
 _LONGEST_LINE = 16 << 20  # in bytes: of one image and all of its locations
 _READING: Table = ((OSError, RequestRefused, "copy it to another disk"),)
@@ -138,6 +138,27 @@ def lock_file(descriptor: int, path: Path) -> None:
         raise RequestRefused(
             f"journal {said(path)} cannot be locked: {error.strerror}; use another file system"
         ) from error
+
+
+def check_head(path: Path, head: Mapping[str, Any] | None, *, planned: bool, cloud: str, so: str) -> None:
+    """Hold that a journal has its whole plan, and is of this cloud.
+
+    Args:
+        path: of the file.
+        head: its first line; nothing where there is none.
+        planned: whether the plan was written to its end.
+        cloud: the one that it must be of.
+        so: what follows from a plan without an end, and what to do.
+
+    Raises:
+        RequestRefused: its plan has no end, or it is another cloud's.
+    """
+    if not head or not planned:
+        raise RequestRefused(f"journal {said(path)} ends before its plan does, so that {so}")
+    if head["cloud"] != cloud:
+        raise RequestRefused(
+            f"journal {said(path)} is of another cloud: its Glance is {said(head['cloud'])}, not {said(cloud)}"
+        )
 
 
 def journal_line(value: Mapping[str, Any]) -> bytes:

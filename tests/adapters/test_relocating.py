@@ -366,6 +366,13 @@ class TestJournal:
         with create(cloud(), path), pytest.raises(InUse, match="in use by another process"):
             resume(cloud(), path)
 
+    def test_the_name_of_another_cloud_is_shown_on_one_printable_line(self, path: Path) -> None:
+        apply(cloud(), path)
+        path.write_text(path.read_text().replace('"a-glance"', '"\\u001b[2J\\nforged"', 1))
+        with pytest.raises(RequestRefused, match="another cloud") as refused:
+            resume(cloud(), path)
+        assert str(refused.value).isprintable()
+
     def test_a_journal_belongs_to_one_cloud_and_one_plan(self, path: Path) -> None:
         apply(cloud(), path)
         with pytest.raises(RequestRefused, match="another cloud: its Glance is a-glance, not another"):

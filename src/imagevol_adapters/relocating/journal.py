@@ -1,6 +1,6 @@
-"""The journal of a migration: what is to be changed, what has begun and what is done, each written before it is so.
+"""The journal of a migration: what will be changed, what has begun and what is done, each written before it is so.
 
-The first line says of which cloud and plan it is, those up to `{"planned": N}` what is to be changed, and each further
+The first line says of which cloud and plan it is, those up to `{"planned": N}` what will be changed, and each further
 line how far one image has come.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.journals import JournalFile, journal_line, text_of, texts_of
+from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of, texts_of
 from imagevol_core import ImageLocation, LocationChange, LocationOutcome, RequestRefused, Store, StoreCatalogue
 from imagevol_core.sentences import said
 
@@ -75,7 +75,7 @@ class Journal(JournalFile):
         renames: Mapping[str, str],
         changes: Iterable[Sequence[LocationChange]],
     ) -> Journal:
-        """Write down what is to be changed, before anything is.
+        """Write down what will be changed, before anything is.
 
         Args:
             path: of a file that does not exist yet.
@@ -115,15 +115,13 @@ class Journal(JournalFile):
         read = _Reading()
 
         def check() -> None:
-            if read.head is None or not read.planned:
-                raise RequestRefused(
-                    f"journal {said(path)} ends before its plan does, so that it has changed nothing: delete it, and "
-                    "plan anew"
-                )
-            if read.head["cloud"] != cloud:
-                raise RequestRefused(
-                    f"journal {said(path)} is of another cloud: its Glance is {read.head['cloud']}, not {cloud}"
-                )
+            check_head(
+                path,
+                read.head,
+                planned=read.planned,
+                cloud=cloud,
+                so="it has changed nothing: delete it, and plan anew",
+            )
 
         descriptor = cls.open_file(path, read.take, check)
         return cls(path, descriptor, read.head or {}, read.entries)
@@ -189,7 +187,7 @@ class _Reading:
 
 
 def _plan(changes: Iterable[Sequence[LocationChange]]) -> tuple[dict[str, Entry], list[bytes]]:
-    """What is to be changed of each image, and the lines that say it."""
+    """The changes of each image, and the lines that say them."""
     entries, lines = dict[str, Entry](), []
     for of_image in changes:
         altering = tuple(change for change in of_image if change.alters)

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.journals import JournalFile, journal_line, text_of, texts_of
+from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of, texts_of
 from imagevol_core import (
     AuditSettings,
     Certainty,
@@ -24,10 +24,8 @@ from imagevol_core import (
     PlannedRepair,
     RepairAction,
     RepairStep,
-    RequestRefused,
     Subject,
 )
-from imagevol_core.sentences import said
 
 __all__ = ["RepairEntry", "RepairJournal", "RepairState"]
 
@@ -142,15 +140,13 @@ class RepairJournal(JournalFile):
         read = _Reading()
 
         def check() -> None:
-            if read.head is None or not read.planned:
-                raise RequestRefused(
-                    f"journal {said(path)} ends before its plan does, so that nothing was repaired: delete it, and "
-                    "repair with another journal"
-                )
-            if read.head["cloud"] != cloud:
-                raise RequestRefused(
-                    f"journal {said(path)} is of another cloud: its Glance is {said(read.head['cloud'])}, not {cloud}"
-                )
+            check_head(
+                path,
+                read.head,
+                planned=read.planned,
+                cloud=cloud,
+                so="nothing was repaired: delete it, and repair with another journal",
+            )
 
         descriptor = cls.open_file(path, read.take, check)
         return cls(path, descriptor, read.head or {}, read.entries)

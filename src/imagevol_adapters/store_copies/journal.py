@@ -14,14 +14,12 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.journals import JournalFile, journal_line, text_of
+from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of
 from imagevol_adapters.relocating import State
 from imagevol_core import (
     Digest,
     Image,
-    RequestRefused,
 )
-from imagevol_core.sentences import said
 from imagevol_core.store_copies import (
     StoreCopyPlan,
     StoreCopyWay,
@@ -145,15 +143,13 @@ class CopyJournal(JournalFile):
         read = _Reading()
 
         def check() -> None:
-            if not read.head or not read.planned:
-                raise RequestRefused(
-                    f"journal {said(path)} ends before its plan does, so that it has changed nothing: delete it, and "
-                    "plan anew"
-                )
-            if read.head["cloud"] != cloud:
-                raise RequestRefused(
-                    f"journal {said(path)} is of another cloud: its Glance is {said(read.head['cloud'])}, not {cloud}"
-                )
+            check_head(
+                path,
+                read.head,
+                planned=read.planned,
+                cloud=cloud,
+                so="it has changed nothing: delete it, and plan anew",
+            )
 
         descriptor = cls.open_file(path, read.take, check)
         return cls(path, descriptor, read.head, read.entries)
