@@ -53,8 +53,8 @@ LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance
 PYTHONS = find_pythons(SUPPORTED)
 # What plain `nox` runs; CONTRIBUTING.md names what else there is.
 nox.options.sessions = ["check"]
-ON_ALL_CORES = ["lint", "typing", "docs", f"tests-{next(iter(PYTHONS), OLDEST)}", "upstream"]
-ON_REAL_SERVICES = ["smoke"]  # which waits for them most of the time
+ON_ALL_CORES = ["lint", "typing", f"tests-{next(iter(PYTHONS), OLDEST)}", "upstream"]
+BESIDE = ["smoke", "docs"]  # of which the first waits for real services most of the time
 
 
 def own(session: nox.Session) -> Path:
@@ -156,8 +156,8 @@ def prerequisites(session: nox.Session, python: Path, *wishes: str, required: bo
 
 @nox.session(venv_backend="none")
 def check(session: nox.Session) -> None:
-    """Run what `make test` promises: lint, typing, docs, tests and upstream, and beside them smoke."""
-    promised = [*ON_ALL_CORES, *ON_REAL_SERVICES]
+    """Run what `make test` promises: lint, typing, tests and upstream, and beside them smoke and docs."""
+    promised = [*ON_ALL_CORES, *BESIDE]
     reports.extend(NOX / "reports" / f"{name}.xml" for name in promised)
     for report in reports:
         report.unlink(missing_ok=True)
@@ -168,16 +168,16 @@ def check(session: nox.Session) -> None:
     session.run_install(*command, *promised, "--install-only", external=True, silent=True)
     if session.run(sys.executable, "--version", silent=True) is None:
         return  # with --install-only
-    log = NOX / "reports" / "smoke.log"
+    log = NOX / "reports" / "beside.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"IMAGEVOL_PART": "1"}
     with (
         log.open("wb") as output,
-        started([*command, *ON_REAL_SERVICES, *posargs], env=environment, stdout=output, stderr=output) as beside,
+        started([*command, *BESIDE, *posargs], env=environment, stdout=output, stderr=output) as beside,
         started([*command, *ON_ALL_CORES, *posargs], env=environment) as first,
     ):
         statuses = [first.wait(), beside.wait()]
-    print(f"\nMeanwhile, on real services:\n{log.read_text()}", flush=True)
+    print(f"\nMeanwhile, beside them:\n{log.read_text()}", flush=True)
     if any(statuses):
         session.error("A session failed; see above.")
 
