@@ -22,7 +22,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "stores": ("Uploading", "Stores", "Selection", "Custody", "Attaching", "Remains", "Removal", "Upgrade"),
     "locations": ("Migration", "Relocation"),
     "copies": ("Store copies",),
-    "data": ("Copying", "Safety"),
+    "data": ("Copying", "Safety", "Resuming"),
     "auditing": ("Auditing", "Repairing"),
     "host": ("Doctor",),
     "backend": ("Validating",),

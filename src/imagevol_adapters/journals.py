@@ -69,6 +69,22 @@ class JournalFile:
             descriptor = open_file(path, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             raise RequestRefused(f"journal {said(path)} cannot be opened: {error.strerror}") from error
+        return JournalFile.read_opened(path, descriptor, take, check)
+
+    @staticmethod
+    def read_opened(path: Path, descriptor: int, take: Callable[[Any], None], check: Callable[[], None]) -> int:
+        """Lock and read a file that is open for reading and appending, and give its descriptor.
+
+        Args:
+            path: of the file.
+            descriptor: of the file; closed if this fails.
+            take: is given what each whole line says.
+            check: is called after the last one; what it raises ends the opening.
+
+        Raises:
+            RequestRefused: a line is malformed.
+            InUse: another process has it open.
+        """
         try:
             lock_file(descriptor, path)
             whole_bytes = _read(path, descriptor, take)

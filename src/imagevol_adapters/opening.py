@@ -11,7 +11,7 @@ from collections.abc import Callable
 from errno import EFBIG, EINVAL
 from pathlib import Path
 
-__all__ = ["is_directory", "open_file", "read_file"]
+__all__ = ["is_directory", "is_private", "open_file", "read_file"]
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -58,6 +58,17 @@ def open_file(path: Path, flags: int = os.O_RDONLY, *, block_devices: bool = Fal
     os.close(descriptor)
     kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
     raise OSError(EINVAL, f"it is {kind}, not a file", str(path))
+
+
+def is_private(descriptor: int, *, names: int = 1) -> bool:
+    """Tell whether an open file belongs to this user alone: only this user can write to it or read it.
+
+    Args:
+        descriptor: of the file.
+        names: how many names it has at most; with more of them it may be another file too.
+    """
+    found = os.fstat(descriptor)
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077 and found.st_nlink <= names
 
 
 def read_file(path: Path, *, longest_bytes: int) -> bytes:

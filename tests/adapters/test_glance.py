@@ -121,23 +121,31 @@ class TestReading:
         with_data(http, DATA[:4])
         parts = images.read("7")
         assert next(parts) == DATA[:4]
-        with pytest.raises(ServiceFailed, match="reading image 7: the data ended after 4 of 9 bytes"):
+        with pytest.raises(ServiceFailed, match="reading image 7: it gives the whole image, and not the part"):
             next(parts)
 
     @pytest.mark.parametrize("offset, length", [(1, None), (0, 8), (2, 3)])
-    def test_a_part_that_ends_early_is_an_error_too(
+    def test_a_part_that_is_empty_is_an_error_too(
         self, http: Mocker, images: GlanceImages, offset: int, length: int | None
     ) -> None:
-        with_data(http, b"x", status_code=206)
-        with pytest.raises(ServiceFailed, match="the data ended after 1 of"):
+        with_data(http, b"", status_code=206)
+        with pytest.raises(ServiceFailed, match="the data ended after 0 of"):
             b"".join(images.read("7", offset=offset, length=length))
 
     def test_a_part_of_which_glance_gives_the_whole_is_an_error(self, http: Mocker, images: GlanceImages) -> None:
         with_data(http, DATA)
-        with pytest.raises(ServiceFailed, match="the data ended after 9 of 3 bytes"):
+        with pytest.raises(ServiceFailed, match="it gives the whole image, and not the part"):
             b"".join(images.read("7", offset=1, length=3))
 
-    def test_a_connection_that_breaks_in_the_middle_is_an_error(self, http: Mocker, images: GlanceImages) -> None:
+    @pytest.mark.parametrize("status", [200, 206])
+    def test_more_data_than_was_asked_for_is_an_error(self, http: Mocker, images: GlanceImages, status: int) -> None:
+        with_data(http, DATA, status_code=status)
+        with pytest.raises(ServiceFailed, match="the data ended after 9 of 3 bytes"):
+            b"".join(images.read("7", offset=0, length=3))
+
+    def test_a_connection_that_breaks_in_the_middle_again_and_again_is_an_error(
+        self, http: Mocker, images: GlanceImages
+    ) -> None:
         class Broken(io.BytesIO):
             def read(self, *length: int | None) -> bytes:
                 if part := super().read(*length):
@@ -145,7 +153,7 @@ class TestReading:
                 raise ConnectionResetError("Connection reset by peer")
 
         http.get(f"{IMAGES}/7", json=shown(size=len(DATA)))
-        http.get(f"{IMAGES}/7/file", body=Broken(DATA[:4]))
+        http.get(f"{IMAGES}/7/file", body=lambda *_: Broken(DATA[:4]))
         with pytest.raises(ServiceFailed, match=r"reading image 7: .*Connection reset by peer") as caught:
             b"".join(images.read("7"))
         assert "CA file" not in str(caught.value)

@@ -47,6 +47,7 @@ LEVELS = (
         "marks",
         "attaching",
         "remains",
+        "resuming",
         "placement",
         "validating",
     },

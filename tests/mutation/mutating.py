@@ -62,6 +62,7 @@ TESTS = {
     "remains.attachments": ["reclaiming"],
     "remains.removal": ["removal"],
     "remains.volumes": ["remains"],
+    "resuming": ["resuming"],
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
     "store_copies": ["store_copies"],

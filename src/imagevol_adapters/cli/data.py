@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import math
-import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +19,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.columns import COUNT, TEXT, TEXT_OR_NULL, Column, Shown
 from imagevol_adapters.cli.digests import expected_digest, given_digest
-from imagevol_adapters.cli.files import STANDARD_STREAM, appearing, opened
+from imagevol_adapters.cli.files import STANDARD_STREAM, opened
 from imagevol_adapters.cli.image_options import (
     add_image_options,
     given_image_option,
@@ -30,29 +27,23 @@ from imagevol_adapters.cli.image_options import (
     short_text,
 )
 from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, transfer_samples, write_metrics
-from imagevol_adapters.cli.output import Named, check_output
+from imagevol_adapters.cli.output import Named
 from imagevol_core import (
-    DeviceFailed,
     FreshThin,
-    InvalidLocation,
     RequestRefused,
-    ResourceNotFound,
     UnsafeImage,
     Volume,
     VolumeOrigin,
-    ZeroHandling,
     needs_conversion,
-    parse_location,
 )
 
 if TYPE_CHECKING:
     from imagevol_adapters.engine import Limits, Progress
-    from imagevol_adapters.transfers import StoredImage, VolumeContent
+    from imagevol_adapters.transfers import StoredImage
 
 __all__ = ["Get", "Put", "Rm"]
 
 _MIB = 1 << 20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _GPT_CHECKS = ("mbr", "gptmbr")
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
@@ -240,7 +231,7 @@ class Put(Named, Shown, ShowOne):
 class Get(Command):
     """Read an image out of its volume into a new file.
 
-    A whole image is checked against the digest that its volume records. If the volume records none, the standard error
+    A whole image is checked against the digest that its volume or Glance records. If there is none, the standard error
     says so, because nothing could be checked.
     """
 
@@ -257,103 +248,30 @@ class Get(Command):
             "--offset", type=int, default=0, metavar="BYTES", help="begin at this byte of the image (default: 0)"
         )
         parser.add_argument("--length", type=int, metavar="BYTES", help="read this many bytes (default: to the end)")
+        parser.add_argument(
+            "--through-glance",
+            action="store_true",
+            help="download the image from Glance, and do not attach its volume to this host",
+        )
+        parser.add_argument(
+            "--resume",
+            action="store_true",
+            help="keep what was read if the command is stopped, in FILE.imagevol-part, and continue with what an "
+            "earlier command with --resume kept",
+        )
         _add_rate(parser)
         add_metrics_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Read into a file beside the wanted one, which appears only when it is whole; or to the standard output."""
+        from imagevol_adapters.cli.fetching import Fetching
+
         check_metrics(parsed_args.metrics)
         begun = time.monotonic()
-        content = self._read(parsed_args)
-        taken = transfer_samples("get", size_bytes=content.size_bytes, seconds=time.monotonic() - begun)
+        size_bytes = Fetching(self.app, parsed_args, limits=_limits(parsed_args)).read()
+        taken = transfer_samples("get", size_bytes=size_bytes, seconds=time.monotonic() - begun)
         write_metrics(parsed_args.metrics, taken)
-        self._tell_unverified(content)
-
-    def _read(self, parsed_args: argparse.Namespace) -> VolumeContent:
-        if parsed_args.file == STANDARD_STREAM:
-            check_output(sys.stdout)
-            if sys.stdout.isatty():
-                raise RequestRefused("an image is not written to a terminal: name a file, or redirect the output")
-            with self._content(parsed_args) as content:
-                for part in content.parts:
-                    sys.stdout.buffer.write(part)
-            return content
-        with appearing(parsed_args.file) as partial, self._content(parsed_args) as content:
-            self._write(content, partial, parsed_args.file)
-        return content
-
-    @contextmanager
-    def _content(self, asked: argparse.Namespace) -> Iterator[VolumeContent]:
-        from imagevol_adapters.transfers import open_image_volume
-
-        volume_id = self._volume_id(asked.volume)
-        with open_image_volume(
-            volume_id,
-            volumes=self.app.volumes,
-            attacher=self.app.attacher,
-            offset=asked.offset,
-            length=asked.length,
-            limits=_limits(asked),
-        ) as content:
-            if asked.offset and asked.length != 0 and not content.size_bytes:
-                raise RequestRefused(
-                    f"the image in volume {volume_id} ends before byte {asked.offset}: give a smaller --offset"
-                )
-            yield content
-
-    def _write(self, content: VolumeContent, partial: Path, wanted: Path) -> None:
-        from imagevol_adapters.devices.device import PathDevice
-        from imagevol_adapters.engine import write_stream
-
-        os.truncate(partial, content.size_bytes)
-        try:
-            with (
-                PathDevice.open(partial, writable=True) as device,
-                self.app.progress("get", content.size_bytes) as progress,
-            ):
-                write_stream(
-                    content.parts,
-                    device,
-                    size_bytes=content.size_bytes,
-                    zeros=ZeroHandling.SKIP,  # a new file is all hole
-                    algorithms=(),
-                    progress=progress,
-                )
-        except DeviceFailed as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in _NO_ROOM:  # which reading a volume never says
-                raise RequestRefused(
-                    f"{wanted} cannot be written: {cause.strerror}; free space, or give another file"
-                ) from error
-            raise
-
-    def _tell_unverified(self, content: VolumeContent) -> None:
-        """Say that a whole image was not checked: who reads a part asked for no check."""
-        if content.whole and content.digest is None and self.app.options.verbose_level:
-            tell(
-                f"Not verified: volume {content.volume_id} records no digest. Compare the file with a digest from "
-                "another source."
-            )
-
-    def _volume_id(self, name_or_id: str) -> str:
-        """Find the volume: by its own id, or by the name or id of the image whose data it holds."""
-        with suppress(ResourceNotFound):
-            return self.app.volumes.get(name_or_id).id
-        try:
-            image = self.app.images.find(name_or_id)
-        except ResourceNotFound as error:
-            raise RequestRefused(
-                f"no volume has the id {name_or_id!r}, and no image has that name or id: check it with "
-                "`openstack volume list` and `openstack image list`"
-            ) from error
-        for location in image.locations:
-            with suppress(InvalidLocation):
-                return parse_location(location.url).volume_id
-        raise RequestRefused(
-            f"Glance shows no location of image {image.id} in a volume: give the id of the volume, or use the "
-            "credentials of an operator"
-        )
 
 
 class Rm(Command):

@@ -38,6 +38,12 @@ class Digests:
         """Give what a `Crew` does with each part: a job for each digest, so that they are made at the same time."""
         return [_job(digest) for digest in self._hashes.values()]
 
+    def copy(self) -> Digests:
+        """Give digests of what came so far that go on by themselves."""
+        other = Digests(())
+        other._hashes = {name: digest.copy() for name, digest in self._hashes.items()}
+        return other
+
     def values(self) -> dict[str, Digest]:
         """Give the digests of all that came so far."""
         return {name: Digest(name, digest.hexdigest()) for name, digest in self._hashes.items()}

@@ -74,17 +74,20 @@ class StreamWriter:
         observe: Observer | None = None,
         progress: Progress | None = None,
         limits: Limits | None = None,
+        begun: Digests | None = None,
+        position: int = 0,
     ) -> None:
         """Take what `write_stream` takes; a length that is None is found out.
 
-        `observe` is given the stream, piece by piece and before it is written; what it raises ends the transfer.
+        `observe` is given the stream, piece by piece and before it is written; what it raises ends the transfer.  A
+        stream that was written in part before goes on at `position`, with the digests `begun` of what comes before it.
         """
         self._started = time.monotonic()
         self._source = guarded(source)
         self._piece: memoryview | Hole = memoryview(b"")
         self._size_bytes = size_bytes
         with closed_on_failure(self):
-            self._digests = Digests(algorithms)
+            self._digests = begun or Digests(algorithms)
         self._observe = observe
         self._progress = progress
         self._limits = limits or Limits()
@@ -92,7 +95,7 @@ class StreamWriter:
         self._give_way = GivingWay()
         self._believed = Believed()  # kept from device to device: the next one holds the same bytes
         self._broken = False
-        self._read_bytes = self._position = 0
+        self._read_bytes, self._position = 0, position
         self._written = self._zeroed = self._skipped = 0
 
     def __enter__(self) -> Self:
@@ -112,15 +115,16 @@ class StreamWriter:
         """How many bytes of the stream were taken."""
         return self._position
 
-    def write(self, device: Device, *, zeros: ZeroHandling = ZeroHandling.PUNCH) -> bool:
+    def write(self, device: Device, *, zeros: ZeroHandling = ZeroHandling.PUNCH, data_bytes: int | None = None) -> bool:
         """Write on to a device that has what was written before, until the stream ends or the device does.
 
         Args:
             device: which one.
             zeros: what becomes of zeros on it.
+            data_bytes: return after so many bytes that are no holes, when they are on the storage; None for no limit.
 
         Returns:
-            Whether the stream has ended; if not, give a larger device.
+            Whether the stream has ended; if not, give a larger device, or call again after `data_bytes`.
 
         Raises:
             ImagevolError: as `write_stream`.
@@ -132,17 +136,17 @@ class StreamWriter:
             raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {wanted} must be written")
         self._broken = True
         with closed_on_failure(self):
-            ended = self._written_onto(device, zeros)
+            ended = self._written_onto(device, zeros, data_bytes)
         self._broken = False
         return ended
 
-    def _written_onto(self, device: Device, zeros: ZeroHandling) -> bool:
+    def _written_onto(self, device: Device, zeros: ZeroHandling, data_bytes: int | None) -> bool:
         sink = _Sink(device, zeros, self._position, pace=self._throttle.take, believed=self._believed)
         crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes())
         ended = False
         try:
             sink.pace = self._throttle.until(lambda: crew.over)
-            ended = self._feed(crew, sink, device.size_bytes)
+            ended = self._feed(crew, sink, device.size_bytes, data_bytes)
         except Stopped:  # by an error, which is raised below
             pass
         except Exception as error:  # noqa: BLE001 - raised below, unless another one came before it
@@ -179,11 +183,13 @@ class StreamWriter:
             digests=self._digests.values(),
         )
 
-    def _feed(self, crew: Crew, sink: _Sink, end: int) -> bool:
-        """Cut the source into parts until it ends, or the device does."""
-        while True:
+    def _feed(self, crew: Crew, sink: _Sink, end: int, data_bytes: int | None) -> bool:
+        """Cut the source into parts until it ends, or the device does, or so many bytes of data were taken."""
+        most = None if data_bytes is None else self._read_bytes + data_bytes
+        while most is None or self._read_bytes < most:
             memory = crew.memory()
-            part = self._part(memory, end - self._position)
+            longest = len(memory) if most is None else min(len(memory), most - self._read_bytes)
+            part = self._part(memory, end - self._position, longest)
             if part is None:
                 return self._piece is _END
             self._throttle.take(0 if part.data is None else part.length)
@@ -191,18 +197,19 @@ class StreamWriter:
             self._position += part.length
             crew.hand_on(part)
             self._tell(sink.done_bytes, sink.skipped_bytes)
+        return False
 
-    def _part(self, memory: memoryview, room: int) -> Part | None:
+    def _part(self, memory: memoryview, room: int, longest: int) -> Part | None:
         """Give the next part: bytes or a hole, never both; None where the stream ends or there is no room for more."""
         filled = 0
-        while filled < len(memory) and (piece := self._next_piece(filled)) is not _END:
+        while filled < longest and (piece := self._next_piece(filled)) is not _END:
             if isinstance(piece, Hole):
                 length = min(piece.length, room, _LONGEST_HOLE)
                 if filled or not length:
                     break
                 self._piece = Hole(piece.length - length)
                 return Part(self._position, length, None, memory)
-            taken = min(len(piece), len(memory) - filled, room - filled)
+            taken = min(len(piece), longest - filled, room - filled)
             if not taken:
                 break
             memory[filled : filled + taken] = piece[:taken]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import attrs
@@ -15,10 +17,11 @@ from keystoneauth1.session import Session
 import imagevol_core  # of stores and uploads where they are asked for: a command that only reads asks for neither
 from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.closing import closing
-from imagevol_adapters.engine import PART_BYTES, verified
+from imagevol_adapters.engine import verified
 from imagevol_adapters.glance.asking import ERRORS, MISSING
 from imagevol_adapters.glance.asking import asked as _translated
 from imagevol_adapters.glance.facts import asked_of_glance, catalogue_facts, image_facts
+from imagevol_adapters.glance.reading import Answer, read_ranges
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.translation import Table, translated
@@ -307,9 +310,14 @@ class GlanceImages:
         wanted = available if length is None else min(length, available)
         if not wanted:
             return iter(())
-        headers = {} if wanted == image.size_bytes else {"Range": f"bytes={offset}-{offset + wanted - 1}"}
-        data = self._body(image_id, headers, wanted)
+        data = self.unverified(image, offset=offset, length=wanted)
         return verified(data, image.digest, f"image {image_id}") if wanted == image.size_bytes else data
+
+    def unverified(self, image: Image, *, offset: int, length: int) -> Iterator[bytes]:
+        """Give a part of an image's data, or all of it, for a reader that verifies it."""
+        end = offset + length
+        ask = partial(self._answered, image.id)
+        return read_ranges(ask, what=f"image {image.id}", offset=offset, end=end, size_bytes=image.size_bytes or 0)
 
     def deactivate(self, image_id: str) -> None:
         """Let no user read the data of an active image; one that is deactivated already is no error."""
@@ -346,9 +354,9 @@ class GlanceImages:
                 locations = [{"url": direct, "metadata": {}}] if direct else []
         return tuple(ImageLocation(location["url"], location["metadata"]) for location in locations)
 
-    def _body(self, image_id: str, headers: Mapping[str, str], wanted: int) -> Iterator[bytes]:
-        """The bytes of an answer, all of them: an answer that ends early is an error."""
-        seen = 0
+    @contextmanager
+    def _answered(self, image_id: str, headers: Mapping[str, str]) -> Iterator[Answer]:
+        """Ask for the bytes of an image."""
         endpoint = {"service_type": "image", "interface": self.interface, "region_name": self.region_name}
         with (
             _translated(f"reading image {image_id}", image_id, table=_IN_A_BODY),
@@ -361,11 +369,7 @@ class GlanceImages:
                 stream=True,
             ) as answer,
         ):
-            for chunk in answer.iter_content(PART_BYTES):
-                seen += len(chunk)
-                yield chunk
-        if seen != wanted:
-            raise ServiceFailed(f"Glance, reading image {image_id}: the data ended after {seen} of {wanted} bytes")
+            yield answer
 
 
 class _Reader:

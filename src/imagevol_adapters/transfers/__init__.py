@@ -11,6 +11,7 @@ from imagevol_adapters.lazy_imports import lazy_names
 if TYPE_CHECKING:
     from imagevol_adapters.transfers.attaching import Attach, attached
     from imagevol_adapters.transfers.checking import check_image_volume
+    from imagevol_adapters.transfers.fetching import fetch_image, image_in_volume
     from imagevol_adapters.transfers.reclaiming import Reclaimed, disconnect_left, reclaim
     from imagevol_adapters.transfers.registering import register_image, register_image_file
     from imagevol_adapters.transfers.remains import (
@@ -29,6 +30,7 @@ else:
         {
             "attaching": ("Attach", "attached"),
             "checking": ("check_image_volume",),
+            "fetching": ("fetch_image", "image_in_volume"),
             "reclaiming": ("Reclaimed", "disconnect_left", "reclaim"),
             "registering": ("register_image", "register_image_file"),
             "remains": ("UnfinishedImage", "delete_remains", "unfinished_images", "unfinished_volumes"),
@@ -53,6 +55,8 @@ __all__ = [
     "delete_image_volume",
     "delete_remains",
     "disconnect_left",
+    "fetch_image",
+    "image_in_volume",
     "open_image_volume",
     "reclaim",
     "register_clone",
