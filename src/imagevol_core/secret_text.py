@@ -123,9 +123,10 @@ _BARE = re.compile(  # a value after a blank, maybe as a sentence says it, or th
 _OPTION = re.compile(r"\w[_.-]\w")  # a name that is no word of a sentence
 _WORD = re.compile(_PLAIN_WORD)
 _AFTER_AN_OPTION = re.compile(
-    r"a|an|and|are|as|at|be|been|by|can|cannot|could|did|do|does|for|from|given|had|has|have|if|in|into|is"
+    r"(?:a|an|and|are|as|at|be|been|by|can|cannot|could|did|do|does|for|from|given|had|has|have|if|in|into|is"
     r"|may|missing|must|no|nor|not|of|on|or|refers|required|set|should|so|than|that|the|to|was|were|when"
-    r"|which|will|with|without|would"
+    r"|which|will|with|without|would)[.,;:!?)\]]*",
+    re.IGNORECASE,
 )
 _HEADER = re.compile(  # what it says is in it, without the name of the header; "Basic authentication" is no password
     r"""
@@ -236,9 +237,8 @@ def _bare(found: re.Match[str]) -> str:
     if value.startswith(HIDDEN):
         return found[0]
     if _WORD.fullmatch(value):
-        name = before.rsplit(maxsplit=1)[-1]
-        word = value.rstrip(".,;:!?)]").lower()
-        if not _OPTION.search(name) or _AFTER_AN_OPTION.fullmatch(word):
+        *_, name = before.split()
+        if not _OPTION.search(name) or _AFTER_AN_OPTION.fullmatch(value):
             return found[0]
     return f"{found[0][: -len(value)]}{HIDDEN}"
 
@@ -247,16 +247,15 @@ def _without_values(text: str) -> str:
     """A text without the values under names that are secret."""
     shown, done = [], 0
     while found := _NAME.search(text, done):
-        start = found.end()
+        start = end = found.end()
         shown.append(text[done:start])
         if found["query"]:
-            query, done = _of_a_query(text, start)
+            query, end = _of_a_query(text, start)
             shown.append(query)
-        elif _is_no_value(text, found):
-            done = start
-        else:
-            done = _end_of_value(text, start, header=bool(found["header"]))
-            shown.append(HIDDEN if done > start else "")
+        elif not _is_no_value(text, found):
+            end = _end_of_value(text, start, header=bool(found["header"]))
+            shown.append(HIDDEN if end > start else "")
+        done = max(start, end)  # always forward, so that this ends
     return "".join([*shown, text[done:]])
 
 
@@ -326,9 +325,7 @@ def without_userinfo(text: str) -> str:
     """
     if _MARK.search(text) or "@" in text:
         found: set[str] = set()
-        text = "\n".join(
-            _of_a_line(line, found) if "@" in line or _MARK.search(line) else line for line in text.split("\n")
-        )
+        text = "\n".join(_of_a_line(line, found) for line in text.split("\n"))
         pieces = _pieces(found)
         if len(pieces) > _MOST_PIECES:
             return HIDDEN
@@ -351,30 +348,28 @@ def _of_a_line(line: str, found: set[str]) -> str:
     """Each URL to the last `@` of its word; one whose password has a blank in it, to the last `@` of the line."""
     words = re.split(r"(\s+)", line)
     last = max((place for place, word in enumerate(words) if "@" in word), default=-1)
-    shown, place = [], 0
-    while place < len(words):
-        word = words[place]
-        mark = _MARK.search(word) if ":" in word or "%" in word else None
-        if mark:
+    shown, taken = [], 0
+    for place, word in enumerate(words):
+        if place < taken:  # of a password that has blanks in it
+            continue
+        if mark := _MARK.search(word):
             rest = word[mark.end() :]
             at_sign = "@" if ":" in mark[0] or "@" in rest else "%40"
             if at_sign not in rest and _has_userinfo(rest):
-                rest = "".join([rest, *words[place + 1 : last + 1]])
-                place = max(place, last)
+                taken = last + 1
+                rest = "".join([rest, *words[place + 1 : taken]])
                 hidden, at, host = rest.rpartition("@") if "@" in rest else (rest, "", "")
             else:
                 hidden, at, host = rest.rpartition(at_sign)
             found.add(hidden)
-            word = f"{word[: mark.end()]}{HIDDEN if hidden or at else ''}{at}{host}"
-        elif "@" in word:
-            word = _without_user(word)
-        shown.append(word)
-        place += 1
+            shown.append(f"{word[: mark.end()]}{HIDDEN if hidden or at else ''}{at}{host}")
+        else:
+            shown.append(_without_user(word))
     return "".join(shown)
 
 
 def _without_user(word: str) -> str:
-    """A word with `@` and no scheme: a user and a password have a colon between them."""
+    """A word without a scheme: a user and a password have a colon between them, and `@` after them."""
     before, at, host = word.rpartition("@")
     user = _USER.search(before)
     return f"{before[: user.start()]}{HIDDEN}{at}{host}" if user else word

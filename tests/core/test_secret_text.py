@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagevol_core import (
@@ -132,6 +132,13 @@ class TestText:
             ("http://me:hun/ter2@host: 'me:hun' is no host", "http://***@host: 'me:***' is no host"),
             ("http://me:1/h\u00fcnter@host: no /h%C3%BCnter", "http://***@host: no /***"),
             ("it is gAAAAABhunter2hunter2hunter2", "it is ***"),
+            ("http://me:hunter2 says a word here", "http://*** says a word here"),
+            ("http://me:a b@hunter2 c@host refuses", "http://***@host refuses"),
+            ("http://me:hun ter2@host: no host hun", "http://***@host: no host ***"),
+            ("http://me:hunter2\nx@y", "http://***\nx@y"),
+            ("http://me:hunter2:5@host: no port hunter2", "http://***@host: no port ***"),
+            ("http://me:azzz/zzz@host: no azzz", "http://***@host: no ***"),
+            ("http%3A%2F%2Fme:hunter2@host, a@b", "http%3A%2F%2F***@host, a@b"),
         ],
     )
     def test_a_secret_is_hidden_and_the_rest_is_not(self, text: str, shown: str) -> None:
@@ -152,7 +159,7 @@ class TestText:
         "value",
         [
             *("<hunter2>", "[hunter2]", "['hunter2', 'hunter2']", "('hunter2',)", "{'v': 'hunter2'}", "[[1], hunter2]"),
-            *("[']', hunter2]", "'a\\'hunter2'", "'a\\\nhunter2'", "b'hunter2'", "(a\\) hunter2)"),
+            *("[']', hunter2]", "'a\\'hunter2'", "'a\\\nhunter2'", "b'hunter2'", "(a\\) hunter2)", '"hunter2"'),
         ],
     )
     @pytest.mark.parametrize("name", ["auth_password = ", "node.session.auth.password ", "'auth_password': "])
@@ -173,6 +180,7 @@ class TestText:
         [
             ("Authorization: Basic hunter2", "Authorization: ***"),
             ("authorization: Digest username=me, response=hunter2\nx", "authorization: ***\nx"),
+            ("authorization: Negotiate a, lun=hunter2\nx", "authorization: ***\nx"),
             ("{'Authorization': 'Basic hunter2', 'a': 1}", "{'Authorization': ***, 'a': 1}"),
             ("Invalid header value b'Basic hunter2\\n'", "Invalid header value b'Basic ***\\n'"),
             ("Digest username=me, response=hunter2", "Digest ***"),
@@ -247,8 +255,15 @@ class TestText:
     def test_a_word_after_the_name_of_a_secret_option_is_hidden_unless_sentences_have_it(self, word: str) -> None:
         assert without_secrets(f"cinder_store_password {word}. x") == "cinder_store_password *** x"
 
+    @pytest.mark.parametrize("name", ["a-password", "password_file"])
+    def test_a_name_is_an_option_wherever_its_mark_is(self, name: str) -> None:
+        assert without_secrets(f"{name} horse") == f"{name} ***"
+
     def test_a_text_with_very_many_passwords_is_hidden_as_a_whole(self) -> None:
         assert without_secrets(" ".join(f"http://me:pa{number}@host" for number in range(1000))) == HIDDEN
+        assert without_secrets(" ".join(f"http://me:pa{number:03}@host" for number in range(201))) == HIDDEN
+        shown = " ".join(["http://***@host"] * 200)
+        assert without_secrets(" ".join(f"http://me:pa{number:03}@host" for number in range(200))) == shown
         words = " ".join(f"w{number}" for number in range(150))
         assert SECRET not in without_secrets(f"http://me:{SECRET} {words}\u00fc@host")
 
@@ -274,6 +289,8 @@ class TestText:
             "file:///var/lib/x:y",
             "http://host/v3/auth/tokens: HTTPConnectionPool(host='host', port=1)",
             "http://h/?flag&a=b",
+            *("auth_password=, lun=1", "the password:"),
+            *("cinder_store_password missing.", "auth_password Is it", "of log_dir x the password differs"),
         ],
     )
     def test_a_text_without_a_secret_is_not_changed(self, text: str) -> None:
@@ -290,26 +307,6 @@ class TestText:
         text = f"{before}http://me:{password}@host{after}"
         assert SECRET not in without_userinfo(text)
         assert without_userinfo(text) == f"{before}http://{HIDDEN}@host{after}"
-
-    @example(text="a://" * 100_000)
-    @example(text="token" * 100_000)
-    @example(text="@ " * 100_000)
-    @example(text="a://b:c " * 100_000)
-    @example(text="a:b@c " * 100_000)
-    @example(text="-" * 500_000)
-    @example(text="token='" * 100_000)
-    @example(text="token is " * 50_000)
-    @example(text="token is" + " " * 500_000 + "x")
-    @example(text="token is " + "a-" * 250_000)
-    @example(text="token is " + "a" * 500_000 + "1")
-    @example(text="token -" * 70_000)
-    @example(text="token=a,bcd=1," * 50_000)
-    @example(text="password:[\\'" * 50_000)
-    @example(text="?a=b&sig=c" * 50_000)
-    @example(text="".join(f"http://me:{number}@h " for number in range(50_000)))
-    @given(st.text())
-    def test_any_text_is_answered_at_once(self, text: str) -> None:
-        assert without_secrets(without_secrets(text)) is not None
 
 
 class TestErrors:

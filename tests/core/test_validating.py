@@ -44,6 +44,11 @@ def test_a_backend_that_does_all_is_trusted_with_all() -> None:
         assert bool(line.next) is (rule in SETTINGS)
 
 
+def test_a_line_says_what_part_of_the_backend_it_is_about() -> None:
+    subjects = [line.verdict.subject for line in lines().values()]
+    assert list(dict.fromkeys(subjects)) == ["run", "volume", "clone", "attachment", "setting"]
+
+
 def test_each_trial_has_its_rule() -> None:
     assert set(lines()) == {*RUN, *TRIALS, *SETTINGS}
     assert len(TRIALS) > 20
@@ -105,6 +110,20 @@ def test_what_was_seen_is_said(rule: str, seen: Seen, text: str) -> None:
             True,
             "volumes of type fast were in node@slow#b, and not in fast",
         ),
+        (
+            "on-the-backend",
+            {"pools": ("no@de@fast#a#1", "node@fast#b")},
+            Result.HOLDS,
+            True,
+            "the volumes were in no@de@fast#a#1, node@fast#b",
+        ),
+        (
+            "on-the-backend",
+            {"pools": ("node@slow#a", "node@other#b")},
+            Result.FAILS,
+            True,
+            "volumes of type fast were in node@slow#a, node@other#b, and not in fast",
+        ),
         ("not-encrypted", {}, Result.HOLDS, True, "volumes of type fast are not encrypted"),
         ("not-encrypted", {"encrypted": None}, Result.HOLDS, False, "no volume was created"),
         (
@@ -149,6 +168,16 @@ def test_a_setting_follows_from_what_it_needs_and_from_nothing_else(setting: str
     assert (unknown.looked, unknown.verdict.text) == (False, f"these were not tried: {needed}")
     assert unknown.next == "Look at what was not tried, and leave the setting as it is."
     assert lines(seen={**SEEN, other: Seen(wrong="no")})[setting].next == safe
+
+
+def test_a_setting_names_each_trial_that_it_follows_from() -> None:
+    needs = ("clone-same", "clone-independent")
+    assert lines()["setting-upload"].verdict.text == "these hold: clone-same, clone-independent"
+    for seen, text in (
+        (Seen(wrong="no"), "these do not hold: clone-same, clone-independent"),
+        (NotSeen(reason="no time"), "these were not tried: clone-same, clone-independent"),
+    ):
+        assert lines(seen={**SEEN, **dict.fromkeys(needs, seen)})["setting-upload"].verdict.text == text
 
 
 def test_a_setting_that_is_not_safe_is_no_fault_of_its_own() -> None:

@@ -53,3 +53,12 @@ def test_what_a_run_found_is_used_again_until_something_changes(tmp_path: Path) 
     kept.keep(tmp_path / "found", "sizing", found, digest="one")
     assert kept.read(tmp_path / "found", "sizing", digest="one") == found
     assert kept.read(tmp_path / "found", "sizing", digest="another") is None
+
+
+def test_what_a_run_found_depends_on_each_helper_that_the_tests_import() -> None:
+    files = {
+        path.relative_to(mutating.ROOT).as_posix() for path in mutating.read_by(mutating.tests_of("auditing.evidence"))
+    }
+    own = {"tests/core/test_audit_evidence.py", "tests/conftest.py"}
+    assert files == own | {"tests/core/test_auditing.py", "tests/cloud/faults.py"}
+    assert mutating.ROOT / "tests/core/cases.py" in mutating.read_by(mutating.tests_of("stores"))

@@ -10,6 +10,7 @@ does; a row of a table takes `functools.partial` instead.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import re
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -36,12 +38,13 @@ COPIED = (
 # held by anything, and a module takes minutes.  These are packages, and modules whose tests have other names.
 TESTS = {
     "auditing": ["auditing"],
+    "auditing.evidence": ["audit_evidence"],
     "auditing.ledger": ["audit_ledger", "auditing"],
-    "auditing.repair_facts": ["repairs"],
-    "auditing.repair_guards": ["repairs"],
-    "auditing.repair_rules": ["repairs"],
-    "auditing.repair_steps": ["repairs"],
-    "auditing.repairs": ["repairs"],
+    "auditing.repair_facts": ["repair_reasons", "repairs"],
+    "auditing.repair_guards": ["repair_reasons", "repairs"],
+    "auditing.repair_rules": ["repair_reasons", "repairs"],
+    "auditing.repair_steps": ["repair_reasons", "repairs"],
+    "auditing.repairs": ["repair_reasons", "repairs"],
     "caching": ["caching"],
     "caching.upstream": ["caching", "releases"],
     "checks": ["doctor", "validating"],
@@ -65,7 +68,7 @@ TESTS = {
     "resuming": ["resuming"],
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
-    "store_copies": ["store_copies"],
+    "store_copies": ["store_copies", "store_copy_reasons"],
     "stores": ["stores"],
     "stores.check": ["stores", "store_trials"],
     "stores.put": ["put_rules"],
@@ -116,21 +119,34 @@ def configuration(module: str) -> str:
 
 
 def digest(module: str) -> str:
-    """Give a text that changes with the module, its tests and what they have in common with others, and mutmut.
+    """Give a text that changes with the module, its tests, the helpers that these import, and mutmut.
 
     The rest of the sources does not count, although a change to it may let a mutant live: `--again` tries all of them.
     """
-    shared = (ROOT / "tests/core").glob("*.py")
-    files = [
-        CORE / f"{module.replace('.', '/')}.py",
-        *(ROOT / name for name in COPIED if name.endswith(".py")),
-        *(ROOT / name for name in tests_of(module)),
-        *sorted(path for path in shared if not path.stem.startswith("test_")),
-    ]
     hashed = hashlib.sha256(f"{version('mutmut')} {configuration(module)}".encode())
-    for path in files:
+    for path in [CORE / f"{module.replace('.', '/')}.py", *read_by(tests_of(module))]:
         hashed.update(path.read_bytes())
     return hashed.hexdigest()
+
+
+def read_by(tests: Iterable[str]) -> list[Path]:
+    """Give these files of tests, what holds for every test, and each file of ours that they import, in order."""
+    found, waiting = set[Path](), [ROOT / name for name in ("tests/conftest.py", *tests)]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "tests":
+                module = ROOT.joinpath(*str(node.module).split("."))
+                named = [module.with_suffix(".py"), *(module / f"{alias.name}.py" for alias in node.names)]
+                waiting.extend(each for each in named if each.exists() and _is_copied(each))
+    return sorted(found)
+
+
+def _is_copied(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / name) for name in COPIED)
 
 
 def attempt(directory: Path, module: str, *, processes: int) -> Tried:

@@ -1,0 +1,354 @@
+"""What each rule about a repair says of what it has seen: an operator reads it, and does what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from imagevol_core import (
+    HOLD,
+    Finding,
+    ImageLocation,
+    RepairAction,
+    RepairStepFacts,
+    Subject,
+    decide_repair_step,
+    plan_repairs,
+)
+from tests.core.test_repairs import (
+    ATTACHMENT,
+    CLONED,
+    DELETE,
+    DETACH,
+    DISCONNECT,
+    IMAGE,
+    IMAGE_THERE,
+    LIKELY,
+    OTHER,
+    OTHER_THERE,
+    REMOVE,
+    SEPARATION,
+    SETTINGS,
+    SHARED,
+    TWO_STORES,
+    USERS_VOLUME,
+    VOLUME_ID,
+    VOLUME_THERE,
+    facts,
+    finding,
+    step,
+)
+
+A = RepairAction
+ABOUT = f"volume {VOLUME_ID}"
+OWNED = replace(VOLUME_THERE, metadata={"image_id": IMAGE.id})
+OWNER = step(A.SET_METADATA, image_owner="owner")
+DELETE_IMAGE = step(A.DELETE_IMAGE, IMAGE)
+TWICE = replace(IMAGE_THERE, locations=(*TWO_STORES, ImageLocation(f"cinder://{VOLUME_ID}")))
+CLONING = facts(CLONED, about=SEPARATION, image=OTHER_THERE)
+TO_THIEF = facts(CLONED, about=SEPARATION, planned=SHARED, found=SHARED, image=replace(OTHER_THERE, owner="thief"))
+WRITES = facts(step(A.SET_WRITABLE), claimants=(IMAGE_THERE,), volume=OWNED)
+OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
+
+
+@pytest.mark.parametrize(
+    "rule, known, text",
+    [
+        ("already-as-left", facts(DELETE, volume=None, begun=True), f"{ABOUT} is as the step leaves it"),
+        ("already-as-left", facts(DELETE), f"{ABOUT} is not as the step leaves it"),
+        ("already-as-left", facts(step(A.LOOK_AGAIN)), f"{ABOUT} is not as the step leaves it"),
+        (
+            "already-as-left",
+            facts(DELETE, volume=None),
+            f"{ABOUT} is not shown, which is no sign that the step was taken",
+        ),
+        (
+            "already-as-left",
+            facts(step(A.SET_READ_ONLY), claimants=(IMAGE_THERE, OTHER_THERE), volume=OWNED),
+            f"{ABOUT} is not the image's own, so that no later step is taken either",
+        ),
+        (
+            "already-as-left",
+            facts(step(A.SET_READ_ONLY), claimants=(IMAGE_THERE,), volume=replace(USERS_VOLUME, readonly=True)),
+            f"{ABOUT} is as the step leaves it",
+        ),
+        (
+            "not-shown",
+            facts(DELETE, volume=None),
+            (
+                f"{ABOUT} is not shown: if it is gone, nothing is left to do; if not, see whether these credentials "
+                "may see it, and go on by --resume-repair"
+            ),
+        ),
+        ("not-shown", facts(DELETE), f"{ABOUT} is shown, or this repair took it away"),
+        ("puts-back", facts(DELETE), f"{ABOUT} was not made writable by this repair"),
+        ("puts-back", facts(DELETE, opened=True), f"{ABOUT} was made writable by this repair"),
+        ("found-no-more", facts(DELETE, found=None), "the finding is not there any more"),
+        ("found-no-more", facts(DELETE), "it is still there: it is so"),
+        ("less-sure", facts(DELETE, found=LIKELY), "the finding was sure, and is likely"),
+        ("less-sure", facts(DELETE, planned=LIKELY), "the finding was likely, and is sure"),
+        ("other-repair", facts(DELETE), "the step is part of its repair"),
+        ("other-repair", facts(DELETE, found=finding()), "its repair is another one now: none"),
+        (
+            "other-repair",
+            facts(DELETE, found=finding(REMOVE, DELETE_IMAGE)),
+            f"its repair is another one now: {REMOVE}; {DELETE_IMAGE}",
+        ),
+        ("likely-still", facts(DELETE), "the finding is sure; what is only likely is not included"),
+        (
+            "likely-still",
+            facts(DELETE, planned=LIKELY, found=LIKELY, include_likely=True),
+            "the finding is likely; what is only likely is included",
+        ),
+        ("images-unseen", facts(DELETE), "every image is seen, or no volume is deleted"),
+        (
+            "images-unseen",
+            facts(DELETE, settings=replace(SETTINGS, images_complete=False)),
+            "only the images of this project are seen, and another one may name the volume: use an administrator's",
+        ),
+        ("named-by-an-image", WRITES, "it deletes nothing"),
+        ("named-by-an-image", facts(DELETE), "no other image names the volume"),
+        (
+            "named-by-an-image",
+            facts(DELETE, image=None, claimants=(IMAGE_THERE, OTHER_THERE)),
+            "a location of image 'image-0', 'image-1' names the volume: look which image it belongs to",
+        ),
+        ("last-that-serves", facts(DELETE), "it removes no location"),
+        ("last-that-serves", facts(REMOVE), "volume 8a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1 serves the image"),
+        (
+            "last-that-serves",
+            facts(REMOVE, others=()),
+            (
+                "no other location of image image-0 is shown to serve: run `openstack image set --deactivate image-0`, "
+                "and look which data is right"
+            ),
+        ),
+        ("shared-volume", WRITES, "it changes no volume that several images name"),
+        (
+            "shared-volume",
+            facts(step(A.SET_WRITABLE), claimants=(IMAGE_THERE, OTHER_THERE)),
+            "images 'image-0', 'image-1' name the volume: give each its own first",
+        ),
+        ("volume-of-another", facts(DELETE), "it changes no volume"),
+        ("volume-of-another", WRITES, f"{ABOUT} lives in project stores and names image 'image-0'"),
+        (
+            "volume-of-another",
+            facts(
+                step(A.ZERO_TAIL),
+                claimants=(IMAGE_THERE,),
+                volume=replace(VOLUME_THERE, project_id="users"),
+            ),
+            (
+                f"{ABOUT} lives in project users and names image not known: look whether it is the image's own, or "
+                "another's data"
+            ),
+        ),
+        ("owner-not-recorded", facts(DELETE), "it sets no owner"),
+        (
+            "owner-not-recorded",
+            facts(OWNER, claimants=(IMAGE_THERE,), volume=OWNED),
+            f"{ABOUT} names image 'image-0', which names it",
+        ),
+        (
+            "owner-not-recorded",
+            facts(OWNER, claimants=(OTHER_THERE,), volume=OWNED),
+            f"{ABOUT} names image 'image-0', and not the one whose owner it would get: look which image it belongs to",
+        ),
+        ("clone-for-another-owner", facts(DELETE), "no image gets a clone"),
+        ("clone-for-another-owner", CLONING, "image image-1 may have the data"),
+        (
+            "clone-for-another-owner",
+            TO_THIEF,
+            (
+                "image image-1 belongs to 'thief', and the data to another owner's image: look how the image came to "
+                "name the volume"
+            ),
+        ),
+        ("of-a-user", facts(DELETE_IMAGE), "it deletes no volume"),
+        ("of-a-user", facts(DELETE), f"{ABOUT} lives in project stores"),
+        (
+            "of-a-user",
+            facts(DELETE, volume=replace(VOLUME_THERE, project_id="users")),
+            f"{ABOUT} lives in project users, whose users can write its metadata: ask them",
+        ),
+        ("is-a-clone", facts(DELETE_IMAGE), "it deletes no volume"),
+        ("is-a-clone", facts(DELETE), f"{ABOUT} is no clone, so that its metadata was written for it"),
+        (
+            "is-a-clone",
+            facts(DELETE, volume=replace(VOLUME_THERE, source_volume_id="v")),
+            (
+                f"{ABOUT} is a clone of volume v, such as Cinder creates for its image cache, and may have the "
+                f"metadata of that volume: if nothing needs it, run `openstack volume delete {VOLUME_ID}`"
+            ),
+        ),
+        ("volume-held", facts(DELETE), "no other operation holds the volume"),
+        ("volume-held", facts(DETACH, volume=None), "no other operation holds the volume"),
+        (
+            "volume-held",
+            facts(DELETE, volume=replace(VOLUME_THERE, metadata={HOLD: "another"})),
+            f"{ABOUT} is held by journal another: resume or undo that one first",
+        ),
+        ("not-at-rest", facts(DELETE_IMAGE), "it deletes no volume"),
+        (
+            "not-at-rest",
+            facts(DELETE),
+            f"{ABOUT} is 'available', and a volume is deleted only while it is 'available' or 'error'",
+        ),
+        ("has-attachments", facts(DELETE_IMAGE), "it deletes no volume"),
+        (
+            "has-attachments",
+            facts(DELETE, attachments=(ATTACHMENT, replace(ATTACHMENT, id="b"))),
+            f"{ABOUT} has attachments 'attachment-0', 'b'",
+        ),
+        ("image-has-data", facts(DELETE), "it deletes no image"),
+        ("image-has-data", facts(DELETE_IMAGE, existing=frozenset()), "image image-0 has no data"),
+        (
+            "image-has-data",
+            facts(DELETE_IMAGE),
+            f"image image-0 has data in {ABOUT}, which Glance deletes too",
+        ),
+        (
+            "image-has-data",
+            facts(DELETE_IMAGE, image=replace(IMAGE_THERE, locations=(ImageLocation("file:///x"),))),
+            "image image-0 has data at file:///x, which Glance deletes with it",
+        ),
+        ("volume-named-twice", facts(DELETE), "it removes no location"),
+        ("volume-named-twice", facts(REMOVE), "with the location Glance deletes the volume"),
+        (
+            "volume-named-twice",
+            facts(REMOVE, image=TWICE),
+            (
+                "with the location Glance deletes the volume, which another location of the image names too: look "
+                "which one is right"
+            ),
+        ),
+        ("attachment-of-an-instance", facts(DELETE), "it takes no attachment back"),
+        ("attachment-of-an-instance", facts(DETACH), "attachment attachment-0 is of no instance"),
+        (
+            "attachment-of-an-instance",
+            facts(DETACH, attachment=OF_INSTANCE),
+            f"attachment attachment-0 is of instance nova-1: run `openstack server remove volume nova-1 {VOLUME_ID}`",
+        ),
+        ("attachment-elsewhere", facts(DELETE), "it disconnects nothing"),
+        ("attachment-elsewhere", facts(DETACH, volume=None), "it disconnects nothing"),
+        (
+            "attachment-elsewhere",
+            facts(DETACH, attachment=replace(ATTACHMENT, status="reserved")),
+            "attachment attachment-0 is of no host",
+        ),
+        (
+            "attachment-elsewhere",
+            facts(DISCONNECT),
+            "attachment attachment-0 is of host here, and this is host here",
+        ),
+        (
+            "attachment-elsewhere",
+            facts(DISCONNECT, host="there"),
+            (
+                "attachment attachment-0 is of host here, and this is host there: repair it there, where the volume is "
+                "disconnected too"
+            ),
+        ),
+        (
+            "attachment-elsewhere",
+            facts(DISCONNECT, host=None, attachment=replace(ATTACHMENT, host=None)),
+            (
+                "attachment attachment-0 is of host not known, and this is host not known: repair it there, where the "
+                "volume is disconnected too"
+            ),
+        ),
+        ("clone-elsewhere", facts(DELETE), "it clones no volume"),
+        ("clone-elsewhere", CLONING, f"{ABOUT} lives in project stores, these credentials in stores"),
+        (
+            "clone-elsewhere",
+            replace(CLONING, project_id="demo"),
+            (
+                f"{ABOUT} lives in project stores, these credentials in demo, where its clone would live: use "
+                "credentials of the volume's project"
+            ),
+        ),
+        (
+            "clone-elsewhere",
+            replace(CLONING, volume=replace(VOLUME_THERE, project_id=None), project_id=None),
+            (
+                f"{ABOUT} lives in project not known, these credentials in not known, where its clone would live: use "
+                "credentials of the volume's project"
+            ),
+        ),
+        ("store-deletes", facts(DELETE), "no image's location is moved to a clone"),
+        ("store-deletes", CLONING, "the driver of its store lets a held volume be"),
+        (
+            "store-deletes",
+            replace(CLONING, settings=replace(SETTINGS, delayed_delete=True)),
+            (
+                "with the old location Glance would delete the volume later: set delayed_delete = false in "
+                "glance-api.conf and restart Glance"
+            ),
+        ),
+        (
+            "store-deletes",
+            replace(CLONING, catalogue=None),
+            (
+                "with the old location, the driver of its store deletes the volume, which another image needs: give "
+                "the store the driver 'imagevol' in enabled_backends, or upload one of the images again"
+            ),
+        ),
+        ("acts", facts(DELETE), f"delete-volume {ABOUT}"),
+        ("acts", CLONING, f"clone-volume {ABOUT} image='{OTHER.id}'"),
+    ],
+)
+def test_a_rule_about_a_step_says_what_it_has_seen(rule: str, known: RepairStepFacts, text: str) -> None:
+    decision = decide_repair_step(known)
+    assert [verdict.text for verdict in decision.verdicts if verdict.rule == rule] == [text]
+    assert {verdict.subject for verdict in decision.verdicts} == {str(known.step.subject)}
+
+
+ENTRY = finding(step(A.DELETE_CACHE_ENTRY, Subject("cache-entry", VOLUME_ID)))
+ROW = f"delete the row of {ABOUT} from image_volume_cache_entries in Cinder's database"
+
+
+@pytest.mark.parametrize(
+    "found, rule, text",
+    [
+        (finding(), "person-decides", "a person has to decide: read what the finding means, and what to do"),
+        (finding(DELETE), "person-decides", "the rule has a repair"),
+        (finding(DELETE), "beyond-its-subjects", "its repair changes only what it names"),
+        (
+            finding(REMOVE, DELETE, about=(IMAGE,)),
+            "beyond-its-subjects",
+            f"its repair would change what it does not name: delete-volume {ABOUT}",
+        ),
+        (finding(DELETE), "no-api", "each step can be carried out through the APIs"),
+        (ENTRY, "no-api", f"no API deletes it: {ROW}"),
+        (finding(DELETE), "only-likely", "the finding is sure, and its repair is allowed"),
+        (
+            finding(step(A.SET_READ_ONLY), likely=True),
+            "only-likely",
+            "the finding is likely, and its repair is allowed",
+        ),
+        (
+            LIKELY,
+            "only-likely",
+            (
+                f"the finding is only likely, and delete-volume {ABOUT} cannot be taken back: look at it, or include "
+                "what is only likely"
+            ),
+        ),
+        (finding(DELETE), "shared-data", "no other image's data is changed"),
+        (finding(DELETE, REMOVE), "repaired", f"delete-volume {ABOUT}; {REMOVE}"),
+    ],
+)
+def test_a_rule_about_a_finding_says_what_it_has_seen(found: Finding, rule: str, text: str) -> None:
+    (repair,) = plan_repairs([found]).repairs
+    assert [verdict.text for verdict in repair.verdicts if verdict.rule == rule] == [text]
+    assert {verdict.subject for verdict in repair.verdicts} == {found.id}
+
+
+def test_a_finding_about_shared_data_that_is_not_repaired_names_what_stands_in_the_way() -> None:
+    shared = replace(SHARED, repair=())
+    plan = plan_repairs([finding(step(A.SET_READ_ONLY), DELETE), shared])
+    assert [repair.reason for repair in plan.repairs] == [
+        "a person has to decide: read what the finding means, and what to do",
+        f"set-read-only {ABOUT} could change or delete the data of another image: repair finding '{shared.id}' first",
+    ]
