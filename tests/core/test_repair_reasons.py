@@ -25,6 +25,7 @@ from tests.core.test_repairs import (
     IMAGE,
     IMAGE_THERE,
     LIKELY,
+    LOOK,
     OTHER,
     OTHER_THERE,
     REMOVE,
@@ -82,6 +83,11 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
             ),
         ),
         ("not-shown", facts(DELETE), f"{ABOUT} is shown, or this repair took it away"),
+        (
+            "not-shown",
+            facts(LOOK, planned=finding(LOOK, DELETE_IMAGE), found=None, volume=None),
+            f"{ABOUT} is shown, or this repair took it away",
+        ),
         ("puts-back", facts(DELETE), f"{ABOUT} was not made writable by this repair"),
         ("puts-back", facts(DELETE, opened=True), f"{ABOUT} was made writable by this repair"),
         ("found-no-more", facts(DELETE, found=None), "the finding is not there any more"),
@@ -165,6 +171,14 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
                 "name the volume"
             ),
         ),
+        (
+            "clone-for-another-owner",
+            replace(TO_THIEF, claimants=(IMAGE_THERE, replace(OTHER_THERE, owner="thief"))),
+            (
+                "image image-1 belongs to 'thief', and the data to another owner's image: look how the image came to "
+                "name the volume"
+            ),
+        ),
         ("of-a-user", facts(DELETE_IMAGE), "it deletes no volume"),
         ("of-a-user", facts(DELETE), f"{ABOUT} lives in project stores"),
         (
@@ -184,6 +198,11 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
         ),
         ("volume-held", facts(DELETE), "no other operation holds the volume"),
         ("volume-held", facts(DETACH, volume=None), "no other operation holds the volume"),
+        (
+            "volume-held",
+            facts(DELETE, volume=replace(VOLUME_THERE, metadata={HOLD: ""})),
+            "no other operation holds the volume",
+        ),
         (
             "volume-held",
             facts(DELETE, volume=replace(VOLUME_THERE, metadata={HOLD: "another"})),

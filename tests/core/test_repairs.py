@@ -427,6 +427,14 @@ class TestAgain:
         assert found_again(finding(DELETE, likely=True), others) is others[1]
         assert found_again(finding(DELETE), others[:1]) is None
 
+    def test_the_same_finding_is_found_also_if_it_has_another_repair_now(self) -> None:
+        now = finding(step(A.SET_READ_ONLY))
+        assert found_again(finding(DELETE), [now]) is now
+
+    def test_the_order_of_its_subjects_makes_no_other_finding(self) -> None:
+        turned = replace(SHARED, subjects=SHARED.subjects[::-1])
+        assert found_again(SHARED, [turned]) is turned
+
     def test_what_a_part_of_the_repair_left_is_the_same_finding(self) -> None:
         third = Subject("image", "image-2")
         whole = replace(SHARED, subjects=(*SHARED.subjects, third), repair=(*SHARED.repair, step(A.LOOK_AGAIN)))

@@ -81,11 +81,18 @@ TESTS = {
     "validating": ["validating"],
 }
 
+# What pytest has for people and for other runs; every mutant would pay for it.
+NOT_NEEDED = (
+    *("cov", "doctest", "faulthandler", "junitxml", "logging"),
+    *("threadexception", "unraisableexception", "xdist"),
+)
+ARGUMENTS = ["--hypothesis-profile=mutation", *(f"-pno:{name}" for name in NOT_NEEDED)]
+
 CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = ["src/imagevol_core/{module}.py"]
-pytest_add_cli_args = ["--hypothesis-profile=mutation"]
+pytest_add_cli_args = {arguments}
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
 timeout_multiplier = 5
@@ -115,7 +122,7 @@ def tests_of(module: str) -> list[str]:
 
 def configuration(module: str) -> str:
     """Give what mutmut is told."""
-    return CONFIGURATION.format(module=module.replace(".", "/"), tests=tests_of(module))
+    return CONFIGURATION.format(module=module.replace(".", "/"), tests=tests_of(module), arguments=ARGUMENTS)
 
 
 def digest(module: str) -> str:

@@ -6,8 +6,6 @@ facts show that it is the image's own, and nothing is deleted that an image name
 
 from __future__ import annotations
 
-from typing import cast
-
 from imagevol_core.auditing.facts import RepairAction, recorded_image
 from imagevol_core.auditing.repair_facts import OF_VOLUMES, RepairStepFacts, needs_clone
 from imagevol_core.facts import Image, Volume
@@ -119,8 +117,11 @@ def is_named_twice(facts: RepairStepFacts) -> tuple[bool, str]:
         return False, "it removes no location"
     names = [named.volume_id for url in facts.urls if isinstance(named := read_location(url), CinderLocation)]
     removed = read_location(facts.url)
-    twice = isinstance(removed, CinderLocation) and names.count(removed.volume_id) > 1
-    twice = twice and cast(CinderLocation, removed).volume_id in facts.existing
+    twice = (
+        isinstance(removed, CinderLocation)
+        and names.count(removed.volume_id) > 1
+        and removed.volume_id in facts.existing
+    )
     return twice, "with the location Glance deletes the volume" + (
         ", which another location of the image names too: look which one is right" if twice else ""
     )

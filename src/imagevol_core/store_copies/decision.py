@@ -114,7 +114,7 @@ def plan_store_copy(facts: StoreCopyFacts) -> StoreCopyPlan:
     subject = facts.image.id
     about = evaluate(STORE_COPY_RULES[Policy.STRICT], facts, subject=subject)
     faults = _told(failed(about))
-    source, of_volumes, clone_faults = (None, (), "") if faults else _clone_source(facts)
+    source, of_volumes = (None, ()) if faults else _clone_source(facts)
     of_import = () if faults else evaluate(IMPORT_RULES[Policy.STRICT], facts, subject=subject)
     unverified = None
     if source is not None and facts.removes:
@@ -125,7 +125,7 @@ def plan_store_copy(facts: StoreCopyFacts) -> StoreCopyPlan:
         WayFacts(
             facts=facts,
             faults=faults,
-            clone_faults=clone_faults,
+            clone_faults=_told(failed(of_volumes)) or "Glance shows no location of the image in a volume",
             import_faults=_told(failed(of_import)),
             source=source,
             unverified=unverified,
@@ -239,8 +239,8 @@ def _verification(facts: StoreCopyFacts, way: StoreCopyWay) -> tuple[Verificatio
     )
 
 
-def _clone_source(facts: StoreCopyFacts) -> tuple[str | None, tuple[Verdict, ...], str]:
-    """The first image volume that can be cloned, what the rules say of each, and what stands against all of them."""
+def _clone_source(facts: StoreCopyFacts) -> tuple[str | None, tuple[Verdict, ...]]:
+    """The first image volume that can be cloned, and what the rules say of each that was looked at."""
     named = (read_location(location.url) for location in facts.image.locations)
     volume_ids = dict.fromkeys(each.volume_id for each in named if isinstance(each, CinderLocation))
     verdicts: list[Verdict] = []
@@ -249,8 +249,8 @@ def _clone_source(facts: StoreCopyFacts) -> tuple[str | None, tuple[Verdict, ...
         about = evaluate(CLONE_SOURCE_RULES[Policy.STRICT], source, subject=volume_id)
         verdicts.extend(about)
         if not failed(about):
-            return volume_id, tuple(verdicts), ""
-    return None, tuple(verdicts), _told(failed(verdicts)) or "Glance shows no location of the image in a volume"
+            return volume_id, tuple(verdicts)
+    return None, tuple(verdicts)
 
 
 def _told(verdicts: Iterable[Verdict]) -> str:

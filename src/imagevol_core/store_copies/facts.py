@@ -186,7 +186,7 @@ class WayFacts:
     Attributes:
         facts: of the copy.
         faults: what stands against any copy, as a sentence; empty if nothing does.
-        clone_faults: what stands against a clone.
+        clone_faults: what stands against a clone of each volume that was looked at.
         import_faults: what stands against Glance's own copy.
         source: the image volume that can be cloned; None if none can.
         unverified: why a clone could not be verified; None if it can, or need not be.

@@ -133,11 +133,11 @@ def _source_available(source: CloneSource) -> tuple[bool, str]:
 
 def _source_project(source: CloneSource) -> tuple[bool, str]:
     ours, theirs = source.facts.project_id, source.volume.project_id
-    return ours is not None and ours == theirs, (
+    if ours is not None and ours == theirs:
+        return True, f"it lives in project {said(theirs)}, as the clone would"
+    return False, (
         f"it lives in project {said(theirs)}, and a clone would live in project {said(ours)}: use the credentials of "
         "the store"
-        if ours != theirs
-        else f"it lives in project {said(theirs)}, as the clone would"
     )
 
 
@@ -177,7 +177,7 @@ def _same_backend(source: CloneSource) -> tuple[bool, str]:
         for name in (ours, wanted)
         if name is not None
     ]
-    same = len(names) == 2 and names[0] is not None and names[0] == names[1]
+    same = len(names) == 2 and None not in names and names[0] == names[1]
     about = f"types {quoted(ours)} and {quoted(wanted)}"
     if same:
         return True, f"volumes of {about} are on the backend {quoted(names[0])}"
