@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from imagevol_adapters.testing.dice import Dice
 from imagevol_core import (
     GIB,
     Backend,
@@ -42,8 +43,6 @@ __all__ = [
     "store_names",
     "uuids",
 ]
-
-T = TypeVar("T")
 
 _HEX = "0123456789abcdef"
 _STORE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
@@ -191,15 +190,8 @@ _HOSTS = (
 )
 _NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 _TIMES = (None, _NOON, _NOON + timedelta(microseconds=1), _NOON.astimezone(timezone(timedelta(hours=5))))
+_CREATED, _MAYBE = st.sampled_from(_TIMES), st.booleans()
 _SIGNED = {"img_signature": "c2ln", "img_signature_hash_method": "SHA-256"}
-
-
-_DIE = st.integers(0, 99)
-
-
-def _mostly(draw: DrawFn, usual: T, *others: T) -> T:
-    """The usual fact, or one time in twenty one of the others; shrinks to the usual."""
-    return usual if draw(_DIE) < 95 else draw(st.sampled_from(others))
 
 
 @st.composite
@@ -209,75 +201,79 @@ def clone_cases(draw: DrawFn) -> CloneCase:
     Args:
         draw: Hypothesis gives it.
     """
+    dice = Dice(draw)
     target = Volume(
         id="e5b7a9c1-2d4f-4863-95a7-1c3e5f7a9b0d",
-        project_id=_mostly(draw, "ours", "theirs", "stores", None),
-        host=_mostly(draw, _HERE, *_HOSTS),
-        cluster_name=_mostly(draw, None, _HERE, "", "node@fast", "n_de@fast"),
-        size_gib=_mostly(draw, 2, 1, 3, 8),
-        encrypted=_mostly(draw, False, True, None),
+        project_id=dice.mostly("ours", "theirs", "stores", None),
+        host=dice.mostly(_HERE, *_HOSTS),
+        cluster_name=dice.mostly(None, _HERE, "", "node@fast", "n_de@fast"),
+        size_gib=dice.mostly(2, 1, 3, 8),
+        encrypted=dice.mostly(False, True, None),
     )
-    image = draw(_clone_images())
-    volumes = [draw(_image_volumes(volume_id, image)) for volume_id in _VOLUME_IDS]
+    image = _clone_image(draw, dice)
+    volumes = [_image_volume(draw, dice, volume_id, image) for volume_id in _VOLUME_IDS]
     settings = CloneSettings(
-        allowed_direct_url_schemes=_mostly(draw, ("cinder",), (), ("file", "cinder"), ("CINDER",), ("file",)),
-        trusted_projects=_mostly(draw, frozenset({"stores"}), frozenset(), frozenset({"stores", "theirs"})),
-        enforce_signatures=_mostly(draw, False, True),
+        allowed_direct_url_schemes=dice.mostly(("cinder",), (), ("file", "cinder"), ("CINDER",), ("file",)),
+        trusted_projects=dice.mostly(frozenset({"stores"}), frozenset(), frozenset({"stores", "theirs"})),
+        enforce_signatures=dice.mostly(False, True),
     )
     return CloneCase(
         image=image,
         target=target,
-        volumes=tuple(volume for volume in volumes if _mostly(draw, True, False)),
+        volumes=tuple(volume for volume in volumes if dice.mostly(True, False)),
         backend=Backend(clone_across_pools=draw(st.booleans())),
         settings=settings,
     )
 
 
-@st.composite
-def _clone_images(draw: DrawFn) -> Image:
-    named = st.sampled_from(_VOLUME_IDS[:3])
-    url = st.one_of(named.map("cinder://fast/{}".format), named.map("cinder://{}".format), location_texts(named))
+_NAMED = st.sampled_from(_VOLUME_IDS[:3])
+_URLS = st.lists(
+    st.one_of(_NAMED.map("cinder://fast/{}".format), _NAMED.map("cinder://{}".format), location_texts(_NAMED)),
+    max_size=4,
+)
+
+
+def _clone_image(draw: DrawFn, dice: Dice) -> Image:
     return Image(
         id=_IMAGE_ID,
-        status=_mostly(draw, "active", "queued", None),
-        owner=_mostly(draw, "ours", "theirs", "stores", None),
-        disk_format=_mostly(draw, "raw", "qcow2", "RAW", None),
-        container_format=_mostly(draw, "bare", "ovf", None),
-        size_bytes=_mostly(draw, GIB - 512, 0, GIB, GIB + 1, 3 * GIB, (1 << 53) + 1, None),
-        virtual_size_bytes=_mostly(draw, None, 0, GIB, 2 * GIB, 2 * GIB + 1, (1 << 53) + 1),
-        min_disk_gib=_mostly(draw, 0, 1, 3, None),
-        created_at=draw(st.sampled_from(_TIMES)),
-        digest=_mostly(draw, None, Digest("sha512", "ab")),
-        locations=tuple(ImageLocation(text) for text in draw(st.lists(url, max_size=4))),
-        properties=_mostly(draw, {}, _SIGNED, {"cinder_encryption_key_id": "key"}, {"os_encrypt_key_id": "key"}),
+        status=dice.mostly("active", "queued", None),
+        owner=dice.mostly("ours", "theirs", "stores", None),
+        disk_format=dice.mostly("raw", "qcow2", "RAW", None),
+        container_format=dice.mostly("bare", "ovf", None),
+        size_bytes=dice.mostly(GIB - 512, 0, GIB, GIB + 1, 3 * GIB, (1 << 53) + 1, None),
+        virtual_size_bytes=dice.mostly(None, 0, GIB, 2 * GIB, 2 * GIB + 1, (1 << 53) + 1),
+        min_disk_gib=dice.mostly(0, 1, 3, None),
+        created_at=draw(_CREATED),
+        digest=dice.mostly(None, Digest("sha512", "ab")),
+        locations=tuple(ImageLocation(text) for text in draw(_URLS)),
+        properties=dice.mostly({}, _SIGNED, {"cinder_encryption_key_id": "key"}, {"os_encrypt_key_id": "key"}),
     )
 
 
-@st.composite
-def _image_volumes(draw: DrawFn, volume_id: str, image: Image) -> Volume:
+def _image_volume(draw: DrawFn, dice: Dice, volume_id: str, image: Image) -> Volume:
     """A volume of the image's owner that says nothing, or one of the stores' that says all; mostly."""
-    in_store = draw(st.booleans())
+    in_store = draw(_MAYBE)
     metadata = {
-        "image_id": _mostly(draw, image.id, _OTHER_IMAGE_ID, None),
-        "glance_image_id": _mostly(draw, image.id, _OTHER_IMAGE_ID, None),
-        "image_owner": _mostly(draw, image.owner, "ours", "theirs", None, "\x1b[2J"),
-        "image_size": _mostly(draw, None, str(image.size_bytes), "1", "-1", "lots"),
-        "os_hash_algo": _mostly(draw, "sha512", "sha256", None),
-        "os_hash_value": _mostly(draw, "ab", "cd", None),
-        "signature_verified": _mostly(draw, None, "True", "False", "\n"),
+        "image_id": dice.mostly(image.id, _OTHER_IMAGE_ID, None),
+        "glance_image_id": dice.mostly(image.id, _OTHER_IMAGE_ID, None),
+        "image_owner": dice.mostly(image.owner, "ours", "theirs", None, "\x1b[2J"),
+        "image_size": dice.mostly(None, str(image.size_bytes), "1", "-1", "lots"),
+        "os_hash_algo": dice.mostly("sha512", "sha256", None),
+        "os_hash_value": dice.mostly("ab", "cd", None),
+        "signature_verified": dice.mostly(None, "True", "False", "\n"),
     }
     said = {key: value for key, value in metadata.items() if value is not None}
     return Volume(
         id=volume_id,
-        project_id=_mostly(draw, "stores" if in_store else image.owner, "ours", "theirs", "stores", None),
-        host=_mostly(draw, _HERE, *_HOSTS),
-        cluster_name=_mostly(draw, _HERE, None, "", "node@fast#two", "NODE@fast#one"),
-        size_gib=_mostly(draw, 1, 2, 3, 0),
-        status=_mostly(draw, "available", "in-use", "error", None),
-        encrypted=_mostly(draw, False, True, None),
-        migration_status=_mostly(draw, None, "", "none", "success", "error", "migrating", "target:x"),
-        readonly=_mostly(draw, True, False, None),
-        source_volume_id=_mostly(draw, None, "a user's"),
-        metadata=said if in_store or _mostly(draw, False, True) else {},
-        created_at=draw(st.sampled_from(_TIMES)),
+        project_id=dice.mostly("stores" if in_store else image.owner, "ours", "theirs", "stores", None),
+        host=dice.mostly(_HERE, *_HOSTS),
+        cluster_name=dice.mostly(_HERE, None, "", "node@fast#two", "NODE@fast#one"),
+        size_gib=dice.mostly(1, 2, 3, 0),
+        status=dice.mostly("available", "in-use", "error", None),
+        encrypted=dice.mostly(False, True, None),
+        migration_status=dice.mostly(None, "", "none", "success", "error", "migrating", "target:x"),
+        readonly=dice.mostly(True, False, None),
+        source_volume_id=dice.mostly(None, "a user's"),
+        metadata=said if in_store or dice.mostly(False, True) else {},
+        created_at=draw(_CREATED),
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from imagevol_adapters.testing.dice import Dice
 from imagevol_adapters.testing.strategies import CloneCase, clone_cases
 from imagevol_core import (
     GIB,
@@ -57,32 +57,20 @@ __all__ = [
     "upload_cases",
 ]
 
-T = TypeVar("T")
-
 _NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 _EAST = timezone(timedelta(hours=5, minutes=30))
-_DIE = st.integers(0, 199)
 _IMAGE_ID, _OTHER_IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47", "0d9c1e52-3f7b-4b6a-8e15-7a2c9b4d6e80"
 _ONE, _OTHER = Digest("sha512", "0a"), Digest("sha512", "0b")
 _HERE = "node@fast#one"
-_VOLUME_IDS = st.integers(0, 31).map("{:08x}-1b7e-4f58-b6c4-0e9d8a7f6b52".format)
-_IMAGE_IDS = st.sampled_from([_IMAGE_ID, _OTHER_IMAGE_ID])
-_PROJECTS = st.sampled_from(["ours", "ours", "ours", "ours", "theirs", None])
-_CACHED_SIZES = st.sampled_from([1, 1, 2, 3, 0])
-_CACHED_DIGESTS = st.sampled_from([None, _ONE, _OTHER, Digest("sha256", "0a")])
-
-
-def _mostly(draw: DrawFn, usual: T, *others: T) -> T:
-    """The usual fact, or one time in twenty one of the others; shrinks to the usual."""
-    at = draw(_DIE)
-    return usual if at < 190 else others[at % len(others)]
+_VOLUME_IDS = tuple(f"{number:08x}-1b7e-4f58-b6c4-0e9d8a7f6b52" for number in range(32))
+_PROJECTS = ("ours", "ours", "ours", "ours", "theirs", None)
+_NEAR = tuple(_NOON + timedelta(microseconds=offset) for offset in (0, 0, 1, -1, 3_600_000_000))
+_ZONES = (UTC, UTC, _EAST, timezone(-timedelta(hours=8)), timezone(timedelta(0), "Z"))
 
 
 def instants() -> SearchStrategy[datetime]:
     """A few times, of which some are the same instant in other zones, and some differ by a microsecond."""
-    near = st.sampled_from([_NOON + timedelta(microseconds=offset) for offset in (0, 0, 1, -1, 3_600_000_000)])
-    zones = st.sampled_from([UTC, UTC, _EAST, timezone(-timedelta(hours=8)), timezone(timedelta(0), "Z")])
-    return st.builds(lambda at, zone: at.astimezone(zone), near, zones)
+    return st.builds(lambda at, zone: at.astimezone(zone), st.sampled_from(_NEAR), st.sampled_from(_ZONES))
 
 
 def cache_limits() -> SearchStrategy[CacheLimits]:
@@ -90,22 +78,20 @@ def cache_limits() -> SearchStrategy[CacheLimits]:
     return st.builds(CacheLimits, max_gib=st.just(0) | st.integers(0, 12), max_count=st.just(0) | st.integers(0, 5))
 
 
-_USES = st.none() | instants()
-
-
 @st.composite
 def cache_entries(draw: DrawFn, *, image_ids: SearchStrategy[str] | None = None) -> CacheEntry:
     """Cached volumes of a few images, in a few places."""
+    dice = Dice(draw)
     return CacheEntry(
-        volume_id=draw(_VOLUME_IDS),
-        image_id=draw(_IMAGE_IDS if image_ids is None else image_ids),
-        size_gib=draw(_CACHED_SIZES),
-        image_updated_at=_mostly(draw, _NOON, None, _NOON + timedelta(microseconds=1), _NOON.astimezone(_EAST)),
-        digest=draw(_CACHED_DIGESTS),
-        last_used=draw(_USES),
-        host=_mostly(draw, _HERE, "node@fast#two", "node@slow#one", "node@fast", None, ""),
-        cluster_name=_mostly(draw, _HERE, None, "node@fast#two", ""),
-        in_use=_mostly(draw, False, True),
+        volume_id=dice.among(*_VOLUME_IDS),
+        image_id=dice.among(_IMAGE_ID, _OTHER_IMAGE_ID) if image_ids is None else draw(image_ids),
+        size_gib=dice.among(1, 1, 2, 3, 0),
+        image_updated_at=dice.mostly(_NOON, None, _NOON + timedelta(microseconds=1), _NOON.astimezone(_EAST)),
+        digest=dice.among(None, _ONE, _OTHER, Digest("sha256", "0a")),
+        last_used=dice.among(None, dice.among(*_NEAR).astimezone(dice.among(*_ZONES))),
+        host=dice.mostly(_HERE, "node@fast#two", "node@slow#one", "node@fast", None, ""),
+        cluster_name=dice.mostly(_HERE, None, "node@fast#two", ""),
+        in_use=dice.mostly(False, True),
     )
 
 
@@ -204,55 +190,56 @@ _WORDS: tuple[dict[str, str], ...] = (
 @st.composite
 def template_cases(draw: DrawFn) -> TemplateCase:
     """An image that may be shared, and its template, mostly whole and fresh."""
+    dice = Dice(draw)
     image = Image(
         id=_IMAGE_ID,
-        status=_mostly(draw, "active", "queued", None),
-        owner=draw(_PROJECTS),
-        visibility=draw(st.sampled_from(["public", "private", "private", "shared", "community", None])),
-        disk_format=draw(st.sampled_from(["raw", "raw", "qcow2", None])),
-        container_format=_mostly(draw, "bare", "compressed", None),
-        size_bytes=_mostly(draw, 512, None, *_SIZES),
-        virtual_size_bytes=_mostly(draw, _SIZES[0], None, *_SIZES),
-        updated_at=_mostly(draw, _NOON, _NOON + timedelta(seconds=1), _NOON.astimezone(_EAST), None),
-        digest=draw(st.sampled_from([None, None, None, _ONE, _OTHER])),
-        properties=_mostly(draw, *_WORDS),
+        status=dice.mostly("active", "queued", None),
+        owner=dice.among(*_PROJECTS),
+        visibility=dice.among("public", "private", "private", "shared", "community", None),
+        disk_format=dice.among("raw", "raw", "qcow2", None),
+        container_format=dice.mostly("bare", "compressed", None),
+        size_bytes=dice.mostly(512, None, *_SIZES),
+        virtual_size_bytes=dice.mostly(_SIZES[0], None, *_SIZES),
+        updated_at=dice.mostly(_NOON, _NOON + timedelta(seconds=1), _NOON.astimezone(_EAST), None),
+        digest=dice.among(None, None, None, _ONE, _OTHER),
+        properties=dice.mostly(*_WORDS),
     )
     target = Volume(
         id="e5b7a9c1-2d4f-4863-95a7-1c3e5f7a9b0d",
-        project_id=draw(_PROJECTS),
+        project_id=dice.among(*_PROJECTS),
         host=_HERE,
-        size_gib=_mostly(draw, 4, 1, 2, 3),
-        encrypted=_mostly(draw, False, True, None),
+        size_gib=dice.mostly(4, 1, 2, 3),
+        encrypted=dice.mostly(False, True, None),
     )
-    entry = replace(draw(cache_entries()), image_id=_IMAGE_ID, size_gib=_mostly(draw, 2, 1, 3, 5))
+    entry = replace(draw(cache_entries()), image_id=_IMAGE_ID, size_gib=dice.mostly(2, 1, 3, 5))
     template = Template(
         entry=entry,
-        status=_mostly(draw, "available", "in-use", "error", None),
-        project_id=_mostly(draw, "templates", "ours", None),
-        readonly=_mostly(draw, True, False, None),
-        encrypted=_mostly(draw, False, True, None),
-        exhausted=_mostly(draw, False, True),
-        being_made_for=draw(st.sampled_from([None, None, None, *(timedelta(minutes=at) for at in (0, 29, 30, 31))])),
-        maker_alive=draw(st.sampled_from([None, True, False])),
+        status=dice.mostly("available", "in-use", "error", None),
+        project_id=dice.mostly("templates", "ours", None),
+        readonly=dice.mostly(True, False, None),
+        encrypted=dice.mostly(False, True, None),
+        exhausted=dice.mostly(False, True),
+        being_made_for=dice.among(None, None, None, *(timedelta(minutes=at) for at in (0, 29, 30, 31))),
+        maker_alive=dice.among(None, True, False),
     )
     settings = TemplateSettings(
-        enabled=_mostly(draw, True, False),
+        enabled=dice.mostly(True, False),
         trusted_projects=frozenset({"templates"}),
         longest_making=timedelta(minutes=30),
         limits=draw(cache_limits()),
-        shared=draw(st.booleans()),
-        enforce_signatures=draw(st.booleans()),
+        shared=dice.among(False, True),
+        enforce_signatures=dice.among(False, True),
     )
     others = draw(st.lists(cache_entries(image_ids=st.just(_OTHER_IMAGE_ID)), max_size=3, unique_by=_volume_id))
-    abandoned = draw(st.sampled_from([(), (), tuple(replace(each, volume_id=f"{each.volume_id}-") for each in others)]))
+    abandoned = dice.among((), (), tuple(replace(each, volume_id=f"{each.volume_id}-") for each in others))
     return TemplateCase(
         image=image,
         target=target,
-        template=draw(st.sampled_from([template, template, template, None])),
+        template=dice.among(template, template, template, None),
         settings=settings,
         others=tuple(other for other in others if _volume_id(other) != _volume_id(entry)),
         abandoned=abandoned,
-        requester_reads=draw(st.sampled_from([None, True, False])),
+        requester_reads=dice.among(None, True, False),
     )
 
 
@@ -293,21 +280,18 @@ _WHOLE = Template(
     readonly=True,
     encrypted=False,
 )
-_TEMPLATES = st.sampled_from(
-    [
-        None,
-        _WHOLE,
-        replace(_WHOLE, entry=replace(_WHOLE.entry, image_updated_at=_NOON - timedelta(days=1))),
-        replace(_WHOLE, entry=replace(_WHOLE.entry, image_updated_at=None)),
-        replace(_WHOLE, being_made_for=timedelta(minutes=1)),
-        replace(_WHOLE, being_made_for=timedelta(minutes=31)),
-        replace(_WHOLE, being_made_for=timedelta(minutes=1), maker_alive=False),
-        replace(_WHOLE, readonly=False),
-        replace(_WHOLE, encrypted=True),
-        replace(_WHOLE, exhausted=True),
-    ]
+_TEMPLATES = (
+    None,
+    _WHOLE,
+    replace(_WHOLE, entry=replace(_WHOLE.entry, image_updated_at=_NOON - timedelta(days=1))),
+    replace(_WHOLE, entry=replace(_WHOLE.entry, image_updated_at=None)),
+    replace(_WHOLE, being_made_for=timedelta(minutes=1)),
+    replace(_WHOLE, being_made_for=timedelta(minutes=31)),
+    replace(_WHOLE, being_made_for=timedelta(minutes=1), maker_alive=False),
+    replace(_WHOLE, readonly=False),
+    replace(_WHOLE, encrypted=True),
+    replace(_WHOLE, exhausted=True),
 )
-_MAYBE = st.booleans()
 
 
 _SNAPSHOT = '{"source_type": "snapshot", "boot_index": 0, "snapshot_id": "2f1c7a0e-5b3d-4c8f-9e6a-7d0b1c2e3f4a"}'
@@ -322,29 +306,30 @@ _MAPPINGS: tuple[dict[str, str], ...] = (
 @st.composite
 def creation_cases(draw: DrawFn) -> CreationCase:
     """A clone case on a backend that also has a cache and templates."""
+    dice = Dice(draw)
     clone = draw(clone_cases())
     image = replace(
         clone.image,
-        visibility="public" if draw(_MAYBE) else "private",
-        updated_at=_mostly(draw, _NOON, _NOON + timedelta(seconds=1)),
-        digest=_ONE if draw(_MAYBE) else None,
-        properties={**clone.image.properties, **_mostly(draw, *_MAPPINGS)},
+        visibility="public" if dice.among(True, False) else "private",
+        updated_at=dice.mostly(_NOON, _NOON + timedelta(seconds=1)),
+        digest=_ONE if dice.among(True, False) else None,
+        properties={**clone.image.properties, **dice.mostly(*_MAPPINGS)},
     )
-    clone = replace(clone, image=image, volumes=clone.volumes if draw(_MAYBE) else ())
+    clone = replace(clone, image=image, volumes=clone.volumes if dice.among(True, False) else ())
     entries = draw(st.lists(cache_entries(), max_size=4, unique_by=_volume_id))
     return CreationCase(
         clone=clone,
         cache=ImageCache(
-            enabled=_mostly(draw, True, False),
-            internal_tenant=_mostly(draw, True, False, None),
+            enabled=dice.mostly(True, False),
+            internal_tenant=dice.mostly(True, False, None),
             entries=tuple(entries),
             limits=draw(cache_limits()),
         ),
-        template=draw(_TEMPLATES),
-        template_settings=TemplateSettings(enabled=draw(_MAYBE), trusted_projects=frozenset({"templates"})),
+        template=dice.among(*_TEMPLATES),
+        template_settings=TemplateSettings(enabled=dice.among(True, False), trusted_projects=frozenset({"templates"})),
         conversion=ConversionSettings(
-            allowed=_mostly(draw, True, False),
-            free_bytes=_mostly(draw, 1 << 80, None, 0, GIB - 512, GIB),
+            allowed=dice.mostly(True, False),
+            free_bytes=dice.mostly(1 << 80, None, 0, GIB - 512, GIB),
         ),
     )
 
@@ -376,27 +361,28 @@ class UploadCase:
 @st.composite
 def upload_cases(draw: DrawFn) -> UploadCase:
     """An upload that mostly registers a clone."""
-    store = draw(st.sampled_from([None, "fast", "fast2", "", "a/b", "os_glance_x"]))
+    dice = Dice(draw)
+    store = dice.among(None, "fast", "fast2", "", "a/b", "os_glance_x")
     volume_type = VolumeType(name="quick", extra_specs={} if store is None else {"image_service:store_id": store})
     return UploadCase(
         volume=Volume(
             id="9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1",
             project_id="ours",
             size_gib=draw(st.integers(1, 5)),
-            encrypted=_mostly(draw, False, True, None),
+            encrypted=dice.mostly(False, True, None),
         ),
         image=Image(
             id=_IMAGE_ID,
-            owner=_mostly(draw, "ours", "theirs", None),
-            disk_format=_mostly(draw, "raw", "qcow2", "RAW", None),
-            container_format=_mostly(draw, "bare", "compressed", None),
+            owner=dice.mostly("ours", "theirs", None),
+            disk_format=dice.mostly("raw", "qcow2", "RAW", None),
+            container_format=dice.mostly("bare", "compressed", None),
         ),
-        volume_type=_mostly(draw, volume_type, None),
-        base_image_id=draw(st.sampled_from([None, "", _OTHER_IMAGE_ID])),
-        requester=Requester(project_id=_mostly(draw, "ours", None)),
+        volume_type=dice.mostly(volume_type, None),
+        base_image_id=dice.among(None, "", _OTHER_IMAGE_ID),
+        requester=Requester(project_id=dice.mostly("ours", None)),
         settings=UploadSettings(
-            use_cinder_backend=_mostly(draw, True, False),
-            use_internal_tenant=draw(st.booleans()),
-            internal_tenant=draw(st.sampled_from([None, "internal"])),
+            use_cinder_backend=dice.mostly(True, False),
+            use_internal_tenant=dice.among(False, True),
+            internal_tenant=dice.among(None, "internal"),
         ),
     )
