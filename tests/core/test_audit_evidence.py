@@ -95,6 +95,13 @@ def test_locations_without_a_store_are_shown_by_others_without_one() -> None:
     assert found.certainty is SURE
 
 
+def test_what_was_shown_is_kept_as_a_few_texts() -> None:
+    shown = set[str]()
+    held = HEALTHY + Cloud(images=(image(11, stores=(None,)),), volumes=(volume(11),))
+    list(audit(images=held.images, volumes=held.volumes, settings=BLIND, shown=shown))
+    assert shown == {"no store", "store 'fast'", "place 'stores' 'ssd'"}
+
+
 def test_of_a_location_that_names_two_stores_both_must_be_shown_and_it_shows_none() -> None:
     lost = Cloud(images=(image(locations=(ImageLocation(f"cinder://fast/{uuid(0)}", {"store": "fast2"}),)),))
     assert [each.certainty for each in begun(lost + HEALTHY).audit()] == [LIKELY]

@@ -123,7 +123,7 @@ class TestPlan:
         assert [action for action in RepairAction if by_hand(step(action))] == [A.DELETE_CACHE_ENTRY]
 
     def test_data_is_separated_before_anything_is_deleted_and_that_before_anything_is_marked(self) -> None:
-        marks, deletes = finding(step(A.SET_READ_ONLY), kind="c"), finding(DELETE, kind="b")
+        marks, deletes = finding(step(A.SET_READ_ONLY), kind="a"), finding(DELETE, kind="b")
         plan = plan_repairs([marks, deletes, SHARED])
         assert [repair.finding for repair in plan.planned] == [SHARED, deletes, marks]
         assert [repair.after for repair in plan.planned] == [(), (SHARED.id,), (SHARED.id,)]
@@ -139,6 +139,26 @@ class TestPlan:
             "c": "shared-data",
         }
         assert by_person.id in plan.left[-1].reason
+
+    def test_a_finding_about_one_image_separates_nothing(self) -> None:
+        withdraws, deletes = finding(step(A.DEACTIVATE_IMAGE, IMAGE), about=(VOLUME, IMAGE), kind="a"), finding(DELETE)
+        plan = plan_repairs([withdraws, deletes])
+        assert [(repair.finding, repair.after) for repair in plan.planned] == [(deletes, ()), (withdraws, ())]
+
+    def test_what_changes_no_data_does_not_wait_for_the_separation(self) -> None:
+        withdraws = finding(step(A.DEACTIVATE_IMAGE, IMAGE))
+        plan = plan_repairs([withdraws, SHARED])
+        assert [(repair.finding, repair.after) for repair in plan.planned] == [(SHARED, ()), (withdraws, ())]
+
+    def test_two_separations_do_not_wait_for_each_other(self) -> None:
+        removes = finding(step(A.REMOVE_LOCATION, IMAGE, url=URL), about=SHARED.subjects, kind="z")
+        plan = plan_repairs([removes, SHARED])
+        assert [(repair.finding, repair.after) for repair in plan.planned] == [(SHARED, ()), (removes, ())]
+
+    def test_findings_of_one_kind_are_repaired_in_the_order_of_their_subjects(self) -> None:
+        one, other = finding(step(A.SET_READ_ONLY)), finding(step(A.SET_READ_ONLY, Subject("volume", CLONE_ID)))
+        assert [repair.finding for repair in plan_repairs([one, other]).planned] == [other, one]
+        assert plan_repairs([other, one]) == plan_repairs([one, other])
 
     def test_a_finding_that_comes_twice_is_repaired_once(self) -> None:
         assert len(plan_repairs([finding(DELETE), finding(DELETE)]).repairs) == 1
