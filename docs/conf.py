@@ -36,6 +36,7 @@ extensions = [
     "storedifferences",
     "suites",
     "unreleased",
+    "threat_tables",
     "threats",
     "troubleshooting",
 ]

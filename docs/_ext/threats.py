@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -22,15 +22,36 @@ ADVISORIES = {
 }
 
 
+def threats() -> list[Mapping[str, Any]]:
+    """Give all attacks, in the order of the file."""
+    found: list[Mapping[str, Any]] = tomllib.loads(FILE.read_text())["threat"]
+    return found
+
+
+def target(threat: Mapping[str, Any]) -> str:
+    """Give the anchor of an attack on the page."""
+    return nodes.make_id(f"check {threat['check']}")
+
+
+def as_sentence(test: str) -> str:
+    """Give the name of a test as a sentence; of a whole file, its path."""
+    file, _, name = test.partition("::")
+    return name.removeprefix("test_").replace("_", " ") if name else file
+
+
+def joined(found: Sequence[nodes.Node], between: str) -> list[nodes.Node]:
+    """Give the nodes with a text between them."""
+    return [each for node in found for each in (nodes.Text(between), node)][1:]
+
+
 class Threats(SphinxDirective):
     """A section for each group of attacks."""
 
     def run(self) -> list[nodes.Node]:
         """Make the sections."""
         self.env.note_dependency(str(FILE))
-        threats: list[Mapping[str, Any]] = tomllib.loads(FILE.read_text())["threat"]
         made: list[nodes.Node] = []
-        for group, of_group in groupby(threats, key=lambda threat: str(threat["group"])):
+        for group, of_group in groupby(threats(), key=lambda threat: str(threat["group"])):
             section = nodes.section("", nodes.title(text=group), ids=[nodes.make_id(group)])
             self.state.document.note_implicit_target(section)
             for threat in of_group:
@@ -40,38 +61,43 @@ class Threats(SphinxDirective):
 
     def threat(self, threat: Mapping[str, Any]) -> nodes.container:
         """Make one attack, what stops it, and what shows that."""
-        box = nodes.container(classes=["threat"])
+        box = nodes.container(classes=["threat"], ids=[target(threat)])
         self.state.nested_parse(StringList([f"**{threat['attack']}**"], FILE.name), self.content_offset, box)
         self.state.nested_parse(StringList([threat["stop"]], FILE.name), self.content_offset, box)
+        if "driver" in threat:
+            must = f"With the mixin, the driver too: {threat['driver']}"
+            self.state.nested_parse(StringList([must], FILE.name), self.content_offset, box)
         facts = nodes.bullet_list("")
         rules = [link(anchor(rule), nodes.literal(text=rule)) for rule in threat.get("rules", ())]
         advisories = [_advisory(name) for name in threat.get("like", ())]
-        tests = [nodes.inline("", "", nodes.literal(text=file), nodes.Text(name)) for file, name in _tests(threat)]
+        tests = [_test(test) for test in (*threat["tests"], *threat.get("suite", ()))]
         parts = [nodes.inline("", "", nodes.Text(part)) for part in threat["parts"]]
-        listed: dict[str, list[Any]] = {"Parts": parts, "Rules": rules, "Tests": tests, "Known as": advisories}
-        for label, found in listed.items():
+        listed: dict[str, tuple[list[Any], str]] = {
+            "Parts": (parts, ", "),
+            "Rules": (rules, ", "),
+            "Tests": (tests, "; "),
+            "Known as": (advisories, ", "),
+        }
+        for label, (found, between) in listed.items():
             if found:
-                facts += nodes.list_item("", _listed(label, found))
+                said = nodes.paragraph("", f"{label}: ")
+                said += joined(found, between)
+                facts += nodes.list_item("", said)
         box += facts
         return box
-
-
-def _listed(label: str, found: list[Any]) -> nodes.paragraph:
-    made = nodes.paragraph("", f"{label}: ")
-    for number, each in enumerate(found):
-        made += [nodes.Text("; " if label == "Tests" else ", ")] if number else []
-        made += each
-    return made
 
 
 def _advisory(name: str) -> nodes.reference:
     return nodes.reference("", name, refuri=ADVISORIES[name.partition("-")[0]].format(name))
 
 
-def _tests(threat: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Give the file of each test, and its name as a sentence."""
-    parted = [test.partition("::") for test in threat["tests"]]
-    return [(file, f", {name.removeprefix('test_').replace('_', ' ')}" if name else "") for file, _, name in parted]
+def _test(test: str) -> nodes.inline:
+    """Make the file of a test, and its name as a sentence."""
+    file, _, name = test.partition("::")
+    said = nodes.inline("", "", nodes.literal(text=file))
+    if name:
+        said += nodes.Text(f", {as_sentence(test)}")
+    return said
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -89,16 +89,33 @@ def test_the_core_needs_no_library() -> None:
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: str(threat["attack"]))
 def test_what_stops_an_attack_is_a_rule_or_a_test_that_there_is(threat: dict[str, Any]) -> None:
-    needed = {"group", "attack", "parts", "stop", "tests"}
-    assert needed <= set(threat) <= needed | {"rules", "like"}
+    needed = {"group", "attack", "check", "parts", "stop", "tests"}
+    assert needed <= set(threat) <= needed | {"rules", "like", "driver", "suite", "trials"}
     assert threat["parts"]
     assert set(threat["parts"]) <= {"mixin", "store", "filter", "command line"}
     assert set(threat.get("rules", ())) <= set(rule_texts.texts())
     assert threat["tests"]
-    for test in threat["tests"]:
+    for test in (*threat["tests"], *threat.get("suite", ())):
         file, _, name = test.partition("::")
         tree = ast.parse((ROOT / file).read_text())
         assert not name or name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, test
+
+
+def test_each_check_is_named_once_so_that_a_table_can_link_to_it() -> None:
+    checks = [threat["check"] for threat in THREATS]
+    assert sorted(set(checks)) == sorted(checks)
+    assert [check for check in checks if not check.endswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    "threat", [threat for threat in THREATS if "driver" in threat], ids=lambda threat: str(threat["check"])
+)
+def test_if_an_attack_depends_on_the_driver_a_driver_author_can_try_it(threat: dict[str, Any]) -> None:
+    """By the conformance suite of drivers, or by `imagevol validate` on the backend."""
+    assert "mixin" in threat["parts"]
+    assert threat["trials"]
+    assert set(threat["trials"]) <= set(rule_texts.texts())
+    assert all(test.startswith("src/imagevol_adapters/testing/conformance/driver/") for test in threat.get("suite", ()))
 
 
 def test_each_advisory_is_named_in_the_way_that_its_link_needs() -> None:
