@@ -7,17 +7,18 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from signal import SIGINT
 from subprocess import PIPE
 from typing import Any
 
-import pymysql
 import pytest
 
 from imagevol_adapters.cinder.whole_cloud import WholeCinder
 from imagevol_adapters.gathering import gather_audit
 from imagevol_core import AuditSettings, CacheEntry
+from tests.cloud.database import run_sql
 from tests.cloud.faults import FAULTS, Site
 from tests.cloud.ports import nothing_left
 from tests.cloud.processes import ticks
@@ -42,12 +43,6 @@ def site(service: User) -> Site:
     """Where faults are planted."""
     cloud = service.cloud
 
-    def run_sql(database: str, statement: str, values: tuple[Any, ...]) -> None:
-        socket = str(cloud.directory / "tmp/mariadb.sock")
-        connection = pymysql.connect(unix_socket=socket, user="root", database=database, autocommit=True)
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement, values)
-
     def make_template() -> tuple[str, str]:
         image_id = in_local(service)
         configuration = ("--config-file", cloud.directory / "etc/cinder/cinder.conf")
@@ -57,7 +52,7 @@ def site(service: User) -> Site:
         assert warmed.returncode == 0, warmed.stderr
         return image_id, template(cloud, image_id).id
 
-    return Site(service=service, make_template=make_template, run_sql=run_sql)
+    return Site(service=service, make_template=make_template, run_sql=partial(run_sql, cloud))
 
 
 def audit(cloud: Cloud, *arguments: object) -> tuple[int, list[dict[str, Any]], str]:
