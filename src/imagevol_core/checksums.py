@@ -12,6 +12,7 @@ from imagevol_core.sentences import listed, said
 __all__ = ["checksum_for", "parse_digest"]
 
 _BY_LENGTH: Mapping[int, str] = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
+_LENGTHS: Mapping[str, int] = {**{name: length for length, name in _BY_LENGTH.items()}, "blake3": 64}
 _GNU = re.compile(r"(\\?)([0-9A-Fa-f]{32,128})(?: [ *](.+))?")
 _BSD = re.compile(r"(\\?)([A-Z0-9-]+) ?\((.+)\) ?= ?([0-9A-Fa-f]{32,128})")
 _SHOWN = 5  # names, in an error
@@ -30,7 +31,7 @@ def parse_digest(text: str) -> Digest:
     if not colon:
         raise InvalidFact("digest", f"{said(text)} is not ALGORITHM:VALUE, such as sha256:{'0' * 8}…")
     digest = Digest(algorithm.strip(), value.strip())
-    expected = {name: length for length, name in _BY_LENGTH.items()}.get(digest.algorithm)
+    expected = _LENGTHS.get(digest.algorithm)
     if expected not in (None, len(digest.value)):
         raise InvalidFact("digest", f"a {digest.algorithm} has {expected} digits, and this one has {len(digest.value)}")
     return digest

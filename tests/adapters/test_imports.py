@@ -59,6 +59,12 @@ def test_to_read_a_volume_takes_nothing_that_looks_into_images() -> None:
     )
 
 
+def test_the_engine_imports_blake3_only_when_it_makes_one() -> None:
+    program = "from imagevol_adapters.engine import Digests, has_blake3\nassert has_blake3()\nDigests(['sha512'])"
+    assert_not_imported({"blake3"}, imported(program))
+    assert "blake3" in imported(f"{program}\nDigests(['blake3'])")
+
+
 @pytest.mark.parametrize("package", [transfers, gathering], ids=lambda package: package.__name__)
 def test_each_public_name_of_a_package_is_one_of_its_modules(package: ModuleType) -> None:
     for name in package.__all__:

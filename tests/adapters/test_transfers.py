@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import attrs
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ from imagevol_core import (
 IMAGE_ID = "5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47"
 DATA = bytes(range(256)) * 100 + b"end"
 SHA512 = Digest("sha512", hashlib.sha512(DATA).hexdigest())
+BLAKE3 = Digest("blake3", blake3(DATA).hexdigest())
 MD5 = hashlib.md5(DATA).hexdigest()
 
 
@@ -178,6 +180,7 @@ class TestStoring:
             "os_hash_algo": "sha512",
             "os_hash_value": SHA512.value,
             "checksum": MD5,
+            "imagevol_blake3": BLAKE3.value,
         }
         assert stored.record == ImageVolumeMetadata.from_volume(volume.metadata)
         assert progress[-1].done_bytes == stored.report.size_bytes == len(DATA)
@@ -646,7 +649,7 @@ class TestReading:
         world.memory.contents[volume_id].write(100, memoryview(b"!"))
         with pytest.raises(ContentMismatch, match=f"volume {volume_id} has been altered") as caught:
             world.read(volume_id)
-        assert caught.value.expected == str(SHA512)
+        assert caught.value.expected == str(BLAKE3)
         assert world.memory.attachments == {}
 
     def test_a_part_of_altered_data_cannot_be_told(self, world: World) -> None:

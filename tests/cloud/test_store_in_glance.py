@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import requests
+from blake3 import blake3
 from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client as GlanceClient
 from keystoneauth1 import exceptions as keystone_errors
@@ -108,6 +109,7 @@ def test_an_image_goes_in_and_out_and_away(imagevol_cloud: Cloud, real: Ports, u
         "os_hash_algo": "sha512",
         "os_hash_value": image["os_hash_value"],
         "checksum": image["checksum"],
+        "imagevol_blake3": blake3(DATA).hexdigest(),
     }
     assert download(imagevol_cloud, image) == DATA
     assert download(imagevol_cloud, image, {"Range": "bytes=5-9437200"}) == DATA[5:9437201]

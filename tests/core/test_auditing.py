@@ -74,6 +74,7 @@ CATALOGUE = StoreCatalogue(
     default="fast",
 )
 UNTYPED = replace(CATALOGUE, stores=(Store(name="fast", kind="cinder"), *CATALOGUE.stores[1:]))
+BLAKE3 = Digest("blake3", "0b" * 32)
 SHOWN = frozenset({"store 'fast'", "no store", "place 'stores' 'ssd'"})
 SETTINGS = AuditSettings(
     now=NOW, trusted_projects=frozenset({"stores"}), images_complete=True, volumes_complete=True, shown=SHOWN
@@ -480,6 +481,12 @@ class TestRepair:
         cloud = Cloud(images=(image(stores=("fast", "fast")),), volumes=(volume(), volume(1000)), checks=(check,))
         assert [each.repair for each in cloud.audit()] == [(step("remove-location", IMAGE, url=URL),)]
 
+    def test_data_that_is_not_of_the_recorded_blake3_is_found_in_an_image_without_a_multihash(self) -> None:
+        check = DeepCheck(volume_id=uuid(0), size_bytes=1, digest=Digest("blake3", "0c" * 32), recorded=BLAKE3)
+        (found,) = one(digest=None, checks=(check,)).audit()
+        said = f"the volume's digest is blake3:{'0c' * 32}, and blake3:{'0b' * 32} was recorded"
+        assert (found.kind, found.text) == ("content-differs", said)
+
     @pytest.mark.parametrize(
         "cloud, repair",
         [
@@ -714,6 +721,7 @@ class TestWhatIsNoFault:
             one(size_bytes=None),
             one(digest=None, checks=(DeepCheck(volume_id=uuid(0), size_bytes=1, digest=Digest("sha512", "cd")),)),
             one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=1, digest=Digest("md5", "cd"), tail_is_zero=True),)),
+            one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=1, digest=BLAKE3, recorded=BLAKE3),)),
             Cloud(
                 volumes=(volume(9, says={"glance_image_id": None}),),
                 attachments=(AuditedAttachment(id="a", volume_id=uuid(9)),),

@@ -11,7 +11,7 @@ from imagevol_core import Digest, ImageVolumeMetadata, InvalidMetadata, UnreadMe
 
 KEYS = (
     *("image_id", "glance_image_id", "image_owner", "image_size", "os_hash_algo", "os_hash_value", "checksum"),
-    "signature_verified",
+    *("signature_verified", "imagevol_blake3"),
 )
 
 
@@ -42,6 +42,7 @@ class TestRoundTrip:
             digest=Digest("sha512", "0f"),
             checksum="aa",
             signature_verified=False,
+            blake3=Digest("blake3", "0b" * 32),
         )
         assert metadata.to_volume() == {
             "glance_image_id": "i",
@@ -52,6 +53,7 @@ class TestRoundTrip:
             "os_hash_value": "0f",
             "checksum": "aa",
             "signature_verified": "False",
+            "imagevol_blake3": "0b" * 32,
         }
 
 
@@ -103,6 +105,9 @@ class TestHostility:
                 "0f",
                 "is empty: name the algorithm, such as sha512",
             ),
+            ({"imagevol_blake3": "0b"}, "imagevol_blake3", "0b", "a BLAKE3 has 64 digits"),
+            ({"imagevol_blake3": "0b" * 99}, "imagevol_blake3", "0b" * 32, "a BLAKE3 has 64 digits"),
+            ({"imagevol_blake3": "g" * 64}, "imagevol_blake3", "g" * 64, f"'{'g' * 64}' is not hexadecimal"),
             ({"signature_verified": "yes"}, "signature_verified", "yes", "it is neither True nor False"),
         ],
     )

@@ -43,6 +43,7 @@ LEVELS = (
         "copying",
         "safety",
         "custody",
+        "recorded",
         "doctor",
         "marks",
         "attaching",

@@ -24,6 +24,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "driver": ("imagevol_adapters.configuration.backend_options", "imagevol_adapters.driver"),
     "coordination": ("imagevol_adapters.coordination",),
     "cli": ("imagevol_adapters.cli.app",),
+    "blake3": ("imagevol_adapters.engine", "blake3"),
     "opentelemetry": ("imagevol_adapters.metrics", "opentelemetry.metrics"),
     "report": ("imagevol_adapters.reporting", "jinja2"),
     "testing": (

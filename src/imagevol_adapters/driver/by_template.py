@@ -293,7 +293,7 @@ class ByTemplate:
         template.save()
         opened = self.driver.imagevol_open_volume(admin, template, writable=True)
         with counts_of(self.driver).filling(image.size_bytes), opened as device:
-            fill_device(
+            blake3 = fill_device(
                 self._downloaded(),
                 device,
                 image=image,
@@ -303,7 +303,7 @@ class ByTemplate:
                 safety=settings_of(self.driver).safety,
             )
         lock.ensure_held()
-        templates.publish(template, image)
+        templates.publish(template, image, blake3=blake3)
         LOG.info("%s: template %s holds the image, %d GiB", self.request.about, template.id, template.size)
 
     def _downloaded(self) -> Iterable[bytes]:

@@ -25,6 +25,7 @@ from imagevol_adapters.tending.templates import MAKING
 from imagevol_core import (
     FINISHED,
     TEMPLATE_KEY,
+    Digest,
     Image,
     InUse,
     RequestRefused,
@@ -140,14 +141,23 @@ class Templates:
         quota.QUOTAS.commit(context, reserved, project_id=context.project_id)
         return template
 
-    def publish(self, template: Any, image: Image) -> None:
+    def publish(self, template: Any, image: Image, *, blake3: Digest | None = None) -> None:
         """Say that a template holds its image: from now on it is cloned.
+
+        Args:
+            template: the volume.
+            image: what it holds.
+            blake3: of the image's bytes.
 
         Raises:
             InUse: another process took it for abandoned, and is removing it.
         """
         written = TemplateMetadata(
-            image_id=image.id, image_updated_at=image.updated_at, digest=image.digest, last_used=datetime.now(UTC)
+            image_id=image.id,
+            image_updated_at=image.updated_at,
+            digest=image.digest,
+            last_used=datetime.now(UTC),
+            blake3=blake3,
         )
         template.metadata = written.to_volume({**template.metadata, **FINISHED})
         _prove(template, image)  # again: the driver may have replaced the admin metadata

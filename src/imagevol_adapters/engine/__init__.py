@@ -10,14 +10,15 @@ which are real under eventlet too.
 """
 
 from imagevol_adapters.engine.clearing import clear_device
-from imagevol_adapters.engine.digests import Digests, verified
+from imagevol_adapters.engine.digests import BLAKE3, Digests, has_blake3, verified
 from imagevol_adapters.engine.limits import Limits, Progress, TransferProgress, TransferReport
 from imagevol_adapters.engine.parts import PART_BYTES, POOL_BYTES
-from imagevol_adapters.engine.reading import read_device
+from imagevol_adapters.engine.reading import digest_device, read_device, verify_device
 from imagevol_adapters.engine.sources import Hole, Source, pieces
 from imagevol_adapters.engine.writing import Observer, StreamWriter, clear_rest, write_stream
 
 __all__ = [
+    "BLAKE3",
     "PART_BYTES",
     "POOL_BYTES",
     "Digests",
@@ -31,8 +32,11 @@ __all__ = [
     "TransferReport",
     "clear_device",
     "clear_rest",
+    "digest_device",
+    "has_blake3",
     "pieces",
     "read_device",
     "verified",
+    "verify_device",
     "write_stream",
 ]

@@ -1,15 +1,35 @@
-"""Digests of a stream, each in a thread of its own: hashlib lets other threads run while it works."""
+"""Digests of a stream, each in a thread of its own: hashlib and blake3 let other threads run while they work."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol, cast
 
 from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.engine.parts import ZEROS, Job, Part
-from imagevol_core import ContentMismatch, Digest, InvalidFact
+from imagevol_core import ContentMismatch, Digest, InvalidFact, MissingDependency
 
-__all__ = ["Digests", "verified"]
+__all__ = ["BLAKE3", "Digests", "has_blake3", "verified"]
+
+BLAKE3 = "blake3"
+"""The name of the digest that the package blake3 makes; each other one is made by hashlib."""
+
+_MOST_THREADS = 8
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes | memoryview, /) -> object: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def has_blake3() -> bool:
+    """Tell whether the package blake3 is installed; it is not imported for that."""
+    return find_spec(BLAKE3) is not None
 
 
 class Digests:
@@ -22,12 +42,14 @@ class Digests:
     """
 
     def __init__(self, algorithms: Iterable[str]) -> None:
-        """Take names that hashlib knows.
+        """Take names that hashlib knows, and `blake3`.
 
         Raises:
-            InvalidFact: it does not know one, or that one has no fixed length.
+            InvalidFact: hashlib does not know one, or that one has no fixed length.
+            MissingDependency: the package blake3 is needed and not installed.
         """
-        self._hashes = {name: _hash(name) for name in algorithms}
+        names = tuple(dict.fromkeys(algorithms))
+        self._hashes = {name: _blake3(alone=len(names) == 1) if name == BLAKE3 else _hash(name) for name in names}
 
     def update(self, data: bytes | memoryview) -> None:
         """Take the next piece of the stream."""
@@ -88,7 +110,7 @@ def compare(digests: Digests, digest: Digest, what: str, *, given: bool = False)
         raise ContentMismatch(what, expected=str(digest), actual=str(actual), given=given)
 
 
-def _hash(name: str) -> hashlib._Hash:
+def _hash(name: str) -> _Hash:
     try:
         digest = hashlib.new(name, usedforsecurity=False)  # no secret hangs on it: md5 works on a FIPS host
     except ValueError as error:
@@ -98,12 +120,26 @@ def _hash(name: str) -> hashlib._Hash:
     return digest
 
 
-def _job(digest: hashlib._Hash) -> Job:
+def _blake3(*, alone: bool) -> _Hash:
+    """Make a BLAKE3: in threads of its own where it is the only digest, because the others are slower than one thread.
+
+    The threads are this object's, and end with it.  Those that all such objects of a process can share do not survive a
+    fork, and a fork waits for them for ever.
+    """
+    try:
+        module = import_module(BLAKE3)
+    except ImportError as error:
+        raise MissingDependency(BLAKE3, BLAKE3) from error
+    threads = min(os.cpu_count() or 1, _MOST_THREADS) if alone else 1
+    return cast("_Hash", module.blake3(max_threads=threads))
+
+
+def _job(digest: _Hash) -> Job:
     def update(part: Part) -> None:
         if part.data is not None:
             digest.update(part.data)
             return
-        for start in range(0, part.length, len(ZEROS)):
+        for start in range(0, part.length, len(ZEROS)):  # few enough that they stay in a cache
             digest.update(memoryview(ZEROS)[: min(len(ZEROS), part.length - start)])
 
     return update

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from functools import partial
 
 from imagevol_adapters.engine.digests import Digests, compare
@@ -11,9 +12,10 @@ from imagevol_adapters.engine.parts import PART_BYTES, ZEROS, Crew, Job, Part
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, Digest
 
-__all__ = ["read_device"]
+__all__ = ["digest_device", "read_device", "verify_device"]
 
 _READ_BYTES = 4 * PART_BYTES  # of which the kernel makes several requests, so that the device is never idle
+_LONGEST_HOLE = 64 * PART_BYTES  # so that to read holes can be cancelled too
 
 
 def read_device(
@@ -50,6 +52,54 @@ def read_device(
     return _read(device, offset, length, digests, digest, what, limits or Limits(), made.jobs() if made else [])
 
 
+def digest_device(
+    device: Device,
+    *,
+    offset: int = 0,
+    length: int,
+    made: Digests,
+    limits: Limits | None = None,
+) -> None:
+    """Make digests of `length` bytes of a device from `offset` on: of all of them, or an error.
+
+    Nothing is copied for a reader, so that BLAKE3 runs at the speed of the device.
+
+    Args:
+        device: where from.
+        offset: of the first byte.
+        length: how many bytes.
+        made: what is made of them; it is whole once this has returned.
+        limits: how fast it may go, and what ends it.
+
+    Raises:
+        DeviceFailed: they could not be read, or the device ends before.
+        TransferCancelled: it was.
+    """
+    for _ in _parts(device, offset, length, made.jobs(), limits or Limits()):
+        pass
+
+
+def verify_device(device: Device, *, length: int, digest: Digest, what: str, limits: Limits | None = None) -> None:
+    """Return if the first `length` bytes of a device are those of a digest.
+
+    Args:
+        device: where from.
+        length: how many bytes.
+        digest: what they must have.
+        what: whose data these are, for the error.
+        limits: how fast it may go, and what ends it.
+
+    Raises:
+        ContentMismatch: they are not those of the digest.
+        DeviceFailed: they could not be read, or the device ends before.
+        InvalidFact: the digest's algorithm is not known here.
+        TransferCancelled: it was.
+    """
+    made = Digests([digest.algorithm])
+    digest_device(device, length=length, made=made, limits=limits)
+    compare(made, digest, what)
+
+
 def _read(
     device: Device,
     offset: int,
@@ -60,15 +110,25 @@ def _read(
     limits: Limits,
     jobs: list[Job],
 ) -> Generator[bytes, None, None]:
-    part_bytes = limits.part_bytes(_READ_BYTES)
-    throttle = Throttle(limits)
-    feeder = partial(_ahead, device=device, offset=offset, end=offset + length, throttle=throttle)
-    crew = Crew([*digests.jobs(), *jobs], part_bytes=part_bytes, feeder=feeder)
-    try:
-        for part in crew.parts():
+    with closing(_parts(device, offset, length, [*digests.jobs(), *jobs], limits)) as parts:
+        for part in parts:
             for at in range(0, part.length, PART_BYTES):
                 end = min(part.length, at + PART_BYTES)
                 yield ZEROS[: end - at] if part.data is None else bytes(part.data[at:end])
+    if digest is not None:
+        compare(digests, digest, what)
+
+
+def _parts(
+    device: Device, offset: int, length: int, jobs: Iterable[Job], limits: Limits
+) -> Generator[Part, None, None]:
+    """Read ahead, do the jobs with each part in threads of their own, and give each part to the caller's."""
+    part_bytes = limits.part_bytes(_READ_BYTES)
+    throttle = Throttle(limits)
+    feeder = partial(_ahead, device=device, offset=offset, end=offset + length, throttle=throttle)
+    crew = Crew(jobs, part_bytes=part_bytes, feeder=feeder)
+    try:
+        yield from crew.parts()
     except BaseException:
         crew.stop()
         raise
@@ -81,8 +141,6 @@ def _read(
             raise
     if crew.error is not None:
         raise crew.error
-    if digest is not None:
-        compare(digests, digest, what)
 
 
 def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throttle) -> None:
@@ -94,7 +152,8 @@ def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throt
         while at < min(stop, end):
             memory = crew.memory()
             # Up to the next multiple of a part's length: from there on the reads are aligned.
-            wanted = min(len(memory) - at % len(memory), min(stop, end) - at)
+            most = len(memory) - at % len(memory) if is_data else _LONGEST_HOLE
+            wanted = min(most, min(stop, end) - at)
             pace(wanted if is_data else 0)
             count = device.readinto(at, memory[:wanted]) if is_data else wanted
             if count <= 0:

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.engine import Limits
+from imagevol_adapters.engine import BLAKE3, Limits
 from imagevol_adapters.journals import JournalFile, journal_line, text_of
 from imagevol_core import (
     DeepCheck,
@@ -39,11 +39,13 @@ class DeepTarget:
         volume_id: the volume.
         size_bytes: of the image in it.
         algorithm: of the image's digest; None if Glance has none.
+        image: the image, whose record on the volume is believed or not; None for a target of a journal.
     """
 
     volume_id: str
     size_bytes: int
     algorithm: str | None
+    image: Image | None = attrs.field(default=None, eq=False)
 
 
 Check = Callable[[DeepTarget], DeepCheck]
@@ -69,6 +71,7 @@ def deep_targets(images: Iterable[Image]) -> Iterator[DeepTarget]:
                 volume_id=named.volume_id,
                 size_bytes=image.size_bytes,
                 algorithm=image.digest.algorithm if image.digest else None,
+                image=image,
             )
 
 
@@ -137,6 +140,7 @@ class DeepJournal(JournalFile):
                     "size_bytes": target.size_bytes,
                     "algorithm": target.algorithm,
                     "digest": check.digest.value if check.digest else None,
+                    **({"blake3": check.recorded.value} if check.recorded else {}),
                     "tail_is_zero": check.tail_is_zero,
                     "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
@@ -204,6 +208,14 @@ def _read(value: Any) -> tuple[DeepTarget, DeepCheck]:
     if not isinstance(tail_is_zero, bool):
         raise TypeError("tail_is_zero is not true or false")
     target = DeepTarget(volume_id=text_of(value["volume"]), size_bytes=size_bytes, algorithm=algorithm)
-    digest = None if algorithm is None or value["digest"] is None else Digest(algorithm, text_of(value["digest"]))
-    check = DeepCheck(volume_id=target.volume_id, size_bytes=size_bytes, digest=digest, tail_is_zero=tail_is_zero)
+    recorded = Digest(BLAKE3, text_of(value["blake3"])) if "blake3" in value else None
+    made = BLAKE3 if recorded else algorithm
+    digest = None if made is None or value["digest"] is None else Digest(made, text_of(value["digest"]))
+    check = DeepCheck(
+        volume_id=target.volume_id,
+        size_bytes=size_bytes,
+        digest=digest,
+        recorded=recorded,
+        tail_is_zero=tail_is_zero,
+    )
     return target, check

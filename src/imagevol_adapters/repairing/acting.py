@@ -174,7 +174,8 @@ class Actions:
         recorded = read_metadata(source.metadata)
         if isinstance(recorded, UnreadMetadata):
             recorded = ImageVolumeMetadata(size_bytes=image.size_bytes, digest=image.digest)
-        marks = replace(recorded, image_id=image.id, image_owner=image.owner).to_volume()
+        # Of a volume that was cloned no BLAKE3 is believed.
+        marks = replace(recorded, image_id=image.id, image_owner=image.owner, blake3=None).to_volume()
         return {**marks, **origin("repair", image.id).to_volume(), REPAIRED_BY: self.holder}
 
     def _create_template(self, facts: RepairStepFacts, _hold: Hold) -> None:

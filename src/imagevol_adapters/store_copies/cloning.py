@@ -124,4 +124,5 @@ class CloneOfStore:
             image_owner=image.owner,
             size_bytes=image.size_bytes,
             digest=image.digest or record.digest,
+            blake3=None,  # of a volume that was cloned it is not believed
         ).to_volume()

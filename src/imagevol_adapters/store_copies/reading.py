@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 
 import attrs
 
-from imagevol_adapters.engine import verified
 from imagevol_adapters.ports import Attacher, VolumeService
 from imagevol_adapters.store_ports import PlacedImage
-from imagevol_adapters.transfers import open_image_volume
-from imagevol_core import ContentMismatch
+from imagevol_adapters.transfers import check_image_volume
+from imagevol_core import GIB, ContentMismatch, ImageVolumeMetadata
 
 __all__ = ["VolumeReader"]
 
@@ -36,11 +34,20 @@ class VolumeReader:
             ImagevolError: it cannot be read.
         """
         image, what = placed.image, f"volume {volume_id}"
-        with open_image_volume(
-            volume_id, volumes=self.volumes, attacher=self.attacher(), length=image.size_bytes, verify=False
-        ) as content:
-            if content.size_bytes != image.size_bytes:
-                raise ContentMismatch(what, expected=f"{image.size_bytes} bytes", actual=f"{content.size_bytes} bytes")
-            with closing(verified(content.parts, image.digest, what)) as parts:
-                for _ in parts:
-                    pass
+        volume = self.volumes.get(volume_id)
+        recorded = ImageVolumeMetadata.from_volume(volume.metadata).size_bytes
+        size_bytes = volume.size_gib * GIB if recorded is None else recorded
+        if image.size_bytes is None or image.size_bytes > size_bytes:
+            raise ContentMismatch(what, expected=f"{image.size_bytes} bytes", actual=f"{size_bytes} bytes")
+        check = check_image_volume(
+            volume_id,
+            size_bytes=image.size_bytes,
+            algorithm=image.digest.algorithm if image.digest else None,
+            volumes=self.volumes,
+            attacher=self.attacher(),
+            image=image,
+            tail=False,
+        )
+        expected = check.recorded or image.digest
+        if expected and check.digest != expected:
+            raise ContentMismatch(what, expected=str(expected), actual=str(check.digest))

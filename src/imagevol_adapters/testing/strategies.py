@@ -89,6 +89,7 @@ def image_volume_metadata() -> SearchStrategy[ImageVolumeMetadata]:
         digest=st.none() | digests(),
         checksum=st.none() | st.text(_HEX, min_size=32, max_size=32),
         signature_verified=st.none() | st.booleans(),
+        blake3=st.none() | st.builds(Digest, st.just("blake3"), st.text(_HEX, min_size=64, max_size=64)),
     )
 
 

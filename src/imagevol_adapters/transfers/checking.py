@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 
-from imagevol_adapters.engine import Digests, Limits, read_device
+from imagevol_adapters.engine import BLAKE3, Digests, Limits, digest_device, read_device
 from imagevol_adapters.engine.parts import ZEROS
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
 from imagevol_adapters.transfers.attaching import Attach, attached, refuse_encrypted
-from imagevol_core import GIB, DeepCheck, DeviceFailed
+from imagevol_adapters.transfers.recording import believed_record, record_blake3
+from imagevol_core import GIB, DeepCheck, DeviceFailed, Digest, Image
 
 __all__ = ["check_image_volume"]
 
@@ -22,19 +24,33 @@ def check_image_volume(
     attacher: Attacher,
     limits: Limits | None = None,
     attach: Attach = attached,
+    image: Image | None = None,
+    trusted_projects: Collection[str] | None = None,
+    tail: bool = True,
+    record: bool = False,
 ) -> DeepCheck:
     """Read an image volume, and say what is in it; what that means is for `audit` to say.
+
+    The data is compared with the BLAKE3 that the volume records, if the image is given, `decide_recorded` believes the
+    record and the package is installed.  If it has another one, it is read again, and the digest of the image is made:
+    a wrong record alone says nothing against the data.
 
     Args:
         volume_id: the image volume.
         size_bytes: how large the image is.
-        algorithm: of the digest that is made; None for none.
+        algorithm: of the digest that is made if no BLAKE3 is believed; None for none.
         volumes: where it is.
         attacher: connects it to this host.
         limits: how fast it may go, and what ends it.
         attach: how the volume comes to this host.
+        image: whose data it should hold, as Glance shows the image; when None, no record is believed.
+        trusted_projects: in which no user can write a volume's metadata; when None, the project of the credentials.
+        tail: whether to look too whether anything comes after the image.
+        record: whether to write a BLAKE3 into the metadata of the volume, if none is there, the data has the digest of
+            the image, and `decide_recorded` would believe it.
 
     Raises:
+        MissingDependency: a BLAKE3 is to be recorded, and its package is not installed.
         RequestRefused: the volume is encrypted, so that its bytes are ciphertext.
         VolumeBusy: another has the volume.
         DeviceFailed: the volume is smaller than the image, or cannot be read to its end.
@@ -46,7 +62,11 @@ def check_image_volume(
     refuse_encrypted(volume)
     if size_bytes > volume.size_gib * GIB:
         raise DeviceFailed(f"volume {volume_id} has {volume.size_gib} GiB, and its image {size_bytes} bytes")
-    digests = Digests([] if algorithm is None else [algorithm])
+    believed = image and believed_record(
+        volume, volumes=volumes, record=record, image=image, trusted_projects=trusted_projects
+    )
+    recorded = believed.blake3 if believed else None
+    wanted = [*([algorithm] if algorithm else []), *([BLAKE3] if believed and believed.to_be_recorded else [])]
     with attach(
         volume_id,
         mode=AccessMode.READ,
@@ -55,17 +75,22 @@ def check_image_volume(
         size_bytes=volume.size_gib * GIB,
         multiattach=bool(volume.multiattach),
     ) as device:
-        what = f"volume {volume_id}"
-        with closing(read_device(device, length=size_bytes, what=what, limits=limits, made=digests)) as parts:
-            for _ in parts:
-                pass
-        tail_is_zero = _is_zero(device, size_bytes, what, limits)
+        made = _digests(device, size_bytes, [BLAKE3] if recorded else wanted, limits)
+        if recorded and algorithm and made[BLAKE3] != recorded:
+            made, recorded = _digests(device, size_bytes, wanted, limits), None
+        tail_is_zero = _is_zero(device, size_bytes, f"volume {volume_id}", limits) if tail else None
+    digest = made.get(BLAKE3 if recorded else algorithm or "")
+    if believed and believed.to_be_recorded and image and digest and digest == image.digest:
+        record_blake3(volumes, volume_id, made[BLAKE3], multihash=digest)
     return DeepCheck(
-        volume_id=volume_id,
-        size_bytes=size_bytes,
-        digest=None if algorithm is None else digests.values()[algorithm],
-        tail_is_zero=tail_is_zero,
+        volume_id=volume_id, size_bytes=size_bytes, digest=digest, recorded=recorded, tail_is_zero=tail_is_zero
     )
+
+
+def _digests(device: Device, size_bytes: int, algorithms: Iterable[str], limits: Limits | None) -> Mapping[str, Digest]:
+    made = Digests(algorithms)
+    digest_device(device, length=size_bytes, made=made, limits=limits)
+    return made.values()
 
 
 def _is_zero(device: Device, offset: int, what: str, limits: Limits | None) -> bool:

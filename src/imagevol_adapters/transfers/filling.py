@@ -18,14 +18,16 @@ from imagevol_adapters.blockmaps.contents import MAPPED, contents
 from imagevol_adapters.closing import closing
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import (
+    BLAKE3,
     PART_BYTES,
     Limits,
     StreamWriter,
     TransferReport,
     clear_device,
     clear_rest,
-    read_device,
+    has_blake3,
     verified,
+    verify_device,
     write_stream,
 )
 from imagevol_adapters.engine.threads import in_thread
@@ -215,12 +217,12 @@ def fill_device(
     proof: Proof | None = None,
     limits: Limits | None = None,
     safety: SafetySettings | None = None,
-) -> None:
+) -> Digest | None:
     """Write an image onto a device, as a disk, and make sure that it is there.
 
     The data is held to the image's format, length and multihash, wherever these are known.  What was streamed is read
-    back and compared with the multihash again, since a template is cloned many times; of what was
-    converted no digest is known.
+    back and compared again, since a template is cloned many times: with a BLAKE3 of the stream if the package is
+    installed, else with the multihash.  Of what was converted no digest is known.
 
     Args:
         data: the image's, as Glance gives them; closed at the end, as a response must be.
@@ -233,6 +235,9 @@ def fill_device(
         limits: how fast it may go, and what ends it.
         safety: what the operator allows.
 
+    Returns:
+        The BLAKE3 of what was streamed and read back; None if there is none.
+
     Raises:
         UnsafeImage: a rule refuses it.
         ContentMismatch: the data is not the image's, or the device did not keep it.
@@ -241,7 +246,7 @@ def fill_device(
     """
     with closing(data):
         kept = partial(_downloaded, directory=directory, suffix=suffix)
-        _fill(data, device, image, converter, kept, proof, limits or Limits(), safety)
+        return _fill(data, device, image, converter, kept, proof, limits or Limits(), safety)
 
 
 def _fill(
@@ -253,7 +258,7 @@ def _fill(
     proof: Proof | None,
     limits: Limits,
     safety: SafetySettings | None,
-) -> None:
+) -> Digest | None:
     what = f"image {image.id}"
     if needs_conversion(image.disk_format):
         with kept(data, image=image, limits=limits) as path:
@@ -267,18 +272,19 @@ def _fill(
             )
             with checked as file:
                 file.convert_onto(device, converter=converter, proof=proof, limits=limits)
-        return
+        return None
     examination = Examination(str(image.disk_format), what, safety)
-    algorithms = [image.digest.algorithm] if image.digest else []
+    algorithms = [*([image.digest.algorithm] if image.digest else []), *([BLAKE3] if has_blake3() else [])]
     writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limits)
     fits = image.size_bytes is None or image.size_bytes <= device.size_bytes
     if not (fits and writer.write(device, zeros=zeros_for(device, proof))):
         raise DeviceFailed(f"{what} is larger than the device, which has {device.size_bytes} bytes")
     examination.end()
     report = _compared(writer, image)
-    if image.digest:
-        copy = f"the copy of {what}"
-        deque(read_device(device, length=report.size_bytes, digest=image.digest, what=copy, limits=limits), maxlen=0)
+    blake3 = report.digests.get(BLAKE3)
+    if expected := blake3 or image.digest:
+        verify_device(device, length=report.size_bytes, digest=expected, what=f"the copy of {what}", limits=limits)
+    return blake3
 
 
 def zeros_for(device: Device, proof: Proof | None) -> ZeroHandling:

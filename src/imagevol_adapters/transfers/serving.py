@@ -8,10 +8,11 @@ from contextlib import closing, contextmanager, suppress
 
 import attrs
 
-from imagevol_adapters.engine import Limits, read_device
+from imagevol_adapters.engine import BLAKE3, Digests, Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import Attach, Free, attached, delete_freed, may_live_in, refuse_encrypted
 from imagevol_adapters.transfers.reclaiming import holders
+from imagevol_adapters.transfers.recording import believed_record, record_blake3
 from imagevol_adapters.transfers.remains import looked_at
 from imagevol_core import (
     GIB,
@@ -46,6 +47,7 @@ class VolumeContent:
         whole: whether the parts are the whole image.
         digest: what the parts are checked against; None if they are not checked, because they are not the whole image,
             because the volume records no digest, or because no check was asked for.
+        unverified: why a whole image is not checked although that was asked for; empty if it is checked.
     """
 
     size_bytes: int
@@ -53,6 +55,7 @@ class VolumeContent:
     volume_id: str
     whole: bool
     digest: Digest | None
+    unverified: str = ""
 
 
 @contextmanager
@@ -67,10 +70,12 @@ def open_image_volume(
     permit: Callable[[Volume], object] = refuse_encrypted,
     limits: Limits | None = None,
     attach: Attach = attached,
+    record: bool = False,
 ) -> Iterator[VolumeContent]:
     """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
 
-    A whole image is compared with the digest that the volume records.  A wrong digest is raised after the last part: do
+    A whole image is compared with the digest that the volume records: with its BLAKE3 if `decide_recorded` believes it
+    and the package is installed, else with the multihash.  A wrong digest is raised after the last part: do
     not use the bytes until the iteration has ended without an error.  If the volume records no digest, the attribute
     `digest` of what is given is None, and nothing is compared.
 
@@ -86,8 +91,11 @@ def open_image_volume(
         limits: how fast it may go, and what ends it.
         attach: how the volume comes to this host, as `SharedAttachments.attached`; each reader for itself when not
             given.
+        record: whether to write a BLAKE3 into the metadata of the volume, if none is there, the whole image was read
+            and has the multihash, and `decide_recorded` would believe it.
 
     Raises:
+        MissingDependency: a BLAKE3 is to be recorded, and its package is not installed.
         VolumeBusy: another has the volume.
         InvalidSize: a part of the range is negative.
         InvalidMetadata: what the volume says of its image makes no sense.
@@ -99,15 +107,17 @@ def open_image_volume(
         raise InvalidSize("range", (offset, length), "give an offset and a length of 0 or more")
     volume = volumes.get(volume_id)
     permit(volume)
-    record = ImageVolumeMetadata.from_volume(volume.metadata)
+    recorded = ImageVolumeMetadata.from_volume(volume.metadata)
     volume_bytes = volume.size_gib * GIB
-    size_bytes = volume_bytes if record.size_bytes is None else record.size_bytes
+    size_bytes = volume_bytes if recorded.size_bytes is None else recorded.size_bytes
     if size_bytes > volume_bytes:
         raise DeviceFailed(f"volume {volume_id} ends at byte {volume_bytes}, and its image_size is {size_bytes}")
     available = max(0, size_bytes - offset)
     wanted = available if length is None else min(length, available)
     whole = wanted == size_bytes
-    digest = record.digest if verify and whole else None
+    believed = believed_record(volume, volumes=volumes, record=record) if verify and whole else None
+    digest = (believed.blake3 or recorded.digest) if believed else None
+    made = Digests([BLAKE3]) if digest and believed and believed.to_be_recorded else None
     with attach(
         volume_id,
         mode=AccessMode.READ,
@@ -123,11 +133,21 @@ def open_image_volume(
             digest=digest,
             what=f"volume {volume_id}",
             limits=limits,
+            made=made,
         )
         given = _Parts(parts)
         with closing(parts):
-            yield VolumeContent(size_bytes=wanted, parts=given, volume_id=volume_id, whole=whole, digest=digest)
+            yield VolumeContent(
+                size_bytes=wanted,
+                parts=given,
+                volume_id=volume_id,
+                whole=whole,
+                digest=digest,
+                unverified=believed.unverified if believed and digest is None else "",
+            )
         given.closed = True
+    if made and given.ended:
+        record_blake3(volumes, volume_id, made.values()[BLAKE3])
 
 
 class _Parts(Iterator[bytes]):
@@ -135,12 +155,16 @@ class _Parts(Iterator[bytes]):
 
     def __init__(self, parts: Generator[bytes]) -> None:
         self._parts = parts
-        self.closed = False
+        self.closed = self.ended = False
 
     def __next__(self) -> bytes:
         if self.closed:
             raise DeviceFailed("the volume is closed: read it while the context lasts")
-        return next(self._parts)
+        try:
+            return next(self._parts)
+        except StopIteration:
+            self.ended = True
+            raise
 
     def close(self) -> None:
         self._parts.close()

@@ -14,6 +14,7 @@ import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.engine import (
+    BLAKE3,
     Digests,
     Limits,
     Observer,
@@ -22,6 +23,7 @@ from imagevol_adapters.engine import (
     StreamWriter,
     TransferProgress,
     TransferReport,
+    has_blake3,
     pieces,
     read_device,
 )
@@ -56,8 +58,10 @@ class StoreSettings:
     """How images are stored in volumes.
 
     Args:
-        hash_algorithm: of the multihash, as Glance's `hashing_algorithm`.
+        hash_algorithm: of the multihash, as Glance's `hashing_algorithm`; None for no multihash, which is for volumes
+            that Glance does not serve.
         checksum: whether to make the legacy md5 beside the multihash, which is slower than all else; Glance keeps it.
+        blake3: whether to make a BLAKE3 too, and record it in the volume; when None, if the package is installed.
         zero_proof: makes of the device's path the proof that a new volume reads as zeros, as the class `FreshThin` does
             with `lambda path: FreshThin(path=path)`.  Without one zeros are cleared or written, so that what
             another volume left on the storage never shows.
@@ -66,8 +70,9 @@ class StoreSettings:
         created: called with the new volume before anything is written to it.
     """
 
-    hash_algorithm: str = "sha512"
+    hash_algorithm: str | None = "sha512"
     checksum: bool = True
+    blake3: bool | None = None
     zero_proof: Proof | None = None
     growth: Growth = attrs.field(factory=Growth)
     safety: SafetySettings = attrs.field(factory=SafetySettings)
@@ -76,7 +81,12 @@ class StoreSettings:
     @property
     def algorithms(self) -> tuple[str, ...]:
         """The digests that are made."""
-        return (_CHECKSUM, self.hash_algorithm) if self.checksum else (self.hash_algorithm,)
+        made = {
+            _CHECKSUM: self.checksum,
+            self.hash_algorithm: self.hash_algorithm is not None,
+            BLAKE3: has_blake3() if self.blake3 is None else self.blake3,
+        }
+        return tuple(name for name, wanted in made.items() if wanted and name)
 
 
 @attrs.frozen(kw_only=True)
@@ -323,8 +333,9 @@ def _stored(
             image_id=image_id,
             image_owner=image_owner,
             size_bytes=report.size_bytes,
-            digest=report.digests[settings.hash_algorithm],
+            digest=report.digests[settings.hash_algorithm] if settings.hash_algorithm else None,
             checksum=report.digests[_CHECKSUM].value if settings.checksum else None,
+            blake3=report.digests[BLAKE3] if BLAKE3 in settings.algorithms else None,
         )
         volumes.set_metadata(created.id, {**record.to_volume(), **FINISHED})
         return StoredImage(volume=volumes.get(created.id), record=record, report=report)

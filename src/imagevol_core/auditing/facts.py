@@ -206,6 +206,8 @@ class DeepCheck:
         volume_id: which volume.
         size_bytes: how many bytes of it were taken for the image.
         digest: of those.
+        recorded: the BLAKE3 in the volume's metadata that they must have, where it was believed in place of the
+            multihash.
         tail_is_zero: whether all bytes after them are zero; None where they were not read.
 
     Raises:
@@ -215,6 +217,7 @@ class DeepCheck:
     volume_id: str
     size_bytes: int
     digest: Digest | None = None
+    recorded: Digest | None = None
     tail_is_zero: bool | None = None
 
     def __post_init__(self) -> None:

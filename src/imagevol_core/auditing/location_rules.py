@@ -146,6 +146,8 @@ def _restore(claimed: ClaimedVolume) -> Repair:
 
 def _content_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
     image, read = claimed.claim.digest, claimed.check.digest if claimed.check else None
+    if recorded := claimed.check.recorded if claimed.check else None:
+        return recorded == read, f"the volume's digest is {said(read)}, and {said(recorded)} was recorded"
     text = f"the image's digest is {said(image)}, the volume's {said(read)}"
     comparable = image is not None and read is not None and image.algorithm == read.algorithm
     return not comparable or image == read, text

@@ -3,7 +3,7 @@
 The specification writes `image_id`, `image_owner` and `image_size`; glance_store and Cinder write `glance_image_id`
 instead of `image_id`, and Cinder no size.  We write both ids, and beside them the digests, so that a volume that was
 altered can be told without asking Glance.  On a volume of a user these are a user's word: whether they count is for the
-rule that reads them to say.
+rule that reads them to say.  `decide_recorded` says when the BLAKE3 counts.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _SIZE = "image_size"
 _HASH_ALGORITHM = "os_hash_algo"
 _HASH_VALUE = "os_hash_value"
 _CHECKSUM = "checksum"
+BLAKE3_KEY = "imagevol_blake3"
+_BLAKE3_DIGITS = 64
 _SIGNATURE = "signature_verified"
 
 
@@ -40,6 +42,7 @@ class ImageVolumeMetadata:
         digest: the multihash of those bytes.
         checksum: the md5 of those bytes, which Glance keeps too.
         signature_verified: whether the image's signature was checked when the bytes were written.
+        blake3: the BLAKE3 of those bytes, of which Glance knows nothing; it is verified many times faster.
 
     >>> ImageVolumeMetadata(image_id="e38f", image_owner="b58f", size_bytes=228599296).to_volume()
     {'glance_image_id': 'e38f', 'image_id': 'e38f', 'image_owner': 'b58f', 'image_size': '228599296'}
@@ -51,6 +54,7 @@ class ImageVolumeMetadata:
     digest: Digest | None = None
     checksum: str | None = None
     signature_verified: bool | None = None
+    blake3: Digest | None = None
 
     def to_volume(self) -> dict[str, str]:
         """Give the metadata to write on the volume; what is not known is left out."""
@@ -62,6 +66,7 @@ class ImageVolumeMetadata:
             _HASH_VALUE: self.digest.value if self.digest else None,
             _CHECKSUM: self.checksum,
             _SIGNATURE: None if self.signature_verified is None else str(self.signature_verified),
+            BLAKE3_KEY: self.blake3.value if self.blake3 else None,
         }
         return {key: value for key, value in pairs.items() if value is not None}
 
@@ -92,6 +97,7 @@ class ImageVolumeMetadata:
             digest=_digest(metadata.get(_HASH_ALGORITHM), metadata.get(_HASH_VALUE)),
             checksum=metadata.get(_CHECKSUM),
             signature_verified=_truth(metadata.get(_SIGNATURE)),
+            blake3=blake3_of(metadata),
         )
 
 
@@ -120,6 +126,23 @@ def read_metadata(metadata: Mapping[str, str]) -> ImageVolumeMetadata | UnreadMe
         return ImageVolumeMetadata.from_volume(metadata)
     except InvalidMetadata as error:
         return UnreadMetadata(str(error))
+
+
+def blake3_of(metadata: Mapping[str, str]) -> Digest | None:
+    """Read the BLAKE3 that the metadata of a volume records; None if it records none.
+
+    Raises:
+        InvalidMetadata: the value is no BLAKE3.
+    """
+    value = metadata.get(BLAKE3_KEY)
+    if value is None:
+        return None
+    if len(value) != _BLAKE3_DIGITS:
+        raise InvalidMetadata(BLAKE3_KEY, value[:_BLAKE3_DIGITS], f"a BLAKE3 has {_BLAKE3_DIGITS} digits")
+    try:
+        return Digest("blake3", value)
+    except InvalidFact as error:
+        raise InvalidMetadata(BLAKE3_KEY, value, error.reason) from error
 
 
 def _bytes(text: str | None) -> int | None:

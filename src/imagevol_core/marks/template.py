@@ -14,6 +14,7 @@ from datetime import datetime
 from imagevol_core.caching import CacheEntry
 from imagevol_core.errors import InvalidFact, InvalidMetadata
 from imagevol_core.facts import Digest, Volume
+from imagevol_core.marks.image import BLAKE3_KEY, blake3_of
 
 __all__ = [
     "TEMPLATE_KEY",
@@ -118,6 +119,7 @@ class TemplateMetadata:
         digest: the multihash of the image when the template was made.
         last_used: when the template was last cloned, or made, with a time zone.
         exhausted: whether the storage allows no more clones of it.
+        blake3: the BLAKE3 of the image's bytes, from its beginning on; None if they were converted, or none was made.
 
     >>> from datetime import UTC
     >>> TemplateMetadata(image_id="e38f", last_used=datetime(2026, 1, 1, tzinfo=UTC)).to_volume()
@@ -129,6 +131,7 @@ class TemplateMetadata:
     digest: Digest | None = None
     last_used: datetime | None = None
     exhausted: bool = False
+    blake3: Digest | None = None
 
     def to_volume(self, others: Mapping[str, str] = {}) -> dict[str, str]:
         """Give the metadata to write on the volume; what is not known is left out.
@@ -143,6 +146,7 @@ class TemplateMetadata:
             _HASH_VALUE: self.digest.value if self.digest else None,
             _LAST_USED: self.last_used.isoformat() if self.last_used else None,
             _EXHAUSTED: "True" if self.exhausted else None,
+            BLAKE3_KEY: self.blake3.value if self.blake3 else None,
         }
         return {key: value for key, value in ({**others, **pairs}).items() if value is not None}
 
@@ -167,6 +171,7 @@ class TemplateMetadata:
             digest=_digest(metadata),
             last_used=_instant(metadata, _LAST_USED),
             exhausted=_EXHAUSTED in metadata,
+            blake3=blake3_of(metadata),
         )
 
     def entry(self, *, volume_id: str, size_gib: int, in_use: bool = False) -> CacheEntry:

@@ -1,0 +1,88 @@
+"""The BLAKE3 in the metadata of an image volume: whether it is believed here, and how it gets there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+import attrs
+
+from imagevol_adapters.engine import BLAKE3, has_blake3
+from imagevol_adapters.ports import VolumeService
+from imagevol_core import Digest, Image, ImagevolError, ImageVolumeMetadata, MissingDependency, Volume, read_metadata
+from imagevol_core.recorded import decide_recorded
+
+__all__ = ["BelievedRecord", "believed_record", "record_blake3"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class BelievedRecord:
+    """What of a volume's record can be used here.
+
+    Attributes:
+        blake3: by which the data is verified; None to verify them by the multihash.
+        to_be_recorded: whether a BLAKE3 is to be made and recorded.
+        unverified: why there is no BLAKE3 to verify the data by, for a volume that records no multihash either.
+    """
+
+    blake3: Digest | None
+    to_be_recorded: bool
+    unverified: str
+
+
+def believed_record(
+    volume: Volume,
+    *,
+    volumes: VolumeService,
+    record: bool,
+    image: Image | None = None,
+    trusted_projects: Collection[str] | None = None,
+) -> BelievedRecord:
+    """Say by which BLAKE3 the data of a volume is verified, and whether one is to be recorded.
+
+    Args:
+        volume: the image volume.
+        volumes: where it is.
+        record: whether a BLAKE3 is wanted in its metadata.
+        image: whose data it is said to hold, where Glance was asked.
+        trusted_projects: in which no user can write a volume's metadata; when None, the project of the credentials.
+
+    Raises:
+        MissingDependency: a BLAKE3 is to be recorded, and its package is not installed.
+    """
+    installed = has_blake3()
+    if record and not installed:
+        raise MissingDependency(BLAKE3, BLAKE3)
+    told = read_metadata(volume.metadata)
+    there = told.blake3 if isinstance(told, ImageVolumeMetadata) else None
+    if there is None and not record:
+        return BelievedRecord(blake3=None, to_be_recorded=False, unverified="it records no digest")
+    if trusted_projects is None:
+        trusted_projects = frozenset(filter(None, [volumes.project_id]))
+    decision = decide_recorded(volume, trusted_projects=trusted_projects, image=image)
+    _LOG.debug("Volume %s: its record is %sbelieved: %s", volume.id, "" if decision.believed else "not ", decision)
+    if there is None:
+        return BelievedRecord(blake3=None, to_be_recorded=decision.believed, unverified="it records no digest")
+    if not installed:
+        reason = f"it records a BLAKE3 only, and {MissingDependency(BLAKE3, BLAKE3)}"
+    else:
+        reason = f"its BLAKE3 is not believed, because {'; '.join(decision.reasons)}"
+    return BelievedRecord(blake3=decision.blake3 if installed else None, to_be_recorded=False, unverified=reason)
+
+
+def record_blake3(volumes: VolumeService, volume_id: str, blake3: Digest, *, multihash: Digest | None = None) -> None:
+    """Write a BLAKE3 into the metadata of a volume whose data was just verified; a failure is logged and no more.
+
+    Args:
+        volumes: where the volume is.
+        volume_id: the volume.
+        blake3: of all of its image's bytes.
+        multihash: by which they were verified, if that is not in the metadata yet.
+    """
+    written = ImageVolumeMetadata(digest=multihash, blake3=blake3).to_volume()
+    try:
+        volumes.set_metadata(volume_id, written)
+    except ImagevolError as error:
+        _LOG.warning("Volume %s was verified, and its BLAKE3 is not recorded: %s", volume_id, error)

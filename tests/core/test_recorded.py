@@ -1,0 +1,82 @@
+"""Whose word the digests in the metadata of a volume are, and whether they are still those of its data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from imagevol_core import Digest, Image, InvalidFact, TemplateMetadata, Volume
+from imagevol_core.recorded import decide_recorded
+
+SHA512, BLAKE3 = Digest("sha512", "0a" * 64), Digest("blake3", "0b" * 32)
+RECORD = {
+    "image_id": "i",
+    "image_size": "5",
+    "os_hash_algo": "sha512",
+    "os_hash_value": SHA512.value,
+    "imagevol_blake3": BLAKE3.value,
+    "imagevol_state": "finished",
+}
+STORED = Volume(id="v", size_gib=1, project_id="service", readonly=True, metadata=RECORD)
+IMAGE = Image(id="i", size_bytes=5, digest=SHA512)
+
+
+def with_record(**changes: str | None) -> Volume:
+    record = {key: value for key, value in {**RECORD, **changes}.items() if value is not None}
+    return replace(STORED, metadata=record)
+
+
+@pytest.mark.parametrize("image", [IMAGE, Image(id="i"), None])
+def test_the_record_of_a_volume_in_a_trusted_project_is_believed(image: Image | None) -> None:
+    decision = decide_recorded(STORED, trusted_projects={"service", "cinder"}, image=image)
+    assert (decision.believed, decision.blake3, decision.reasons) == (True, BLAKE3, ())
+
+
+@pytest.mark.parametrize(
+    "volume, rule",
+    [
+        (replace(STORED, project_id="theirs"), "record-in-trusted-project"),
+        (replace(STORED, project_id=None), "record-in-trusted-project"),
+        (replace(STORED, source_volume_id="theirs"), "record-not-copied"),
+        (with_record(imagevol_state="unfinished"), "record-finished"),
+        (replace(STORED, readonly=False), "record-read-only"),
+        (replace(STORED, readonly=None), "record-read-only"),
+        (with_record(image_id="another"), "record-of-this-image"),
+        (with_record(image_id=None), "record-of-this-image"),
+        (with_record(image_size="6"), "record-agrees"),
+        (with_record(os_hash_value="0c" * 64), "record-agrees"),
+        (with_record(os_hash_algo="sha256"), "record-agrees"),
+        (with_record(os_hash_algo=None), "record-agrees"),
+        (with_record(imagevol_blake3="0b"), "record-readable"),
+        (with_record(image_size="lots"), "record-readable"),
+    ],
+)
+def test_a_record_that_a_user_may_have_written_or_that_is_of_other_data_is_not_believed(
+    volume: Volume, rule: str
+) -> None:
+    decision = decide_recorded(volume, trusted_projects={"service"}, image=IMAGE)
+    assert (decision.believed, decision.blake3) == (False, None)
+    assert [verdict.rule for verdict in decision.verdicts if not verdict.ok] == [rule]
+    assert decision.reasons
+
+
+def test_without_an_image_the_record_must_name_one() -> None:
+    assert not decide_recorded(with_record(image_id=None), trusted_projects={"service"}).believed
+
+
+def test_a_volume_without_any_digest_may_get_one() -> None:
+    bare = with_record(os_hash_algo=None, os_hash_value=None, imagevol_blake3=None)
+    decision = decide_recorded(bare, trusted_projects={"service"}, image=IMAGE)
+    assert (decision.believed, decision.blake3) == (True, None)
+
+
+def test_a_text_is_no_collection_of_projects() -> None:
+    with pytest.raises(InvalidFact):
+        decide_recorded(STORED, trusted_projects="service")
+
+
+def test_a_template_records_its_blake3_too() -> None:
+    written = TemplateMetadata(image_id="i", blake3=BLAKE3).to_volume()
+    assert written == {"imagevol_template": "i", "imagevol_blake3": BLAKE3.value}
+    assert TemplateMetadata.from_volume(written) == TemplateMetadata(image_id="i", blake3=BLAKE3)
