@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol, cast
+from typing import Protocol, Self
 
 from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.engine.parts import ZEROS, Job, Part
@@ -25,6 +25,8 @@ class _Hash(Protocol):
     def update(self, data: bytes | memoryview, /) -> object: ...
 
     def hexdigest(self) -> str: ...
+
+    def copy(self) -> Self: ...
 
 
 def has_blake3() -> bool:
