@@ -171,10 +171,11 @@ class Volume:
             of that volume, and so its user's word.
         metadata: the user-visible ones, which the users of its project can write.
         created_at: with a time zone; Cinder prefers the newest of several image volumes.
+        updated_at: with a time zone, when Cinder changed what it says of it; None if that is not known, or never.
 
     Raises:
         InvalidSize: the size is negative.
-        InvalidFact: `created_at` has no time zone.
+        InvalidFact: `created_at` or `updated_at` has no time zone.
     """
 
     id: str
@@ -192,11 +193,13 @@ class Volume:
     source_volume_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     created_at: datetime | None = None
+    updated_at: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no volume can be, and keep a copy."""
         _not_negative("Volume.size_gib", self.size_gib)
         _instant("Volume.created_at", self.created_at)
+        _instant("Volume.updated_at", self.updated_at)
         object.__setattr__(self, "metadata", dict(self.metadata))
 
 

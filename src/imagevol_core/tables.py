@@ -8,6 +8,7 @@ from imagevol_core.attaching import ATTACH_RULES
 from imagevol_core.auditing import (
     ATTACHMENT_RULES,
     CLAIM_RULES,
+    CLONE_RULES,
     ENTRY_RULES,
     IMAGE_RULES,
     IMAGE_VOLUME_RULES,
@@ -133,6 +134,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Auditing: each template": TEMPLATE_RULES,
     "Repairing: each finding (the first that applies)": PLAN_RULES,
     "Repairing: each step, right before it is taken (the first that applies)": STEP_RULES,
+    "Repairing: a clone that is not needed any more (the first that applies)": CLONE_RULES,
 }
 
 

@@ -173,6 +173,9 @@ class Whole:
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         return self.volumes.find(volume_ids)
 
+    def recording(self, image_id: str) -> tuple[Volume, ...]:
+        return tuple(each for each in self.all_volumes() if each.metadata.get("image_id") == image_id)
+
     def all_attachments(self) -> Iterator[AttachmentFacts]:
         return iter(())
 

@@ -36,6 +36,7 @@ from imagevol_core import (
     VolumeOrigin,
     parse_location,
     plan_repairs,
+    recorded_image,
     template_name,
 )
 from tests.adapters.history import Killed
@@ -60,6 +61,9 @@ class Volumes(MemoryVolumes):
 
     def all_volumes(self) -> Iterator[Volume]:
         yield from list(self.volumes.values())
+
+    def recording(self, image_id: str) -> tuple[Volume, ...]:
+        return tuple(volume for volume in self.volumes.values() if recorded_image(volume) == image_id)
 
     def all_attachments(self) -> Iterator[AttachmentFacts]:
         for attachment in list(self.attachments.values()):

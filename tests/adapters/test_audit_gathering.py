@@ -80,6 +80,9 @@ class Cloud:
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         return tuple(self.volumes[each] for each in volume_ids if each in self.volumes)
 
+    def recording(self, image_id: str) -> tuple[Volume, ...]:
+        return tuple(each for each in self.volumes.values() if each.metadata.get("image_id") == image_id)
+
     def all_attachments(self) -> Iterator[AttachmentFacts]:
         for facts, _ in list(self.attachments.values()) * 2:  # as where a page comes again
             yield replace(facts, host=None, device=None)

@@ -490,7 +490,17 @@ class TestRepair:
     @pytest.mark.parametrize(
         "cloud, repair",
         [
-            (one(held=volume(project_id="theirs")), (step("deactivate-image", IMAGE),)),
+            *(
+                (
+                    one(held=volume(project_id="theirs"), visibility=visibility),
+                    (step("look-again", IMAGE), step("look-again", VOLUME), step("deactivate-image", IMAGE)),
+                )
+                for visibility in ("private", "shared")
+            ),
+            *(
+                (one(held=volume(project_id="theirs"), visibility=visibility), ())
+                for visibility in ("public", "community", None)  # which other projects use
+            ),
             (
                 one(size_bytes=GIB + 1, held=volume(says={"image_size": str(GIB + 1)})),
                 (step("deactivate-image", IMAGE),),
@@ -621,7 +631,7 @@ class TestUnknown:
             (one(held=volume(readonly=None)), "not-read-only", LIKELY),
             (one(held=volume(says={"image_owner": None})), "owner-differs", LIKELY),
             (one(held=volume(project_id=None)), "owner-differs", LIKELY),
-            (one(held=volume(project_id="theirs")), "owner-differs", SURE),
+            (one(held=volume(project_id="theirs")), "owner-differs", LIKELY),  # the image may have been given away
             (one(held=volume(says={"image_size": None})), "size-differs", LIKELY),
             (one(held=volume(says={"image_size": "lots"})), "size-differs", SURE),
             (one(size_bytes=GIB + 1, held=volume(says={"image_size": None})), "size-differs", SURE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -35,7 +35,16 @@ from imagevol_core import (
     plan_repairs,
     rule_tables,
 )
-from imagevol_core.auditing import PLAN_RULES, STEP_RULES, by_hand, is_risky
+from imagevol_core.auditing import (
+    CLONE_RULES,
+    PLAN_RULES,
+    STEP_RULES,
+    CloneOutcome,
+    RepairClone,
+    by_hand,
+    decide_repair_clone,
+    is_risky,
+)
 
 A = RepairAction
 VOLUME_ID = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
@@ -205,11 +214,15 @@ def facts(*steps: RepairStep, about: tuple[Subject, ...] = (), **known: Any) -> 
 LIKELY = finding(DELETE, likely=True)
 REMOVE = step(A.REMOVE_LOCATION, IMAGE, url=URL)
 DISCONNECT, DETACH = step(A.DISCONNECT, HELD), step(A.DELETE_ATTACHMENT, HELD)
+DETACHING = finding(DISCONNECT, DETACH)
+RESERVED = replace(ATTACHMENT, status="reserved", host=None)
 SEPARATION = (VOLUME, IMAGE, OTHER)
+LONG_AGO = SETTINGS.now - timedelta(days=9)
 
 LOOK = step(A.LOOK_AGAIN)
 WRITES = (step(A.SET_METADATA, image_size="5"), step(A.SET_READ_ONLY), step(A.SET_WRITABLE), step(A.ZERO_TAIL))
 USERS_VOLUME = replace(VOLUME_THERE, project_id="owner", readonly=None, metadata={"image_id": IMAGE.id})
+WRITABLE = replace(VOLUME_THERE, readonly=False)
 WRONG = finding(about=(IMAGE, Subject("volume", CLONE_ID)), kind="content-differs")
 IMAGE_AND_FILE = replace(IMAGE_THERE, locations=(*IMAGE_THERE.locations, ImageLocation("file:///x")))
 
@@ -221,7 +234,7 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         facts(step(A.DELETE_IMAGE, IMAGE), image=None, begun=True),
         facts(DETACH, attachment=None, begun=True),
         facts(DISCONNECT, attachment=None, begun=True),
-        facts(DISCONNECT, attachment=replace(ATTACHMENT, status="reserved", host=None)),
+        facts(DISCONNECT, attachment=RESERVED),
         facts(REMOVE, image=replace(IMAGE_THERE, locations=()), begun=True),
         facts(REMOVE, image=None, begun=True),
         facts(MOVED, image=None, begun=True),
@@ -297,7 +310,18 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         for each in SHARED.repair
         for owner in ("thief", None)
     ],
-    "puts-back": [facts(step(A.SET_READ_ONLY), found=None, opened=True, volume=replace(VOLUME_THERE, readonly=False))],
+    "puts-back": [
+        facts(step(A.SET_READ_ONLY), found=None, opened=True, volume=volume, claimants=(IMAGE_THERE,))
+        for volume in (replace(VOLUME_THERE, readonly=False), replace(USERS_VOLUME, readonly=False))
+    ],
+    "stays-writable": [
+        facts(step(A.SET_READ_ONLY), found=None, opened=True, volume=volume, claimants=claimants)
+        for volume, claimants in (
+            (WRITABLE, ()),
+            (WRITABLE, (IMAGE_THERE, OTHER_THERE)),
+            (replace(USERS_VOLUME, project_id="users"), (IMAGE_THERE,)),
+        )
+    ],
     "found-no-more": [facts(DELETE, found=None), facts(step(A.ZERO_TAIL), found=None, opened=True)],
     "less-sure": [facts(DELETE, found=LIKELY), facts(DELETE, found=LIKELY, include_likely=True)],
     "other-repair": [facts(REMOVE, found=finding(step(A.DELETE_IMAGE, IMAGE))), facts(DELETE, found=finding())],
@@ -316,6 +340,28 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
     "image-has-data": [
         facts(step(A.DELETE_IMAGE, IMAGE)),
         facts(step(A.DELETE_IMAGE, IMAGE), image=replace(IMAGE_THERE, locations=(ImageLocation("file:///x"),))),
+        facts(step(A.DELETE_IMAGE, IMAGE), existing=frozenset()),  # that it is lost is another finding
+        facts(step(A.DELETE_IMAGE, IMAGE), about=(IMAGE, VOLUME)),
+        facts(
+            step(A.DELETE_IMAGE, IMAGE),
+            about=(IMAGE, VOLUME),
+            existing=frozenset(),
+            image=replace(IMAGE_THERE, locations=(*IMAGE_THERE.locations, ImageLocation("file:///x"))),
+        ),
+    ],
+    "image-being-written": [
+        facts(
+            step(A.DELETE_IMAGE, IMAGE),
+            image=replace(IMAGE_THERE, locations=()),
+            recording=(replace(VOLUME_THERE, status="error", created_at=LONG_AGO), volume),
+        )
+        for volume in (
+            replace(VOLUME_THERE, status="in-use", updated_at=LONG_AGO),
+            replace(VOLUME_THERE, status="extending", updated_at=LONG_AGO),
+            VOLUME_THERE,
+            replace(VOLUME_THERE, created_at=LONG_AGO, updated_at=SETTINGS.now - SETTINGS.stuck_after),
+            replace(VOLUME_THERE, created_at=SETTINGS.now),
+        )
     ],
     "volume-named-twice": [
         facts(REMOVE, image=replace(IMAGE_THERE, locations=(*TWO_STORES, ImageLocation(f"cinder://{VOLUME_ID}"))))
@@ -326,7 +372,9 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
     "attachment-elsewhere": [
         facts(DISCONNECT, attachment=replace(ATTACHMENT, host="there")),
         facts(DETACH, attachment=replace(ATTACHMENT, host=None)),
+        facts(DETACH, attachment=replace(ATTACHMENT, host="there"), volume=None),
     ],
+    "attachment-connected": [facts(DETACH), facts(DETACH, attachment=RESERVED)],
     "clone-elsewhere": [
         facts(CLONED, about=SEPARATION, volume=replace(VOLUME_THERE, project_id=project))
         for project in ("tenant", None)
@@ -347,8 +395,13 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         facts(DELETE, planned=LIKELY, found=LIKELY, include_likely=True),
         facts(DELETE, planned=LIKELY),
         facts(step(A.SET_WRITABLE), planned=finding(step(A.SET_WRITABLE), likely=True)),
-        facts(step(A.DELETE_IMAGE, IMAGE), existing=frozenset()),
+        facts(step(A.DELETE_IMAGE, IMAGE), about=(IMAGE, VOLUME), existing=frozenset()),
         facts(step(A.DELETE_IMAGE, IMAGE), image=replace(IMAGE_THERE, locations=())),
+        facts(
+            step(A.DELETE_IMAGE, IMAGE),
+            image=replace(IMAGE_THERE, locations=()),
+            recording=(replace(VOLUME_THERE, created_at=LONG_AGO),),
+        ),
         facts(REMOVE, image=replace(IMAGE_THERE, locations=TWO_STORES)),
         facts(
             REMOVE,
@@ -357,7 +410,10 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         ),
         facts(DISCONNECT),
         facts(DETACH, volume=None),
-        facts(DETACH, attachment=replace(ATTACHMENT, status="reserved", host=None)),
+        facts(DETACH, volume=None, attachment=replace(ATTACHMENT, host=None)),
+        facts(DETACH, volume=None, attachment=RESERVED),
+        facts(DETACH, planned=DETACHING, found=DETACHING),
+        facts(DETACH, planned=DETACHING, found=DETACHING, attachment=RESERVED),
         facts(CLONED, about=SEPARATION, image=OTHER_THERE),
         facts(CLONED, about=SEPARATION, image=None),
         facts(MOVED, about=SEPARATION, image=OTHER_THERE, clone=replace(VOLUME_THERE, id=CLONE_ID)),
@@ -477,6 +533,36 @@ class TestSteps:
         assert not needs_clone(DELETE)
 
 
+LEFT = RepairClone(
+    volume=replace(CLONE_THERE, source_volume_id=VOLUME_ID), cloned=VOLUME_ID, offered=False, images_complete=True
+)
+
+
+class TestClone:
+    """A clone that a repair does not need any more is deleted only if nothing can need it."""
+
+    @pytest.mark.parametrize(
+        "changes, rule, outcome",
+        [
+            ({"named_by": ("image-1",)}, "clone-named", CloneOutcome.KEEP),
+            ({"images_complete": False}, "clone-images-unseen", CloneOutcome.NAME),
+            ({"cloned": "another"}, "clone-of-another", CloneOutcome.NAME),
+            ({"volume": CLONE_THERE}, "clone-of-another", CloneOutcome.NAME),
+            ({"offered": True}, "clone-offered", CloneOutcome.NAME),
+            ({"attachment_ids": ("a",)}, "clone-in-use", CloneOutcome.NAME),
+            ({"volume": replace(LEFT.volume, status="creating")}, "clone-in-use", CloneOutcome.NAME),
+            ({"volume": replace(LEFT.volume, status="error")}, "clone-left", CloneOutcome.DELETE),
+            ({}, "clone-left", CloneOutcome.DELETE),
+        ],
+    )
+    def test_what_becomes_of_a_clone_is_said_with_its_reason(
+        self, changes: dict[str, Any], rule: str, outcome: CloneOutcome
+    ) -> None:
+        decision = decide_repair_clone(replace(LEFT, **changes))
+        assert (decision.outcome, decision.verdicts[-1].rule) == (outcome, rule)
+        assert decision.reason == decision.verdicts[-1].text
+
+
 def test_the_tables_are_among_all_others() -> None:
     tables = [table.rules for table in rule_tables() if table.name.startswith("Repairing")]
-    assert tables == [PLAN_RULES[Policy.STRICT], STEP_RULES[Policy.STRICT]]
+    assert tables == [PLAN_RULES[Policy.STRICT], STEP_RULES[Policy.STRICT], CLONE_RULES[Policy.STRICT]]

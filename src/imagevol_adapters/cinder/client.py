@@ -170,6 +170,7 @@ def volume_facts(volume: Any) -> Volume:
         source_volume_id=shown.get("source_volid"),
         metadata=metadata,
         created_at=_instant(shown.get("created_at")),
+        updated_at=_instant(shown.get("updated_at")),
     )
 
 

@@ -11,9 +11,9 @@ import attrs
 from cinderclient.v3.client import Client
 
 from imagevol_adapters.cinder.client import connect, said_as_ours, volume_facts
-from imagevol_adapters.cinder.volume_pages import attachment_pages, volume_pages
+from imagevol_adapters.cinder.volume_pages import attachment_pages, listed_volumes, volume_pages
 from imagevol_adapters.cinder.volumes import CinderVolumes
-from imagevol_core import AttachmentFacts, ResourceNotFound, Volume
+from imagevol_core import AttachmentFacts, ResourceNotFound, Volume, recorded_image
 
 __all__ = ["WholeCinder"]
 
@@ -47,6 +47,15 @@ class WholeCinder:
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist, in the order asked."""
         return self.volumes.find(volume_ids)
+
+    def recording(self, image_id: str) -> tuple[Volume, ...]:
+        """Give the volumes of all projects that say that they hold an image, whichever driver wrote them."""
+        found: dict[str, Volume] = {}
+        with said_as_ours("the list of volumes"):
+            for key in ("glance_image_id", "image_id"):
+                for shown in listed_volumes(self._cinder(), {**_ALL, "metadata": {key: image_id}}):
+                    found[shown.id] = volume_facts(shown)
+        return tuple(volume for volume in found.values() if recorded_image(volume) == image_id)
 
     def all_attachments(self) -> Iterator[AttachmentFacts]:
         """Give every attachment, without host and device; one that comes again is given again."""

@@ -78,6 +78,9 @@ class AuditedVolumes(Protocol):
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist."""
 
+    def recording(self, image_id: str) -> tuple[Volume, ...]:
+        """Give the volumes of all projects that say that they hold an image."""
+
     def all_attachments(self) -> Iterator[AttachmentFacts]:
         """Give every attachment; its host and device may be missing."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import attrs
@@ -19,6 +21,7 @@ from imagevol_core import (
     RepairAction,
     RepairStep,
     RepairStepFacts,
+    ResourceNotFound,
     Volume,
     found_again,
     named_volume_ids,
@@ -93,25 +96,25 @@ def gather_repair_step(
     findings = () if putting_back else _found(source, planned)
     image = _image(source, step)
     attachment = _attachment(source, step)
-    volume_id = str(attachment.volume_id) if attachment else step.subject.id
-    volume = next(iter(source.volumes.find([volume_id])), None)
+    volume = _volume(source, step, attachment)
     named = named_volume_ids(image) if image else ()
     others = tuple(source.volumes.find(named)) if named else ()
     return RepairStepFacts(
         step=step,
         planned=planned,
         found=found_again(planned, findings),
-        settings=source.audit.settings,
+        settings=replace(source.audit.settings, now=source.audit.clock()),
         image=image,
         volume=volume,
         attachment=attachment,
         attachments=source.volumes.holders(volume.id) if volume else (),
         existing=frozenset(each.id for each in others),
+        recording=source.audit.volumes.recording(image.id) if image and _deletes_image(step) else (),
         others=others,
         claimants=claims.of(_changed(step, image)) if _asks_for_claims(step) else (),
         findings=findings,
         begun=begun,
-        clone=_clone(source, image) if image and needs_clone(step) else None,
+        clone=_clone(source, planned, image) if image and needs_clone(step) else None,
         opened=opened,
         include_likely=source.include_likely,
         project_id=source.volumes.project_id,
@@ -127,6 +130,20 @@ def _image(source: RepairSource, step: RepairStep) -> Image | None:
     if image_id is None and step.subject.kind != "image":
         return None
     return next(iter(source.images.listed([image_id or step.subject.id])), None)
+
+
+def _volume(source: RepairSource, step: RepairStep, attachment: AttachmentFacts | None) -> Volume | None:
+    """The volume of a step; that of an attachment is gone only if Cinder has none of its id."""
+    volume_id = str(attachment.volume_id) if attachment else step.subject.id
+    found = next(iter(source.volumes.find([volume_id])), None)
+    if found is None and attachment is not None:
+        with suppress(ResourceNotFound):
+            return source.volumes.get(volume_id)
+    return found
+
+
+def _deletes_image(step: RepairStep) -> bool:
+    return step.action is RepairAction.DELETE_IMAGE
 
 
 def _attachment(source: RepairSource, step: RepairStep) -> AttachmentFacts | None:
@@ -179,9 +196,10 @@ def _ids(planned: Finding, kind: str) -> Sequence[str]:
     return [each.id for each in (*planned.subjects, *planned.related) if each.kind == kind]
 
 
-def _clone(source: RepairSource, image: Image) -> Volume | None:
-    """The clone that this repair has made for an image."""
+def _clone(source: RepairSource, planned: Finding, image: Image) -> Volume | None:
+    """The clone that this repair has made for an image of a volume that several images have."""
     if source.holder is None:
         return None
     marks = {REPAIRED_BY: source.holder, "image_id": image.id}
-    return next(iter(source.volumes.with_metadata(marks)), None)
+    cloned = planned.subjects[0].id
+    return next((each for each in source.volumes.with_metadata(marks) if each.source_volume_id == cloned), None)

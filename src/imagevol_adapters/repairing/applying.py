@@ -10,6 +10,7 @@ from imagevol_adapters.gathering.claims import VolumeClaims
 from imagevol_adapters.gathering.repair import RepairSource, gather_repair_step
 from imagevol_adapters.relocating import Hold
 from imagevol_adapters.repairing.acting import Actions, Declined
+from imagevol_adapters.repairing.clones import LeftClones
 from imagevol_adapters.repairing.journal import RepairEntry, RepairJournal, RepairState
 from imagevol_core import (
     Finding,
@@ -86,7 +87,7 @@ class Repairs:
 
     def _repair(self, finding: Finding) -> RepairResult:
         entry = self.journal.entries[finding.id]
-        waiting = [each for each in entry.after if not self.journal.entries[each].ended]
+        waiting = [each for each in entry.after if not self.journal.entries[each].mended]
         if waiting:
             return self._end(finding, RepairState.LEFT, f"finding {', '.join(waiting)} must be repaired first")
         try:
@@ -97,7 +98,12 @@ class Repairs:
             state, reason = RepairState.LEFT, str(refusal)
         except ImagevolError as error:
             state, reason = RepairState.FAILED, str(error)
-        reason = self._put_back(finding, reason)
+        if writable := self._put_back(finding):
+            state = RepairState.LEFT if state is RepairState.GONE else state
+            reason = "; ".join(filter(None, (reason, writable)))
+        if state in (RepairState.GONE, RepairState.LEFT):
+            clones = LeftClones(journal=self.journal, source=self.source, volumes=self.actions.volumes)
+            reason = "; ".join(filter(None, (reason, *clones.end(finding, claims=self._claims))))
         return self._end(finding, state, reason)
 
     def _steps(self, finding: Finding) -> tuple[RepairState, str | None]:
@@ -123,7 +129,7 @@ class Repairs:
             self.actions.take_up(facts, hold)
         decision = decide_repair_step(facts)
         if decision.outcome is StepOutcome.ACT:
-            self.journal.record(finding.id, RepairState.BEGUN, begun=number + 1, done=number)
+            self.journal.record(finding.id, RepairState.BEGUN, begun=number + 1, done=number, acted=number)
             self.actions.act(facts, hold)
         else:
             hold.end()
@@ -167,17 +173,20 @@ class Repairs:
         opening, closing = actions.index(RepairAction.SET_WRITABLE), actions.index(RepairAction.SET_READ_ONLY)
         return entry.begun > opening and entry.done <= closing
 
-    def _put_back(self, finding: Finding, reason: str | None) -> str | None:
+    def _put_back(self, finding: Finding) -> str | None:
         """Make a volume read-only again that a repair has left writable; give why not, if not."""
-        if not self._opened(finding):
-            return reason
-        for step in finding.repair:
-            if step.action is RepairAction.SET_READ_ONLY:
-                try:
+        closing = [step for step in finding.repair if step.action is RepairAction.SET_READ_ONLY]
+        for step in closing if self._opened(finding) else ():
+            try:
+                facts = gather_repair_step(self.source, planned=finding, step=step, claims=self._claims, opened=True)
+                decision = decide_repair_step(facts)
+                if decision.outcome is StepOutcome.ACT:
                     self.actions.set_read_only(step.subject.id)
-                except ImagevolError as error:
-                    return f"{reason}; {step.subject} was left writable: {error}"
-        return reason
+                elif decision.outcome is not StepOutcome.DONE:
+                    return f"{step.subject} was left writable: {decision.reason}"
+            except ImagevolError as error:
+                return f"{step.subject} was left writable: {error}"
+        return None
 
     def _end(self, finding: Finding, state: RepairState, reason: str | None) -> RepairResult:
         entry = self.journal.entries[finding.id]

@@ -56,6 +56,7 @@ class RepairEntry:
         state: how far its repair has come.
         begun: how many of its steps were begun.
         done: how many of its steps were done.
+        acted: the numbers of the steps that were carried out, or begun; the others were as they should be.
         reason: why not further.
         attachments: by which volumes are reserved, by volume.
     """
@@ -65,12 +66,18 @@ class RepairEntry:
     state: RepairState = RepairState.PLANNED
     begun: int = 0
     done: int = 0
+    acted: tuple[int, ...] = ()
     reason: str | None = None
     attachments: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left to try."""
+        """Whether nothing is left to try; what was not found may have been hidden for a moment, and is tried again."""
+        return self.state is RepairState.DONE
+
+    @property
+    def mended(self) -> bool:
+        """Whether a repair that waits for this one can be begun."""
         return self.state in (RepairState.DONE, RepairState.GONE)
 
 
@@ -174,6 +181,7 @@ class RepairJournal(JournalFile):
         *,
         begun: int | None = None,
         done: int | None = None,
+        acted: int | None = None,
         reason: str | None = None,
         attachments: Mapping[str, str] | None = None,
     ) -> RepairEntry:
@@ -184,6 +192,7 @@ class RepairJournal(JournalFile):
             state: how far it has come.
             begun: how many of its steps were begun; as before when None.
             done: how many of its steps were done; as before when None.
+            acted: the number of the step that is about to be carried out; None if none is.
             reason: why not further.
             attachments: by which volumes are reserved; none when None.
 
@@ -196,6 +205,7 @@ class RepairJournal(JournalFile):
             state=state,
             begun=old.begun if begun is None else begun,
             done=old.done if done is None else done,
+            acted=old.acted if acted is None else tuple(sorted({*old.acted, acted})),
             reason=reason,
             attachments=dict(attachments or {}),
         )
@@ -207,7 +217,8 @@ class RepairJournal(JournalFile):
             "reason": reason,
             "attachments": entry.attachments,
         }
-        self._append(journal_line({key: value for key, value in written.items() if value}))
+        line = {key: value for key, value in written.items() if value}
+        self._append(journal_line({**line, "acted": list(entry.acted)}))
         self.entries[finding_id] = entry
         return entry
 
@@ -311,10 +322,13 @@ def _truth(value: object) -> bool:
 
 
 def _advanced(entry: RepairEntry, value: Mapping[str, Any]) -> RepairEntry:
+    begun = operator.index(value.get("begun", 0))
+    acted = value.get("acted", range(begun))  # a journal of an earlier release does not tell
     return attrs.evolve(
         entry,
         state=RepairState(value["state"]),
-        begun=operator.index(value.get("begun", 0)),
+        begun=begun,
+        acted=tuple(map(operator.index, acted)),
         done=operator.index(value.get("done", 0)),
         reason=None if value.get("reason") is None else text_of(value["reason"]),
         attachments=texts_of(value.get("attachments", {})),

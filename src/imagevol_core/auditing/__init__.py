@@ -20,6 +20,13 @@ from imagevol_core.auditing.facts import (
     recorded_image,
 )
 from imagevol_core.auditing.location_rules import CLAIM_RULES
+from imagevol_core.auditing.repair_clones import (
+    CLONE_RULES,
+    CloneOutcome,
+    RepairClone,
+    RepairCloneDecision,
+    decide_repair_clone,
+)
 from imagevol_core.auditing.repair_facts import RepairStepFacts, StepOutcome, is_risky, needs_clone
 from imagevol_core.auditing.repair_rules import STEP_RULES
 from imagevol_core.auditing.repair_steps import StepDecision, decide_repair_step, found_again
@@ -37,6 +44,7 @@ from imagevol_core.auditing.volume_rules import IMAGE_VOLUME_RULES
 __all__ = [
     "ATTACHMENT_RULES",
     "CLAIM_RULES",
+    "CLONE_RULES",
     "ENTRY_RULES",
     "IMAGE_RULES",
     "IMAGE_VOLUME_RULES",
@@ -50,6 +58,7 @@ __all__ = [
     "Certainty",
     "Claim",
     "ClaimedVolume",
+    "CloneOutcome",
     "DeepCheck",
     "Entry",
     "Finding",
@@ -57,6 +66,8 @@ __all__ = [
     "ImageVolume",
     "PlannedRepair",
     "RepairAction",
+    "RepairClone",
+    "RepairCloneDecision",
     "RepairOutcome",
     "RepairPlan",
     "RepairStep",
@@ -68,6 +79,7 @@ __all__ = [
     "Watched",
     "audit",
     "by_hand",
+    "decide_repair_clone",
     "decide_repair_step",
     "found_again",
     "is_risky",

@@ -280,6 +280,7 @@ class Claim:
     url_store: str | None
     said_store: str | None
     others: int
+    visibility: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,6 +114,7 @@ class _Place:
     url_store: str | None
     said_store: str | None
     others: int
+    visibility: str | None
 
 
 @dataclass(slots=True)
@@ -216,7 +217,7 @@ class Ledger:
         volume = self._volumes.add(named.volume_id)
         self._heads.extend([0] * (volume + 1 - len(self._heads)))
         claim = len(self._claimants)
-        place = _Place(image.owner, named.store, location.metadata.get("store"), others)
+        place = _Place(image.owner, named.store, location.metadata.get("store"), others, image.visibility)
         kind = self._places.setdefault(place, len(self._kinds))
         if kind == len(self._kinds):
             self._kinds.append(place)
@@ -262,4 +263,5 @@ class Ledger:
             url_store=place.url_store,
             said_store=place.said_store,
             others=place.others,
+            visibility=place.visibility,
         )

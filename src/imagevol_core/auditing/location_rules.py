@@ -17,6 +17,7 @@ from imagevol_core.verdicts import Policy
 
 __all__ = ["CLAIM_RULES"]
 
+_OF_ITS_PROJECT = ("private", "shared")  # the visibilities of images that no project uses unasked
 
 # A location and its volume.
 
@@ -65,9 +66,12 @@ def _owner_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
 
 
 def _own(claimed: ClaimedVolume) -> Repair:
+    """Elsewhere it shows what may be another project's; what other projects use is withdrawn by a person."""
     if claimed.trusted:
         return (step(RepairAction.SET_METADATA, _volume(claimed), image_owner=str(claimed.claim.owner)),)
-    return (step(RepairAction.DEACTIVATE_IMAGE, _image(claimed)),)  # it shows what may be another project's
+    if claimed.claim.visibility not in _OF_ITS_PROJECT:
+        return ()
+    return (step(RepairAction.DEACTIVATE_IMAGE, _image(claimed)),)
 
 
 def _size_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
@@ -163,6 +167,8 @@ def _withdraw(claimed: ClaimedVolume) -> Repair:
 def _owner_perhaps(claimed: ClaimedVolume) -> str:
     if claimed.volume.project_id is None:
         return "the project of the volume is not known"
+    if not claimed.trusted:
+        return "an administrator may have given the image to another project"
     return "" if _holder(claimed) is not None else "the volume does not say whose it is"
 
 

@@ -60,6 +60,7 @@ class RepairStepFacts:
         attachment: the attachment of the step; None if there is none, or none any more.
         attachments: every attachment of the volume.
         existing: the volumes of the image's locations that exist.
+        recording: the volumes that say that they hold the image that the step deletes.
         others: those volumes, as Cinder shows them.
         claimants: the images whose locations name the volume of the step, or a volume of the image that it deletes.
         findings: everything that is wrong now with what was looked at again.
@@ -82,6 +83,7 @@ class RepairStepFacts:
     attachment: AttachmentFacts | None = None
     attachments: tuple[AttachmentFacts, ...] = ()
     existing: frozenset[str] = frozenset()
+    recording: tuple[Volume, ...] = ()
     others: tuple[Volume, ...] = ()
     claimants: tuple[Image, ...] = ()
     findings: tuple[Finding, ...] = ()

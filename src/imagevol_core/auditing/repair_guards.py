@@ -18,6 +18,7 @@ __all__ = [
     "clones_for_another",
     "deletes_data",
     "images_unseen",
+    "is_being_written",
     "is_named",
     "is_named_twice",
     "is_not_shown",
@@ -29,6 +30,7 @@ _TAKES_VOLUME = (RepairAction.DELETE_VOLUME, RepairAction.REMOVE_LOCATION)  # wi
 _DELETES = (*_TAKES_VOLUME, RepairAction.DELETE_IMAGE)
 _OF_LOCATIONS = (RepairAction.REMOVE_LOCATION, RepairAction.SET_LOCATION)
 _SERVES = ("available", "in-use", "reserved", "attaching", "detaching")
+_AT_REST = ("available", "error")
 _HARMLESS = frozenset({"attachment-left-behind", "not-read-only", "store-differs", "tail-not-zero"})
 
 
@@ -102,6 +104,8 @@ def deletes_data(facts: RepairStepFacts) -> tuple[bool, str]:
     """Tell whether an image would be deleted that has data."""
     if facts.step.action is not RepairAction.DELETE_IMAGE:
         return False, "it deletes no image"
+    if facts.urls and all(about.kind == "image" for about in facts.planned.subjects):
+        return True, f"image {facts.step.subject.id} has a location, and that its data is lost is another finding"
     for url in facts.urls:
         named = read_location(url)
         if not isinstance(named, CinderLocation):
@@ -109,6 +113,27 @@ def deletes_data(facts: RepairStepFacts) -> tuple[bool, str]:
         if named.volume_id in facts.existing:
             return True, f"image {facts.step.subject.id} has data in volume {named.volume_id}, which Glance deletes too"
     return False, f"image {facts.step.subject.id} has no data"
+
+
+def is_being_written(facts: RepairStepFacts) -> tuple[bool, str]:
+    """Tell whether an image would be deleted into whose volume a process may be writing.
+
+    While an upload makes its volume larger, Cinder shows the volume as available for a moment.
+    """
+    if facts.step.action is not RepairAction.DELETE_IMAGE:
+        return False, "it deletes no image"
+    for volume in facts.recording:
+        about = f"volume {volume.id}, which says that it holds image {facts.step.subject.id},"
+        wait = "wait until its upload has ended, and run `imagevol unfinished` on the host that made it"
+        if volume.status not in _AT_REST:
+            return True, f"{about} is {quoted(volume.status)}: {wait}"
+        changed = volume.updated_at or volume.created_at
+        if changed is None:
+            return True, f"{about} was changed at a time that is not known: {wait}"
+        age = facts.settings.now - changed
+        if age <= facts.settings.stuck_after:
+            return True, f"{about} was changed {age} ago: {wait}"
+    return False, "no volume is being written for the image"
 
 
 def is_named_twice(facts: RepairStepFacts) -> tuple[bool, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from imagevol_core.auditing.decision import Finding
 from imagevol_core.auditing.facts import Certainty, RepairAction
+from imagevol_core.auditing.repair_attachments import is_connected, is_elsewhere, is_of_an_instance
+from imagevol_core.auditing.repair_ends import is_as_left
 from imagevol_core.auditing.repair_facts import RepairStepFacts, StepOutcome, is_risky, needs_clone
 from imagevol_core.auditing.repair_guards import (
     changes_of_another,
@@ -14,6 +16,7 @@ from imagevol_core.auditing.repair_guards import (
     clones_for_another,
     deletes_data,
     images_unseen,
+    is_being_written,
     is_named,
     is_named_twice,
     is_not_shown,
@@ -24,80 +27,19 @@ from imagevol_core.custody import HOLD
 from imagevol_core.facts import ImageLocation, Volume
 from imagevol_core.locations import CinderLocation, read_location
 from imagevol_core.migration import spares_held_volume
-from imagevol_core.remains import AttachmentFacts
 from imagevol_core.sentences import listed, quoted, said
 from imagevol_core.verdicts import Choice, Policy
 
 __all__ = ["STEP_RULES"]
 
 _AT_REST = ("available", "error")
-_RESERVED = "reserved"  # the status of an attachment that no host has connected by
-
-
-# What each action leaves, so that a step that was taken is not taken once more.
-
-
-def _volume_gone(facts: RepairStepFacts) -> bool:
-    return facts.volume is None or facts.volume.status == "deleting"
-
-
-def _image_gone(facts: RepairStepFacts) -> bool:
-    return facts.image is None
-
-
-def _attachment_gone(facts: RepairStepFacts) -> bool:
-    return facts.attachment is None
-
-
-def _never_connected(facts: RepairStepFacts) -> bool:
-    return facts.attachment is None or facts.attachment.status == _RESERVED
-
-
-def _location_gone(facts: RepairStepFacts) -> bool:
-    return facts.url not in facts.urls
-
-
-def _metadata_there(facts: RepairStepFacts) -> bool:
-    return facts.volume is None or dict(facts.step.arguments).items() <= facts.volume.metadata.items()
-
-
-def _is_read_only(facts: RepairStepFacts) -> bool:
-    return facts.volume is None or facts.volume.readonly is True
-
-
-def _is_writable(facts: RepairStepFacts) -> bool:
-    return facts.volume is None or facts.volume.readonly is False
-
-
-def _withdrawn(facts: RepairStepFacts) -> bool:
-    return facts.image is None or facts.image.status == "deactivated"
-
-
-def _cloned(facts: RepairStepFacts) -> bool:
-    return facts.clone is not None and facts.clone.status == "available"
-
-
-_LEAVES: Mapping[RepairAction, Callable[[RepairStepFacts], bool]] = {
-    RepairAction.CLONE_VOLUME: _cloned,
-    RepairAction.DEACTIVATE_IMAGE: _withdrawn,
-    RepairAction.DELETE_ATTACHMENT: _attachment_gone,
-    RepairAction.DELETE_IMAGE: _image_gone,
-    RepairAction.DELETE_VOLUME: _volume_gone,
-    RepairAction.DISCONNECT: _never_connected,
-    RepairAction.REMOVE_LOCATION: _location_gone,
-    RepairAction.SET_LOCATION: _location_gone,
-    RepairAction.SET_METADATA: _metadata_there,
-    RepairAction.SET_READ_ONLY: _is_read_only,
-    RepairAction.SET_WRITABLE: _is_writable,
-}
 
 
 # When a rule applies.
 
 
 def _already(facts: RepairStepFacts) -> tuple[bool, str]:
-    leaves = _LEAVES.get(facts.step.action)
-    if leaves is None or not leaves(facts):
+    if not is_as_left(facts):
         return False, f"{facts.step.subject} is not as the step leaves it"
     if is_not_shown(facts)[0]:
         return False, f"{facts.step.subject} is not shown, which is no sign that the step was taken"
@@ -107,8 +49,28 @@ def _already(facts: RepairStepFacts) -> tuple[bool, str]:
 
 
 def _puts_back(facts: RepairStepFacts) -> tuple[bool, str]:
-    back = facts.opened and facts.step.action is RepairAction.SET_READ_ONLY
-    return back, f"{facts.step.subject} was {'' if facts.opened else 'not '}made writable by this repair"
+    back, text = _stays_writable(facts)
+    if not _closes(facts) or back:
+        return False, text
+    return True, f"{facts.step.subject} was made writable by this repair"
+
+
+def _stays_writable(facts: RepairStepFacts) -> tuple[bool, str]:
+    """What was an image's when it was made writable may be a user's by now."""
+    if not _closes(facts):
+        return False, f"{facts.step.subject} was not made writable by this repair"
+    stays = f"{facts.step.subject} was made writable by this repair, and stays so"
+    if not facts.claimants:
+        return True, f"{stays}: no image names it any more; if it holds an image, make it read-only"
+    for rule in (changes_of_another, changes_shared_volume):
+        applies, text = rule(facts)
+        if applies:
+            return True, f"{stays}: {text}"
+    return False, f"image {facts.claimants[0].id} names it"
+
+
+def _closes(facts: RepairStepFacts) -> bool:
+    return facts.opened and facts.step.action is RepairAction.SET_READ_ONLY
 
 
 def _found_no_more(facts: RepairStepFacts) -> tuple[bool, str]:
@@ -198,27 +160,6 @@ def _attached(facts: RepairStepFacts) -> tuple[bool, str]:
     return bool(ids), f"volume {_there(facts).id} has attachments {listed(ids)}"
 
 
-def _of_an_instance(facts: RepairStepFacts) -> tuple[bool, str]:
-    if not _is(facts, RepairAction.DISCONNECT, RepairAction.DELETE_ATTACHMENT):
-        return False, "it takes no attachment back"
-    attachment = cast(AttachmentFacts, facts.attachment)
-    if not attachment.instance_id:
-        return False, f"attachment {attachment.id} is of no instance"
-    command = f"openstack server remove volume {said(attachment.instance_id)} {attachment.volume_id}"
-    return True, f"attachment {attachment.id} is of instance {said(attachment.instance_id)}: run `{command}`"
-
-
-def _other_host(facts: RepairStepFacts) -> tuple[bool, str]:
-    if not _is(facts, RepairAction.DISCONNECT, RepairAction.DELETE_ATTACHMENT) or facts.volume is None:
-        return False, "it disconnects nothing"
-    attachment = cast(AttachmentFacts, facts.attachment)
-    if attachment.status == _RESERVED:
-        return False, f"attachment {attachment.id} is of no host"
-    here = attachment.host is not None and attachment.host == facts.host
-    text = f"attachment {attachment.id} is of host {said(attachment.host)}, and this is host {said(facts.host)}"
-    return not here, text if here else f"{text}: repair it there, where the volume is disconnected too"
-
-
 def _other_project(facts: RepairStepFacts) -> tuple[bool, str]:
     if not _is(facts, RepairAction.CLONE_VOLUME):
         return False, "it clones no volume"
@@ -278,10 +219,17 @@ STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = 
         ),
         Choice(
             id="puts-back",
-            text="do it: it puts back what this repair changed",
+            text="do it: it puts back what this repair changed on the image's own volume",
             source=_SPEC,
             applies=_puts_back,
             outcome=StepOutcome.ACT,
+        ),
+        Choice(
+            id="stays-writable",
+            text="refuse: what this repair made writable is not shown to be an image's any more",
+            source="OSSN-0065",
+            applies=_stays_writable,
+            outcome=StepOutcome.REFUSE,
         ),
         Choice(
             id="found-no-more",
@@ -403,6 +351,13 @@ STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = 
             outcome=StepOutcome.REFUSE,
         ),
         Choice(
+            id="image-being-written",
+            text="refuse: the data of the image may be written at this moment",
+            source=_SPEC,
+            applies=is_being_written,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
             id="volume-named-twice",
             text="refuse: another location of the image names the volume, which Glance deletes",
             source="glance.location.ImageProxy",
@@ -413,14 +368,21 @@ STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = 
             id="attachment-of-an-instance",
             text="refuse: an instance has the attachment",
             source="CVE-2023-2088",
-            applies=_of_an_instance,
+            applies=is_of_an_instance,
             outcome=StepOutcome.REFUSE,
         ),
         Choice(
             id="attachment-elsewhere",
             text="refuse: the attachment is of another host",
             source="CVE-2023-2088",
-            applies=_other_host,
+            applies=is_elsewhere,
+            outcome=StepOutcome.REFUSE,
+        ),
+        Choice(
+            id="attachment-connected",
+            text="refuse: the volume of the attachment is there, and would stay connected",
+            source="CVE-2023-2088",
+            applies=is_connected,
             outcome=StepOutcome.REFUSE,
         ),
         Choice(
