@@ -394,14 +394,14 @@ class TestVerified:
             list(copies.apply())
         assert len(read) == 3
 
-    def test_what_was_verified_is_not_read_again(self, path: Path) -> None:
+    def test_what_was_verified_is_not_read_again_if_the_operator_relies_on_it(self, path: Path) -> None:
         site = Site().put()
         with patch.object(MemoryStoreCopies, "delete_from_store", side_effect=InUse("the volume has dependents")):
             (failed,) = site.apply(path, "image-0", to_store="quick", from_store="fast", move=True)
         assert (failed.state, failed.reason) == (State.FAILED, "the volume has dependents")
         with CopyJournal.open(path, cloud=CLOUD) as journal:
             copies = site.copies(journal)
-            copies.read = lambda *_: pytest.fail("it was verified before")
+            copies.read, copies.wish = lambda *_: pytest.fail("it was verified before"), VerifyWish.GLANCE
             assert [each.state for each in copies.apply()] == [State.DONE]
 
     def test_an_image_that_was_changed_meanwhile_keeps_both_copies(self, path: Path) -> None:

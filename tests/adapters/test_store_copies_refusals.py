@@ -16,12 +16,13 @@ import pytest
 from imagevol_adapters.gathering.named_volumes import NamedVolumes
 from imagevol_adapters.relocating import Outcome, State
 from imagevol_adapters.store_copies import CopyJournal
+from imagevol_adapters.store_copies.reading import VolumeReader
 from imagevol_adapters.store_ports import PlacedImage
 from imagevol_adapters.testing.memory import MemoryStoreCopies
-from imagevol_core import HOLD, AccessDenied, Image, ImageLocation, ImagevolError
-from imagevol_core.store_copies import volume_in_store
+from imagevol_core import HOLD, AccessDenied, Image, ImageLocation, ImagevolError, RequestRefused
+from imagevol_core.store_copies import VerifyWish, volume_in_store
 from tests.adapters.history import Killed
-from tests.adapters.test_store_copies import MOVES, STORES, Site
+from tests.adapters.test_store_copies import CLOUD, MOVES, STORES, Process, Site
 
 MOVE: dict[str, Any] = {"from_store": "fast", "move": True}
 
@@ -214,7 +215,7 @@ class TestKept:
         not_deleted(site, path, to_store)
         site.volumes.delete(volume(site, "image-0", to_store))
         (failed,) = site.resume(path)
-        assert "whose data would be kept" in str(failed.reason)
+        assert "does not exist" in str(failed.reason)
         assert site.glance.data_in("image-0", "fast")
 
     def test_a_copy_that_became_another_volume_since_it_was_verified_is_read(self, site: Site, path: Path) -> None:
@@ -240,6 +241,88 @@ class TestKept:
         change(site, "image-0", locations=(slow, another_volume(site, "fast", "ssd")))
         assert [each.state for each in site.undo(path)] == [State.FAILED]
         assert site.glance.data_in("image-0", "slow")
+
+
+class TestOverwritten:
+    """What an earlier run verified, or what was there first, is read again before the other copy is deleted."""
+
+    def overwrite(self, site: Site, store: str) -> None:
+        site.volumes.contents[volume(site, "image-0", store)].write(0, memoryview(b"other data"))
+
+    @pytest.mark.parametrize("to_store", ["slow", "quick"])
+    def test_a_copy_that_was_overwritten_since_it_was_verified_is_not_relied_on(
+        self, site: Site, path: Path, to_store: str
+    ) -> None:
+        not_deleted(site, path, to_store)
+        self.overwrite(site, to_store)
+        (failed,) = site.resume(path)
+        assert failed.state is State.FAILED
+        assert site.glance.data_in("image-0", "fast")
+        assert volume(site, "image-0", to_store) in site.volumes.volumes  # a person looks which data is right
+
+    def test_a_copy_that_glance_wrote_before_a_kill_is_read(self, site: Site, path: Path) -> None:
+        whole = CopyJournal.record
+
+        def record(journal: CopyJournal, image_id: str, state: State, **changes: Any) -> Any:
+            if changes.get("verified"):
+                raise Killed
+            return whole(journal, image_id, state, **changes)
+
+        with patch.object(CopyJournal, "record", record), suppress(Killed):
+            site.apply(path, "image-0", to_store="slow", **MOVE)
+        self.overwrite(site, "slow")
+        assert [each.state for each in site.resume(path)] == [State.FAILED]
+        assert site.glance.data_in("image-0", "fast")
+
+    @pytest.mark.parametrize("to_store", ["slow", "quick"])
+    def test_an_undo_keeps_the_copy_if_the_original_was_overwritten(
+        self, site: Site, path: Path, to_store: str
+    ) -> None:
+        site.apply(path, "image-0", to_store=to_store)
+        self.overwrite(site, "fast")
+        assert [each.state for each in site.undo(path)] == [State.FAILED]
+        assert site.glance.data_in("image-0", to_store)
+
+    def test_on_a_host_that_cannot_read_it_is_said_how_to_go_on(self, site: Site, path: Path) -> None:
+        not_deleted(site, path, "slow")
+        with patch.object(VolumeReader, "__call__", side_effect=RequestRefused("no initiator")):
+            (failed,) = site.resume(path)
+        assert "no initiator" in str(failed.reason)
+        assert "--verify glance" in str(failed.reason)
+        assert site.stores()["image-0"] == ["fast", "slow"]
+        with CopyJournal.open(path, cloud=CLOUD) as journal:
+            copies = site.copies(journal)
+            copies.wish = VerifyWish.GLANCE
+            assert [each.state for each in copies.apply()] == [State.DONE]
+        assert site.stores()["image-0"] == ["slow"]
+
+
+class TestMarked:
+    """The mark of a journal may be copied: only a clone of what the journal has cloned is its own."""
+
+    def marked(self, site: Site, path: Path, source: str | None) -> str:
+        """A volume with the marks of a journal that is about to clone an image volume."""
+        site.process = Process(1)
+        with suppress(Killed):
+            site.apply(path, "image-0", to_store="quick")
+        with CopyJournal.open(path, cloud=CLOUD) as journal:
+            marks = {"imagevol_journal": journal.id, "glance_image_id": "image-0"}
+        for clone in site.volumes.with_metadata(marks):
+            site.volumes.delete(clone.id)
+        made = site.volumes.create(size_gib=1, name="a colleague's", volume_type="ssd-quick", metadata=marks)
+        site.volumes.wait(made.id)
+        site.volumes.volumes[made.id] = replace(site.volumes.volumes[made.id], source_volume_id=source)
+        return made.id
+
+    @pytest.mark.parametrize("source", [None, "another"])
+    def test_a_volume_that_is_no_clone_of_the_source_is_neither_registered_nor_deleted(
+        self, site: Site, path: Path, source: str | None
+    ) -> None:
+        marked = self.marked(site, path, source)
+        assert [each.state for each in site.resume(path)] == [State.DONE]
+        assert volume(site, "image-0", "quick") != marked
+        site.undo(path)
+        assert marked in site.volumes.volumes
 
 
 class TestLeaving:

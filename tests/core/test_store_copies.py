@@ -243,10 +243,14 @@ def test_what_glance_does_not_say_of_its_methods_stands_against_nothing() -> Non
 FAST, FILES = STORES.stores[0], STORES.stores[4]
 MADE = VerificationFacts(image=IMAGE, store=FAST, way=StoreCopyWay.IMPORT, locations_shown=True)
 VERIFIED: dict[str, tuple[VerificationFacts, Verification]] = {
-    "known-good": (replace(MADE, known_good=True, way=StoreCopyWay.NOTHING), Verification.KNOWN),
+    "known-good": (
+        replace(MADE, known_good=True, way=StoreCopyWay.NOTHING, store=FILES, wish=VerifyWish.READ),
+        Verification.KNOWN,
+    ),
     "no-digest-to-compare": (replace(MADE, image=replace(IMAGE, digest=None)), Verification.REFUSED),
     "read-not-possible": (replace(MADE, wish=VerifyWish.READ, store=FILES), Verification.REFUSED),
     "read-wished": (replace(MADE, wish=VerifyWish.READ), Verification.READ),
+    "read-again": (replace(MADE, known_good=True, there_before=True), Verification.READ),
     "glance-compared": (MADE, Verification.WRITTEN),
     "glance-alone": (replace(MADE, way=StoreCopyWay.CLONE, wish=VerifyWish.GLANCE), Verification.REFUSED),
     "copy-not-readable": (replace(MADE, way=StoreCopyWay.NOTHING, locations_shown=False), Verification.REFUSED),
@@ -259,6 +263,35 @@ def test_the_first_way_to_verify_that_applies_is_taken(rule: str) -> None:
     facts, expected = VERIFIED[rule]
     verification, verdicts = decide_verification(facts)
     assert (verification, verdicts[-1].rule) == (expected, rule)
+
+
+KNOWN = replace(MADE, known_good=True, there_before=True)
+
+
+@pytest.mark.parametrize(
+    "facts, verification",
+    [
+        (KNOWN, Verification.READ),
+        (replace(KNOWN, wish=VerifyWish.READ), Verification.READ),
+        (replace(KNOWN, wish=VerifyWish.GLANCE), Verification.KNOWN),
+        (replace(KNOWN, store=FILES), Verification.KNOWN),
+        (replace(KNOWN, store=None), Verification.KNOWN),
+        (replace(KNOWN, locations_shown=False), Verification.KNOWN),
+        (replace(KNOWN, image=replace(IMAGE, digest=None)), Verification.REFUSED),
+        (replace(KNOWN, image=replace(IMAGE, digest=None), wish=VerifyWish.GLANCE), Verification.KNOWN),
+        (replace(MADE, there_before=True), Verification.READ),
+        (replace(MADE, there_before=True, wish=VerifyWish.GLANCE), Verification.WRITTEN),
+        (replace(MADE, there_before=True, store=FILES), Verification.WRITTEN),
+    ],
+)
+def test_what_was_good_before_this_run_is_read_again_where_it_can_be(
+    facts: VerificationFacts, verification: Verification
+) -> None:
+    assert decide_verification(facts)[0] is verification
+
+
+def test_a_clone_without_a_source_is_no_clone_of_the_journal() -> None:
+    assert not decide_discard(replace(LEFT, source=None, cloned=())).allowed
 
 
 def test_a_clone_that_nothing_may_verify_is_left_for_glances_own_copy() -> None:
@@ -293,9 +326,10 @@ def test_what_this_made_before_is_verified_as_it_was_made() -> None:
     )
 
 
-def test_what_was_copied_from_the_kept_copy_is_deleted_at_once() -> None:
+def test_what_was_copied_from_the_kept_copy_is_deleted_when_that_was_read_again() -> None:
     back = replace(CLONED, to_store="fast", stores=("fast", "slow"), move=True, from_store="slow", known_good=True)
-    assert plan_store_copy(back).steps == (StoreCopyStep.REMOVE,)
+    assert plan_store_copy(back).steps == (StoreCopyStep.READ, StoreCopyStep.REMOVE)
+    assert plan_store_copy(replace(back, wish=VerifyWish.GLANCE)).steps == (StoreCopyStep.REMOVE,)
 
 
 KEPT = KeptCopy(
@@ -350,9 +384,10 @@ def test_a_volume_that_may_have_other_data_by_now_is_not_the_one_that_is_kept(ch
     assert [verdict.rule for verdict in failed(decide_store_removal(changed).verdicts)] == ["kept-volume-exists"]
 
 
-LEFT = CloneLeft(image_id="i", volume_id=V, locations_shown=True)
+LEFT = CloneLeft(image_id="i", volume_id=V, locations_shown=True, source=W, cloned=("another", W))
 STANDS_AGAINST_DISCARDING: dict[str, CloneLeft] = {
     "discard-seen": replace(LEFT, locations_shown=False),
+    "discard-is-clone": replace(LEFT, source="a-colleagues"),
     "discard-never-registered": replace(LEFT, registered=True),
     "discard-not-named": replace(LEFT, named_by=("another",)),
 }
@@ -442,8 +477,10 @@ def test_no_plan_deletes_the_last_copy_or_one_before_the_other_is_verified(facts
         assert facts.to_store != plan.from_store
         assert plan.from_store in facts.stores
         assert facts.from_store in (None, plan.from_store)
-        assert (facts.known_good and plan.way is StoreCopyWay.NOTHING) or len(plan.steps) > 1
-        written = StoreCopyWay.IMPORT in (plan.way, facts.made)
+        unread = facts.wish is VerifyWish.GLANCE or not (facts.store.is_cinder and facts.locations_shown)
+        relied_on = facts.known_good and plan.way is StoreCopyWay.NOTHING and unread
+        assert relied_on or len(plan.steps) > 1
+        written = plan.way is StoreCopyWay.IMPORT or (facts.made is StoreCopyWay.IMPORT and unread)
         assert StoreCopyStep.COMPARE not in plan.steps or written
     after = {*facts.stores, facts.to_store} - ({plan.from_store} if StoreCopyStep.REMOVE in plan.steps else set())
     assert not plan.possible or facts.to_store in after

@@ -113,9 +113,9 @@ class Cp(Named, Shown, Lister):
         parser.add_argument(
             "--verify",
             choices=[wish.value for wish in VerifyWish],
-            default=VerifyWish.AUTO.value,
-            help="with --move: auto reads on this host what Glance has not compared itself; read reads every copy, "
-            "which must be in a volume; glance reads none (default: %(default)s)",
+            help="with --move: auto reads on this host what Glance has not compared itself in this run; read reads "
+            "every copy, which must be in a volume; glance reads none, and with --resume or --undo relies on what was "
+            "good before (default: auto; with --resume and --undo as it was planned)",
         )
         parser.add_argument(
             "--journal",
@@ -164,7 +164,7 @@ class Cp(Named, Shown, Lister):
     def _begin(self, parsed_args: argparse.Namespace) -> Answer:
         from imagevol_adapters.store_copies import CopyEntry, CopyJournal
 
-        wish = VerifyWish(parsed_args.verify)
+        wish = VerifyWish(parsed_args.verify or VerifyWish.AUTO)
         rows: list[Row] = []
         entries: dict[str, CopyEntry] = {}  # by image: one that was listed twice is copied once
         plan: list[tuple[str, str]] = []
@@ -229,6 +229,7 @@ class Cp(Named, Shown, Lister):
 
         with CopyJournal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
             copies = self._copies(journal, parsed_args.jobs)
+            copies.wish = VerifyWish(parsed_args.verify) if parsed_args.verify else None
             left = copies.to_undo() if parsed_args.undo else copies.to_apply()
             self._name([entry.image_id for entry in left])
             what = "undo" if parsed_args.undo else "resume"

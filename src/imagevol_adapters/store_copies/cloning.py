@@ -37,6 +37,7 @@ class CloneOfStore:
         image_id: the image.
         registered: the clones that were seen in a location of the image.
         named: gives the images that name a volume.
+        cloned: the volumes that the journal has cloned for the image.
     """
 
     volumes: StoreCopyVolumes
@@ -44,6 +45,7 @@ class CloneOfStore:
     image_id: str
     registered: tuple[str, ...]
     named: Callable[[str], tuple[str, ...]]
+    cloned: tuple[str, ...]
 
     def made(self, source: str, *, image: Image, volume_type: str | None) -> Volume:
         """Give a clone that Glance can take: of the store's type, with its record, read-only.
@@ -98,16 +100,18 @@ class CloneOfStore:
     def _unnamed(self, locations: Iterable[ImageLocation]) -> list[Volume]:
         named = named_volume_ids(Image(id=self.image_id, locations=tuple(locations)))
         marked = self.volumes.with_metadata(self._mark())
-        return [volume for volume in marked if volume.id not in named and self._left_over(volume.id)]
+        return [volume for volume in marked if volume.id not in named and self._left_over(volume)]
 
-    def _left_over(self, volume_id: str) -> bool:
-        registered = volume_id in self.registered
+    def _left_over(self, volume: Volume) -> bool:
+        registered = volume.id in self.registered
         clone = CloneLeft(
             image_id=self.image_id,
-            volume_id=volume_id,
+            volume_id=volume.id,
             locations_shown=True,
             registered=registered,
-            named_by=() if registered else self.named(volume_id),
+            named_by=() if registered else self.named(volume.id),
+            source=volume.source_volume_id,
+            cloned=self.cloned,
         )
         return decide_discard(clone).allowed
 

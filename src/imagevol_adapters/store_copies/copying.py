@@ -23,6 +23,7 @@ from imagevol_core import (
     CallerError,
     ContentMismatch,
     RequestRefused,
+    ResourceNotFound,
     ServiceFailed,
     StorageError,
     decide_store_removal,
@@ -33,6 +34,7 @@ from imagevol_core.store_copies import (
     StoreCopyPlan,
     StoreCopyStep,
     StoreCopyWay,
+    VerifyWish,
     decide_discard,
     place_in_store,
     volume_in_store,
@@ -42,6 +44,7 @@ __all__ = ["Reader", "StoreCopies"]
 
 _TASK = "os_glance_import_task"
 _ATTEMPTS = 5
+_UNREAD = "run it on a host that can attach it, or go on with --verify glance to rely on what was verified before"
 _LEAST_RATE = 1 << 20  # bytes a second that an import makes at least
 
 Reader = Callable[[str, PlacedImage], None]
@@ -84,6 +87,7 @@ class StoreCopies:
         settle_seconds: how long Glance may take for a change, beside the time for the bytes of an image.
         jobs: how many images are copied at once, at most.
         retry_seconds: how long to wait before Glance is asked a second time; each further wait is twice as long.
+        wish: how the operator wants copies verified in this run; as they were planned when None.
     """
 
     journal: CopyJournal
@@ -94,6 +98,7 @@ class StoreCopies:
     settle_seconds: float = 300
     jobs: int = 1
     retry_seconds: float = 1
+    wish: VerifyWish | None = None
     _stopping: Event = attrs.field(factory=Event, init=False)
 
     def apply(self) -> Iterator[Outcome]:
@@ -139,7 +144,7 @@ class StoreCopies:
             to_store=goal.to_store,
             move=goal.removed is not None,
             from_store=goal.removed,
-            wish=entry.wish,
+            wish=self.wish or entry.wish,
             made=StoreCopyWay.NOTHING if replaced else goal.made,
             known_good=now is not None and now == goal.good_place,
         )
@@ -223,6 +228,7 @@ class StoreCopies:
             journal_id=self.journal.id,
             image_id=entry.image_id,
             registered=self.journal.entries[entry.image_id].registered,
+            cloned=self.journal.entries[entry.image_id].cloned,
             named=self.gathering.named.by,
         )
 
@@ -245,7 +251,7 @@ class StoreCopies:
 
     def _clone(self, entry: CopyEntry, goal: _Goal, plan: StoreCopyPlan) -> None:
         """Clone the image volume, and tell Glance of the clone."""
-        self._begin(entry, goal, StoreCopyWay.CLONE)
+        self._begin(entry, goal, StoreCopyWay.CLONE, cloned=tuple(dict.fromkeys((*entry.cloned, str(plan.source)))))
         clone = self._clone_of(entry)
         store = self.gathering.catalogue.get(goal.to_store)
         volume_type = (store and store.volume_type) or self.gathering.catalogue.default_volume_type
@@ -264,8 +270,8 @@ class StoreCopies:
             )
         self._registered(self.journal.entries[entry.image_id], placed)
 
-    def _begin(self, entry: CopyEntry, goal: _Goal, way: StoreCopyWay) -> None:
-        changes: dict[str, Any] = {goal.mark: way, "verified": None, "verified_place": None}
+    def _begin(self, entry: CopyEntry, goal: _Goal, way: StoreCopyWay, **more: Any) -> None:
+        changes: dict[str, Any] = {goal.mark: way, "verified": None, "verified_place": None, **more}
         self.journal.record(entry.image_id, goal.begun, **changes)
 
     def _read(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
@@ -279,6 +285,12 @@ class StoreCopies:
         except ContentMismatch:
             self._withdraw(entry, goal)
             raise
+        except ResourceNotFound:
+            raise
+        except (CallerError, StorageError) as error:
+            if goal.good_place is None and goal.made is not StoreCopyWay.IMPORT:
+                raise
+            raise RequestRefused(f"volume {volume_id} cannot be read again: {error}; {_UNREAD}") from error
         self._verified(entry, goal, placed)
 
     def _compare(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:

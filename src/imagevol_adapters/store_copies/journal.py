@@ -51,6 +51,7 @@ class CopyEntry:
         verified_place: where that copy was.
         source_place: where the data was in `source` when it was planned; None if Glance did not show it.
         registered: the clones that were seen in a location of the image; they are never deleted as left over.
+        cloned: the volumes that were cloned for the image.
     """
 
     image: Image
@@ -66,6 +67,7 @@ class CopyEntry:
     verified_place: str | None = None
     source_place: str | None = None
     registered: tuple[str, ...] = ()
+    cloned: tuple[str, ...] = ()
 
     @property
     def image_id(self) -> str:
@@ -166,7 +168,7 @@ class CopyJournal(JournalFile):
             image_id: which image.
             state: how far.
             reason: why not further.
-            changes: of `made`, `remade`, `verified`, `verified_place` and `registered`.
+            changes: of `made`, `remade`, `verified`, `verified_place`, `registered` and `cloned`.
 
         Raises:
             ServiceFailed: it cannot be written, which ends all: so it would be for every other image.
@@ -181,6 +183,7 @@ class CopyJournal(JournalFile):
             "verified": entry.verified,
             "verified_place": entry.verified_place,
             "registered": list(entry.registered),
+            "cloned": list(entry.cloned),
         }
         with self._one_line:
             self._append(journal_line({key: value for key, value in line.items() if value}))
@@ -252,6 +255,7 @@ def _advanced(entry: CopyEntry, value: Mapping[str, Any]) -> CopyEntry:
         verified=_optional(value.get("verified")),
         verified_place=_optional(value.get("verified_place")),
         registered=tuple(map(text_of, value.get("registered", ()))),
+        cloned=tuple(map(text_of, value.get("cloned", ()))),
     )
 
 

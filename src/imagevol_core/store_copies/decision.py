@@ -192,9 +192,12 @@ def decide_store_removal(facts: KeptCopy) -> StoreRemoval:
 
 
 def decide_discard(facts: CloneLeft) -> StoreRemoval:
-    """Say whether a clone that a journal has made may be deleted, because it never came to be an image's data.
+    """Say whether a volume is a clone that a journal has made, and that never came to be an image's data.
 
-    >>> decide_discard(CloneLeft(image_id="i", volume_id="v", locations_shown=True, registered=True)).reason
+    Only such a volume is deleted, or taken up and registered.
+
+    >>> left = CloneLeft(image_id="i", volume_id="v", locations_shown=True, source="w", cloned=("w",), registered=True)
+    >>> decide_discard(left).reason
     'volume v was a location of image i'
     """
     verdicts = evaluate(DISCARD_RULES[Policy.STRICT], facts, subject=facts.volume_id)
@@ -235,6 +238,7 @@ def _verification(facts: StoreCopyFacts, way: StoreCopyWay) -> tuple[Verificatio
             wish=facts.wish,
             locations_shown=facts.locations_shown,
             known_good=facts.known_good and way is StoreCopyWay.NOTHING,
+            there_before=way is StoreCopyWay.NOTHING,
         )
     )
 

@@ -51,7 +51,7 @@ class Verification(Enum):
 
     `READ`: this host reads the image volume and compares the digest.  `WRITTEN`: Glance compared size, md5 and
     multihash when it wrote the copy.  `KNOWN`: nothing is done, because it was verified before, or the other copy was
-    made from it.
+    made from it, and it cannot be read, or the operator relies on it.
     """
 
     READ = "read"
@@ -210,7 +210,8 @@ class VerificationFacts:
         way: how it came there; `NOTHING` if it was there before.
         wish: what the operator wants.
         locations_shown: whether Glance shows which volume it is.
-        known_good: whether it was verified before, or the copy that is deleted was made from it.
+        known_good: whether an earlier run verified it, or the copy that is deleted was made from it.
+        there_before: whether the copy was there when this run began: it may have been changed since it was made.
     """
 
     image: Image
@@ -219,6 +220,7 @@ class VerificationFacts:
     wish: VerifyWish = VerifyWish.AUTO
     locations_shown: bool = False
     known_good: bool = False
+    there_before: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +262,8 @@ class CloneLeft:
         locations_shown: whether Glance shows the locations of the image, or the image is deleted.
         registered: whether it was seen in a location of the image before.
         named_by: the images whose locations name it.
+        source: the volume that it is a clone of; None if it is none.
+        cloned: the volumes that the journal has cloned for the image.
     """
 
     image_id: str
@@ -267,6 +271,8 @@ class CloneLeft:
     locations_shown: bool
     registered: bool = False
     named_by: tuple[str, ...] = ()
+    source: str | None = None
+    cloned: tuple[str, ...] = ()
 
 
 def volume_in_store(store: str, locations: tuple[ImageLocation, ...]) -> str | None:

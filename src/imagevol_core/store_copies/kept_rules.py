@@ -28,12 +28,22 @@ __all__ = ["KEPT_RULES", "VERIFICATION_RULES"]
 
 
 def _known_good(facts: VerificationFacts) -> tuple[bool, str]:
-    if facts.known_good:
-        return True, "the copy was verified before, or the other copy was made from it"
-    return False, "the copy was not verified before"
+    """Its data may have been changed since; but only a volume can be read again."""
+    if not facts.known_good:
+        return False, "the copy was not verified before"
+    known = "the copy was verified before, or the other copy was made from it"
+    if facts.wish is VerifyWish.GLANCE:
+        return True, f"{known}, and no reading is asked for"
+    return not _readable(facts), f"{known}, and it can{'' if _readable(facts) else 'not'} be read again"
+
+
+def _read_again(facts: VerificationFacts) -> tuple[bool, str]:
+    return facts.known_good, "the copy was good before this run, and is read again: it may have been changed since"
 
 
 def _no_digest(facts: VerificationFacts) -> tuple[bool, str]:
+    if facts.image.digest is None and facts.known_good:
+        return True, "Glance has no multihash of the image to compare with: to rely on the copy, pass --verify glance"
     if facts.image.digest is None:
         return True, "Glance has no multihash of the image to compare with: copy it without --move"
     return False, f"Glance has the multihash {facts.image.digest.short}"
@@ -64,12 +74,11 @@ def _read_wished(facts: VerificationFacts) -> tuple[bool, str]:
 
 
 def _glance_compared(facts: VerificationFacts) -> tuple[bool, str]:
-    imported = facts.way is StoreCopyWay.IMPORT
-    return imported, (
-        "Glance compares size, md5 and multihash when it writes the copy"
-        if imported
-        else "Glance does not write this copy"
-    )
+    if facts.way is not StoreCopyWay.IMPORT:
+        return False, "Glance does not write this copy"
+    if facts.there_before and facts.wish is VerifyWish.AUTO and _readable(facts):
+        return False, "Glance wrote the copy in an earlier run, and it may have been changed since"
+    return True, "Glance compares size, md5 and multihash when it writes the copy"
 
 
 def _glance_alone(facts: VerificationFacts) -> tuple[bool, str]:
@@ -152,7 +161,7 @@ VERIFICATION_RULES: Mapping[Policy, tuple[Choice[VerificationFacts, Verification
     Policy.STRICT: (
         Choice(
             id="known-good",
-            text="nothing: it was verified before, or the other copy was made from it",
+            text="nothing: it was good before, and cannot be read again, or no reading is asked for",
             source=_SPEC,
             applies=_known_good,
             outcome=Verification.KNOWN,
@@ -176,6 +185,13 @@ VERIFICATION_RULES: Mapping[Policy, tuple[Choice[VerificationFacts, Verification
             text="read: the operator asks for it",
             source=_SPEC,
             applies=_read_wished,
+            outcome=Verification.READ,
+        ),
+        Choice(
+            id="read-again",
+            text="read: it was good before this run, and may have been changed since",
+            source=_SPEC,
+            applies=_read_again,
             outcome=Verification.READ,
         ),
         Choice(

@@ -73,6 +73,13 @@ def _shown(facts: CloneLeft) -> tuple[bool, str]:
     )
 
 
+def _a_clone(facts: CloneLeft) -> tuple[bool, str]:
+    """The mark of a journal may be copied metadata."""
+    about = f"volume {facts.volume_id} has the mark of the journal, and is a clone of volume {said(facts.source)}"
+    ours = facts.source is not None and facts.source in facts.cloned
+    return ours, about if ours else f"{about}, which the journal has not cloned"
+
+
 def _never_registered(facts: CloneLeft) -> tuple[bool, str]:
     was = "was" if facts.registered else "was never seen as"
     return not facts.registered, f"volume {facts.volume_id} {was} a location of image {facts.image_id}"
@@ -86,7 +93,14 @@ def _not_named(facts: CloneLeft) -> tuple[bool, str]:
 
 DISCARD_RULES: Mapping[Policy, tuple[Requirement[CloneLeft], ...]] = {
     Policy.STRICT: (
-        Requirement(id="discard-seen", text="Glance shows the locations", source="[clone]", holds=_shown),
+        Requirement(id="discard-seen", text="Glance shows the locations", source="[clone]", holds=_shown, gate=True),
+        Requirement(
+            id="discard-is-clone",
+            text="it is a clone of a volume that the journal has cloned",
+            source="OSSN-0065",
+            holds=_a_clone,
+            gate=True,
+        ),
         Requirement(
             id="discard-never-registered",
             text="the clone was never a location of the image",
