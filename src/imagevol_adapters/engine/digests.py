@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.engine.parts import ZEROS, Job, Part
