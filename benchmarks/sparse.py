@@ -19,7 +19,7 @@ from benchmarks.storage import GIB, LoopDevice, in_private, loop_device
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Limits
 from imagevol_adapters.qemu.converter import QemuConverter
-from imagevol_adapters.transfers.filling import CheckedFile
+from imagevol_adapters.transfers.checked_file import CheckedFile
 
 ROUNDS = 5
 DISK_GIB = 200

@@ -34,7 +34,8 @@ from imagevol_adapters.engine.threads import Inbox, afterwards, in_thread
 from imagevol_adapters.qemu import converter as qemu
 from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.testing.memory import MemoryDevice
-from imagevol_adapters.transfers.filling import CheckedFile, fill_device
+from imagevol_adapters.transfers.checked_file import CheckedFile
+from imagevol_adapters.transfers.filling import fill_device
 from imagevol_core import ConversionFailed, Digest, Image, TransferCancelled, ZeroHandling
 from tests.adapters.unpatched import threading
 

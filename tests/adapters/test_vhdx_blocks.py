@@ -19,7 +19,7 @@ from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Hole, Limits
 from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.testing.memory import MemoryDevice
-from imagevol_adapters.transfers.filling import CheckedFile
+from imagevol_adapters.transfers.checked_file import CheckedFile
 from imagevol_core import ConversionFailed, CopyPlan, FreshThin, ImagevolError, SourceFailed, TransferCancelled
 from tests.adapters.inspecting import MIB, needed, qemu_img, written
 

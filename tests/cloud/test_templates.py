@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import random
 import struct
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -152,11 +153,33 @@ def test_a_template_that_is_refused_in_the_middle_lets_the_images_volume_go(demo
     assert templates(demo.cloud, image_id) == []
 
 
+@contextmanager
+def largest_file(directory: Path) -> Iterator[list[int]]:
+    """Look again and again how much room the files of a directory take, while the context lasts."""
+    seen, over = [0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.01):
+            for path in directory.rglob("*"):
+                with suppress(FileNotFoundError):
+                    seen.append(path.stat().st_blocks * 512)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        looking.join()
+
+
 def test_a_conversion_that_takes_its_time_becomes_a_template_too(demo: User, tmp_path: Path) -> None:
     """Longer than qemu-img is waited for at a time."""
     data = os.urandom(96 * MIB)
     image_id = in_local(demo, qcow2(tmp_path, size_gib=1, data=data), disk_format="qcow2")
-    volume = demo.volume(image_id)
+    with largest_file(demo.cloud.directory / "cinder/conversion") as seen_bytes:
+        volume = demo.volume(image_id)
+    assert max(seen_bytes) < len(data) / 20
     assert f"cloned from new template {template(demo.cloud, image_id).id}" in demo.said(volume)
     assert content(demo.real, volume.id, len(data))[1] == data
 

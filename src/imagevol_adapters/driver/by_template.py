@@ -294,7 +294,7 @@ class ByTemplate:
         opened = self.driver.imagevol_open_volume(admin, template, writable=True)
         with counts_of(self.driver).filling(image.size_bytes), opened as device:
             blake3 = fill_device(
-                self._downloaded(),
+                self._data,
                 device,
                 image=image,
                 converter=self.services.converter,
@@ -306,9 +306,13 @@ class ByTemplate:
         templates.publish(template, image, blake3=blake3)
         LOG.info("%s: template %s holds the image, %d GiB", self.request.about, template.id, template.size)
 
-    def _downloaded(self) -> Iterable[bytes]:
-        chunks: Iterable[bytes] = self.request.image_service.download(self.request.context, self.request.image.id)
-        return chunks
+    def _data(self, offset: int) -> Iterable[bytes]:
+        """Give the image's data from an offset on."""
+        context, image_id = self.request.context, self.request.image.id
+        if offset:
+            return self.services.range_of(context, image_id, offset)
+        whole: Iterable[bytes] = self.request.image_service.download(context, image_id)
+        return whole
 
 
 def _taken(way: Way, *, is_new: bool) -> Way:

@@ -25,7 +25,7 @@ from imagevol_adapters.driver.cloning import ModelUpdate, Request, clone
 from imagevol_adapters.driver.counting import counts_of
 from imagevol_adapters.driver.facts import image_facts
 from imagevol_adapters.driver.service import CinderService, settings_of
-from imagevol_adapters.driver.services import Services, gives_data, locks_of_cinder
+from imagevol_adapters.driver.services import Services, gives_data, locks_of_cinder, range_of
 from imagevol_adapters.gathering import CreationFacts
 from imagevol_adapters.metrics import LEFT
 from imagevol_adapters.ports import Device
@@ -140,7 +140,7 @@ class ImageCloneMixin:
 
     def imagevol_services(self) -> Services:
         """Give what the mixin needs beside the driver; a test may give others."""
-        return Services(locks=locks_of_cinder(), converter=QemuConverter(), gives_data=gives_data)
+        return Services(locks=locks_of_cinder(), converter=QemuConverter(), gives_data=gives_data, range_of=range_of)
 
 
 def _image_cloned(driver: Any, request: Request) -> ModelUpdate:

@@ -1,10 +1,10 @@
-"""What the mixin needs beside the driver: the operator's locks, a converter, and Glance's word on a requester."""
+"""What the mixin needs beside the driver: the operator's locks, a converter, and Glance's data and word."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -14,11 +14,13 @@ from glanceclient import exc as glance_errors
 from keystoneauth1 import exceptions as keystone_errors
 from oslo_config import cfg
 
-from imagevol_adapters.closing import closing
+from imagevol_adapters.closing import Closeable, close, closing
 from imagevol_adapters.coordination import ToozLocks, from_conf
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import Converter, Locks
+from imagevol_adapters.transfers.remote_image import NoRanges
 
-__all__ = ["Services", "gives_data", "locks_of_cinder"]
+__all__ = ["Services", "gives_data", "locks_of_cinder", "range_of"]
 
 LOG = logging.getLogger(__name__)
 
@@ -41,11 +43,13 @@ class Services:
         locks: of the operator's lock service.
         converter: for images that are not raw.
         gives_data: tells whether Glance gives the data of an image, by its id, to the requester of a context.
+        range_of: gives the data of an image, by its id, to the requester of a context, from an offset on.
     """
 
     locks: Locks
     converter: Converter
     gives_data: Callable[[Any, str], bool]
+    range_of: Callable[[Any, str, int], Iterable[bytes]]
 
 
 @functools.cache
@@ -67,13 +71,44 @@ def gives_data(context: Any, image_id: str) -> bool:
     if not context.auth_token:
         return False
     try:
-        netloc, use_ssl = next(iter(glance.get_api_servers(context)))
-        client = glance.GlanceClientWrapper(context, netloc, use_ssl)
-        # Not among the headers of the call: python-glanceclient percent-encodes their =, and Glance refuses the range.
-        client.client.http_client.additional_headers = {"Range": "bytes=0-0"}
-        response, data = client.call(context, "get", f"/v2/images/{image_id}/file", controller="http_client")
+        response, data = _asked(context, image_id, "bytes=0-0")
         with closing(response):
             return response.status_code in (_OK, _PARTIAL) and bool(next(iter(data or ()), b""))
     except _ERRORS as error:
         LOG.info("Image %s: Glance does not give its data to project %s: %s", image_id, context.project_id, error)
         return False
+
+
+def range_of(context: Any, image_id: str, offset: int) -> Iterable[bytes]:
+    """Give the data of an image from an offset on, to its end.
+
+    Args:
+        context: of the request. Its token is the requester's.
+        image_id: which image.
+        offset: of the first byte.
+
+    Raises:
+        NoRanges: Glance, or the store that the image is in, gives none.
+    """
+    try:
+        response, data = _asked(context, image_id, f"bytes={offset}-")
+    except _ERRORS as error:
+        raise NoRanges(f"image {image_id}: Glance gives no range of it: {one_line(error)}") from error
+    if response.status_code != _PARTIAL or not _begins_at(response, offset):
+        close(response)
+        raise NoRanges(f"image {image_id}: Glance gives no range of it, but status {response.status_code}")
+    return Closeable(iter(data or ()), response)
+
+
+def _begins_at(response: Any, offset: int) -> bool:
+    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {offset}-")
+
+
+def _asked(context: Any, image_id: str, wanted: str) -> tuple[Any, Any]:
+    """Ask Glance for a range of an image; give the response, and the data in it."""
+    netloc, use_ssl = next(iter(glance.get_api_servers(context)))
+    client = glance.GlanceClientWrapper(context, netloc, use_ssl)
+    # Not among the headers of the call: python-glanceclient percent-encodes their =, and Glance refuses the range.
+    client.client.http_client.additional_headers = {"Range": wanted}
+    response, data = client.call(context, "get", f"/v2/images/{image_id}/file", controller="http_client")
+    return response, data

@@ -62,6 +62,9 @@ class HeldFile:
         """How long it is; a block device tells by its end only."""
         return self.file.seek(0, os.SEEK_END)
 
+    def read_through(self) -> None:
+        """Be ready for whatever is read next, as a file always is."""
+
     def refuse_changed(self) -> None:
         """Refuse it if it may be another than when it was opened.
 

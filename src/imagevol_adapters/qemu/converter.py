@@ -25,15 +25,18 @@ import attrs
 from oslo_concurrency.processutils import ProcessLimits
 
 from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.disk_files import disk_of
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.inspection.inspector import check, inspect_file
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.qemu.confinement import confined
+from imagevol_adapters.qemu.network_disk import disk_argument, served
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     GIB,
     ConversionFailed,
     CopyPlan,
+    ImagevolError,
     Inspection,
     InvalidFact,
     MissingProgram,
@@ -171,13 +174,13 @@ class QemuConverter:
                 names,
                 size_bytes=size_bytes,
                 cancelled=cancelled,
-                descriptors=_descriptors(source, file),
+                opened=_opened(source, file),
             )
 
     def _asked(self, path: str, name: str, inspection: Inspection, file: BinaryIO | None) -> Inspection:
         """What qemu-img makes of an image that the inspectors found safe, by the name of the one that it is."""
         argv = (_QEMU_IMG, "info", "-f", _PROTOCOLS.get(name, name), "--output=json", path)
-        said = self._run((), argv, {path: "the image"}, descriptors=_descriptors(path, file))
+        said = self._run((), argv, {path: "the image"}, opened=_opened(path, file))
         try:
             info = json.loads(said)
             subformat = info.get("format-specific", {}).get("data", {}).get("create-type", inspection.subformat)
@@ -201,7 +204,7 @@ class QemuConverter:
             size_bytes=size_bytes,
             answers=_CHECKED,
             writes=False,
-            descriptors=_descriptors(path, file),
+            opened=_opened(path, file),
         )
         try:
             report = json.loads(said)
@@ -219,12 +222,12 @@ class QemuConverter:
         cancelled: Callable[[], bool] = _never,
         answers: Sequence[int] = (0,),
         writes: bool = True,
-        descriptors: Mapping[str, int] | None = None,
+        opened: Mapping[str, BinaryIO] | None = None,
     ) -> str:
         """Run qemu-img after the operator's prefix, and give what it says, with files called by these names.
 
         It has failed if it ends with none of `answers`.  If it `writes` nothing, also its complaints are limited: there
-        may be one for each cluster.  Of the files with `descriptors`, it reads these.
+        may be one for each cluster.  Of the files that are `opened`, it reads these.
         """
         cpu_seconds = self.cpu_seconds + -(-size_bytes // GIB) * self.cpu_seconds_per_gib
         limits = ProcessLimits(
@@ -234,26 +237,27 @@ class QemuConverter:
             core_file_size=0,  # what it was reading stays secret
             file_size=None if writes else _LONGEST_COMPLAINT,
         )
-        command = [
-            *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
-            *(*prefix, *confined(argv, files=[_installed(), *_files(argv)], descriptors=descriptors)),
-        ]
-        returncode, said, complaint = _ended(command, cancelled, (descriptors or {}).values())
-        if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
-            raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
-        for path, number in (descriptors or {}).items():
-            names = {**names, f"/proc/self/fd/{number}": names[path], f"/fd/{number}": names[path]}
-        if returncode not in answers and _WITH_LOG in complaint:
-            raise ConversionFailed(_REPLAY.format(next(iter(names.values()))))
-        if returncode not in answers:
-            raise ConversionFailed(_line(complaint or said, names) or f"qemu-img ended with {returncode}")
-        return said
+        with _given(argv, names, opened or {}) as (given, names, descriptors, inherited):
+            command = [
+                *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
+                *(*prefix, *confined(given, files=[_installed(), *_files(given)], descriptors=descriptors)),
+            ]
+            returncode, said, complaint = _ended(command, cancelled, inherited)
+            if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
+                raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
+            if returncode not in answers and _WITH_LOG in complaint:
+                raise ConversionFailed(_REPLAY.format(next(iter(names.values()))))
+            if returncode not in answers:
+                raise ConversionFailed(_line(complaint or said, names) or f"qemu-img ended with {returncode}")
+            return said
 
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
     try:
         yield
+    except ImagevolError:
+        raise  # of an image that is read out of a service
     except OSError as error:
         raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
     except Exception as error:
@@ -332,8 +336,31 @@ def _made(target: Path) -> Iterator[None]:
         yield
 
 
-def _descriptors(path: str, file: BinaryIO | None) -> dict[str, int]:
-    return {path: file.fileno()} if file else {}
+def _opened(path: str, file: BinaryIO | None) -> dict[str, BinaryIO]:
+    return {path: file} if file else {}
+
+
+@contextmanager
+def _given(
+    argv: Sequence[str], names: Mapping[str, str], opened: Mapping[str, BinaryIO]
+) -> Iterator[tuple[list[str], Mapping[str, str], dict[str, int], list[int]]]:
+    """Give a command in which disks stand for their paths, names for what it says, and what it inherits.
+
+    Of what it inherits, the files are given by their paths too.
+    """
+    given, descriptors, inherited = list(argv), dict[str, int](), list[int]()
+    with ExitStack() as serving:
+        for path, file in opened.items():
+            if (disk := disk_of(file)) is None:
+                descriptors[path] = number = file.fileno()
+                names = {**names, f"/proc/self/fd/{number}": names[path], f"/fd/{number}": names[path]}
+            else:
+                number = serving.enter_context(served(disk))
+                argument = disk_argument(number)
+                given = [argument if word == path else word for word in given]
+                names = {**names, argument: names[path]}
+            inherited.append(number)
+        yield given, names, descriptors, inherited
 
 
 def _files(argv: Sequence[str]) -> list[str]:

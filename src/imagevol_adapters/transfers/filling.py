@@ -2,67 +2,52 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import attrs
 
-from imagevol_adapters.blockmaps.contents import MAPPED, contents
 from imagevol_adapters.closing import closing
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import (
     BLAKE3,
-    PART_BYTES,
     Limits,
     StreamWriter,
     TransferReport,
-    clear_device,
-    clear_rest,
     has_blake3,
-    verified,
     verify_device,
-    write_stream,
 )
-from imagevol_adapters.engine.threads import in_thread
-from imagevol_adapters.inspection.held_file import HeldFile
 from imagevol_adapters.inspection.inspector import ImageInspector, check
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.ports import Converter, Device
+from imagevol_adapters.transfers.checked_file import CheckedFile, Proof, zeros_for
+from imagevol_adapters.transfers.remote_image import NoRanges, Ranges, RemoteImage
 from imagevol_core import (
-    Cleared,
     ContentMismatch,
-    CopyMethod,
-    CopyPlan,
-    CopySource,
-    CopyTarget,
     DeviceFailed,
     Digest,
-    DriverGuarantee,
     Image,
     ImagevolError,
     Inspection,
-    RequestRefused,
     SafetySettings,
     SourceFailed,
     ZeroHandling,
-    ZeroProof,
-    decide_zeros,
     needs_conversion,
-    plan_copy,
 )
+from imagevol_core.copying import can_be_read_in_ranges
 
-__all__ = ["CheckedFile", "Examination", "Proof", "fill_device", "opened", "zeros_for"]
+LOG = logging.getLogger(__name__)
 
-Proof = Callable[[str], ZeroProof]
-"""Makes of a device's path the proof that it reads as zeros."""
+__all__ = ["Examination", "fill_device", "opened"]
 
+
+_IN_GLANCE = Path("/glance/images")  # where an image is no file: so its command calls it
 _GROWTH_BYTES = 1 << 28  # of a file under a stream of unknown length; what is not written takes no room
 
 
@@ -106,108 +91,8 @@ class Examination:
         )
 
 
-@attrs.frozen(kw_only=True)
-class CheckedFile:
-    """An image file that was inspected, and may be converted.
-
-    Attributes:
-        path: of the file.
-        what: names it in an error.
-        source: what is known of it.
-        size_bytes: of the disk in it.
-    """
-
-    path: Path
-    what: str
-    source: CopySource
-    size_bytes: int
-    _held: HeldFile
-
-    @classmethod
-    @contextmanager
-    def check(
-        cls,
-        path: Path,
-        *,
-        disk_format: str,
-        converter: Converter,
-        digest: Digest | None,
-        what: str,
-        safety: SafetySettings | None = None,
-    ) -> Iterator[CheckedFile]:
-        """Open a file while the context lasts, and look at it before anything is made of it.
-
-        Args:
-            path: of the file.
-            disk_format: what it is declared to be.
-            converter: inspects it.
-            digest: what it must have; when None nothing is compared.
-            what: names it in an error.
-            safety: what the operator allows.
-
-        Raises:
-            UnsafeImage: a rule refuses it.
-            ContentMismatch: it has another digest.
-            SourceFailed: it cannot be read, or another process has it open for writing.
-        """
-        with HeldFile.open(path, what=what) as held:
-            file = held.file
-            if digest:
-                data = verified(iter(lambda: file.read(PART_BYTES), b""), digest, what, given=True)
-                in_thread(lambda: deque(data, maxlen=0))
-            inspection = converter.examine(
-                str(path), declared_format=disk_format, size_gib=None, what=what, safety=safety, file=file
-            )
-            size_bytes = inspection.virtual_size_bytes or 0
-            source = CopySource(
-                path=str(path.absolute()),
-                format=inspection.formats[0],
-                size_bytes=held.size_bytes,
-                virtual_size_bytes=size_bytes,
-                block_map=inspection.formats[0] in MAPPED,
-            )
-            yield cls(path=path, what=what, source=source, size_bytes=size_bytes, held=held)
-
-    def convert_onto(self, device: Device, *, converter: Converter, proof: Proof | None, limits: Limits) -> None:
-        """Convert it onto a device, let the rest read as zeros, and flush it.
-
-        Raises:
-            RequestRefused: the device is no file here, or the plan is refused.
-            ConversionFailed: qemu-img could not convert it.
-            SourceFailed: the file was changed meanwhile.
-            DeviceFailed: the rest could not be cleared.
-        """
-        target = _target(device, proof)
-        plan = plan_copy(self.source, target=target)
-        if plan.refused:
-            raise RequestRefused(f"{self.what}: {'; '.join(verdict.text for verdict in plan.refused)}")
-        if plan.method is CopyMethod.BLOCKS and plan.zeros is not None:
-            self._copy_blocks(device, plan.zeros, limits)
-        else:
-            self._run(plan, device, target, converter, limits)
-
-    def _copy_blocks(self, device: Device, zeros: ZeroHandling, limits: Limits) -> None:
-        """Copy the blocks that the file's own table names, and make the rest of the device read as zeros."""
-        data = contents(self._held.file, disk_bytes=self.size_bytes)
-        write_stream(data, device, size_bytes=self.size_bytes, zeros=zeros, algorithms=(), limits=limits)
-        self._held.refuse_changed()
-
-    def _run(self, plan: CopyPlan, device: Device, target: CopyTarget, converter: Converter, limits: Limits) -> None:
-        """Run the command of a plan, and make the rest of the device read as zeros."""
-        if device.block_device is None:
-            raise RequestRefused(f"{device.path} is no file on this host: convert {self.path} to raw first")
-        if plan.clear_first and clear_device(device, limits=limits):
-            zero = Cleared(path=device.path, size_bytes=device.size_bytes)
-            plan = plan_copy(self.source, target=replace(target, zero=zero))
-        converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set, file=self._held.file)
-        self._held.refuse_changed()
-        if plan.zeros is not None and plan.zero_from_bytes is not None:
-            clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limits)
-        in_thread(device.flush)
-
-
 def fill_device(
-    data: Iterable[bytes],
+    data: Iterable[bytes] | Ranges,
     device: Device,
     *,
     image: Image,
@@ -225,7 +110,8 @@ def fill_device(
     installed, else with the multihash.  Of what was converted no digest is known.
 
     Args:
-        data: the image's, as Glance gives them; closed at the end, as a response must be.
+        data: the image's, as Glance gives it; closed at the end, as a response must be.  Or what gives the data from an
+            offset on: then a qcow2 is converted while it stays in Glance, and no file of its size is needed.
         device: as large as the disk at the least.
         image: what is known of it.
         converter: inspects and converts what is no plain disk.
@@ -244,35 +130,92 @@ def fill_device(
         WrongLength: there are fewer data or more.
         ImagevolError: whatever else is in the way; what the device holds then is nothing to be used.
     """
-    with closing(data):
-        kept = partial(_downloaded, directory=directory, suffix=suffix)
-        return _fill(data, device, image, converter, kept, proof, limits or Limits(), safety)
+    kept = partial(_downloaded, directory=directory, suffix=suffix)
+    limits = limits or Limits()
+    if not needs_conversion(image.disk_format):
+        stream = data(0) if callable(data) else data
+        with closing(stream):
+            return _stream(stream, device, image, proof, limits, safety)
+    written = False
+    if callable(data) and image.size_bytes and can_be_read_in_ranges(image.disk_format):
+        converting = _Converting(device, image, converter, proof, limits, safety)
+        try:
+            converting.in_place(data, image.size_bytes)
+        except NoRanges as error:
+            LOG.info("%s; it is kept in %s while it is converted", error, directory)
+            written = converting.begun
+        else:
+            return None
+    stream = data(0) if callable(data) else data
+    with closing(stream), kept(stream, image=image, limits=limits) as path:
+        _Converting(device, image, converter, proof, limits, safety, written=written).file(path)
+    return None
 
 
-def _fill(
+@attrs.define
+class _Converting:
+    """An image that is converted onto a device.
+
+    Attributes:
+        begun: whether anything may have been written to the device.
+    """
+
+    device: Device
+    image: Image
+    converter: Converter
+    proof: Proof | None
+    limits: Limits
+    safety: SafetySettings | None
+    written: bool = False
+    begun: bool = False
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        what = f"image {self.image.id}"
+        return {
+            "disk_format": str(self.image.disk_format),
+            "converter": self.converter,
+            "what": what,
+            "safety": self.safety,
+        }
+
+    def file(self, path: Path) -> None:
+        """Convert what was kept in a file."""
+        with CheckedFile.check(path, digest=None, **self._how) as checked:
+            self._onto_the_device(checked)
+
+    def in_place(self, ranges: Ranges, size_bytes: int) -> None:
+        """Convert what stays in Glance.
+
+        Raises:
+            NoRanges: it is better kept in a file.
+        """
+        opened = RemoteImage.open(
+            ranges,
+            size_bytes=size_bytes,
+            digest=self.image.digest,
+            what=f"image {self.image.id}",
+            limits=self.limits,
+        )
+        with opened as remote:
+            self._onto_the_device(CheckedFile.examined(remote, _IN_GLANCE / self.image.id, **self._how))
+
+    def _onto_the_device(self, checked: CheckedFile) -> None:
+        self.begun = True
+        checked.convert_onto(
+            self.device, converter=self.converter, proof=self.proof, limits=self.limits, written=self.written
+        )
+
+
+def _stream(
     data: Iterable[bytes],
     device: Device,
     image: Image,
-    converter: Converter,
-    kept: Callable[..., AbstractContextManager[Path]],
     proof: Proof | None,
     limits: Limits,
     safety: SafetySettings | None,
 ) -> Digest | None:
     what = f"image {image.id}"
-    if needs_conversion(image.disk_format):
-        with kept(data, image=image, limits=limits) as path:
-            checked = CheckedFile.check(
-                path,
-                disk_format=str(image.disk_format),
-                converter=converter,
-                digest=None,
-                what=what,
-                safety=safety,
-            )
-            with checked as file:
-                file.convert_onto(device, converter=converter, proof=proof, limits=limits)
-        return None
     examination = Examination(str(image.disk_format), what, safety)
     algorithms = [*([image.digest.algorithm] if image.digest else []), *([BLAKE3] if has_blake3() else [])]
     writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limits)
@@ -285,11 +228,6 @@ def _fill(
     if expected := blake3 or image.digest:
         verify_device(device, length=report.size_bytes, digest=expected, what=f"the copy of {what}", limits=limits)
     return blake3
-
-
-def zeros_for(device: Device, proof: Proof | None) -> ZeroHandling:
-    """Ask the core what becomes of a stream's zeros on a device."""
-    return decide_zeros(_target(device, proof)).zeros
 
 
 @contextmanager
@@ -354,15 +292,3 @@ def _compared(writer: StreamWriter, image: Image) -> TransferReport:
     if image.digest and (actual := report.digests[image.digest.algorithm]) != image.digest:
         raise ContentMismatch(f"image {image.id}", expected=str(image.digest), actual=str(actual))
     return report
-
-
-def _target(device: Device, proof: Proof | None) -> CopyTarget:
-    promised = DriverGuarantee(path=device.path, driver=device.guarantee) if device.guarantee else None
-    return CopyTarget(
-        path=device.path,
-        size_bytes=device.size_bytes,
-        block_device=device.block_device,
-        direct_io=device.direct_io,
-        can_punch=device.can_clear,
-        zero=proof(device.path) if proof else promised,
-    )

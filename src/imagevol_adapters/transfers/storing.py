@@ -31,8 +31,9 @@ from imagevol_adapters.inspection.inspector import check, inspect_file
 from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
+from imagevol_adapters.transfers.checked_file import CheckedFile, Proof, zeros_for
 from imagevol_adapters.transfers.creating import answered
-from imagevol_adapters.transfers.filling import CheckedFile, Examination, Proof, opened, zeros_for
+from imagevol_adapters.transfers.filling import Examination, opened
 from imagevol_core import (
     FINISHED,
     GIB,

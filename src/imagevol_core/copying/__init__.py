@@ -13,6 +13,7 @@ from imagevol_core.copying.facts import (
     LuksCipher,
     ZeroHandling,
     ZeroProof,
+    can_be_read_in_ranges,
 )
 from imagevol_core.copying.zeros import ZeroDecision, decide_zeros
 
@@ -33,6 +34,7 @@ __all__ = [
     "ZeroDecision",
     "ZeroHandling",
     "ZeroProof",
+    "can_be_read_in_ranges",
     "decide_zeros",
     "plan_copy",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "LuksCipher",
     "RawStream",
     "ZeroProof",
+    "can_be_read_in_ranges",
 ]
 
 # What the inspectors and Glance call a format, and what qemu-img does.  Of what it reads these are all that an image
@@ -299,6 +300,17 @@ class Copy:
     def uploads(self) -> bool:
         """Whether, in Cinder's way, this is a volume on its way into an image."""
         return not self.target.exists and not self.keyed
+
+
+def can_be_read_in_ranges(disk_format: str | None) -> bool:
+    """Tell whether an image can be converted while it stays in Glance, which gives ranges of it.
+
+    Its table must say where its data is, and qemu-img must find the same disk in it as the inspectors, without asking.
+
+    >>> [can_be_read_in_ranges(disk_format) for disk_format in ("qcow2", "vmdk", "raw", None)]
+    [True, False, False, False]
+    """
+    return disk_format == "qcow2"
 
 
 def _not_negative(name: str, value: int | None) -> None:

@@ -16,7 +16,7 @@ from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Hole, Limits, read_device, write_stream
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.qemu.converter import QemuConverter
-from imagevol_adapters.transfers.filling import CheckedFile
+from imagevol_adapters.transfers.checked_file import CheckedFile
 from imagevol_core import ZeroHandling
 from tests.san.guest.storage import MIB, Volume
 

@@ -211,7 +211,7 @@ class WithDriver:
 
         monkeypatch.setattr(rpcapi.VolumeAPI, "delete_volume", delete)  # else a message to a service that is not there
         images = OfflineImages()
-        services = attrs.evolve(driver.imagevol_services(), gives_data=images.gives_data)
+        services = attrs.evolve(driver.imagevol_services(), gives_data=images.gives_data, range_of=images.range_of)
         monkeypatch.setattr(driver, "imagevol_services", lambda: services)
         backend = Backend(driver=driver, cinder=cinder, images=images, stored=stored)
         try:

@@ -1,0 +1,150 @@
+"""A disk for qemu-img that is no file: it asks for ranges of it by NBD, through one pair of sockets that it inherits.
+
+The pair has no name, so that no other process can connect to it, and a command that is confined to its files needs no
+way to it.  Only what qemu-img needs to read is spoken: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import attrs
+
+from imagevol_adapters.disk_files import Disk
+
+__all__ = ["disk_argument", "served"]
+
+_GREETING = b"NBDMAGIC" + b"IHAVEOPT" + struct.pack(">H", 0b11)  # fixed newstyle, without padding
+_OPTION = struct.Struct(">8sII")  # magic, option, length
+_ANSWER = struct.Struct(">QIII")  # magic, option, kind, length
+_ANSWER_MAGIC = 0x3E889045565A9
+_ABORT, _INFO, _GO = 2, 6, 7
+_ACK, _IS_INFO, _UNSUPPORTED = 1, 3, 0x80000001
+_EXPORT_INFO, _BLOCK_SIZE_INFO = 0, 3
+_READ_ONLY = 0b11  # has flags, and one of them says that it is
+_REQUEST = struct.Struct(">IHHQQI")  # magic, flags, command, cookie, offset, length
+_REQUEST_MAGIC = 0x25609513
+_REPLY = struct.Struct(">IIQ")  # magic, error, cookie
+_REPLY_MAGIC = 0x67446698
+_READ, _DISCONNECT = 0, 2
+_EIO, _EINVAL = 5, 22
+_LONGEST_OPTION = 4096
+_LONGEST_READ = 32 << 20  # what the protocol lets any client ask for at once
+
+
+def disk_argument(descriptor: int) -> str:
+    """Give what stands for the file in a command of qemu-img, beside the format that `-f` names.
+
+    >>> disk_argument(5)
+    'json:{"file": {"driver": "nbd", "server": {"type": "fd", "str": "5"}}}'
+    """
+    return "json:" + json.dumps({"file": {"driver": "nbd", "server": {"type": "fd", "str": str(descriptor)}}})
+
+
+@contextmanager
+def served(disk: Disk) -> Iterator[int]:
+    """Serve a disk to one command while the context lasts; give the descriptor that the command must inherit.
+
+    A thread serves it: under eventlet a greenlet, since what is read may come from a socket of its hub.  What a read
+    raises makes the command fail, and is raised at the end.
+
+    Raises:
+        BaseException: what a read raised first, in place of what the command then failed with.
+    """
+    ours, its = socket.socketpair()
+    serving = _Serving(disk, ours)
+    thread = threading.Thread(target=serving.run, name="imagevol-nbd", daemon=True)
+    with ours, its:
+        thread.start()
+        try:
+            yield its.fileno()
+        except Exception as error:
+            _ended(ours, thread)
+            if serving.error is None:
+                raise
+            raise serving.error from error
+        finally:
+            _ended(ours, thread)
+    if serving.error is not None:
+        raise serving.error
+
+
+def _ended(ours: socket.socket, thread: threading.Thread) -> None:
+    """Let it answer no further request, and wait for the one that it is in."""
+    with suppress(OSError):  # the other end is gone
+        ours.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@attrs.define
+class _Serving:
+    """One connection."""
+
+    disk: Disk
+    connection: socket.socket
+    error: BaseException | None = None
+
+    def run(self) -> None:
+        """Serve until the client goes, or we are asked to end."""
+        try:
+            with suppress(OSError, EOFError):  # the client is gone
+                if self._agreed():
+                    while self._answered():
+                        pass
+        finally:
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)  # or the client waits for an answer
+
+    def _agreed(self) -> bool:
+        """Agree on what is served; tell whether reads follow."""
+        self.connection.sendall(_GREETING)
+        self._received(4)  # flags of the client, of which none changes what is sent
+        while True:
+            magic, option, length = _OPTION.unpack(self._received(_OPTION.size))
+            if magic != b"IHAVEOPT" or length > _LONGEST_OPTION:
+                return False
+            self._received(length)  # the name of the disk, and what it wants to know: there is one disk
+            if option in (_INFO, _GO):
+                self._answer(option, _IS_INFO, struct.pack(">HQH", _EXPORT_INFO, self.disk.size_bytes, _READ_ONLY))
+                self._answer(option, _IS_INFO, struct.pack(">HIII", _BLOCK_SIZE_INFO, 1, 1 << 16, _LONGEST_READ))
+            self._answer(option, _ACK if option in (_INFO, _GO, _ABORT) else _UNSUPPORTED)
+            if option == _GO:
+                return True
+            if option == _ABORT:
+                return False
+
+    def _answered(self) -> bool:
+        """Answer one request; tell whether another one may come."""
+        magic, _, command, cookie, offset, length = _REQUEST.unpack(self._received(_REQUEST.size))
+        if magic != _REQUEST_MAGIC or command == _DISCONNECT:
+            return False
+        if command != _READ or length > _LONGEST_READ or offset + length > self.disk.size_bytes:
+            self.connection.sendall(_REPLY.pack(_REPLY_MAGIC, _EINVAL, cookie))
+            is_read: bool = command == _READ  # of a write the data would follow
+            return is_read
+        try:
+            data = self.disk.read_at(offset, length)
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for the command
+            self.error = error
+            self.connection.sendall(_REPLY.pack(_REPLY_MAGIC, _EIO, cookie))
+            return False
+        self.connection.sendall(_REPLY.pack(_REPLY_MAGIC, 0, cookie))
+        self.connection.sendall(data)
+        return True
+
+    def _answer(self, option: int, kind: int, data: bytes = b"") -> None:
+        self.connection.sendall(_ANSWER.pack(_ANSWER_MAGIC, option, kind, len(data)) + data)
+
+    def _received(self, length: int) -> bytes:
+        received = bytearray()
+        while len(received) < length:
+            piece = self.connection.recv(length - len(received))
+            if not piece:
+                raise EOFError
+            received += piece
+        return bytes(received)

@@ -1,0 +1,238 @@
+"""An image that stays in Glance while it is converted: read at any place, and held to its digest.
+
+One stream passes through the whole image in its order, once, and makes the digest.  What is asked for behind it, or far
+ahead of it, comes by a range of its own.  Of each block a fingerprint is kept, so that a range can only give the bytes
+that the digest was made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+from imagevol_adapters.closing import closing
+from imagevol_adapters.disk_files import disk_file
+from imagevol_adapters.engine import Limits
+from imagevol_adapters.engine.digests import Digests, compare
+from imagevol_adapters.engine.limits import Throttle
+from imagevol_adapters.engine.parts import PART_BYTES, Crew, Part
+from imagevol_adapters.engine.sources import guarded
+from imagevol_core import ContentMismatch, Digest, SourceFailed
+
+__all__ = ["NoRanges", "Ranges", "RemoteImage"]
+
+Ranges = Callable[[int], Iterable[bytes]]
+"""Gives an image's data from an offset on, to its end; closed where it is not read to its end."""
+
+BLOCK_BYTES = PART_BYTES
+_CACHED_BLOCKS = 32
+_NEAR_BLOCKS = 8  # which are read over rather than asking again
+_LEAST_RANGES = 64  # that an image may need, however small
+_BLOCKS_A_RANGE = 16  # and one more for so many of its blocks
+
+
+class NoRanges(SourceFailed):
+    """The image is better kept in a file: no ranges of it are given, or too many would be needed."""
+
+
+class RemoteImage:
+    """An image whose blocks are fetched as they are needed, in memory that does not grow with it.
+
+    What it holds are 32 MiB of blocks, and 16 bytes for each MiB of the image.  One thread at a time may use it.
+
+    Attributes:
+        what: names it in an error.
+        size_bytes: how long it is.
+    """
+
+    def __init__(
+        self, ranges: Ranges, *, size_bytes: int, digest: Digest | None, what: str, limits: Limits | None = None
+    ) -> None:
+        """Take what gives its data, and what is known of it; nothing is read yet.
+
+        Args:
+            ranges: gives the data from an offset on.
+            size_bytes: how long the image is.
+            digest: what it must have; when None only its length is compared.
+            what: names it in an error.
+            limits: how fast it may go, and what ends it.
+        """
+        self.what = what
+        self.size_bytes = size_bytes
+        self._ranges = ranges
+        self._digest = digest
+        self._limits = limits or Limits()
+        self._throttle = Throttle(self._limits)
+        self._through = False
+        self._cached: OrderedDict[int, bytes] = OrderedDict()
+        self._fingerprints: dict[int, bytes] = {}
+        self._passing = _Blocks(ranges, 0, self)
+        self._aside: _Blocks | None = None
+        self._left = _LEAST_RANGES + size_bytes // BLOCK_BYTES // _BLOCKS_A_RANGE
+        self._digests = Digests([digest.algorithm] if digest else [])
+        self._crew = Crew(self._digests.jobs())
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, ranges: Ranges, *, size_bytes: int, digest: Digest | None, what: str, limits: Limits | None = None
+    ) -> Iterator[RemoteImage]:
+        """Give one while the context lasts; what it reads is closed then."""
+        image = cls(ranges, size_bytes=size_bytes, digest=digest, what=what, limits=limits)
+        try:
+            yield image
+        except BaseException:
+            image._crew.stop()
+            raise
+        finally:
+            image._close()
+
+    @property
+    def file(self) -> BinaryIO:
+        """The image as a file, of which a `Converter` knows that qemu-img asks for it in ranges."""
+        return disk_file(self)
+
+    def read_through(self) -> None:
+        """Expect reads in about the order of the bytes from now on."""
+        self._through = True
+
+    def refuse_changed(self) -> None:
+        """Read what was not asked for yet, and refuse the image unless all of it has its digest.
+
+        Raises:
+            ContentMismatch: it has another one, or a range gave other bytes than the whole.
+            SourceFailed: it could not be read to its end.
+            TransferCancelled: it was.
+        """
+        while self._passing.place * BLOCK_BYTES < self.size_bytes:
+            self._pass()
+        self._passing.end()
+        self._crew.end()
+        if self._crew.error is not None:
+            raise self._crew.error
+        if self._digest is not None:
+            compare(self._digests, self._digest, self.what)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Give these bytes.
+
+        Raises:
+            SourceFailed: the image cannot be read, or ends before.
+            ContentMismatch: they are not those of the whole.
+            NoRanges: it would take too many ranges.
+            TransferCancelled: it was.
+        """
+        end = min(offset + length, self.size_bytes)
+        pieces = []
+        while offset < end:
+            block, within = divmod(offset, BLOCK_BYTES)
+            pieces.append(self._block(block)[within : within + end - offset])
+            offset += len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def block_bytes(self, block: int) -> int:
+        """Tell how long a block is: the last one is shorter."""
+        return min(BLOCK_BYTES, self.size_bytes - block * BLOCK_BYTES)
+
+    def _block(self, block: int) -> bytes:
+        if block in self._cached:
+            self._cached.move_to_end(block)
+            return self._cached[block]
+        ahead = block - self._passing.place
+        if ahead >= 0 and (self._through or ahead < _NEAR_BLOCKS):
+            for _ in range(ahead):
+                self._pass()
+            return self._pass()
+        return self._fetched_aside(block)
+
+    def _pass(self) -> bytes:
+        """Take the next block of the stream through the whole image."""
+        block = self._passing.place
+        data = self._passing.next()
+        memory = self._crew.memory()
+        memory[: len(data)] = data
+        self._crew.hand_on(Part(block * BLOCK_BYTES, len(data), memory[: len(data)], memory))
+        return self._kept(block, data)
+
+    def _fetched_aside(self, block: int) -> bytes:
+        """Take a block out of a range; one that ended a little before it goes on."""
+        if self._aside is None or not 0 <= block - self._aside.place < _NEAR_BLOCKS:
+            self._left -= 1
+            if self._left < 0:
+                raise NoRanges(f"{self.what} would have to be read in too many ranges")
+            if self._aside is not None:
+                self._aside.close()
+            self._aside = _Blocks(self._ranges, block, self)
+        while self._aside.place < block:
+            self._kept(self._aside.place, self._aside.next())
+        return self._kept(block, self._aside.next())
+
+    def _kept(self, block: int, data: bytes) -> bytes:
+        """Keep a block as long as there is room, and hold it to what was seen of it before."""
+        self._throttle.take(len(data))
+        seen = hashlib.blake2b(data, digest_size=16).digest()
+        before = self._fingerprints.setdefault(block, seen)
+        if seen != before:
+            raise ContentMismatch(
+                f"block {block} of {self.what}", expected=f"blake2b:{before.hex()}", actual=f"blake2b:{seen.hex()}"
+            )
+        self._cached[block] = data
+        self._cached.move_to_end(block)
+        while len(self._cached) > _CACHED_BLOCKS:
+            self._cached.popitem(last=False)
+        return data
+
+    def _close(self) -> None:
+        try:
+            self._passing.close()
+            if self._aside is not None:
+                self._aside.close()
+        finally:
+            self._crew.end()
+
+
+class _Blocks:
+    """The data from one block on, block by block; nothing is asked for before the first one."""
+
+    def __init__(self, ranges: Ranges, block: int, image: RemoteImage) -> None:
+        self.place = block
+        self._image = image
+        self._blocks = self._cut(ranges, block)
+
+    def next(self) -> bytes:
+        """Give the block at `place`, which moves on."""
+        data = next(self._blocks)
+        self.place += 1
+        return data
+
+    def end(self) -> None:
+        """Refuse data after the last block.
+
+        Raises:
+            SourceFailed: there is some.
+        """
+        if next(self._blocks, None) is not None:
+            raise SourceFailed(f"{self._image.what} has more than its {self._image.size_bytes} bytes")
+
+    def close(self) -> None:
+        """Close the data."""
+        self._blocks.close()
+
+    def _cut(self, ranges: Ranges, block: int) -> Generator[bytes, None, None]:
+        data = guarded(ranges(block * BLOCK_BYTES))
+        with closing(data):
+            held = bytearray()
+            for chunk in data:
+                held += cast("bytes", chunk)  # a service gives no holes
+                while held and len(held) >= (wanted := max(1, self._image.block_bytes(block))):
+                    with memoryview(held) as view:
+                        whole = bytes(view[:wanted])
+                    del held[:wanted]
+                    yield whole
+                    block += 1
+            if block * BLOCK_BYTES < self._image.size_bytes:
+                at = block * BLOCK_BYTES + len(held)
+                raise SourceFailed(f"{self._image.what} ends at byte {at}, and has {self._image.size_bytes}")
