@@ -12,6 +12,7 @@ from imagevol_adapters.ports import VolumeService
 from imagevol_adapters.transfers.attaching import refuse_encrypted
 from imagevol_adapters.transfers.keeping import STEP_BYTES, read_again, write_in_steps
 from imagevol_adapters.transfers.kept_part import PartFile, is_whole, part_file
+from imagevol_adapters.transfers.recording import believed_record
 from imagevol_core import GIB, ContentMismatch, ImageVolumeMetadata, ZeroHandling
 from imagevol_core.resuming import ReadImage
 
@@ -22,7 +23,7 @@ From = Callable[[int], AbstractContextManager[Iterable[bytes]]]
 
 
 def image_in_volume(volume_id: str, *, volumes: VolumeService) -> ReadImage:
-    """Say what there is to read in an image volume.
+    """Say what there is to read in an image volume, and by which of its digests it is verified.
 
     Args:
         volume_id: the image volume.
@@ -37,7 +38,8 @@ def image_in_volume(volume_id: str, *, volumes: VolumeService) -> ReadImage:
     refuse_encrypted(volume)
     record = ImageVolumeMetadata.from_volume(volume.metadata)
     size_bytes = volume.size_gib * GIB if record.size_bytes is None else record.size_bytes
-    return ReadImage(source=f"volume {volume.id}", size_bytes=size_bytes, digest=record.digest)
+    digest = believed_record(volume, volumes=volumes, record=False).blake3 or record.digest
+    return ReadImage(source=f"volume {volume.id}", size_bytes=size_bytes, digest=digest)
 
 
 def fetch_image(
