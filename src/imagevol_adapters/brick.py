@@ -12,8 +12,9 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import os_brick
@@ -25,16 +26,19 @@ from oslo_privsep.comm import PrivsepTimeout
 from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 
 from imagevol_adapters.addresses import own_address
-from imagevol_adapters.cleanup import released
+from imagevol_adapters.cleanup import released, undone_on_failure
 from imagevol_adapters.devices.device import PathDevice, RbdDevice
+from imagevol_adapters.engine.watching import bounded
 from imagevol_adapters.error_text import one_line, secrets_of
 from imagevol_adapters.lock_directory import lock_directory
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
-from imagevol_core import AttachFailed, DeadlineExceeded, DeviceFailed
+from imagevol_core import STALL_SECONDS, AttachFailed, DeadlineExceeded, DeviceFailed, DeviceStalled
 
 __all__ = ["ERRORS", "LOCK_PATH", "BrickAttacher", "become_privileged", "open_device"]
+
+T = TypeVar("T")
 
 LOCK_PATH = Path("/run/imagevol")
 """Where a program of root keeps the locks of this host, if it chooses no other directory."""
@@ -101,6 +105,7 @@ class BrickAttacher:
         ip: this host's address, for backends that export to addresses; looked up when None.
         mountpoint: what Cinder shows with the attachments of the volume as the place where it is.
         size_seconds: how long a device may take to show its size after an extension or a connection.
+        stall_seconds: how long it may take to connect, open, close or disconnect a volume.
     """
 
     root_helper: str | None = None
@@ -109,6 +114,8 @@ class BrickAttacher:
     ip: str | None = None
     mountpoint: str | None = None
     size_seconds: float = 20  # as long as glance_store's driver waits
+    stall_seconds: float = STALL_SECONDS
+    _left: set[str] = attrs.field(factory=set, init=False, repr=False)
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host."""
@@ -123,7 +130,10 @@ class BrickAttacher:
     def open(
         self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
     ) -> Iterator[Device]:
-        """Connect the volume while the context lasts, and disconnect it whatever happens inside."""
+        """Connect the volume while the context lasts, and disconnect it whatever happens inside.
+
+        If a call of its device has not returned, it stays connected.
+        """
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
         with self.connected(attachment, keep=keep) as path, self._opened(path, mode, about, attachment) as device:
             yield device
@@ -134,6 +144,10 @@ class BrickAttacher:
         connection = dict(attachment.connection)
         with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets_of(connection)):
             self._connector_for(connection).disconnect_volume(connection, {}, force=True, ignore_errors=True)
+
+    def is_left(self, attachment: Attachment) -> bool:
+        """Tell whether the volume may still be connected, because a call did not return in time."""
+        return attachment.id in self._left
 
     @contextmanager
     def leaving(self, volume_id: str) -> Iterator[None]:
@@ -184,22 +198,61 @@ class BrickAttacher:
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
         connection = dict(attachment.connection)
         secrets = tuple(secrets_of(connection))
-        with translated(ERRORS, doing=f"{about} cannot be connected to this host", secrets=secrets):
-            connector = self._connector_for(connection)
-            info = connector.connect_volume(connection)
-            path = info.get("path")
+        which: dict[str, Any] = {"about": about, "attachment": attachment}
+        found: list[Mapping[str, Any]] = []
 
         def disconnect() -> None:
-            if keep is not None and keep():
+            self._refuse_left(attachment)
+            if not found or (keep is not None and keep()):
                 return
             # By force: once the attachment is gone, a device left behind can come to hold another tenant's volume.
             with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets):
-                connector.disconnect_volume(connection, info, force=True)
+                self._bounded(
+                    lambda: connector.disconnect_volume(connection, found[0], force=True),
+                    doing="disconnecting",
+                    **which,
+                )
+
+        with translated(ERRORS, doing=f"{about} cannot be connected to this host", secrets=secrets):
+            connector = self._connector_for(connection)
+            with undone_on_failure(f"its device on {socket.gethostname()}", disconnect):
+                self._bounded(lambda: found.append(connector.connect_volume(connection)), doing="connecting", **which)
+            path = found[0].get("path")
 
         with released(f"device {path} on {socket.gethostname()}", disconnect):
             if path is None:
                 raise AttachFailed(f"{about} is connected to this host, and os-brick does not say as which device")
             yield path
+
+    def _bounded(self, work: Callable[[], T], *, doing: str, about: str, attachment: Attachment) -> T:
+        """Do what may hang; if it has not ended in time, the volume counts as connected.
+
+        Raises:
+            DeviceStalled: it has not.
+        """
+        progress: list[str] = []
+
+        def noted() -> T:
+            progress.append("began")
+            try:
+                return work()
+            finally:
+                progress.append("ended")
+
+        try:
+            return bounded(noted, what=about, doing=doing, seconds=self.stall_seconds, green=True)
+        except DeviceStalled:
+            self._left.add(attachment.id)
+            raise
+        except BaseException:
+            if progress == ["began"]:  # it was interrupted, and goes on
+                self._left.add(attachment.id)
+            raise
+
+    def _refuse_left(self, attachment: Attachment) -> None:
+        """Do not disconnect what a call still uses."""
+        if self.is_left(attachment):
+            raise AttachFailed(f"a call of volume {attachment.volume_id} has not returned, and it stays connected")
 
     def _connector_for(self, connection: Mapping[str, Any]) -> InitiatorConnector:
         protocol = str(connection.get("driver_volume_type"))
@@ -214,8 +267,26 @@ class BrickAttacher:
             writable = mode is AccessMode.WRITE
             self._wait_for_size(path, about, attachment)
             with translated(_OPENING, doing=f"{about} is connected and cannot be opened"):
-                device = stack.enter_context(open_device(path, writable=writable, name=attachment.volume_id))
+                opened = open_device(path, writable=writable, name=attachment.volume_id, seconds=self.stall_seconds)
+                device = stack.enter_context(self._noting(opened, attachment))
             yield device
+
+    @contextmanager
+    def _noting(
+        self, opened: AbstractContextManager[PathDevice | RbdDevice], attachment: Attachment
+    ) -> Iterator[Device]:
+        """Note whether a device stays open."""
+        device = None
+        try:
+            with opened as device:
+                yield device
+        except DeviceStalled:
+            if device is None:  # a thread hangs while it opens it
+                self._left.add(attachment.id)
+            raise
+        finally:
+            if device is not None and device.left_open:
+                self._left.add(attachment.id)
 
     def _wait_for_size(self, path: Any, about: str, attachment: Attachment) -> None:
         """Return when the device is as large as the attachment says.
@@ -236,7 +307,8 @@ class BrickAttacher:
         if not wanted:
             return
         try:
-            wait_until(look, lambda size: size >= wanted, what="its device did not grow", seconds=self.size_seconds)
+            looked = partial(self._bounded, look, doing="asking for the size", about=about, attachment=attachment)
+            wait_until(looked, lambda size: size >= wanted, what="its device did not grow", seconds=self.size_seconds)
         except DeadlineExceeded as error:
             where = f"its device {path} on {socket.gethostname()}" if isinstance(path, str) else "its image of Ceph"
             raise DeviceFailed(
@@ -255,21 +327,37 @@ class BrickAttacher:
 
 
 @contextmanager
-def open_device(path: Any, *, writable: bool, name: str) -> Iterator[Device]:
+def open_device(
+    path: Any, *, writable: bool, name: str, seconds: float = STALL_SECONDS
+) -> Iterator[PathDevice | RbdDevice]:
     """Open what os-brick connected: a path, or, of Ceph RBD, something that is used like a file.
+
+    If a call of the device has not returned at the end of the context, the device stays open, and says so by
+    `left_open`.  Then it must not be disconnected.
 
     Args:
         path: what os-brick gave.
         writable: whether it is to be written.
         name: of what has no path.
+        seconds: how long opening and closing may take.
 
     Raises:
         OSError: it cannot be opened.
+        DeviceStalled: opening or closing takes longer.
     """
     if not isinstance(path, str):  # os-brick closes it when it disconnects
-        yield RbdDevice(image=path.rbd_image, path=f"/{name}", writable=writable)
+        with RbdDevice(image=path.rbd_image, path=f"/{name}", writable=writable) as image:
+            yield image
         return
-    with PathDevice.open(Path(path), writable=writable) as device:
+    what = f"device {path}"
+    device = bounded(
+        lambda: PathDevice.open(Path(path), writable=writable), what=what, doing="opening", seconds=seconds, green=True
+    )
+
+    def close() -> None:
+        bounded(device.close, what=what, doing="closing", seconds=seconds)
+
+    with released(what, close):
         yield device
 
 

@@ -28,7 +28,8 @@ _PARTS = (
         "store",
         (
             "glance-api.conf: the options of a store of kind imagevol. The section has the name of the store, as in "
-            "enabled_backends. They are the options of glance_store's own cinder driver, and image_clone_metrics_file."
+            "enabled_backends. They are the options of glance_store's own cinder driver, and image_clone_metrics_file "
+            "and image_clone_stall_seconds."
         ),
     ),
     (

@@ -230,6 +230,7 @@ if TYPE_CHECKING:
         next_size_gib,
         virtual_size_bytes,
     )
+    from imagevol_core.stalls import STALL_SECONDS, DeviceStalled, ServiceStalled, SourceStalled, TransferStalled
     from imagevol_core.store_copies import KeptCopy, StoreCopyFacts, decide_store_removal, plan_store_copy
     from imagevol_core.stores import (
         ConfigurationEdit,
@@ -351,6 +352,7 @@ _NAMES = {
         "without_userinfo"),
     "sizing": ("GIB", "Growth", "gib_for", "image_fits", "least_size_bytes", "least_volume_gib", "next_size_gib",
         "virtual_size_bytes"),
+    "stalls": ("STALL_SECONDS", "DeviceStalled", "ServiceStalled", "SourceStalled", "TransferStalled"),
     "store_copies": ("KeptCopy", "StoreCopyFacts", "decide_store_removal", "plan_store_copy"),
     "stores": ("ConfigurationEdit", "PutWishes", "Store", "StoreCatalogue", "StoreCheck", "StoreHost",
         "StoreRequirement", "StoreSelection", "StoreTrial", "StoreUpgrade", "check_host", "check_put", "check_stores",
@@ -381,16 +383,16 @@ __all__ = [  # noqa: RUF022 - by decision
     # verdicts
     "Choice", "Policy", "Requirement", "Result", "RuleTable", "Verdict", "evaluate", "every_match", "failed",
     "first_match",
-    # checks
-    "Check", "CheckLine",
     # locations
     "CinderLocation", "Dialect", "UnreadLocation", "is_store_name", "named_volume_ids", "parse_location",
     "read_location",
     # sizing
     "GIB", "Growth", "gib_for", "image_fits", "least_size_bytes", "least_volume_gib", "next_size_gib",
     "virtual_size_bytes",
-    # checksums
-    "checksum_for", "parse_digest",
+    # checks, checksums
+    "Check", "CheckLine", "checksum_for", "parse_digest",
+    # stalls
+    "STALL_SECONDS", "DeviceStalled", "ServiceStalled", "SourceStalled", "TransferStalled",
     # secret_text
     "HIDDEN", "is_plain_url", "is_secret_name", "shown_url", "shown_value", "without_secrets", "without_userinfo",
     # marks
@@ -404,10 +406,8 @@ __all__ = [  # noqa: RUF022 - by decision
     # doctor
     "Diagnosis", "DoctorAccess", "DoctorBackend", "DoctorFacts", "DoctorGlance", "DoctorHost",
     "DoctorService", "DoctorTrial", "Rates", "diagnose",
-    # placement
-    "PlacedType", "TypeChoice", "choose_volume_type",
-    # validating
-    "NotSeen", "Seen", "Validation", "ValidationFacts", "validate",
+    # placement, validating
+    "PlacedType", "TypeChoice", "choose_volume_type", "NotSeen", "Seen", "Validation", "ValidationFacts", "validate",
     # attaching
     "AttachRetry", "decide_attach_retry", "patience_seconds",
     # stores

@@ -30,13 +30,22 @@ from imagevol_adapters.engine import (
     write_stream,
 )
 from imagevol_adapters.engine.parts import Crew, Part
-from imagevol_adapters.engine.threads import Inbox, afterwards, in_thread
+from imagevol_adapters.engine.threads import Inbox, afterwards, in_thread, threads_left
+from imagevol_adapters.engine.watching import bounded
 from imagevol_adapters.qemu import converter as qemu
 from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.testing.memory import MemoryDevice
 from imagevol_adapters.transfers.checked_file import CheckedFile
 from imagevol_adapters.transfers.filling import fill_device
-from imagevol_core import ConversionFailed, Digest, Image, TransferCancelled, ZeroHandling
+from imagevol_core import (
+    ConversionFailed,
+    DeviceStalled,
+    Digest,
+    Image,
+    SourceStalled,
+    TransferCancelled,
+    ZeroHandling,
+)
 from tests.adapters.unpatched import threading
 
 PATIENCE_SECONDS = 30  # passed only when something hangs
@@ -169,6 +178,47 @@ def test_a_source_that_is_a_green_socket_is_read_whole() -> None:
     sender.wait()
     ours.close()
     assert device.read(0, len(DATA)) == DATA
+
+
+def test_a_green_socket_that_gives_nothing_more_is_a_source_that_stalled() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"data")
+    limits = Limits(stall_seconds=0.05)
+    with pytest.raises(SourceStalled):
+        write_stream(iter(lambda: ours.recv(1 << 16), b""), MemoryDevice(9), size_bytes=9, limits=limits)
+    ours.close()
+    theirs.close()
+
+
+def test_a_device_that_hangs_is_named_while_the_source_is_waited_for() -> None:
+    device = Blocked(len(DATA), "write")
+    limits = Limits(stall_seconds=0.05)
+
+    def slowly() -> Iterator[bytes]:
+        yield DATA[:PART_BYTES]
+        while True:
+            eventlet.sleep(0.01)
+            yield b"x"
+
+    with pytest.raises(DeviceStalled):
+        write_stream(slowly(), device, size_bytes=len(DATA), limits=limits)
+    device.go.set()
+    while threads_left():
+        eventlet.sleep(0.01)
+
+
+def test_what_connects_a_volume_and_hangs_is_ended_in_its_greenlet() -> None:
+    ended: list[str] = []
+
+    def connect() -> None:
+        try:
+            eventlet.sleep(60)
+        finally:
+            ended.append("connecting")
+
+    with pytest.raises(DeviceStalled, match="volume 7 stalled: connecting"):
+        bounded(connect, what="volume 7", doing="connecting", seconds=0.05, green=True)
+    assert ended == ["connecting"]
 
 
 class Source(Iterator[bytes]):

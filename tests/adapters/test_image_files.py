@@ -87,6 +87,9 @@ class FileAttacher:
     def disconnect(self, attachment: Attachment) -> None:
         raise NotImplementedError
 
+    def is_left(self, attachment: Attachment) -> bool:
+        return False
+
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         return nullcontext()
 

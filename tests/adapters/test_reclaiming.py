@@ -76,6 +76,9 @@ class Recording(MemoryAttacher):
         self.calls.append(attachment.id)
         super().disconnect(attachment)
 
+    def is_left(self, attachment: Attachment) -> bool:
+        return False
+
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         return self.lock()
 

@@ -35,6 +35,7 @@ LEVELS = (
         "checksums",
         "secret_text",
         "collation",
+        "stalls",
     },
     {
         "stores",

@@ -294,6 +294,9 @@ class _Opened:
         with self.store._open_cinder_volume(None, volume, _MODES[mode]) as file:
             yield _File(file, volume.size_gib * GIB)
 
+    def is_left(self, attachment: Attachment) -> bool:
+        return False
+
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         return nullcontext()
 

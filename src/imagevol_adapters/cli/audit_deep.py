@@ -27,7 +27,6 @@ T = TypeVar("T")
 _JOBS = 2
 _MOST_JOBS = 64
 _ATTACH_ATTEMPTS = 5  # half a minute
-_MIB = 1 << 20
 
 
 def add_deep_options(parser: argparse.ArgumentParser) -> None:
@@ -89,13 +88,12 @@ class Deep:
         Raises:
             ImagevolError: the images cannot be listed, or the journal cannot be written.
         """
-        from imagevol_adapters.engine import Limits
         from imagevol_adapters.gathering import deep_checks, deep_targets
         from imagevol_adapters.transfers import check_image_volume
 
         app, asked = self._app, self._asked
         jobs = asked.jobs or _JOBS
-        limits = Limits(bytes_per_second=asked.rate * _MIB / jobs if asked.rate else None)
+        limits = app.limits(asked.rate / jobs if asked.rate else None)
         # So that a volume that a dead process has does not hold up all others for minutes.
         attempts = min(app.options.attach_attempts, _ATTACH_ATTEMPTS)
         volumes = attrs.evolve(app.volumes, attach_attempts=attempts)

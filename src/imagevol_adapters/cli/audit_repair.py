@@ -226,6 +226,7 @@ class AuditRepair:
             catalogue=audit.catalogue,
             delayed_delete=settings.delayed_delete,
             make_template=TemplateMaker(volumes=self.app.volumes, holder=journal.id),
+            stall_seconds=self.app.options.stall_seconds,
         )
         return Repairs(journal=journal, source=source, actions=actions)
 
@@ -241,6 +242,7 @@ class AuditRepair:
             algorithm=image.digest.algorithm if image.digest else None,
             volumes=self.app.volumes,
             attacher=self.app.attacher,
+            limits=self.app.limits(),
         )
 
     def _host(self, journal: RepairJournal) -> tuple[Attacher | None, str | None]:

@@ -350,7 +350,7 @@ class Cp(Named, Shown, Lister):
             images=self._glance,
             volumes=self.app.volumes,
             gathering=self._gathering,
-            read=VolumeReader(volumes=self.app.volumes, attacher=lambda: self.app.attacher),
+            read=VolumeReader(volumes=self.app.volumes, attacher=lambda: self.app.attacher, limits=self.app.limits()),
             settle_seconds=self.app.options.wait_seconds,
             jobs=jobs,
         )

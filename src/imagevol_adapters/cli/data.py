@@ -38,12 +38,11 @@ from imagevol_core import (
 )
 
 if TYPE_CHECKING:
-    from imagevol_adapters.engine import Limits, Progress
+    from imagevol_adapters.engine import Progress
     from imagevol_adapters.transfers import StoredImage
 
 __all__ = ["Get", "Put", "Rm"]
 
-_MIB = 1 << 20
 _GPT_CHECKS = ("mbr", "gptmbr")
 _FORMATS = ("raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso")
 
@@ -186,7 +185,7 @@ class Put(Named, Shown, ShowOne):
                 safety=SafetySettings(nonfatal_checks=frozenset(asked.gpt_safety_checks_nonfatal)),
             ),
             "digest": expected_digest(asked),
-            "limits": _limits(asked),
+            "limits": self.app.limits(asked.rate),
             "progress": progress,
         }
 
@@ -269,7 +268,7 @@ class Get(Command):
 
         check_metrics(parsed_args.metrics)
         begun = time.monotonic()
-        size_bytes = Fetching(self.app, parsed_args, limits=_limits(parsed_args)).read()
+        size_bytes = Fetching(self.app, parsed_args, limits=self.app.limits(parsed_args.rate)).read()
         taken = transfer_samples("get", size_bytes=size_bytes, seconds=time.monotonic() - begun)
         write_metrics(parsed_args.metrics, taken)
 
@@ -328,13 +327,6 @@ def _rate(text: str) -> float:
     if not 0 < rate < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0, or no --rate for no limit")
     return rate
-
-
-def _limits(parsed_args: argparse.Namespace) -> Limits:
-    from imagevol_adapters.engine import Limits
-
-    rate: float | None = parsed_args.rate
-    return Limits(bytes_per_second=None if rate is None else rate * _MIB)
 
 
 def _fresh_thin(path: str) -> FreshThin:

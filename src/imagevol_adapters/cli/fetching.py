@@ -191,7 +191,8 @@ class Fetching:
                 zeros=ZeroHandling.SKIP,  # a new file is all hole
                 algorithms=(),
                 progress=progress,
-                limits=self._limits if self._asked.through_glance else None,  # a volume is held to them as it is read
+                # A volume is held to the rate as it is read.
+                limits=self._limits if self._asked.through_glance else self.app.limits(),
             )
 
     def _tell_unverified(self, content: VolumeContent) -> None:

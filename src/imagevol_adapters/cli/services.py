@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import math
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from imagevol_adapters.cli.imports import without_green_resolver
 from imagevol_adapters.cli.progress import PROGRESS, moved
+from imagevol_core import STALL_SECONDS
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from imagevol_adapters.brick import BrickAttacher
     from imagevol_adapters.cinder.volumes import CinderVolumes
-    from imagevol_adapters.engine import Progress
+    from imagevol_adapters.engine import Limits, Progress
     from imagevol_adapters.glance.images import GlanceImages
     from imagevol_adapters.qemu.converter import QemuConverter
 
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTACHING", "Services", "add_attaching_options", "tell_end"]
 
-ATTACHING = ("wait_seconds", "progress", "attach_attempts", "my_ip", "multipath", "enforce_multipath")
+ATTACHING = ("wait_seconds", "stall_seconds", "progress", "attach_attempts", "my_ip", "multipath", "enforce_multipath")
 """The names of the options that `add_attaching_options` adds."""
 
+_MIB = 1 << 20
 _ATTACH_ATTEMPTS = 30  # nearly five minutes: a large image is read for minutes, and a person can interrupt
 
 
@@ -39,6 +42,14 @@ def add_attaching_options(parser: argparse.ArgumentParser) -> None:
         default=300,
         metavar="SECONDS",
         help="wait at most this many seconds for a volume or image to change its state (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--stall-seconds",
+        type=_deadline,
+        default=STALL_SECONDS,
+        metavar="SECONDS",
+        help="give up a transfer whose source, device or service makes no progress for this many seconds; the error "
+        "names which one (default: %(default)g)",
     )
     parser.add_argument(
         "--progress",
@@ -160,7 +171,15 @@ class Services:
             ip=self.options.my_ip,
             multipath=self.options.multipath or self.options.enforce_multipath,
             enforce_multipath=self.options.enforce_multipath,
+            stall_seconds=self.options.stall_seconds,
         )
+
+    def limits(self, rate_mib: float | None = None) -> Limits:
+        """How fast a transfer may go, in MiB a second, and how long it waits for progress."""
+        from imagevol_adapters.engine import Limits
+
+        rate = None if rate_mib is None else rate_mib * _MIB
+        return Limits(bytes_per_second=rate, stall_seconds=self.options.stall_seconds)
 
     @functools.cached_property
     def converter(self) -> QemuConverter:
@@ -172,6 +191,16 @@ class Services:
     def progress(self, label: str, total_bytes: int | None) -> AbstractContextManager[Progress]:
         """Tell how many bytes were moved while the context lasts."""
         return moved(label, total_bytes)
+
+
+def _deadline(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no deadline: give a number of seconds above 0")
+    return seconds
 
 
 def _at_least_one(text: str) -> int:

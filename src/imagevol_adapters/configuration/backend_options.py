@@ -9,6 +9,7 @@ from __future__ import annotations
 from oslo_config import cfg
 
 from imagevol_adapters.configuration.metrics_option import METRICS_FILE
+from imagevol_adapters.configuration.stall_option import STALL_OPTION
 
 __all__ = ["OPTIONS"]
 
@@ -60,4 +61,5 @@ OPTIONS = (
         "Glance's gpt_safety_checks_nonfatal. Give it the same value, so that a template is made of what Glance takes.",
     ),
     METRICS_FILE,
+    STALL_OPTION,
 )

@@ -20,6 +20,7 @@ from typing import Protocol, Self
 import attrs
 
 from imagevol_adapters.devices.block_stack import LONG_CLEAR_BYTES, takes_long_requests
+from imagevol_adapters.devices.calls import Calls
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import CLEAR_BYTES
 from imagevol_core import DeviceFailed
@@ -27,6 +28,7 @@ from imagevol_core import DeviceFailed
 __all__ = ["PathDevice", "RbdDevice", "RbdImage"]
 
 _ALIGNMENT_BYTES = 4096  # of offset and length, for direct I/O
+_CLOSED = (1 << 31) - 1  # no descriptor: no process may have so many
 _BLKZEROOUT = 0x127F  # linux/fs.h
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01  # linux/falloc.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -50,6 +52,8 @@ class PathDevice:
     _direct_fd: int | None
     _clearers: list[Callable[[int, int, int], None]]
     _direct: bool = attrs.field(default=attrs.Factory(lambda self: self._direct_fd is not None, True), init=False)
+    _calls: Calls = attrs.field(factory=Calls, init=False, repr=False)
+    left_open: bool = attrs.field(default=False, init=False)
 
     @classmethod
     def open(cls, path: Path, *, writable: bool, direct: bool = True) -> PathDevice:
@@ -89,15 +93,26 @@ class PathDevice:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it; what was not flushed may be lost."""
-        if self._direct_fd is not None:
-            os.close(self._direct_fd)
-        os.close(self._fd)
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close it, unless a call has not returned: then it stays open.  What was not flushed may be lost."""
+        fd, direct_fd = self._fd, self._direct_fd
+        if self._calls or self.left_open:
+            self.left_open = True
+            return
+        self.left_open = True  # until this has returned
+        self._fd, self._direct_fd = _CLOSED, None  # for a thread that comes late
+        if direct_fd is not None:
+            os.close(direct_fd)
+        os.close(fd)
+        self.left_open = False
 
     @property
     def size_bytes(self) -> int:
         """How many bytes there are; a block device tells by its end only."""
-        with _translated("asking for the size"):
+        with self._calls, _translated("asking for the size"):
             return os.lseek(self._fd, 0, os.SEEK_END)
 
     @property
@@ -128,7 +143,8 @@ class PathDevice:
         """Let a range read as zeros by the cheapest call that has not failed; one that fails is not tried again."""
         while self._clearers:
             try:
-                self._clearers[0](self._fd, offset, length)
+                with self._calls:
+                    self._clearers[0](self._fd, offset, length)
             except InterruptedError:
                 continue
             except OSError:
@@ -144,12 +160,19 @@ class PathDevice:
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield the data of a file, and its holes; a block device tells of none."""
         with _translated("asking for the extents"):
-            yield from extents(self._fd, offset, offset + length)
+            found = extents(self._fd, offset, offset + length)
+            while True:
+                with self._calls:
+                    each = next(found, None)
+                if each is None:
+                    return
+                yield each
 
     def flush(self) -> None:
         """Return when all is on the storage; what the page cache had of it is dropped."""
         try:
-            os.fsync(self._fd)
+            with self._calls:
+                os.fsync(self._fd)
         except OSError as error:
             raise DeviceFailed(f"flushing failed: {one_line(error)}") from error
         with suppress(OSError):
@@ -158,12 +181,13 @@ class PathDevice:
     def _moved(self, move: Callable[[int, memoryview], int], offset: int, data: memoryview) -> int:
         """Move what is aligned past the page cache, and the rest through it."""
         whole = len(data) // _ALIGNMENT_BYTES * _ALIGNMENT_BYTES
-        if self._direct_fd is not None and self._direct and whole and offset % _ALIGNMENT_BYTES == 0:
-            try:
-                return move(self._direct_fd, data[:whole])
-            except OSError:  # a real fault shows again below
-                self._direct = False  # its descriptor stays open: another thread may be reading through it
-        return move(self._fd, data)
+        with self._calls:
+            if self._direct_fd is not None and self._direct and whole and offset % _ALIGNMENT_BYTES == 0:
+                try:
+                    return move(self._direct_fd, data[:whole])
+                except OSError:  # a real fault shows again below
+                    self._direct = False  # its descriptor stays open: another thread may be reading through it
+            return move(self._fd, data)
 
 
 def extents(fd: int, at: int, end: int) -> Iterator[tuple[int, int, bool]]:
@@ -249,17 +273,27 @@ class RbdDevice:
     direct_io: bool = attrs.field(default=True, init=False)
     can_clear: bool = attrs.field(default=attrs.Factory(lambda self: self.writable, True), init=False)
     clear_bytes: int = attrs.field(default=CLEAR_BYTES, init=False)
+    _calls: Calls = attrs.field(factory=Calls, init=False, repr=False)
+    left_open: bool = attrs.field(default=False, init=False)
+
+    def __enter__(self) -> Self:
+        """It is open already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Note whether a call has not returned; os-brick closes the image when it disconnects."""
+        self.left_open = bool(self._calls)
 
     @property
     def size_bytes(self) -> int:
         """How many bytes there are."""
-        with _translated("asking for the size"):
+        with self._calls, _translated("asking for the size"):
             return self.image.size()
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer; librbd refuses to read beyond the end."""
         length = max(0, min(len(buffer), self.size_bytes - offset))
-        with _translated(f"reading at byte {offset}"):
+        with self._calls, _translated(f"reading at byte {offset}"):
             data = self.image.read(offset, length) if length else b""
         buffer[: len(data)] = data
         return len(data)
@@ -270,14 +304,14 @@ class RbdDevice:
         room = self.size_bytes - offset
         if room <= 0 and data:
             raise DeviceFailed(f"writing at byte {offset} failed: the image ends at byte {self.size_bytes}")
-        with _translated(f"writing at byte {offset}"):
+        with self._calls, _translated(f"writing at byte {offset}"):
             return self.image.write(bytes(data[:room]), offset)
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros; the objects that are zero as a whole are given back."""
         if not self.writable:
             return False
-        with _translated(f"zeroing at byte {offset}"):
+        with self._calls, _translated(f"zeroing at byte {offset}"):
             self.image.write_zeroes(offset, min(length, self.image.size() - offset))
         return True
 
@@ -298,13 +332,13 @@ class RbdDevice:
             if exists:
                 data.append((start, start + count))
 
-        with _translated("asking for the extents"):
+        with self._calls, _translated("asking for the extents"):
             self.image.diff_iterate(offset, length, None, found, include_parent=True)
         yield from _and_holes(data, offset, offset + length)
 
     def flush(self) -> None:
         """Return when all is on the storage."""
-        with _translated("flushing"):
+        with self._calls, _translated("flushing"):
             self.image.flush()
 
 

@@ -25,6 +25,7 @@ from imagevol_adapters.driver.counting import counts_of
 from imagevol_adapters.driver.service import CinderService, settings_of
 from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, image_of
+from imagevol_adapters.engine import Limits
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import Lock
 from imagevol_adapters.tending.templates import MAKING
@@ -301,6 +302,7 @@ class ByTemplate:
                 directory=Path(cfg.CONF.image_conversion_dir),
                 suffix=extract_host(template.service_topic_queue),  # Cinder deletes such files when it starts
                 safety=settings_of(self.driver).safety,
+                limits=Limits(stall_seconds=self.driver.configuration.image_clone_stall_seconds),
             )
         lock.ensure_held()
         templates.publish(template, image, blake3=blake3)

@@ -8,6 +8,7 @@ error of this module fails a request.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -19,6 +20,7 @@ from cinder.volume import volume_utils
 from oslo_config import cfg
 
 from imagevol_adapters.brick import open_device
+from imagevol_adapters.cleanup import released
 from imagevol_adapters.configuration.backend_options import OPTIONS
 from imagevol_adapters.driver.by_template import TEMPLATE_WAYS, ByTemplate, told
 from imagevol_adapters.driver.cloning import ModelUpdate, Request, clone
@@ -30,7 +32,7 @@ from imagevol_adapters.gathering import CreationFacts
 from imagevol_adapters.metrics import LEFT
 from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu.converter import QemuConverter
-from imagevol_core import CreationPlan, CreationStep, Policy, TemplateAction, Way, failed
+from imagevol_core import AttachFailed, CreationPlan, CreationStep, Policy, TemplateAction, Way, failed
 
 __all__ = ["ImageCloneMixin"]
 
@@ -119,6 +121,8 @@ class ImageCloneMixin:
     def imagevol_open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
         """Open a volume of this backend on this host while the context lasts.
 
+        If a call of the device has not returned at the end, the volume stays attached, and the log names it.
+
         Args:
             context: of an administrator.
             volume: which one.
@@ -129,14 +133,20 @@ class ImageCloneMixin:
         properties = volume_utils.brick_get_connector_properties(multipath, enforced)
         driver: Any = self
         info, volume = driver._attach_volume(context, volume, properties)
-        try:
+        device = None
+
+        def detach() -> None:
+            if device is not None and device.left_open:
+                raise AttachFailed("a call of its device has not returned; restart cinder-volume to detach it")
+            driver._detach_volume(context, info, volume, properties, force=True)
+
+        with released(f"the attachment of volume {volume.id} to {socket.gethostname()}", detach):
             path = info["device"]["path"]
             # A file or a block device is root's, and for as long this service's; what is no path, as an RBD image, is.
             ours = cinder_utils.temporary_chown(path) if isinstance(path, str) else nullcontext()
-            with ours, open_device(path, writable=writable, name=volume.id) as device:
+            seconds = self.configuration.image_clone_stall_seconds
+            with ours, open_device(path, writable=writable, name=volume.id, seconds=seconds) as device:
                 yield device
-        finally:
-            driver._detach_volume(context, info, volume, properties, force=True)
 
     def imagevol_services(self) -> Services:
         """Give what the mixin needs beside the driver; a test may give others."""

@@ -18,6 +18,7 @@ from functools import partial
 from imagevol_adapters.engine.limits import Limits, Pace, Throttle
 from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS
 from imagevol_adapters.engine.threads import afterwards, in_thread
+from imagevol_adapters.engine.watching import watched_device
 from imagevol_adapters.ports import CLEAR_BYTES, Device
 from imagevol_core import DeviceFailed
 
@@ -194,11 +195,15 @@ def clear_device(device: Device, *, limits: Limits | None = None) -> bool:
 
     Raises:
         DeviceFailed: it could not be read back.
+        DeviceStalled: it has not answered in time.
         TransferCancelled: it was.
     """
     over: list[bool] = []
-    pace = Throttle(limits or Limits()).until(lambda: bool(over))
-    return in_thread(lambda: _cleared(device, pace), stop=lambda: over.append(True))
+    limited = limits or Limits()
+    pace = Throttle(limited).until(lambda: bool(over))
+    watch = limited.device_watch(f"device {device.path}")
+    watched = watched_device(device, watch)
+    return in_thread(lambda: _cleared(watched, pace), stop=lambda: over.append(True), patience=watch.patience)
 
 
 def _cleared(device: Device, pace: Pace) -> bool:

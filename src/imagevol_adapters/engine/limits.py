@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from imagevol_adapters.engine.parts import ALIGNMENT_BYTES, PART_BYTES, Stopped
-from imagevol_adapters.engine.threads import lock, pause
-from imagevol_core import Digest, InvalidFact, TransferCancelled
+from imagevol_adapters.engine.parts import ALIGNMENT_BYTES, PART_BYTES
+from imagevol_adapters.engine.threads import Stopped, lock, pause
+from imagevol_adapters.engine.watching import Watch
+from imagevol_core import STALL_SECONDS, DeviceStalled, Digest, InvalidFact, SourceStalled, TransferCancelled
 
 __all__ = ["Limits", "Pace", "Progress", "Throttle", "TransferProgress", "TransferReport"]
 
@@ -82,9 +83,11 @@ class Limits:
     Args:
         bytes_per_second: of what is read from the source; None for as fast as it goes.
         cancelled: set it, from any thread, and the transfer ends with a `TransferCancelled` at its next part.
+        stall_seconds: how long the source or the device may make no progress, before the transfer ends with a
+            `TransferStalled`.  A pause for the rate does not count, and neither does a slow reader.
 
     Raises:
-        InvalidFact: the rate is not positive, or not finite.
+        InvalidFact: the rate or the deadline is not positive, or not finite.
 
     >>> Limits(bytes_per_second=100 * 2**20).cancelled.is_set()
     False
@@ -92,11 +95,22 @@ class Limits:
 
     bytes_per_second: float | None = None
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
+    stall_seconds: float = STALL_SECONDS
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a rate at which nothing would ever move."""
+        """Refuse a rate at which nothing would ever move, and a deadline that is none."""
         if self.bytes_per_second is not None and not 0 < self.bytes_per_second < math.inf:
             raise InvalidFact("bytes_per_second", f"{self.bytes_per_second} is no rate; give None for no limit")
+        if not 0 < self.stall_seconds < math.inf:
+            raise InvalidFact("stall_seconds", f"{self.stall_seconds} is no deadline; give seconds above 0")
+
+    def device_watch(self, what: str) -> Watch:
+        """Watch the calls of a device, which `what` names in an error."""
+        return Watch(self.stall_seconds, lambda doing, seconds: DeviceStalled(what, doing=doing, seconds=seconds))
+
+    def source_watch(self) -> Watch:
+        """Watch a source that is asked for its next piece."""
+        return Watch(self.stall_seconds, lambda what, seconds: SourceStalled(what, seconds=seconds))
 
     def part_bytes(self, most: int = PART_BYTES) -> int:
         """Give how large a part may be; a slow transfer has small ones."""
@@ -137,7 +151,11 @@ class Throttle:
                 wait_seconds = max(0.0, self._due - now)
             # The event may be eventlet's, for which a real thread cannot wait.
             self._pause(wait_seconds, lambda: cancelled.is_set() or over())
-        if cancelled.is_set():
+        self.check()
+
+    def check(self) -> None:
+        """Raise `TransferCancelled` if the transfer must end."""
+        if self._limits.cancelled.is_set():
             raise TransferCancelled("the transfer was cancelled")
 
     def until(self, over: Callable[[], bool]) -> Pace:

@@ -12,9 +12,11 @@ from functools import partial
 
 import attrs
 
-from imagevol_adapters.engine.threads import GivingWay, Inbox, Workers, lock
+from imagevol_adapters.engine.threads import GivingWay, Inbox, Patience, Stopped, Workers, forever, lock
+from imagevol_adapters.engine.watching import elsewhere
+from imagevol_core import TransferStalled
 
-__all__ = ["ALIGNED_ZEROS", "ALIGNMENT_BYTES", "PART_BYTES", "POOL_BYTES", "ZEROS", "Crew", "Job", "Part", "Stopped"]
+__all__ = ["ALIGNED_ZEROS", "ALIGNMENT_BYTES", "PART_BYTES", "POOL_BYTES", "ZEROS", "Crew", "Job", "Part"]
 
 ALIGNMENT_BYTES = 4096  # of memory, offset and length, enough for direct I/O on any disk of today
 PART_BYTES = 1 << 20  # large enough that a call costs nothing beside its bytes, small enough to stay in a cache
@@ -44,10 +46,6 @@ class Part:
 Job = Callable[[Part], None]
 
 
-class Stopped(Exception):
-    """The stream is not wanted any more."""
-
-
 class Crew:
     """Threads that each do one job with every part of a stream, in its order.
 
@@ -64,6 +62,8 @@ class Crew:
         *,
         part_bytes: int = PART_BYTES,
         feeder: Callable[[Crew], None] | None = None,
+        patience: Patience = forever,
+        unwanted: Callable[[], object] = lambda: None,
     ) -> None:
         """Start a thread for each job.
 
@@ -71,9 +71,13 @@ class Crew:
             jobs: what is done with each part, at the same time.
             part_bytes: how large a part is at most.
             feeder: hands on parts in a thread of its own, where the caller's takes them from `parts`.
+            patience: of the caller with the threads.
+            unwanted: called when the stream is not wanted any more, as after an interrupt.
         """
         self.error = None
         self.over = False
+        self._patience = patience
+        self._unwanted = unwanted
         self._lock = lock()
         self._free: Inbox[memoryview] = Inbox()
         self._part_bytes = part_bytes
@@ -94,16 +98,17 @@ class Crew:
             self.end()
             raise
 
-    def memory(self) -> memoryview:
+    def memory(self, patience: Patience = forever) -> memoryview:
         """Give free memory for a part, once there is some.
 
         Raises:
             Stopped: nothing more is wanted; `error` is the reason, if a job failed.
+            TransferStalled: the patience is over.
         """
         if self._unmade and self._free.empty():
             self._unmade -= 1
             self._free.put(memoryview(mmap.mmap(-1, self._part_bytes)))
-        memory = self._free.get()
+        memory = self._free.get(patience)
         if self.over:
             raise Stopped
         return memory
@@ -115,8 +120,12 @@ class Crew:
             queue.put(part)
 
     def parts(self) -> Iterator[Part]:
-        """Give each part that the feeder hands on to the caller's thread."""
-        while (part := self._followed.get()) is not None:
+        """Give each part that the feeder hands on to the caller's thread.
+
+        Raises:
+            TransferStalled: the patience with the threads is over.
+        """
+        while (part := self._next()) is not None:
             yield part
             self._done(part)
             self._give_way()
@@ -127,18 +136,31 @@ class Crew:
             self.error = self.error or error
             self.over = True
         self._free.put(memoryview(b""))
+        if error is None:
+            self._unwanted()
 
     def end(self) -> None:
         """Say that nothing more comes, and return when every thread is done with what was handed on, whatever happens.
 
-        An interrupt meanwhile stops what has not begun, and is raised when what has begun is done.
+        An interrupt meanwhile stops what has not begun, and is raised when what has begun is done.  A thread that hangs
+        is left to itself; `error` says so.
         """
         try:
-            self._workers.end(close=self._close, stop=self.stop)
+            with elsewhere():
+                self._workers.end(close=self._close, stop=self.stop, patience=self._patience)
+        except TransferStalled as error:
+            self.stop(error)
         finally:
             if self._workers.ended:
                 self._free.close()
                 self._followed.close()
+
+    def _next(self) -> Part | None:
+        with elsewhere(self.stop):
+            part = self._followed.get(self._patience)
+        if part is None and self.over and self.error is None:  # by who waits for the caller of this
+            raise Stopped
+        return part
 
     def _close(self) -> None:
         for queue in self._queues:

@@ -9,11 +9,13 @@ from functools import partial
 from imagevol_adapters.engine.digests import Digests, compare
 from imagevol_adapters.engine.limits import Limits, Throttle
 from imagevol_adapters.engine.parts import PART_BYTES, ZEROS, Crew, Job, Part
+from imagevol_adapters.engine.watching import watched_device
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, Digest
 
 __all__ = ["digest_device", "read_device", "verify_device"]
 
+_DEVICE = "the device"
 _READ_BYTES = 4 * PART_BYTES  # of which the kernel makes several requests, so that the device is never idle
 _LONGEST_HOLE = 64 * PART_BYTES  # so that to read holes can be cancelled too
 
@@ -24,7 +26,7 @@ def read_device(
     offset: int = 0,
     length: int,
     digest: Digest | None = None,
-    what: str = "the device",
+    what: str = _DEVICE,
     limits: Limits | None = None,
     made: Digests | None = None,
 ) -> Generator[bytes, None, None]:
@@ -39,11 +41,12 @@ def read_device(
         length: how many bytes.
         digest: what they must have; when None nothing is checked.
         what: whose data these are, for the error.
-        limits: how fast it may go, and what ends it.
+        limits: how fast it may go, and what ends it; time that the caller takes does not count.
         made: digests that are to be made of them; they are whole once the iteration has ended.
 
     Raises:
         DeviceFailed: they could not be read, or the device ends before.
+        DeviceStalled: the device has not answered in time.  A thread may still use it: do not close it.
         ContentMismatch: they are not those of the digest; raised after the last byte.
         InvalidFact: the digest's algorithm is not known here.
         TransferCancelled: it was.
@@ -58,6 +61,7 @@ def digest_device(
     offset: int = 0,
     length: int,
     made: Digests,
+    what: str = _DEVICE,
     limits: Limits | None = None,
 ) -> None:
     """Make digests of `length` bytes of a device from `offset` on: of all of them, or an error.
@@ -69,13 +73,15 @@ def digest_device(
         offset: of the first byte.
         length: how many bytes.
         made: what is made of them; it is whole once this has returned.
+        what: whose data these are, for the error.
         limits: how fast it may go, and what ends it.
 
     Raises:
         DeviceFailed: they could not be read, or the device ends before.
+        DeviceStalled: the device has not answered in time.  A thread may still use it: do not close it.
         TransferCancelled: it was.
     """
-    for _ in _parts(device, offset, length, made.jobs(), limits or Limits()):
+    for _ in _parts(device, offset, length, made.jobs(), limits or Limits(), what):
         pass
 
 
@@ -92,11 +98,12 @@ def verify_device(device: Device, *, length: int, digest: Digest, what: str, lim
     Raises:
         ContentMismatch: they are not those of the digest.
         DeviceFailed: they could not be read, or the device ends before.
+        DeviceStalled: the device has not answered in time.  A thread may still use it: do not close it.
         InvalidFact: the digest's algorithm is not known here.
         TransferCancelled: it was.
     """
     made = Digests([digest.algorithm])
-    digest_device(device, length=length, made=made, limits=limits)
+    digest_device(device, length=length, made=made, what=what, limits=limits)
     compare(made, digest, what)
 
 
@@ -110,7 +117,7 @@ def _read(
     limits: Limits,
     jobs: list[Job],
 ) -> Generator[bytes, None, None]:
-    with closing(_parts(device, offset, length, [*digests.jobs(), *jobs], limits)) as parts:
+    with closing(_parts(device, offset, length, [*digests.jobs(), *jobs], limits, what)) as parts:
         for part in parts:
             for at in range(0, part.length, PART_BYTES):
                 end = min(part.length, at + PART_BYTES)
@@ -120,13 +127,15 @@ def _read(
 
 
 def _parts(
-    device: Device, offset: int, length: int, jobs: Iterable[Job], limits: Limits
+    device: Device, offset: int, length: int, jobs: Iterable[Job], limits: Limits, what: str
 ) -> Generator[Part, None, None]:
     """Read ahead, do the jobs with each part in threads of their own, and give each part to the caller's."""
     part_bytes = limits.part_bytes(_READ_BYTES)
     throttle = Throttle(limits)
-    feeder = partial(_ahead, device=device, offset=offset, end=offset + length, throttle=throttle)
-    crew = Crew(jobs, part_bytes=part_bytes, feeder=feeder)
+    watch = limits.device_watch(_named(device, what))
+    watched = watched_device(device, watch)
+    feeder = partial(_ahead, device=watched, offset=offset, end=offset + length, throttle=throttle)
+    crew = Crew(jobs, part_bytes=part_bytes, feeder=feeder, patience=watch.patience)
     try:
         yield from crew.parts()
     except BaseException:
@@ -141,6 +150,11 @@ def _parts(
             raise
     if crew.error is not None:
         raise crew.error
+
+
+def _named(device: Device, what: str) -> str:
+    """Name a device and what it holds."""
+    return f"device {device.path}" if what == _DEVICE else f"device {device.path} of {what}"
 
 
 def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throttle) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from io import FileIO
 from typing import BinaryIO
 
@@ -11,11 +12,13 @@ import attrs
 
 from imagevol_adapters.closing import Closeable, close
 from imagevol_adapters.devices.device import extents
-from imagevol_adapters.engine.parts import PART_BYTES
+from imagevol_adapters.engine.parts import PART_BYTES, Crew
+from imagevol_adapters.engine.threads import lock
+from imagevol_adapters.engine.watching import Watch
 from imagevol_adapters.error_text import one_line
 from imagevol_core import ImagevolError, InvalidSize, SourceFailed
 
-__all__ = ["Hole", "Source", "guarded", "pieces"]
+__all__ = ["CallersOwn", "Hole", "Source", "SourceReader", "guarded", "pieces"]
 
 
 @attrs.frozen
@@ -79,6 +82,61 @@ def _descriptor(file: BinaryIO) -> int | None:
     """Give the descriptor of a file that is the system's own: that of a `GzipFile` is of what it reads itself."""
     plain = file if isinstance(file, FileIO) else getattr(file, "raw", None)
     return plain.fileno() if isinstance(plain, FileIO) and plain.seekable() else None
+
+
+class CallersOwn(Closeable[bytes]):
+    """A source that only the thread of the caller may read, as a request of uWSGI, and that has a deadline of its own.
+
+    >>> list(CallersOwn([b"data"], None))
+    [b'data']
+    """
+
+
+class SourceReader:
+    """Reads a source piece by piece, and closes it once no thread reads it.
+
+    Attributes:
+        watch: measures how long the source takes.
+        callers_own: whether only the caller's thread may read it.
+    """
+
+    def __init__(self, source: Source, watch: Watch) -> None:
+        """Take the source, and what measures it."""
+        self.watch = watch
+        self.callers_own = isinstance(source, CallersOwn)
+        self._items = guarded(source)
+        self._lock = lock()
+        self._readers = 0
+        self._unwanted = False
+
+    def next(self, end: memoryview) -> bytes | Hole | memoryview:
+        """Give the next piece, or `end`."""
+        if self.callers_own:
+            return next(self._items, end)
+        with self.watch.during("the source"):
+            return next(self._items, end)
+
+    def read_by(self, feed: Callable[[Crew], None], crew: Crew) -> None:
+        """Let a thread read; if it hangs, and the source is closed meanwhile, it closes the source at its end."""
+        with self._lock:
+            self._readers += 1
+        try:
+            feed(crew)
+        finally:
+            with self._lock:
+                self._readers -= 1
+                unwanted = self._unwanted
+            if unwanted:
+                with suppress(Exception):
+                    self._items.close()
+
+    def close(self) -> None:
+        """Close the source, unless a thread hangs in it."""
+        with self._lock:
+            if self._readers:
+                self._unwanted = True
+                return
+        self._items.close()
 
 
 def guarded(source: Source) -> Closeable[bytes | Hole]:

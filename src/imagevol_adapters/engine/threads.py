@@ -5,6 +5,9 @@ write that blocks stops each of them.  Here a thread is one of the operating sys
 what eventlet has patched, such as a socket, a lock or the log: these belong to the thread of their hub.
 
 A greenlet that waits for such a thread waits in its hub, so that other greenlets go on.
+
+A `Patience` says for how long a thread is waited for.  A thread that hangs longer is left to itself.  It ends with the
+process, or when its call returns.
 """
 
 from __future__ import annotations
@@ -13,19 +16,94 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["GivingWay", "Inbox", "Signal", "Workers", "afterwards", "background", "in_thread", "lock", "pause"]
+from imagevol_core import TransferStalled
+
+__all__ = [
+    "GivingWay",
+    "Inbox",
+    "Patience",
+    "Signal",
+    "Stopped",
+    "Workers",
+    "afterwards",
+    "background",
+    "forever",
+    "green_timer",
+    "in_thread",
+    "is_patched",
+    "lock",
+    "pause",
+    "threads_left",
+]
 
 T = TypeVar("T")
+
+Patience = Callable[[], float | None]
+"""Gives the seconds to wait before it is asked again, None for any number; raises `TransferStalled` once it is over."""
 
 _postponed: dict[int, list[Callable[[], object]]] = {}  # by the thread that may not do it
 
 _SLICE_SECONDS = 0.05  # in which a pause notices that it is over
+_LOOK_SECONDS = 0.5  # in which an interrupt is noticed that came right before a wait
 _TURN_SECONDS = 0.001  # how long a greenlet may work before others have their turn
+_LEAVING_SECONDS = 0.2  # for the threads that do not hang, once one does
+_left: list[Any] = []  # threads that did not return in time
+
+
+class Stopped(Exception):
+    """The stream is not wanted any more."""
+
+
+class _Over(Exception):
+    """A moment is over."""
+
+
+def forever() -> None:
+    """Be patient without end."""
+
+
+def threads_left() -> bool:
+    """Tell whether a thread was left to itself and has not ended yet."""
+    _left[:] = [thread for thread in _left if thread.is_alive()]
+    return bool(_left)
+
+
+def is_patched() -> bool:
+    """Tell whether eventlet has replaced the threads of this process."""
+    patcher = sys.modules.get("eventlet.patcher")
+    return patcher is not None and bool(patcher.is_monkey_patched("thread"))
+
+
+@contextmanager
+def green_timer(patience: Patience) -> Iterator[None]:
+    """Raise what a patience raises in this greenlet, while the context lasts; in any other thread do nothing."""
+    hub = _hub()
+    if hub is None:
+        yield
+        return
+    greenlet = sys.modules["greenlet"].getcurrent()
+    timers: list[Any] = []
+
+    def look() -> None:
+        timers.clear()
+        try:
+            seconds = patience()
+        except TransferStalled as error:
+            greenlet.throw(error)
+        else:
+            timers.append(hub.schedule_call_global(_SLICE_SECONDS if seconds is None else seconds, look))
+
+    look()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
 
 
 def lock() -> Any:
@@ -129,17 +207,25 @@ class Inbox(Generic[T]):
         """Tell whether there is nothing in it now."""
         return bool(self._items.empty())
 
-    def get(self) -> T:
-        """Take the oldest item out, as soon as there is one."""
+    def get(self, patience: Patience = forever) -> T:
+        """Take the oldest item out, as soon as there is one.
+
+        Raises:
+            TransferStalled: the patience is over.
+        """
         if _hub() is None:
-            return cast("T", self._items.get())
+            while True:
+                with suppress(Empty):
+                    return cast("T", self._items.get(timeout=_looking(patience())))
         while True:
             with suppress(Empty):
                 return cast("T", self._items.get_nowait())
             if self._signal is None:  # look again: what came before there was a signal has not given one
                 self._signal = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 continue
-            sys.modules["eventlet.hubs"].trampoline(self._signal, read=True)
+            with suppress(Empty):
+                wait = sys.modules["eventlet.hubs"].trampoline
+                wait(self._signal, read=True, timeout=patience(), timeout_exc=Empty)
             with suppress(BlockingIOError):
                 os.eventfd_read(self._signal)
 
@@ -184,8 +270,8 @@ class Workers:
         """Whether every thread has ended."""
         return all(self._ended)
 
-    def end(self, *, close: Callable[[], object], stop: Callable[[], object]) -> None:
-        """Return when every thread has ended, whatever happens.
+    def end(self, *, close: Callable[[], object], stop: Callable[[], object], patience: Patience = forever) -> None:
+        """Return when every thread has ended, whatever happens, unless the patience is over.
 
         An interrupt meanwhile is raised when they have: the caller closes the device next, and no thread may use it
         then.  (`Thread.join` does not hold that: once interrupted, it takes a thread that runs for one that has ended.)
@@ -193,37 +279,76 @@ class Workers:
         Args:
             close: tells the threads that nothing more comes.
             stop: tells them to leave what they have not begun; called when this is interrupted.
+            patience: with the threads that have not ended.
+
+        Raises:
+            TransferStalled: the patience is over, and a thread still runs.  What it uses must stay open.
         """
         interrupt: BaseException | None = None
+        stalled: TransferStalled | None = None
         while True:
             try:
                 close()
                 while not self.ended:
-                    self._news.get()
+                    self._news.get(patience)
+                break
+            except TransferStalled as error:
+                stalled = error
+                stop()
+                if self._ended_soon():
+                    break
+                self._leave()
                 break
             except BaseException as error:  # noqa: BLE001 - raised below
                 interrupt = interrupt or error
                 stop()
-        for thread in self._threads:
-            thread.join()
-        self._news.close()
+        if self.ended:
+            for thread in self._threads:
+                thread.join()
+            self._news.close()
         while self._postponed:
             self._postponed.pop(0)()
         if interrupt is not None:
+            if stalled is not None:
+                interrupt.add_note(str(stalled))
             raise interrupt
+        if stalled is not None:
+            raise stalled
+
+    def _ended_soon(self) -> bool:
+        """Wait a moment for the threads that do not hang, and tell whether all have ended."""
+        until = time.monotonic() + _LEAVING_SECONDS
+
+        def briefly() -> float:
+            if (left := until - time.monotonic()) <= 0:
+                raise _Over
+            return left
+
+        with suppress(_Over):
+            while not self.ended:
+                self._news.get(briefly)
+        return self.ended
+
+    def _leave(self) -> None:
+        """Leave the threads that hang to themselves."""
+        _left.extend(thread for thread, ended in zip(self._threads, self._ended, strict=True) if not ended)
 
 
-def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: None) -> T:
-    """Do what blocks, in a real thread if it would block other greenlets, and give what it gives.
+def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: None, patience: Patience = forever) -> T:
+    """Do what blocks, in a real thread if it would block other greenlets or may hang, and give what it gives.
 
     Args:
         work: what is done; it may not touch what eventlet has patched.
         stop: lets it end early.  Called when this is interrupted, which is raised when the work has ended.
+        patience: with the work.
+
+    Raises:
+        TransferStalled: the patience is over.
 
     >>> in_thread(lambda: 2 + 2)
     4
     """
-    if _hub() is None:
+    if _hub() is None and patience is forever:
         return work()
     outcome: list[T] = []
     failure: list[BaseException] = []
@@ -237,10 +362,13 @@ def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: Non
     workers = Workers()
     workers.start(run)
     try:
-        workers.end(close=lambda: None, stop=stop)
+        workers.end(close=lambda: None, stop=stop, patience=patience)
+    except TransferStalled:
+        raise
     except BaseException:  # also an interrupt right as it is called, before it can wait
         stop()
-        workers.end(close=lambda: None, stop=stop)
+        with suppress(TransferStalled):
+            workers.end(close=lambda: None, stop=stop, patience=patience)
         raise
     for error in failure:
         raise error
@@ -253,6 +381,10 @@ def _real(name: str) -> Any:
     if patcher is None or not patcher.is_monkey_patched("time" if name == "time" else "thread"):
         return importlib.import_module(name)
     return patcher.original(name)
+
+
+def _looking(seconds: float | None) -> float | None:
+    return None if seconds is None else min(seconds, _LOOK_SECONDS)
 
 
 def _hub() -> Any:

@@ -1,22 +1,26 @@
 """A stream into a device: read, digested and written at the same time.
 
-The caller's thread reads the source, so that an interrupt reaches a source that stalls; a thread for each digest and
-one for the device do the rest.
+A thread reads the source, and there is one for each digest and one for the device.  The caller's thread waits for them,
+so that an interrupt reaches it, and so that a source or a device that hangs holds up nothing but its thread.  Under
+eventlet the source is read by the caller's greenlet: what it reads from is eventlet's.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
+from functools import partial
 from typing import Self
 
 from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.engine.clearing import Believed, Clearing, requests, write_all
 from imagevol_adapters.engine.digests import Digests
 from imagevol_adapters.engine.limits import Limits, Pace, Progress, Throttle, TransferProgress, TransferReport
-from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part, Stopped
-from imagevol_adapters.engine.sources import Hole, Source, guarded
-from imagevol_adapters.engine.threads import GivingWay, in_thread
+from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part
+from imagevol_adapters.engine.sources import Hole, Source, SourceReader
+from imagevol_adapters.engine.threads import GivingWay, Patience, Stopped, forever, green_timer, in_thread, is_patched
+from imagevol_adapters.engine.watching import all_of, bounded, watched_device
 from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, InvalidFact, WrongLength, ZeroHandling
@@ -51,7 +55,9 @@ def write_stream(
     Raises:
         WrongLength: the stream is shorter or longer; no byte of it beyond `size_bytes` was written.
         SourceFailed: the source could not be read to its end.
+        SourceStalled: no data came for too long.  A thread may still read the source, and closes it.
         DeviceFailed: the device is too small, or a write or the flush failed.
+        DeviceStalled: the device has not answered in time.  A thread may still use it: do not close it.
         TransferCancelled: it was.
     """
     with StreamWriter(source, size_bytes=size_bytes, algorithms=algorithms, progress=progress, limits=limits) as writer:
@@ -83,14 +89,14 @@ class StreamWriter:
         stream that was written in part before goes on at `position`, with the digests `begun` of what comes before it.
         """
         self._started = time.monotonic()
-        self._source = guarded(source)
+        self._limits = limits or Limits()
+        self._source = SourceReader(source, self._limits.source_watch())
         self._piece: memoryview | Hole = memoryview(b"")
         self._size_bytes = size_bytes
         with closed_on_failure(self):
             self._digests = begun or Digests(algorithms)
         self._observe = observe
         self._progress = progress
-        self._limits = limits or Limits()
         self._throttle = Throttle(self._limits)
         self._give_way = GivingWay()
         self._believed = Believed()  # kept from device to device: the next one holds the same bytes
@@ -132,8 +138,12 @@ class StreamWriter:
         if self._broken:
             raise InvalidFact("StreamWriter", "a write failed before; begin again, with the source from its beginning")
         wanted = max(self._size_bytes or 0, self._position)
-        if device.size_bytes < wanted:
-            raise DeviceFailed(f"the device has {device.size_bytes} bytes, and {wanted} must be written")
+        named = f"device {device.path}"
+        size_bytes = bounded(
+            lambda: device.size_bytes, what=named, doing="asking for the size", seconds=self._limits.stall_seconds
+        )
+        if size_bytes < wanted:
+            raise DeviceFailed(f"the device has {size_bytes} bytes, and {wanted} must be written")
         self._broken = True
         with closed_on_failure(self):
             ended = self._written_onto(device, zeros, data_bytes)
@@ -141,12 +151,32 @@ class StreamWriter:
         return ended
 
     def _written_onto(self, device: Device, zeros: ZeroHandling, data_bytes: int | None) -> bool:
+        watch = self._limits.device_watch(f"device {device.path}")
+        patience = all_of(watch, self._source.watch)
+        device = watched_device(device, watch)
         sink = _Sink(device, zeros, self._position, pace=self._throttle.take, believed=self._believed)
-        crew = Crew([*self._digests.jobs(), sink.take], part_bytes=self._limits.part_bytes())
-        ended = False
-        try:
+        here = self._source.callers_own or is_patched()
+        end, ended, context = device.size_bytes, list[bool](), copy_context()
+
+        def feed(crew: Crew) -> None:
             sink.pace = self._throttle.until(lambda: crew.over)
-            ended = self._feed(crew, sink, device.size_bytes, data_bytes)
+            ended.append(self._feed(crew, sink, end, data_bytes, patience if here else forever))
+
+        crew = Crew(
+            [*self._digests.jobs(), sink.take],
+            part_bytes=self._limits.part_bytes(),
+            feeder=None if here else partial(self._source.read_by, lambda crew: context.run(feed, crew)),
+            patience=patience,
+            unwanted=self._source.watch.hurry,
+        )
+        try:
+            if here:
+                with green_timer(patience):
+                    feed(crew)
+            else:
+                for _ in crew.parts():
+                    self._tell(sink.done_bytes, sink.skipped_bytes)
+                    self._throttle.check()
         except Stopped:  # by an error, which is raised below
             pass
         except Exception as error:  # noqa: BLE001 - raised below, unless another one came before it
@@ -163,13 +193,13 @@ class StreamWriter:
                 raise
         if crew.error is not None:
             raise crew.error
-        in_thread(sink.end, stop=crew.stop)
+        in_thread(sink.end, stop=crew.stop, patience=watch.patience)
         self._tell(self._position, sink.skipped_bytes)
-        in_thread(lambda: sink.finish(whole=ended), stop=crew.stop)
+        in_thread(lambda: sink.finish(whole=ended == [True]), stop=crew.stop, patience=watch.patience)
         self._written += sink.written_bytes
         self._zeroed += sink.zeroed_bytes
         self._skipped += sink.skipped_bytes
-        return ended
+        return ended == [True]
 
     def report(self) -> TransferReport:
         """Say what was done so far."""
@@ -183,20 +213,26 @@ class StreamWriter:
             digests=self._digests.values(),
         )
 
-    def _feed(self, crew: Crew, sink: _Sink, end: int, data_bytes: int | None) -> bool:
-        """Cut the source into parts until it ends, or the device does, or so many bytes of data were taken."""
+    def _feed(self, crew: Crew, sink: _Sink, end: int, data_bytes: int | None, patience: Patience) -> bool:
+        """Cut the source into parts until it ends, or the device does, or so many bytes of data were taken.
+
+        Returns:
+            Whether the source has ended.
+        """
+        here = patience is not forever
         most = None if data_bytes is None else self._read_bytes + data_bytes
         while most is None or self._read_bytes < most:
-            memory = crew.memory()
+            memory = crew.memory(patience)
             longest = len(memory) if most is None else min(len(memory), most - self._read_bytes)
             part = self._part(memory, end - self._position, longest)
             if part is None:
                 return self._piece is _END
-            self._throttle.take(0 if part.data is None else part.length)
+            self._throttle.take(0 if part.data is None else part.length, over=lambda: crew.over)
             self._show(part)
             self._position += part.length
             crew.hand_on(part)
-            self._tell(sink.done_bytes, sink.skipped_bytes)
+            if here:
+                self._tell(sink.done_bytes, sink.skipped_bytes)
         return False
 
     def _part(self, memory: memoryview, room: int, longest: int) -> Part | None:
@@ -225,7 +261,7 @@ class StreamWriter:
             WrongLength: it is shorter than it was said to be, or longer.
         """
         while self._piece is not _END and not _length(self._piece):
-            piece = next(self._source, _END)
+            piece = self._source.next(_END)
             self._give_way()
             self._piece = piece if isinstance(piece, Hole) or piece is _END else memoryview(piece)
         seen = self._position + ahead + _length(self._piece)
@@ -257,10 +293,14 @@ def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling, limits: Limi
 
     Raises:
         DeviceFailed: it could not be done.
+        DeviceStalled: the device has not answered in time.
     """
     over: list[bool] = []
-    sink = _Sink(device, zeros, offset, pace=Throttle(limits or Limits()).until(lambda: bool(over)))
-    in_thread(lambda: sink.finish(whole=True), stop=lambda: over.append(True))
+    limited = limits or Limits()
+    watch = limited.device_watch(f"device {device.path}")
+    pace = Throttle(limited).until(lambda: bool(over))
+    sink = _Sink(watched_device(device, watch), zeros, offset, pace=pace)
+    in_thread(lambda: sink.finish(whole=True), stop=lambda: over.append(True), patience=watch.patience)
     return sink.written_bytes
 
 

@@ -15,7 +15,7 @@ import attrs
 
 from imagevol_adapters.cinder.volume_pages import is_volume_id
 from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_adapters.engine import clear_rest
+from imagevol_adapters.engine import Limits, clear_rest
 from imagevol_adapters.gathering.repair import REPAIRED_BY
 from imagevol_adapters.ports import AccessMode, Attacher, Attachment
 from imagevol_adapters.processes import origin
@@ -26,6 +26,7 @@ from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     FINISHED,
     HOLD,
+    STALL_SECONDS,
     CinderLocation,
     DeadlineExceeded,
     Image,
@@ -73,6 +74,7 @@ class Actions:
         delayed_delete: the option of that name in `glance-api.conf`.
         make_template: creates templates; None where that cannot be done.
         settle_seconds: how long a change may take to be seen.
+        stall_seconds: how long a device may make no progress.
     """
 
     images: RepairImages
@@ -83,6 +85,7 @@ class Actions:
     delayed_delete: bool = False
     make_template: MakeTemplate | None = None
     settle_seconds: float = 10
+    stall_seconds: float = STALL_SECONDS
 
     def act(self, facts: RepairStepFacts, hold: Hold) -> None:
         """Carry out a step.
@@ -291,8 +294,9 @@ class Actions:
         self.volumes.set_metadata(volume_id, {HOLD: self.holder})
         hold.volume_ids = (volume_id,)
         with undone_on_failure(f"hold {self.holder} of volume {volume_id}", hold.end):
+            limits = Limits(stall_seconds=self.stall_seconds)
             with attached(volume_id, mode=AccessMode.WRITE, volumes=volumes, attacher=attacher) as device:
-                clear_rest(device, offset=from_bytes, zeros=ZeroHandling.PUNCH)
+                clear_rest(device, offset=from_bytes, zeros=ZeroHandling.PUNCH, limits=limits)
             hold.end()
 
     @property

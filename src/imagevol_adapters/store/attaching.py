@@ -45,6 +45,7 @@ def attacher(options: Options, volumes: CinderVolumes) -> StoreAttacher:
         multipath=options.cinder_use_multipath,
         enforce_multipath=options.cinder_enforce_multipath,
         mountpoint="glance_store",
+        stall_seconds=options.image_clone_stall_seconds,
         volumes=volumes,
         mounts=Path(options.cinder_mount_point_base, "nfs"),
     )
@@ -106,7 +107,12 @@ class StoreAttacher(BrickAttacher):
         export, name, mountpoint = self._share(attachment)
         with translated(_MOUNTING, doing=f"{export} cannot be mounted on this host"):
             fs_mount.mount("nfs", export, name, mountpoint, self.host, self._helper, connection.get("options"))
-        with released(f"mount {mountpoint} on {self.host}", lambda: self._unmount(attachment)):
+
+        def unmount() -> None:
+            self._refuse_left(attachment)
+            self._unmount(attachment)
+
+        with released(f"mount {mountpoint} on {self.host}", unmount):
             yield f"{mountpoint}/{name}"
 
     def _unmount(self, attachment: Attachment) -> None:

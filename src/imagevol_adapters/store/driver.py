@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Generator, Iterator
 from functools import partial
@@ -21,6 +22,9 @@ from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.configuration.metrics_option import METRICS_FILE
+from imagevol_adapters.configuration.stall_option import STALL_OPTION
+from imagevol_adapters.engine import Limits
+from imagevol_adapters.engine.sources import CallersOwn
 from imagevol_adapters.forking import begun_anew_when_forked
 from imagevol_adapters.gathering import with_default_type
 from imagevol_adapters.processes import origin
@@ -94,7 +98,7 @@ class Store(glance_driver.Store):
         capabilities.BitMasks.READ_RANDOM | capabilities.BitMasks.WRITE_ACCESS | capabilities.BitMasks.DRIVER_REUSABLE
     )
     # Those of glance_store's own driver are the very same objects, so that both drivers can be in one Glance.
-    OPTIONS = [*CinderStore.OPTIONS, METRICS_FILE]  # noqa: RUF012 - as glance_store has it
+    OPTIONS = [*CinderStore.OPTIONS, METRICS_FILE, STALL_OPTION]  # noqa: RUF012 - as glance_store has it
     EXAMPLE_URL = "cinder://<store>/<volume-id>"
 
     def __init__(self, conf: cfg.ConfigOpts, backend: str | None = None) -> None:
@@ -154,6 +158,10 @@ class Store(glance_driver.Store):
         return self._cloud(None).volumes
 
     @property
+    def _limits(self) -> Limits:
+        return Limits(stall_seconds=self.store_conf.image_clone_stall_seconds)
+
+    @property
     def _facts(self) -> StoreFacts:
         return StoreFacts(
             name=self.backend_group or "glance_store", kind="imagevol", volume_type=self.store_conf.cinder_volume_type
@@ -199,7 +207,7 @@ class Store(glance_driver.Store):
             if own:  # in a user's project the metadata of volumes are the user's word
                 self._remains.look(cloud)
             stored = store_image(
-                Closeable(iter(lambda: image_file.read(self.WRITE_CHUNKSIZE) or b"", b""), image_file),
+                _source(iter(lambda: image_file.read(self.WRITE_CHUNKSIZE) or b"", b""), image_file),
                 image_id=image_id,
                 image_owner=context.project_id,
                 size_bytes=image_size or None,
@@ -209,6 +217,7 @@ class Store(glance_driver.Store):
                 # In a user's project nothing that is recorded would be believed.
                 settings=StoreSettings(hash_algorithm=hashing_algo, blake3=None if own else False),
                 observe=verifier.update if verifier else None,
+                limits=self._limits,
                 made_by=origin("add", image_id, tell_host=own),
             )
             volume_id, group = stored.volume.id, self.backend_group
@@ -373,6 +382,7 @@ class Store(glance_driver.Store):
                     length=length,
                     verify=False,
                     permit=permit,
+                    limits=self._limits,
                     attach=self._shared.attached,
                 ) as content,
             ):
@@ -402,6 +412,12 @@ def _free(cloud: Cloud, volume_id: str) -> Reclaimed:
     for holder in reclaimed.holders:
         LOG.warning("Image volume %s cannot be deleted: %s", volume_id, holder)
     return attrs.evolve(reclaimed, holders=())
+
+
+def _source(data: Iterator[bytes], image_file: BinaryIO) -> Closeable[bytes]:
+    """Give what Glance gives; of a request of uWSGI only its own thread may read, and uWSGI has a deadline for it."""
+    kind: type[Closeable[bytes]] = CallersOwn if "uwsgi" in sys.modules else Closeable
+    return kind(data, image_file)
 
 
 def _misconfigured(reason: str) -> exceptions.BadStoreConfiguration:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
+from imagevol_adapters.engine import Limits
 from imagevol_adapters.ports import Attacher, VolumeService
 from imagevol_adapters.store_ports import PlacedImage
 from imagevol_adapters.transfers import check_image_volume
@@ -21,10 +22,12 @@ class VolumeReader:
     Args:
         volumes: where they are.
         attacher: gives what connects them to this host, when the first is read.
+        limits: how fast they may be read, and how long without progress.
     """
 
     volumes: VolumeService
     attacher: Callable[[], Attacher]
+    limits: Limits = attrs.field(factory=Limits)
 
     def __call__(self, volume_id: str, placed: PlacedImage) -> None:
         """Return if the volume holds the image.
@@ -47,6 +50,7 @@ class VolumeReader:
             attacher=self.attacher(),
             image=image,
             tail=False,
+            limits=self.limits,
         )
         expected = check.recorded or image.digest
         if expected and check.digest != expected:

@@ -125,6 +125,10 @@ class _WatchedAttacher:
         self._steps.take("attacher.disconnect")
         self._port.disconnect(attachment)
 
+    def is_left(self, attachment: Attachment) -> bool:
+        """Tell whether the volume may still be connected."""
+        return self._port.is_left(attachment)
+
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         """Let no other attachment of the volume leave this host."""
         self._steps.take("attacher.leaving")

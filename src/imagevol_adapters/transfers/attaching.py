@@ -14,6 +14,7 @@ from imagevol_adapters.cleanup import released, undone_on_failure
 from imagevol_adapters.ports import AccessMode, Attacher, Attachment, Device, VolumeService
 from imagevol_adapters.transfers.reclaiming import Reclaimed, named, reclaim
 from imagevol_core import (
+    AttachFailed,
     DeadlineExceeded,
     Image,
     ImagevolError,
@@ -73,8 +74,10 @@ def attached(
     """Attach a volume to this host while the context lasts.
 
     If a dead process of this host has left it attached, that attachment is taken back first.  At the end the device is
-    closed and disconnected, and the attachment taken back, in that order and whatever fails.  Attachments of one volume
-    to one host share their device: the last of them disconnects it.
+    closed and disconnected, and the attachment taken back, in that order and whatever fails.  Only if a call of the
+    device has not returned, all of that is left as it is, and the error names the attachment.
+
+    Attachments of one volume to one host share their device: the last of them disconnects it.
 
     Args:
         volume_id: which volume.
@@ -86,6 +89,7 @@ def attached(
 
     Raises:
         AttachFailed: it could not be connected, or not be let go.
+        DeviceStalled: that took too long.
         DeviceFailed: its device is smaller than that, and did not grow.
         VolumeBusy: another has it, or Cinder is changing it.
         InUse: its state does not allow it, and does not pass.
@@ -101,9 +105,14 @@ def attached(
             _LOG.warning("Volume %s: what else has it attached is not known: %s", volume_id, error)
         return volumes.shares_host(attachment, host=connector["host"])
 
+    def detach() -> None:
+        if attacher.is_left(attachment):  # if Cinder gave its device to another volume, a late write would go there
+            raise AttachFailed("its volume may still be connected to this host; end this process, and use it again")
+        volumes.detach(attachment)
+
     with (
         ExitStack() as leaving,
-        released(f"attachment {attachment.id} of volume {volume_id}", lambda: volumes.detach(attachment)),
+        released(f"attachment {attachment.id} of volume {volume_id}", detach),
         attacher.open(
             attrs.evolve(attachment, size_bytes=size_bytes), mode=mode, keep=keep if multiattach else None
         ) as device,

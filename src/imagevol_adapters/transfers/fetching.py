@@ -98,7 +98,10 @@ def _read(
     algorithms = [image.digest.algorithm] if image.digest else []
     total = image.size_bytes
     with PathDevice.open(part.data_path, writable=True) as device:
-        kept = read_again(device, part.steps, algorithms=algorithms, progress=progress, total_bytes=total)
+        unhurried = Limits(cancelled=limits.cancelled, stall_seconds=limits.stall_seconds)
+        kept = read_again(
+            device, part.steps, algorithms=algorithms, progress=progress, total_bytes=total, limits=unhurried
+        )
         if part.steps:
             tell(f"Going on at byte {kept.position} of {total}.")
         part.cut(kept.position, total)

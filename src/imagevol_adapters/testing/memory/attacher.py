@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from imagevol_adapters.devices.calls import Calls
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.testing.memory.volumes import MemoryVolumes
 from imagevol_core import AttachFailed, DeviceFailed
@@ -23,6 +24,7 @@ class _Opened:
     _what: str
     _writable: bool
     _closed: bool = attrs.field(default=False, init=False)
+    calls: Calls = attrs.field(factory=Calls, init=False)
 
     @property
     def size_bytes(self) -> int:
@@ -62,19 +64,22 @@ class _Opened:
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer."""
         self._check()
-        return self._device.readinto(offset, buffer)
+        with self.calls:
+            return self._device.readinto(offset, buffer)
 
     def write(self, offset: int, data: memoryview) -> int:
         """Write as much as there is room for."""
         self._check()
         if not self._writable:
             raise DeviceFailed(f"writing at byte {offset} failed: the device of {self._what} is read-only")
-        return self._device.write(offset, data)
+        with self.calls:
+            return self._device.write(offset, data)
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros, if the device can."""
         self._check()
-        return self.can_clear and self._device.clear(offset, length)
+        with self.calls:
+            return self.can_clear and self._device.clear(offset, length)
 
     def distrust(self) -> None:
         """Clear nothing again."""
@@ -89,7 +94,8 @@ class _Opened:
     def flush(self) -> None:
         """Return when all is on the storage."""
         self._check()
-        self._device.flush()
+        with self.calls:
+            self._device.flush()
 
     def close(self) -> None:
         """From now on it can do nothing."""
@@ -109,10 +115,12 @@ class MemoryAttacher:
 
     Attributes:
         connected: the volume of each attachment that is connected, by the attachment's id.
+        left: the attachments that stay connected, because a call of their device has not returned.
     """
 
     volumes: MemoryVolumes
     connected: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    left: set[str] = attrs.field(factory=set, init=False, repr=False)
 
     def connector(self) -> Mapping[str, Any]:
         """Tell what Cinder must know of this host."""
@@ -131,6 +139,10 @@ class MemoryAttacher:
     def disconnect(self, attachment: Attachment) -> None:
         """Disconnect what is left connected."""
         self.connected.pop(attachment.id, None)
+
+    def is_left(self, attachment: Attachment) -> bool:
+        """Tell whether it stays connected, because a call of its device has not returned."""
+        return attachment.id in self.left
 
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:  # noqa: ARG002 - nothing is shared
         """No other process is on this host."""
@@ -164,6 +176,9 @@ class _Connection(AbstractContextManager[Device]):
         return self._device
 
     def __exit__(self, *_: object) -> None:
+        if self._device is not None and self._device.calls:
+            self._attacher.left.add(self._attachment.id)
+            return
         if self._device is not None:
             self._device.close()
         self._attacher.connected.pop(self._attachment.id, None)

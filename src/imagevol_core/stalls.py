@@ -1,0 +1,83 @@
+"""The errors of a transfer that stands still: which side of it does not answer, and since when.
+
+A transfer has three sides: the source that gives data, the device that takes or gives it, and the service that is asked
+over the network.  Each has an error of its own, of the family of its fault.  `TransferStalled` is all three.
+"""
+
+from __future__ import annotations
+
+from imagevol_core.errors import DeviceFailed, ImagevolError, ServiceUnreachable, SourceFailed
+
+__all__ = ["STALL_SECONDS", "DeviceStalled", "ServiceStalled", "SourceStalled", "TransferStalled"]
+
+STALL_SECONDS = 300.0
+"""How long a transfer waits for progress, in seconds, unless it is told otherwise."""
+
+
+class TransferStalled(ImagevolError, TimeoutError):
+    """One side of a transfer made no progress for too long.
+
+    Attributes:
+        side: `source`, `device` or `service`.
+        what: the file, volume, image or device that did not answer.
+        seconds: how long the transfer waited.
+    """
+
+    side = "transfer"
+
+    def __init__(self, sentence: str, *, what: str, seconds: float) -> None:
+        """Take the sentence, which each side builds."""
+        super().__init__(sentence)
+        self.what = what
+        self.seconds = seconds
+
+
+class SourceStalled(TransferStalled, SourceFailed):
+    """The source gave no data for too long.
+
+    >>> print(SourceStalled("the source", seconds=300))
+    the source stalled: no data came for 300 s; check where the data comes from, and try again
+    """
+
+    side = "source"
+
+    def __init__(self, what: str, *, seconds: float) -> None:
+        """Name the source."""
+        sentence = f"{what} stalled: no data came for {seconds:g} s; check where the data comes from, and try again"
+        super().__init__(sentence, what=what, seconds=seconds)
+
+
+class DeviceStalled(TransferStalled, DeviceFailed):
+    """A call of a device, or of what connects it to this host, did not return in time.
+
+    Attributes:
+        doing: the call.
+
+    >>> print(DeviceStalled("device /dev/sdb", doing="writing", seconds=300))
+    device /dev/sdb stalled: writing made no progress for 300 s; look at its storage and at the kernel's log
+    """
+
+    side = "device"
+
+    def __init__(self, what: str, *, doing: str, seconds: float) -> None:
+        """Name the device and the call."""
+        sentence = (
+            f"{what} stalled: {doing} made no progress for {seconds:g} s; look at its storage and at the kernel's log"
+        )
+        super().__init__(sentence, what=what, seconds=seconds)
+        self.doing = doing
+
+
+class ServiceStalled(TransferStalled, ServiceUnreachable):
+    """A service stopped in the middle of an answer.
+
+    >>> print(ServiceStalled("Glance, reading image 7ad3", seconds=300))
+    Glance, reading image 7ad3 stalled: no data came for 300 s; look at the log of the service, and try again
+    """
+
+    side = "service"
+
+    def __init__(self, what: str, *, seconds: float) -> None:
+        """Name the service and what it was asked for."""
+        sentence = f"{what} stalled: no data came for {seconds:g} s; look at the log of the service, and try again"
+        super().__init__(sentence, what=what, seconds=seconds)
