@@ -179,6 +179,7 @@ class RepairCloud:
             trusted_projects=frozenset({STORES, TENANT}),
             images_complete=True,
             volumes_complete=True,
+            only_glance=True,
         )
 
     def read(self, volume: Volume, _image: Image | None = None) -> DeepCheck | None:

@@ -24,7 +24,7 @@ from tests.pages.report_pages import Page
 
 pytestmark = pytest.mark.usefixtures("no_cloud")
 jsonschema: Any = importlib.import_module("jsonschema")  # it has no types
-TRUSTED = ("--trusted-project", STORES)
+TRUSTED = ("--trusted-project", STORES, "--only-glance")
 
 
 @attrs.define
@@ -384,7 +384,7 @@ class TestResults:
         assert [each["id"] for each in page.data["findings"]] == [each["id"] for each in ran.json]
         finding_id = ran.json[0]["id"]
         command = (
-            f"imagevol audit --trusted-project {STORES} --config-file {conf} --repair "
+            f"imagevol audit --trusted-project {STORES} --only-glance --config-file {conf} --repair "
             f"--repair-journal repair-{finding_id} --only {finding_id}"
         )
         assert page.data["findings"][0]["command"] == command

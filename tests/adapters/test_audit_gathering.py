@@ -124,7 +124,7 @@ class Cloud:
         return image, volume
 
     def audit(self, **changes: Any) -> CloudAudit:
-        settings = AuditSettings(now=NOW, trusted_projects=frozenset({STORES, INTERNAL}))
+        settings = AuditSettings(now=NOW, trusted_projects=frozenset({STORES, INTERNAL}), only_glance=True)
         given: dict[str, Any] = {"settings": settings, "catalogue": CATALOGUE}
         found = gather_audit(images=self, volumes=self, **(given | changes))
         return attrs.evolve(found, clock=lambda: NOW)

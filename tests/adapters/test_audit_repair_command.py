@@ -21,7 +21,7 @@ from tests.adapters.repairing_cloud import CLOUD, FAULTS, STORES, TENANT, Repair
 from tests.pages.report_pages import Page
 
 pytestmark = pytest.mark.usefixtures("no_cloud")
-TRUSTED = ("--trusted-project", STORES, "--trusted-project", TENANT)
+TRUSTED = ("--trusted-project", STORES, "--trusted-project", TENANT, "--only-glance")
 RESUME = ("audit", *TRUSTED, "-f", "json", "--resume-repair")
 REPAIR = ("audit", "--repair", *TRUSTED, "-f", "json")
 

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -51,6 +52,38 @@ def test_image_volumes_survive_a_repair_with_another_glance(cloud: RepairCloud, 
     kept = dict(cloud.volumes.volumes)
     cloud.images.images.clear()
     assert cloud.repair(journal, include_likely=True) == []
+    assert cloud.volumes.volumes == kept
+
+
+@pytest.mark.parametrize("include_likely", [False, True])
+def test_the_volumes_of_a_second_glance_in_the_same_project_survive_unless_the_operator_says_that_there_is_none(
+    cloud: RepairCloud, journal: Path, include_likely: bool
+) -> None:
+    theirs = [cloud.image(), cloud.image()]
+    kept = [cloud.of(image) for image in theirs]
+    unfinished = VolumeOrigin(procedure="add", image_id=theirs[1].id).to_volume()  # its last step was not taken
+    cloud.change(kept[1], metadata={**cloud.volumes.volumes[kept[1]].metadata, **unfinished})
+    kept.append(cloud.template(theirs[0]).id)
+    for image in theirs:
+        del cloud.images.images[image.id]  # which the second Glance has
+    settings = replace(cloud.settings, only_glance=False)
+    with patch.object(RepairCloud, "settings", settings):
+        assert cloud.repair(journal, include_likely=include_likely) == []
+    assert set(kept) <= cloud.volumes.volumes.keys()
+    cloud.repair(journal.with_name("only"), include_likely=True)
+    assert not set(kept) & cloud.volumes.volumes.keys()
+
+
+def test_a_journal_that_does_not_say_that_there_is_one_glance_deletes_no_orphan(
+    cloud: RepairCloud, journal: Path
+) -> None:
+    FAULTS["image-volume-without-image"](cloud)
+    cloud.journal(journal, cloud.audit()).close()
+    head, *others = journal.read_text().splitlines(keepends=True)
+    before = {key: value for key, value in json.loads(head).items() if key != "only_glance"}
+    journal.write_text("".join([json.dumps(before) + "\n", *others]))
+    kept = dict(cloud.volumes.volumes)
+    assert [each.state for each in cloud.resume(journal)] == [RepairState.LEFT]
     assert cloud.volumes.volumes == kept
 
 

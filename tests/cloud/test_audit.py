@@ -60,7 +60,7 @@ def audit(cloud: Cloud, *arguments: object) -> tuple[int, list[dict[str, Any]], 
     ran = CommandLine(cloud, cloud.clouds_yaml).run(
         "audit",
         *("--config-file", cloud.directory / "etc/glance/glance-api.conf"),
-        *("--trusted-project", cloud.project_ids["service"], *arguments, "-f", "json"),
+        *("--trusted-project", cloud.project_ids["service"], "--only-glance", *arguments, "-f", "json"),
     )
     assert ran.stdout, ran.stderr
     return ran.returncode, json.loads(ran.stdout), ran.stderr

@@ -27,7 +27,7 @@ DATA = b"the image" * 1000  # what `Site.image` stores
 def options(cloud: Cloud) -> list[object]:
     return [
         *("audit", "--config-file", cloud.directory / "etc/glance/glance-api.conf", "-f", "json", "--yes"),
-        *("--trusted-project", cloud.project_ids["service"], "--stuck-after", 0),
+        *("--trusted-project", cloud.project_ids["service"], "--only-glance", "--stuck-after", 0),
     ]
 
 

@@ -27,6 +27,7 @@ from tests.core.test_auditing import (
     TEMPLATE,
     Cloud,
     entry,
+    half_stored,
     hostile_clouds,
     image,
     one,
@@ -140,6 +141,25 @@ def test_a_template_surely_lacks_its_image_where_anything_of_this_glance_is_show
         (found,) = begun(Cloud(templates=(gone,)) + beside).audit()
         assert (found.certainty, len(found.repair)) == (SURE, 1)
     assert begun(TEMPLATE).audit() == []
+
+
+@pytest.mark.parametrize(
+    "cloud",
+    [
+        ORPHAN + HEALTHY,
+        Cloud(volumes=(half_stored(),)) + HEALTHY,
+        Cloud(templates=(Template(entry=entry(5, image_id="gone")),)) + HEALTHY,
+    ],
+)
+def test_where_another_glance_may_have_a_volume_nothing_is_sure_or_deleted_unless_the_operator_says_that_none_has(
+    cloud: Cloud,
+) -> None:
+    (found,) = replace(cloud, settings=replace(SETTINGS, only_glance=False)).audit()
+    assert (found.certainty, found.repair, found.reclaimable_bytes) == (LIKELY, (), 0)
+    assert found.text.endswith("another Glance may have it in that project: if none has, pass --only-glance")
+    (found,) = cloud.audit()
+    assert found.repair[-1].action is RepairAction.DELETE_VOLUME
+    assert "--only-glance" not in found.text
 
 
 def test_templates_that_are_only_seen_show_that_the_glance_is_theirs() -> None:

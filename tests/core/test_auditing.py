@@ -77,7 +77,12 @@ UNTYPED = replace(CATALOGUE, stores=(Store(name="fast", kind="cinder"), *CATALOG
 BLAKE3 = Digest("blake3", "0b" * 32)
 SHOWN = frozenset({"store 'fast'", "no store", "place 'stores' 'ssd'"})
 SETTINGS = AuditSettings(
-    now=NOW, trusted_projects=frozenset({"stores"}), images_complete=True, volumes_complete=True, shown=SHOWN
+    now=NOW,
+    trusted_projects=frozenset({"stores"}),
+    images_complete=True,
+    volumes_complete=True,
+    shown=SHOWN,
+    only_glance=True,
 )
 
 
@@ -972,6 +977,7 @@ class TestFacts:
             volumes_complete=False,
             delayed_delete=False,
             shown=frozenset(),
+            only_glance=False,
         )
 
 

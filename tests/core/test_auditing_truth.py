@@ -308,6 +308,7 @@ def whole(world: World) -> AuditSettings:
         images_complete=True,
         volumes_complete=True,
         delayed_delete=bool(world.restored),
+        only_glance=True,
     )
 
 

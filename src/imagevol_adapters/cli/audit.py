@@ -77,6 +77,12 @@ class Audit(Lister):
             "project of the image volumes, and Cinder's internal tenant; can be repeated",
         )
         parser.add_argument(
+            "--only-glance",
+            action="store_true",
+            help="say that no other Glance has volumes in the trusted projects (default: another one may have, so that "
+            "a volume without an image is only likely to be orphaned, and is not deleted)",
+        )
+        parser.add_argument(
             "--stuck-after",
             type=_hours,
             default=24.0,
@@ -151,6 +157,7 @@ class Audit(Lister):
                 stuck_after=timedelta(hours=parsed_args.stuck_after),
                 trusted_projects=frozenset(parsed_args.trusted_project),
                 delayed_delete=delayed_delete is not False,
+                only_glance=parsed_args.only_glance,
             ),
             catalogue=catalogue,
             checks=checks,

@@ -93,6 +93,7 @@ class Results:
 def _options(asked: argparse.Namespace) -> list[str]:
     """The options on which it depends what is found, as they are typed."""
     words = [word for each in asked.trusted_project for word in ("--trusted-project", each)]
+    words += ["--only-glance"] if asked.only_glance else []
     words += [word for each in asked.config_file or () for word in ("--config-file", str(each))]
     if asked.stuck_after != _STUCK_AFTER_HOURS:
         words += ["--stuck-after", f"{asked.stuck_after:g}"]

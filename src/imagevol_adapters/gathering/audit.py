@@ -171,6 +171,10 @@ class CloudAudit:
             "at. Pass --trusted-project with the project of the image volumes, and with Cinder's internal tenant.": (
                 not settings.trusted_projects
             ),
+            "Another Glance may have volumes in the trusted projects: a volume without an image is only likely to be "
+            "orphaned, and is not deleted. If no other Glance uses this Cinder, pass --only-glance.": (
+                bool(settings.trusted_projects) and not settings.only_glance
+            ),
             "The stores of Glance are not known: store-differs compares only the URL with the metadata.": (
                 self.catalogue is None
             ),

@@ -125,6 +125,7 @@ class RepairJournal(JournalFile):
             "volumes_complete": settings.volumes_complete,
             "delayed_delete": settings.delayed_delete,
             "shown": sorted(settings.shown),
+            "only_glance": settings.only_glance,
         }
         entries = {each.finding.id: RepairEntry(finding=each.finding, after=each.after) for each in repairs}
         journal = cls(path, cls.create_file(path), _head(head), entries)
@@ -255,7 +256,9 @@ def _head(value: Mapping[str, Any]) -> Mapping[str, Any]:
         images_complete=_truth(value["images_complete"]),
         volumes_complete=_truth(value["volumes_complete"]),
         delayed_delete=_truth(value["delayed_delete"]),
-        shown=frozenset(map(text_of, value.get("shown", ()))),  # which journals of before do not say
+        # What journals of before do not say:
+        shown=frozenset(map(text_of, value.get("shown", ()))),
+        only_glance=_truth(value.get("only_glance", False)),
     )
     return {**texts, "include_likely": _truth(value["include_likely"]), "settings": settings}
 

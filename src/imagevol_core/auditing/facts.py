@@ -238,6 +238,7 @@ class AuditSettings:
         volumes_complete: whether `volumes` is every volume there is.
         delayed_delete: whether Glance keeps the data of a deleted image for a time, as `delayed_delete` says.
         shown: what a listing of the whole cloud has shown, as `audit` gives it; for an audit of a part of the cloud.
+        only_glance: whether no other Glance has volumes or templates in the trusted projects.
 
     Raises:
         InvalidFact: `now` has no time zone.
@@ -250,6 +251,7 @@ class AuditSettings:
     volumes_complete: bool = False
     delayed_delete: bool = False
     shown: frozenset[str] = frozenset()
+    only_glance: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a time that names no instant."""

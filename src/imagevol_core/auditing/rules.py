@@ -29,6 +29,7 @@ from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
 __all__ = [
+    "ANOTHER_GLANCE",
     "ATTACHMENT_RULES",
     "ENTRY_RULES",
     "IMAGE_RULES",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 
+ANOTHER_GLANCE = "another Glance may have it in that project: if none has, pass --only-glance"
 IN_THE_MAKING = ("queued", "saving", "uploading", "importing")
 
 
@@ -127,7 +129,7 @@ def _image_perhaps(templated: Templated) -> str:
         return "the credentials do not show all images"
     if not glance_shown(templated.settings):
         return "no image of this Glance has a volume in a trusted project of this Cinder: check --os-region-name"
-    return ""
+    return "" if templated.settings.only_glance else ANOTHER_GLANCE
 
 
 def _renew(templated: Templated) -> Repair:
@@ -135,7 +137,7 @@ def _renew(templated: Templated) -> Repair:
         return ()  # Cinder deletes no volume that it is creating: a person resets its state
     old = step(RepairAction.DELETE_VOLUME, Subject("volume", templated.template.entry.volume_id))
     if templated.image is None:
-        return (old,) if glance_shown(templated.settings) else ()
+        return (old,) if glance_shown(templated.settings) and templated.settings.only_glance else ()
     return (step(RepairAction.CREATE_TEMPLATE, Subject("image", templated.image.id)), old)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from imagevol_core.auditing.evidence import place_of
 from imagevol_core.auditing.facts import AuditRule, ImageVolume, Repair, RepairAction, Subject
-from imagevol_core.auditing.rules import certain, may_run, step
+from imagevol_core.auditing.rules import ANOTHER_GLANCE, certain, may_run, step
 from imagevol_core.remains import VolumeOrigin
 from imagevol_core.sentences import answered, quoted, said
 from imagevol_core.sizing import GIB
@@ -59,6 +59,7 @@ def _orphan_perhaps(held: ImageVolume) -> str:
         ),
         f"no image of this Glance names a volume of type {quoted(volume.volume_type)} in that project: check that it "
         "is the Glance of these volumes, and --os-region-name": _trusted(held) and not _shown(held),
+        ANOTHER_GLANCE: _trusted(held) and _shown(held) and not settings.only_glance,
         f"its status is {quoted(volume.status)}": volume.status not in _AT_REST,
         "the credentials do not show all images": not settings.images_complete,
         "a location of an image could not be read, and may name it": not held.all_read,
@@ -95,9 +96,15 @@ def _not_unfinished(held: ImageVolume) -> tuple[bool, str]:
     return not held.settled, f"procedure {said(origin.procedure)} has not finished {held.age} after it began"
 
 
+def _unfinished_perhaps(held: ImageVolume) -> str:
+    """An image of another Glance may name it by now."""
+    another = f" and {ANOTHER_GLANCE}" if _trusted(held) and not held.settings.only_glance else ""
+    return f"{may_run(held)}{another}"
+
+
 def _delete_trusted(held: ImageVolume) -> Repair:
-    """Elsewhere a user may have written it."""
-    return _delete_volume(held) if _trusted(held) else ()
+    """Elsewhere a user may have written it, and of another Glance no image is seen that names it."""
+    return _delete_volume(held) if _trusted(held) and held.settings.only_glance else ()
 
 
 def _delete_orphan(held: ImageVolume) -> Repair:
@@ -173,7 +180,7 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             source="[store]",
             holds=_not_unfinished,
             subjects=_of_volume,
-            doubt=may_run,  # on its host, `imagevol unfinished` tells whether the process runs
+            doubt=_unfinished_perhaps,  # on its host, `imagevol unfinished` tells whether the process runs
             repair=_delete_trusted,
             since=_created,
             reclaims=_size,
