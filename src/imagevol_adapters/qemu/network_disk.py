@@ -33,6 +33,7 @@ _REPLY = struct.Struct(">IIQ")  # magic, error, cookie
 _REPLY_MAGIC = 0x67446698
 _READ, _DISCONNECT = 0, 2
 _EIO, _EINVAL = 5, 22
+_BUFFER_BYTES = 4 << 20  # of which the kernel gives as much as it allows
 _LONGEST_OPTION = 4096
 _LONGEST_READ = 32 << 20  # what the protocol lets any client ask for at once
 
@@ -57,6 +58,7 @@ def served(disk: Disk) -> Iterator[int]:
         BaseException: what a read raised first, in place of what the command then failed with.
     """
     ours, its = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
     serving = _Serving(disk, ours)
     thread = threading.Thread(target=serving.run, name="imagevol-nbd", daemon=True)
     with ours, its:

@@ -8,19 +8,23 @@ that the digest was made of.
 from __future__ import annotations
 
 import hashlib
+import queue
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import BinaryIO, cast
 
 from imagevol_adapters.closing import closing
 from imagevol_adapters.disk_files import disk_file
-from imagevol_adapters.engine import Limits
+from imagevol_adapters.engine import BLAKE3, Limits, has_blake3
 from imagevol_adapters.engine.digests import Digests, compare
 from imagevol_adapters.engine.limits import Throttle
 from imagevol_adapters.engine.parts import PART_BYTES, Crew, Part
 from imagevol_adapters.engine.sources import guarded
-from imagevol_core import ContentMismatch, Digest, SourceFailed
+from imagevol_adapters.engine.threads import Stopped
+from imagevol_core import ContentMismatch, Digest, SourceFailed, TransferCancelled
 
 __all__ = ["NoRanges", "Ranges", "RemoteImage"]
 
@@ -29,6 +33,8 @@ Ranges = Callable[[int], Iterable[bytes]]
 
 BLOCK_BYTES = PART_BYTES
 _CACHED_BLOCKS = 32
+_AHEAD_BLOCKS = 8  # which are read while the blocks before them are used
+_TURN_SECONDS = 0.05
 _NEAR_BLOCKS = 8  # which are read over rather than asking again
 _LEAST_RANGES = 64  # that an image may need, however small
 _BLOCKS_A_RANGE = 16  # and one more for so many of its blocks
@@ -73,7 +79,7 @@ class RemoteImage:
         self._aside: _Blocks | None = None
         self._left = _LEAST_RANGES + size_bytes // BLOCK_BYTES // _BLOCKS_A_RANGE
         self._digests = Digests([digest.algorithm] if digest else [])
-        self._crew = Crew(self._digests.jobs())
+        self._crew = Crew([*self._digests.jobs(), self._note])
 
     @classmethod
     @contextmanager
@@ -96,8 +102,9 @@ class RemoteImage:
         return disk_file(self)
 
     def read_through(self) -> None:
-        """Expect reads in about the order of the bytes from now on."""
+        """Expect reads in about the order of the bytes from now on, and read ahead of them."""
         self._through = True
+        self._passing.read_ahead()
 
     def refuse_changed(self) -> None:
         """Read what was not asked for yet, and refuse the image unless all of it has its digest.
@@ -152,10 +159,18 @@ class RemoteImage:
         """Take the next block of the stream through the whole image."""
         block = self._passing.place
         data = self._passing.next()
-        memory = self._crew.memory()
+        try:
+            memory = self._crew.memory()
+        except Stopped:
+            raise self._crew.error or TransferCancelled("the transfer was cancelled") from None
         memory[: len(data)] = data
         self._crew.hand_on(Part(block * BLOCK_BYTES, len(data), memory[: len(data)], memory))
         return self._kept(block, data)
+
+    def _note(self, part: Part) -> None:
+        """Fingerprint what passes, in a thread of its own."""
+        if part.data is not None:
+            self._compare(part.offset // BLOCK_BYTES, part.data)
 
     def _fetched_aside(self, block: int) -> bytes:
         """Take a block out of a range; one that ended a little before it goes on."""
@@ -166,24 +181,32 @@ class RemoteImage:
             if self._aside is not None:
                 self._aside.close()
             self._aside = _Blocks(self._ranges, block, self)
-        while self._aside.place < block:
-            self._kept(self._aside.place, self._aside.next())
-        return self._kept(block, self._aside.next())
+        while True:
+            place, data = self._aside.place, self._aside.next()
+            self._compare(place, data)
+            self._kept(place, data)
+            if place == block:
+                return data
 
     def _kept(self, block: int, data: bytes) -> bytes:
-        """Keep a block as long as there is room, and hold it to what was seen of it before."""
+        """Keep a block as long as there is room."""
         self._throttle.take(len(data))
-        seen = hashlib.blake2b(data, digest_size=16).digest()
-        before = self._fingerprints.setdefault(block, seen)
-        if seen != before:
-            raise ContentMismatch(
-                f"block {block} of {self.what}", expected=f"blake2b:{before.hex()}", actual=f"blake2b:{seen.hex()}"
-            )
         self._cached[block] = data
         self._cached.move_to_end(block)
         while len(self._cached) > _CACHED_BLOCKS:
             self._cached.popitem(last=False)
         return data
+
+    def _compare(self, block: int, data: bytes | memoryview) -> None:
+        """Hold a block to what was seen of it before."""
+        seen = _fingerprint(data)
+        before = self._fingerprints.setdefault(block, seen)
+        if seen != before:
+            raise ContentMismatch(
+                f"block {block} of {self.what}",
+                expected=f"fingerprint:{before.hex()}",
+                actual=f"fingerprint:{seen.hex()}",
+            )
 
     def _close(self) -> None:
         try:
@@ -201,10 +224,23 @@ class _Blocks:
         self.place = block
         self._image = image
         self._blocks = self._cut(ranges, block)
+        self._ahead: queue.Queue[bytes | BaseException | None] | None = None
+        self._over = False
+        self._thread: threading.Thread | None = None
+
+    def read_ahead(self) -> None:
+        """Read the blocks in a thread from now on: under eventlet a greenlet, whose hub the connection belongs to."""
+        self._ahead = queue.Queue(_AHEAD_BLOCKS)
+        self._thread = threading.Thread(
+            target=self._read_ahead, args=(self._ahead,), name="imagevol-ahead", daemon=True
+        )
+        self._thread.start()
 
     def next(self) -> bytes:
         """Give the block at `place`, which moves on."""
-        data = next(self._blocks)
+        data = self._next()
+        if data is None:
+            raise SourceFailed(f"{self._image.what} ends before byte {self._image.size_bytes}")
         self.place += 1
         return data
 
@@ -214,12 +250,37 @@ class _Blocks:
         Raises:
             SourceFailed: there is some.
         """
-        if next(self._blocks, None) is not None:
+        if self._next() is not None:
             raise SourceFailed(f"{self._image.what} has more than its {self._image.size_bytes} bytes")
 
     def close(self) -> None:
         """Close the data."""
+        self._over = True
+        if self._thread is not None and self._ahead is not None:
+            while self._thread.is_alive():
+                with suppress(queue.Empty):
+                    self._ahead.get(timeout=_TURN_SECONDS)
+            self._thread.join()
         self._blocks.close()
+
+    def _next(self) -> bytes | None:
+        if self._ahead is None:
+            return next(self._blocks, None)
+        data = self._ahead.get()
+        if data is None or isinstance(data, BaseException):
+            self._ahead.put(data)  # it may be asked for again
+        if isinstance(data, BaseException):
+            raise data
+        return data
+
+    def _read_ahead(self, blocks: queue.Queue[bytes | BaseException | None]) -> None:
+        try:
+            while not self._over and (data := next(self._blocks, None)) is not None:
+                blocks.put(data)
+        except BaseException as error:  # noqa: BLE001 - raised where the block is asked for
+            blocks.put(error)
+        else:
+            blocks.put(None)
 
     def _cut(self, ranges: Ranges, block: int) -> Generator[bytes, None, None]:
         data = guarded(ranges(block * BLOCK_BYTES))
@@ -236,3 +297,11 @@ class _Blocks:
             if block * BLOCK_BYTES < self._image.size_bytes:
                 at = block * BLOCK_BYTES + len(held)
                 raise SourceFailed(f"{self._image.what} ends at byte {at}, and has {self._image.size_bytes}")
+
+
+def _fingerprint(data: bytes | memoryview) -> bytes:
+    """Tell a block from any other, as cheaply as goes here."""
+    if has_blake3():
+        digest: bytes = import_module(BLAKE3).blake3(data).digest(length=16)
+        return digest
+    return hashlib.blake2b(data, digest_size=16).digest()
