@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.audit_schema import audit_schema
-from imagevol_core import GIB, AccessDenied, DeepCheck, Digest, InUse, ServiceFailed, StoreCatalogue
+from imagevol_core import GIB, AccessDenied, DeepCheck, Digest, Image, InUse, ServiceFailed, StoreCatalogue
 from tests.adapters.commands import Run
 from tests.adapters.test_audit_gathering import CATALOGUE, STORES, Cloud, volume_id
 from tests.pages.report_pages import Page
@@ -291,6 +291,21 @@ class TestDeep:
         assert sorted(read) == [volume_id(number) for number in (1, 2, 3, 5)]
         assert f"Volume {volume_id(3)} was not read: volume {volume_id(3)} is in use" in ran.err
         assert "No image volume is read" not in ran.err
+
+    def test_a_record_is_believed_only_in_the_projects_that_the_operator_trusts(
+        self, cloud: Glance, run: Run, read: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[str, frozenset[str], bool]] = []
+
+        def check(volume: str, *, image: Image, trusted_projects: frozenset[str], record: bool, **_: Any) -> DeepCheck:
+            asked.append((image.id, trusted_projects, record))
+            raise InUse(f"volume {volume} is in use")
+
+        monkeypatch.setattr("imagevol_adapters.transfers.check_image_volume", check, raising=False)
+        run("audit", *TRUSTED, "--deep", "--record-blake3")
+        run("audit", "--deep")
+        assert ("image-1", frozenset(TRUSTED[1::2]), True) in asked
+        assert ("image-1", frozenset(), False) in asked
 
     def test_what_was_not_looked_for_is_not_gone(
         self, cloud: Glance, run: Run, read: list[str], tmp_path: Path

@@ -80,11 +80,12 @@ class TestRoundTrip:
     ) -> None:
         put = run("put", file, "--owner", "q", "-f", "json")
         assert put.status == 0
-        assert set(put.json) == {"volume_id", "image_id", "size_bytes", "volume_type", "digest", "seconds"}
+        assert set(put.json) == {"volume_id", "image_id", "size_bytes", "volume_type", "digest", "blake3", "seconds"}
         (volume,) = memory.volumes.values()
         assert put.json["volume_id"] == volume.id
         assert put.json["image_id"] == volume.metadata["image_id"]
         assert put.json["digest"] == f"sha512:{volume.metadata['os_hash_value']}"
+        assert put.json["blake3"] == f"blake3:{volume.metadata['imagevol_blake3']}"
         assert volume.metadata["image_owner"] == "q"
         assert run("get", volume.id, tmp_path / "back") == Ran(0, "", "")
         assert (tmp_path / "back").read_bytes() == DATA

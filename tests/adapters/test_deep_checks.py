@@ -34,6 +34,7 @@ from imagevol_core import (
 DATA = b"the image" * 1000
 HEAD = '{"deep_checks": 1, "cloud": "here"}\n'
 SHA512 = Digest("sha512", "ab")
+BLAKE3 = Digest("blake3", "0b" * 32)
 
 
 def volume_id(number: int) -> str:
@@ -244,10 +245,12 @@ class TestJournal:
             journal.record(target(1), check(target(1)))
             without = DeepCheck(volume_id=volume_id(2), size_bytes=7, tail_is_zero=False)
             journal.record(target(2, None), without)
+            fast = DeepCheck(volume_id=volume_id(3), size_bytes=7, digest=BLAKE3, recorded=BLAKE3, tail_is_zero=True)
+            journal.record(target(3), fast)
         with path.open("a") as file:
             file.write('{"volume": "torn')
         with DeepJournal.open(path, cloud="here") as journal:
-            assert journal.checks == {target(1): check(target(1)), target(2, None): without}
+            assert journal.checks == {target(1): check(target(1)), target(2, None): without, target(3): fast}
 
     @pytest.mark.parametrize(
         "text",

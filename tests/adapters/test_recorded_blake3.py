@@ -192,12 +192,12 @@ class TestReading:
         world.cinder.set_readonly(volume_id, readonly=False)
         assert world.read(volume_id)[1:] == (
             None,
-            "its BLAKE3 is not believed, because it is not read-only, so its data may have changed",
+            "records a BLAKE3 that is not believed, because it is not read-only, so its data may have changed",
         )
         monkeypatch.setitem(sys.modules, "blake3", None)
         assert world.read(volume_id)[1:] == (
             None,
-            "it records a BLAKE3 only, and blake3 is not installed: pip install 'imagevol[blake3]'",
+            "records a BLAKE3 only, and blake3 is not installed: pip install 'imagevol[blake3]'",
         )
 
 

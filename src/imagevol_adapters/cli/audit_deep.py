@@ -55,6 +55,12 @@ def add_deep_options(parser: argparse.ArgumentParser) -> None:
     deep.add_argument(
         "--resume", action="store_true", help="go on with the journal of --journal, and read only what is not in it"
     )
+    deep.add_argument(
+        "--record-blake3",
+        action="store_true",
+        help="with --deep, write a BLAKE3 into the metadata of each volume that records none and whose data is that of "
+        "its image, so that it is verified faster next time; only in a project of --trusted-project",
+    )
 
 
 def refuse_unused(asked: argparse.Namespace) -> None:
@@ -63,8 +69,10 @@ def refuse_unused(asked: argparse.Namespace) -> None:
     Raises:
         RequestRefused: there is one.
     """
-    if not asked.deep and (asked.jobs or asked.rate or asked.journal or asked.resume):
-        raise RequestRefused("--jobs, --rate, --journal and --resume are for --deep: pass --deep, or leave them out")
+    if not asked.deep and (asked.jobs or asked.rate or asked.journal or asked.resume or asked.record_blake3):
+        raise RequestRefused(
+            "--jobs, --rate, --journal, --resume and --record-blake3 are for --deep: pass --deep, or leave them out"
+        )
     if asked.resume and not asked.journal:
         raise RequestRefused("--resume goes on with a journal: pass --journal")
 
@@ -100,7 +108,14 @@ class Deep:
         check = partial(check_image_volume, volumes=volumes, attacher=app.attacher, limits=limits)
 
         def read(target: DeepTarget) -> DeepCheck:
-            return check(target.volume_id, size_bytes=target.size_bytes, algorithm=target.algorithm)
+            return check(
+                target.volume_id,
+                size_bytes=target.size_bytes,
+                algorithm=target.algorithm,
+                image=target.image,
+                trusted_projects=frozenset(asked.trusted_project),
+                record=asked.record_blake3,
+            )
 
         with self._journal() as journal:
             found = deep_checks(

@@ -61,6 +61,7 @@ class Put(Named, Shown, ShowOne):
         Column("size_bytes", COUNT, "How many bytes of the volume are the image."),
         Column("volume_type", TEXT_OR_NULL, "The volume type of the volume."),
         Column("digest", TEXT, "The digest of the image, as ALGORITHM:VALUE."),
+        Column("blake3", TEXT_OR_NULL, "The BLAKE3 of the image, as blake3:VALUE; null if none was made."),
         Column("seconds", {"type": "number", "minimum": 0}, "How long the transfer took, in seconds."),
     )
 
@@ -122,6 +123,14 @@ class Put(Named, Shown, ShowOne):
             "--no-checksum", action="store_true", help="do without the legacy md5, which takes longer than all else"
         )
         parser.add_argument(
+            "--digests",
+            choices=("glance", "blake3"),
+            default="glance",
+            help="make these digests of the image and record them in the volume: glance, which is md5, sha512 and, if "
+            "the package blake3 is installed, BLAKE3, or blake3 alone, which is several times faster, for a volume "
+            "that Glance does not serve (default: %(default)s)",
+        )
+        parser.add_argument(
             "--gpt-safety-checks-nonfatal",
             type=_gpt_checks,
             default=(),
@@ -144,6 +153,8 @@ class Put(Named, Shown, ShowOne):
             raise RequestRefused("--register: the name of an image is not empty")
         if not parsed_args.register and (given := given_image_option(parsed_args)):
             raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
+        if parsed_args.register and parsed_args.digests == "blake3":
+            raise RequestRefused("--digests blake3 makes no digest for Glance: leave it out, or leave out --register")
         check_metrics(parsed_args.metrics)
         refuse_what_cannot_be(self.app, parsed_args)
         with (
@@ -164,7 +175,8 @@ class Put(Named, Shown, ShowOne):
             image_id,
             stored.report.size_bytes,
             stored.volume.volume_type,
-            str(stored.record.digest),
+            str(stored.record.digest or stored.record.blake3),
+            str(stored.record.blake3) if stored.record.blake3 else None,
             round(stored.report.seconds, 3),
         )
 
@@ -174,12 +186,15 @@ class Put(Named, Shown, ShowOne):
         from imagevol_core import SafetySettings
 
         proof = _fresh_thin if asked.thin else None
+        only_blake3 = asked.digests == "blake3"
         return {
             "volumes": self.app.volumes,
             "attacher": self.app.attacher,
             "volume_type": asked.volume_type,
             "settings": StoreSettings(
-                checksum=not asked.no_checksum,
+                hash_algorithm=None if only_blake3 else "sha512",
+                checksum=not (asked.no_checksum or only_blake3),
+                blake3=True if only_blake3 else None,
                 zero_proof=proof,
                 created=partial(self._tell_volume, registered=bool(asked.register)),
                 safety=SafetySettings(nonfatal_checks=frozenset(asked.gpt_safety_checks_nonfatal)),
@@ -257,6 +272,12 @@ class Get(Command):
             action="store_true",
             help="keep what was read if the command is stopped, in FILE.imagevol-part, and continue with what an "
             "earlier command with --resume kept",
+        )
+        parser.add_argument(
+            "--record-blake3",
+            action="store_true",
+            help="if the volume records no BLAKE3, write one into its metadata after the whole image was verified, so "
+            "that it is verified faster next time",
         )
         _add_rate(parser)
         add_metrics_option(parser)

@@ -52,6 +52,13 @@ class Fetching:
 
     def read(self) -> int:
         """Read the image, and say how many bytes that were."""
+        asked = self._asked
+        part = asked.offset or asked.length is not None
+        if asked.record_blake3 and (asked.resume or asked.through_glance or part):
+            raise RequestRefused(
+                "--record-blake3 reads a whole image volume at once: leave out --resume, --through-glance, --offset "
+                "and --length"
+            )
         if self._asked.resume and (size_bytes := self._read_in_steps()) is not None:
             return size_bytes
         content = self._read_at_once()
@@ -146,6 +153,7 @@ class Fetching:
             offset=asked.offset,
             length=asked.length,
             limits=self._limits,
+            record=asked.record_blake3,
         ) as content:
             self._refuse_nothing(content, f"the image in volume {volume_id}")
             yield content
@@ -163,7 +171,12 @@ class Fetching:
         whole = wanted == image.size_bytes
         parts = self.app.images.read(image.id, offset=offset, length=length)
         content = VolumeContent(
-            size_bytes=wanted, parts=parts, volume_id=image.id, whole=whole, digest=image.digest if whole else None
+            size_bytes=wanted,
+            parts=parts,
+            volume_id=image.id,
+            whole=whole,
+            digest=image.digest if whole else None,
+            unverified="records no digest",
         )
         with closing(parts):
             self._refuse_nothing(content, f"image {image.id}")
@@ -200,7 +213,7 @@ class Fetching:
         if content.whole and content.digest is None:
             what = "image" if self._asked.through_glance else "volume"
             self._tell(
-                f"Not verified: {what} {content.volume_id} records no digest. Compare the file with a digest from "
+                f"Not verified: {what} {content.volume_id} {content.unverified}. Compare the file with a digest from "
                 "another source."
             )
 

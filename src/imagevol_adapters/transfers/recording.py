@@ -24,7 +24,7 @@ class BelievedRecord:
     Attributes:
         blake3: by which the data is verified; None to verify them by the multihash.
         to_be_recorded: whether a BLAKE3 is to be made and recorded.
-        unverified: why there is no BLAKE3 to verify the data by, for a volume that records no multihash either.
+        unverified: what "the volume …" does, so that its data cannot be verified if it records no multihash either.
     """
 
     blake3: Digest | None
@@ -58,17 +58,17 @@ def believed_record(
     told = read_metadata(volume.metadata)
     there = told.blake3 if isinstance(told, ImageVolumeMetadata) else None
     if there is None and not record:
-        return BelievedRecord(blake3=None, to_be_recorded=False, unverified="it records no digest")
+        return BelievedRecord(blake3=None, to_be_recorded=False, unverified="records no digest")
     if trusted_projects is None:
         trusted_projects = frozenset(filter(None, [volumes.project_id]))
     decision = decide_recorded(volume, trusted_projects=trusted_projects, image=image)
     _LOG.debug("Volume %s: its record is %sbelieved: %s", volume.id, "" if decision.believed else "not ", decision)
     if there is None:
-        return BelievedRecord(blake3=None, to_be_recorded=decision.believed, unverified="it records no digest")
+        return BelievedRecord(blake3=None, to_be_recorded=decision.believed, unverified="records no digest")
     if not installed:
-        reason = f"it records a BLAKE3 only, and {MissingDependency(BLAKE3, BLAKE3)}"
+        reason = f"records a BLAKE3 only, and {MissingDependency(BLAKE3, BLAKE3)}"
     else:
-        reason = f"its BLAKE3 is not believed, because {'; '.join(decision.reasons)}"
+        reason = f"records a BLAKE3 that is not believed, because {'; '.join(decision.reasons)}"
     return BelievedRecord(blake3=decision.blake3 if installed else None, to_be_recorded=False, unverified=reason)
 
 

@@ -47,7 +47,8 @@ class VolumeContent:
         whole: whether the parts are the whole image.
         digest: what the parts are checked against; None if they are not checked, because they are not the whole image,
             because the volume records no digest, or because no check was asked for.
-        unverified: why a whole image is not checked although that was asked for; empty if it is checked.
+        unverified: what "the volume …" does, so that a whole image is not checked although that was asked for; empty
+            if it is checked.
     """
 
     size_bytes: int
