@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imagevol_adapters import doctoring
 from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cli import main
 from imagevol_adapters.cli.app import Imagevol
@@ -67,6 +69,7 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
 
     monkeypatch.setattr(Imagevol, "clean_up", keep)
     monkeypatch.setattr(whole_cloud, "WholeCinder", Whole)
+    monkeypatch.setattr(doctoring, "digest_rates", partial(doctoring.digest_rates, seconds=0))
     monkeypatch.setattr(Images, "service_id", lambda _: "a-glance", raising=False)
     monkeypatch.setattr(MemoryHistory, "service_id", lambda _: "a-glance", raising=False)
     monkeypatch.setattr(MemoryHistory, "default_volume_type", lambda _: "ssd", raising=False)

@@ -132,6 +132,25 @@ def test_volumes_wait_for_what_is_shown_in_a_bounded_number(monkeypatch: pytest.
     assert [(each.subjects[0].id, each.certainty) for each in found] == [(uuid(2), LIKELY), (uuid(1), SURE)]
 
 
+def test_findings_come_in_the_order_of_the_volumes_unless_they_wait_for_what_is_shown() -> None:
+    volumes = (volume(10), volume(7), half_stored(), volume(11, readonly=False), volume(8), volume(9, volume_type="x"))
+    found = begun(Cloud(images=(image(10), image(11)), volumes=(volume(6, volume_type="x"), *volumes))).audit()
+    assert [(each.kind, each.subjects[0].id) for each in found] == [
+        ("image-volume-without-image", uuid(7)),
+        ("left-unfinished", uuid(0)),
+        ("not-read-only", uuid(11)),
+        ("image-volume-without-image", uuid(8)),
+        ("image-volume-without-image", uuid(6)),
+        ("image-volume-without-image", uuid(9)),
+    ]
+
+
+def test_two_images_that_name_a_lost_volume_name_it_once_each() -> None:
+    named = image().locations
+    found = begun(HEALTHY + Cloud(images=(image(), image(1, locations=named)))).audit()
+    assert [each.url for each in found if each.kind == "location-without-volume"] == ["", ""]
+
+
 def test_a_template_surely_lacks_its_image_where_anything_of_this_glance_is_shown() -> None:
     gone = Template(entry=entry(5, image_id="gone"))
     (found,) = begun(Cloud(templates=(gone,))).audit()

@@ -38,7 +38,11 @@ COPIED = (
 # held by anything, and a module takes minutes.  These are packages, and modules whose tests have other names.
 TESTS = {
     "auditing": ["auditing"],
+    "auditing.decision": ["auditing", "audit_evidence"],
     "auditing.evidence": ["audit_evidence"],
+    "auditing.location_rules": ["auditing", "audit_evidence"],
+    "auditing.rules": ["auditing", "audit_evidence"],
+    "auditing.volume_rules": ["auditing", "audit_evidence"],
     "auditing.ledger": ["audit_ledger", "auditing"],
     "auditing.repair_facts": ["repair_reasons", "repairs"],
     "auditing.repair_guards": ["repair_reasons", "repairs"],

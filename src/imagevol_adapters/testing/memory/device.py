@@ -13,7 +13,7 @@ from imagevol_core import DeviceFailed
 __all__ = ["MemoryDevice"]
 
 _BLOCK_BYTES = 1 << 16
-_ZEROS = bytes(_BLOCK_BYTES)
+_ZEROS = memoryview(bytes(1 << 22))
 
 
 @attrs.define
@@ -36,10 +36,12 @@ class MemoryDevice:
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer, as far as there are bytes."""
         end = min(offset + len(buffer), self.size_bytes)
-        for number, start, stop in _blocks(offset, end):
+        for start in range(offset, end, len(_ZEROS)):
+            stop = min(end, start + len(_ZEROS))
+            buffer[start - offset : stop - offset] = _ZEROS[: stop - start]
+        for number, start, stop in self._held(offset, end):
             at = number * _BLOCK_BYTES
-            block = self._blocks.get(number, _ZEROS)
-            buffer[start - offset : stop - offset] = memoryview(block)[start - at : stop - at]
+            buffer[start - offset : stop - offset] = memoryview(self._blocks[number])[start - at : stop - at]
         return max(0, end - offset)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -64,11 +66,10 @@ class MemoryDevice:
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros, and take no more memory, if the device can."""
-        end = min(offset + length, self.size_bytes)
-        for number, start, stop in _blocks(offset, end) if self.can_clear else ():
+        for number, start, stop in self._held(offset, min(offset + length, self.size_bytes)) if self.can_clear else ():
             if stop - start == _BLOCK_BYTES:
-                self._blocks.pop(number, None)
-            elif number in self._blocks:
+                del self._blocks[number]
+            else:
                 at = number * _BLOCK_BYTES
                 self._blocks[number][start - at : stop - at] = bytes(stop - start)
         return self.can_clear
@@ -86,6 +87,13 @@ class MemoryDevice:
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+    def _held(self, offset: int, end: int) -> list[tuple[int, int, int]]:
+        """Each block that a range touches and that takes memory, as `_blocks` gives it."""
+        touched = range(offset // _BLOCK_BYTES, -(-end // _BLOCK_BYTES))
+        few, many = sorted((touched, self._blocks), key=len)
+        held = [number for number in few if number in many]
+        return [(at, max(offset, at * _BLOCK_BYTES), min(end, (at + 1) * _BLOCK_BYTES)) for at in held]
 
 
 def _blocks(offset: int, end: int) -> Iterator[tuple[int, int, int]]:
