@@ -16,15 +16,20 @@ from imagevol_core import (
     decide_repair_step,
     plan_repairs,
 )
+from imagevol_core.auditing import RepairClone, decide_repair_clone
 from tests.core.test_repairs import (
     ATTACHMENT,
+    CLONE_ID,
     CLONED,
     DELETE,
     DETACH,
+    DETACHING,
     DISCONNECT,
     IMAGE,
     IMAGE_THERE,
+    LEFT,
     LIKELY,
+    LONG_AGO,
     LOOK,
     OTHER,
     OTHER_THERE,
@@ -34,6 +39,7 @@ from tests.core.test_repairs import (
     SHARED,
     TWO_STORES,
     USERS_VOLUME,
+    VOLUME,
     VOLUME_ID,
     VOLUME_THERE,
     facts,
@@ -50,6 +56,10 @@ TWICE = replace(IMAGE_THERE, locations=(*TWO_STORES, ImageLocation(f"cinder://{V
 CLONING = facts(CLONED, about=SEPARATION, image=OTHER_THERE)
 TO_THIEF = facts(CLONED, about=SEPARATION, planned=SHARED, found=SHARED, image=replace(OTHER_THERE, owner="thief"))
 WRITES = facts(step(A.SET_WRITABLE), claimants=(IMAGE_THERE,), volume=OWNED)
+PUTS_BACK = facts(
+    step(A.SET_READ_ONLY), found=None, opened=True, volume=replace(OWNED, readonly=False), claimants=(IMAGE_THERE,)
+)
+LOSES = facts(DELETE_IMAGE, about=(IMAGE, VOLUME), existing=frozenset())
 OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
 
 
@@ -89,7 +99,33 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
             f"{ABOUT} is shown, or this repair took it away",
         ),
         ("puts-back", facts(DELETE), f"{ABOUT} was not made writable by this repair"),
-        ("puts-back", facts(DELETE, opened=True), f"{ABOUT} was made writable by this repair"),
+        ("puts-back", facts(DELETE, opened=True), f"{ABOUT} was not made writable by this repair"),
+        ("puts-back", PUTS_BACK, f"{ABOUT} was made writable by this repair"),
+        (
+            "puts-back",
+            replace(PUTS_BACK, claimants=()),
+            (
+                f"{ABOUT} was made writable by this repair, and stays so: no image names it any more; if it holds an "
+                "image, make it read-only"
+            ),
+        ),
+        ("stays-writable", facts(DELETE), f"{ABOUT} was not made writable by this repair"),
+        (
+            "stays-writable",
+            replace(PUTS_BACK, claimants=(IMAGE_THERE, OTHER_THERE)),
+            (
+                f"{ABOUT} was made writable by this repair, and stays so: images 'image-0', 'image-1' name the volume: "
+                "give each its own first"
+            ),
+        ),
+        (
+            "stays-writable",
+            replace(PUTS_BACK, volume=replace(USERS_VOLUME, project_id="users", readonly=False)),
+            (
+                f"{ABOUT} was made writable by this repair, and stays so: {ABOUT} lives in project users and names "
+                "image 'image-0': look whether it is the image's own, or another's data"
+            ),
+        ),
         ("found-no-more", facts(DELETE, found=None), "the finding is not there any more"),
         ("found-no-more", facts(DELETE), "it is still there: it is so"),
         ("less-sure", facts(DELETE, found=LIKELY), "the finding was sure, and is likely"),
@@ -221,16 +257,44 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
             f"{ABOUT} has attachments 'attachment-0', 'b'",
         ),
         ("image-has-data", facts(DELETE), "it deletes no image"),
-        ("image-has-data", facts(DELETE_IMAGE, existing=frozenset()), "image image-0 has no data"),
+        ("image-has-data", LOSES, "image image-0 has no data"),
         (
             "image-has-data",
             facts(DELETE_IMAGE),
+            "image image-0 has a location, and that its data is lost is another finding",
+        ),
+        (
+            "image-has-data",
+            replace(LOSES, existing=frozenset({VOLUME_ID})),
             f"image image-0 has data in {ABOUT}, which Glance deletes too",
         ),
         (
             "image-has-data",
-            facts(DELETE_IMAGE, image=replace(IMAGE_THERE, locations=(ImageLocation("file:///x"),))),
+            replace(LOSES, image=replace(IMAGE_THERE, locations=(ImageLocation("file:///x"),))),
             "image image-0 has data at file:///x, which Glance deletes with it",
+        ),
+        ("image-being-written", facts(DELETE), "it deletes no image"),
+        ("image-being-written", LOSES, "no volume is being written for the image"),
+        (
+            "image-being-written",
+            replace(LOSES, recording=(replace(VOLUME_THERE, created_at=LONG_AGO),)),
+            "no volume is being written for the image",
+        ),
+        *(
+            (
+                "image-being-written",
+                replace(LOSES, recording=(replace(VOLUME_THERE, **changes),)),
+                (
+                    f"{ABOUT}, which says that it holds image image-0, {how}: wait until its upload has ended, and run "
+                    "`imagevol unfinished` on the host that made it"
+                ),
+            )
+            for changes, how in (
+                ({"status": "extending"}, "is 'extending'"),
+                ({}, "was changed at a time that is not known"),
+                ({"created_at": LONG_AGO, "updated_at": SETTINGS.now}, "was changed 0:00:00 ago"),
+                ({"created_at": SETTINGS.now - SETTINGS.stuck_after}, "was changed 1 day, 0:00:00 ago"),
+            )
         ),
         ("volume-named-twice", facts(DELETE), "it removes no location"),
         ("volume-named-twice", facts(REMOVE), "with the location Glance deletes the volume"),
@@ -250,7 +314,23 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
             f"attachment attachment-0 is of instance nova-1: run `openstack server remove volume nova-1 {VOLUME_ID}`",
         ),
         ("attachment-elsewhere", facts(DELETE), "it disconnects nothing"),
-        ("attachment-elsewhere", facts(DETACH, volume=None), "it disconnects nothing"),
+        (
+            "attachment-elsewhere",
+            facts(DETACH, volume=None, attachment=replace(ATTACHMENT, host=None)),
+            "the volume of attachment attachment-0 is gone",
+        ),
+        ("attachment-connected", facts(DISCONNECT), "it deletes no attachment"),
+        ("attachment-connected", facts(DETACH, volume=None), f"Cinder has no {ABOUT}"),
+        (
+            "attachment-connected",
+            facts(DETACH, planned=DETACHING, found=DETACHING),
+            "the volume was disconnected before",
+        ),
+        (
+            "attachment-connected",
+            facts(DETACH),
+            f"{ABOUT} is there, and would stay connected: run the audit again",
+        ),
         (
             "attachment-elsewhere",
             facts(DETACH, attachment=replace(ATTACHMENT, status="reserved")),
@@ -371,3 +451,32 @@ def test_a_finding_about_shared_data_that_is_not_repaired_names_what_stands_in_t
         "a person has to decide: read what the finding means, and what to do",
         f"set-read-only {ABOUT} could change or delete the data of another image: repair finding '{shared.id}' first",
     ]
+
+
+CLONE = f"volume {CLONE_ID}"
+
+
+@pytest.mark.parametrize(
+    "rule, clone, text",
+    [
+        ("clone-named", LEFT, f"no image names {CLONE}"),
+        ("clone-named", replace(LEFT, named_by=("a", "b")), f"{CLONE} is a location of image 'a', 'b'"),
+        ("clone-images-unseen", LEFT, "every image is seen"),
+        ("clone-images-unseen", replace(LEFT, images_complete=False), "every image is not seen"),
+        ("clone-of-another", LEFT, f"it is a clone of {ABOUT}"),
+        (
+            "clone-of-another",
+            replace(LEFT, volume=replace(LEFT.volume, source_volume_id=None)),
+            f"it has the mark of this repair, and is a clone of volume not known, not of {VOLUME_ID}",
+        ),
+        ("clone-offered", LEFT, "Glance was not asked to take it"),
+        ("clone-offered", replace(LEFT, offered=True), "Glance was asked to take it, and may still do so"),
+        ("clone-in-use", LEFT, "it is 'available'"),
+        ("clone-in-use", replace(LEFT, attachment_ids=("a", "b")), "it has attachments 'a', 'b'"),
+        ("clone-left", LEFT, f"nothing needs {CLONE}, which this repair has made"),
+    ],
+)
+def test_a_rule_about_a_clone_says_what_it_has_seen(rule: str, clone: RepairClone, text: str) -> None:
+    decision = decide_repair_clone(clone)
+    assert [verdict.text for verdict in decision.verdicts if verdict.rule == rule] == [text]
+    assert {verdict.subject for verdict in decision.verdicts} == {CLONE_ID}

@@ -326,6 +326,11 @@ def test_what_this_made_before_is_verified_as_it_was_made() -> None:
     )
 
 
+def test_a_new_clone_is_read_though_the_copy_that_is_gone_was_written_by_glance() -> None:
+    gone = replace(CLONED, move=True, made=StoreCopyWay.IMPORT)
+    assert plan_store_copy(gone).steps == (StoreCopyStep.CLONE, StoreCopyStep.READ, StoreCopyStep.REMOVE)
+
+
 def test_what_was_copied_from_the_kept_copy_is_deleted_when_that_was_read_again() -> None:
     back = replace(CLONED, to_store="fast", stores=("fast", "slow"), move=True, from_store="slow", known_good=True)
     assert plan_store_copy(back).steps == (StoreCopyStep.READ, StoreCopyStep.REMOVE)

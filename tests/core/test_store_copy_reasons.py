@@ -33,6 +33,7 @@ from tests.core.test_store_copies import (
     IMAGE,
     IMPORTED,
     KEPT,
+    KNOWN,
     LEFT,
     MADE,
     STANDS_AGAINST_THE_CLONE,
@@ -386,8 +387,38 @@ def test_a_rule_about_a_volume_says_what_it_has_seen(rule: str, holds: bool, fac
         (
             "known-good",
             True,
-            replace(MADE, known_good=True),
-            "the copy was verified before, or the other copy was made from it",
+            replace(KNOWN, store=FILES),
+            "the copy was verified before, or the other copy was made from it, and it cannot be read again",
+        ),
+        (
+            "known-good",
+            False,
+            KNOWN,
+            "the copy was verified before, or the other copy was made from it, and it can be read again",
+        ),
+        (
+            "known-good",
+            True,
+            replace(KNOWN, wish=VerifyWish.GLANCE),
+            "the copy was verified before, or the other copy was made from it, and no reading is asked for",
+        ),
+        (
+            "read-again",
+            True,
+            KNOWN,
+            "the copy was good before this run, and is read again: it may have been changed since",
+        ),
+        (
+            "glance-compared",
+            False,
+            replace(MADE, there_before=True),
+            "Glance wrote the copy in an earlier run, and it may have been changed since",
+        ),
+        (
+            "no-digest-to-compare",
+            True,
+            replace(KNOWN, image=replace(IMAGE, digest=None)),
+            "Glance has no multihash of the image to compare with: to rely on the copy, pass --verify glance",
         ),
         ("no-digest-to-compare", False, MADE, "Glance has the multihash sha512:0f"),
         (
@@ -540,6 +571,21 @@ def test_a_rule_about_a_removal_says_what_it_has_seen(rule: str, holds: bool, fa
             False,
             replace(LEFT, locations_shown=False),
             f"Glance does not show the volumes of the image, and a clone may be one: {SHOW}, and use it",
+        ),
+        (
+            "discard-is-clone",
+            True,
+            LEFT,
+            f"volume {V} has the mark of the journal, and is a clone of volume {W}",
+        ),
+        (
+            "discard-is-clone",
+            False,
+            replace(LEFT, source=None),
+            (
+                f"volume {V} has the mark of the journal, and is a clone of volume not known, which the journal has "
+                "not cloned"
+            ),
         ),
         ("discard-never-registered", True, LEFT, f"volume {V} was never seen as a location of image i"),
         ("discard-never-registered", False, replace(LEFT, registered=True), f"volume {V} was a location of image i"),

@@ -234,7 +234,7 @@ def _verification(facts: StoreCopyFacts, way: StoreCopyWay) -> tuple[Verificatio
         VerificationFacts(
             image=facts.image,
             store=facts.catalogue.get(facts.to_store),
-            way=facts.made or way,
+            way=facts.made or way if way is StoreCopyWay.NOTHING else way,
             wish=facts.wish,
             locations_shown=facts.locations_shown,
             known_good=facts.known_good and way is StoreCopyWay.NOTHING,
