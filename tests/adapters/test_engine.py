@@ -11,6 +11,7 @@ import os
 import signal
 import tarfile
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from pathlib import Path
 
 import pytest
@@ -711,6 +712,19 @@ class TestLimits:
             throttle.take(MIB)
         assert clock.now == pytest.approx(10, rel=0.05)
 
+    @pytest.mark.parametrize(
+        "jobs",
+        [
+            [[400 * MIB]],
+            [[100 * MIB], [100 * MIB], [100 * MIB], [100 * MIB]],
+            [[391 * MIB], [MIB], [MIB, MIB], [5 * MIB]],
+            [[40 * MIB] * 5, [10 * MIB] * 20],
+        ],
+        ids=["one job", "as long as each other", "one is left at the end", "of several transfers each"],
+    )
+    def test_several_jobs_with_one_limit_move_what_it_allows_and_no_more(self, jobs: list[list[int]]) -> None:
+        assert seconds_of(jobs, rate=100 * MIB) == pytest.approx(4, rel=0.1)
+
     @pytest.mark.parametrize("rate", [None, 1e12])
     def test_a_transfer_that_is_cancelled_ends_at_its_next_part(self, rate: float | None) -> None:
         limits = Limits(bytes_per_second=rate)
@@ -738,11 +752,30 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
+    def limits(self, rate: float) -> Limits:
+        return Limits(bytes_per_second=rate, clock=lambda: self.now)
+
     def throttle(self, rate: float) -> Throttle:
-        return Throttle(Limits(bytes_per_second=rate), clock=lambda: self.now, pause=self.pause)
+        return Throttle(self.limits(rate), pause=self.pause)
 
     def pause(self, seconds: float, _: object) -> None:
         self.now += seconds
+
+
+def seconds_of(jobs: list[list[int]], *, rate: float) -> float:
+    """How long several jobs take that share one limit, each of which makes transfers of these sizes in turn."""
+    clock = Clock()
+    limits = clock.limits(rate)
+    waits: list[float] = []
+    going = [(0.0, number) for number in range(len(jobs))]
+    left = [[min(MIB, size - at) for size in sizes for at in range(0, size, MIB)] for sizes in jobs]
+    while going:
+        clock.now, number = heappop(going)
+        if left[number]:
+            throttle = Throttle(limits, pause=lambda seconds, _: waits.append(seconds))
+            throttle.take(left[number].pop(0))
+            heappush(going, (clock.now + waits[-1], number))
+    return clock.now
 
 
 class TestReport:

@@ -101,7 +101,7 @@ class Deep:
 
         app, asked = self._app, self._asked
         jobs = asked.jobs or _JOBS
-        limits = app.limits(asked.rate / jobs if asked.rate else None)
+        limits = app.limits(asked.rate)  # all jobs share it
         # So that a volume that a dead process has does not hold up all others for minutes.
         attempts = min(app.options.attach_attempts, _ATTACH_ATTEMPTS)
         volumes = attrs.evolve(app.volumes, attach_attempts=attempts)

@@ -76,15 +76,39 @@ class TransferReport:
         return None if self.written_bytes is None else self.written_bytes / _MIB / self.seconds
 
 
+class Bucket:
+    """What transfers may move together in any time; those that take from one bucket share its rate."""
+
+    def __init__(self, bytes_per_second: float, clock: Callable[[], float]) -> None:
+        """Begin now.
+
+        Args:
+            bytes_per_second: of all transfers together.
+            clock: counts seconds.
+        """
+        self._rate = bytes_per_second
+        self._clock = clock
+        self._due = clock()
+        self._lock = lock()
+
+    def take(self, size_bytes: int) -> float:
+        """Take so many bytes, and tell how many seconds to wait before they are moved."""
+        with self._lock:
+            now = self._clock()
+            self._due = max(self._due, now - _CREDIT_SECONDS) + size_bytes / self._rate
+            return max(0.0, self._due - now)
+
+
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How fast a transfer may go, and when it is to end.
+    """How fast transfers may go, and when they are to end; all that are given the same object share its rate.
 
     Args:
-        bytes_per_second: of what is read from the source; None for as fast as it goes.
-        cancelled: set it, from any thread, and the transfer ends with a `TransferCancelled` at its next part.
+        bytes_per_second: of what is read from the sources; None for as fast as it goes.
+        cancelled: set it, from any thread, and each transfer ends with a `TransferCancelled` at its next part.
         stall_seconds: how long the source or the device may make no progress, before the transfer ends with a
             `TransferStalled`.  A pause for the rate does not count, and neither does a slow reader.
+        clock: counts the seconds of the rate.
 
     Raises:
         InvalidFact: the rate or the deadline is not positive, or not finite.
@@ -96,6 +120,12 @@ class Limits:
     bytes_per_second: float | None = None
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
     stall_seconds: float = STALL_SECONDS
+    clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False, eq=False)
+    bucket: Bucket | None = attrs.field(init=False, repr=False, eq=False)
+
+    @bucket.default
+    def _new_bucket(self) -> Bucket | None:
+        return None if self.bytes_per_second is None else Bucket(self.bytes_per_second, self.clock)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a rate at which nothing would ever move, and a deadline that is none."""
@@ -123,19 +153,10 @@ class Limits:
 class Throttle:
     """Holds a transfer to its limits."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[float, Callable[[], bool]], None] = pause,
-    ) -> None:
-        """Begin now."""
+    def __init__(self, limits: Limits, *, pause: Callable[[float, Callable[[], bool]], None] = pause) -> None:
+        """Take the limits, which other transfers may have too."""
         self._limits = limits
-        self._clock = clock
         self._pause = pause
-        self._due = clock()
-        self._lock = lock()
 
     def take(self, size_bytes: int, *, over: Callable[[], bool] = lambda: False) -> None:
         """Return when so many bytes more may be moved, or when it is over.
@@ -143,14 +164,10 @@ class Throttle:
         Raises:
             TransferCancelled: the transfer must end.
         """
-        rate, cancelled = self._limits.bytes_per_second, self._limits.cancelled
-        if rate is not None:
-            with self._lock:
-                now = self._clock()
-                self._due = max(self._due, now - _CREDIT_SECONDS) + size_bytes / rate
-                wait_seconds = max(0.0, self._due - now)
+        bucket, cancelled = self._limits.bucket, self._limits.cancelled
+        if bucket is not None:
             # The event may be eventlet's, for which a real thread cannot wait.
-            self._pause(wait_seconds, lambda: cancelled.is_set() or over())
+            self._pause(bucket.take(size_bytes), lambda: cancelled.is_set() or over())
         self.check()
 
     def check(self) -> None:
