@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagevol_core.secret_text import without_userinfo
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 
 __all__ = [
     "AccessDenied",
@@ -204,7 +204,8 @@ class WrongLength(CallerError, ValueError):
         """Say which of the two lengths is the greater."""
         verb = "ends after" if actual_bytes < expected_bytes else "goes on after"
         at = min(actual_bytes, expected_bytes)
-        super().__init__(f"the data {verb} {at} bytes, and {expected_bytes} bytes were announced")
+        were = "was" if expected_bytes == 1 else "were"
+        super().__init__(f"the data {verb} {amount(at, 'byte')}, and {amount(expected_bytes, 'byte')} {were} announced")
         self.expected_bytes = expected_bytes
         self.actual_bytes = actual_bytes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["answered", "listed", "quoted", "said"]
+__all__ = ["amount", "answered", "listed", "quoted", "said", "things"]
 
 
 def said(value: object) -> str:
@@ -26,6 +26,24 @@ def quoted(value: str | None) -> str:
     ("'raw'", 'not known')
     """
     return "not known" if value is None else repr(value)
+
+
+def things(number: int, thing: str) -> str:
+    """Give the noun for so many of a thing.
+
+    >>> things(0, "image"), things(1, "image"), things(2, "image")
+    ('images', 'image', 'images')
+    """
+    return thing if number == 1 else f"{thing}s"
+
+
+def amount(number: int | None, thing: str) -> str:
+    """Say how many there are of a thing, in the singular if it is one.
+
+    >>> amount(0, "image"), amount(1, "image"), amount(2, "byte"), amount(None, "byte")
+    ('0 images', '1 image', '2 bytes', 'an unknown number of bytes')
+    """
+    return f"an unknown number of {thing}s" if number is None else f"{number} {things(number, thing)}"
 
 
 def listed(values: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from imagevol_core.errors import InvalidSize
 from imagevol_core.facts import Image
+from imagevol_core.sentences import amount
 from imagevol_core.verdicts import Policy, Result, Verdict, table_of
 
 __all__ = [
@@ -145,7 +146,7 @@ def _needed(image: Image) -> tuple[int, str] | None:
     least = gib_for(largest)
     if image.min_disk_gib is not None and image.min_disk_gib > least:
         return image.min_disk_gib, "min_disk"
-    return least, f"{name} {largest} bytes"
+    return least, f"{name} {amount(largest, 'byte')}"
 
 
 def _fits(image: Image, size_gib: int) -> tuple[bool, str]:

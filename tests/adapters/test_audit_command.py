@@ -234,7 +234,7 @@ class TestBaseline:
         baseline.write_text("# known\n\n" + "".join(f"{each['id']} kept for the auditors\n" for each in found))
         ran = run("audit", *TRUSTED, "--baseline", baseline, "-f", "json")
         assert (ran.status, ran.json) == (0, [])
-        assert "2 accepted by the baseline." in ran.err
+        assert "2 findings accepted by the baseline." in ran.err
         healthy(cloud)
         ran = run("audit", *TRUSTED, "--baseline", baseline, "-f", "json")
         assert f"accepts {found[0]['id']} (kept for the auditors), which is not found: remove" in ran.err
@@ -290,6 +290,9 @@ class TestDeep:
         assert [each["rule"] for each in ran.json] == ["content-differs"]
         assert sorted(read) == [volume_id(number) for number in (1, 2, 3, 5)]
         assert f"Volume {volume_id(3)} was not read: volume {volume_id(3)} is in use" in ran.err
+        size_bytes = sum(cloud.images[f"image-{number}"].size_bytes or 0 for number in (1, 2, 5))
+        size = f"{size_bytes} bytes ({size_bytes / GIB:g} GiB)"
+        assert f"3 of 4 image volumes read, {size}: 2 with the data of the image, 1 with other data." in ran.err
         assert "No image volume is read" not in ran.err
 
     def test_a_record_is_believed_only_in_the_projects_that_the_operator_trusts(
@@ -315,7 +318,7 @@ class TestDeep:
         old.write_text(found.out)
         ran = run("audit", *TRUSTED, "--diff", old, "-f", "json")
         assert (ran.status, ran.json) == (0, [])
-        assert "1 of the earlier audit were not looked for." in ran.err
+        assert "Not looked for: 1 finding of the earlier audit." in ran.err
         old.write_text(found.out.replace(volume_id(2), volume_id(3)))
         read.clear()
         ran = run("audit", *TRUSTED, "--deep", "--diff", old, "-f", "json")
@@ -347,7 +350,7 @@ class TestDeep:
         ran = run("audit", *TRUSTED, "--deep", "--journal", tmp_path / "journal", "-f", "json")
         assert (ran.status, ran.out) == (130, "")
         assert ran.err.splitlines()[-2:] == [
-            "0 volumes were read. Go on with the same command and --resume.",
+            "Stopped early. The journal has 0 volumes. Continue with the same command and --resume.",
             "interrupted",
         ]
 

@@ -70,7 +70,7 @@ class TestRepair:
             "attachment-left-behind": "only-likely",
         }
         assert {finding.kind for finding in cloud.audit()} == {"left-unfinished", "attachment-left-behind"}
-        assert "Repaired 2 of 2; 1073741824 bytes (1 GiB) are given back." in ran.err
+        assert "Repaired 2 of 2; the storage gives back 1073741824 bytes (1 GiB)." in ran.err
         ran = run(*REPAIR, "--repair-journal", journal.with_name("second"), "--yes", "--include-likely")
         assert outcomes(ran.json) == {"left-unfinished": "done", "attachment-left-behind": "done"}
         assert ran.status == 0
@@ -136,7 +136,7 @@ class TestRepair:
         FAULTS["not-read-only"](cloud)
         ran = run(*REPAIR, *[str(journal) if option == "JOURNAL" else option for option in options])
         assert (ran.status, outcomes(ran.json), journal.exists()) == (3, {"not-read-only": "planned"}, False)
-        assert "1 of 1 findings would be repaired. Nothing was changed." in ran.err
+        assert "1 of 1 finding would be repaired. Nothing was changed." in ran.err
         assert len(cloud.audit()) == 1
 
     def test_without_a_terminal_and_an_answer_nothing_is_changed(

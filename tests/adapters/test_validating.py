@@ -195,7 +195,7 @@ class TestFailures:
         facts = tried(Small())
         assert faults(facts) == {}
         assert facts.seen["clone-count"] == NotSeen(
-            reason="2 clones were created, and then: the quota of volumes is full"
+            reason="2 clones could be created, and then: the quota of volumes is full"
         )
 
     def test_an_encrypted_type_is_told_and_nothing_else_is_tried(self) -> None:

@@ -149,7 +149,7 @@ def test_an_interrupt_ends_a_deep_audit_and_lets_the_volume_go(cloud: Cloud, tmp
         out, said = running.communicate(timeout=PATIENCE_SECONDS)
         assert (running.returncode, out) == (130, "")
         assert said.splitlines()[-2:] == [
-            "0 volumes were read. Go on with the same command and --resume.",
+            "Stopped early. The journal has 0 volumes. Continue with the same command and --resume.",
             "interrupted",
         ]
         assert service.real.volumes.get(volume_id).status == "available"

@@ -11,6 +11,7 @@ from imagevol_adapters.blockmaps.reading import TableError, TableReader
 from imagevol_adapters.blockmaps.vhdx import Table
 from imagevol_adapters.engine import PART_BYTES, Hole
 from imagevol_core import SourceFailed
+from imagevol_core.sentences import amount
 
 __all__ = ["MAPPED", "contents"]
 
@@ -34,7 +35,7 @@ def contents(file: BinaryIO, *, disk_bytes: int) -> Iterator[bytes | Hole]:
     try:
         table = Table.of(TableReader(file, file.seek(0, os.SEEK_END)))
         if table.disk_bytes != disk_bytes:
-            raise TableError(f"a disk of {table.disk_bytes} bytes, where qemu-img finds {disk_bytes}")
+            raise TableError(f"a disk of {amount(table.disk_bytes, 'byte')}, where qemu-img finds {disk_bytes}")
         for block in table.blocks():
             yield Hole(block.start - at)
             yield from _data(file, block.offset, block.length)

@@ -26,7 +26,7 @@ from imagevol_core import (
     StoreCatalogue,
     total_reclaimable_bytes,
 )
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 
 if TYPE_CHECKING:
     from imagevol_adapters.gathering import CloudAudit
@@ -41,7 +41,8 @@ _DELAYS = (
     "The option delayed_delete of Glance is not known: orphaned volumes are only likely. Pass --config-file with "
     "glance-api.conf."
 )
-_DEEP = ("content-differs", "tail-not-zero")
+_OTHER_DATA = "content-differs"
+_DEEP = (_OTHER_DATA, "tail-not-zero")
 _LONGEST_HOURS = 1000 * 366 * 24
 
 
@@ -58,6 +59,7 @@ class Audit(Lister):
     _repair: AuditRepair
     _found = False
     _partial = False
+    _deep: Deep | None = None
     _unread: frozenset[str] = frozenset()
     _structured = False
     _accepted: Mapping[str, Accepted] = {}
@@ -148,6 +150,7 @@ class Audit(Lister):
         catalogue, delayed_delete = self._configuration(parsed_args.config_file)
         deep = Deep(self.app, parsed_args)
         checks = deep.checks() if parsed_args.deep else []
+        self._deep = deep if parsed_args.deep else None
         self._unread = frozenset(deep.unread)
         audit = gather_audit(
             images=self.app.images,
@@ -196,9 +199,10 @@ class Audit(Lister):
     def _rows(self, audit: CloudAudit) -> Iterator[tuple[object, ...]]:
         counted, accepted = Counter[str](), set[str]()
         reclaimed = list[Finding]()
-        current = set[str]()
+        current, differ = set[str](), 0
         for finding in audit.findings():
             current.add(finding.id)
+            differ += finding.kind == _OTHER_DATA
             if finding.id in self._accepted:
                 accepted.add(finding.id)
                 continue
@@ -214,13 +218,15 @@ class Audit(Lister):
             yield self._row(row, gone=True)
         reclaimable = total_reclaimable_bytes(reclaimed)
         self._tell_totals(audit, counted, reclaimable)
+        if self._deep is not None:
+            tell(self._deep.said(differ))
         if self._earlier is not None:
             new = len(current - accepted - self._earlier.keys())
             tell(f"{new} new, {len(gone)} gone, {sum(counted.values()) - new} still there.")
         if len(missing) > len(gone):
-            tell(f"{len(missing) - len(gone)} of the earlier audit were not looked for.")
+            tell(f"Not looked for: {amount(len(missing) - len(gone), 'finding')} of the earlier audit.")
         if accepted:
-            tell(f"{len(accepted)} accepted by the baseline.")
+            tell(f"{amount(len(accepted), 'finding')} accepted by the baseline.")
         for finding_id in self._accepted.keys() - accepted:
             reason = self._accepted[finding_id].reason
             tell(
@@ -242,12 +248,12 @@ class Audit(Lister):
 
     def _tell_totals(self, audit: CloudAudit, counted: Mapping[str, int], reclaimable: int) -> None:
         seen = audit.seen
-        listed = f"{seen['images']} images, {seen['volumes']} volumes and {seen['attachments']} attachments"
+        images, volumes, attachments = (amount(seen[f"{kind}s"], kind) for kind in ("image", "volume", "attachment"))
         total = sum(counted.values())
         kinds = ", ".join(f"{count} {certainty}" for certainty, count in counted.items())
         tell(
-            f"{listed}: {total} finding{'' if total == 1 else 's'}{f' ({kinds})' if kinds else ''}; "
-            f"the repairs give back {reclaimable} bytes ({reclaimable / GIB:g} GiB)."
+            f"{images}, {volumes} and {attachments}: {amount(total, 'finding')}{f' ({kinds})' if kinds else ''}; "
+            f"the repairs give back {amount(reclaimable, 'byte')} ({reclaimable / GIB:g} GiB)."
         )
 
 

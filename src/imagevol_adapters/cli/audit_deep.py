@@ -15,7 +15,8 @@ import attrs
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.progress import counted
-from imagevol_core import DeepCheck, ImagevolError, RequestRefused
+from imagevol_core import GIB, DeepCheck, ImagevolError, RequestRefused
+from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
     from imagevol_adapters.gathering import DeepJournal, DeepTarget
@@ -88,7 +89,23 @@ class Deep:
         """Take the services, and how many volumes are read at once and how fast."""
         self._app = app
         self._asked = asked
+        self._read: list[DeepCheck] = []
         self.unread = set[str]()
+
+    def said(self, differ: int) -> str:
+        """Say how much was read, and what that has shown.
+
+        Args:
+            differ: how many volumes have other data than their image.
+        """
+        of, size_bytes = len(self._read) + len(self.unread), sum(each.size_bytes for each in self._read)
+        without = sum(each.digest is None for each in self._read)
+        agree = len(self._read) - without - differ
+        unknown = f", {without} cannot be compared because Glance has no digest" if without else ""
+        return (
+            f"{len(self._read)} of {amount(of, 'image volume')} read, {amount(size_bytes, 'byte')} "
+            f"({size_bytes / GIB:g} GiB): {agree} with the data of the image, {differ} with other data{unknown}."
+        )
 
     def checks(self) -> list[DeepCheck]:
         """Read every image volume, or what the journal does not have of them.
@@ -128,10 +145,12 @@ class Deep:
             )
             try:
                 with closing(found):
-                    return list(watched("volumes", found, label="read"))
+                    self._read = list(watched("volumes", found, label="read"))
+                    return self._read
             except KeyboardInterrupt:
                 if journal is not None:
-                    tell(f"{len(journal.checks)} volumes were read. Go on with the same command and --resume.")
+                    kept = amount(len(journal.checks), "volume")
+                    tell(f"Stopped early. The journal has {kept}. Continue with the same command and --resume.")
                 raise
 
     def _journal(self) -> AbstractContextManager[DeepJournal | None]:

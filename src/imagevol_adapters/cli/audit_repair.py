@@ -30,7 +30,7 @@ from imagevol_core import (
     plan_repairs,
     total_reclaimable_bytes,
 )
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 
 if TYPE_CHECKING:
     from imagevol_adapters.cli.app import Imagevol
@@ -149,10 +149,10 @@ class AuditRepair:
         if not plan.planned:
             tell("Nothing is repaired.")
             return [self._row(repair.finding, repair.outcome.value, (), repair.reason) for repair in left]
-        question = f"Repair {len(plan.planned)} finding{'' if len(plan.planned) == 1 else 's'}?"
+        question = f"Repair {amount(len(plan.planned), 'finding')}?"
         if parsed_args.dry_run:
             total = len(plan.planned) + len(left)
-            tell(f"{len(plan.planned)} of {total} findings would be repaired. Nothing was changed.")
+            tell(f"{len(plan.planned)} of {amount(total, 'finding')} would be repaired. Nothing was changed.")
         if parsed_args.dry_run or not agreed(question, yes=parsed_args.yes):
             self.status = _FOUND
             unchanged = [self._row(repair.finding, "planned", (), repair.reason) for repair in plan.planned]
@@ -179,7 +179,7 @@ class AuditRepair:
             if not (parsed_args.yes or parsed_args.dry_run):
                 for entry in left:
                     tell(f"{entry.finding.id} ({entry.state.value}): {_steps(entry.finding)}")
-            if parsed_args.dry_run or not agreed(f"Repair {len(left)} findings?", yes=parsed_args.yes):
+            if parsed_args.dry_run or not agreed(f"Repair {amount(len(left), 'finding')}?", yes=parsed_args.yes):
                 self.status = _FOUND
                 return [self._row(entry.finding, entry.state.value, (), entry.reason) for entry in left]
             return self._results(repairs, len(left))
@@ -275,7 +275,10 @@ class AuditRepair:
             self.status = self.status or _FOUND
         done = [result.finding for result in results if result.state is RepairState.DONE]
         reclaimed = total_reclaimable_bytes(done)
-        tell(f"Repaired {len(done)} of {total}; {reclaimed} bytes ({reclaimed / GIB:g} GiB) are given back.")
+        tell(
+            f"Repaired {len(done)} of {total}; the storage gives back {amount(reclaimed, 'byte')} "
+            f"({reclaimed / GIB:g} GiB)."
+        )
         return [self._row(each.finding, each.state.value, each.done, each.reason) for each in results]
 
     def _tell_plan(

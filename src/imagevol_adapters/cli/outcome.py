@@ -27,7 +27,7 @@ from imagevol_core import (
     failed,
     step_cost,
 )
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 
 __all__ = ["Outcome"]
 
@@ -286,7 +286,7 @@ _COSTS = {
 
 
 def _bytes(value: int | None) -> str:
-    return "an unknown number of bytes" if value is None else f"{value} bytes"
+    return amount(value, "byte")
 
 
 def _against(verdicts: Iterable[Verdict]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from imagevol_adapters.engine.watching import all_of, bounded, watched_device
 from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, InvalidFact, WrongLength, ZeroHandling
+from imagevol_core.sentences import amount
 
 __all__ = ["Observer", "StreamWriter", "clear_rest", "write_stream"]
 
@@ -143,7 +144,7 @@ class StreamWriter:
             lambda: device.size_bytes, what=named, doing="asking for the size", seconds=self._limits.stall_seconds
         )
         if size_bytes < wanted:
-            raise DeviceFailed(f"the device has {size_bytes} bytes, and {wanted} must be written")
+            raise DeviceFailed(f"the device has {amount(size_bytes, 'byte')}, and {wanted} must be written")
         self._broken = True
         with closed_on_failure(self):
             ended = self._written_onto(device, zeros, data_bytes)

@@ -100,12 +100,16 @@
       }
       this.draw();
     }
+    amount() {
+      const count = this.rows.length;
+      return `${count} ${count === 1 ? this.noun.slice(0, -1) : this.noun}`;
+    }
     draw() {
       const chosen = Object.fromEntries(Object.entries(this.filters).map(([name, select]) => [name, select.value]));
       const start = this.page * this.length, part = this.shown.slice(start, start + this.length);
       this.table.tBodies[0].replaceChildren(...part.map(row => this.row(row, chosen)));
-      this.count.textContent = this.shown.length === this.rows.length ? `${this.rows.length} ${this.noun}`
-        : `${this.shown.length} of ${this.rows.length} ${this.noun}`;
+      this.count.textContent = this.shown.length === this.rows.length ? this.amount()
+        : `${this.shown.length} of ${this.amount()}`;
       const pages = Math.ceil(this.shown.length / this.length);
       const step = (text, to, possible) => {
         const button = element("button", text, {type: "button"});

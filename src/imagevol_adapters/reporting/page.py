@@ -21,7 +21,7 @@ from imagevol_adapters.reporting.chart import chart_bars
 from imagevol_adapters.reporting.contents import Contents, Kind
 from imagevol_adapters.reporting.packing import packed_images
 from imagevol_core import MissingDependency
-from imagevol_core.sentences import said
+from imagevol_core.sentences import said, things
 
 __all__ = ["BEGINS", "check_library", "html_page"]
 
@@ -152,7 +152,13 @@ def _template() -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"bytes": size_text, "minutes": minutes_text, "said": said, "time": _time_text}
+    environment.filters |= {
+        "bytes": size_text,
+        "minutes": minutes_text,
+        "said": said,
+        "things": things,
+        "time": _time_text,
+    }
     return environment.get_template("page.html.j2")
 
 

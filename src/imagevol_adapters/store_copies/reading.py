@@ -11,6 +11,7 @@ from imagevol_adapters.ports import Attacher, VolumeService
 from imagevol_adapters.store_ports import PlacedImage
 from imagevol_adapters.transfers import check_image_volume
 from imagevol_core import GIB, ContentMismatch, ImageVolumeMetadata
+from imagevol_core.sentences import amount
 
 __all__ = ["VolumeReader"]
 
@@ -41,7 +42,7 @@ class VolumeReader:
         recorded = ImageVolumeMetadata.from_volume(volume.metadata).size_bytes
         size_bytes = volume.size_gib * GIB if recorded is None else recorded
         if image.size_bytes is None or image.size_bytes > size_bytes:
-            raise ContentMismatch(what, expected=f"{image.size_bytes} bytes", actual=f"{size_bytes} bytes")
+            raise ContentMismatch(what, expected=amount(image.size_bytes, "byte"), actual=amount(size_bytes, "byte"))
         check = check_image_volume(
             volume_id,
             size_bytes=image.size_bytes,

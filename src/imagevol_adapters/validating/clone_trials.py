@@ -10,6 +10,7 @@ from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.validating.bench import Bench
 from imagevol_adapters.validating.contents import PART_BYTES, PLACES, Contents, every_zero
 from imagevol_core import GIB, ImagevolError, InUse, NotSeen, OverQuota, Volume
+from imagevol_core.sentences import amount
 
 __all__ = ["CLONE_TRIALS", "try_clones"]
 
@@ -149,13 +150,13 @@ def _try_many(bench: Bench, source: Volume, contents: Contents, *, clones: int) 
             try:
                 clone = there.enter_context(bench.cloned(source.id))
             except OverQuota as error:
-                bench.missed("clone-count", f"{len(made)} clones were created, and then: {error}")
+                bench.missed("clone-count", f"{amount(len(made), 'clone')} could be created, and then: {error}")
                 break
             except ImagevolError as error:
                 if not made:
                     raise
                 bench.left += error.leftovers
-                bench.saw("clone-count", f"one volume had {len(made)} clones, and the next failed: {error}")
+                bench.saw("clone-count", f"one volume had {amount(len(made), 'clone')}, and the next failed: {error}")
                 break
             made.append(clone)
             with bench.attached(clone, AccessMode.READ) as device:

@@ -14,6 +14,7 @@ from imagevol_adapters.ports import Attacher
 from imagevol_adapters.validating.bench import Bench, OutOfTime
 from imagevol_adapters.validating.marked_volumes import MarkedVolumes
 from imagevol_core import NotSeen, Seen
+from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
     import pytest
@@ -124,7 +125,9 @@ class _Plugin:
         """Say what a suite has shown."""
         held, failed, late = self.held.get(suite, 0), self.failed.get(suite, []), self.late.get(suite, 0)
         if failed:
-            return Seen(wrong=f"{len(failed)} of {held + len(failed)} tests do not hold: {'; '.join(failed)}")
+            return Seen(wrong=f"{len(failed)} of {amount(held + len(failed), 'test')} do not hold: {'; '.join(failed)}")
         if late or not held:
-            return NotSeen(reason=f"{held} tests hold, and there was no time left for {late or 'any'}")
+            return NotSeen(
+                reason=f"{amount(held, 'test')} of the suite passed, and there was no time left for {late or 'any'}"
+            )
         return Seen(count=held)

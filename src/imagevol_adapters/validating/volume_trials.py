@@ -6,6 +6,7 @@ from imagevol_adapters.ports import AccessMode, Device
 from imagevol_adapters.validating.bench import Bench
 from imagevol_adapters.validating.contents import PART_BYTES, PLACES, Contents, every_zero, read, write
 from imagevol_core import GIB, CallerError, DeviceFailed, InUse, Volume
+from imagevol_core.sentences import amount
 
 __all__ = ["VOLUME_TRIALS", "try_new_volume", "try_volume_data"]
 
@@ -80,7 +81,9 @@ def _try_ranges(bench: Bench, device: Device, contents: Contents) -> None:
         for start, length in ranges:
             found, expected = read(device, place + start, length), contents.at(place)[start : start + length]
             if found != expected:
-                wrong = wrong or f"{length} bytes from byte {place + start} on are not read as they are"
+                wrong = (
+                    wrong or f"the range of {amount(length, 'byte')} from byte {place + start} on is not read as it is"
+                )
     bench.saw("ranges", wrong, count=len(ranges) * len(PLACES))
     place, wrong = PLACES[2], None
     before = read(device, place, PART_BYTES)

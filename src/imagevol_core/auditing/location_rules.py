@@ -11,7 +11,7 @@ from imagevol_core.auditing.rules import certain, step, volumes_unseen
 from imagevol_core.facts import Volume
 from imagevol_core.locations import CinderLocation
 from imagevol_core.marks import UnreadMetadata, read_metadata
-from imagevol_core.sentences import listed, quoted, said
+from imagevol_core.sentences import amount, listed, quoted, said
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
@@ -76,7 +76,7 @@ def _own(claimed: ClaimedVolume) -> Repair:
 
 def _size_agrees(claimed: ClaimedVolume) -> tuple[bool, str]:
     size = claimed.claim.size_bytes
-    text = f"the image has {size} bytes, its volume {claimed.volume.size_gib} GiB"
+    text = f"the image has {amount(size, 'byte')}, its volume {claimed.volume.size_gib} GiB"
     if size is None:
         return True, "the image's size is not known"
     if claimed.too_small:

@@ -21,6 +21,7 @@ __all__ = [
     "plan_repairs",
 ]
 
+_PAGE = "'Findings of an audit, and their repair'"
 _NO_API = frozenset({RepairAction.DELETE_CACHE_ENTRY})
 
 
@@ -177,7 +178,10 @@ def _is_sharing(finding: Finding) -> bool:
 def _person_decides(asked: _Asked) -> tuple[bool, str]:
     if asked.finding.repair:
         return False, "the rule has a repair"
-    return True, "a person has to decide: read what the finding means, and what to do"
+    return True, (
+        f"no repair is safe without a person who decides: look up {said(asked.finding.kind)} on the page {_PAGE} of "
+        "the documentation"
+    )
 
 
 def _beyond(asked: _Asked) -> tuple[bool, str]:

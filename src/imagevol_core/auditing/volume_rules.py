@@ -9,7 +9,7 @@ from imagevol_core.auditing.evidence import place_of
 from imagevol_core.auditing.facts import AuditRule, ImageVolume, Repair, RepairAction, Subject
 from imagevol_core.auditing.rules import ANOTHER_GLANCE, certain, may_run, step
 from imagevol_core.remains import VolumeOrigin
-from imagevol_core.sentences import answered, quoted, said
+from imagevol_core.sentences import amount, answered, quoted, said
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
@@ -121,7 +121,7 @@ def _read_only(held: ImageVolume) -> tuple[bool, str]:
 def _tail_zero(held: ImageVolume) -> tuple[bool, str]:
     if held.check is None or held.check.tail_is_zero is None:
         return True, "its tail was not read"
-    return held.check.tail_is_zero, f"what comes after the first {held.check.size_bytes} bytes was read"
+    return held.check.tail_is_zero, f"what comes after the first {amount(held.check.size_bytes, 'byte')} was read"
 
 
 def _zero(held: ImageVolume) -> Repair:

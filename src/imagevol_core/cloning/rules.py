@@ -11,7 +11,7 @@ from datetime import timedelta
 from imagevol_core.cloning.facts import CloneCandidate, CloneRequest
 from imagevol_core.facts import Volume
 from imagevol_core.marks import ImageVolumeMetadata, UnreadMetadata
-from imagevol_core.sentences import answered, said
+from imagevol_core.sentences import amount, answered, said
 from imagevol_core.sizing import GIB, image_fits
 from imagevol_core.verdicts import Requirement
 
@@ -66,7 +66,7 @@ def _image_fits(request: CloneRequest) -> tuple[bool, str]:
 
 def has_cinder_location(request: CloneRequest) -> tuple[bool, str]:
     if request.volume_ids:
-        return True, f"its locations name {_count(len(request.volume_ids), 'volume')}"
+        return True, f"its locations name {amount(len(request.volume_ids), 'volume')}"
     if not request.not_locations:
         return False, "no location of the image is known; Glance may not show them to these credentials"
     return False, "; ".join(map(str, request.not_locations))
@@ -180,11 +180,11 @@ def _volume_holds_image(candidate: CloneCandidate) -> tuple[bool, str]:
     if isinstance(record, UnreadMetadata):
         return False, str(record)
     if size_bytes is not None and size_bytes > candidate.volume.size_gib * GIB:
-        return False, f"it has {candidate.volume.size_gib} GiB, too little for the image's {size_bytes} bytes"
+        return False, f"it has {candidate.volume.size_gib} GiB, too little for the image's {amount(size_bytes, 'byte')}"
     recorded = record.size_bytes if record else None
     if recorded is None:
         return True, "it records no size"
-    return recorded == size_bytes, f"it records {recorded} bytes and the image has {said(size_bytes)}"
+    return recorded == size_bytes, f"it records {amount(recorded, 'byte')} and the image has {said(size_bytes)}"
 
 
 def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
@@ -201,10 +201,6 @@ def _signature_satisfied(candidate: CloneCandidate) -> tuple[bool, str]:
 
 
 # The words that the sentences are made of.
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _backend(host: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from imagevol_core.copying.commands import convert
 from imagevol_core.copying.facts import SECTOR_BYTES, Cleared, Copy, CopyMethod, RawStream, ZeroHandling
-from imagevol_core.sentences import answered, quoted
+from imagevol_core.sentences import amount, answered, quoted
 from imagevol_core.verdicts import Choice, Requirement
 
 __all__ = ["STRICT_COPY_RULES", "STRICT_METHOD_RULES", "STRICT_ZERO_RULES", "Command"]
@@ -43,15 +43,15 @@ def _source_fits(copy: Copy) -> tuple[bool, str]:
     if end is None:
         return False, "the size of the source as a disk is not known"
     if room is None:
-        return True, f"the source has {end} bytes and the target becomes as large"
-    return end <= room, f"the source has {end} bytes and the target {room}"
+        return True, f"the source has {amount(end, 'byte')} and the target becomes as large"
+    return end <= room, f"the source has {amount(end, 'byte')} and the target {room}"
 
 
 def _whole_sectors(copy: Copy) -> tuple[bool, str]:
     size = copy.source.virtual_size_bytes
     if copy.reads == "raw" or copy.same_bytes or size is None:
         return True, "qemu-img is not asked for a part of a sector"
-    return size % SECTOR_BYTES == 0, f"the source has {size} bytes as a disk"
+    return size % SECTOR_BYTES == 0, f"the source has {amount(size, 'byte')} as a disk"
 
 
 def _device_exists(copy: Copy) -> tuple[bool, str]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from imagevol_core.checks import Check
 from imagevol_core.doctor.facts import DoctorHost, DoctorService
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 from imagevol_core.verdicts import Policy
 
 __all__ = ["DOCTOR_HOST_RULES", "DOCTOR_SERVICE_RULES"]
@@ -37,7 +37,7 @@ def _connector_readable(host: DoctorHost) -> tuple[bool, str]:
 def _pools_known(host: DoctorHost) -> tuple[bool, str]:
     if host.pools is None:
         return True, "Cinder does not tell these credentials its pools"
-    text = f"the backends have {host.pools or 'no'} {'pool' if host.pools == 1 else 'pools'}"
+    text = f"the backends have {amount(host.pools, 'pool') if host.pools else 'no pools'}"
     return host.pools > 0, f"{text} that Cinder's scheduler knows"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from imagevol_core.safety.facts import SAME_NAME, Untrusted
 from imagevol_core.safety.partitions import partition_faults
-from imagevol_core.sentences import answered, listed, quoted
+from imagevol_core.sentences import amount, answered, listed, quoted
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Requirement
 
@@ -163,8 +163,8 @@ def _virtual_size_fits(image: Untrusted) -> tuple[bool, str]:
     if size is None:
         return False, "its virtual size is not known"
     if room is None:
-        return True, f"its virtual size is {size} bytes, and it is for no volume in particular"
-    return size <= room * GIB, f"its virtual size is {size} bytes and the volume has {room} GiB"
+        return True, f"its virtual size is {amount(size, 'byte')}, and it is for no volume in particular"
+    return size <= room * GIB, f"its virtual size is {amount(size, 'byte')} and the volume has {room} GiB"
 
 
 def _not_truncated(image: Untrusted) -> tuple[bool, str]:
@@ -178,7 +178,8 @@ def _not_truncated(image: Untrusted) -> tuple[bool, str]:
     if missing is None:
         return False, "it is not known whether all data that its tables name is in the file"
     if missing:
-        return False, f"the file was cut short: its tables name data up to {missing} bytes after its end; copy it again"
+        after = f"data up to {amount(missing, 'byte')} after its end"
+        return False, f"the file was cut short: its tables name {after}; copy it again"
     return True, "all data that its tables name is in the file"
 
 
@@ -186,7 +187,8 @@ def _tables_sound(image: Untrusted) -> tuple[bool, str]:
     errors = image.inspection.corruptions
     if errors is None:
         return True, "qemu-img check was not asked"
-    return not errors, f"qemu-img check finds {errors} errors{'; copy the image again, or repair it' if errors else ''}"
+    advice = "; copy the image again, or repair it" if errors else ""
+    return not errors, f"qemu-img check finds {amount(errors, 'error')}{advice}"
 
 
 # qemu-img refuses a VHDX or VDI with a parent, and of a VHD that is the difference to another it makes zeros.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from imagevol_core.facts import ImageLocation
 from imagevol_core.marks import UnreadMetadata
 from imagevol_core.migration import plan_added_location, unfinished_imports
-from imagevol_core.sentences import answered, listed, quoted, said
+from imagevol_core.sentences import amount, answered, listed, quoted, said
 from imagevol_core.sizing import gib_for
 from imagevol_core.store_copies.facts import (
     SHOW_LOCATIONS,
@@ -161,10 +161,10 @@ def _source_is_image(source: CloneSource) -> tuple[bool, str]:
     if record.image_id not in (None, image.id):
         return False, f"it holds image {said(record.image_id)}"
     if image.size_bytes is None or record.size_bytes not in (None, image.size_bytes):
-        return False, f"it holds {said(record.size_bytes)} bytes, and the image has {said(image.size_bytes)}"
+        return False, f"it holds {amount(record.size_bytes, 'byte')}, and the image has {said(image.size_bytes)}"
     if gib_for(image.size_bytes) > volume.size_gib:
         return False, f"it has {volume.size_gib} GiB, and the image needs {gib_for(image.size_bytes)} GiB"
-    return True, f"it holds the {image.size_bytes} bytes of the image"
+    return True, f"it holds the {amount(image.size_bytes, 'byte')} of the image"
 
 
 def _same_backend(source: CloneSource) -> tuple[bool, str]:
@@ -221,7 +221,7 @@ def _clonable(way: WayFacts) -> tuple[bool, str]:
 def _importable(way: WayFacts) -> tuple[bool, str]:
     if way.import_faults:
         return False, way.import_faults
-    return True, f"Glance copies {said(way.facts.image.size_bytes)} bytes, through its staging area"
+    return True, f"Glance copies {amount(way.facts.image.size_bytes, 'byte')}, through its staging area"
 
 
 def _no_way(way: WayFacts) -> tuple[bool, str]:

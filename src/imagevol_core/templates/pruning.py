@@ -17,7 +17,7 @@ from typing import cast
 from imagevol_core.caching import CacheLimits, decide_freshness, last_use
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, NoAnswer, NotFound
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 from imagevol_core.templates.facts import Template
 from imagevol_core.verdicts import Choice, Policy, first_match
 
@@ -145,7 +145,9 @@ def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[s
             if limits.hold(size_gib=size_gib, count=count):
                 break
             if standing.outcome is PruningOutcome.READY:
-                because = f"{place} has {count} templates with {size_gib} GiB, and the limit is {_allowed(limits)}"
+                because = (
+                    f"{place} has {amount(count, 'template')} with {size_gib} GiB, and the limit is {_allowed(limits)}"
+                )
                 above[standing.template.entry.volume_id] = replace(
                     standing, outcome=PruningOutcome.GOES, rule="above-limits", because=because
                 )
@@ -154,7 +156,7 @@ def _above(standings: Iterable[TemplateStanding], limits: CacheLimits) -> dict[s
 
 
 def _allowed(limits: CacheLimits) -> str:
-    count = f"{limits.max_count} template{'' if limits.max_count == 1 else 's'}" if limits.max_count else None
+    count = amount(limits.max_count, "template") if limits.max_count else None
     return " and ".join(filter(None, (count, f"{limits.max_gib} GiB" if limits.max_gib else None)))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from imagevol_core.caching import decide_freshness
 from imagevol_core.cloning import SIGNATURE_PROPERTIES
-from imagevol_core.sentences import answered, listed, said
+from imagevol_core.sentences import amount, answered, listed, said
 from imagevol_core.sizing import image_fits, virtual_size_bytes
 from imagevol_core.templates.facts import OldTemplate, TemplateAction, TemplateRequest, TemplateState, least_gib
 from imagevol_core.verdicts import Choice, Requirement
@@ -77,7 +77,7 @@ def sharing(request: TemplateRequest) -> str:
 def _virtual_size_known(request: TemplateRequest) -> tuple[bool, str]:
     size_bytes, claimed = virtual_size_bytes(request.image), request.image.properties.get("virtual_size")
     if size_bytes is not None:
-        return True, f"the image's virtual size is {size_bytes} bytes"
+        return True, f"the image's virtual size is {amount(size_bytes, 'byte')}"
     if claimed is None:
         return False, "the image's virtual size is not known"
     return False, f"the image's property virtual_size is {claimed[:40]!a}, which is not a number of bytes above 0"

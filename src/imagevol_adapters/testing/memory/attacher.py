@@ -12,6 +12,7 @@ from imagevol_adapters.devices.calls import Calls
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.testing.memory.volumes import MemoryVolumes
 from imagevol_core import AttachFailed, DeviceFailed
+from imagevol_core.sentences import amount
 
 __all__ = ["MemoryAttacher"]
 
@@ -168,7 +169,7 @@ class _Connection(AbstractContextManager[Device]):
         content = volumes.contents[attachment.volume_id]
         if content.size_bytes < (attachment.size_bytes or 0):
             raise DeviceFailed(
-                f"volume {attachment.volume_id}: its device has {content.size_bytes} bytes, and "
+                f"volume {attachment.volume_id}: its device has {amount(content.size_bytes, 'byte')}, and "
                 f"{attachment.size_bytes} are needed"
             )
         self._attacher.connected[attachment.id] = attachment.volume_id
