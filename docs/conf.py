@@ -30,6 +30,7 @@ extensions = [
     "differences",
     "extension_changes",
     "import_diagram",
+    "metrics_tables",
     "optionlists",
     "ruletables",
     "schema_tables",

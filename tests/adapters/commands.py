@@ -6,10 +6,12 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from imagevol_adapters.cli import main
 from tests.schemas import check_answer
@@ -55,3 +57,13 @@ def logging_as_before() -> Iterator[None]:
         for logger, level, handlers in before:
             logger.setLevel(level)
             logger.handlers[:] = handlers
+
+
+def metrics_in(file: Path, name: str) -> dict[str, float]:
+    """The values of one metric by its labels in alphabetical order, such as `failed import slow`."""
+    return {
+        " ".join(value for _, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(file.read_text())
+        for sample in family.samples
+        if sample.name == f"imagevol_{name}"
+    }

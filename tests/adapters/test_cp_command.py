@@ -14,8 +14,8 @@ from imagevol_adapters.cinder.volume_types import Pool
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.cp import Cp
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryStoreCopies, MemoryVolumes
-from imagevol_core import ResourceNotFound, ServiceUnreachable
-from tests.adapters.commands import Ran, Run
+from imagevol_core import RequestRefused, ResourceNotFound, ServiceUnreachable
+from tests.adapters.commands import Ran, Run, metrics_in
 from tests.adapters.test_store_copies import DATA, STORES, Site
 
 IDS = {name: f"{number}a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1" for number, name in enumerate(DATA)}
@@ -132,10 +132,52 @@ def test_what_fails_is_tried_again_and_what_stops_says_how_to_go_on(
     assert site.stores() == {each: ["fast", "slow"] for each in NAMED}
 
 
+def test_the_metrics_have_images_bytes_and_seconds_by_way_and_outcome(
+    site: Site, cp: Run, journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, succeeded = tmp_path / "cp.prom", "command_last_success_timestamp_seconds"
+    site.glance.images[IDS["image-0"]] = replace(site.glance.images[IDS["image-0"]], status="deactivated")
+    copy = MemoryStoreCopies.copy_to_store
+
+    def failing(glance: MemoryStoreCopies, image_id: str, store: str) -> None:
+        if image_id == IDS["image-1"]:
+            raise RequestRefused("no space is left")
+        copy(glance, image_id, store)
+
+    cells = ("done files clone", "done files import", "failed files clone", "failed files import")
+    none = dict.fromkeys((*cells, "done files none", "refused files none"), 0)
+    options = ("--journal", journal, "--metrics", file, "--yes")
+    with monkeypatch.context() as full:
+        full.setattr(MemoryStoreCopies, "copy_to_store", failing)
+        assert cp("--from-store", "fast", "--to-store", "files", *options).status == 3
+    found = {"done files import": 1, "failed files import": 1, "refused files none": 1}
+    assert metrics_in(file, "cp_images") == none | found
+    assert metrics_in(file, "cp_transfer_bytes") == {"files clone": 0, "files import": len(NAMED[IDS["image-2"]])}
+    assert metrics_in(file, "cp_transfer_seconds")["files import"] >= 0
+    assert metrics_in(file, succeeded) == {"cp": 0}
+    assert cp("--resume", *options).status == 0
+    assert metrics_in(file, "cp_images") == none | {"done files import": 1}
+    assert metrics_in(file, succeeded)["cp"] > 1e9
+
+
+def test_a_copy_that_stops_early_leaves_the_metrics_of_the_last_run(
+    site: Site, cp: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise ServiceUnreachable("Glance does not answer")
+
+    file = tmp_path / "cp.prom"
+    assert cp("image-0", "--to-store", "files", "--yes", "--metrics", file).status == 0
+    before = file.read_bytes()
+    monkeypatch.setattr(MemoryStoreCopies, "copy_to_store", silent)
+    assert cp("image-1", "--to-store", "files", "--yes", "--metrics", file).status == 1
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "backend, part",
     [
-        ("node@array", "3 stores have their volumes on backend node@array"),
+        ("node@array", "backend node@array has the volumes of 3 stores"),
         ("node@tape", "Cinder has no backend node@tape: give one of 'node@array', 'node@disks'"),
     ],
 )
@@ -163,6 +205,9 @@ def test_the_store_of_a_backend_is_found(site: Site, cp: Run) -> None:
         (("image-0", "image-1", "--to-store", "slow", "--yes"), "name a journal with --journal FILE"),
         (("--resume",), "name the journal with --journal FILE"),
         (("--undo", "--journal", "x", "image-0"), "the journal says what is copied"),
+        (("--undo", "--journal", "x", "--metrics", "x.prom"), "leave it out with --undo and --dry-run"),
+        (("image-0", "--to-store", "slow", "--dry-run", "--metrics", "x.prom"), "leave it out with --undo"),
+        (("image-0", "--to-store", "slow", "--yes", "--metrics", "none/x.prom"), "none"),
         (("nosuch", "--to-store", "slow", "--yes"), "nosuch"),
         (("image-0", "--to-store", "slow"), "nothing was changed: give --yes"),
     ],

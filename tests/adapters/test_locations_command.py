@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.locations import _STALE
 from imagevol_adapters.relocating import plan_images
 from imagevol_core import ImageLocation, StoreCatalogue
-from tests.adapters.commands import Ran, ran
+from tests.adapters.commands import Ran, metrics_in, ran
 from tests.adapters.history import MemoryHistory
 from tests.adapters.test_relocating import STORES, THEIRS, V, W, X, at, cloud, locations, nothing_held
 
@@ -97,7 +98,7 @@ class TestPlan:
     def test_without_a_fault_the_plan_is_empty(self, run: Run, glance: MemoryHistory) -> None:
         glance.images = {"a": replace(glance.images["a"], locations=(at(f"cinder://fast/{V}", "fast"),))}
         planned = run("plan", "-f", "json")
-        assert (planned.status, planned.json, planned.err) == (0, [], "1 images with 1 locations: 1 keep\n")
+        assert (planned.status, planned.json, planned.err) == (0, [], "1 image with 1 location: 1 keep\n")
         assert [row["outcome"] for row in run("plan", "--all", "-f", "json").json] == ["keep"]
 
     def test_an_import_that_is_not_finished_is_told_as_that(self, run: Run, glance: MemoryHistory) -> None:
@@ -155,6 +156,33 @@ class TestPlan:
         for output in ("json", "table"):
             planned = run("plan", "--all", "-f", output)
             assert "hunter2" not in planned.out + planned.err
+
+
+class TestMetrics:
+    def test_a_plan_and_a_change_are_counted_by_outcome(self, run: Run, glance: MemoryHistory, tmp_path: Path) -> None:
+        file, journal = tmp_path / "locations.prom", tmp_path / "journal"
+        options = ("--journal", journal, "--yes", "--metrics", file)
+        assert run("plan", "--metrics", file).status == 3
+        planned = {name: count for name, count in metrics_in(file, "locations_planned").items() if count}
+        assert planned == {"change": 2, "repair": 1}
+        none = dict.fromkeys(("done", "failed", "gone", "undone"), 0)
+        succeeded = "command_last_success_timestamp_seconds"
+        for command, found in ((("apply",), {"done": 3}), (("apply", "--resume"), {})):
+            assert run(*command, *options).status == 0
+            assert metrics_in(file, "locations_images") == none | found
+            assert metrics_in(file, succeeded)["locations apply"] > 1e9
+        undone = run("undo", *options, "-f", "json")  # not all, because Glance has several stores by now
+        counted = Counter(state for _, state in states(undone))
+        assert (undone.status, counted["failed"] > 0) == (3, True)
+        assert metrics_in(file, "locations_images") == none | counted
+        assert metrics_in(file, succeeded) == {"locations undo": 0}
+
+    def test_a_question_that_was_not_answered_changes_no_metrics(
+        self, run: Run, glance: MemoryHistory, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "locations.prom"
+        assert run("apply", "--journal", tmp_path / "journal", "--dry-run", "--metrics", file).status == 3
+        assert not file.exists()
 
 
 class TestApplyAndUndo:

@@ -23,12 +23,13 @@ from imagevol_core import (
     Digest,
     Image,
     ImageVolumeMetadata,
+    InUse,
     ServiceUnreachable,
     TemplateMetadata,
     Volume,
     VolumeFailed,
 )
-from tests.adapters.commands import Ran, ran
+from tests.adapters.commands import Ran, metrics_in, ran
 from tests.adapters.test_locations_command import Terminal
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -209,6 +210,41 @@ class TestList:
         )
 
 
+class TestMetrics:
+    def test_what_is_found_created_and_deleted_is_counted(
+        self, run: Run, cinder: Templating, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file, succeeded = tmp_path / "templates.prom", "command_last_success_timestamp_seconds"
+        options = ("--metrics", file)
+
+        def counted(name: str) -> dict[str, float]:
+            return {outcome: count for outcome, count in metrics_in(file, name).items() if count}
+
+        assert run("warm", "debian", "--dry-run", *options).status == 3
+        assert not file.exists()
+        assert run("warm", "debian", "--yes", *options).status == 0
+        assert counted("templates_warmed") == {"made": 1}
+        assert run("warm", "debian", "--yes", *options).status == 0
+        assert counted("templates_warmed") == {"ready": 1}
+        cinder.template("u", replace(image, id="gone"))
+        assert run("list", *options).status == 3
+        assert counted("templates_found") == {"ready": 1, "image-gone": 1}
+
+        def in_use(*_: object) -> None:
+            raise InUse("volume u is in use")
+
+        with monkeypatch.context() as busy:
+            busy.setattr(Templating, "delete", in_use)
+            assert run("prune", "--yes", *options).status == 3
+        assert counted("templates_pruned") == {"failed": 1}
+        assert metrics_in(file, succeeded) == {"templates prune": 0}
+        assert run("prune", "--yes", *options).status == 0
+        assert counted("templates_pruned") == {"deleted": 1}
+        assert run("prune", "--yes", *options).status == 0
+        assert counted("templates_pruned") == {}
+        assert metrics_in(file, succeeded)["templates prune"] > 1e9
+
+
 class TestPrune:
     def test_the_templates_to_delete_are_shown_confirmed_and_deleted(
         self, run: Run, cinder: Templating, image: Image, monkeypatch: pytest.MonkeyPatch
@@ -218,7 +254,7 @@ class TestPrune:
         monkeypatch.setattr("sys.stdin", Terminal("n\n"))
         declined = run("prune", "-f", "json")
         assert (declined.status, [row["outcome"] for row in declined.json]) == (3, ["planned"])
-        assert declined.err == ("template u of image gone (None): Glance has no image gone\nDelete 1 templates? [y/N] ")
+        assert declined.err == ("template u of image gone (None): Glance has no image gone\nDelete 1 template? [y/N] ")
         monkeypatch.setattr("sys.stdin", io.StringIO())
         assert run("prune").status == 1
         assert run("prune", "--dry-run").status == 3
@@ -368,7 +404,7 @@ class TestWarm:
         declined = run("warm", "debian", "-f", "json")
         assert declined.err == (
             f"{self.ASSUMED}image {image.id} (debian), type memory, {cinder.host}: planned: there is no template of "
-            "the image on this backend\nCreate 1 templates? [y/N] "
+            "the image on this backend\nCreate 1 template? [y/N] "
         )
         assert (declined.status, [row["outcome"] for row in declined.json], cinder.volumes) == (3, ["planned"], {})
 

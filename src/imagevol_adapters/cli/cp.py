@@ -16,6 +16,8 @@ from cliff.lister import Lister
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.columns import COUNT_OR_NULL, TEXT, TEXT_OR_NULL, Column, Shown, one_of, or_null
+from imagevol_adapters.cli.cp_metrics import Copied, copied_of, copy_samples, settled
+from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_metrics
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
@@ -24,7 +26,7 @@ from imagevol_core import (
     ServiceError,
     StoreCatalogue,
 )
-from imagevol_core.sentences import listed, said
+from imagevol_core.sentences import amount, listed, said
 from imagevol_core.store_copies import (
     StoreCopyPlan,
     StoreCopyStep,
@@ -137,6 +139,7 @@ class Cp(Named, Shown, Lister):
             help="copy COUNT images at the same time; the staging area of Glance needs room for as many (default: "
             "%(default)s)",
         )
+        add_metrics_option(parser)
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
         parser.add_argument(
@@ -157,6 +160,7 @@ class Cp(Named, Shown, Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Plan, show, ask, and copy one image after the other; or go on with a journal."""
         _refuse(parsed_args)
+        check_metrics(parsed_args.metrics)
         if parsed_args.resume or parsed_args.undo:
             return self._go_on(parsed_args)
         return self._begin(parsed_args)
@@ -190,9 +194,10 @@ class Cp(Named, Shown, Lister):
                 tell(f"image {row[0]} ({said(self._names.get(str(row[0])))}): {row[-1]}")
         if not entries:
             tell("There is nothing to copy.")
+            self._count(parsed_args, settled(rows))
             return self.names(), rows
         verb = "Move" if parsed_args.move else "Copy"
-        if not self._agreed(f"{verb} {len(entries)} images?", plan, parsed_args):
+        if not self._agreed(f"{verb} {amount(len(entries), 'image')}?", plan, parsed_args):
             self._found = True
             return self.names(), rows
         with ExitStack() as undo:
@@ -203,6 +208,8 @@ class Cp(Named, Shown, Lister):
             outcomes = self._carry_out(
                 self._copies(journal, parsed_args.jobs).apply(), len(entries), verb.lower(), parsed_args.journal
             )
+            copied = copied_of(outcomes, journal)
+        self._count(parsed_args, [*settled(rows), *copied])
         return self.names(), self._rows(rows, outcomes)
 
     def _plans(self, parsed_args: argparse.Namespace, wish: VerifyWish) -> Iterator[tuple[PlacedImage, StoreCopyPlan]]:
@@ -237,12 +244,13 @@ class Cp(Named, Shown, Lister):
                 tell(f"There is nothing to {what}.")
                 return self.names(), []
             plan = [(entry.image_id, _becomes(entry, undo=parsed_args.undo)) for entry in left]
-            question = f"{'Take back' if parsed_args.undo else 'Go on with'} {len(left)} images?"
+            question = f"{'Take back' if parsed_args.undo else 'Go on with'} {amount(len(left), 'image')}?"
             if not self._agreed(question, plan, parsed_args):
                 self._found = True
                 return self.names(), [self._entry_row(entry, entry.state.value, entry.reason) for entry in left]
             started = copies.undo() if parsed_args.undo else copies.apply()
             outcomes = self._carry_out(started, len(left), what, parsed_args.journal)
+            self._count(parsed_args, copied_of(outcomes, journal))
             return self.names(), [
                 self._entry_row(journal.entries[each.image_id], each.state.value, each.reason) for each in outcomes
             ]
@@ -266,6 +274,12 @@ class Cp(Named, Shown, Lister):
         self._found |= any(outcome.state is State.FAILED for outcome in done)
         return done
 
+    def _count(self, parsed_args: argparse.Namespace, copied: Sequence[Copied]) -> None:
+        """Write the metrics; of the store that was named also if no image should be copied to it."""
+        stores = [parsed_args.to_store] if parsed_args.to_store else [each.store for each in copied]
+        if not parsed_args.dry_run:
+            write_metrics(parsed_args.metrics, copy_samples(copied, stores))
+
     def _rows(self, planned: list[Row], outcomes: Sequence[Outcome]) -> list[Row]:
         came = {outcome.image_id: outcome for outcome in outcomes}
         rows = []
@@ -283,8 +297,8 @@ class Cp(Named, Shown, Lister):
 
     def _tell_plan(self, images: int, staged_bytes: int, read_bytes: int) -> None:
         tell(
-            f"{images} images to copy: Glance copies {staged_bytes} bytes through its staging area, this host reads "
-            f"{read_bytes} bytes"
+            f"{amount(images, 'image')} to copy: Glance copies {amount(staged_bytes, 'byte')} through its staging "
+            f"area, this host reads {amount(read_bytes, 'byte')}"
         )
 
     def _agreed(self, question: str, plan: Sequence[tuple[str, str]], parsed_args: argparse.Namespace) -> bool:
@@ -366,8 +380,8 @@ class Cp(Named, Shown, Lister):
         stores = stores_on_backend(known[backend], catalogue=self._catalogue, volume_types=types)
         if len(stores) != 1:
             raise RequestRefused(
-                f"{len(stores)} stores have their volumes on backend {said(backend)} ({listed(stores)}): name one with "
-                "--to-store"
+                f"backend {said(backend)} has the volumes of {amount(len(stores), 'store')} ({listed(stores)}): name "
+                "one with --to-store"
             )
         return stores[0]
 
@@ -375,6 +389,8 @@ class Cp(Named, Shown, Lister):
 def _refuse(parsed_args: argparse.Namespace) -> None:
     """Refuse options that do not go together, before anything is asked."""
     target = parsed_args.to_store or parsed_args.to_backend
+    if parsed_args.metrics and (parsed_args.undo or parsed_args.dry_run):
+        raise RequestRefused("--metrics counts what was copied: leave it out with --undo and --dry-run")
     if parsed_args.resume or parsed_args.undo:
         if not parsed_args.journal:
             raise RequestRefused("name the journal with --journal FILE")

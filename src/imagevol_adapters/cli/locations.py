@@ -10,23 +10,20 @@ from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import attrs
-from cliff.columns import FormattableColumn
 from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.columns import COUNT, TEXT, TEXT_OR_NULL, Column, Shown, or_null, record
+from imagevol_adapters.cli.location_column import LocationColumn, location_text
+from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_outcomes
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.renames import add_renames, given_renames
 from imagevol_adapters.cli.schemas import json_enum
 from imagevol_adapters.relocating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
-    CinderLocation,
     Image,
-    ImageLocation,
-    InvalidLocation,
     LocationChange,
     LocationOutcome,
     MigrationTotals,
@@ -35,10 +32,9 @@ from imagevol_core import (
     RequestRefused,
     ServiceError,
     StoreCatalogue,
-    parse_location,
     unfinished_imports,
 )
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -62,6 +58,7 @@ class _Locations(Shown, Lister):
 
     app: Imagevol
     _config_files: Sequence[Path] = ()
+    _metrics: Path | None = None
     _found = False
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -75,11 +72,14 @@ class _Locations(Shown, Lister):
             help="Glance's configuration, which says what its stores are; may be repeated, and a later one overrules "
             f"an earlier one (default: {_GLANCE_API_CONF})",
         )
+        add_metrics_option(parser)
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Give 3 when something was found that is not as it should be."""
         self._config_files = parsed_args.config_file or [_GLANCE_API_CONF]
+        self._metrics = parsed_args.metrics
+        check_metrics(self._metrics)
         status = int(super().run(parsed_args))
         return status or (_FOUND if self._found else 0)
 
@@ -140,7 +140,10 @@ class _Locations(Shown, Lister):
 
     def _tell_totals(self, totals: MigrationTotals) -> None:
         counted = ", ".join(f"{count} {outcome.value}" for outcome, count in totals.outcomes.most_common() if count)
-        self._tell(f"{totals.images} images with {totals.locations} locations: {counted or 'nothing to plan'}")
+        self._tell(
+            f"{amount(totals.images, 'image')} with {amount(totals.locations, 'location')}: "
+            f"{counted or 'nothing to plan'}"
+        )
         for image_id, stores in self._importing.items():
             self._tell(
                 f"image {image_id}: its import to {', '.join(stores)} is not finished: plan again when it is; if no "
@@ -174,10 +177,12 @@ class _Locations(Shown, Lister):
     def _carry_out(self, outcomes: Iterator[Outcome], total: int, label: str) -> list[Outcome]:
         with closing(counted(outcomes, phase=label, total=total, unit="images")) as carried_out:
             try:
-                return list(carried_out)
+                done = list(carried_out)
             except (ServiceError, KeyboardInterrupt):
                 self._tell("Stopped early. Continue with `apply --resume`, or revert with `undo`.")
                 raise
+        write_outcomes(self._metrics, f"locations {label}", "images", (outcome.state.value for outcome in done))
+        return done
 
     def _migration(self, journal: Journal) -> Migration:
         return Migration(
@@ -262,6 +267,7 @@ class Plan(_Locations):
                 if told or parsed_args.all:
                     yield _row(planned, change)
         self._tell_totals(totals)
+        write_outcomes(self._metrics, "locations plan", "planned", (each.value for each in totals.outcomes.elements()))
         if any(totals.outcomes[outcome] for outcome in (LocationOutcome.CHANGE, LocationOutcome.REPAIR)):
             self._tell(_STALE)
 
@@ -301,10 +307,11 @@ class Apply(Named, _Locations):
         self._tell_totals(totals)
         if not possible:
             self._tell("There is nothing that can be changed.")
+            write_outcomes(self._metrics, "locations apply", "images", ())
             return self._answer([])
         self._tell(_STALE)
         plan = [(image_id, "; ".join(_changes(planned))) for image_id, planned in possible.items()]
-        if not self._agreed(f"Change {len(possible)} images?", plan, parsed_args):
+        if not self._agreed(f"Change {amount(len(possible), 'image')}?", plan, parsed_args):
             self._found = True
             return self._answer([Outcome(image_id, State.PLANNED, what) for image_id, what in plan])
         with Journal.create(
@@ -324,8 +331,9 @@ class Apply(Named, _Locations):
             self._name([entry.image_id for entry in left])
             plan = [(entry.image_id, "; ".join(map(_becomes, entry.changes))) for entry in left]
             if not left:
+                write_outcomes(self._metrics, "locations apply", "images", ())
                 self._tell("There is nothing left to change.")
-            elif not self._agreed(f"Change {len(left)} images?", plan, parsed_args):
+            elif not self._agreed(f"Change {amount(len(left), 'image')}?", plan, parsed_args):
                 return self._unchanged(left, plan)
             return self._answer(self._carry_out(migration.apply(), len(left), "apply"))
 
@@ -338,7 +346,7 @@ class Apply(Named, _Locations):
                 self._tell(f"{about}: {_becomes(change)} ({way}): {planned.relocation.reason}")
                 self._found = True
             elif not change.alters and change.outcome not in _QUIET:
-                self._tell(f"{about}: {_text(change.before)} stays: {change.verdicts[-1].text}")
+                self._tell(f"{about}: {location_text(change.before)} stays: {change.verdicts[-1].text}")
                 self._found = True
 
 
@@ -364,40 +372,11 @@ class Undo(Named, _Locations):
                 for entry in left
             ]
             if not left:
+                write_outcomes(self._metrics, "locations undo", "images", ())
                 self._tell("There is nothing to undo.")
-            elif not self._agreed(f"Change {len(left)} images back?", plan, parsed_args):
+            elif not self._agreed(f"Change {amount(len(left), 'image')} back?", plan, parsed_args):
                 return self._unchanged(left, plan)
             return self._answer(self._carry_out(migration.undo(), len(left), "undo"))
-
-
-@attrs.frozen
-class _Located:
-    """A location as it may be printed: what could be a credential in its URL is left out."""
-
-    url: str
-    store: str | None
-
-    @classmethod
-    def of(cls, location: ImageLocation) -> _Located:
-        named: CinderLocation | InvalidLocation
-        try:
-            named = parse_location(location.url)
-        except InvalidLocation as error:
-            named = error
-        url = str(named) if isinstance(named, CinderLocation) else named.shown
-        return cls(url, location.metadata.get("store"))
-
-
-class LocationColumn(FormattableColumn[Any]):
-    """A location: a line for a person, URL and store for a program."""
-
-    def human_readable(self) -> str:
-        """Give the URL, and the store where it says another."""
-        return _text(self._value)
-
-    def machine_readable(self) -> dict[str, str | None]:
-        """Give both."""
-        return attrs.asdict(_Located.of(self._value))
 
 
 def _row(planned: PlannedImage, change: LocationChange) -> tuple[object, ...]:
@@ -414,11 +393,6 @@ def _row(planned: PlannedImage, change: LocationChange) -> tuple[object, ...]:
     )
 
 
-def _text(location: ImageLocation) -> str:
-    located = _Located.of(location)
-    return f"{located.url} in store {located.store}" if located.store else f"{located.url} in no store"
-
-
 def _changes(planned: PlannedImage) -> list[str]:
     """What becomes of the locations of an image that can be changed."""
     way = f" ({planned.relocation.way.value})" if planned.relocation else ""
@@ -426,7 +400,7 @@ def _changes(planned: PlannedImage) -> list[str]:
 
 
 def _becomes(change: LocationChange) -> str:
-    return f"{_text(change.before)} becomes {_text(change.after)}"
+    return f"{location_text(change.before)} becomes {location_text(change.after)}"
 
 
 def _shown(name: str | None) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,9 @@ from imagevol_adapters.cli.asking import tell
 from imagevol_core import ImagevolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from imagevol_adapters.metrics import Sample
 
-__all__ = ["add_metrics_option", "check_metrics", "transfer_samples", "write_metrics"]
+__all__ = ["add_metrics_option", "check_metrics", "last_success", "transfer_samples", "write_metrics", "write_outcomes"]
 
 
 def add_metrics_option(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def add_metrics_option(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         type=Path,
         metavar="FILE",
-        help="after success, write metrics to FILE for the textfile collector of node_exporter, which reads names that "
-        "end with .prom (default: no metrics)",
+        help="at the end, write metrics to FILE for the textfile collector of node_exporter, which reads names that "
+        "end with .prom; FILE stays as it is after an error (default: no metrics)",
     )
 
 
@@ -72,6 +72,38 @@ def transfer_samples(command: str, *, size_bytes: int, seconds: float) -> Iterab
     """
     from imagevol_adapters.metrics import COMMAND, Sample
 
-    values = {"bytes": size_bytes, "seconds": round(seconds, 3), "last_success": round(time.time(), 3)}
-    for name, value in values.items():
+    for name, value in {"bytes": size_bytes, "seconds": round(seconds, 3)}.items():
         yield Sample(series=COMMAND[name], labels={"command": command}, value=value)
+    yield last_success(command, failed=False)
+
+
+def write_outcomes(file: Path | None, command: str, metric: str, outcomes: Iterable[str]) -> None:
+    """Write how often each outcome of a command came, also if it never did, and its last success.
+
+    Args:
+        file: that the option names; None if it was not given.
+        command: two words, of which the first names the table of metrics.
+        metric: the name of a metric in that table, with one label.
+        outcomes: a value of the label for each thing; others are left out.
+    """
+    if file is None:
+        return
+    from imagevol_adapters.metrics import TABLES, Sample
+
+    series, counted = TABLES[command.partition(" ")[0]][metric], Counter(outcomes)
+    ((label, values),) = series.labels.items()
+    samples = [Sample(series=series, labels={label: value}, value=counted[value]) for value in values]
+    write_metrics(file, [*samples, last_success(command, failed=counted["failed"] > 0)])
+
+
+def last_success(command: str, *, failed: bool) -> Sample:
+    """Give the time of the last success of a command that has ended now.
+
+    Args:
+        command: the command.
+        failed: whether something failed; then it is 0, so that an alert sees it at once.
+    """
+    from imagevol_adapters.metrics import COMMAND, Sample
+
+    at = 0 if failed else round(time.time(), 3)
+    return Sample(series=COMMAND["last_success"], labels={"command": command}, value=at)

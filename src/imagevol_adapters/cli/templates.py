@@ -16,6 +16,7 @@ from cliff.lister import Lister
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.columns import COUNT, COUNT_OR_NULL, TEXT, TEXT_OR_NULL, TIME_OR_NULL, Column, Shown, one_of
+from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_outcomes
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
@@ -32,7 +33,7 @@ from imagevol_core import (
     WarmWish,
     plan_pruning,
 )
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 
 if TYPE_CHECKING:
     from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
@@ -68,6 +69,7 @@ class _Templates(Shown, Lister):
     app: Imagevol
     _configuration_file = _CINDER_CONF
     _given_tenant: str | None = None
+    _metrics: Path | None = None
     _found = False
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -85,12 +87,15 @@ class _Templates(Shown, Lister):
             metavar="FILE",
             help="read Cinder's configuration from FILE (default: %(default)s)",
         )
+        add_metrics_option(parser)
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Give 3 when something was found that is not as it should be."""
         self._configuration_file = parsed_args.config_file
         self._given_tenant = parsed_args.internal_tenant
+        self._metrics = parsed_args.metrics
+        check_metrics(self._metrics)
         status = int(super().run(parsed_args))
         return status or (_FOUND if self._found else 0)
 
@@ -186,6 +191,7 @@ class List(_Templates):
         """Ask Cinder for the templates, Glance for their images, and the core what they are."""
         standings = self._standings(datetime.now(UTC), backend=parsed_args.backend)
         self._found = any(standing.kept.outcome in _WRONG for standing in standings)
+        write_outcomes(self._metrics, "templates list", "found", (standing.kept.rule for standing in standings))
         return self.names(), [_row(standing) for standing in standings]
 
 
@@ -253,12 +259,16 @@ class Prune(Named, _Templates):
             self._found = True
         if not going:
             tell(f"No template has to be deleted.{stay}")
-        elif parsed_args.dry_run or not agreed(f"Delete {len(going)} templates?", yes=parsed_args.yes):
+            if parsed_args.dry_run:
+                return self.names(), []
+        elif parsed_args.dry_run or not agreed(f"Delete {amount(len(going), 'template')}?", yes=parsed_args.yes):
             self._found = True
             return self.names(), [_row(standing, "planned") for standing in going]
         elif parsed_args.all and stay:
             tell(stay.strip())
-        return self.names(), list(self._deleted(going))
+        rows = list(self._deleted(going))
+        write_outcomes(self._metrics, "templates prune", "pruned", (str(row[-2]) for row in rows))
+        return self.names(), rows
 
     def _deleted(self, going: Sequence[Standing]) -> Iterator[tuple[object, ...]]:
         for standing in counted(going, phase="prune", total=len(going), unit="templates"):
@@ -324,13 +334,15 @@ class Warm(Named, _Templates):
         if making and not (parsed_args.dry_run or parsed_args.yes):
             for each in warmed:
                 tell(_sentence(each))
-        if making and (parsed_args.dry_run or not agreed(f"Create {making} templates?", yes=parsed_args.yes)):
+        if making and (parsed_args.dry_run or not agreed(f"Create {amount(making, 'template')}?", yes=parsed_args.yes)):
             self._found = True
         elif making:
             created = warmer.warmed(warmed, jobs=parsed_args.jobs)
             with closing(created):
                 warmed = warmer.checked(counted(created, phase="warm", total=len(warmed), unit="images"))
         self._found |= any(each.state in (WarmState.REFUSED, WarmState.FAILED) for each in warmed)
+        if not any(each.state is WarmState.PLANNED for each in warmed):
+            write_outcomes(self._metrics, "templates warm", "warmed", (each.state.value for each in warmed))
         return self.names(), [_warmed_row(each) for each in warmed]
 
     def _wishes(self, names_or_ids: Iterable[str], volume_types: Sequence[str] | None) -> list[WarmWish]:
@@ -361,8 +373,9 @@ def _busy(standings: Iterable[Standing], idle_minutes: int) -> str:
     busy = sum(standing.kept.outcome is PruningOutcome.BUSY for standing in standings)
     if not busy:
         return ""
-    count = "1 template stays" if busy == 1 else f"{busy} templates stay"
-    return f" {count} for now: in use, or last used less than {idle_minutes} minutes ago (--idle-minutes)."
+    verb = "stays" if busy == 1 else "stay"
+    minutes = amount(idle_minutes, "minute")
+    return f" {amount(busy, 'template')} {verb} for now: in use, or last used less than {minutes} ago (--idle-minutes)."
 
 
 def _row(standing: Standing, outcome: str | None = None) -> tuple[object, ...]:

@@ -216,9 +216,9 @@ class ByTemplate:
         about = self.request.about
         if template.status in MAKING and image_of(template) != self.request.image.id:
             LOG.info("%s: template %s was left half made, and goes", about, template.id)
-            self._tried(f"template {template.id} stays", partial(templates.remove, template))
+            self._tried(f"template {template.id} stays", partial(self._evicted, templates, template))
             return
-        templates.remove(template)
+        self._evicted(templates, template)
         LOG.info("%s: template %s makes room", about, template.id)
 
     def _superseded_removed(self, templates: Templates, volume_ids: Sequence[str]) -> None:
@@ -230,7 +230,11 @@ class ByTemplate:
                 LOG.info("%s: template %s is superseded, and stays while it is cloned", self.request.about, old.id)
             else:
                 LOG.info("%s: template %s is superseded, and goes", self.request.about, old.id)
-                self._tried(f"template {old.id} stays", partial(templates.remove, old))
+                self._tried(f"template {old.id} stays", partial(self._evicted, templates, old))
+
+    def _evicted(self, templates: Templates, template: Any) -> None:
+        templates.remove(template)
+        counts_of(self.driver).evicted()
 
     def _clone(self, templates: Templates, template: Any, *, is_new: bool) -> tuple[ModelUpdate, bool]:
         """Clone a template; give what the driver says, and where that is nothing, whether to look for another."""

@@ -37,10 +37,14 @@ class Counts:
 
     def created(self, way: Way) -> None:
         """Count a volume that was created without Cinder's copy."""
-        self.volume(way.value)
-        if way in (Way.CLONE_TEMPLATE, Way.AWAIT_TEMPLATE):
+        self.volume((Way.CLONE_TEMPLATE if way is Way.AWAIT_TEMPLATE else way).value)
+        if way is Way.CLONE_TEMPLATE:
             self.recorder.add(DRIVER["template_hits"], backend=self.backend)
         self.recorder.now(DRIVER["last_success"], backend=self.backend)
+
+    def evicted(self) -> None:
+        """Count a template that was deleted for another one."""
+        self.recorder.add(DRIVER["template_evictions"], backend=self.backend)
 
     def failed(self) -> None:
         """Count an unexpected error."""

@@ -11,9 +11,24 @@ from itertools import product
 
 import attrs
 
-from imagevol_core import Way
+from imagevol_core import LocationOutcome, Policy, Way
+from imagevol_core.templates import PRUNING_RULES
 
-__all__ = ["AUDIT", "COMMAND", "DRIVER", "LEFT", "STORE", "Kind", "Sample", "Series", "series_of"]
+__all__ = [
+    "AUDIT",
+    "COMMAND",
+    "CP",
+    "DRIVER",
+    "LEFT",
+    "LOCATIONS",
+    "STORE",
+    "TABLES",
+    "TEMPLATES",
+    "Kind",
+    "Sample",
+    "Series",
+    "series_of",
+]
 
 
 class Kind(Enum):
@@ -34,6 +49,7 @@ class Series:
         unit: of its values, as OpenTelemetry names it.
         labels: the names of its labels, with every value that each can have; of one without values, the operator
             chooses it in a configuration file.
+        only: the values of the labels that have a known set, where not all combinations of them occur.
     """
 
     name: str
@@ -41,6 +57,18 @@ class Series:
     help: str
     unit: str = "1"
     labels: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    only: tuple[tuple[str, ...], ...] | None = None
+
+    def combinations(self, chosen: Mapping[str, str]) -> Iterator[dict[str, str]]:
+        """Give the labels of each sample that the metric can have.
+
+        Args:
+            chosen: the values of the labels that the operator chooses.
+        """
+        known = {name: values for name, values in self.labels.items() if name not in chosen}
+        fixed = {name: chosen[name] for name in self.labels if name in chosen}
+        for each in self.only or product(*known.values()):
+            yield {**fixed, **dict(zip(known, each, strict=True))}
 
 
 @attrs.frozen(kw_only=True)
@@ -64,12 +92,22 @@ LEFT = "left-to-cinder"
 _BACKEND: Mapping[str, tuple[str, ...]] = {"backend": ()}
 _STORE: Mapping[str, tuple[str, ...]] = {"store": (), "direction": ("read", "write")}
 _COMMAND: Mapping[str, tuple[str, ...]] = {"command": ("get", "put")}
+_COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "command": (
+        *("cp", "get", "locations apply", "locations plan", "locations undo", "put"),
+        *("templates list", "templates prune", "templates warm"),
+    )
+}
+_COPIES: Mapping[str, tuple[str, ...]] = {"store": (), "way": ("clone", "import")}
+_COPIED = (
+    *(("clone", "done"), ("clone", "failed"), ("import", "done"), ("import", "failed")),
+    *(("none", "done"), ("none", "refused")),
+)
 _CERTAINTY = ("likely", "sure")
 _WAYS = (
     Way.CLONE_IMAGE_VOLUME.value,
     Way.CLONE_TEMPLATE.value,
     Way.CREATE_TEMPLATE.value,
-    Way.AWAIT_TEMPLATE.value,
     LEFT,
 )
 
@@ -83,7 +121,13 @@ DRIVER = {
     "template_hits": Series(
         name="imagevol_driver_template_hits_total",
         kind=Kind.COUNTER,
-        help="Volumes that were cloned from a template that existed already.",
+        help="Volumes that were cloned from a template that was ready.",
+        labels=_BACKEND,
+    ),
+    "template_evictions": Series(
+        name="imagevol_driver_template_evictions_total",
+        kind=Kind.COUNTER,
+        help="Templates that the driver deleted, to make room or because a newer one took their place.",
         labels=_BACKEND,
     ),
     "transfer_bytes": Series(
@@ -171,12 +215,75 @@ COMMAND = {
     "last_success": Series(
         name="imagevol_command_last_success_timestamp_seconds",
         kind=Kind.GAUGE,
-        help="When the command last succeeded.",
+        help="When the command last ended without a failure; 0 if something failed in its last run.",
         unit="s",
-        labels=_COMMAND,
+        labels=_COMMANDS,
     ),
 }
-"""What `imagevol put` and `imagevol get` write with `--metrics`."""
+"""What commands write with `--metrics`: the last success all of them, bytes and seconds `put` and `get`."""
+
+CP = {
+    "images": Series(
+        name="imagevol_cp_images",
+        kind=Kind.GAUGE,
+        help="Images of the last run, by the way in which they came to the store and by what became of them.",
+        labels={**_COPIES, "way": ("clone", "import", "none"), "outcome": ("done", "failed", "refused")},
+        only=_COPIED,
+    ),
+    "bytes": Series(
+        name="imagevol_cp_transfer_bytes",
+        kind=Kind.GAUGE,
+        help="Bytes of the images that the last run brought to the store.",
+        unit="By",
+        labels=_COPIES,
+    ),
+    "seconds": Series(
+        name="imagevol_cp_transfer_seconds",
+        kind=Kind.GAUGE,
+        help="Seconds that the last run spent on images, added up over those that were copied at the same time.",
+        unit="s",
+        labels=_COPIES,
+    ),
+}
+"""What `imagevol cp` writes with `--metrics`."""
+
+LOCATIONS = {
+    "planned": Series(
+        name="imagevol_locations_planned",
+        kind=Kind.GAUGE,
+        help="Locations that the last plan found, by what becomes of them.",
+        labels={"outcome": tuple(outcome.value for outcome in LocationOutcome)},
+    ),
+    "images": Series(
+        name="imagevol_locations_images",
+        kind=Kind.GAUGE,
+        help="Images that the last run changed, changed back, failed to change, or found to be deleted.",
+        labels={"outcome": ("done", "undone", "failed", "gone")},
+    ),
+}
+"""What `imagevol locations` writes with `--metrics`: `planned` of a plan, `images` of a change."""
+
+TEMPLATES = {
+    "found": Series(
+        name="imagevol_templates_found",
+        kind=Kind.GAUGE,
+        help="Templates that the last list has, by their state.",
+        labels={"state": tuple(rule.id for rule in PRUNING_RULES[Policy.STRICT])},
+    ),
+    "warmed": Series(
+        name="imagevol_templates_warmed",
+        kind=Kind.GAUGE,
+        help="Templates that the last run should have created, by what became of them.",
+        labels={"outcome": ("made", "ready", "not-needed", "refused", "failed")},
+    ),
+    "pruned": Series(
+        name="imagevol_templates_pruned",
+        kind=Kind.GAUGE,
+        help="Templates that the last run should have deleted, by what became of them.",
+        labels={"outcome": ("deleted", "failed")},
+    ),
+}
+"""What `imagevol templates` writes with `--metrics`: `found` of a list, `warmed` and `pruned` of these commands."""
 
 AUDIT = {
     "findings": Series(
@@ -201,17 +308,28 @@ AUDIT = {
 """What `imagevol audit` writes with `--metrics`."""
 
 
+TABLES: Mapping[str, Mapping[str, Series]] = {
+    "driver": DRIVER,
+    "store": STORE,
+    "command": COMMAND,
+    "audit": AUDIT,
+    "cp": CP,
+    "locations": LOCATIONS,
+    "templates": TEMPLATES,
+}
+"""All metrics, by what writes them."""
+
+
 def series_of(table: Mapping[str, Series], **chosen: str) -> Iterator[tuple[Series, dict[str, str]]]:
     """Give every series that a table can have for one store or backend.
 
     Args:
-        table: `DRIVER`, `STORE`, `COMMAND` or `AUDIT`.
+        table: one of `TABLES`.
         chosen: the values of the labels that the operator chooses.
 
     >>> len(list(series_of(DRIVER, backend="fast"))), len(list(series_of(STORE, store="fast")))
     (10, 10)
     """
     for series in table.values():
-        values = [(chosen[name],) if name in chosen else known for name, known in series.labels.items()]
-        for each in product(*values):
-            yield series, dict(zip(series.labels, each, strict=True))
+        for labels in series.combinations(chosen):
+            yield series, labels

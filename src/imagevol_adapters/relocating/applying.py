@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import attrs
 
@@ -35,18 +34,21 @@ from imagevol_core import (
 __all__ = ["Migration", "Outcome"]
 
 
-class Outcome(NamedTuple):
+@attrs.frozen
+class Outcome:
     """What came of one image.
 
     Attributes:
         image_id: which.
         state: how far it has come now.
         reason: why not further.
+        seconds: how long that took; 0 if it was not measured.
     """
 
     image_id: str
     state: State
     reason: str | None
+    seconds: float = attrs.field(default=0, eq=False)
 
 
 @attrs.define(kw_only=True)

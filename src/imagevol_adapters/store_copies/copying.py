@@ -6,6 +6,7 @@ when this process is killed: it is waited for by the process that takes over.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Event
 from typing import Any
@@ -152,13 +153,13 @@ class StoreCopies:
 
     def _carry_out(self, entries: Iterable[CopyEntry], goal_of: Callable[[CopyEntry], _Goal]) -> Iterator[Outcome]:
         def carried_out(entry: CopyEntry) -> Outcome:
-            reason = None
+            reason, begun = None, time.monotonic()
             try:
                 state = self._copy(entry, goal_of(entry))
             except (CallerError, StorageError) as error:
                 state, reason = State.FAILED, str(error)
             self.journal.record(entry.image_id, state, reason=reason)
-            return Outcome(entry.image_id, state, reason)
+            return Outcome(entry.image_id, state, reason, time.monotonic() - begun)
 
         self._stopping.clear()
         return several(carried_out, entries, jobs=self.jobs, stopping=self._stopping)

@@ -141,6 +141,8 @@ class CloningConformance(WithDriver):
         for _ in range(3):
             templating.made(public)
         templating.falls_through(templating.cinder.volume(encryption_key_id=NOBODY), public)
+        templating.cinder.set("image_template_max_count", 1)
+        templating.made(templating.images.add(DATA, visibility="public"))
         assert recorder(str(file)).flush()
         lines = (tmp_path / "driver-0.prom").read_text().splitlines()
         recorder(str(file)).close()
@@ -151,13 +153,14 @@ class CloningConformance(WithDriver):
             for way, count in (
                 ("clone-image-volume", 1),
                 ("clone-template", 2),
-                ("create-template", 1),
+                ("create-template", 2),
                 ("left-to-cinder", 1),
             )
         }
         of_backend = f'{{backend="{SECTION}",worker="0"}}'
         assert counted[f"imagevol_driver_template_hits_total{of_backend}"] == 2
-        assert counted[f"imagevol_driver_transfer_bytes_total{of_backend}"] == len(DATA)
+        assert counted[f"imagevol_driver_template_evictions_total{of_backend}"] == 1
+        assert counted[f"imagevol_driver_transfer_bytes_total{of_backend}"] == 2 * len(DATA)
         assert len(counted) <= 10
 
     def test_an_image_volume_is_not_changed_by_a_clone(self, backend: Backend) -> None:
