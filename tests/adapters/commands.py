@@ -49,11 +49,13 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: object) -> Ran:
 @contextmanager
 def logging_as_before() -> Iterator[None]:
     """The application sets up the loggers, as it may in a process of its own."""
-    loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
-    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    loggers = {name: logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)}
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers.values()]
     try:
         yield
     finally:
+        for name in logging.root.manager.loggerDict.keys() - loggers.keys():
+            logging.getLogger(name).setLevel(logging.NOTSET)
         for logger, level, handlers in before:
             logger.setLevel(level)
             logger.handlers[:] = handlers

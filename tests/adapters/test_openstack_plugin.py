@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import io
 import logging
+import subprocess
+import sys
 from importlib.metadata import distribution
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +21,7 @@ from imagevol_adapters.cli.services import ATTACHING, add_attaching_options
 from imagevol_adapters.processes import origin
 from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
 from imagevol_core import AccessDenied
-from tests.adapters.commands import Run
+from tests.adapters.commands import Run, logging_as_before
 
 pytestmark = pytest.mark.usefixtures("no_cloud")
 OURS = {each.name: each for each in distribution("imagevol").entry_points.select(group="imagevol.commands")}
@@ -29,7 +32,7 @@ class Application:
     """What the plug-in uses of the application of `openstack`."""
 
     NAME = "openstack"
-    LOG = logging.getLogger("openstack-of-the-tests")
+    LOG = logging.getLogger("openstack")
 
     def __init__(self) -> None:
         self.stdout = io.StringIO()
@@ -44,12 +47,20 @@ class Application:
         self.authenticated += 1
 
 
+def made(name: str) -> Any:
+    """Make a command as `openstack` does, which looks first whether it takes its name."""
+    factory: Any = THEIRS[f"imagevol_{name}"].load()
+    assert "cmd_name" in inspect.signature(factory.__init__).parameters
+    return factory(Application(), None, cmd_name="x")
+
+
 def ran(name: str, *arguments: str) -> tuple[int, str]:
     """Run a command as `openstack` does."""
     application: Any = Application()
     command: Any = THEIRS[f"imagevol_{name}"].load()(application, application.options, cmd_name=f"imagevol {name}")
     asked = command.get_parser(f"openstack imagevol {name}").parse_args(arguments)
-    return command.run(asked), application.stdout.getvalue()
+    with logging_as_before():
+        return command.run(asked), application.stdout.getvalue()
 
 
 def test_every_command_is_plugged_in_and_no_other() -> None:
@@ -58,7 +69,7 @@ def test_every_command_is_plugged_in_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_is_the_same_command(name: str) -> None:
-    ours, theirs = OURS[name].load(), THEIRS[f"imagevol_{name}"].load()
+    ours, theirs = OURS[name].load(), type(made(name))
     assert issubclass(theirs, ours)
     assert (theirs.__doc__, theirs.__name__) == (ours.__doc__, ours.__name__)
 
@@ -66,7 +77,7 @@ def test_each_is_the_same_command(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_each_takes_its_own_options_and_those_for_attaching(name: str) -> None:
     application: Any = Application()
-    parser = THEIRS[f"imagevol_{name}"].load()(application, None, cmd_name="x").get_parser("x")
+    parser = made(name).get_parser("x")
     found = {action.dest for action in parser._actions}
     own = {action.dest for action in OURS[name].load()(application, None, cmd_name="x").get_parser("x")._actions}
     assert found == own | set(ATTACHING)
@@ -117,7 +128,7 @@ def test_credentials_that_openstack_cannot_use_are_one_line(monkeypatch: pytest.
 
 def test_the_options_for_attaching_count(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[argparse.Namespace] = []
-    command: Any = THEIRS["imagevol_unfinished"].load()
+    command = made("unfinished")
 
     def act(self: Any, parsed_args: argparse.Namespace) -> Any:
         seen.append(self.app.options)
@@ -127,6 +138,25 @@ def test_the_options_for_attaching_count(monkeypatch: pytest.MonkeyPatch) -> Non
     assert command.auth_required is False
     ran("unfinished", "--my-ip", "192.0.2.7", "--wait-seconds", "7")
     assert (seen[0].my_ip, seen[0].wait_seconds, seen[0].multipath, seen[0].verbose_level) == ("192.0.2.7", 7, False, 1)
+
+
+@pytest.mark.parametrize(
+    "verbose_level, heard",
+    [(1, ["what the application says"]), (2, ["no iSCSI initiator", "what the application says"])],
+)
+def test_what_libraries_say_is_heard_only_if_more_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verbose_level: int, heard: list[str]
+) -> None:
+    def act(self: Any, parsed_args: argparse.Namespace) -> Any:
+        logging.getLogger("os_brick.initiator.linuxscsi").warning("no iSCSI initiator")
+        self.app.LOG.error("what the application says")
+        return ("a",), iter([])
+
+    monkeypatch.setattr(OURS["unfinished"].load(), "take_action", act)
+    options = argparse.Namespace(verbose_level=verbose_level, debug=False)
+    monkeypatch.setattr(Application, "options", property(lambda _: options, lambda *_: None), raising=False)
+    ran("unfinished")
+    assert caplog.messages == heard
 
 
 def test_an_interrupt_says_what_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,10 +171,32 @@ def test_an_interrupt_says_what_is_left(monkeypatch: pytest.MonkeyPatch, caplog:
     assert caplog.messages == ["interrupted", "left behind: volume 7ad3"]
 
 
+def test_what_openstack_imports_at_its_start_imports_nothing_else_of_ours_and_no_library() -> None:
+    program = """
+import importlib.metadata, sys
+before = set(sys.modules)
+for each in importlib.metadata.distribution("imagevol").entry_points:
+    if each.group.startswith("openstack."):
+        each.load()
+print(*sorted(name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == [
+        "imagevol_adapters",
+        "imagevol_adapters.cli",
+        "imagevol_adapters.cli.openstack_extension",
+    ]
+
+
 def test_what_a_plug_in_must_have() -> None:
-    parser = openstack_plugin.build_option_parser(argparse.ArgumentParser())
-    assert getattr(parser.parse_args([]), openstack_plugin.API_VERSION_OPTION) == ""
-    assert openstack_plugin.make_client(None) is None  # type: ignore[func-returns-value]
-    assert openstack_plugin.DEFAULT_API_VERSION in openstack_plugin.API_VERSIONS
+    (entry_point,) = distribution("imagevol").entry_points.select(group="openstack.cli.extension")
+    extension = entry_point.load()
+    parser = extension.build_option_parser(argparse.ArgumentParser())
+    assert entry_point.name == extension.API_NAME
+    assert getattr(parser.parse_args([]), extension.API_VERSION_OPTION) == ""
+    assert extension.make_client(None) is None
+    assert extension.DEFAULT_API_VERSION in extension.API_VERSIONS
+    assert set(extension.COMMANDS) == {name.replace("-", "_") for name in OURS}
+    assert not hasattr(extension, "check_api_version")
     with pytest.raises(AttributeError):
         openstack_plugin.nosuch  # noqa: B018 - it is an error

@@ -19,7 +19,7 @@ from cliff.commandmanager import CommandManager
 from imagevol_adapters.cli.credentials import add_credential_options
 from imagevol_adapters.cli.imports import put_off_services
 from imagevol_adapters.cli.progress import begin
-from imagevol_adapters.cli.services import Services, add_attaching_options, tell_end
+from imagevol_adapters.cli.services import Services, add_attaching_options, silence_libraries, tell_end
 from imagevol_adapters.error_text import one_line
 from imagevol_core import AccessDenied, without_userinfo
 
@@ -33,18 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Imagevol"]
 
 _DISTRIBUTION = "imagevol"
-_LIBRARIES = (
-    "keystoneauth",
-    "cinderclient",
-    "glanceclient",
-    "os_brick",
-    "oslo_config",
-    "oslo_privsep",
-    "oslo_service",
-    "openstack",
-    "oslo_utils",
-    "stevedore",
-)
 
 
 class Imagevol(Services, App):
@@ -93,9 +81,7 @@ class Imagevol(Services, App):
         """Keep the libraries silent unless more is asked for: an error is one line, and it is ours."""
         others = set(logging.getLogger("").handlers)
         super().configure_logging()
-        if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
-            for library in _LIBRARIES:
-                logging.getLogger(library).setLevel(logging.CRITICAL)
+        silence_libraries(self.options.verbose_level, "openstack")
         for handler in set(logging.getLogger("").handlers) - others:
             handler.setFormatter(_WithoutUserinfo(handler.formatter))
 

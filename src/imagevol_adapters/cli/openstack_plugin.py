@@ -1,4 +1,4 @@
-"""The commands as a plug-in of python-openstackclient: `openstack imagevol …`.
+"""The commands as a plug-in of python-openstackclient: `openstack imagevol …`; each when it runs.
 
 The commands are the same classes.  What differs is the application around them: credentials, session and options come
 from `openstack`, and the options for attaching volumes stand after the command.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import signal
 from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any
 
 from imagevol_adapters.cli import no_timers_left
 from imagevol_adapters.cli.progress import begin
-from imagevol_adapters.cli.services import ATTACHING, Services, add_attaching_options, tell_end
+from imagevol_adapters.cli.services import ATTACHING, Services, add_attaching_options, silence_libraries, tell_end
 from imagevol_adapters.error_text import one_line
 from imagevol_core import AccessDenied
 
@@ -24,41 +23,9 @@ if TYPE_CHECKING:
     from keystoneauth1.session import Session
     from openstack.config.cloud_region import CloudRegion
 
-API_NAME = "imagevol"
-API_VERSION_OPTION = "os_imagevol_api_version"
-API_VERSIONS = ("1",)
-DEFAULT_API_VERSION = "1"
-
-__all__ = [
-    "API_NAME",
-    "API_VERSIONS",
-    "API_VERSION_OPTION",
-    "DEFAULT_API_VERSION",
-    "OpenStackServices",
-    "build_option_parser",
-    "make_client",
-]
+__all__ = ["OpenStackServices"]
 
 _GROUP = "imagevol.commands"
-
-
-def make_client(instance: Any) -> None:
-    """There is no client of this name: the commands use those of Cinder and Glance.
-
-    Args:
-        instance: the client manager of `openstack`.
-    """
-
-
-def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add the option that each plug-in has: the version of its commands."""
-    parser.add_argument(
-        "--os-imagevol-api-version",
-        metavar="<imagevol-api-version>",
-        default=os.environ.get("OS_IMAGEVOL_API_VERSION", ""),
-        help=f"Version of the commands of imagevol, default={DEFAULT_API_VERSION} (Env: OS_IMAGEVOL_API_VERSION)",
-    )
-    return parser
 
 
 class _SigningIn:
@@ -134,6 +101,7 @@ def _plugged_in(command: type[Command]) -> type[Command]:
             chosen = {name: getattr(parsed_args, name) for name in ATTACHING}
             self.app.options = argparse.Namespace(**vars(self.app.options) | chosen)
             begin(self.app.options.progress)
+            silence_libraries(self.app.options.verbose_level)
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 with no_timers_left():

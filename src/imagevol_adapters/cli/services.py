@@ -25,12 +25,24 @@ if TYPE_CHECKING:
 
 # The libraries of the services are imported where they are first needed: help and a wrong option need none of them.
 
-__all__ = ["ATTACHING", "Services", "add_attaching_options", "tell_end"]
+__all__ = ["ATTACHING", "Services", "add_attaching_options", "silence_libraries", "tell_end"]
 
 ATTACHING = ("wait_seconds", "stall_seconds", "progress", "attach_attempts", "my_ip", "multipath", "enforce_multipath")
 """The names of the options that `add_attaching_options` adds."""
 
 _MIB = 1 << 20
+_USUAL_VERBOSITY = 1  # of cliff's applications; -v is more
+_LIBRARIES = (
+    "keystoneauth",
+    "cinderclient",
+    "glanceclient",
+    "os_brick",
+    "oslo_config",
+    "oslo_privsep",
+    "oslo_service",
+    "oslo_utils",
+    "stevedore",
+)
 _ATTACH_ATTEMPTS = 30  # nearly five minutes: a large image is read for minutes, and a person can interrupt
 
 
@@ -78,6 +90,18 @@ def add_attaching_options(parser: argparse.ArgumentParser) -> None:
     attaching.add_argument(
         "--enforce-multipath", action="store_true", help="like --multipath, and fail if multipathd does not run"
     )
+
+
+def silence_libraries(verbose_level: int, *more: str) -> None:
+    """Keep the libraries silent unless more is asked for: an error is one line, and it is ours.
+
+    Args:
+        verbose_level: of the command line.
+        more: other libraries.
+    """
+    if verbose_level <= _USUAL_VERBOSITY:
+        for library in (*_LIBRARIES, *more):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def tell_end(log: logging.Logger, error: BaseException | None) -> None:
