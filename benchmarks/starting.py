@@ -1,7 +1,8 @@
 """CPU seconds of whole commands, beside python-openstackclient: what an operator waits for before anything happens.
 
-The two sides run in turns.  `explain`, `get` and the list of volumes ask a real Keystone, Cinder and Glance, which are
-started for it.  CPU seconds of the process and its children are counted, so that waiting for a service is not.
+The two sides run in turns.  `openstack` runs without the plug-in of this project, but for the row that is about it.
+`explain`, `get` and the list of volumes ask a real Keystone, Cinder and Glance, which are started for it.  CPU seconds
+of the process and its children are counted, so that waiting for a service is not.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.metadata import distribution
 from pathlib import Path
 
 from benchmarks.pairs import Measured, publish
@@ -21,6 +23,9 @@ ROUNDS = 11
 COMMANDS = Path(sys.executable).parent
 HELP = "openstack --help"
 LIST = "openstack volume list"
+
+Side = tuple[Sequence[str], Mapping[str, str]]
+"""A command, and its environment."""
 
 
 def main() -> None:
@@ -48,19 +53,31 @@ def _measured(directory: Path, environment: Mapping[str, str], host: str) -> lis
         ("imagevol explain", ["imagevol", "explain", "disk", "--size", "1", "--host", host], LIST),
         ("imagevol get", ["imagevol", "get", volume_id, str(back)], LIST),
     )
-    return [_in_turns(name, ours, theirs.split(), environment, back) for name, ours, theirs in rows]
+    without = {**environment, "PYTHONPATH": str(_without_plug_in(directory))}
+    measured = [_in_turns(name, (ours, environment), (theirs.split(), without), back) for name, ours, theirs in rows]
+    listing, peer = LIST.split(), f"{LIST} without it"
+    plug_in = _in_turns(f"{LIST} with the plug-in", (listing, environment), (listing, without), back, peer=peer)
+    return [*measured, plug_in]
 
 
-def _in_turns(
-    name: str, ours: Sequence[str], theirs: Sequence[str], environment: Mapping[str, str], back: Path
-) -> Measured:
+def _without_plug_in(directory: Path) -> Path:
+    """Make a directory that is searched first, and has this distribution without any entry point."""
+    ours = distribution("imagevol")
+    found = directory / "without" / f"imagevol-{ours.version}.dist-info"
+    found.mkdir(parents=True)
+    (found / "METADATA").write_text(ours.read_text("METADATA") or "")
+    (found / "entry_points.txt").touch()
+    return found.parent
+
+
+def _in_turns(name: str, ours: Side, theirs: Side, back: Path, *, peer: str | None = None) -> Measured:
     rounds = []
     for _ in range(ROUNDS):
         back.unlink(missing_ok=True)
-        rounds.append((_cpu_seconds(ours, environment), _cpu_seconds(theirs, environment)))
+        rounds.append((_cpu_seconds(*ours), _cpu_seconds(*theirs)))
     return Measured(
         name=name,
-        peer_name=" ".join(theirs),
+        peer_name=peer or " ".join(theirs[0]),
         ours_us=round(statistics.median(mine for mine, _ in rounds) * 1e6),
         peer_us=round(statistics.median(peer for _, peer in rounds) * 1e6),
         ratio=round(statistics.median(peer / mine for mine, peer in rounds), 2),
