@@ -13,6 +13,7 @@ from tests.san.machine import HERE, OURS, Machine
 
 GUEST = HERE / "guest"
 ROOT = HERE.parent.parent
+PAGE = "docs/production/after-a-kill.md"  # of which a test runs commands
 BOOT_SECONDS = 180  # emulated, on a busy host
 DISK_GIB = 8  # of the disk that volumes are made on
 MEMORY_MIB = 2048
@@ -57,6 +58,8 @@ def run(
             copytree(found, shared / "site" / found.name)
     copytree(GUEST, shared / GUEST.relative_to(ROOT), ignore=lambda *_: ["__pycache__"])
     copy(ROOT / "pyproject.toml", shared)
+    (shared / PAGE).parent.mkdir(parents=True)
+    copy(ROOT / PAGE, shared / PAGE)
     words = [str(tests.relative_to(ROOT)), *arguments]
     (shared / "run").write_text(RUN.format(seconds=seconds, arguments=" ".join(map(quoted, words))))
     disk = machine.directory / "volumes.img"

@@ -104,6 +104,7 @@ def by_iscsi(volume: Volume) -> Iterator[Mapping[str, Any]]:
     with made(backstore):
         write(backstore / "control", f"udev_path={volume.path}")
         write(backstore / "enable", "1")
+        write(backstore / "wwn/vpd_unit_serial", str(uuid5(NAMESPACE, volume.name)))
         with (
             made(fabric / iqn, group, lun),
             linked(lun / volume.name, backstore),
