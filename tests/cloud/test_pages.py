@@ -130,6 +130,20 @@ def test_the_page_on_repairs_shows_what_a_repair_answers(operator: User) -> None
     follow("howto/repair-a-cloud.md", ids(operator.cloud, planted) | configured(operator.cloud))
 
 
+def test_the_pages_on_a_slow_volume_and_on_a_report_show_what_the_services_answer(operator: User) -> None:
+    cloud = operator.cloud
+    image_id = operator.image(IMAGE)
+    instead = {
+        "5e2a44f1-8f0e-4a53-9c0b-1f5a6f0e3c0d": image_id,
+        "0d1cbb5f-0f5b-4a3c-8a53-3e1f7a0c2b10": operator.volume(image_id).id,
+        "67dcb69ff69144bfac6021384bc5cadb": cloud.project_ids["service"],
+        "node1@fast#fast": cloud.backend_hosts["fast"],
+        "--trusted-project PROJECT": f"--trusted-project {cloud.project_ids['service']}",
+    } | configured(cloud)
+    follow("troubleshooting/index.md", instead)
+    follow("howto/see-what-can-be-cloned.md", instead)
+
+
 def killed_put(operator: User, cloud_name: str) -> dict[str, str]:
     """Kill a `put` while it writes, and give what `imagevol unfinished` says of it."""
     Path("disk.raw").write_bytes(bytes(range(256)) * (1 << 14))
