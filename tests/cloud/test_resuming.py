@@ -129,3 +129,28 @@ def test_a_get_that_was_killed_goes_on(imagevol: CommandLine, disk: Path, tmp_pa
     assert same(tmp_path / "got", disk)
     assert [path.name for path in tmp_path.iterdir()] == ["got"]
     ports(imagevol.cloud).images.delete(put["image_id"])
+
+
+@pytest.mark.parametrize("options", [(), ("--register", "resumed", "--store", "fast")])
+def test_a_put_that_was_killed_again_and_again_goes_on_in_the_same_volume(
+    imagevol: CommandLine, disk: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    journal = tmp_path / "journal"
+    arguments = ("put", disk, "--volume-type", "fast", *options, "--journal", journal)
+    for number in range(2):
+        resume = ("--resume",) if number else ()
+        process = imagevol.start(*arguments, *resume, "--rate", 96, stderr=subprocess.DEVNULL)
+        killed_in_the_middle(process, journal, 1 + number)
+    done = imagevol.run(*arguments, "--resume", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    assert "Going on at byte " in done.stderr
+    put = json.loads(done.stdout)
+    assert f'"volume":"{put["volume_id"]}"' in journal.read_text()
+    got = imagevol.run("get", put["volume_id"], tmp_path / "got")
+    assert (got.returncode, same(tmp_path / "got", disk)) == (0, True)
+    services = ports(imagevol.cloud)
+    if options:
+        assert services.images.get(put["image_id"]).status == "active"
+        services.images.delete(put["image_id"])
+    else:
+        assert imagevol.run("rm", put["volume_id"]).returncode == 0

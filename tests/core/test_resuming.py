@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core import Digest, Policy
+from imagevol_core import Digest, HolderState, Image, ImageLocation, Policy, Volume, VolumeOrigin
 from imagevol_core.resuming import (
+    JOURNAL_KEY,
     BrokenRead,
     KeptPart,
+    LeftVolume,
     PartialOutcome,
     ReadImage,
+    Registration,
     decide_partial,
     decide_read_retry,
+    decide_registration,
+    decide_taking_up,
 )
 
 ONE, OTHER = Digest("md5", "8d777f385d3dfec8815d20f7496026dc"), Digest("md5", "0" * 32)
@@ -146,3 +151,95 @@ class TestPartial:
 
     def test_glanceclient_keeps_nothing(self) -> None:
         assert decide_partial(IMAGE, KEPT, policy=Policy.UPSTREAM).outcome is PartialOutcome.DO_WITHOUT
+
+
+MARKS = {**VolumeOrigin(procedure="put", image_id="e38f").to_volume(), JOURNAL_KEY: "5f0a"}
+VOLUME = Volume(id="7ad3", size_gib=2, project_id="mine", status="available", metadata=MARKS)
+LEFT = LeftVolume(volume_id="7ad3", volume=VOLUME, journal_id="5f0a", image_id="e38f", project_id="mine", size_gib=2)
+
+
+def shown(**facts: object) -> LeftVolume:
+    return replace(LEFT, volume=replace(VOLUME, **facts))  # type: ignore[arg-type]
+
+
+class TestTakingUp:
+    @pytest.mark.parametrize("status", ["creating", "available", "reserved", "attaching", "in-use", "detaching"])
+    @pytest.mark.parametrize("process", [HolderState.DEAD, HolderState.UNKNOWN])
+    def test_a_volume_that_is_as_it_was_left_is_filled_on(self, status: str, process: HolderState) -> None:
+        decision = decide_taking_up(replace(shown(status=status), process=process))
+        assert (decision.allowed, decision.finished, decision.reasons) == (True, False, ())
+
+    def test_a_volume_that_is_filled_says_so(self) -> None:
+        assert decide_taking_up(shown(metadata={**MARKS, "imagevol_state": "finished"})).finished
+
+    @pytest.mark.parametrize(
+        "left, reason",
+        [
+            (replace(LEFT, volume=None), "volume 7ad3 is gone"),
+            (shown(project_id="theirs"), "it lives in project theirs, the project of the credentials is mine"),
+            (shown(project_id=None), "it lives in project not known, the project of the credentials is mine"),
+            (
+                replace(shown(project_id=None), project_id=None),
+                "it lives in project not known, the project of the credentials is not known",
+            ),
+            (shown(metadata={**MARKS, JOURNAL_KEY: "other"}), "it names journal other, and not 5f0a"),
+            (shown(metadata={JOURNAL_KEY: "5f0a"}), "it is for image not known, and not for e38f"),
+            (shown(metadata={**MARKS, "imagevol_image": "8b"}), "it is for image 8b, and not for e38f"),
+            (shown(source_volume_id="8c"), "it is a clone of volume 8c"),
+            (shown(size_gib=1), "it has 1 GiB, and 2 are needed"),
+            *((shown(status=status), f"its status is {status}") for status in ("error", "deleting", "maintenance")),
+            (
+                replace(LEFT, process=HolderState.ALIVE, process_reason="its process 7 runs"),
+                "its process 7 runs",
+            ),
+        ],
+    )
+    def test_each_rule_alone_stands_in_the_way(self, left: LeftVolume, reason: str) -> None:
+        decision = decide_taking_up(left)
+        assert (decision.allowed, decision.reasons) == (False, (reason,))
+
+    def test_what_a_user_writes_is_shown_on_one_line(self) -> None:
+        (reason,) = decide_taking_up(shown(metadata={**MARKS, JOURNAL_KEY: "a\nb"})).reasons
+        assert reason.isprintable()
+
+    def test_glance_store_fills_no_volume_on(self) -> None:
+        assert decide_taking_up(LEFT, policy=Policy.UPSTREAM).reasons == ("volume 7ad3 is not filled on",)
+
+
+QUEUED = Image(id="e38f", status="queued")
+VOLUME_ID = "9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1"
+ACTIVE = Image(id="e38f", status="active", digest=ONE, locations=(ImageLocation(f"cinder://fast/{VOLUME_ID}", {}),))
+
+
+class TestRegistration:
+    @pytest.mark.parametrize(
+        "image, digest, outcome, reason",
+        [
+            (None, None, Registration.REFUSE, "Glance shows no image e38f any more"),
+            (QUEUED, None, Registration.REGISTER, "image e38f is queued"),
+            (ACTIVE, None, Registration.COMPLETE, f"its location names volume {VOLUME_ID}"),
+            (
+                replace(ACTIVE, locations=()),
+                ONE,
+                Registration.COMPLETE,
+                f"it has the digest of volume {VOLUME_ID}, and Glance shows no location of it",
+            ),
+            (replace(ACTIVE, locations=()), OTHER, Registration.REFUSE, "image e38f has other data"),
+            (replace(ACTIVE, locations=()), None, Registration.REFUSE, "image e38f has other data"),
+            (
+                replace(ACTIVE, locations=(ImageLocation("file:///x", {}),)),
+                ONE,
+                Registration.REFUSE,
+                "image e38f has other data",
+            ),
+        ],
+    )
+    def test_an_image_is_registered_completed_or_left_alone(
+        self, image: Image | None, digest: Digest | None, outcome: Registration, reason: str
+    ) -> None:
+        found, verdicts = decide_registration("e38f", image, volume_id=VOLUME_ID, digest=digest)
+        assert (found, verdicts[-1].text) == (outcome, reason)
+
+    def test_glance_store_registers_nothing(self) -> None:
+        outcome, _ = decide_registration("e38f", QUEUED, volume_id=None, policy=Policy.UPSTREAM)
+        assert outcome is Registration.REFUSE

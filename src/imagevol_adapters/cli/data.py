@@ -28,6 +28,7 @@ from imagevol_adapters.cli.image_options import (
 )
 from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, transfer_samples, write_metrics
 from imagevol_adapters.cli.output import Named
+from imagevol_adapters.cli.putting import add_journal_options, put_in_steps, refuse_what_has_no_steps
 from imagevol_core import (
     FreshThin,
     RequestRefused,
@@ -138,6 +139,7 @@ class Put(Named, Shown, ShowOne):
             help="accept a partition table that fails these checks, mbr or gptmbr or both with a comma between them, "
             "as Glance's option of this name does (default: none)",
         )
+        add_journal_options(parser)
         _add_rate(parser)
         add_metrics_option(parser)
         return parser
@@ -155,6 +157,7 @@ class Put(Named, Shown, ShowOne):
             raise RequestRefused(f"{given} needs an image in Glance: give --register NAME too")
         if parsed_args.register and parsed_args.digests == "blake3":
             raise RequestRefused("--digests blake3 makes no digest for Glance: leave it out, or leave out --register")
+        refuse_what_has_no_steps(parsed_args)
         check_metrics(parsed_args.metrics)
         refuse_what_cannot_be(self.app, parsed_args)
         with (
@@ -162,6 +165,8 @@ class Put(Named, Shown, ShowOne):
             self.app.progress("put", size_bytes if streamed else None) as progress,
         ):
             store = self._register if parsed_args.register else self._store
+            if parsed_args.journal:
+                store = partial(put_in_steps, self.app)
             try:
                 image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
             except UnsafeImage as error:

@@ -20,11 +20,10 @@ from imagevol_core import (
     named_volume_ids,
     read_metadata,
 )
+from imagevol_core.resuming import JOURNAL_KEY
 from imagevol_core.store_copies import CloneLeft, decide_discard
 
 __all__ = ["CloneOfStore"]
-
-_JOURNAL = "imagevol_journal"
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +115,7 @@ class CloneOfStore:
         return decide_discard(clone).allowed
 
     def _mark(self) -> dict[str, str]:
-        return {_JOURNAL: self.journal_id, "glance_image_id": self.image_id}
+        return {JOURNAL_KEY: self.journal_id, "glance_image_id": self.image_id}
 
     def _record(self, source: str, image: Image) -> dict[str, str]:
         """What the source says of the image, and what Glance says of it."""

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from imagevol_adapters.transfers.attaching import Attach, attached
     from imagevol_adapters.transfers.checking import check_image_volume
     from imagevol_adapters.transfers.fetching import fetch_image, image_in_volume
+    from imagevol_adapters.transfers.put_journal import FileFacts, PutJournal
+    from imagevol_adapters.transfers.put_targets import Registering
+    from imagevol_adapters.transfers.putting import put_file
     from imagevol_adapters.transfers.reclaiming import Reclaimed, disconnect_left, reclaim
     from imagevol_adapters.transfers.registering import register_image, register_image_file
     from imagevol_adapters.transfers.remains import (
@@ -31,6 +34,9 @@ else:
             "attaching": ("Attach", "attached"),
             "checking": ("check_image_volume",),
             "fetching": ("fetch_image", "image_in_volume"),
+            "put_journal": ("FileFacts", "PutJournal"),
+            "put_targets": ("Registering",),
+            "putting": ("put_file",),
             "reclaiming": ("Reclaimed", "disconnect_left", "reclaim"),
             "registering": ("register_image", "register_image_file"),
             "remains": ("UnfinishedImage", "delete_remains", "unfinished_images", "unfinished_volumes"),
@@ -43,7 +49,10 @@ else:
 
 __all__ = [
     "Attach",
+    "FileFacts",
+    "PutJournal",
     "Reclaimed",
+    "Registering",
     "SharedAttachments",
     "StoreSettings",
     "StoredImage",
@@ -58,6 +67,7 @@ __all__ = [
     "fetch_image",
     "image_in_volume",
     "open_image_volume",
+    "put_file",
     "reclaim",
     "register_clone",
     "register_image",

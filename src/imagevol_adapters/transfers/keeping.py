@@ -17,7 +17,7 @@ from imagevol_adapters.journals import text_of
 from imagevol_adapters.ports import Device
 from imagevol_core import Digest, ZeroHandling
 
-__all__ = ["STEP_BYTES", "Step", "Verified", "read_again", "write_in_steps"]
+__all__ = ["STEP_BYTES", "Step", "Verified", "read_again", "until", "write_in_steps"]
 
 STEP_BYTES = 32 << 20
 """After so many bytes of data a transfer writes down how far it is; with what is read ahead, 64 MiB are not reached."""
@@ -50,6 +50,11 @@ class Step:
         if not isinstance(position, int) or position < 0:
             raise ValueError(f"a position is {position!r}")
         return cls(position=position, digests={name: Digest(name, text_of(digests[name])) for name in digests})
+
+
+def until(steps: Iterable[Step], position: int) -> list[Step]:
+    """Give the steps up to a position."""
+    return [step for step in steps if step.position <= position]
 
 
 @attrs.frozen(kw_only=True)

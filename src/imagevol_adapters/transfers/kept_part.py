@@ -18,7 +18,7 @@ import attrs
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.journals import JournalFile, journal_line, text_of
 from imagevol_adapters.opening import is_private, open_file
-from imagevol_adapters.transfers.keeping import Step
+from imagevol_adapters.transfers.keeping import Step, until
 from imagevol_core import Digest, ImagevolError, RequestRefused
 from imagevol_core.resuming import KeptPart, PartialOutcome, ReadImage, decide_partial
 from imagevol_core.sentences import said
@@ -60,7 +60,7 @@ class PartFile(JournalFile):
         """
         if any(step.position > position for step in self.steps):
             self._append(journal_line({"cut": position}))
-            self.steps = _until(self.steps, position)
+            self.steps = until(self.steps, position)
         os.ftruncate(self._file, position)
         os.ftruncate(self._file, size_bytes)
 
@@ -247,7 +247,7 @@ class _Found:
         elif "inode" in value:
             self.inode = int(value["inode"])
         elif "cut" in value:
-            self.steps = _until(self.steps, int(value["cut"]))
+            self.steps = until(self.steps, int(value["cut"]))
         else:
             self.steps.append(Step.from_line(value))
 
@@ -271,10 +271,6 @@ def _begun(target: Path, image: ReadImage) -> PartFile:
         with undone_on_failure(f"file {said(_part(target))}", opened.discard):
             opened._append(journal_line({"inode": os.fstat(file).st_ino}))
     return opened
-
-
-def _until(steps: list[Step], position: int) -> list[Step]:
-    return [step for step in steps if step.position <= position]
 
 
 def _part(target: Path) -> Path:

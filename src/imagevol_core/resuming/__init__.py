@@ -9,17 +9,35 @@ from imagevol_core.resuming.partial import (
     decide_partial,
 )
 from imagevol_core.resuming.retry import RETRY_RULES, BrokenRead, ReadRetry, RetryOutcome, decide_read_retry
+from imagevol_core.resuming.taking_up import (
+    JOURNAL_KEY,
+    REGISTRATION_RULES,
+    TAKING_UP_RULES,
+    LeftVolume,
+    Registration,
+    TakingUp,
+    decide_registration,
+    decide_taking_up,
+)
 
 __all__ = [
+    "JOURNAL_KEY",
     "PARTIAL_RULES",
+    "REGISTRATION_RULES",
     "RETRY_RULES",
+    "TAKING_UP_RULES",
     "BrokenRead",
     "KeptPart",
+    "LeftVolume",
     "PartialDecision",
     "PartialOutcome",
     "ReadImage",
     "ReadRetry",
+    "Registration",
     "RetryOutcome",
+    "TakingUp",
     "decide_partial",
     "decide_read_retry",
+    "decide_registration",
+    "decide_taking_up",
 ]

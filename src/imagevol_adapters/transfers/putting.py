@@ -1,0 +1,261 @@
+"""An image file into a new volume in steps: a process that takes over goes on with the volume of its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+
+from imagevol_adapters.engine import BLAKE3, Digests, Limits, Progress, StreamWriter, TransferReport, pieces
+from imagevol_adapters.inspection.inspector import check, inspect_file
+from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
+from imagevol_adapters.transfers.attaching import attached
+from imagevol_adapters.transfers.checked_file import zeros_for
+from imagevol_adapters.transfers.filling import Examination, opened
+from imagevol_adapters.transfers.keeping import STEP_BYTES, Step, Verified, read_again, write_in_steps
+from imagevol_adapters.transfers.put_journal import FileFacts, PutJournal
+from imagevol_adapters.transfers.put_targets import (
+    Put,
+    Registering,
+    chosen_image,
+    register,
+    registration,
+    taken_volume,
+    undone_if_wrong,
+)
+from imagevol_adapters.transfers.storing import StoredImage, StoreSettings
+from imagevol_core import (
+    FINISHED,
+    GIB,
+    ContentMismatch,
+    Digest,
+    ImageVolumeMetadata,
+    RequestRefused,
+    UnsafeImage,
+    Volume,
+    WrongLength,
+    gib_for,
+    needs_conversion,
+)
+
+__all__ = ["Registering", "put_file"]
+
+_CHECKSUM = "md5"
+_WRONG_DATA = (UnsafeImage, ContentMismatch, WrongLength)  # of which no more will come right
+
+
+def put_file(
+    path: Path,
+    *,
+    journal: PutJournal,
+    wishes: Mapping[str, Any],
+    disk_format: str,
+    image_id: str,
+    image_owner: str | None,
+    volumes: VolumeService,
+    attacher: Attacher,
+    tell: Callable[[str], object],
+    registering: Registering | None = None,
+    digest: Digest | None = None,
+    volume_type: str | None = None,
+    settings: StoreSettings | None = None,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+    step_bytes: int = STEP_BYTES,
+) -> tuple[str, StoredImage]:
+    """Store an image file in a new volume, or go on where a stopped call with the same journal came to ([store]).
+
+    What is in the volume is read again, and counts as far as it has the digests of the journal.  Only wrong data is
+    deleted with its volume: after any other error the volume and the image stay, and the journal names them.
+
+    Args:
+        path: of the file.
+        journal: open.
+        wishes: what is wished for, which must be what the journal was begun with.
+        disk_format: what the file is declared to be: `raw` or `iso`.
+        image_id: the image that a new volume will hold, unless it is registered.
+        image_owner: the project that owns that image.
+        volumes: where the volume is made.
+        attacher: connects it to this host.
+        tell: is told in a sentence how far the volume is filled.
+        registering: how it becomes an image of Glance; it becomes none when None.
+        digest: what the file must have.
+        volume_type: of the volume; Cinder's default when None.
+        settings: how it is stored; as Glance does when None.
+        progress: told how far it is.
+        limits: how fast it may go, and what ends it.
+        step_bytes: how much data is written before it is written down how far that is.
+
+    Returns:
+        The id of the image, and what is stored.
+
+    Raises:
+        RequestRefused: the file was changed, the volume is not as it was left, or the format cannot be streamed.
+        UnsafeImage: a rule refuses the file.
+        ContentMismatch: it has another digest.
+        ImagevolError: whatever else the ports raise.
+    """
+    if needs_conversion(disk_format):
+        raise RequestRefused(f"a file in {disk_format} is converted in one go: leave out the journal")
+    chosen = settings or StoreSettings()
+    put = Put(journal=journal, volumes=volumes, attacher=attacher, registering=registering, settings=chosen, tell=tell)
+    with opened(path) as file:
+        facts = FileFacts.of(file)
+        journal.check_same(file=facts, wishes=wishes)
+        if not journal.state.steps:  # else it has been inspected
+            found = inspect_file(file)
+            what = f"image file {path}"
+            check(found, declared_format=disk_format, size_gib=None, what=what, settings=chosen.safety)
+        chosen_image(put, disk_format, image_id, image_owner)
+        taken_up = journal.state.volume_id is not None
+        volume, finished = taken_volume(put, gib_for(facts.size_bytes), volume_type)
+        registration(put, volume)  # before all is copied
+        if finished:
+            record = ImageVolumeMetadata.from_volume(volume.metadata)
+            stored = StoredImage(volume=volume, record=record, report=_nothing(record))
+        else:
+            with undone_if_wrong(put, volume.id):
+                report = _fill(
+                    *(put, file, volume, facts, disk_format, digest, progress, limits or Limits()),
+                    taken_up=taken_up,
+                    step_bytes=step_bytes,
+                )
+            stored = _finish(put, volume.id, report)
+    register(put, stored)
+    if not journal.is_done:
+        journal.end()
+    return str(journal.state.image_id), stored
+
+
+def _fill(
+    put: Put,
+    file: BinaryIO,
+    volume: Volume,
+    facts: FileFacts,
+    disk_format: str,
+    digest: Digest | None,
+    progress: Progress | None,
+    limits: Limits,
+    *,
+    taken_up: bool,
+    step_bytes: int,
+) -> TransferReport:
+    """Write what is not in the volume yet, and hold the whole to its format and digest."""
+    size_bytes = facts.size_bytes
+    if volume.readonly:  # the process was killed between its last steps
+        put.volumes.set_readonly(volume.id, readonly=False)
+    device_bytes = volume.size_gib * GIB
+    with attached(
+        volume.id, mode=AccessMode.WRITE, volumes=put.volumes, attacher=put.attacher, size_bytes=device_bytes
+    ) as device:
+        kept = _kept(put, device, disk_format, progress, size_bytes, limits)
+        file.seek(kept.verified.position)
+        with StreamWriter(
+            pieces(file),
+            size_bytes=size_bytes,
+            observe=kept.examination,
+            progress=progress,
+            limits=limits,
+            begun=kept.verified.digests,
+            position=kept.verified.position,
+        ) as writer:
+            _write(put, writer, device, proven=not kept.altered, taken_up=taken_up, step_bytes=step_bytes)
+            kept.examination.end()
+            report = writer.report()
+    put.volumes.wait(volume.id)
+    if digest and (actual := report.digests[digest.algorithm]) != digest:
+        raise ContentMismatch("the image", expected=str(digest), actual=str(actual), given=True)
+    return report
+
+
+def _write(put: Put, writer: StreamWriter, device: Device, *, proven: bool, taken_up: bool, step_bytes: int) -> None:
+    """Write the rest.
+
+    The step in which another process was killed may have been written in part, so that nothing proves its zeros.
+    """
+    zeros = zeros_for(device, put.settings.zero_proof if proven else None)
+
+    def keep(step: Step) -> None:
+        put.journal.record(**step.to_line())
+
+    if taken_up:
+        ended = writer.write(device, zeros=zeros_for(device, None), data_bytes=step_bytes)
+        keep(Step(position=writer.position, digests=writer.report().digests))
+        if ended:
+            return
+    write_in_steps(writer, device, zeros=zeros, keep=keep, step_bytes=step_bytes)
+
+
+@attrs.frozen(kw_only=True)
+class _Kept:
+    """What is in a volume.
+
+    Attributes:
+        verified: how far it is what was written.
+        examination: has seen this.
+        altered: whether there is something else in it.
+    """
+
+    verified: Verified
+    examination: Examination
+    altered: bool
+
+
+def _kept(
+    put: Put, device: Device, disk_format: str, progress: Progress | None, size_bytes: int, limits: Limits
+) -> _Kept:
+    state = put.journal.state
+    what = f"image {state.image_id}"
+    examination = Examination(disk_format, what, put.settings.safety)
+    nothing = Verified(position=0, digests=Digests(state.algorithms))
+    if not state.steps:
+        return _Kept(verified=nothing, examination=examination, altered=False)
+    try:
+        verified = read_again(
+            device,
+            state.steps,
+            algorithms=state.algorithms,
+            observe=examination,
+            progress=progress,
+            total_bytes=size_bytes,
+            limits=limits,
+        )
+    except UnsafeImage:  # of the file it would have been known when it was written
+        verified = nothing
+    put.tell(f"Going on at byte {verified.position} of {size_bytes}.")
+    if verified.position == state.steps[-1].position:
+        return _Kept(verified=verified, examination=examination, altered=False)
+    put.journal.record(cut=0)
+    examination = Examination(disk_format, what, put.settings.safety)
+    return _Kept(verified=nothing, examination=examination, altered=True)
+
+
+def _finish(put: Put, volume_id: str, report: TransferReport) -> StoredImage:
+    """Mark the volume as the image's: the last step names the image."""
+    state, settings = put.journal.state, put.settings
+    put.volumes.set_readonly(volume_id, readonly=True)
+    record = ImageVolumeMetadata(
+        image_id=state.image_id,
+        image_owner=state.image_owner,
+        size_bytes=report.size_bytes,
+        digest=report.digests[settings.hash_algorithm] if settings.hash_algorithm else None,
+        checksum=report.digests[_CHECKSUM].value if settings.checksum else None,
+        blake3=report.digests.get(BLAKE3),
+    )
+    put.volumes.set_metadata(volume_id, {**record.to_volume(), **FINISHED})
+    return StoredImage(volume=put.volumes.get(volume_id), record=record, report=report)
+
+
+def _nothing(record: ImageVolumeMetadata) -> TransferReport:
+    """The report of a volume that was filled before."""
+    return TransferReport(
+        read_bytes=0,
+        written_bytes=0,
+        zeroed_bytes=0,
+        skipped_bytes=0,
+        size_bytes=record.size_bytes or 0,
+        seconds=0.0,
+        digests={},
+    )
