@@ -144,6 +144,22 @@ def test_the_pages_on_a_slow_volume_and_on_a_report_show_what_the_services_answe
     follow("howto/see-what-can-be-cloned.md", instead)
 
 
+def test_the_page_on_locations_shows_the_plan_of_a_rename(operator: User) -> None:
+    image_id = operator.image(IMAGE)
+    now = (operator.cloud.directory / "etc/glance/glance-api.conf").read_text()
+    Path("renamed.conf").write_text(
+        now.replace("[fast]", "[gold]")
+        .replace("fast:", "gold:")
+        .replace("default_backend = fast", "default_backend = gold")
+    )
+    instead = {
+        "212328e9-64aa-462d-bfb4-a7234cd6255d": image_id,
+        "d17fe04f-f653-4604-9dd3-e6e5ee66e292": image_volume(operator, image_id),
+        "imagevol locations plan": "imagevol locations plan --config-file renamed.conf",
+    }
+    follow("howto/migrate-locations.md", instead)
+
+
 def killed_put(operator: User, cloud_name: str) -> dict[str, str]:
     """Kill a `put` while it writes, and give what `imagevol unfinished` says of it."""
     Path("disk.raw").write_bytes(bytes(range(256)) * (1 << 14))

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from unittest import SkipTest
 
@@ -57,10 +58,10 @@ def run_console(example: Example, *, exact: bool = True) -> str | None:
 
 
 def compared(text: str) -> str:
-    """Give a text without what can differ: how wide a table is, in which order its rows are, and what is before it."""
+    """Give a text without what depends on ids: how wide a table is, and in which order its rows are."""
     lines = [re.sub(r"-{3,}", "--", re.sub(r" {2,}", " ", line)).rstrip() for line in text.rstrip().splitlines()]
-    rows = sorted(line for line in lines if line.startswith(("|", "+")))
-    return "\n".join([*rows, *(line for line in lines if not line.startswith(("|", "+")))]) + "\n"
+    parts = groupby(lines, key=lambda line: line.startswith("|"))
+    return "\n".join(line for is_table, part in parts for line in (sorted(part) if is_table else part)) + "\n"
 
 
 def modules() -> Iterator[str]:
