@@ -18,7 +18,7 @@ from imagevol_adapters.testing.way_strategies import (
 from imagevol_core import CacheEntry, Policy, Volume, cache_key
 from tests.upstream.asking import Worker
 from tests.upstream.cinder_words import entry_for_cinder
-from tests.upstream.examples import EXAMPLES
+from tests.upstream.examples import FEWER
 
 PLACES = ["node@fast#one", "node@fast#two", "node@fast", "NODE@fast#one", "node@slow#one"]
 
@@ -29,7 +29,7 @@ class TestFreshness:
     def test_the_entries_that_are_fresh_to_cinder_are_fresh_under_upstream(self, cinder_ways: Worker) -> None:
         kinds = Counter[str]()
 
-        @EXAMPLES
+        @FEWER
         @given(freshness_cases())
         def the_answers_agree(case: FreshnessCase) -> None:
             freshness = case.decide(Policy.UPSTREAM)
@@ -48,7 +48,7 @@ class TestFreshness:
 
         the_answers_agree()
         assert set(kinds) == {"undated", "same-instant", "other-instant"}
-        assert min(kinds.values()) > 200
+        assert min(kinds.values()) > 100
 
 
 class TestAdmission:
@@ -57,7 +57,7 @@ class TestAdmission:
     def test_the_volumes_that_cinder_evicts_are_evicted_under_upstream(self, cinder_ways: Worker) -> None:
         kinds = Counter[str]()
 
-        @EXAMPLES
+        @FEWER
         @given(admission_cases())
         def the_answers_agree(case: AdmissionCase) -> None:
             admission = case.decide(Policy.UPSTREAM)
@@ -75,7 +75,7 @@ class TestAdmission:
 
         the_answers_agree()
         assert set(kinds) == {"refused", "evicts", "fits"}
-        assert min(kinds.values()) > 100
+        assert min(kinds.values()) > 50
 
 
 class TestLookup:
@@ -90,7 +90,7 @@ class TestLookup:
         cinder: Worker = request.getfixturevalue(worker)
         found = Counter[int]()
 
-        @EXAMPLES
+        @FEWER
         @given(
             host=st.none() | st.sampled_from(PLACES),
             cluster_name=st.sampled_from([None, None, "", *PLACES]),
@@ -112,4 +112,4 @@ class TestLookup:
             found[len(ours)] += 1
 
         the_answers_agree()
-        assert min(found[0], found[1], found[4]) > 20
+        assert min(found[0], found[1], found[4]) > 10

@@ -34,7 +34,7 @@ from imagevol_core.creation import boot_mapping
 from tests.core.cases import GOOD
 from tests.upstream.asking import Worker
 from tests.upstream.cinder_words import case_for_cinder, entry_for_cinder, raised
-from tests.upstream.examples import EXAMPLES
+from tests.upstream.examples import EXAMPLES, FEWER
 
 KINDS = {
     Way.CLONE_TEMPLATE: "driver",
@@ -170,7 +170,7 @@ MAPPINGS = (
 def test_a_volume_is_created_from_the_same_snapshot(cinder_ways: Worker) -> None:
     kinds = Counter[str]()
 
-    @EXAMPLES
+    @FEWER
     @given(MAPPINGS)
     def the_answers_agree(mapping: str | None) -> None:
         properties = {} if mapping is None else {"block_device_mapping": mapping}

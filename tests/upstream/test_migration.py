@@ -32,7 +32,7 @@ from imagevol_core import (
     plan_added_location,
 )
 from tests.upstream.asking import Worker
-from tests.upstream.examples import EXAMPLES
+from tests.upstream.examples import EXAMPLES, FEWER
 from tests.upstream.glance_words import answers_for_glance, catalogue_for_glance, location_for_glance
 
 FAILS = {"raises": "ValueError"}
@@ -123,7 +123,7 @@ class TestInMemory:
     def test_glance_shows_and_saves_the_same_locations_as_the_upstream_policy(self, glance: Worker) -> None:
         saves = Counter[bool]()
 
-        @EXAMPLES
+        @FEWER
         @given(migration_cases())
         def the_answers_agree(case: MigrationCase) -> None:
             memory = MemoryLocations(volumes=Answering(case.answers), catalogue=case.catalogue)
@@ -148,7 +148,7 @@ class TestInMemory:
         assert min(saves[True], saves[False]) > 5
 
     def test_glance_makes_the_same_of_an_added_location_as_the_upstream_policy(self, glance: Worker) -> None:
-        @EXAMPLES
+        @FEWER
         @given(migration_cases(), image_locations())
         def the_answers_agree(case: MigrationCase, location: ImageLocation) -> None:
             memory = MemoryLocations(volumes=Answering(case.answers), catalogue=case.catalogue)
