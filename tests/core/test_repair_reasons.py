@@ -403,6 +403,11 @@ def test_a_rule_about_a_step_says_what_it_has_seen(rule: str, known: RepairStepF
     assert {verdict.subject for verdict in decision.verdicts} == {str(known.step.subject)}
 
 
+def decides(kind: str) -> str:
+    page = "'Findings of an audit, and their repair' of the documentation"
+    return f"no repair is safe without a person who decides: look up {kind} on the page {page}"
+
+
 ENTRY = finding(step(A.DELETE_CACHE_ENTRY, Subject("cache-entry", VOLUME_ID)))
 ROW = f"delete the row of {ABOUT} from image_volume_cache_entries in Cinder's database"
 
@@ -410,7 +415,7 @@ ROW = f"delete the row of {ABOUT} from image_volume_cache_entries in Cinder's da
 @pytest.mark.parametrize(
     "found, rule, text",
     [
-        (finding(), "person-decides", "a person has to decide: read what the finding means, and what to do"),
+        (finding(), "person-decides", decides("a-rule")),
         (finding(DELETE), "person-decides", "the rule has a repair"),
         (finding(DELETE), "beyond-its-subjects", "its repair changes only what it names"),
         (
@@ -448,7 +453,7 @@ def test_a_finding_about_shared_data_that_is_not_repaired_names_what_stands_in_t
     shared = replace(SHARED, repair=())
     plan = plan_repairs([finding(step(A.SET_READ_ONLY), DELETE), shared])
     assert [repair.reason for repair in plan.repairs] == [
-        "a person has to decide: read what the finding means, and what to do",
+        decides("shared"),
         f"set-read-only {ABOUT} could change or delete the data of another image: repair finding '{shared.id}' first",
     ]
 

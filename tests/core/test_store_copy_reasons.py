@@ -247,7 +247,7 @@ def said_by(rule: str, verdicts: Iterable[Verdict], *, subject: str) -> list[tup
             "import-by-glance",
             True,
             image(IMPORTED, size_bytes=None),
-            "Glance copies not known bytes, through its staging area",
+            "Glance copies an unknown number of bytes, through its staging area",
         ),
         ("import-by-glance", False, replace(IMPORTED, import_methods=frozenset()), NO_METHOD),
         ("no-way-to-copy", True, replace(IMPORTED, import_methods=frozenset()), f"{NO_METHOD}; {FAR}"),
