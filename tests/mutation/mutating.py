@@ -42,7 +42,7 @@ TESTS = {
     "auditing.evidence": ["audit_evidence"],
     "auditing.location_rules": ["auditing", "audit_evidence"],
     "auditing.rules": ["auditing", "audit_evidence"],
-    "auditing.volume_rules": ["auditing", "audit_evidence"],
+    "auditing.volume_rules": ["auditing", "audit_evidence", "audited_volumes"],
     "auditing.ledger": ["audit_ledger", "auditing"],
     "auditing.repair_attachments": ["repair_reasons", "repairs"],
     "auditing.repair_clones": ["repair_reasons", "repairs"],
