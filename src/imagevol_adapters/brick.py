@@ -338,7 +338,7 @@ def open_device(
 
     Args:
         path: what os-brick gave.
-        writable: whether it is to be written.
+        writable: whether it will be written.
         name: of what has no path.
         seconds: how long opening and closing may take.
 

@@ -373,6 +373,6 @@ class Converter(Protocol):
         Raises:
             InvalidFact: the plan is refused, or has no such command.
             ConversionFailed: it failed, or took more than its limits.
-            TransferCancelled: it was to end.
+            TransferCancelled: `cancelled` gave true.
             MissingProgram: it is not installed.
         """

@@ -1,8 +1,8 @@
 """What decisions are made from: values that adapters, tools and tests build, and that nothing changes.
 
 A fact that is not known is `None`, never a made-up default: a rule must be able to tell "no" from "not told".  Sizes
-name their unit, because Cinder counts GiB and Glance bytes.  Mappings are copied on the way in, so that a later change
-to the caller's own dict does not reach a decision; they are to be read only.
+name their unit, because Cinder counts GiB and Glance bytes.  Mappings are copied when a fact is
+built, so a later change to the caller's own dict does not reach a decision.  Do not change the copies.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def image_fits(image: Image, *, size_gib: int, policy: Policy = Policy.STRICT) -
     `UPSTREAM`, what Cinder 29.0.0 answers (`check_image_metadata`, `check_virtual_size`).
 
     Args:
-        image: what is to be put into the volume.
+        image: the image that will be in the volume.
         size_gib: the size of the volume, in GiB.
         policy: whose rule.
 

@@ -15,7 +15,7 @@ import attrs
 from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
 from imagevol_core import AttachmentFacts, PlacedType, Store, StoreCatalogue, Volume
 from tests.adapters.test_locations_command import GLANCE_API_CONF

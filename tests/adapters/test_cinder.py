@@ -17,7 +17,7 @@ from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 from requests_mock import ANY, Mocker
 
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_core import (

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.cp import Cp
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryStoreCopies, MemoryVolumes

@@ -18,7 +18,7 @@ import requests
 from requests_mock import ANY, Mocker
 
 from imagevol_adapters import doctoring
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cleanup import leftovers
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.configuration.stores import load
@@ -290,7 +290,7 @@ class TestSettings:
         assert has_mixin(driver) is found
 
     def test_a_file_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidConfiguration, match=r"none: it cannot be read: give the cinder\.conf"):
+        with pytest.raises(InvalidConfiguration, match=r"none: it cannot be read: No such file or directory: give the"):
             BackendSettings.read(tmp_path / "none", "fast")
 
     def test_a_directory_with_a_nul_is_refused(self, tmp_path: Path) -> None:

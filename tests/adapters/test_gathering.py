@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from imagevol_adapters.gathering import CinderSettings, Cloud, CreationFacts, gather_creation
+from imagevol_adapters.gathering import CinderSettings, Cloud, CreationFacts, gather_creation, unknown_facts
 from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
 from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
 from imagevol_core import (
@@ -22,6 +24,8 @@ from imagevol_core import (
     ImageCache,
     ImageLocation,
     ImageVolumeMetadata,
+    InvalidConfiguration,
+    InvalidFact,
     Policy,
     TemplateMetadata,
     TemplateSettings,
@@ -94,9 +98,51 @@ class TestCinderSettings:
         file = conf(tmp_path, "[DEFAULT]\nenabled_backends = fast\n[fast]\nimage_template_enabled = true\n")
         known = CinderConfiguration.read(file, internal_tenant="given")
         assert known.internal_tenant == "given"
-        for pool in (HERE, ELSEWHERE):
-            assert known.settings(pool).templates.trusted_projects == {"given"}
-            assert known.settings(pool).templates.internal_tenant is not False
+        for settings in (known.settings(HERE), known.assumed_settings()):
+            assert settings.templates.trusted_projects == {"given"}
+            assert settings.templates.internal_tenant is not False
+
+    @pytest.mark.parametrize(
+        "text, said",
+        [(None, "No such file or directory"), ("", "is a directory|not a file"), ("secret", "as a configuration")],
+    )
+    @pytest.mark.parametrize("optional", [False, True])
+    def test_a_file_that_cannot_be_read_is_an_error_that_names_it_and_none_of_its_lines(
+        self, tmp_path: Path, text: str | None, said: str, optional: bool
+    ) -> None:
+        file = tmp_path / "cinder.conf"
+        if text == "":
+            file.mkdir()
+        elif text:
+            file.write_text(text)
+        elif optional:
+            pytest.skip("an optional file can be missing")
+        with pytest.raises(InvalidConfiguration) as refused:
+            CinderConfiguration.read(file, optional=optional)
+        told = str(refused.value)
+        assert told.startswith(f"{file}: it cannot be read")
+        assert re.search(said, told, re.IGNORECASE), told
+        assert "secret" not in told
+        assert "\n" not in told
+
+    def test_an_optional_file_that_is_missing_configures_nothing(self, tmp_path: Path) -> None:
+        for file in (tmp_path / "none", Path(__file__) / "none"):
+            nothing = CinderConfiguration.read(file, optional=True)
+            assert (nothing.file, nothing.internal_tenant, nothing.describes(HERE)) == (None, None, False)
+
+    def test_a_backend_that_the_file_does_not_describe_has_assumed_settings_only(self, tmp_path: Path) -> None:
+        file = conf(tmp_path, "[DEFAULT]\nenabled_backends = fast\n[fast]\n")
+        configuration = CinderConfiguration.read(file)
+        with pytest.raises(InvalidConfiguration, match="it does not describe backend slow: read the file of"):
+            configuration.settings(ELSEWHERE)
+        assert configuration.settings(HERE).assumed == frozenset()
+        assert configuration.assumed_settings().assumed == {"clones", "templates", "cache"}
+        assert configuration.pool(ELSEWHERE).template_settings.enabled
+        assert not configuration.pool(HERE).template_settings.enabled
+
+    def test_a_setting_that_cannot_be_assumed_is_refused(self) -> None:
+        with pytest.raises(InvalidFact, match="assumed: it names image-cache, and can only name clones, templates"):
+            CinderSettings(assumed={"image-cache"})
 
 
 def image_volume(**facts: Any) -> Volume:
@@ -151,12 +197,13 @@ def glance(cinder: Cinder) -> Glance:
 def gathered(cinder: Cinder, glance: Glance, settings: CinderSettings, **facts: Any) -> CreationFacts:
     for volume in facts.pop("there", ()):
         cinder.volumes[volume.id] = volume
+    tenant = facts.pop("internal_tenant", INTERNAL)
     return gather_creation(
         facts.pop("image", IMAGE),
         target=replace(TARGET, **facts),
         backend=Backend(),
         settings=settings,
-        source=Cloud(volumes=cinder, images=glance, project_id="p", internal_tenant=INTERNAL),
+        source=Cloud(volumes=cinder, images=glance, project_id="p", internal_tenant=tenant),
     )
 
 
@@ -209,3 +256,49 @@ class TestCreation:
         )
         (created, _) = facts.plan().steps
         assert (created.way, created.remove_first) == (Way.CREATE_CACHED, ())
+
+
+def unknown(facts: CreationFacts, policy: Policy = Policy.STRICT) -> list[str]:
+    """What is not known, without what no API ever tells."""
+    never = {
+        "whether the driver of the backend has ImageCloneMixin",
+        "whether the image's data is in the format that the image declares",
+    }
+    return [each.fact for each in unknown_facts(facts, policy=policy) if each.fact not in never]
+
+
+class TestUnknown:
+    def test_with_all_settings_known_nothing_is_left_for_the_own_image(self, cinder: Cinder, glance: Glance) -> None:
+        assert unknown(gathered(cinder, glance, TEMPLATES)) == []
+
+    def test_settings_that_are_assumed_are_not_known(self, cinder: Cinder, glance: Glance) -> None:
+        theirs = image_volume(project_id="service")
+        clones = CloneSettings(allowed_direct_url_schemes=("cinder",))
+        settings = CinderSettings(clones=clones, assumed={"clones", "templates", "cache"})
+        facts = gathered(cinder, glance, settings, there=[theirs])
+        assert unknown(facts) == [
+            "which projects are trusted",
+            "whether the backend makes templates",
+            "whether the backend has Cinder's image cache",
+        ]
+        assert unknown(facts, Policy.UPSTREAM) == ["whether the backend has Cinder's image cache"]
+        known = attrs.evolve(facts, settings=attrs.evolve(settings, assumed=frozenset()))
+        assert unknown(known) == []
+
+    def test_without_the_internal_tenant_it_is_not_known_which_templates_there_are(
+        self, cinder: Cinder, glance: Glance
+    ) -> None:
+        dated = replace(IMAGE, updated_at=datetime(2026, 1, 1, tzinfo=UTC))
+        assert unknown(gathered(cinder, glance, TEMPLATES, image=dated)) == []
+        facts = gathered(cinder, glance, TEMPLATES, image=dated, internal_tenant=None)
+        assert unknown(facts) == ["which templates there are"]
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_what_glance_gives_another_project_is_not_known(
+        self, cinder: Cinder, glance: Glance, policy: Policy
+    ) -> None:
+        shared = replace(IMAGE, visibility="shared")
+        facts = gathered(cinder, glance, CinderSettings(), image=shared, project_id="third")
+        assert unknown(facts, policy) == ["whether Glance gives the requester the image's data"]
+        assert unknown(gathered(cinder, glance, CinderSettings(), image=shared), policy) == []
+        assert glance.asked == 0

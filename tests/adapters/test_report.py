@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from imagevol_adapters.cinder import whole_cloud
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.replacing import replace_file
 from imagevol_adapters.reporting import BEGINS, KINDS, Answer, ShownImage, ShownPlace, html_page

@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 import pytest
 
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
+from imagevol_adapters.cli import templates as command
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryDevice, MemoryImages, MemoryVolumes
 from imagevol_core import (
@@ -198,16 +199,33 @@ class TestList:
         self, run: Run, cinder: Templating, image: Image, tmp_path: Path
     ) -> None:
         cinder.template("t", image)
-        conf = tmp_path / "cinder.conf"
+        conf, told = tmp_path / "cinder.conf", []
         for text, status in ((f"cinder_internal_tenant_project_id = {INTERNAL}\n", 0), ("", 1), ("secret", 1)):
             conf.write_text("[DEFAULT]\n" + text)
             listed = run("list", tenant=("--config-file", conf))
             assert listed.status == status
             assert "secret" not in listed.err
-        assert listed.err == (
-            f"cannot determine the internal tenant: {conf} cannot be read, or does not set "
-            "cinder_internal_tenant_project_id; pass --internal-tenant or --config-file\n"
-        )
+            told.append(listed.err)
+        assert told == [
+            "",
+            (
+                f"cannot determine the internal tenant: {conf} cannot be read, or does not set "
+                "cinder_internal_tenant_project_id; pass --internal-tenant or --config-file\n"
+            ),
+            f"{conf}: it cannot be read as a configuration: give the cinder.conf of the backend's host\n",
+        ]
+
+    def test_a_configuration_that_is_named_must_be_there_and_cinders_own_need_not(
+        self, run: Run, cinder: Templating, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cinder.template("t", image)
+        missing = tmp_path / "none"
+        asked = ("warm", image.id, "--dry-run", "-f", "json")
+        refused = run(*asked, tenant=("--internal-tenant", INTERNAL, "--config-file", missing))
+        assert (refused.status, refused.out) == (1, "")
+        assert refused.err.startswith(f"{missing}: it cannot be read: No such file")
+        monkeypatch.setattr(command, "_CINDER_CONF", missing)
+        assert run(*asked, tenant=("--internal-tenant", INTERNAL)).status == 0
 
 
 class TestMetrics:

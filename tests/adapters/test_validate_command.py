@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from imagevol_adapters import validating
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cli import configured_store
 from imagevol_adapters.cli import validate as command
 from imagevol_adapters.cli.app import Imagevol

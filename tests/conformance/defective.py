@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -10,19 +12,23 @@ from typing import Any, ClassVar
 
 import pytest
 
+from imagevol_adapters.devices import PlainDevice
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.relocating import LocationService, VolumeHolder
 from imagevol_adapters.testing.conformance import (
+    DeviceConformance,
     LocationServiceConformance,
     RepairImagesConformance,
     TemplateVolumesConformance,
     VolumeHolderConformance,
 )
+from imagevol_adapters.testing.conformance.devices import OpenDevice
 from imagevol_adapters.testing.conformance.template_volumes import ListedVolumes
 from imagevol_adapters.testing.conformance.volume_holder import HeldVolumes
 from imagevol_adapters.testing.memory import MemoryLocations, MemoryVolumes
 from imagevol_core import (
     AccessDenied,
+    DeviceFailed,
     Image,
     ImageLocation,
     ImagevolError,
@@ -410,12 +416,114 @@ class Repairing(RepairImagesConformance):
         return partial(new_image, images)
 
 
+# Devices
+
+
+class Bytes(PlainDevice):
+    """A device on bytes in memory."""
+
+    def __init__(self, kept: bytearray, *, writable: bool) -> None:
+        self.kept, self.writable = kept, writable
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.kept)
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        data = self.kept[offset : offset + len(buffer)]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def write(self, offset: int, data: memoryview) -> int:
+        room = self.size_bytes - offset
+        if not self.writable or room <= 0:
+            raise DeviceFailed("it is read-only, or ends here")
+        self.kept[offset : offset + min(room, len(data))] = data[:room]
+        return min(room, len(data))
+
+    def flush(self) -> None:
+        """All is there."""
+
+
+class WritesWhenReading(Bytes):
+    def write(self, offset: int, data: memoryview) -> int:
+        self.writable = True
+        return Bytes.write(self, offset, data)
+
+
+class TakesNothingAtItsEnd(Bytes):
+    def write(self, offset: int, data: memoryview) -> int:
+        return Bytes.write(self, offset, data) if offset < self.size_bytes else 0
+
+
+class MovesData(Bytes):
+    def write(self, offset: int, data: memoryview) -> int:
+        return Bytes.write(self, offset // 512 * 512, data)
+
+
+class ReadsAfterItsEnd(Bytes):
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        return Bytes.readinto(self, offset, buffer) or len(buffer)
+
+
+class ClearsNothing(Bytes):
+    can_clear = True
+
+    def clear(self, offset: int, length: int) -> bool:
+        return self.writable and length > 0
+
+    def distrust(self) -> None:
+        self.can_clear = False
+
+
+class IsAlwaysTrusted(Bytes):
+    can_clear = True
+
+    def clear(self, offset: int, length: int) -> bool:
+        self.kept[offset : offset + length] = bytes(length)
+        return True
+
+
+class HasNoData(Bytes):
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        yield offset, offset + length, False
+
+
+class ForgetsTheRest(Bytes):
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        yield offset, offset + length // 2, True
+
+
+class ClearsLittle(Bytes):
+    clear_bytes = 4096
+
+
+class BelongsToAThread(Bytes):
+    def __init__(self, kept: bytearray, *, writable: bool) -> None:
+        super().__init__(kept, writable=writable)
+        self.owner = threading.get_ident()
+
+    def flush(self) -> None:
+        if threading.get_ident() != self.owner:
+            raise DeviceFailed("another thread opened it")
+
+
+class Using(DeviceConformance):
+    kind: ClassVar[type[Bytes]]
+
+    @pytest.fixture
+    def opening(self) -> OpenDevice:
+        kept = bytearray(1 << 20)
+        return lambda writable: nullcontext(self.kind(kept, writable=writable))
+
+
 # A class of tests for each: pytest finds them by these names.
 for suite, base in (
     (Holding, MemoryVolumes),
     (Templating, MemoryVolumes),
     (Locating, MemoryLocations),
     (Repairing, RepairedLocations),
+    (Using, Bytes),
 ):
     for kind in base.__subclasses__():
         if kind is RepairedLocations:

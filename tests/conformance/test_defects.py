@@ -24,6 +24,7 @@ REFUSED = "test_a_change_that_is_refused_changes_nothing"
 REMOVED = "test_a_removed_location_takes_its_volume_with_it_also_if_another_location_names_it"
 DEACTIVATED = "test_an_active_image_is_deactivated_and_once_more_is_no_error"
 CHANGED = "test_those_that_changed_since_a_time_are_listed_with_their_locations"
+EXTENTS = "test_its_extents_are_the_whole_range_in_order_and_its_holes_read_as_zeros"
 DEFECTS = {
     "HoldingOmitsMissing": ANSWERS,
     "HoldingCannotTellMissing": "test_a_text_that_cannot_be_the_id_of_a_volume_is_not_found",
@@ -73,6 +74,16 @@ DEFECTS = {
     "RepairingDeletesAnything": "test_what_does_not_exist_is_neither_deactivated_nor_deleted",
     "RepairingListsAllTimes": CHANGED,
     "RepairingListsNoChange": CHANGED,
+    "UsingWritesWhenReading": "test_nothing_is_written_through_a_device_opened_for_reading",
+    "UsingTakesNothingAtItsEnd": "test_nothing_is_written_after_its_end",
+    "UsingMovesData": "test_what_was_written_and_flushed_is_read_back_and_nothing_else_has_changed[3-7]",
+    "UsingReadsAfterItsEnd": "test_it_is_read_up_to_its_end_and_no_further",
+    "UsingClearsNothing": "test_a_cleared_range_reads_as_zeros_and_its_neighbors_do_not",
+    "UsingIsAlwaysTrusted": "test_a_device_that_is_distrusted_often_enough_clears_nothing",
+    "UsingHasNoData": f"{EXTENTS}[0-None]",
+    "UsingForgetsTheRest": f"{EXTENTS}[0-None]",
+    "UsingClearsLittle": "test_its_attributes_have_values_that_the_engine_can_use",
+    "UsingBelongsToAThread": "test_another_thread_than_the_one_that_opened_it_can_use_it",
 }
 
 
@@ -97,7 +108,7 @@ def test_each_planted_defect_of_a_port_is_found_by_its_test() -> None:
     plain += [
         "-pno:randomly",
         "-o",
-        "python_classes=Holding* Templating* Locating* Repairing*",
+        "python_classes=Holding* Templating* Locating* Repairing* Using*",
         "--quiet",
         "--no-summary",
     ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 import pytest
 
-from imagevol_adapters.ports import Attacher, ImageService, Lock, Locks, VolumeService
+from imagevol_adapters.ports import AccessMode, Attacher, ImageService, Lock, Locks, VolumeService
 from imagevol_adapters.relocating import LocationService, VolumeHolder
 from imagevol_adapters.testing.conformance import (
     AttacherConformance,
@@ -34,7 +36,8 @@ from imagevol_adapters.testing.memory import (
     MemoryStoreCopies,
     MemoryVolumes,
 )
-from imagevol_core import Store, StoreCatalogue
+from imagevol_adapters.transfers import open_image_volume, register_image
+from imagevol_core import AccessDenied, Store, StoreCatalogue, VolumeBusy, may_serve
 from tests.conformance.histories import glance_of, make, new_image
 
 
@@ -187,3 +190,58 @@ class TestMemoryLocks(LocksConformance):
             del locks.taken[lock.name]
 
         return lose
+
+
+def test_an_administrator_sees_the_pool_of_all_volumes_and_a_user_does_not() -> None:
+    volumes = MemoryVolumes(host="node@fast#one")
+    (pool,) = volumes.pools()
+    assert (pool.name, pool.backend_name) == ("node@fast#one", "fast")
+    assert may_serve(volumes.volume_type("memory"), backend_name=pool.backend_name)
+    with pytest.raises(AccessDenied, match="use credentials with the admin role"):
+        volumes.of_project("demo").pools()
+
+
+def test_of_several_threads_that_attach_one_volume_one_gets_it() -> None:
+    volumes = MemoryVolumes()
+    volume = volumes.wait(volumes.create(size_gib=1, name="one").id)
+    begin = threading.Barrier(8, timeout=60)
+
+    def attach(_: int) -> bool:
+        begin.wait()
+        try:
+            volumes.attach(volume.id, connector={}, mode=AccessMode.READ)
+        except VolumeBusy:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(attach, range(8))) == 1
+    assert len(volumes.attachments) == 1
+
+
+def test_several_threads_store_read_and_delete_images_at_the_same_time() -> None:
+    volumes = MemoryVolumes()
+    images, attacher = MemoryImages(volumes=volumes), MemoryAttacher(volumes=volumes)
+
+    def use(number: int) -> bytes:
+        data = bytes([number]) * 70_000
+        image, stored = register_image(
+            [data],
+            size_bytes=None,
+            name="one",
+            owner="p",
+            store="memory",
+            volumes=volumes,
+            images=images,
+            attacher=attacher,
+        )
+        assert volumes.named(f"image-{image.id}") or volumes.with_metadata({})
+        with open_image_volume(stored.volume.id, volumes=volumes, attacher=attacher) as content:
+            read = b"".join(content.parts)
+        images.delete(image.id)
+        return read
+
+    with ThreadPoolExecutor(4) as threads:
+        for number, read in enumerate(threads.map(use, range(16))):
+            assert read == bytes([number]) * 70_000
+    assert (volumes.volumes, volumes.attachments, images.images) == ({}, {}, {})

@@ -6,10 +6,10 @@ from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from imagevol_adapters.cinder.client import CONFLICTS, ERRORS, connect, said_as_ours, volume_facts
+    from imagevol_adapters.cinder.pools import Pool
     from imagevol_adapters.cinder.service_user import Options, has_service_user, service_volumes, volumes_as
     from imagevol_adapters.cinder.volume_pages import is_volume_id, listed_volumes, shown_volumes
     from imagevol_adapters.cinder.volume_types import (
-        Pool,
         default_type,
         known_pools,
         listed_types,
@@ -28,6 +28,7 @@ else:
                 "said_as_ours",
                 "volume_facts",
             ),
+            "pools": ("Pool",),
             "service_user": (
                 "Options",
                 "has_service_user",
@@ -40,7 +41,6 @@ else:
                 "shown_volumes",
             ),
             "volume_types": (
-                "Pool",
                 "default_type",
                 "known_pools",
                 "listed_types",

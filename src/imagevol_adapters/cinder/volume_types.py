@@ -1,38 +1,20 @@
-"""Cinder's volume types, and the pools in which its scheduler creates their volumes."""
+"""Cinder's volume types, and what its scheduler says of its pools."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from imagevol_adapters.cinder.client import said_as_ours
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_core import PlacedType, ResourceNotFound, VolumeType
 
 if TYPE_CHECKING:
     import cinderclient.v3.client
 
-__all__ = ["Pool", "default_type", "known_pools", "listed_types", "placed_types", "shown_type", "type_is_encrypted"]
+__all__ = ["default_type", "known_pools", "listed_types", "placed_types", "shown_type", "type_is_encrypted"]
 
 _PAGE = 1000  # what Cinder gives at most, unless osapi_max_limit says otherwise
-
-
-@attrs.frozen(kw_only=True)
-class Pool:
-    """A pool that Cinder's scheduler knows.
-
-    Attributes:
-        name: `host@backend#pool`, or `cluster@backend#pool` if Cinder runs active-active.
-        backend_name: what its driver reports as `volume_backend_name`.
-        clone_across_pools: whether its backend clones from one of its pools into another.
-        protocols: what its driver reports as `storage_protocol`, which may be several names.
-    """
-
-    name: str
-    backend_name: str | None = None
-    clone_across_pools: bool = False
-    protocols: tuple[str, ...] = ()
 
 
 def listed_types(client: cinderclient.v3.client.Client) -> Iterator[Any]:

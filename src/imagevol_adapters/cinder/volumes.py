@@ -17,9 +17,9 @@ from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
 from imagevol_adapters.cinder.client import CONFLICTS, connect, newest_message, said_as_ours, volume_facts
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cinder.volume_pages import is_volume_id, listed_volumes, shown_volumes
 from imagevol_adapters.cinder.volume_types import (
-    Pool,
     default_type,
     known_pools,
     listed_types,

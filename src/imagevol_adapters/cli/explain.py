@@ -52,7 +52,7 @@ class Explain(Explaining):
     _rows: tuple[str, ...] = ()
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the image, the volume that is to be, and what the operator has configured."""
+        """Take the image, the new volume, and what the operator has configured."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "image", nargs="*", help="explain a volume from this image, given by its id or name; several make a table"

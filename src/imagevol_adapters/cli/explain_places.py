@@ -25,7 +25,7 @@ from imagevol_core import (
 from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
-    from imagevol_adapters.cinder.volume_types import Pool
+    from imagevol_adapters.cinder.pools import Pool
     from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
 
 __all__ = ["Place", "Places"]
@@ -117,10 +117,7 @@ class Places:
             return None
         from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
 
-        found = CinderConfiguration.read(self.asked.config_file, internal_tenant=self.asked.internal_tenant)
-        if found.file is None:
-            raise RequestRefused(f"{self.asked.config_file} cannot be read: give a readable file in --config-file")
-        return found
+        return CinderConfiguration.read(self.asked.config_file, internal_tenant=self.asked.internal_tenant)
 
     def _place(
         self, host: str, name: str | None, encrypted: bool, pool: Pool | None, told: tuple[tuple[str, Any, str], ...]

@@ -48,7 +48,7 @@ class ExplainUpload(Shown, Explaining):
     )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the volume, the image that is to be, and what the operator has configured."""
+        """Take the volume, the new image, and what the operator has configured."""
         parser = super().get_parser(prog_name)
         parser.add_argument("volume", help="explain the upload of this volume, given by its id")
         parser.add_argument(

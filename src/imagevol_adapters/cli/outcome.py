@@ -31,6 +31,9 @@ from imagevol_core.sentences import amount, said
 
 __all__ = ["Outcome"]
 
+_SETTING = {"--trusted-project": "clones", "--templates": "templates", "--image-cache": "cache"}
+"""The setting that each option tells."""
+
 
 @attrs.frozen(kw_only=True, slots=False)
 class Outcome:
@@ -41,8 +44,6 @@ class Outcome:
         policy: whose rules; under `STRICT`, the backend's driver has templates.
         unseen: what these credentials are not shown: the locations, or ids of volumes.
         looked_at: the options by which the operator says what the backend has, and whether their facts are known.
-        sees_templates: whether the templates that there are were looked at.
-        for_another: whether the requester is of another project than the credentials.
         rates: what was measured on the host; None if nothing was.
         origins: for each fact, its value and where it is from.
     """
@@ -51,8 +52,6 @@ class Outcome:
     policy: Policy
     unseen: tuple[str, ...]
     looked_at: Mapping[str, bool]
-    sees_templates: bool = False
-    for_another: bool = False
     rates: Rates | None = None
     origins: tuple[tuple[str, Any, str], ...] = ()
 
@@ -71,14 +70,9 @@ class Outcome:
         """What is not known and matters."""
         if self.outlook.refused and not self.outlook.ways:
             return ()
-        known = frozenset(option for option, given in self.looked_at.items() if given)
-        return unknown_facts(
-            self.facts,
-            policy=self.policy,
-            looked_at=known,
-            sees_templates=self.sees_templates,
-            for_another=self.for_another,
-        )
+        assumed = frozenset(name for option, name in _SETTING.items() if not self.looked_at.get(option))
+        settings = attrs.evolve(self.facts.settings, assumed=assumed)
+        return unknown_facts(attrs.evolve(self.facts, settings=settings), policy=self.policy)
 
     @property
     def refused(self) -> str | None:
@@ -197,7 +191,7 @@ class Outcome:
     def _tried(self) -> Iterator[str]:
         for step in self.steps:
             told = _TOLD[step.way].format(step=step, source=said(step.source), extended=self._extended(step))
-            if step.way is Way.CREATE_TEMPLATE and not self.sees_templates:
+            if step.way is Way.CREATE_TEMPLATE and not self.facts.sees_templates:
                 told = _CREATED_IF_MISSING.format(step=step)
             if step is not self.steps[0]:
                 told = f"If that fails, {told[0].lower()}{told[1:]}"

@@ -53,7 +53,7 @@ class Outcomes:
         Raises:
             ImagevolError: a service fails, or does not answer these credentials.
         """
-        facts, sees = self._gathered(image, place, policy, self.asked.size)
+        facts = self._gathered(image, place, policy, self.asked.size)
         theirs = frozenset(volume.project_id for volume in facts.volumes if volume.project_id)
         clones = replace(facts.settings.clones, trusted_projects=theirs)
         trusting = attrs.evolve(facts, settings=attrs.evolve(facts.settings, clones=clones))
@@ -67,8 +67,6 @@ class Outcomes:
                 "--templates": "--templates" in place.known,
                 "--image-cache": "--image-cache" in place.known,
             },
-            sees_templates=sees,
-            for_another=facts.target.project_id != self.app.project_id,
             rates=self.rates,
             origins=(*place.origins, *self._not_measured(facts)),
         )
@@ -85,19 +83,17 @@ class Outcomes:
         Raises:
             ImagevolError: as `of`.
         """
-        facts, sees = self._gathered(image, place, policy, size_gib)
+        facts = self._gathered(image, place, policy, size_gib)
         measured_here = self.rates is None or measured_elsewhere(self.rates, facts.target) is None
         return Outcome(
             facts=facts,
             policy=policy,
             unseen=(),
             looked_at={},
-            sees_templates=sees,
             rates=self.rates if measured_here else None,
         )
 
-    def _gathered(self, image: Image, place: Place, policy: Policy, size_gib: int) -> tuple[CreationFacts, bool]:
-        """Give the facts, and whether the templates that there are were looked at."""
+    def _gathered(self, image: Image, place: Place, policy: Policy, size_gib: int) -> CreationFacts:
         gather = partial(
             gather_creation,
             image,
@@ -127,7 +123,7 @@ class Outcomes:
             self._hidden = True  # these credentials are not an administrator's
             cloud = attrs.evolve(cloud, internal_tenant=None)
             facts = gather(source=self.source(cloud))
-        return _in_its_cluster(facts), cloud.internal_tenant is not None
+        return _in_its_cluster(facts)
 
     def _not_measured(self, facts: CreationFacts) -> Iterator[tuple[str, Any, str]]:
         elsewhere = self.rates and measured_elsewhere(self.rates, facts.target)

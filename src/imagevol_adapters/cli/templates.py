@@ -101,10 +101,11 @@ class _Templates(Shown, Lister):
 
     @cached_property
     def _configuration(self) -> CinderConfiguration:
-        """What the operator has configured; nothing of it but the options that count is shown to anybody."""
+        """What the operator has configured."""
         from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
 
-        return CinderConfiguration.read(self._configuration_file, internal_tenant=self._given_tenant)
+        optional = self._configuration_file == _CINDER_CONF  # a file that is named must be there
+        return CinderConfiguration.read(self._configuration_file, internal_tenant=self._given_tenant, optional=optional)
 
     @property
     def _tenant(self) -> str:

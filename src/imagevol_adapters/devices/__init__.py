@@ -1,4 +1,4 @@
-"""Devices on this host: block devices, files and images of Ceph, and what they are made of."""
+"""Devices on this host: block devices, files, images of Ceph, and a base class for your own."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ from imagevol_adapters.lazy_imports import lazy_names
 if TYPE_CHECKING:
     from imagevol_adapters.devices.block_stack import LONG_CLEAR_BYTES, takes_long_requests
     from imagevol_adapters.devices.device import PathDevice, RbdDevice, RbdImage
+    from imagevol_adapters.devices.plain import PlainDevice
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -20,7 +21,8 @@ else:
                 "RbdDevice",
                 "RbdImage",
             ),
+            "plain": ("PlainDevice",),
         },
     )
 
-__all__ = ["LONG_CLEAR_BYTES", "PathDevice", "RbdDevice", "RbdImage", "takes_long_requests"]
+__all__ = ["LONG_CLEAR_BYTES", "PathDevice", "PlainDevice", "RbdDevice", "RbdImage", "takes_long_requests"]

@@ -61,7 +61,7 @@ class PathDevice:
 
         Args:
             path: of a block device or a file.
-            writable: whether it is to be written.
+            writable: whether it will be written.
             direct: whether to go past the page cache where that is possible.
 
         Raises:
@@ -309,7 +309,7 @@ class RbdDevice:
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros; the objects that are zero as a whole are given back."""
-        if not self.writable:
+        if not (self.writable and self.can_clear):
             return False
         with self._calls, _translated(f"zeroing at byte {offset}"):
             self.image.write_zeroes(offset, min(length, self.image.size() - offset))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imagevol_adapters.addresses import is_loopback
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.ports import Attacher
 from imagevol_adapters.qemu.converter import qemu_img_version
 from imagevol_core import DoctorHost, ImagevolError, StoreHost

@@ -322,7 +322,7 @@ class ByTemplate:
 
 
 def _taken(way: Way, *, is_new: bool) -> Way:
-    """The way that was taken: a template that was to be created may have been there by then."""
+    """The way that was taken: a template that the plan creates can be there by then."""
     if is_new:
         return Way.CREATE_TEMPLATE
     return Way.CLONE_TEMPLATE if way is Way.CREATE_TEMPLATE else way

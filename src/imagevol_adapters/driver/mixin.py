@@ -126,7 +126,7 @@ class ImageCloneMixin:
         Args:
             context: of an administrator.
             volume: which one.
-            writable: whether it is to be written.
+            writable: whether it will be written.
         """
         multipath = self.configuration.use_multipath_for_image_xfer
         enforced = self.configuration.enforce_multipath_for_image_xfer

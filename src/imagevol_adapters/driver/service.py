@@ -64,6 +64,11 @@ class CinderService:
         project_id: str | None = self.request.context.project_id
         return project_id
 
+    @property
+    def sees_templates(self) -> bool:
+        """Cinder's own database has all templates."""
+        return True
+
     def find(self, volume_ids: Iterable[str]) -> Iterator[Volume]:
         """Give those of the volumes that exist."""
         wanted = list(volume_ids)

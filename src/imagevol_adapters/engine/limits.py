@@ -1,4 +1,4 @@
-"""How fast a transfer may go, when it is to end, and what it tells meanwhile."""
+"""How fast a transfer can go, what ends it, and what it tells meanwhile."""
 
 from __future__ import annotations
 

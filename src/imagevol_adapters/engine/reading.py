@@ -42,7 +42,7 @@ def read_device(
         digest: what they must have; when None nothing is checked.
         what: whose data these are, for the error.
         limits: how fast it may go, and what ends it; time that the caller takes does not count.
-        made: digests that are to be made of them; they are whole once the iteration has ended.
+        made: digests to make of the data; they are complete when the iteration has ended.
 
     Raises:
         DeviceFailed: they could not be read, or the device ends before.

@@ -12,7 +12,7 @@ from oslo_config import cfg
 
 from imagevol_adapters.configuration.stores import value_of
 from imagevol_adapters.gathering.cinder_configuration import TENANT_USER, CinderConfiguration
-from imagevol_core import DoctorBackend, InvalidConfiguration
+from imagevol_core import DoctorBackend
 
 __all__ = ["BackendSettings", "has_mixin"]
 
@@ -61,12 +61,10 @@ class BackendSettings:
             InvalidConfiguration: the file cannot be read, or an option that is looked at has no valid value.
         """
         configuration = CinderConfiguration.read(file)
-        if configuration.file is None:
-            raise InvalidConfiguration(str(file), "it cannot be read: give the cinder.conf of the backend's host")
         conf = configuration.conf
         described = name in value_of(conf, "enabled_backends")
         driver = _value(conf, _DRIVER, name) if described else None
-        settings = configuration.settings(f"@{name}")
+        settings = configuration.settings(f"@{name}") if described else configuration.assumed_settings()
         return cls(
             facts=DoctorBackend(
                 name=name,

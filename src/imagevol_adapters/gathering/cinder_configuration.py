@@ -5,6 +5,7 @@ Cinder itself is not needed.  Nothing but the options that are named here is loo
 
 from __future__ import annotations
 
+from errno import EACCES, ENOENT, ENOTDIR
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import attrs
 from oslo_config import cfg
 
 from imagevol_adapters.configuration.backend_options import OPTIONS
-from imagevol_adapters.configuration.stores import place, refuse_endless, value_of
-from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
+from imagevol_adapters.configuration.stores import LONGEST_FILE, place, value_of
+from imagevol_adapters.gathering.settings import ASSUMABLE, CinderSettings, gather_cinder_settings
+from imagevol_adapters.opening import read_file
 from imagevol_core import Backend, CloneSettings, InvalidConfiguration, TemplateSettings, WarmPool
+from imagevol_core.sentences import said
 
 __all__ = ["TENANT_OPTION", "TENANT_USER", "CinderConfiguration"]
 
@@ -22,6 +25,8 @@ TENANT_OPTION = "cinder_internal_tenant_project_id"
 TENANT_USER = "cinder_internal_tenant_user_id"
 
 _KNOWN = "a user of the internal tenant"
+_MISSING = (ENOENT, ENOTDIR, EACCES)
+_WHICH = "give the cinder.conf of the backend's host"
 _SHARED = "backend_defaults"  # where a backend's section has no value of its own
 _OF_CINDER = (
     cfg.StrOpt(TENANT_OPTION),
@@ -49,7 +54,7 @@ class CinderConfiguration:
 
     Args:
         internal_tenant: the id of Cinder's internal tenant; None if it is not known.
-        file: what was read; None if it could not be.
+        file: the file that was read; None if there is none, and `optional` allowed that.
         conf: its contents.
     """
 
@@ -58,17 +63,20 @@ class CinderConfiguration:
     conf: cfg.ConfigOpts = attrs.field(repr=False)
 
     @classmethod
-    def read(cls, file: Path, *, internal_tenant: str | None = None) -> CinderConfiguration:
-        """Read a file; one that cannot be read says nothing.
+    def read(cls, file: Path, *, internal_tenant: str | None = None, optional: bool = False) -> CinderConfiguration:
+        """Read a file.
 
         Args:
             file: Cinder's configuration.
-            internal_tenant: the id of the internal tenant, if it is known better.
+            internal_tenant: the id of the internal tenant; by default what the file says.
+            optional: True to go on without the file if it is missing or may not be read.  Then nothing is configured,
+                and `file` is None.
 
         Raises:
-            InvalidConfiguration: an option that is looked at has no valid value, or a backend is named as one.
+            InvalidConfiguration: the file cannot be read, an option that is looked at has no valid value, or a backend
+                has the name of an option.
         """
-        conf, found = _parsed(file)
+        conf, found = _parsed(file, optional=optional)
         conf.register_opts(_OF_CINDER)
         conf.register_opts(_OF_A_BACKEND, group=_SHARED)
         taken = set(conf)
@@ -97,10 +105,7 @@ class CinderConfiguration:
         return _backend_of(pool) in value_of(self.conf, "enabled_backends")
 
     def pool(self, name: str, *, clone_across_pools: bool = False) -> WarmPool:
-        """Give what is allowed on a pool.
-
-        Of a backend that the file does not describe, templates are taken to be enabled and without limits, and its
-        driver to clone no image volume: only trying can tell.
+        """Give what is allowed on a pool, also of a backend that the file does not describe: see `assumed_settings`.
 
         Args:
             name: of the pool.
@@ -109,7 +114,7 @@ class CinderConfiguration:
         Raises:
             InvalidConfiguration: an option that is looked at has no valid value.
         """
-        settings = self.settings(name)
+        settings = self.settings(name) if self.describes(name) else self.assumed_settings()
         return WarmPool(
             name=name,
             backend=Backend(clone_across_pools=clone_across_pools),
@@ -121,25 +126,36 @@ class CinderConfiguration:
     def settings(self, pool: str) -> CinderSettings:
         """Give what is configured for the backend of a pool.
 
-        Of a backend that the file does not describe, templates are taken to be enabled and without limits, and its
-        driver to clone no image volume: only trying can tell.
-
         Args:
             pool: the name of the pool, `host@backend#pool`.
 
         Raises:
+            InvalidConfiguration: the file does not describe the backend, or an option that is looked at has no valid
+                value.
+        """
+        if not self.describes(pool):
+            raise InvalidConfiguration(
+                said(self.file or "cinder.conf"),
+                f"it does not describe backend {said(_backend_of(pool))}: read the file of the backend's host, or add "
+                "the backend to enabled_backends",
+            )
+        return gather_cinder_settings(_Values(self.conf, _backend_of(pool), _SHARED), _Values(self.conf))
+
+    def assumed_settings(self) -> CinderSettings:
+        """Give what is assumed of a backend that the file does not describe.
+
+        Its templates are enabled and without limits, and its driver clones no image volume.  Only a try can tell.
+
+        Raises:
             InvalidConfiguration: an option that is looked at has no valid value.
         """
-        cinder = _Values(self.conf)
-        if self.describes(pool):
-            return gather_cinder_settings(_Values(self.conf, _backend_of(pool), _SHARED), cinder)
-        unknown = gather_cinder_settings(_Values(self.conf, _SHARED), cinder)
+        unknown = gather_cinder_settings(_Values(self.conf, _SHARED), _Values(self.conf))
         templates = TemplateSettings(
             enabled=True,
             trusted_projects=frozenset([self.internal_tenant] if self.internal_tenant else []),
             enforce_signatures=unknown.templates.enforce_signatures,
         )
-        return attrs.evolve(unknown, clones=CloneSettings(), templates=templates)
+        return attrs.evolve(unknown, clones=CloneSettings(), templates=templates, assumed=frozenset(ASSUMABLE))
 
 
 class _Values:
@@ -159,19 +175,24 @@ def _backend_of(pool: str) -> str:
     return pool.partition("#")[0].rpartition("@")[2]
 
 
-def _parsed(file: Path) -> tuple[cfg.ConfigOpts, Path | None]:
-    for known in (file, None):
-        conf = cfg.ConfigOpts()
-        try:
-            refuse_endless([known] if known else [])
-            conf(
-                [f"--config-file={known}"] if known else [],
-                project="cinder",
-                default_config_files=[],
-                default_config_dirs=[],
-                use_env=False,
-            )
-        except Exception:  # noqa: BLE001, S112 - its text may be a line of the file, and so a password
-            continue
-        break
-    return conf, known
+def _parsed(file: Path, *, optional: bool) -> tuple[cfg.ConfigOpts, Path | None]:
+    """Read a file, or none if it is optional and is missing or may not be read."""
+    found: Path | None = file
+    try:
+        read_file(file, longest_bytes=LONGEST_FILE)
+    except OSError as error:
+        if not optional or error.errno not in _MISSING:
+            raise InvalidConfiguration(said(file), f"it cannot be read: {error.strerror}: {_WHICH}") from error
+        found = None
+    conf = cfg.ConfigOpts()
+    try:
+        conf(
+            [f"--config-file={found}"] if found else [],
+            project="cinder",
+            default_config_files=[],
+            default_config_dirs=[],
+            use_env=False,
+        )
+    except Exception:  # noqa: BLE001 - its text may be a line of the file, and so a password
+        raise InvalidConfiguration(said(file), f"it cannot be read as a configuration: {_WHICH}") from None
+    return conf, found

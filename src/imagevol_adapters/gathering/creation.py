@@ -35,7 +35,14 @@ class CreationSource(Protocol):
 
     @property
     def project_id(self) -> str | None:
-        """The project of the requester, with whose token `gives_data` asks Glance."""
+        """The project of the token with which `gives_data` asks Glance.
+
+        In cinder-volume this is the requester's own project.  In a program it is the project of the credentials.
+        """
+
+    @property
+    def sees_templates(self) -> bool:
+        """Whether `templates` gives the templates that there are."""
 
     def find(self, volume_ids: Iterable[str]) -> Iterable[Volume]:
         """Give those of the volumes that exist."""
@@ -65,6 +72,9 @@ class CreationFacts:
         others: all other templates there, superseded ones of this image among them.
         abandoned: those of other images that were left half made; none of them is among the others.
         requester_reads: whether Glance gives the requester the image's data; None if it was not asked.
+        for_another: whether the target is of another project than the credentials, so that Glance cannot be asked what
+            it gives the requester.
+        sees_templates: whether the templates that there are were looked for.
     """
 
     image: Image
@@ -77,6 +87,8 @@ class CreationFacts:
     others: tuple[CacheEntry, ...] = ()
     abandoned: tuple[CacheEntry, ...] = ()
     requester_reads: bool | None = None
+    for_another: bool = False
+    sees_templates: bool = True
 
     def plan(self, policy: Policy = Policy.STRICT) -> CreationPlan:
         """Plan how the volume is made.
@@ -123,7 +135,7 @@ def gather_creation(
 
     Args:
         image: with its locations.
-        target: the volume to be made.
+        target: the volume that will be made.  Its project is the requester's.
         backend: what its backend can do.
         settings: what the operator has configured for it.
         source: where everything else comes from.
@@ -146,8 +158,10 @@ def gather_creation(
         template=template,
         others=tuple(each.entry for each in templates if each is not template and each.entry.volume_id not in apart),
         abandoned=abandoned,
+        for_another=target.project_id != source.project_id,
+        sees_templates=source.sees_templates,
     )
-    if target.project_id == source.project_id and facts.plan().template.needs_read:
+    if not facts.for_another and facts.plan().template.needs_read:
         return attrs.evolve(facts, requester_reads=source.gives_data(image.id))
     return facts
 
@@ -166,9 +180,9 @@ class Cloud:
     Args:
         volumes: Cinder.
         images: Glance.
-        project_id: the project of the credentials.
-        internal_tenant: Cinder's internal tenant, to which templates belong; None if it is not known, and then no
-            template is seen.  Listing its volumes needs credentials of an administrator.
+        project_id: the project of the credentials, which need not be the requester's.
+        internal_tenant: the project of Cinder's internal tenant, to which templates belong; None if it is not known.
+            Then no template is seen.  To list its volumes, the credentials need the admin role.
 
     >>> from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
     >>> volumes = MemoryVolumes()
@@ -181,6 +195,11 @@ class Cloud:
     images: ImageData
     project_id: str | None
     internal_tenant: str | None = None
+
+    @property
+    def sees_templates(self) -> bool:
+        """Whether the internal tenant is known."""
+        return self.internal_tenant is not None
 
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist."""

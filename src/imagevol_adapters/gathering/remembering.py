@@ -30,8 +30,13 @@ class Remembering:
 
     @property
     def project_id(self) -> str | None:
-        """The project of the requester."""
+        """The project of the token with which Glance is asked."""
         return self.source.project_id
+
+    @property
+    def sees_templates(self) -> bool:
+        """Whether the templates that there are can be looked for."""
+        return self.source.sees_templates
 
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist."""

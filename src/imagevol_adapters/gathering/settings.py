@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -11,27 +12,46 @@ from imagevol_core import (
     CloneSettings,
     ConversionSettings,
     ImageCache,
+    InvalidFact,
     Policy,
     SafetySettings,
     TemplateSettings,
     UploadSettings,
 )
 
-__all__ = ["CinderSettings", "gather_cinder_settings"]
+__all__ = ["ASSUMABLE", "CinderSettings", "gather_cinder_settings"]
+
+ASSUMABLE = ("clones", "templates", "cache")
+"""The settings that can be assumed: see `CinderSettings.assumed`."""
+
+
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
 
 
 @attrs.frozen(kw_only=True)
 class CinderSettings:
     """What the operator has configured in Cinder for one backend.
 
+    With its defaults, nothing is cloned, and the backend has neither templates nor Cinder's image cache.
+
     Attributes:
-        clones: what the driver allows of clones, by the strict rules.
-        cinders_clones: what Cinder itself allows of clones, after the driver.
-        templates: what the driver allows of templates.
-        cache: whether the backend has Cinder's image cache, and how large it may grow; without its entries.
+        clones: which image volumes the driver clones, by the strict rules.
+        cinders_clones: which image volumes Cinder itself clones, after the driver or without it.
+        templates: whether the driver makes templates, for whom, and how many.
+        cache: whether the backend has Cinder's image cache, and how large it can become; without its entries.
         conversion: whether Cinder converts images.
         safety: which faults of a partition table a template may have.
         uploads: how a volume becomes an image.
+        assumed: which of `clones`, `templates` and `cache` are assumed and not known, by these names.  `unknown_facts`
+            then says what follows from other values.
+
+    >>> settings = CinderSettings(
+    ...     clones=CloneSettings(allowed_direct_url_schemes=("cinder",), trusted_projects=frozenset({"service"})),
+    ...     assumed={"templates", "cache"},
+    ... )
+    >>> settings.templates.enabled, settings.cinders_clones.allowed_direct_url_schemes
+    (False, ())
     """
 
     clones: CloneSettings = attrs.field(factory=CloneSettings)
@@ -41,6 +61,12 @@ class CinderSettings:
     conversion: ConversionSettings = attrs.field(factory=ConversionSettings)
     safety: SafetySettings = attrs.field(factory=SafetySettings)
     uploads: UploadSettings = attrs.field(factory=UploadSettings)
+    assumed: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
+
+    @assumed.validator
+    def _check(self, _: object, value: frozenset[str]) -> None:
+        if wrong := sorted(value - set(ASSUMABLE)):
+            raise InvalidFact("assumed", f"it names {', '.join(wrong)}, and can only name {', '.join(ASSUMABLE)}")
 
     def clones_of(self, policy: Policy) -> CloneSettings:
         """Give what is allowed of clones under a policy."""

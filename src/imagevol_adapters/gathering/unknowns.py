@@ -22,8 +22,8 @@ class Unknown:
 
     Attributes:
         fact: what is not known, as a part of a sentence.
-        option: by which the operator can tell; None if there is none.
-        values: each value that it can have, and what follows from it.
+        option: the option of `imagevol explain` that tells it; None if there is none.
+        values: each value that the fact can have, and what follows from it.
     """
 
     fact: str
@@ -37,32 +37,26 @@ class Unknown:
         return any(each != ways[0] for each in ways)
 
 
-def unknown_facts(
-    facts: CreationFacts,
-    *,
-    policy: Policy,
-    looked_at: frozenset[str],
-    sees_templates: bool,
-    for_another: bool = False,
-) -> tuple[Unknown, ...]:
+def unknown_facts(facts: CreationFacts, *, policy: Policy = Policy.STRICT) -> tuple[Unknown, ...]:
     """Give what is not known and matters.
+
+    The facts say what they do not have: settings that are `assumed`, templates that the credentials do not see, and
+    what Glance gives a requester of another project.  No API tells whether the driver has the mixin, what is in
+    Cinder's image cache, and whether the image's data has the format that the image declares.
 
     Args:
         facts: what is known.
         policy: whose rules.
-        looked_at: the options `--trusted-project`, `--templates` and `--image-cache`, as far as their facts are known.
-        sees_templates: whether the templates that there are were looked at.
-        for_another: whether the requester is of another project than the credentials, so that Glance cannot be asked.
     """
-    found = _all(facts, looked_at, sees_templates, strict=policy is Policy.STRICT)
+    found = _all(facts, strict=policy is Policy.STRICT)
     answers = [
         Unknown(fact=fact, option=option, values=tuple((value, each.outlook(policy)) for value, each in values))
         for fact, option, values in found
     ]
     if policy is Policy.STRICT:
         answers.insert(0, _mixin(facts))
-    if _may_be_hidden(facts, policy, for_another=for_another):
-        answers.append(_given(facts, policy, for_another=for_another))
+    if _may_be_hidden(facts, policy):
+        answers.append(_given(facts, policy))
     answers.append(_content(facts, policy))
     return tuple(answer for answer in answers if answer.matters)
 
@@ -77,23 +71,23 @@ def _mixin(facts: CreationFacts) -> Unknown:
     )
 
 
-def _may_be_hidden(facts: CreationFacts, policy: Policy, *, for_another: bool) -> bool:
+def _may_be_hidden(facts: CreationFacts, policy: Policy) -> bool:
     """Whether it matters what Glance says to the requester, and is not known."""
     image = facts.image
     if facts.requester_reads is not None:
         return False
     needed = policy is Policy.STRICT and facts.plan().template.needs_read
     own = image.visibility == "public" or (image.owner is not None and image.owner == facts.target.project_id)
-    return needed or (for_another and not own)
+    return needed or (facts.for_another and not own)
 
 
-def _given(facts: CreationFacts, policy: Policy, *, for_another: bool) -> Unknown:
+def _given(facts: CreationFacts, policy: Policy) -> Unknown:
     """What Glance says to the requester, whose token the credentials do not have."""
     given, kept = (attrs.evolve(facts, requester_reads=reads).outlook(policy) for reads in (True, False))
     why = "Glance gives the requester no data of the image, and the copy fails"
     hidden = CreationOutlook(ways=(), refused="Glance shows the requester no such image")
     values = [("it does", given), ("it does not", _without_reading(kept, why))]
-    if for_another and facts.image.visibility != "community":
+    if facts.for_another and facts.image.visibility != "community":
         values.append(("it does not even show the image", hidden))
     return Unknown(fact="whether Glance gives the requester the image's data", option=None, values=tuple(values))
 
@@ -122,28 +116,26 @@ _READS = frozenset({Way.CREATE_TEMPLATE, Way.CREATE_CACHED, Way.COPY})
 _Values = tuple[tuple[str, CreationFacts], ...]
 
 
-def _all(
-    facts: CreationFacts, looked_at: frozenset[str], sees_templates: bool, *, strict: bool
-) -> Iterator[tuple[str, str | None, _Values]]:
+def _all(facts: CreationFacts, *, strict: bool) -> Iterator[tuple[str, str | None, _Values]]:
     settings = facts.settings
-    if strict and "--trusted-project" not in looked_at:
+    if strict and "clones" in settings.assumed:
         projects = frozenset(volume.project_id for volume in facts.volumes if volume.project_id)
         clones = replace(settings.clones, trusted_projects=projects)
         trusting = attrs.evolve(facts, settings=attrs.evolve(settings, clones=clones))
         values = (("the project of the image volume is trusted", trusting), ("it is not", facts))
         yield "which projects are trusted", "--trusted-project", values
-    if strict and "--templates" not in looked_at:
+    if strict and "templates" in settings.assumed:
         templates = replace(settings.templates, enabled=True)
         making = attrs.evolve(facts, settings=attrs.evolve(settings, templates=templates))
         yield "whether the backend makes templates", "--templates", (("it does", making), ("it does not", facts))
-    if strict and settings.templates.enabled and not sees_templates:
+    if strict and settings.templates.enabled and not facts.sees_templates:
         yield (
             "which templates there are",
             "--internal-tenant",
             (("the image has one", _with_template(facts)), ("it has none", facts)),
         )
     cache = replace(settings.cache, enabled=True, internal_tenant=True)
-    if "--image-cache" not in looked_at:
+    if "cache" in settings.assumed:
         cached = attrs.evolve(facts, settings=attrs.evolve(settings, cache=cache))
         yield (
             "whether the backend has Cinder's image cache",

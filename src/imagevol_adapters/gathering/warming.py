@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from imagevol_adapters.cinder.volume_types import Pool
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_core import Image, Volume, VolumeType, WarmPool, WarmWish, least_volume_gib, may_serve, named_volume_ids
 
 __all__ = ["PoolSettings", "WarmCloud", "gather_warm"]

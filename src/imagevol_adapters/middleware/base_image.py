@@ -155,7 +155,7 @@ class BaseImageStores:
 
 
 def _stores_of_base_image(selection: StoreSelection) -> list[str]:
-    """The primary store and the copies, where the base image decided; else nothing is to be changed."""
+    """The primary store and the copies, if the base image decided; otherwise nothing, and nothing is changed."""
     if selection.primary is None or not selection.by_base_image:
         return []
     return [selection.primary, *selection.copies]

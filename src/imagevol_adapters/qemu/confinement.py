@@ -68,7 +68,7 @@ def confined(
     Needed are util-linux and coreutils; of root, that it may mount, which it may not in an unprivileged container.
 
     Args:
-        command: what is to be run.
+        command: the command and its arguments.
         files: the absolute paths of all that it may open, and of its program if that is not in /usr/bin; they exist.
         descriptors: of those that are open already, their descriptors, which the command must inherit.  It reads these
             files, whatever is at their paths by then.

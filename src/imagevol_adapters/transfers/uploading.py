@@ -50,8 +50,9 @@ class UploadedVolume:
     Attributes:
         image: the image, which is active.
         image_volume: the clone that has its data; None where they were copied.
-        plan: what was to be done; None where an earlier call had done it all.
-        failure: why it was copied although it was to be registered; what that could not clean up is in its `leftovers`.
+        plan: what was planned; None if an earlier call had done all of it.
+        failure: why the volume was copied although the plan was to register it; `leftovers` names what could not be
+            cleaned up.
     """
 
     image: Image
@@ -176,7 +177,7 @@ def _registered(upload: _Upload) -> UploadedVolume:
     """Walk the steps of a registration; where one fails, nothing of it is left that is not named."""
     if upload.plan.project_id != upload.volumes.project_id:
         raise RequestRefused(
-            f"the clone is to belong to project {upload.plan.project_id}, and these credentials make volumes in "
+            f"the clone must belong to project {upload.plan.project_id}, and these credentials make volumes in "
             f"{upload.volumes.project_id}"
         )
     with ExitStack() as undo:

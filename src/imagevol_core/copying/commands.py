@@ -46,7 +46,7 @@ def _target_options(target: CopyTarget) -> tuple[str, ...]:
         cipher = target.cipher
         options |= {"cipher-alg": cipher.algorithm, "cipher-mode": cipher.mode, "ivgen-alg": cipher.ivgen}
     if target.exists:
-        return ()  # what it is to be made with is too late
+        return ()  # it exists: the options to create it come too late
     text = ",".join(f"{key}={_escaped(value)}" for key, value in options.items() if value is not None)
     return _if(bool(text), "-o", text)
 

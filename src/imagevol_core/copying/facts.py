@@ -154,7 +154,7 @@ class CopySource:
 
     @property
     def disk_bytes(self) -> int | None:
-        """How much there is to be written; of raw data exactly what is stored, where qemu-img rounds it up."""
+        """How many bytes are written; of raw data exactly what is stored, which qemu-img rounds up."""
         if QEMU_NAMES.get(self.format or "") == "raw" and self.size_bytes is not None:
             return self.size_bytes
         return self.virtual_size_bytes
@@ -173,11 +173,11 @@ class CopyTarget:
         can_punch: whether a range of it can be made to read as zeros without writing them.
         zero: why it is known to read as zeros; None if it is not known to.
         has_backing_file: whether what is not written to it is read from elsewhere.
-        allocate: whether every byte is to be written, the zeros too (Cinder's `disable_sparse`).
-        compress: whether it is to be compressed, where its format can be.
+        allocate: whether every byte is written, the zeros too (Cinder's `disable_sparse`).
+        compress: whether it is compressed, if its format allows that.
         subformat: of its format, such as `streamOptimized`.
-        key_file: the file with the LUKS passphrase that it is to have.
-        cipher: how it is to be encrypted; None for qemu-img's own choice.
+        key_file: the file with its new LUKS passphrase.
+        cipher: the cipher that encrypts it; None for qemu-img's own choice.
 
     Raises:
         InvalidSize: its size is negative.
@@ -270,12 +270,12 @@ class Copy:
 
     @property
     def keyed(self) -> bool:
-        """Whether anything is to be decrypted or encrypted on the way."""
+        """Whether anything is decrypted or encrypted on the way."""
         return self.source.key_file is not None or self.target.key_file is not None
 
     @property
     def same_bytes(self) -> bool:
-        """Whether the target is to hold the very bytes of the source; ciphertext may stay what it is."""
+        """Whether the target will hold the same bytes as the source; ciphertext can stay as it is."""
         return self.reads == self.writes and self.reads in ("raw", "luks") and not self.keyed
 
     @property

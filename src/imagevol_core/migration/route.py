@@ -58,12 +58,12 @@ class Relocation:
 
     @property
     def adding(self) -> tuple[ImageLocation, ...]:
-        """The locations that are to be added to those that are shown."""
+        """The locations that must be added to those that are shown."""
         return tuple((Counter(self.wanted) - Counter(self.shown)).elements())
 
     @property
     def removing(self) -> tuple[ImageLocation, ...]:
-        """The locations that are to be removed from those that are shown, once the others are there."""
+        """The locations that must be removed from those that are shown, after the others were added."""
         return tuple((Counter(self.shown) - Counter(self.wanted)).elements())
 
     @property

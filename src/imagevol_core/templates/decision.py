@@ -159,7 +159,7 @@ def _leave_aside(policy: Policy, because: Iterable[Verdict], verdicts: tuple[Ver
 
 
 def _admit(decision: TemplateDecision, others: Iterable[CacheEntry], limits: CacheLimits) -> TemplateDecision:
-    """Make room for a template that is to be made; where there is none, it is not made."""
+    """Make room for a template that will be made; without room it is not made."""
     if decision.size_gib is None:
         return decision
     admission = plan_admission(others, newcomer_gib=decision.size_gib, limits=limits)

@@ -31,7 +31,7 @@ def plan_upload(
 
     Args:
         volume: what is uploaded.
-        image: the image that waits for its data, with the formats that it is to have.
+        image: the image that waits for its data, with the formats that it will have.
         volume_type: the volume's; None if it is not known.
         base_image_id: the image that the volume was created from (`image_id` of its own image metadata), if any.
         requester: who uploads.

@@ -151,5 +151,5 @@ class Upload:
 
     @property
     def project_id(self) -> str | None:
-        """Whose the clone is to be."""
+        """The project that will own the clone."""
         return self.settings.internal_tenant if self.settings.use_internal_tenant else self.requester.project_id

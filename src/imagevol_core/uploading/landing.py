@@ -20,7 +20,7 @@ def check_location(volume: Volume, *, catalogue: StoreCatalogue) -> Verdict:
     It answers 202 first, and drops a location of no store in the background (`_UpdateLocationTask`).
 
     Args:
-        volume: the clone, or what is to be cloned.
+        volume: the clone, or the volume that will be cloned.
         catalogue: the stores of Glance, and Cinder's default type.
 
     Returns:

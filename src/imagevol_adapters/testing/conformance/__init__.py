@@ -15,12 +15,13 @@ import pytest
 
 # So that a failure shows the values.
 MODULES = (
-    *("attacher", "driver", "images", "locations", "locks", "repair_images", "store_copies", "template_volumes"),
-    *("volume_holder", "volumes"),
+    *("attacher", "devices", "driver", "images", "locations", "locks", "repair_images", "store_copies"),
+    *("template_volumes", "volume_holder", "volumes"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in MODULES))
 
 from imagevol_adapters.testing.conformance.attacher import AttacherConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.devices import DeviceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.images import ImageServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.locations import LocationServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.locks import LocksConformance  # noqa: E402
@@ -32,6 +33,7 @@ from imagevol_adapters.testing.conformance.volumes import VolumeServiceConforman
 
 __all__ = [
     "AttacherConformance",
+    "DeviceConformance",
     "ImageServiceConformance",
     "LocationServiceConformance",
     "LocksConformance",

@@ -31,7 +31,7 @@ class MemoryDevice:
 
     def copy(self) -> MemoryDevice:
         """Give another one with the same bytes."""
-        return attrs.evolve(self, blocks={number: bytearray(block) for number, block in self._blocks.items()})
+        return attrs.evolve(self, blocks={number: bytearray(block) for number, block in list(self._blocks.items())})
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer, as far as there are bytes."""

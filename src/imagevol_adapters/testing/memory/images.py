@@ -40,20 +40,20 @@ _DISK_FORMATS = frozenset({"ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "q
 
 @attrs.define(kw_only=True)
 class MemoryImages:
-    """A Glance in memory: an `ImageService`.
+    """A Glance in memory: an `ImageService`.  Several threads can use it at the same time.
 
     Args:
         volumes: where the image volumes are; its volumes can then be made from these images.
         project_id: the owner of the images that are created without another owner.
-        stores: their names; the first is the default.
+        stores: the names of the stores; the first is the default.
         sees_all: whether every project's images are seen.
 
     Attributes:
         images: every image, by its id.
-        names: their names.
-        attributes: of the images that were created here.
-        data: the bytes of those that were uploaded.
-        base_images: what was said to be their base image.
+        names: the name of each image, by its id.
+        attributes: the attributes of each image that was created here, by its id.
+        data: the bytes of each image that was uploaded, by its id.
+        base_images: the base image that `upload` was given, by the id of the image.
     """
 
     volumes: MemoryVolumes
@@ -92,7 +92,7 @@ class MemoryImages:
 
     def find(self, name_or_id: str) -> Image:
         """Give the image of that id, or the only one of that name."""
-        named = [image_id for image_id, name in self.names.items() if name == name_or_id]
+        named = [image_id for image_id, name in list(self.names.items()) if name == name_or_id]
         if name_or_id not in self.images and len(named) > 1:
             raise RequestRefused(f"{len(named)} images are named {name_or_id}: give the id of one")
         return self.get(name_or_id if name_or_id in self.images or not named else named[0])
@@ -136,7 +136,9 @@ class MemoryImages:
     ) -> Iterator[Image]:
         """Give images with their locations, in the order of their ids."""
         for image_id in sorted(self.images if image_ids is None else self.images.keys() & set(image_ids)):
-            image = self.images[image_id]
+            image = self.images.get(image_id)
+            if image is None:  # deleted meanwhile
+                continue
             if changed_since is None or image.updated_at is None or image.updated_at >= changed_since:
                 yield image
 
@@ -145,7 +147,7 @@ class MemoryImages:
         wanted = dict(properties).items()
         return tuple(
             replace(image, locations=())
-            for image in self.images.values()
+            for image in list(self.images.values())
             if image.status == status and wanted <= image.properties.items()
         )
 
@@ -236,7 +238,9 @@ class MemoryImages:
             with suppress(ResourceNotFound):
                 if location.url.startswith("cinder:"):
                     self._delete_volume(image_id, parse_location(location.url).volume_id)
-        del self.images[image_id], self.names[image_id]
+        if self.images.pop(image_id, None) is None:  # another thread was first
+            raise ResourceNotFound("image", image_id)
+        self.names.pop(image_id, None)
         self.data.pop(image_id, None)
         self.base_images.pop(image_id, None)
         self.attributes.pop(image_id, None)

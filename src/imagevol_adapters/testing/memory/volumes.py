@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import attrs
 
+from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.testing.memory.device import MemoryDevice
 from imagevol_core import (
@@ -35,11 +38,24 @@ from imagevol_core import (
 __all__ = ["ImageSource", "MemoryVolumes"]
 
 _LONGEST_VALUE = 255
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _alone(method: _Method) -> _Method:
+    """Let one thread at a time run a method."""
+
+    @functools.wraps(method)
+    def locked(self: MemoryVolumes, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return cast("_Method", locked)
 
 
 class ImageSource(Protocol):
     """What a `MemoryVolumes` uses to make a volume from an image."""
 
+    @_alone
     def get(self, image_id: str) -> Image:
         """Give what is known of it."""
 
@@ -49,23 +65,26 @@ class ImageSource(Protocol):
 
 @attrs.define(kw_only=True)
 class MemoryVolumes:
-    """A Cinder in memory: a `VolumeService`, a `VolumeHolder` and a `TemplateVolumes`.
+    """A Cinder in memory: a `VolumeService`, a `VolumeHolder`, a `TemplateVolumes` and a `CloudVolumes`.
+
+    Several threads can use it at the same time.  If two attach one volume, one of them gets a `VolumeBusy`.
 
     Args:
         project_id: the project of the credentials, in which new volumes live.
         administrator: whether the credentials see the volumes of every project.
-        host: where they are.
+        host: the pool of all volumes, `host@backend#pool`.
         volume_types: each type, and whether its volumes are encrypted; the first is the default.
-        extra_specs: of those types that have any.
-        capacity_gib: what the backend may hold; a volume beyond it goes to `error`.
+        extra_specs: the extra specs of volume types, by the name of the type.
+        capacity_gib: how much the backend can hold.  A volume that does not fit goes to `error`.
 
     Attributes:
         volumes: every volume, by its id.
-        names: their names.
-        contents: their bytes.
-        base_images: the images that those were made from that were.
+        names: the name of each volume, by its id.
+        contents: the bytes of each volume, by its id.
+        base_images: the image that a volume was made from, by the id of the volume.
         attachments: every attachment, by its id.
         images: where `create` finds images; a `MemoryImages` of these volumes puts itself there.
+        lock: is held while a method changes or looks at the volumes.
     """
 
     project_id: str = "memory"
@@ -81,6 +100,7 @@ class MemoryVolumes:
     attachments: dict[str, Attachment] = attrs.field(factory=dict, init=False, repr=False)
     _connectors: dict[str, Mapping[str, Any]] = attrs.field(factory=dict, init=False, repr=False)
     images: ImageSource | None = attrs.field(default=None, init=False, repr=False)
+    lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False, eq=False)
 
     def of_project(self, project_id: str, *, administrator: bool = False) -> Self:
         """Give the same Cinder as other credentials see it.
@@ -102,6 +122,7 @@ class MemoryVolumes:
                 setattr(other, field.name, getattr(self, field.name))
         return other
 
+    @_alone
     def keep(self, volume: Volume, *, name: str | None = None) -> None:
         """Let a volume be there as it came to be in some other way; it is empty.
 
@@ -111,6 +132,7 @@ class MemoryVolumes:
         """
         self._keep(volume, name if name is not None else volume.name or "", MemoryDevice(volume.size_gib * GIB), None)
 
+    @_alone
     def create(
         self,
         *,
@@ -143,6 +165,7 @@ class MemoryVolumes:
         )
         return self._keep(volume, name, content, image_id)
 
+    @_alone
     def clone(
         self, volume_id: str, *, name: str, metadata: Mapping[str, str], volume_type: str | None = None
     ) -> Volume:
@@ -172,19 +195,23 @@ class MemoryVolumes:
             return volume
         raise ResourceNotFound("volume", volume_id)
 
+    @_alone
     def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
         """Give those of the volumes that exist, in the order asked."""
         return self._seen(volume_ids)
 
+    @_alone
     def types_of(self, volume_ids: Sequence[str]) -> Mapping[str, VolumeAnswer]:
         """Say of which type each volume is."""
         found = {volume.id: volume.volume_type for volume in self._seen(volume_ids)}
         return {volume_id: found.get(volume_id, NotFound()) for volume_id in volume_ids}
 
+    @_alone
     def named(self, name: str) -> tuple[Volume, ...]:
         """Give the volumes of this project that have this name."""
         return tuple(volume for volume in self._own() if self.names[volume.id] == name)
 
+    @_alone
     def with_metadata(self, metadata: Mapping[str, str]) -> tuple[Volume, ...]:
         """Give the volumes of this project that have all of this among their metadata."""
         wanted = dict(metadata)
@@ -199,6 +226,7 @@ class MemoryVolumes:
             if volume.project_id == project_id and wanted.items() <= volume.metadata.items():
                 yield volume
 
+    @_alone
     def base_image_id(self, volume_id: str) -> str | None:
         """Give the image that the volume was made from."""
         return self.base_images.get(self.get(volume_id).id)
@@ -209,12 +237,19 @@ class MemoryVolumes:
             raise ResourceNotFound("volume type", name)
         return VolumeType(name=name, extra_specs=self.extra_specs.get(name, {}))
 
+    def pools(self) -> tuple[Pool, ...]:
+        """Give the only pool, to an administrator; its backend reports its own name."""
+        if not self.administrator:
+            raise AccessDenied("Cinder shows these credentials no pools: use credentials with the admin role")
+        return (Pool(name=self.host, backend_name=self.host.partition("#")[0].rpartition("@")[2]),)
+
     def is_encrypted(self, volume_type: str) -> bool:
         """Tell whether the volumes of a type are encrypted."""
         if volume_type not in self.volume_types:
             raise ResourceNotFound("volume type", volume_type)
         return self.volume_types[volume_type]
 
+    @_alone
     def wait(self, volume_id: str) -> Volume:
         """Let the volume become what it is going to be; what would never be available has no time."""
         volume = self.get(volume_id)
@@ -227,6 +262,7 @@ class MemoryVolumes:
             raise DeadlineExceeded(f"volume {volume_id} is not available", seconds=0)
         return volume
 
+    @_alone
     def extend(self, volume_id: str, *, size_gib: int) -> Volume:
         """Make an available volume larger."""
         volume = self.get(volume_id)
@@ -240,6 +276,7 @@ class MemoryVolumes:
         self.contents[volume_id].size_bytes = size_gib * GIB
         return self._change(volume_id, size_gib=size_gib)
 
+    @_alone
     def set_readonly(self, volume_id: str, *, readonly: bool) -> None:
         """Mark the volume, or take the mark away."""
         volume = self.get(volume_id)
@@ -249,6 +286,7 @@ class MemoryVolumes:
             )
         self._change(volume_id, readonly=readonly)
 
+    @_alone
     def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
         """Write these keys; others stay."""
         volume = self.get(volume_id)
@@ -257,11 +295,13 @@ class MemoryVolumes:
                 raise RequestRefused(f"volume {volume_id}: the value of {key} is longer than {_LONGEST_VALUE}")
         self._change(volume_id, metadata={**volume.metadata, **metadata})
 
+    @_alone
     def unset_metadata(self, volume_id: str, keys: Sequence[str]) -> None:
         """Take these keys away."""
         kept = {key: value for key, value in self.get(volume_id).metadata.items() if key not in keys}
         self._change(volume_id, metadata=kept)
 
+    @_alone
     def delete(self, volume_id: str, *, wait: bool = True) -> None:  # noqa: ARG002 - it is gone at once
         """Delete the volume."""
         status = self.get(volume_id).status
@@ -292,6 +332,7 @@ class MemoryVolumes:
         self._connectors[reserved.id] = connector
         return self.attachments[reserved.id]
 
+    @_alone
     def reserve(self, volume_id: str, *, mode: AccessMode) -> Attachment:  # noqa: ARG002 - it is known when it connects
         """Reserve the volume, with no host yet."""
         volume = self.get(volume_id)
@@ -304,10 +345,12 @@ class MemoryVolumes:
         self.attachments[attachment.id] = attachment
         return attachment
 
+    @_alone
     def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
         """Give the attachments by which the volume is reserved, with no host yet."""
         return tuple(each for each in self._of(volume_id) if each.id not in self._connectors)
 
+    @_alone
     def holders(self, volume_id: str) -> tuple[AttachmentFacts, ...]:
         """Give what is known of each attachment of the volume; the device of those that are complete."""
         attached = self.get(volume_id).status == "in-use"
@@ -322,12 +365,14 @@ class MemoryVolumes:
             for attachment in self._of(volume_id)
         )
 
+    @_alone
     def attachment(self, attachment_id: str) -> Attachment:
         """Give an attachment that there is."""
         if attachment_id not in self.attachments:
             raise ResourceNotFound("attachment", attachment_id)
         return self.attachments[attachment_id]
 
+    @_alone
     def complete(self, attachment: Attachment) -> None:
         """Make the volume `in-use`."""
         if attachment.id not in self.attachments:
@@ -339,6 +384,7 @@ class MemoryVolumes:
         self.get(attachment.volume_id)
         return False
 
+    @_alone
     def detach(self, attachment: Attachment) -> None:
         """Withdraw the permission."""
         if self.attachments.pop(attachment.id, None):
@@ -362,6 +408,7 @@ class MemoryVolumes:
             self.base_images[volume.id] = image_id
         return self.volumes[volume.id]
 
+    @_alone
     def _change(self, volume_id: str, **facts: Any) -> Volume:
         self.volumes[volume_id] = replace(self.volumes[volume_id], **facts)
         return self.volumes[volume_id]

@@ -57,7 +57,7 @@ class OfflineImages:
 
         Args:
             data: all of it.
-            wishes: what is to be otherwise.
+            wishes: other values of these keys.
         """
         image_id = str(uuid.uuid4())
         self.data[image_id] = data
