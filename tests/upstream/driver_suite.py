@@ -11,6 +11,7 @@ from cinder import context as cinder_context
 from cinder import exception
 from cinder.volume import rpcapi
 
+from imagevol_adapters.driver import OPTIONS, ImageCloneMixin
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.driver.templates import Templates
 from imagevol_adapters.testing.conformance.driver import ImageCloneConformance
@@ -104,9 +105,23 @@ class TestTemplatingFileDriver(OnSparseFiles):
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert templating.images.downloads == [image["id"]]
 
+    def test_the_options_of_the_driver_are_published_too(self) -> None:
+        class Own(drivers.SparseFileDriver):
+            get_driver_options = drivers.OptionsOfItsOwn.get_driver_options
+
+        class Cloning(ImageCloneMixin, Own):
+            pass
+
+        assert Cloning.get_driver_options() == [*drivers.OPTIONS, *OPTIONS]
+        assert ImageCloneMixin.get_driver_options() == list(OPTIONS)
+
 
 class TestUsedStorage(OnSparseFiles):
     driver_class = drivers.UsedStorage
+
+
+class TestDeviceOfItsOwn(OnSparseFiles):
+    driver_class = drivers.DeviceOfItsOwn
 
 
 class TestBehindTheBase(OnSparseFiles):

@@ -12,7 +12,7 @@ from typing import Any
 from cinder.volume import driver
 from oslo_config import cfg
 
-from imagevol_adapters.devices.device import PathDevice
+from imagevol_adapters.devices import PathDevice, PlainDevice
 from imagevol_adapters.driver import ImageCloneMixin
 from imagevol_adapters.ports import Device
 from imagevol_core import GIB
@@ -71,6 +71,38 @@ class UsedStorage(TemplatingFileDriver):
             for gib in range(volume.size):
                 file.seek(gib * GIB + GIB // 2)
                 file.write(b"somebody else's")
+
+
+class WithoutAPath(PlainDevice):
+    """The file of a volume, by a handle."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @property
+    def size_bytes(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        return os.preadv(self.fd, [buffer], offset)
+
+    def write(self, offset: int, data: memoryview) -> int:
+        return os.pwrite(self.fd, data, offset)
+
+    def flush(self) -> None:
+        os.fsync(self.fd)
+
+
+class DeviceOfItsOwn(UsedStorage):
+    """Opens its volumes by handles, which no other program can."""
+
+    @contextmanager
+    def imagevol_open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
+        fd = os.open(self.path(volume), os.O_RDWR)
+        try:
+            yield WithoutAPath(fd)
+        finally:
+            os.close(fd)
 
 
 # Defects, which the conformance suite must find.

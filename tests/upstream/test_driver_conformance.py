@@ -39,6 +39,14 @@ def test_what_others_have_left_on_the_storage_is_no_part_of_a_template(driver_su
     assert outcomes == {FIRST: "passed"}
 
 
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+def test_with_a_device_that_no_program_can_open_raw_images_become_templates_and_others_do_not(
+    driver_suite: Worker,
+) -> None:
+    outcomes = driver_suite.ask("run", suite=f"{SUITE}::TestDeviceOfItsOwn", names=[FIRST, CONVERTED])
+    assert outcomes == {FIRST: "passed", CONVERTED: "passed"}
+
+
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_is_found(driver_suite: Worker, defect: str) -> None:
     names = DEFECTS[defect]

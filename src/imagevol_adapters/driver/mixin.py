@@ -42,17 +42,14 @@ _CARRIED_OUT = TEMPLATE_WAYS | {Way.CLONE_IMAGE_VOLUME}
 
 
 class ImageCloneMixin:
-    """What a Cinder driver inherits, before `cinder.volume.driver.VolumeDriver` or its like.
+    """A base class for Cinder drivers: `clone_image` clones image volumes and templates.  Name it before the driver.
 
     The driver supplies what every driver has: `create_volume`, `delete_volume`, `create_cloned_volume`, which brings
     the clone to the size of the new volume, and `initialize_connection` with the methods that belong to it.  A driver
-    that can open a volume on this host in another way overrides `imagevol_open_volume`.  Its `get_driver_options` adds
-    those of the mixin::
+    that can open a volume on this host in another way overrides `imagevol_open_volume`::
 
         class CloningRBDDriver(ImageCloneMixin, RBDDriver):
-            @staticmethod
-            def get_driver_options():
-                return [*RBDDriver.get_driver_options(), *ImageCloneMixin.get_driver_options()]
+            "An RBDDriver that clones images."
     """
 
     configuration: Any
@@ -62,10 +59,11 @@ class ImageCloneMixin:
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(OPTIONS)
 
-    @staticmethod
-    def get_driver_options() -> list[cfg.Opt]:
-        """Give the options of the mixin.  A driver that has options of its own overrides this, and adds these."""
-        return list(OPTIONS)
+    @classmethod
+    def get_driver_options(cls) -> list[cfg.Opt]:
+        """Give the options of the driver and of the mixin.  A class that overrides this must add those of the mixin."""
+        theirs = getattr(super(), "get_driver_options", list)  # there are none of the mixin alone
+        return [*theirs(), *OPTIONS]
 
     def set_initialized(self) -> None:
         """Warn once if Cinder would clone what the strict rules refuse."""
@@ -88,18 +86,18 @@ class ImageCloneMixin:
         image_meta: Any,
         image_service: Any,
     ) -> tuple[ModelUpdate, bool]:
-        """Make a volume from an image without copying the image into it, if that can be ([clone], [template]).
+        """Create a volume from an image by a clone, if possible ([clone], [template]).
 
         Args:
-            context: of the request.
-            volume: the new one, with its final size.
+            context: the context of the request.
+            volume: the new volume, with its final size.
             image_location: the image's direct URL and its locations.
             image_meta: what Glance says of the image.
-            image_service: reads it.
+            image_service: reads the image from Glance.
 
         Returns:
-            What changes in Cinder's record of the volume, and whether it is the image now.  Where nothing of the above
-            could be done, what the driver itself does, which mostly is `(None, False)`: Cinder goes on.
+            The update for Cinder's record of the volume, and True.  If no clone was possible, what the driver's own
+            `clone_image` returns, which mostly is `(None, False)`: Cinder then goes on.
         """
         try:
             image = image_facts(image_meta, image_location)
@@ -124,9 +122,12 @@ class ImageCloneMixin:
         If a call of the device has not returned at the end, the volume stays attached, and the log names it.
 
         Args:
-            context: of an administrator.
-            volume: which one.
-            writable: whether it will be written.
+            context: the context of an administrator.
+            volume: the volume.
+            writable: whether the volume will be written.
+
+        Yields:
+            The open device.  It is closed, and the volume is disconnected, when the context ends, whatever happened.
         """
         multipath = self.configuration.use_multipath_for_image_xfer
         enforced = self.configuration.enforce_multipath_for_image_xfer
@@ -149,7 +150,7 @@ class ImageCloneMixin:
                 yield device
 
     def imagevol_services(self) -> Services:
-        """Give what the mixin needs beside the driver; a test may give others."""
+        """Give the locks, the converter and the access to Glance.  Do not override this in a driver."""
         return Services(locks=locks_of_cinder(), converter=QemuConverter(), gives_data=gives_data, range_of=range_of)
 
 
