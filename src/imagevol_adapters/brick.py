@@ -99,14 +99,14 @@ class BrickAttacher:
     """Connects volumes to this host: an `Attacher`.
 
     Args:
-        root_helper: what os-brick puts before a command that needs root, such as `sudo`.  When None, a process of root
-            needs none, and any other uses `sudo`, or what `helper_command` in `[privsep_osbrick]` says.
-        multipath: whether to use several paths to a volume where there are.
-        enforce_multipath: whether to refuse to do with one.
-        ip: this host's address, for backends that export to addresses; looked up when None.
-        mountpoint: what Cinder shows with the attachments of the volume as the place where it is.
-        size_seconds: how long a device may take to show its size after an extension or a connection.
-        stall_seconds: how long it may take to connect, open, close or disconnect a volume.
+        root_helper: the command that os-brick puts before a command that needs root, such as `sudo`.  By default a
+            process of root needs none, and any other uses `sudo`, or `helper_command` of `[privsep_osbrick]`.
+        multipath: whether to use all paths to a volume that has several.
+        enforce_multipath: whether to fail if multipathd does not run.
+        ip: this host's address, for backends that export to addresses; None to look it up.
+        mountpoint: the text that Cinder shows as the device of the attachment.
+        size_seconds: how many seconds a device can take to show its size after an extension or a connection.
+        stall_seconds: how many seconds it can take to connect, open, close or disconnect a volume.
     """
 
     root_helper: str | None = None

@@ -232,7 +232,7 @@ class TestCopied:
     def test_a_clone_never_belongs_to_another_project_than_it_should(self, world: World) -> None:
         tenant = UploadSettings(use_cinder_backend=True, use_internal_tenant=True, internal_tenant="internal")
         done = world.upload(settings=tenant)
-        assert "to belong to project internal, and these credentials make volumes in service" in str(done.failure)
+        assert "must belong to project internal, and these credentials make volumes in service" in str(done.failure)
         assert "volumes.clone" not in world.steps.taken
         assert (world.shown.status, world.left) == ("active", set())
 

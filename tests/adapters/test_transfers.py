@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import attrs
@@ -629,6 +631,29 @@ class TestReading:
         world.memory.contents[volume_id].write(0, memoryview(b"!"))
         with open_image_volume(volume_id, volumes=world.volumes, attacher=world.attacher, verify=False) as content:
             assert b"".join(content.parts) == b"!" + DATA[1:]
+
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_a_digest_that_the_reader_gives_counts_before_the_one_that_the_volume_records(
+        self, world: World, recorded: bool
+    ) -> None:
+        volume = world.store().volume
+        if not recorded:
+            kept = {key: value for key, value in volume.metadata.items() if "hash" not in key and "blake3" not in key}
+            world.memory.volumes[volume.id] = replace(volume, status="available", metadata=kept)
+        read = partial(open_image_volume, volume.id, volumes=world.volumes, attacher=world.attacher)
+        wrong = Digest("sha256", "ab" * 32)
+        with pytest.raises(ContentMismatch) as caught, read(digest=wrong) as content:
+            deque(content.parts, maxlen=0)
+        assert content.digest == wrong
+        assert caught.value.expected == str(wrong)
+        right = Digest("sha256", hashlib.sha256(DATA).hexdigest())
+        with read(digest=right) as content:
+            assert b"".join(content.parts) == DATA
+        with read() as content:
+            assert (content.digest is not None) is recorded
+        for unverified in ({"verify": False}, {"length": 3}):
+            with read(digest=wrong, **unverified) as content:
+                assert content.digest is None
 
     def test_a_volume_that_cannot_be_read_is_not_attached(self, world: World) -> None:
         volume_id = world.store().volume.id

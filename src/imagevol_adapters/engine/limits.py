@@ -26,9 +26,9 @@ class TransferProgress:
     """How far a transfer is.
 
     Attributes:
-        done_bytes: how many bytes of the stream are where they belong, those that were skipped among them.
+        done_bytes: how many bytes of the stream are on the device, with those that were skipped.
         skipped_bytes: how many of these were zeros that needed no writing.
-        total_bytes: how many there are; None where that is not known.
+        total_bytes: the length of the stream; None if it is not known.
     """
 
     done_bytes: int
@@ -48,13 +48,13 @@ class TransferReport:
     """What a transfer did.
 
     Attributes:
-        read_bytes: how many bytes the source gave; holes that it told of are not read.
-        written_bytes: how many were sent to the device; None where another program did it.
-        zeroed_bytes: how many zeros it made without being sent any, those after the image's end among them.
-        skipped_bytes: how many zeros were there already.
-        size_bytes: how long the stream was.
-        seconds: how long it took, with the flush.
-        digests: of the whole stream, by algorithm.
+        read_bytes: how many bytes were read from the source, without the holes that it reported.
+        written_bytes: how many bytes were sent to the device; None if another program wrote them.
+        zeroed_bytes: how many bytes the device cleared by a call, with those after the image's end.
+        skipped_bytes: how many zeros were on the device already.
+        size_bytes: the length of the stream.
+        seconds: how long the transfer took, with the flush.
+        digests: the digests of the whole stream, by algorithm.
     """
 
     read_bytes: int
@@ -101,11 +101,11 @@ class Bucket:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How fast transfers may go, and when they are to end; all that are given the same object share its rate.
+    """How fast transfers can go, and what ends them; transfers with the same object share its rate.
 
     Args:
-        bytes_per_second: of what is read from the sources; None for as fast as it goes.
-        cancelled: set it, from any thread, and each transfer ends with a `TransferCancelled` at its next part.
+        bytes_per_second: the highest rate at which the sources are read together; None for no limit.
+        cancelled: set it from any thread: each transfer then ends with a `TransferCancelled` at its next part.
         stall_seconds: how long the source or the device may make no progress, before the transfer ends with a
             `TransferStalled`.  A pause for the rate does not count, and neither does a slow reader.
         clock: counts the seconds of the rate.

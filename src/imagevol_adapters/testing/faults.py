@@ -34,15 +34,16 @@ def _fault() -> BaseException:
 
 @attrs.define(kw_only=True)
 class Steps:
-    """The calls to the ports that it watches, in order, one of which may fail before it has done anything.
+    """Counts the calls to the ports that it wraps, and lets one of them fail before it has done anything.
 
     Args:
-        fail_at: which one, from 0 on; none when None.
-        fault: makes what is raised there.
-        lasting: whether every later call fails too, as when a service is gone for good.
+        fail_at: the number of the call that fails, from 0 on; None to let none fail.
+        fault: makes the error that is raised.
+        lasting: whether every later call fails too, as if the service were gone for good.
 
     Attributes:
-        taken: the names of the calls, as `volumes.create`; leaving what `Attacher.open` gives is `attacher.close`.
+        taken: the names of the calls in order, such as `volumes.create`.  The end of the context that `Attacher.open`
+            gives is `attacher.close`.
     """
 
     fail_at: int | None = None
@@ -157,16 +158,18 @@ def _flushes(words: Iterable[BaseException | None]) -> Iterator[BaseException | 
 
 @attrs.define
 class FaultyDevice:
-    """A device that takes, gives and clears less than it could, or fails, as a script says: a `Device`.
+    """A `Device` that wraps another one, and takes, gives and clears less than that one, or fails, by a script.
+
+    When a script ends, all later calls do what the wrapped device does.
 
     Args:
-        device: the one behind it.
-        writes: for each call of `write`, how many bytes it takes at most, or what it raises; then all are taken.
+        device: the wrapped device.
+        writes: for each call of `write`, how many bytes it takes at most, or the error that it raises.
         reads: the same for `readinto`.
-        clears: for each call of `clear`, whether the device behind it is asked; then it is.
-        zeroed: given the number of a call of `clear`, from 0 on, and its length, how many bytes it zeroes from the
-            beginning of the range; its answer is that all are zero.
-        flushes: what each call of `flush` raises, if not None.
+        clears: for each call of `clear`, False to clear nothing and to say so.
+        zeroed: called with the number of a call of `clear`, from 0 on, and its length; gives how many bytes of the
+            range are cleared.  `clear` answers that all are.
+        flushes: for each call of `flush`, the error that it raises, or None.
 
     Attributes:
         cleared: the ranges that it was asked to clear, as offsets and lengths.

@@ -81,9 +81,9 @@ def attached(
 
     Args:
         volume_id: which volume.
-        mode: what is done to it.
+        mode: whether the volume is read or written.
         volumes: where it is.
-        attacher: connects it to this host.
+        attacher: connects the volume to this host.
         size_bytes: how many bytes its device must have, which some show a while after they are connected.
         multiattach: whether the volume may have other attachments to this host.
 

@@ -40,8 +40,8 @@ def check_image_volume(
         size_bytes: how large the image is.
         algorithm: of the digest that is made if no BLAKE3 is believed; None for none.
         volumes: where it is.
-        attacher: connects it to this host.
-        limits: how fast it may go, and what ends it.
+        attacher: connects the volume to this host.
+        limits: how fast the transfer can go, and what ends it.
         attach: how the volume comes to this host.
         image: whose data it should hold, as Glance shows the image; when None, no record is believed.
         trusted_projects: in which no user can write a volume's metadata; when None, the project of the credentials.
@@ -50,12 +50,12 @@ def check_image_volume(
             the image, and `decide_recorded` would believe it.
 
     Raises:
-        MissingDependency: a BLAKE3 is to be recorded, and its package is not installed.
+        MissingDependency: a BLAKE3 must be recorded, and its package is not installed.
         RequestRefused: the volume is encrypted, so that its bytes are ciphertext.
-        VolumeBusy: another has the volume.
+        VolumeBusy: another program has the volume attached, or Cinder is changing it.
         DeviceFailed: the volume is smaller than the image, or cannot be read to its end.
         InvalidFact: the algorithm is not known here.
-        TransferCancelled: it was.
+        TransferCancelled: `limits.cancelled` was set.
         ImagevolError: whatever else the ports raise.
     """
     volume = volumes.get(volume_id)

@@ -68,7 +68,7 @@ def reclaim(
     """Take back the attachments of a volume that dead processes of this host have left ([store]).
 
     Args:
-        volume_id: which volume.
+        volume_id: the id of the volume.
         volumes: where it is.
         attacher: this host.
         locked: whether the caller holds `attacher.leaving(volume_id)`.

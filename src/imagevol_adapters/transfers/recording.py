@@ -23,7 +23,7 @@ class BelievedRecord:
 
     Attributes:
         blake3: by which the data is verified; None to verify them by the multihash.
-        to_be_recorded: whether a BLAKE3 is to be made and recorded.
+        to_be_recorded: whether a BLAKE3 must be made and recorded.
         unverified: what "the volume …" does, so that its data cannot be verified if it records no multihash either.
     """
 
@@ -40,7 +40,7 @@ def believed_record(
     image: Image | None = None,
     trusted_projects: Collection[str] | None = None,
 ) -> BelievedRecord:
-    """Say by which BLAKE3 the data of a volume is verified, and whether one is to be recorded.
+    """Say by which BLAKE3 the data of a volume is verified, and whether one must be recorded.
 
     Args:
         volume: the image volume.
@@ -50,7 +50,7 @@ def believed_record(
         trusted_projects: in which no user can write a volume's metadata; when None, the project of the credentials.
 
     Raises:
-        MissingDependency: a BLAKE3 is to be recorded, and its package is not installed.
+        MissingDependency: a BLAKE3 must be recorded, and its package is not installed.
     """
     installed = has_blake3()
     if record and not installed:

@@ -51,17 +51,17 @@ def register_image(
         size_bytes: how many bytes there are; None if that is not known.
         images: where the image is made.
         volumes: where the volume is made.
-        attacher: connects it to this host.
+        attacher: connects the volume to this host.
         disk_format: the format of the data: `raw` or `iso`.
-        store: the store that the location names; none of them when None, as in the single-store days.
-        volume_type: of the volume: the one of that store.
-        owner: of the image; the project of the credentials when None.
-        visibility: of the image; Glance's default when None.
-        attributes: all others of the image; Glance's defaults when None.
-        digest: what the data must have; when None nothing is compared.
-        settings: how it is stored; as Glance does when None.
-        progress: told how far it is.
-        limits: how fast it may go, and what ends it.
+        store: the store that the location names; None if Glance has a single store without a name.
+        volume_type: the type of the volume, which must be that of the store.
+        owner: the project that owns the image; None for the project of the credentials.
+        visibility: the visibility of the image; None for Glance's default.
+        attributes: all other attributes of the image; None for Glance's defaults.
+        digest: the digest that the data must have; None to compare nothing.
+        settings: how the image is stored; None to do as Glance does.
+        progress: called with a `TransferProgress`, again and again.
+        limits: how fast the transfer can go, and what ends it.
 
     Raises:
         RequestRefused: `store` cannot be the name of one, or there is not one byte, which Glance takes no location for.
@@ -126,22 +126,22 @@ def register_image_file(
     """Store an image file of any format in a new volume and make it an image of Glance: an ISO, or raw.
 
     Args:
-        path: of the file.
-        disk_format: what it is declared to be, in Glance's words.
+        path: the path of the file.
+        disk_format: the format that the file must have, in Glance's words.
         name: of the image.
         images: where the image is made.
         volumes: where the volume is made.
-        attacher: connects it to this host.
-        converter: inspects and converts.
-        store: the store that the location names; none of them when None.
-        volume_type: of the volume: the one of that store.
-        owner: of the image; the project of the credentials when None.
-        visibility: of the image; Glance's default when None.
-        attributes: all others of the image; Glance's defaults when None.
-        digest: what the file must have; when None nothing is compared.
-        settings: how it is stored; as Glance does when None.
-        progress: told how far it is.
-        limits: how fast it may go, and what ends it.
+        attacher: connects the volume to this host.
+        converter: inspects and converts the file.
+        store: the store that the location names; None if Glance has a single store without a name.
+        volume_type: the type of the volume, which must be that of the store.
+        owner: the project that owns the image; None for the project of the credentials.
+        visibility: the visibility of the image; None for Glance's default.
+        attributes: all other attributes of the image; None for Glance's defaults.
+        digest: the digest that the file must have; None to compare nothing.
+        settings: how the image is stored; None to do as Glance does.
+        progress: called with a `TransferProgress`, again and again.
+        limits: how fast the transfer can go, and what ends it.
 
     Raises:
         ImagevolError: what `store_image_file` and `register_image` raise.

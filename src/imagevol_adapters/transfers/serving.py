@@ -45,10 +45,10 @@ class VolumeContent:
         parts: the bytes, once.
         volume_id: the volume that they come from.
         whole: whether the parts are the whole image.
-        digest: what the parts are checked against; None if they are not checked, because they are not the whole image,
-            because the volume records no digest, or because no check was asked for.
-        unverified: what "the volume …" does, so that a whole image is not checked although that was asked for; empty
-            if it is checked.
+        digest: what the parts are compared with; None if they are not compared, because they are not the whole image,
+            because no digest is given or recorded, or because `verify` is False.
+        unverified: what "the volume …" does, so that a whole image is not compared although `verify` is True; empty if
+            it is compared.
     """
 
     size_bytes: int
@@ -68,6 +68,7 @@ def open_image_volume(
     offset: int = 0,
     length: int | None = None,
     verify: bool = True,
+    digest: Digest | None = None,
     permit: Callable[[Volume], object] = refuse_encrypted,
     limits: Limits | None = None,
     attach: Attach = attached,
@@ -75,33 +76,35 @@ def open_image_volume(
 ) -> Iterator[VolumeContent]:
     """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
 
-    A whole image is compared with the digest that the volume records: with its BLAKE3 if `decide_recorded` believes it
-    and the package is installed, else with the multihash.  A wrong digest is raised after the last part: do
-    not use the bytes until the iteration has ended without an error.  If the volume records no digest, the attribute
-    `digest` of what is given is None, and nothing is compared.
+    A whole image is compared with the given digest.  Without one, it is compared with what the volume records: with the
+    BLAKE3 if `decide_recorded` believes it and the package is installed, and otherwise with the multihash.  A wrong
+    digest is raised after the last part: do not use the bytes until the iteration has ended without an error.  If there
+    is no digest, the attribute `digest` of what is given is None, and nothing is compared.
 
     Args:
         volume_id: the image volume.
         volumes: where it is.
-        attacher: connects it to this host.
-        offset: from which byte of the image on.
-        length: how many bytes; to the image's end when None.  A range beyond the end gives what there is of it.
-        verify: whether a whole image is checked; False if the reader of what is given checks it.
+        attacher: connects the volume to this host.
+        offset: the first byte of the image to read.
+        length: how many bytes to read; None to read to the image's end.  A range beyond the end gives the part that
+            exists.
+        verify: whether a whole image is compared with a digest; False if the caller does that.
+        digest: the digest of the whole image, such as Glance's multihash; by default the one that the volume records.
         permit: called with the volume before it is attached, to refuse it by an error.  By default encrypted volumes
             are refused, because their bytes are ciphertext.
-        limits: how fast it may go, and what ends it.
-        attach: how the volume comes to this host, as `SharedAttachments.attached`; each reader for itself when not
-            given.
+        limits: how fast the transfer can go, and what ends it.
+        attach: how the volume is attached, such as `SharedAttachments.attached`; by default each reader attaches it
+            alone.
         record: whether to write a BLAKE3 into the metadata of the volume, if none is there, the whole image was read
-            and has the multihash, and `decide_recorded` would believe it.
+            and has the recorded multihash, and `decide_recorded` would believe it.
 
     Raises:
-        MissingDependency: a BLAKE3 is to be recorded, and its package is not installed.
-        VolumeBusy: another has the volume.
-        InvalidSize: a part of the range is negative.
-        InvalidMetadata: what the volume says of its image makes no sense.
-        ContentMismatch: the data was altered after it was stored.
-        DeviceFailed: they cannot be read to their end.
+        MissingDependency: a BLAKE3 must be recorded, and its package is not installed.
+        VolumeBusy: another program has the volume attached, or Cinder is changing it.
+        InvalidSize: `offset` or `length` is negative.
+        InvalidMetadata: the metadata of the volume cannot be understood.
+        ContentMismatch: the data does not have the digest.
+        DeviceFailed: the volume cannot be read to its end.
         ImagevolError: whatever else the ports raise.
     """
     if offset < 0 or (length is not None and length < 0):
@@ -117,8 +120,9 @@ def open_image_volume(
     wanted = available if length is None else min(length, available)
     whole = wanted == size_bytes
     believed = believed_record(volume, volumes=volumes, record=record) if verify and whole else None
-    digest = (believed.blake3 or recorded.digest) if believed else None
-    made = Digests([BLAKE3]) if digest and believed and believed.to_be_recorded else None
+    expected = (digest or believed.blake3 or recorded.digest) if believed else None
+    as_recorded = digest is None or digest == recorded.digest
+    made = Digests([BLAKE3]) if expected and as_recorded and believed and believed.to_be_recorded else None
     with attach(
         volume_id,
         mode=AccessMode.READ,
@@ -131,7 +135,7 @@ def open_image_volume(
             device,
             offset=offset,
             length=wanted,
-            digest=digest,
+            digest=expected,
             what=f"volume {volume_id}",
             limits=limits,
             made=made,
@@ -143,8 +147,8 @@ def open_image_volume(
                 parts=given,
                 volume_id=volume_id,
                 whole=whole,
-                digest=digest,
-                unverified=believed.unverified if believed and digest is None else "",
+                digest=expected,
+                unverified=believed.unverified if believed and expected is None else "",
             )
         given.closed = True
     if made and given.ended:

@@ -71,10 +71,10 @@ class _Reader:
 
 
 class SharedAttachments:
-    """What is attached to be read, shared by the readers of this process: a wrapper of `attached`.
+    """Attachments for reading that the threads of a process share.  Make one for the process.
 
-    Only readers who use the same `volumes` share: a reader with other credentials attaches the volume alone.  A
-    child that was forked notices that, and attaches volumes of its own.
+    Pass its method `attached` as `attach` to `open_image_volume`.  Readers share if they use the same `volumes`: a
+    reader with other credentials attaches the volume alone.  A process that was forked shares nothing with its parent.
 
     >>> from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
     >>> volumes = MemoryVolumes()
@@ -102,13 +102,13 @@ class SharedAttachments:
         size_bytes: int | None = None,
         multiattach: bool = False,
     ) -> AbstractContextManager[Device]:
-        """Attach a volume while the context lasts, as `attached` does; who only reads shares.
+        """Attach a volume while the context lasts, as the function `attached` does.  Readers share the attachment.
 
-        Readers who share say the same of its size: it is their image's.
+        All readers of a volume must give the same size.
 
         Raises:
-            VolumeBusy: another has the volume, and had it for as long as this reader was ready to wait.
-            AttachFailed: it could not be connected, or, from the last reader, not be let go.
+            VolumeBusy: another program has the volume attached, for longer than this reader waits.
+            AttachFailed: the volume could not be connected, or the last reader could not disconnect it.
             ImagevolError: whatever else the ports raise.
         """
         opening = partial(

@@ -59,15 +59,15 @@ class StoreSettings:
     """How images are stored in volumes.
 
     Args:
-        hash_algorithm: of the multihash, as Glance's `hashing_algorithm`; None for no multihash, which is for volumes
-            that Glance does not serve.
-        checksum: whether to make the legacy md5 beside the multihash, which is slower than all else; Glance keeps it.
-        blake3: whether to make a BLAKE3 too, and record it in the volume; when None, if the package is installed.
-        zero_proof: makes of the device's path the proof that a new volume reads as zeros, as the class `FreshThin` does
-            with `lambda path: FreshThin(path=path)`.  Without one zeros are cleared or written, so that what
-            another volume left on the storage never shows.
+        hash_algorithm: the algorithm of the multihash, as Glance's `hashing_algorithm`; None for no multihash, which is
+            for volumes that Glance does not serve.
+        checksum: whether to make the legacy md5 too, which Glance keeps.  It is slower than everything else.
+        blake3: whether to make a BLAKE3 too, and record it in the volume; None to do so if the package is installed.
+        zero_proof: given the device's path, gives the proof that a new volume reads as zeros, such as
+            `lambda path: FreshThin(path=path)`.  Without a proof, zeros are cleared or written, so that old data on the
+            storage never shows.
         growth: how a volume grows under a stream of unknown length.
-        safety: what the operator allows of an image that is inspected.
+        safety: which faults of a partition table an inspected image may have.
         created: called with the new volume before anything is written to it.
     """
 
@@ -96,8 +96,8 @@ class StoredImage:
 
     Attributes:
         volume: the image volume, read-only and marked.
-        record: what was written on it.
-        report: how the bytes went.
+        record: what its metadata says about the image.
+        report: how many bytes were moved, how, and how fast.
     """
 
     volume: Volume
@@ -132,27 +132,28 @@ def store_image(
         source: the data, in pieces of any length, and holes; closed at the end, if it can be closed.
         image_id: the image that the volume will hold.
         image_owner: the project that owns the image.
-        size_bytes: how many bytes there are; of a stream of unknown length None, and the volume grows under it.
+        size_bytes: the length of the data; None if it is not known: the volume then grows with the data.
         volumes: where the volume is made.
-        attacher: connects it to this host.
-        declared_format: what the data is said to be, to which it is held; when None it is not inspected, as
-            where Glance has done it.
-        digest: what the data must have, such as the multihash of an image that comes from Glance.
-        volume_type: of the volume; Cinder's default when None.
-        settings: how it is stored; as Glance does when None.
-        observe: shown the data in their order, such as what verifies a signature; what it raises ends it.
-        progress: told how far it is.
-        limits: how fast it may go, and what ends it.
-        made_by: what the volume says from its first moment of the procedure that creates it; `put` when None.
+        attacher: connects the volume to this host.
+        declared_format: the format that the data must have; None to inspect nothing, for example because Glance has
+            inspected it.
+        digest: the digest that the data must have, such as Glance's multihash; None to compare nothing.
+        volume_type: the type of the volume; None for Cinder's default.
+        settings: how the image is stored; None to do as Glance does.
+        observe: called with the data in order, for example to verify a signature.  An error that it raises ends the
+            transfer.
+        progress: called with a `TransferProgress`, again and again.
+        limits: how fast the transfer can go, and what ends it.
+        made_by: the procedure that the metadata of the unfinished volume names; None for `put`.
 
     Raises:
-        UnsafeImage: a rule refuses them.
+        UnsafeImage: a rule refuses the image.
         InvalidSize: the size is negative.
-        WrongLength: the data is not of that length.
-        ContentMismatch: they have another digest.
-        SourceFailed: the data could not be read to their end.
+        WrongLength: the data does not have that length.
+        ContentMismatch: the data has another digest.
+        SourceFailed: the data could not be read to its end.
         RequestRefused: volumes of this type are encrypted.
-        TransferCancelled: it was.
+        TransferCancelled: `limits.cancelled` was set.
         ImagevolError: whatever else the ports raise; in each case the volume is gone, or named in `leftovers`.
     """
     chosen = settings or StoreSettings()
@@ -223,22 +224,22 @@ def store_image_file(
     the volume by the command that `plan_copy` gives, and read back to be digested: no temporary file in between.
 
     Args:
-        path: of the file.
-        disk_format: what it is declared to be, in Glance's words.
+        path: the path of the file.
+        disk_format: the format that the file must have, in Glance's words.
         image_id: the image that the volume will hold.
         image_owner: the project that owns the image.
         volumes: where the volume is made.
-        attacher: connects it to this host.
-        converter: inspects and converts.
+        attacher: connects the volume to this host.
+        converter: inspects and converts the file.
         digest: what the file must have; when None, only what its own tables say is compared with its length.
-        volume_type: of the volume; Cinder's default when None.
-        settings: how it is stored; as Glance does when None.
+        volume_type: the type of the volume; None for Cinder's default.
+        settings: how the image is stored; None to do as Glance does.
         progress: told how far it is; of a conversion, how far the reading back is.
-        limits: how fast a stream may go, and what ends it.
-        made_by: what the volume says from its first moment of the procedure that creates it; `put` when None.
+        limits: how fast a stream can go, and what ends it.
+        made_by: the procedure that the metadata of the unfinished volume names; None for `put`.
 
     Raises:
-        UnsafeImage: a rule refuses it, such as when it was cut short.
+        UnsafeImage: a rule refuses the file, for example because it was cut short.
         ContentMismatch: the file has another digest.
         RequestRefused: a volume of this type is no file or block device here that qemu-img could write.
         ConversionFailed: qemu-img could not convert it.

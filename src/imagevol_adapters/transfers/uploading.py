@@ -105,7 +105,7 @@ def register_clone(
         settings: what the operator allows; if None, clones, in the project of `volumes`.
         force: whether a volume that is in use is cloned too, as if the power had failed.  It is not copied.
         progress: told how far a copy is.
-        limits: how fast a copy may go, and what ends it.
+        limits: how fast a copy can go, and what ends it.
 
     Raises:
         RequestRefused: the image is not queued, or is neither raw nor bare; or the volume is encrypted.

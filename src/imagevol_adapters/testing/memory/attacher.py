@@ -112,7 +112,7 @@ class MemoryAttacher:
     """A host in memory: an `Attacher`.
 
     Args:
-        volumes: whose volumes it connects.
+        volumes: the Cinder whose volumes it connects.
 
     Attributes:
         connected: the volume of each attachment that is connected, by the attachment's id.

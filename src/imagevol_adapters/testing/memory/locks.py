@@ -34,9 +34,9 @@ class MemoryLocks:
     """Locks of the threads of one process: `Locks`.
 
     Attributes:
-        taken: the locks that are held, by name; one that a test takes out is lost, and free for others.
+        taken: the locks that are held, by name.  A lock that a test removes is lost, and free for others.
         reachable: whether the service answers.
-        lease_seconds: none, since no holder can be killed.
+        lease_seconds: 0 by default, because no holder can be killed.
 
     >>> locks = MemoryLocks()
     >>> with locks.held("template", wait_seconds=0) as lock:
