@@ -12,7 +12,7 @@ CLEAR_BYTES = 16 << 20
 
 
 class Device(Protocol):
-    """The bytes of an attached volume."""
+    """The bytes of an attached volume.  `PlainDevice` is a base class for your own: all but four members are safe."""
 
     @property
     def path(self) -> str:
@@ -24,23 +24,23 @@ class Device(Protocol):
 
     @property
     def block_device(self) -> bool | None:
-        """Whether the path is one of a block device; None where no other program could open it."""
+        """Whether the path is one of a block device; None if no other program, such as qemu-img, can open it."""
 
     @property
     def direct_io(self) -> bool:
-        """Whether it can be read and written past the page cache."""
+        """Whether reads and writes bypass the page cache of this host."""
 
     @property
     def can_clear(self) -> bool:
-        """Whether it may be worth calling `clear`."""
+        """Whether `clear` can do anything."""
 
     @property
     def clear_bytes(self) -> int:
-        """The most that one call of `clear` can take, a multiple of `CLEAR_BYTES`; `CLEAR_BYTES` if in doubt."""
+        """The most bytes that one call of `clear` can take, a multiple of `CLEAR_BYTES`; if in doubt, `CLEAR_BYTES`."""
 
     @property
     def guarantee(self) -> str | None:
-        """The driver that promises that a volume that was just made reads as zeros; None where none does."""
+        """The name of the driver, if it promises that a new volume reads as zeros; if in doubt, None."""
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer from `offset` on, as much as goes at once, and give how much that was; 0 only at the end.
