@@ -102,7 +102,7 @@ class Crew:
         """Give free memory for a part, once there is some.
 
         Raises:
-            Stopped: nothing more is wanted; `error` is the reason, if a job failed.
+            imagevol_adapters.engine.threads.Stopped: nothing more is wanted; `error` is the reason, if a job failed.
             TransferStalled: the patience is over.
         """
         if self._unmade and self._free.empty():

@@ -68,7 +68,7 @@ class Watch:
         """Measure a call while the context lasts.
 
         Raises:
-            Stopped: a call before took too long, and was given up.
+            imagevol_adapters.engine.threads.Stopped: a call before took too long, and was given up.
         """
         if self.over:
             raise Stopped
