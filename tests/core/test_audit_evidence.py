@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -155,7 +155,10 @@ def test_a_template_surely_lacks_its_image_where_anything_of_this_glance_is_show
     gone = Template(entry=entry(5, image_id="gone"))
     (found,) = begun(Cloud(templates=(gone,))).audit()
     assert (found.kind, found.certainty, found.repair) == ("template-stale", LIKELY, ())
-    assert "no image of this Glance" in found.text
+    assert found.text.endswith(
+        "; only likely, because no image of this Glance has a volume in a trusted project of this Cinder: check "
+        "--os-region-name"
+    )
     for beside in (HEALTHY, Cloud(images=(image(locations=()),), templates=(Template(entry=entry(6)),))):
         (found,) = begun(Cloud(templates=(gone,)) + beside).audit()
         assert (found.certainty, len(found.repair)) == (SURE, 1)
@@ -179,6 +182,20 @@ def test_where_another_glance_may_have_a_volume_nothing_is_sure_or_deleted_unles
     (found,) = cloud.audit()
     assert found.repair[-1].action is RepairAction.DELETE_VOLUME
     assert "--only-glance" not in found.text
+
+
+@pytest.mark.parametrize(
+    "making, since",
+    [
+        (timedelta(days=2), NOW - timedelta(days=2)),
+        (NOW - datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)),
+        (timedelta.max, None),
+    ],
+)
+def test_a_template_is_stale_since_it_was_begun(making: timedelta, since: datetime | None) -> None:
+    left = Template(entry=entry(5), being_made_for=making)
+    (found,) = Cloud(images=(image(locations=()),), templates=(left,)).audit()
+    assert (found.kind, found.since) == ("template-stale", since)
 
 
 def test_templates_that_are_only_seen_show_that_the_glance_is_theirs() -> None:

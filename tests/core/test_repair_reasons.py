@@ -474,6 +474,11 @@ CLONE = f"volume {CLONE_ID}"
             replace(LEFT, volume=replace(LEFT.volume, source_volume_id=None)),
             f"it has the mark of this repair, and is a clone of volume not known, not of {VOLUME_ID}",
         ),
+        (
+            "clone-of-another",
+            replace(LEFT, volume=replace(LEFT.volume, source_volume_id="w")),
+            f"it has the mark of this repair, and is a clone of volume w, not of {VOLUME_ID}",
+        ),
         ("clone-offered", LEFT, "Glance was not asked to take it"),
         ("clone-offered", replace(LEFT, offered=True), "Glance was asked to take it, and may still do so"),
         ("clone-in-use", LEFT, "it is 'available'"),

@@ -7,7 +7,7 @@ that may have a part missing, or what was not said, is at most likely.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from imagevol_core.auditing.evidence import glance_shown
 from imagevol_core.auditing.facts import (
@@ -146,7 +146,7 @@ def _changed(templated: Templated) -> datetime | None:
     making = templated.template.being_made_for
     if making is not None:
         now = templated.settings.now
-        in_the_calendar = timedelta() <= making <= now - datetime.min.replace(tzinfo=now.tzinfo)
+        in_the_calendar = making <= now - datetime.min.replace(tzinfo=now.tzinfo)
         return now - making if in_the_calendar else None
     return templated.image.updated_at if templated.image else None
 
