@@ -13,7 +13,7 @@ from urllib3 import exceptions as urllib3
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import AccessDenied, InvalidConfiguration, ServiceFailed, ServiceUnreachable, is_plain_url
 
-__all__ = ["KEYSTONE", "checked_url", "has_project", "never_sent"]
+__all__ = ["KEYSTONE", "checked_url", "has_project", "never_sent", "timed_out"]
 
 _RUNS = "check the URL, and that the service runs"
 
@@ -62,10 +62,27 @@ def never_sent(error: BaseException) -> bool:
     >>> never_sent(ServiceUnreachable("no answer came"))
     False
     """
+    return _is_below(error, _NOT_CONNECTED)
+
+
+def timed_out(error: BaseException) -> bool:
+    """Tell whether a service neither took nor gave a byte for as long as it was waited for.
+
+    Args:
+        error: what the request raised, or what that became.
+
+    >>> timed_out(ServiceUnreachable("no answer came")), timed_out(requests.ReadTimeout())
+    (False, True)
+    """
+    return _is_below(error, (requests.Timeout, urllib3.TimeoutError, keystone.ConnectTimeout, TimeoutError))
+
+
+def _is_below(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+    """Tell whether an error is of one of these kinds, or came from one."""
     left, seen = [error], set[int]()
     while left:
         each = left.pop()
-        if isinstance(each, _NOT_CONNECTED):
+        if isinstance(each, kinds):
             return True
         if id(each) not in seen:
             seen.add(id(each))

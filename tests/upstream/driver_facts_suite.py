@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from glanceclient import exc as glance_errors
 
 from imagevol_adapters.driver import ImageCloneMixin, mixin, services
 from imagevol_adapters.driver.facts import image_facts, volume_facts
-from imagevol_core import Digest, Image, ImageLocation, Volume
+from imagevol_core import AttachFailed, Digest, Image, ImageLocation, Volume
 from imagevol_core.creation import boot_mapping
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -171,15 +171,20 @@ def test_what_a_user_calls_read_only_is_not() -> None:
     assert not volume_facts(volume(metadata={"readonly": "True"})).readonly
 
 
+@pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("path", [True, False])
 def test_a_device_is_this_services_as_long_as_it_is_open(
-    path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: bool, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, owned, opened = tmp_path / "device", list[str](), list[Any]()
     file.write_bytes(bytes(4096))
 
     class Driver(ImageCloneMixin):
-        configuration = SimpleNamespace(use_multipath_for_image_xfer=False, enforce_multipath_for_image_xfer=False)
+        configuration = SimpleNamespace(
+            use_multipath_for_image_xfer=False,
+            enforce_multipath_for_image_xfer=False,
+            image_clone_stall_seconds=7,
+        )
 
         def _attach_volume(self, _context: Any, volume: Any, _properties: Any) -> Any:
             return {"device": {"path": str(file) if path else file}}, volume
@@ -194,17 +199,22 @@ def test_a_device_is_this_services_as_long_as_it_is_open(
         owned.remove(path)
 
     @contextmanager
-    def opening(path: Any, *, writable: bool, name: str) -> Iterator[Any]:
-        opened.append((path, writable, name, [*owned]))
-        yield "device"
+    def opening(path: Any, *, writable: bool, name: str, seconds: float) -> Iterator[Any]:
+        opened.append((path, writable, name, seconds, [*owned]))
+        yield SimpleNamespace(left_open=left)
 
     monkeypatch.setattr(utils, "temporary_chown", chown)
     monkeypatch.setattr(volume_utils, "brick_get_connector_properties", lambda *_: {})
     monkeypatch.setattr(mixin, "open_device", opening)
-    with Driver.imagevol_open_volume(Driver.__new__(Driver), None, volume(), writable=True):
+    with (
+        pytest.raises(AttachFailed, match=f"left behind: the attachment of volume {VOLUME_ID}")
+        if left
+        else nullcontext(),
+        Driver.imagevol_open_volume(Driver.__new__(Driver), None, volume(), writable=True),
+    ):
         pass
     named = str(file) if path else file
-    assert opened == [(named, True, VOLUME_ID, [named] if path else []), "let go"]
+    assert opened == [(named, True, VOLUME_ID, 7, [named] if path else []), *([] if left else ["let go"])]
     assert owned == []
 
 

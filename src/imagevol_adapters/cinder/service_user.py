@@ -10,6 +10,7 @@ from keystoneauth1.session import Session
 
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.keystone import checked_url
+from imagevol_core import STALL_SECONDS
 
 __all__ = ["Options", "has_service_user", "service_volumes", "volumes_as"]
 
@@ -35,7 +36,7 @@ def service_volumes(options: Options, *, timeout_seconds: float | None = None) -
 
     Args:
         options: of the store.
-        timeout_seconds: how long an answer is waited for; None is as long as the operating system does.
+        timeout_seconds: how long an answer is waited for; None for the deadline of the store.
 
     Raises:
         InvalidConfiguration: the address of Keystone is not a URL.
@@ -65,9 +66,9 @@ def volumes_as(
 ) -> CinderVolumes:
     """Give Cinder for these credentials, with the TLS options of a store."""
     verify = not options.cinder_api_insecure and (options.cinder_ca_certificates_file or True)
-    limits: dict[str, Any] = {} if timeout_seconds is None else {"timeout": timeout_seconds}
+    stall_seconds = getattr(options, "image_clone_stall_seconds", STALL_SECONDS)  # glance_store has no such option
     return CinderVolumes(
-        session=Session(auth=auth, verify=verify, **limits),
+        session=Session(auth=auth, verify=verify, timeout=timeout_seconds or stall_seconds),
         region_name=options.cinder_os_region_name,
         endpoint_override=endpoint,
         wait_seconds=options.cinder_state_transition_timeout,

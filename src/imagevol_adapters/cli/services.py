@@ -171,6 +171,7 @@ class Services:
             interface=self._interface("image"),
             endpoint_override=self._endpoint("image"),
             wait_seconds=self.options.wait_seconds,
+            stall_seconds=self.options.stall_seconds,
         )
 
     def _interface(self, service_type: str) -> str:

@@ -23,10 +23,11 @@ from imagevol_adapters.glance.asking import asked as _translated
 from imagevol_adapters.glance.facts import asked_of_glance, catalogue_facts, image_facts
 from imagevol_adapters.glance.reading import Answer, read_ranges
 from imagevol_adapters.ids import can_be_id
-from imagevol_adapters.keystone import KEYSTONE
+from imagevol_adapters.keystone import KEYSTONE, timed_out
 from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
+    STALL_SECONDS,
     AccessDenied,
     Digest,
     Image,
@@ -35,6 +36,7 @@ from imagevol_core import (
     ResourceNotFound,
     ServiceError,
     ServiceFailed,
+    ServiceStalled,
 )
 
 __all__ = ["GlanceImages"]
@@ -62,6 +64,7 @@ class GlanceImages:
         interface: which of its endpoints.
         endpoint_override: where it is, whatever the service catalogue says.
         wait_seconds: how long Glance may take to take a location.
+        stall_seconds: how long Glance may neither take nor give a byte of an image's data.
     """
 
     session: Session
@@ -69,6 +72,7 @@ class GlanceImages:
     interface: str = "public"
     endpoint_override: str | None = None
     wait_seconds: float = 300
+    stall_seconds: float = STALL_SECONDS
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
 
     @property
@@ -294,8 +298,12 @@ class GlanceImages:
                     f"/v2/images/{image_id}/file",
                     headers={"Content-Type": "application/octet-stream", **headers},
                     data=reader,
+                    # Of a send and of the answer: Glance may take its time once it has all.
+                    timeout=(self.stall_seconds, self.session.timeout),
                 )
-        except ServiceError:
+        except ServiceError as error:
+            if reader.error is None and not reader.ended and timed_out(error):
+                raise ServiceStalled(f"Glance, uploading image {image_id}", seconds=self.stall_seconds) from error
             if reader.error is None:
                 raise
             raise reader.error from None  # the connection broke because the data did
@@ -317,7 +325,14 @@ class GlanceImages:
         """Give a part of an image's data, or all of it, for a reader that verifies it."""
         end = offset + length
         ask = partial(self._answered, image.id)
-        return read_ranges(ask, what=f"image {image.id}", offset=offset, end=end, size_bytes=image.size_bytes or 0)
+        return read_ranges(
+            ask,
+            what=f"image {image.id}",
+            offset=offset,
+            end=end,
+            size_bytes=image.size_bytes or 0,
+            patience_seconds=self.stall_seconds,
+        )
 
     def deactivate(self, image_id: str) -> None:
         """Let no user read the data of an active image; one that is deactivated already is no error."""
@@ -367,6 +382,7 @@ class GlanceImages:
                 endpoint_override=self.endpoint_override,
                 headers=dict(headers),
                 stream=True,
+                timeout=self.stall_seconds,
             ) as answer,
         ):
             yield answer
@@ -379,6 +395,7 @@ class _Reader:
         self._parts = iter(parts)
         self._rest = memoryview(b"")
         self.error: Exception | None = None
+        self.ended = False
 
     def read(self, length: int) -> bytes:
         while not self._rest:
@@ -391,7 +408,9 @@ class _Reader:
 
     def _next(self) -> bytes | None:
         try:
-            return next(self._parts, None)
+            part = next(self._parts, None)
+            self.ended = part is None
+            return part
         except Exception as error:
             self.error = error
             raise

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Protocol
 
-from imagevol_core import ImagevolError, ServiceFailed
+from imagevol_adapters.engine.watching import elsewhere
+from imagevol_adapters.keystone import timed_out
+from imagevol_core import STALL_SECONDS, ImagevolError, ServiceFailed, ServiceStalled
 from imagevol_core.resuming import BrokenRead, decide_read_retry
 
 __all__ = ["Answer", "Ask", "read_ranges"]
@@ -47,7 +49,7 @@ def read_ranges(
     offset: int,
     end: int,
     size_bytes: int,
-    patience_seconds: float = 300,
+    patience_seconds: float = STALL_SECONDS,
 ) -> Iterator[bytes]:
     """Give the bytes of an image from `offset` to `end`: all of them, or an error.
 
@@ -62,6 +64,7 @@ def read_ranges(
         patience_seconds: how long to ask without a byte coming.
 
     Raises:
+        ServiceStalled: Glance gives no more data, and no error.
         ServiceError: Glance gives no more data.
         ImagevolError: it refuses them.
     """
@@ -69,12 +72,15 @@ def read_ranges(
     while at < end:
         ranged: bool | None = None
         try:
-            with ask(_headers(at, end, size_bytes)) as answer:
+            with ExitStack() as stack:
+                with elsewhere():
+                    answer = stack.enter_context(ask(_headers(at, end, size_bytes)))
                 begun = True
                 ranged = _is_part(answer, at) if at else None
                 if ranged is False:
                     raise ServiceFailed(f"Glance, reading {what}: it gives the whole image, and not the part asked for")
-                for chunk in answer.iter_content(_CAREFUL_BYTES if failures else _PART_BYTES):
+                chunks = iter(answer.iter_content(_CAREFUL_BYTES if failures else _PART_BYTES))
+                while (chunk := _next(chunks)) is not None:
                     at, failures, came = at + len(chunk), 0, time.monotonic()
                     yield chunk
             if at < end:
@@ -95,11 +101,19 @@ def read_ranges(
                 )
             )
             if not retry.again:
+                if timed_out(error):
+                    raise ServiceStalled(f"Glance, reading {what}", seconds=patience_seconds) from error
                 raise
             _LOG.warning("%s; asking for the rest from byte %d in %g s", error, at, retry.wait_seconds)
-            time.sleep(retry.wait_seconds)
+            with elsewhere():
+                time.sleep(retry.wait_seconds)
     if at > end:
         raise ServiceFailed(f"Glance, reading {what}: the data ended after {at - offset} of {end - offset} bytes")
+
+
+def _next(chunks: Iterator[bytes]) -> bytes | None:
+    with elsewhere():  # the connection has the deadline
+        return next(chunks, None)
 
 
 def _is_part(answer: Answer, at: int) -> bool:
