@@ -84,3 +84,6 @@ class Device(Protocol):
         Raises:
             DeviceFailed: it is not.
         """
+
+    def leave_open(self) -> None:
+        """Stay open and connected at the end of the context: another program uses it, and cannot be ended."""

@@ -21,6 +21,7 @@ class TransferStalled(ImagevolError, TimeoutError):
         side: `source`, `device` or `service`.
         what: the file, volume, image or device that did not answer.
         seconds: how long the transfer waited.
+        process_id: a program that hangs in the kernel, so that it cannot be ended; None nearly always.
     """
 
     side = "transfer"
@@ -30,6 +31,7 @@ class TransferStalled(ImagevolError, TimeoutError):
         super().__init__(sentence)
         self.what = what
         self.seconds = seconds
+        self.process_id: int | None = None
 
 
 class SourceStalled(TransferStalled, SourceFailed):

@@ -32,8 +32,8 @@ from imagevol_adapters.engine import (
 from imagevol_adapters.engine.parts import Crew, Part
 from imagevol_adapters.engine.threads import Inbox, afterwards, in_thread, threads_left
 from imagevol_adapters.engine.watching import bounded
-from imagevol_adapters.qemu import converter as qemu
 from imagevol_adapters.qemu.converter import QemuConverter
+from imagevol_adapters.qemu.running import ended
 from imagevol_adapters.testing.memory import MemoryDevice
 from imagevol_adapters.transfers.checked_file import CheckedFile
 from imagevol_adapters.transfers.filling import fill_device
@@ -358,12 +358,12 @@ class TestQemu:
         flag = tmp_path / "flag"
         eventlet.spawn(flag.touch)
         script = 'until [ -e "$1" ]; do sleep 0.05; done; echo done; echo complaint >&2'
-        assert qemu._ended(["sh", "-c", script, "sh", str(flag)], lambda: False) == (0, "done\n", "complaint\n")
+        assert ended(["sh", "-c", script, "sh", str(flag)], lambda: False) == (0, "done\n", "complaint\n")
 
     def test_a_program_is_ended_with_its_greenlet(self, tmp_path: Path) -> None:
         flag = tmp_path / "flag"
         script = 'echo $$ > "$1.new"; mv "$1.new" "$1"; exec sleep 60'
-        waiting = eventlet.spawn(qemu._ended, ["sh", "-c", script, "sh", str(flag)], lambda: False)
+        waiting = eventlet.spawn(ended, ["sh", "-c", script, "sh", str(flag)], lambda: False)
         while not flag.exists():
             eventlet.sleep(0.01)
         waiting.kill()
@@ -376,7 +376,7 @@ class TestQemu:
         limits = Limits()
         eventlet.spawn_after(0.05, limits.cancelled.set)
         with pytest.raises(TransferCancelled):
-            qemu._ended(["sleep", "60"], limits.cancelled.is_set)
+            ended(["sleep", "60"], limits.cancelled.is_set)
 
     def test_what_is_no_image_is_an_error(self, tmp_path: Path) -> None:
         path = tmp_path / "image"

@@ -37,6 +37,7 @@ from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ports import AccessMode, Attachment, ImageService, VolumeService
 from imagevol_adapters.qemu import converter as qemu
 from imagevol_adapters.qemu.converter import QemuConverter, qemu_img_version
+from imagevol_adapters.qemu.running import ended
 from imagevol_adapters.store.attaching import StoreAttacher
 from imagevol_adapters.store.errors import translated as translated_for_glance
 from imagevol_core import ImagevolError, Volume
@@ -218,7 +219,7 @@ def registering_an_option(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., A
 @seam("oslo_concurrency", "oslo_utils", "builtins")
 def running_qemu_img(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Any]) -> object:
     monkeypatch.setattr(subprocess, "Popen", fail)
-    return qemu._ended(["qemu-img"], lambda: False)
+    return ended(["qemu-img"], lambda: False)
 
 
 @seam("oslo_concurrency", "oslo_utils", "builtins")
@@ -399,11 +400,11 @@ def test_an_error_of_the_uploading_client_is_not_translated() -> None:
         yield b"x"
         raise error
 
-    def put(_: str, *, headers: object, data: io.RawIOBase) -> None:
+    def put(_: str, *, headers: object, data: io.RawIOBase, timeout: object) -> None:
         while data.read(1):
             pass
 
-    images = GlanceImages(session=None)  # type: ignore[arg-type]
+    images = GlanceImages(session=Session())
     images._client = SimpleNamespace(http_client=SimpleNamespace(put=put))  # type: ignore[assignment]
     with pytest.raises(ZeroDivisionError) as caught:
         images.upload(ID, data(), size_bytes=None)

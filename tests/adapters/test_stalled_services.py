@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from keystoneauth1.session import Session
@@ -123,15 +125,15 @@ def test_a_glance_that_stops_to_take_data_is_named(images: GlanceImages) -> None
 
 
 def test_a_cinder_that_does_not_answer_is_given_up_at_the_deadline_of_the_store(glance: Glance) -> None:
-    class Options:
-        cinder_api_insecure = False
-        cinder_ca_certificates_file = None
-        cinder_os_region_name = None
-        cinder_state_transition_timeout = 1
-        cinder_http_retries = 0
-        image_clone_stall_seconds = SOON
-
+    options: Any = SimpleNamespace(
+        cinder_api_insecure=False,
+        cinder_ca_certificates_file=None,
+        cinder_os_region_name=None,
+        cinder_state_transition_timeout=1,
+        cinder_http_retries=0,
+        image_clone_stall_seconds=SOON,
+    )
     endpoint = f"{glance.url}/file"  # which never ends
-    volumes = volumes_as(Token(endpoint, "token"), Options(), endpoint=endpoint)
+    volumes = volumes_as(Token(endpoint, "token"), options, endpoint=endpoint)
     with pytest.raises(ServiceUnreachable):
         volumes.get("7")

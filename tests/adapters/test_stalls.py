@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.engine import PART_BYTES, Hole, Limits, clear_device, clear_rest, read_device, write_stream
 from imagevol_adapters.engine.threads import threads_left
 from imagevol_adapters.ports import AccessMode, Attachment, Device
+from imagevol_adapters.qemu.running import SOURCE, TARGET, ended
 from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryDevice, MemoryVolumes
 from imagevol_adapters.transfers import SharedAttachments, StoredImage, open_image_volume, store_image
@@ -40,9 +42,11 @@ from imagevol_core import (
 from tests.adapters.hanging import Hang, Hanging, hanging_source, let_go
 from tests.adapters.unpatched import threading
 
-SOON = 0.05  # the deadline
+SOON = 0.1  # the deadline
+LATER = 0.25  # the deadline of what must not reach it, also on a host that has much to do
 DATA = bytes(range(256)) * 4096 * 2
 LIMITS = Limits(stall_seconds=SOON)
+PATIENT = Limits(stall_seconds=LATER)
 
 
 @pytest.fixture
@@ -130,34 +134,32 @@ class Slow(MemoryDevice):
 
     def write(self, offset: int, data: memoryview) -> int:
         """Write late."""
-        time.sleep(SOON / 2)
+        time.sleep(LATER / 3)
         return super().write(offset, data)
 
 
-def test_progress_of_any_length_is_none(hangs: Callable[..., Hang]) -> None:
-    slow = Slow(8 * PART_BYTES)
-    write_stream([b"x" * PART_BYTES] * 6, slow, size_bytes=6 * PART_BYTES, limits=LIMITS, zeros=ZeroHandling.SKIP)
-    few = FaultyDevice(Slow(600), writes=[100] * 6)
-    write_stream([b"x" * 600], few, size_bytes=600, limits=LIMITS)
+def test_a_device_that_takes_a_little_at_a_time_does_not_stall() -> None:
+    few = FaultyDevice(Slow(600), writes=[150] * 4)
+    write_stream([b"x" * 600], few, size_bytes=600, limits=PATIENT, zeros=ZeroHandling.SKIP)
 
 
 @pytest.mark.parametrize("limited", ["source", "sink"])
 def test_a_pause_for_the_rate_is_no_stall(limited: str) -> None:
-    size_bytes = 3 * 4096
-    slow = Limits(bytes_per_second=4096 / (3 * SOON), stall_seconds=SOON)
+    size_bytes = 2 * 4096
+    slow = Limits(bytes_per_second=4096 / (1.3 * LATER), stall_seconds=LATER)
     device = MemoryDevice(size_bytes)
     device.write(0, memoryview(b"x" * size_bytes))
-    data = read_device(device, length=size_bytes, limits=slow if limited == "source" else LIMITS)
+    data = read_device(device, length=size_bytes, limits=slow if limited == "source" else PATIENT)
     target = MemoryDevice(size_bytes)
-    write_stream(data, target, size_bytes=size_bytes, limits=slow if limited == "sink" else LIMITS)
+    write_stream(data, target, size_bytes=size_bytes, limits=slow if limited == "sink" else PATIENT)
     assert target.read(0, size_bytes) == b"x" * size_bytes
 
 
 def test_a_reader_that_is_slow_is_no_stall() -> None:
     device = MemoryDevice(80 * PART_BYTES)
-    data = read_device(device, length=80 * PART_BYTES, limits=LIMITS)
+    data = read_device(device, length=80 * PART_BYTES, limits=PATIENT)
     next(data)
-    time.sleep(3 * SOON)
+    time.sleep(1.2 * LATER)
     assert sum(map(len, data)) == 79 * PART_BYTES
 
 
@@ -329,3 +331,30 @@ def _after(hang: Hang, name: str, call: Callable[..., Any], path: Path, *argumen
     if str(named) == str(path):
         hang(name)
     return call(*arguments, **more)
+
+
+class TestPrograms:
+    """What converts an image."""
+
+    def test_a_program_that_does_nothing_is_ended(self) -> None:
+        with pytest.raises(TransferStalled, match="qemu-img stalled") as caught:
+            ended(["sleep", "60"], lambda: False, stall_seconds=SOON)
+        assert caught.value.process_id is None
+
+    @pytest.mark.parametrize("name, side", [(TARGET, "device"), (SOURCE, "source")])
+    def test_the_file_that_a_program_waits_for_is_named(self, tmp_path: Path, name: str, side: str) -> None:
+        path = tmp_path / "fifo"
+        os.mkfifo(path)
+        held = os.open(path, os.O_RDWR)  # so that to open it is no wait, and to read it is
+        try:
+            with pytest.raises(TransferStalled) as caught:
+                ended(["cat", str(path)], lambda: False, stall_seconds=SOON, names={str(path): name})
+        finally:
+            os.close(held)
+        assert caught.value.side == side
+
+    def test_a_program_that_computes_or_moves_bytes_goes_on(self) -> None:
+        script = "import time; end = time.monotonic() + 0.4\nwhile time.monotonic() < end: pass"
+        assert ended([sys.executable, "-S", "-c", script], lambda: False, stall_seconds=LATER)[0] == 0
+        script = "for _ in 1 2 3 4 5 6 7 8; do sleep 0.05; echo x; done"
+        assert ended(["sh", "-c", script], lambda: False, stall_seconds=LATER)[1] == 8 * "x\n"

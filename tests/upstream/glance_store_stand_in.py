@@ -338,6 +338,9 @@ class _File:
     def flush(self) -> None:
         """It is in memory."""
 
+    def leave_open(self) -> None:
+        """Nothing else uses it."""
+
 
 def get_cinder_session(options: Any) -> Any:
     return sessions.service_volumes(options).session

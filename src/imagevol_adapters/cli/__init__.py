@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import UnsupportedOperation
 
 __all__ = ["main", "no_timers_left"]
@@ -32,7 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was begun is undone
     with _few_collections(), no_timers_left():
-        return _run(argv)
+        status = _run(argv)
+    if argv is None:
+        _leave_threads(status)
+    return status
+
+
+def _leave_threads(status: int) -> None:
+    """End the process at once if a thread hangs: Python's own end could wait for a lock that the thread has."""
+    threads = sys.modules.get("imagevol_adapters.engine.threads")
+    if threads is None or not threads.threads_left():
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 @contextmanager

@@ -211,7 +211,7 @@ class Services:
         """qemu-img, for what is not raw."""
         from imagevol_adapters.qemu.converter import QemuConverter
 
-        return QemuConverter()
+        return QemuConverter(stall_seconds=self.options.stall_seconds)
 
     def progress(self, label: str, total_bytes: int | None) -> AbstractContextManager[Progress]:
         """Tell how many bytes were moved while the context lasts."""

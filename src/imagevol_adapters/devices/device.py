@@ -96,6 +96,10 @@ class PathDevice:
         """Close it."""
         self.close()
 
+    def leave_open(self) -> None:
+        """Stay open: another program uses it, and cannot be ended."""
+        self.left_open = True
+
     def close(self) -> None:
         """Close it, unless a call has not returned: then it stays open.  What was not flushed may be lost."""
         fd, direct_fd = self._fd, self._direct_fd
@@ -282,7 +286,11 @@ class RbdDevice:
 
     def __exit__(self, *_: object) -> None:
         """Note whether a call has not returned; os-brick closes the image when it disconnects."""
-        self.left_open = bool(self._calls)
+        self.left_open = self.left_open or bool(self._calls)
+
+    def leave_open(self) -> None:
+        """Stay open: another program uses it, and cannot be ended."""
+        self.left_open = True
 
     @property
     def size_bytes(self) -> int:

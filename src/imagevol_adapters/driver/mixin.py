@@ -151,7 +151,8 @@ class ImageCloneMixin:
 
     def imagevol_services(self) -> Services:
         """Give the locks, the converter and the access to Glance.  Do not override this in a driver."""
-        return Services(locks=locks_of_cinder(), converter=QemuConverter(), gives_data=gives_data, range_of=range_of)
+        converter = QemuConverter(stall_seconds=self.configuration.image_clone_stall_seconds)
+        return Services(locks=locks_of_cinder(), converter=converter, gives_data=gives_data, range_of=range_of)
 
 
 def _image_cloned(driver: Any, request: Request) -> ModelUpdate:

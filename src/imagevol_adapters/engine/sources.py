@@ -57,7 +57,8 @@ def pieces(file: BinaryIO) -> Iterator[bytes | Hole]:
     """
     number = _descriptor(file)
     if number is None:
-        yield from iter(lambda: file.read(PART_BYTES), b"")
+        read = getattr(file, "read1", file.read)  # what there is: to wait for a whole piece would look like a stall
+        yield from iter(lambda: read(PART_BYTES), b"")
         return
     at, end = file.tell(), file.seek(0, os.SEEK_END)
     for start, stop, is_data in extents(number, at, end):

@@ -15,8 +15,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -31,9 +31,11 @@ from imagevol_adapters.inspection.inspector import check, inspect_file
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.qemu.confinement import confined
 from imagevol_adapters.qemu.network_disk import disk_argument, served
+from imagevol_adapters.qemu.running import LONGEST_COMPLAINT, SOURCE, TARGET, ended
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     GIB,
+    STALL_SECONDS,
     ConversionFailed,
     CopyPlan,
     ImagevolError,
@@ -43,7 +45,6 @@ from imagevol_core import (
     Policy,
     SafetySettings,
     SourceFailed,
-    TransferCancelled,
 )
 
 __all__ = ["QemuConverter", "qemu_img_features", "qemu_img_version"]
@@ -56,9 +57,7 @@ _ASKED = frozenset({"vmdk", "vhd", "vhdx"})
 _NEWER = frozenset({"extended_l2"})  # features of qcow2 that qemu-img has since 5.2
 _CHECKED = (0, 2, 3)  # what `qemu-img check` ends with: all is well, there are errors, clusters are leaked
 _STACK_BYTES = 1 << 20  # of each of its up to 64 threads: with the usual 8 MiB these take half of a GiB
-_POLL_SECONDS = 0.2  # in which a cancellation is noticed
 _LONGEST_LINE = 300
-_LONGEST_COMPLAINT = 1 << 16
 _NAMED_FILE = re.compile(r"\bfile(?:\.filename)?=((?:[^,]|,,)+)")
 _WITH_LOG = "a log that needs to be replayed"  # of a VHDX, as qemu-img says it
 _REPLAY = (
@@ -83,11 +82,13 @@ class QemuConverter:
         address_space_bytes: how much memory it may map.
         cpu_seconds: how long it may compute at most, in any case.
         cpu_seconds_per_gib: and how much longer for each GiB of the disk; compressing takes a minute for one.
+        stall_seconds: how long it may neither read, write nor compute.
     """
 
     address_space_bytes: int = GIB
     cpu_seconds: int = 60
     cpu_seconds_per_gib: int = 300
+    stall_seconds: float = STALL_SECONDS
 
     def examine(
         self,
@@ -167,7 +168,7 @@ class QemuConverter:
         program = _program_of(plan)
         *_, source, target = plan.argv
         with _made(Path(target)):
-            names = {source: "the source", target: "the target"}
+            names = {source: SOURCE, target: TARGET}
             self._run(
                 plan.argv[:program],
                 plan.argv[program:],
@@ -235,14 +236,16 @@ class QemuConverter:
             stack_size=_STACK_BYTES,
             cpu_time=cpu_seconds,
             core_file_size=0,  # what it was reading stays secret
-            file_size=None if writes else _LONGEST_COMPLAINT,
+            file_size=None if writes else LONGEST_COMPLAINT,
         )
         with _given(argv, names, opened or {}) as (given, names, descriptors, inherited):
             command = [
                 *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
                 *(*prefix, *confined(given, files=[_installed(), *_files(given)], descriptors=descriptors)),
             ]
-            returncode, said, complaint = _ended(command, cancelled, inherited)
+            returncode, said, complaint = ended(
+                command, cancelled, inherited, stall_seconds=self.stall_seconds, names=names
+            )
             if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
                 raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
             if returncode not in answers and _WITH_LOG in complaint:
@@ -274,7 +277,12 @@ def qemu_img_version() -> tuple[int, ...]:
     _installed()
     with translated(_STARTING, doing="qemu-img cannot be run"):
         done = subprocess.run(  # noqa: S603 - it reads nothing
-            [_QEMU_IMG, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            [_QEMU_IMG, "--version"],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=STALL_SECONDS,
         )
     if found := re.search(r"version (\d+(?:\.\d+)*)", done.stdout):
         return tuple(map(int, found[1].split(".")))
@@ -295,13 +303,15 @@ def qemu_img_features() -> frozenset[str]:
 @functools.lru_cache(maxsize=1)
 def _features_of(path: str, _identity: tuple[int, ...]) -> frozenset[str]:
     """What a qemu-img can make it can read; asked once for each that is installed."""
-    done = subprocess.run(  # noqa: S603 - it reads nothing
-        [path, "create", "-f", "qcow2", "-o", "help"],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    with translated(_STARTING, doing="qemu-img cannot be run"):
+        done = subprocess.run(  # noqa: S603 - it reads nothing
+            [path, "create", "-f", "qcow2", "-o", "help"],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=STALL_SECONDS,
+        )
     return frozenset(name for name in _NEWER if re.search(rf"^\s*{name}=", done.stdout, re.MULTILINE))
 
 
@@ -367,55 +377,6 @@ def _files(argv: Sequence[str]) -> list[str]:
     """The files that a command names: its ends, and those with the keys."""
     named = [path.replace(",,", ",") for argument in argv for path in _NAMED_FILE.findall(argument)]
     return list(dict.fromkeys([*(argument for argument in argv if argument.startswith("/")), *named]))
-
-
-def _ended(
-    command: Sequence[str], cancelled: Callable[[], bool], inherited: Iterable[int] = ()
-) -> tuple[int, str, str]:
-    """Run a command to its end, or end it, with all that it started, before anything else happens."""
-    with os.fdopen(os.memfd_create(_QEMU_IMG), "w+b") as complaints, ExitStack() as running:
-        with translated(_STARTING, doing="qemu-img cannot be run"):
-            started = subprocess.Popen(  # noqa: S603 - a list, which no shell reads
-                command,
-                cwd="/",
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=complaints,  # not a pipe: of a file, the limit on its size is one on what is kept
-                start_new_session=True,
-                pass_fds=tuple(inherited),
-                encoding="utf-8",
-                errors="replace",
-            )
-        process = running.enter_context(started)
-        try:
-            while not cancelled():
-                try:
-                    said, _ = process.communicate(timeout=_POLL_SECONDS)
-                except Exception as error:
-                    # Under eventlet, as in Cinder, it is a class of that name in eventlet's own copy of the module.
-                    if type(error).__name__ != subprocess.TimeoutExpired.__name__:
-                        raise
-                else:
-                    return process.returncode, said, _end_of(complaints)
-            raise TransferCancelled("the conversion was cancelled")
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-
-
-def _end_of(complaints: BinaryIO) -> str:
-    """The last lines of what a program complained of."""
-    complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - _LONGEST_COMPLAINT))
-    return complaints.read().decode(errors="replace")
-
-
-def _environment() -> dict[str, str]:
-    """What it needs and no more; one arena, since threads with one each map more memory than they may."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    return {"LC_ALL": "C", "MALLOC_ARENA_MAX": "1"} | kept
 
 
 def _line(text: str, names: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from imagevol_adapters.disk_files import Disk
+from imagevol_core import SourceStalled, TransferStalled
 
 __all__ = ["disk_argument", "served"]
 
@@ -35,6 +36,7 @@ _READ, _DISCONNECT = 0, 2
 _EIO, _EINVAL = 5, 22
 _BUFFER_BYTES = 4 << 20  # of which the kernel gives as much as it allows
 _LONGEST_OPTION = 4096
+_ENDING_SECONDS = 5  # for a read that is not wanted any more; one that hangs is left to its thread
 _LONGEST_READ = 32 << 20  # what the protocol lets any client ask for at once
 
 
@@ -66,21 +68,24 @@ def served(disk: Disk) -> Iterator[int]:
         try:
             yield its.fileno()
         except Exception as error:
-            _ended(ours, thread)
-            if serving.error is None:
-                raise
-            raise serving.error from error
+            has_ended = _ended(ours, thread)
+            if serving.error is not None:
+                raise serving.error from error
+            if isinstance(error, TransferStalled) and not has_ended:  # the command waits for what hangs
+                raise SourceStalled("the image", seconds=error.seconds) from error
+            raise
         finally:
             _ended(ours, thread)
     if serving.error is not None:
         raise serving.error
 
 
-def _ended(ours: socket.socket, thread: threading.Thread) -> None:
-    """Let it answer no further request, and wait for the one that it is in."""
+def _ended(ours: socket.socket, thread: threading.Thread) -> bool:
+    """Let it answer no further request, wait a while for the one that it is in, and tell whether it has ended."""
     with suppress(OSError):  # the other end is gone
         ours.shutdown(socket.SHUT_RDWR)
-    thread.join()
+    thread.join(_ENDING_SECONDS)
+    return not thread.is_alive()
 
 
 @attrs.define

@@ -251,6 +251,10 @@ class FaultyDevice:
             raise fault
         self.device.flush()
 
+    def leave_open(self) -> None:
+        """Let the device behind it do so."""
+        self.device.leave_open()
+
 
 def _scripted(script: Iterator[int | BaseException], length: int) -> int:
     """The script's next word about a call that would move so many bytes."""

@@ -13,6 +13,7 @@ import attrs
 from imagevol_adapters.blockmaps.contents import MAPPED, contents
 from imagevol_adapters.engine import PART_BYTES, Limits, clear_device, clear_rest, verified, write_stream
 from imagevol_adapters.engine.threads import in_thread
+from imagevol_adapters.engine.watching import watched_device
 from imagevol_adapters.inspection.held_file import HeldFile
 from imagevol_adapters.ports import Converter, Device
 from imagevol_adapters.transfers.remote_image import RemoteImage
@@ -26,6 +27,7 @@ from imagevol_core import (
     DriverGuarantee,
     RequestRefused,
     SafetySettings,
+    TransferStalled,
     ZeroHandling,
     ZeroProof,
     decide_zeros,
@@ -85,8 +87,14 @@ class CheckedFile:
         with HeldFile.open(path, what=what) as held:
             file = held.file
             if digest:
-                data = verified(iter(lambda: file.read(PART_BYTES), b""), digest, what, given=True)
-                in_thread(lambda: deque(data, maxlen=0))
+                watch = Limits().source_watch()
+
+                def read() -> bytes:
+                    with watch.during(what):
+                        return file.read(PART_BYTES)
+
+                data = verified(iter(read, b""), digest, what, given=True)
+                in_thread(lambda: deque(data, maxlen=0), patience=watch.patience)
             yield cls.examined(held, path, disk_format=disk_format, converter=converter, what=what, safety=safety)
 
     @classmethod
@@ -131,6 +139,7 @@ class CheckedFile:
             ConversionFailed: qemu-img could not convert it.
             SourceFailed: the file was changed meanwhile.
             DeviceFailed: the rest could not be cleared.
+            TransferStalled: the file or the device has not answered in time.
         """
         target = replace(_target(device, proof), zero=None) if written else _target(device, proof)
         plan = plan_copy(self.source, target=target)
@@ -155,11 +164,17 @@ class CheckedFile:
             zero = Cleared(path=device.path, size_bytes=device.size_bytes)
             plan = plan_copy(self.source, target=replace(target, zero=zero))
         self._held.read_through()
-        converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set, file=self._held.file)
+        try:
+            converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set, file=self._held.file)
+        except TransferStalled as stalled:
+            if stalled.process_id is not None:
+                device.leave_open()
+            raise
         self._held.refuse_changed()
         if plan.zeros is not None and plan.zero_from_bytes is not None:
             clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limits)
-        in_thread(device.flush)
+        watch = limits.device_watch(f"device {device.path}")
+        in_thread(watched_device(device, watch).flush, patience=watch.patience)
 
 
 def zeros_for(device: Device, proof: Proof | None) -> ZeroHandling:

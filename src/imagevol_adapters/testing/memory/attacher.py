@@ -26,6 +26,7 @@ class _Opened:
     _writable: bool
     _closed: bool = attrs.field(default=False, init=False)
     calls: Calls = attrs.field(factory=Calls, init=False)
+    left: bool = attrs.field(default=False, init=False)
 
     @property
     def size_bytes(self) -> int:
@@ -97,6 +98,10 @@ class _Opened:
         self._check()
         with self.calls:
             self._device.flush()
+
+    def leave_open(self) -> None:
+        """Stay open."""
+        self.left = True
 
     def close(self) -> None:
         """From now on it can do nothing."""
@@ -177,7 +182,7 @@ class _Connection(AbstractContextManager[Device]):
         return self._device
 
     def __exit__(self, *_: object) -> None:
-        if self._device is not None and self._device.calls:
+        if self._device is not None and (self._device.calls or self._device.left):
             self._attacher.left.add(self._attachment.id)
             return
         if self._device is not None:

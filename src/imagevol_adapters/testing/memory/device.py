@@ -88,6 +88,9 @@ class MemoryDevice:
     def flush(self) -> None:
         """Nothing is held back."""
 
+    def leave_open(self) -> None:
+        """It has nothing that could be closed."""
+
     def _held(self, offset: int, end: int) -> list[tuple[int, int, int]]:
         """Each block that a range touches and that takes memory, as `_blocks` gives it."""
         touched = range(offset // _BLOCK_BYTES, -(-end // _BLOCK_BYTES))
