@@ -85,6 +85,9 @@ class PlainDevice(metaclass=ABCMeta):
     def distrust(self) -> None:  # noqa: B027 - there is nothing to do
         """Change nothing: no range was cleared by a call."""
 
+    def leave_open(self) -> None:  # noqa: B027 - there is nothing to do
+        """Change nothing: no other program uses the device."""
+
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield the whole range as data, up to the end of the device: all of it is read."""
         end = min(offset + length, self.size_bytes)
