@@ -2,14 +2,63 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+
+import pytest
 
 from tests.upstream.asking import ROOT, Worker
 
 PAGE = ROOT / "docs/howto/add-the-mixin-to-a-driver.md"
 ENDINGS = ("passed", "Skipped: qemu-img is not installed")
 ACME = ROOT / "docs/_examples/acme.py"  # which the page includes
+
+COUNTING = """
+import json, threading
+from pathlib import Path
+
+import acme, cloning_acme
+
+lock, there, counted = threading.Lock(), {}, {"made": 0, "opened": 0, "most": 0, "most_gib": 0}
+
+
+def count(kind, name, note):
+    real = getattr(kind, name)
+
+    def method(self, *given, **named):
+        result = real(self, *given, **named)
+        with lock:
+            note(*given)
+            counted["most"] = max(counted["most"], len(there))
+            counted["most_gib"] = max(counted["most_gib"], sum(there.values()))
+        return result
+
+    setattr(kind, name, method)
+
+
+def made(volume, *source):
+    there[volume.id] = volume.size
+    counted["made"] += 1
+
+
+def opened(*_):
+    counted["opened"] += 1
+
+
+count(acme.AcmeDriver, "create_volume", made)
+count(acme.AcmeDriver, "create_cloned_volume", made)
+count(acme.AcmeDriver, "delete_volume", lambda volume: there.pop(volume.id, None))
+count(cloning_acme.LocalCloningAcmeDriver, "imagevol_open_volume", opened)
+
+
+def pytest_runtest_setup():
+    there.clear()  # what the test before has broken is gone with its directory
+
+
+def pytest_sessionfinish():
+    Path(__file__).with_name("counted.json").write_text(json.dumps(counted))
+"""
 
 
 def test_the_driver_of_the_page_passes_the_suite_of_the_page(driver_suite: Worker, tmp_path: Path) -> None:
@@ -21,6 +70,18 @@ def test_the_driver_of_the_page_passes_the_suite_of_the_page(driver_suite: Worke
     assert written.keys() == {"acme.py", "cloning_acme.py", "test_cloning_acme.py"}
     for name, text in written.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "conftest.py").write_text(COUNTING)
     outcomes = driver_suite.ask("run", suite=f"{tmp_path}/test_cloning_acme.py", names=[])
-    assert len(outcomes) > 70
     assert {name: ended for name, ended in outcomes.items() if ended not in ENDINGS} == {}
+    counted = json.loads((tmp_path / "counted.json").read_text())
+    assert len(outcomes) == pytest.approx(said("tests"), rel=0.1)
+    assert counted["made"] == pytest.approx(said("volumes made and deleted"), rel=0.1)
+    assert counted["opened"] == pytest.approx(said("volumes opened and closed"), rel=0.1)
+    assert (counted["most"], counted["most_gib"]) == (said("volumes at the same time"),) * 2
+
+
+def said(what: str) -> int:
+    """The first number in a row of the page's table about the whole suite."""
+    (row,) = re.findall(rf"^\| {what} \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    (number, *_) = re.findall(r"\d+", row)
+    return int(number)
