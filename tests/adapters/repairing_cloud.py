@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 from unittest.mock import patch
+from weakref import finalize
 
 import attrs
 
@@ -21,6 +24,7 @@ from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.repairing import Actions, RepairJournal, RepairResult, Repairs
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryLocations, MemoryVolumes
 from imagevol_core import (
+    HOLD,
     AttachmentFacts,
     AuditSettings,
     DeepCheck,
@@ -97,11 +101,12 @@ class RepairCloud:
     healthy: list[str]
     templates: list[str]
     shown: frozenset[str]
+    directories: list[Path]
 
     def __init__(self) -> None:
         volumes = Volumes(project_id=STORES, volume_types={"ssd": False, "hdd": False})
         images = Images(volumes=volumes, catalogue=CATALOGUE)
-        self.__attrs_init__(volumes, images, MemoryAttacher(volumes=volumes), {}, [], [], frozenset())
+        self.__attrs_init__(volumes, images, MemoryAttacher(volumes=volumes), {}, [], [], frozenset(), [])
         self.healthy = [self.image(content=os.urandom(1000)).id for _ in range(2)]
 
     # What is there
@@ -193,7 +198,12 @@ class RepairCloud:
     def cloud_audit(self, settings: AuditSettings) -> CloudAudit:
         checks = [check for each in self.volumes.volumes.values() if (check := self.read(each))]
         return gather_audit(
-            images=self.images, volumes=self.volumes, settings=settings, catalogue=CATALOGUE, checks=checks
+            images=self.images,
+            volumes=self.volumes,
+            settings=settings,
+            catalogue=CATALOGUE,
+            checks=checks,
+            directories=self.directories,
         )
 
     def audit(self) -> list[Finding]:
@@ -350,6 +360,23 @@ def content(cloud: RepairCloud) -> None:
     cloud.checks[bad] = DeepCheck(volume_id=bad, size_bytes=5, digest=Digest("sha512", "ee" * 64))
 
 
+def held(cloud: RepairCloud) -> None:
+    image = cloud.image()
+    cloud.healthy.append(image.id)
+    volume = cloud.volumes.volumes[cloud.of(image)]
+    cloud.change(volume.id, metadata={**volume.metadata, HOLD: str(uuid.uuid4())})
+
+
+def temporary_file(cloud: RepairCloud) -> None:
+    directory = Path(mkdtemp())
+    finalize(cloud, rmtree, directory, ignore_errors=True)
+    cloud.directories.append(directory)
+    left = directory / "imagevol-abcd1234.qcow2"
+    left.write_bytes(b"a part of an image")
+    long_ago = (datetime.now(UTC) - OLD).timestamp()
+    os.utime(left, (long_ago, long_ago))
+
+
 FAULTS: dict[str, Callable[[RepairCloud], None]] = {
     "image-volume-without-image": without_image,
     "left-unfinished": unfinished,
@@ -366,6 +393,8 @@ FAULTS: dict[str, Callable[[RepairCloud], None]] = {
     "template-stale, without an image": template_without_image,
     "tail-not-zero": tail,
     "content-differs": content,
+    "hold-left": held,
+    "temporary-file-left": temporary_file,
 }
 """What is planted, by the rule that finds it and how it differs."""
 

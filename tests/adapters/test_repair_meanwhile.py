@@ -275,3 +275,34 @@ def test_a_volume_that_is_not_shown_for_a_moment_is_not_left_reserved(tmp_path: 
         assert cloud.audit() == [], moment
         assert {image_id: cloud.content(image_id) for image_id in cloud.healthy} == before
         assert not cloud.volumes.attachments
+
+
+class TestHeld:
+    """A hold is let go only if it is the one that was found, and nothing is at work on the volume."""
+
+    def held(self, cloud: RepairCloud) -> tuple[str, list[Finding]]:
+        FAULTS["hold-left"](cloud)
+        volume_id = cloud.of(cloud.images.images[cloud.healthy[-1]])
+        return volume_id, cloud.audit()
+
+    def test_a_hold_is_let_go_only_if_the_operator_includes_what_is_likely(
+        self, cloud: RepairCloud, path: Path
+    ) -> None:
+        volume_id, found = self.held(cloud)
+        assert apply(cloud, cloud.journal(path, found)) == []
+        (result,) = apply(cloud, cloud.journal(path.with_name("likely"), found, include_likely=True))
+        assert result.state is RepairState.DONE
+        assert HOLD not in cloud.volumes.volumes[volume_id].metadata
+
+    @pytest.mark.parametrize("change", ["another journal", "reserved", "changed lately"])
+    def test_a_hold_that_a_procedure_needs_by_now_stays(self, cloud: RepairCloud, path: Path, change: str) -> None:
+        volume_id, found = self.held(cloud)
+        if change == "another journal":
+            cloud.volumes.set_metadata(volume_id, {HOLD: change})
+        elif change == "reserved":
+            cloud.volumes.reserve(volume_id, mode=AccessMode.READ)
+        else:
+            cloud.change(volume_id, updated_at=datetime.now(UTC))
+        (result,) = apply(cloud, cloud.journal(path, found, include_likely=True))
+        assert result.state in (RepairState.LEFT, RepairState.GONE)
+        assert HOLD in cloud.volumes.volumes[volume_id].metadata

@@ -7,11 +7,13 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
-from imagevol_core import ResourceNotFound, VolumeOrigin
+from imagevol_core import HOLD, ResourceNotFound, VolumeOrigin
 
 if TYPE_CHECKING:  # the test of the core that reads the table needs none of it
     from tests.cloud.users import User
@@ -37,6 +39,11 @@ class Site:
     service: User
     make_template: Callable[[], tuple[str, str]]
     run_sql: Callable[[str, str, tuple[Any, ...]], None]
+
+    @property
+    def directory(self) -> Path:
+        """Where images are converted."""
+        return Path(self.service.cloud.directory) / "conversion"
 
     @property
     def volumes(self) -> Any:
@@ -191,6 +198,21 @@ def _written(site: Site, volume_id: str) -> Iterator[Any]:
     site.volumes.set_readonly(volume_id, readonly=True)
 
 
+def _hold_left(site: Site) -> Planted:
+    _, volume_id = site.image()
+    site.volumes.set_metadata(volume_id, {HOLD: str(uuid.uuid4())})
+    return _about(("volume", volume_id))
+
+
+def _temporary_file_left(site: Site) -> Planted:
+    """What a cinder-volume that is killed leaves of an image that it converts."""
+    site.directory.mkdir(exist_ok=True)
+    left = site.directory / "imagevol-abcd1234.qcow2"
+    left.write_bytes(b"a part of an image")
+    site.service.undo.callback(left.unlink, missing_ok=True)
+    return _about(("file", f"{gethostname()}:{left}"))
+
+
 FAULTS: Mapping[str, Callable[[Site], Planted]] = {
     "image-stuck": _image_stuck,
     "location-without-volume": _location_without_volume,
@@ -206,5 +228,7 @@ FAULTS: Mapping[str, Callable[[Site], Planted]] = {
     "attachment-left-behind": _attachment_left_behind,
     "cache-entry-without-volume": _cache_entry_without_volume,
     "template-stale": _template_stale,
+    "hold-left": _hold_left,
+    "temporary-file-left": _temporary_file_left,
 }
 """For each rule of an audit, what breaks it; a test of the core holds that none is missing."""

@@ -61,6 +61,7 @@ def audit(cloud: Cloud, *arguments: object) -> tuple[int, list[dict[str, Any]], 
         "audit",
         *("--config-file", cloud.directory / "etc/glance/glance-api.conf"),
         *("--trusted-project", cloud.project_ids["service"], "--only-glance", *arguments, "-f", "json"),
+        *("--temporary-directory", cloud.directory / "conversion"),
     )
     assert ran.stdout, ran.stderr
     return ran.returncode, json.loads(ran.stdout), ran.stderr

@@ -28,6 +28,7 @@ def options(cloud: Cloud) -> list[object]:
     return [
         *("audit", "--config-file", cloud.directory / "etc/glance/glance-api.conf", "-f", "json", "--yes"),
         *("--trusted-project", cloud.project_ids["service"], "--only-glance", "--stuck-after", 0),
+        *("--temporary-directory", cloud.directory / "conversion"),
     ]
 
 

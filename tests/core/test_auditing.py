@@ -16,6 +16,7 @@ from hypothesis.strategies import DrawFn
 
 from imagevol_core import (
     GIB,
+    HOLD,
     AuditedAttachment,
     AuditSettings,
     CacheEntry,
@@ -56,6 +57,7 @@ from imagevol_core.auditing import (
     Entry,
     Held,
     ImageVolume,
+    LeftFile,
     Templated,
     Watched,
 )
@@ -100,6 +102,7 @@ class Cloud:
     entries: tuple[CacheEntry, ...] = ()
     templates: tuple[Template, ...] = ()
     checks: tuple[DeepCheck, ...] = ()
+    files: tuple[LeftFile, ...] = ()
     catalogue: StoreCatalogue | None = CATALOGUE
     settings: AuditSettings = SETTINGS
 
@@ -113,6 +116,7 @@ class Cloud:
                 entries=iter(self.entries),
                 templates=iter(self.templates),
                 checks=iter(self.checks),
+                files=iter(self.files),
                 catalogue=self.catalogue,
                 settings=self.settings,
             )
@@ -211,6 +215,14 @@ TEMPLATE = Cloud(
     volumes=(volume(), volume(5, says={"image_owner": None, "glance_image_id": "image-0"})),
     templates=(Template(entry=entry(5)),),
 )
+FILE = LeftFile(
+    host="node",
+    path="/var/lib/cinder/conversion/imagevol-abcd1234.qcow2",
+    size_bytes=4096,
+    changed_at=NOW - timedelta(days=9),
+    in_use=False,
+)
+JOURNAL = "no service tells whether its journal is still at work: if you have it, resume or undo it"
 BOTH = Cloud(
     images=(image(), image(1, locations=image().locations)),
     volumes=(volume(),),
@@ -311,6 +323,31 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             repair=(step("look-again", VOLUME), step("delete-volume", VOLUME)),
             since=NOW - timedelta(days=9),
             reclaimable_bytes=GIB,
+        ),
+    ),
+    "hold-left": (
+        one(held=volume(says={HOLD: "a-journal"}, updated_at=NOW - timedelta(days=9))),
+        finding(
+            "hold-left",
+            LIKELY,
+            "journal a-journal holds it, and Cinder changed it 9 days, 0:00:00 before the audit; only likely, because "
+            f"{JOURNAL}",
+            VOLUME,
+            repair=(step("look-again", VOLUME), step("release-hold", VOLUME, holder="a-journal")),
+            since=NOW - timedelta(days=9),
+            related=(IMAGE,),
+        ),
+    ),
+    "temporary-file-left": (
+        Cloud(files=(FILE,)),
+        finding(
+            "temporary-file-left",
+            SURE,
+            "no process uses it; it was written 9 days, 0:00:00 before the audit",
+            FILE.subject,
+            repair=(RepairStep(RepairAction.DELETE_FILE, FILE.subject),),
+            since=NOW - timedelta(days=9),
+            reclaimable_bytes=4096,
         ),
     ),
     "not-read-only": (
@@ -516,6 +553,10 @@ class TestRepair:
             (Cloud(images=BOTH.images, volumes=(volume(says={"glance_image_id": "image-9"}),)), ()),
             (Cloud(volumes=(half_stored(project_id="theirs"),)), ()),  # a user may have written it
             (Cloud(volumes=(half_stored(created_at=None),)), BREAKS["left-unfinished"][1].repair),
+            (
+                Cloud(volumes=(volume(says=UNSAID | {HOLD: "a"}, project_id="theirs"),)),
+                (),  # a user may have written it
+            ),
         ],
     )
     def test_a_repair_waits_for_a_fact_or_a_person_where_one_must_decide(
@@ -524,13 +565,15 @@ class TestRepair:
         assert [each.repair for each in cloud.audit()] == [repair]
 
     @given(st.data())
-    def test_bytes_come_back_only_where_a_volume_is_deleted(self, data: st.DataObject) -> None:
+    def test_bytes_come_back_only_where_a_volume_or_a_file_is_deleted(self, data: st.DataObject) -> None:
         cloud = data.draw(hostile_clouds())
-        sizes = {each.entry.volume_id: each.entry.size_gib for each in cloud.templates}
-        sizes |= {each.id: each.size_gib for each in cloud.volumes}
+        sizes = {each.entry.volume_id: each.entry.size_gib * GIB for each in cloud.templates}
+        sizes |= {each.id: each.size_gib * GIB for each in cloud.volumes}
+        sizes |= {each.subject.id: each.size_bytes for each in cloud.files}
+        deletes = (RepairAction.DELETE_VOLUME, RepairAction.DELETE_FILE)
         for each in cloud.audit():
-            deleted = [every.subject.id for every in each.repair if every.action is RepairAction.DELETE_VOLUME]
-            assert each.reclaimable_bytes == sum(sizes[volume_id] * GIB for volume_id in deleted)
+            deleted = [every.subject.id for every in each.repair if every.action in deletes]
+            assert each.reclaimable_bytes == sum(sizes[about] for about in deleted)
 
     def test_the_bytes_of_a_volume_that_is_deleted_for_two_reasons_count_once(self) -> None:
         both = half_stored(metadata={"image_id": "i", **half_stored().metadata})
@@ -914,6 +957,7 @@ class TestSentences:
         assert texts(IMAGE_VOLUME_RULES, self.ANYBODYS) == {
             "image-volume-without-image": "it names no image",
             "left-unfinished": "no procedure is creating it",
+            "hold-left": "no operation holds it",
             "not-read-only": "nothing depends on its content",
             "tail-not-zero": "its tail was not read",
         }
@@ -962,6 +1006,12 @@ class TestFacts:
             AuditSettings(now=NOW.replace(tzinfo=None))
         with pytest.raises(InvalidFact, match=r"AuditedAttachment\.attached_at: 2026-03-01T12:00:00 has no time zone"):
             AuditedAttachment(id="a", volume_id="v", attached_at=NOW.replace(tzinfo=None))
+
+    def test_a_file_has_a_size_and_a_time(self) -> None:
+        with pytest.raises(InvalidFact, match=r"LeftFile\.changed_at: 2026-03-01T12:00:00 has no time zone"):
+            replace(FILE, changed_at=NOW.replace(tzinfo=None))
+        with pytest.raises(InvalidSize, match=r"LeftFile\.size_bytes is -1"):
+            replace(FILE, size_bytes=-1)
 
     def test_a_negative_number_of_bytes_read_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match=r"DeepCheck\.size_bytes is -1: give a size of 0 or more"):
@@ -1114,8 +1164,53 @@ KEYS: dict[str, Callable[[Any], str]] = {
     "entries": lambda each: each.volume_id,
     "templates": lambda each: each.entry.volume_id,
     "checks": lambda each: each.volume_id,
+    "files": lambda each: each.path,
 }
 
 
 def test_on_real_services_every_rule_has_a_fault_that_is_planted() -> None:
     assert FAULTS.keys() == BREAKS.keys()
+
+
+class TestLeft:
+    """What a killed procedure left is found when it is old enough, and nothing shows that it is needed."""
+
+    @pytest.mark.parametrize(
+        "changes, certainty",
+        [
+            ({}, SURE),
+            ({"in_use": None}, LIKELY),
+            ({"in_use": True}, None),
+            ({"changed_at": NOW - SETTINGS.stuck_after}, None),
+        ],
+    )
+    def test_a_file_that_a_process_may_use_is_not_surely_left(
+        self, changes: dict[str, Any], certainty: Certainty | None
+    ) -> None:
+        found = Cloud(files=(replace(FILE, **changes),)).audit()
+        assert [each.certainty for each in found] == ([certainty] if certainty else [])
+
+    @pytest.mark.parametrize(
+        "changes, found",
+        [
+            ({"updated_at": NOW - SETTINGS.stuck_after}, 0),
+            ({"updated_at": NOW}, 0),
+            ({}, 1),
+            ({"created_at": None}, 1),
+        ],
+    )
+    def test_a_hold_is_left_when_nothing_has_changed_its_volume_for_long(
+        self, changes: dict[str, Any], found: int
+    ) -> None:
+        kinds = [each.kind for each in one(held=volume(says={HOLD: "a-journal"}, **changes)).audit()]
+        assert kinds == ["hold-left"] * found
+
+    def test_what_two_locations_name_stays_held(self) -> None:
+        """While one of them is removed, Glance would delete the volume of the other."""
+        twice = image(locations=(*image().locations, ImageLocation(f"cinder://{uuid(0)}")))
+        for images in ((twice,), BOTH.images):
+            found = Cloud(images=images, volumes=(volume(says={HOLD: "a-journal"}),)).audit()
+            assert [each.repair for each in found if each.kind == "hold-left"] == [()]
+
+    def test_bytes_of_files_come_back_too(self) -> None:
+        assert total_reclaimable_bytes(Cloud(files=(FILE, FILE)).audit()) == 4096

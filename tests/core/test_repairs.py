@@ -40,6 +40,7 @@ from imagevol_core.auditing import (
     PLAN_RULES,
     STEP_RULES,
     CloneOutcome,
+    LeftFile,
     RepairClone,
     by_hand,
     decide_repair_clone,
@@ -214,12 +215,15 @@ def facts(*steps: RepairStep, about: tuple[Subject, ...] = (), **known: Any) -> 
 LIKELY = finding(DELETE, likely=True)
 REMOVE = step(A.REMOVE_LOCATION, IMAGE, url=URL)
 DISCONNECT, DETACH = step(A.DISCONNECT, HELD), step(A.DELETE_ATTACHMENT, HELD)
+RELEASE = step(A.RELEASE_HOLD, holder="a-journal")
+HELD_THERE = replace(VOLUME_THERE, metadata={HOLD: "a-journal"})
 DETACHING = finding(DISCONNECT, DETACH)
 RESERVED = replace(ATTACHMENT, status="reserved", host=None)
 SEPARATION = (VOLUME, IMAGE, OTHER)
 LONG_AGO = SETTINGS.now - timedelta(days=9)
 
 LOOK = step(A.LOOK_AGAIN)
+FILE = LeftFile(host="here", path="/tmp/x", size_bytes=1, changed_at=SETTINGS.now)
 WRITES = (step(A.SET_METADATA, image_size="5"), step(A.SET_READ_ONLY), step(A.SET_WRITABLE), step(A.ZERO_TAIL))
 USERS_VOLUME = replace(VOLUME_THERE, project_id="owner", readonly=None, metadata={"image_id": IMAGE.id})
 WRITABLE = replace(VOLUME_THERE, readonly=False)
@@ -241,6 +245,9 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         facts(step(A.SET_METADATA, image_size="5"), volume=replace(VOLUME_THERE, metadata={"image_size": "5"})),
         facts(step(A.SET_METADATA, image_size="5"), volume=None, begun=True),
         facts(step(A.SET_READ_ONLY)),
+        facts(step(A.DELETE_FILE, Subject("file", "here:/tmp/x")), file=None),
+        facts(step(A.RELEASE_HOLD, holder="a"), volume=VOLUME_THERE),
+        facts(step(A.RELEASE_HOLD, holder="a"), volume=None, begun=True),
         facts(step(A.SET_READ_ONLY), volume=None, begun=True),
         facts(step(A.SET_WRITABLE), volume=replace(VOLUME_THERE, readonly=False)),
         facts(step(A.SET_WRITABLE), volume=None, begun=True),
@@ -310,6 +317,10 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         for each in SHARED.repair
         for owner in ("thief", None)
     ],
+    "file-elsewhere": [
+        facts(step(action, Subject("file", "there:/tmp/x")), file=None, of_this_host=False, found=None)
+        for action in (A.DELETE_FILE, A.LOOK_AGAIN)
+    ],
     "puts-back": [
         facts(step(A.SET_READ_ONLY), found=None, opened=True, volume=volume, claimants=(IMAGE_THERE,))
         for volume in (replace(VOLUME_THERE, readonly=False), replace(USERS_VOLUME, readonly=False))
@@ -336,7 +347,10 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         facts(DELETE, volume=replace(VOLUME_THERE, status=status))
         for status in ("in-use", "creating", "reserved", "error_deleting", "maintenance", None)
     ],
-    "has-attachments": [facts(DELETE, attachments=(ATTACHMENT,))],
+    "has-attachments": [
+        facts(DELETE, attachments=(ATTACHMENT,)),
+        facts(RELEASE, volume=HELD_THERE, attachments=(RESERVED,)),
+    ],
     "image-has-data": [
         facts(step(A.DELETE_IMAGE, IMAGE)),
         facts(step(A.DELETE_IMAGE, IMAGE), image=replace(IMAGE_THERE, locations=(ImageLocation("file:///x"),))),
@@ -389,6 +403,9 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         ),
     ],
     "acts": [
+        facts(RELEASE, volume=HELD_THERE),
+        facts(LOOK, planned=finding(LOOK, RELEASE), volume=HELD_THERE),
+        facts(step(A.DELETE_FILE, Subject("file", "here:/tmp/x")), file=FILE),
         facts(DELETE),
         facts(DELETE, volume=replace(VOLUME_THERE, status="error")),
         facts(DELETE, volume=replace(VOLUME_THERE, metadata={HOLD: "us"})),
@@ -523,7 +540,7 @@ class TestSteps:
     def test_what_cannot_be_given_back_is_risky(self) -> None:
         assert {action.value for action in RepairAction if is_risky(step(action))} == {
             *("delete-image", "delete-volume", "delete-attachment", "remove-location"),
-            *("deactivate-image", "disconnect", "zero-tail"),
+            *("deactivate-image", "disconnect", "zero-tail", "delete-file", "release-hold"),
         }
 
     def test_a_location_that_gets_its_store_needs_no_clone(self) -> None:

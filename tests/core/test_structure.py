@@ -18,8 +18,8 @@ PACKAGES = sorted(name.removesuffix(".__init__") for name in MODULES if name.end
 # What a module of a package may import of its own package: what stands before it.
 ORDER = (
     *("boot_mapping", "cache_lookup", "partitions", "facts", "evidence", "ledger", "headers", "commands", "steps"),
-    *("leaving_rules", "rules", "location_rules", "volume_rules", "route_rules", "host_rules", "settings_rules"),
-    *("kept_rules", "upstream", "decision"),
+    *("leaving_rules", "rules", "location_rules", "volume_rules", "file_rules", "route_rules", "host_rules"),
+    *("settings_rules", "kept_rules", "upstream", "decision"),
 )
 
 # Packages and modules, each of which may import what stands before it, and of its own line.

@@ -35,6 +35,7 @@ __all__ = ["Audit"]
 
 _FOUND = 3  # the exit status when something is found
 _GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
+_CINDER_CONF = Path("/etc/cinder/cinder.conf")
 _COLUMNS = ("id", "rule", "certainty", "subjects", "since", "reclaimable_bytes", "text", "repair")
 _STRUCTURED = ("json", "yaml")
 _DELAYS = (
@@ -111,6 +112,14 @@ class Audit(Lister):
             metavar="FILE",
             help="leave out the findings that FILE accepts: a line each, with the id, a blank and the reason",
         )
+        parser.add_argument(
+            "--temporary-directory",
+            action="append",
+            type=Path,
+            metavar="DIRECTORY",
+            help="look for temporary files that killed processes of this host left in DIRECTORY; can be repeated "
+            f"(default: image_conversion_dir of {_CINDER_CONF}, if that exists)",
+        )
         add_deep_options(parser)
         add_repair_options(parser)
         self._parser = parser
@@ -164,6 +173,7 @@ class Audit(Lister):
             ),
             catalogue=catalogue,
             checks=checks,
+            directories=parsed_args.temporary_directory or _conversion_directories(),
             watch=watched,
         )
         self._partial = not audit.settings.images_complete
@@ -255,6 +265,15 @@ class Audit(Lister):
             f"{images}, {volumes} and {attachments}: {amount(total, 'finding')}{f' ({kinds})' if kinds else ''}; "
             f"the repairs give back {amount(reclaimable, 'byte')} ({reclaimable / GIB:g} GiB)."
         )
+
+
+def _conversion_directories() -> list[Path]:
+    """Where Cinder's driver keeps images that it converts, if this is a host of Cinder."""
+    if not _CINDER_CONF.exists():
+        return []
+    from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
+
+    return [CinderConfiguration.read(_CINDER_CONF).conversion_directory]
 
 
 def _shown(name: str, value: Any) -> object:

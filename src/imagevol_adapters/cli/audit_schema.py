@@ -70,8 +70,14 @@ def audit_schema() -> Schema:
         "$defs": {
             "finding": finding,
             "subject": json_object(
-                kind={"enum": ["image", "volume", "attachment", "cache-entry"], "description": "What kind it is."},
-                id={"type": "string", "description": "Its id. Of a cache entry, the id of its volume."},
+                kind={
+                    "enum": ["image", "volume", "attachment", "cache-entry", "file"],
+                    "description": "What kind it is.",
+                },
+                id={
+                    "type": "string",
+                    "description": "Its id. Of a cache entry, the id of its volume. Of a file, HOST:PATH.",
+                },
             ),
             "step": json_object(
                 action={**json_enum(RepairAction), "description": "What is done."},

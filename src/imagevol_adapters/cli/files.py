@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imagevol_adapters.opening import open_file
+from imagevol_adapters.temporary_files import in_use
 from imagevol_core import ImagevolError, RequestRefused, SourceFailed
 
 __all__ = ["STANDARD_STREAM", "appearing", "opened"]
@@ -85,6 +86,7 @@ def appearing(path: Path) -> Iterator[Path]:
                 partial = path.parent / f".imagevol-{secrets.token_hex(8)}"  # however long the name is
                 os.close(os.open(partial, _NEW_FILE, 0o666))
                 stack.callback(partial.unlink, missing_ok=True)
+                stack.enter_context(in_use(partial))
                 yield partial
                 path.touch(exist_ok=False)  # who came before keeps the name
                 partial.replace(path)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import attrs
 
+from imagevol_adapters.left_files import file_of_this_host, left_files
 from imagevol_adapters.processes import running, this_process
 from imagevol_adapters.tending.templates import template_of
 from imagevol_core import (
@@ -103,6 +105,7 @@ def gather_audit(
     catalogue: StoreCatalogue | None = None,
     entries: Iterable[CacheEntry] = (),
     checks: Iterable[DeepCheck] = (),
+    directories: Iterable[Path] = (),
     watch: Watch | None = None,
 ) -> CloudAudit:
     """Find out how much of a cloud can be seen, and give an audit of it.
@@ -114,6 +117,7 @@ def gather_audit(
         catalogue: the stores; None if they are not known.
         entries: of Cinder's image cache, which no API shows: a program that reads Cinder's database has them.
         checks: what reading image volumes gave.
+        directories: of this host, in which our procedures keep temporary files.
         watch: shows how far the listings have come.
 
     Raises:
@@ -127,6 +131,7 @@ def gather_audit(
         catalogue=catalogue,
         entries=tuple(entries),
         checks=tuple(checks),
+        directories=tuple(directories),
         watch=watch or _unwatched,
     )
 
@@ -142,6 +147,7 @@ class CloudAudit:
         catalogue: the stores; None if they are not known.
         entries: of Cinder's image cache.
         checks: what reading image volumes gave.
+        directories: of this host, in which our procedures keep temporary files.
         watch: shows how far the listings have come.
         clock: tells the time.
         seen: how many images, volumes and attachments were listed.
@@ -153,6 +159,7 @@ class CloudAudit:
     catalogue: StoreCatalogue | None
     entries: Sequence[CacheEntry] = ()
     checks: Sequence[DeepCheck] = ()
+    directories: Sequence[Path] = ()
     watch: Watch
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     seen: dict[str, int] = attrs.field(factory=lambda: {"images": 0, "volumes": 0, "attachments": 0}, init=False)
@@ -203,6 +210,7 @@ class CloudAudit:
             templates_seen=self._with_images(),
             entries=self.entries,
             checks=self.checks,
+            files=left_files(self.directories),
             catalogue=self.catalogue,
             settings=self.settings,
             shown=shown,
@@ -278,6 +286,7 @@ class CloudAudit:
             templates=[template_of(each, now=settings.now) for each in templates],
             entries=[entry for entry in self.entries if entry.volume_id in ids.volumes],
             checks=[check for check in self.checks if check.volume_id in volumes],
+            files=[file for name in ids.files if (file := file_of_this_host(name))],
             catalogue=self.catalogue,
             settings=settings,
         )
@@ -324,10 +333,11 @@ class _Ids:
     images: frozenset[str]
     volumes: tuple[str, ...]
     attachments: tuple[str, ...]
+    files: tuple[str, ...]
 
     @classmethod
     def of(cls, findings: Sequence[Finding]) -> _Ids:
-        named = {kind: dict[str, None]() for kind in ("image", "volume", "attachment", "cache-entry")}
+        named = {kind: dict[str, None]() for kind in ("image", "volume", "attachment", "cache-entry", "file")}
         for finding in findings:
             for subject in (*finding.subjects, *finding.related):
                 named[subject.kind][subject.id] = None
@@ -335,6 +345,7 @@ class _Ids:
             images=frozenset(named["image"]),
             volumes=tuple(named["volume"] | named["cache-entry"]),
             attachments=tuple(named["attachment"]),
+            files=tuple(named["file"]),
         )
 
 

@@ -96,6 +96,15 @@ class CinderConfiguration:
         known = value_of(conf, TENANT_OPTION) or None
         return cls(internal_tenant=known, file=found, conf=conf)
 
+    @property
+    def conversion_directory(self) -> Path:
+        """Where Cinder keeps images while it converts them.
+
+        Raises:
+            InvalidConfiguration: the option has no valid value.
+        """
+        return Path(value_of(self.conf, "image_conversion_dir"))
+
     def describes(self, pool: str) -> bool:
         """Tell whether the file has the section of a pool's backend.
 

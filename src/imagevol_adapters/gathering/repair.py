@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from socket import gethostname
 
 import attrs
 
 from imagevol_adapters.gathering.audit import AuditedImages, CloudAudit
 from imagevol_adapters.gathering.claims import VolumeClaims
+from imagevol_adapters.left_files import file_of_this_host
 from imagevol_adapters.ports import VolumeService
 from imagevol_core import (
     AttachmentFacts,
@@ -108,6 +110,8 @@ def gather_repair_step(
         volume=volume,
         attachment=attachment,
         attachments=source.volumes.holders(volume.id) if volume else (),
+        file=file_of_this_host(step.subject.id) if step.subject.kind == "file" else None,
+        of_this_host=step.subject.id.partition(":")[0] == gethostname(),
         existing=frozenset(each.id for each in others),
         recording=source.audit.volumes.recording(image.id) if image and _deletes_image(step) else (),
         others=others,

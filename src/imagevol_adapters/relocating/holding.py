@@ -90,10 +90,11 @@ class Hold:
         """
         if self.needed:
             raise InUse("a request may be under way that would delete them; resume or undo the journal")
+        marked = self._marked()
         reserved = [volume_id for volume_id in self.volume_ids if volume_id in self.attachments]
-        for volume_id in dict.fromkeys((*self._marked(), *reserved)):  # also if Cinder does not show it for a moment
+        for volume_id in dict.fromkeys((*marked, *reserved)):  # also if Cinder does not show it for a moment
             self._free(volume_id)
-        for volume_id in self._marked():
+        for volume_id in dict.fromkeys((*marked, *self._marked())):
             self.volumes.unset_metadata(volume_id, [HOLD])
 
     def remember(self, attachments: Mapping[str, str] | None = None) -> None:

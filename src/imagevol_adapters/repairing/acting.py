@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import attrs
@@ -17,6 +18,7 @@ from imagevol_adapters.cinder.volume_pages import is_volume_id
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.engine import Limits, clear_rest
 from imagevol_adapters.gathering.repair import REPAIRED_BY
+from imagevol_adapters.left_files import delete_left_file
 from imagevol_adapters.ports import AccessMode, Attacher, Attachment
 from imagevol_adapters.processes import origin
 from imagevol_adapters.relocating import Hold, Mover
@@ -199,6 +201,10 @@ class Actions:
         volume_id = str(facts.attachment.volume_id) if facts.attachment else ""
         self.volumes.detach(Attachment(id=facts.step.subject.id, volume_id=volume_id, connection={}))
 
+    def _delete_file(self, facts: RepairStepFacts, _hold: Hold) -> None:
+        if facts.file is not None:
+            delete_left_file(Path(facts.file.path))
+
     def _delete_image(self, facts: RepairStepFacts, _hold: Hold) -> None:
         self.images.delete(facts.step.subject.id)
 
@@ -208,6 +214,9 @@ class Actions:
     def _disconnect(self, facts: RepairStepFacts, _hold: Hold) -> None:
         if facts.attachment:
             disconnect_left(facts.attachment, volumes=self.volumes, attacher=self._host(facts))
+
+    def _release_hold(self, facts: RepairStepFacts, _hold: Hold) -> None:
+        self.volumes.unset_metadata(facts.step.subject.id, [HOLD])
 
     def _remove_location(self, facts: RepairStepFacts, hold: Hold) -> None:
         """Remove it by the place that it has now, and see that it and no other one is gone."""
@@ -337,9 +346,11 @@ _ACTIONS: Mapping[RepairAction, Callable[[Actions, RepairStepFacts, Hold], None]
     RepairAction.DEACTIVATE_IMAGE: Actions._deactivate_image,
     RepairAction.DELETE_ATTACHMENT: Actions._delete_attachment,
     RepairAction.DELETE_CACHE_ENTRY: lambda _, facts, hold: _nothing(facts, hold),
+    RepairAction.DELETE_FILE: Actions._delete_file,
     RepairAction.DELETE_IMAGE: Actions._delete_image,
     RepairAction.DELETE_VOLUME: Actions._delete_volume,
     RepairAction.DISCONNECT: Actions._disconnect,
+    RepairAction.RELEASE_HOLD: Actions._release_hold,
     RepairAction.REMOVE_LOCATION: Actions._remove_location,
     RepairAction.SET_LOCATION: Actions._set_location,
     RepairAction.SET_METADATA: Actions._set_metadata,

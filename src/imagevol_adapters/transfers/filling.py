@@ -26,6 +26,7 @@ from imagevol_adapters.engine import (
 from imagevol_adapters.inspection.inspector import ImageInspector, check
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.ports import Converter, Device
+from imagevol_adapters.temporary_files import in_use
 from imagevol_adapters.transfers.checked_file import CheckedFile, Proof, zeros_for
 from imagevol_adapters.transfers.remote_image import NoRanges, Ranges, RemoteImage
 from imagevol_core import (
@@ -258,6 +259,7 @@ def _downloaded(data: Iterable[bytes], *, image: Image, limits: Limits, director
             path = Path(name)
             stack.callback(path.unlink, missing_ok=True)
             os.close(descriptor)  # it is not converted while anything has it open for writing
+            stack.enter_context(in_use(path))
             with _Passing.open(path, writable=True, direct=False) as device:
                 size_bytes, ended = image.size_bytes or 0, False
                 while not ended:

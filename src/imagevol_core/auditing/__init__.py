@@ -19,6 +19,7 @@ from imagevol_core.auditing.facts import (
     Watched,
     recorded_image,
 )
+from imagevol_core.auditing.file_rules import FILE_RULES, LeftFile
 from imagevol_core.auditing.location_rules import CLAIM_RULES
 from imagevol_core.auditing.repair_clones import (
     CLONE_RULES,
@@ -46,6 +47,7 @@ __all__ = [
     "CLAIM_RULES",
     "CLONE_RULES",
     "ENTRY_RULES",
+    "FILE_RULES",
     "IMAGE_RULES",
     "IMAGE_VOLUME_RULES",
     "PLAN_RULES",
@@ -64,6 +66,7 @@ __all__ = [
     "Finding",
     "Held",
     "ImageVolume",
+    "LeftFile",
     "PlannedRepair",
     "RepairAction",
     "RepairClone",

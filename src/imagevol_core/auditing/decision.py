@@ -33,6 +33,7 @@ from imagevol_core.auditing.facts import (
     Watched,
     recorded_image,
 )
+from imagevol_core.auditing.file_rules import FILE_RULES, KeptFile, LeftFile
 from imagevol_core.auditing.ledger import Ledger
 from imagevol_core.auditing.location_rules import CLAIM_RULES
 from imagevol_core.auditing.rules import (
@@ -139,13 +140,13 @@ def total_reclaimable_bytes(findings: Iterable[Finding]) -> int:
     >>> total_reclaimable_bytes([])
     0
     """
-    volumes = {
-        step.subject.id: finding.reclaimable_bytes
+    deleted = {
+        step.subject: finding.reclaimable_bytes
         for finding in findings
         for step in finding.repair
-        if step.action is RepairAction.DELETE_VOLUME
+        if step.action in (RepairAction.DELETE_VOLUME, RepairAction.DELETE_FILE)
     }
-    return sum(volumes.values())
+    return sum(deleted.values())
 
 
 def audit(
@@ -159,6 +160,7 @@ def audit(
     templates: Iterable[Template] = (),
     templates_seen: Iterable[tuple[Template, Image | None]] = (),
     checks: Iterable[DeepCheck] = (),
+    files: Iterable[LeftFile] = (),
     shown: set[str] | None = None,
 ) -> Iterator[Finding]:
     """Say what is wrong between images and the volumes that hold them ([store], [multi], [template]).
@@ -174,6 +176,7 @@ def audit(
         templates_seen: those that were only found among the volumes, each with its image; they are asked for after the
             volumes.
         checks: what deep checks gave; none where none were made.
+        files: temporary files of this host; of one that comes twice the first counts.
         shown: takes what the listings show of the cloud, for the settings of later audits of a part of it.
 
     Returns:
@@ -215,6 +218,8 @@ names volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1: it is not among the volumes
             claimants=_claimants(cloud.ledger.claims(volume_id)),
         )
         yield from _found(ATTACHMENT_RULES, held)
+    for file in {file.subject: file for file in reversed(list(files))}.values():
+        yield from _found(FILE_RULES, KeptFile(file=file, settings=cloud.settings))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -291,6 +296,7 @@ def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding
             check=cloud.checks.get(volume.id),
             settings=cloud.settings,
             claimants=_claimants(claims),
+            named=len(claims),
         )
         named = held.claimed or held.kept
         if named or recorded is not None:

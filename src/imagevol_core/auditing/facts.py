@@ -57,9 +57,11 @@ class RepairAction(Enum):
     DEACTIVATE_IMAGE = "deactivate-image"
     DELETE_ATTACHMENT = "delete-attachment"
     DELETE_CACHE_ENTRY = "delete-cache-entry"
+    DELETE_FILE = "delete-file"
     DELETE_IMAGE = "delete-image"
     DELETE_VOLUME = "delete-volume"
     DISCONNECT = "disconnect"
+    RELEASE_HOLD = "release-hold"
     REMOVE_LOCATION = "remove-location"
     SET_LOCATION = "set-location"
     SET_METADATA = "set-metadata"
@@ -73,8 +75,8 @@ class Subject:
     """What a finding or a step is about.
 
     Args:
-        kind: `image`, `volume`, `attachment`, `cache-entry`.
-        id: its id; of a cache entry, the volume's.
+        kind: `image`, `volume`, `attachment`, `cache-entry`, `file`.
+        id: its id; of a cache entry, the volume's; of a file, its host and its path.
     """
 
     kind: str
@@ -329,6 +331,13 @@ class ImageVolume:
     settings: AuditSettings
     claimants: tuple[str, ...] = ()
     importing: bool = False
+    named: int = 0
+
+    @property
+    def unchanged_for(self) -> timedelta | None:
+        """How long before the audit Cinder changed what it says of it; None where that is not known."""
+        changed = self.volume.updated_at or self.volume.created_at
+        return None if changed is None else self.settings.now - changed
 
     @property
     def age(self) -> timedelta | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from imagevol_core.auditing.facts import RepairAction
 from imagevol_core.auditing.repair_facts import RepairStepFacts
+from imagevol_core.custody import HOLD
 
 __all__ = ["is_as_left"]
 
@@ -33,6 +34,14 @@ def _attachment_gone(facts: RepairStepFacts) -> bool:
 
 def _never_connected(facts: RepairStepFacts) -> bool:
     return facts.attachment is None or facts.attachment.status == _RESERVED
+
+
+def _file_gone(facts: RepairStepFacts) -> bool:
+    return facts.file is None and facts.of_this_host
+
+
+def _released(facts: RepairStepFacts) -> bool:
+    return facts.volume is None or HOLD not in facts.volume.metadata
 
 
 def _location_gone(facts: RepairStepFacts) -> bool:
@@ -63,9 +72,11 @@ _LEAVES: Mapping[RepairAction, Callable[[RepairStepFacts], bool]] = {
     RepairAction.CLONE_VOLUME: _cloned,
     RepairAction.DEACTIVATE_IMAGE: _withdrawn,
     RepairAction.DELETE_ATTACHMENT: _attachment_gone,
+    RepairAction.DELETE_FILE: _file_gone,
     RepairAction.DELETE_IMAGE: _image_gone,
     RepairAction.DELETE_VOLUME: _volume_gone,
     RepairAction.DISCONNECT: _never_connected,
+    RepairAction.RELEASE_HOLD: _released,
     RepairAction.REMOVE_LOCATION: _location_gone,
     RepairAction.SET_LOCATION: _location_gone,
     RepairAction.SET_METADATA: _metadata_there,

@@ -7,6 +7,7 @@ from enum import Enum
 
 from imagevol_core.auditing.decision import Finding
 from imagevol_core.auditing.facts import AuditSettings, RepairAction, RepairStep
+from imagevol_core.auditing.file_rules import LeftFile
 from imagevol_core.facts import Image, Volume
 from imagevol_core.remains import AttachmentFacts
 from imagevol_core.stores import StoreCatalogue
@@ -23,13 +24,20 @@ OF_DATA: frozenset[RepairAction] = frozenset(
 )
 OF_VOLUMES: frozenset[RepairAction] = frozenset(
     {
+        RepairAction.RELEASE_HOLD,
         RepairAction.SET_METADATA,
         RepairAction.SET_READ_ONLY,
         RepairAction.SET_WRITABLE,
         RepairAction.ZERO_TAIL,
     }
 )
-_RISKY = OF_DATA | {RepairAction.DEACTIVATE_IMAGE, RepairAction.DELETE_ATTACHMENT, RepairAction.DISCONNECT}
+_RISKY = OF_DATA | {
+    RepairAction.DEACTIVATE_IMAGE,
+    RepairAction.DELETE_ATTACHMENT,
+    RepairAction.DELETE_FILE,
+    RepairAction.DISCONNECT,
+    RepairAction.RELEASE_HOLD,  # without which the volume can be deleted
+}
 
 
 class StepOutcome(Enum):
@@ -59,6 +67,8 @@ class RepairStepFacts:
         volume: the volume of the step, or of its attachment; None if there is none, or none any more.
         attachment: the attachment of the step; None if there is none, or none any more.
         attachments: every attachment of the volume.
+        file: the file of the step; None if there is none, or none any more.
+        of_this_host: whether the file of the step is a file of this host.
         existing: the volumes of the image's locations that exist.
         recording: the volumes that say that they hold the image that the step deletes.
         others: those volumes, as Cinder shows them.
@@ -82,6 +92,8 @@ class RepairStepFacts:
     volume: Volume | None = None
     attachment: AttachmentFacts | None = None
     attachments: tuple[AttachmentFacts, ...] = ()
+    file: LeftFile | None = None
+    of_this_host: bool = True
     existing: frozenset[str] = frozenset()
     recording: tuple[Volume, ...] = ()
     others: tuple[Volume, ...] = ()

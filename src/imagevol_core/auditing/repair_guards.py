@@ -31,7 +31,7 @@ _DELETES = (*_TAKES_VOLUME, RepairAction.DELETE_IMAGE)
 _OF_LOCATIONS = (RepairAction.REMOVE_LOCATION, RepairAction.SET_LOCATION)
 _SERVES = ("available", "in-use", "reserved", "attaching", "detaching")
 _AT_REST = ("available", "error")
-_HARMLESS = frozenset({"attachment-left-behind", "not-read-only", "store-differs", "tail-not-zero"})
+_HARMLESS = frozenset({"attachment-left-behind", "hold-left", "not-read-only", "store-differs", "tail-not-zero"})
 
 
 def is_not_shown(facts: RepairStepFacts) -> tuple[bool, str]:

@@ -48,6 +48,14 @@ def _already(facts: RepairStepFacts) -> tuple[bool, str]:
     return True, f"{facts.step.subject} is as the step leaves it"
 
 
+def _of_another_host(facts: RepairStepFacts) -> tuple[bool, str]:
+    file = facts.step.subject
+    if file.kind != "file" or facts.of_this_host:
+        return False, "it is about no file of another host"
+    host, _, path = file.id.partition(":")
+    return True, f"file {said(path)} is a file of host {said(host)}: repair it there"
+
+
 def _puts_back(facts: RepairStepFacts) -> tuple[bool, str]:
     back, text = _stays_writable(facts)
     if not _closes(facts) or back:
@@ -138,6 +146,8 @@ def _is_a_clone(facts: RepairStepFacts) -> tuple[bool, str]:
 
 def _held(facts: RepairStepFacts) -> tuple[bool, str]:
     holder = facts.volume.metadata.get(HOLD) if facts.volume else None
+    if any(each.action is RepairAction.RELEASE_HOLD for each in facts.planned.repair):
+        return False, "the repair lets the volume go"
     if holder in (None, "", facts.holder):
         return False, "no other operation holds the volume"
     return True, f"volume {_there(facts).id} is held by journal {said(holder)}: resume or undo that one first"
@@ -154,8 +164,8 @@ def _not_at_rest(facts: RepairStepFacts) -> tuple[bool, str]:
 
 
 def _attached(facts: RepairStepFacts) -> tuple[bool, str]:
-    if not _is(facts, RepairAction.DELETE_VOLUME):
-        return False, "it deletes no volume"
+    if not _is(facts, RepairAction.DELETE_VOLUME, RepairAction.RELEASE_HOLD):
+        return False, "it deletes no volume, and lets none go"
     ids = [each.id for each in facts.attachments]
     return bool(ids), f"volume {_there(facts).id} has attachments {listed(ids)}"
 
@@ -216,6 +226,13 @@ STEP_RULES: Mapping[Policy, tuple[Choice[RepairStepFacts, StepOutcome], ...]] = 
             source=_SPEC,
             applies=is_not_shown,
             outcome=StepOutcome.SKIP,
+        ),
+        Choice(
+            id="file-elsewhere",
+            text="refuse: the file is a file of another host",
+            source=_SPEC,
+            applies=_of_another_host,
+            outcome=StepOutcome.REFUSE,
         ),
         Choice(
             id="puts-back",

@@ -8,6 +8,7 @@ from datetime import datetime
 from imagevol_core.auditing.evidence import place_of
 from imagevol_core.auditing.facts import AuditRule, ImageVolume, Repair, RepairAction, Subject
 from imagevol_core.auditing.rules import ANOTHER_GLANCE, certain, may_run, step
+from imagevol_core.custody import HOLD
 from imagevol_core.remains import VolumeOrigin
 from imagevol_core.sentences import amount, answered, quoted, said
 from imagevol_core.sizing import GIB
@@ -111,6 +112,33 @@ def _delete_orphan(held: ImageVolume) -> Repair:
     return _delete_trusted(held) if _shown(held) else ()
 
 
+def _let_go(held: ImageVolume) -> tuple[bool, str]:
+    """What a killed migration or repair holds outlives its images."""
+    holder = held.volume.metadata.get(HOLD)
+    if not holder:
+        return True, "no operation holds it"
+    unchanged = held.unchanged_for
+    if unchanged is None:
+        return False, f"journal {said(holder)} holds it, and it is not known since when"
+    text = f"journal {said(holder)} holds it, and Cinder changed it {unchanged} before the audit"
+    return unchanged <= held.settings.stuck_after, text
+
+
+def _held_perhaps(_held: ImageVolume) -> str:
+    return "no service tells whether its journal is still at work: if you have it, resume or undo it"
+
+
+def _release(held: ImageVolume) -> Repair:
+    """If two locations name it, it must stay held while one of them goes."""
+    if not _trusted(held) or held.named > 1:
+        return ()
+    return (step(RepairAction.RELEASE_HOLD, _of_volume(held)[0], holder=held.volume.metadata[HOLD]),)
+
+
+def _changed_at(held: ImageVolume) -> datetime | None:
+    return held.volume.updated_at or held.volume.created_at
+
+
 def _read_only(held: ImageVolume) -> tuple[bool, str]:
     if not held.claimed and not held.kept:
         return True, "nothing depends on its content"
@@ -184,6 +212,17 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             repair=_delete_trusted,
             since=_created,
             reclaims=_size,
+        ),
+        AuditRule(
+            id="hold-left",
+            text="no migration or repair has held it for longer than an image may be in the making",
+            source="[multi]",
+            holds=_let_go,
+            subjects=_of_volume,
+            doubt=_held_perhaps,
+            repair=_release,
+            since=_changed_at,
+            related=_claimants,
         ),
         AuditRule(
             id="not-read-only",
