@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from sybil import Document, Example
+from sybil.example import SybilFailure
 from sybil.parsers.markdown import CodeBlockParser
 
 from imagevol_core import ResourceNotFound
@@ -58,9 +59,14 @@ def follow(page: str, instead: Mapping[str, str], *, then: Mapping[int, Callable
     document = Document.parse(str(ROOT / "docs" / page), CodeBlockParser("console", run))
     marked = [example for example in document if re.search(f"{MINE}$", document.text[: example.start])]
     assert len(marked) == len(re.findall(MINE, document.text)) > 0
+    wrong = []
     for number, example in enumerate(marked):
         instead |= then[number]() if number in then else {}
-        example.evaluate()
+        try:
+            example.evaluate()
+        except SybilFailure as failure:
+            wrong.append(str(failure))
+    assert not wrong, "\n\n".join(wrong)
 
 
 def configured(cloud: Cloud) -> dict[str, str]:
