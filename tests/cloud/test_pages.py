@@ -27,7 +27,7 @@ from tests.cloud.users import PATIENCE_SECONDS, User, image_volume
 from tests.docs.test_snippets import ROOT, run_console
 
 MINE = r'<!--- skip: next "tests/cloud/test_pages\.py runs it" -->\s*'
-IMAGE = b"the image" * 1000
+IMAGE = b"16 bytes of data" * (1 << 20)
 
 
 @pytest.fixture
