@@ -80,3 +80,58 @@ def test_a_template_records_its_blake3_too() -> None:
     written = TemplateMetadata(image_id="i", blake3=BLAKE3).to_volume()
     assert written == {"imagevol_template": "i", "imagevol_blake3": BLAKE3.value}
     assert TemplateMetadata.from_volume(written) == TemplateMetadata(image_id="i", blake3=BLAKE3)
+
+
+@pytest.mark.parametrize(
+    "volume, image, texts",
+    [
+        (
+            STORED,
+            IMAGE,
+            [
+                "its record can be read",
+                "the volume lives in project service, in which no user can write its metadata",
+                "it was not cloned from another volume",
+                "it is finished",
+                "it is read-only",
+                "its record names image i; this is image i",
+                "it records sha512:0a0a0a0a0a0a... and the image has sha512:0a0a0a0a0a0a...",
+            ],
+        ),
+        (
+            replace(
+                with_record(imagevol_state="unfinished", image_id="another", image_size="6"),
+                project_id=None,
+                source_volume_id="theirs",
+                readonly=False,
+            ),
+            IMAGE,
+            [
+                "its record can be read",
+                "the volume lives in project not known, in which users can write its metadata",
+                "it was cloned from volume theirs, whose metadata Cinder may have copied",
+                "it is unfinished",
+                "it is not read-only, so its data may have changed",
+                "its record names image another; this is image i",
+                "it records 6 bytes and the image has 5",
+            ],
+        ),
+        (STORED, None, ["its record names image i", "no image is compared with its record"]),
+        (STORED, replace(IMAGE, digest=None), ["Glance has no multihash of the image to compare with its record"]),
+        (
+            with_record(os_hash_algo=None, os_hash_value=None, imagevol_blake3=None),
+            IMAGE,
+            ["it records no digest"],
+        ),
+        (
+            with_record(os_hash_algo=None, os_hash_value=None, image_size=None),
+            IMAGE,
+            ["it records no multihash and the image has sha512:0a0a0a0a0a0a..."],
+        ),
+        (with_record(image_size="lots"), None, ["volume metadata image_size='lots': it is not a number of bytes"]),
+    ],
+)
+def test_each_rule_says_what_it_has_seen(volume: Volume, image: Image | None, texts: list[str]) -> None:
+    verdicts = decide_recorded(volume, trusted_projects={"service"}, image=image).verdicts
+    assert [verdict.text for verdict in verdicts][-len(texts) :] == texts
+    assert {verdict.subject for verdict in verdicts} == {"v"}

@@ -72,7 +72,7 @@ TESTS = {
     "remains.attachments": ["reclaiming"],
     "remains.removal": ["removal"],
     "remains.volumes": ["remains"],
-    "resuming": ["resuming"],
+    "resuming": ["resuming", "resuming_reasons"],
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
     "store_copies": ["store_copies", "store_copy_reasons"],

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from imagevol_core.sentences import said
+from imagevol_core.sentences import amount, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = ["RETRY_RULES", "BrokenRead", "ReadRetry", "RetryOutcome", "decide_read_retry"]
@@ -117,7 +117,7 @@ def _refused(broken: BrokenRead) -> tuple[bool, str]:
 
 def _no_progress(broken: BrokenRead) -> tuple[bool, str]:
     over = broken.waited_seconds >= broken.patience_seconds
-    return over, f"no data came for {broken.waited_seconds:.0f} seconds, in {broken.failures} attempts"
+    return over, f"no data came for {broken.waited_seconds:.0f} seconds, in {amount(broken.failures, 'attempt')}"
 
 
 def _asks_too_long(broken: BrokenRead) -> tuple[bool, str]:

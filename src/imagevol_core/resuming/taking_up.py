@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from imagevol_core.facts import Digest, Image, Volume
 from imagevol_core.locations import named_volume_ids
@@ -57,6 +58,11 @@ class LeftVolume:
     process: HolderState = HolderState.UNKNOWN
     process_reason: str = "it names no process"
 
+    @property
+    def shown(self) -> Volume:
+        """The volume, for the rules after the one that says that Cinder shows none."""
+        return cast(Volume, self.volume)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakingUp:
@@ -94,6 +100,11 @@ class _Left:
     image: Image | None
     volume_id: str | None
     digest: Digest | None
+
+    @property
+    def shown(self) -> Image:
+        """The image, for the rules after the one that says that it is gone."""
+        return cast(Image, self.image)
 
 
 def decide_taking_up(left: LeftVolume, *, policy: Policy = Policy.STRICT) -> TakingUp:
@@ -148,13 +159,13 @@ def _shown(left: LeftVolume) -> tuple[bool, str]:
 
 
 def _own(left: LeftVolume) -> tuple[bool, str]:
-    project = left.volume.project_id if left.volume else None
+    project = left.shown.project_id
     own = project is not None and project == left.project_id
     return own, f"it lives in project {said(project)}, the project of the credentials is {said(left.project_id)}"
 
 
 def _marked(left: LeftVolume) -> tuple[bool, str]:
-    metadata = left.volume.metadata if left.volume else {}
+    metadata = left.shown.metadata
     origin = VolumeOrigin.from_volume(metadata)
     if metadata.get(JOURNAL_KEY) != left.journal_id:
         return False, f"it names journal {said(metadata.get(JOURNAL_KEY))}, and not {said(left.journal_id)}"
@@ -164,17 +175,17 @@ def _marked(left: LeftVolume) -> tuple[bool, str]:
 
 
 def _not_cloned(left: LeftVolume) -> tuple[bool, str]:
-    source = left.volume.source_volume_id if left.volume else None
+    source = left.shown.source_volume_id
     return source is None, "it is no clone" if source is None else f"it is a clone of volume {said(source)}"
 
 
 def _large(left: LeftVolume) -> tuple[bool, str]:
-    size_gib = left.volume.size_gib if left.volume else 0
+    size_gib = left.shown.size_gib
     return size_gib >= left.size_gib, f"it has {size_gib} GiB, and {left.size_gib} are needed"
 
 
 def _usable(left: LeftVolume) -> tuple[bool, str]:
-    status = left.volume.status if left.volume else None
+    status = left.shown.status
     return status in _STATES, f"its status is {said(status)}"
 
 
@@ -193,16 +204,16 @@ def _image_gone(left: _Left) -> tuple[bool, str]:
 
 
 def _image_registered(left: _Left) -> tuple[bool, str]:
-    image, volume = left.image, f"volume {said(left.volume_id)}"
-    if image is None or not image.locations:
-        same = image is not None and left.digest is not None and image.digest == left.digest
+    image, volume = left.shown, f"volume {said(left.volume_id)}"
+    if not image.locations:
+        same = left.digest is not None and image.digest == left.digest
         return same, f"it has {'the' if same else 'no'} digest of {volume}, and Glance shows no location of it"
     names = left.volume_id in named_volume_ids(image)
     return names, f"its location names {volume}" if names else f"no location of it names {volume}"
 
 
 def _image_queued(left: _Left) -> tuple[bool, str]:
-    status = left.image.status if left.image else None
+    status = left.shown.status
     return status == "queued", f"image {said(left.image_id)} is {said(status)}"
 
 
