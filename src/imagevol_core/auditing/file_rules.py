@@ -45,7 +45,7 @@ class LeftFile:
 
     @property
     def subject(self) -> Subject:
-        """What a finding names: the host, too, because a path is a path of one host."""
+        """What a finding names, with the host, because a path is a path of one host."""
         return Subject("file", f"{self.host}:{self.path}")
 
 
