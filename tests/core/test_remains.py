@@ -26,6 +26,7 @@ from imagevol_core import (
     decide_reclaim,
     decide_remains,
 )
+from imagevol_core.remains import JOURNAL_KEY
 from tests.core.test_reclaiming import GONE, HERE, NO_PROCESS, records
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)
@@ -106,7 +107,16 @@ class TestDecision:
         seen.add(decide(Volume(id="7ad3", size_gib=1)).verdicts[-1].rule)
         seen.add(decide(left(ELSEWHERE, created_at=JUST_NOW)).verdicts[-1].rule)
         seen.add(decide(left(procedure="upload", source_volume_id="0c1d")).verdicts[-1].rule)
-        assert len(seen) == 12  # every rule was the one that applied
+        seen.add(decide(left(metadata={JOURNAL_KEY: "5f0a"})).verdicts[-1].rule)
+        assert len(seen) == 13  # every rule was the one that applied
+
+    @pytest.mark.parametrize("procedure", ["put", "register"])
+    def test_a_volume_that_a_journal_names_is_deleted_only_if_an_operator_names_it(self, procedure: str) -> None:
+        journalled = left(procedure=procedure, metadata={JOURNAL_KEY: "5f0a"})
+        decision = decide(journalled)
+        assert (decision.action, decision.verdicts[-1].rule) == (RemainsAction.NAME, "has-journal")
+        assert "journal 5f0a names it, from which its command may go on with --resume" in str(decision)
+        assert decide(journalled, named=True).action is RemainsAction.DELETE
 
     @pytest.mark.parametrize("key", ["image_id", "glance_image_id", "image_owner"])
     def test_a_volume_that_may_be_an_images_is_only_named(self, key: str) -> None:
@@ -180,6 +190,7 @@ class TestDecision:
             "it names no process",
             "it lives in project service, the project of the credentials is service",
             "its metadata names no image",
+            "no journal names it",
             "it was not cloned",
             "Cinder is not changing it (status available)",
             "it names no process",

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagevol_core import Digest, HolderState, Image, ImageLocation, Policy, Volume, VolumeOrigin
+from imagevol_core.remains import JOURNAL_KEY
 from imagevol_core.resuming import (
-    JOURNAL_KEY,
     BrokenRead,
     KeptPart,
     LeftVolume,

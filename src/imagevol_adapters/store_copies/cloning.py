@@ -20,7 +20,7 @@ from imagevol_core import (
     named_volume_ids,
     read_metadata,
 )
-from imagevol_core.resuming import JOURNAL_KEY
+from imagevol_core.remains import JOURNAL_KEY
 from imagevol_core.store_copies import CloneLeft, decide_discard
 
 __all__ = ["CloneOfStore"]

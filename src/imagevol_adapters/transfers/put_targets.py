@@ -31,7 +31,8 @@ from imagevol_core import (
     WrongLength,
     decide_process,
 )
-from imagevol_core.resuming import JOURNAL_KEY, LeftVolume, Registration, decide_registration, decide_taking_up
+from imagevol_core.remains import JOURNAL_KEY
+from imagevol_core.resuming import LeftVolume, Registration, decide_registration, decide_taking_up
 
 __all__ = ["Put", "Registering", "chosen_image", "register", "registration", "taken_volume", "undone_if_wrong"]
 

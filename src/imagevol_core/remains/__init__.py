@@ -15,6 +15,7 @@ from imagevol_core.remains.attachments import (
 from imagevol_core.remains.removal import REMOVAL_RULES, RemovalDecision, RemovalOutcome, decide_removal
 from imagevol_core.remains.volumes import (
     FINISHED,
+    JOURNAL_KEY,
     REMAINS_RULES,
     UNFINISHED,
     RemainsAction,
@@ -25,6 +26,7 @@ from imagevol_core.remains.volumes import (
 
 __all__ = [
     "FINISHED",
+    "JOURNAL_KEY",
     "RECLAIM_RULES",
     "REMAINS_RULES",
     "REMOVAL_RULES",

@@ -24,6 +24,7 @@ from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_o
 
 __all__ = [
     "FINISHED",
+    "JOURNAL_KEY",
     "REMAINS_RULES",
     "UNFINISHED",
     "RemainsAction",
@@ -40,6 +41,9 @@ _PROCESS = "imagevol_process"
 _CLONE = frozenset({"upload", "doctor", "validate", "repair", "cp"})  # the procedures that clone volumes
 _HOLDS_AN_IMAGE = ("glance_image_id", "image_id", "image_owner")
 _PASSING = ("creating", "downloading", "extending", "detaching", "deleting")
+
+JOURNAL_KEY = "imagevol_journal"
+"""The key of the metadata that names the journal of the command that created a volume or an image."""
 
 UNFINISHED: Mapping[str, str] = {_STATE: "unfinished"}
 """The metadata of a volume that a procedure is creating, or was when its process ended."""
@@ -265,6 +269,12 @@ def _copied(asked: _Asked) -> tuple[bool, str]:
     return True, f"it was cloned from volume {said(source)}, and procedure {said(procedure)} clones none"
 
 
+def _has_journal(asked: _Asked) -> tuple[bool, str]:
+    if not (journal := asked.volume.metadata.get(JOURNAL_KEY)):
+        return False, "no journal names it"
+    return not asked.named, f"journal {said(journal)} names it, from which its command may go on with --resume"
+
+
 def _cloned(asked: _Asked) -> tuple[bool, str]:
     source, migration = asked.volume.source_volume_id, asked.volume.migration_status
     if source is None and migration in (None, "", "none"):
@@ -350,6 +360,13 @@ REMAINS_RULES: Mapping[Policy, tuple[Choice[_Asked, RemainsAction], ...]] = {
             text="name it: it says that it holds an image",
             source=_SPEC,
             applies=_says_image,
+            outcome=RemainsAction.NAME,
+        ),
+        Choice(
+            id="has-journal",
+            text="name it: its command may go on, from a journal",
+            source=_SPEC,
+            applies=_has_journal,
             outcome=RemainsAction.NAME,
         ),
         Choice(

@@ -10,7 +10,6 @@ from imagevol_core.resuming.partial import (
 )
 from imagevol_core.resuming.retry import RETRY_RULES, BrokenRead, ReadRetry, RetryOutcome, decide_read_retry
 from imagevol_core.resuming.taking_up import (
-    JOURNAL_KEY,
     REGISTRATION_RULES,
     TAKING_UP_RULES,
     LeftVolume,
@@ -21,7 +20,6 @@ from imagevol_core.resuming.taking_up import (
 )
 
 __all__ = [
-    "JOURNAL_KEY",
     "PARTIAL_RULES",
     "REGISTRATION_RULES",
     "RETRY_RULES",

@@ -13,12 +13,11 @@ from typing import cast
 
 from imagevol_core.facts import Digest, Image, Volume
 from imagevol_core.locations import named_volume_ids
-from imagevol_core.remains import HolderState, VolumeOrigin
+from imagevol_core.remains import JOURNAL_KEY, HolderState, VolumeOrigin
 from imagevol_core.sentences import said
 from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, failed, first_match, table_of
 
 __all__ = [
-    "JOURNAL_KEY",
     "REGISTRATION_RULES",
     "TAKING_UP_RULES",
     "LeftVolume",
@@ -27,9 +26,6 @@ __all__ = [
     "decide_registration",
     "decide_taking_up",
 ]
-
-JOURNAL_KEY = "imagevol_journal"
-"""The key of the metadata that names the journal of the command that created a volume or an image."""
 
 _STATES = ("creating", "available", "reserved", "attaching", "in-use", "detaching")
 
