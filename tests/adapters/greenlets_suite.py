@@ -6,6 +6,7 @@ lets it go: if the device's thread were green, that greenlet would never run.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import time
@@ -205,6 +206,7 @@ def test_a_device_that_hangs_is_named_while_the_source_is_waited_for() -> None:
     device.go.set()
     while threads_left():
         eventlet.sleep(0.01)
+    gc.collect()
 
 
 def test_what_connects_a_volume_and_hangs_is_ended_in_its_greenlet() -> None:
@@ -346,7 +348,7 @@ def test_other_greenlets_run_while_a_file_is_digested(tmp_path: Path, monkeypatc
         assert gone.wait(PATIENCE_SECONDS), "no other greenlet has run"
         yield from verified(data, digest, what, given=given)
 
-    monkeypatch.setattr("imagevol_adapters.transfers.filling.verified", blocking)
+    monkeypatch.setattr("imagevol_adapters.transfers.checked_file.verified", blocking)
     eventlet.spawn(gone.set)
     checked = CheckedFile.check(path, disk_format="raw", converter=QemuConverter(), digest=SHA512, what="the image")
     with checked as file:

@@ -229,6 +229,10 @@ class Inbox(Generic[T]):
             with suppress(BlockingIOError):
                 os.eventfd_read(self._signal)
 
+    def __del__(self) -> None:
+        """Close its descriptor once no thread has it any more, as when one was left to itself."""
+        self.close()
+
     def close(self) -> None:
         """Close its descriptor; nothing may be put in any more."""
         if self._signal is not None:
