@@ -270,8 +270,8 @@ def test_glance_gives_a_requester_an_image_if_its_first_byte_comes(
             self.http_client = self
             self.token, self.additional_headers = context.auth_token, dict[str, str]()
 
-        def get(self, url: str) -> Any:
-            asked.append(f"{self.token}: {url}, {self.additional_headers}")
+        def get(self, url: str, *, timeout: float) -> Any:
+            asked.append(f"{self.token}: {url}, {self.additional_headers}, {timeout:g} s")
             if isinstance(answer, Exception):
                 raise answer
             status, data = answer
@@ -280,8 +280,8 @@ def test_glance_gives_a_requester_an_image_if_its_first_byte_comes(
     monkeypatch.setattr("cinder.image.glance._create_glance_client", Client)
     monkeypatch.setattr("cinder.image.glance.get_api_servers", lambda _: iter([("glance", False)]))
     monkeypatch.setattr("cinder.image.glance.CONF", SimpleNamespace(glance_num_retries=0))
-    assert services.gives_data(SimpleNamespace(project_id="project", auth_token="token"), "image") is gives
-    assert asked == ["token: /v2/images/image/file, {'Range': 'bytes=0-0'}"]
+    assert services.gives_data(SimpleNamespace(project_id="project", auth_token="token"), "image", seconds=7) is gives
+    assert asked == ["token: /v2/images/image/file, {'Range': 'bytes=0-0'}, 7 s"]
     assert closed == ([] if isinstance(answer, Exception) else ["closed"])
 
 

@@ -11,6 +11,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 from cinder import context as cinder_context
@@ -151,8 +152,13 @@ class ImageCloneMixin:
 
     def imagevol_services(self) -> Services:
         """Give the locks, the converter and the access to Glance.  Do not override this in a driver."""
-        converter = QemuConverter(stall_seconds=self.configuration.image_clone_stall_seconds)
-        return Services(locks=locks_of_cinder(), converter=converter, gives_data=gives_data, range_of=range_of)
+        seconds = self.configuration.image_clone_stall_seconds
+        return Services(
+            locks=locks_of_cinder(),
+            converter=QemuConverter(stall_seconds=seconds),
+            gives_data=partial(gives_data, seconds=seconds),
+            range_of=partial(range_of, seconds=seconds),
+        )
 
 
 def _image_cloned(driver: Any, request: Request) -> ModelUpdate:

@@ -19,6 +19,7 @@ from imagevol_adapters.coordination import ToozLocks, from_conf
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import Converter, Locks
 from imagevol_adapters.transfers.remote_image import NoRanges
+from imagevol_core import STALL_SECONDS
 
 __all__ = ["Services", "gives_data", "locks_of_cinder", "range_of"]
 
@@ -58,7 +59,7 @@ def locks_of_cinder() -> ToozLocks:
     return from_conf(cfg.CONF)
 
 
-def gives_data(context: Any, image_id: str) -> bool:
+def gives_data(context: Any, image_id: str, *, seconds: float = STALL_SECONDS) -> bool:
     """Ask Glance for the first byte of an image with the requester's own token, and tell whether it comes.
 
     What Glance shows of an image is no proof: its policy `download_image` may still refuse the data. Neither is an
@@ -67,11 +68,12 @@ def gives_data(context: Any, image_id: str) -> bool:
     Args:
         context: of the request. Its token is the requester's.
         image_id: which image.
+        seconds: how long to wait for a byte.
     """
     if not context.auth_token:
         return False
     try:
-        response, data = _asked(context, image_id, "bytes=0-0")
+        response, data = _asked(context, image_id, "bytes=0-0", seconds)
         with closing(response):
             return response.status_code in (_OK, _PARTIAL) and bool(next(iter(data or ()), b""))
     except _ERRORS as error:
@@ -79,19 +81,20 @@ def gives_data(context: Any, image_id: str) -> bool:
         return False
 
 
-def range_of(context: Any, image_id: str, offset: int) -> Iterable[bytes]:
+def range_of(context: Any, image_id: str, offset: int, *, seconds: float = STALL_SECONDS) -> Iterable[bytes]:
     """Give the data of an image from an offset on, to its end.
 
     Args:
         context: of the request. Its token is the requester's.
         image_id: which image.
         offset: of the first byte.
+        seconds: how long to wait for a byte.
 
     Raises:
         NoRanges: Glance, or the store that the image is in, gives none.
     """
     try:
-        response, data = _asked(context, image_id, f"bytes={offset}-")
+        response, data = _asked(context, image_id, f"bytes={offset}-", seconds)
     except _ERRORS as error:
         raise NoRanges(f"image {image_id}: Glance gives no range of it: {one_line(error)}") from error
     if response.status_code != _PARTIAL or not _begins_at(response, offset):
@@ -104,11 +107,14 @@ def _begins_at(response: Any, offset: int) -> bool:
     return str(response.headers.get("Content-Range", "")).startswith(f"bytes {offset}-")
 
 
-def _asked(context: Any, image_id: str, wanted: str) -> tuple[Any, Any]:
-    """Ask Glance for a range of an image; give the response, and the data in it."""
+def _asked(context: Any, image_id: str, wanted: str, seconds: float) -> tuple[Any, Any]:
+    """Ask Glance for a range of an image, and wait so long for a byte; give the response, and the data in it."""
     netloc, use_ssl = next(iter(glance.get_api_servers(context)))
     client = glance.GlanceClientWrapper(context, netloc, use_ssl)
     # Not among the headers of the call: python-glanceclient percent-encodes their =, and Glance refuses the range.
     client.client.http_client.additional_headers = {"Range": wanted}
-    response, data = client.call(context, "get", f"/v2/images/{image_id}/file", controller="http_client")
+    url = f"/v2/images/{image_id}/file"
+    # Without Keystone, python-glanceclient has a deadline of its own, 600 seconds, and takes no other.
+    limits = {"timeout": seconds} if cfg.CONF.auth_strategy == "keystone" else {}
+    response, data = client.call(context, "get", url, controller="http_client", **limits)
     return response, data

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from imagevol_adapters.engine.limits import Throttle
 from imagevol_adapters.engine.parts import PART_BYTES, Crew, Part
 from imagevol_adapters.engine.sources import guarded
 from imagevol_adapters.engine.threads import Stopped
-from imagevol_core import ContentMismatch, Digest, SourceFailed, TransferCancelled
+from imagevol_core import ContentMismatch, Digest, SourceFailed, SourceStalled, TransferCancelled
 
 __all__ = ["NoRanges", "Ranges", "RemoteImage"]
 
@@ -35,6 +36,7 @@ BLOCK_BYTES = PART_BYTES
 _CACHED_BLOCKS = 32
 _AHEAD_BLOCKS = 8  # which are read while the blocks before them are used
 _TURN_SECONDS = 0.05
+_ENDING_SECONDS = 5  # for a read that is not wanted any more
 _NEAR_BLOCKS = 8  # which are read over rather than asking again
 _LEAST_RANGES = 64  # that an image may need, however small
 _BLOCKS_A_RANGE = 16  # and one more for so many of its blocks
@@ -52,6 +54,7 @@ class RemoteImage:
     Attributes:
         what: names it in an error.
         size_bytes: how long it is.
+        stall_seconds: how long no data may come.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class RemoteImage:
         self._ranges = ranges
         self._digest = digest
         self._limits = limits or Limits()
+        self.stall_seconds = self._limits.stall_seconds
         self._throttle = Throttle(self._limits)
         self._through = False
         self._cached: OrderedDict[int, bytes] = OrderedDict()
@@ -226,6 +230,7 @@ class _Blocks:
         self._blocks = self._cut(ranges, block)
         self._ahead: queue.Queue[bytes | BaseException | None] | None = None
         self._over = False
+        self._came = 0  # pieces of data
         self._thread: threading.Thread | None = None
 
     def read_ahead(self) -> None:
@@ -257,26 +262,41 @@ class _Blocks:
         """Close the data."""
         self._over = True
         if self._thread is not None and self._ahead is not None:
-            while self._thread.is_alive():
+            until = time.monotonic() + _ENDING_SECONDS
+            while self._thread.is_alive() and time.monotonic() < until:
                 with suppress(queue.Empty):
                     self._ahead.get(timeout=_TURN_SECONDS)
+            if self._thread.is_alive():  # it hangs: it closes the data when it has them
+                return
             self._thread.join()
         self._blocks.close()
 
     def _next(self) -> bytes | None:
         if self._ahead is None:
             return next(self._blocks, None)
-        data = self._ahead.get()
+        data = self._waited_for(self._ahead)
         if data is None or isinstance(data, BaseException):
             self._ahead.put(data)  # it may be asked for again
         if isinstance(data, BaseException):
             raise data
         return data
 
+    def _waited_for(self, blocks: queue.Queue[bytes | BaseException | None]) -> bytes | BaseException | None:
+        """Give the next block, unless no byte of it comes for too long."""
+        seconds = self._image.stall_seconds
+        while True:
+            since = self._came
+            with suppress(queue.Empty):
+                return blocks.get(timeout=seconds)
+            if self._came == since:
+                raise SourceStalled(self._image.what, seconds=seconds)
+
     def _read_ahead(self, blocks: queue.Queue[bytes | BaseException | None]) -> None:
         try:
             while not self._over and (data := next(self._blocks, None)) is not None:
                 blocks.put(data)
+            if self._over:
+                self._blocks.close()
         except BaseException as error:  # noqa: BLE001 - raised where the block is asked for
             blocks.put(error)
         else:
@@ -287,6 +307,7 @@ class _Blocks:
         with closing(data):
             held = bytearray()
             for chunk in data:
+                self._came += 1
                 held += cast("bytes", chunk)  # a service gives no holes
                 while held and len(held) >= (wanted := max(1, self._image.block_bytes(block))):
                     with memoryview(held) as view:
