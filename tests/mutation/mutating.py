@@ -76,6 +76,7 @@ TESTS = {
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
     "store_copies": ["store_copies", "store_copy_reasons"],
+    "store_copies.decision": ["store_copies", "store_copy_reasons", "store_copy_steps"],
     "stores": ["stores"],
     "stores.check": ["stores", "store_trials"],
     "stores.put": ["put_rules"],
