@@ -1,4 +1,4 @@
-"""What the audit's rules about an image volume say of what they have seen, and why a finding is only likely."""
+"""What the audit says of image volumes and temporary files, also where a rule holds, and why it is only likely."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from imagevol_core import ImageLocation, Policy, VolumeOrigin, evaluate
+from imagevol_core import HOLD, ImageLocation, Policy, VolumeOrigin, evaluate
 from imagevol_core.auditing import IMAGE_VOLUME_RULES
 from imagevol_core.auditing.facts import ImageVolume
+from imagevol_core.auditing.file_rules import FILE_RULES, KeptFile
 from tests.core import test_auditing
 from tests.core.test_auditing import (
     NOW,
@@ -58,6 +59,17 @@ WHOLE = VolumeOrigin(procedure="put", image_id="image-0", finished=True).to_volu
             replace(HELD, volume=half_stored(created_at=NOW - timedelta(hours=1))),
             "procedure add has not finished 1:00:00 after it began",
         ),
+        (
+            "hold-left",
+            replace(HELD, volume=volume(says={HOLD: "a-journal"}, updated_at=NOW)),
+            "journal a-journal holds it, and Cinder changed it 0:00:00 before the audit",
+        ),
+        (
+            "hold-left",
+            replace(HELD, volume=volume(says={HOLD: "a-journal"}, created_at=NOW)),
+            "journal a-journal holds it, and Cinder changed it 0:00:00 before the audit",
+        ),
+        ("hold-left", replace(HELD, volume=volume(says={HOLD: ""})), "no operation holds it"),
     ],
 )
 def test_a_rule_that_holds_says_what_it_has_seen(rule: str, held: ImageVolume, text: str) -> None:
@@ -90,3 +102,29 @@ def test_a_finding_that_is_only_likely_says_why(cloud: Cloud, why: str) -> None:
 
 def test_a_volume_that_says_nothing_and_is_named_by_nothing_has_no_finding() -> None:
     assert Cloud(volumes=(volume(says=UNSAID),)).audit() == []
+
+
+def test_a_volume_that_is_held_since_a_time_that_is_not_known_is_likely_left() -> None:
+    (found,) = one(held=volume(says={HOLD: "a-journal"}, created_at=None)).audit()
+    assert found.text == (
+        f"journal a-journal holds it, and it is not known since when; only likely, because {test_auditing.JOURNAL}"
+    )
+
+
+@pytest.mark.parametrize(
+    "in_use, ok, text",
+    [
+        (True, True, "a process uses it"),
+        (None, False, "it is not known whether a process uses it; it was written 9 days, 0:00:00 before the audit"),
+        (False, False, "no process uses it; it was written 9 days, 0:00:00 before the audit"),
+    ],
+)
+def test_the_rule_of_a_temporary_file_says_what_it_has_seen(in_use: bool | None, ok: bool, text: str) -> None:
+    kept = KeptFile(file=replace(test_auditing.FILE, in_use=in_use), settings=SETTINGS)
+    (verdict,) = evaluate(FILE_RULES[Policy.STRICT], kept)
+    assert (verdict.ok, verdict.text) == (ok, text)
+
+
+def test_a_temporary_file_is_likely_left_where_the_host_cannot_tell_what_uses_it() -> None:
+    (found,) = Cloud(files=(replace(test_auditing.FILE, in_use=None),)).audit()
+    assert found.text.endswith("; only likely, because this host cannot tell whether a process uses it")

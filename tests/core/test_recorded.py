@@ -8,6 +8,7 @@ import pytest
 
 from imagevol_core import Digest, Image, InvalidFact, TemplateMetadata, Volume
 from imagevol_core.recorded import decide_recorded
+from imagevol_core.remains import UNFINISHED
 
 SHA512, BLAKE3 = Digest("sha512", "0a" * 64), Digest("blake3", "0b" * 32)
 RECORD = {
@@ -72,8 +73,13 @@ def test_a_volume_without_any_digest_may_get_one() -> None:
 
 
 def test_a_text_is_no_collection_of_projects() -> None:
-    with pytest.raises(InvalidFact):
+    with pytest.raises(InvalidFact, match=r"\Atrusted_projects: "):
         decide_recorded(STORED, trusted_projects="service")
+
+
+def test_a_volume_that_says_only_that_it_is_unfinished_is_unfinished() -> None:
+    decision = decide_recorded(replace(STORED, metadata=UNFINISHED), trusted_projects={"service"})
+    assert "record-finished" in [verdict.rule for verdict in decision.verdicts if not verdict.ok]
 
 
 def test_a_template_records_its_blake3_too() -> None:

@@ -25,6 +25,8 @@ from tests.core.test_repairs import (
     DETACH,
     DETACHING,
     DISCONNECT,
+    FILE,
+    HELD_THERE,
     IMAGE,
     IMAGE_THERE,
     LEFT,
@@ -33,6 +35,7 @@ from tests.core.test_repairs import (
     LOOK,
     OTHER,
     OTHER_THERE,
+    RELEASE,
     REMOVE,
     SEPARATION,
     SETTINGS,
@@ -60,6 +63,7 @@ PUTS_BACK = facts(
     step(A.SET_READ_ONLY), found=None, opened=True, volume=replace(OWNED, readonly=False), claimants=(IMAGE_THERE,)
 )
 LOSES = facts(DELETE_IMAGE, about=(IMAGE, VOLUME), existing=frozenset())
+OF_FILE = step(A.DELETE_FILE, FILE.subject)
 OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
 
 
@@ -234,6 +238,14 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
         ),
         ("volume-held", facts(DELETE), "no other operation holds the volume"),
         ("volume-held", facts(DETACH, volume=None), "no other operation holds the volume"),
+        ("volume-held", facts(RELEASE, volume=HELD_THERE), "the repair lets the volume go"),
+        ("file-elsewhere", facts(DELETE), "it is about no file of another host"),
+        ("file-elsewhere", facts(OF_FILE, file=FILE), "it is about no file of another host"),
+        (
+            "file-elsewhere",
+            facts(OF_FILE, of_this_host=False),
+            "file /tmp/x is a file of host here: repair it there",
+        ),
         (
             "volume-held",
             facts(DELETE, volume=replace(VOLUME_THERE, metadata={HOLD: ""})),
@@ -250,7 +262,7 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
             facts(DELETE),
             f"{ABOUT} is 'available', and a volume is deleted only while it is 'available' or 'error'",
         ),
-        ("has-attachments", facts(DELETE_IMAGE), "it deletes no volume"),
+        ("has-attachments", facts(DELETE_IMAGE), "it deletes no volume, and lets none go"),
         (
             "has-attachments",
             facts(DELETE, attachments=(ATTACHMENT, replace(ATTACHMENT, id="b"))),

@@ -59,3 +59,7 @@ def test_a_transfer_waits_for_five_minutes() -> None:
 
 def test_what_a_device_was_asked_for_is_told() -> None:
     assert DeviceStalled("/dev/sdb", doing="writing", seconds=1).doing == "writing"
+
+
+def test_the_process_is_not_known_until_it_is_told() -> None:
+    assert SourceStalled("the source", seconds=1).process_id is None

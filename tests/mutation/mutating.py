@@ -39,6 +39,7 @@ COPIED = (
 TESTS = {
     "auditing": ["auditing"],
     "auditing.decision": ["auditing", "audit_evidence"],
+    "auditing.file_rules": ["auditing", "audited_volumes"],
     "auditing.evidence": ["audit_evidence"],
     "auditing.location_rules": ["auditing", "audit_evidence"],
     "auditing.rules": ["auditing", "audit_evidence"],

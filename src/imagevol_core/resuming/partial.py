@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from imagevol_core.facts import Digest
 from imagevol_core.sentences import said
@@ -85,6 +86,11 @@ class _Asked:
     image: ReadImage
     kept: KeptPart | None
 
+    @property
+    def part(self) -> KeptPart:
+        """What is kept, for the rules after the one that says that nothing is."""
+        return cast(KeptPart, self.kept)
+
 
 def decide_partial(image: ReadImage, kept: KeptPart | None, *, policy: Policy = Policy.STRICT) -> PartialDecision:
     """Decide whether an image is read on from where an earlier command was stopped ([store]).
@@ -123,7 +129,7 @@ def _nothing(asked: _Asked) -> tuple[bool, str]:
 
 
 def _other_image(asked: _Asked) -> tuple[bool, str]:
-    before, now = asked.kept.image if asked.kept else None, asked.image
+    before, now = asked.part.image, asked.image
     if before is None:
         return True, "the journal does not say what was read"
     if before.source != now.source:
@@ -136,11 +142,8 @@ def _other_image(asked: _Asked) -> tuple[bool, str]:
 
 
 def _gone(asked: _Asked) -> tuple[bool, str]:
-    there = asked.kept is None or asked.kept.there
-    return (
-        not there,
-        f"the file that was kept is {'there' if there else 'gone, or is another one'}",
-    )
+    there = asked.part.there
+    return not there, f"the file that was kept is {'there' if there else 'gone, or is another one'}"
 
 
 def _kept(_asked: _Asked) -> tuple[bool, str]:
