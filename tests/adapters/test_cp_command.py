@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -172,6 +173,22 @@ def test_a_copy_that_stops_early_leaves_the_metrics_of_the_last_run(
     monkeypatch.setattr(MemoryStoreCopies, "copy_to_store", silent)
     assert cp("image-1", "--to-store", "files", "--yes", "--metrics", file).status == 1
     assert file.read_bytes() == before
+
+
+def test_this_host_is_looked_at_before_there_are_threads(
+    site: Site, cp: Run, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that imports os-brick, and so eventlet, cannot be joined: the command would never end."""
+    made: list[threading.Thread] = []
+
+    def attacher(_: Imagevol) -> MemoryAttacher:
+        made.append(threading.current_thread())
+        return MemoryAttacher(volumes=site.volumes)
+
+    monkeypatch.setattr(Imagevol, "attacher", property(attacher))
+    moved = cp("--from-store", "fast", "--to-store", "quick", "--move", "--journal", journal, "--jobs", 2, "--yes")
+    assert (moved.status, set(states(moved).values())) == (0, {"done"})
+    assert made[0] is threading.main_thread()
 
 
 @pytest.mark.parametrize(

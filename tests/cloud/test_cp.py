@@ -150,7 +150,7 @@ def test_images_are_moved_and_taken_back_and_each_is_whole(
         3,
         {("planned", way, verification)},
     )
-    status, moved = stores.run(*arguments, "--journal", tmp_path / "journal", "--yes")
+    status, moved = stores.run(*arguments, "--journal", tmp_path / "journal", "--jobs", 2, "--yes")
     assert (status, {row["state"] for row in moved}) == (0, {"done"}), moved
     assert stores.stores([*images]) == [target]
     assert stores.whole(images)

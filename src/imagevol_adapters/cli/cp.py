@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import cached_property
 from os.path import lexists
 from pathlib import Path
@@ -22,6 +22,7 @@ from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
 from imagevol_core import (
+    ImagevolError,
     RequestRefused,
     ServiceError,
     StoreCatalogue,
@@ -358,6 +359,10 @@ class Cp(Named, Shown, Lister):
     def _copies(self, journal: CopyJournal, jobs: int) -> StoreCopies:
         from imagevol_adapters.store_copies import StoreCopies
         from imagevol_adapters.store_copies.reading import VolumeReader
+
+        if jobs > 1:
+            with suppress(ImagevolError, ImportError):  # it is raised where a volume is read
+                self.app.attacher  # noqa: B018 - os-brick imports eventlet: of a thread that does, Python never sees the end
 
         return StoreCopies(
             journal=journal,
