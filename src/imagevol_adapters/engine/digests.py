@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Protocol, Self, cast
 
 from imagevol_adapters.closing import Closeable, closed_on_failure
-from imagevol_adapters.engine.parts import ZEROS, Job, Part
+from imagevol_adapters.engine.parts import PART_BYTES, ZEROS, Job, Part
 from imagevol_core import ContentMismatch, Digest, InvalidFact, MissingDependency
 
 __all__ = ["BLAKE3", "Digests", "has_blake3", "verified"]
@@ -19,6 +19,7 @@ BLAKE3 = "blake3"
 """The name of the digest that the package blake3 makes; each other one is made by hashlib."""
 
 _MOST_THREADS = 8
+_LARGE_PART_BYTES = 4 * PART_BYTES
 
 
 class _Hash(Protocol):
@@ -52,6 +53,11 @@ class Digests:
         """
         names = tuple(dict.fromkeys(algorithms))
         self._hashes = {name: _blake3(alone=len(names) == 1) if name == BLAKE3 else _hash(name) for name in names}
+
+    @property
+    def part_bytes(self) -> int:
+        """How much they should be given at once: BLAKE3 takes more time to be asked than to digest 1 MiB."""
+        return _LARGE_PART_BYTES if set(self._hashes) == {BLAKE3} else PART_BYTES
 
     def update(self, data: bytes | memoryview) -> None:
         """Take the next piece of the stream."""
@@ -132,7 +138,7 @@ def _blake3(*, alone: bool) -> _Hash:
         module = import_module(BLAKE3)
     except ImportError as error:
         raise MissingDependency(BLAKE3, BLAKE3) from error
-    threads = min(os.cpu_count() or 1, _MOST_THREADS) if alone else 1
+    threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2)) if alone else 1  # the device needs cores too
     return cast("_Hash", module.blake3(max_threads=threads))
 
 

@@ -165,7 +165,7 @@ class StreamWriter:
 
         crew = Crew(
             [*self._digests.jobs(), sink.take],
-            part_bytes=self._limits.part_bytes(),
+            part_bytes=self._limits.part_bytes(self._digests.part_bytes),
             feeder=None if here else partial(self._source.read_by, lambda crew: context.run(feed, crew)),
             patience=patience,
             unwanted=self._source.watch.hurry,
