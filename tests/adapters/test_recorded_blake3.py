@@ -174,6 +174,18 @@ class TestReading:
             world.compare(volume_id)
         assert world.check(volume_id).digest == sha512_of(ALTERED)
 
+    def test_a_clone_is_verified_by_what_its_source_was_recorded_with(self, world: World) -> None:
+        source = world.store().volume.id
+        clone = world.cinder.wait(world.cinder.clone(source, name="clone", metadata={}).id).id
+        check = world.check(clone)
+        assert (check.digest, check.recorded) == (blake3_of(DATA), blake3_of(DATA))
+        world.compare(clone)
+        world.alter(clone)
+        assert world.check(clone).digest == sha512_of(ALTERED)
+        world.cinder.set_readonly(source, readonly=False)
+        world.alter(clone, DATA)
+        assert world.check(clone).digest == sha512_of(DATA)
+
     def test_a_wrong_record_alone_says_nothing_against_the_data(self, world: World) -> None:
         volume_id = world.store().volume.id
         world.cinder.set_metadata(volume_id, {KEY: blake3_of(ALTERED).value})

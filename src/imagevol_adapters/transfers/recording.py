@@ -42,6 +42,9 @@ def believed_record(
 ) -> BelievedRecord:
     """Say by which BLAKE3 the data of a volume is verified, and whether one must be recorded.
 
+    The record of a clone is not believed.  If the image is known, the record of the volume that it was cloned from is
+    asked instead.
+
     Args:
         volume: the image volume.
         volumes: where it is.
@@ -57,12 +60,18 @@ def believed_record(
         raise MissingDependency(BLAKE3, BLAKE3)
     told = read_metadata(volume.metadata)
     there = told.blake3 if isinstance(told, ImageVolumeMetadata) else None
-    if there is None and not record:
+    source_id = volume.source_volume_id if image and installed else None
+    if there is None and not record and source_id is None:
         return BelievedRecord(blake3=None, to_be_recorded=False, unverified="records no digest")
     if trusted_projects is None:
         trusted_projects = frozenset(filter(None, [volumes.project_id]))
     decision = decide_recorded(volume, trusted_projects=trusted_projects, image=image)
     _LOG.debug("Volume %s: its record is %sbelieved: %s", volume.id, "" if decision.believed else "not ", decision)
+    for source in volumes.find([source_id]) if source_id else ():
+        # A clone must hold what its source was recorded with, whatever its own metadata says.
+        of_source = decide_recorded(source, trusted_projects=trusted_projects, image=image)
+        if of_source.blake3:
+            return BelievedRecord(blake3=of_source.blake3, to_be_recorded=False, unverified="")
     if there is None:
         return BelievedRecord(blake3=None, to_be_recorded=decision.believed, unverified="records no digest")
     if not installed:
