@@ -339,6 +339,19 @@ class TestCommands:
         assert (page.data["findings"], "Findings" in page.text) == ([], False)
         assert [each["id"] for each in unpacked(page.data)] == [image_id]
 
+    def test_the_commands_of_a_report_say_that_there_is_no_other_glance_if_the_operator_did(
+        self, run: Run, put: Put, memory: MemoryVolumes, tmp_path: Path
+    ) -> None:
+        put("disk")
+        file = tmp_path / "report.html"
+        (volume_id,) = memory.volumes
+        memory.volumes[volume_id] = replace(memory.volumes[volume_id], readonly=False)
+        asked = ("report", "--html", file, "--trusted-project", "p")
+        assert any("--only-glance" in note for note in run(*asked, "-f", "json").json["notes"])
+        assert not any("--only-glance" in note for note in run(*asked, "--only-glance", "-f", "json").json["notes"])
+        (finding,) = Page(file.read_bytes()).data["findings"]
+        assert finding["command"].startswith("imagevol audit --trusted-project p --only-glance --repair ")
+
     def test_an_audit_that_cannot_be_made_is_told_and_the_page_is_written(
         self, run: Run, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -17,6 +17,7 @@ from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unus
 from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
 from imagevol_adapters.cli.audit_repair import AuditRepair, add_repair_options, check_repair_options
 from imagevol_adapters.cli.audit_results import Results, add_result_options, check_results
+from imagevol_adapters.cli.only_glance_option import add_only_glance_option
 from imagevol_core import (
     GIB,
     AuditSettings,
@@ -79,12 +80,7 @@ class Audit(Lister):
             help="trust the metadata of the volumes of project PROJECT_ID, in which no user creates volumes: the "
             "project of the image volumes, and Cinder's internal tenant; can be repeated",
         )
-        parser.add_argument(
-            "--only-glance",
-            action="store_true",
-            help="say that no other Glance has volumes in the trusted projects (default: another one may have, so that "
-            "a volume without an image is only likely to be orphaned, and is not deleted)",
-        )
+        add_only_glance_option(parser)
         parser.add_argument(
             "--stuck-after",
             type=_hours,

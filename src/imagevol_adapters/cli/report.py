@@ -13,6 +13,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.columns import COUNT, TEXT, Column, Shown
 from imagevol_adapters.cli.explain_options import add_volume_options, policies_of, refuse_unused
 from imagevol_adapters.cli.html_option import add_html_option, check_html, write_html
+from imagevol_adapters.cli.only_glance_option import add_only_glance_option
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.schemas import json_list
 from imagevol_core import Image, ImagevolError, Volume, least_volume_gib, named_volume_ids
@@ -57,6 +58,7 @@ class Report(Named, Shown, ShowOne):
         parser.add_argument(
             "--no-audit", action="store_true", help="leave out the findings of an audit, which lists the cloud again"
         )
+        add_only_glance_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
@@ -80,7 +82,7 @@ class Report(Named, Shown, ShowOne):
         if not asked.no_audit:
             from imagevol_adapters.cli.report_audit import audit_findings
 
-            found = audit_findings(self.app, trusted_projects=trusted, notes=notes)
+            found = audit_findings(self.app, trusted_projects=trusted, only_glance=asked.only_glance, notes=notes)
         contents = page_contents(
             self.app.typed,
             title=f"Images and volumes{self._of_cloud()}",
@@ -99,7 +101,10 @@ class Report(Named, Shown, ShowOne):
             if asked.host is None
             else None,
             findings=None if found is None else found[0],
-            audit_options=[word for each in sorted(trusted) for word in ("--trusted-project", each)],
+            audit_options=[
+                *(word for each in sorted(trusted) for word in ("--trusted-project", each)),
+                *(["--only-glance"] if asked.only_glance else []),
+            ],
             reclaimable_bytes=0 if found is None else found[1],
             notes=notes,
         )

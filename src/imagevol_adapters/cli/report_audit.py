@@ -13,13 +13,14 @@ __all__ = ["audit_findings"]
 
 
 def audit_findings(
-    app: Imagevol, *, trusted_projects: Iterable[str], notes: list[str]
+    app: Imagevol, *, trusted_projects: Iterable[str], only_glance: bool, notes: list[str]
 ) -> tuple[list[dict[str, Any]], int] | None:
     """Make an audit, and give its findings in their JSON form, and what all repairs give back; None if it fails.
 
     Args:
         app: the services.
         trusted_projects: in which no user can write a volume's metadata.
+        only_glance: whether no other Glance has volumes there, as the operator says.
         notes: takes what is not known, or why there is no audit, a sentence each.
     """
     from imagevol_adapters.cinder.whole_cloud import WholeCinder
@@ -29,7 +30,12 @@ def audit_findings(
         catalogue = gather_catalogue(app.images, default_type=app.volumes.default_volume_type)
     except ImagevolError:
         catalogue = None  # which the audit tells
-    settings = AuditSettings(now=datetime.now(UTC), trusted_projects=frozenset(trusted_projects), delayed_delete=True)
+    settings = AuditSettings(
+        now=datetime.now(UTC),
+        trusted_projects=frozenset(trusted_projects),
+        delayed_delete=True,
+        only_glance=only_glance,
+    )
     try:
         audit = gather_audit(
             images=app.images, volumes=WholeCinder(app.volumes), settings=settings, catalogue=catalogue
