@@ -154,3 +154,10 @@ class TestProof:
     )
     def test_no_other_volume_is_proven(self, volume: Volume, admin_metadata: dict[str, str]) -> None:
         assert not is_proven_template(volume, admin_metadata=admin_metadata)
+
+
+def test_a_template_keeps_the_blake3_of_its_image() -> None:
+    metadata = TemplateMetadata(image_id="i", blake3=Digest("blake3", "0b" * 32))
+    assert metadata.to_volume()["imagevol_blake3"] == "0b" * 32
+    assert TemplateMetadata.from_volume(metadata.to_volume()) == metadata
+    assert "imagevol_blake3" not in TemplateMetadata(image_id="i").to_volume()
