@@ -24,7 +24,7 @@ from imagevol_adapters import transfers
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.ports import Attachment, Device
-from imagevol_adapters.testing.memory import MemoryAttacher
+from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages
 from imagevol_adapters.transfers import fetch_image
 from imagevol_core import ContentMismatch, DeviceFailed, Digest, InUse, RequestRefused, ServiceFailed
 from imagevol_core.resuming import ReadImage
@@ -418,6 +418,24 @@ class TestCommand:
             assert got.read_bytes() == DATA
             got.unlink()
         assert [path.name for path in file.parent.iterdir()] == ["disk.raw"]
+
+    def test_an_image_is_read_through_glance_from_a_preferred_store(
+        self, run: Run, file: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run("put", file, "--register", "disk")
+        got, wanted = target.with_name("got"), ("--through-glance", "--prefer-store", "fast")
+        for more in ((), ("--resume",)):
+            assert run("get", "disk", got, *wanted, *more) == Ran(0, "", "")
+            assert got.read_bytes() == DATA
+            got.unlink()
+        monkeypatch.setattr(MemoryImages, "takes_preference", lambda *_: False)
+        ran = run("get", "disk", got, *wanted)
+        assert (ran.status, got.read_bytes()) == (0, DATA)
+        assert "--prefer-store has no effect" in ran.err
+        got.unlink()
+        ran = run("get", "disk", got, "--through-glance", "--prefer-store", "none")
+        assert (ran.status, ran.err) == (1, "--prefer-store: Glance has no store none; its stores are fast\n")
+        assert "--through-glance" in run("get", "disk", got, "--prefer-store", "fast").err
 
     def test_a_part_is_read_through_glance(self, run: Run, file: Path, target: Path) -> None:
         run("put", file, "--register", "disk")

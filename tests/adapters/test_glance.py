@@ -399,3 +399,27 @@ class TestFacts:
         http.get(IMAGES, json={"images": [{**shown(), "id": name} for name in names]})
         with pytest.raises(expected, match="disk"):
             images.find("disk")
+
+
+class TestPreferredStore:
+    def test_glance_is_asked_for_the_data_of_a_store(self, http: Mocker, images: GlanceImages) -> None:
+        with_data(http, DATA)
+        assert b"".join(images.preferring("fast").read("7")) == DATA
+        assert asked_last(http).qs == {"prefer": ["fast"]}
+        assert b"".join(images.read("7")) == DATA
+        assert asked_last(http).qs == {}
+
+    @pytest.mark.parametrize("status, takes", [(400, True), (200, False), (206, False)])
+    def test_a_newer_glance_is_known_by_its_refusal_of_a_store_that_cannot_be(
+        self, http: Mocker, images: GlanceImages, status: int, takes: bool
+    ) -> None:
+        with_data(http, DATA[:1], status_code=status)
+        assert images.takes_preference("7") is takes
+
+    @pytest.mark.parametrize("status, error", [(403, AccessDenied), (404, ResourceNotFound), (500, ServiceFailed)])
+    def test_any_other_answer_is_an_error(
+        self, http: Mocker, images: GlanceImages, status: int, error: type[ImagevolError]
+    ) -> None:
+        with_data(http, b"", status_code=status)
+        with pytest.raises(error):
+            images.takes_preference("7")

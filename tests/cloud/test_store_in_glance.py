@@ -20,6 +20,7 @@ from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client as GlanceClient
 from keystoneauth1 import exceptions as keystone_errors
 
+from imagevol_adapters.closing import closing
 from imagevol_adapters.ports import AccessMode
 from imagevol_core import HOLD, VolumeOrigin
 from tests.cloud.ports import Ports, nothing_left, ports, sign_in
@@ -213,6 +214,27 @@ def test_copies_are_made_by_glance_and_each_is_deleted_alone(
     client.images.delete_from_store("fast", image["id"])
     assert client.images.get(image["id"])["stores"] == "slow"
     assert download(imagevol_cloud, image) == DATA
+
+
+def test_an_image_is_read_from_the_store_that_is_preferred(
+    imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded
+) -> None:
+    data = 8 * DATA  # so much that it is not sent before it is looked for what is read
+    shown = uploaded(data, store="fast")
+    client = glance(imagevol_cloud, "admin")
+    client.images.image_import(shown["id"], method="copy-image", stores=["slow"])
+    for _ in ticks(60):
+        if client.images.get(shown["id"])["stores"] == "fast,slow":
+            break
+    assert real.images.takes_preference(shown["id"])
+    image = real.images.get(shown["id"])
+    volumes = {each.metadata["store"]: each.url.rpartition("/")[2] for each in image.locations}
+    for store in ("slow", "fast"):
+        parts = real.images.preferring(store).unverified(image, offset=0, length=len(data))
+        with closing(parts):
+            next(parts)
+            assert {name for name, each in volumes.items() if real.volumes.holders(each)} == {store}
+            assert len(b"".join(parts)) < len(data)
 
 
 def test_an_image_can_be_shared_and_given_away(imagevol_cloud: Cloud, uploaded: Uploaded) -> None:

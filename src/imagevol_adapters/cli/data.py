@@ -273,6 +273,11 @@ class Get(Command):
             help="download the image from Glance, and do not attach its volume to this host",
         )
         parser.add_argument(
+            "--prefer-store",
+            metavar="STORE",
+            help="with --through-glance: let Glance read the image from this store, if it is there; needs Glance 33",
+        )
+        parser.add_argument(
             "--resume",
             action="store_true",
             help="keep what was read if the command is stopped, in FILE.imagevol-part, and continue with what an "

@@ -31,6 +31,7 @@ from imagevol_core.sentences import said
 if TYPE_CHECKING:
     from imagevol_adapters.cli.app import Imagevol
     from imagevol_adapters.engine import Limits
+    from imagevol_adapters.glance.images import GlanceImages
     from imagevol_adapters.transfers import VolumeContent
 
 __all__ = ["Fetching"]
@@ -59,6 +60,8 @@ class Fetching:
                 "--record-blake3 reads a whole image volume at once: leave out --resume, --through-glance, --offset "
                 "and --length"
             )
+        if asked.prefer_store is not None and not asked.through_glance:
+            raise RequestRefused("--prefer-store is for --through-glance: a volume is in one store")
         if self._asked.resume and (size_bytes := self._read_in_steps()) is not None:
             return size_bytes
         content = self._read_at_once()
@@ -112,11 +115,11 @@ class Fetching:
     def _from_glance(self) -> Origin:
         """An image of Glance, which gives the data itself."""
         image = self._image_with_data()
-        size_bytes = image.size_bytes or 0
+        size_bytes, images = image.size_bytes or 0, self._preferring(image)
 
         @contextmanager
         def data(offset: int) -> Iterator[Iterable[bytes]]:
-            parts = self.app.images.unverified(image, offset=offset, length=size_bytes - offset)
+            parts = images.unverified(image, offset=offset, length=size_bytes - offset)
             with closing(parts):
                 yield parts
 
@@ -169,7 +172,7 @@ class Fetching:
         available = max(0, (image.size_bytes or 0) - offset)
         wanted = available if length is None else min(length, available)
         whole = wanted == image.size_bytes
-        parts = self.app.images.read(image.id, offset=offset, length=length)
+        parts = self._preferring(image).read(image.id, offset=offset, length=length)
         content = VolumeContent(
             size_bytes=wanted,
             parts=parts,
@@ -181,6 +184,19 @@ class Fetching:
         with closing(parts):
             self._refuse_nothing(content, f"image {image.id}")
             yield content
+
+    def _preferring(self, image: Image) -> GlanceImages:
+        """Glance, with the store that it should read the image from."""
+        images, store = self.app.images, self._asked.prefer_store
+        if store is None:
+            return images
+        if store not in (names := images.store_names()):
+            known = f"its stores are {', '.join(names)}" if names else "it has one store"
+            raise RequestRefused(f"--prefer-store: Glance has no store {said(store)}; {known}")
+        if not images.takes_preference(image.id):
+            self._tell("Glance is older than release 33 and chooses the store itself: --prefer-store has no effect.")
+            return images
+        return images.preferring(store)
 
     def _refuse_nothing(self, content: VolumeContent, what: str) -> None:
         """Refuse an offset at which there is nothing."""

@@ -28,6 +28,7 @@ ERRORS: Table = (
     (glance_errors.EndpointNotFound, ServiceUnreachable, "check region and interface, and the service catalogue"),
     (glance_errors.HTTPException, ServiceFailed, "see the log of glance-api"),
     (keystone_errors.NotFound, RequestRefused, ""),
+    (keystone_errors.BadRequest, RequestRefused, ""),
     *KEYSTONE,
 )
 

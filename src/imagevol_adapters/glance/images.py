@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client
+from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.session import Session
 
 import imagevol_core  # of stores and uploads where they are asked for: a command that only reads asks for neither
@@ -47,6 +48,7 @@ _TASK = "os_glance_import_task"  # the property by which Glance marks an image t
 _UNCHECKED: Table = ((TypeError, RequestRefused, ""), *ERRORS)
 _IN_A_BODY: Table = ((OSError, ServiceFailed, ""), *ERRORS)  # requests' own, when the connection was there already
 
+_NO_STORE = "imagevol:none"  # a colon ends the name of a store in enabled_backends
 _IMAGES_A_PAGE = 1000  # what Glance gives at most, unless api_limit_max says otherwise
 _NO_LOCATIONS = (
     "Glance lists no locations: set show_multiple_locations = true in the glance-api.conf of an endpoint that only "
@@ -65,6 +67,7 @@ class GlanceImages:
         endpoint_override: where it is, whatever the service catalogue says.
         wait_seconds: how long Glance may take to take a location.
         stall_seconds: how long Glance may neither take nor give a byte of an image's data.
+        prefer_store: from which store Glance reads an image's data, if the image is there; Glance's choice when None.
     """
 
     session: Session
@@ -73,6 +76,7 @@ class GlanceImages:
     endpoint_override: str | None = None
     wait_seconds: float = 300
     stall_seconds: float = STALL_SECONDS
+    prefer_store: str | None = None
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
 
     @property
@@ -334,6 +338,27 @@ class GlanceImages:
             patience_seconds=self.stall_seconds,
         )
 
+    def preferring(self, store: str) -> GlanceImages:
+        """Give the images, read from this store if they are there; `takes_preference` tells whether Glance can."""
+        return attrs.evolve(self, prefer_store=store)
+
+    def takes_preference(self, image_id: str) -> bool:
+        """Tell whether Glance reads from a preferred store, as it can since release 33.
+
+        An older one ignores the preference, and no version of its API says so.  So Glance is asked for one byte from a
+        store that it cannot have, which a newer one refuses.
+
+        Raises:
+            AccessDenied: its policy does not let these credentials choose a store, or read the image.
+        """
+        try:
+            with self.preferring(_NO_STORE)._answered(image_id, {"Range": "bytes=0-0"}):
+                return False
+        except RequestRefused as error:
+            if isinstance(error.__cause__, keystone_errors.BadRequest):
+                return True
+            raise
+
     def deactivate(self, image_id: str) -> None:
         """Let no user read the data of an active image; one that is deactivated already is no error."""
         with _translated(f"deactivating image {image_id}", image_id):
@@ -383,6 +408,7 @@ class GlanceImages:
                 headers=dict(headers),
                 stream=True,
                 timeout=self.stall_seconds,
+                params=None if self.prefer_store is None else {"prefer": self.prefer_store},
             ) as answer,
         ):
             yield answer

@@ -74,6 +74,14 @@ class MemoryImages:
         """Give the names of the stores."""
         return self.stores
 
+    def takes_preference(self, image_id: str) -> bool:  # noqa: ARG002 - it is the same for all
+        """Tell that it reads from a preferred store."""
+        return True
+
+    def preferring(self, store: str) -> MemoryImages:  # noqa: ARG002 - all stores hold the same
+        """Give the images, read from this store if they are there."""
+        return self
+
     def catalogue(self) -> StoreCatalogue:
         """Give the stores, whose volumes can be of any type."""
         return StoreCatalogue(stores=tuple(Store(name=name, kind="cinder") for name in self.stores))
