@@ -155,8 +155,20 @@ class BrickAttacher:
         """Let no other attachment of the volume leave this host; glance_store's own driver holds the same lock."""
         self.set_up()
         with ExitStack() as held:
-            with translated(ERRORS, doing=f"the lock of volume {volume_id} on this host cannot be taken"):
+            over: list[bool] = []
+
+            def take() -> None:
                 held.enter_context(lockutils.lock(volume_id, lock_file_prefix="glance_store-", external=True))
+                if over:  # it is not waited for any more
+                    held.close()
+
+            what = f"the lock of volume {volume_id} on this host"
+            try:
+                with translated(ERRORS, doing=f"{what} cannot be taken"):
+                    bounded(take, what=what, doing="another attachment", seconds=self.stall_seconds, green=True)
+            except BaseException:
+                over.append(True)
+                raise
             yield
 
     def set_up(self) -> None:

@@ -333,6 +333,15 @@ def _after(hang: Hang, name: str, call: Callable[..., Any], path: Path, *argumen
     return call(*arguments, **more)
 
 
+def test_an_attachment_that_leaves_for_too_long_holds_up_no_other(tmp_path: Path) -> None:
+    become_privileged(tmp_path / "locks")
+    attacher = BrickAttacher(stall_seconds=SOON)
+    with attacher.leaving("7"), pytest.raises(DeviceStalled, match="the lock of volume 7"), attacher.leaving("7"):
+        pass
+    with let_go(), attacher.leaving("7"):  # also the one that waited has it no more
+        pass
+
+
 class TestPrograms:
     """What converts an image."""
 
