@@ -237,6 +237,10 @@ class TestTree:
     def test_the_error_of_a_longer_stream_says_that_it_goes_on(self) -> None:
         error = WrongLength(expected_bytes=5, actual_bytes=6)
         assert str(error) == "the data goes on after 5 bytes, and 5 bytes were announced"
+        error = WrongLength(expected_bytes=1, actual_bytes=2)
+        assert str(error) == "the data goes on after 1 byte, and 1 byte was announced"
+        error = WrongLength(expected_bytes=2, actual_bytes=1)
+        assert str(error) == "the data ends after 1 byte, and 2 bytes were announced"
 
     def test_an_error_with_several_lines_keeps_them(self) -> None:
         assert str(ConversionFailed("qemu-img:\n\tno space")) == "qemu-img:\n\\tno space"

@@ -74,6 +74,8 @@ class TestRefusals:
             Image(id="i", created_at=NAIVE)
         with pytest.raises(InvalidFact, match=r"^Volume.created_at: 2025-06-01T00:00:00 has no time zone"):
             Volume(id="v", size_gib=1, created_at=NAIVE)
+        with pytest.raises(InvalidFact, match=r"^Volume.updated_at: 2025-06-01T00:00:00 has no time zone"):
+            Volume(id="v", size_gib=1, updated_at=NAIVE)
         assert Image(id="i", updated_at=NAIVE.replace(tzinfo=UTC)).updated_at is not None
 
 

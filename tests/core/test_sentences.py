@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core.sentences import answered, listed, quoted, said
+from imagevol_core.sentences import amount, answered, listed, quoted, said, things
 
 
 @given(st.text() | st.datetimes() | st.integers())
@@ -36,3 +36,9 @@ def test_a_list_names_each_or_says_that_there_is_none() -> None:
 def test_a_fact_and_its_contrary_are_two_sentences() -> None:
     sentences = ("it is raw", "it is not raw")
     assert (answered(True, *sentences), answered(False, *sentences)) == sentences
+
+
+def test_one_thing_is_told_in_the_singular_and_every_other_number_in_the_plural() -> None:
+    assert [amount(number, "byte") for number in (0, 1, 2)] == ["0 bytes", "1 byte", "2 bytes"]
+    assert [things(number, "image") for number in (0, 1, 2)] == ["images", "image", "images"]
+    assert amount(None, "byte") == "an unknown number of bytes"
