@@ -83,7 +83,9 @@ class TestRepair:
         for name, plant in FAULTS.items():
             if name not in deep:
                 plant(cloud)
-        ran = run(*REPAIR, "--repair-journal", journal, "--yes", "--include-likely")
+        (conversions,) = cloud.directories
+        where = ("--temporary-directory", conversions)
+        ran = run(*REPAIR, *where, "--repair-journal", journal, "--yes", "--include-likely")
         assert {row["outcome"] for row in ran.json} == {"done"}
         assert (ran.status, cloud.audit()) == (0, [])
         assert {image_id: len(cloud.content(image_id)) for image_id in cloud.healthy} == dict.fromkeys(cloud.healthy, 1)
