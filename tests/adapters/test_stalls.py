@@ -19,7 +19,16 @@ import pytest
 from os_brick.initiator.connector import InitiatorConnector
 
 from imagevol_adapters.brick import BrickAttacher, become_privileged
-from imagevol_adapters.engine import PART_BYTES, Hole, Limits, clear_device, clear_rest, read_device, write_stream
+from imagevol_adapters.engine import (
+    PART_BYTES,
+    Hole,
+    Limits,
+    clear_device,
+    clear_rest,
+    read_device,
+    write_stream,
+    writing,
+)
 from imagevol_adapters.engine.threads import threads_left
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.qemu.running import SOURCE, TARGET, ended
@@ -141,6 +150,21 @@ class Slow(MemoryDevice):
 def test_a_device_that_takes_a_little_at_a_time_does_not_stall() -> None:
     few = FaultyDevice(Slow(600), writes=[150] * 4)
     write_stream([b"x" * 600], few, size_bytes=600, limits=PATIENT, zeros=ZeroHandling.SKIP)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_what_a_page_cache_may_hold_is_flushed_in_steps(direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_UNFLUSHED_BYTES", 2 * PART_BYTES)
+    flushed: list[int] = []
+
+    class Cached(MemoryDevice):
+        def flush(self) -> None:
+            flushed.append(sum(stop - start for start, stop, is_data in self.extents(0, self.size_bytes) if is_data))
+
+    device = Cached(5 * PART_BYTES)
+    device.direct_io = direct
+    write_stream([b"x" * PART_BYTES] * 5, device, size_bytes=5 * PART_BYTES, algorithms=())
+    assert flushed == [*([] if direct else [2 * PART_BYTES, 4 * PART_BYTES]), 5 * PART_BYTES]
 
 
 @pytest.mark.parametrize("limited", ["source", "sink"])

@@ -318,6 +318,7 @@ class _Sink:
         self._pending = 0  # zeros before `done_bytes` that nothing was done about yet
         self.done_bytes = offset
         self.written_bytes = self.zeroed_bytes = self.skipped_bytes = 0
+        self._unflushed = 0  # bytes that may be in a page cache
 
     def take(self, part: Part) -> None:
         """Write one part."""
@@ -389,6 +390,11 @@ class _Sink:
     def _send(self, offset: int, data: memoryview) -> None:
         self.written_bytes += len(data)
         write_all(self._device, offset, data)
+        if not self._device.direct_io:
+            self._unflushed += len(data)
+            if self._unflushed >= _UNFLUSHED_BYTES:
+                self._unflushed = 0
+                self._device.flush()
 
 
 def _length(piece: memoryview | Hole) -> int:
@@ -396,4 +402,5 @@ def _length(piece: memoryview | Hole) -> int:
 
 
 _END = memoryview(b"")  # known by its identity
+_UNFLUSHED_BYTES = 1 << 30  # so that no flush takes so long that it looks like a stall
 _LONGEST_HOLE = 64 * PART_BYTES  # so that a transfer of holes can be cancelled too
