@@ -111,6 +111,8 @@ def _cinder(site: Site) -> Sections:
             "backend_stats_polling_interval": "5",
         },
         "database": {"connection": _database(site, "cinder")},
+        # Barbican needs a service of its own; Cinder's manager of one fixed key has the same calls.
+        "key_manager": {"backend": "cinder.keymgr.conf_key_mgr.ConfKeyManager", "fixed_key": "5a" * 32},
         "oslo_concurrency": {"lock_path": f"{directory}/locks"},
         "coordination": {"backend_url": f"file://{directory}/cinder/coordination"},
         "cinder_sys_admin": privsep,

@@ -17,6 +17,7 @@ from tests.cloud.processes import SYSTEM_PATH
 # would start a service of the system's.
 PROGRAMS = {
     "blockdev": "util-linux",
+    "cryptsetup": "cryptsetup-bin",
     "losetup": "mount",
     "mariadbd": "mariadb-server-core",
     "mkfs.ext4": "e2fsprogs",

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from cinderclient.client import Client as CinderClient
 from cinderclient.exceptions import BadRequest, NotFound
 
+from tests.cloud.ports import sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
-from tests.cloud.settings import BACKENDS, Sections
+from tests.cloud.settings import BACKENDS, REGION, Sections
 from tests.cloud.templating import being_made, forget_hash, in_local, qcow2, templates, touch
 from tests.cloud.users import PATIENCE_SECONDS, User, delete, image_volume
 
@@ -205,6 +207,22 @@ def _forget_snapshot(user: User, snapshot_id: str) -> None:
             return
 
 
+def _encrypted(first: Callable[[Users], Request]) -> Callable[[Users], Request]:
+    """The same into a volume type that is encrypted, on the same backend."""
+
+    def prepared(users: Users) -> Request:
+        request, demo = first(users), users("demo")
+        admin = CinderClient("3.60", session=sign_in(demo.cloud, "admin"), region_name=REGION)
+        locked = admin.volume_types.create(f"locked-{request.image_id}")
+        demo.undo.callback(admin.volume_types.delete, locked)
+        locked.set_keys({"volume_backend_name": request.volume_type})
+        luks = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "control_location": "front-end"}
+        admin.volume_encryption_types.create(locked, luks)
+        return Request(request.image_id, locked.name, request.size_gib)
+
+    return prepared
+
+
 def _inactive(users: Users) -> Request:
     image_id = in_local(users("demo"))
     users("service").glance.images.deactivate(image_id)
@@ -260,6 +278,8 @@ def _situations() -> Iterator[Situation]:
         ("image in qcow2", _converted(2, volume_gib=3), "create-cached", CACHE_LACKS_IT),
         ("cached volume stale", _stale, "create-cached", CACHE_LACKS_IT),
         ("one cached volume too many", _one_too_many(1), "create-cached", CACHE_LACKS_IT),
+        ("image in the store, encrypted type", _encrypted(_in_store), "copy"),
+        ("cached image, encrypted type", _encrypted(_again(_elsewhere)), "copy"),
         ("image of a snapshot", _of_snapshot, "from-snapshot"),
         ("image not shared with the project", _hidden, "refused", GLANCE_HIDES_IT),
         ("image called raw that is qcow2", _mislabelled, "fails", MISLABELLED),
