@@ -261,6 +261,8 @@ def _situations() -> Iterator[Situation]:
         ("image not shared with the project", _hidden, "refused", GLANCE_HIDES_IT),
         ("image called raw that is qcow2", _mislabelled, "fails", MISLABELLED),
         ("image of a snapshot", _of_snapshot, "from-snapshot"),
+        ("image in the store, encrypted type", _encrypted(_in_store), "copy"),
+        ("image with a template, encrypted type", _encrypted(_again(_elsewhere)), "copy"),
         *refused,
     )
     yield from rows(
