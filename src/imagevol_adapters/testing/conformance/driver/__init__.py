@@ -3,6 +3,10 @@
 It needs Cinder's code, and no service.  Do not import glance or nova in the same pytest run.  Volumes are really made,
 cloned, opened and deleted, so the host needs what your driver needs, such as root and the initiator of the protocol::
 
+    import os
+
+    import pytest
+
     class TestMyDriver(ImageCloneConformance):
         driver_class = MyDriver
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import configparser
 import functools
 import hashlib
+import os
+import sysconfig
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import os_brick
 from cinder import context as cinder_context
 from cinder import coordination, objects, rpc, version
 from cinder.common import config as _registers_options  # noqa: F401
@@ -27,6 +30,7 @@ from cinder.db import migration
 from cinder.objects import fields
 from oslo_config import cfg
 from oslo_db.sqlalchemy import engines
+from oslo_privsep import priv_context
 from sqlalchemy import event
 
 __all__ = ["INTERNAL", "SECTION", "SERVICE", "USER", "OfflineCinder", "OfflineImages"]
@@ -131,6 +135,7 @@ class OfflineCinder:
             ["--config-file", str(_configure(directory, url, options))], "cinder", version=version.version_string()
         )
         file.write_bytes(_schema())
+        _let_brick_connect()
         engine = engines.create_engine(url)
         event.listen(engine, "begin", _begin, insert=True)
         with ExitStack() as undo:
@@ -222,6 +227,14 @@ def _configure(directory: Path, url: str, options: Mapping[str, Any]) -> Path:
     with file.open("w") as text:
         written.write(text)
     return file
+
+
+def _let_brick_connect() -> None:
+    """Do for os-brick what cinder-volume does when it starts; a process of root needs neither sudo nor rootwrap."""
+    if os.geteuid() == 0:
+        scripts = sysconfig.get_path("scripts")  # where privsep-helper is, also if the environment is not activated
+        priv_context.init(root_helper=["env", f"PATH={scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}"])
+    os_brick.setup(cfg.CONF)
 
 
 def _begin(connection: Any) -> None:
