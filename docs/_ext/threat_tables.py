@@ -1,4 +1,7 @@
-"""The `threat-tables` directive: for each part of imagevol, what is checked, and which attack that stops."""
+"""The `threat-tables` directive: for each part of imagevol, what is checked, and which attack that stops.
+
+The `driver-threats` directive is the table of the attacks that depend on a Cinder driver too.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +26,16 @@ PARTS: Mapping[str, tuple[str, str]] = {
     ),
     "command line": ("The command line", "It moves, verifies, audits and repairs, with an operator's credentials."),
 }
-CHECK, ATTACK, SHOWN, MUST = "Check", "Attack that it stops", "Rule, or test", "What your driver must do"
+CHECK, ATTACK, SHOWN = "Check", "Attack that it stops", "Rule, or test"
+MUST, TRIED = "What your driver must do", "What tries it"
 ALONE = (
     "These do not depend on the driver. The mixin decides them before it calls a method of the driver, or checks the "
-    "result itself. They hold with each driver that overrides no method of the mixin but `imagevol_open_volume`:"
-)
-WITH_DRIVER = (
-    "These attacks depend on the driver, and no others do. The mixin checks what it can, and the driver must do the "
-    "rest. Run the conformance suite, and `imagevol validate` on the backend:"
+    "result itself. They hold if the driver overrides only what it can override, and calls `super()` where it must:"
 )
 
 
 class ThreatTables(SphinxDirective):
-    """A section for each part; attacks that need the driver have a table of their own."""
+    """A section for each part; attacks that need the driver are in a table of their own."""
 
     def run(self) -> list[nodes.Node]:
         """Make the sections."""
@@ -48,17 +48,22 @@ class ThreatTables(SphinxDirective):
         self.state.document.note_implicit_target(section)
         section += nodes.paragraph("", "", *inline(does))
         of_part = [threat for threat in threats() if part in threat["parts"]]
-        alone = [threat for threat in of_part if part != "mixin" or "driver" not in threat]
-        needing = [threat for threat in of_part if threat not in alone]
-        if needing:
-            section += nodes.paragraph("", "", *inline(WITH_DRIVER))
-            section += table(
-                (CHECK, ATTACK, MUST, SHOWN),
-                ((*_both(each), inline(each["driver"]), _shown_for_driver(each)) for each in needing),
-            )
+        if part == "mixin":
             section += nodes.paragraph("", "", *inline(ALONE))
-        section += table((CHECK, ATTACK, SHOWN), ((*_both(each), _shown(each)) for each in alone))
+            of_part = [threat for threat in of_part if "driver" not in threat]
+        section += table((CHECK, ATTACK, SHOWN), ((*_both(each), _shown(each)) for each in of_part))
         return section
+
+
+class DriverThreats(SphinxDirective):
+    """What a driver must do, and what shows that it does."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        self.env.note_dependency(str(FILE))
+        needing = [threat for threat in threats() if "driver" in threat]
+        rows = [(*_both(each), inline(each["driver"]), _shown_for_driver(each)) for each in needing]
+        return [table((CHECK, ATTACK, MUST, TRIED), rows)]
 
 
 def table(heads: Sequence[str], rows: Iterable[Iterable[list[nodes.Node]]]) -> nodes.table:
@@ -97,4 +102,5 @@ def _shown_for_driver(threat: Mapping[str, Any]) -> list[nodes.Node]:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Tell Sphinx of the directive."""
     app.add_directive("threat-tables", ThreatTables)
+    app.add_directive("driver-threats", DriverThreats)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
