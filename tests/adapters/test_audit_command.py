@@ -201,6 +201,22 @@ class TestDiff:
         old.write_text(ran.out)  # what was gone then is not gone again
         assert {each["change"] for each in run("audit", *TRUSTED, "--diff", old, "-f", "json").json} == {"still-there"}
 
+    def test_what_two_glances_of_one_cinder_find_is_still_there_and_what_one_of_them_has_is_not(
+        self, cloud: Glance, run: Run, tmp_path: Path
+    ) -> None:
+        healthy(cloud)
+        orphan = cloud.add(6)[1]
+        del cloud.images["image-6"]
+        all_images, one, other = dict(cloud.images), ("image-1", "image-2"), ("image-3", "image-5")
+        first = tmp_path / "one.json"
+        cloud.images = {each: all_images[each] for each in one}
+        first.write_text(run("audit", "--trusted-project", STORES, "-f", "json").out)
+        cloud.images = {each: all_images[each] for each in other}
+        found = run("audit", "--trusted-project", STORES, "--diff", first, "-f", "json").json
+        assert {each["rule"] for each in found} == {"image-volume-without-image"}
+        both = [each["subjects"][0]["id"] for each in found if each["change"] == "still-there"]
+        assert both == [orphan.id]
+
     def test_what_is_gone_is_no_finding(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
         old = tmp_path / "old.json"
         old.write_text(run("audit", *TRUSTED, "-f", "json").out)

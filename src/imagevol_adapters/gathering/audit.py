@@ -179,7 +179,7 @@ class CloudAudit:
                 not settings.trusted_projects
             ),
             "Another Glance may have volumes in the trusted projects: a volume without an image is only likely to be "
-            "orphaned, and is not deleted. If no other Glance uses this Cinder, pass --only-glance.": (
+            "orphaned, and is not deleted. If no other Glance has any there, pass --only-glance.": (
                 bool(settings.trusted_projects) and not settings.only_glance
             ),
             "The stores of Glance are not known: store-differs compares only the URL with the metadata.": (
