@@ -145,6 +145,12 @@ def test_findings_come_in_the_order_of_the_volumes_unless_they_wait_for_what_is_
     ]
 
 
+def test_a_volume_that_is_kept_waits_for_nothing() -> None:
+    kept, orphan = volume(7, readonly=False, volume_type="x"), half_stored()
+    found = begun(Cloud(volumes=(kept, orphan), entries=(entry(7, image_id="image-7"),))).audit()
+    assert [each.kind for each in found] == ["not-read-only", "left-unfinished"]
+
+
 def test_two_images_that_name_a_lost_volume_name_it_once_each() -> None:
     named = image().locations
     found = begun(HEALTHY + Cloud(images=(image(), image(1, locations=named)))).audit()
