@@ -146,9 +146,12 @@ def test_findings_come_in_the_order_of_the_volumes_unless_they_wait_for_what_is_
 
 
 def test_a_volume_that_is_kept_waits_for_nothing() -> None:
-    kept, orphan = volume(7, readonly=False, volume_type="x"), half_stored()
-    found = begun(Cloud(volumes=(kept, orphan), entries=(entry(7, image_id="image-7"),))).audit()
-    assert [each.kind for each in found] == ["not-read-only", "left-unfinished"]
+    volumes = (volume(7, readonly=False, volume_type="x"), volume(11, readonly=False))
+    found = begun(Cloud(images=(image(11),), volumes=volumes, entries=(entry(7, image_id="image-7"),))).audit()
+    assert [(each.kind, each.subjects[0].id) for each in found] == [
+        ("not-read-only", uuid(7)),
+        ("not-read-only", uuid(11)),
+    ]
 
 
 def test_two_images_that_name_a_lost_volume_name_it_once_each() -> None:

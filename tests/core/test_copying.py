@@ -30,7 +30,7 @@ from imagevol_core import (
     failed,
     rule_tables,
 )
-from imagevol_core.copying import QEMU_NAMES
+from imagevol_core.copying import QEMU_NAMES, can_be_read_in_ranges
 from tests.core.cases import BOTH_POLICIES
 
 DEVICE, IMAGE = "/dev/vdb", "/images/one"
@@ -731,3 +731,8 @@ class TestUpstream:
 
 def test_the_settings_of_most_operators_are_the_defaults_of_cinder() -> None:
     assert CopySettings() == CopySettings(qemu_img=True, conversion=True, prefix=(), dd_blocksize="1M")
+
+
+@pytest.mark.parametrize("disk_format", [*QEMU_NAMES, None])
+def test_only_a_qcow2_is_converted_while_it_stays_in_glance(disk_format: str | None) -> None:
+    assert can_be_read_in_ranges(disk_format) is (disk_format == "qcow2")

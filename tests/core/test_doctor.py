@@ -602,6 +602,20 @@ def test_what_was_not_looked_at_is_not_said_to_be_well(part: str, changes: dict[
     assert all(line.looked for line in diagnose(SOUND).lines)
 
 
+@pytest.mark.parametrize(
+    "part, changes",
+    [
+        ("host", {"pools": 1}),
+        ("trial", {"rates": replace(RATES, digests={"sha256": 1.5e9})}),
+        ("trial", {"rates": replace(RATES, write_bytes_per_second=None)}),
+        ("trial", {"rates": replace(RATES, read_bytes_per_second=None)}),
+    ],
+)
+def test_as_little_as_a_rule_needs_is_enough_for_it_to_have_been_looked_at(part: str, changes: dict[str, Any]) -> None:
+    facts = replace(SOUND, **{part: replace(getattr(SOUND, part), **changes)})
+    assert all(line.looked for line in diagnose(facts).lines)
+
+
 def test_roles_that_are_not_known_are_no_roles() -> None:
     lines = diagnose(DoctorFacts(access=replace(ACCESS, roles=None))).lines
     assert [line.verdict.text for line in lines if line.next] == ["their roles are not known"] * 2
