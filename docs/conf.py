@@ -42,6 +42,7 @@ extensions = [
     "troubleshooting",
 ]
 exclude_patterns = ["_examples", "_ext"]
+smartquotes_action = "qe"  # quotes and ellipses: the dashes of options stay as they are
 html_theme = "furo"
 html_title = f"imagevol {version}"
 html_static_path = ["_static"]
