@@ -20,7 +20,7 @@ from imagevol_core import Digest, ZeroHandling
 __all__ = ["STEP_BYTES", "Step", "Verified", "read_again", "until", "write_in_steps"]
 
 STEP_BYTES = 47 << 20
-"""After so many bytes of data a transfer writes down how far it is.  Another 16 MiB may be read ahead: below 64 MiB."""
+"""After so many bytes of data a transfer writes down how far it is.  Another 16 MiB may be read ahead."""
 
 
 @attrs.frozen(kw_only=True)
