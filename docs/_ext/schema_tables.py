@@ -52,21 +52,30 @@ class CommandSchemas(SphinxDirective):
 def shape(schema: dict[str, Any]) -> str:
     """Say what the whole answer is."""
     if "anyOf" in schema:
-        return "One of several objects."
+        return (
+            "One of several objects: those that are a whole answer come first, and the first of them is the usual one."
+        )
     return "A list of objects." if schema["type"] == "array" else "One object."
 
 
 def parts(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give each object of a schema that has a table of its own, and what it is called.
+    """Give each object of a schema that has a table of its own, and what it is called; whole answers first.
 
     >>> [title for title, _ in parts({"type": "array", "items": {"type": "object", "properties": {}}})]
     ['']
+    >>> answers = [{"$ref": "#/$defs/one"}, {"properties": {"many": {}}}]
+    >>> [title for title, _ in parts({"anyOf": answers, "$defs": {"part": {}, "one": {}}})]
+    ['A whole answer, `one`:', 'A whole answer, of `many`:', '`part`:']
     """
+    inner = dict(schema.get("$defs", {}))
     for choice in schema.get("anyOf", [schema.get("items", schema)]):
-        if "properties" in choice:
-            titled = f"Of {listed(choice['properties'])}:" if "anyOf" in schema else ""
+        name = choice.get("$ref", "").rpartition("/")[2]
+        if "anyOf" in schema and name in inner:
+            yield f"A whole answer, `{name}`:", inner.pop(name)
+        elif "properties" in choice:
+            titled = f"A whole answer, of {listed(choice['properties'])}:" if "anyOf" in schema else ""
             yield titled, choice
-    for name, part in schema.get("$defs", {}).items():
+    for name, part in inner.items():
         yield f"`{name}`:", part
 
 
@@ -78,7 +87,8 @@ def listed(names: Any) -> str:
 def rows(part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Give the key, the type and the meaning of each key, those of the objects inside after their own.
 
-    >>> list(rows({"properties": {"size": {"type": "integer", "description": "In GiB."}}}))
+    >>> size = {"type": "integer", "description": "In GiB."}
+    >>> list(rows({"properties": {"size": size}, "required": ["size"]}))
     [('size', 'whole number', 'In GiB.')]
     """
     for name, schema in part["properties"].items():
