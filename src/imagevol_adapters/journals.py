@@ -103,7 +103,7 @@ class JournalFile:
             ServiceFailed: it cannot be written to its end.
         """
         left = f"the beginning of journal {said(self.path)}"
-        with undone_on_failure(left, self.close), undone_on_failure(left, self.path.unlink):
+        with undone_on_failure(left, self.close), undone_on_failure(left, self.remove):
             lock_file(self._descriptor, self.path)
             self._append(data)
             with translated(_WRITING, doing=f"the directory of journal {said(self.path)}"):
@@ -112,6 +112,20 @@ class JournalFile:
                     os.fsync(directory)  # or the name may be lost with a file that is not
                 finally:
                     os.close(directory)
+
+    def remove(self) -> None:
+        """Delete the file, unless another process has it, or its name is another file's now.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        try:
+            lock_file(self._descriptor, self.path)
+        except InUse:
+            return
+        except RequestRefused:
+            pass  # without locks no other process has it
+        self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Leave it to others."""
@@ -143,7 +157,7 @@ def lock_file(descriptor: int, path: Path) -> None:
     """Keep a journal from other processes.
 
     Raises:
-        InUse: another process has it.
+        InUse: another process has it, or deleted it before it was locked.
         RequestRefused: the file system has no locks.
     """
     try:
@@ -154,6 +168,16 @@ def lock_file(descriptor: int, path: Path) -> None:
         raise RequestRefused(
             f"journal {said(path)} cannot be locked: {error.strerror}; use another file system"
         ) from error
+    if not is_named(descriptor, path):
+        raise InUse(f"journal {said(path)} was deleted or replaced by another process: run the command again")
+
+
+def is_named(descriptor: int, path: Path) -> bool:
+    """Tell whether a path still is one of an open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def check_head(path: Path, head: Mapping[str, Any] | None, *, planned: bool, cloud: str, so: str) -> None:
@@ -213,7 +237,7 @@ def _read(path: Path, descriptor: int, take: Callable[[Any], None]) -> int:
                 if not line.endswith(b"\n"):  # a crash has torn it off
                     break
                 take(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 why = one_line(error)
                 raise RequestRefused(
                     f"journal {said(path)}, line {number}: it is no line of a journal ({why})"

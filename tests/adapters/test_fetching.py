@@ -299,7 +299,6 @@ def linked(path: Path) -> None:
 
 def named_twice(path: Path) -> None:
     path.with_name("another").hardlink_to(path)
-    path.with_name("a third").hardlink_to(path)
 
 
 MADE_OPEN: dict[str, Callable[[Path], object]] = {

@@ -10,8 +10,8 @@ from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Limits, Progress, StreamWriter
 from imagevol_adapters.ports import VolumeService
 from imagevol_adapters.transfers.attaching import refuse_encrypted
-from imagevol_adapters.transfers.keeping import STEP_BYTES, read_again, write_in_steps
-from imagevol_adapters.transfers.kept_part import PartFile, is_whole, part_file
+from imagevol_adapters.transfers.keeping import STEP_BYTES, Step, read_again, write_in_steps
+from imagevol_adapters.transfers.kept_part import PartFile, finish_whole, part_file
 from imagevol_adapters.transfers.recording import believed_record
 from imagevol_core import GIB, ContentMismatch, ImageVolumeMetadata, ZeroHandling
 from imagevol_core.resuming import ReadImage
@@ -76,7 +76,8 @@ def fetch_image(
         ContentMismatch: the data is not that of the digest; nothing is kept.
         ImagevolError: whatever else `data` and the engine raise; what was read is kept.
     """
-    if is_whole(target):
+    unhurried = _unhurried(limits or Limits())
+    if finish_whole(target, image, lambda path: _is_image(image, path, progress, unhurried)):
         return True
     with part_file(target, image, tell=tell) as part:
         if part is None:
@@ -84,6 +85,24 @@ def fetch_image(
         _read(image, part, data, tell, progress, limits or Limits(), step_bytes)
         part.finish()
     return True
+
+
+def _is_image(image: ReadImage, path: Path, progress: Progress | None, limits: Limits) -> bool:
+    """Read a file that should be the whole image, and tell whether it is."""
+    if image.digest is None:
+        return False
+    digests, total = {image.digest.algorithm: image.digest}, image.size_bytes
+    with PathDevice.open(path, writable=False) as device:
+        if device.size_bytes != total:
+            return False
+        whole = Step(position=total, digests=digests)
+        found = read_again(device, [whole], algorithms=digests, progress=progress, total_bytes=total, limits=limits)
+    return found.digests.values() == digests
+
+
+def _unhurried(limits: Limits) -> Limits:
+    """Limits without the rate, which is for what is read from the storage."""
+    return Limits(cancelled=limits.cancelled, stall_seconds=limits.stall_seconds)
 
 
 def _read(
@@ -98,9 +117,13 @@ def _read(
     algorithms = [image.digest.algorithm] if image.digest else []
     total = image.size_bytes
     with PathDevice.open(part.data_path, writable=True) as device:
-        unhurried = Limits(cancelled=limits.cancelled, stall_seconds=limits.stall_seconds)
         kept = read_again(
-            device, part.steps, algorithms=algorithms, progress=progress, total_bytes=total, limits=unhurried
+            device,
+            part.steps,
+            algorithms=algorithms,
+            progress=progress,
+            total_bytes=total,
+            limits=_unhurried(limits),
         )
         if part.steps:
             tell(f"Going on at byte {kept.position} of {total}.")

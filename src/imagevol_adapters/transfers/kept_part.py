@@ -23,13 +23,14 @@ from imagevol_core import Digest, ImagevolError, RequestRefused
 from imagevol_core.resuming import KeptPart, PartialOutcome, ReadImage, decide_partial
 from imagevol_core.sentences import said
 
-__all__ = ["PartFile", "part_file"]
+__all__ = ["PartFile", "finish_whole", "part_file"]
 
 _VERSION = 1
 _KIND = "get"
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = (EPERM, EOPNOTSUPP)
 _UMASK = 0o077  # if the kernel does not tell
+_PRIVATE = 0o600
 
 
 class PartFile(JournalFile):
@@ -49,7 +50,7 @@ class PartFile(JournalFile):
     @property
     def data_path(self) -> Path:
         """A name by which the open file can be opened again, whatever has become of its own name."""
-        return Path(f"/proc/self/fd/{self._file}")
+        return _open_again(self._file)
 
     def cut(self, position: int, size_bytes: int) -> None:
         """Forget what comes after a position, and let the file have its whole length, of holes.
@@ -86,17 +87,40 @@ class PartFile(JournalFile):
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            self._target.touch(exist_ok=False)  # a file that came before keeps the name
-            _part(self._target).replace(self._target)
+            self._rename()
         finally:
             os.close(anywhere)
-        os.fchmod(self._file, 0o666 & ~_umask())
+        os.fchmod(self._file, _new_mode())
         self.discard()
 
     def discard(self) -> None:
-        """Delete file and journal; the journal last, because it says whose the file is."""
-        _part(self._target).unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        """Delete file and journal; the journal last, because it says whose the file is.
+
+        What has either name now and is another file stays.
+        """
+        _unlink(self._file, _part(self._target))
+        self.remove()
+
+    def _rename(self) -> None:
+        """Rename the file, on a file system without hard links.
+
+        An empty file holds the wanted name first, because renaming overwrites; the journal says that it is ours.
+        """
+        part = _part(self._target)
+        self._append(journal_line({"naming": True}))
+        held = os.open(self._target, _NEW, _PRIVATE)  # a file that came before keeps the name
+        try:
+            with undone_on_failure(f"file {said(self._target)}", lambda: _unlink(held, self._target)):
+                if not _same(self._file, part):
+                    raise RequestRefused(f"{said(part)} is another file now: delete it, and run the command again")
+                part.replace(self._target)
+        finally:
+            os.close(held)
+        if not _same(self._file, self._target):
+            raise RequestRefused(
+                f"{said(self._target)} is a file that took the place of {said(part)}: delete it, and run the command "
+                "again"
+            )
 
     def close(self) -> None:
         """Leave both to others."""
@@ -125,6 +149,7 @@ def part_file(target: Path, image: ReadImage, *, tell: Callable[[str], object]) 
             raise OSError(EINVAL, "a file name cannot have a NUL in it")
         found = _Found.look(target)
         try:
+            found.free(target)
             if os.path.lexists(target):
                 raise FileExistsError(EEXIST, os.strerror(EEXIST))
             decision = decide_partial(image, found.kept)
@@ -148,20 +173,33 @@ def part_file(target: Path, image: ReadImage, *, tell: Callable[[str], object]) 
             yield opened
 
 
-def is_whole(target: Path) -> bool:
-    """Tell whether a target is the whole file of a command that was killed right after it gave the file its name.
+def finish_whole(target: Path, image: ReadImage, verify: Callable[[Path], bool]) -> bool:
+    """Do the rest of a command that was killed right after it gave the file its name, and tell whether there was one.
 
-    The rest of what that command had to do is done then.
+    The file must be the one that a journal of the same image names, of this user alone, and have the image's data.
 
     Args:
         target: the file that is wanted.
+        image: what is read.
+        verify: tells whether the open file of a path has the data of the image.
+
+    Raises:
+        RequestRefused: the journal is malformed.
+        InUse: another process is at it.
+        ImagevolError: whatever else `verify` raises.
     """
     with _refused(target):
         found = _Found.look(target)
         try:
-            if found.file is None or not _same(found.file, target):
+            file = found.named(target) if found.image == image else None
+            if file is None:
                 return False
-            os.fchmod(found.file, 0o666 & ~_umask())
+            try:
+                if not verify(_open_again(file)):
+                    return False
+                os.fchmod(file, _new_mode())
+            finally:
+                os.close(file)
             found.delete(target)
             return True
         finally:
@@ -175,6 +213,7 @@ class _Found:
     private: bool = True
     image: ReadImage | None = None
     inode: int | None = None
+    naming: bool = False
     steps: list[Step] = attrs.field(factory=list)
     journal: int | None = None
     file: int | None = None
@@ -189,7 +228,7 @@ class _Found:
                 return found
             descriptor, found.journal = found.journal, None  # closed by what follows if it fails
             found.journal = JournalFile.read_opened(_journal(target), descriptor, found._take, lambda: None)
-            found.file = found._open(_part(target), 0, names=2)  # with the wanted name it may have two
+            found.file = found._open(_part(target), 0, names=1)
             if found.file is not None and os.fstat(found.file).st_ino != found.inode:
                 os.close(found.file)
                 found.file = None
@@ -208,10 +247,43 @@ class _Found:
         self.journal = self.file = None
         return PartFile(target, -1 if journal is None else journal, file=-1 if file is None else file, steps=self.steps)
 
+    def named(self, target: Path) -> int | None:
+        """Open the file that the journal names under the wanted name, if no other user could have made it."""
+        try:
+            descriptor = open_file(target, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        facts = os.fstat(descriptor)
+        names = 1 if self.file is None else 2
+        if (
+            (facts.st_ino, facts.st_uid, facts.st_nlink) == (self.inode, os.geteuid(), names)
+            and (self.file is None or _same(self.file, target))
+            and stat.S_IMODE(facts.st_mode) in (_PRIVATE, _new_mode())
+        ):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def free(self, target: Path) -> None:
+        """Delete the empty file with which a command that was killed held the wanted name."""
+        if not self.naming or not self.private or self.file is None:
+            return
+        try:
+            held = open_file(target, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            return
+        try:
+            if is_private(held) and not os.fstat(held).st_size and not _same(self.file, target):
+                _unlink(held, target)
+        finally:
+            os.close(held)
+
     def delete(self, target: Path) -> None:
         """Delete both; a file that the journal does not name yet is empty, or not of the command."""
         part = _part(target)
-        if self.file is not None or (self.inode is None and part.is_file() and not part.stat().st_size):
+        if self.file is not None:
+            _unlink(self.file, part)
+        elif self.inode is None and part.is_file() and not part.stat().st_size:
             part.unlink(missing_ok=True)
         _journal(target).unlink(missing_ok=True)
 
@@ -246,6 +318,8 @@ class _Found:
             self.image = ReadImage(source=text_of(value["source"]), size_bytes=value["size"], digest=digest)
         elif "inode" in value:
             self.inode = int(value["inode"])
+        elif "naming" in value:
+            self.naming = True
         elif "cut" in value:
             self.steps = until(self.steps, int(value["cut"]))
         else:
@@ -265,7 +339,7 @@ def _begun(target: Path, image: ReadImage) -> PartFile:
     journal = JournalFile(_journal(target), descriptor)
     journal.begin(journal_line(head))
     with undone_on_failure(f"journal {said(journal.path)}", journal.close):
-        with undone_on_failure(f"journal {said(journal.path)}", journal.path.unlink):
+        with undone_on_failure(f"journal {said(journal.path)}", journal.remove):
             file = os.open(_part(target), _NEW, 0o600)
         opened = PartFile(target, descriptor, file=file, steps=[])
         with undone_on_failure(f"file {said(_part(target))}", opened.discard):
@@ -287,6 +361,21 @@ def _same(file: int, path: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(found.st_mode) and os.path.samestat(found, os.fstat(file))
+
+
+def _unlink(file: int, path: Path) -> None:
+    """Delete a name of an open file, and not of another one that has it now."""
+    if _same(file, path):
+        path.unlink(missing_ok=True)
+
+
+def _open_again(file: int) -> Path:
+    return Path(f"/proc/self/fd/{file}")
+
+
+def _new_mode() -> int:
+    """The mode of a new file."""
+    return 0o666 & ~_umask()
 
 
 def _umask() -> int:
