@@ -13,7 +13,7 @@ from urllib3 import exceptions as urllib3
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import AccessDenied, InvalidConfiguration, ServiceFailed, ServiceUnreachable, is_plain_url
 
-__all__ = ["KEYSTONE", "checked_url", "has_project", "never_sent", "timed_out"]
+__all__ = ["KEYSTONE", "checked_url", "has_project", "never_sent", "service_name", "timed_out"]
 
 _RUNS = "check the URL, and that the service runs"
 
@@ -112,6 +112,38 @@ characters of a user or password in it as %XX
             "it is not a URL like https://host:5000/v3; write special characters of a user or password in it as %XX",
         )
     return url
+
+
+def service_name(
+    session: Session, service_type: str, *, interface: str, region_name: str | None, endpoint_override: str | None
+) -> str | None:
+    """Name a service: by Keystone's id of it and its region, which the endpoints of a region share.
+
+    The services of several regions share the id.  Where the URL is given, it says which service it is; also where there
+    is no catalogue.
+
+    Args:
+        session: who asks.
+        service_type: what it is, as in the service catalogue.
+        interface: which of the endpoints.
+        region_name: which region's.
+        endpoint_override: where it is, whatever the service catalogue says.
+
+    Returns:
+        The name; None if there is no such service.
+
+    Raises:
+        ServiceError: Keystone does not answer.
+    """
+    with translated(KEYSTONE, doing="Keystone"):
+        endpoint = session.get_endpoint_data(
+            service_type=service_type, interface=interface, region_name=region_name, discover_versions=False
+        )
+        known = endpoint.service_id if endpoint else None
+        if endpoint is None or known is None:
+            return endpoint_override or (endpoint.url if endpoint else None)
+        where = endpoint_override or endpoint.region_name or region_name
+        return f"{known} at {where}" if where else str(known)
 
 
 def has_project(session: Session, project_id: str, *, region_name: str | None = None) -> bool | None:

@@ -371,6 +371,7 @@ class TestWhatIsRefused:
         "line", ["{}", "[]", '{"journal":1,"kind":"get"}', '{"journal":1,"kind":"put","id":"7","cloud":"here"}']
     )
     def test_a_journal_of_something_else_is_refused_in_one_line(self, cloud: Cloud, line: str) -> None:
+        cloud.journal.touch(0o600)
         cloud.journal.write_text(f"{line}\n")
         with pytest.raises(RequestRefused, match="line 1: it is no line of a journal"):
             cloud.put(resume=True)
@@ -391,6 +392,7 @@ class TestCommand:
         host = Host(Imagevol.volumes)  # type: ignore[arg-type]
         monkeypatch.setattr(Imagevol, "attacher", host)
         monkeypatch.setattr(MemoryImages, "service_id", lambda _: "here", raising=False)
+        monkeypatch.setattr(Imagevol, "cinder_id", lambda _: "this Cinder")
         monkeypatch.setattr(transfers, "put_file", partial(put_file, step_bytes=STEP))
         return host
 
@@ -450,6 +452,17 @@ class TestCommand:
     def test_the_standard_input_is_refused(self, run: Run, host: Host) -> None:
         says = "the standard input cannot be read a second time: give a file, or leave out --journal"
         assert run("put", "-", "--journal", "j") == Ran(1, "", f"{says}\n")
+
+    def test_a_journal_of_another_cinder_at_the_same_glance_is_refused_and_creates_nothing(
+        self, run: Run, file: Path, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host.room_bytes = 150 * KIB
+        run("put", file, "--journal", tmp_path / "journal")
+        monkeypatch.setattr(Imagevol, "cinder_id", lambda _: "the Cinder of another region")
+        put = run("put", file, "--journal", tmp_path / "journal", "--resume")
+        assert (put.status, len(put.err.splitlines())) == (1, 1)
+        assert "is of another cloud: its Glance and Cinder are here and this Cinder, not here and the Cin" in put.err
+        assert len(host.volumes.volumes) == 1
 
     def test_other_options_and_another_file_than_before_are_refused(
         self, run: Run, file: Path, host: Host, tmp_path: Path

@@ -160,6 +160,19 @@ class Services:
             attach_attempts=self.options.attach_attempts,
         )
 
+    def cinder_id(self) -> str:
+        """Name this Cinder, as `service_name` does."""
+        from imagevol_adapters.keystone import service_name
+
+        name = service_name(
+            self.session,
+            "block-storage",
+            interface=self._interface("block-storage"),
+            region_name=self.cloud.get_region_name(),
+            endpoint_override=self._endpoint("block-storage"),
+        )
+        return name or "no Cinder"
+
     @functools.cached_property
     def images(self) -> GlanceImages:
         """Glance."""

@@ -24,7 +24,7 @@ from imagevol_adapters.glance.asking import asked as _translated
 from imagevol_adapters.glance.facts import asked_of_glance, catalogue_facts, image_facts
 from imagevol_adapters.glance.reading import Answer, read_ranges
 from imagevol_adapters.ids import can_be_id
-from imagevol_adapters.keystone import KEYSTONE, timed_out
+from imagevol_adapters.keystone import KEYSTONE, service_name, timed_out
 from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
@@ -157,20 +157,15 @@ class GlanceImages:
             )
 
     def service_id(self) -> str:
-        """Name this Glance: by Keystone's id of the service and its region, which the endpoints of a region share.
-
-        The Glances of several regions share the id of the service.  Where the URL is given, it says which Glance it is;
-        also where there is no catalogue.
-        """
-        with translated(KEYSTONE, doing="Keystone"):
-            endpoint = self.session.get_endpoint_data(
-                service_type="image", interface=self.interface, region_name=self.region_name, discover_versions=False
-            )
-            known = endpoint.service_id if endpoint else None
-            if endpoint is None or known is None:
-                return self.endpoint_override or (endpoint.url if endpoint else None) or "no Glance"
-            where = self.endpoint_override or endpoint.region_name or self.region_name
-            return f"{known} at {where}" if where else str(known)
+        """Name this Glance, as `service_name` does."""
+        name = service_name(
+            self.session,
+            "image",
+            interface=self.interface,
+            region_name=self.region_name,
+            endpoint_override=self.endpoint_override,
+        )
+        return name or "no Glance"
 
     def create(
         self,

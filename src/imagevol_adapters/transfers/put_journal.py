@@ -34,12 +34,16 @@ class FileFacts:
 
     Attributes:
         inode: its number.
+        device: the number of the file system that it is in.
         size_bytes: how many bytes it has.
-        changed_ns: when its content was changed.
+        written_ns: when its content was written, as far as a program has not set that back.
+        changed_ns: when anything of it was changed, which no program can set back.
     """
 
     inode: int
+    device: int
     size_bytes: int
+    written_ns: int
     changed_ns: int
 
     @classmethod
@@ -54,7 +58,13 @@ class FileFacts:
             raise RequestRefused(
                 "a block device does not tell whether it was changed: copy it to a file, or leave out --journal"
             )
-        return cls(inode=found.st_ino, size_bytes=found.st_size, changed_ns=found.st_mtime_ns)
+        return cls(
+            inode=found.st_ino,
+            device=found.st_dev,
+            size_bytes=found.st_size,
+            written_ns=found.st_mtime_ns,
+            changed_ns=found.st_ctime_ns,
+        )
 
 
 @attrs.define(kw_only=True)
@@ -167,7 +177,8 @@ class PutJournal(JournalFile):
             cloud: the one that it must be of.
 
         Raises:
-            RequestRefused: there is no such file, a line is malformed, or it is another cloud's.
+            RequestRefused: there is no such file, another user could have written it, a line is malformed, or it is
+                another cloud's.
             InUse: another process has it open.
         """
         state = PutState()
@@ -175,9 +186,9 @@ class PutJournal(JournalFile):
         def check() -> None:
             head = {"cloud": state.cloud} if state.id else None
             so = "it has created nothing: delete it, and begin anew"
-            check_head(path, head, planned=True, cloud=cloud, so=so)
+            check_head(path, head, planned=True, cloud=cloud, so=so, services="Glance and Cinder are")
 
-        return cls(path, cls.open_file(path, state.take, check), state)
+        return cls(path, cls.open_file(path, state.take, check, private=True), state)
 
     def check_same(self, *, file: FileFacts, wishes: Mapping[str, Any]) -> None:
         """Hold that the journal is of this file and these wishes.

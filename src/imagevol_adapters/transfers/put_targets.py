@@ -34,7 +34,16 @@ from imagevol_core import (
 from imagevol_core.remains import JOURNAL_KEY
 from imagevol_core.resuming import LeftVolume, Registration, decide_registration, decide_taking_up
 
-__all__ = ["Put", "Registering", "chosen_image", "register", "registration", "taken_volume", "undone_if_wrong"]
+__all__ = [
+    "Put",
+    "Registering",
+    "chosen_image",
+    "mark_taken",
+    "register",
+    "registration",
+    "taken_volume",
+    "undone_if_wrong",
+]
 
 _CHECKSUM = "md5"
 _WRONG_DATA = (UnsafeImage, ContentMismatch, WrongLength)  # of which no more will come right
@@ -133,12 +142,17 @@ def taken_volume(put: Put, size_gib: int, volume_type: str | None) -> tuple[Volu
         raise RequestRefused(
             f"volume {volume_id} is not filled on: {'; '.join(decision.reasons)}; begin anew, with another journal"
         )
-    if not decision.finished:
-        if volume.status == "creating":
-            volumes.wait(volume_id)
-        volumes.set_metadata(volume_id, origin(put.procedure, state.image_id).to_volume())
+    if volume.status == "creating":
+        volumes.wait(volume_id)
     refuse_encrypted(volume)
     return volume, decision.finished
+
+
+def mark_taken(put: Put, volume: Volume) -> None:
+    """Name this process as the one that fills the volume, which it must have attached: before, another one may."""
+    mark = origin(put.procedure, put.journal.state.image_id).to_volume()
+    if not mark.items() <= volume.metadata.items():
+        put.volumes.set_metadata(volume.id, mark)
 
 
 def _created(put: Put, name: str, size_gib: int, volume_type: str | None) -> Volume:

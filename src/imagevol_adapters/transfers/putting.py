@@ -8,18 +8,20 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from imagevol_adapters.engine import BLAKE3, Digests, Limits, Progress, StreamWriter, TransferReport, pieces
+from imagevol_adapters.engine import Digests, Limits, Progress, StreamWriter, TransferReport, pieces
 from imagevol_adapters.inspection.inspector import check, inspect_file
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
 from imagevol_adapters.transfers.attaching import attached
 from imagevol_adapters.transfers.checked_file import zeros_for
 from imagevol_adapters.transfers.filling import Examination, opened
 from imagevol_adapters.transfers.keeping import STEP_BYTES, Step, Verified, read_again, write_in_steps
+from imagevol_adapters.transfers.put_finished import finished, held_to
 from imagevol_adapters.transfers.put_journal import FileFacts, PutJournal
 from imagevol_adapters.transfers.put_targets import (
     Put,
     Registering,
     chosen_image,
+    mark_taken,
     register,
     registration,
     taken_volume,
@@ -27,11 +29,9 @@ from imagevol_adapters.transfers.put_targets import (
 )
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings
 from imagevol_core import (
-    FINISHED,
     GIB,
     ContentMismatch,
     Digest,
-    ImageVolumeMetadata,
     RequestRefused,
     UnsafeImage,
     Volume,
@@ -39,10 +39,10 @@ from imagevol_core import (
     gib_for,
     needs_conversion,
 )
+from imagevol_core.resuming import Registration
 
 __all__ = ["Registering", "put_file"]
 
-_CHECKSUM = "md5"
 _WRONG_DATA = (UnsafeImage, ContentMismatch, WrongLength)  # of which no more will come right
 
 
@@ -67,7 +67,8 @@ def put_file(
 ) -> tuple[str, StoredImage]:
     """Store an image file in a new volume, or go on where a stopped call with the same journal came to ([store]).
 
-    What is in the volume is read again, and counts as far as it has the digests of the journal.  Only wrong data is
+    What is in the volume is read again, and counts as far as it has the digests of the journal; also a volume that
+    says that it is filled is read again, until the journal says that all is done.  Only wrong data is
     deleted with its volume: after any other error the volume and the image stay, and the journal names them.
 
     Args:
@@ -110,11 +111,13 @@ def put_file(
             check(found, declared_format=disk_format, size_gib=None, what=what, settings=chosen.safety)
         chosen_image(put, disk_format, image_id, image_owner)
         taken_up = journal.state.volume_id is not None
-        volume, finished = taken_volume(put, gib_for(facts.size_bytes), volume_type)
-        registration(put, volume)  # before all is copied
-        if finished:
-            record = ImageVolumeMetadata.from_volume(volume.metadata)
-            stored = StoredImage(volume=volume, record=record, report=_nothing(record))
+        volume, is_finished = taken_volume(put, gib_for(facts.size_bytes), volume_type)
+        left = registration(put, volume)  # before all is copied
+        if is_finished or journal.is_done or (taken_up and volume.readonly):
+            believed = is_finished and journal.is_done and left is not Registration.REGISTER
+            stored = held_to(
+                *(put, volume, facts.size_bytes, digest), believed=believed, progress=progress, limits=limits
+            )
         else:
             with undone_if_wrong(put, volume.id):
                 report = _fill(
@@ -122,7 +125,8 @@ def put_file(
                     taken_up=taken_up,
                     step_bytes=step_bytes,
                 )
-            stored = _finish(put, volume.id, report)
+            put.volumes.set_readonly(volume.id, readonly=True)
+            stored = finished(put, volume.id, report)
     register(put, stored)
     if not journal.is_done:
         journal.end()
@@ -144,12 +148,11 @@ def _fill(
 ) -> TransferReport:
     """Write what is not in the volume yet, and hold the whole to its format and digest."""
     size_bytes = facts.size_bytes
-    if volume.readonly:  # the process was killed between its last steps
-        put.volumes.set_readonly(volume.id, readonly=False)
     device_bytes = volume.size_gib * GIB
     with attached(
         volume.id, mode=AccessMode.WRITE, volumes=put.volumes, attacher=put.attacher, size_bytes=device_bytes
     ) as device:
+        mark_taken(put, volume)
         kept = _kept(put, device, disk_format, progress, size_bytes, limits)
         file.seek(kept.verified.position)
         with StreamWriter(
@@ -230,32 +233,3 @@ def _kept(
     put.journal.record(cut=0)
     examination = Examination(disk_format, what, put.settings.safety)
     return _Kept(verified=nothing, examination=examination, altered=True)
-
-
-def _finish(put: Put, volume_id: str, report: TransferReport) -> StoredImage:
-    """Mark the volume as the image's: the last step names the image."""
-    state, settings = put.journal.state, put.settings
-    put.volumes.set_readonly(volume_id, readonly=True)
-    record = ImageVolumeMetadata(
-        image_id=state.image_id,
-        image_owner=state.image_owner,
-        size_bytes=report.size_bytes,
-        digest=report.digests[settings.hash_algorithm] if settings.hash_algorithm else None,
-        checksum=report.digests[_CHECKSUM].value if settings.checksum else None,
-        blake3=report.digests.get(BLAKE3),
-    )
-    put.volumes.set_metadata(volume_id, {**record.to_volume(), **FINISHED})
-    return StoredImage(volume=put.volumes.get(volume_id), record=record, report=report)
-
-
-def _nothing(record: ImageVolumeMetadata) -> TransferReport:
-    """The report of a volume that was filled before."""
-    return TransferReport(
-        read_bytes=0,
-        written_bytes=0,
-        zeroed_bytes=0,
-        skipped_bytes=0,
-        size_bytes=record.size_bytes or 0,
-        seconds=0.0,
-        digests={},
-    )
