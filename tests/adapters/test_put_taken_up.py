@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
-from imagevol_adapters.transfers import put_targets, putting
+from imagevol_adapters.transfers import FileFacts, put_targets, putting
 from imagevol_core import (
     FINISHED,
     HolderState,
@@ -175,6 +176,22 @@ class TestWhatIsOnThisHost:
         os.utime(cloud.path, ns=(before.st_atime_ns, before.st_mtime_ns))
         with pytest.raises(RequestRefused, match="the file was changed since"):
             cloud.put(resume=True)
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_a_file_system_may_have_another_number_only_after_the_host_was_restarted(
+        self, cloud: Cloud, restarted: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cloud.stopped(300 * KIB)
+        with cloud.path.open("rb") as file:
+            now = FileFacts.of(file)
+        boot = "another" if restarted else now.boot
+        monkeypatch.setattr(FileFacts, "of", lambda _: attrs.evolve(now, device=now.device + 1, boot=boot))
+        if restarted:
+            cloud.put(resume=True)
+            assert cloud.content() == CONTENT
+        else:
+            with pytest.raises(RequestRefused, match="is of another file"):
+                cloud.put(resume=True)
 
     @pytest.mark.parametrize("line", [b'{"cut":1e400}', b'{"at":1e999,"digests":{}}'])
     def test_a_number_that_is_none_is_refused_in_one_line(self, cloud: Cloud, line: bytes) -> None:

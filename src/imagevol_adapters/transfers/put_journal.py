@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import attrs
 
 from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of
+from imagevol_adapters.processes import this_process
 from imagevol_adapters.transfers.keeping import Step, until
 from imagevol_core import RequestRefused
 from imagevol_core.sentences import said
@@ -34,6 +35,7 @@ class FileFacts:
 
     Attributes:
         inode: its number.
+        boot: since which start of a host the device has its number; empty where that is not known.
         device: the number of the file system that it is in.
         size_bytes: how many bytes it has.
         written_ns: when its content was written, as far as a program has not set that back.
@@ -41,6 +43,7 @@ class FileFacts:
     """
 
     inode: int
+    boot: str
     device: int
     size_bytes: int
     written_ns: int
@@ -58,13 +61,20 @@ class FileFacts:
             raise RequestRefused(
                 "a block device does not tell whether it was changed: copy it to a file, or leave out --journal"
             )
+        here = this_process()
         return cls(
             inode=found.st_ino,
+            boot=here.boot_id if here else "",
             device=found.st_dev,
             size_bytes=found.st_size,
             written_ns=found.st_mtime_ns,
             changed_ns=found.st_ctime_ns,
         )
+
+    def is_same(self, now: FileFacts) -> bool:
+        """Tell whether it is the same file; after a start of the host its file systems may have other numbers."""
+        before = self if self.boot == now.boot else attrs.evolve(self, boot=now.boot, device=now.device)
+        return before == now
 
 
 @attrs.define(kw_only=True)
@@ -118,7 +128,9 @@ class PutState:
     def _begin(self, value: Any) -> None:
         if (value["journal"], value["kind"]) != (_VERSION, _KIND):
             raise ValueError(f"kind {value['kind']!r} of version {value['journal']!r} is no file that is stored")
-        self.file = FileFacts(**{name: int(value["file"][name]) for name in attrs.fields_dict(FileFacts)})
+        numbers = attrs.fields_dict(FileFacts).keys() - {"boot"}
+        file = value["file"]
+        self.file = FileFacts(boot=text_of(file["boot"]), **{name: int(file[name]) for name in numbers})
         self.cloud, self.wishes = text_of(value["cloud"]), dict(value["wishes"])
         self.algorithms = tuple(map(text_of, value["algorithms"]))
         self.id = text_of(value["id"])
@@ -201,7 +213,7 @@ class PutJournal(JournalFile):
             raise RequestRefused(
                 f"journal {said(self.path)}: what it created was deleted again: begin anew, with another journal"
             )
-        if state.file != file:
+        if state.file is None or not state.file.is_same(file):
             raise RequestRefused(
                 f"journal {said(self.path)} is of another file, or the file was changed since: begin anew, with "
                 f"another journal{self._left()}"
