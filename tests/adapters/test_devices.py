@@ -59,6 +59,10 @@ def aligned(data: bytes) -> memoryview:
     return memory
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def contents(path: Path) -> bytes:
     with PathDevice.open(path, writable=False, direct=False) as device:
         return b"".join(read_device(device, length=device.size_bytes))
@@ -103,10 +107,41 @@ class TestPaths:
             device.write(SIZE_BYTES, memoryview(b"y"))
 
     def test_a_closed_device_leaves_no_open_file(self, path: Path) -> None:
-        before = {each.name for each in Path("/proc/self/fd").iterdir()}
+        before = open_files()
         with PathDevice.open(path, writable=True):
             pass
-        assert {each.name for each in Path("/proc/self/fd").iterdir()} == before
+        assert open_files() == before
+
+    def test_a_close_that_fails_is_an_error_and_leaves_nothing_open(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before, close = open_files(), os.close
+
+        def failing(fd: int) -> None:
+            close(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        device = PathDevice.open(file, writable=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "close", failing)
+            with pytest.raises(DeviceFailed, match="closing failed"), device:
+                pass
+        assert (open_files(), device.left_open) == (before, False)
+
+    def test_a_close_that_fails_does_not_hide_the_error_before_it(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        close = os.close
+
+        def failing(fd: int) -> None:
+            close(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        device = PathDevice.open(file, writable=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "close", failing)
+            with pytest.raises(KeyboardInterrupt), device:
+                raise KeyboardInterrupt
 
     def test_a_failing_device_is_an_error_at_every_call(self, file: Path) -> None:
         with PathDevice.open(file, writable=True) as device:

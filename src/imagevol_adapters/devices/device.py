@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from errno import EINVAL, ENXIO
 from pathlib import Path
 from typing import Protocol, Self
@@ -92,26 +92,36 @@ class PathDevice:
         """It is open already."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Close it; an error that ends the context is the one that is raised, and names one of closing in a note."""
+        try:
+            self.close()
+        except DeviceFailed as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))
 
     def leave_open(self) -> None:
         """Stay open: another program uses it, and cannot be ended."""
         self.left_open = True
 
     def close(self) -> None:
-        """Close it, unless a call has not returned: then it stays open.  What was not flushed may be lost."""
+        """Close it, unless a call has not returned: then it stays open.  What was not flushed may be lost.
+
+        Raises:
+            DeviceFailed: the storage reports what it could not write, as one of NFS does; it is closed all the same.
+        """
         fd, direct_fd = self._fd, self._direct_fd
         if self._calls or self.left_open:
             self.left_open = True
             return
         self.left_open = True  # until this has returned
         self._fd, self._direct_fd = _CLOSED, None  # for a thread that comes late
-        if direct_fd is not None:
-            os.close(direct_fd)
-        os.close(fd)
-        self.left_open = False
+        with _translated("closing"), ExitStack() as closers:
+            closers.callback(setattr, self, "left_open", False)
+            closers.callback(os.close, fd)
+            if direct_fd is not None:
+                closers.callback(os.close, direct_fd)
 
     @property
     def size_bytes(self) -> int:
