@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +22,16 @@ from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.transfers import remote_image
 from imagevol_adapters.transfers.filling import fill_device
 from imagevol_adapters.transfers.remote_image import NoRanges, RemoteImage
-from imagevol_core import ContentMismatch, ConversionFailed, Digest, Image, SourceFailed, TransferCancelled, UnsafeImage
+from imagevol_core import (
+    ContentMismatch,
+    ConversionFailed,
+    Digest,
+    Image,
+    SourceFailed,
+    SourceStalled,
+    TransferCancelled,
+    UnsafeImage,
+)
 
 MIB = 1 << 20
 
@@ -247,3 +258,153 @@ def test_only_what_is_no_file_is_asked_for_in_ranges(served: Served, tmp_path: P
     with (tmp_path / "file").open("rb") as file:
         assert disk_of(file) is None
     assert disk_of(None) is None
+
+
+@attrs.define
+class Hanging(Served):
+    """Hangs before it gives anything from an offset on, until it is let go."""
+
+    hangs_from: int = 0
+    reached: threading.Event = attrs.field(factory=threading.Event)
+    go: threading.Event = attrs.field(factory=threading.Event)
+
+    def _given(self, offset: int) -> Iterator[bytes]:
+        for chunk in Served._given(self, offset):
+            if offset >= self.hangs_from:
+                self.reached.set()
+                self.go.wait(30)
+            yield chunk
+
+
+@contextmanager
+def hanging(data: bytes, hangs_from: int = 0) -> Iterator[Hanging]:
+    """Let it go at the end: then its own thread closes what it reads."""
+    before = set(threading.enumerate())
+    served = Hanging(data, hangs_from=hangs_from)
+    try:
+        yield served
+    finally:
+        served.go.set()
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+    assert served.open == 0
+
+
+SOON = Limits(stall_seconds=0.1)
+DATA = bytes(8 * MIB)
+
+
+@pytest.mark.parametrize("place", [0, 5 * MIB], ids=["the inspection", "a range aside"])
+def test_a_glance_that_stops_is_named_at_the_deadline_and_closed_by_its_own_thread(place: int) -> None:
+    with hanging(DATA, place) as served, opened(served, limits=SOON) as image:
+        with pytest.raises(SourceStalled, match="image 7"):
+            image.read_at(place, 10)
+        with pytest.raises(SourceStalled, match="image 7"):  # it is not waited for again
+            image.read_at(place, 10)
+
+
+def test_pieces_without_a_byte_are_no_progress() -> None:
+    closed = threading.Event()
+
+    def empty(_: int) -> Iterator[bytes]:
+        until = time.monotonic() + 5
+        try:
+            while time.monotonic() < until:
+                time.sleep(0.001)
+                yield b""
+        finally:
+            closed.set()
+
+    about = RemoteImage.open(empty, size_bytes=9, digest=None, what="image 7", limits=SOON)
+    with pytest.raises(SourceStalled), about as image:
+        image.read_at(0, 9)
+    assert closed.wait(2)
+
+
+@pytest.mark.parametrize("place", [0, 5 * MIB], ids=["the inspection", "a range aside"])
+def test_a_transfer_is_cancelled_while_glance_gives_nothing(place: int) -> None:
+    limits = Limits(stall_seconds=30)
+    with hanging(DATA, place) as served, opened(served, limits=limits) as image:
+
+        def cancel() -> None:
+            served.reached.wait()
+            limits.cancelled.set()
+
+        threading.Thread(target=cancel).start()
+        with pytest.raises(TransferCancelled):
+            image.read_at(place, 10)
+        assert not served.go.is_set()
+
+
+def test_an_interrupt_while_a_thread_waits_for_a_range_is_what_is_raised() -> None:
+    failed: list[BaseException] = []
+
+    def read(image: RemoteImage) -> None:
+        try:
+            image.read_at(5 * MIB, 10)
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            failed.append(error)
+
+    def interrupted(served: Hanging) -> None:
+        with opened(served) as image:
+            threading.Thread(target=read, args=(image,)).start()
+            served.reached.wait()
+            raise KeyboardInterrupt
+
+    with hanging(DATA, MIB) as served:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            interrupted(served)
+        assert getattr(caught.value, "__notes__", []) == []
+    assert [type(error) for error in failed] == [TransferCancelled]
+
+
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2", "vmdk"])
+@pytest.mark.parametrize("answers", [True, False], ids=["after its answer", "before its answer"])
+def test_a_glance_that_gives_nothing_ends_the_filling_of_a_device(
+    qcow2: bytes, tmp_path: Path, disk_format: str, answers: bool
+) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(bytes(49 * MIB))
+    with hanging(qcow2) as served, PathDevice.open(target, writable=True) as device:
+
+        def ranges(offset: int) -> Iterator[bytes]:
+            if not answers:
+                served.go.wait(30)
+            return served(offset)
+
+        with pytest.raises(SourceStalled) as caught:
+            fill_device(
+                ranges,
+                device,
+                image=image_of(served, disk_format=disk_format),
+                converter=QemuConverter(),
+                directory=tmp_path,
+                limits=SOON,
+            )
+        assert getattr(caught.value, "__notes__", []) == []
+        assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_glance_that_stops_while_qemu_img_waits_ends_the_conversion(qcow2: bytes, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(bytes(49 * MIB))
+
+    with hanging(qcow2) as served, PathDevice.open(target, writable=True) as device:
+
+        def ranges(offset: int) -> Iterator[bytes]:
+            given = 0
+            for chunk in Served(served.data)(offset):
+                if given >= 6 * MIB:
+                    served.go.wait(30)
+                given += len(chunk)
+                yield chunk
+
+        with pytest.raises(SourceStalled):
+            fill_device(
+                ranges,
+                device,
+                image=image_of(served),
+                converter=QemuConverter(),
+                directory=tmp_path,
+                limits=Limits(stall_seconds=0.5),
+            )

@@ -36,7 +36,7 @@ _READ, _DISCONNECT = 0, 2
 _EIO, _EINVAL = 5, 22
 _BUFFER_BYTES = 4 << 20  # of which the kernel gives as much as it allows
 _LONGEST_OPTION = 4096
-_ENDING_SECONDS = 5  # for a read that is not wanted any more; one that hangs is left to its thread
+_ENDING_SECONDS = 1  # for a read that is not wanted any more; one that hangs is left to its thread
 _LONGEST_READ = 32 << 20  # what the protocol lets any client ask for at once
 
 

@@ -134,8 +134,8 @@ def fill_device(
     kept = partial(_downloaded, directory=directory, suffix=suffix)
     limits = limits or Limits()
     if not needs_conversion(image.disk_format):
-        stream = data(0) if callable(data) else data
-        with closing(stream):
+        stream = _from_the_start(data) if callable(data) else data
+        with closing(None if callable(data) else data):
             return _stream(stream, device, image, proof, limits, safety)
     written = False
     if callable(data) and image.size_bytes and can_be_read_in_ranges(image.disk_format):
@@ -147,10 +147,17 @@ def fill_device(
             written = converting.begun
         else:
             return None
-    stream = data(0) if callable(data) else data
-    with closing(stream), kept(stream, image=image, limits=limits) as path:
+    stream = _from_the_start(data) if callable(data) else data
+    with closing(None if callable(data) else data), kept(stream, image=image, limits=limits) as path:
         _Converting(device, image, converter, proof, limits, safety, written=written).file(path)
     return None
+
+
+def _from_the_start(data: Ranges) -> Iterator[bytes]:
+    """Ask for the data where the first of it is read: a service that hangs may do so before it answers."""
+    stream = data(0)
+    with closing(stream):
+        yield from stream
 
 
 @attrs.define

@@ -36,7 +36,7 @@ BLOCK_BYTES = PART_BYTES
 _CACHED_BLOCKS = 32
 _AHEAD_BLOCKS = 8  # which are read while the blocks before them are used
 _TURN_SECONDS = 0.05
-_ENDING_SECONDS = 5  # for a read that is not wanted any more
+_ENDING_SECONDS = 0.5  # for reads that are not wanted any more; those that hang are left to their threads
 _NEAR_BLOCKS = 8  # which are read over rather than asking again
 _LEAST_RANGES = 64  # that an image may need, however small
 _BLOCKS_A_RANGE = 16  # and one more for so many of its blocks
@@ -148,6 +148,10 @@ class RemoteImage:
         """Tell how long a block is: the last one is shorter."""
         return min(BLOCK_BYTES, self.size_bytes - block * BLOCK_BYTES)
 
+    def is_cancelled(self) -> bool:
+        """Tell whether the transfer must end."""
+        return self._limits.cancelled.is_set()
+
     def _block(self, block: int) -> bytes:
         if block in self._cached:
             self._cached.move_to_end(block)
@@ -183,7 +187,7 @@ class RemoteImage:
             if self._left < 0:
                 raise NoRanges(f"{self.what} would have to be read in too many ranges")
             if self._aside is not None:
-                self._aside.close()
+                _ended(self._aside)
             self._aside = _Blocks(self._ranges, block, self)
         while True:
             place, data = self._aside.place, self._aside.next()
@@ -214,32 +218,33 @@ class RemoteImage:
 
     def _close(self) -> None:
         try:
-            self._passing.close()
-            if self._aside is not None:
-                self._aside.close()
+            _ended(*(each for each in (self._passing, self._aside) if each is not None))
         finally:
             self._crew.end()
 
 
 class _Blocks:
-    """The data from one block on, block by block; nothing is asked for before the first one."""
+    """The data from one block on, block by block; nothing is asked for before the first one.
+
+    A thread reads them, under eventlet a greenlet, whose hub the connection belongs to.  It closes them too, since a
+    read that hangs can be ended by nothing.
+    """
 
     def __init__(self, ranges: Ranges, block: int, image: RemoteImage) -> None:
         self.place = block
         self._image = image
         self._blocks = self._cut(ranges, block)
-        self._ahead: queue.Queue[bytes | BaseException | None] | None = None
+        self._wanted = threading.Semaphore(0)  # how many blocks may be read
+        self._read: queue.Queue[bytes | BaseException | None] = queue.Queue()
+        self._last: BaseException | None = None
+        self._has_ended = False
         self._over = False
-        self._came = 0  # pieces of data
+        self._came_bytes = 0
         self._thread: threading.Thread | None = None
 
     def read_ahead(self) -> None:
-        """Read the blocks in a thread from now on: under eventlet a greenlet, whose hub the connection belongs to."""
-        self._ahead = queue.Queue(_AHEAD_BLOCKS)
-        self._thread = threading.Thread(
-            target=self._read_ahead, args=(self._ahead,), name="imagevol-ahead", daemon=True
-        )
-        self._thread.start()
+        """Read so many blocks before they are asked for."""
+        self._want(_AHEAD_BLOCKS)
 
     def next(self) -> bytes:
         """Give the block at `place`, which moves on."""
@@ -258,56 +263,66 @@ class _Blocks:
         if self._next() is not None:
             raise SourceFailed(f"{self._image.what} has more than its {self._image.size_bytes} bytes")
 
-    def close(self) -> None:
-        """Close the data."""
+    def stop(self) -> None:
+        """Let the thread close the data and end, as soon as a read that is under way has returned."""
         self._over = True
-        if self._thread is not None and self._ahead is not None:
-            until = time.monotonic() + _ENDING_SECONDS
-            while self._thread.is_alive() and time.monotonic() < until:
-                with suppress(queue.Empty):
-                    self._ahead.get(timeout=_TURN_SECONDS)
-            if self._thread.is_alive():  # it hangs: it closes the data when it has them
-                return
-            self._thread.join()
-        self._blocks.close()
+        self._wanted.release()
+
+    def wait_ended(self, until: float) -> None:
+        """Wait until the thread has ended, unless it hangs."""
+        if self._thread is not None and not isinstance(self._last, SourceStalled):
+            self._thread.join(max(0.0, until - time.monotonic()))
+
+    def _want(self, blocks: int) -> None:
+        self._wanted.release(blocks)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._read_wanted, name="imagevol-ahead", daemon=True)
+            self._thread.start()
 
     def _next(self) -> bytes | None:
-        if self._ahead is None:
-            return next(self._blocks, None)
-        data = self._waited_for(self._ahead)
-        if data is None or isinstance(data, BaseException):
-            self._ahead.put(data)  # it may be asked for again
-        if isinstance(data, BaseException):
-            raise data
-        return data
+        if not self._has_ended:  # what it ended with may be asked for again
+            self._want(1)
+            data = self._waited_for()
+            if isinstance(data, bytes):
+                return data
+            self._has_ended, self._last = True, data
+        if self._last is not None:
+            raise self._last
+        return None
 
-    def _waited_for(self, blocks: queue.Queue[bytes | BaseException | None]) -> bytes | BaseException | None:
-        """Give the next block, unless no byte of it comes for too long."""
+    def _waited_for(self) -> bytes | BaseException | None:
+        """Give the next block, unless no byte of it comes for too long, or it is not wanted any more."""
         seconds = self._image.stall_seconds
+        came, since = self._came_bytes, time.monotonic()
         while True:
-            since = self._came
             with suppress(queue.Empty):
-                return blocks.get(timeout=seconds)
-            if self._came == since:
-                raise SourceStalled(self._image.what, seconds=seconds)
+                return self._read.get(timeout=min(_TURN_SECONDS, seconds))
+            if self._over or self._image.is_cancelled():
+                return TransferCancelled("the transfer was cancelled")
+            if self._came_bytes != came:
+                came, since = self._came_bytes, time.monotonic()
+            elif time.monotonic() - since >= seconds:
+                return SourceStalled(self._image.what, seconds=seconds)
 
-    def _read_ahead(self, blocks: queue.Queue[bytes | BaseException | None]) -> None:
+    def _read_wanted(self) -> None:
         try:
-            while not self._over and (data := next(self._blocks, None)) is not None:
-                blocks.put(data)
-            if self._over:
-                self._blocks.close()
+            with closing(self._blocks):
+                while self._wanted.acquire() and not self._over:
+                    data = next(self._blocks, None)
+                    self._read.put(data)
+                    if data is None:
+                        return
         except BaseException as error:  # noqa: BLE001 - raised where the block is asked for
-            blocks.put(error)
-        else:
-            blocks.put(None)
+            self._read.put(error)
 
     def _cut(self, ranges: Ranges, block: int) -> Generator[bytes, None, None]:
         data = guarded(ranges(block * BLOCK_BYTES))
         with closing(data):
             held = bytearray()
             for chunk in data:
-                self._came += 1
+                if self._over:
+                    return
+                self._came_bytes += len(cast("bytes", chunk))
                 held += cast("bytes", chunk)  # a service gives no holes
                 while held and len(held) >= (wanted := max(1, self._image.block_bytes(block))):
                     with memoryview(held) as view:
@@ -318,6 +333,15 @@ class _Blocks:
             if block * BLOCK_BYTES < self._image.size_bytes:
                 at = block * BLOCK_BYTES + len(held)
                 raise SourceFailed(f"{self._image.what} ends at byte {at}, and has {self._image.size_bytes}")
+
+
+def _ended(*reading: _Blocks) -> None:
+    """Let their threads end, and wait a moment for them."""
+    for each in reading:
+        each.stop()
+    until = time.monotonic() + _ENDING_SECONDS
+    for each in reading:
+        each.wait_ended(until)
 
 
 def _fingerprint(data: bytes | memoryview) -> bytes:
