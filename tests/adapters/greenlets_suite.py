@@ -38,6 +38,7 @@ from imagevol_adapters.qemu.running import ended
 from imagevol_adapters.testing.memory import MemoryDevice
 from imagevol_adapters.transfers.checked_file import CheckedFile
 from imagevol_adapters.transfers.filling import fill_device
+from imagevol_adapters.transfers.remote_image import RemoteImage
 from imagevol_core import (
     ConversionFailed,
     DeviceStalled,
@@ -189,6 +190,25 @@ def test_a_green_socket_that_gives_nothing_more_is_a_source_that_stalled() -> No
         write_stream(iter(lambda: ours.recv(1 << 16), b""), MemoryDevice(9), size_bytes=9, limits=limits)
     ours.close()
     theirs.close()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_image_in_a_service_that_stops_is_named_and_closed_by_its_own_greenlet(cancelled: bool) -> None:
+    ours, theirs = socket.socketpair()
+    limits = Limits(stall_seconds=30 if cancelled else 0.05)
+    if cancelled:
+        eventlet.spawn_after(0.01, limits.cancelled.set)
+
+    def received(_: int) -> Iterator[bytes]:
+        with ours:
+            yield from iter(lambda: ours.recv(1 << 16), b"")
+
+    about = RemoteImage.open(received, size_bytes=9, digest=None, what="image 7", limits=limits)
+    with pytest.raises(TransferCancelled if cancelled else SourceStalled), about as image:
+        image.read_at(0, 9)
+    theirs.close()
+    while ours.fileno() >= 0:
+        eventlet.sleep(0.01)
 
 
 def test_a_device_that_hangs_is_named_while_the_source_is_waited_for() -> None:
