@@ -141,13 +141,13 @@ class TestPage:
         assert unpacked(page.data) == []
         assert "The audit found nothing." in page.text
 
-    def test_a_finding_has_the_command_that_repairs_it(self) -> None:
+    def test_a_finding_has_the_command_that_repairs_it_and_never_includes_what_is_only_likely(self) -> None:
         found = Page(html_page(contents(findings=7))).data["findings"]
         assert [each["command"] for each in found[:5]] == [
-            f"{AUDIT} --repair --repair-journal repair-000000000000 --include-likely --only 000000000000",
+            f"{AUDIT} --repair --repair-journal repair-000000000000 --only 000000000000",
             f"{AUDIT} --repair --repair-journal repair-000000000001 --only 000000000001",
             f"{AUDIT} --repair --repair-journal repair-000000000002 --only 000000000002",
-            f"{AUDIT} --repair --repair-journal repair-000000000003 --include-likely --only 000000000003",
+            f"{AUDIT} --repair --repair-journal repair-000000000003 --only 000000000003",
             None,
         ]
 

@@ -142,8 +142,7 @@ def test_findings_are_filtered_by_rule_and_certainty_and_have_their_command(page
     choose(page, "finding-search", "000000000009")
     (command,) = column(page, "finding-table", "Repair")
     assert command == (
-        "imagevol audit --trusted-project 7c9e6679 --repair --repair-journal repair-000000000009 --include-likely "
-        "--only 000000000009"
+        "imagevol audit --trusted-project 7c9e6679 --repair --repair-journal repair-000000000009 --only 000000000009"
     )
 
 

@@ -79,19 +79,20 @@ def html_page(contents: Contents) -> bytes:
 def repair_command(finding: Mapping[str, Any], options: Sequence[str] = ()) -> str | None:
     """Give the command that repairs a finding, as it is typed; None if a person has to decide.
 
+    It never includes what is only likely: a person checks that first, and then adds the option.
+
     Args:
         finding: in its JSON form.
         options: of the audit that found it.
 
     >>> repair_command({"id": "0a1b2c3d4e5f", "certainty": "likely", "repair": [{"action": "delete-volume"}]})
-    'imagevol audit --repair --repair-journal repair-0a1b2c3d4e5f --include-likely --only 0a1b2c3d4e5f'
+    'imagevol audit --repair --repair-journal repair-0a1b2c3d4e5f --only 0a1b2c3d4e5f'
     """
     if not finding.get("repair"):
         return None
-    likely = ["--include-likely"] if finding.get("certainty") != "sure" else []
     named = said(finding["id"])
     journal = ["--repair-journal", f"repair-{named}"]
-    return said(shlex.join(["imagevol", "audit", *options, "--repair", *journal, *likely, "--only", named]))
+    return said(shlex.join(["imagevol", "audit", *options, "--repair", *journal, "--only", named]))
 
 
 def size_text(value: int | None) -> str:
