@@ -780,7 +780,7 @@ class TestMetrics:
         put = run("put", file, "--metrics", metrics, "-f", "json")
         found = self.values(metrics)
         assert (put.status, found["transfer_bytes put"]) == (0, len(DATA))
-        assert found["transfer_seconds put"] == put.json["seconds"]
+        assert found["transfer_seconds put"] >= put.json["seconds"]
         assert found["last_success_timestamp_seconds put"] > 1e9
         assert run("get", put.json["volume_id"], tmp_path / "back", "--metrics", metrics) == Ran(0, "", "")
         assert self.values(metrics)["transfer_bytes get"] == len(DATA)

@@ -462,8 +462,10 @@ class TestCommand:
             "the path to the volume is gone",
         ]
         host.breaks_at = None
-        after = run("get", volume_id, got, "--resume")
+        metrics = target.with_name("get.prom")
+        after = run("get", volume_id, got, "--resume", "--metrics", metrics)
         assert after == Ran(0, "", f"Going on at byte {3 << 16} of {len(DATA)}.\n")
+        assert f'transfer_bytes{{command="get"}} {len(DATA) - (3 << 16)}\n' in metrics.read_text()
         assert got.read_bytes() == DATA
 
     def test_an_image_without_a_digest_is_read_anew_each_time(self, run: Run, file: Path, target: Path) -> None:

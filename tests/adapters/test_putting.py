@@ -410,8 +410,10 @@ class TestCommand:
         assert kept.endswith(f"delete it with `imagevol rm {volume_id}`.")
         assert why == "the path to the volume is gone"
         host.room_bytes = None
-        done = run("put", file, *options, "--journal", journal, "--resume", "-f", "json")
-        assert (done.status, done.json["volume_id"]) == (0, volume_id)
+        metrics = tmp_path / "put.prom"
+        done = run("put", file, *options, "--journal", journal, "--resume", "-f", "json", "--metrics", metrics)
+        assert (done.status, done.json["volume_id"], done.json["size_bytes"]) == (0, volume_id, len(DATA))
+        assert f'transfer_bytes{{command="put"}} {len(DATA) - 2 * STEP}\n' in metrics.read_text()
         assert done.err.splitlines() == [f"Going on at byte {2 * STEP} of {len(DATA)}."]
         assert run("get", volume_id, tmp_path / "back").status == 0
         assert (tmp_path / "back").read_bytes() == DATA
@@ -422,8 +424,10 @@ class TestCommand:
         put = run("put", file, "--journal", tmp_path / "journal", "-f", "json")
         assert (put.status, put.err) == (0, f"Storing the image in volume {put.json['volume_id']}.\n")
         assert put.json["digest"] == f"sha512:{hashlib.sha512(DATA).hexdigest()}"
-        again = run("put", file, "--journal", tmp_path / "journal", "--resume", "-f", "json")
+        metrics = tmp_path / "put.prom"
+        again = run("put", file, "--journal", tmp_path / "journal", "--resume", "-f", "json", "--metrics", metrics)
         assert again.json == {**put.json, "seconds": 0.0}
+        assert 'transfer_bytes{command="put"} 0\n' in metrics.read_text()
 
     def test_wrong_data_leaves_no_journal(self, run: Run, file: Path, host: Host, tmp_path: Path) -> None:
         for wrong in ("sha256:" + "0" * 64,):

@@ -159,6 +159,7 @@ class Put(Named, Shown, ShowOne):
             raise RequestRefused("--digests blake3 makes no digest for Glance: leave it out, or leave out --register")
         refuse_what_has_no_steps(parsed_args)
         check_metrics(parsed_args.metrics)
+        begun = time.monotonic()
         refuse_what_cannot_be(self.app, parsed_args)
         with (
             opened(parsed_args.file) as (_, size_bytes),
@@ -171,10 +172,8 @@ class Put(Named, Shown, ShowOne):
                 image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
             except UnsafeImage as error:
                 raise _refused(parsed_args.file, error) from error
-        report = stored.report
-        write_metrics(
-            parsed_args.metrics, transfer_samples("put", size_bytes=report.size_bytes, seconds=report.seconds)
-        )
+        moved_bytes, seconds = stored.report.moved_bytes, time.monotonic() - begun
+        write_metrics(parsed_args.metrics, transfer_samples("put", size_bytes=moved_bytes, seconds=seconds))
         return self.names(), (
             stored.volume.id,
             image_id,
@@ -299,8 +298,8 @@ class Get(Command):
 
         check_metrics(parsed_args.metrics)
         begun = time.monotonic()
-        size_bytes = Fetching(self.app, parsed_args, limits=self.app.limits(parsed_args.rate)).read()
-        taken = transfer_samples("get", size_bytes=size_bytes, seconds=time.monotonic() - begun)
+        moved_bytes = Fetching(self.app, parsed_args, limits=self.app.limits(parsed_args.rate)).read()
+        taken = transfer_samples("get", size_bytes=moved_bytes, seconds=time.monotonic() - begun)
         write_metrics(parsed_args.metrics, taken)
 
 

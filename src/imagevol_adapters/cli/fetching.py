@@ -52,7 +52,7 @@ class Fetching:
         self._limits = limits
 
     def read(self) -> int:
-        """Read the image, and say how many bytes that were."""
+        """Read the image, and say how many bytes were moved."""
         asked = self._asked
         part = asked.offset or asked.length is not None
         if asked.record_blake3 and (asked.resume or asked.through_glance or part):
@@ -62,8 +62,8 @@ class Fetching:
             )
         if asked.prefer_store is not None and not asked.through_glance:
             raise RequestRefused("--prefer-store is for --through-glance: a volume is in one store")
-        if self._asked.resume and (size_bytes := self._read_in_steps()) is not None:
-            return size_bytes
+        if self._asked.resume and (moved_bytes := self._read_in_steps()) is not None:
+            return moved_bytes
         content = self._read_at_once()
         self._tell_unverified(content)
         return content.size_bytes
@@ -78,15 +78,24 @@ class Fetching:
         if asked.offset or asked.length is not None:
             raise RequestRefused("--resume reads a whole image: leave out --offset and --length")
         image, data = self._from_glance() if asked.through_glance else self._from_volume()
+        moved_bytes = 0
+
+        @contextmanager
+        def counted(offset: int) -> Iterator[Iterable[bytes]]:
+            nonlocal moved_bytes
+            with data(offset) as parts:
+                moved_bytes = image.size_bytes - offset
+                yield parts
+
         try:
             with _room(target), self.app.progress("get", image.size_bytes) as progress:
-                done = fetch_image(image, target, data=data, tell=self._tell, progress=progress, limits=self._limits)
+                done = fetch_image(image, target, data=counted, tell=self._tell, progress=progress, limits=self._limits)
         except (ImagevolError, KeyboardInterrupt):
             with suppress(OSError, ValueError):
                 if target.with_name(f"{target.name}.imagevol-part").exists():
                     self._tell(f"What was read is kept beside {said(target)}. To continue, run the same command again.")
             raise
-        return image.size_bytes if done else None
+        return moved_bytes if done else None
 
     def _tell(self, line: str) -> None:
         if self.app.options.verbose_level:

@@ -55,6 +55,7 @@ class TransferReport:
         size_bytes: the length of the stream.
         seconds: how long the transfer took, with the flush.
         digests: the digests of the whole stream, by algorithm.
+        earlier_bytes: how much of the stream an earlier transfer had moved.
     """
 
     read_bytes: int
@@ -64,11 +65,17 @@ class TransferReport:
     size_bytes: int
     seconds: float
     digests: Mapping[str, Digest]
+    earlier_bytes: int = 0
+
+    @property
+    def moved_bytes(self) -> int:
+        """Tell how many bytes of the stream this transfer moved."""
+        return self.size_bytes - self.earlier_bytes
 
     @property
     def virtual_rate(self) -> float:
         """Tell how many MiB of the stream went by in a second, its zeros too, which is what a user waits for."""
-        return self.size_bytes / _MIB / self.seconds
+        return self.moved_bytes / _MIB / self.seconds
 
     @property
     def data_rate(self) -> float | None:

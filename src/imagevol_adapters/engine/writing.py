@@ -102,7 +102,7 @@ class StreamWriter:
         self._give_way = GivingWay()
         self._believed = Believed()  # kept from device to device: the next one holds the same bytes
         self._broken = False
-        self._read_bytes, self._position = 0, position
+        self._read_bytes, self._position, self._begun_at = 0, position, position
         self._written = self._zeroed = self._skipped = 0
 
     def __enter__(self) -> Self:
@@ -212,6 +212,7 @@ class StreamWriter:
             size_bytes=self._position,
             seconds=time.monotonic() - self._started,
             digests=self._digests.values(),
+            earlier_bytes=self._begun_at,
         )
 
     def _feed(self, crew: Crew, sink: _Sink, end: int, data_bytes: int | None, patience: Patience) -> bool:

@@ -201,14 +201,14 @@ COMMAND = {
     "bytes": Series(
         name="imagevol_command_transfer_bytes",
         kind=Kind.GAUGE,
-        help="Bytes that the last run of the command moved.",
+        help="Bytes that the last run of the command moved itself.",
         unit="By",
         labels=_COMMAND,
     ),
     "seconds": Series(
         name="imagevol_command_transfer_seconds",
         kind=Kind.GAUGE,
-        help="Seconds that the last run of the command took.",
+        help="Seconds that the last run of the command took, with the time to attach the volume.",
         unit="s",
         labels=_COMMAND,
     ),

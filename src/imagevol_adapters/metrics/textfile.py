@@ -31,7 +31,7 @@ def exposition(samples: Iterable[Sample], *, more: Mapping[str, str] | None = No
 
     >>> from imagevol_adapters.metrics import COMMAND, Sample
     >>> print(exposition([Sample(series=COMMAND["bytes"], labels={"command": "put"}, value=5)]), end="")
-    # HELP imagevol_command_transfer_bytes Bytes that the last run of the command moved.
+    # HELP imagevol_command_transfer_bytes Bytes that the last run of the command moved itself.
     # TYPE imagevol_command_transfer_bytes gauge
     imagevol_command_transfer_bytes{command="put"} 5
     """

@@ -112,4 +112,5 @@ def _nothing(size_bytes: int, digests: Mapping[str, Digest]) -> TransferReport:
         size_bytes=size_bytes,
         seconds=0.0,
         digests=digests,
+        earlier_bytes=size_bytes,
     )
