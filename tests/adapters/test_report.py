@@ -347,7 +347,8 @@ class TestCommands:
         (volume_id,) = memory.volumes
         memory.volumes[volume_id] = replace(memory.volumes[volume_id], readonly=False)
         asked = ("report", "--html", file, "--trusted-project", "p")
-        assert any("--only-glance" in note for note in run(*asked, "-f", "json").json["notes"])
+        notes = run(*asked, "-f", "json").json["notes"]
+        assert all(any(option in note for note in notes) for option in ("--only-glance", "delayed_delete"))
         assert not any("--only-glance" in note for note in run(*asked, "--only-glance", "-f", "json").json["notes"])
         (finding,) = Page(file.read_bytes()).data["findings"]
         assert finding["command"].startswith("imagevol audit --trusted-project p --only-glance --repair ")

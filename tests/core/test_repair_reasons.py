@@ -405,8 +405,8 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
                 "the store the driver 'imagevol' in enabled_backends, or upload one of the images again"
             ),
         ),
-        ("acts", facts(DELETE), f"delete-volume {ABOUT}"),
-        ("acts", CLONING, f"clone-volume {ABOUT} image='{OTHER.id}'"),
+        ("acts", facts(DELETE), f"delete-volume {VOLUME_ID}"),
+        ("acts", CLONING, f"clone-volume {VOLUME_ID} image='{OTHER.id}'"),
     ],
 )
 def test_a_rule_about_a_step_says_what_it_has_seen(rule: str, known: RepairStepFacts, text: str) -> None:
@@ -433,7 +433,7 @@ ROW = f"delete the row of {ABOUT} from image_volume_cache_entries in Cinder's da
         (
             finding(REMOVE, DELETE, about=(IMAGE,)),
             "beyond-its-subjects",
-            f"its repair would change what it does not name: delete-volume {ABOUT}",
+            f"its repair would change what it does not name: delete-volume {VOLUME_ID}",
         ),
         (finding(DELETE), "no-api", "each step can be carried out through the APIs"),
         (ENTRY, "no-api", f"no API deletes it: {ROW}"),
@@ -447,12 +447,12 @@ ROW = f"delete the row of {ABOUT} from image_volume_cache_entries in Cinder's da
             LIKELY,
             "only-likely",
             (
-                f"the finding is only likely, and delete-volume {ABOUT} cannot be taken back: look at it, or include "
-                "what is only likely"
+                f"the finding is only likely, and delete-volume {VOLUME_ID} cannot be taken back: check it, and "
+                "then add --include-likely"
             ),
         ),
         (finding(DELETE), "shared-data", "no other image's data is changed"),
-        (finding(DELETE, REMOVE), "repaired", f"delete-volume {ABOUT}; {REMOVE}"),
+        (finding(DELETE, REMOVE), "repaired", f"delete-volume {VOLUME_ID}; {REMOVE}"),
     ],
 )
 def test_a_rule_about_a_finding_says_what_it_has_seen(found: Finding, rule: str, text: str) -> None:

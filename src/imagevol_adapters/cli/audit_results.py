@@ -21,11 +21,13 @@ _STUCK_AFTER_HOURS = 24.0  # by default
 
 __all__ = ["Results", "add_result_options", "audit_samples", "check_results"]
 
+_NOT_WITH = "; not with a repair"
+
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    add_html_option(parser)
-    add_metrics_option(parser)
+    add_html_option(parser, besides=_NOT_WITH)
+    add_metrics_option(parser, besides=_NOT_WITH)
 
 
 def check_results(asked: argparse.Namespace) -> None:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["add_html_option", "check_html", "write_html"]
 
 
-def add_html_option(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+def add_html_option(parser: argparse.ArgumentParser, *, required: bool = False, besides: str = "") -> None:
     """Add the option.
 
     Args:
         parser: of the command.
         required: whether the command does nothing else.
+        besides: what else its help says, after a semicolon.
     """
     parser.add_argument(
         "--html",
@@ -25,7 +26,7 @@ def add_html_option(parser: argparse.ArgumentParser, *, required: bool = False) 
         required=required,
         metavar="FILE",
         help="write the answer to FILE as one HTML page that needs no network; an earlier page of that name is "
-        "replaced" + (", in one step" if required else " (default: no page)"),
+        "replaced" + besides + (", in one step" if required else " (default: no page)"),
     )
 
 

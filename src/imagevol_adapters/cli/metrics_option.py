@@ -18,14 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["add_metrics_option", "check_metrics", "last_success", "transfer_samples", "write_metrics", "write_outcomes"]
 
 
-def add_metrics_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option."""
+def add_metrics_option(parser: argparse.ArgumentParser, *, besides: str = "") -> None:
+    """Add the option.
+
+    Args:
+        parser: of the command.
+        besides: what else its help says, after a semicolon.
+    """
     parser.add_argument(
         "--metrics",
         type=Path,
         metavar="FILE",
         help="at the end, write metrics to FILE for the textfile collector of node_exporter, which reads names that "
-        "end with .prom; FILE stays as it is after an error (default: no metrics)",
+        f"end with .prom; FILE stays as it is after an error{besides} (default: no metrics)",
     )
 
 

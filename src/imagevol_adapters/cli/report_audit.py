@@ -11,6 +11,11 @@ from imagevol_core import AuditSettings, ImagevolError, total_reclaimable_bytes
 
 __all__ = ["audit_findings"]
 
+_DELAYS = (
+    "The option delayed_delete of Glance is not looked at: orphaned volumes are only likely. `imagevol audit "
+    "--config-file` reads it."
+)
+
 
 def audit_findings(
     app: Imagevol, *, trusted_projects: Iterable[str], only_glance: bool, notes: list[str]
@@ -44,5 +49,5 @@ def audit_findings(
     except ImagevolError as error:
         notes.append(f"There are no findings, because no audit could be made: {error}")
         return None
-    notes += audit.unseen
+    notes += [*audit.unseen, _DELAYS]
     return [finding.as_dict() for finding in findings], total_reclaimable_bytes(findings)

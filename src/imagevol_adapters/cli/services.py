@@ -61,7 +61,7 @@ def add_attaching_options(parser: argparse.ArgumentParser) -> None:
         default=STALL_SECONDS,
         metavar="SECONDS",
         help="give up a transfer whose source, device or service makes no progress for this many seconds; the error "
-        "names which one (default: %(default)g)",
+        "names which one. How long a request waits for its answer is --timeout (default: %(default)g)",
     )
     parser.add_argument(
         "--progress",

@@ -196,7 +196,7 @@ def audit(
     ...     print(*finding.repair)
     location-without-volume (image i, volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1), sure: a location of the image \
 names volume 9a1b6b0c-93e4-4a3c-a2a5-3d5bd2d3b6a1: it is not among the volumes
-    delete-image image i
+    delete-image i
     """
     cloud = _Cloud(settings=settings, catalogue=catalogue, shown=set() if shown is None else shown)
     cloud.kept = {entry.volume_id: entry for entry in entries}

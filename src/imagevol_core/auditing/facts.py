@@ -118,8 +118,15 @@ class RepairStep:
         }
 
     def __str__(self) -> str:
-        """The step on one line."""
-        return " ".join([self.action.value, str(self.subject), *(f"{key}={value!r}" for key, value in self.arguments)])
+        """The step on one line, without a word twice.
+
+        >>> print(RepairStep(RepairAction.DELETE_VOLUME, Subject("volume", "v")))
+        delete-volume v
+        >>> print(RepairStep(RepairAction.RELEASE_HOLD, Subject("volume", "v")))
+        release-hold volume v
+        """
+        subject = self.subject.id if self.action.value.endswith(f"-{self.subject.kind}") else str(self.subject)
+        return " ".join([self.action.value, subject, *(f"{key}={value!r}" for key, value in self.arguments)])
 
 
 Repair = tuple[RepairStep, ...]

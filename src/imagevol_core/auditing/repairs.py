@@ -118,8 +118,8 @@ def plan_repairs(findings: Iterable[Finding], *, include_likely: bool = False) -
     >>> found = Finding(kind="left-unfinished", subjects=(volume,), certainty=Certainty.LIKELY, text="", repair=steps)
     >>> (repair,) = plan_repairs([found]).repairs
     >>> repair.outcome.value, repair.reason
-    ('only-likely', 'the finding is only likely, and delete-volume volume 7ad3 cannot be taken back: look at it, or \
-include what is only likely')
+    ('only-likely', 'the finding is only likely, and delete-volume 7ad3 cannot be taken back: check it, and then add \
+--include-likely')
     >>> len(plan_repairs([found], include_likely=True).planned)
     1
     """
@@ -201,7 +201,7 @@ def _only_likely(asked: _Asked) -> tuple[bool, str]:
     if asked.finding.certainty is Certainty.SURE or asked.include_likely or not risky:
         return False, f"the finding is {asked.finding.certainty.value}, and its repair is allowed"
     return True, (
-        f"the finding is only likely, and {risky[0]} cannot be taken back: look at it, or include what is only likely"
+        f"the finding is only likely, and {risky[0]} cannot be taken back: check it, and then add --include-likely"
     )
 
 
