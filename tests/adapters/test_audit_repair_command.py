@@ -117,7 +117,7 @@ class TestRepair:
         assert f"no finding has the id {chosen.id}" in ran.err
         assert [finding.id for finding in cloud.audit()] == [other.id]
 
-    def test_the_command_of_a_page_repairs_the_finding(
+    def test_the_command_of_a_page_repairs_what_is_sure_and_leaves_what_is_only_likely(
         self, cloud: RepairCloud, run: Run, journal: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         FAULTS["not-read-only"](cloud)
@@ -128,7 +128,11 @@ class TestRepair:
         assert len(findings) == 2
         for finding in findings:
             _, *words = shlex.split(finding["command"])
-            assert run(*words, "--yes").status == 0
+            assert run(*words, "--yes").status == (0 if finding["certainty"] == "sure" else 3)
+        (left,) = cloud.audit()
+        assert left.kind == "left-unfinished"
+        (words,) = (shlex.split(each["command"])[1:] for each in findings if each["id"] == left.id)
+        assert run(*words, "--yes", "--include-likely").status == 0
         assert cloud.audit() == []
 
     @pytest.mark.parametrize("options", [("--dry-run",), ("--dry-run", "--repair-journal", "JOURNAL")])
