@@ -256,7 +256,7 @@ def _read(path: Path, descriptor: int, take: Callable[[Any], None]) -> int:
                 if not line.endswith(b"\n"):  # a crash has torn it off
                     break
                 take(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
                 why = one_line(error)
                 raise RequestRefused(
                     f"journal {said(path)}, line {number}: it is no line of a journal ({why})"

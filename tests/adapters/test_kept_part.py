@@ -215,6 +215,17 @@ class TestTwoCommands:
             fetched(target, Source())
         assert journal_of(target).exists()
 
+    def test_a_part_that_is_deleted_while_it_is_written_is_named(self, target: Path) -> None:
+        class Meddling(Source):
+            def _parts(self, at: int) -> Any:
+                yield from super()._parts(at)
+                part_of(target).unlink()
+
+        with pytest.raises(RequestRefused, match=r"imagevol-part was deleted while it was written"):
+            fetched(target, Meddling())
+        fetched(target, Source())
+        assert target.read_bytes() == CONTENT
+
     def test_what_is_deleted_at_the_end_is_its_own(self, target: Path) -> None:
         class Meddling(Source):
             def _parts(self, at: int) -> Any:

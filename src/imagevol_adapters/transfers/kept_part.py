@@ -85,6 +85,10 @@ class PartFile(JournalFile):
         try:
             os.link(self.data_path, self._target, src_dir_fd=anywhere)
         except OSError as error:
+            if error.errno not in _NO_LINKS and not os.fstat(self._file).st_nlink:
+                raise RequestRefused(
+                    f"{said(_part(self._target))} was deleted while it was written: run the command again"
+                ) from error
             if error.errno not in _NO_LINKS:
                 raise
             self._rename()
