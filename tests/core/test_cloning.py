@@ -272,7 +272,8 @@ class TestNaming:
         decision = case.decide(policy)
         subjects = list(dict.fromkeys(verdict.subject for verdict in decision.verdicts))
         assert subjects == [None, *named(case, policy)]
-        assert sources(case, policy) <= set(named(case, policy))
+        # Cinder's database may find a volume by an id in the other case.
+        assert sources(case, policy) <= {each.lower() for each in named(case, policy)}
 
 
 class TestBestFirst:
