@@ -125,6 +125,23 @@ def test_a_source_that_stops_is_named_and_closed_by_its_own_thread(hangs: Callab
     assert closed == [True]
 
 
+def test_a_source_that_gives_pieces_without_a_byte_stalls() -> None:
+    closed = threading.Event()
+
+    def empty() -> Iterator[bytes]:
+        until = time.monotonic() + 5
+        try:
+            while time.monotonic() < until:
+                time.sleep(0.001)
+                yield b""
+        finally:
+            closed.set()
+
+    with pytest.raises(SourceStalled):
+        write_stream(empty(), MemoryDevice(9), size_bytes=9, limits=LIMITS)
+    assert closed.wait(2)
+
+
 def test_the_errors_are_of_the_family_of_their_fault() -> None:
     assert issubclass(DeviceStalled, (TransferStalled, DeviceFailed, StorageError))
     assert issubclass(SourceStalled, (TransferStalled, SourceFailed))

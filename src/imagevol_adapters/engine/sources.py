@@ -13,7 +13,7 @@ import attrs
 from imagevol_adapters.closing import Closeable, close
 from imagevol_adapters.devices.device import extents
 from imagevol_adapters.engine.parts import PART_BYTES, Crew
-from imagevol_adapters.engine.threads import lock
+from imagevol_adapters.engine.threads import GivingWay, Stopped, lock
 from imagevol_adapters.engine.watching import Watch
 from imagevol_adapters.error_text import one_line
 from imagevol_core import ImagevolError, InvalidSize, SourceFailed
@@ -106,6 +106,7 @@ class SourceReader:
         self.watch = watch
         self.callers_own = isinstance(source, CallersOwn)
         self._items = guarded(source)
+        self._give_way = GivingWay()
         self._lock = lock()
         self._readers = 0
         self._unwanted = False
@@ -115,7 +116,13 @@ class SourceReader:
         if self.callers_own:
             return next(self._items, end)
         with self.watch.during("the source"):
-            return next(self._items, end)
+            while True:
+                piece = next(self._items, end)
+                if piece is end or isinstance(piece, Hole) or piece:  # one without a byte is no progress
+                    return piece
+                if self.watch.over:
+                    raise Stopped
+                self._give_way()
 
     def read_by(self, feed: Callable[[Crew], None], crew: Crew) -> None:
         """Let a thread read; if it hangs, and the source is closed meanwhile, it closes the source at its end."""
