@@ -18,7 +18,7 @@ from glanceclient import exc as glance_errors
 
 from imagevol_adapters.driver import ImageCloneMixin, mixin, services
 from imagevol_adapters.driver.facts import image_facts, volume_facts
-from imagevol_core import AttachFailed, Digest, Image, ImageLocation, Volume
+from imagevol_core import AttachFailed, DeviceStalled, Digest, Image, ImageLocation, Volume
 from imagevol_core.creation import boot_mapping
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -216,6 +216,37 @@ def test_a_device_is_this_services_as_long_as_it_is_open(
     named = str(file) if path else file
     assert opened == [(named, True, VOLUME_ID, 7, [named] if path else []), *([] if left else ["let go"])]
     assert owned == []
+
+
+def test_a_device_whose_opening_hangs_stays_attached(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = list[str]()
+
+    class Driver(ImageCloneMixin):
+        configuration = SimpleNamespace(
+            use_multipath_for_image_xfer=False,
+            enforce_multipath_for_image_xfer=False,
+            image_clone_stall_seconds=7,
+        )
+
+        def _attach_volume(self, _context: Any, volume: Any, _properties: Any) -> Any:
+            return {"device": {"path": None}}, volume
+
+        def _detach_volume(self, *_: Any, **__: Any) -> None:
+            let_go.append("let go")
+
+    @contextmanager
+    def opening(*_: Any, **__: Any) -> Iterator[Any]:
+        raise DeviceStalled("the device", doing="opening", seconds=7)
+        yield
+
+    monkeypatch.setattr(volume_utils, "brick_get_connector_properties", lambda *_: {})
+    monkeypatch.setattr(mixin, "open_device", opening)
+    with (
+        pytest.raises(DeviceStalled),
+        Driver.imagevol_open_volume(Driver.__new__(Driver), None, volume(), writable=True),
+    ):
+        pass
+    assert let_go == []
 
 
 def names_of(tree: ast.AST) -> set[str]:

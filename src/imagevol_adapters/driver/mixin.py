@@ -33,7 +33,7 @@ from imagevol_adapters.gathering import CreationFacts
 from imagevol_adapters.metrics import LEFT
 from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu.converter import QemuConverter
-from imagevol_core import AttachFailed, CreationPlan, CreationStep, Policy, TemplateAction, Way, failed
+from imagevol_core import AttachFailed, CreationPlan, CreationStep, DeviceStalled, Policy, TemplateAction, Way, failed
 
 __all__ = ["ImageCloneMixin"]
 
@@ -135,10 +135,10 @@ class ImageCloneMixin:
         properties = volume_utils.brick_get_connector_properties(multipath, enforced)
         driver: Any = self
         info, volume = driver._attach_volume(context, volume, properties)
-        device = None
+        device, opening_hangs = None, False
 
         def detach() -> None:
-            if device is not None and device.left_open:
+            if opening_hangs or (device is not None and device.left_open):
                 raise AttachFailed("a call of its device has not returned; restart cinder-volume to detach it")
             driver._detach_volume(context, info, volume, properties, force=True)
 
@@ -147,8 +147,12 @@ class ImageCloneMixin:
             # A file or a block device is root's, and for as long this service's; what is no path, as an RBD image, is.
             ours = cinder_utils.temporary_chown(path) if isinstance(path, str) else nullcontext()
             seconds = self.configuration.image_clone_stall_seconds
-            with ours, open_device(path, writable=writable, name=volume.id, seconds=seconds) as device:
-                yield device
+            try:
+                with ours, open_device(path, writable=writable, name=volume.id, seconds=seconds) as device:
+                    yield device
+            except DeviceStalled:
+                opening_hangs = device is None  # a thread of this process opens it yet
+                raise
 
     def imagevol_services(self) -> Services:
         """Give the locks, the converter and the access to Glance.  Do not override this in a driver."""
