@@ -249,8 +249,9 @@ class Put(Named, Shown, ShowOne):
 class Get(Command):
     """Read an image out of its volume into a new file.
 
-    A whole image is checked against the digest that its volume or Glance records. If there is none, the standard error
-    says so, because nothing could be checked.
+    A whole image is checked against the digest that Glance records. If Glance has none, or the id of a volume is given,
+    it is checked against the digest that the volume records. If there is none, the standard error says so, because
+    nothing could be checked.
     """
 
     app: Imagevol
@@ -285,8 +286,8 @@ class Get(Command):
         parser.add_argument(
             "--record-blake3",
             action="store_true",
-            help="if the volume records no BLAKE3, write one into its metadata after the whole image was verified, so "
-            "that it is verified faster next time",
+            help="if the volume records no BLAKE3, write one into its metadata after the whole image was verified: "
+            "`audit --deep`, and `get` with the id of the volume, are faster then; if none is written, say why",
         )
         _add_rate(parser)
         add_metrics_option(parser)

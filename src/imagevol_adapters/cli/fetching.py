@@ -66,6 +66,8 @@ class Fetching:
             return moved_bytes
         content = self._read_at_once()
         self._tell_unverified(content)
+        if content.unrecorded:
+            self._tell(f"No BLAKE3 was recorded: volume {content.volume_id} {content.unrecorded}.")
         return content.size_bytes
 
     def _read_in_steps(self) -> int | None:
@@ -105,7 +107,7 @@ class Fetching:
         """An image volume, which is attached to this host."""
         from imagevol_adapters.transfers import image_in_volume, open_image_volume
 
-        app, volume_id = self.app, self._volume_id(self._asked.volume)
+        app, (volume_id, image) = self.app, self._volume(self._asked.volume)
 
         @contextmanager
         def data(offset: int) -> Iterator[Iterable[bytes]]:
@@ -114,12 +116,13 @@ class Fetching:
                 volumes=app.volumes,
                 attacher=app.attacher,
                 offset=offset,
+                image=image,
                 verify=False,
                 limits=self._limits,
             ) as content:
                 yield content.parts
 
-        return image_in_volume(volume_id, volumes=app.volumes), data
+        return image_in_volume(volume_id, volumes=app.volumes, image=image), data
 
     def _from_glance(self) -> Origin:
         """An image of Glance, which gives the data itself."""
@@ -157,13 +160,14 @@ class Fetching:
             with self._glance_content() as content:
                 yield content
             return
-        volume_id = self._volume_id(asked.volume)
+        volume_id, image = self._volume(asked.volume)
         with open_image_volume(
             volume_id,
             volumes=self.app.volumes,
             attacher=self.app.attacher,
             offset=asked.offset,
             length=asked.length,
+            image=image,
             limits=self._limits,
             record=asked.record_blake3,
         ) as content:
@@ -254,10 +258,10 @@ class Fetching:
             raise RequestRefused(f"image {image.id} is '{image.status}' and has no data")
         return image
 
-    def _volume_id(self, name_or_id: str) -> str:
-        """Find the volume: by its own id, or by the name or id of the image whose data it holds."""
+    def _volume(self, name_or_id: str) -> tuple[str, Image | None]:
+        """Find the volume: by its own id, or by the name or id of the image whose data it holds, and give that too."""
         with suppress(ResourceNotFound):
-            return self.app.volumes.get(name_or_id).id
+            return self.app.volumes.get(name_or_id).id, None
         try:
             image = self.app.images.find(name_or_id)
         except ResourceNotFound as error:
@@ -267,7 +271,7 @@ class Fetching:
             ) from error
         for location in image.locations:
             with suppress(InvalidLocation):
-                return parse_location(location.url).volume_id
+                return parse_location(location.url).volume_id, image
         raise RequestRefused(
             f"Glance shows no location of image {image.id} in a volume: give the id of the volume, use the credentials "
             "of an operator, or give --through-glance"

@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from imagevol_adapters.devices.device import PathDevice
-from imagevol_adapters.engine import Limits, Progress, StreamWriter
+from imagevol_adapters.engine import Digests, Limits, Progress, StreamWriter
 from imagevol_adapters.ports import VolumeService
 from imagevol_adapters.transfers.attaching import refuse_encrypted
 from imagevol_adapters.transfers.keeping import STEP_BYTES, Step, read_again, write_in_steps
 from imagevol_adapters.transfers.kept_part import PartFile, finish_whole, part_file
-from imagevol_adapters.transfers.recording import believed_record
-from imagevol_core import GIB, ContentMismatch, ImageVolumeMetadata, ZeroHandling
+from imagevol_adapters.transfers.recording import believed_record, image_bytes
+from imagevol_core import GIB, ContentMismatch, Image, ImageVolumeMetadata, ZeroHandling
 from imagevol_core.resuming import ReadImage
 
 __all__ = ["fetch_image", "image_in_volume"]
@@ -22,12 +22,13 @@ From = Callable[[int], AbstractContextManager[Iterable[bytes]]]
 """Opens the data of an image from a byte on."""
 
 
-def image_in_volume(volume_id: str, *, volumes: VolumeService) -> ReadImage:
+def image_in_volume(volume_id: str, *, volumes: VolumeService, image: Image | None = None) -> ReadImage:
     """Say what there is to read in an image volume, and by which of its digests it is verified.
 
     Args:
         volume_id: the image volume.
         volumes: where it is.
+        image: whose data it should hold, as Glance shows the image; its multihash comes before what the volume records.
 
     Raises:
         RequestRefused: the volume is encrypted.
@@ -37,8 +38,9 @@ def image_in_volume(volume_id: str, *, volumes: VolumeService) -> ReadImage:
     volume = volumes.get(volume_id)
     refuse_encrypted(volume)
     record = ImageVolumeMetadata.from_volume(volume.metadata)
-    size_bytes = volume.size_gib * GIB if record.size_bytes is None else record.size_bytes
-    digest = believed_record(volume, volumes=volumes, record=False).blake3 or record.digest
+    size_bytes = image_bytes(record, image, volume_bytes=volume.size_gib * GIB)
+    believed = believed_record(volume, volumes=volumes, record=False, image=image)
+    digest = (image and image.digest) or believed.blake3 or record.digest
     return ReadImage(source=f"volume {volume.id}", size_bytes=size_bytes, digest=digest)
 
 
@@ -73,9 +75,11 @@ def fetch_image(
     Raises:
         RequestRefused: the target exists, or cannot be written, or another user could write to what is kept.
         InUse: another process is at it.
+        InvalidFact: the digest's algorithm is not known here; nothing is begun.
         ContentMismatch: the data is not that of the digest; nothing is kept.
         ImagevolError: whatever else `data` and the engine raise; what was read is kept.
     """
+    Digests([image.digest.algorithm] if image.digest else [])  # one that is not known here can never be verified
     unhurried = _unhurried(limits or Limits())
     if finish_whole(target, image, lambda path: _is_image(image, path, progress, unhurried)):
         return True

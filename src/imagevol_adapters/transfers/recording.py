@@ -12,7 +12,7 @@ from imagevol_adapters.ports import VolumeService
 from imagevol_core import Digest, Image, ImagevolError, ImageVolumeMetadata, MissingDependency, Volume, read_metadata
 from imagevol_core.recorded import decide_recorded
 
-__all__ = ["BelievedRecord", "believed_record", "record_blake3"]
+__all__ = ["BelievedRecord", "believed_record", "image_bytes", "record_blake3"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,11 +25,13 @@ class BelievedRecord:
         blake3: by which the data is verified; None to verify them by the multihash.
         to_be_recorded: whether a BLAKE3 must be made and recorded.
         unverified: what "the volume …" does, so that its data cannot be verified if it records no multihash either.
+        unrecorded: why "the volume …" gets no BLAKE3 although one is wanted; empty if it gets one, or none is wanted.
     """
 
     blake3: Digest | None
     to_be_recorded: bool
     unverified: str
+    unrecorded: str = ""
 
 
 def believed_record(
@@ -71,14 +73,34 @@ def believed_record(
         # A clone must hold what its source was recorded with, whatever its own metadata says.
         of_source = decide_recorded(source, trusted_projects=trusted_projects, image=image)
         if of_source.blake3:
-            return BelievedRecord(blake3=of_source.blake3, to_be_recorded=False, unverified="")
+            unrecorded = "is a clone, and the volume that it was cloned from records one" if record else ""
+            return BelievedRecord(blake3=of_source.blake3, to_be_recorded=False, unverified="", unrecorded=unrecorded)
+    believed = decision.believed
     if there is None:
-        return BelievedRecord(blake3=None, to_be_recorded=decision.believed, unverified="records no digest")
+        refused = f"is one whose record is not believed, because {'; '.join(decision.reasons)}"
+        return BelievedRecord(
+            blake3=None,
+            to_be_recorded=believed,
+            unverified="records no digest",
+            unrecorded=refused if record and not believed else "",
+        )
     if not installed:
         reason = f"records a BLAKE3 only, and {MissingDependency(BLAKE3, BLAKE3)}"
     else:
         reason = f"records a BLAKE3 that is not believed, because {'; '.join(decision.reasons)}"
-    return BelievedRecord(blake3=decision.blake3 if installed else None, to_be_recorded=False, unverified=reason)
+    return BelievedRecord(
+        blake3=decision.blake3 if installed else None,
+        to_be_recorded=False,
+        unverified=reason,
+        unrecorded=("records one already" if believed else reason) if record else "",
+    )
+
+
+def image_bytes(record: ImageVolumeMetadata, image: Image | None, *, volume_bytes: int) -> int:
+    """Say how large the image in a volume is: by Glance, or else by the volume's record, or else as the volume."""
+    if image is not None and image.size_bytes is not None:
+        return image.size_bytes
+    return volume_bytes if record.size_bytes is None else record.size_bytes
 
 
 def record_blake3(volumes: VolumeService, volume_id: str, blake3: Digest, *, multihash: Digest | None = None) -> None:

@@ -12,7 +12,7 @@ from imagevol_adapters.engine import BLAKE3, Digests, Limits, read_device
 from imagevol_adapters.ports import AccessMode, Attacher, ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import Attach, Free, attached, delete_freed, may_live_in, refuse_encrypted
 from imagevol_adapters.transfers.reclaiming import holders
-from imagevol_adapters.transfers.recording import believed_record, record_blake3
+from imagevol_adapters.transfers.recording import BelievedRecord, believed_record, image_bytes, record_blake3
 from imagevol_adapters.transfers.remains import looked_at
 from imagevol_core import (
     GIB,
@@ -49,6 +49,7 @@ class VolumeContent:
             because no digest is given or recorded, or because `verify` is False.
         unverified: what "the volume …" does, so that a whole image is not compared although `verify` is True; empty if
             it is compared.
+        unrecorded: why "the volume …" gets no BLAKE3 although `record` is True; empty if it gets one.
     """
 
     size_bytes: int
@@ -57,6 +58,7 @@ class VolumeContent:
     whole: bool
     digest: Digest | None
     unverified: str = ""
+    unrecorded: str = ""
 
 
 @contextmanager
@@ -69,6 +71,7 @@ def open_image_volume(
     length: int | None = None,
     verify: bool = True,
     digest: Digest | None = None,
+    image: Image | None = None,
     permit: Callable[[Volume], object] = refuse_encrypted,
     limits: Limits | None = None,
     attach: Attach = attached,
@@ -76,10 +79,11 @@ def open_image_volume(
 ) -> Iterator[VolumeContent]:
     """Attach an image volume read-only and give its image's bytes while the context lasts ([store]).
 
-    A whole image is compared with the given digest.  Without one, it is compared with what the volume records: with the
-    BLAKE3 if `decide_recorded` believes it and the package is installed, and otherwise with the multihash.  A wrong
-    digest is raised after the last part: do not use the bytes until the iteration has ended without an error.  If there
-    is no digest, the attribute `digest` of what is given is None, and nothing is compared.
+    A whole image is compared with the given digest, or with the multihash of the given image.  Without one, it is
+    compared with what the volume records: with the BLAKE3 if `decide_recorded` believes it and the package is
+    installed, and otherwise with the multihash.  A wrong digest is raised after the last part: do not use the bytes
+    until the iteration has ended without an error.  If there is no digest, the attribute `digest` of what is given is
+    None, and nothing is compared.
 
     Args:
         volume_id: the image volume.
@@ -89,14 +93,16 @@ def open_image_volume(
         length: how many bytes to read; None to read to the image's end.  A range beyond the end gives the part that
             exists.
         verify: whether a whole image is compared with a digest; False if the caller does that.
-        digest: the digest of the whole image, such as Glance's multihash; by default the one that the volume records.
+        digest: the digest of the whole image; by default Glance's multihash of `image`, or the one that the volume
+            records.
+        image: whose data the volume should hold, as Glance shows the image; when None, the volume's own record says it.
         permit: called with the volume before it is attached, to refuse it by an error.  By default encrypted volumes
             are refused, because their bytes are ciphertext.
         limits: how fast the transfer can go, and what ends it.
         attach: how the volume is attached, such as `SharedAttachments.attached`; by default each reader attaches it
             alone.
         record: whether to write a BLAKE3 into the metadata of the volume, if none is there, the whole image was read
-            and has the recorded multihash, and `decide_recorded` would believe it.
+            and has the multihash of the image or the recorded one, and `decide_recorded` would believe it.
 
     Raises:
         MissingDependency: a BLAKE3 must be recorded, and its package is not installed.
@@ -113,16 +119,17 @@ def open_image_volume(
     permit(volume)
     recorded = ImageVolumeMetadata.from_volume(volume.metadata)
     volume_bytes = volume.size_gib * GIB
-    size_bytes = volume_bytes if recorded.size_bytes is None else recorded.size_bytes
+    size_bytes = image_bytes(recorded, image, volume_bytes=volume_bytes)
     if size_bytes > volume_bytes:
-        raise DeviceFailed(f"volume {volume_id} ends at byte {volume_bytes}, and its image_size is {size_bytes}")
+        raise DeviceFailed(f"volume {volume_id} ends at byte {volume_bytes}, and its image has {size_bytes} bytes")
     available = max(0, size_bytes - offset)
     wanted = available if length is None else min(length, available)
     whole = wanted == size_bytes
-    believed = believed_record(volume, volumes=volumes, record=record) if verify and whole else None
-    expected = (digest or believed.blake3 or recorded.digest) if believed else None
-    as_recorded = digest is None or digest == recorded.digest
-    made = Digests([BLAKE3]) if expected and as_recorded and believed and believed.to_be_recorded else None
+    believed = believed_record(volume, volumes=volumes, record=record, image=image) if verify and whole else None
+    multihash = (image and image.digest) or recorded.digest
+    # What Glance says of the image comes before what the volume says of itself.
+    expected = (digest or (image and image.digest) or believed.blake3 or multihash) if believed else None
+    made = Digests([BLAKE3]) if expected and expected == multihash and believed and believed.to_be_recorded else None
     with attach(
         volume_id,
         mode=AccessMode.READ,
@@ -149,10 +156,18 @@ def open_image_volume(
                 whole=whole,
                 digest=expected,
                 unverified=believed.unverified if believed and expected is None else "",
+                unrecorded=_unrecorded(believed) if record and made is None else "",
             )
         given.closed = True
     if made and given.ended:
-        record_blake3(volumes, volume_id, made.values()[BLAKE3])
+        record_blake3(volumes, volume_id, made.values()[BLAKE3], multihash=None if recorded.digest else multihash)
+
+
+def _unrecorded(believed: BelievedRecord | None) -> str:
+    """Why the volume that is read gets no BLAKE3."""
+    if believed is None:
+        return "was not verified as a whole"
+    return believed.unrecorded or "was not verified by the multihash of its image"
 
 
 class _Parts(Iterator[bytes]):
