@@ -137,7 +137,10 @@ def test_the_file_of_the_page_turns_all_of_it_on(tmp_path: Path) -> None:
     (text,) = re.findall(r"```ini\n(.*?)```", PAGE.read_text(), re.DOTALL)
     with read(text, tmp_path) as backend:
         off = {option.name for option in OPTIONS if getattr(backend, option.name) == option.default is not True}
-        assert off == {"image_template_gpt_safety_checks_nonfatal"}  # which is safe only beside Glance's own
+        assert off == {
+            "image_clone_stall_seconds",  # which is on by default
+            "image_template_gpt_safety_checks_nonfatal",  # which is safe only beside Glance's own
+        }
         settings = gather_cinder_settings(backend, cfg.CONF)
     clones, templates = settings.clones, settings.templates
     assert (clones.allowed_direct_url_schemes, len(clones.trusted_projects)) == (("cinder",), 2)
@@ -154,6 +157,7 @@ def test_the_page_has_every_option_and_its_default() -> None:
         "`true`": True,
         "`0`": 0,
         "`0`: no limit": 0,
+        "`300`": 300,
         "the value of `allowed_direct_url_schemes`": None,
     }
     assert {name: said[default] for name, default in rows} == {option.name: option.default for option in OPTIONS}
