@@ -13,7 +13,8 @@ def test_missing_programs_are_named_by_their_packages(monkeypatch: pytest.Monkey
     (tmp_path / "qemu-img").touch(mode=0o755)
     monkeypatch.setattr(prerequisites, "SYSTEM_PATH", str(tmp_path))
     command = (
-        "apt-get install --yes --no-install-recommends e2fsprogs fdisk mariadb-server-core mount util-linux xfsprogs"
+        "apt-get install --yes --no-install-recommends "
+        "cryptsetup-bin e2fsprogs fdisk mariadb-server-core mount util-linux xfsprogs"
     )
     assert f"Debian packages are missing: run `{command}`" in prerequisites.problems()
 

@@ -67,8 +67,10 @@ def volumes_as(
     """Give Cinder for these credentials, with the TLS options of a store."""
     verify = not options.cinder_api_insecure and (options.cinder_ca_certificates_file or True)
     stall_seconds = getattr(options, "image_clone_stall_seconds", STALL_SECONDS)  # glance_store has no such option
+    session = Session(auth=auth, verify=verify)
+    session.timeout = float(timeout_seconds or stall_seconds)
     return CinderVolumes(
-        session=Session(auth=auth, verify=verify, timeout=timeout_seconds or stall_seconds),
+        session=session,
         region_name=options.cinder_os_region_name,
         endpoint_override=endpoint,
         wait_seconds=options.cinder_state_transition_timeout,
