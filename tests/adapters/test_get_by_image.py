@@ -103,6 +103,25 @@ def test_an_image_without_a_digest_in_glance_is_verified_by_its_volume(
     assert run("get", "disk", tmp_path / "bad").status != 0
 
 
+@pytest.mark.parametrize("options", [(), ("--resume",), ("--through-glance",), ("--through-glance", "--resume")])
+def test_with_require_digest_an_image_that_cannot_be_verified_is_refused(
+    run: Run, memory: MemoryVolumes, volume_id: str, image: Image, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    assert run("get", "disk", tmp_path / "verified", "--require-digest", *options).status == 0
+    without_digests(memory, volume_id)
+    given_digest(image, None)
+    assert run("get", "disk", tmp_path / "read", *options).status == 0
+    ran = run("get", "disk", tmp_path / "refused", "--require-digest", *options)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["disk.raw", "read", "verified"]
+
+
+def test_require_digest_is_refused_for_a_part_which_no_digest_covers(run: Run, volume_id: str, tmp_path: Path) -> None:
+    for part in (("--offset", "1"), ("--length", "1")):
+        assert run("get", volume_id, tmp_path / "part", "--require-digest", *part).status == 1
+    assert not (tmp_path / "part").exists()
+
+
 def test_a_digest_that_cannot_be_made_here_is_refused_before_anything_is_kept(
     run: Run, memory: MemoryVolumes, volume_id: str, image: Image, tmp_path: Path
 ) -> None:

@@ -40,7 +40,7 @@ def audit_schema() -> Schema:
             "minimum": 0,
             "description": "What the storage gives back if the repair is done, as Cinder counts it.",
         },
-        text={"type": "string", "description": "The facts that decided, as a sentence."},
+        text={"type": "string", "description": "The facts that decided, as a sentence; it can change."},
         repair={
             **json_list(json_reference("step")),
             "description": "The steps that repair it, in order. Empty if a person has to decide.",

@@ -250,8 +250,8 @@ class Get(Command):
     """Read an image out of its volume into a new file.
 
     A whole image is checked against the digest that Glance records. If Glance has none, or the id of a volume is given,
-    it is checked against the digest that the volume records. If there is none, the standard error says so, because
-    nothing could be checked.
+    it is checked against the digest that the volume records. If there is none, nothing can be checked: the standard
+    error says so, and the exit status is 0. With --require-digest, such an image is refused.
     """
 
     app: Imagevol
@@ -282,6 +282,12 @@ class Get(Command):
             action="store_true",
             help="keep what was read if the command is stopped, in FILE.imagevol-part, and continue with what an "
             "earlier command with --resume kept",
+        )
+        parser.add_argument(
+            "--require-digest",
+            action="store_true",
+            help="refuse an image that has no digest, before it is read (default: read it, and say that it is not "
+            "verified)",
         )
         parser.add_argument(
             "--record-blake3",

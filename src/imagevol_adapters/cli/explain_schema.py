@@ -20,7 +20,7 @@ from imagevol_core import Carrier, Effort, Policy, Way
 __all__ = ["explain_schema"]
 
 _FIRST = one_of(*(way.value for way in Way), "refused")
-_REFUSED = "Why nothing is created, as a sentence; null if something is tried."
+_REFUSED = "Why nothing is created, as a sentence that can change; null if something is tried."
 _ONE = (
     Column("image_id", TEXT, "The id of the image."),
     Column("policy", json_enum(Policy), "Whose rules."),
@@ -117,12 +117,12 @@ _WAY = (
     Column("against", json_list(json_reference("verdict")), "Each rule that stands in its way; empty if it is tried."),
 )
 _VALUE = (
-    Column("value", TEXT, "A value that the fact can have, as a part of a sentence."),
+    Column("value", TEXT, "A value that the fact can have, as a part of a sentence; it can change."),
     Column("ways", json_list(json_enum(Way)), "What is tried then, in order."),
     Column("refused", TEXT_OR_NULL, _REFUSED),
 )
 _UNKNOWN = (
-    Column("fact", TEXT, "What is not known, as a part of a sentence."),
+    Column("fact", TEXT, "What is not known, as a part of a sentence; it can change."),
     Column("option", TEXT_OR_NULL, "The option that tells it; null if there is none."),
     Column("values", json_list(record(*_VALUE)), "Each value, and what follows from it."),
 )

@@ -60,6 +60,10 @@ class Fetching:
                 "--record-blake3 reads a whole image volume at once: leave out --resume, --through-glance, --offset "
                 "and --length"
             )
+        if asked.require_digest and part:
+            raise RequestRefused(
+                "--require-digest verifies a whole image, and no digest covers a part: leave out --offset and --length"
+            )
         if asked.prefer_store is not None and not asked.through_glance:
             raise RequestRefused("--prefer-store is for --through-glance: a volume is in one store")
         if self._asked.resume and (moved_bytes := self._read_in_steps()) is not None:
@@ -80,6 +84,8 @@ class Fetching:
         if asked.offset or asked.length is not None:
             raise RequestRefused("--resume reads a whole image: leave out --offset and --length")
         image, data = self._from_glance() if asked.through_glance else self._from_volume()
+        if image.digest is None:
+            self._refuse_undigested(f"{image.source} records no digest")
         moved_bytes = 0
 
         @contextmanager
@@ -172,6 +178,8 @@ class Fetching:
             record=asked.record_blake3,
         ) as content:
             self._refuse_nothing(content, f"the image in volume {volume_id}")
+            if content.digest is None:
+                self._refuse_undigested(f"{self._named(content)} {content.unverified}")
             yield content
 
     @contextmanager
@@ -196,6 +204,8 @@ class Fetching:
         )
         with closing(parts):
             self._refuse_nothing(content, f"image {image.id}")
+            if content.digest is None:
+                self._refuse_undigested(f"{self._named(content)} {content.unverified}")
             yield content
 
     def _preferring(self, image: Image) -> GlanceImages:
@@ -215,6 +225,14 @@ class Fetching:
         """Refuse an offset at which there is nothing."""
         if self._asked.offset and self._asked.length != 0 and not content.size_bytes:
             raise RequestRefused(f"{what} ends before byte {self._asked.offset}: give a smaller --offset")
+
+    def _refuse_undigested(self, why: str) -> None:
+        """Refuse what cannot be verified, if that was asked for."""
+        if self._asked.require_digest:
+            raise RequestRefused(f"{why}, so it cannot be verified: leave out --require-digest to read it all the same")
+
+    def _named(self, content: VolumeContent) -> str:
+        return f"{'image' if self._asked.through_glance else 'volume'} {content.volume_id}"
 
     def _write(self, content: VolumeContent, partial: Path, wanted: Path) -> None:
         from imagevol_adapters.devices.device import PathDevice
@@ -240,9 +258,8 @@ class Fetching:
     def _tell_unverified(self, content: VolumeContent) -> None:
         """Say that a whole image was not checked: who reads a part asked for no check."""
         if content.whole and content.digest is None:
-            what = "image" if self._asked.through_glance else "volume"
             self._tell(
-                f"Not verified: {what} {content.volume_id} {content.unverified}. Compare the file with a digest from "
+                f"Not verified: {self._named(content)} {content.unverified}. Compare the file with a digest from "
                 "another source."
             )
 
