@@ -618,6 +618,7 @@ class TestRepair:
             f"the image has {GIB - 7} bytes, its volume 1 GiB and image_size 5"
         )
         assert str(step("set-metadata", VOLUME, image_size="5")) == f"set-metadata volume {uuid(0)} image_size='5'"
+        assert str(step("delete-volume", VOLUME)) == f"delete-volume {uuid(0)}"
 
 
 class TestUnknown:
