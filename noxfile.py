@@ -47,7 +47,7 @@ OLDEST_TESTS = f"tests-{OLDEST.replace('.', '-')}"  # what nox calls that enviro
 PARALLEL = ["--numprocesses=auto", "--dist=worksteal"]
 # Where a module's fixtures are processes with the services' code, of which more would only wait for each other.
 BY_MODULE = ["--numprocesses=auto", "--maxprocesses=2", "--dist=loadfile"]
-LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance", "typing", "docs")]
+LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance", "typing", "docs", "faults")]
 
 
 PYTHONS = find_pythons(SUPPORTED)
@@ -324,6 +324,15 @@ def rbd(session: nox.Session) -> None:
     install(session, python, "cloud")
     run(session, python, "tests.rbd.prerequisites", installs=True, success_codes=[0, 1])
     pytest(session, python, "tests/rbd")
+
+
+@nox.session(venv_backend="none")
+def faults(session: nox.Session) -> None:
+    """Bring about bad days and count what comes of them, for hours; what follows `--` names kinds."""
+    python = shared(session, "cloud", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
+    prerequisites(session, python, "--broker")
+    run(session, python, "tests.faults", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "cliff.sphinxext",
+    "bad_days",
     "command_pages",
     "benchtables",
     "byte_ways",
