@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import attrs
 
@@ -10,6 +11,7 @@ from imagevol_adapters.cleanup import released
 from imagevol_adapters.gathering.repair import REPAIRED_BY
 from imagevol_adapters.processes import origin
 from imagevol_adapters.tending import WarmVolumes, place_of, templates_of
+from imagevol_adapters.transfers.creating import answered
 from imagevol_core import Image, ServiceFailed, Volume, decide_freshness, least_volume_gib
 
 __all__ = ["TemplateMaker"]
@@ -41,13 +43,16 @@ class TemplateMaker:
         marks = {REPAIRED_BY: self.holder, **origin("warm", image.id).to_volume()}
         for left in self.volumes.with_metadata({REPAIRED_BY: self.holder, "imagevol_procedure": "warm"}):
             self.volumes.delete(left.id)  # of a process that was killed
-        made = self.volumes.create(
+        name = f"warm-{image.id}"
+        ask = partial(
+            self.volumes.create,
             size_gib=max(old.size_gib, least_volume_gib(image) or 1),
-            name=f"warm-{image.id}",
+            name=name,
             volume_type=old.volume_type,
             image_id=image.id,
             metadata=marks,
         )
+        made = answered(ask, volumes=self.volumes, name=name, metadata=marks)
         with released(f"volume {made.id}", lambda: self.volumes.delete(made.id)):
             place = place_of(self.volumes.wait(made.id))
         found = templates_of(self.volumes, project_id=str(old.project_id), now=datetime.now(UTC), image_id=image.id)

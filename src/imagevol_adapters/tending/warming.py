@@ -17,6 +17,7 @@ from typing import Protocol
 import attrs
 
 from imagevol_adapters.cleanup import released, undone_on_failure
+from imagevol_adapters.lost_answers import found_or_deleted, only_once
 from imagevol_adapters.ports import VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.tending.templates import ImageData, TemplateVolumes, gives_data, place_of, templates_of
@@ -154,13 +155,17 @@ class Warmer:
 
     def _asked(self, plan: WarmPlan) -> Volume:
         target, image_id = plan.wish.target, plan.wish.image.id
-        return self.volumes.create(
+        name, metadata = f"warm-{image_id}", {**origin("warm", image_id).to_volume(), **only_once()}
+        ask = partial(
+            self.volumes.create,
             size_gib=target.size_gib,
-            name=f"warm-{image_id}",
+            name=name,
             volume_type=target.volume_type,
             image_id=image_id,
-            metadata=origin("warm", image_id).to_volume(),
+            metadata=metadata,
         )
+        find = partial(self.volumes.with_metadata, metadata)
+        return found_or_deleted(ask, what=f"volume {name}", by="Cinder", find=find, delete=self.volumes.delete)
 
     def _ended(self, running: Collection[str]) -> list[tuple[str, str | None]]:
         """Wait until Cinder has ended with one of the volumes; give each with which it has, and why it failed if so."""

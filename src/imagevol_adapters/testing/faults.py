@@ -9,23 +9,22 @@ A procedure is run once to count its steps, and then once for each of them to se
         with pytest.raises(ServiceFailed) as raised:
             procedure(volumes=failing.volumes(volumes), attacher=failing.attacher(attacher))
         assert raised.value.leftovers or not volumes.volumes  # if the deletion fails too, the error names what is left
+
+`fault_language` has other ways in which calls go wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import attrs
 
-from imagevol_adapters.cleanup import released
-from imagevol_adapters.ports import AccessMode, Attacher, Attachment, Device, ImageService, VolumeService
+from imagevol_adapters.ports import Device
+from imagevol_adapters.testing.watching import Watching
 from imagevol_core import ServiceFailed
 
 __all__ = ["FaultyDevice", "Steps"]
-
-T = TypeVar("T")
 
 
 def _fault() -> BaseException:
@@ -33,7 +32,7 @@ def _fault() -> BaseException:
 
 
 @attrs.define(kw_only=True)
-class Steps:
+class Steps(Watching):
     """Counts the calls to the ports that it wraps, and lets one of them fail before it has done anything.
 
     Args:
@@ -51,22 +50,6 @@ class Steps:
     lasting: bool = False
     taken: list[str] = attrs.field(factory=list, init=False)
 
-    def volumes(self, port: VolumeService) -> VolumeService:
-        """Watch a volume service."""
-        return self._watched(port, "volumes")
-
-    def images(self, port: ImageService) -> ImageService:
-        """Watch an image service."""
-        return self._watched(port, "images")
-
-    def device(self, device: Device) -> Device:
-        """Watch a device."""
-        return self._watched(device, "device")
-
-    def attacher(self, port: Attacher) -> Attacher:
-        """Watch an attacher and the devices that it gives."""
-        return _WatchedAttacher(port, self)
-
     def take(self, name: str) -> None:
         """Count one step, and fail if it is the one."""
         number = len(self.taken)
@@ -74,70 +57,10 @@ class Steps:
         if self.fail_at is not None and (number == self.fail_at or (self.lasting and number > self.fail_at)):
             raise self.fault()
 
-    def _watched(self, port: T, name: str) -> T:
-        return cast("T", _Watched(port, name, self))
-
-
-@attrs.define
-class _Watched:
-    """Any object, of which each call of a method is a step."""
-
-    _port: object
-    _name: str
-    _steps: Steps
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return value
-
-        def step(*args: Any, **kwargs: Any) -> Any:
-            self._steps.take(f"{self._name}.{name}")
-            return value(*args, **kwargs)
-
-        return step
-
-
-@attrs.define
-class _WatchedAttacher:
-    """An attacher, of which connecting and letting go are two steps; what is not let go stays connected."""
-
-    _port: Attacher
-    _steps: Steps
-
-    def connector(self) -> Mapping[str, Any]:
-        """Tell what Cinder must know of this host."""
-        self._steps.take("attacher.connector")
-        return self._port.connector()
-
-    @contextmanager
-    def open(
-        self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
-    ) -> Iterator[Device]:
-        """Connect the volume while the context lasts."""
-        self._steps.take("attacher.open")
-        connection = self._port.open(attachment, mode=mode, keep=keep)
-        device = connection.__enter__()
-        with released(f"device of volume {attachment.volume_id}", lambda: self._close(connection)):
-            yield self._steps.device(device)
-
-    def disconnect(self, attachment: Attachment) -> None:
-        """Disconnect what a process that is dead has left connected."""
-        self._steps.take("attacher.disconnect")
-        self._port.disconnect(attachment)
-
-    def is_left(self, attachment: Attachment) -> bool:
-        """Tell whether the volume may still be connected."""
-        return self._port.is_left(attachment)
-
-    def leaving(self, volume_id: str) -> AbstractContextManager[object]:
-        """Let no other attachment of the volume leave this host."""
-        self._steps.take("attacher.leaving")
-        return self._port.leaving(volume_id)
-
-    def _close(self, connection: AbstractContextManager[Device]) -> None:
-        self._steps.take("attacher.close")
-        connection.__exit__(None, None, None)
+    def call(self, name: str, do: Callable[[], Any], arguments: tuple[object, ...]) -> Any:  # noqa: ARG002
+        """Count a call as a step, and carry it out if it does not fail."""
+        self.take(name)
+        return do()
 
 
 def _script(words: Iterable[int | BaseException]) -> Iterator[int | BaseException]:

@@ -1,17 +1,16 @@
-"""A volume that is not lost with Cinder's answer: if none comes, the volume is looked for and deleted."""
+"""Volumes and images that are not lost with the answer of a service: if none comes, they are found and deleted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from imagevol_adapters.cleanup import released, undone_on_failure
-from imagevol_adapters.keystone import never_sent
-from imagevol_adapters.ports import VolumeService
+from imagevol_adapters.lost_answers import found_or_deleted
+from imagevol_adapters.ports import ImageService, VolumeService
 from imagevol_adapters.transfers.attaching import delete_volume
-from imagevol_core import CallerError, Volume
+from imagevol_core import Image, Volume
 
-__all__ = ["answered"]
+__all__ = ["answered", "answered_image"]
 
 
 def answered(ask: Callable[[], Volume], *, volumes: VolumeService, name: str, metadata: Mapping[str, str]) -> Volume:
@@ -26,19 +25,30 @@ def answered(ask: Callable[[], Volume], *, volumes: VolumeService, name: str, me
     Raises:
         ImagevolError: what `ask` raises.  A volume that could not be looked for or deleted is in its `leftovers`.
     """
-    try:
-        return ask()
-    except CallerError:  # a refusal is an answer
-        raise
-    except BaseException as error:
-        if never_sent(error):
-            raise
-        with undone_on_failure(f"volume {name}, if Cinder has created it", partial(_deleted, volumes, name, metadata)):
-            raise
+    return found_or_deleted(
+        ask,
+        what=f"volume {name}",
+        by="Cinder",
+        find=lambda: [each for each in volumes.named(name) if metadata.items() <= each.metadata.items()],
+        delete=partial(delete_volume, volumes),
+    )
 
 
-def _deleted(volumes: VolumeService, name: str, metadata: Mapping[str, str]) -> None:
-    for volume in volumes.named(name):
-        if metadata.items() <= volume.metadata.items():
-            with released(f"volume {volume.id}", partial(delete_volume, volumes, volume.id)):
-                pass
+def answered_image(
+    ask: Callable[[], Image], *, images: ImageService, name: str, marks: Mapping[str, str] | None
+) -> Image:
+    """Ask for an image; if it is not known what Glance did, as after an interrupt, delete what it has created.
+
+    Args:
+        ask: asks for it, with these marks.
+        images: where it is looked for.
+        name: of the image, for the error.
+        marks: properties that the image has from its first moment, and no other image; None if it has none.  Then
+            the error names the image that Glance may have created.
+
+    Raises:
+        ImagevolError: what `ask` raises.  An image that could not be looked for or deleted is in its `leftovers`.
+    """
+    marked = dict(marks or {})
+    find = partial(images.with_properties, marked, status="queued") if marked else None
+    return found_or_deleted(ask, what=f"image {name}", by="Glance", find=find, delete=images.delete)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +13,22 @@ from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import closed_on_failure
 from imagevol_adapters.engine import Limits, Progress, Source
+from imagevol_adapters.lost_answers import only_once
 from imagevol_adapters.ports import Attacher, Converter, ImageService, VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import delete_volume
+from imagevol_adapters.transfers.creating import answered_image
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings, store_image, store_image_file
-from imagevol_core import AccessDenied, CinderLocation, Digest, Image, RequestRefused, is_store_name, needs_conversion
+from imagevol_core import (
+    AccessDenied,
+    CinderLocation,
+    Digest,
+    Image,
+    RequestRefused,
+    ResourceNotFound,
+    is_store_name,
+    needs_conversion,
+)
 
 __all__ = ["register_image", "register_image_file"]
 
@@ -196,21 +207,35 @@ def _registered(
     if store is not None and not is_store_name(store):
         raise RequestRefused(f"{store!r} is not the name of a store: see `openstack image stores info`")
     with ExitStack() as undo:
-        marks = origin("register", None).to_volume()
+        marks = {**origin("register", None).to_volume(), **only_once()}
         create = partial(images.create, name=name, disk_format=disk_format, owner=owner, visibility=visibility)
+        marked = attrs.evolve(attributes, properties={**attributes.properties, **marks})
         try:
-            image = create(attributes=attrs.evolve(attributes, properties={**attributes.properties, **marks}))
+            image = answered_image(partial(create, attributes=marked), images=images, name=name, marks=marks)
         except AccessDenied:  # the property protections of Glance may allow only known properties
-            image = create(attributes=attributes)
-        undo.enter_context(undone_on_failure(f"image {image.id}", lambda: images.delete(image.id)))
+            image = answered_image(partial(create, attributes=attributes), images=images, name=name, marks=None)
+        undo.enter_context(undone_on_failure(f"image {image.id}", lambda: _delete_image(images, image.id)))
         kept = stored(image)
         volume_id = kept.volume.id
-        undo.enter_context(undone_on_failure(f"volume {volume_id}", lambda: delete_volume(volumes, volume_id)))
+        asked = False
+
+        def withdraw() -> None:
+            if asked:  # of an image that Glance may have made active, the data goes last
+                _delete_image(images, image.id)
+            delete_volume(volumes, volume_id)
+
+        undo.enter_context(undone_on_failure(f"volume {volume_id}", withdraw))
         if not kept.record.size_bytes:
             raise RequestRefused(_NO_DATA.format(name))
         location = CinderLocation(store=store, volume_id=volume_id)
+        asked = True
         images.add_location(image.id, str(location), store=store, digest=kept.record.digest)
         registered = images.unset_properties(image.id, list(marks))
         if attributes.protected:  # last, because a protected image cannot be deleted if a step fails
             images.protect(image.id, protected=True)
         return registered, kept
+
+
+def _delete_image(images: ImageService, image_id: str) -> None:
+    with suppress(ResourceNotFound):
+        images.delete(image_id)
