@@ -9,7 +9,8 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
-from errno import ELOOP
+from contextlib import suppress
+from errno import EEXIST, EISDIR, ELOOP, EOPNOTSUPP
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,7 @@ from imagevol_core.sentences import said
 
 __all__ = ["JournalFile", "check_head", "journal_line", "text_of", "texts_of"]
 
+_NEW = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 _LONGEST_LINE = 16 << 20  # in bytes: of one image and all of its locations
 _READING: Table = ((OSError, RequestRefused, "copy it to another disk"),)
 _WRITING: Table = ((OSError, ServiceFailed, "give a journal in another directory"),)
@@ -40,18 +42,30 @@ class JournalFile:
     def create_file(path: Path) -> int:
         """Give the descriptor of a new file, which is not locked yet.
 
+        It gets its name when `begin` has written its first lines, so that a process that is killed before leaves none.
+        On a file system without such files it has the name at once.
+
         Raises:
             RequestRefused: there is such a file, or none can be made.
         """
         try:
-            return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with suppress(FileNotFoundError):
+                os.lstat(path)
+                raise FileExistsError(EEXIST, os.strerror(EEXIST))
+            descriptor = _unnamed(path.parent)
+            return os.open(path, _NEW | os.O_CREAT | os.O_EXCL, 0o600) if descriptor is None else descriptor
         except FileExistsError as error:
-            raise RequestRefused(
-                f"journal {said(path)} exists: give another name, or go on with it by --resume"
-            ) from error
+            raise _taken(path) from error
         except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
             reason = getattr(error, "strerror", None) or one_line(error)
             raise RequestRefused(f"journal {said(path)} cannot be written: {reason}") from error
+
+    @staticmethod
+    def create_unnamed() -> tuple[Path, int]:
+        """Give a path and a descriptor of a new file that is gone with this process."""
+        descriptor = os.memfd_create("imagevol-journal", os.MFD_CLOEXEC)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
+        return Path(f"/proc/self/fd/{descriptor}"), descriptor
 
     @staticmethod
     def open_file(path: Path, take: Callable[[Any], None], check: Callable[[], None], *, private: bool = False) -> int:
@@ -106,22 +120,44 @@ class JournalFile:
             raise
         return descriptor
 
-    def begin(self, data: bytes) -> None:
-        """Lock a new file and write its first lines; it is deleted if that fails.
+    def begin(self, data: bytes, *, kept: bool = True) -> None:
+        """Lock a new file, write its first lines and give it its name; it is deleted if that fails.
+
+        Args:
+            data: the first lines.
+            kept: whether it is to be found by its name after this process.
 
         Raises:
+            RequestRefused: there is a file of that name by now.
             ServiceFailed: it cannot be written to its end.
         """
         left = f"the beginning of journal {said(self.path)}"
         with undone_on_failure(left, self.close), undone_on_failure(left, self.remove):
-            lock_file(self._descriptor, self.path)
+            unnamed = not os.fstat(self._descriptor).st_nlink
+            lock_file(self._descriptor, self.path, named=not unnamed)
             self._append(data)
+            if not kept:
+                return
+            if unnamed:
+                self._give_name()
             with translated(_WRITING, doing=f"the directory of journal {said(self.path)}"):
                 directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     os.fsync(directory)  # or the name may be lost with a file that is not
                 finally:
                     os.close(directory)
+
+    def _give_name(self) -> None:
+        # With a directory, Python lets the kernel follow the link.
+        anywhere = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.link(f"/proc/self/fd/{self._descriptor}", self.path, src_dir_fd=anywhere)
+        except FileExistsError as error:
+            raise _taken(self.path) from error
+        except OSError as error:
+            raise ServiceFailed(f"journal {said(self.path)} cannot be written: {error.strerror}") from error
+        finally:
+            os.close(anywhere)
 
     def remove(self) -> None:
         """Delete the file, unless another process has it, or its name is another file's now.
@@ -163,8 +199,31 @@ class JournalFile:
                 raise ServiceFailed(f"journal {said(self.path)} cannot be written: {error.strerror}") from error
 
 
-def lock_file(descriptor: int, path: Path) -> None:
+def _unnamed(directory: Path) -> int | None:
+    """Open a new file without a name, which is gone with its last user; None if there can be none."""
+    try:
+        descriptor = os.open(directory, _NEW | os.O_TMPFILE, 0o600)
+    except OSError as error:
+        if error.errno in (EOPNOTSUPP, EISDIR):  # of the file system, or of an old kernel
+            return None
+        raise
+    if os.path.exists(f"/proc/self/fd/{descriptor}"):  # noqa: PTH110 - by it the file gets its name
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _taken(path: Path) -> RequestRefused:
+    return RequestRefused(f"journal {said(path)} exists: give another name, or go on with it by --resume")
+
+
+def lock_file(descriptor: int, path: Path, *, named: bool = True) -> None:
     """Keep a journal from other processes.
+
+    Args:
+        descriptor: of the open file.
+        path: of the file.
+        named: whether it has its name already.
 
     Raises:
         InUse: another process has it, or deleted it before it was locked.
@@ -178,7 +237,7 @@ def lock_file(descriptor: int, path: Path) -> None:
         raise RequestRefused(
             f"journal {said(path)} cannot be locked: {error.strerror}; use another file system"
         ) from error
-    if not is_named(descriptor, path):
+    if named and not is_named(descriptor, path):
         raise InUse(f"journal {said(path)} was deleted or replaced by another process: run the command again")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EEXIST, EINVAL
+from hashlib import sha256
 from pathlib import Path
 
 from imagevol_adapters.opening import open_file
@@ -16,7 +19,7 @@ from imagevol_core.sentences import said
 __all__ = ["check_replaceable", "replace_file"]
 
 _LONGEST_NAME = 255  # characters that are shown
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def check_replaceable(path: Path, *, begins: bytes) -> None:
@@ -37,7 +40,8 @@ def replace_file(path: Path, content: bytes, *, begins: bytes, mode: int = 0o666
     """Write a file in one step, in place of an earlier one of the same kind.
 
     The content goes into a new file in the same directory, is flushed to the disk, and takes the name.  If that fails,
-    the earlier file stays, and nothing else is left.
+    the earlier file stays, and nothing else is left.  What a killed process leaves of a new file is used by the next
+    one that writes a file of that name.
 
     Args:
         path: of the file; of a link, the file that it leads to is replaced.
@@ -50,19 +54,41 @@ def replace_file(path: Path, content: bytes, *, begins: bytes, mode: int = 0o666
     """
     with _refused(path):
         target = _target(path, begins)
-        partial = target.parent / f".imagevol-{secrets.token_hex(8)}"
-        descriptor = os.open(partial, _NEW_FILE, mode)
+        partial, descriptor = _partial(target, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(target)
+                partial.replace(target)  # while it is locked
         except BaseException:
             with suppress(OSError):
                 partial.unlink()
             raise
         _flush_directory(target.parent)
+
+
+def _partial(target: Path, mode: int) -> tuple[Path, int]:
+    """Open the new file: by the same name each time, or by another one if another process writes to that."""
+    partial = target.parent / f".imagevol-{sha256(os.fsencode(target.name)).hexdigest()[:16]}"
+    with suppress(OSError):
+        descriptor = os.open(partial, _NEW_FILE, mode)
+        if _is_ours(partial, descriptor):
+            os.ftruncate(descriptor, 0)
+            return partial, descriptor
+        os.close(descriptor)
+    partial = target.parent / f".imagevol-{secrets.token_hex(8)}"
+    return partial, os.open(partial, _NEW_FILE | os.O_EXCL, mode)
+
+
+def _is_ours(path: Path, descriptor: int) -> bool:
+    """Lock an open file, and tell whether it is one of this user alone that no process uses."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed
+        found = os.fstat(descriptor)
+        named = os.path.samestat(found, path.stat(follow_symlinks=False))  # another process may have renamed it
+        return named and stat.S_ISREG(found.st_mode) and (found.st_uid, found.st_nlink) == (os.geteuid(), 1)
+    return False
 
 
 def _target(path: Path, begins: bytes) -> Path:

@@ -108,6 +108,20 @@ def test_each_kind_of_finding_is_repaired_and_healthy_images_stay_whole(
     assert nothing_left(cloud)
 
 
+def test_a_volume_that_a_killed_process_was_filling_goes_with_its_attachment(cloud: RepairCloud, path: Path) -> None:
+    before = contents(cloud)
+    FAULTS["left-unfinished"](cloud)
+    (volume_id,) = [each.id for each in cloud.volumes.volumes.values() if "imagevol_state" in each.metadata]
+    gone = "imagevol host=- boot=3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11 ns=4.5 pid=7 start=123"
+    connector = {**cloud.attacher.connector(), "mountpoint": gone}
+    cloud.change(volume_id, readonly=False)
+    cloud.volumes.complete(cloud.volumes.attach(volume_id, connector=connector, mode=AccessMode.WRITE))
+    assert kinds(cloud) == {"left-unfinished", "attachment-left-behind"}
+    results = cloud.repair(path, include_likely=True)
+    assert [result.state for result in results] == [RepairState.DONE] * 2
+    assert (cloud.audit(), contents(cloud), nothing_left(cloud)) == ([], before, True)
+
+
 class Dying:
     """A port whose process ends at a call, before or after that has done what it is asked."""
 

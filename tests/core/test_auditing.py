@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from imagevol_core import (
+    FINISHED,
     GIB,
     HOLD,
     AuditedAttachment,
@@ -726,6 +727,21 @@ class TestUnknown:
         assert found == [("attachment-left-behind", SURE)]
 
     @pytest.mark.parametrize(
+        "held, found",
+        [
+            (half_stored(), ["left-unfinished", "attachment-left-behind"]),
+            (half_stored(project_id="of anyone"), ["left-unfinished"]),
+            (volume(says=UNSAID), []),
+            (volume(says={**UNSAID, **VolumeOrigin(procedure="add", image_id="i").to_volume(), **FINISHED}), []),
+        ],
+    )
+    def test_an_attachment_counts_while_a_procedure_of_the_stores_fills_its_volume(
+        self, held: Volume, found: list[str]
+    ) -> None:
+        left = AuditedAttachment(id="a", volume_id=uuid(0), alive=False)
+        assert [each.kind for each in Cloud(volumes=(held,), attachments=(left,)).audit()] == found
+
+    @pytest.mark.parametrize(
         "named, catalogue, expected",
         [
             ("fast", None, []),
@@ -973,7 +989,9 @@ class TestSentences:
         held = Held(
             attachment=AuditedAttachment(id="a", volume_id="v"), holds_image=False, listed=True, settings=SETTINGS
         )
-        assert texts(ATTACHMENT_RULES, held) == {"attachment-left-behind": "its volume is not known to hold an image"}
+        assert texts(ATTACHMENT_RULES, held) == {
+            "attachment-left-behind": "its volume is not known to hold an image, or to be filled with one"
+        }
         running = replace(held, holds_image=True, attachment=replace(held.attachment, host="node", alive=True))
         assert texts(ATTACHMENT_RULES, running) == {"attachment-left-behind": "its process runs; host 'node'"}
 

@@ -132,6 +132,17 @@ class TestPlan:
         assert VOLUME_ID in str(by_hand(entry))
         assert [action for action in RepairAction if by_hand(step(action))] == [A.DELETE_CACHE_ENTRY]
 
+    def test_an_attachment_is_taken_back_before_its_volume_is_deleted(self) -> None:
+        attachment = Subject("attachment", "5f0a")
+        taken = finding(
+            step(A.DISCONNECT, attachment),
+            step(A.DELETE_ATTACHMENT, attachment),
+            kind="z-attachment",
+            about=(attachment, VOLUME),
+        )
+        deleted = finding(DELETE, kind="a-volume")
+        assert [each.finding.kind for each in plan_repairs([deleted, taken]).planned] == ["z-attachment", "a-volume"]
+
     def test_data_is_separated_before_anything_is_deleted_and_that_before_anything_is_marked(self) -> None:
         marks, deletes = finding(step(A.SET_READ_ONLY), kind="a"), finding(DELETE, kind="b")
         plan = plan_repairs([marks, deletes, SHARED])

@@ -88,7 +88,16 @@ def _run(argv: Sequence[str] | None) -> int:
         usable_streams()
         arguments = list(sys.argv[1:] if argv is None else argv)
         try:
-            return flushed(Imagevol(arguments).run(arguments))
+            app = Imagevol(arguments)
+        except OSError as error:  # a file of the installation cannot be read
+            print(
+                f"imagevol cannot start: {error.filename} cannot be read: {error.strerror}. Check the disk, or install "
+                "imagevol again.",
+                file=sys.stderr,
+            )
+            return 1
+        try:
+            return flushed(app.run(arguments))
         except SystemExit as end:  # argparse: help, or a wrong option
             raise SystemExit(flushed(int(end.code or 0))) from None
     except UnsupportedOperation as error:  # help, for a closed output

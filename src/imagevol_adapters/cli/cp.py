@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from functools import cached_property
 from os.path import lexists
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cliff.lister import Lister
@@ -201,11 +200,8 @@ class Cp(Named, Shown, Lister):
         if not self._agreed(f"{verb} {amount(len(entries), 'image')}?", plan, parsed_args):
             self._found = True
             return self.names(), rows
-        with ExitStack() as undo:
-            path = parsed_args.journal or Path(undo.enter_context(TemporaryDirectory())) / "journal"
-            journal = undo.enter_context(
-                CopyJournal.create(path, cloud=self.app.images.service_id(), entries=entries.values())
-            )
+        created = CopyJournal.create(parsed_args.journal, cloud=self.app.images.service_id(), entries=entries.values())
+        with created as journal:
             outcomes = self._carry_out(
                 self._copies(journal, parsed_args.jobs).apply(), len(entries), verb.lower(), parsed_args.journal
             )

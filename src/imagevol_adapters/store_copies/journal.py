@@ -107,11 +107,11 @@ class CopyJournal(JournalFile):
         self._one_line = Lock()
 
     @classmethod
-    def create(cls, path: Path, *, cloud: str, entries: Iterable[CopyEntry]) -> CopyJournal:
+    def create(cls, path: Path | None, *, cloud: str, entries: Iterable[CopyEntry]) -> CopyJournal:
         """Write down what is planned, before anything is changed.
 
         Args:
-            path: of a file that does not exist yet.
+            path: of a file that does not exist yet; None for a journal that is gone with this process.
             cloud: names the cloud that the plan is of.
             entries: each image.
 
@@ -126,8 +126,9 @@ class CopyJournal(JournalFile):
             *(journal_line(_written(entry)) for entry in planned.values()),
             journal_line({"planned": len(planned)}),
         ]
-        journal = cls(path, cls.create_file(path), head, planned)
-        journal.begin(b"".join(lines))
+        name, descriptor = cls.create_unnamed() if path is None else (path, cls.create_file(path))
+        journal = cls(name, descriptor, head, planned)
+        journal.begin(b"".join(lines), kept=path is not None)
         return journal
 
     @classmethod

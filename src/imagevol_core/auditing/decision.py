@@ -49,6 +49,7 @@ from imagevol_core.caching import CacheEntry
 from imagevol_core.facts import Image, Volume
 from imagevol_core.locations import UnreadLocation, read_location
 from imagevol_core.marks import is_template
+from imagevol_core.remains import VolumeOrigin
 from imagevol_core.stores import StoreCatalogue
 from imagevol_core.templates import Template
 from imagevol_core.verdicts import Facts, Policy, evaluate
@@ -299,7 +300,7 @@ def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding
             named=len(claims),
         )
         named = held.claimed or held.kept
-        if named or recorded is not None:
+        if named or recorded is not None or _is_being_filled(held):
             ledger.hold_image(volume.id)
         if named or recorded is None or place_of(volume) in cloud.settings.shown or len(waiting) == _MOST_WAITING:
             yield from _found(IMAGE_VOLUME_RULES, held)
@@ -308,6 +309,13 @@ def _audit_volumes(cloud: _Cloud, volumes: Iterable[Volume]) -> Iterator[Finding
         yield from _audit_claims(cloud, volume.id, claims, volume, recorded)
     for held in waiting:
         yield from _found(IMAGE_VOLUME_RULES, replace(held, settings=cloud.settings))
+
+
+def _is_being_filled(held: ImageVolume) -> bool:
+    """Whether a procedure has begun to fill a volume; of a volume of anyone else its metadata is not believed."""
+    origin = VolumeOrigin.from_volume(held.volume.metadata)
+    trusted = held.volume.project_id in held.settings.trusted_projects
+    return trusted and origin is not None and not origin.finished
 
 
 def _audit_missing(cloud: _Cloud) -> Iterator[Finding]:

@@ -86,6 +86,9 @@ class RepairPlan:
         return tuple(repair for repair in self.repairs if not repair.planned)
 
 
+_OF_ATTACHMENTS = frozenset({RepairAction.DISCONNECT, RepairAction.DELETE_ATTACHMENT})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """What the rules look at.
@@ -106,8 +109,9 @@ class _Asked:
 def plan_repairs(findings: Iterable[Finding], *, include_likely: bool = False) -> RepairPlan:
     """Say which findings are repaired, in which order, and why the others are not.
 
-    What gives each of several images its own volume comes first, then what deletes, then everything else: it is looked
-    at again before each step, so that what a deletion has mended is not repaired once more.
+    What gives each of several images its own volume comes first, then what takes an attachment back, without which no
+    volume can be deleted, then what deletes, then everything else: it is looked at again before each step, so that what
+    a deletion has mended is not repaired once more.
 
     Args:
         findings: of one audit, all of them; of one that comes twice the first counts.
@@ -164,10 +168,13 @@ def by_hand(step: RepairStep) -> str | None:
 
 
 def _rank(finding: Finding) -> int:
-    """What separates data comes first, and what deletes comes second."""
+    """What separates data comes first, then what takes attachments back, then what deletes."""
     if _is_sharing(finding):
         return 0
-    return 1 if any(step.action in OF_DATA for step in finding.repair) else 2
+    actions = {step.action for step in finding.repair}
+    if actions & _OF_ATTACHMENTS:
+        return 1
+    return 2 if actions & OF_DATA else 3
 
 
 def _is_sharing(finding: Finding) -> bool:

@@ -90,7 +90,7 @@ def _in_use(held: Held) -> tuple[bool, str]:
     if held.volume_gone:
         return False, f"its volume {held.attachment.volume_id} is not among the volumes"
     if not held.holds_image:
-        return True, "its volume is not known to hold an image"
+        return True, "its volume is not known to hold an image, or to be filled with one"
     text = f"{alive}; host {quoted(held.attachment.host)}"
     if held.attachment.alive is not None or held.attachment.attached_at is None:
         return held.attachment.alive is True, text
@@ -263,7 +263,7 @@ ATTACHMENT_RULES: Mapping[Policy, tuple[AuditRule[Held], ...]] = {
     Policy.STRICT: (
         AuditRule(
             id="attachment-left-behind",
-            text="its volume exists, and if that holds an image its process runs",
+            text="its volume exists, and if that holds an image, or is being filled with one, its process runs",
             source="[store], CVE-2023-2088",
             holds=_in_use,
             subjects=_of_attachment,

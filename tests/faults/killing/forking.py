@@ -1,0 +1,76 @@
+"""The process with everything imported, of which each command is a fork: starting Python costs nothing then."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from contextlib import suppress
+from typing import Any, NoReturn
+
+
+def main(*preloaded: str) -> None:
+    """Import, and then fork for each request on the standard input."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for name in preloaded:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "import" in request:
+            _import(request["import"])
+            print(json.dumps({}), file=answers, flush=True)
+            continue
+        gate, opened = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(opened)
+            answers.close()
+            _run(request, gate)
+        os.close(gate)
+        print(json.dumps({"pid": pid}), file=answers, flush=True)
+        sys.stdin.readline()  # it is traced now
+        os.close(opened)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), file=answers, flush=True)
+
+
+def _import(names: list[str]) -> None:
+    """Import what a command has imported, so that the next one finds it there."""
+    for name in names:
+        if name not in sys.modules:
+            with suppress(Exception):
+                importlib.import_module(name)
+
+
+def _run(request: dict[str, Any], gate: int) -> NoReturn:
+    try:
+        os.setsid()
+        for number, path, flags in (
+            (0, os.devnull, os.O_RDONLY),
+            (1, request["out"], os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+            (2, request["err"], os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+        ):
+            opened = os.open(path, flags, 0o600)
+            os.dup2(opened, number)
+            os.close(opened)
+        os.environ.update(request["variables"])
+        sys.argv = ["imagevol", *request["arguments"]]
+        module, _, name = request["set_up"].partition(":")
+        command = getattr(importlib.import_module(module), name)(request["variables"])
+        os.read(gate, 1)  # until it is traced
+        os.close(gate)
+    except BaseException:  # noqa: BLE001 - whatever it is, it is said
+        traceback.print_exc()
+        os._exit(70)
+    status = command()
+    if "modules" in request:
+        with open(request["modules"], "w") as file:  # noqa: PTH123
+            json.dump(list(sys.modules), file)
+    sys.exit(status)  # so that Python ends as it does otherwise
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,82 @@
+"""Where a process is disturbed: the N-th call of a system call, and how; drawn from a seed."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+__all__ = ["ERRORS", "KILL", "Point", "counted", "draw"]
+
+KILL = "SIGKILL"
+_STORAGE = ("EIO", "ENOSPC", "EINTR")
+_NETWORK = ("ECONNRESET", "EINTR", "EIO")
+
+ERRORS: Mapping[str, tuple[str, ...]] = {
+    "write": _STORAGE,
+    "pwrite64": _STORAGE,
+    "fsync": _STORAGE,
+    "fdatasync": _STORAGE,
+    "fallocate": _STORAGE,
+    "ioctl": ("EIO", "EINTR"),
+    "rename": ("EIO", "ENOSPC"),
+    "link": ("EIO", "ENOSPC"),
+    "linkat": ("EIO", "ENOSPC"),
+    "unlink": ("EIO",),
+    "openat": ("EIO", "ENOSPC", "EMFILE"),
+    "connect": _NETWORK,
+    "sendto": _NETWORK,
+    "close": ("EIO", "EINTR"),
+}
+"""The system calls at which a process is disturbed, and the errors with which each of them can fail."""
+
+
+@attrs.frozen
+class Point:
+    """Where a process is disturbed.
+
+    Attributes:
+        call: the system call.
+        number: which of its calls in one thread, from 1.
+        fault: `SIGKILL`, or the name of the error with which the call fails.
+    """
+
+    call: str
+    number: int
+    fault: str
+
+    @property
+    def injection(self) -> str:
+        """What `strace` is told."""
+        how = f"signal={KILL}" if self.fault == KILL else f"error={self.fault}"
+        return f"inject={self.call}:{how}:when={self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.call}#{self.number}:{self.fault}"
+
+    @classmethod
+    def parse(cls, text: str) -> Point:
+        """Give the point that a run has printed, such as `fsync#3:SIGKILL`."""
+        call, _, rest = text.partition("#")
+        number, _, fault = rest.partition(":")
+        return cls(call, int(number), fault)
+
+
+def counted(trace: Path) -> Counter[str]:
+    """Count the calls of each system call in the trace of a process: the most that one thread made of it."""
+    seen: dict[str, Counter[str]] = {}
+    for line in trace.read_text(errors="replace").splitlines():
+        if found := re.match(r"(\d+)\s+(\w+)\(", line):
+            seen.setdefault(found[2], Counter())[found[1]] += 1
+    return Counter({call: max(threads.values()) for call, threads in seen.items() if call in ERRORS})
+
+
+def draw(rng: random.Random, calls: Mapping[str, int], *, kills: float = 0.6) -> Point:
+    """Draw a point: each system call is as likely as another one, however often it is called."""
+    call = rng.choice(sorted(calls))
+    fault = KILL if rng.random() < kills else rng.choice(ERRORS[call])
+    return Point(call, rng.randint(1, calls[call]), fault)
