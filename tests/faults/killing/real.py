@@ -240,12 +240,14 @@ def _get(*more: object) -> Callable[[RealCloud], Arguments]:
 
 
 def _moved(real: RealCloud) -> Arguments:
-    return ("cp", real.image(), "--from-store", "fast", "--to-store", "slow", "--move", "--yes", "-f", "json")
+    conf = real.cloud.directory / "etc/glance/glance-api.conf"
+    wish = ("--from-store", "fast", "--to-store", "slow", "--move", "--yes", "-f", "json")
+    return ("cp", real.image(), *wish, "--config-file", conf)
 
 
 def _going_on(arguments: Arguments) -> Arguments:
     at = arguments.index("--journal")
-    return ("cp", "--resume", *arguments[at : at + 2], "--yes", "-f", "json")
+    return ("cp", "--resume", *arguments[at - 2 : at + 2], "--yes", "-f", "json")
 
 
 def _relocated(real: RealCloud) -> Arguments:
