@@ -17,6 +17,7 @@ from imagevol_core import (
     plan_repairs,
 )
 from imagevol_core.auditing import RepairClone, decide_repair_clone
+from imagevol_core.remains import JOURNAL_KEY
 from tests.core.test_repairs import (
     ATTACHMENT,
     CLONE_ID,
@@ -64,6 +65,11 @@ PUTS_BACK = facts(
 )
 LOSES = facts(DELETE_IMAGE, about=(IMAGE, VOLUME), existing=frozenset())
 OF_FILE = step(A.DELETE_FILE, FILE.subject)
+MARK = {JOURNAL_KEY: "j"}
+IS_A_CLONE = (
+    f"{ABOUT} is a clone of volume v, such as Cinder creates for its image cache, and may have the metadata of that "
+    f"volume: if nothing needs it, run `openstack volume delete {VOLUME_ID}`"
+)
 OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
 
 
@@ -231,10 +237,25 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
         (
             "is-a-clone",
             facts(DELETE, volume=replace(VOLUME_THERE, source_volume_id="v")),
+            IS_A_CLONE,
+        ),
+        *(
             (
-                f"{ABOUT} is a clone of volume v, such as Cinder creates for its image cache, and may have the "
-                f"metadata of that volume: if nothing needs it, run `openstack volume delete {VOLUME_ID}`"
-            ),
+                "is-a-clone",
+                facts(
+                    DELETE,
+                    volume=replace(VOLUME_THERE, source_volume_id="v", metadata=marks),
+                    source=None if source is None else replace(VOLUME_THERE, id="v", metadata=source),
+                ),
+                text,
+            )
+            for marks, source, text in (
+                (MARK, {}, f"{ABOUT} is the clone of journal j, whose mark its source does not have"),
+                (MARK, {JOURNAL_KEY: "k"}, f"{ABOUT} is the clone of journal j, whose mark its source does not have"),
+                (MARK, MARK, IS_A_CLONE),  # Cinder has cloned it, metadata and all
+                (MARK, None, IS_A_CLONE),
+                ({}, {}, IS_A_CLONE),
+            )
         ),
         ("volume-held", facts(DELETE), "no other operation holds the volume"),
         ("volume-held", facts(DETACH, volume=None), "no other operation holds the volume"),

@@ -17,12 +17,14 @@ from imagevol_adapters.journals import JournalFile
 from imagevol_adapters.relocating import Journal
 from imagevol_adapters.replacing import replace_file
 from imagevol_adapters.store_copies import CopyJournal
-from imagevol_adapters.testing.memory import MemoryImages, MemoryVolumes
-from imagevol_core import Image, RequestRefused, ServiceUnreachable, StoreCatalogue, Volume
-from tests.adapters.test_templates_commands import Templating, cinder, glance, image, run
+from imagevol_adapters.testing.memory import MemoryImages, MemoryStoreCopies, MemoryVolumes
+from imagevol_core import Image, RequestRefused, ServiceUnreachable, StoreCatalogue
+from tests.adapters.commands import Run
+from tests.adapters.conftest import run
+from tests.adapters.test_cp_command import IDS, Site, cp, site
 from tests.adapters.test_transfers import World
 
-__all__ = ["cinder", "glance", "image", "run"]
+__all__ = ["cp", "run", "site"]
 
 
 def killed(work: Callable[[], object]) -> None:
@@ -41,40 +43,6 @@ def die(*_: object, **__: object) -> None:
 
 
 class TestRegistering:
-    def test_an_image_whose_creation_was_not_answered_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        create = MemoryImages.create
-
-        def lost(images: MemoryImages, **wishes: Any) -> Image:
-            create(images, **wishes)
-            raise ServiceUnreachable("the answer was lost")
-
-        world = World()
-        other = world.memory_images.create(name="disk", disk_format="raw")
-        monkeypatch.setattr(MemoryImages, "create", lost)
-        with pytest.raises(ServiceUnreachable) as caught:
-            world.register()
-        assert (list(world.memory_images.images), caught.value.leftovers) == ([other.id], ())
-
-    def test_an_image_is_never_shown_without_its_data(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Its location was added, and the answer was lost; then its process is killed while it undoes that."""
-        seen: list[str] = []
-
-        def lost(*_: Any) -> Image:
-            raise ServiceUnreachable("the answer was lost")
-
-        def deleted(volumes: MemoryVolumes, volume_id: str, **wishes: Any) -> None:
-            seen.extend(each.status or "" for each in world.memory_images.images.values())
-            delete(volumes, volume_id, **wishes)
-
-        delete, world = MemoryVolumes.delete, World()
-        monkeypatch.setattr(MemoryImages, "unset_properties", lost)
-        monkeypatch.setattr(MemoryVolumes, "delete", deleted)
-        with pytest.raises(ServiceUnreachable):
-            world.register()
-        assert world.left == set()
-        del seen[:1]  # Glance deletes the volume with the image
-        assert "active" not in seen
-
     def test_a_volume_stays_if_its_image_cannot_be_deleted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def lost(*_: Any) -> Image:
             raise ServiceUnreachable("no answer came")
@@ -103,21 +71,6 @@ def test_an_installation_that_cannot_be_read_is_one_line(
         "imagevol cannot start: entry_points.txt cannot be read: Input/output error. Check the disk, or install "
         "imagevol again.\n"
     )
-
-
-def test_a_temporary_volume_whose_creation_was_not_answered_is_gone(
-    run: Any, cinder: Templating, image: Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    create = MemoryVolumes.create
-
-    def lost(volumes: MemoryVolumes, **wishes: Any) -> Volume:
-        create(volumes, **wishes)
-        raise ServiceUnreachable("the answer was lost")
-
-    monkeypatch.setattr(Templating, "create", lost)
-    warmed = run("warm", "debian", "--yes", "-f", "json")
-    assert (warmed.status, [row["outcome"] for row in warmed.json]) == (3, ["failed"])
-    assert cinder.volumes == {}
 
 
 class TestFiles:
@@ -189,6 +142,46 @@ def test_a_journal_is_whole_or_not_there(
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(RequestRefused, match="exists"):
         JOURNALS[name](path)
+
+
+class TestCopying:
+    """`cp` of one image without a journal, by a clone."""
+
+    def test_a_clone_that_glance_was_not_told_of_is_gone(
+        self, site: Site, cp: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lost(*_: object, **__: object) -> None:
+            raise ServiceUnreachable("no answer came")
+
+        monkeypatch.setattr(MemoryVolumes, "set_readonly", lost)
+        before = set(site.volumes.volumes)
+        copied = cp("image-1", "--to-store", "quick", "--yes")
+        assert (copied.status, set(site.volumes.volumes)) == (1, before)
+
+    def test_a_clone_that_glance_may_take_is_named(self, site: Site, cp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def lost(*_: object, **__: object) -> None:
+            raise ServiceUnreachable("no answer came")
+
+        monkeypatch.setattr(MemoryStoreCopies, "change_locations", lost)
+        before = set(site.volumes.volumes)
+        copied = cp("image-1", "--to-store", "quick", "--yes")
+        (left,) = set(site.volumes.volumes) - before
+        assert copied.status == 1
+        assert copied.err.splitlines()[-1] == f"no answer came; left behind: volume {left}"
+
+    def test_a_clone_of_a_journal_stays_for_its_next_run(
+        self, site: Site, cp: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lost(*_: object, **__: object) -> None:
+            raise ServiceUnreachable("no answer came")
+
+        before, journal = set(site.volumes.volumes), tmp_path / "journal"
+        with monkeypatch.context() as down:
+            down.setattr(MemoryVolumes, "set_readonly", lost)
+            assert cp("image-1", "--to-store", "quick", "--yes", "--journal", journal).status == 1
+        (left,) = set(site.volumes.volumes) - before
+        assert cp("--resume", "--journal", journal, "--yes").status == 0
+        assert left in site.glance.images[IDS["image-1"]].locations[-1].url
 
 
 def test_of_two_processes_that_begin_a_journal_one_has_it(tmp_path: Path) -> None:

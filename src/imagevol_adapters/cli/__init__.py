@@ -88,18 +88,18 @@ def _run(argv: Sequence[str] | None) -> int:
         usable_streams()
         arguments = list(sys.argv[1:] if argv is None else argv)
         try:
-            app = Imagevol(arguments)
-        except OSError as error:  # a file of the installation cannot be read
+            return flushed(Imagevol(arguments).run(arguments))
+        except SystemExit as end:  # argparse: help, or a wrong option
+            raise SystemExit(flushed(int(end.code or 0))) from None
+        except OSError as error:  # a file of the installation; what a command raises is told by cliff
+            if "--debug" in arguments or isinstance(error, UnsupportedOperation):
+                raise
+            place = f"{error.filename} cannot be read: " if error.filename else ""
             print(
-                f"imagevol cannot start: {error.filename} cannot be read: {error.strerror}. Check the disk, or install "
-                "imagevol again.",
+                f"imagevol cannot start: {place}{error.strerror or error}. Check the disk, or install imagevol again.",
                 file=sys.stderr,
             )
             return 1
-        try:
-            return flushed(app.run(arguments))
-        except SystemExit as end:  # argparse: help, or a wrong option
-            raise SystemExit(flushed(int(end.code or 0))) from None
     except UnsupportedOperation as error:  # help, for a closed output
         print(f"the standard output cannot be written: {error}", file=sys.stderr)
         return 1

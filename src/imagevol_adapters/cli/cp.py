@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from functools import cached_property
 from os.path import lexists
 from pathlib import Path
@@ -202,9 +202,9 @@ class Cp(Named, Shown, Lister):
             return self.names(), rows
         created = CopyJournal.create(parsed_args.journal, cloud=self.app.images.service_id(), entries=entries.values())
         with created as journal:
-            outcomes = self._carry_out(
-                self._copies(journal, parsed_args.jobs).apply(), len(entries), verb.lower(), parsed_args.journal
-            )
+            copies = self._copies(journal, parsed_args.jobs)
+            with nullcontext() if parsed_args.journal else copies.without_successor():
+                outcomes = self._carry_out(copies.apply(), len(entries), verb.lower(), parsed_args.journal)
             copied = copied_of(outcomes, journal)
         self._count(parsed_args, [*settled(rows), *copied])
         return self.names(), self._rows(rows, outcomes)

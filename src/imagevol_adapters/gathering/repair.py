@@ -108,6 +108,7 @@ def gather_repair_step(
         settings=replace(source.audit.settings, now=source.audit.clock()),
         image=image,
         volume=volume,
+        source=_source(source, volume),
         attachment=attachment,
         attachments=source.volumes.holders(volume.id) if volume else (),
         file=file_of_this_host(step.subject.id) if step.subject.kind == "file" else None,
@@ -144,6 +145,13 @@ def _volume(source: RepairSource, step: RepairStep, attachment: AttachmentFacts 
         with suppress(ResourceNotFound):
             return source.volumes.get(volume_id)
     return found
+
+
+def _source(source: RepairSource, volume: Volume | None) -> Volume | None:
+    """The volume that the volume of a step is a clone of."""
+    if volume is None or volume.source_volume_id is None:
+        return None
+    return next(iter(source.volumes.find([volume.source_volume_id])), None)
 
 
 def _deletes_image(step: RepairStep) -> bool:

@@ -17,6 +17,7 @@ from imagevol_core import (
     ImageVolumeMetadata,
     StorageError,
     Volume,
+    VolumeOrigin,
     named_volume_ids,
     read_metadata,
 )
@@ -73,6 +74,21 @@ class CloneOfStore:
         """
         for volume in self._unnamed(locations):
             delete_volume(self.volumes, volume.id)
+
+    def abandon(self, locations: Iterable[ImageLocation]) -> tuple[str, ...]:
+        """Delete what Glance was never told of, and give the IDs of the other clones: it may be adding a location.
+
+        Args:
+            locations: of the image.
+        """
+        left = []
+        for volume in self._unnamed(locations):
+            made_by = VolumeOrigin.from_volume(volume.metadata)
+            if made_by is None or made_by.finished:
+                left.append(volume.id)
+            else:
+                delete_volume(self.volumes, volume.id)
+        return tuple(left)
 
     def in_locations(self, locations: Iterable[ImageLocation]) -> tuple[str, ...]:
         """Give what was cloned and is in a location of the image.

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
 import attrs
 
+from imagevol_adapters.cleanup import naming
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.gathering.store_copies import StoreCopyGathering
 from imagevol_adapters.relocating import Outcome, State
 from imagevol_adapters.store_copies.cloning import CloneOfStore
@@ -23,6 +26,7 @@ from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     CallerError,
     ContentMismatch,
+    ImagevolError,
     RequestRefused,
     ResourceNotFound,
     ServiceFailed,
@@ -222,6 +226,32 @@ class StoreCopies:
             clone = CloneLeft(image_id=entry.image_id, volume_id="its clone", locations_shown=False)
             raise RequestRefused(f"image {entry.image_id} is left as it is: {decide_discard(clone).reason}")
         self._clone_of(entry).discard(placed.image.locations if placed else ())
+
+    @contextmanager
+    def without_successor(self) -> Iterator[None]:
+        """Clean up at the end of the context, because no process will go on with the journal.
+
+        Clones that Glance was never told of are deleted.  An error that ends the context names the others.
+        """
+        try:
+            yield
+        except BaseException:
+            with naming(*self._abandoned()):
+                raise
+        self._abandoned()
+
+    def _abandoned(self) -> tuple[str, ...]:
+        left: list[str] = []
+        for entry in self.journal.entries.values():
+            if entry.state is State.DONE or not self._cloned(entry):
+                continue
+            try:
+                placed = self._look(entry)
+                named = self._clone_of(entry).abandon(placed.image.locations if placed else ())
+                left.extend(f"volume {each}" for each in named)
+            except ImagevolError as error:
+                left.append(f"the clone for image {entry.image_id}, if there is one ({one_line(error)})")
+        return tuple(left)
 
     def _clone_of(self, entry: CopyEntry) -> CloneOfStore:
         return CloneOfStore(

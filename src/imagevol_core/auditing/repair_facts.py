@@ -65,6 +65,7 @@ class RepairStepFacts:
         settings: of the audit.
         image: the image of the step; None if there is none, or none any more.
         volume: the volume of the step, or of its attachment; None if there is none, or none any more.
+        source: the volume that the volume of the step is a clone of; None if there is none, or none any more.
         attachment: the attachment of the step; None if there is none, or none any more.
         attachments: every attachment of the volume.
         file: the file of the step; None if there is none, or none any more.
@@ -90,6 +91,7 @@ class RepairStepFacts:
     settings: AuditSettings
     image: Image | None = None
     volume: Volume | None = None
+    source: Volume | None = None
     attachment: AttachmentFacts | None = None
     attachments: tuple[AttachmentFacts, ...] = ()
     file: LeftFile | None = None

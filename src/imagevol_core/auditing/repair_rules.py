@@ -27,6 +27,7 @@ from imagevol_core.custody import HOLD
 from imagevol_core.facts import ImageLocation, Volume
 from imagevol_core.locations import CinderLocation, read_location
 from imagevol_core.migration import spares_held_volume
+from imagevol_core.remains import JOURNAL_KEY
 from imagevol_core.sentences import listed, quoted, said
 from imagevol_core.verdicts import Choice, Policy
 
@@ -137,6 +138,9 @@ def _is_a_clone(facts: RepairStepFacts) -> tuple[bool, str]:
     volume = _there(facts)
     if volume.source_volume_id is None:
         return False, f"volume {volume.id} is no clone, so that its metadata was written for it"
+    mark = volume.metadata.get(JOURNAL_KEY)
+    if mark and facts.source is not None and facts.source.metadata.get(JOURNAL_KEY) != mark:
+        return False, f"volume {volume.id} is the clone of journal {said(mark)}, whose mark its source does not have"
     return True, (
         f"volume {volume.id} is a clone of volume {said(volume.source_volume_id)}, such as Cinder creates for its "
         "image cache, and may have the metadata of that volume: if nothing needs it, run "

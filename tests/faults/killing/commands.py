@@ -239,6 +239,7 @@ def try_command(
             arguments = (*arguments, command.journal, "journal")
         cloud.remember()
         first = run(*arguments, point=point, trace=trace, learns=learns)
+        cloud.go_on()
         problems += [f"after the fault: {each}" for each in cloud.lies()]
         if name.startswith("get") and (cloud.directory / "work/got").exists():
             problems += [f"after the fault: {each}" for each in _is_got(cloud, first)]
@@ -301,7 +302,7 @@ def _told(ran: Ran, cloud: MemoryCloud, command: Command) -> list[str]:
     if ran.status == 0:
         return wrong
     if "Traceback" in ran.err or ran.status not in (1, 3):
-        wrong.append(f"it ends with {ran.status} and says {ran.err.strip()[-900:]}")
+        wrong.append(f"it ends with {ran.status} and says {ran.err.strip()[-6000:]}")
     stay = [f"file {each}" for each in (*command.files, "journal", "got.imagevol-part", "got.imagevol-journal")]
     templates = [f"volume {each.id}" for each in cloud.volumes.volumes.values() if each.project_id == INTERNAL]
     for thing in cloud.left(expected=[*stay, *templates]):

@@ -23,13 +23,17 @@ def main(*preloaded: str) -> None:
             _import(request["import"])
             print(json.dumps({}), file=answers, flush=True)
             continue
-        gate, opened = os.pipe()
+        (gate, opened), (waits, waiting) = os.pipe(), os.pipe()
         pid = os.fork()
         if not pid:
             os.close(opened)
+            os.close(waits)
             answers.close()
-            _run(request, gate)
+            _run(request, gate, waiting)
         os.close(gate)
+        os.close(waiting)
+        os.read(waits, 1)  # until it waits at the gate, or has ended
+        os.close(waits)
         print(json.dumps({"pid": pid}), file=answers, flush=True)
         sys.stdin.readline()  # it is traced now
         os.close(opened)
@@ -45,7 +49,7 @@ def _import(names: list[str]) -> None:
                 importlib.import_module(name)
 
 
-def _run(request: dict[str, Any], gate: int) -> NoReturn:
+def _run(request: dict[str, Any], gate: int, waiting: int) -> NoReturn:
     try:
         os.setsid()
         for number, path, flags in (
@@ -60,8 +64,8 @@ def _run(request: dict[str, Any], gate: int) -> NoReturn:
         sys.argv = ["imagevol", *request["arguments"]]
         module, _, name = request["set_up"].partition(":")
         command = getattr(importlib.import_module(module), name)(request["variables"])
-        os.read(gate, 1)  # until it is traced
-        os.close(gate)
+        os.close(waiting)
+        os.read(gate, 1)  # until it is traced; it stays open, because to close it could fail
     except BaseException:  # noqa: BLE001 - whatever it is, it is said
         traceback.print_exc()
         os._exit(70)

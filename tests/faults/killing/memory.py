@@ -27,6 +27,7 @@ from imagevol_core import (
     Digest,
     Image,
     ImageLocation,
+    ImagevolError,
     ImageVolumeMetadata,
     ServiceUnreachable,
     Store,
@@ -285,6 +286,12 @@ class MemoryCloud:
 
     def relocate(self, image: Image, *locations: ImageLocation) -> None:
         self.images.images[image.id] = replace(self.images.images[image.id], locations=locations)
+
+    def go_on(self) -> None:
+        """Let Cinder finish what it was asked for, whatever has become of the process that asked."""
+        for volume in list(self.volumes.volumes.values()):
+            with suppress(ImagevolError):
+                self.volumes.wait(volume.id)
 
     def remember(self) -> None:
         """From now on, what is there more is left behind."""
