@@ -21,7 +21,8 @@ from imagevol_adapters.testing.memory import MemoryImages, MemoryStoreCopies, Me
 from imagevol_core import Image, RequestRefused, ServiceUnreachable, StoreCatalogue
 from tests.adapters.commands import Run
 from tests.adapters.conftest import run
-from tests.adapters.test_cp_command import IDS, Site, cp, site
+from tests.adapters.test_cp_command import IDS, cp, site
+from tests.adapters.test_store_copies import Site
 from tests.adapters.test_transfers import World
 
 __all__ = ["cp", "run", "site"]
