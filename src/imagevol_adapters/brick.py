@@ -351,7 +351,7 @@ def open_device(
     Args:
         path: what os-brick gave.
         writable: whether it will be written.
-        name: of what has no path.
+        name: the ID of the volume, which errors name.
         seconds: how long opening and closing may take.
 
     Raises:
@@ -359,12 +359,16 @@ def open_device(
         DeviceStalled: opening or closing takes longer.
     """
     if not isinstance(path, str):  # os-brick closes it when it disconnects
-        with RbdDevice(image=path.rbd_image, path=f"/{name}", writable=writable) as image:
+        with RbdDevice(image=path.rbd_image, path=f"/{name}", what=f"volume {name}", writable=writable) as image:
             yield image
         return
-    what = f"device {path}"
+    what = f"volume {name} at {path}"
     device = bounded(
-        lambda: PathDevice.open(Path(path), writable=writable), what=what, doing="opening", seconds=seconds, green=True
+        lambda: PathDevice.open(Path(path), writable=writable, volume_id=name),
+        what=what,
+        doing="opening",
+        seconds=seconds,
+        green=True,
     )
 
     def close() -> None:

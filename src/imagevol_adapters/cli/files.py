@@ -36,9 +36,12 @@ def opened(path: Path, hint: str = "give an image file") -> Iterator[tuple[Binar
     if path == STANDARD_STREAM:
         yield sys.stdin.buffer, None
         return
+    from imagevol_adapters.inspection.in_time import closed_in_time
+
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(os.fdopen(open_file(path, block_devices=True), "rb"))
+            opened_file = os.fdopen(open_file(path, block_devices=True), "rb")
+            file = stack.enter_context(closed_in_time(opened_file))
             size_bytes = file.seek(0, os.SEEK_END)
             file.seek(0)
         except OSError as error:

@@ -13,7 +13,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from errno import EINVAL, ENXIO
+from errno import EINVAL, EIO, ENOSPC, ENXIO
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -31,6 +31,10 @@ _ALIGNMENT_BYTES = 4096  # of offset and length, for direct I/O
 _CLOSED = (1 << 31) - 1  # no descriptor: no process may have so many
 _BLKZEROOUT = 0x127F  # linux/fs.h
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01  # linux/falloc.h
+_HINTS = {  # for errors of a block device, which say little
+    EIO: "; look at the kernel's log and at the backend",
+    ENOSPC: "; the device ends there, or the pool of its backend is full",
+}
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,6 +49,7 @@ class PathDevice:
     """
 
     path: str
+    what: str
     block_device: bool
     clear_bytes: int
     guarantee: str | None = None
@@ -56,13 +61,14 @@ class PathDevice:
     left_open: bool = attrs.field(default=False, init=False)
 
     @classmethod
-    def open(cls, path: Path, *, writable: bool, direct: bool = True) -> PathDevice:
+    def open(cls, path: Path, *, writable: bool, direct: bool = True, volume_id: str | None = None) -> PathDevice:
         """Open a path that is there.
 
         Args:
             path: of a block device or a file.
             writable: whether it will be written.
             direct: whether to go past the page cache where that is possible.
+            volume_id: the volume that it holds, which errors then name.
 
         Raises:
             OSError: it cannot be opened.
@@ -81,6 +87,7 @@ class PathDevice:
             clearers = [_punch, _zero_out] if block_device else [_punch]
         return cls(
             path=str(path),
+            what=f"volume {volume_id} at {path}" if volume_id else f"{'device' if block_device else 'file'} {path}",
             block_device=block_device,
             clear_bytes=LONG_CLEAR_BYTES if takes_long else CLEAR_BYTES,
             fd=fd,
@@ -117,7 +124,7 @@ class PathDevice:
             return
         self.left_open = True  # until this has returned
         self._fd, self._direct_fd = _CLOSED, None  # for a thread that comes late
-        with _translated("closing"), ExitStack() as closers:
+        with _translated(self.what, "closing"), ExitStack() as closers:
             closers.callback(setattr, self, "left_open", False)
             closers.callback(os.close, fd)
             if direct_fd is not None:
@@ -126,7 +133,7 @@ class PathDevice:
     @property
     def size_bytes(self) -> int:
         """How many bytes there are; a block device tells by its end only."""
-        with self._calls, _translated("asking for the size"):
+        with self._calls, _translated(self.what, "asking for the size"):
             return os.lseek(self._fd, 0, os.SEEK_END)
 
     @property
@@ -144,14 +151,14 @@ class PathDevice:
         try:
             return self._moved(lambda fd, data: os.preadv(fd, [data], offset), offset, buffer)
         except OSError as error:
-            raise DeviceFailed(f"reading at byte {offset} failed: {one_line(error)}") from error
+            raise self._failure(f"reading at byte {offset}", error) from error
 
     def write(self, offset: int, data: memoryview) -> int:
         """Write as much as goes at once."""
         try:
             return self._moved(lambda fd, part: os.pwrite(fd, part, offset), offset, data)
         except OSError as error:
-            raise DeviceFailed(f"writing at byte {offset} failed: {one_line(error)}") from error
+            raise self._failure(f"writing at byte {offset}", error) from error
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros by the cheapest call that has not failed; one that fails is not tried again."""
@@ -173,7 +180,7 @@ class PathDevice:
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         """Yield the data of a file, and its holes; a block device tells of none."""
-        with _translated("asking for the extents"):
+        with _translated(self.what, "asking for the extents"):
             found = extents(self._fd, offset, offset + length)
             while True:
                 with self._calls:
@@ -188,9 +195,14 @@ class PathDevice:
             with self._calls:
                 os.fsync(self._fd)
         except OSError as error:
-            raise DeviceFailed(f"flushing failed: {one_line(error)}") from error
+            raise self._failure("flushing", error) from error
         with suppress(OSError):
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def _failure(self, doing: str, error: OSError) -> DeviceFailed:
+        """Give the error of a call that failed, with what to look at next."""
+        hint = _HINTS.get(error.errno or 0, "") if self.block_device else ""
+        return DeviceFailed(f"{self.what}: {doing} failed: {one_line(error)}{hint}")
 
     def _moved(self, move: Callable[[int, memoryview], int], offset: int, data: memoryview) -> int:
         """Move what is aligned past the page cache, and the rest through it."""
@@ -281,6 +293,7 @@ class RbdDevice:
 
     image: RbdImage
     path: str
+    what: str = attrs.field(default=attrs.Factory(lambda self: f"device {self.path}", True))
     guarantee: str | None = "rbd"
     writable: bool = True
     block_device: None = attrs.field(default=None, init=False)
@@ -305,13 +318,13 @@ class RbdDevice:
     @property
     def size_bytes(self) -> int:
         """How many bytes there are."""
-        with self._calls, _translated("asking for the size"):
+        with self._calls, _translated(self.what, "asking for the size"):
             return self.image.size()
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer; librbd refuses to read beyond the end."""
         length = max(0, min(len(buffer), self.size_bytes - offset))
-        with self._calls, _translated(f"reading at byte {offset}"):
+        with self._calls, _translated(self.what, f"reading at byte {offset}"):
             data = self.image.read(offset, length) if length else b""
         buffer[: len(data)] = data
         return len(data)
@@ -321,22 +334,22 @@ class RbdDevice:
         self._refuse_reader(offset)
         room = self.size_bytes - offset
         if room <= 0 and data:
-            raise DeviceFailed(f"writing at byte {offset} failed: the image ends at byte {self.size_bytes}")
-        with self._calls, _translated(f"writing at byte {offset}"):
+            raise DeviceFailed(f"{self.what}: writing at byte {offset} failed: it ends at byte {self.size_bytes}")
+        with self._calls, _translated(self.what, f"writing at byte {offset}"):
             return self.image.write(bytes(data[:room]), offset)
 
     def clear(self, offset: int, length: int) -> bool:
         """Let a range read as zeros; the objects that are zero as a whole are given back."""
         if not (self.writable and self.can_clear):
             return False
-        with self._calls, _translated(f"zeroing at byte {offset}"):
+        with self._calls, _translated(self.what, f"zeroing at byte {offset}"):
             self.image.write_zeroes(offset, min(length, self.image.size() - offset))
         return True
 
     def _refuse_reader(self, offset: int) -> None:
         """Refuse to write what was opened to be read: os-brick opens every image to be written."""
         if not self.writable:
-            raise DeviceFailed(f"writing at byte {offset} failed: the image is open for reading only")
+            raise DeviceFailed(f"{self.what}: writing at byte {offset} failed: it is open for reading only")
 
     def distrust(self) -> None:
         """Clear nothing again."""
@@ -350,22 +363,22 @@ class RbdDevice:
             if exists:
                 data.append((start, start + count))
 
-        with self._calls, _translated("asking for the extents"):
+        with self._calls, _translated(self.what, "asking for the extents"):
             self.image.diff_iterate(offset, length, None, found, include_parent=True)
         yield from _and_holes(data, offset, offset + length)
 
     def flush(self) -> None:
         """Return when all is on the storage."""
-        with self._calls, _translated("flushing"):
+        with self._calls, _translated(self.what, "flushing"):
             self.image.flush()
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def _translated(what: str, doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise DeviceFailed(f"{doing} failed: {one_line(error)}") from error
+        raise DeviceFailed(f"{what}: {doing} failed: {one_line(error)}") from error
 
 
 def _and_holes(data: Iterable[tuple[int, int]], at: int, end: int) -> Iterator[tuple[int, int, bool]]:

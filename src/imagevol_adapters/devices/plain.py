@@ -50,6 +50,11 @@ class PlainDevice(metaclass=ABCMeta):
     guarantee: str | None = None
 
     @property
+    def what(self) -> str:
+        """The name of the device in an error; return `volume` and the ID of the volume if you know it."""
+        return f"device {self.path}"
+
+    @property
     @abstractmethod
     def size_bytes(self) -> int:
         """The size of the volume in bytes."""

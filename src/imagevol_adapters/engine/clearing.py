@@ -137,10 +137,10 @@ class Clearing:
         afterwards(
             partial(
                 _LOG.warning,
-                "Device %s reported %d bytes at byte %d as cleared, and they still hold old data. "
+                "%s reported %d bytes at byte %d as cleared, and they still hold old data. "
                 "This way of clearing is not used again. Zeros are written instead, "
                 "also to %d bytes that were cleared before and read back only in part.",
-                *(self._device.path, length, offset, self._believed.total_bytes()),
+                *(self._device.what, length, offset, self._believed.total_bytes()),
             )
         )
         self._device.distrust()
@@ -180,7 +180,7 @@ class Clearing:
         while at < end:
             count = self._device.readinto(at, self._memory[: min(PART_BYTES, end - at)])
             if count <= 0:
-                raise DeviceFailed(f"the device ends at byte {at}, and was cleared up to byte {end}")
+                raise DeviceFailed(f"{self._device.what} ends at byte {at}, and was cleared up to byte {end}")
             if bytes(self._memory[:count]) != ZEROS[:count]:
                 return False
             at += count
@@ -201,7 +201,7 @@ def clear_device(device: Device, *, limits: Limits | None = None) -> bool:
     over: list[bool] = []
     limited = limits or Limits()
     pace = Throttle(limited).until(lambda: bool(over))
-    watch = limited.device_watch(f"device {device.path}")
+    watch = limited.device_watch(device.what)
     watched = watched_device(device, watch)
     return in_thread(lambda: _cleared(watched, pace), stop=lambda: over.append(True), patience=watch.patience)
 
@@ -252,6 +252,6 @@ def write_all(device: Device, offset: int, data: memoryview) -> None:
     while data:
         written = device.write(offset, data)
         if written <= 0:
-            raise DeviceFailed(f"the device takes no more data at byte {offset}")
+            raise DeviceFailed(f"{device.what} takes no more data at byte {offset}")
         offset += written
         data = data[written:]

@@ -61,7 +61,6 @@ def digest_device(
     offset: int = 0,
     length: int,
     made: Digests,
-    what: str = _DEVICE,
     limits: Limits | None = None,
 ) -> None:
     """Make digests of `length` bytes of a device from `offset` on: of all of them, or an error.
@@ -73,7 +72,6 @@ def digest_device(
         offset: of the first byte.
         length: how many bytes.
         made: what is made of them; it is whole once this has returned.
-        what: whose data these are, for the error.
         limits: how fast it may go, and what ends it.
 
     Raises:
@@ -81,7 +79,7 @@ def digest_device(
         DeviceStalled: the device has not answered in time.  A thread may still use it: do not close it.
         TransferCancelled: it was.
     """
-    for _ in _parts(device, offset, length, made.jobs(), limits or Limits(), what):
+    for _ in _parts(device, offset, length, made.jobs(), limits or Limits()):
         pass
 
 
@@ -103,7 +101,7 @@ def verify_device(device: Device, *, length: int, digest: Digest, what: str, lim
         TransferCancelled: it was.
     """
     made = Digests([digest.algorithm])
-    digest_device(device, length=length, made=made, what=what, limits=limits)
+    digest_device(device, length=length, made=made, limits=limits)
     compare(made, digest, what)
 
 
@@ -117,7 +115,7 @@ def _read(
     limits: Limits,
     jobs: list[Job],
 ) -> Generator[bytes, None, None]:
-    with closing(_parts(device, offset, length, [*digests.jobs(), *jobs], limits, what)) as parts:
+    with closing(_parts(device, offset, length, [*digests.jobs(), *jobs], limits)) as parts:
         for part in parts:
             for at in range(0, part.length, PART_BYTES):
                 end = min(part.length, at + PART_BYTES)
@@ -127,12 +125,12 @@ def _read(
 
 
 def _parts(
-    device: Device, offset: int, length: int, jobs: Iterable[Job], limits: Limits, what: str
+    device: Device, offset: int, length: int, jobs: Iterable[Job], limits: Limits
 ) -> Generator[Part, None, None]:
     """Read ahead, do the jobs with each part in threads of their own, and give each part to the caller's."""
     part_bytes = limits.part_bytes(_READ_BYTES)
     throttle = Throttle(limits)
-    watch = limits.device_watch(_named(device, what))
+    watch = limits.device_watch(device.what)
     watched = watched_device(device, watch)
     feeder = partial(_ahead, device=watched, offset=offset, end=offset + length, throttle=throttle)
     crew = Crew(jobs, part_bytes=part_bytes, feeder=feeder, patience=watch.patience)
@@ -152,17 +150,12 @@ def _parts(
         raise crew.error
 
 
-def _named(device: Device, what: str) -> str:
-    """Name a device and what it holds."""
-    return f"device {device.path}" if what == _DEVICE else f"device {device.path} of {what}"
-
-
 def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throttle) -> None:
     """Read the device into the memory of the crew, part by part."""
     at, pace = offset, throttle.until(lambda: crew.over)
     for start, stop, is_data in device.extents(offset, end - offset) if offset < end else ():
         if start != at:
-            raise DeviceFailed(f"the device does not say what is at byte {at}")
+            raise DeviceFailed(f"{device.what} does not say what is at byte {at}")
         while at < min(stop, end):
             memory = crew.memory()
             # Up to the next multiple of a part's length: from there on the reads are aligned.
@@ -177,4 +170,4 @@ def _ahead(crew: Crew, *, device: Device, offset: int, end: int, throttle: Throt
         if at < min(stop, end):
             break
     if at < end:
-        raise DeviceFailed(f"the device ends at byte {at}, and must be read up to byte {end}")
+        raise DeviceFailed(f"{device.what} ends at byte {at}, and must be read up to byte {end}")

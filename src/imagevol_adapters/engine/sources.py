@@ -162,4 +162,4 @@ def _translated(source: Source) -> Iterator[bytes | Hole]:
     except ImagevolError:
         raise
     except (OSError, EOFError) as error:
-        raise SourceFailed(f"the data could not be read to their end: {one_line(error)}") from error
+        raise SourceFailed(f"the data could not be read to its end: {one_line(error)}") from error

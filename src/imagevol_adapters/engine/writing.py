@@ -139,12 +139,11 @@ class StreamWriter:
         if self._broken:
             raise InvalidFact("StreamWriter", "a write failed before; begin again, with the source from its beginning")
         wanted = max(self._size_bytes or 0, self._position)
-        named = f"device {device.path}"
         size_bytes = bounded(
-            lambda: device.size_bytes, what=named, doing="asking for the size", seconds=self._limits.stall_seconds
+            lambda: device.size_bytes, what=device.what, doing="asking for the size", seconds=self._limits.stall_seconds
         )
         if size_bytes < wanted:
-            raise DeviceFailed(f"the device has {amount(size_bytes, 'byte')}, and {wanted} must be written")
+            raise DeviceFailed(f"{device.what} has {amount(size_bytes, 'byte')}, and {wanted} must be written")
         self._broken = True
         with closed_on_failure(self):
             ended = self._written_onto(device, zeros, data_bytes)
@@ -152,7 +151,7 @@ class StreamWriter:
         return ended
 
     def _written_onto(self, device: Device, zeros: ZeroHandling, data_bytes: int | None) -> bool:
-        watch = self._limits.device_watch(f"device {device.path}")
+        watch = self._limits.device_watch(device.what)
         patience = all_of(watch, self._source.watch)
         device = watched_device(device, watch)
         sink = _Sink(device, zeros, self._position, pace=self._throttle.take, believed=self._believed)
@@ -299,7 +298,7 @@ def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling, limits: Limi
     """
     over: list[bool] = []
     limited = limits or Limits()
-    watch = limited.device_watch(f"device {device.path}")
+    watch = limited.device_watch(device.what)
     pace = Throttle(limited).until(lambda: bool(over))
     sink = _Sink(watched_device(device, watch), zeros, offset, pace=pace)
     in_thread(lambda: sink.finish(whole=True), stop=lambda: over.append(True), patience=watch.patience)

@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 import attrs
 
-from imagevol_core import SourceFailed
+from imagevol_adapters.inspection.in_time import closed_in_time, opened_in_time
+from imagevol_core import STALL_SECONDS, SourceFailed
 
 __all__ = ["HeldFile"]
 
@@ -38,17 +39,15 @@ class HeldFile:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, *, what: str) -> Iterator[HeldFile]:
+    def open(cls, path: Path, *, what: str, stall_seconds: float = STALL_SECONDS) -> Iterator[HeldFile]:
         """Open a file while the context lasts.
 
         Raises:
             SourceFailed: it cannot be opened, or another process has it open for writing.
+            SourceStalled: opening it takes longer than `stall_seconds`.
         """
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
-        with file:
+        file = opened_in_time(lambda: path.open("rb"), what=what, stall_seconds=stall_seconds)
+        with closed_in_time(file):
             leased = _lease(file.fileno(), what)
             yield cls(file, what, _identity(file.fileno()), leased)
 

@@ -26,8 +26,8 @@ from oslo_concurrency.processutils import ProcessLimits
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.disk_files import disk_of
-from imagevol_adapters.error_text import one_line
-from imagevol_adapters.inspection.inspector import check, inspect_file
+from imagevol_adapters.inspection.in_time import inspect_in_time, reading
+from imagevol_adapters.inspection.inspector import check
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.qemu.confinement import confined
 from imagevol_adapters.qemu.network_disk import disk_argument, served
@@ -38,13 +38,11 @@ from imagevol_core import (
     STALL_SECONDS,
     ConversionFailed,
     CopyPlan,
-    ImagevolError,
     Inspection,
     InvalidFact,
     MissingProgram,
     Policy,
     SafetySettings,
-    SourceFailed,
 )
 
 __all__ = ["QemuConverter", "qemu_img_features", "qemu_img_version"]
@@ -106,8 +104,7 @@ class QemuConverter:
         image safe.
         """
         path = str(Path(path).absolute())  # or qemu-img could take it for a protocol
-        with _reading(what):
-            inspection = inspect_file(file or path)
+        inspection = inspect_in_time(file or path, what=what, stall_seconds=self.stall_seconds)
         newer = _NEWER.intersection(inspection.features or ())
         settings = replace(safety or SafetySettings(), qemu_features=qemu_img_features() if newer else frozenset())
         judged = functools.partial(
@@ -139,9 +136,9 @@ class QemuConverter:
             MissingProgram: it is not installed.
         """
         with ExitStack() as stack:
-            with _reading(what):
+            with reading(what):
                 file = stack.enter_context(os.fdopen(open_file(Path(path), block_devices=True), "rb"))
-                inspection = inspect_file(file)
+                inspection = inspect_in_time(file, what=what, stall_seconds=self.stall_seconds)
             found = inspection.cinder
             if found is None or not found.safe or found.format == "vhd":  # a name that qemu-img does not know
                 return inspection
@@ -253,18 +250,6 @@ class QemuConverter:
             if returncode not in answers:
                 raise ConversionFailed(_line(complaint or said, names) or f"qemu-img ended with {returncode}")
             return said
-
-
-@contextmanager
-def _reading(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ImagevolError:
-        raise  # of an image that is read out of a service
-    except OSError as error:
-        raise SourceFailed(f"{what} cannot be read: {error.strerror}") from error
-    except Exception as error:
-        raise SourceFailed(f"{what} cannot be read: {one_line(error)}") from error
 
 
 def qemu_img_version() -> tuple[int, ...]:

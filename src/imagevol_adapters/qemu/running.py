@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from imagevol_adapters.engine.threads import Stopped, in_thread, is_patched
+from imagevol_adapters.engine.watching import Watch
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
     STALL_SECONDS,
@@ -37,6 +41,7 @@ _STARTING: Table = ((Exception, ConversionFailed, ""),)
 _POLL_SECONDS = 0.2  # in which a cancellation is noticed
 _LOOKS = 10  # at the progress, within the deadline
 _LEAST_LOOK_SECONDS = 0.02
+_STARTING_SECONDS = 2  # at the least, on a host that is busy
 _ENDING_SECONDS = 1  # for a killed program, which ends at once unless it hangs in the kernel
 
 
@@ -66,19 +71,22 @@ def ended(
         TransferStalled: it made no progress; `process_id` is set if it hangs in the kernel and cannot be ended.
     """
     with os.fdopen(os.memfd_create(_QEMU_IMG), "w+b") as complaints:
+        start = partial(
+            subprocess.Popen,
+            command,
+            cwd="/",
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,  # not a pipe: of a file, the limit on its size is one on what is kept
+            start_new_session=True,
+            user=os.geteuid(),  # with which Python does not use vfork, in which every thread waits for the program
+            pass_fds=tuple(inherited),
+            encoding="utf-8",
+            errors="replace",
+        )
         with translated(_STARTING, doing="qemu-img cannot be run"):
-            process = subprocess.Popen(  # noqa: S603 - a list, which no shell reads
-                command,
-                cwd="/",
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=complaints,  # not a pipe: of a file, the limit on its size is one on what is kept
-                start_new_session=True,
-                pass_fds=tuple(inherited),
-                encoding="utf-8",
-                errors="replace",
-            )
+            process = _started(start, stall_seconds)
         progress = _Progress(process.pid, stall_seconds)
         try:
             while not cancelled():
@@ -104,6 +112,38 @@ def ended(
                 process.stdout.close()
 
 
+def _started(start: Callable[[], subprocess.Popen[str]], stall_seconds: float) -> subprocess.Popen[str]:
+    """Start a program, unless that hangs: it closes its copies of our descriptors, which a file system may wait for.
+
+    Raises:
+        TransferStalled: it hangs; it is killed, which ends it as soon as it does not hang any more.
+    """
+    if is_patched():  # a program of eventlet's is started by its greenlet
+        return start()
+    threads: list[int] = []
+    watch = Watch(max(stall_seconds, _STARTING_SECONDS), lambda _, seconds: _without_progress(seconds))
+
+    def started() -> subprocess.Popen[str]:
+        threads.append(threading.get_native_id())
+        with watch.during(_QEMU_IMG):
+            process = start()
+        if watch.over:  # it is not waited for any more
+            with process:
+                process.kill()
+            raise Stopped
+        return process
+
+    try:
+        return in_thread(started, patience=watch.patience)
+    except TransferStalled as stalled:
+        for pid in _children(Path(f"/proc/self/task/{threads[0]}")):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            stalled.process_id = pid
+            stalled.leftovers += (f"process {pid}, which cannot be ended",)
+        raise
+
+
 class _Progress:
     """What the kernel counts for a process and its children, and since when that has not changed."""
 
@@ -127,9 +167,15 @@ def _family(pid: int) -> list[int]:
     found = [pid]
     for each in found:
         for task in _tasks(each):
-            with suppress(OSError, ValueError):
-                found += map(int, (task / "children").read_text(encoding="ascii").split())
+            found += _children(task)
     return found
+
+
+def _children(task: Path) -> list[int]:
+    """Give what a thread has started."""
+    with suppress(OSError, ValueError):
+        return list(map(int, (task / "children").read_text(encoding="ascii").split()))
+    return []
 
 
 def _tasks(pid: int) -> list[Path]:
@@ -157,6 +203,10 @@ def _stalled(pid: int, names: Mapping[str, str], seconds: float) -> TransferStal
         return DeviceStalled(f"device {at[TARGET]}", doing="qemu-img", seconds=seconds)
     if at:
         return SourceStalled(next(iter(at)), seconds=seconds)
+    return _without_progress(seconds)
+
+
+def _without_progress(seconds: float) -> TransferStalled:
     return TransferStalled(
         f"qemu-img stalled: it made no progress for {seconds:g} s; look at the storage of the image and of the volume",
         what="qemu-img",

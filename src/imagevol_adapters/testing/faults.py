@@ -116,6 +116,11 @@ class FaultyDevice:
         return self.device.size_bytes
 
     @property
+    def what(self) -> str:
+        """How an error names it."""
+        return self.device.what
+
+    @property
     def path(self) -> str:
         """What it is on this host."""
         return self.device.path

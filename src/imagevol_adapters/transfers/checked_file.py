@@ -15,18 +15,22 @@ from imagevol_adapters.engine import PART_BYTES, Limits, clear_device, clear_res
 from imagevol_adapters.engine.threads import in_thread
 from imagevol_adapters.engine.watching import watched_device
 from imagevol_adapters.inspection.held_file import HeldFile
+from imagevol_adapters.inspection.in_time import reading
 from imagevol_adapters.ports import Converter, Device
 from imagevol_adapters.transfers.remote_image import RemoteImage
 from imagevol_core import (
     Cleared,
+    ConversionFailed,
     CopyMethod,
     CopyPlan,
     CopySource,
     CopyTarget,
+    DeviceStalled,
     Digest,
     DriverGuarantee,
     RequestRefused,
     SafetySettings,
+    SourceStalled,
     TransferStalled,
     ZeroHandling,
     ZeroProof,
@@ -68,6 +72,7 @@ class CheckedFile:
         digest: Digest | None,
         what: str,
         safety: SafetySettings | None = None,
+        limits: Limits | None = None,
     ) -> Iterator[CheckedFile]:
         """Open a file while the context lasts, and look at it before anything is made of it.
 
@@ -78,23 +83,27 @@ class CheckedFile:
             digest: what it must have; when None nothing is compared.
             what: names it in an error.
             safety: what the operator allows.
+            limits: how long the file may give no data.
 
         Raises:
             UnsafeImage: a rule refuses it.
             ContentMismatch: it has another digest.
             SourceFailed: it cannot be read, or another process has it open for writing.
+            SourceStalled: it gives no data.
         """
-        with HeldFile.open(path, what=what) as held:
+        limited = limits or Limits()
+        with HeldFile.open(path, what=what, stall_seconds=limited.stall_seconds) as held:
             file = held.file
             if digest:
-                watch = Limits().source_watch()
+                watch = limited.source_watch()
 
                 def read() -> bytes:
                     with watch.during(what):
                         return file.read(PART_BYTES)
 
                 data = verified(iter(read, b""), digest, what, given=True)
-                in_thread(lambda: deque(data, maxlen=0), patience=watch.patience)
+                with reading(what):
+                    in_thread(lambda: deque(data, maxlen=0), patience=watch.patience)
             yield cls.examined(held, path, disk_format=disk_format, converter=converter, what=what, safety=safety)
 
     @classmethod
@@ -169,12 +178,31 @@ class CheckedFile:
         except TransferStalled as stalled:
             if stalled.process_id is not None:
                 device.leave_open()
-            raise
+            raise self._named(stalled, device) from stalled.__cause__
+        except ConversionFailed as failed:
+            raise ConversionFailed(f"{self.what} cannot be converted onto {device.what}: {failed}") from failed
         self._held.refuse_changed()
         if plan.zeros is not None and plan.zero_from_bytes is not None:
             clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limits)
-        watch = limits.device_watch(f"device {device.path}")
+        watch = limits.device_watch(device.what)
         in_thread(watched_device(device, watch).flush, patience=watch.patience)
+
+    def _named(self, stalled: TransferStalled, device: Device) -> TransferStalled:
+        """Let the error name the image and the volume, and not the paths that qemu-img was given."""
+        named: TransferStalled
+        if isinstance(stalled, DeviceStalled):
+            named = DeviceStalled(device.what, doing=stalled.doing, seconds=stalled.seconds)
+        elif isinstance(stalled, SourceStalled):
+            named = SourceStalled(self.what, seconds=stalled.seconds)
+        else:
+            named = TransferStalled(
+                f"the conversion of {self.what} onto {device.what} stalled: it made no progress for "
+                f"{stalled.seconds:g} s; look at the storage of both",
+                what=stalled.what,
+                seconds=stalled.seconds,
+            )
+        named.process_id, named.leftovers = stalled.process_id, stalled.leftovers
+        return named
 
 
 def zeros_for(device: Device, proof: Proof | None) -> ZeroHandling:

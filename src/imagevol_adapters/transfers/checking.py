@@ -67,7 +67,6 @@ def check_image_volume(
     )
     recorded = believed.blake3 if believed else None
     wanted = [*([algorithm] if algorithm else []), *([BLAKE3] if believed and believed.to_be_recorded else [])]
-    what = f"volume {volume_id}"
     with attach(
         volume_id,
         mode=AccessMode.READ,
@@ -76,10 +75,10 @@ def check_image_volume(
         size_bytes=volume.size_gib * GIB,
         multiattach=bool(volume.multiattach),
     ) as device:
-        made = _digests(device, size_bytes, [BLAKE3] if recorded else wanted, what, limits)
+        made = _digests(device, size_bytes, [BLAKE3] if recorded else wanted, limits)
         if recorded and algorithm and made[BLAKE3] != recorded:
-            made, recorded = _digests(device, size_bytes, wanted, what, limits), None
-        tail_is_zero = _is_zero(device, size_bytes, what, limits) if tail else None
+            made, recorded = _digests(device, size_bytes, wanted, limits), None
+        tail_is_zero = _is_zero(device, size_bytes, limits) if tail else None
     digest = made.get(BLAKE3 if recorded else algorithm or "")
     if believed and believed.to_be_recorded and image and digest and digest == image.digest:
         record_blake3(volumes, volume_id, made[BLAKE3], multihash=digest)
@@ -88,16 +87,14 @@ def check_image_volume(
     )
 
 
-def _digests(
-    device: Device, size_bytes: int, algorithms: Iterable[str], what: str, limits: Limits | None
-) -> Mapping[str, Digest]:
+def _digests(device: Device, size_bytes: int, algorithms: Iterable[str], limits: Limits | None) -> Mapping[str, Digest]:
     made = Digests(algorithms)
-    digest_device(device, length=size_bytes, made=made, what=what, limits=limits)
+    digest_device(device, length=size_bytes, made=made, limits=limits)
     return made.values()
 
 
-def _is_zero(device: Device, offset: int, what: str, limits: Limits | None) -> bool:
+def _is_zero(device: Device, offset: int, limits: Limits | None) -> bool:
     """Whether a device has nothing but zeros from there on; it is read as far as it has."""
     length = device.size_bytes - offset
-    with closing(read_device(device, offset=offset, length=length, what=what, limits=limits)) as parts:
+    with closing(read_device(device, offset=offset, length=length, limits=limits)) as parts:
         return all(part == ZEROS[: len(part)] for part in parts)

@@ -23,6 +23,7 @@ from imagevol_adapters.engine import (
     has_blake3,
     verify_device,
 )
+from imagevol_adapters.inspection.in_time import closed_in_time, opened_in_time
 from imagevol_adapters.inspection.inspector import ImageInspector, check
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.ports import Converter, Device
@@ -189,7 +190,7 @@ class _Converting:
 
     def file(self, path: Path) -> None:
         """Convert what was kept in a file."""
-        with CheckedFile.check(path, digest=None, **self._how) as checked:
+        with CheckedFile.check(path, digest=None, limits=self.limits, **self._how) as checked:
             self._onto_the_device(checked)
 
     def in_place(self, ranges: Ranges, size_bytes: int) -> None:
@@ -229,7 +230,7 @@ def _stream(
     writer = StreamWriter(data, size_bytes=image.size_bytes, algorithms=algorithms, observe=examination, limits=limits)
     fits = image.size_bytes is None or image.size_bytes <= device.size_bytes
     if not (fits and writer.write(device, zeros=zeros_for(device, proof))):
-        raise DeviceFailed(f"{what} is larger than the device, which has {device.size_bytes} bytes")
+        raise DeviceFailed(f"{what} is larger than {device.what}, which has {device.size_bytes} bytes")
     examination.end()
     report = _compared(writer, image)
     blake3 = report.digests.get(BLAKE3)
@@ -239,17 +240,16 @@ def _stream(
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path, limits: Limits) -> Iterator[BinaryIO]:
     """Open a file to be read.
 
     Raises:
         SourceFailed: it cannot be opened.
+        SourceStalled: opening it takes too long.
     """
-    try:
-        file = os.fdopen(open_file(path, block_devices=True), "rb")
-    except OSError as error:
-        raise SourceFailed(f"{path} cannot be read: {error.strerror}") from error
-    with file:
+    opening = partial(open_file, path, block_devices=True)
+    descriptor = opened_in_time(opening, what=f"image file {path}", stall_seconds=limits.stall_seconds)
+    with closed_in_time(os.fdopen(descriptor, "rb")) as file:
         yield file
 
 

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 import attrs
 
 from imagevol_adapters.engine import Digests, Limits, Progress, StreamWriter, TransferReport, pieces
-from imagevol_adapters.inspection.inspector import check, inspect_file
+from imagevol_adapters.inspection.in_time import inspect_in_time
+from imagevol_adapters.inspection.inspector import check
 from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
 from imagevol_adapters.transfers.attaching import attached
 from imagevol_adapters.transfers.checked_file import zeros_for
@@ -102,12 +103,13 @@ def put_file(
         raise RequestRefused(f"a file in {disk_format} is converted in one go: leave out the journal")
     chosen = settings or StoreSettings()
     put = Put(journal=journal, volumes=volumes, attacher=attacher, registering=registering, settings=chosen, tell=tell)
-    with opened(path) as file:
+    limited = limits or Limits()
+    with opened(path, limited) as file:
         facts = FileFacts.of(file)
         journal.check_same(file=facts, wishes=wishes)
         if not journal.state.steps:  # else it has been inspected
-            found = inspect_file(file)
             what = f"image file {path}"
+            found = inspect_in_time(file, what=what, stall_seconds=limited.stall_seconds)
             check(found, declared_format=disk_format, size_gib=None, what=what, settings=chosen.safety)
         chosen_image(put, disk_format, image_id, image_owner)
         taken_up = journal.state.volume_id is not None
@@ -121,7 +123,7 @@ def put_file(
         else:
             with undone_if_wrong(put, volume.id):
                 report = _fill(
-                    *(put, file, volume, facts, disk_format, digest, progress, limits or Limits()),
+                    *(put, file, volume, facts, disk_format, digest, progress, limited),
                     taken_up=taken_up,
                     step_bytes=step_bytes,
                 )

@@ -25,6 +25,7 @@ from imagevol_adapters.engine.limits import Throttle
 from imagevol_adapters.engine.parts import PART_BYTES, Crew, Part
 from imagevol_adapters.engine.sources import guarded
 from imagevol_adapters.engine.threads import Stopped
+from imagevol_adapters.error_text import one_line
 from imagevol_core import ContentMismatch, Digest, SourceFailed, SourceStalled, TransferCancelled
 
 __all__ = ["NoRanges", "Ranges", "RemoteImage"]
@@ -313,7 +314,15 @@ class _Blocks:
                     if data is None:
                         return
         except BaseException as error:  # noqa: BLE001 - raised where the block is asked for
-            self._read.put(error)
+            self._read.put(self._named(error))
+
+    def _named(self, error: BaseException) -> BaseException:
+        """Let an error of what reads say which image cannot be read."""
+        if not isinstance(error.__cause__, (OSError, EOFError)) or type(error) is not SourceFailed:
+            return error
+        named = SourceFailed(f"{self._image.what} cannot be read: {one_line(error.__cause__)}")
+        named.__cause__ = error.__cause__
+        return named
 
     def _cut(self, ranges: Ranges, block: int) -> Generator[bytes, None, None]:
         data = guarded(ranges(block * BLOCK_BYTES))

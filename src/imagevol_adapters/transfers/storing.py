@@ -27,7 +27,8 @@ from imagevol_adapters.engine import (
     pieces,
     read_device,
 )
-from imagevol_adapters.inspection.inspector import check, inspect_file
+from imagevol_adapters.inspection.in_time import inspect_in_time
+from imagevol_adapters.inspection.inspector import check
 from imagevol_adapters.ports import AccessMode, Attacher, Converter, Device, VolumeService
 from imagevol_adapters.processes import origin
 from imagevol_adapters.transfers.attaching import attached, delete_volume, refuse_encrypted
@@ -247,8 +248,8 @@ def store_image_file(
     """
     chosen, limited, what = settings or StoreSettings(), limits or Limits(), f"image file {path}"
     if not needs_conversion(disk_format):
-        with opened(path) as stream:
-            found = inspect_file(stream)  # before all is copied
+        with opened(path, limited) as stream:
+            found = inspect_in_time(stream, what=what, stall_seconds=limited.stall_seconds)  # before all is copied
             check(found, declared_format=disk_format, size_gib=None, what=what, settings=chosen.safety)
             return store_image(
                 pieces(stream),
@@ -268,7 +269,13 @@ def store_image_file(
     started = time.monotonic()
     digests = Digests(chosen.algorithms)
     checked = CheckedFile.check(
-        path, disk_format=disk_format, converter=converter, digest=digest, what=what, safety=chosen.safety
+        path,
+        disk_format=disk_format,
+        converter=converter,
+        digest=digest,
+        what=what,
+        safety=chosen.safety,
+        limits=limited,
     )
     with checked as file:
         size_bytes = file.size_bytes

@@ -42,6 +42,7 @@ class DeviceConformance:
     def test_its_attributes_have_values_that_the_engine_can_use(self, opening: OpenDevice) -> None:
         with opening(True) as device:
             assert device.path.startswith("/")
+            assert device.what
             assert device.size_bytes >= 1024 * _KIB
             assert device.block_device in (True, False, None)
             assert type(device.direct_io) is bool

@@ -34,6 +34,11 @@ class _Opened:
         return self._device.size_bytes
 
     @property
+    def what(self) -> str:
+        """How an error names it."""
+        return self._what
+
+    @property
     def path(self) -> str:
         """What it is on this host."""
         return self._device.path

@@ -29,6 +29,11 @@ class MemoryDevice:
     clear_bytes: int = attrs.field(default=CLEAR_BYTES, kw_only=True)
     _blocks: dict[int, bytearray] = attrs.field(factory=dict, kw_only=True, repr=False)
 
+    @property
+    def what(self) -> str:
+        """How an error names it."""
+        return f"device {self.path}"
+
     def copy(self) -> MemoryDevice:
         """Give another one with the same bytes."""
         return attrs.evolve(self, blocks={number: bytearray(block) for number, block in list(self._blocks.items())})
