@@ -144,7 +144,8 @@ class BrickAttacher:
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
         connection = dict(attachment.connection)
         with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets_of(connection)):
-            self._connector_for(connection).disconnect_volume(connection, {}, force=True, ignore_errors=True)
+            connector, device = self._connector_for(connection), _device_of(connection)
+            connector.disconnect_volume(connection, device, force=True, ignore_errors=True)
 
     def is_left(self, attachment: Attachment) -> bool:
         """Tell whether the volume may still be connected, because a call did not return in time."""
@@ -382,6 +383,16 @@ def _has_helper_command() -> bool:
     """Tell whether the configuration says how privsep starts."""
     with translated(ERRORS, doing="[privsep_osbrick] cannot be read"):
         return bool(os_brick.privileged.default.conf.helper_command)
+
+
+def _device_of(connection: Mapping[str, Any]) -> dict[str, str]:
+    """Give the device of a volume that is connected here, where os-brick does not look for it: of NVMe-oF."""
+    if not str(connection.get("driver_volume_type")).lower().startswith("nvme"):
+        return {}
+    from os_brick.initiator.connectors.nvmeof import NVMeOFConnProps  # noqa: PLC0415 - only for these
+
+    found = NVMeOFConnProps(dict(connection), find_controllers=True).get_devices()
+    return {"path": found[0]} if found else {}
 
 
 def _size_of(path: Any) -> int:
