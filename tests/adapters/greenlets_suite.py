@@ -160,6 +160,7 @@ def test_digests_are_made_at_the_same_time() -> None:
         both.wait(PATIENCE_SECONDS)
 
     crew = Crew([meet, meet])
+    crew.start()
     memory = crew.memory()
     crew.hand_on(Part(0, 4, memory[:4], memory))
     crew.end()

@@ -65,7 +65,7 @@ class Crew:
         patience: Patience = forever,
         unwanted: Callable[[], object] = lambda: None,
     ) -> None:
-        """Start a thread for each job.
+        """Take what the threads will do; `start` starts them.
 
         Args:
             jobs: what is done with each part, at the same time.
@@ -83,20 +83,22 @@ class Crew:
         self._part_bytes = part_bytes
         self._unmade = POOL_BYTES // max(part_bytes, PART_BYTES)
         self._followed: Inbox[Part | None] = Inbox()
+        self._jobs, self._feeder = tuple(jobs), feeder
         self._queues = [self._followed] if feeder else []
         self._workers = Workers()
         self._give_way = GivingWay()
-        try:
-            for job in jobs:
-                queue: Inbox[Part | None] = Inbox()
-                self._queues.append(queue)
-                self._workers.start(partial(self._work, job, queue))
-            if feeder:
-                self._workers.start(partial(self._feed, feeder))
-        except BaseException:
-            self.stop()
-            self.end()
-            raise
+
+    def start(self) -> None:
+        """Start a thread for each job, and one for the feeder.
+
+        Call it where `end` is called whatever happens: an interrupt can come as soon as the first thread runs.
+        """
+        for job in self._jobs:
+            queue: Inbox[Part | None] = Inbox()
+            self._queues.append(queue)
+            self._workers.start(partial(self._work, job, queue))
+        if self._feeder:
+            self._workers.start(partial(self._feed, self._feeder))
 
     def memory(self, patience: Patience = forever) -> memoryview:
         """Give free memory for a part, once there is some.

@@ -135,6 +135,7 @@ def _parts(
     feeder = partial(_ahead, device=watched, offset=offset, end=offset + length, throttle=throttle)
     crew = Crew(jobs, part_bytes=part_bytes, feeder=feeder, patience=watch.patience)
     try:
+        crew.start()
         yield from crew.parts()
     except BaseException:
         crew.stop()

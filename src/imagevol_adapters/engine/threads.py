@@ -192,10 +192,11 @@ class Inbox(Generic[T]):
     'part'
     """
 
+    _signal: int | None = None  # what a hub waits for; made when it first must
+
     def __init__(self) -> None:
         """Begin empty."""
         self._items = _real("queue").SimpleQueue()
-        self._signal: int | None = None  # what a hub waits for; made when it first must
 
     def put(self, item: T) -> None:
         """Add an item; this never blocks."""
@@ -245,16 +246,21 @@ class Workers:
 
     def __init__(self) -> None:
         """Begin without any."""
-        self._threads: list[Any] = []
-        self._ended: list[list[bool]] = []  # of each thread, something once it has
+        self._threads: list[tuple[Any, list[bool]]] = []  # each with something once it has ended
         self._postponed: list[Callable[[], object]] = []
         self._news: Inbox[None] = Inbox()
 
     def start(self, work: Callable[[], None]) -> None:
-        """Let a thread of its own do some work, which raises nothing."""
+        """Let a thread of its own do some work, which raises nothing.
+
+        If this is interrupted, the thread is one of those that `end` waits for, or it never does the work.
+        """
         ended: list[bool] = []
+        claim = lock()  # of the work: by the thread, or by who gives it up
 
         def run() -> None:
+            if not claim.acquire(blocking=False):
+                return
             ident = _real("threading").get_ident()
             _postponed[ident] = self._postponed
             try:
@@ -265,14 +271,18 @@ class Workers:
                 self._news.put(None)
 
         thread = _real("threading").Thread(target=run, name="imagevol-engine", daemon=True)
-        thread.start()
-        self._threads.append(thread)
-        self._ended.append(ended)
+        try:
+            self._threads.append((thread, ended))
+            thread.start()
+        except BaseException:
+            if claim.acquire(blocking=False):
+                ended.append(True)
+            raise
 
     @property
     def ended(self) -> bool:
         """Whether every thread has ended."""
-        return all(self._ended)
+        return all(ended for _, ended in self._threads)
 
     def end(self, *, close: Callable[[], object], stop: Callable[[], object], patience: Patience = forever) -> None:
         """Return when every thread has ended, whatever happens, unless the patience is over.
@@ -307,8 +317,9 @@ class Workers:
                 interrupt = interrupt or error
                 stop()
         if self.ended:
-            for thread in self._threads:
-                thread.join()
+            for thread, _ in self._threads:
+                if thread.ident is not None:  # else it was never started
+                    thread.join()
             self._news.close()
         while self._postponed:
             self._postponed.pop(0)()
@@ -335,7 +346,7 @@ class Workers:
 
     def _leave(self) -> None:
         """Leave the threads that hang to themselves."""
-        _left.extend(thread for thread, ended in zip(self._threads, self._ended, strict=True) if not ended)
+        _left.extend(thread for thread, ended in self._threads if not ended)
 
 
 def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: None, patience: Patience = forever) -> T:
@@ -364,8 +375,8 @@ def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: Non
             failure.append(error)
 
     workers = Workers()
-    workers.start(run)
     try:
+        workers.start(run)
         workers.end(close=lambda: None, stop=stop, patience=patience)
     except TransferStalled:
         raise

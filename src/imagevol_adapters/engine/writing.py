@@ -170,6 +170,7 @@ class StreamWriter:
             unwanted=self._source.watch.hurry,
         )
         try:
+            crew.start()
             if here:
                 with green_timer(patience):
                     feed(crew)

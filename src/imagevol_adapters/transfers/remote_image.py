@@ -94,6 +94,7 @@ class RemoteImage:
         """Give one while the context lasts; what it reads is closed then."""
         image = cls(ranges, size_bytes=size_bytes, digest=digest, what=what, limits=limits)
         try:
+            image._crew.start()
             yield image
         except BaseException:
             image._crew.stop()
