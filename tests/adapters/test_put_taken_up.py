@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import attrs
 import pytest
 
+from imagevol_adapters.ports import AccessMode
+from imagevol_adapters.processes import this_process
 from imagevol_adapters.transfers import FileFacts, put_targets, putting
 from imagevol_core import (
     FINISHED,
@@ -18,7 +21,8 @@ from imagevol_core import (
     VolumeBusy,
     VolumeOrigin,
 )
-from tests.adapters.test_putting import CONTENT, DIGEST, KIB, Cloud, Killed, cloud, registered
+from tests.adapters.lying import Multiattach
+from tests.adapters.test_putting import CONTENT, DIGEST, KIB, Cloud, Host, Killed, cloud, registered
 
 __all__ = ["cloud", "registered"]
 
@@ -126,6 +130,34 @@ class TestTheMarkOfTheProcess:
         origin = VolumeOrigin.from_volume(cloud.volumes.get(only_volume(cloud)).metadata)
         assert origin is not None
         assert origin.host == "second"
+
+
+class TestAVolumeOfAMultiattachType:
+    @pytest.fixture
+    def shared(self, cloud: Cloud) -> Cloud:
+        """A stopped command, whose volume can have several attachments."""
+        volumes = Multiattach(project_id="p")
+        cloud.volumes, cloud.host = volumes, Host(volumes)
+        cloud.stopped(300 * KIB)
+        return cloud
+
+    def attach(self, cloud: Cloud, device: str | None) -> None:
+        connector = {**cloud.host.connector(), **({"mountpoint": device} if device else {})}
+        cloud.volumes.complete(cloud.volumes.attach(only_volume(cloud), connector=connector, mode=AccessMode.WRITE))
+
+    def test_it_is_not_written_while_another_program_has_it_attached(self, shared: Cloud) -> None:
+        self.attach(shared, None)
+        written = shared.host.written_bytes
+        with pytest.raises(RequestRefused, match="another program has it attached: attachment "):
+            shared.put(resume=True)
+        assert (shared.host.written_bytes, len(shared.volumes.attachments)) == (written, 1)
+
+    def test_what_a_dead_process_has_left_attached_is_taken_back(self, shared: Cloud) -> None:
+        here = this_process()
+        assert here
+        self.attach(shared, replace(here, pid=2**22 + 1, started=1).to_text())
+        shared.put(resume=True, digest=DIGEST)
+        assert (shared.content(), shared.volumes.attachments) == (CONTENT, {})
 
 
 def _other_owner(path: Path) -> None:

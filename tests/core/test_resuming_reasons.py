@@ -49,9 +49,13 @@ def test_the_rules_of_a_volume_that_is_filled_on() -> None:
         "it has 2 GiB, and 2 are needed",
         "its status is available",
         "it names no process",
+        "no other program can write to it at the same time",
     ]
     runs = replace(shown(status=None), process=HolderState.ALIVE, process_reason="it runs")
-    assert told(decide_taking_up(runs).verdicts)[-2:] == ["its status is not known", "it runs"]
+    assert told(decide_taking_up(runs).verdicts)[-3:-1] == ["its status is not known", "it runs"]
+    shared = replace(LEFT, holders=("attachment a: an instance has it", "attachment b: it is of host c"))
+    told_of = "another program has it attached: attachment a: an instance has it; attachment b: it is of host c"
+    assert decide_taking_up(shared).reasons == (told_of,)
 
 
 def test_the_rules_of_an_image_that_is_registered() -> None:

@@ -15,6 +15,7 @@ from imagevol_adapters.processes import origin, running, this_process
 from imagevol_adapters.transfers.attaching import delete_volume, refuse_encrypted
 from imagevol_adapters.transfers.creating import answered
 from imagevol_adapters.transfers.put_journal import PutJournal
+from imagevol_adapters.transfers.reclaiming import other_holders, reclaim
 from imagevol_adapters.transfers.storing import StoredImage, StoreSettings
 from imagevol_core import (
     AccessDenied,
@@ -136,12 +137,15 @@ def taken_volume(put: Put, size_gib: int, volume_type: str | None) -> tuple[Volu
         size_gib=size_gib,
         process=process,
         process_reason=reason,
+        holders=other_holders(volume_id, volumes) if volume and volume.multiattach else (),
     )
     decision = decide_taking_up(left)
     if volume is None or not decision.allowed:
         raise RequestRefused(
             f"volume {volume_id} is not filled on: {'; '.join(decision.reasons)}; begin anew, with another journal"
         )
+    if volume.multiattach:  # Cinder lets it be attached again, so that nothing else asks what a dead process has left
+        reclaim(volume_id, volumes=volumes, attacher=put.attacher)
     if volume.status == "creating":
         volumes.wait(volume_id)
     refuse_encrypted(volume)

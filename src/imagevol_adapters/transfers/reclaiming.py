@@ -27,7 +27,7 @@ from imagevol_core import (
     holder_of,
 )
 
-__all__ = ["Reclaimed", "disconnect_left", "holders", "named", "reclaim"]
+__all__ = ["Reclaimed", "disconnect_left", "holders", "named", "other_holders", "reclaim"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,6 +60,16 @@ def holders(volume_id: str, volumes: VolumeService) -> tuple[str, ...]:
         ImagevolError: what its attachments are, cannot be found out.
     """
     return tuple(str(decision) for _, decision in _decided(volume_id, volumes))
+
+
+def other_holders(volume_id: str, volumes: VolumeService) -> tuple[str, ...]:
+    """Name what has a volume attached and is no dead process of this host, as `holders` does.
+
+    Raises:
+        ImagevolError: what its attachments are, cannot be found out.
+    """
+    decided = _decided(volume_id, volumes)
+    return tuple(str(decision) for _, decision in decided if decision.state is not HolderState.DEAD)
 
 
 def reclaim(

@@ -43,6 +43,8 @@ class LeftVolume:
         size_gib: how large it must be.
         process: whether the process that the volume names is dead.
         process_reason: how that is known, as a sentence.
+        holders: who has it attached and is no dead process, a sentence each, if it can have several attachments: Cinder
+            then lets this command write beside them.
     """
 
     volume_id: str
@@ -53,6 +55,7 @@ class LeftVolume:
     size_gib: int
     process: HolderState = HolderState.UNKNOWN
     process_reason: str = "it names no process"
+    holders: tuple[str, ...] = ()
 
     @property
     def shown(self) -> Volume:
@@ -189,6 +192,12 @@ def _stopped(left: LeftVolume) -> tuple[bool, str]:
     return left.process is not HolderState.ALIVE, left.process_reason
 
 
+def _alone(left: LeftVolume) -> tuple[bool, str]:
+    if left.holders:
+        return False, f"another program has it attached: {'; '.join(left.holders)}"
+    return True, "no other program can write to it at the same time"
+
+
 def _never(left: LeftVolume) -> tuple[bool, str]:
     return False, f"volume {said(left.volume_id)} is not filled on"
 
@@ -268,6 +277,12 @@ TAKING_UP_RULES: Mapping[Policy, tuple[Requirement[LeftVolume], ...]] = {
             text="the process that was filling the volume does not run",
             source=_SPEC,
             holds=_stopped,
+        ),
+        Requirement(
+            id="left-volume-alone",
+            text="no other program has the volume attached, if it can have several attachments",
+            source=_SPEC,
+            holds=_alone,
         ),
     ),
     Policy.UPSTREAM: (
