@@ -35,7 +35,7 @@ from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES, RELOCATION_RUL
 from imagevol_core.placement import PLACEMENT_RULES
 from imagevol_core.recorded import RECORD_RULES
 from imagevol_core.remains import RECLAIM_RULES, REMAINS_RULES, REMOVAL_RULES
-from imagevol_core.resuming import PARTIAL_RULES, REGISTRATION_RULES, RETRY_RULES, TAKING_UP_RULES
+from imagevol_core.resuming import FINISHED_RULES, PARTIAL_RULES, REGISTRATION_RULES, RETRY_RULES, TAKING_UP_RULES
 from imagevol_core.safety import SAFETY_RULES
 from imagevol_core.store_copies import (
     CLONE_SOURCE_RULES,
@@ -114,6 +114,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Safety: an untrusted image": SAFETY_RULES,
     "Resuming: a read that broke off (the first that applies)": RETRY_RULES,
     "Resuming: what an earlier command kept (the first that applies)": PARTIAL_RULES,
+    "Resuming: a file that has the wanted name (the first that applies)": FINISHED_RULES,
     "Resuming: a volume that was being filled": TAKING_UP_RULES,
     "Resuming: the image of that volume (the first that applies)": REGISTRATION_RULES,
     "Doctor: this host": DOCTOR_HOST_RULES,

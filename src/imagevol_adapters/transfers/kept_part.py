@@ -5,10 +5,12 @@ Both belong to this user alone, and are opened without following links.  The fil
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from errno import EEXIST, EINVAL, ELOOP, EOPNOTSUPP, EPERM
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,20 @@ from imagevol_adapters.journals import JournalFile, journal_line, text_of
 from imagevol_adapters.opening import is_private, open_file
 from imagevol_adapters.transfers.keeping import Step, until
 from imagevol_core import Digest, ImagevolError, RequestRefused
-from imagevol_core.resuming import KeptPart, PartialOutcome, ReadImage, decide_partial
+from imagevol_core.resuming import (
+    FinishedFile,
+    FinishedOutcome,
+    KeptPart,
+    PartialOutcome,
+    ReadImage,
+    decide_finished,
+    decide_partial,
+)
 from imagevol_core.sentences import said
 
 __all__ = ["PartFile", "finish_whole", "part_file"]
 
+_LOG = logging.getLogger(__name__)
 _VERSION = 1
 _KIND = "get"
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -180,7 +191,7 @@ def part_file(target: Path, image: ReadImage, *, tell: Callable[[str], object]) 
 def finish_whole(target: Path, image: ReadImage, verify: Callable[[Path], bool]) -> bool:
     """Do the rest of a command that was killed right after it gave the file its name, and tell whether there was one.
 
-    The file must be the one that a journal of the same image names, of this user alone, and have the image's data.
+    `decide_finished` says whether a file that has the name counts.
 
     Args:
         target: the file that is wanted.
@@ -194,19 +205,25 @@ def finish_whole(target: Path, image: ReadImage, verify: Callable[[Path], bool])
     """
     with _refused(target):
         found = _Found.look(target)
+        file = None
         try:
-            file = found.named(target) if found.image == image else None
-            if file is None:
-                return False
             try:
-                if not verify(_open_again(file)):
-                    return False
-                os.fchmod(file, _new_mode())
-            finally:
-                os.close(file)
+                file = open_file(target, os.O_RDONLY | os.O_NOFOLLOW)
+            except OSError:
+                return False
+            facts = found.finished(file, target)
+            if decide_finished(image, facts).outcome is FinishedOutcome.READ:
+                facts = replace(facts, is_image=verify(_open_again(file)))
+            decision = decide_finished(image, facts)
+            _LOG.debug("%s: %s", target, decision.reason)
+            if decision.outcome is not FinishedOutcome.COUNT:
+                return False
+            os.fchmod(file, _new_mode())
             found.delete(target)
             return True
         finally:
+            if file is not None:
+                os.close(file)
             found.close()
 
 
@@ -251,22 +268,16 @@ class _Found:
         self.journal = self.file = None
         return PartFile(target, -1 if journal is None else journal, file=-1 if file is None else file, steps=self.steps)
 
-    def named(self, target: Path) -> int | None:
-        """Open the file that the journal names under the wanted name, if no other user could have made it."""
-        try:
-            descriptor = open_file(target, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
-            return None
-        facts = os.fstat(descriptor)
-        names = 1 if self.file is None else 2
-        if (
-            (facts.st_ino, facts.st_uid, facts.st_nlink) == (self.inode, os.geteuid(), names)
-            and (self.file is None or _same(self.file, target))
-            and stat.S_IMODE(facts.st_mode) in (_PRIVATE, _new_mode())
-        ):
-            return descriptor
-        os.close(descriptor)
-        return None
+    def finished(self, file: int, target: Path) -> FinishedFile:
+        """What the core must know of the open file that has the wanted name."""
+        facts = os.fstat(file)
+        return FinishedFile(
+            image=self.image,
+            named=facts.st_ino == self.inode and (self.file is None or _same(self.file, target)),
+            own=facts.st_uid == os.geteuid(),
+            other_names=facts.st_nlink - (1 if self.file is None else 2),
+            mode_kept=stat.S_IMODE(facts.st_mode) in (_PRIVATE, _new_mode()),
+        )
 
     def free(self, target: Path) -> None:
         """Delete the empty file with which a command that was killed held the wanted name."""

@@ -1,5 +1,12 @@
 """Transfers that go on after they were stopped ([store])."""
 
+from imagevol_core.resuming.finished import (
+    FINISHED_RULES,
+    FinishedDecision,
+    FinishedFile,
+    FinishedOutcome,
+    decide_finished,
+)
 from imagevol_core.resuming.partial import (
     PARTIAL_RULES,
     KeptPart,
@@ -20,11 +27,15 @@ from imagevol_core.resuming.taking_up import (
 )
 
 __all__ = [
+    "FINISHED_RULES",
     "PARTIAL_RULES",
     "REGISTRATION_RULES",
     "RETRY_RULES",
     "TAKING_UP_RULES",
     "BrokenRead",
+    "FinishedDecision",
+    "FinishedFile",
+    "FinishedOutcome",
     "KeptPart",
     "LeftVolume",
     "PartialDecision",
@@ -34,6 +45,7 @@ __all__ = [
     "Registration",
     "RetryOutcome",
     "TakingUp",
+    "decide_finished",
     "decide_partial",
     "decide_read_retry",
     "decide_registration",
