@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.error_text import one_line
-from imagevol_adapters.opening import is_private, open_file
+from imagevol_adapters.opening import open_file, who_else_writes
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import InUse, RequestRefused, ServiceFailed
 from imagevol_core.sentences import said
@@ -68,30 +68,30 @@ class JournalFile:
         return Path(f"/proc/self/fd/{descriptor}"), descriptor
 
     @staticmethod
-    def open_file(path: Path, take: Callable[[Any], None], check: Callable[[], None], *, private: bool = False) -> int:
+    def open_file(path: Path, take: Callable[[Any], None], check: Callable[[], None]) -> int:
         """Give the descriptor of a file that is there, locked, after it was read.
+
+        What a journal says is done, so a link is refused, and a file that another user could have written.
 
         Args:
             path: of the file.
             take: is given what each whole line says.
             check: is called after the last one; what it raises ends the opening.
-            private: whether a link is refused, and a file that another user could read or write.
 
         Raises:
             RequestRefused: there is no such file, another user could have written it, or a line is malformed.
             InUse: another process has it open.
         """
         try:
-            descriptor = open_file(path, os.O_RDWR | os.O_APPEND | (os.O_NOFOLLOW if private else 0))
+            descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
         except OSError as error:
-            link = private and error.errno == ELOOP
-            reason = "it is a link: give the name of the file itself" if link else error.strerror
+            reason = "it is a link: give the name of the file itself" if error.errno == ELOOP else error.strerror
             raise RequestRefused(f"journal {said(path)} cannot be opened: {reason}") from error
-        if private and not is_private(descriptor):
+        if reason := who_else_writes(descriptor):
             os.close(descriptor)
             raise RequestRefused(
-                f"journal {said(path)} is not yours alone, so that another user could have written it: if you "
-                f"trust it, give a copy of it that you own, with mode 600"
+                f"journal {said(path)} is not yours alone: {reason}; if you trust it, give a copy of it that you own, "
+                "with mode 600"
             )
         return JournalFile.read_opened(path, descriptor, take, check)
 
@@ -256,7 +256,6 @@ def check_head(
     planned: bool,
     cloud: str,
     so: str,
-    services: str = "Glance is",
 ) -> None:
     """Hold that a journal has its whole plan, and is of this cloud.
 
@@ -266,7 +265,6 @@ def check_head(
         planned: whether the plan was written to its end.
         cloud: the one that it must be of.
         so: what follows from a plan without an end, and what to do.
-        services: what names the cloud, with its verb.
 
     Raises:
         RequestRefused: its plan has no end, or it is another cloud's.
@@ -275,7 +273,8 @@ def check_head(
         raise RequestRefused(f"journal {said(path)} ends before its plan does, so that {so}")
     if head["cloud"] != cloud:
         raise RequestRefused(
-            f"journal {said(path)} is of another cloud: its {services} {said(head['cloud'])}, not {said(cloud)}"
+            f"journal {said(path)} is of another cloud: it names {said(head['cloud'])}, and the credentials lead to "
+            f"{said(cloud)}: give the credentials of that cloud"
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from errno import EFBIG, EINVAL
 from pathlib import Path
 
-__all__ = ["is_directory", "is_private", "open_file", "read_file"]
+__all__ = ["is_directory", "is_private", "open_file", "read_file", "who_else_writes"]
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -69,6 +69,21 @@ def is_private(descriptor: int, *, names: int = 1) -> bool:
     """
     found = os.fstat(descriptor)
     return found.st_uid == os.geteuid() and not found.st_mode & 0o077 and found.st_nlink <= names
+
+
+def who_else_writes(descriptor: int) -> str:
+    """Say which other user can have written an open file; empty if only this user and root can.
+
+    >>> with open("/proc/self/status") as file:
+    ...     who_else_writes(file.fileno())
+    ''
+    """
+    found = os.fstat(descriptor)
+    if found.st_uid not in (os.geteuid(), 0):
+        return f"it belongs to user {found.st_uid}"
+    if found.st_mode & 0o022:
+        return "its group or all users can write to it"
+    return "it has a second name, so that it may be another file too" if found.st_nlink > 1 else ""
 
 
 def read_file(path: Path, *, longest_bytes: int) -> bytes:

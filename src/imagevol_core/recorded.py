@@ -1,4 +1,4 @@
-"""Whether the digests that a volume's metadata records are believed ([store]).
+"""Whether the digests that a volume's metadata records are believed, and by which digest its data is judged ([store]).
 
 A volume records the multihash and the BLAKE3 of the bytes that were written to it.  Who verifies the data by the record
 alone must know who wrote the record.  On a volume of a user it is the user's word.  Cinder copies the metadata of a
@@ -6,20 +6,32 @@ user's volume onto the clone that it makes in its internal tenant, so that there
 
 The data may have changed since: the volume was not read-only, or it is another image's by now.  Then the record says
 nothing of the data that is there.
+
+Glance's own digest of the image comes first.  Only Glance can write it.  A member of a trusted project can write both
+the data and the record of a volume, so a record judges the image only if the operator asks for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from imagevol_core.facts import Digest, Image, Volume, refuse_text
 from imagevol_core.marks import ImageVolumeMetadata, UnreadMetadata, read_metadata
 from imagevol_core.remains import UNFINISHED
 from imagevol_core.sentences import answered, said
-from imagevol_core.verdicts import Policy, Requirement, Verdict, evaluate, failed, table_of
+from imagevol_core.verdicts import Choice, Policy, Requirement, Verdict, evaluate, failed, first_match, table_of
 
-__all__ = ["RECORD_RULES", "RecordDecision", "decide_recorded"]
+__all__ = [
+    "JUDGE_RULES",
+    "RECORD_RULES",
+    "JudgeDecision",
+    "JudgedBy",
+    "RecordDecision",
+    "decide_judge",
+    "decide_recorded",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +189,164 @@ RECORD_RULES: Mapping[Policy, tuple[Requirement[_Asked], ...]] = {
             text="size and multihash in the record are those that Glance has of the image",
             source=_SPEC,
             holds=_agrees,
+        ),
+    ),
+}
+
+
+class JudgedBy(Enum):
+    """Whose digest the data of an image volume is compared with."""
+
+    CALLER = "caller"
+    GLANCE = "glance"
+    BLAKE3 = "blake3"
+    MULTIHASH = "multihash"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeDecision:
+    """The digest that the data of an image volume is compared with.
+
+    Attributes:
+        by: whose digest it is.
+        digest: the digest; None if there is none, so that nothing is compared.
+        verdicts: each rule that was looked at, up to the one that applies.
+    """
+
+    by: JudgedBy
+    digest: Digest | None
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def from_record(self) -> bool:
+        """Whether the volume's record judges its data."""
+        return self.by in (JudgedBy.BLAKE3, JudgedBy.MULTIHASH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Digests:
+    """The digests that there are."""
+
+    given: Digest | None
+    glance: Digest | None
+    blake3: Digest | None
+    multihash: Digest | None
+    trust_recorded: bool
+
+    def of(self, by: JudgedBy) -> Digest | None:
+        """Give the one of an outcome."""
+        return {
+            JudgedBy.CALLER: self.given,
+            JudgedBy.GLANCE: self.glance,
+            JudgedBy.BLAKE3: self.blake3,
+            JudgedBy.MULTIHASH: self.multihash,
+        }.get(by)
+
+
+def decide_judge(
+    *,
+    given: Digest | None = None,
+    glance: Digest | None = None,
+    blake3: Digest | None = None,
+    multihash: Digest | None = None,
+    trust_recorded: bool = False,
+    policy: Policy = Policy.STRICT,
+) -> JudgeDecision:
+    """Decide by which digest the data of an image volume is judged ([store]).
+
+    Args:
+        given: the digest that the caller says the data must have.
+        glance: Glance's digest of the image; None if Glance was not asked or has none.
+        blake3: the BLAKE3 that the volume records, if `decide_recorded` believes it and it can be computed here.
+        multihash: the multihash that the volume records, if its word counts for the caller.
+        trust_recorded: whether the operator wants the BLAKE3 to count in place of Glance's digest.
+        policy: whose rules.
+
+    >>> glance, recorded = Digest("sha512", "0a" * 64), Digest("blake3", "0b" * 32)
+    >>> decide_judge(glance=glance, blake3=recorded).by
+    <JudgedBy.GLANCE: 'glance'>
+    >>> decide_judge(glance=glance, blake3=recorded, trust_recorded=True).digest.short
+    'blake3:0b0b0b0b0b0b...'
+    """
+    asked = _Digests(given=given, glance=glance, blake3=blake3, multihash=multihash, trust_recorded=trust_recorded)
+    by, verdicts = first_match(table_of(JUDGE_RULES, policy), asked)
+    return JudgeDecision(by=by, digest=asked.of(by), verdicts=verdicts)
+
+
+def _given(asked: _Digests) -> tuple[bool, str]:
+    return asked.given is not None, f"the digest that was given is {_told(asked.given)}"
+
+
+def _trusts(asked: _Digests) -> tuple[bool, str]:
+    wanted = "relies" if asked.trust_recorded else "does not rely"
+    text = f"the operator {wanted} on the record, whose BLAKE3 is {_told(asked.blake3)}"
+    return asked.trust_recorded and asked.blake3 is not None, text
+
+
+def _in_glance(asked: _Digests) -> tuple[bool, str]:
+    return asked.glance is not None, f"the digest of the image in Glance is {_told(asked.glance)}"
+
+
+def _blake3_recorded(asked: _Digests) -> tuple[bool, str]:
+    return asked.blake3 is not None, f"the BLAKE3 that the volume records is {_told(asked.blake3)}"
+
+
+def _multihash_recorded(asked: _Digests) -> tuple[bool, str]:
+    return asked.multihash is not None, f"the multihash that the volume records is {_told(asked.multihash)}"
+
+
+def _no_digest(_: _Digests) -> tuple[bool, str]:
+    return True, "there is no digest to compare with"
+
+
+def _told(digest: Digest | None) -> str:
+    return "not known" if digest is None else digest.short
+
+
+JUDGE_RULES: Mapping[Policy, tuple[Choice[_Digests, JudgedBy], ...]] = {
+    Policy.STRICT: (
+        Choice(
+            id="digest-given",
+            text="compare with the digest that the caller gives",
+            source=_SPEC,
+            applies=_given,
+            outcome=JudgedBy.CALLER,
+        ),
+        Choice(
+            id="record-trusted",
+            text="compare with the believed BLAKE3 alone: the operator relies on who can write the record",
+            source=_SPEC,
+            applies=_trusts,
+            outcome=JudgedBy.BLAKE3,
+        ),
+        Choice(
+            id="digest-of-glance",
+            text="compare with Glance's digest of the image, which no project can write",
+            source=_SPEC,
+            applies=_in_glance,
+            outcome=JudgedBy.GLANCE,
+        ),
+        Choice(
+            id="fast-digest-recorded",
+            text="compare with the believed BLAKE3: Glance has no digest",
+            source=_SPEC,
+            applies=_blake3_recorded,
+            outcome=JudgedBy.BLAKE3,
+        ),
+        Choice(
+            id="multihash-recorded",
+            text="compare with the multihash that the volume records: there is no other digest",
+            source=_SPEC,
+            applies=_multihash_recorded,
+            outcome=JudgedBy.MULTIHASH,
+        ),
+        Choice(
+            id="no-digest",
+            text="compare nothing: there is no digest",
+            source=_SPEC,
+            applies=_no_digest,
+            outcome=JudgedBy.NOTHING,
         ),
     ),
 }

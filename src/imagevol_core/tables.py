@@ -33,7 +33,7 @@ from imagevol_core.doctor import (
 )
 from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES, RELOCATION_RULES
 from imagevol_core.placement import PLACEMENT_RULES
-from imagevol_core.recorded import RECORD_RULES
+from imagevol_core.recorded import JUDGE_RULES, RECORD_RULES
 from imagevol_core.remains import RECLAIM_RULES, REMAINS_RULES, REMOVAL_RULES
 from imagevol_core.resuming import FINISHED_RULES, PARTIAL_RULES, REGISTRATION_RULES, RETRY_RULES, TAKING_UP_RULES
 from imagevol_core.safety import SAFETY_RULES
@@ -93,6 +93,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Custody: a volume that is read": READING_RULES,
     "Custody: a volume that is deleted": DELETION_RULES,
     "Custody: the digests that a volume records": RECORD_RULES,
+    "Custody: the digest that data is compared with (the first that applies)": JUDGE_RULES,
     "Attaching: a refused attachment (the first that applies)": ATTACH_RULES,
     "Attaching: an attachment that keeps a volume busy (the first that applies)": RECLAIM_RULES,
     "Remains: a volume that a procedure may have left (the first that applies)": REMAINS_RULES,

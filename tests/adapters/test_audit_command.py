@@ -17,7 +17,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from imagevol_adapters.cinder import whole_cloud
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.audit_schema import audit_schema
-from imagevol_core import GIB, AccessDenied, DeepCheck, Digest, Image, InUse, ServiceFailed, StoreCatalogue
+from imagevol_core import (
+    GIB,
+    AccessDenied,
+    DeepCheck,
+    Digest,
+    Image,
+    InUse,
+    ServiceFailed,
+    StoreCatalogue,
+    VolumeOrigin,
+)
 from tests.adapters.commands import Run
 from tests.adapters.test_audit_gathering import CATALOGUE, STORES, Cloud, volume_id
 from tests.pages.report_pages import Page
@@ -32,9 +42,6 @@ class Glance(Cloud):
     """A cloud whose Glance tells its stores."""
 
     stores: StoreCatalogue | None = CATALOGUE
-
-    def service_id(self) -> str:
-        return "this cloud"
 
     def catalogue(self) -> StoreCatalogue:
         if self.stores is None:
@@ -60,6 +67,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Glance:
         cloud.add(number)
     del cloud.images["image-4"]
     cloud.volumes[volume_id(5)] = replace(cloud.volumes[volume_id(5)], readonly=False)
+    monkeypatch.setattr(Imagevol, "cloud_id", lambda _: "this cloud")
     monkeypatch.setattr(Imagevol, "images", cloud)
     monkeypatch.setattr(Imagevol, "volumes", Cinder())
     known = {STORES: True, "unknown": None}
@@ -325,6 +333,28 @@ class TestDeep:
         run("audit", "--deep")
         assert ("image-1", frozenset(TRUSTED[1::2]), True) in asked
         assert ("image-1", frozenset(), False) in asked
+
+    def test_a_volume_that_no_image_names_is_compared_with_its_record_and_told_apart(
+        self, cloud: Glance, run: Run, read: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record = {"image_id": "image-9", "image_size": "7", "os_hash_algo": "sha512", "os_hash_value": "ab"}
+        origin = VolumeOrigin(procedure="put", image_id="image-9", finished=True).to_volume()
+        cloud.volumes[volume_id(9)] = replace(
+            cloud.volumes[volume_id(1)], id=volume_id(9), metadata={**record, **origin}, source_volume_id=None
+        )
+
+        def check(asked: str, *, size_bytes: int, image: Image | None, **_: Any) -> DeepCheck:
+            if image is not None:
+                return DeepCheck(volume_id=asked, size_bytes=size_bytes, digest=image.digest, tail_is_zero=True)
+            other, recorded = Digest("sha512", "cd"), Digest("sha512", "ab")
+            return DeepCheck(volume_id=asked, size_bytes=7, digest=other, recorded=recorded, tail_is_zero=True)
+
+        monkeypatch.setattr("imagevol_adapters.transfers.check_image_volume", check, raising=False)
+        ran = run("audit", *TRUSTED, "--deep", "-f", "json")
+        assert [(each["rule"], each["subjects"][0]["id"]) for each in ran.json] == [("record-differs", volume_id(9))]
+        assert (
+            "4 with the data of the image, 1 with other data. 1 volume without an image: compared with what" in ran.err
+        )
 
     def test_what_was_not_looked_for_is_not_gone(
         self, cloud: Glance, run: Run, read: list[str], tmp_path: Path

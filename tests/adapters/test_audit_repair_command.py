@@ -35,7 +35,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RepairCloud:
         "[DEFAULT]\nenabled_backends = fast:imagevol, fast2:imagevol\n[glance_store]\ndefault_backend = fast\n"
         "[fast]\ncinder_volume_type = ssd\n[fast2]\ncinder_volume_type = hdd\n"
     )
-    monkeypatch.setattr(cloud.images, "service_id", lambda: CLOUD, raising=False)
+    monkeypatch.setattr(Imagevol, "cloud_id", lambda _: CLOUD)
     monkeypatch.setattr(cloud.volumes, "default_volume_type", lambda: "ssd", raising=False)
     monkeypatch.setattr(Imagevol, "images", cloud.images)
     monkeypatch.setattr(Imagevol, "volumes", cloud.volumes)

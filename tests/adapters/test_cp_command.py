@@ -29,9 +29,6 @@ class Glance:
     def __init__(self, glance: MemoryStoreCopies) -> None:
         self.glance = glance
 
-    def service_id(self) -> str:
-        return "a-glance"
-
     def catalogue(self) -> Any:
         return self.glance.catalogue
 
@@ -47,6 +44,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     site = Site(STORES).put(data=NAMED)
     pools = (Pool(name="node@array#one", backend_name="array"), Pool(name="node@disks#one", backend_name="disks"))
     monkeypatch.setattr(MemoryVolumes, "pools", lambda _: pools, raising=False)
+    monkeypatch.setattr(Imagevol, "cloud_id", lambda _: "a-cloud")
     monkeypatch.setattr(Imagevol, "images", Glance(site.glance))
     monkeypatch.setattr(Imagevol, "volumes", site.volumes)
     monkeypatch.setattr(Imagevol, "attacher", MemoryAttacher(volumes=site.volumes))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,10 +30,11 @@ from imagevol_core import (
     RequestRefused,
     ServiceFailed,
     TransferCancelled,
+    Volume,
 )
 
 DATA = b"the image" * 1000
-HEAD = '{"deep_checks": 1, "cloud": "here"}\n'
+HEAD = '{"deep_checks": 2, "cloud": "here"}\n'
 SHA512 = Digest("sha512", "ab")
 BLAKE3 = Digest("blake3", "0b" * 32)
 
@@ -155,6 +157,28 @@ def test_each_volume_with_data_is_read_once() -> None:
     assert list(deep_targets(images)) == [target(1), target(2, None)]
 
 
+def recorded(number: int, **changes: Any) -> Volume:
+    record = {"image_id": f"image-{number}", "image_size": "7", "os_hash_algo": "sha512", "os_hash_value": "ab"}
+    usual: dict[str, Any] = {"project_id": "stores", "size_gib": 1, "readonly": True, "metadata": record}
+    return Volume(id=volume_id(number), **{**usual, **changes})
+
+
+def test_a_volume_that_no_image_names_is_read_if_its_record_is_believed() -> None:
+    volumes = [
+        recorded(1),
+        recorded(2),
+        recorded(2),
+        recorded(3, project_id="theirs"),
+        recorded(4, readonly=False),
+        recorded(5, metadata={"image_id": "image-5", "image_size": "7"}),
+        recorded(6, metadata={"image_size": "lots"}),
+        recorded(7, metadata={"image_id": "image-7", "os_hash_algo": "sha512", "os_hash_value": "ab"}),
+    ]
+    found = list(deep_targets([image(1)], volumes, trusted_projects={"stores"}))
+    assert found == [target(1), target(2, None)]
+    assert [each.image and each.image.id for each in found] == ["image-1", None]
+
+
 class TestSeveral:
     def run(
         self, count: int, read: Callable[[DeepTarget], DeepCheck] = check, journal: DeepJournal | None = None
@@ -230,6 +254,28 @@ class TestSeveral:
             assert len(found) + len(failed) == 6
         assert read[6:] == [target(3), target(3)]
 
+    def test_a_check_by_a_record_counts_later_only_if_the_record_would_judge_again(self, tmp_path: Path) -> None:
+        by_record = DeepCheck(volume_id=volume_id(1), size_bytes=7, digest=BLAKE3, recorded=BLAKE3, tail_is_zero=True)
+        named = DeepTarget(volume_id=volume_id(1), size_bytes=7, algorithm="sha512", image=image(1))
+        alone = DeepTarget(volume_id=volume_id(1), size_bytes=7, algorithm=None)
+        with DeepJournal.create(tmp_path / "journal", cloud="here") as journal:
+            for asked, trusting, given in (
+                (named, True, by_record),
+                (named, False, check(named)),
+                (alone, False, by_record),
+            ):
+                journal.record(asked, by_record)
+                found = deep_checks(
+                    [asked],
+                    check=check,
+                    journal=journal,
+                    jobs=1,
+                    limits=Limits(),
+                    failed=lambda *_: None,
+                    trust_recorded=trusting,
+                )
+                assert list(found) == [given]
+
     def test_an_error_that_is_not_ours_ends_it(self) -> None:
         def read(asked: DeepTarget) -> DeepCheck:
             raise ZeroDivisionError(asked)
@@ -247,10 +293,15 @@ class TestJournal:
             journal.record(target(2, None), without)
             fast = DeepCheck(volume_id=volume_id(3), size_bytes=7, digest=BLAKE3, recorded=BLAKE3, tail_is_zero=True)
             journal.record(target(3), fast)
+            slow = DeepCheck(
+                volume_id=volume_id(4), size_bytes=7, digest=Digest("sha512", "cd"), recorded=SHA512, tail_is_zero=True
+            )
+            journal.record(target(4, None), slow)
         with path.open("a") as file:
             file.write('{"volume": "torn')
+        later = {target(3): fast, target(4, None): slow}
         with DeepJournal.open(path, cloud="here") as journal:
-            assert journal.checks == {target(1): check(target(1)), target(2, None): without, target(3): fast}
+            assert journal.checks == {target(1): check(target(1)), target(2, None): without, **later}
 
     @pytest.mark.parametrize(
         "text",
@@ -258,10 +309,10 @@ class TestJournal:
             "",
             "x\n",
             "{}\n",
-            '{"deep_checks": 2, "cloud": "here"}\n',
-            '{"deep_checks": 1, "cloud": "elsewhere"}\n',
-            '{"deep_checks": 1, "cloud": 1}\n',
-            '{"deep_checks": 1, "cloud": "here"}\n{"volume": 1}\n',
+            '{"deep_checks": 1, "cloud": "here"}\n',
+            '{"deep_checks": 2, "cloud": "elsewhere"}\n',
+            '{"deep_checks": 2, "cloud": 1}\n',
+            '{"deep_checks": 2, "cloud": "here"}\n{"volume": 1}\n',
             f'{HEAD}{{"volume": "v", "size_bytes": "1", "algorithm": null, "digest": null, "tail_is_zero": true}}\n',
             f'{HEAD}{{"volume": "v", "size_bytes": 1, "algorithm": null, "digest": null, "tail_is_zero": 1}}\n',
         ],

@@ -26,7 +26,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_core import DeviceFailed, ImagevolError, InvalidMetadata
 from tests.adapters.commands import logging_as_before
 from tests.adapters.history import MemoryHistory
-from tests.adapters.hostile_commands import Images, Place, Whole, services, typed
+from tests.adapters.hostile_commands import Place, Whole, services, typed
 from tests.adapters.test_templates_commands import INTERNAL
 from tests.core.hostile import OTHER_ID
 
@@ -70,8 +70,7 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     monkeypatch.setattr(Imagevol, "clean_up", keep)
     monkeypatch.setattr(whole_cloud, "WholeCinder", Whole)
     monkeypatch.setattr(doctoring, "digest_rates", partial(doctoring.digest_rates, seconds=0))
-    monkeypatch.setattr(Images, "service_id", lambda _: "a-glance", raising=False)
-    monkeypatch.setattr(MemoryHistory, "service_id", lambda _: "a-glance", raising=False)
+    monkeypatch.setattr(Imagevol, "cloud_id", lambda _: "a-cloud")
     monkeypatch.setattr(MemoryHistory, "default_volume_type", lambda _: "ssd", raising=False)
     return seen
 

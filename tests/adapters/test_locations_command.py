@@ -44,7 +44,7 @@ class Terminal(io.StringIO):
 def glance(monkeypatch: pytest.MonkeyPatch) -> MemoryHistory:
     """The application's services, in memory."""
     glance = cloud()
-    monkeypatch.setattr(MemoryHistory, "service_id", lambda _: "a-glance", raising=False)
+    monkeypatch.setattr(Imagevol, "cloud_id", lambda _: "a-cloud")
     monkeypatch.setattr(MemoryHistory, "default_volume_type", lambda _: "ssd", raising=False)
     monkeypatch.setattr(Imagevol, "images", glance)
     monkeypatch.setattr(Imagevol, "volumes", glance)

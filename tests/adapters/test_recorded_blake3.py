@@ -78,8 +78,9 @@ class World:
         asked: dict[str, Any] = {"size_bytes": len(DATA), "algorithm": "sha512", "image": IMAGE, **wishes}
         return check_image_volume(volume_id, volumes=self.cinder, attacher=MemoryAttacher(volumes=self.cinder), **asked)
 
-    def compare(self, volume_id: str) -> None:
-        reader = VolumeReader(volumes=self.cinder, attacher=lambda: MemoryAttacher(volumes=self.cinder))
+    def compare(self, volume_id: str, *, trust_recorded: bool = False) -> None:
+        attacher = MemoryAttacher(volumes=self.cinder)
+        reader = VolumeReader(volumes=self.cinder, attacher=lambda: attacher, trust_recorded=trust_recorded)
         reader(volume_id, PlacedImage(image=IMAGE, stores=("fast",), locations_shown=True))
 
     def recorded(self, volume_id: str) -> str | None:
@@ -131,27 +132,54 @@ class TestWriting:
 
 
 class TestReading:
-    def test_the_blake3_is_used_in_place_of_the_multihash(self, world: World) -> None:
+    def test_who_forges_data_and_record_is_found_by_the_digest_of_glance(self, world: World) -> None:
+        volume_id = world.store().volume.id
+        world.alter(volume_id)
+        world.cinder.set_metadata(volume_id, {KEY: blake3_of(ALTERED).value})
+        check = world.check(volume_id)
+        assert (check.digest, check.recorded) == (sha512_of(ALTERED), None)
+        with pytest.raises(ContentMismatch):
+            world.compare(volume_id)
+        with pytest.raises(ContentMismatch):
+            world.read(volume_id, image=IMAGE)
+
+    def test_the_blake3_is_used_in_place_of_the_multihash_if_the_operator_relies_on_it(self, world: World) -> None:
         volume_id = world.store().volume.id
         assert world.read(volume_id) == (DATA, blake3_of(DATA), "")
-        assert world.check(volume_id) == DeepCheck(
+        assert world.check(volume_id, trust_recorded=True) == DeepCheck(
             volume_id=volume_id,
             size_bytes=len(DATA),
             digest=blake3_of(DATA),
             recorded=blake3_of(DATA),
             tail_is_zero=True,
         )
+        assert world.check(volume_id).digest == sha512_of(DATA)
         world.compare(volume_id)
+        world.compare(volume_id, trust_recorded=True)
+
+    def test_a_volume_that_no_image_names_is_compared_with_what_it_records(self, world: World) -> None:
+        volume_id = world.store().volume.id
+        world.alter(volume_id)
+        alone = {"image": None, "algorithm": None}
+        check = world.check(volume_id, **alone)
+        assert (check.digest, check.recorded) == (blake3_of(ALTERED), blake3_of(DATA))
+        world.cinder.unset_metadata(volume_id, [KEY])
+        check = world.check(volume_id, record=True, **alone)
+        assert (check.digest, check.recorded, world.recorded(volume_id)) == (sha512_of(ALTERED), sha512_of(DATA), None)
+        world.alter(volume_id, DATA)
+        world.check(volume_id, record=True, **alone)
+        assert world.recorded(volume_id) == blake3_of(DATA).value
 
     def test_altered_data_is_found_by_every_reader(self, world: World) -> None:
         volume_id = world.store().volume.id
         world.alter(volume_id)
         with pytest.raises(ContentMismatch):
             world.read(volume_id)
-        with pytest.raises(ContentMismatch):
-            world.compare(volume_id)
-        check = world.check(volume_id)
-        assert (check.digest, check.recorded) == (sha512_of(ALTERED), None)
+        for trusting in (True, False):
+            with pytest.raises(ContentMismatch):
+                world.compare(volume_id, trust_recorded=trusting)
+            check = world.check(volume_id, trust_recorded=trusting)
+            assert (check.digest, check.recorded) == (sha512_of(ALTERED), None)
 
     def test_a_user_who_alters_the_data_and_records_its_blake3_is_not_believed(self, world: World) -> None:
         volume_id = world.store(volumes=world.users).volume.id
@@ -160,8 +188,9 @@ class TestReading:
         with pytest.raises(ContentMismatch):
             world.read(volume_id)
         with pytest.raises(ContentMismatch):
-            world.compare(volume_id)
-        assert world.check(volume_id, trusted_projects={"service"}).digest == sha512_of(ALTERED)
+            world.compare(volume_id, trust_recorded=True)
+        check = world.check(volume_id, trusted_projects={"service"}, trust_recorded=True)
+        assert check.digest == sha512_of(ALTERED)
 
     def test_a_record_that_cinder_copied_from_a_users_volume_is_not_believed(self, world: World) -> None:
         theirs = world.store(volumes=world.users).volume.id
@@ -171,26 +200,26 @@ class TestReading:
         world.cinder.wait(volume_id)
         world.cinder.set_readonly(volume_id, readonly=True)
         with pytest.raises(ContentMismatch):
-            world.compare(volume_id)
-        assert world.check(volume_id).digest == sha512_of(ALTERED)
+            world.compare(volume_id, trust_recorded=True)
+        assert world.check(volume_id, trust_recorded=True).digest == sha512_of(ALTERED)
 
     def test_a_clone_is_verified_by_what_its_source_was_recorded_with(self, world: World) -> None:
         source = world.store().volume.id
         clone = world.cinder.wait(world.cinder.clone(source, name="clone", metadata={}).id).id
-        check = world.check(clone)
+        check = world.check(clone, trust_recorded=True)
         assert (check.digest, check.recorded) == (blake3_of(DATA), blake3_of(DATA))
-        world.compare(clone)
+        world.compare(clone, trust_recorded=True)
         world.alter(clone)
-        assert world.check(clone).digest == sha512_of(ALTERED)
+        assert world.check(clone, trust_recorded=True).digest == sha512_of(ALTERED)
         world.cinder.set_readonly(source, readonly=False)
         world.alter(clone, DATA)
-        assert world.check(clone).digest == sha512_of(DATA)
+        assert world.check(clone, trust_recorded=True).digest == sha512_of(DATA)
 
     def test_a_wrong_record_alone_says_nothing_against_the_data(self, world: World) -> None:
         volume_id = world.store().volume.id
         world.cinder.set_metadata(volume_id, {KEY: blake3_of(ALTERED).value})
-        world.compare(volume_id)
-        assert world.check(volume_id).digest == sha512_of(DATA)
+        world.compare(volume_id, trust_recorded=True)
+        assert world.check(volume_id, trust_recorded=True).digest == sha512_of(DATA)
 
     def test_of_an_image_without_a_multihash_the_record_is_all_there_is(self, world: World) -> None:
         volume_id = world.store(hash_algorithm=None, checksum=False).volume.id
@@ -228,7 +257,7 @@ class TestRecording:
         world.cinder.unset_metadata(volume_id, ["os_hash_algo", "os_hash_value", "checksum"])
         assert world.check(volume_id, record=True).digest == sha512_of(DATA)
         assert world.recorded(volume_id) == blake3_of(DATA).value
-        assert world.check(volume_id).recorded == blake3_of(DATA)
+        assert world.check(volume_id, trust_recorded=True).recorded == blake3_of(DATA)
 
     def test_data_that_was_not_verified_is_not_recorded(self, world: World) -> None:
         volume_id = world.store(blake3=False).volume.id

@@ -375,7 +375,7 @@ class TestJournal:
 
     def test_a_journal_belongs_to_one_cloud_and_one_plan(self, path: Path) -> None:
         apply(cloud(), path)
-        with pytest.raises(RequestRefused, match="another cloud: its Glance is a-glance, not another"):
+        with pytest.raises(RequestRefused, match="it names a-glance, and the credentials lead to another:"):
             Journal.open(path, cloud="another")
         with Journal.open(path, cloud=CLOUD) as journal:
             journal.check_plan(catalogue=THEIRS, renames={})

@@ -12,7 +12,7 @@ from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from imagevol_adapters.ports import AccessMode
-from imagevol_adapters.transfers import attached
+from imagevol_adapters.transfers import attached, store_image
 from imagevol_core import HOLD, ResourceNotFound, VolumeOrigin
 
 if TYPE_CHECKING:  # the test of the core that reads the table needs none of it
@@ -124,6 +124,24 @@ def _content_differs(site: Site) -> Planted:
     return _about(("image", image_id), ("volume", volume_id))
 
 
+def _record_differs(site: Site) -> Planted:
+    """A volume that no image names, as `imagevol put` makes one without `--register`."""
+    real = site.service.real
+    stored = store_image(
+        [b"the image" * 1000],
+        image_id=str(uuid.uuid4()),
+        image_owner=None,
+        size_bytes=9000,
+        volumes=real.volumes,
+        attacher=real.attacher,
+        volume_type="fast",
+    )
+    site.service.undo.callback(site._delete, stored.volume.id)
+    with _written(site, stored.volume.id) as device:
+        _write(device, 0)
+    return _about(("volume", stored.volume.id))
+
+
 def _tail_not_zero(site: Site) -> Planted:
     _, volume_id = site.image()
     with _written(site, volume_id) as device:
@@ -220,6 +238,7 @@ FAULTS: Mapping[str, Callable[[Site], Planted]] = {
     "size-differs": _size_differs,
     "store-differs": _store_differs,
     "content-differs": _content_differs,
+    "record-differs": _record_differs,
     "tail-not-zero": _tail_not_zero,
     "image-volume-without-image": _image_volume_without_image,
     "left-unfinished": _left_unfinished,

@@ -363,6 +363,24 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
             related=(IMAGE,),
         ),
     ),
+    "record-differs": (
+        Cloud(
+            volumes=(volume(says=VolumeOrigin(procedure="put", image_id="image-0", finished=True).to_volume()),),
+            checks=(
+                DeepCheck(
+                    volume_id=uuid(0), size_bytes=1, digest=Digest("sha512", "cd"), recorded=Digest("sha512", "ab")
+                ),
+            ),
+        ),
+        finding(
+            "record-differs",
+            SURE,
+            "its digest is sha512:cd, and it records sha512:ab",
+            VOLUME,
+            repair=(),
+            since=CREATED,
+        ),
+    ),
     "tail-not-zero": (
         one(checks=(DeepCheck(volume_id=uuid(0), size_bytes=GIB - 7, tail_is_zero=False),)),
         finding(
@@ -976,12 +994,22 @@ class TestSentences:
             "left-unfinished": "no procedure is creating it",
             "hold-left": "no operation holds it",
             "not-read-only": "nothing depends on its content",
+            "record-differs": "its data was not compared with what it records",
             "tail-not-zero": "its tail was not read",
         }
         for held in (replace(self.ANYBODYS, claimed=True), replace(self.ANYBODYS, kept=True)):
             named = texts(IMAGE_VOLUME_RULES, held)
             assert named["image-volume-without-image"] == "an image's location, the cache or a template names it"
             assert named["not-read-only"] == "it is read-only"
+        check = DeepCheck(volume_id=uuid(0), size_bytes=1, digest=BLAKE3)
+        compared = replace(self.ANYBODYS, check=replace(check, recorded=BLAKE3))
+        told = f"its digest is {BLAKE3}, and it records {BLAKE3}"
+        assert texts(IMAGE_VOLUME_RULES, compared)["record-differs"] == told
+        other = replace(compared, claimed=True, check=replace(check, recorded=Digest("sha512", "ab")))
+        assert texts(IMAGE_VOLUME_RULES, other)["record-differs"] == "an image's location names it"
+        bare = replace(self.ANYBODYS, check=check)
+        told = "its data was not compared with what it records"
+        assert texts(IMAGE_VOLUME_RULES, bare)["record-differs"] == told
 
     def test_the_sentences_about_cached_volumes_and_attachments_say_what_was_found(self) -> None:
         kept = Entry(entry=entry(5), listed=True, settings=SETTINGS)

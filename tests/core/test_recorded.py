@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from imagevol_core import Digest, Image, InvalidFact, TemplateMetadata, Volume
-from imagevol_core.recorded import decide_recorded
+from imagevol_core.recorded import JudgedBy, decide_judge, decide_recorded
 from imagevol_core.remains import UNFINISHED
 
 SHA512, BLAKE3 = Digest("sha512", "0a" * 64), Digest("blake3", "0b" * 32)
@@ -141,3 +142,39 @@ def test_each_rule_says_what_it_has_seen(volume: Volume, image: Image | None, te
     verdicts = decide_recorded(volume, trusted_projects={"service"}, image=image).verdicts
     assert [verdict.text for verdict in verdicts][-len(texts) :] == texts
     assert {verdict.subject for verdict in verdicts} == {"v"}
+
+
+GIVEN, OTHER = Digest("sha512", "0d" * 64), Digest("sha256", "0e" * 32)
+
+
+@pytest.mark.parametrize(
+    "digests, by, digest",
+    [
+        ({"given": GIVEN, "glance": SHA512, "blake3": BLAKE3, "trust_recorded": True}, JudgedBy.CALLER, GIVEN),
+        ({"glance": SHA512, "blake3": BLAKE3, "multihash": OTHER}, JudgedBy.GLANCE, SHA512),
+        ({"glance": SHA512, "blake3": BLAKE3, "trust_recorded": True}, JudgedBy.BLAKE3, BLAKE3),
+        ({"glance": SHA512, "multihash": OTHER, "trust_recorded": True}, JudgedBy.GLANCE, SHA512),
+        ({"blake3": BLAKE3, "multihash": OTHER}, JudgedBy.BLAKE3, BLAKE3),
+        ({"multihash": OTHER}, JudgedBy.MULTIHASH, OTHER),
+        ({}, JudgedBy.NOTHING, None),
+    ],
+)
+def test_data_is_judged_by_the_digest_of_glance_unless_the_operator_relies_on_the_record(
+    digests: dict[str, Any], by: JudgedBy, digest: Digest | None
+) -> None:
+    decision = decide_judge(**digests)
+    assert (decision.by, decision.digest) == (by, digest)
+    assert decision.from_record == (by in (JudgedBy.BLAKE3, JudgedBy.MULTIHASH))
+
+
+def test_each_choice_of_a_digest_says_what_it_has_seen() -> None:
+    assert [verdict.text for verdict in decide_judge(multihash=OTHER).verdicts] == [
+        "the digest that was given is not known",
+        "the operator does not rely on the record, whose BLAKE3 is not known",
+        "the digest of the image in Glance is not known",
+        "the BLAKE3 that the volume records is not known",
+        "the multihash that the volume records is sha256:0e0e0e0e0e0e...",
+    ]
+    relied = decide_judge(trust_recorded=True).verdicts
+    assert relied[1].text == "the operator relies on the record, whose BLAKE3 is not known"
+    assert relied[-1].text == "there is no digest to compare with"

@@ -43,8 +43,8 @@ _DELAYS = (
     "The option delayed_delete of Glance is not known: orphaned volumes are only likely. Pass --config-file with "
     "glance-api.conf."
 )
-_OTHER_DATA = "content-differs"
-_DEEP = (_OTHER_DATA, "tail-not-zero")
+_OTHER_DATA = ("content-differs", "record-differs")
+_DEEP = (*_OTHER_DATA, "tail-not-zero")
 _LONGEST_HOURS = 1000 * 366 * 24
 
 
@@ -154,12 +154,13 @@ class Audit(Lister):
                 raise RequestRefused(f"project {said(project_id)} does not exist: give the id of a project")
         catalogue, delayed_delete = self._configuration(parsed_args.config_file)
         deep = Deep(self.app, parsed_args)
-        checks = deep.checks() if parsed_args.deep else []
+        volumes = WholeCinder(self.app.volumes)
+        checks = deep.checks(volumes.all_volumes) if parsed_args.deep else []
         self._deep = deep if parsed_args.deep else None
         self._unread = frozenset(deep.unread)
         audit = gather_audit(
             images=self.app.images,
-            volumes=WholeCinder(self.app.volumes),
+            volumes=volumes,
             settings=AuditSettings(
                 now=datetime.now(UTC),
                 stuck_after=timedelta(hours=parsed_args.stuck_after),
@@ -208,7 +209,7 @@ class Audit(Lister):
         current, differ = set[str](), 0
         for finding in audit.findings():
             current.add(finding.id)
-            differ += finding.kind == _OTHER_DATA
+            differ += finding.kind in _OTHER_DATA
             if finding.id in self._accepted:
                 accepted.add(finding.id)
                 continue

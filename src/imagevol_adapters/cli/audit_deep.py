@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,10 @@ import attrs
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.counts import count_of
 from imagevol_adapters.cli.progress import counted
-from imagevol_core import GIB, DeepCheck, ImagevolError, RequestRefused
+from imagevol_adapters.cli.trust_option import add_trust_option
+from imagevol_core import GIB, DeepCheck, ImagevolError, RequestRefused, Volume
 from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
@@ -36,11 +38,12 @@ def add_deep_options(parser: argparse.ArgumentParser) -> None:
     deep.add_argument(
         "--deep",
         action="store_true",
-        help="also attach each image volume to this host and read it, and compare it with the digest of its image",
+        help="also attach each image volume to this host and read it, and compare it with the digest of its image in "
+        "Glance, or, if no image names it and it is in a --trusted-project, with the digest that it records",
     )
     deep.add_argument(
         "--jobs",
-        type=_jobs,
+        type=count_of("volumes", most=_MOST_JOBS),
         metavar="COUNT",
         help=f"with --deep, read at most COUNT volumes at once (default: {_JOBS})",
     )
@@ -60,8 +63,9 @@ def add_deep_options(parser: argparse.ArgumentParser) -> None:
         "--record-blake3",
         action="store_true",
         help="with --deep, write a BLAKE3 into the metadata of each volume that records none and whose data is that of "
-        "its image, so that it is verified faster next time; only in a project of --trusted-project",
+        "its image, so that it can be verified faster; only in a project of --trusted-project",
     )
+    add_trust_option(deep, when="--deep")
 
 
 def refuse_unused(asked: argparse.Namespace) -> None:
@@ -70,10 +74,14 @@ def refuse_unused(asked: argparse.Namespace) -> None:
     Raises:
         RequestRefused: there is one.
     """
-    if not asked.deep and (asked.jobs or asked.rate or asked.journal or asked.resume or asked.record_blake3):
+    options = (asked.jobs, asked.rate, asked.journal, asked.resume, asked.record_blake3, asked.trust_recorded)
+    if not asked.deep and any(options):
         raise RequestRefused(
-            "--jobs, --rate, --journal, --resume and --record-blake3 are for --deep: pass --deep, or leave them out"
+            "--jobs, --rate, --journal, --resume, --record-blake3 and --trust-recorded are for --deep: pass --deep, or "
+            "leave them out"
         )
+    if asked.trust_recorded and not asked.trusted_project:
+        raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
     if asked.resume and not asked.journal:
         raise RequestRefused("--resume goes on with a journal: pass --journal")
 
@@ -90,25 +98,33 @@ class Deep:
         self._app = app
         self._asked = asked
         self._read: list[DeepCheck] = []
+        self._unnamed = set[str]()
         self.unread = set[str]()
 
     def said(self, differ: int) -> str:
         """Say how much was read, and what that has shown.
 
         Args:
-            differ: how many volumes have other data than their image.
+            differ: how many volumes have other data than their image or their record.
         """
         of, size_bytes = len(self._read) + len(self.unread), sum(each.size_bytes for each in self._read)
         without = sum(each.digest is None for each in self._read)
         agree = len(self._read) - without - differ
-        unknown = f", {without} cannot be compared because Glance has no digest" if without else ""
+        unknown = f", {without} cannot be compared because there is no digest" if without else ""
+        unnamed = sum(each.volume_id in self._unnamed for each in self._read)
+        alone = (
+            f" {amount(unnamed, 'volume')} without an image: compared with what the volume records." if unnamed else ""
+        )
         return (
             f"{len(self._read)} of {amount(of, 'image volume')} read, {amount(size_bytes, 'byte')} "
-            f"({size_bytes / GIB:g} GiB): {agree} with the data of the image, {differ} with other data{unknown}."
+            f"({size_bytes / GIB:g} GiB): {agree} with the data of the image, {differ} with other data{unknown}.{alone}"
         )
 
-    def checks(self) -> list[DeepCheck]:
+    def checks(self, all_volumes: Callable[[], Iterable[Volume]]) -> list[DeepCheck]:
         """Read every image volume, or what the journal does not have of them.
+
+        Args:
+            all_volumes: lists the volumes of the cloud.
 
         Raises:
             ImagevolError: the images cannot be listed, or the journal cannot be written.
@@ -117,6 +133,7 @@ class Deep:
         from imagevol_adapters.transfers import check_image_volume
 
         app, asked = self._app, self._asked
+        trusted = frozenset(asked.trusted_project)
         jobs = asked.jobs or _JOBS
         limits = app.limits(asked.rate)  # all jobs share it
         # So that a volume that a dead process has does not hold up all others for minutes.
@@ -130,18 +147,27 @@ class Deep:
                 size_bytes=target.size_bytes,
                 algorithm=target.algorithm,
                 image=target.image,
-                trusted_projects=frozenset(asked.trusted_project),
+                trusted_projects=trusted,
                 record=asked.record_blake3,
+                trust_recorded=asked.trust_recorded,
             )
+
+        def targets() -> Iterator[DeepTarget]:
+            # Without a trusted project no record is believed, so that no volume is listed for it.
+            for target in deep_targets(app.images.listed(), all_volumes() if trusted else (), trusted_projects=trusted):
+                if target.image is None:
+                    self._unnamed.add(target.volume_id)
+                yield target
 
         with self._journal() as journal:
             found = deep_checks(
-                deep_targets(app.images.listed()),
+                targets(),
                 check=read,
                 journal=journal,
                 jobs=jobs,
                 limits=limits,
                 failed=self._failed,
+                trust_recorded=asked.trust_recorded,
             )
             try:
                 with closing(found):
@@ -159,7 +185,7 @@ class Deep:
         if self._asked.journal is None:
             return nullcontext()
         begin = DeepJournal.open if self._asked.resume else DeepJournal.create
-        return begin(self._asked.journal, cloud=self._app.images.service_id())
+        return begin(self._asked.journal, cloud=self._app.cloud_id())
 
     def _failed(self, target: DeepTarget, error: ImagevolError) -> None:
         self.unread.add(target.volume_id)
@@ -175,16 +201,6 @@ def watched(unit: str, listing: Iterable[T], /, *, label: str = "audit") -> Iter
         label: the name of the phase.
     """
     return counted(listing, phase=label, unit=unit)
-
-
-def _jobs(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if not 1 <= count <= _MOST_JOBS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of volumes: give 1 to {_MOST_JOBS}")
-    return count
 
 
 def _rate(text: str) -> float:

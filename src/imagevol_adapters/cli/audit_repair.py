@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from os import W_OK, X_OK, access
 from os.path import lexists
 from pathlib import Path
@@ -169,7 +170,7 @@ class AuditRepair:
         """
         from imagevol_adapters.repairing import RepairJournal
 
-        with RepairJournal.open(parsed_args.resume_repair, cloud=self.app.images.service_id()) as journal:
+        with RepairJournal.open(parsed_args.resume_repair, cloud=self.app.cloud_id()) as journal:
             _refuse_part(audit, journal)
             repairs = self._repairs(audit, journal)
             left = repairs.to_repair()
@@ -191,7 +192,7 @@ class AuditRepair:
 
         with RepairJournal.create(
             parsed_args.repair_journal,
-            cloud=self.app.images.service_id(),
+            cloud=self.app.cloud_id(),
             settings=audit.settings,
             repairs=planned,
             include_likely=parsed_args.include_likely,
@@ -216,7 +217,7 @@ class AuditRepair:
             include_likely=journal.include_likely,
             host=host,
             holder=journal.id,
-            read=self._read,
+            read=partial(self._read, settings.trusted_projects),
         )
         actions = Actions(
             images=self.app.images,
@@ -230,7 +231,7 @@ class AuditRepair:
         )
         return Repairs(journal=journal, source=source, actions=actions)
 
-    def _read(self, volume: Volume, image: Image | None) -> DeepCheck | None:
+    def _read(self, trusted_projects: Collection[str], volume: Volume, image: Image | None) -> DeepCheck | None:
         """Read an image volume from end to end, on this host."""
         from imagevol_adapters.transfers import check_image_volume
 
@@ -240,6 +241,8 @@ class AuditRepair:
             volume.id,
             size_bytes=image.size_bytes,
             algorithm=image.digest.algorithm if image.digest else None,
+            image=image,
+            trusted_projects=trusted_projects,
             volumes=self.app.volumes,
             attacher=self.app.attacher,
             limits=self.app.limits(),

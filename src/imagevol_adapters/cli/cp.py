@@ -15,11 +15,13 @@ from cliff.lister import Lister
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.columns import COUNT_OR_NULL, TEXT, TEXT_OR_NULL, Column, Shown, one_of, or_null
+from imagevol_adapters.cli.counts import count_of
 from imagevol_adapters.cli.cp_metrics import Copied, copied_of, copy_samples, settled
 from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_metrics
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
+from imagevol_adapters.cli.trust_option import add_trust_option
 from imagevol_core import (
     ImagevolError,
     RequestRefused,
@@ -119,6 +121,7 @@ class Cp(Named, Shown, Lister):
             "every copy, which must be in a volume; glance reads none, and with --resume or --undo relies on what was "
             "good before (default: auto; with --resume and --undo as it was planned)",
         )
+        add_trust_option(parser, when="--move")
         parser.add_argument(
             "--journal",
             type=Path,
@@ -133,7 +136,7 @@ class Cp(Named, Shown, Lister):
         going_on.add_argument("--undo", action="store_true", help="take back what the journal says was done")
         parser.add_argument(
             "--jobs",
-            type=_count,
+            type=count_of("images", most=_MOST_JOBS),
             default=_JOBS,
             metavar="COUNT",
             help="copy COUNT images at the same time; the staging area of Glance needs room for as many (default: "
@@ -200,9 +203,9 @@ class Cp(Named, Shown, Lister):
         if not self._agreed(f"{verb} {amount(len(entries), 'image')}?", plan, parsed_args):
             self._found = True
             return self.names(), rows
-        created = CopyJournal.create(parsed_args.journal, cloud=self.app.images.service_id(), entries=entries.values())
+        created = CopyJournal.create(parsed_args.journal, cloud=self.app.cloud_id(), entries=entries.values())
         with created as journal:
-            copies = self._copies(journal, parsed_args.jobs)
+            copies = self._copies(journal, parsed_args)
             with nullcontext() if parsed_args.journal else copies.without_successor():
                 outcomes = self._carry_out(copies.apply(), len(entries), verb.lower(), parsed_args.journal)
             copied = copied_of(outcomes, journal)
@@ -231,8 +234,8 @@ class Cp(Named, Shown, Lister):
     def _go_on(self, parsed_args: argparse.Namespace) -> Answer:
         from imagevol_adapters.store_copies import CopyJournal
 
-        with CopyJournal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
-            copies = self._copies(journal, parsed_args.jobs)
+        with CopyJournal.open(parsed_args.journal, cloud=self.app.cloud_id()) as journal:
+            copies = self._copies(journal, parsed_args)
             copies.wish = VerifyWish(parsed_args.verify) if parsed_args.verify else None
             left = copies.to_undo() if parsed_args.undo else copies.to_apply()
             self._name([entry.image_id for entry in left])
@@ -352,22 +355,28 @@ class Cp(Named, Shown, Lister):
 
         return StoreCopyGathering(images=self._glance, volumes=self.app.volumes, catalogue=self._catalogue)
 
-    def _copies(self, journal: CopyJournal, jobs: int) -> StoreCopies:
+    def _copies(self, journal: CopyJournal, asked: argparse.Namespace) -> StoreCopies:
         from imagevol_adapters.store_copies import StoreCopies
         from imagevol_adapters.store_copies.reading import VolumeReader
 
-        if jobs > 1:
+        app = self.app
+        if asked.jobs > 1:
             with suppress(ImagevolError, ImportError):  # it is raised where a volume is read
-                self.app.attacher  # noqa: B018 - os-brick imports eventlet: of a thread that does, Python never sees the end
-
+                app.attacher  # noqa: B018 - os-brick imports eventlet: of a thread that does, Python never sees the end
+        reader = VolumeReader(
+            volumes=app.volumes,
+            attacher=lambda: app.attacher,
+            limits=app.limits(),
+            trust_recorded=asked.trust_recorded,
+        )
         return StoreCopies(
             journal=journal,
             images=self._glance,
-            volumes=self.app.volumes,
+            volumes=app.volumes,
             gathering=self._gathering,
-            read=VolumeReader(volumes=self.app.volumes, attacher=lambda: self.app.attacher, limits=self.app.limits()),
-            settle_seconds=self.app.options.wait_seconds,
-            jobs=jobs,
+            read=reader,
+            settle_seconds=app.options.wait_seconds,
+            jobs=asked.jobs,
         )
 
     def _store_on(self, backend: str) -> str:
@@ -409,16 +418,6 @@ def _refuse(parsed_args: argparse.Namespace) -> None:
         raise RequestRefused(
             f"journal {said(parsed_args.journal)} exists: give another name, or go on with it by --resume"
         )
-
-
-def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if not 1 <= count <= _MOST_JOBS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of images: give 1 to {_MOST_JOBS}")
-    return count
 
 
 def _told(plan: StoreCopyPlan) -> str:

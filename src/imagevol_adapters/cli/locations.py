@@ -316,7 +316,7 @@ class Apply(Named, _Locations):
             return self._answer([Outcome(image_id, State.PLANNED, what) for image_id, what in plan])
         with Journal.create(
             parsed_args.journal,
-            cloud=self.app.images.service_id(),
+            cloud=self.app.cloud_id(),
             catalogue=self._catalogue,
             renames=given_renames(parsed_args.rename, self._catalogue),
             changes=[planned.changes for planned in possible.values()],
@@ -324,7 +324,7 @@ class Apply(Named, _Locations):
             return self._answer(self._carry_out(self._migration(journal).apply(), len(possible), "apply"))
 
     def _resume(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-        with Journal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
+        with Journal.open(parsed_args.journal, cloud=self.app.cloud_id()) as journal:
             journal.check_plan(catalogue=self._catalogue, renames=given_renames(parsed_args.rename, self._catalogue))
             migration = self._migration(journal)
             left = migration.to_apply()
@@ -363,7 +363,7 @@ class Undo(Named, _Locations):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Show, ask, and change back one image after the other."""
-        with Journal.open(parsed_args.journal, cloud=self.app.images.service_id()) as journal:
+        with Journal.open(parsed_args.journal, cloud=self.app.cloud_id()) as journal:
             migration = self._migration(journal)
             left = migration.to_undo()
             self._name([entry.image_id for entry in left])

@@ -100,7 +100,7 @@ def _journal(app: Imagevol, asked: argparse.Namespace, same: dict[str, Any], wis
 
     from imagevol_adapters.transfers import FileFacts, PutJournal
 
-    path, cloud = Path(asked.journal), f"{app.images.service_id()} and {app.cinder_id()}"
+    path, cloud = Path(asked.journal), app.cloud_id()
     if asked.resume:
         return PutJournal.open(path, cloud=cloud)
     digest = wishes["digest"]

@@ -173,6 +173,10 @@ class Services:
         )
         return name or "no Cinder"
 
+    def cloud_id(self) -> str:
+        """Name the Glance, the Cinder and the project that a command works with, as a journal records them."""
+        return f"Glance {self.images.service_id()}, Cinder {self.cinder_id()}, project {self.project_id or 'not known'}"
+
     @functools.cached_property
     def images(self) -> GlanceImages:
         """Glance."""

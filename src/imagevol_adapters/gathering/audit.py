@@ -186,14 +186,16 @@ class CloudAudit:
                 self.catalogue is None
             ),
             "Cinder's image cache is not looked at, because no API shows its entries.": not self.entries,
-            "No image volume is read: content-differs and tail-not-zero are not looked for.": not self.checks,
+            "No image volume is read: content-differs, record-differs and tail-not-zero are not looked for.": (
+                not self.checks
+            ),
         }
         return tuple(sentence for sentence, applies in sentences.items() if applies)
 
     @property
     def unseen_rules(self) -> frozenset[str]:
         """The rules that are not looked at, because their facts are missing."""
-        deep = () if self.checks else ("content-differs", "tail-not-zero")
+        deep = () if self.checks else ("content-differs", "record-differs", "tail-not-zero")
         return frozenset([*deep, *(() if self.entries else ("cache-entry-without-volume",))])
 
     def findings(self) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,23 +11,25 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.engine import BLAKE3, Limits
-from imagevol_adapters.journals import JournalFile, journal_line, text_of
+from imagevol_adapters.engine import Limits
+from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of
 from imagevol_core import (
     DeepCheck,
     Digest,
     Image,
     ImagevolError,
-    RequestRefused,
     TransferCancelled,
     UnreadLocation,
+    UnreadMetadata,
+    Volume,
     read_location,
+    read_metadata,
 )
-from imagevol_core.sentences import said
+from imagevol_core.recorded import decide_judge, decide_recorded
 
 __all__ = ["DeepJournal", "DeepTarget", "deep_checks", "deep_targets"]
 
-_VERSION = 1
+_VERSION = 2
 _WITH_DATA = ("active", "deactivated")
 
 
@@ -39,7 +41,7 @@ class DeepTarget:
         volume_id: the volume.
         size_bytes: of the image in it.
         algorithm: of the image's digest; None if Glance has none.
-        image: the image, whose record on the volume is believed or not; None for a target of a journal.
+        image: the image; None for a volume that no image names, and for a target of a journal.
     """
 
     volume_id: str
@@ -52,11 +54,15 @@ Check = Callable[[DeepTarget], DeepCheck]
 """Reads one image volume."""
 
 
-def deep_targets(images: Iterable[Image]) -> Iterator[DeepTarget]:
-    """Give the volumes that the locations of images name, each once.
+def deep_targets(
+    images: Iterable[Image], volumes: Iterable[Volume] = (), *, trusted_projects: Collection[str] = ()
+) -> Iterator[DeepTarget]:
+    """Give the volumes that the locations of images name, and others whose record of an image is believed, each once.
 
     Args:
         images: with their locations.
+        volumes: all volumes; they are asked for after the images.
+        trusted_projects: in which no user can write a volume's metadata.
     """
     seen = set[str]()
     for image in images:
@@ -73,6 +79,13 @@ def deep_targets(images: Iterable[Image]) -> Iterator[DeepTarget]:
                 algorithm=image.digest.algorithm if image.digest else None,
                 image=image,
             )
+    for volume in volumes:
+        record = read_metadata(volume.metadata)
+        if volume.id in seen or isinstance(record, UnreadMetadata) or record.size_bytes is None:
+            continue
+        if (record.digest or record.blake3) and decide_recorded(volume, trusted_projects=trusted_projects).believed:
+            seen.add(volume.id)
+            yield DeepTarget(volume_id=volume.id, size_bytes=record.size_bytes, algorithm=None)
 
 
 class DeepJournal(JournalFile):
@@ -105,7 +118,8 @@ class DeepJournal(JournalFile):
         """Take up a journal where it ends.
 
         Raises:
-            RequestRefused: there is no such file, a line is malformed, or it is another cloud's.
+            RequestRefused: there is no such file, another user could have written it, a line is malformed, or it is
+                another cloud's.
             InUse: another process has it open.
         """
         of: list[str] = []
@@ -120,10 +134,8 @@ class DeepJournal(JournalFile):
                 of.append(text_of(value["cloud"]))
 
         def check() -> None:
-            if not of:
-                raise RequestRefused(f"journal {said(path)} is empty: delete it, and begin again")
-            if of != [cloud]:
-                raise RequestRefused(f"journal {said(path)} is of another cloud: its Glance is {of[0]}, not {cloud}")
+            head = {"cloud": of[0]} if of else None
+            check_head(path, head, planned=True, cloud=cloud, so="nothing was read: delete it, and begin anew")
 
         return cls(path, cls.open_file(path, take, check), checks)
 
@@ -133,6 +145,7 @@ class DeepJournal(JournalFile):
         Raises:
             ServiceFailed: it cannot be written.
         """
+        of = check.recorded
         self._append(
             journal_line(
                 {
@@ -140,7 +153,7 @@ class DeepJournal(JournalFile):
                     "size_bytes": target.size_bytes,
                     "algorithm": target.algorithm,
                     "digest": check.digest.value if check.digest else None,
-                    **({"blake3": check.recorded.value} if check.recorded else {}),
+                    **({"recorded": {"algorithm": of.algorithm, "value": of.value}} if of else {}),
                     "tail_is_zero": check.tail_is_zero,
                     "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
@@ -157,6 +170,7 @@ def deep_checks(
     jobs: int,
     limits: Limits,
     failed: Callable[[DeepTarget, ImagevolError], object],
+    trust_recorded: bool = False,
 ) -> Generator[DeepCheck, None, None]:
     """Read image volumes, several at once, and give what each holds as soon as it is known.
 
@@ -169,6 +183,7 @@ def deep_checks(
         jobs: how many are read at once, at most.
         limits: those of `check`; cancelled if the iteration ends early.
         failed: told of a volume that cannot be read.
+        trust_recorded: whether a check by a record in place of Glance's digest counts, if the journal has one.
 
     Raises:
         ServiceFailed: the journal cannot be written.
@@ -179,8 +194,9 @@ def deep_checks(
     try:
         while True:
             while len(running) < jobs and (target := next(waiting, None)) is not None:
-                if journal is not None and target in journal.checks:
-                    yield journal.checks[target]
+                kept = journal.checks.get(target) if journal is not None else None
+                if kept is not None and _counts(kept, target, trust_recorded=trust_recorded):
+                    yield kept
                 else:
                     running[pool.submit(check, target)] = target
             if not running:
@@ -202,14 +218,23 @@ def deep_checks(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _counts(check: DeepCheck, target: DeepTarget, *, trust_recorded: bool) -> bool:
+    """Whether a check of a journal judges by the digest by which a new one would."""
+    glance = target.image.digest if target.image else None
+    judge = decide_judge(glance=glance, multihash=check.recorded, blake3=check.recorded, trust_recorded=trust_recorded)
+    return check.recorded is None or judge.digest == check.recorded
+
+
 def _read(value: Any) -> tuple[DeepTarget, DeepCheck]:
     algorithm = None if value["algorithm"] is None else text_of(value["algorithm"])
     size_bytes, tail_is_zero = operator.index(value["size_bytes"]), value["tail_is_zero"]
     if not isinstance(tail_is_zero, bool):
         raise TypeError("tail_is_zero is not true or false")
     target = DeepTarget(volume_id=text_of(value["volume"]), size_bytes=size_bytes, algorithm=algorithm)
-    recorded = Digest(BLAKE3, text_of(value["blake3"])) if "blake3" in value else None
-    made = BLAKE3 if recorded else algorithm
+    recorded = None
+    if "recorded" in value:
+        recorded = Digest(text_of(value["recorded"]["algorithm"]), text_of(value["recorded"]["value"]))
+    made = recorded.algorithm if recorded else algorithm
     digest = None if made is None or value["digest"] is None else Digest(made, text_of(value["digest"]))
     check = DeepCheck(
         volume_id=target.volume_id,

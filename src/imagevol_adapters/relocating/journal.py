@@ -109,7 +109,8 @@ class Journal(JournalFile):
             cloud: the one that it must be of.
 
         Raises:
-            RequestRefused: there is no such file, a line is malformed, or it is another cloud's.
+            RequestRefused: there is no such file, another user could have written it, a line is malformed, or it is
+                another cloud's.
             InUse: another process has it open.
         """
         read = _Reading()

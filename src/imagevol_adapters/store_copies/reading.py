@@ -24,11 +24,13 @@ class VolumeReader:
         volumes: where they are.
         attacher: gives what connects them to this host, when the first is read.
         limits: how fast they may be read, and how long without progress.
+        trust_recorded: whether a BLAKE3 that is believed counts in place of Glance's digest.
     """
 
     volumes: VolumeService
     attacher: Callable[[], Attacher]
     limits: Limits = attrs.field(factory=Limits)
+    trust_recorded: bool = False
 
     def __call__(self, volume_id: str, placed: PlacedImage) -> None:
         """Return if the volume holds the image.
@@ -52,6 +54,7 @@ class VolumeReader:
             image=image,
             tail=False,
             limits=self.limits,
+            trust_recorded=self.trust_recorded,
         )
         expected = check.recorded or image.digest
         if expected and check.digest != expected:

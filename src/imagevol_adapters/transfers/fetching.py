@@ -14,6 +14,7 @@ from imagevol_adapters.transfers.keeping import STEP_BYTES, Step, read_again, wr
 from imagevol_adapters.transfers.kept_part import PartFile, finish_whole, part_file
 from imagevol_adapters.transfers.recording import believed_record, image_bytes
 from imagevol_core import GIB, ContentMismatch, Image, ImageVolumeMetadata, ZeroHandling
+from imagevol_core.recorded import decide_judge
 from imagevol_core.resuming import ReadImage
 
 __all__ = ["fetch_image", "image_in_volume"]
@@ -40,8 +41,9 @@ def image_in_volume(volume_id: str, *, volumes: VolumeService, image: Image | No
     record = ImageVolumeMetadata.from_volume(volume.metadata)
     size_bytes = image_bytes(record, image, volume_bytes=volume.size_gib * GIB)
     believed = believed_record(volume, volumes=volumes, record=False, image=image)
-    digest = (image and image.digest) or believed.blake3 or record.digest
-    return ReadImage(source=f"volume {volume.id}", size_bytes=size_bytes, digest=digest)
+    glance = image.digest if image else None
+    judge = decide_judge(glance=glance, blake3=believed.blake3, multihash=record.digest)
+    return ReadImage(source=f"volume {volume.id}", size_bytes=size_bytes, digest=judge.digest)
 
 
 def fetch_image(

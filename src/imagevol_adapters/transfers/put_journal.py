@@ -198,9 +198,9 @@ class PutJournal(JournalFile):
         def check() -> None:
             head = {"cloud": state.cloud} if state.id else None
             so = "it has created nothing: delete it, and begin anew"
-            check_head(path, head, planned=True, cloud=cloud, so=so, services="Glance and Cinder are")
+            check_head(path, head, planned=True, cloud=cloud, so=so)
 
-        return cls(path, cls.open_file(path, state.take, check, private=True), state)
+        return cls(path, cls.open_file(path, state.take, check), state)
 
     def check_same(self, *, file: FileFacts, wishes: Mapping[str, Any]) -> None:
         """Hold that the journal is of this file and these wishes.

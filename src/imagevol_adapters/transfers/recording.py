@@ -22,16 +22,18 @@ class BelievedRecord:
     """What of a volume's record can be used here.
 
     Attributes:
-        blake3: by which the data is verified; None to verify them by the multihash.
+        blake3: the BLAKE3 that is believed and can be computed here; None if there is none.
         to_be_recorded: whether a BLAKE3 must be made and recorded.
         unverified: what "the volume …" does, so that its data cannot be verified if it records no multihash either.
         unrecorded: why "the volume …" gets no BLAKE3 although one is wanted; empty if it gets one, or none is wanted.
+        multihash: the multihash that is recorded and believed; None if there is none.
     """
 
     blake3: Digest | None
     to_be_recorded: bool
     unverified: str
     unrecorded: str = ""
+    multihash: Digest | None = None
 
 
 def believed_record(
@@ -42,7 +44,7 @@ def believed_record(
     image: Image | None = None,
     trusted_projects: Collection[str] | None = None,
 ) -> BelievedRecord:
-    """Say by which BLAKE3 the data of a volume is verified, and whether one must be recorded.
+    """Say which of the digests that a volume records are believed, and whether a BLAKE3 must be recorded.
 
     The record of a clone is not believed.  If the image is known, the record of the volume that it was cloned from is
     asked instead.
@@ -61,9 +63,9 @@ def believed_record(
     if record and not installed:
         raise MissingDependency(BLAKE3, BLAKE3)
     told = read_metadata(volume.metadata)
-    there = told.blake3 if isinstance(told, ImageVolumeMetadata) else None
+    there, multihash = (told.blake3, told.digest) if isinstance(told, ImageVolumeMetadata) else (None, None)
     source_id = volume.source_volume_id if image and installed else None
-    if there is None and not record and source_id is None:
+    if there is None and multihash is None and not record and source_id is None:
         return BelievedRecord(blake3=None, to_be_recorded=False, unverified="records no digest")
     if trusted_projects is None:
         trusted_projects = frozenset(filter(None, [volumes.project_id]))
@@ -76,11 +78,13 @@ def believed_record(
             unrecorded = "is a clone, and the volume that it was cloned from records one" if record else ""
             return BelievedRecord(blake3=of_source.blake3, to_be_recorded=False, unverified="", unrecorded=unrecorded)
     believed = decision.believed
+    multihash = multihash if believed else None
     if there is None:
         refused = f"is one whose record is not believed, because {'; '.join(decision.reasons)}"
         return BelievedRecord(
             blake3=None,
-            to_be_recorded=believed,
+            to_be_recorded=record and believed,
+            multihash=multihash,
             unverified="records no digest",
             unrecorded=refused if record and not believed else "",
         )
@@ -90,6 +94,7 @@ def believed_record(
         reason = f"records a BLAKE3 that is not believed, because {'; '.join(decision.reasons)}"
     return BelievedRecord(
         blake3=decision.blake3 if installed else None,
+        multihash=multihash,
         to_be_recorded=False,
         unverified=reason,
         unrecorded=("records one already" if believed else reason) if record else "",

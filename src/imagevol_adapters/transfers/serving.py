@@ -29,6 +29,7 @@ from imagevol_core import (
     Volume,
     decide_removal,
 )
+from imagevol_core.recorded import decide_judge
 
 __all__ = ["VolumeContent", "delete_image_volume", "open_image_volume"]
 
@@ -126,9 +127,12 @@ def open_image_volume(
     wanted = available if length is None else min(length, available)
     whole = wanted == size_bytes
     believed = believed_record(volume, volumes=volumes, record=record, image=image) if verify and whole else None
-    multihash = (image and image.digest) or recorded.digest
-    # What Glance says of the image comes before what the volume says of itself.
-    expected = (digest or (image and image.digest) or believed.blake3 or multihash) if believed else None
+    glance = image.digest if image else None
+    multihash = glance or recorded.digest
+    expected = None
+    if believed:
+        judge = decide_judge(given=digest, glance=glance, blake3=believed.blake3, multihash=recorded.digest)
+        expected = judge.digest
     made = Digests([BLAKE3]) if expected and expected == multihash and believed and believed.to_be_recorded else None
     with attach(
         volume_id,

@@ -152,6 +152,21 @@ def _tail_zero(held: ImageVolume) -> tuple[bool, str]:
     return held.check.tail_is_zero, f"what comes after the first {amount(held.check.size_bytes, 'byte')} was read"
 
 
+def _record_agrees(held: ImageVolume) -> tuple[bool, str]:
+    """If an image names it, its data is compared for that image."""
+    if held.claimed:
+        return True, "an image's location names it"
+    if held.check is None or held.check.recorded is None:
+        return True, "its data was not compared with what it records"
+    read, recorded = held.check.digest, held.check.recorded
+    return read == recorded, f"its digest is {said(read)}, and it records {said(recorded)}"
+
+
+def _by_a_person(_held: ImageVolume) -> Repair:
+    """Which of data and record is right, only its owner can say."""
+    return ()
+
+
 def _zero(held: ImageVolume) -> Repair:
     about = _of_volume(held)[0]
     return (
@@ -234,6 +249,16 @@ IMAGE_VOLUME_RULES: Mapping[Policy, tuple[AuditRule[ImageVolume], ...]] = {
             repair=_set_read_only,
             since=_created,
             related=_claimants,
+        ),
+        AuditRule(
+            id="record-differs",
+            text="what was read from it has the digest that it records, if no image names it",
+            source="[store]",
+            holds=_record_agrees,
+            subjects=_of_volume,
+            doubt=certain,
+            repair=_by_a_person,
+            since=_created,
         ),
         AuditRule(
             id="tail-not-zero",
