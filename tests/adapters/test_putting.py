@@ -465,7 +465,10 @@ class TestCommand:
         monkeypatch.setattr(Imagevol, "cinder_id", lambda _: "the Cinder of another region")
         put = run("put", file, "--journal", tmp_path / "journal", "--resume")
         assert (put.status, len(put.err.splitlines())) == (1, 1)
-        assert "is of another cloud: it names Glance here, Cinder this Cinder, project p, and the credentials lead to" in put.err
+        assert (
+            "is of another cloud: it names Glance here, Cinder this Cinder, project p, and the credentials lead to"
+            in put.err
+        )
         assert len(host.volumes.volumes) == 1
 
     def test_other_options_and_another_file_than_before_are_refused(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ class TestList:
         [
             ({"status": "error"}, "broken", 3),
             ({"status": "creating", "created_at": LONG_AGO}, "being-made", 0),
-            ({"metadata": {TEMPLATE_KEY: "none"}, "name": "template-none"}, "image-gone", 3),
+            ({"metadata": {TEMPLATE_KEY: "none"}, "name": "template-none"}, "image-elsewhere", 3),
             ({"project_id": "a user's"}, None, 0),
             ({"status": "deleting"}, None, 0),
             ({"name": "image-7ad3"}, None, 0),
@@ -246,6 +247,13 @@ class TestMetrics:
         assert counted("templates_warmed") == {"ready": 1}
         cinder.template("u", replace(image, id="gone"))
         assert run("list", *options).status == 3
+        assert counted("templates_found") == {"ready": 1, "image-elsewhere": 1}
+        kept = run("prune", "--yes", *options)
+        assert kept.status == 0
+        assert "1 template without an image in this Glance left alone: see --only-glance." in kept.err
+        assert "u" in cinder.volumes
+        options = (*options, "--only-glance")
+        assert run("list", *options).status == 3
         assert counted("templates_found") == {"ready": 1, "image-gone": 1}
 
         def in_use(*_: object) -> None:
@@ -270,17 +278,18 @@ class TestPrune:
         cinder.template("t", image)
         cinder.template("u", replace(image, id="gone"))
         monkeypatch.setattr("sys.stdin", Terminal("n\n"))
-        declined = run("prune", "-f", "json")
+        run = partial(run, "prune", "--only-glance")
+        declined = run("-f", "json")
         assert (declined.status, [row["outcome"] for row in declined.json]) == (3, ["planned"])
         assert declined.err == ("template u of image gone (None): Glance has no image gone\nDelete 1 template? [y/N] ")
         monkeypatch.setattr("sys.stdin", io.StringIO())
-        assert run("prune").status == 1
-        assert run("prune", "--dry-run").status == 3
+        assert run().status == 1
+        assert run("--dry-run").status == 3
         assert set(cinder.volumes) == {"t", "u"}
-        pruned = run("prune", "--yes", "-f", "json")
+        pruned = run("--yes", "-f", "json")
         assert (pruned.status, [(row["volume_id"], row["outcome"]) for row in pruned.json]) == (0, [("u", "deleted")])
         assert set(cinder.volumes) == {"t"}
-        nothing = run("prune", "--yes", "-f", "json")
+        nothing = run("--yes", "-f", "json")
         assert (nothing.status, nothing.json, nothing.err) == (0, [], "No template has to be deleted.\n")
 
     @pytest.mark.parametrize("how", [(), ("--all",)])
@@ -368,7 +377,7 @@ class TestPrune:
             delete(volume_id)
 
         monkeypatch.setattr(Templating, "delete", lambda _, volume_id: refused(volume_id))
-        pruned = run("prune", "--yes", "-f", "json")
+        pruned = run("prune", "--yes", "--only-glance", "-f", "json")
         assert (pruned.status, [(row["outcome"], row["reason"]) for row in pruned.json]) == (
             3,
             [("failed", "Cinder is away"), ("deleted", "Glance has no image gone")],

@@ -46,7 +46,7 @@ def template(volume_id: str = "v", *, status: str = "available", readonly: bool 
 
 
 def standing(one: Template, image: Image | NotFound | NoAnswer = IMAGE, **how: Any) -> tuple[str, bool, str]:
-    (found,) = plan_pruning([one], images={"i": image}, now=NOON, **how)
+    (found,) = plan_pruning([one], images={"i": image}, now=NOON, **{"only_glance": True, **how})
     assert found.template is one
     return found.rule, found.goes, found.because
 
@@ -120,19 +120,31 @@ def test_if_all_go_only_those_stay_that_are_in_use_or_of_which_nothing_is_known(
 
 
 def test_every_rule_says_why_a_template_that_stays_does_not_go() -> None:
-    kept = _Kept(template=template(), image=IMAGE, idle=timedelta(0), now=NOON)
+    kept = _Kept(template=template(), image=IMAGE, idle=timedelta(0), now=NOON, only_glance=False)
     _, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
     assert [(verdict.rule, verdict.applies, verdict.text) for verdict in verdicts] == [
         ("in-use", False, "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 0:00:00 after"),
         ("being-made", False, "no process is creating it"),
         ("busy", False, "its status is available"),
         ("no-answer", False, "Glance has answered"),
+        ("image-elsewhere", False, "Glance has an image i"),
         ("image-gone", False, "Glance has an image i"),
         ("stale", False, "the image's multihash is still sha512:ab"),
         ("broken", False, "its status is available, and it is read-only"),
         ("exhausted", False, "the storage allows more clones of it"),
         ("ready", True, "the image's multihash is still sha512:ab"),
     ]
+
+
+@pytest.mark.parametrize("all_go", [False, True])
+def test_a_template_whose_image_another_glance_may_have_stays(all_go: bool) -> None:
+    because = "Glance has no image i, and another Glance may have it: if there is none, pass --only-glance"
+    assert standing(template(), NotFound(), only_glance=False, all_go=all_go) == ("image-elsewhere", False, because)
+    (found,) = plan_pruning([template()], images={"i": NotFound()}, now=NOON)
+    assert found.outcome is PruningOutcome.ELSEWHERE
+    kept = _Kept(template=template(), image=NotFound(), idle=timedelta(0), now=NOON, only_glance=True)
+    _, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
+    assert verdicts[-2].text == "no other Glance has templates here"
 
 
 def test_a_template_that_was_used_just_now_stays_whatever_its_state() -> None:

@@ -49,6 +49,8 @@ def test_the_words_to_avoid_are_found() -> None:
         "whether it is encrypted: no",
         "whether it is encrypted: {}",
         "the metadata are read",
+        "the data, that are read",
+        "the data could not be read to their end",
         "behind the end",
         " ".join(["word"] * 36),
     ):

@@ -18,7 +18,7 @@ WORDS = {
     r"\b(?:is|are) to be\b": "must be, or: will be",
     r"\bbe that\b": "if, or: or",
     r"\bwhether [^.:|]{1,80}: (?:yes\b|no\b|not known\b|\{\})": "say it directly",
-    r"\b(?:meta)?data are\b": "data is",
+    r"\b(?:meta)?data,? (?:that )?(?:are|were|have)\b|\bdata [^.;:]{0,40}\bto their end\b": "data is, its end",
     r"(?<!left )(?<!leave )(?<!nothing )\bbehind\b": "after, if it is about an order",
     r"\bthe former\b|\bthe latter\b": "name the thing",
 }

@@ -39,7 +39,7 @@ def add_deep_options(parser: argparse.ArgumentParser) -> None:
         "--deep",
         action="store_true",
         help="also attach each image volume to this host and read it, and compare it with the digest of its image in "
-        "Glance, or, if no image names it and it is in a --trusted-project, with the digest that it records",
+        "Glance; compare a volume of a --trusted-project that no image names with the digest that it records",
     )
     deep.add_argument(
         "--jobs",

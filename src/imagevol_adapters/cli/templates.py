@@ -17,9 +17,11 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.columns import COUNT, COUNT_OR_NULL, TEXT, TEXT_OR_NULL, TIME_OR_NULL, Column, Shown, one_of
 from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_outcomes
+from imagevol_adapters.cli.only_glance_option import add_only_glance_option
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
+from imagevol_adapters.cli.templates_options import ONLY_GLANCE, add_asking, add_backend, at_least_one, limit
 from imagevol_adapters.tending.templates import images_of, place_of, templates_of
 from imagevol_core import (
     CacheLimits,
@@ -125,6 +127,7 @@ class _Templates(Shown, Lister):
         idle: timedelta = timedelta(0),
         limits: CacheLimits | None = None,
         all_go: bool = False,
+        only_glance: bool,
     ) -> list[Standing]:
         volumes: list[Volume] = []
         templates: list[Template] = []
@@ -144,7 +147,9 @@ class _Templates(Shown, Lister):
         images = images_of(
             counted(templates, phase="images", total=len(templates), unit="images"), images=self.app.images
         )
-        standings = plan_pruning(templates, images=images, now=now, idle=idle, limits=limits, all_go=all_go)
+        standings = plan_pruning(
+            templates, images=images, now=now, idle=idle, limits=limits, all_go=all_go, only_glance=only_glance
+        )
         found = [images[template.entry.image_id] for template in templates]
         names = [_name(image) if isinstance(image, Image) else None for image in found]
         return list(map(Standing, volumes, standings, names))
@@ -185,12 +190,13 @@ class List(_Templates):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the backend."""
         parser = super().get_parser(prog_name)
-        _add_backend(parser, "list")
+        add_backend(parser, "list")
+        add_only_glance_option(parser, text=ONLY_GLANCE)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Ask Cinder for the templates, Glance for their images, and the core what they are."""
-        standings = self._standings(datetime.now(UTC), backend=parsed_args.backend)
+        standings = self._standings(datetime.now(UTC), backend=parsed_args.backend, only_glance=parsed_args.only_glance)
         self._found = any(standing.kept.outcome in _WRONG for standing in standings)
         write_outcomes(self._metrics, "templates list", "found", (standing.kept.rule for standing in standings))
         return self.names(), [_row(standing) for standing in standings]
@@ -208,7 +214,8 @@ class Prune(Named, _Templates):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the limits."""
         parser = super().get_parser(prog_name)
-        _add_backend(parser, "delete")
+        add_backend(parser, "delete")
+        add_only_glance_option(parser, text=ONLY_GLANCE)
         parser.add_argument(
             "--all",
             action="store_true",
@@ -217,26 +224,26 @@ class Prune(Named, _Templates):
         )
         parser.add_argument(
             "--max-count",
-            type=_limit,
+            type=limit,
             default=0,
             metavar="NUMBER",
             help="keep at most NUMBER templates per backend (default: no limit)",
         )
         parser.add_argument(
             "--max-size-gb",
-            type=_limit,
+            type=limit,
             default=0,
             metavar="GIB",
             help="keep templates of at most GIB in total per backend, in GiB (default: no limit)",
         )
         parser.add_argument(
             "--idle-minutes",
-            type=_limit,
+            type=limit,
             default=10,
             metavar="MINUTES",
             help="keep templates used in the last MINUTES minutes (default: %(default)s)",
         )
-        _add_asking(parser)
+        add_asking(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
@@ -249,13 +256,14 @@ class Prune(Named, _Templates):
             idle=timedelta(minutes=min(parsed_args.idle_minutes, _LONGEST_MINUTES)),
             limits=CacheLimits(max_count=parsed_args.max_count, max_gib=parsed_args.max_size_gb),
             all_go=parsed_args.all,
+            only_glance=parsed_args.only_glance,
         )
         going = [standing for standing in standings if standing.kept.goes]
         if going and not (parsed_args.dry_run or parsed_args.yes):
             for each in going:
                 entry = each.kept.template.entry
                 tell(f"template {each.volume.id} of image {entry.image_id} ({each.image_name}): {each.kept.because}")
-        stay = _busy(standings, parsed_args.idle_minutes)
+        stay = _busy(standings, parsed_args.idle_minutes) + _elsewhere(standings)
         if parsed_args.all and len(going) < len(standings):
             self._found = True
         if not going:
@@ -312,12 +320,12 @@ class Warm(Named, _Templates):
         )
         parser.add_argument(
             "--jobs",
-            type=_at_least_one,
+            type=at_least_one,
             default=_JOBS,
             metavar="COUNT",
             help="create COUNT templates at the same time (default: %(default)s)",
         )
-        _add_asking(parser)
+        add_asking(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
@@ -366,7 +374,7 @@ class Warm(Named, _Templates):
         return wishes
 
 
-_WRONG = (PruningOutcome.GOES, PruningOutcome.UNKNOWN)
+_WRONG = (PruningOutcome.GOES, PruningOutcome.UNKNOWN, PruningOutcome.ELSEWHERE)
 
 
 def _busy(standings: Iterable[Standing], idle_minutes: int) -> str:
@@ -377,6 +385,14 @@ def _busy(standings: Iterable[Standing], idle_minutes: int) -> str:
     verb = "stays" if busy == 1 else "stay"
     minutes = amount(idle_minutes, "minute")
     return f" {amount(busy, 'template')} {verb} for now: in use, or last used less than {minutes} ago (--idle-minutes)."
+
+
+def _elsewhere(standings: Iterable[Standing]) -> str:
+    """Say how many templates stay because another Glance may have their images."""
+    count = sum(standing.kept.outcome is PruningOutcome.ELSEWHERE for standing in standings)
+    if not count:
+        return ""
+    return f" {amount(count, 'template')} without an image in this Glance left alone: see --only-glance."
 
 
 def _row(standing: Standing, outcome: str | None = None) -> tuple[object, ...]:
@@ -422,29 +438,3 @@ def _is_on(volume: Volume, backend: str | None) -> bool:
     """Whether a volume is on a backend, which is named with or without its pool."""
     place = place_of(volume) or ""
     return backend is None or backend in (place, place.partition("#")[0])
-
-
-def _add_backend(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--backend",
-        metavar="HOST@BACKEND",
-        help=f"{what} only the templates of HOST@BACKEND, as the list names it, or of its pool HOST@BACKEND#POOL "
-        "(default: all backends)",
-    )
-
-
-def _add_asking(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no limit: give 0 for no limit, or a whole number above 0")
-    return int(text)
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count: give 1 or more")
-    return int(text)

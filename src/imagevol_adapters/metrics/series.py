@@ -164,7 +164,7 @@ STORE = {
     "transfers": Series(
         name="imagevol_store_transfers_total",
         kind=Kind.COUNTER,
-        help="Images that were stored or read to their end.",
+        help="Images that were stored or read to the end.",
         labels=_STORE,
     ),
     "bytes": Series(

@@ -182,7 +182,7 @@ class Store(glance_driver.Store):
 
         Args:
             image_id: the image.
-            image_file: its data, that are read to their end; closed, if it can be closed.
+            image_file: its data, which is read to its end; closed, if it can be closed.
             image_size: how many bytes there are; 0 if that is not known.
             hashing_algo: of the multihash.
             context: whose image it is.

@@ -30,12 +30,14 @@ class PruningOutcome(Enum):
     """Whether a template is deleted.
 
     `READY` stays and can be cloned; such a template goes only for the limits of its backend, or if all go.  `BUSY`
-    stays while it is being made, cloned or changed; `UNKNOWN` stays because Glance did not tell of its image.
+    stays while it is being made, cloned or changed; `UNKNOWN` stays because Glance did not tell of its image;
+    `ELSEWHERE` stays because another Glance may have its image.
     """
 
     READY = "ready"
     BUSY = "busy"
     UNKNOWN = "unknown"
+    ELSEWHERE = "elsewhere"
     GOES = "goes"
 
 
@@ -69,6 +71,7 @@ class _Kept:
     image: ImageAnswer
     idle: timedelta
     now: datetime
+    only_glance: bool
 
 
 def plan_pruning(
@@ -79,6 +82,7 @@ def plan_pruning(
     idle: timedelta = timedelta(0),
     limits: CacheLimits | None = None,
     all_go: bool = False,
+    only_glance: bool = False,
 ) -> tuple[TemplateStanding, ...]:
     """Decide which templates to delete, and why ([template]).
 
@@ -92,6 +96,8 @@ def plan_pruning(
             template of an unknown backend counts towards no limit.
         all_go: whether current templates are deleted too, as before templates are given up. Those that are in use, and
             those of an image of which nothing is known, stay.
+        only_glance: whether no other Glance has templates in the internal tenant. If another one may have some, an
+            image that this one does not have may be an image of the other one.
 
     Returns:
         A standing for each, in the order of the templates.
@@ -104,14 +110,22 @@ def plan_pruning(
     >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     >>> entry = CacheEntry(volume_id="v", image_id="i", size_gib=1, host="node@fast#pool")
     >>> (standing,) = plan_pruning([Template(entry=entry, status="available", readonly=True)],
-    ...                            images={"i": NotFound()}, now=noon)
+    ...                            images={"i": NotFound()}, now=noon, only_glance=True)
     >>> standing.goes, standing.because
     (True, 'Glance has no image i')
     """
     if now.utcoffset() is None:
         raise InvalidFact("now", f"{now.isoformat()} has no time zone; give one")
     standings = [
-        _standing(_Kept(template=each, image=images.get(each.entry.image_id, _NOT_ASKED), idle=idle, now=now))
+        _standing(
+            _Kept(
+                template=each,
+                image=images.get(each.entry.image_id, _NOT_ASKED),
+                idle=idle,
+                now=now,
+                only_glance=only_glance,
+            )
+        )
         for each in templates
     ]
     if all_go:
@@ -190,6 +204,15 @@ def _no_answer(kept: _Kept) -> tuple[bool, str]:
     return False, "Glance has answered"
 
 
+def _image_elsewhere(kept: _Kept) -> tuple[bool, str]:
+    image_id = kept.template.entry.image_id
+    if isinstance(kept.image, Image):
+        return False, f"Glance has an image {image_id}"
+    if kept.only_glance:
+        return False, "no other Glance has templates here"
+    return True, f"Glance has no image {image_id}, and another Glance may have it: if there is none, pass --only-glance"
+
+
 def _image_gone(kept: _Kept) -> tuple[bool, str]:
     gone = not isinstance(kept.image, Image)
     return gone, f"Glance has {'no' if gone else 'an'} image {kept.template.entry.image_id}"
@@ -248,6 +271,13 @@ PRUNING_RULES: Mapping[Policy, tuple[Choice[_Kept, PruningOutcome], ...]] = {
             source=_SPEC,
             applies=_no_answer,
             outcome=PruningOutcome.UNKNOWN,
+        ),
+        Choice(
+            id="image-elsewhere",
+            text="stays: its image is not here, and another Glance may have it",
+            source=_SPEC,
+            applies=_image_elsewhere,
+            outcome=PruningOutcome.ELSEWHERE,
         ),
         Choice(
             id="image-gone",
