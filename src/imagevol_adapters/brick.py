@@ -35,7 +35,7 @@ from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import STALL_SECONDS, AttachFailed, DeadlineExceeded, DeviceFailed, DeviceStalled
-from imagevol_core.sentences import amount
+from imagevol_core.sentences import amount, duration
 
 __all__ = ["ERRORS", "LOCK_PATH", "BrickAttacher", "become_privileged", "open_device"]
 
@@ -326,8 +326,8 @@ class BrickAttacher:
         except DeadlineExceeded as error:
             where = f"its device {path} on {socket.gethostname()}" if isinstance(path, str) else "its image of Ceph"
             raise DeviceFailed(
-                f"{about} is connected, but {where} has {amount(seen, 'byte')} after {error.seconds:g} s, and {wanted} "
-                "are needed; look on the backend how large it is there, and at the kernel's log"
+                f"{about} is connected, but {where} has {amount(seen, 'byte')} after {duration(error.seconds)}, and "
+                f"{wanted} are needed; look on the backend how large it is there, and at the kernel's log"
             ) from error
 
     def _rescan(self, attachment: Attachment) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from imagevol_core import HIDDEN, ImagevolError, is_secret_name, without_secrets, without_userinfo
-from imagevol_core.sentences import said
+from imagevol_core.sentences import duration, said
 
 __all__ = ["LONGEST_LINE", "hide_userinfo", "one_line", "secrets_of"]
 
@@ -142,7 +142,7 @@ def _of_a_command(error: BaseException) -> str:
     if (command := getattr(error, "cmd", None)) is None and not hasattr(error, "exit_code"):
         return ""
     if (seconds := getattr(error, "timeout", None)) is not None:
-        return f"{_program(str(command))} did not end in {seconds} s"
+        return f"{_program(str(command))} did not end in {duration(seconds)}"
     return _failed(str(command), str(getattr(error, "exit_code", getattr(error, "returncode", None))))
 
 

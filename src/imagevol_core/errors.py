@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagevol_core.secret_text import without_userinfo
-from imagevol_core.sentences import amount, said
+from imagevol_core.sentences import amount, duration, said
 
 __all__ = [
     "AccessDenied",
@@ -247,7 +247,7 @@ class VolumeBusy(InUse):
         self, volume_id: str, *, status: str | None, waited_seconds: float = 0, holders: Sequence[str] = ()
     ) -> None:
         """Name the volume, its state, and what has it, or how to find that."""
-        waited = f" after {waited_seconds:.0f} s" if waited_seconds >= 1 else ""
+        waited = f" after {duration(waited_seconds)}" if waited_seconds >= 1 else ""
         listing = f"openstack --os-volume-api-version 3.27 volume attachment list --volume-id {volume_id}"
         found = f": {'; '.join(holders)}" if holders else f", or find what has it attached: {listing}"
         super().__init__(
@@ -337,7 +337,7 @@ class DeadlineExceeded(ServiceError, TimeoutError):
 
     def __init__(self, what: str, *, seconds: float) -> None:
         """Say what was waited for and how long."""
-        super().__init__(f"{what} after {seconds:g} s")
+        super().__init__(f"{what} after {duration(seconds)}")
         self.seconds = seconds
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from datetime import timedelta
 
-__all__ = ["amount", "answered", "listed", "quoted", "said", "things"]
+__all__ = ["amount", "answered", "duration", "listed", "quoted", "said", "things"]
 
 
 def said(value: object) -> str:
@@ -44,6 +46,32 @@ def amount(number: int | None, thing: str) -> str:
     ('0 images', '1 image', '2 bytes', 'an unknown number of bytes')
     """
     return f"an unknown number of {thing}s" if number is None else f"{number} {things(number, thing)}"
+
+
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
+_TENTHS_BELOW_SECONDS = 10
+
+
+def duration(length: float | timedelta) -> str:
+    """Say how long a time is: in the largest unit of which it has two, or exactly one.
+
+    Args:
+        length: in seconds, or as a difference of times.
+
+    >>> duration(0.25), duration(1), duration(24), duration(90), duration(300), duration(663.2)
+    ('0.2 seconds', '1 second', '24 seconds', '90 seconds', '5 minutes', '11 minutes')
+    >>> duration(timedelta(hours=1)), duration(timedelta(hours=24)), duration(timedelta(days=9, seconds=1))
+    ('1 hour', '1 day', '9 days')
+    """
+    seconds = length.total_seconds() if isinstance(length, timedelta) else float(length)
+    if not math.isfinite(seconds):
+        return f"{seconds} seconds"
+    for unit_seconds, unit in _UNITS:
+        if seconds == unit_seconds or seconds >= 2 * unit_seconds:
+            return amount(round(seconds / unit_seconds), unit)
+    if abs(seconds) < _TENTHS_BELOW_SECONDS and round(seconds, 1) != round(seconds):
+        return f"{seconds:.1f} seconds"
+    return amount(round(seconds), "second")
 
 
 def listed(values: Iterable[str]) -> str:

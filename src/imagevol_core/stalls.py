@@ -7,6 +7,7 @@ over the network.  Each has an error of its own, of the family of its fault.  `T
 from __future__ import annotations
 
 from imagevol_core.errors import DeviceFailed, ImagevolError, ServiceUnreachable, SourceFailed
+from imagevol_core.sentences import duration
 
 __all__ = ["STALL_SECONDS", "DeviceStalled", "ServiceStalled", "SourceStalled", "TransferStalled"]
 
@@ -45,7 +46,9 @@ class SourceStalled(TransferStalled, SourceFailed):
 
     def __init__(self, what: str, *, seconds: float) -> None:
         """Name the source."""
-        sentence = f"{what} stalled: no data came for {seconds:g} s; check where the data comes from, and try again"
+        sentence = (
+            f"{what} stalled: no data came for {duration(seconds)}; check where the data comes from, and try again"
+        )
         super().__init__(sentence, what=what, seconds=seconds)
 
 
@@ -64,7 +67,8 @@ class DeviceStalled(TransferStalled, DeviceFailed):
     def __init__(self, what: str, *, doing: str, seconds: float) -> None:
         """Name the device and the call."""
         sentence = (
-            f"{what} stalled: {doing} made no progress for {seconds:g} s; look at its storage and at the kernel's log"
+            f"{what} stalled: {doing} made no progress for {duration(seconds)}; "
+            "look at its storage and at the kernel's log"
         )
         super().__init__(sentence, what=what, seconds=seconds)
         self.doing = doing
@@ -81,5 +85,7 @@ class ServiceStalled(TransferStalled, ServiceUnreachable):
 
     def __init__(self, what: str, *, seconds: float) -> None:
         """Name the service and what it was asked for."""
-        sentence = f"{what} stalled: no data came for {seconds:g} s; look at the log of the service, and try again"
+        sentence = (
+            f"{what} stalled: no data came for {duration(seconds)}; look at the log of the service, and try again"
+        )
         super().__init__(sentence, what=what, seconds=seconds)

@@ -308,7 +308,7 @@ class TestWaiting:
         self, http: Mocker, volumes: CinderVolumes, status: str
     ) -> None:
         states(http, status)
-        with pytest.raises(DeadlineExceeded, match="volume 7 is not available after 20 s"):
+        with pytest.raises(DeadlineExceeded, match="volume 7 is not available after 20 seconds"):
             volumes.wait("7")
 
     @pytest.mark.parametrize("status", ["error", "error_extending", "error_managing", "error_deleting"])
@@ -408,7 +408,7 @@ class TestDeleting:
     @pytest.mark.parametrize("status", ["creating", "deleting"])
     def test_a_volume_that_does_not_go_has_a_deadline(self, http: Mocker, volumes: CinderVolumes, status: str) -> None:
         states(http, status)
-        with pytest.raises(DeadlineExceeded, match="after 20 s"):
+        with pytest.raises(DeadlineExceeded, match="after 20 seconds"):
             volumes.delete("7")
 
     def test_a_volume_with_dependents_is_in_use(self, http: Mocker, volumes: CinderVolumes) -> None:

@@ -62,7 +62,7 @@ def test_what_a_command_printed_is_never_shown(quote: str) -> None:
         (processutils.ProcessExecutionError(), "a command failed"),
         (brick_errors.CommandExecutionFailed(cmd=f"/sbin/nvme {SECRET}"), "nvme failed"),
         (subprocess.CalledProcessError(3, ["mount", "-o", SECRET]), "mount failed with exit status 3"),
-        (subprocess.TimeoutExpired(["nvme", SECRET], 5), "nvme did not end in 5 s"),
+        (subprocess.TimeoutExpired(["nvme", SECRET], 5), "nvme did not end in 5 seconds"),
         (ValueError(f"x: {subprocess.CalledProcessError(3, ['mount', SECRET])}"), "x: mount failed with exit status 3"),
         (ValueError(f"http://admin:{SECRET}@host:5000/v3 refuses"), "http://***@host:5000/v3 refuses"),
         (ValueError(f"http://admin:{SECRET}@x/{SECRET}@host refuses"), "http://***@host refuses"),

@@ -627,7 +627,7 @@ image_volume_cache_enabled = true
         ask = ("explain", "disk", *self.ARGUMENTS, "--host", "node@fast#one", "--rates", file)
         plan = run(*ask, "-f", "json").json["plan"]
         assert [step["cost"]["seconds"] for way in plan for step in way["steps"]] == [0.5, 6.0]
-        assert "at least 6.0 seconds" in run(*ask).out
+        assert "at least 6 seconds" in run(*ask).out
 
     @pytest.mark.parametrize(
         "written, told",

@@ -222,7 +222,7 @@ class TestLocations:
     def test_an_image_that_stays_queued_has_a_deadline(self, http: Mocker, images: GlanceImages) -> None:
         http.post(f"{IMAGES}/7/locations", json={})
         http.get(f"{IMAGES}/7", json=shown("queued"))
-        with pytest.raises(DeadlineExceeded, match="image 7 has not taken its location after 20 s"):
+        with pytest.raises(DeadlineExceeded, match="image 7 has not taken its location after 20 seconds"):
             images.add_location("7", URL, store="fast", digest=None)
 
     def test_locations_come_from_the_api_where_the_image_does_not_show_them(

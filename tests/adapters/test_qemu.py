@@ -489,7 +489,7 @@ class TestFailure:
     def test_qemu_img_is_ended_at_its_limit_of_cpu_time(self, tmp_path: Path, program: Callable[[str], None]) -> None:
         program("while :; do :; done")
         with pytest.raises(
-            ConversionFailed, match=r"^qemu-img was killed; it may compute for 1 s, or memory was short$"
+            ConversionFailed, match=r"^qemu-img was killed; it may compute for 1 second, or memory was short$"
         ):
             QemuConverter(cpu_seconds=1, cpu_seconds_per_gib=0).convert(self.plan(tmp_path), size_bytes=SIZE)
 

@@ -381,7 +381,7 @@ class TestCommands:
         kept.write_text(json.dumps(rates.as_dict()))
         assert run("report", "--html", file, "--trusted-project", "p", "--rates", kept).status == 0
         page = Page(file.read_bytes())
-        assert "10.0 minutes" in page.text
+        assert "10 minutes" in page.text
         assert "250.0 KiB" in page.text
 
     def test_a_second_report_replaces_the_first_and_no_other_file(self, run: Run, put: Put, tmp_path: Path) -> None:

@@ -101,6 +101,6 @@ def test_a_write_that_no_signal_ends_is_named_and_holds_up_nothing_but_its_threa
         finally:
             storage.send_signal(signal.SIGCONT)  # until then the kernel keeps the process
         status = program.wait(PATIENCE_SECONDS)
-    assert f"volume 7 at {device} stalled: writing at byte 0 made no progress for 0.5 s" in told
+    assert f"volume 7 at {device} stalled: writing at byte 0 made no progress for 0.5 seconds" in told
     assert f"left behind: device {device} on" in told
     assert (left, hanging, status) == ("is left\n", True, 7)

@@ -567,7 +567,7 @@ class TestEveryFailure:
         world = World(cinder=Slow)
         with pytest.raises(WrongLength) as caught:
             world.store(size_bytes=1)
-        named = tuple(f"volume {each} (volume {each} is not gone after 10 s)" for each in world.memory.volumes)
+        named = tuple(f"volume {each} (volume {each} is not gone after 10 seconds)" for each in world.memory.volumes)
         assert caught.value.leftovers == (named if left else ())
 
     def test_a_volume_that_somebody_else_deleted_meanwhile_is_as_wanted(self, world: World) -> None:

@@ -57,17 +57,17 @@ WHOLE = VolumeOrigin(procedure="put", image_id="image-0", finished=True).to_volu
         (
             "left-unfinished",
             replace(HELD, volume=half_stored(created_at=NOW - timedelta(hours=1))),
-            "procedure add has not finished 1:00:00 after it began",
+            "procedure add has not finished 1 hour after it began",
         ),
         (
             "hold-left",
             replace(HELD, volume=volume(says={HOLD: "a-journal"}, updated_at=NOW)),
-            "journal a-journal holds it, and Cinder changed it 0:00:00 before the audit",
+            "journal a-journal holds it, and Cinder changed it 0 seconds before the audit",
         ),
         (
             "hold-left",
             replace(HELD, volume=volume(says={HOLD: "a-journal"}, created_at=NOW)),
-            "journal a-journal holds it, and Cinder changed it 0:00:00 before the audit",
+            "journal a-journal holds it, and Cinder changed it 0 seconds before the audit",
         ),
         ("hold-left", replace(HELD, volume=volume(says={HOLD: ""})), "no operation holds it"),
     ],
@@ -115,8 +115,8 @@ def test_a_volume_that_is_held_since_a_time_that_is_not_known_is_likely_left() -
     "in_use, ok, text",
     [
         (True, True, "a process uses it"),
-        (None, False, "it is not known whether a process uses it; it was written 9 days, 0:00:00 before the audit"),
-        (False, False, "no process uses it; it was written 9 days, 0:00:00 before the audit"),
+        (None, False, "it is not known whether a process uses it; it was written 9 days before the audit"),
+        (False, False, "no process uses it; it was written 9 days before the audit"),
     ],
 )
 def test_the_rule_of_a_temporary_file_says_what_it_has_seen(in_use: bool | None, ok: bool, text: str) -> None:

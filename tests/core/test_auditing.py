@@ -242,7 +242,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         finding(
             "image-stuck",
             LIKELY,
-            f"it is saving and was last touched 9 days, 0:00:00 before the audit; only likely, because {RUNS}",
+            f"it is saving and was last touched 9 days before the audit; only likely, because {RUNS}",
             IMAGE,
             repair=(step("look-again", IMAGE), step("delete-image", IMAGE)),
             since=NOW - timedelta(days=9),
@@ -319,7 +319,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         finding(
             "left-unfinished",
             LIKELY,
-            f"procedure add has not finished 9 days, 0:00:00 after it began; only likely, because {RUNS}",
+            f"procedure add has not finished 9 days after it began; only likely, because {RUNS}",
             VOLUME,
             repair=(step("look-again", VOLUME), step("delete-volume", VOLUME)),
             since=NOW - timedelta(days=9),
@@ -331,7 +331,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         finding(
             "hold-left",
             LIKELY,
-            "journal a-journal holds it, and Cinder changed it 9 days, 0:00:00 before the audit; only likely, because "
+            "journal a-journal holds it, and Cinder changed it 9 days before the audit; only likely, because "
             f"{JOURNAL}",
             VOLUME,
             repair=(step("look-again", VOLUME), step("release-hold", VOLUME, holder="a-journal")),
@@ -344,7 +344,7 @@ BREAKS: dict[str, tuple[Cloud, Finding]] = {
         finding(
             "temporary-file-left",
             SURE,
-            "no process uses it; it was written 9 days, 0:00:00 before the audit",
+            "no process uses it; it was written 9 days before the audit",
             FILE.subject,
             repair=(RepairStep(RepairAction.DELETE_FILE, FILE.subject),),
             since=NOW - timedelta(days=9),
@@ -844,7 +844,7 @@ class TestWhatIsNoFault:
             NOW - timedelta(days=2),
         )
         assert found.text == (
-            "it is not known whether its process runs; host 'node'; it was attached 2 days, 0:00:00 before the audit; "
+            "it is not known whether its process runs; host 'node'; it was attached 2 days before the audit; "
             "only likely, because this host cannot tell whether its process runs"
         )
         (found,) = attached(NOW, alive=False).audit()
@@ -897,7 +897,7 @@ class TestWhatIsNoFault:
         making = Template(entry=entry(5), being_made_for=timedelta(days=1, seconds=1))
         (found,) = replace(TEMPLATE, templates=(making,)).audit()
         assert (found.kind, found.certainty, found.repair, found.reclaimable_bytes) == ("template-stale", LIKELY, (), 0)
-        assert found.text == f"it has been in the making for 1 day, 0:00:01; only likely, because {RUNS}"
+        assert found.text == f"it has been in the making for 24 hours; only likely, because {RUNS}"
         assert found.since == NOW - timedelta(days=1, seconds=1)
         assert replace(TEMPLATE, images=(), volumes=(), templates=(making,)).audit()[0].certainty is LIKELY
 

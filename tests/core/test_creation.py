@@ -234,7 +234,7 @@ class TestWays:
             (
                 templated(replace(TEMPLATE, being_made_for=MAKING)),
                 "await-template",
-                "it has been in the making for 0:01:00; it is not known whether its creator runs",
+                "it has been in the making for 1 minute; it is not known whether its creator runs",
             ),
             (GOOD, "create-cached", "the cache already has volume cached"),
             (cache(), "create-cached", "the cache has room for 1 GiB"),

@@ -166,8 +166,8 @@ FAULTS: list[tuple[str, str, Result, dict[str, Any], str]] = [
         "it does not say which API it offers; 3.54 is needed",
     ),
     ("service-microversion", "services", Result.FAILS, {"newest": "latest"}, "it offers API latest; 3.54 is needed"),
-    ("service-clock", "services", Result.WARNS, {"clock_seconds": 6}, "its clock is 6 s ahead of this host's"),
-    ("service-clock", "services", Result.WARNS, {"clock_seconds": -60}, "its clock is 60 s behind this host's"),
+    ("service-clock", "services", Result.WARNS, {"clock_seconds": 6}, "its clock is 6 seconds ahead of this host's"),
+    ("service-clock", "services", Result.WARNS, {"clock_seconds": -60}, "its clock is 1 minute behind this host's"),
     (
         "service-encrypted",
         "services",
@@ -285,7 +285,7 @@ FAULTS: list[tuple[str, str, Result, dict[str, Any], str]] = [
         "trial",
         Result.WARNS,
         {"rates": replace(RATES, detach_seconds=31)},
-        "attaching takes 3.0 s, and detaching 31.0 s",
+        "attaching takes 3 seconds, and detaching 31 seconds",
     ),
 ]
 
@@ -376,7 +376,7 @@ def test_a_sound_host_is_able_and_has_nothing_to_do() -> None:
         "host-privsep": "the store becomes root by privsep-helper",
         "service-answers": "it answers at https://cinder.example",
         "service-microversion": "it offers API 3.71; 3.54 is needed",
-        "service-clock": "its clock and this host's agree within 5 s",
+        "service-clock": "its clock and this host's agree within 5 seconds",
         "service-encrypted": "what is sent to it cannot be read on the way",
         "access-signs-in": "Keystone accepts them",
         "access-project": "they are for project p",
@@ -394,7 +394,7 @@ def test_a_sound_host_is_able_and_has_nothing_to_do() -> None:
         "volume-usable": "a volume was created, attached, written, read back, cloned and deleted",
         "digest-fastest": "sha256 takes in 1500 MB/s",
         "digest-keeps-up": "sha256 takes in 1500 MB/s, and the device 900 MB/s",
-        "attach-prompt": "attaching takes 3.0 s, and detaching 0.0 s",
+        "attach-prompt": "attaching takes 3 seconds, and detaching 0 seconds",
     }
 
 
@@ -478,8 +478,8 @@ def test_a_fault_is_said_with_its_next_step(
         ("services", {"newest": "v3.54"}, "service-microversion", "it offers API v3.54; 3.54 is needed"),
         ("services", {"newest": "4.0"}, "service-microversion", "it offers API 4.0; 3.54 is needed"),
         ("services", {"clock_seconds": None}, "service-clock", "it does not tell its time"),
-        ("services", {"clock_seconds": 5}, "service-clock", "its clock and this host's agree within 5 s"),
-        ("services", {"clock_seconds": -5}, "service-clock", "its clock and this host's agree within 5 s"),
+        ("services", {"clock_seconds": 5}, "service-clock", "its clock and this host's agree within 5 seconds"),
+        ("services", {"clock_seconds": -5}, "service-clock", "its clock and this host's agree within 5 seconds"),
         (
             "services",
             {"url": "http://127.0.0.1:1"},
@@ -532,7 +532,7 @@ def test_a_fault_is_said_with_its_next_step(
             "trial",
             {"rates": replace(RATES, attach_seconds=30)},
             "attach-prompt",
-            "attaching takes 30.0 s, and detaching 0.0 s",
+            "attaching takes 30 seconds, and detaching 0 seconds",
         ),
         ("trial", {"rates": replace(RATES, attach_seconds=None)}, "attach-prompt", "no volume was attached"),
         (

@@ -120,8 +120,8 @@ EXAMPLES: Mapping[type[ImagevolError], Example] = {
         CallerError,
         InUse,
         (
-            "volume 7ad3 cannot be attached: its status is 'in-use' after 24 s; try again later, or find what has it "
-            "attached: openstack --os-volume-api-version 3.27 volume attachment list --volume-id 7ad3"
+            "volume 7ad3 cannot be attached: its status is 'in-use' after 24 seconds; try again later, or find what "
+            "has it attached: openstack --os-volume-api-version 3.27 volume attachment list --volume-id 7ad3"
         ),
         {"volume_id": "7ad3", "status": "in-use", "waited_seconds": 24.2, "holders": ()},
     ),
@@ -156,7 +156,7 @@ EXAMPLES: Mapping[type[ImagevolError], Example] = {
         lambda: DeadlineExceeded("still creating", seconds=90),
         ServiceError,
         TimeoutError,
-        "still creating after 90 s",
+        "still creating after 90 seconds",
         {"seconds": 90},
     ),
     LockLost: Example(
@@ -246,7 +246,7 @@ class TestTree:
         assert str(ConversionFailed("qemu-img:\n\tno space")) == "qemu-img:\n\\tno space"
 
     def test_a_busy_volume_tells_for_how_long_it_was_waited_for_if_it_was(self) -> None:
-        for waited_seconds, text in {0.9: "'in-use'; try", 1: "'in-use' after 1 s; try"}.items():
+        for waited_seconds, text in {0.9: "'in-use'; try", 1: "'in-use' after 1 second; try"}.items():
             assert text in str(VolumeBusy("7ad3", status="in-use", waited_seconds=waited_seconds))
         assert VolumeBusy("7ad3", status="in-use").waited_seconds == 0
 

@@ -88,7 +88,7 @@ def gone(templates: list[Template], limits: CacheLimits, **how: Any) -> list[str
             NotFound(),
             "being-made",
             False,
-            "it has been in the making for 1:00:00",
+            "it has been in the making for 1 hour",
         ),
         (template(status="backing-up"), NotFound(), "busy", False, "its status is backing-up"),
         (template(status="error"), IMAGE, "broken", True, "its status is error, and it is read-only"),
@@ -123,7 +123,7 @@ def test_every_rule_says_why_a_template_that_stays_does_not_go() -> None:
     kept = _Kept(template=template(), image=IMAGE, idle=timedelta(0), now=NOON, only_glance=False)
     _, verdicts = first_match(PRUNING_RULES[Policy.STRICT], kept)
     assert [(verdict.rule, verdict.applies, verdict.text) for verdict in verdicts] == [
-        ("in-use", False, "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 0:00:00 after"),
+        ("in-use", False, "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 0 seconds after"),
         ("being-made", False, "no process is creating it"),
         ("busy", False, "its status is available"),
         ("no-answer", False, "Glance has answered"),
@@ -152,7 +152,7 @@ def test_a_template_that_was_used_just_now_stays_whatever_its_state() -> None:
     assert standing(template(), NotFound(), idle=2 * HOUR) == (
         "in-use",
         False,
-        "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 2:00:00 after",
+        "it was last used at 2026-06-01 11:00:00+00:00, and counts as in use for 2 hours after",
     )
     assert standing(template(last_used=None), NotFound(), idle=HOUR)[0] == "image-gone"
 

@@ -42,13 +42,17 @@ class TestRetry:
             (
                 replace(BROKEN, failures=12, waited_seconds=300),
                 False,
-                "no data came for 300 seconds, in 12 attempts",
+                "no data came for 5 minutes, in 12 attempts",
             ),
             (replace(BROKEN, waited_seconds=299.9), True, "the connection broke"),
-            (replace(BROKEN, status=503, retry_after_seconds=301), False, "the service asks to wait 301 s"),
-            (replace(BROKEN, status=503, retry_after_seconds=300), True, "the service asks to wait 300 s"),
+            (replace(BROKEN, status=503, retry_after_seconds=301), False, "the service asks to wait 5 minutes"),
+            (replace(BROKEN, status=503, retry_after_seconds=300), True, "the service asks to wait 5 minutes"),
             (replace(BROKEN, begun=False), False, "the connection broke, before any data came"),
-            (replace(BROKEN, begun=False, status=503, retry_after_seconds=1), True, "the service asks to wait 1 s"),
+            (
+                replace(BROKEN, begun=False, status=503, retry_after_seconds=1),
+                True,
+                "the service asks to wait 1 second",
+            ),
         ],
     )
     def test_what_passes_is_asked_for_again_and_a_refusal_is_not(

@@ -24,7 +24,7 @@ def test_the_rules_of_a_read_that_broke_off() -> None:
         "the connection broke",
     ]
     waits = replace(BROKEN, status=503, retry_after_seconds=7.5)
-    assert told(decide_read_retry(waits).verdicts)[-2:] == ["the service asks to wait 7.5 s"] * 2
+    assert told(decide_read_retry(waits).verdicts)[-2:] == ["the service asks to wait 7.5 seconds"] * 2
     assert told(decide_read_retry(BROKEN, policy=Policy.UPSTREAM).verdicts) == ["the connection broke"]
 
 

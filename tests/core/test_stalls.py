@@ -16,19 +16,19 @@ EXAMPLES: list[tuple[Callable[[], TransferStalled], str, tuple[type[Exception], 
         lambda: SourceStalled("the source", seconds=0.1),
         "source",
         (CallerError, SourceFailed),
-        "the source stalled: no data came for 0.1 s; check where the data comes from, and try again",
+        "the source stalled: no data came for 0.1 seconds; check where the data comes from, and try again",
     ),
     (
         lambda: DeviceStalled("the device", doing="flushing", seconds=0.1),
         "device",
         (StorageError, DeviceFailed),
-        "the device stalled: flushing made no progress for 0.1 s; look at its storage and at the kernel's log",
+        "the device stalled: flushing made no progress for 0.1 seconds; look at its storage and at the kernel's log",
     ),
     (
         lambda: ServiceStalled("Glance, reading image 7", seconds=0.1),
         "service",
         (ServiceError, ServiceUnreachable),
-        "Glance, reading image 7 stalled: no data came for 0.1 s; look at the log of the service, and try again",
+        "Glance, reading image 7 stalled: no data came for 0.1 seconds; look at the log of the service, and try again",
     ),
 ]
 

@@ -256,7 +256,7 @@ class TestRequest:
             "signatures are not enforced",
             "volume v is its template",
             "no request is creating it",
-            "no request is creating it; 0:30:00 are allowed",
+            "no request is creating it; the limit is 30 minutes",
             "no request is creating it",
             "it is whole, read-only, not encrypted and in a trusted project",
             "the storage allows more clones of it",
@@ -481,12 +481,13 @@ class TestStates:
         (dead, overdue, made) = (
             STATES[Policy.STRICT][rule][0] for rule in ("maker-dead", "making-overdue", "being-made")
         )
-        assert dead.decide().because == "it has been in the making for 1:39:00; its creator has ended"
+        assert dead.decide().because == "it has been in the making for 99 minutes; its creator has ended"
         assert overdue.decide().because == (
-            "it has been in the making for 0:30:00; its creator runs; 0:30:00 are allowed"
+            "it has been in the making for 30 minutes; its creator runs; the limit is 30 minutes"
         )
         assert (
-            made.decide().because == "it has been in the making for 0:29:00; it is not known whether its creator runs"
+            made.decide().because
+            == "it has been in the making for 29 minutes; it is not known whether its creator runs"
         )
 
     def test_a_dead_creator_of_a_finished_template_does_not_matter(self) -> None:

@@ -27,7 +27,7 @@ from imagevol_core import (
     failed,
     step_cost,
 )
-from imagevol_core.sentences import amount, said
+from imagevol_core.sentences import amount, duration, said
 
 __all__ = ["Outcome"]
 
@@ -211,7 +211,7 @@ class Outcome:
         told = _COSTS[cost.effort].format(
             read=_bytes(cost.read_bytes), written=_bytes(cost.written_bytes), array=_bytes(cost.array_bytes)
         )
-        return told if seconds is None else f"{told}; at least {seconds:.1f} seconds"
+        return told if seconds is None else f"{told}; at least {duration(seconds)}"
 
     @property
     def _may_be_cloned(self) -> bool:

@@ -35,7 +35,7 @@ from imagevol_core import (
     WarmWish,
     plan_pruning,
 )
-from imagevol_core.sentences import amount, said
+from imagevol_core.sentences import amount, duration, said
 
 if TYPE_CHECKING:
     from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
@@ -383,8 +383,8 @@ def _busy(standings: Iterable[Standing], idle_minutes: int) -> str:
     if not busy:
         return ""
     verb = "stays" if busy == 1 else "stay"
-    minutes = amount(idle_minutes, "minute")
-    return f" {amount(busy, 'template')} {verb} for now: in use, or last used less than {minutes} ago (--idle-minutes)."
+    idle = duration(60 * idle_minutes)
+    return f" {amount(busy, 'template')} {verb} for now: in use, or last used less than {idle} ago (--idle-minutes)."
 
 
 def _elsewhere(standings: Iterable[Standing]) -> str:

@@ -30,6 +30,7 @@ from imagevol_core import (
     ServiceFailed,
     ServiceUnreachable,
 )
+from imagevol_core.sentences import duration
 
 __all__ = ["ToozLocks", "from_conf", "from_url"]
 
@@ -136,7 +137,7 @@ class ToozLocks:
             lock = self._taken(name, until)
             if lock is None:
                 raise taken_by_another
-            with undone_on_failure(f"lock {name!r}, for {self.lease_seconds:g} s at most", lock.let_go):
+            with undone_on_failure(f"lock {name!r}, for {duration(self.lease_seconds)} at most", lock.let_go):
                 yield lock
             if not lock.let_go():
                 raise LockLost(name)
@@ -174,7 +175,7 @@ class ToozLocks:
 
     def _text(self, error: BaseException) -> str:
         if isinstance(error, NoAnswerError):
-            return f"no answer in {self.answer_seconds:g} s"
+            return f"no answer in {duration(self.answer_seconds)}"
         text, cause = one_line(error), "" if error.__cause__ is None else one_line(error.__cause__)
         if cause not in text:  # tooz says of a directory that it cannot be opened, and not why
             text = f"{text}: {cause}"
@@ -225,7 +226,7 @@ class ToozLocks:
         """Be a member of the lock service: in each process by itself, and not before it is needed."""
         member = self._member
         if not member.starting.acquire(timeout=self.answer_seconds):
-            raise ServiceUnreachable(f"lock service {self.service}: no answer in {self.answer_seconds:g} s")
+            raise ServiceUnreachable(f"lock service {self.service}: no answer in {duration(self.answer_seconds)}")
         try:
             if member.driver is None:
                 driver = self._made()

@@ -44,6 +44,7 @@ from imagevol_core import (
     Policy,
     SafetySettings,
 )
+from imagevol_core.sentences import duration
 
 __all__ = ["QemuConverter", "qemu_img_features", "qemu_img_version"]
 
@@ -244,7 +245,9 @@ class QemuConverter:
                 command, cancelled, inherited, stall_seconds=self.stall_seconds, names=names
             )
             if returncode in (-signal.SIGKILL, -signal.SIGXCPU):
-                raise ConversionFailed(f"qemu-img was killed; it may compute for {cpu_seconds} s, or memory was short")
+                raise ConversionFailed(
+                    f"qemu-img was killed; it may compute for {duration(cpu_seconds)}, or memory was short"
+                )
             if returncode not in answers and _WITH_LOG in complaint:
                 raise ConversionFailed(_REPLAY.format(next(iter(names.values()))))
             if returncode not in answers:

@@ -27,6 +27,7 @@ from imagevol_core import (
     TransferCancelled,
     TransferStalled,
 )
+from imagevol_core.sentences import duration
 
 __all__ = ["LONGEST_COMPLAINT", "SOURCE", "TARGET", "ended"]
 
@@ -208,7 +209,8 @@ def _stalled(pid: int, names: Mapping[str, str], seconds: float) -> TransferStal
 
 def _without_progress(seconds: float) -> TransferStalled:
     return TransferStalled(
-        f"qemu-img stalled: it made no progress for {seconds:g} s; look at the storage of the image and of the volume",
+        f"qemu-img stalled: it made no progress for {duration(seconds)}; look at the storage of the image and of the "
+        "volume",
         what="qemu-img",
         seconds=seconds,
     )

@@ -21,7 +21,7 @@ from imagevol_adapters.reporting.chart import chart_bars
 from imagevol_adapters.reporting.contents import Contents, Kind
 from imagevol_adapters.reporting.packing import packed_images
 from imagevol_core import MissingDependency
-from imagevol_core.sentences import said, things
+from imagevol_core.sentences import duration, said, things
 
 __all__ = ["BEGINS", "check_library", "html_page"]
 
@@ -114,11 +114,9 @@ def minutes_text(seconds: float | None) -> str:
     """Give a time for a person.
 
     >>> minutes_text(None), minutes_text(90), minutes_text(7200)
-    ('not known', '1.5 minutes', '2.0 hours')
+    ('not known', '90 seconds', '2 hours')
     """
-    if seconds is None:
-        return "not known"
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+    return "not known" if seconds is None else duration(seconds)
 
 
 def _by_rule(findings: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, int, int]]:

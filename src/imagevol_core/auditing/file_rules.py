@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from imagevol_core.auditing.facts import AuditRule, AuditSettings, Repair, RepairAction, Subject, refuse_zoneless
 from imagevol_core.auditing.rules import step
 from imagevol_core.errors import InvalidSize
-from imagevol_core.sentences import answered
+from imagevol_core.sentences import answered, duration
 from imagevol_core.verdicts import Policy
 
 __all__ = ["FILE_RULES", "KeptFile", "LeftFile"]
@@ -66,7 +66,7 @@ def _needed(kept: KeptFile) -> tuple[bool, str]:
     if kept.file.in_use:
         return True, "a process uses it"
     uses = answered(kept.file.in_use, "a process uses it", "no process uses it")
-    return kept.age <= kept.settings.stuck_after, f"{uses}; it was written {kept.age} before the audit"
+    return kept.age <= kept.settings.stuck_after, f"{uses}; it was written {duration(kept.age)} before the audit"
 
 
 def _used_perhaps(kept: KeptFile) -> str:

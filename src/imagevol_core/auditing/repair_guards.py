@@ -10,7 +10,7 @@ from imagevol_core.auditing.facts import RepairAction, recorded_image
 from imagevol_core.auditing.repair_facts import OF_VOLUMES, RepairStepFacts, needs_clone
 from imagevol_core.facts import Image, Volume
 from imagevol_core.locations import CinderLocation, read_location
-from imagevol_core.sentences import listed, quoted, said
+from imagevol_core.sentences import duration, listed, quoted, said
 
 __all__ = [
     "changes_of_another",
@@ -132,7 +132,7 @@ def is_being_written(facts: RepairStepFacts) -> tuple[bool, str]:
             return True, f"{about} was changed at a time that is not known: {wait}"
         age = facts.settings.now - changed
         if age <= facts.settings.stuck_after:
-            return True, f"{about} was changed {age} ago: {wait}"
+            return True, f"{about} was changed {duration(age)} ago: {wait}"
     return False, "no volume is being written for the image"
 
 

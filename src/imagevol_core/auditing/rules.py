@@ -24,7 +24,7 @@ from imagevol_core.auditing.facts import (
     Watched,
 )
 from imagevol_core.caching import FreshnessOutcome, decide_freshness
-from imagevol_core.sentences import answered, listed, quoted
+from imagevol_core.sentences import answered, duration, listed, quoted
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
@@ -57,7 +57,7 @@ def _not_stuck(watched: Watched) -> tuple[bool, str]:
     if image.updated_at is None:
         return False, f"it is {image.status}, and it is not known since when"
     age = settings.now - image.updated_at
-    return age <= settings.stuck_after, f"it is {image.status} and was last touched {age} before the audit"
+    return age <= settings.stuck_after, f"it is {image.status} and was last touched {duration(age)} before the audit"
 
 
 def _touched(watched: Watched) -> datetime | None:
@@ -95,7 +95,7 @@ def _in_use(held: Held) -> tuple[bool, str]:
     if held.attachment.alive is not None or held.attachment.attached_at is None:
         return held.attachment.alive is True, text
     age = held.settings.now - held.attachment.attached_at
-    return age <= held.settings.stuck_after, f"{text}; it was attached {age} before the audit"
+    return age <= held.settings.stuck_after, f"{text}; it was attached {duration(age)} before the audit"
 
 
 def _has_volume(entry: Entry) -> tuple[bool, str]:
@@ -107,7 +107,7 @@ def _template_fresh(templated: Templated) -> tuple[bool, str]:
     making = templated.template.being_made_for
     if making is not None:
         stuck = making > templated.settings.stuck_after
-        return not stuck, f"it has been in the making for {making}" if stuck else "it is being made"
+        return not stuck, f"it has been in the making for {duration(making)}" if stuck else "it is being made"
     if templated.image is None:
         partly = "" if templated.settings.images_complete else " that were listed"
         return False, f"its image {templated.template.entry.image_id} is not among the images{partly}"

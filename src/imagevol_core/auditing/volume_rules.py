@@ -10,7 +10,7 @@ from imagevol_core.auditing.facts import AuditRule, ImageVolume, Repair, RepairA
 from imagevol_core.auditing.rules import ANOTHER_GLANCE, certain, may_run, step
 from imagevol_core.custody import HOLD
 from imagevol_core.remains import VolumeOrigin
-from imagevol_core.sentences import amount, answered, quoted, said
+from imagevol_core.sentences import amount, answered, duration, quoted, said
 from imagevol_core.sizing import GIB
 from imagevol_core.verdicts import Policy
 
@@ -74,7 +74,7 @@ def _orphan_perhaps(held: ImageVolume) -> str:
 
 
 def _youth(held: ImageVolume) -> str:
-    return "its age is not known" if held.age is None else f"it was created {held.age} before the audit"
+    return "its age is not known" if held.age is None else f"it was created {duration(held.age)} before the audit"
 
 
 def _trusted(held: ImageVolume) -> bool:
@@ -94,7 +94,7 @@ def _not_unfinished(held: ImageVolume) -> tuple[bool, str]:
         return True, "an image's location names it, so that it is whole"
     if held.age is None:
         return False, f"procedure {said(origin.procedure)} has not finished, and its age is not known"
-    return not held.settled, f"procedure {said(origin.procedure)} has not finished {held.age} after it began"
+    return not held.settled, f"procedure {said(origin.procedure)} has not finished {duration(held.age)} after it began"
 
 
 def _unfinished_perhaps(held: ImageVolume) -> str:
@@ -120,7 +120,7 @@ def _let_go(held: ImageVolume) -> tuple[bool, str]:
     unchanged = held.unchanged_for
     if unchanged is None:
         return False, f"journal {said(holder)} holds it, and it is not known since when"
-    text = f"journal {said(holder)} holds it, and Cinder changed it {unchanged} before the audit"
+    text = f"journal {said(holder)} holds it, and Cinder changed it {duration(unchanged)} before the audit"
     return unchanged <= held.settings.stuck_after, text
 
 

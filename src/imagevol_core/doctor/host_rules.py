@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from imagevol_core.checks import Check
 from imagevol_core.doctor.facts import DoctorHost, DoctorService
-from imagevol_core.sentences import amount, said
+from imagevol_core.sentences import amount, duration, said
 from imagevol_core.verdicts import Policy
 
 __all__ = ["DOCTOR_HOST_RULES", "DOCTOR_SERVICE_RULES"]
@@ -158,8 +158,9 @@ def _clock_agrees(service: DoctorService) -> tuple[bool, str]:
     if ahead is None:
         return True, "it does not tell its time"
     if abs(ahead) <= _CLOCK_SECONDS:
-        return True, f"its clock and this host's agree within {_CLOCK_SECONDS} s"
-    return False, f"its clock is {abs(ahead):.0f} s {'ahead of' if ahead == abs(ahead) else 'behind'} this host's"
+        return True, f"its clock and this host's agree within {duration(_CLOCK_SECONDS)}"
+    side = "ahead of" if ahead > 0 else "behind"
+    return False, f"its clock is {duration(abs(ahead))} {side} this host's"
 
 
 def _encrypted(service: DoctorService) -> tuple[bool, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from imagevol_core.checks import Check
 from imagevol_core.doctor.facts import DoctorAccess, DoctorBackend, DoctorGlance, DoctorTrial
-from imagevol_core.sentences import listed, said
+from imagevol_core.sentences import duration, listed, said
 from imagevol_core.verdicts import Policy
 
 __all__ = ["DOCTOR_ACCESS_RULES", "DOCTOR_BACKEND_RULES", "DOCTOR_GLANCE_RULES", "DOCTOR_TRIAL_RULES"]
@@ -189,7 +189,7 @@ def _attaches_promptly(trial: DoctorTrial) -> tuple[bool, str]:
     if None in times:
         return True, "no volume was attached"
     attach, detach = (float(each or 0) for each in times)
-    about = f"attaching takes {attach:.1f} s, and detaching {detach:.1f} s"
+    about = f"attaching takes {duration(attach)}, and detaching {duration(detach)}"
     return max(attach, detach) <= _PATIENCE_SECONDS, about
 
 

@@ -19,7 +19,7 @@ from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Volume
 from imagevol_core.marks import TEMPLATE_KEY
 from imagevol_core.remains.attachments import HolderState, ProcessRecord, RunningProcess, decide_process
-from imagevol_core.sentences import said
+from imagevol_core.sentences import duration, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = [
@@ -298,7 +298,7 @@ def _dead(asked: _Asked) -> tuple[bool, str]:
 def _recent(asked: _Asked) -> tuple[bool, str]:
     if asked.named or asked.age is None or asked.age >= asked.settle:
         return False, asked.process
-    return True, f"{asked.process}, and the volume was created less than {asked.settle} ago"
+    return True, f"{asked.process}, and the volume was created less than {duration(asked.settle)} ago"
 
 
 def _unknown(asked: _Asked) -> tuple[bool, str]:

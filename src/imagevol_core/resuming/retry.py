@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from imagevol_core.sentences import amount, said
+from imagevol_core.sentences import amount, duration, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = ["RETRY_RULES", "BrokenRead", "ReadRetry", "RetryOutcome", "decide_read_retry"]
@@ -117,7 +117,7 @@ def _refused(broken: BrokenRead) -> tuple[bool, str]:
 
 def _no_progress(broken: BrokenRead) -> tuple[bool, str]:
     over = broken.waited_seconds >= broken.patience_seconds
-    return over, f"no data came for {broken.waited_seconds:.0f} seconds, in {amount(broken.failures, 'attempt')}"
+    return over, f"no data came for {duration(broken.waited_seconds)}, in {amount(broken.failures, 'attempt')}"
 
 
 def _asks_too_long(broken: BrokenRead) -> tuple[bool, str]:
@@ -147,7 +147,9 @@ def _answered(broken: BrokenRead) -> str:
 
 def _asked(broken: BrokenRead) -> str:
     asked = broken.retry_after_seconds
-    return "the service does not say how long to wait" if asked is None else f"the service asks to wait {asked:g} s"
+    if asked is None:
+        return "the service does not say how long to wait"
+    return f"the service asks to wait {duration(asked)}"
 
 
 _SPEC = "[store]"

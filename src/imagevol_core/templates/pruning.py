@@ -17,7 +17,7 @@ from typing import cast
 from imagevol_core.caching import CacheLimits, decide_freshness, last_use
 from imagevol_core.errors import InvalidFact
 from imagevol_core.facts import Image, NoAnswer, NotFound
-from imagevol_core.sentences import amount, said
+from imagevol_core.sentences import amount, duration, said
 from imagevol_core.templates.facts import Template
 from imagevol_core.verdicts import Choice, Policy, first_match
 
@@ -184,13 +184,16 @@ def _in_use(kept: _Kept) -> tuple[bool, str]:
     if entry.in_use:
         return True, "it is being cloned"
     recent = entry.last_used is not None and kept.now - entry.last_used < kept.idle
-    return recent, f"it was last used at {said(entry.last_used)}, and counts as in use for {kept.idle} after"
+    return recent, f"it was last used at {said(entry.last_used)}, and counts as in use for {duration(kept.idle)} after"
 
 
 def _being_made(kept: _Kept) -> tuple[bool, str]:
     taken = kept.template.being_made_for
     making = taken is not None
-    return making, f"it has been in the making for {taken}" if making else "no process is creating it"
+    return (
+        making,
+        f"it has been in the making for {duration(taken)}" if taken is not None else "no process is creating it",
+    )
 
 
 def _busy(kept: _Kept) -> tuple[bool, str]:

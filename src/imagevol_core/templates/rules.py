@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from imagevol_core.caching import decide_freshness
 from imagevol_core.cloning import SIGNATURE_PROPERTIES
-from imagevol_core.sentences import amount, answered, listed, said
+from imagevol_core.sentences import amount, answered, duration, listed, said
 from imagevol_core.sizing import image_fits, virtual_size_bytes
 from imagevol_core.templates.facts import OldTemplate, TemplateAction, TemplateRequest, TemplateState, least_gib
 from imagevol_core.verdicts import Choice, Requirement
@@ -110,7 +110,7 @@ def _maker_dead(request: TemplateRequest) -> tuple[bool, str]:
 def _making_overdue(request: TemplateRequest) -> tuple[bool, str]:
     taken, longest = request.found.being_made_for, request.settings.longest_making
     overdue = taken is not None and taken >= longest
-    return overdue, f"{_making(request)[1]}; {longest} are allowed"
+    return overdue, f"{_making(request)[1]}; the limit is {duration(longest)}"
 
 
 def _being_made(request: TemplateRequest) -> tuple[bool, str]:
@@ -122,7 +122,7 @@ def _making(request: TemplateRequest) -> tuple[bool, str]:
     if template.being_made_for is None:
         return False, "no request is creating it"
     alive = answered(template.maker_alive, "its creator runs", "its creator has ended")
-    return True, f"it has been in the making for {template.being_made_for}; {alive}"
+    return True, f"it has been in the making for {duration(template.being_made_for)}; {alive}"
 
 
 def _broken(request: TemplateRequest) -> tuple[bool, str]:
