@@ -39,7 +39,7 @@ class SourceStalled(TransferStalled, SourceFailed):
     """The source gave no data for too long.
 
     >>> print(SourceStalled("the source", seconds=300))
-    the source stalled: no data came for 300 s; check where the data comes from, and try again
+    the source stalled: no data came for 5 minutes; check where the data comes from, and try again
     """
 
     side = "source"
@@ -59,7 +59,7 @@ class DeviceStalled(TransferStalled, DeviceFailed):
         doing: the call.
 
     >>> print(DeviceStalled("device /dev/sdb", doing="writing", seconds=300))
-    device /dev/sdb stalled: writing made no progress for 300 s; look at its storage and at the kernel's log
+    device /dev/sdb stalled: writing made no progress for 5 minutes; look at its storage and at the kernel's log
     """
 
     side = "device"
@@ -78,7 +78,7 @@ class ServiceStalled(TransferStalled, ServiceUnreachable):
     """A service stopped in the middle of an answer.
 
     >>> print(ServiceStalled("Glance, reading image 7ad3", seconds=300))
-    Glance, reading image 7ad3 stalled: no data came for 300 s; look at the log of the service, and try again
+    Glance, reading image 7ad3 stalled: no data came for 5 minutes; look at the log of the service, and try again
     """
 
     side = "service"

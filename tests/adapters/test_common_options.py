@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from cliff.lister import Lister
 
 from imagevol_adapters.cli import progress
+from imagevol_adapters.cli.grouped_help import GROUPS
 from imagevol_adapters.cli.progress import Progress, begin, counted, moved, phase
 from imagevol_adapters.engine import TransferProgress
 from imagevol_core import RequestRefused
@@ -75,6 +77,29 @@ class TestExitStatus:
         monkeypatch.setattr(COMMANDS[command].load(), "take_action", raising(interrupt))
         ran = run(*command.split(), *LEAST[command])
         assert (ran.status, ran.out, ran.err) == (130, "", "interrupted\nleft behind: volume 7ad3\n")
+
+
+def test_the_help_shows_each_command_once_in_a_group_with_a_title(run: Run) -> None:
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted([*COMMANDS, "help", "complete"])
+    _, _, shown = run("--help").out.partition("\nCommands:\n")
+    first = [line.split("  ")[1] for line in shown.splitlines() if re.match(r"  \S", line)]
+    assert first == [name for names in GROUPS.values() for name in names]
+    assert [line[:-1] for line in shown.splitlines() if re.match(r"\S", line)] == list(GROUPS)
+    assert "Other commands" not in shown
+
+
+def test_the_help_is_folded_to_the_width_of_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in (70, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = run("--help").out.partition("\nCommands:\n")[2].splitlines()
+        assert columns - 20 < max(map(len, lines)) <= columns
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_table_can_be_folded_to_120_columns(command: str) -> None:
+    columns = getattr(COMMANDS[command].load(), "columns", ())
+    least = 8  # below which cliff folds no column
+    assert len(columns) * (least + 3) + 1 <= 120
 
 
 def test_each_command_is_here() -> None:

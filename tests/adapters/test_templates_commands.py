@@ -234,7 +234,7 @@ class TestMetrics:
         self, run: Run, cinder: Templating, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file, succeeded = tmp_path / "templates.prom", "command_last_success_timestamp_seconds"
-        options = ("--metrics", file)
+        options: tuple[str | Path, ...] = ("--metrics", file)
 
         def counted(name: str) -> dict[str, float]:
             return {outcome: count for outcome, count in metrics_in(file, name).items() if count}

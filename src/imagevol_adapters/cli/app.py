@@ -64,6 +64,13 @@ class Imagevol(Services, App):
         add_attaching_options(parser)
         return parser
 
+    def print_help_if_requested(self) -> None:
+        """Print the help with the commands in groups, if it is asked for, and end."""
+        if self.options.deferred_help:
+            from imagevol_adapters.cli.grouped_help import GroupedHelp
+
+            GroupedHelp([], argparse.SUPPRESS, default=self)(self.parser, self.options, None)
+
     def interact(self) -> None:
         """Take commands from a person; where no person types them, it is an error that none is given."""
         if not sys.stdin.isatty():

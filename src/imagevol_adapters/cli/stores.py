@@ -157,7 +157,7 @@ class SentencesFormatter(ListFormatter):
 
 
 class UpgradeConfig(Named, Shown, ShowOne):
-    """Turn the glance-api.conf of a single-store Glance into one of several stores, and write it beside."""
+    """Turn the glance-api.conf of a single-store Glance into one of several stores, and write that to a new file."""
 
     app: Imagevol
     columns: ClassVar[tuple[Column, ...]] = (
