@@ -367,6 +367,14 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def advisories(session: nox.Session) -> None:
+    """Ask whether a pinned release has a known vulnerability; without a network, the list in the tree is asked."""
+    python = shared(session, "advisories")
+    install(session, python, "advisories", pins=None, tested=False)
+    run(session, python, "tests.release.advisories", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Do the main job on real services, and show it."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
