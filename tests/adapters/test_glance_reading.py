@@ -142,8 +142,14 @@ def test_glance_is_asked_again_when_it_says(
     assert 40 <= clock.slept[1] <= 42
 
 
-def test_a_time_that_is_not_understood_is_not_waited_for(images: GlanceImages, server: Server, clock: Clock) -> None:
-    server.answers = [50_000, {"status_code": 503, "headers": {"Retry-After": "soon"}}]
+@pytest.mark.parametrize(
+    "value",
+    ["soon", "nan", "Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2024 00:00:00 +9999999999999999"],
+)
+def test_a_time_that_is_not_understood_is_not_waited_for(
+    images: GlanceImages, server: Server, clock: Clock, value: str
+) -> None:
+    server.answers = [50_000, {"status_code": 503, "headers": {"Retry-After": value}}]
     assert b"".join(images.read("7")) == DATA
     assert clock.slept == [0.5, 1]
 

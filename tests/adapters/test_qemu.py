@@ -227,7 +227,15 @@ class TestHostile:
             CONVERTER.examine(str(tmp_path / "image"), declared_format="vmdk", size_gib=1, what="it")
         assert caught.value.reasons == reasons
 
-    @pytest.mark.parametrize("said", ["", "[]", "{}", '{"virtual-size": null}', '{"virtual-size": -1}'])
+    @pytest.mark.parametrize(
+        "said",
+        [
+            *("", "[]", "{}", '{"virtual-size": null}', '{"virtual-size": -1}', '{"virtual-size": 1e400}'),
+            '{"virtual-size": NaN}',
+            "[" * 100_000,
+        ],
+        ids=lambda said: said[:24],
+    )
     def test_an_answer_that_is_none_is_a_failure(
         self, said: str, tmp_path: Path, program: Callable[[str], None]
     ) -> None:

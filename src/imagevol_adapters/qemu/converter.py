@@ -65,6 +65,7 @@ _REPLAY = (
 )
 _STARTING: Table = ((Exception, ConversionFailed, ""),)
 _PATH = re.compile(r"(?<![\w/])/[^\s':,\"]+")
+_UNREADABLE = (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)  # of an answer
 
 
 def _never() -> bool:
@@ -189,7 +190,7 @@ class QemuConverter:
                 has_backing_file=inspection.has_backing_file is True or "backing-filename" in info,
                 subformat=subformat,
             )
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except _UNREADABLE as error:
             raise ConversionFailed(f"qemu-img says what cannot be read: {error!r}") from error
 
     def _checked(self, path: str, inspection: Inspection, file: BinaryIO | None) -> Inspection:
@@ -208,7 +209,7 @@ class QemuConverter:
         try:
             report = json.loads(said)
             return replace(inspection, corruptions=report.get("corruptions", 0) + report["check-errors"])
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except _UNREADABLE as error:
             raise ConversionFailed(f"qemu-img says what cannot be read: {error!r}") from error
 
     def _run(
