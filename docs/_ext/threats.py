@@ -34,9 +34,10 @@ def target(threat: Mapping[str, Any]) -> str:
 
 
 def as_sentence(test: str) -> str:
-    """Give the name of a test as a sentence; of a whole file, its path."""
-    file, _, name = test.partition("::")
-    return name.removeprefix("test_").replace("_", " ") if name else file
+    """Give the name of a test as a sentence, with the case of it in brackets."""
+    name, _, case = test.partition("::")[2].partition("[")
+    said = name.removeprefix("test_").replace("_", " ")
+    return f"{said} ({case.removesuffix(']')})" if case else said
 
 
 def joined(found: Sequence[nodes.Node], between: str) -> list[nodes.Node]:
@@ -93,11 +94,7 @@ def _advisory(name: str) -> nodes.reference:
 
 def _test(test: str) -> nodes.inline:
     """Make the file of a test, and its name as a sentence."""
-    file, _, name = test.partition("::")
-    said = nodes.inline("", "", nodes.literal(text=file))
-    if name:
-        said += nodes.Text(f", {as_sentence(test)}")
-    return said
+    return nodes.inline("", "", nodes.literal(text=test.partition("::")[0]), nodes.Text(f", {as_sentence(test)}"))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

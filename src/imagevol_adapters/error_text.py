@@ -7,15 +7,26 @@ libraries put into theirs is not known, so every text is taken apart.
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
+from weakref import WeakSet
 
 from imagevol_core import HIDDEN, ImagevolError, is_secret_name, without_secrets, without_userinfo
 from imagevol_core.sentences import duration, said
 
-__all__ = ["LONGEST_LINE", "hide_userinfo", "one_line", "secrets_of"]
+__all__ = [
+    "LONGEST_LINE",
+    "hide_userinfo",
+    "keep_secret",
+    "keep_token_secret",
+    "one_line",
+    "secrets_of",
+    "without_known",
+]
 
 LONGEST_LINE = 400
 """How many characters of a library's error are shown."""
@@ -51,6 +62,8 @@ _PROGRAM = re.compile(
 )
 
 _SHORTEST_SECRET = 4  # a shorter one is part of many words
+_PART_OF_WORDS = 8  # so may one be that is shorter than this, and is hidden only as a word of its own
+_MOST_SECRETS = 1000  # of a process; those that come later are told by what stands before them alone
 _UNCLEAR = (KeyError, IndexError, AttributeError, TypeError, AssertionError)  # their text is not a sentence
 
 _POOL = re.compile(
@@ -58,6 +71,54 @@ _POOL = re.compile(
     r"\(Caused by \w+\((?P<reason>[^\n]{0,2000}?)\)\)"
 )
 _CONNECTION = re.compile(r"^(?:<[^>]{0,300}>|HTTPS?Connection\([^)]{0,300}\)): ")
+
+
+_known: dict[str, re.Pattern[str]] = {}
+_signed_in: WeakSet[Any] = WeakSet()
+
+
+def keep_secret(secrets: Iterable[object]) -> None:
+    """Let no error show these texts from now on, wherever they stand: a service can repeat what it was sent.
+
+    Args:
+        secrets: passwords and tokens that this process was given; what is no text, or is too short, is passed over.
+    """
+    for secret in secrets:
+        if isinstance(secret, str) and len(secret) >= _SHORTEST_SECRET and len(_known) < _MOST_SECRETS:
+            forms = {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+            pattern = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
+            _known[secret] = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)" if len(secret) < _PART_OF_WORDS else pattern)
+
+
+def keep_token_secret(auth: object) -> None:
+    """Let no error show the token that these credentials have at that time.
+
+    Args:
+        auth: a plugin of keystoneauth; nothing is asked of Keystone for it.
+    """
+    if auth is not None:
+        _signed_in.add(auth)
+
+
+def _tokens() -> Iterator[str]:
+    for auth in list(_signed_in):
+        for token in (getattr(auth, "token", None), getattr(getattr(auth, "auth_ref", None), "auth_token", None)):
+            if isinstance(token, str) and len(token) >= _PART_OF_WORDS:
+                yield token
+
+
+def without_known(text: str) -> str:
+    """Give a text without what `keep_secret` and `keep_token_secret` were told.
+
+    >>> keep_secret(["correct horse"])
+    >>> without_known("the service answers: correct%20horse is no password; 'correct horse'")
+    "the service answers: *** is no password; '***'"
+    """
+    for pattern in list(_known.values()):
+        text = pattern.sub(HIDDEN, text)
+    for token in _tokens():
+        text = text.replace(token, HIDDEN)
+    return text
 
 
 def one_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
@@ -77,7 +138,7 @@ def one_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
     """
     if isinstance(error, ImagevolError):  # one line already, and as long as it must be
         return str(error)
-    text = _of_a_command(error) or _text(error)
+    text = without_known(_of_a_command(error) or _text(error))
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
@@ -94,7 +155,7 @@ def _unnested(text: str) -> str:
 
 
 def hide_userinfo(error: BaseException) -> None:
-    """Take users and passwords of URLs out of a library's error, and out of those that led to it.
+    """Take users and passwords of URLs, and known secrets, out of a library's error, and out of those that led to it.
 
     Glance and Cinder log an error of ours with its traceback, and so with the library's error that is its cause.
 
@@ -108,10 +169,14 @@ def hide_userinfo(error: BaseException) -> None:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         with suppress(Exception):  # some refuse it
-            args = tuple(without_userinfo(each) if isinstance(each, str) else each for each in current.args)
+            args = tuple(_shown(each) if isinstance(each, str) else each for each in current.args)
             if args != current.args:
                 current.args = args
         current = current.__cause__ or current.__context__
+
+
+def _shown(text: str) -> str:
+    return without_known(without_userinfo(text))
 
 
 def secrets_of(connection: Mapping[str, Any]) -> Iterator[str]:

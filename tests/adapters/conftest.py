@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
+from imagevol_adapters import error_text
 from tests.adapters.commands import Run, ran
 
 # What the libraries' own dependencies say when they are imported. It is not ours to mend.
@@ -47,6 +49,13 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(empty / "clouds.yaml"))
     for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME", "OS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def no_known_secrets() -> Iterator[None]:
+    """What one test gives as a password may be a word in the next."""
+    yield
+    error_text._known.clear()
 
 
 @pytest.fixture

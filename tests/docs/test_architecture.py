@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -87,6 +88,20 @@ def test_the_core_needs_no_library() -> None:
     assert {library for part in import_graph.parts("imagevol_core").values() for library in part.libraries} == set()
 
 
+@functools.cache
+def functions(file: Path) -> set[str]:
+    """The names of the functions in a file."""
+    return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+@functools.cache
+def with_imported_tests(file: Path) -> str:
+    """A file, with what it imports of the tests, where the cases of its tests are named."""
+    text = file.read_text()
+    modules = re.findall(r"^from (tests\.[\w.]+) import", text, re.MULTILINE)
+    return "\n".join([text, *((ROOT / f"{module.replace('.', '/')}.py").read_text() for module in modules)])
+
+
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: str(threat["attack"]))
 def test_what_stops_an_attack_is_a_rule_or_a_test_that_there_is(threat: dict[str, Any]) -> None:
     needed = {"group", "attack", "check", "parts", "stop", "tests"}
@@ -96,9 +111,10 @@ def test_what_stops_an_attack_is_a_rule_or_a_test_that_there_is(threat: dict[str
     assert set(threat.get("rules", ())) <= set(rule_texts.texts())
     assert threat["tests"]
     for test in (*threat["tests"], *threat.get("suite", ())):
-        file, _, name = test.partition("::")
-        tree = ast.parse((ROOT / file).read_text())
-        assert not name or name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, test
+        file, _, called = test.partition("::")
+        name, _, case = called.partition("[")
+        assert name in functions(ROOT / file), test
+        assert not case or f'"{case[:-1]}"' in with_imported_tests(ROOT / file), test
 
 
 def test_each_check_is_named_once_so_that_a_table_can_link_to_it() -> None:
@@ -116,6 +132,16 @@ def test_if_an_attack_depends_on_the_driver_a_driver_author_can_try_it(threat: d
     assert threat["trials"]
     assert set(threat["trials"]) <= set(rule_texts.texts())
     assert all(test.startswith("src/imagevol_adapters/testing/conformance/driver/") for test in threat.get("suite", ()))
+
+
+def test_each_public_attack_on_images_and_volumes_is_tried() -> None:
+    """Those of Cinder, Glance and Nova that are about the data of images, locations and attachments."""
+    known = {
+        *("CVE-2014-9493", "CVE-2015-1195", "CVE-2015-1851", "CVE-2015-5162", "CVE-2015-5163", "CVE-2016-0757"),
+        *("CVE-2022-47951", "CVE-2023-2088", "CVE-2024-32498", "CVE-2024-40767", "CVE-2026-24708", "CVE-2026-34881"),
+        *("OSSN-0065", "OSSN-0090"),
+    }
+    assert {name for threat in THREATS for name in threat.get("like", ())} >= known
 
 
 def test_each_advisory_is_named_in_the_way_that_its_link_needs() -> None:

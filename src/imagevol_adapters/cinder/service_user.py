@@ -9,6 +9,7 @@ from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session
 
 from imagevol_adapters.cinder.volumes import CinderVolumes
+from imagevol_adapters.error_text import keep_secret, keep_token_secret
 from imagevol_adapters.keystone import checked_url
 from imagevol_core import STALL_SECONDS
 
@@ -42,6 +43,7 @@ def service_volumes(options: Options, *, timeout_seconds: float | None = None) -
         InvalidConfiguration: the address of Keystone is not a URL.
     """
     auth: BaseAuthPlugin
+    keep_secret(_option(options, name) for name in ("password", "application_credential_secret"))
     auth_url = checked_url(options.cinder_store_auth_address, where="cinder_store_auth_address")
     if all(_option(options, name) for name in _APPLICATION_CREDENTIAL):
         auth = V3ApplicationCredential(
@@ -67,6 +69,7 @@ def volumes_as(
     """Give Cinder for these credentials, with the TLS options of a store."""
     verify = not options.cinder_api_insecure and (options.cinder_ca_certificates_file or True)
     stall_seconds = getattr(options, "image_clone_stall_seconds", STALL_SECONDS)  # glance_store has no such option
+    keep_token_secret(auth)
     session = Session(auth=auth, verify=verify)
     session.timeout = float(timeout_seconds or stall_seconds)
     return CinderVolumes(

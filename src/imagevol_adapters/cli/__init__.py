@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -32,11 +33,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process when None.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was begun is undone
+    _leave_no_core()
     with _few_collections(), no_timers_left():
         status = _run(argv)
     if argv is None:
         _leave_threads(status)
     return status
+
+
+def _leave_no_core() -> None:
+    """Let a crash of this process, and of those that it starts, write no core dump: a password is in its memory.
+
+    With a limit of 1 byte, Linux starts no program that collects dumps either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    least = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    if soft != least:
+        resource.setrlimit(resource.RLIMIT_CORE, (least, hard))
 
 
 def _leave_threads(status: int) -> None:

@@ -20,7 +20,7 @@ from imagevol_adapters.cli.credentials import add_credential_options
 from imagevol_adapters.cli.imports import put_off_services
 from imagevol_adapters.cli.progress import begin
 from imagevol_adapters.cli.services import Services, add_attaching_options, silence_libraries, tell_end
-from imagevol_adapters.error_text import one_line
+from imagevol_adapters.error_text import keep_secret, keep_token_secret, one_line, secrets_of, without_known
 from imagevol_core import AccessDenied, without_userinfo
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Imagevol(Services, App):
 
     def configure_logging(self) -> None:
         """Keep the libraries silent unless more is asked for: an error is one line, and it is ours."""
+        keep_secret(secrets_of(vars(self.options)))
         others = set(logging.getLogger("").handlers)
         super().configure_logging()
         silence_libraries(self.options.verbose_level, "openstack")
@@ -136,13 +137,17 @@ class Imagevol(Services, App):
     @functools.cached_property
     def session(self) -> Session:
         """The session of those credentials."""
-        from imagevol_adapters.keystone import KEYSTONE, checked_url
+        from imagevol_adapters.keystone import KEYSTONE, checked_url, never_waits_for_itself
         from imagevol_adapters.translation import translated
 
+        keep_secret(secrets_of(self.cloud.config.get("auth", {})))
         if auth_url := self.cloud.config.get("auth", {}).get("auth_url"):
             checked_url(auth_url, where="auth_url (clouds.yaml, OS_AUTH_URL or --os-auth-url)")
         with translated(KEYSTONE, doing="the credentials"):
-            return self.cloud.get_session()
+            session = self.cloud.get_session()
+        keep_token_secret(session.auth)
+        never_waits_for_itself(session.auth)
+        return session
 
 
 class _Commands(CommandManager):
@@ -156,14 +161,17 @@ class _Commands(CommandManager):
 
 
 class _WithoutUserinfo(logging.Formatter):
-    """Formats as another formatter does, and hides users and passwords of URLs: with `--debug`, libraries log URLs."""
+    """Formats as another formatter does, and hides users and passwords of URLs, and the secrets of this command.
+
+    With `--debug`, libraries log URLs, and what a service answers.
+    """
 
     def __init__(self, whole: logging.Formatter | None) -> None:
         super().__init__()
         self._whole = whole or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_userinfo(self._whole.format(record))
+        return without_known(without_userinfo(self._whole.format(record)))
 
 
 class _Heard(logging.Handler):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from imagevol_adapters.cli import no_timers_left
 from imagevol_adapters.cli.progress import begin
 from imagevol_adapters.cli.services import ATTACHING, Services, add_attaching_options, silence_libraries, tell_end
-from imagevol_adapters.error_text import one_line
+from imagevol_adapters.error_text import keep_secret, keep_token_secret, one_line, secrets_of
 from imagevol_core import AccessDenied
 
 if TYPE_CHECKING:
@@ -74,7 +74,14 @@ class OpenStackServices(Services):
             raise AccessDenied(
                 f"{one_line(error).rstrip('.')}. Name a cloud of clouds.yaml with OS_CLOUD or --os-cloud"
             ) from error
+        self._keep_secrets()
         self._signed_in = True
+
+    def _keep_secrets(self) -> None:
+        """Let no error show the credentials with which `openstack` signed in."""
+        config = getattr(self._application.cloud, "config", {})
+        keep_secret(secrets_of(config.get("auth", {})))
+        keep_token_secret(getattr(self._application.client_manager.session, "auth", None))
 
     def __getattr__(self, name: str) -> Any:
         """Give what only the application has, such as its output and its log."""
