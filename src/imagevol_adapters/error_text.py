@@ -70,6 +70,10 @@ _POOL = re.compile(
     r"HTTPS?ConnectionPool\(host='[^']{0,300}', port=\w{0,9}\): (?:Max retries exceeded with url: \S{0,2000} )?"
     r"\(Caused by \w+\((?P<reason>[^\n]{0,2000}?)\)\)"
 )
+# As urllib3 says that a connection broke, and http.client why.
+_BROKEN = re.compile(
+    r"\(['\"][^'\"\n]{0,300}['\"], \w{1,40}\((?:-?\d{1,6}, )?['\"](?P<reason>[^'\"\n]{0,300})['\"]\)\)"
+)
 _CONNECTION = re.compile(r"^(?:<[^>]{0,300}>|HTTPS?Connection\([^)]{0,300}\)): ")
 
 
@@ -151,7 +155,8 @@ def one_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
 
 def _unnested(text: str) -> str:
     """Give the reason alone where requests and urllib3 put three sentences around it, each with the address."""
-    return _POOL.sub(lambda found: _CONNECTION.sub("", found["reason"].strip("'\"")), text)
+    text = _POOL.sub(lambda found: _CONNECTION.sub("", found["reason"].strip("'\"")), text)
+    return _BROKEN.sub(r"\g<reason>", text)
 
 
 def hide_userinfo(error: BaseException) -> None:

@@ -35,7 +35,14 @@ from imagevol_core.migration import ADDED_RULES, MIGRATION_RULES, RELOCATION_RUL
 from imagevol_core.placement import PLACEMENT_RULES
 from imagevol_core.recorded import JUDGE_RULES, RECORD_RULES
 from imagevol_core.remains import RECLAIM_RULES, REMAINS_RULES, REMOVAL_RULES
-from imagevol_core.resuming import FINISHED_RULES, PARTIAL_RULES, REGISTRATION_RULES, RETRY_RULES, TAKING_UP_RULES
+from imagevol_core.resuming import (
+    FINISHED_RULES,
+    PARTIAL_RULES,
+    REGISTRATION_RULES,
+    REPEAT_RULES,
+    RETRY_RULES,
+    TAKING_UP_RULES,
+)
 from imagevol_core.safety import SAFETY_RULES
 from imagevol_core.store_copies import (
     CLONE_SOURCE_RULES,
@@ -113,6 +120,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Copying: the method (the first that applies)": METHOD_RULES,
     "Copying: the zeros (the first that applies)": ZERO_RULES,
     "Safety: an untrusted image": SAFETY_RULES,
+    "Resuming: a request that failed (the first that applies)": REPEAT_RULES,
     "Resuming: a read that broke off (the first that applies)": RETRY_RULES,
     "Resuming: what an earlier command kept (the first that applies)": PARTIAL_RULES,
     "Resuming: a file that has the wanted name (the first that applies)": FINISHED_RULES,

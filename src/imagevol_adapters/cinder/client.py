@@ -65,7 +65,6 @@ def connect(
     interface: str = "public",
     region_name: str | None = None,
     endpoint_override: str | None = None,
-    retries: int = 0,
 ) -> Client:
     """Give a client with the highest of the wanted versions that Cinder has.
 
@@ -74,7 +73,6 @@ def connect(
         interface: which of the endpoints.
         region_name: which region's Cinder.
         endpoint_override: where it is, whatever the service catalogue says.
-        retries: how often a request that found no answer is sent again.
 
     Raises:
         ServiceFailed: Cinder is too old.
@@ -92,7 +90,7 @@ def connect(
     if version is None:
         raise ServiceFailed(f"Cinder: it speaks API {_text(highest)} at most, and {_LEAST} is the least that is needed")
     with translated(ERRORS, doing="Cinder"):
-        return cinder_client.Client(version, session=session, connect_retries=retries, **where)
+        return cinder_client.Client(version, session=session, **where)
 
 
 def _highest_version(session: Session, where: dict[str, Any]) -> tuple[float, ...] | None:

@@ -16,7 +16,9 @@ import tenacity
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
+from imagevol_adapters.cinder.attachments import holders_of, is_on_host, reservations_of
 from imagevol_adapters.cinder.client import CONFLICTS, connect, newest_message, said_as_ours, volume_facts
+from imagevol_adapters.cinder.lost_answers import created_once, reserved_once, unless_deleted
 from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cinder.volume_pages import is_volume_id, listed_volumes, shown_volumes
 from imagevol_adapters.cinder.volume_types import (
@@ -30,6 +32,7 @@ from imagevol_adapters.cinder.volume_types import (
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.keystone import KEYSTONE
 from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.repeating import looked_up, repeating
 from imagevol_adapters.translation import translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
@@ -72,7 +75,7 @@ class CinderVolumes:
         endpoint_override: where it is, whatever the service catalogue says.
         wait_seconds: how long a volume may take from one state to the next; glance_store's default.
         delete_seconds: how long a deletion is waited for, where that is not the same; Cinder goes on alone.
-        retries: how often a request that found no answer is sent again.
+        retries: how often a request that failed is sent again at most; a few times when None.
         attach_attempts: how patiently an attachment is asked for while another has the volume: for as long as
             glance_store does with that many attempts (1: not at all, 5: 24 s), and more often in that time.
     """
@@ -83,9 +86,13 @@ class CinderVolumes:
     endpoint_override: str | None = None
     wait_seconds: float = 300
     delete_seconds: float | None = None
-    retries: int = 0
+    retries: int | None = None
     attach_attempts: int = 1
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Let what fails be sent again, where that is safe."""
+        self.session = repeating(self.session, retries=self.retries)
 
     @property
     def project_id(self) -> str | None:
@@ -103,20 +110,25 @@ class CinderVolumes:
         metadata: Mapping[str, str] | None = None,
     ) -> Volume:
         """Ask for a volume, empty or made from an image."""
-        with said_as_ours(f"creating volume {name}"):
-            return volume_facts(
-                self._cinder().volumes.create(
-                    size_gib, name=name, volume_type=volume_type, imageRef=image_id, metadata=dict(metadata or {})
-                )
-            )
+        wishes: dict[str, Any] = {"metadata": dict(metadata or {}), "volume_type": volume_type}
+
+        def ask() -> Volume:
+            with said_as_ours(f"creating volume {name}"):
+                return volume_facts(self._cinder().volumes.create(size_gib, name=name, imageRef=image_id, **wishes))
+
+        return created_once(ask, self.named, name=name, **wishes)
 
     def clone(
         self, volume_id: str, *, name: str, metadata: Mapping[str, str], volume_type: str | None = None
     ) -> Volume:
         """Ask for a clone of a volume, of its size, and of its type if no other is named."""
         wishes: dict[str, Any] = {"name": name, "metadata": dict(metadata), "volume_type": volume_type}
-        with said_as_ours(f"cloning volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
-            return volume_facts(self._cinder().volumes.create(None, source_volid=volume_id, **wishes))
+
+        def ask() -> Volume:
+            with said_as_ours(f"cloning volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
+                return volume_facts(self._cinder().volumes.create(None, source_volid=volume_id, **wishes))
+
+        return created_once(ask, self.named, **wishes)
 
     def get(self, volume_id: str) -> Volume:
         """Give what is known of one volume."""
@@ -205,8 +217,17 @@ class CinderVolumes:
 
     def extend(self, volume_id: str, *, size_gib: int) -> Volume:
         """Make an available volume larger, and return when it is."""
-        with said_as_ours(f"extending volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
-            self._cinder().volumes.extend(volume_id, size_gib)
+
+        def ask() -> bool:
+            with said_as_ours(f"extending volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
+                self._cinder().volumes.extend(volume_id, size_gib)
+            return True
+
+        def begun() -> bool | None:
+            volume = self.get(volume_id)
+            return volume.status == "extending" or volume.size_gib >= size_gib or None
+
+        looked_up(ask, done=begun)
         grown = self.wait(volume_id)
         if grown.size_gib < size_gib:  # Cinder's scheduler puts it back as it was where the backend has no room
             reason = newest_message(self._cinder(), volume_id)
@@ -239,7 +260,10 @@ class CinderVolumes:
             seconds=self.wait_seconds,
         )
         if volume.status != "deleting":  # as when Glance deletes it with its image
-            with said_as_ours(f"deleting volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
+            with (
+                unless_deleted(volume_id, find=self.find),
+                said_as_ours(f"deleting volume {volume_id}", ("volume", volume_id), table=CONFLICTS),
+            ):
                 self._cinder().volumes.delete(volume_id)
         if not wait:
             return
@@ -292,9 +316,13 @@ class CinderVolumes:
             VolumeBusy: it is attached, or Cinder is changing it.
             InUse: it is in a state that does not pass, as `error`.
         """
-        try:
+
+        def ask() -> str:
             with said_as_ours(f"attaching volume {volume_id}", ("volume", volume_id), table=CONFLICTS):
-                attachment_id = self._cinder().attachments.create(volume_id, None, mode=mode.value)["id"]
+                return str(self._cinder().attachments.create(volume_id, None, mode=mode.value)["id"])
+
+        try:
+            attachment_id = reserved_once(ask, volume_id, shown=self.get, holders=self.holders)
         except InUse as refusal:
             volume = self.get(volume_id)
             if not decide_attach_retry(volume).again:
@@ -304,30 +332,11 @@ class CinderVolumes:
 
     def reservations(self, volume_id: str) -> tuple[Attachment, ...]:
         """Give the attachments of the volume that reserve it without a host."""
-        with said_as_ours(f"attachments of volume {volume_id}"):
-            return tuple(
-                Attachment(id=each.id, volume_id=volume_id, connection={})
-                for each in self._attachments(volume_id)
-                if each.status == "reserved" and each.instance is None
-            )
+        return reservations_of(self._cinder(), volume_id)
 
     def holders(self, volume_id: str) -> tuple[AttachmentFacts, ...]:
         """Give what is known of each attachment of the volume; where it is, Cinder tells with the volume only."""
-        with said_as_ours(f"attachments of volume {volume_id}", ("volume", volume_id)):
-            shown = self._cinder().volumes.get(volume_id).to_dict()["attachments"]
-            places = {each["attachment_id"]: (each.get("host_name"), each.get("device")) for each in shown}
-            return tuple(
-                AttachmentFacts(
-                    id=each.id,
-                    status=each.status,
-                    instance_id=each.instance,
-                    host=host,
-                    device=device,
-                    volume_id=volume_id,
-                )
-                for each in self._attachments(volume_id)
-                for host, device in [places.get(each.id, (None, None))]
-            )
+        return holders_of(self._cinder(), volume_id)
 
     def complete(self, attachment: Attachment) -> None:
         """Make the volume `in-use`; from then on Cinder shows which process has it."""
@@ -336,10 +345,7 @@ class CinderVolumes:
 
     def shares_host(self, attachment: Attachment, *, host: str) -> bool:
         """Tell whether the volume has another attachment to that host."""
-        with said_as_ours(f"volume {attachment.volume_id}", ("volume", attachment.volume_id)):
-            shown = self._cinder().volumes.get(attachment.volume_id).to_dict()
-            others = [each for each in shown["attachments"] if each.get("attachment_id") != attachment.id]
-            return any(other.get("host_name") == host for other in others)
+        return is_on_host(self._cinder(), attachment, host=host)
 
     def detach(self, attachment: Attachment) -> None:
         """Withdraw the permission. If it is gone already, that is no error."""
@@ -423,12 +429,6 @@ class CinderVolumes:
             with suppress(ResourceNotFound, *(() if is_volume_id(volume_id) else (RequestRefused,))):
                 yield volume_id, self.get(volume_id)
 
-    def _attachments(self, volume_id: str) -> list[Any]:
-        """What Cinder lists; it may not know of the filter."""
-        filters = {"all_tenants": 1, "volume_id": volume_id}
-        listed = self._cinder().attachments.list(detailed=True, search_opts=filters)
-        return [each for each in listed if each.volume_id == volume_id]
-
     def _cinder(self) -> Client:
         """The client, made when it is first needed."""
         if self._client is None:
@@ -437,7 +437,6 @@ class CinderVolumes:
                 interface=self.interface,
                 region_name=self.region_name,
                 endpoint_override=self.endpoint_override,
-                retries=self.retries,
             )
         return self._client
 

@@ -98,7 +98,6 @@ class WholeCinder:
                 interface=known.interface,
                 region_name=known.region_name,
                 endpoint_override=known.endpoint_override,
-                retries=known.retries,
             )
         return self._client
 

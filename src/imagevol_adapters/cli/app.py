@@ -138,6 +138,7 @@ class Imagevol(Services, App):
     def session(self) -> Session:
         """The session of those credentials."""
         from imagevol_adapters.keystone import KEYSTONE, checked_url, never_waits_for_itself
+        from imagevol_adapters.repeating import repeating
         from imagevol_adapters.translation import translated
 
         keep_secret(secrets_of(self.cloud.config.get("auth", {})))
@@ -147,7 +148,11 @@ class Imagevol(Services, App):
             session = self.cloud.get_session()
         keep_token_secret(session.auth)
         never_waits_for_itself(session.auth)
-        return session
+        # openstacksdk takes --timeout only from a parser that it has made itself.
+        default = self.parser.get_default("timeout")
+        typed = self.options.timeout if self.options.timeout != default else None
+        session.timeout = typed or session.timeout or default
+        return repeating(session)
 
 
 class _Commands(CommandManager):

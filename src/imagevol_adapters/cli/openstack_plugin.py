@@ -61,8 +61,10 @@ class OpenStackServices(Services):
     def session(self) -> Session:
         """The session of `openstack`."""
         self._sign_in()
+        from imagevol_adapters.repeating import repeating
+
         session: Session = self._application.client_manager.session
-        return session
+        return repeating(session)
 
     def _sign_in(self) -> None:
         """Let `openstack` sign in, as it does for its own commands; it asks for a password if there is none."""

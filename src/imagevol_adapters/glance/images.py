@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -23,8 +24,11 @@ from imagevol_adapters.glance.asking import ERRORS, MISSING
 from imagevol_adapters.glance.asking import asked as _translated
 from imagevol_adapters.glance.facts import asked_of_glance, catalogue_facts, image_facts
 from imagevol_adapters.glance.reading import Answer, read_ranges
+from imagevol_adapters.glance.registering import TASK, taken_location
+from imagevol_adapters.glance.sending import Reader
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.keystone import KEYSTONE, service_name, timed_out
+from imagevol_adapters.repeating import looked_up, repeating
 from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
@@ -33,6 +37,7 @@ from imagevol_core import (
     Digest,
     Image,
     ImageLocation,
+    ImagevolError,
     RequestRefused,
     ResourceNotFound,
     ServiceError,
@@ -43,11 +48,17 @@ from imagevol_core import (
 __all__ = ["GlanceImages"]
 
 _PASSING = frozenset({"saving", "importing"})
-_TASK = "os_glance_import_task"  # the property by which Glance marks an image that it works on
 # glanceclient checks what it is given by Glance's schema before it asks.
 _UNCHECKED: Table = ((TypeError, RequestRefused, ""), *ERRORS)
 _IN_A_BODY: Table = ((OSError, ServiceFailed, ""), *ERRORS)  # requests' own, when the connection was there already
 
+# An old Glance has no such call, and any Glance has those to whom it does not tell.
+_NO_ANSWER_TO_LOCATIONS = (
+    glance_errors.Forbidden,
+    glance_errors.NotFound,
+    glance_errors.HTTPMethodNotAllowed,
+    glance_errors.HTTPNotImplemented,
+)
 _NO_STORE = "imagevol:none"  # a colon ends the name of a store in enabled_backends
 _IMAGES_A_PAGE = 1000  # what Glance gives at most, unless api_limit_max says otherwise
 _NO_LOCATIONS = (
@@ -78,6 +89,10 @@ class GlanceImages:
     stall_seconds: float = STALL_SECONDS
     prefer_store: str | None = None
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Let what fails be sent again, where that is safe."""
+        self.session = repeating(self.session)
 
     @property
     def sees_all(self) -> bool:
@@ -178,13 +193,20 @@ class GlanceImages:
     ) -> Image:
         """Create the record of an image that has no data yet."""
         wishes = {"owner": owner, "visibility": visibility, **asked_of_glance(attributes or ImageAttributes())}
-        with _translated(f"creating image {name}", table=_UNCHECKED):
-            shown = self._glance().images.create(
-                name=name,
-                disk_format=disk_format,
-                **{key: value for key, value in wishes.items() if value is not None},
-            )
-            return image_facts(shown, ())
+        # Chosen here, so that the image is found if the answer is lost.
+        image_id = str(uuid.uuid4())
+
+        def ask() -> Image:
+            with _translated(f"creating image {name}", table=_UNCHECKED):
+                shown = self._glance().images.create(
+                    id=image_id,
+                    name=name,
+                    disk_format=disk_format,
+                    **{key: value for key, value in wishes.items() if value is not None},
+                )
+                return image_facts(shown, ())
+
+        return looked_up(ask, done=partial(self.get, image_id), what=f"image {image_id}, if Glance has created it")
 
     def with_properties(self, properties: Mapping[str, str], *, status: str) -> tuple[Image, ...]:
         """Give the images in this status that have all of these properties, without their locations."""
@@ -198,14 +220,32 @@ class GlanceImages:
 
     def unset_properties(self, image_id: str, names: Iterable[str]) -> Image:
         """Delete these properties, and give the image as it is then."""
-        with _translated(f"deleting properties of image {image_id}", image_id):
-            shown = self._glance().images.update(image_id, remove_props=list(names))
-            return image_facts(shown, self._locations(shown))
+        unwanted = list(names)
+
+        def ask() -> Image:
+            with _translated(f"deleting properties of image {image_id}", image_id):
+                shown = self._glance().images.update(image_id, remove_props=unwanted)
+                return image_facts(shown, self._locations(shown))
+
+        def done() -> Image | None:
+            image = self.get(image_id)
+            return None if image.properties.keys() & set(unwanted) else image
+
+        return looked_up(ask, done=done)
 
     def protect(self, image_id: str, *, protected: bool) -> None:
         """Set or clear the protection against deletion."""
-        with _translated(f"protecting image {image_id}", image_id):
-            self._glance().images.update(image_id, protected=protected)
+
+        def is_protected() -> bool | None:
+            with _translated(f"image {image_id}", image_id):
+                return True if self._glance().images.get(image_id)["protected"] == protected else None
+
+        def ask() -> bool:
+            with _translated(f"protecting image {image_id}", image_id):
+                self._glance().images.update(image_id, protected=protected)
+            return True
+
+        looked_up(ask, done=is_protected)
 
     def catalogue(self) -> imagevol_core.StoreCatalogue:
         """Give the stores, as Glance tells administrators; a single-store Glance tells nothing of its one."""
@@ -237,7 +277,7 @@ class GlanceImages:
         """Return when Glance is not, or no longer, taking data or a location for the image."""
         return wait_until(
             lambda: self.get(image_id),
-            lambda image: image.status == "active" or not (image.status in _PASSING or _TASK in image.properties),
+            lambda image: image.status == "active" or not (image.status in _PASSING or TASK in image.properties),
             what=f"Glance is still at work on image {image_id}",
             seconds=self.wait_seconds,
         )
@@ -251,32 +291,21 @@ class GlanceImages:
         """
         validation = {"os_hash_algo": digest.algorithm, "os_hash_value": digest.value} if digest else {}
         images = self._glance().images
-        with _translated(f"registering a location of image {image_id}", image_id):
-            try:
-                images.add_image_location(image_id, url, validation)
-            except (glance_errors.HTTPNotImplemented, glance_errors.Forbidden):
-                images.add_location(image_id, url, {"store": store} if store else {}, validation)
 
-        at_work = False
+        def ask() -> bool:
+            with _translated(f"registering a location of image {image_id}", image_id):
+                try:
+                    images.add_image_location(image_id, url, validation)
+                except (glance_errors.HTTPNotImplemented, glance_errors.Forbidden):
+                    images.add_location(image_id, url, {"store": store} if store else {}, validation)
+            return True
 
-        def taken(image: Image) -> bool:
-            nonlocal at_work
-            if at_work and image.status == "queued" and _TASK not in image.properties:
-                raise ServiceFailed(
-                    f"Glance, image {image_id}: it has not taken its location; see the log of glance-api"
-                )
-            at_work = at_work or _TASK in image.properties
-            if image.status in ("killed", "deleted"):
-                raise ServiceFailed(f"Glance, image {image_id}: it is '{image.status}'; see the log of glance-api")
-            # With a digest to check, Glance is busy with the image until it shows the digest, and cannot delete it.
-            return image.status == "active" and (digest is None or image.digest is not None)
+        def begun() -> bool | None:
+            image = self.get(image_id)
+            return True if image.status == "active" or TASK in image.properties else None
 
-        return wait_until(
-            lambda: self.get(image_id),
-            taken,
-            what=f"image {image_id} has not taken its location",
-            seconds=self.wait_seconds,
-        )
+        looked_up(ask, done=begun)
+        return taken_location(image_id, self.get, with_digest=digest is not None, seconds=self.wait_seconds)
 
     def upload(
         self,
@@ -288,7 +317,7 @@ class GlanceImages:
         base_image_id: str | None = None,
     ) -> Image:
         """Send an image's data, which are closed at the end; return when the image is active."""
-        reader = _Reader(data)
+        reader = Reader(data)
         headers = imagevol_core.upload_headers(store=store, base_image_id=base_image_id, size_bytes=size_bytes)
         try:
             with closing(data), _translated(f"uploading image {image_id}", image_id):
@@ -301,12 +330,22 @@ class GlanceImages:
                     timeout=(self.stall_seconds, self.session.timeout),
                 )
         except ServiceError as error:
+            if reader.error is None and reader.ended and (image := self._uploaded(image_id, reader.given_bytes)):
+                return image
             if reader.error is None and not reader.ended and timed_out(error):
                 raise ServiceStalled(f"Glance, uploading image {image_id}", seconds=self.stall_seconds) from error
             if reader.error is None:
                 raise
             raise reader.error from None  # the connection broke because the data did
         return self.get(image_id)
+
+    def _uploaded(self, image_id: str, size_bytes: int) -> Image | None:
+        """Give the image if Glance has all of its data, though it did not say so."""
+        with suppress(ImagevolError):
+            image = self.wait(image_id)
+            if image.status == "active" and image.size_bytes == size_bytes:
+                return image
+        return None
 
     def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Give an image's data, whole or a part; whole they are checked against the multihash."""
@@ -384,7 +423,7 @@ class GlanceImages:
         if locations is None:
             try:
                 locations = self._glance().images.get_image_locations(shown["id"])
-            except glance_errors.HTTPException:
+            except _NO_ANSWER_TO_LOCATIONS:
                 direct = shown.get("direct_url")
                 locations = [{"url": direct, "metadata": {}}] if direct else []
         return tuple(ImageLocation(location["url"], location["metadata"]) for location in locations)
@@ -407,31 +446,3 @@ class GlanceImages:
             ) as answer,
         ):
             yield answer
-
-
-class _Reader:
-    """An iterable as the file that glanceclient reads; it asks for less than a part, and gets the rest later."""
-
-    def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts = iter(parts)
-        self._rest = memoryview(b"")
-        self.error: Exception | None = None
-        self.ended = False
-
-    def read(self, length: int) -> bytes:
-        while not self._rest:
-            part = self._next()
-            if part is None:
-                return b""
-            self._rest = memoryview(part)
-        head, self._rest = self._rest[:length], self._rest[length:]
-        return bytes(head)
-
-    def _next(self) -> bytes | None:
-        try:
-            part = next(self._parts, None)
-            self.ended = part is None
-            return part
-        except Exception as error:
-            self.error = error
-            raise

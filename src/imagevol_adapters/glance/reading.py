@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import AbstractContextManager, ExitStack, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from contextlib import AbstractContextManager, ExitStack
 from http import HTTPStatus
 from typing import Protocol
 
 from imagevol_adapters.engine.watching import elsewhere
 from imagevol_adapters.keystone import timed_out
+from imagevol_adapters.repeating import seconds_to_wait
 from imagevol_core import STALL_SECONDS, ImagevolError, ServiceFailed, ServiceStalled
 from imagevol_core.resuming import BrokenRead, decide_read_retry
 
@@ -133,14 +131,4 @@ def _status(error: ImagevolError) -> int | None:
 
 
 def _retry_after(error: ImagevolError) -> float | None:
-    """How long Glance asks to wait: as seconds, or until a date."""
-    headers = getattr(getattr(error.__cause__, "response", None), "headers", None) or {}
-    value = headers.get("Retry-After")
-    if not value:
-        return None
-    with suppress(ValueError):
-        seconds = float(value)
-        return None if math.isnan(seconds) else max(0.0, seconds)
-    with suppress(ValueError, TypeError, OverflowError):
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    return None
+    return seconds_to_wait(getattr(getattr(error.__cause__, "response", None), "headers", None) or {})

@@ -12,6 +12,7 @@ from imagevol_core.remains.attachments import (
     holder_of,
     unanswered_attachments,
 )
+from imagevol_core.remains.lost import lost_attachment
 from imagevol_core.remains.removal import REMOVAL_RULES, RemovalDecision, RemovalOutcome, decide_removal
 from imagevol_core.remains.volumes import (
     FINISHED,
@@ -46,5 +47,6 @@ __all__ = [
     "decide_remains",
     "decide_removal",
     "holder_of",
+    "lost_attachment",
     "unanswered_attachments",
 ]

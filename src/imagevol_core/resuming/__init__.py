@@ -1,4 +1,4 @@
-"""Transfers that go on after they were stopped ([store])."""
+"""Transfers that go on after they were stopped, and requests that are sent again ([store])."""
 
 from imagevol_core.resuming.finished import (
     FINISHED_RULES,
@@ -15,6 +15,13 @@ from imagevol_core.resuming.partial import (
     ReadImage,
     decide_partial,
 )
+from imagevol_core.resuming.repeating import (
+    REPEAT_RULES,
+    FailedRequest,
+    RepeatOutcome,
+    RequestRepeat,
+    decide_request_repeat,
+)
 from imagevol_core.resuming.retry import RETRY_RULES, BrokenRead, ReadRetry, RetryOutcome, decide_read_retry
 from imagevol_core.resuming.taking_up import (
     REGISTRATION_RULES,
@@ -30,9 +37,11 @@ __all__ = [
     "FINISHED_RULES",
     "PARTIAL_RULES",
     "REGISTRATION_RULES",
+    "REPEAT_RULES",
     "RETRY_RULES",
     "TAKING_UP_RULES",
     "BrokenRead",
+    "FailedRequest",
     "FinishedDecision",
     "FinishedFile",
     "FinishedOutcome",
@@ -43,11 +52,14 @@ __all__ = [
     "ReadImage",
     "ReadRetry",
     "Registration",
+    "RepeatOutcome",
+    "RequestRepeat",
     "RetryOutcome",
     "TakingUp",
     "decide_finished",
     "decide_partial",
     "decide_read_retry",
     "decide_registration",
+    "decide_request_repeat",
     "decide_taking_up",
 ]

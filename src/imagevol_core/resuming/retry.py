@@ -14,7 +14,7 @@ from enum import Enum
 from imagevol_core.sentences import amount, duration, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
-__all__ = ["RETRY_RULES", "BrokenRead", "ReadRetry", "RetryOutcome", "decide_read_retry"]
+__all__ = ["RETRY_RULES", "BrokenRead", "ReadRetry", "RetryOutcome", "decide_read_retry", "pause_seconds"]
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -93,13 +93,17 @@ def decide_read_retry(broken: BrokenRead, *, policy: Policy = Policy.STRICT) -> 
     waits = {
         RetryOutcome.GIVE_UP: 0.0,
         RetryOutcome.WAIT_AS_ASKED: broken.retry_after_seconds or 0.0,
-        RetryOutcome.BACK_OFF: _pause_seconds(broken.failures),
+        RetryOutcome.BACK_OFF: pause_seconds(broken.failures),
     }
     return ReadRetry(again=outcome is not RetryOutcome.GIVE_UP, wait_seconds=waits[outcome], verdicts=verdicts)
 
 
-def _pause_seconds(failures: int) -> float:
-    """Give how long to wait after so many failures in a row."""
+def pause_seconds(failures: int) -> float:
+    """Give how long to wait after so many failures in a row.
+
+    >>> [pause_seconds(failures) for failures in (1, 2, 3, 50)]
+    [0.5, 1.0, 2.0, 30.0]
+    """
     doubled = _FIRST_PAUSE_SECONDS * (1 << min(max(failures - 1, 0), _DOUBLINGS))
     return min(doubled, _LONGEST_PAUSE_SECONDS)
 
