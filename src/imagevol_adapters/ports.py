@@ -359,6 +359,7 @@ class Converter(Protocol):
         size_bytes: int,
         cancelled: Callable[[], bool] = ...,
         file: BinaryIO | None = None,
+        device: Device | None = None,
     ) -> None:
         """Run the command of a plan of `plan_copy`, as it is.
 
@@ -369,9 +370,11 @@ class Converter(Protocol):
             size_bytes: the source's size as a disk, by which its time is measured.
             cancelled: asked now and then whether to end it.
             file: the source, if it is open already: this one is converted, whatever is at its path by then.
+            device: the target, if no command can open its path, such as an image of Ceph.
 
         Raises:
             InvalidFact: the plan is refused, or has no such command.
+            DeviceFailed: the `device` could not be written.
             ConversionFailed: it failed, or took more than its limits.
             TransferCancelled: `cancelled` gave true.
             MissingProgram: it is not installed.

@@ -14,8 +14,8 @@ class PlainDevice(metaclass=ABCMeta):
     """A `Device` whose author writes only `size_bytes`, `readinto`, `write` and `flush`.
 
     All other members have values that are safe for any storage.  No call clears a range, so zeros are written.  Nothing
-    is promised about new volumes.  No program on this host can open the path, so an image that must be converted is
-    refused.
+    is promised about new volumes.  No program on this host can open the path, so qemu-img sends what it converts to
+    this process.
 
     Attributes:
         path: the name of the device in errors; begins with a slash.

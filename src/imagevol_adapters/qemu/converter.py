@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -25,12 +25,14 @@ import attrs
 from oslo_concurrency.processutils import ProcessLimits
 
 from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_adapters.disk_files import disk_of
+from imagevol_adapters.disk_files import Disk, disk_of
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.inspection.in_time import inspect_in_time, reading
 from imagevol_adapters.inspection.inspector import check
 from imagevol_adapters.opening import open_file
+from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu.confinement import confined
-from imagevol_adapters.qemu.network_disk import disk_argument, served
+from imagevol_adapters.qemu.network_disk import DeviceDisk, disk_argument, served
 from imagevol_adapters.qemu.running import LONGEST_COMPLAINT, SOURCE, TARGET, ended
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
@@ -162,11 +164,13 @@ class QemuConverter:
         size_bytes: int,
         cancelled: Callable[[], bool] = _never,
         file: BinaryIO | None = None,
+        device: Device | None = None,
     ) -> None:
-        """Run the command of a plan of `plan_copy`, as it is."""
+        """Run the command of a plan of `plan_copy`, as it is; qemu-img writes to a `device` by NBD, if one is given."""
         program = _program_of(plan)
         *_, source, target = plan.argv
-        with _made(Path(target)):
+        disks = {target: DeviceDisk.watched(device, self.stall_seconds)} if device else dict[str, DeviceDisk]()
+        with nullcontext() if device else _made(Path(target)):
             names = {source: SOURCE, target: TARGET}
             self._run(
                 plan.argv[:program],
@@ -175,6 +179,7 @@ class QemuConverter:
                 size_bytes=size_bytes,
                 cancelled=cancelled,
                 opened=_opened(source, file),
+                disks=disks,
             )
 
     def _asked(self, path: str, name: str, inspection: Inspection, file: BinaryIO | None) -> Inspection:
@@ -223,11 +228,12 @@ class QemuConverter:
         answers: Sequence[int] = (0,),
         writes: bool = True,
         opened: Mapping[str, BinaryIO] | None = None,
+        disks: Mapping[str, DeviceDisk] | None = None,
     ) -> str:
         """Run qemu-img after the operator's prefix, and give what it says, with files called by these names.
 
         It has failed if it ends with none of `answers`.  If it `writes` nothing, also its complaints are limited: there
-        may be one for each cluster.  Of the files that are `opened`, it reads these.
+        may be one for each cluster.  Of the files that are `opened`, it reads these; `disks` stand for other paths.
         """
         cpu_seconds = self.cpu_seconds + -(-size_bytes // GIB) * self.cpu_seconds_per_gib
         limits = ProcessLimits(
@@ -237,7 +243,7 @@ class QemuConverter:
             core_file_size=0,  # what it was reading stays secret
             file_size=None if writes else LONGEST_COMPLAINT,
         )
-        with _given(argv, names, opened or {}) as (given, names, descriptors, inherited):
+        with _given(argv, names, opened or {}, disks or {}) as (given, names, descriptors, inherited):
             command = [
                 *(sys.executable, "-m", "oslo_concurrency.prlimit", *limits.prlimit_args(), "--"),
                 *(*prefix, *confined(given, files=[_installed(), *_files(given)], descriptors=descriptors)),
@@ -341,23 +347,30 @@ def _opened(path: str, file: BinaryIO | None) -> dict[str, BinaryIO]:
 
 @contextmanager
 def _given(
-    argv: Sequence[str], names: Mapping[str, str], opened: Mapping[str, BinaryIO]
+    argv: Sequence[str],
+    names: Mapping[str, str],
+    opened: Mapping[str, BinaryIO],
+    disks: Mapping[str, Disk | DeviceDisk],
 ) -> Iterator[tuple[list[str], Mapping[str, str], dict[str, int], list[int]]]:
     """Give a command in which disks stand for their paths, names for what it says, and what it inherits.
 
     Of what it inherits, the files are given by their paths too.
     """
     given, descriptors, inherited = list(argv), dict[str, int](), list[int]()
+    disks = dict(disks)
     with ExitStack() as serving:
         for path, file in opened.items():
-            if (disk := disk_of(file)) is None:
-                descriptors[path] = number = file.fileno()
-                names = {**names, f"/proc/self/fd/{number}": names[path], f"/fd/{number}": names[path]}
-            else:
-                number = serving.enter_context(served(disk))
-                argument = disk_argument(number)
-                given = [argument if word == path else word for word in given]
-                names = {**names, argument: names[path]}
+            if (disk := disk_of(file)) is not None:
+                disks[path] = disk
+                continue
+            descriptors[path] = number = file.fileno()
+            names = {**names, f"/proc/self/fd/{number}": names[path], f"/fd/{number}": names[path]}
+            inherited.append(number)
+        for path, each in disks.items():
+            number = serving.enter_context(served(each))
+            argument = disk_argument(number)
+            given = [argument if word == path else word for word in given]
+            names = {**names, argument: names[path]}
             inherited.append(number)
         yield given, names, descriptors, inherited
 

@@ -144,7 +144,7 @@ class CheckedFile:
         A device that was `written` before is not taken to hold zeros, whatever its driver promises of a new one.
 
         Raises:
-            RequestRefused: the device is no file here, or the plan is refused.
+            RequestRefused: the plan is refused.
             ConversionFailed: qemu-img could not convert it.
             SourceFailed: the file was changed meanwhile.
             DeviceFailed: the rest could not be cleared.
@@ -167,14 +167,18 @@ class CheckedFile:
 
     def _run(self, plan: CopyPlan, device: Device, target: CopyTarget, converter: Converter, limits: Limits) -> None:
         """Run the command of a plan, and make the rest of the device read as zeros."""
-        if device.block_device is None:
-            raise RequestRefused(f"{device.path} is no file on this host: convert {self.path} to raw first")
         if plan.clear_first and clear_device(device, limits=limits):
             zero = Cleared(path=device.path, size_bytes=device.size_bytes)
             plan = plan_copy(self.source, target=replace(target, zero=zero))
         self._held.read_through()
         try:
-            converter.convert(plan, size_bytes=self.size_bytes, cancelled=limits.cancelled.is_set, file=self._held.file)
+            converter.convert(
+                plan,
+                size_bytes=self.size_bytes,
+                cancelled=limits.cancelled.is_set,
+                file=self._held.file,
+                device=device if device.block_device is None else None,
+            )
         except TransferStalled as stalled:
             if stalled.process_id is not None:
                 device.leave_open()
