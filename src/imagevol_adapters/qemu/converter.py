@@ -26,7 +26,6 @@ from oslo_concurrency.processutils import ProcessLimits
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.disk_files import Disk, disk_of
-from imagevol_adapters.error_text import one_line
 from imagevol_adapters.inspection.in_time import inspect_in_time, reading
 from imagevol_adapters.inspection.inspector import check
 from imagevol_adapters.opening import open_file
