@@ -23,9 +23,10 @@ from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.closing import Closeable, closed_on_failure
 from imagevol_adapters.configuration.metrics_option import METRICS_FILE
 from imagevol_adapters.configuration.stall_option import STALL_OPTION
-from imagevol_adapters.engine import Limits
+from imagevol_adapters.engine import PART_BYTES, Limits
 from imagevol_adapters.engine.sources import CallersOwn
 from imagevol_adapters.forking import begun_anew_when_forked
+from imagevol_adapters.freed_memory import keep_freed_memory
 from imagevol_adapters.gathering import with_default_type
 from imagevol_adapters.processes import origin
 from imagevol_adapters.store import sessions
@@ -109,6 +110,7 @@ class Store(glance_driver.Store):
             glance_driver.BackendGroupConfiguration(self.OPTIONS, backend, conf=conf) if backend else conf.glance_store
         )
         os_brick.setup(cfg.CONF)
+        keep_freed_memory()
         self._disabled = ""  # why nothing is added and deleted, where that is so
         self._shared = SharedAttachments()
         self._remains = Remains()
@@ -207,7 +209,8 @@ class Store(glance_driver.Store):
             if own:  # in a user's project the metadata of volumes are the user's word
                 self._remains.look(cloud)
             stored = store_image(
-                _source(iter(lambda: image_file.read(self.WRITE_CHUNKSIZE) or b"", b""), image_file),
+                # No more at once: Glance and its web server copy each piece several times.
+                _source(iter(lambda: image_file.read(PART_BYTES) or b"", b""), image_file),
                 image_id=image_id,
                 image_owner=context.project_id,
                 size_bytes=image_size or None,
