@@ -26,6 +26,8 @@ from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.ports import Attachment, Device
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages
 from imagevol_adapters.transfers import fetch_image
+from imagevol_adapters.transfers.keeping import UNKEPT_STEPS, Step
+from imagevol_adapters.transfers.kept_part import PartFile
 from imagevol_core import ContentMismatch, DeviceFailed, Digest, InUse, RequestRefused, ServiceFailed
 from imagevol_core.resuming import ReadImage
 from tests.adapters.commands import Ran, Run
@@ -122,6 +124,32 @@ class TestGoingOn:
         fetched(target, last)
         assert target.read_bytes() == CONTENT
         assert given + last.given_bytes <= len(CONTENT) + 20 * 2 * STEP
+
+    def test_the_source_is_read_while_a_step_is_written_down(
+        self, target: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source, ahead = Source(), []
+        keep = PartFile.keep
+
+        def slowly(part: PartFile, step: Step) -> None:
+            for _ in range(100):
+                if source.given_bytes > min(step.position + STEP // 2, 15 * MIB):
+                    break
+                time.sleep(0.01)
+            ahead.append(source.given_bytes - step.position)
+            keep(part, step)
+
+        monkeypatch.setattr(PartFile, "keep", slowly)
+        fetched(target, source)
+        assert target.read_bytes() == CONTENT
+        assert ahead[0] > STEP // 2
+        assert max(ahead) <= UNKEPT_STEPS * STEP + 77_777
+
+    def test_what_the_source_gave_before_it_broke_off_is_kept(self, target: Path) -> None:
+        stopped(target, 5 * MIB + 4711)
+        source = Source()
+        fetched(target, source)
+        assert 5 * MIB <= source.opened_at[0] <= 5 * MIB + 4711
 
     def test_zeros_take_no_room(self, target: Path) -> None:
         stopped(target, 15 * MIB)

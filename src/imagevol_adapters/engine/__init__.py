@@ -15,6 +15,7 @@ from imagevol_adapters.engine.limits import Limits, Progress, TransferProgress, 
 from imagevol_adapters.engine.parts import PART_BYTES, POOL_BYTES
 from imagevol_adapters.engine.reading import digest_device, read_device, verify_device
 from imagevol_adapters.engine.sources import Hole, Source, pieces
+from imagevol_adapters.engine.steps import Steps
 from imagevol_adapters.engine.writing import Observer, StreamWriter, clear_rest, write_stream
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Observer",
     "Progress",
     "Source",
+    "Steps",
     "StreamWriter",
     "TransferProgress",
     "TransferReport",

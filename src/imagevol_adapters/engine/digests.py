@@ -66,7 +66,7 @@ class Digests:
 
     def jobs(self) -> list[Job]:
         """Give what a `Crew` does with each part: a job for each digest, so that they are made at the same time."""
-        return [_job(digest) for digest in self._hashes.values()]
+        return [_job(name, digest) for name, digest in self._hashes.items()]
 
     def copy(self) -> Digests:
         """Give digests of what came so far that go on by themselves."""
@@ -142,12 +142,14 @@ def _blake3(*, alone: bool) -> _Hash:
     return cast("_Hash", module.blake3(max_threads=threads))
 
 
-def _job(digest: _Hash) -> Job:
+def _job(name: str, digest: _Hash) -> Job:
     def update(part: Part) -> None:
-        if part.data is not None:
+        if part.digests is not None:
+            part.digests[name] = Digest(name, digest.hexdigest())
+        elif part.data is not None:
             digest.update(part.data)
-            return
-        for start in range(0, part.length, len(ZEROS)):  # few enough that they stay in a cache
-            digest.update(memoryview(ZEROS)[: min(len(ZEROS), part.length - start)])
+        else:
+            for start in range(0, part.length, len(ZEROS)):  # few enough that they stay in a cache
+                digest.update(memoryview(ZEROS)[: min(len(ZEROS), part.length - start)])
 
     return update

@@ -14,7 +14,7 @@ import attrs
 
 from imagevol_adapters.engine.threads import GivingWay, Inbox, Patience, Stopped, Workers, forever, lock
 from imagevol_adapters.engine.watching import elsewhere
-from imagevol_core import TransferStalled
+from imagevol_core import Digest, TransferStalled
 
 __all__ = ["ALIGNED_ZEROS", "ALIGNMENT_BYTES", "PART_BYTES", "POOL_BYTES", "ZEROS", "Crew", "Job", "Part"]
 
@@ -34,6 +34,7 @@ class Part:
         length: how many bytes it has.
         data: the bytes; None where all are zero and were never read.
         memory: what they are in.
+        digests: of all that comes before; not None for a mark, which has no bytes, and each digest writes itself there.
     """
 
     offset: int
@@ -41,6 +42,7 @@ class Part:
     data: memoryview | None
     memory: memoryview
     waiting: int = 0
+    digests: dict[str, Digest] | None = None
 
 
 Job = Callable[[Part], None]
@@ -83,8 +85,9 @@ class Crew:
         self._part_bytes = part_bytes
         self._unmade = POOL_BYTES // max(part_bytes, PART_BYTES)
         self._followed: Inbox[Part | None] = Inbox()
-        self._jobs, self._feeder = tuple(jobs), feeder
-        self._queues = [self._followed] if feeder else []
+        self._todo, self._feeder = tuple(jobs), feeder
+        self._jobs: list[Inbox[Part | None]] = []
+        self._followers = [self._followed] if feeder else []
         self._workers = Workers()
         self._give_way = GivingWay()
 
@@ -93,9 +96,9 @@ class Crew:
 
         Call it where `end` is called whatever happens: an interrupt can come as soon as the first thread runs.
         """
-        for job in self._jobs:
+        for job in self._todo:
             queue: Inbox[Part | None] = Inbox()
-            self._queues.append(queue)
+            self._jobs.append(queue)
             self._workers.start(partial(self._work, job, queue))
         if self._feeder:
             self._workers.start(partial(self._feed, self._feeder))
@@ -117,19 +120,39 @@ class Crew:
 
     def hand_on(self, part: Part) -> None:
         """Let every thread do its job with a part."""
-        part.waiting = len(self._queues)
-        for queue in self._queues:
+        queues = [*self._followers, *self._jobs]
+        part.waiting = len(queues)
+        for queue in queues:
             queue.put(part)
 
+    def mark(self, offset: int) -> None:
+        """Let every thread come to a mark between two parts; the caller's thread is given it once all have."""
+        mark = Part(offset, 0, None, memoryview(b""), waiting=len(self._jobs), digests={})
+        for queue in self._jobs:
+            queue.put(mark)
+
+    def marked(self, patience: Patience = forever) -> Part:
+        """Give the mark once all threads have come to it, to a feeder in the caller's thread.
+
+        Raises:
+            imagevol_adapters.engine.threads.Stopped: nothing more is wanted.
+            TransferStalled: the patience is over.
+        """
+        mark = self._followed.get(patience)
+        if mark is None or self.over:
+            raise Stopped
+        return mark
+
     def parts(self) -> Iterator[Part]:
-        """Give each part that the feeder hands on to the caller's thread.
+        """Give each part that the feeder hands on to the caller's thread, and each mark that all others have come to.
 
         Raises:
             TransferStalled: the patience with the threads is over.
         """
         while (part := self._next()) is not None:
             yield part
-            self._done(part)
+            if part.digests is None:
+                self._done(part)
             self._give_way()
 
     def stop(self, error: BaseException | None = None) -> None:
@@ -165,7 +188,7 @@ class Crew:
         return part
 
     def _close(self) -> None:
-        for queue in self._queues:
+        for queue in (*self._followers, *self._jobs):
             queue.put(None)
 
     def _feed(self, feeder: Callable[[Crew], None]) -> None:
@@ -191,5 +214,7 @@ class Crew:
         with self._lock:
             part.waiting -= 1
             free = part.waiting == 0
-        if free:
+        if free and part.digests is not None:
+            self._followed.put(part)
+        elif free:
             self._free.put(part.memory)

@@ -19,11 +19,20 @@ from imagevol_adapters.engine.digests import Digests
 from imagevol_adapters.engine.limits import Limits, Pace, Progress, Throttle, TransferProgress, TransferReport
 from imagevol_adapters.engine.parts import ALIGNED_ZEROS, ALIGNMENT_BYTES, PART_BYTES, ZEROS, Crew, Part
 from imagevol_adapters.engine.sources import Hole, Source, SourceReader
-from imagevol_adapters.engine.threads import GivingWay, Patience, Stopped, forever, green_timer, in_thread, is_patched
+from imagevol_adapters.engine.steps import Stepping, Steps
+from imagevol_adapters.engine.threads import (
+    GivingWay,
+    Patience,
+    Stopped,
+    forever,
+    green_timer,
+    in_thread,
+    is_patched,
+)
 from imagevol_adapters.engine.watching import all_of, bounded, watched_device
 from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.ports import Device
-from imagevol_core import DeviceFailed, InvalidFact, WrongLength, ZeroHandling
+from imagevol_core import DeviceFailed, ImagevolError, InvalidFact, WrongLength, ZeroHandling
 from imagevol_core.sentences import amount
 
 __all__ = ["Observer", "StreamWriter", "clear_rest", "write_stream"]
@@ -122,13 +131,21 @@ class StreamWriter:
         """How many bytes of the stream were taken."""
         return self._position
 
-    def write(self, device: Device, *, zeros: ZeroHandling = ZeroHandling.PUNCH, data_bytes: int | None = None) -> bool:
+    def write(
+        self,
+        device: Device,
+        *,
+        zeros: ZeroHandling = ZeroHandling.PUNCH,
+        data_bytes: int | None = None,
+        steps: Steps | None = None,
+    ) -> bool:
         """Write on to a device that has what was written before, until the stream ends or the device does.
 
         Args:
             device: which one.
             zeros: what becomes of zeros on it.
             data_bytes: return after so many bytes that are no holes, when they are on the storage; None for no limit.
+            steps: told how far the stream is on the storage; not told of where this returns.
 
         Returns:
             Whether the stream has ended; if not, give a larger device, or call again after `data_bytes`.
@@ -146,11 +163,13 @@ class StreamWriter:
             raise DeviceFailed(f"{device.what} has {amount(size_bytes, 'byte')}, and {wanted} must be written")
         self._broken = True
         with closed_on_failure(self):
-            ended = self._written_onto(device, zeros, data_bytes)
+            ended = self._written_onto(device, zeros, data_bytes, Stepping(steps) if steps else None)
         self._broken = False
         return ended
 
-    def _written_onto(self, device: Device, zeros: ZeroHandling, data_bytes: int | None) -> bool:
+    def _written_onto(
+        self, device: Device, zeros: ZeroHandling, data_bytes: int | None, steps: Stepping | None
+    ) -> bool:
         watch = self._limits.device_watch(device.what)
         patience = all_of(watch, self._source.watch)
         device = watched_device(device, watch)
@@ -160,7 +179,13 @@ class StreamWriter:
 
         def feed(crew: Crew) -> None:
             sink.pace = self._throttle.until(lambda: crew.over)
-            ended.append(self._feed(crew, sink, end, data_bytes, patience if here else forever))
+            waiting = patience if here else forever
+            try:
+                ended.append(self._feed(crew, sink, end, data_bytes, steps, waiting))
+            except ImagevolError:  # of the source
+                if steps:
+                    steps.settle(crew, self._position, waiting)
+                raise
 
         crew = Crew(
             [*self._digests.jobs(), sink.take],
@@ -175,7 +200,9 @@ class StreamWriter:
                 with green_timer(patience):
                     feed(crew)
             else:
-                for _ in crew.parts():
+                for part in crew.parts():
+                    if steps and part.digests is not None and not crew.over:
+                        steps.keep(part)
                     self._tell(sink.done_bytes, sink.skipped_bytes)
                     self._throttle.check()
         except Stopped:  # by an error, which is raised below
@@ -215,7 +242,15 @@ class StreamWriter:
             earlier_bytes=self._begun_at,
         )
 
-    def _feed(self, crew: Crew, sink: _Sink, end: int, data_bytes: int | None, patience: Patience) -> bool:
+    def _feed(
+        self,
+        crew: Crew,
+        sink: _Sink,
+        end: int,
+        data_bytes: int | None,
+        steps: Stepping | None,
+        patience: Patience,
+    ) -> bool:
         """Cut the source into parts until it ends, or the device does, or so many bytes of data were taken.
 
         Returns:
@@ -225,7 +260,8 @@ class StreamWriter:
         most = None if data_bytes is None else self._read_bytes + data_bytes
         while most is None or self._read_bytes < most:
             memory = crew.memory(patience)
-            longest = len(memory) if most is None else min(len(memory), most - self._read_bytes)
+            longest = min(len(memory), steps.left_bytes) if steps else len(memory)
+            longest = longest if most is None else min(longest, most - self._read_bytes)
             part = self._part(memory, end - self._position, longest)
             if part is None:
                 return self._piece is _END
@@ -233,6 +269,8 @@ class StreamWriter:
             self._show(part)
             self._position += part.length
             crew.hand_on(part)
+            if steps and steps.due(0 if part.data is None else part.length):
+                steps.mark(crew, self._position, patience)
             if here:
                 self._tell(sink.done_bytes, sink.skipped_bytes)
         return False
@@ -322,8 +360,11 @@ class _Sink:
         self._unflushed = 0  # bytes that may be in a page cache
 
     def take(self, part: Part) -> None:
-        """Write one part."""
-        if part.data is None:
+        """Write one part, or bring all before a mark to the storage."""
+        if part.digests is not None:
+            self._clear()
+            self._device.flush()
+        elif part.data is None:
             self._zero(part.length)
         elif self._zeros is ZeroHandling.WRITE:
             self._write(part.data)

@@ -12,15 +12,30 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.engine import Digests, Limits, Observer, Progress, StreamWriter, TransferProgress, read_device
+from imagevol_adapters.engine import (
+    Digests,
+    Limits,
+    Observer,
+    Progress,
+    Steps,
+    StreamWriter,
+    TransferProgress,
+    read_device,
+)
 from imagevol_adapters.journals import text_of
 from imagevol_adapters.ports import Device
 from imagevol_core import Digest, ZeroHandling
 
-__all__ = ["STEP_BYTES", "Step", "Verified", "read_again", "until", "write_in_steps"]
+__all__ = ["STEP_BYTES", "UNKEPT_STEPS", "Step", "Verified", "read_again", "until", "write_in_steps"]
 
-STEP_BYTES = 47 << 20
-"""After so many bytes of data a transfer writes down how far it is.  Another 16 MiB may be read ahead."""
+STEP_BYTES = 23 << 20
+"""After so much data a transfer writes down how far it is, while it goes on with the next step.
+
+So two steps can be lost, and the 16 MiB that may be read ahead of them: less than 64 MiB.
+"""
+
+UNKEPT_STEPS = 2
+"""So many steps can be written and not written down."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +86,13 @@ class Verified:
 
 
 def write_in_steps(
-    writer: StreamWriter, device: Device, *, zeros: ZeroHandling, keep: Callable[[Step], object], step_bytes: int
+    writer: StreamWriter,
+    device: Device,
+    *,
+    zeros: ZeroHandling,
+    keep: Callable[[Step], object],
+    step_bytes: int,
+    data_bytes: int | None = None,
 ) -> bool:
     """Write as `StreamWriter.write` does, and give out each step when it is on the storage.
 
@@ -81,17 +102,20 @@ def write_in_steps(
         zeros: what becomes of zeros on it.
         keep: writes a step down.
         step_bytes: how much data a step has.
+        data_bytes: return after so much data; None for no limit.
 
     Returns:
         Whether the stream has ended.
     """
-    while True:
-        before = writer.position
-        ended = writer.write(device, zeros=zeros, data_bytes=step_bytes)
-        if writer.position > before:
-            keep(Step(position=writer.position, digests=writer.report().digests))
-        if ended or writer.position in (before, device.size_bytes):
-            return ended
+    before = writer.position
+
+    def step(position: int, digests: Mapping[str, Digest]) -> None:
+        keep(Step(position=position, digests=digests))
+
+    ended = writer.write(device, zeros=zeros, data_bytes=data_bytes, steps=Steps(step_bytes, step))
+    if writer.position > before:
+        step(writer.position, writer.report().digests)
+    return ended
 
 
 def read_again(

@@ -15,7 +15,7 @@ from imagevol_adapters.ports import AccessMode, Attacher, Device, VolumeService
 from imagevol_adapters.transfers.attaching import attached
 from imagevol_adapters.transfers.checked_file import zeros_for
 from imagevol_adapters.transfers.filling import Examination, opened
-from imagevol_adapters.transfers.keeping import STEP_BYTES, Step, Verified, read_again, write_in_steps
+from imagevol_adapters.transfers.keeping import STEP_BYTES, UNKEPT_STEPS, Step, Verified, read_again, write_in_steps
 from imagevol_adapters.transfers.put_finished import finished, held_to
 from imagevol_adapters.transfers.put_journal import FileFacts, PutJournal
 from imagevol_adapters.transfers.put_targets import (
@@ -178,7 +178,7 @@ def _fill(
 def _write(put: Put, writer: StreamWriter, device: Device, *, proven: bool, taken_up: bool, step_bytes: int) -> None:
     """Write the rest.
 
-    The step in which another process was killed may have been written in part, so that nothing proves its zeros.
+    What another process wrote after its last step may be there in part, so that nothing proves the zeros in it.
     """
     zeros = zeros_for(device, put.settings.zero_proof if proven else None)
 
@@ -186,9 +186,9 @@ def _write(put: Put, writer: StreamWriter, device: Device, *, proven: bool, take
         put.journal.record(**step.to_line())
 
     if taken_up:
-        ended = writer.write(device, zeros=zeros_for(device, None), data_bytes=step_bytes)
-        keep(Step(position=writer.position, digests=writer.report().digests))
-        if ended:
+        unproven = zeros_for(device, None)
+        most = UNKEPT_STEPS * step_bytes
+        if write_in_steps(writer, device, zeros=unproven, keep=keep, step_bytes=step_bytes, data_bytes=most):
             return
     write_in_steps(writer, device, zeros=zeros, keep=keep, step_bytes=step_bytes)
 
