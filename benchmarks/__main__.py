@@ -3,7 +3,19 @@
 import sys
 from importlib import import_module
 
-ALL = ("audits", "clones", "decisions", "digests", "greenlets", "readers", "sparse", "starting", "transfers")
+ALL = (
+    "audits",
+    "clones",
+    "decisions",
+    "digests",
+    "greenlets",
+    "in_glance",
+    "readers",
+    "resuming",
+    "sparse",
+    "starting",
+    "transfers",
+)
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

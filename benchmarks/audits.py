@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
+from benchmarks.machine import machine
 from benchmarks.pairs import RESULTS, host
 
 COUNTS = (100_000, 300_000, 1_000_000)
@@ -37,6 +38,7 @@ def main() -> None:
         print(*(f"{key} {value}" for key, value in row.items()), sep=", ")
     result = {
         "host": host(),
+        "machine": machine(),
         "command": ["python", "-m", "benchmarks", "audits"],
         "versions": {name: version(name) for name in ("imagevol", "python-cinderclient", "python-glanceclient")},
         "rows": rows,

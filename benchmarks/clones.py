@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.machine import machine
 from benchmarks.pairs import RESULTS
 from imagevol_core import GIB
 from tests.cloud.bringup import running
@@ -129,6 +130,7 @@ def _publish(runs: list[Run]) -> None:
             rows.append(row)
     result = {
         "host": f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}",
+        "machine": machine(),
         "command": ["python", "-m", "benchmarks", *sys.argv[1:]],
         "versions": {package: version(package) for package in ("imagevol", "cinder")},
         "cores": os.cpu_count(),

@@ -20,9 +20,10 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.machine import CORES, machine
 from benchmarks.pairs import RESULTS
 from benchmarks.storage import GIB, MIB, ZEROS, Image, LoopDevice, in_private, loop_device, memory
-from benchmarks.transfers import BOTH, CORES, PAIRS, Case, command, measure, put, show
+from benchmarks.transfers import BOTH, PAIRS, Case, command, measure, put, show
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import BLAKE3, Digests, pieces, read_device, verify_device, write_stream
 from imagevol_core import ContentMismatch, Digest, ZeroHandling
@@ -216,8 +217,9 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     nbdcopy = subprocess.run(["nbdcopy", "--version"], check=True, capture_output=True, text=True).stdout
     result = {
-        "host": f"{platform.machine()}, {_processor()}, {CORES} cores, Linux {platform.release()}, "
+        "host": f"{platform.machine()}, {machine()['processor']}, {CORES} cores, Linux {platform.release()}, "
         f"Python {platform.python_version()}",
+        "machine": machine(),
         "command": ["python", "-m", "benchmarks", "digests"],
         "versions": {"imagevol": version("imagevol"), "blake3": version("blake3"), "nbdcopy": nbdcopy.split()[1]},
         "load_before": round(load, 1),  # of other programs
@@ -227,8 +229,3 @@ def main() -> None:
         "counted": counted,
     }
     (RESULTS / "digests.json").write_text(json.dumps(result, indent=2) + "\n")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "a processor")

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from typing import Any
 
+from benchmarks.machine import machine
 from benchmarks.pairs import RESULTS, host
 
 ROUNDS = 5
@@ -78,5 +79,5 @@ def main() -> None:
     }
     for mode, figures in medians.items():
         print(f"{mode:20}{', '.join(f'{name} {value:,}' for name, value in figures.items())}")
-    result = {"host": host(), "rounds": ROUNDS, **medians}
+    result = {"host": host(), "machine": machine(), "rounds": ROUNDS, **medians}
     (RESULTS / "greenlets.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine
+
 RESULTS = Path(__file__).with_name("results")
 ROUNDS = 11
 LEAST_SECONDS = 0.02  # of one round on one side: long against the clock's grain, short against the machine's moods
@@ -82,6 +84,7 @@ def publish(name: str, measured: Iterable[Measured], *, peers: Iterable[str], **
             print(f"{kind}: {', '.join(f'{key} {value:,}' for key, value in figure.items())}")
     result = {
         "host": host(),
+        "machine": machine(),
         "command": ["python", "-m", "benchmarks", *sys.argv[1:]],
         "versions": {package: version(package) for package in ("imagevol", *peers)},
         "rounds": ROUNDS,

@@ -23,6 +23,7 @@ from typing import Any
 import pymysql
 from glanceclient.v2.client import Client as GlanceClient
 
+from benchmarks.machine import machine
 from benchmarks.pairs import RESULTS
 from tests.cloud.bringup import running
 from tests.cloud.ports import ports, sign_in
@@ -135,6 +136,7 @@ def main() -> None:
     result = {
         "host": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
         f"Python {platform.python_version()}",
+        "machine": machine(),
         "command": ["python", "-m", "benchmarks", "readers"],
         "versions": {name: version(name) for name in ("imagevol", "glance_store", "glance", "cinder")},
         "rows": [asdict(row) for row in rows],

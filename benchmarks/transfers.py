@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import machines
+from benchmarks.machine import CORES, machine
 from benchmarks.pairs import RESULTS
 from benchmarks.peers import Cinder, GlanceStore
 from benchmarks.plot import draw
@@ -33,7 +35,6 @@ from imagevol_core import CopySource, CopyTarget, Digest, FreshThin, Volume, Zer
 
 PAIRS = 5
 BOTH = ("md5", "sha512")
-CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,6 +395,7 @@ def main() -> None:
     """Measure, print the table, and keep it with the host and the versions."""
     in_private("transfers")
     rows: list[Row] = []
+    load = os.getloadavg()[0]
     with memory() as directory:
         with loop_device(directory, 3 * GIB) as device:
             limits = machine_limits(device)
@@ -409,6 +411,8 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     result = {
         "host": f"{platform.machine()}, {CORES} cores, Linux {platform.release()}, Python {platform.python_version()}",
+        "machine": machine(),
+        "load_before": round(load, 1),  # of other programs
         "command": ["python", "-m", "benchmarks", "transfers"],
         "versions": {
             **{name: version(name) for name in ("imagevol", "glance_store", "cinder")},
@@ -422,6 +426,7 @@ def main() -> None:
         "counted": counted,
     }
     (RESULTS / "transfers.json").write_text(json.dumps(result, indent=2) + "\n")
+    machines.keep({name: round(limits[name]) for name in BOTH}, {row.name: row.times for row in rows})
     draw()
 
 

@@ -119,19 +119,29 @@ def cinder_volume(directory: Path, host: str) -> Process:
     return spawn(f"cinder-volume-{host}", command, directory=directory)
 
 
+def glance_beside(directory: Path, *, port: int, folder: Path) -> Process:
+    """Another Glance of the same cloud, on a port of its own and with its configuration in another folder."""
+    return _serve("glance", directory, port, {"OS_GLANCE_CONFIG_DIR": str(folder)}, name=f"glance-{port}")
+
+
 def _gunicorn(site: Site, service: str, configuration_variable: str) -> Process:
+    variables = {configuration_variable: str(site.directory / "etc" / service)}
+    return _serve(service, site.directory, site.ports[service], variables)
+
+
+def _serve(service: str, directory: Path, port: int, variables: dict[str, str], *, name: str | None = None) -> Process:
     return spawn(
-        service,
+        name or service,
         [
             sys.executable,
             "-m",
             "gunicorn",
             "--config=python:tests.cloud.gunicorn_settings",
-            f"--bind=127.0.0.1:{site.ports[service]}",
+            f"--bind=127.0.0.1:{port}",
             f"{service}.wsgi.api:application",
         ],
-        directory=site.directory,
-        variables={configuration_variable: str(site.directory / "etc" / service)},
+        directory=directory,
+        variables=variables,
     )
 
 

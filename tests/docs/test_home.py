@@ -26,9 +26,13 @@ def measured(name: str) -> dict[str, Any]:
 
 
 def times(peer: str, *beginnings: str) -> list[str]:
-    """How many times as fast as another program the cases are that begin with these words."""
-    rows = measured("transfers")["rows"]
-    return sorted(f"{row['times'][peer]:.1f}" for row in rows if row["name"].startswith(beginnings))
+    """How many times as fast as another program the cases are that begin with these words, over all machines."""
+    return sorted(
+        f"{factors[peer]:.1f}"
+        for each in measured("machines")["machines"]
+        for name, factors in each["times"].items()
+        if name.startswith(beginnings) and peer in factors
+    )
 
 
 def row(text: str, page: str) -> str:
@@ -52,6 +56,22 @@ def test_a_factor_is_the_measured_one(page: str, text: str, peer: str, cases: tu
         factors = times(peer, *cases)
         said = factors[0] if len(set(factors)) == 1 else f"{factors[0]} to {factors[-1]}"
         assert f" {said} times as fast |" in row(text, page)
+
+
+@pytest.mark.parametrize("page", [HOME, README], ids=["home page", "README"])
+def test_the_machines_are_named_and_how_fast_they_make_the_digest(page: str) -> None:
+    machines = measured("machines")["machines"]
+    assert f"ranges over {len(machines)} machines" in page
+    for each in machines:
+        name = each["machine"]["processor"]
+        assert re.search(rf"{each['digests_mib_s']['sha512']} MiB/s on\s+the\s+{re.escape(name)}", page)
+
+
+def test_each_measured_transfer_says_what_limits_it_and_this_machine_is_among_those_that_are_named() -> None:
+    found, rows = measured("machines"), measured("transfers")["rows"]
+    assert found["bounds"].keys() == {each["name"] for each in rows}
+    factors = {each["name"]: each["times"] for each in rows}
+    assert factors in [each["times"] for each in found["machines"]]
 
 
 def test_what_happens_to_many_readers_at_once_was_counted() -> None:
