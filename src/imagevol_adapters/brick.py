@@ -26,6 +26,7 @@ from oslo_privsep.comm import PrivsepTimeout
 from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 
 from imagevol_adapters.addresses import own_address
+from imagevol_adapters.brick_disconnecting import disconnect_by_force
 from imagevol_adapters.cleanup import released, undone_on_failure
 from imagevol_adapters.devices.device import PathDevice, RbdDevice
 from imagevol_adapters.engine.watching import bounded
@@ -144,8 +145,7 @@ class BrickAttacher:
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
         connection = dict(attachment.connection)
         with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets_of(connection)):
-            connector, device = self._connector_for(connection), _device_of(connection)
-            connector.disconnect_volume(connection, device, force=True, ignore_errors=True)
+            disconnect_by_force(self._connector_for(connection), connection, ignore_errors=True)
 
     def is_left(self, attachment: Attachment) -> bool:
         """Tell whether the volume may still be connected, because a call did not return in time."""
@@ -219,10 +219,9 @@ class BrickAttacher:
             self._refuse_left(attachment)
             if not found or (keep is not None and keep()):
                 return
-            # By force: once the attachment is gone, a device left behind can come to hold another tenant's volume.
             with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets):
                 self._bounded(
-                    lambda: connector.disconnect_volume(connection, found[0], force=True),
+                    lambda: disconnect_by_force(connector, connection, found[0]),
                     doing="disconnecting",
                     **which,
                 )
@@ -383,16 +382,6 @@ def _has_helper_command() -> bool:
     """Tell whether the configuration says how privsep starts."""
     with translated(ERRORS, doing="[privsep_osbrick] cannot be read"):
         return bool(os_brick.privileged.default.conf.helper_command)
-
-
-def _device_of(connection: Mapping[str, Any]) -> dict[str, str]:
-    """Give the device of a volume that is connected here, where os-brick does not look for it: of NVMe-oF."""
-    if not str(connection.get("driver_volume_type")).lower().startswith("nvme"):
-        return {}
-    from os_brick.initiator.connectors.nvmeof import NVMeOFConnProps  # noqa: PLC0415 - only for these
-
-    found = NVMeOFConnProps(dict(connection), find_controllers=True).get_devices()
-    return {"path": found[0]} if found else {}
 
 
 def _size_of(path: Any) -> int:

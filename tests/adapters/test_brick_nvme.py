@@ -65,3 +65,10 @@ def test_a_controller_that_has_another_volume_too_stays(controller: Path) -> Non
 def test_a_volume_that_is_not_connected_is_as_wanted(controller: Path) -> None:
     shutil.rmtree(controller)
     BrickAttacher(root_helper="").disconnect(Attachment(id="a", volume_id=UUID, connection=CONNECTION))
+
+
+def test_a_controller_whose_volume_the_target_has_withdrawn_goes(controller: Path, tmp_path: Path) -> None:
+    shutil.rmtree(controller / "nvme0n1")
+    (tmp_path / "dev" / "nvme0n1").unlink()
+    BrickAttacher(root_helper="").disconnect(Attachment(id="a", volume_id=UUID, connection=CONNECTION))
+    assert not controller.exists()
