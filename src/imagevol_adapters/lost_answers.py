@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
@@ -57,6 +58,7 @@ def only_once() -> dict[str, str]:
 
 
 def _deleted(what: str, find: Callable[[], Iterable[T]], delete: Callable[[str], object]) -> None:
-    for each in find():
-        with released(f"{what.partition(' ')[0]} {each.id}", partial(delete, each.id)):
-            pass
+    """Delete all of them, also if one of them cannot be."""
+    with ExitStack() as released_all:
+        for each in find():
+            released_all.enter_context(released(f"{what.partition(' ')[0]} {each.id}", partial(delete, each.id)))

@@ -22,9 +22,10 @@ from imagevol_adapters.testing.fault_language import (
     twice,
 )
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages, MemoryVolumes
-from imagevol_adapters.transfers import register_image
+from imagevol_adapters.transfers import register_clone, register_image
 from imagevol_core import (
     AccessDenied,
+    ServiceFailed,
     ServiceUnreachable,
     TemplateSettings,
     Volume,
@@ -148,6 +149,36 @@ def test_a_temporary_volume_of_warming_whose_creation_was_not_answered_is_found_
     assert faults.brought, planned
     assert warmed.state.value == "failed"
     assert list(cloud.volumes.volumes) == [other.id]
+
+
+def test_all_that_a_repeated_request_created_is_deleted_also_if_one_cannot_be(cloud: Cloud) -> None:
+    plan = first_of(on("volumes.create", composed(loses_answer(), twice())), on("volumes.delete", fails(), nth=0))
+    with pytest.raises(ServiceUnreachable) as raised:
+        cloud.register(plan)
+    (left,) = cloud.volumes.volumes
+    assert [leftover for leftover in raised.value.leftovers if left in leftover]
+
+
+def test_all_clones_that_a_repeated_request_made_are_deleted_also_if_one_cannot_be(cloud: Cloud) -> None:
+    volume = cloud.volumes.wait(cloud.volumes.create(size_gib=1, name="disk").id)
+    image = cloud.images.create(name="image", disk_format="raw")
+    faults = Faults(
+        first_of(
+            on("volumes.clone", composed(loses_answer(), twice())),
+            on("volumes.delete", fails(), nth=0),
+            on("images.upload", fails()),
+        )
+    )
+    with pytest.raises(ServiceFailed) as raised:
+        register_clone(
+            volume.id,
+            image_id=image.id,
+            images=faults.images(cloud.images),
+            volumes=faults.volumes(cloud.volumes),
+            attacher=faults.attacher(cloud.attacher),
+        )
+    (left,) = cloud.volumes.volumes.keys() - {volume.id}
+    assert [leftover for leftover in raised.value.leftovers if left in leftover]
 
 
 def test_an_error_of_the_program_is_no_answer_either(cloud: Cloud) -> None:

@@ -349,11 +349,11 @@ def _has_taken(image: Image, clone: Volume) -> bool:
 
 
 def _discard(remains: list[Volume], image: Image, volumes: VolumeService) -> None:
-    """Delete those that the image does not live in."""
-    for volume in remains:
-        if not _has_taken(image, volume):
-            with released(f"volume {volume.id}", partial(delete_volume, volumes, volume.id)):
-                pass
+    """Delete those that the image does not live in, also if one of them cannot be."""
+    with ExitStack() as discarded:
+        for volume in remains:
+            if not _has_taken(image, volume):
+                discarded.enter_context(released(f"volume {volume.id}", partial(delete_volume, volumes, volume.id)))
 
 
 def _expect_queued(image: Image) -> None:
