@@ -28,7 +28,8 @@ from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 from imagevol_adapters.addresses import own_address
 from imagevol_adapters.brick_disconnecting import disconnect_by_force
 from imagevol_adapters.cleanup import released, undone_on_failure
-from imagevol_adapters.devices.device import PathDevice, RbdDevice
+from imagevol_adapters.devices.ceph import LOOK_AT, RbdDevice, bound_requests, connection_with_deadline, is_timeout
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine.watching import bounded
 from imagevol_adapters.error_text import one_line, secrets_of
 from imagevol_adapters.lock_directory import lock_directory
@@ -210,8 +211,8 @@ class BrickAttacher:
     @contextmanager
     def _connected(self, attachment: Attachment, keep: Callable[[], bool] | None) -> Iterator[Any]:
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
-        connection = dict(attachment.connection)
-        secrets = tuple(secrets_of(connection))
+        connection = connection_with_deadline(attachment.connection, self.stall_seconds)
+        secrets = tuple(secrets_of(attachment.connection))
         which: dict[str, Any] = {"about": about, "attachment": attachment}
         found: list[Mapping[str, Any]] = []
 
@@ -229,7 +230,8 @@ class BrickAttacher:
         with translated(ERRORS, doing=f"{about} cannot be connected to this host", secrets=secrets):
             connector = self._connector_for(connection)
             with undone_on_failure(f"its device on {socket.gethostname()}", disconnect):
-                self._bounded(lambda: found.append(connector.connect_volume(connection)), doing="connecting", **which)
+                connect = partial(self._connect, connector, connection, about)
+                self._bounded(lambda: found.append(connect()), doing="connecting", **which)
             path = found[0].get("path")
 
         with released(f"device {path} on {socket.gethostname()}", disconnect):
@@ -255,12 +257,27 @@ class BrickAttacher:
         try:
             return bounded(noted, what=about, doing=doing, seconds=self.stall_seconds, green=True)
         except DeviceStalled:
-            self._left.add(attachment.id)
+            if progress != ["began", "ended"]:
+                self._left.add(attachment.id)
             raise
         except BaseException:
             if progress == ["began"]:  # it was interrupted, and goes on
                 self._left.add(attachment.id)
             raise
+
+    def _connect(self, connector: InitiatorConnector, connection: dict[str, Any], about: str) -> Mapping[str, Any]:
+        """Let os-brick connect.
+
+        Raises:
+            DeviceStalled: Ceph has not answered in time, and nothing is connected.
+        """
+        try:
+            found: Mapping[str, Any] = connector.connect_volume(connection)
+        except Exception as error:
+            if is_timeout(error):
+                raise DeviceStalled(about, doing="connecting", seconds=self.stall_seconds, look_at=LOOK_AT) from error
+            raise
+        return found
 
     def _refuse_left(self, attachment: Attachment) -> None:
         """Do not disconnect what a call still uses."""
@@ -359,7 +376,11 @@ def open_device(
         DeviceStalled: opening or closing takes longer.
     """
     if not isinstance(path, str):  # os-brick closes it when it disconnects
-        with RbdDevice(image=path.rbd_image, path=f"/{name}", what=f"volume {name}", writable=writable) as image:
+        bound_requests(path.rbd_image, seconds)
+        image = RbdDevice(
+            image=path.rbd_image, path=f"/{name}", what=f"volume {name}", writable=writable, stall_seconds=seconds
+        )
+        with image:
             yield image
         return
     what = f"volume {name} at {path}"

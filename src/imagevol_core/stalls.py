@@ -64,12 +64,16 @@ class DeviceStalled(TransferStalled, DeviceFailed):
 
     side = "device"
 
-    def __init__(self, what: str, *, doing: str, seconds: float) -> None:
-        """Name the device and the call."""
-        sentence = (
-            f"{what} stalled: {doing} made no progress for {duration(seconds)}; "
-            "look at its storage and at the kernel's log"
-        )
+    def __init__(
+        self,
+        what: str,
+        *,
+        doing: str,
+        seconds: float,
+        look_at: str = "look at its storage and at the kernel's log",
+    ) -> None:
+        """Name the device and the call, and say what to look at."""
+        sentence = f"{what} stalled: {doing} made no progress for {duration(seconds)}; {look_at}"
         super().__init__(sentence, what=what, seconds=seconds)
         self.doing = doing
 

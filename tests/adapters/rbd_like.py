@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 OBJECT_BYTES = 4096
 
 
 class RbdError(Exception):
     """librbd's, which is no OSError."""
+
+
+class _Count:
+    """A number that threads change."""
+
+    def __init__(self) -> None:
+        self._lock, self._count = threading.Lock(), 0
+
+    def add(self, number: int) -> int:
+        with self._lock:
+            self._count += number
+            return self._count
 
 
 class RbdLike:
@@ -19,6 +34,15 @@ class RbdLike:
         self.content = bytearray(size_bytes)
         self.fault: Exception | None = None
         self.flushed = 0
+        self.result = 0
+        """What a request that is begun ends with: 0, or an error's number below zero."""
+        self.answering = threading.Event()
+        self.answering.set()
+        self.most_begun = 0
+        self.options: dict[str, str] = {}
+        self.client = SimpleNamespace(client=SimpleNamespace(conf_set=self.options.__setitem__))
+        self._open = _Count()
+        self._threads = ThreadPoolExecutor(1)
         self._written: set[int] = set()
 
     @property
@@ -34,12 +58,32 @@ class RbdLike:
         self._check(offset + length)
         return bytes(self.content[offset : offset + length])
 
-    def write(self, data: bytes, offset: int, /) -> int:
+    def aio_write(self, data: bytes | bytearray, offset: int, oncomplete: Callable[[Any], object], /) -> None:
         self._check(offset + len(data))
-        assert type(data) is bytes, "librbd takes bytes only"
+        assert type(data) in (bytes, bytearray), "librbd takes nothing else"
+        self._begun(oncomplete, lambda: self._write(data, offset))
+
+    def aio_flush(self, oncomplete: Callable[[Any], object], /) -> None:
+        self._check()
+        self._begun(oncomplete, self.flush)
+
+    def _begun(self, oncomplete: Callable[[Any], object], request: Callable[[], object]) -> None:
+        """End a request at some later time, in another thread, as librbd does."""
+        self.most_begun = max(self.most_begun, self._open.add(1))
+
+        def end() -> None:
+            self.answering.wait()
+            result = self.result
+            if not result:
+                request()
+            self._open.add(-1)
+            oncomplete(SimpleNamespace(get_return_value=lambda: result))
+
+        self._threads.submit(end)
+
+    def _write(self, data: bytes | bytearray, offset: int) -> None:
         self.content[offset : offset + len(data)] = data
         self._written |= set(range(offset // OBJECT_BYTES, -(-(offset + len(data)) // OBJECT_BYTES)))
-        return len(data)
 
     def write_zeroes(self, offset: int, length: int, /) -> int:
         self._check(offset + length)

@@ -18,9 +18,10 @@ from oslo_concurrency import lockutils, processutils
 from imagevol_adapters import brick
 from imagevol_adapters.addresses import own_address
 from imagevol_adapters.brick import BrickAttacher, become_privileged
+from imagevol_adapters.devices.ceph import connection_with_deadline
 from imagevol_adapters.engine import read_device, write_stream
 from imagevol_adapters.ports import AccessMode, Attachment
-from imagevol_core import AttachFailed, DeviceFailed, ServiceUnreachable, ZeroHandling
+from imagevol_core import AttachFailed, DeviceFailed, DeviceStalled, ServiceUnreachable, ZeroHandling
 from tests.adapters.conftest import Clock
 from tests.adapters.rbd_like import RbdLike
 from tests.adapters.reading import read
@@ -405,6 +406,26 @@ class TestCeph:
         assert bytes(image.content) == b"bytes" + bytes(95)
         assert image.flushed == 1
         assert connector.calls == ["connect", "disconnect"]
+
+    def test_ceph_that_does_not_answer_while_it_is_connected_is_a_stall_and_nothing_is_left(self, using: Using) -> None:
+        silent = brick_errors.BrickException(message="Error connecting to ceph cluster.")
+        silent.__context__ = OSError(errno.ETIMEDOUT, "connection timed out")
+        attacher, cinders = using(Connector(None, connect=silent)), attachment("none")
+        with (
+            pytest.raises(DeviceStalled, match=r"volume 7 .*stalled: connecting .*ceph health") as stalled,
+            attacher.open(cinders, mode=AccessMode.WRITE),
+        ):
+            pass
+        assert stalled.value.leftovers == ()
+        assert not attacher.is_left(cinders)
+
+    def test_os_brick_writes_the_deadline_and_the_place_of_the_key_and_no_key_for_librados(self) -> None:
+        cinders = {"driver_volume_type": "rbd", "auth_username": "cinder", "cluster_name": "ceph"}
+        lines = connection_with_deadline(cinders, 300)["keyring"].splitlines()
+        assert "rados_osd_op_timeout = 297" in lines
+        assert lines[-1] == "keyring = /etc/ceph/ceph.client.cinder.keyring"
+        for other in ({**cinders, "do_local_attach": True}, {"driver_volume_type": "iscsi"}):
+            assert connection_with_deadline(other, 300) == other
 
 
 class TestThisHost:

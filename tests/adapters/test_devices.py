@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pytest
 
 from imagevol_adapters.brick import open_device
 from imagevol_adapters.devices import device as devices
-from imagevol_adapters.devices.device import PathDevice, RbdDevice
+from imagevol_adapters.devices.ceph import RbdDevice
+from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Hole, read_device, write_stream
-from imagevol_core import DeviceFailed, ZeroHandling
+from imagevol_core import DeviceFailed, DeviceStalled, ZeroHandling
 from tests.adapters.rbd_like import RbdError, RbdLike
 from tests.adapters.reading import read
 
-KIB = 1 << 10
+KIB, MIB = 1 << 10, 1 << 20
 SIZE_BYTES = 1 << 20
 OLD = b"\xff" * SIZE_BYTES
 
@@ -335,6 +337,59 @@ class TestRbd:
         assert b"".join(read_device(device, length=40_000)) == bytes(8192) + b"x" + bytes(12_287) + b"x" * 4097 + bytes(
             15_423
         )
+
+    def test_many_writes_are_on_their_way_at_once_and_no_more_than_fit_in_a_bounded_memory(self) -> None:
+        image = RbdLike(96 * MIB)
+        image.answering.clear()
+        device = RbdDevice(image=image, path="/7")
+        threading.Timer(0.2, image.answering.set).start()
+        for at in range(0, 96 * MIB, MIB):
+            device.write(at, memoryview(b"x" * MIB))
+        device.flush()
+        assert image.content == b"x" * (96 * MIB)
+        assert image.most_begun == 8  # objects of 4 MiB
+
+    @pytest.mark.parametrize("flushed", [False, True])
+    def test_a_write_that_failed_on_its_way_ends_every_later_call(self, flushed: bool) -> None:
+        image = RbdLike(64 * MIB)
+        device = RbdDevice(image=image, path="/7")
+        if flushed:
+            device.write(0, memoryview(b"x"))
+            device.flush()
+        image.result = -errno.EIO
+        device.write(0, memoryview(b"x" * MIB))
+        with pytest.raises(DeviceFailed, match=r"writing at byte 0 failed: .*Input/output error"):
+            device.flush()
+        image.result = 0
+        for call in (device.flush, lambda: read(device, 0, 1), lambda: device.clear(0, MIB)):
+            with pytest.raises(DeviceFailed, match="writing at byte 0 failed"):
+                call()
+
+    def test_a_request_that_ceph_did_not_answer_in_time_is_a_stall_that_says_what_to_look_at(self) -> None:
+        image = RbdLike(MIB)
+        with open_device(image.handle, writable=True, name="7ad3", seconds=7) as device:
+            image.result = -errno.ETIMEDOUT
+            device.write(0, memoryview(b"x"))
+            with pytest.raises(DeviceStalled, match=r"7ad3 stalled: writing .* 7 s; .*ceph health") as stalled:
+                device.flush()
+        assert stalled.value.side == "device"
+        assert not device.left_open  # the request has ended
+
+    @pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC])
+    def test_a_full_pool_is_said_to_be_full(self, number: int) -> None:
+        image = RbdLike(MIB)
+        device = RbdDevice(image=image, path="/7ad3")
+        image.result = -number
+        device.write(0, memoryview(b"x"))
+        with pytest.raises(DeviceFailed, match=r"7ad3 failed: the pool is full; .*quota"):
+            device.flush()
+
+    def test_ceph_is_told_the_deadline_of_each_request(self) -> None:
+        image = RbdLike(MIB)
+        with open_device(image.handle, writable=True, name="7", seconds=300):
+            assert image.options == dict.fromkeys(
+                ("rados_osd_op_timeout", "rados_mon_op_timeout", "client_mount_timeout"), "297"
+            )
 
     def test_each_error_of_librbd_becomes_an_error_of_imagevol(self) -> None:
         image = RbdLike(10)

@@ -31,7 +31,7 @@ from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.configuration import stores as configuration
 from imagevol_adapters.coordination import from_conf, from_url
-from imagevol_adapters.devices.device import RbdDevice
+from imagevol_adapters.devices.ceph import RbdDevice
 from imagevol_adapters.error_text import LONGEST_LINE
 from imagevol_adapters.glance.images import GlanceImages
 from imagevol_adapters.ports import AccessMode, Attachment, ImageService, VolumeService

@@ -271,6 +271,24 @@ class TestAttached:
         assert UNFINISHED.items() <= volumes.get(volume_id).metadata.items()
         assert "\n" not in str(caught.value)
 
+    def test_a_volume_whose_storage_did_not_answer_is_deleted_by_cinder_alone(
+        self, volumes: MemoryVolumes, stored: Callable[[MemoryAttacher], StoredImage], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def write(*_: object) -> int:
+            raise DeviceStalled("device /7", doing="writing", seconds=SOON)
+
+        def delete(self: MemoryVolumes, volume_id: str, *, wait: bool = True) -> None:
+            assert not wait, "the backend needs the same storage"
+            deleted(self, volume_id)
+
+        deleted = MemoryVolumes.delete
+        monkeypatch.setattr(MemoryVolumes, "delete", delete)
+        monkeypatch.setattr(MemoryDevice, "write", write)
+        with pytest.raises(DeviceStalled) as caught:
+            stored(MemoryAttacher(volumes=volumes))
+        assert volumes.volumes == {}
+        assert caught.value.leftovers == ()
+
     def test_a_volume_that_hangs_while_it_is_read_stays_attached_and_is_named(
         self,
         volumes: MemoryVolumes,

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cloud.processes import SYSTEM_PATH, Process, end, environment, run, spawn, ticks, wait_until
+from tests.cloud.processes import (
+    SYSTEM_PATH,
+    CloudError,
+    Process,
+    end,
+    environment,
+    marked,
+    run,
+    spawn,
+    ticks,
+    wait_until,
+)
 from tests.cloud.settings import reserve_ports
 
 PACKAGES = ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd", "python3-rados", "python3-rbd")
@@ -114,6 +128,48 @@ def _start(directory: Path) -> Path:
         if "active+clean" in (stat := ask(directory, "ceph", *conf, "pg", "stat")) and "creating" not in stat:
             return configuration
     return configuration
+
+
+@dataclass(frozen=True)
+class Osd:
+    """The one daemon that keeps data: without it, no request for data is answered."""
+
+    configuration: Path
+
+    def pause(self) -> None:
+        """Let it stand still, as a host does whose disk hangs."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, or start it if it was killed, and return when Ceph sees it."""
+        directory = self.configuration.parent
+        if (pid := self._found()) is not None:
+            os.kill(pid, signal.SIGCONT)
+            return
+        process = spawn("ceph-osd", ["ceph-osd", "-f", "-i", "0", "-c", self.configuration], directory=directory)
+        stat = ("ceph", "-c", self.configuration, "pg", "stat")
+        wait_until(lambda: "active+clean" in ask(directory, *stat), process=process, seconds=SECONDS)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        if (pid := self._found()) is None:
+            raise CloudError("ceph-osd does not run")
+        return pid
+
+    def _found(self) -> int | None:
+        for pid in marked(self.configuration.parent):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().strip() == "ceph-osd":
+                    return pid
+        return None
 
 
 def ask(directory: Path, *argv: str | Path) -> str:

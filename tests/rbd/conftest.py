@@ -11,6 +11,14 @@ from tests.cloud.record import Cloud
 from tests.cloud.settings import Sections, Settings
 from tests.rbd.ceph import POOLS, problem, running
 
+STALL_SECONDS = 6  # after which a backend gives up what does not move
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-faults", action="store_true", help="write what came of each fault for the page of faults"
+    )
+
 
 @pytest.fixture(scope="session")
 def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -42,6 +50,7 @@ def _backend(configuration: Path, pool: str) -> dict[str, str | None]:
         "image_clone_direct_url_schemes": "cinder",
         "image_template_enabled": "true",
         "image_volume_cache_enabled": "false",
+        "image_clone_stall_seconds": str(STALL_SECONDS),
         "reflinkfile_directory": None,
         "reflinkfile_capacity_gb": None,
     }

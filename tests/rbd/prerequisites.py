@@ -12,8 +12,8 @@ DEBIANS = Path("/usr/lib/python3/dist-packages")
 
 
 def main() -> int:
-    """Install what is missing, as root, and say what still is."""
-    if os.geteuid() == 0 and problem():
+    """Install what is missing, as root, unless `--installed` says to use only what is there; say what still is."""
+    if os.geteuid() == 0 and problem() and "--installed" not in sys.argv[1:]:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         command = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
         if subprocess.run(command, env=environment, check=False).returncode:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters.devices.device import RbdDevice
+from imagevol_adapters.devices.ceph import RbdDevice
 from imagevol_adapters.engine import Hole, read_device, write_stream
 from imagevol_core import DeviceFailed, Digest, ZeroHandling
 from tests.adapters.rbd_like import RbdLike

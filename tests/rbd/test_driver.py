@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,3 +48,17 @@ def test_the_parent_of_a_clone_on_another_backend_is_a_template(demo: User, ceph
     for volume in (first, second):
         demo.real.volumes.delete(volume.id)
     demo.real.volumes.delete(made)
+
+
+def test_a_qcow2_becomes_a_template(demo: User, ceph: Path, tmp_path: Path) -> None:
+    raw, qcow2 = tmp_path / "raw", tmp_path / "qcow2"
+    disk = DATA + bytes(-len(DATA) % 512)
+    raw.write_bytes(disk)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2], check=True)
+    image_id = demo.image(qcow2.read_bytes(), disk_format="qcow2")
+    volume = demo.volume(image_id, "slow")
+    template = demo.real.volumes.get(parent(ceph, "slow", volume.id))
+    assert template.metadata["imagevol_template"] == image_id
+    assert content(demo.real, volume.id, len(disk)) == (GIB, disk)
+    for each in (volume.id, template.id):
+        demo.real.volumes.delete(each)

@@ -6,7 +6,8 @@ from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from imagevol_adapters.devices.block_stack import LONG_CLEAR_BYTES, takes_long_requests
-    from imagevol_adapters.devices.device import PathDevice, RbdDevice, RbdImage
+    from imagevol_adapters.devices.ceph import RbdDevice, RbdImage
+    from imagevol_adapters.devices.device import PathDevice
     from imagevol_adapters.devices.plain import PlainDevice
 else:
     __getattr__, __dir__ = lazy_names(
@@ -16,11 +17,11 @@ else:
                 "LONG_CLEAR_BYTES",
                 "takes_long_requests",
             ),
-            "device": (
-                "PathDevice",
+            "ceph": (
                 "RbdDevice",
                 "RbdImage",
             ),
+            "device": ("PathDevice",),
             "plain": ("PlainDevice",),
         },
     )

@@ -1,4 +1,4 @@
-"""Devices on this host: block devices and files by their path, and images of Ceph by their handle.
+"""Devices on this host: block devices and files by their path.
 
 A path is read and written past the page cache where it allows that, so that moving an image does not throw out what
 other programs have there.
@@ -11,21 +11,22 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from errno import EINVAL, EIO, ENOSPC, ENXIO
+from errno import EIO, ENOSPC
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import attrs
 
 from imagevol_adapters.devices.block_stack import LONG_CLEAR_BYTES, takes_long_requests
 from imagevol_adapters.devices.calls import Calls
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.file_extents import extents
 from imagevol_adapters.ports import CLEAR_BYTES
 from imagevol_core import DeviceFailed
 
-__all__ = ["PathDevice", "RbdDevice", "RbdImage"]
+__all__ = ["PathDevice"]
 
 _ALIGNMENT_BYTES = 4096  # of offset and length, for direct I/O
 _CLOSED = (1 << 31) - 1  # no descriptor: no process may have so many
@@ -216,32 +217,6 @@ class PathDevice:
             return move(self._fd, data)
 
 
-def extents(fd: int, at: int, end: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield where the data and the holes of a file begin and end, but nothing beyond the end that it has by now.
-
-    Where its file system does not tell, all is data.
-
-    Raises:
-        OSError: it cannot be asked.
-    """
-    while at < end:
-        try:
-            data = min(end, os.lseek(fd, at, os.SEEK_DATA))
-            hole = min(end, os.lseek(fd, data, os.SEEK_HOLE))
-        except OSError as error:
-            if error.errno not in (ENXIO, EINVAL):
-                raise
-            if error.errno == ENXIO:  # there are no more data
-                data = hole = end = min(end, os.lseek(fd, 0, os.SEEK_END))
-            else:  # the file system does not tell
-                data, hole = at, end
-        if at < data:
-            yield at, data, False
-        if data < hole:
-            yield data, hole, True
-        at = hole
-
-
 def _punch(fd: int, offset: int, length: int) -> None:
     """Give the range back to the storage; a block device that cannot do that for nothing refuses."""
     if _LIBC.fallocate(fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(length)):
@@ -254,144 +229,9 @@ def _zero_out(fd: int, offset: int, length: int) -> None:
     fcntl.ioctl(fd, _BLKZEROOUT, struct.pack("QQ", offset, length))
 
 
-class RbdImage(Protocol):
-    """What an `RbdDevice` uses of an open image of librbd."""
-
-    def size(self) -> int:
-        """Tell how many bytes it has."""
-
-    def read(self, offset: int, length: int, /) -> bytes:
-        """Read; what was never written are zeros."""
-
-    def write(self, data: bytes, offset: int, /) -> int:
-        """Write all of it."""
-
-    def write_zeroes(self, offset: int, length: int, /) -> object:
-        """Let a range read as zeros."""
-
-    def flush(self) -> object:
-        """Return when all is on the storage."""
-
-    def diff_iterate(
-        self,
-        offset: int,
-        length: int,
-        from_snapshot: str | None,
-        iterate_cb: Callable[[int, int, bool], object],
-        include_parent: bool = True,
-        whole_object: bool = False,
-    ) -> object:
-        """Call with offset, length and whether there are data, for all that was ever written."""
-
-
-@attrs.define(kw_only=True)
-class RbdDevice:
-    """An image of Ceph, open in librbd: a `Device`.
-
-    librbd raises its own errors, which are not of the operating system's; all are translated here.
-    """
-
-    image: RbdImage
-    path: str
-    what: str = attrs.field(default=attrs.Factory(lambda self: f"device {self.path}", True))
-    guarantee: str | None = "rbd"
-    writable: bool = True
-    block_device: None = attrs.field(default=None, init=False)
-    direct_io: bool = attrs.field(default=True, init=False)
-    can_clear: bool = attrs.field(default=attrs.Factory(lambda self: self.writable, True), init=False)
-    clear_bytes: int = attrs.field(default=CLEAR_BYTES, init=False)
-    _calls: Calls = attrs.field(factory=Calls, init=False, repr=False)
-    left_open: bool = attrs.field(default=False, init=False)
-
-    def __enter__(self) -> Self:
-        """It is open already."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Note whether a call has not returned; os-brick closes the image when it disconnects."""
-        self.left_open = self.left_open or bool(self._calls)
-
-    def leave_open(self) -> None:
-        """Stay open: another program uses it, and cannot be ended."""
-        self.left_open = True
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes there are."""
-        with self._calls, _translated(self.what, "asking for the size"):
-            return self.image.size()
-
-    def readinto(self, offset: int, buffer: memoryview) -> int:
-        """Fill the buffer; librbd refuses to read beyond the end."""
-        length = max(0, min(len(buffer), self.size_bytes - offset))
-        with self._calls, _translated(self.what, f"reading at byte {offset}"):
-            data = self.image.read(offset, length) if length else b""
-        buffer[: len(data)] = data
-        return len(data)
-
-    def write(self, offset: int, data: memoryview) -> int:
-        """Write what there is room for; librbd takes bytes only."""
-        self._refuse_reader(offset)
-        room = self.size_bytes - offset
-        if room <= 0 and data:
-            raise DeviceFailed(f"{self.what}: writing at byte {offset} failed: it ends at byte {self.size_bytes}")
-        with self._calls, _translated(self.what, f"writing at byte {offset}"):
-            return self.image.write(bytes(data[:room]), offset)
-
-    def clear(self, offset: int, length: int) -> bool:
-        """Let a range read as zeros; the objects that are zero as a whole are given back."""
-        if not (self.writable and self.can_clear):
-            return False
-        with self._calls, _translated(self.what, f"zeroing at byte {offset}"):
-            self.image.write_zeroes(offset, min(length, self.image.size() - offset))
-        return True
-
-    def _refuse_reader(self, offset: int) -> None:
-        """Refuse to write what was opened to be read: os-brick opens every image to be written."""
-        if not self.writable:
-            raise DeviceFailed(f"{self.what}: writing at byte {offset} failed: it is open for reading only")
-
-    def distrust(self) -> None:
-        """Clear nothing again."""
-        self.can_clear = False
-
-    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
-        """Yield what was ever written, of the image or of what it was cloned from."""
-        data: list[tuple[int, int]] = []
-
-        def found(start: int, count: int, exists: bool) -> None:
-            if exists:
-                data.append((start, start + count))
-
-        with self._calls, _translated(self.what, "asking for the extents"):
-            self.image.diff_iterate(offset, length, None, found, include_parent=True)
-        yield from _and_holes(data, offset, offset + length)
-
-    def flush(self) -> None:
-        """Return when all is on the storage."""
-        with self._calls, _translated(self.what, "flushing"):
-            self.image.flush()
-
-
 @contextmanager
 def _translated(what: str, doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         raise DeviceFailed(f"{what}: {doing} failed: {one_line(error)}") from error
-
-
-def _and_holes(data: Iterable[tuple[int, int]], at: int, end: int) -> Iterator[tuple[int, int, bool]]:
-    """Give the data of a range, those that touch as one, and the holes between them."""
-    start = at
-    for first, last in sorted(data):
-        if first > at:
-            if start < at:
-                yield start, at, True
-            yield at, first, False
-            start = first
-        at = max(at, min(end, last))
-    if start < at:
-        yield start, at, True
-    if at < end:
-        yield at, end, False

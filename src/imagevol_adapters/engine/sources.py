@@ -11,11 +11,11 @@ from typing import BinaryIO
 import attrs
 
 from imagevol_adapters.closing import Closeable, close
-from imagevol_adapters.devices.device import extents
 from imagevol_adapters.engine.parts import PART_BYTES, Crew
 from imagevol_adapters.engine.threads import GivingWay, Stopped, lock
 from imagevol_adapters.engine.watching import Watch
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.file_extents import extents
 from imagevol_core import ImagevolError, InvalidSize, SourceFailed
 
 __all__ = ["CallersOwn", "Hole", "Source", "SourceReader", "guarded", "pieces"]

@@ -70,7 +70,7 @@ class DeviceDisk:
     @classmethod
     def watched(cls, device: Device, stall_seconds: float) -> DeviceDisk:
         """Give the device as a disk whose calls may take so long."""
-        what = f"device {device.path}"
+        what = device.what
         watch = Watch(stall_seconds, lambda doing, seconds: DeviceStalled(what, doing=doing, seconds=seconds))
         return cls(watched_device(device, watch), what, watch.patience, watch.hurry)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
@@ -16,6 +17,7 @@ from imagevol_adapters.transfers.reclaiming import Reclaimed, named, reclaim
 from imagevol_core import (
     AttachFailed,
     DeadlineExceeded,
+    DeviceStalled,
     Image,
     ImagevolError,
     InUse,
@@ -159,9 +161,12 @@ def delete_volume(volumes: VolumeService, volume_id: str) -> None:
 
     An attachment of it that Cinder created without its answer being received, as after an interrupt, is deleted too:
     nothing but the caller knows the volume.
+
+    While a `DeviceStalled` is being handled, Cinder is not waited for: its backend needs the same storage.
     """
+    wait = not isinstance(sys.exception(), DeviceStalled)
     with suppress(ResourceNotFound):
-        delete_or_leave_to_cinder(volumes, volume_id, free=partial(unreserved, volumes))
+        delete_or_leave_to_cinder(volumes, volume_id, free=partial(unreserved, volumes), wait=wait)
 
 
 def unreserved(volumes: VolumeService, volume_id: str) -> Reclaimed:
@@ -172,20 +177,23 @@ def unreserved(volumes: VolumeService, volume_id: str) -> Reclaimed:
     return Reclaimed(attachment_ids=tuple(each.id for each in lost))
 
 
-def delete_or_leave_to_cinder(volumes: VolumeService, volume_id: str, *, free: Free | None = None) -> None:
+def delete_or_leave_to_cinder(
+    volumes: VolumeService, volume_id: str, *, free: Free | None = None, wait: bool = True
+) -> None:
     """Delete a volume; where that takes longer than is waited for, as on a backend that wipes, Cinder goes on alone.
 
     Args:
         volumes: where it is.
         volume_id: which volume.
         free: takes back what dead processes have left attached, if the volume is in use.
+        wait: False to return as soon as the deletion has begun.
 
     Raises:
         InUse: it is attached, with who has it where that is known; or it has snapshots or dependents.
         ImagevolError: what else `VolumeService.delete` raises, but for a deadline while Cinder is deleting it.
     """
     try:
-        delete_freed(volumes, volume_id, free=free)
+        delete_freed(volumes, volume_id, free=free, wait=wait)
     except DeadlineExceeded:
         if any(volume.status != "deleting" for volume in volumes.find([volume_id])):
             raise
