@@ -389,6 +389,7 @@ def bench(session: nox.Session) -> None:
     python = shared(session, "bench", version=SERVICES_PYTHON)
     install(session, python, "bench")
     prerequisites(session, python, "--broker")
+    run(session, python, "tests.rbd.prerequisites", "--installed", installs=True, silent=True, success_codes=[0, 1])
     run(session, python, "benchmarks", *session.posargs)
 
 

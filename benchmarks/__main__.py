@@ -10,6 +10,7 @@ ALL = (
     "digests",
     "greenlets",
     "in_glance",
+    "rbd",
     "readers",
     "resuming",
     "sparse",

@@ -80,11 +80,11 @@ class Cinder:
     def fetch(self, image: Path, device: Path, *, disk_format: str, size_gib: int) -> None:
         """Let `fetch_to_volume_format` put an image file, as Glance would send it, into a device."""
         self._image_utils.fetch_to_volume_format(
-            CONTEXT, _Glance(image, disk_format), "i", str(device), "raw", "1M", size=size_gib
+            CONTEXT, GlanceOfFile(image, disk_format), "i", str(device), "raw", "1M", size=size_gib
         )
 
 
-class _Glance:
+class GlanceOfFile:
     """Cinder's image service, whose images come out of a file and are checked as glanceclient does."""
 
     def __init__(self, image: Path, disk_format: str) -> None:

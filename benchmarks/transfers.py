@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks import machines
 from benchmarks.machine import CORES, machine
@@ -68,6 +69,20 @@ class Case:
     fresh: bool = False
 
 
+class Storage(Protocol):
+    """What is written or read in turns."""
+
+    @property
+    def written_bytes(self) -> int:
+        """How much was ever written to it."""
+
+    def renew(self) -> None:
+        """Let it be as a volume that was just made."""
+
+    def forget(self) -> None:
+        """Let nothing of it be in memory on this side."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """What was measured: medians in MiB a second of the whole image, ratios of each round's pair."""
@@ -87,7 +102,7 @@ class Row:
     argv: tuple[str, ...] = field(default=())
 
 
-def timed(move: Callable[[], object], device: LoopDevice, *, fresh: bool) -> tuple[float, int]:
+def timed(move: Callable[[], object], device: Storage, *, fresh: bool) -> tuple[float, int]:
     """Run it on a device that is as new, or of which nothing is in memory; seconds, and bytes written to the device."""
     device.renew() if fresh else device.forget()
     before = device.written_bytes
@@ -97,7 +112,7 @@ def timed(move: Callable[[], object], device: LoopDevice, *, fresh: bool) -> tup
     return seconds, device.written_bytes - before
 
 
-def measure(case: Case, device: LoopDevice, limits: dict[str, float]) -> Row:
+def measure(case: Case, device: Storage, limits: dict[str, float]) -> Row:
     """Run all sides in turns."""
     sides = {"ours": case.ours, **case.peers}
     runs: dict[str, list[tuple[float, int]]] = {name: [] for name in sides}
