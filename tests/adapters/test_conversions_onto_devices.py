@@ -106,7 +106,7 @@ def test_a_device_that_hangs_is_named_in_time(image: Callable[[str], Path]) -> N
 
     started = time.monotonic()
     try:
-        with pytest.raises(DeviceStalled, match=r"device /7ad3 stalled: .* 0.5 s"):
+        with pytest.raises(DeviceStalled, match=r"device /7ad3 stalled: .* 0.5 seconds"):
             convert(image("qcow2"), Hanging(), stall_seconds=0.5)
         assert time.monotonic() - started < 20
     finally:

@@ -370,7 +370,7 @@ class TestRbd:
         with open_device(image.handle, writable=True, name="7ad3", seconds=7) as device:
             image.result = -errno.ETIMEDOUT
             device.write(0, memoryview(b"x"))
-            with pytest.raises(DeviceStalled, match=r"7ad3 stalled: writing .* 7 s; .*ceph health") as stalled:
+            with pytest.raises(DeviceStalled, match=r"7ad3 stalled: writing .* 7 seconds; .*ceph health") as stalled:
                 device.flush()
         assert stalled.value.side == "device"
         assert not device.left_open  # the request has ended
@@ -381,7 +381,7 @@ class TestRbd:
         device = RbdDevice(image=image, path="/7ad3")
         image.result = -number
         device.write(0, memoryview(b"x"))
-        with pytest.raises(DeviceFailed, match=r"7ad3 failed: the pool is full; .*quota"):
+        with pytest.raises(DeviceFailed, match=r"7ad3: writing at byte 0 failed: the pool is full; .*quota"):
             device.flush()
 
     def test_ceph_is_told_the_deadline_of_each_request(self) -> None:

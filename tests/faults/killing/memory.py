@@ -18,7 +18,8 @@ import attrs
 
 from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cleanup import released
-from imagevol_adapters.devices.device import PathDevice, extents
+from imagevol_adapters.devices.device import PathDevice
+from imagevol_adapters.file_extents import extents
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.testing.memory import MemoryImages, MemoryStoreCopies
 from imagevol_core import (
