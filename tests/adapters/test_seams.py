@@ -231,8 +231,8 @@ def asking_qemu_img_for_its_version(monkeypatch: pytest.MonkeyPatch, fail: Calla
 
 @seam("builtins")
 def reading_an_image_file(monkeypatch: pytest.MonkeyPatch, fail: Callable[..., Any]) -> object:
-    monkeypatch.setattr(qemu, "inspect_file", fail)
-    return QemuConverter().examine("/none", declared_format="raw", size_gib=1, what="image 7")
+    monkeypatch.setattr("imagevol_adapters.inspection.in_time.inspect_file", fail)
+    return QemuConverter().examine(__file__, declared_format="raw", size_gib=1, what="image 7")
 
 
 @seam("openstack.exceptions", "openstack.cloud.exc", "keystoneauth1", "builtins")
