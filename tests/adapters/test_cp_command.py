@@ -219,6 +219,14 @@ def test_the_store_of_a_backend_is_found(site: Site, cp: Run) -> None:
         (("image-0", "--to-store", "slow", "--move", "--yes"), "name a journal with --journal FILE"),
         (("image-0", "image-1", "--to-store", "slow", "--yes"), "name a journal with --journal FILE"),
         (("--resume",), "name the journal with --journal FILE"),
+        (
+            ("image-0", "--to-store", "slow", "--yes", "--trust-recorded"),
+            "--trust-recorded is for copies that this host",
+        ),
+        (
+            ("--undo", "--journal", "x", "--verify", "glance", "--trust-recorded"),
+            "--trust-recorded is for copies that this host reads",
+        ),
         (("--undo", "--journal", "x", "image-0"), "the journal says what is copied"),
         (("--undo", "--journal", "x", "--metrics", "x.prom"), "leave it out with --undo and --dry-run"),
         (("image-0", "--to-store", "slow", "--dry-run", "--metrics", "x.prom"), "leave it out with --undo"),

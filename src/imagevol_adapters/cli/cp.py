@@ -121,7 +121,7 @@ class Cp(Named, Shown, Lister):
             "every copy, which must be in a volume; glance reads none, and with --resume or --undo relies on what was "
             "good before (default: auto; with --resume and --undo as it was planned)",
         )
-        add_trust_option(parser, when="--move")
+        add_trust_option(parser, when="--move, --resume or --undo")
         parser.add_argument(
             "--journal",
             type=Path,
@@ -401,6 +401,11 @@ def _refuse(parsed_args: argparse.Namespace) -> None:
     target = parsed_args.to_store or parsed_args.to_backend
     if parsed_args.metrics and (parsed_args.undo or parsed_args.dry_run):
         raise RequestRefused("--metrics counts what was copied: leave it out with --undo and --dry-run")
+    reads = (
+        parsed_args.move or parsed_args.resume or parsed_args.undo
+    ) and parsed_args.verify != VerifyWish.GLANCE.value
+    if parsed_args.trust_recorded and not reads:
+        raise RequestRefused("--trust-recorded is for copies that this host reads: leave it out, or pass --move")
     if parsed_args.resume or parsed_args.undo:
         if not parsed_args.journal:
             raise RequestRefused("name the journal with --journal FILE")
