@@ -281,6 +281,13 @@ class TestBaseline:
         assert (ran.status, ran.out) == (1, "")
         assert len(ran.err.splitlines()) == 1
 
+    def test_a_baseline_that_all_users_can_write_hides_nothing(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
+        baseline = tmp_path / "accepted"
+        baseline.touch()
+        baseline.chmod(0o666)
+        ran = run("audit", *TRUSTED, "--baseline", baseline)
+        assert (ran.status, "can be written by all users, who could hide findings" in ran.err) == (1, True)
+
     def test_a_file_that_is_not_there_is_an_error(self, cloud: Glance, run: Run, tmp_path: Path) -> None:
         ran = run("audit", "--baseline", tmp_path / "none")
         assert ran.status == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,10 +40,10 @@ def read_baseline(path: Path) -> dict[str, Accepted]:
     """Read which findings are accepted: a line each, the id and the reason; `#` begins a comment.
 
     Raises:
-        RequestRefused: the file cannot be read, or a line has no id or no reason.
+        RequestRefused: the file cannot be read, any user could have written it, or a line has no id or no reason.
     """
     found = {}
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path, hides=True).splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
@@ -106,9 +108,14 @@ def _word(value: object) -> str:
     return value
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, *, hides: bool = False) -> str:
     try:
         with open(open_file(path), encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            if hides and os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                raise RequestRefused(
+                    f"{said(path)} can be written by all users, who could hide findings: run `chmod o-w`, and look at "
+                    "what it accepts"
+                )
             text = file.read(_LARGEST)
             if file.read(1):
                 raise RequestRefused(f"{said(path)} is larger than {_LARGEST} bytes: give another file")
