@@ -37,6 +37,7 @@ from imagevol_core import (
     decide_zeros,
     plan_copy,
 )
+from imagevol_core.sentences import duration
 
 __all__ = ["CheckedFile", "Proof", "zeros_for"]
 
@@ -201,7 +202,7 @@ class CheckedFile:
         else:
             named = TransferStalled(
                 f"the conversion of {self.what} onto {device.what} stalled: it made no progress for "
-                f"{stalled.seconds:g} s; look at the storage of both",
+                f"{duration(stalled.seconds)}; look at the storage of both",
                 what=stalled.what,
                 seconds=stalled.seconds,
             )
