@@ -80,8 +80,8 @@ def test_the_pauses_grow() -> None:
     "failed, reason",
     [
         (replace(READ, failures=5), "the service answered 503, in 5 attempts"),
-        (replace(READ, waited_seconds=60), "the service answered 503, for 60 seconds"),
-        (replace(READ, retry_after_seconds=61), "the service asks to wait 61 s"),
+        (replace(READ, waited_seconds=60), "the service answered 503, for 1 minute"),
+        (replace(READ, retry_after_seconds=61), "the service asks to wait 61 seconds"),
         (replace(READ, replayable=False), "the service answered 503, and the data cannot be sent again"),
         (replace(READ, arrived=False, status=None, failures=5), "there was no connection, in 5 attempts"),
     ],

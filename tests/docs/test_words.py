@@ -52,6 +52,7 @@ def test_the_words_to_avoid_are_found() -> None:
         "the data, that are read",
         "the data could not be read to their end",
         "behind the end",
+        "it took {} s",
         " ".join(["word"] * 36),
     ):
         assert list(faults(iter([Text("here", wrong)]))), wrong

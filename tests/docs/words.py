@@ -20,6 +20,7 @@ WORDS = {
     r"\bwhether [^.:|]{1,80}: (?:yes\b|no\b|not known\b|\{\})": "say it directly",
     r"\b(?:meta)?data,? (?:that )?(?:are|were|have)\b|\bdata [^.;:]{0,40}\bto their end\b": "data is, its end",
     r"(?<!left )(?<!leave )(?<!nothing )\bbehind\b": "after, if it is about an order",
+    r"\{\} s\b": "say a time with `duration`",
     r"\bthe former\b|\bthe latter\b": "name the thing",
 }
 

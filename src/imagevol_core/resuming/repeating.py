@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from imagevol_core.resuming.retry import pause_seconds
-from imagevol_core.sentences import amount, said
+from imagevol_core.sentences import amount, duration, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = ["REPEAT_RULES", "FailedRequest", "RepeatOutcome", "RequestRepeat", "decide_request_repeat"]
@@ -151,7 +151,7 @@ def _often_enough(failed: FailedRequest) -> tuple[bool, str]:
 
 def _long_enough(failed: FailedRequest) -> tuple[bool, str]:
     over = failed.waited_seconds >= failed.patience_seconds
-    return over, f"{_answered(failed)}, for {failed.waited_seconds:.0f} seconds"
+    return over, f"{_answered(failed)}, for {duration(failed.waited_seconds)}"
 
 
 def _asks_too_long(failed: FailedRequest) -> tuple[bool, str]:
@@ -189,7 +189,9 @@ def _answered(failed: FailedRequest) -> str:
 
 def _asked(failed: FailedRequest) -> str:
     asked = failed.retry_after_seconds
-    return "the service does not say how long to wait" if asked is None else f"the service asks to wait {asked:g} s"
+    if asked is None:
+        return "the service does not say how long to wait"
+    return f"the service asks to wait {duration(asked)}"
 
 
 _SPEC = "[store]"
