@@ -44,7 +44,7 @@ from imagevol_core import (
     recorded_image,
 )
 
-__all__ = ["AuditedImages", "AuditedVolumes", "CloudAudit", "Watch", "gather_audit"]
+__all__ = ["AuditedImages", "AuditedVolumes", "CloudAudit", "Watch", "gather_audit", "state_of"]
 
 _TOGETHER = 50  # findings that are looked at again; their ids are in a URL
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)  # before any image was changed
@@ -298,8 +298,7 @@ class CloudAudit:
         if known is None:
             return None
         facts, made = known
-        volume = volumes.get(str(facts.volume_id))
-        return _looked_at(facts, made, _maker(volume) if volume else None)
+        return _looked_at(facts, made, volumes.get(str(facts.volume_id)))
 
     def _noticed(self, volume: Volume) -> Volume:
         """The volume; a template is remembered."""
@@ -375,12 +374,21 @@ def _unlooked(facts: AttachmentFacts) -> AuditedAttachment:
     )
 
 
-def _looked_at(facts: AttachmentFacts, made: datetime | None, maker: ProcessRecord | None) -> AuditedAttachment:
+def state_of(facts: AttachmentFacts, volume: Volume | None) -> HolderState:
+    """Say whether the process that has an attachment is dead, which is known of this host only.
+
+    Args:
+        facts: the attachment.
+        volume: what it is of; None if that is gone.
+    """
+    maker = _maker(volume) if volume else None
     record = holder_of(facts, maker=maker)
-    state = decide_reclaim(
-        facts, here=this_process(), running=running(record.pid) if record else None, maker=maker
-    ).state
-    alive = True if facts.instance_id else _ALIVE.get(state)
+    known = running(record.pid) if record else None
+    return decide_reclaim(facts, here=this_process(), running=known, maker=maker).state
+
+
+def _looked_at(facts: AttachmentFacts, made: datetime | None, volume: Volume | None) -> AuditedAttachment:
+    alive = True if facts.instance_id else _ALIVE.get(state_of(facts, volume))
     return replace(_unlooked(facts), alive=alive, attached_at=made)
 
 

@@ -10,7 +10,7 @@ from socket import gethostname
 
 import attrs
 
-from imagevol_adapters.gathering.audit import AuditedImages, CloudAudit
+from imagevol_adapters.gathering.audit import AuditedImages, CloudAudit, state_of
 from imagevol_adapters.gathering.claims import VolumeClaims
 from imagevol_adapters.left_files import file_of_this_host
 from imagevol_adapters.ports import VolumeService
@@ -19,6 +19,7 @@ from imagevol_core import (
     CinderLocation,
     DeepCheck,
     Finding,
+    HolderState,
     Image,
     RepairAction,
     RepairStep,
@@ -109,7 +110,7 @@ def gather_repair_step(
         image=image,
         volume=volume,
         source=_source(source, volume),
-        attachment=attachment,
+        attachment=_with_host(source, attachment, volume),
         attachments=source.volumes.holders(volume.id) if volume else (),
         file=file_of_this_host(step.subject.id) if step.subject.kind == "file" else None,
         of_this_host=step.subject.id.partition(":")[0] == gethostname(),
@@ -163,6 +164,21 @@ def _attachment(source: RepairSource, step: RepairStep) -> AttachmentFacts | Non
         return None
     known = source.audit.volumes.attachment_now(step.subject.id)
     return known[0] if known else None
+
+
+def _with_host(
+    source: RepairSource, attachment: AttachmentFacts | None, volume: Volume | None
+) -> AttachmentFacts | None:
+    """The attachment, and this host if Cinder does not show it yet and a process of this host died over it.
+
+    Before an attachment is complete, only its volume tells the process, which in other projects a user can write.
+    """
+    if attachment is None or attachment.host is not None or volume is None:
+        return attachment
+    trusted = volume.project_id in source.audit.settings.trusted_projects
+    if trusted and state_of(attachment, volume) is HolderState.DEAD:
+        return replace(attachment, host=source.host)
+    return attachment
 
 
 def _asks_for_claims(step: RepairStep) -> bool:
