@@ -39,9 +39,9 @@ def main() -> int:
             ),
         )
         batch += 1
+        record("language", Machine.tally.rows(), directory=arguments.directory)
         tried = sum(row.tried for row in Machine.tally.rows())
         print(f"batch {batch}, seed {arguments.seed + batch - 1}: {tried} faults so far", flush=True)
-    record("language", Machine.tally.rows(), directory=arguments.directory)
     return 0
 
 

@@ -40,6 +40,7 @@ def data_of(number: int, size: int) -> bytes:
     return random.Random(number).randbytes(size)
 
 
+STAYS = "planted-1"
 _AT_REST = ("available", "in-use")
 
 
@@ -228,6 +229,8 @@ class Cloud(RepairCloud):
             volume = self.volumes.wait(each.id) if each.status == "creating" else each
             created = volume.created_at and volume.created_at - OLD
             self.volumes.volumes[each.id] = replace(volume, created_at=created, updated_at=created)
+        for image_id in list(self.images.images):
+            self.glance._go_on(image_id)
         for image in list(self.images.images.values()):
             updated = image.updated_at and image.updated_at - OLD
             self.images.images[image.id] = replace(image, updated_at=updated)

@@ -25,6 +25,7 @@ from imagevol_adapters.transfers import (
 )
 from imagevol_core import (
     CinderLocation,
+    Image,
     ImageLocation,
     ImagevolError,
     TemplateSettings,
@@ -36,7 +37,7 @@ from imagevol_core import (
 )
 from imagevol_core.store_copies import VerifyWish
 from tests.adapters.repairing_cloud import CATALOGUE, CLOUD, STORES, TENANT
-from tests.faults.language.cloud import Cloud, data_of
+from tests.faults.language.cloud import STAYS, Cloud, data_of
 
 _PIECE = 1 << 16
 _NUMBERS = itertools.count()
@@ -157,16 +158,21 @@ def get(cloud: Cloud, number: int) -> Job:
     return job
 
 
-def _in_volume(image: Any) -> bool:
+def _stays(image: Image) -> bool:
+    """One image stays where it is: without any, an audit cannot tell that the volumes are those of this Glance."""
+    return image.name == STAYS
+
+
+def _in_volume(image: Image) -> bool:
     in_volume = any(each.url.startswith("cinder://") for each in image.locations)
     return image.status == "active" and in_volume and not _is_clone(image.name)  # which is read in seconds
 
 
 def rm(cloud: Cloud, number: int) -> Job:
     """A user deletes an image."""
-    there = sorted(str(each.name) for each in cloud.images.images.values() if each.status == "active")
-    chosen = there[number % len(there)] if there else None
-    image_id = next((each.id for each in cloud.images.images.values() if each.name == chosen), None)
+    active = [each for each in cloud.images.images.values() if each.status == "active" and not _stays(each)]
+    there = sorted((str(each.name), each.id) for each in active)
+    image_id = there[number % len(there)][1] if there else None
 
     def job(faults: Faults) -> None:
         if image_id is not None:
@@ -239,7 +245,8 @@ def cp(cloud: Cloud, number: int) -> Job:
             opened = CopyJournal.open(path, cloud=CLOUD)
         else:
             wishes: dict[str, Any] = {"to_store": "fast2", "from_store": "fast", "move": number < 2}
-            chosen = [each for each in chosen_images(ports.images, [], from_store="fast") if _in_volume(each.image)]
+            chosen = [*chosen_images(ports.images, [], from_store="fast")]
+            chosen = [each for each in chosen if _in_volume(each.image) and not _stays(each.image)]
             plans = plan_copies(iter(chosen[:2]), gathering=gathering, wish=VerifyWish.AUTO, **wishes)
             entries = [
                 CopyEntry.of(plan, stores=placed.stores, wish=VerifyWish.AUTO)

@@ -22,7 +22,7 @@ from imagevol_adapters.testing.fault_language import (
     twice,
 )
 from imagevol_core import AccessDenied, AttachFailed, DeadlineExceeded, ImagevolError, ServiceUnreachable
-from tests.faults.language.cloud import Cloud, data_of
+from tests.faults.language.cloud import STAYS, Cloud, data_of
 from tests.faults.language.jobs import JOBS
 from tests.faults.language.workers import Processes, Worker
 from tests.faults.recorded import Tally
@@ -69,7 +69,7 @@ class Machine(RuleBasedStateMachine):
         self.patched.__enter__()
         self.cloud = Cloud()
         self.cloud.plant("planted-0", data_of(1000, 5000))
-        self.cloud.plant("planted-1", data_of(1001, 5000))
+        self.cloud.plant(STAYS, data_of(1001, 5000))
         self.cloud.user_volume(data_of(1002, 5000))
         self.workers: dict[int, tuple[str, Worker]] = {}
         self.brought: dict[int, list[str]] = {0: [], 1: []}
@@ -152,6 +152,6 @@ class Machine(RuleBasedStateMachine):
         note("\n".join(f"{each.finding} -> {each.state} {each.reason}" for each in results))
         assert list(cloud.wrong()) == []
         cloud.do_by_hand()
-        assert cloud.left() == set(), "two repairs leave something"
+        assert cloud.left() == set(), f"two repairs leave {cloud.left()}"
         assert cloud.attacher.connected == {}, "two repairs leave a device connected"
         assert list(map(str, cloud.audit())) == []
