@@ -375,6 +375,14 @@ def advisories(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every parser for ten minutes each; `-- TARGET...` and `--minutes N` choose."""
+    python = shared(session, "fuzz", version=SERVICES_PYTHON)
+    install(session, python, "tests", "fuzz")
+    run(session, python, "tests.faults.fuzzing", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Do the main job on real services, and show it."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)

@@ -89,7 +89,8 @@ def keep_secret(secrets: Iterable[object]) -> None:
     """
     for secret in secrets:
         if isinstance(secret, str) and len(secret) >= _SHORTEST_SECRET and len(_known) < _MOST_SECRETS:
-            forms = {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+            in_urls = {quote(secret, safe=safe, errors="replace") for safe in ("/", "")}
+            forms = {secret, *in_urls, json.dumps(secret)[1:-1], repr(secret)[1:-1]}
             pattern = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
             _known[secret] = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)" if len(secret) < _PART_OF_WORDS else pattern)
 

@@ -341,7 +341,9 @@ def _pieces(found: Iterable[str]) -> set[str]:
         pieces.update(_BETWEEN.split(userinfo.partition(":")[2]))
         if len(pieces) > _MOST_PIECES:
             return pieces
-    return {each for piece in pieces for each in (piece, quote(piece)) if len(each) >= _SHORTEST} - {HIDDEN}
+    return {each for piece in pieces for each in (piece, quote(piece, errors="replace")) if len(each) >= _SHORTEST} - {
+        HIDDEN
+    }
 
 
 def _of_a_line(line: str, found: set[str]) -> str:

@@ -143,7 +143,7 @@ def test_a_keystone_that_asks_for_a_token_before_it_shows_its_versions_hangs_no_
 
 @pytest.mark.parametrize("text", ["{}", "'{}' is too long", "Basic{}x", '{{"a": "{}"}}', "x={};y"])
 def test_a_known_secret_is_hidden_wherever_it_stands(text: str) -> None:
-    keep_secret([PASSWORD, None, 7, "abc"])
+    keep_secret([PASSWORD, None, 7, "abc", "of no encoding \udcff"])
     for form in (PASSWORD, json.dumps(PASSWORD)[1:-1], repr(PASSWORD)[1:-1]):
         error = ValueError(text.format(form))
         assert "swordfish" not in one_line(error)

@@ -302,6 +302,11 @@ class TestText:
             == "[fast] cinder_store_password: it is not set"
         )
 
+    @pytest.mark.parametrize("odd", ["\udcff", "\udfffa\udc80"])
+    def test_a_password_that_no_encoding_can_write_is_hidden_too(self, odd: str) -> None:
+        text = f"cannot reach http://me:pass{odd}word@host; {odd}"
+        assert without_userinfo(text) == f"cannot reach http://{HIDDEN}@host; {odd}"
+
     @given(PASSWORDS, st.sampled_from(["", "cannot reach ", "x=", "(\n"]), st.sampled_from(["", " refuses", ")"]))
     def test_no_password_of_a_url_is_shown_in_a_sentence(self, password: str, before: str, after: str) -> None:
         text = f"{before}http://me:{password}@host{after}"
