@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from http import HTTPStatus
-from types import TracebackType
-from typing import Any
 from urllib.parse import quote
 
 import requests
 from keystoneauth1 import exceptions as keystone
-from keystoneauth1.identity import BaseIdentityPlugin
 from keystoneauth1.session import Session
 from urllib3 import exceptions as urllib3
 
@@ -22,7 +18,6 @@ __all__ = [
     "checked_url",
     "has_project",
     "never_sent",
-    "never_waits_for_itself",
     "service_name",
     "timed_out",
 ]
@@ -101,40 +96,6 @@ def _is_below(error: BaseException, kinds: tuple[type[BaseException], ...]) -> b
             below = (each.__cause__ or each.__context__, getattr(each, "reason", None), *each.args)
             left.extend(one for one in below if isinstance(one, BaseException))
     return False
-
-
-class _OwnLock:
-    """The lock of credentials that sign in, which refuses the thread that has it, where another lock would hang."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner: int | None = None
-
-    def __enter__(self) -> None:
-        if self._owner == threading.get_ident():
-            raise keystone.DiscoveryFailure("Keystone wants a token before it shows its versions")
-        self._lock.acquire()
-        self._owner = threading.get_ident()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._owner = None
-        self._lock.release()
-
-
-def never_waits_for_itself(auth: object) -> None:
-    """Let credentials sign in also at a Keystone that answers 401 when it is asked for its versions.
-
-    keystoneauth then asks again with a token, while it holds the lock under which it gets one, and hangs.  With this,
-    it takes the version from the URL, as it does after every other error.
-
-    Args:
-        auth: a plugin of keystoneauth; one that asks for no versions is left as it is.
-    """
-    if isinstance(auth, BaseIdentityPlugin) and hasattr(auth, "_lock"):
-        lock: Any = _OwnLock()
-        auth._lock = lock
 
 
 def checked_url(url: str, *, where: str) -> str:

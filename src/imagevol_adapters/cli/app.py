@@ -137,7 +137,7 @@ class Imagevol(Services, App):
     @functools.cached_property
     def session(self) -> Session:
         """The session of those credentials."""
-        from imagevol_adapters.keystone import KEYSTONE, checked_url, never_waits_for_itself
+        from imagevol_adapters.keystone import KEYSTONE, checked_url
         from imagevol_adapters.repeating import repeating
         from imagevol_adapters.translation import translated
 
@@ -147,7 +147,6 @@ class Imagevol(Services, App):
         with translated(KEYSTONE, doing="the credentials"):
             session = self.cloud.get_session()
         keep_token_secret(session.auth)
-        never_waits_for_itself(session.auth)
         # openstacksdk takes --timeout only from a parser that it has made itself.
         default = self.parser.get_default("timeout")
         typed = self.options.timeout if self.options.timeout != default else None
