@@ -117,7 +117,7 @@ class _Repeating:
             try:
                 response = self.inner.request(method, url, **options)
                 if response.status_code < _FAILED:
-                    _refuse_garbled(response, path, streamed=bool(options.get("stream")))
+                    _refuse_garbled(response, path)
                     return response
             except requests.RequestException as caught:
                 error = caught
@@ -198,15 +198,14 @@ def _refuse_begun(data: object) -> None:
         )
 
 
-def _refuse_garbled(response: requests.Response, path: str, *, streamed: bool) -> None:
+def _refuse_garbled(response: requests.Response, path: str) -> None:
     """Refuse an answer that should be JSON, and is not: it was cut, or it is not the service's."""
-    if streamed or not response.content:
-        return
     kind = response.headers.get("Content-Type", "")
-    if "json" not in kind and ("html" not in kind or _VERSIONS.fullmatch(path)):
+    if path.endswith("/file") or ("json" not in kind and ("html" not in kind or _VERSIONS.fullmatch(path))):
         return  # where the versions are told, another server may answer, and the catalogue is believed
     try:
-        json.loads(response.content)
+        if response.content:  # read here, so that a connection that breaks in it is sent again too
+            json.loads(response.content)
     except ValueError as error:
         raise requests.exceptions.ContentDecodingError("the answer is cut, or is not that of the service") from error
 

@@ -78,6 +78,16 @@ def test_an_answer_that_is_cut_or_not_the_services_is_asked_for_again_and_then_n
         volumes.get(ID)
 
 
+@pytest.mark.parametrize("answers", [{"text": "<html/>", "headers": {"Content-Type": "text/html"}}, {"text": "{"}])
+def test_an_answer_of_glance_that_is_cut_is_asked_for_again(
+    http: Mocker, images: GlanceImages, answers: dict[str, Any]
+) -> None:
+    http.get(f"{GLANCE}/v2/schemas/image", json={"name": "image", "properties": {}})
+    cut = {"headers": {"Content-Type": "application/json"}, **answers}
+    http.get(f"{GLANCE}/v2/images/{ID}", [cut, {"json": IMAGE}])
+    assert images.get(ID).status == "queued"
+
+
 def test_a_service_that_does_not_recover_is_an_error_after_a_few_attempts(http: Mocker, volumes: CinderVolumes) -> None:
     http.get(f"{CINDER}/volumes/{ID}", status_code=503)
     with pytest.raises(ServiceFailed):

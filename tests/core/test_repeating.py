@@ -80,6 +80,7 @@ def test_the_pauses_grow() -> None:
     "failed, reason",
     [
         (replace(READ, failures=5), "the service answered 503, in 5 attempts"),
+        (replace(READ, failures=2, status=500), "the service answered 500, in 2 attempts"),
         (replace(READ, waited_seconds=60), "the service answered 503, for 1 minute"),
         (replace(READ, retry_after_seconds=61), "the service asks to wait 61 seconds"),
         (replace(READ, replayable=False), "the service answered 503, and the data cannot be sent again"),

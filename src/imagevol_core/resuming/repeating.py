@@ -20,6 +20,7 @@ __all__ = ["REPEAT_RULES", "FailedRequest", "RepeatOutcome", "RequestRepeat", "d
 
 _FAILURES = (500, 502, 503, 504)  # of the service, and of a proxy before it
 _NOT_DONE = (408, 425, 429)  # the service has not begun to carry it out
+_FAILED_INSIDE, _TWICE = 500, 2  # by a defect, and not because it is restarted: it would fail each time
 _TOO_LARGE = 413  # with a time to wait: too many requests, of old services; without one, it is for good
 _GONE = 404
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -149,6 +150,11 @@ def _often_enough(failed: FailedRequest) -> tuple[bool, str]:
     return failed.failures >= failed.attempts, f"{_answered(failed)}, in {amount(failed.failures, 'attempt')}"
 
 
+def _failed_twice(failed: FailedRequest) -> tuple[bool, str]:
+    twice = failed.status == _FAILED_INSIDE and failed.failures >= _TWICE
+    return twice, f"{_answered(failed)}, in {amount(failed.failures, 'attempt')}"
+
+
 def _long_enough(failed: FailedRequest) -> tuple[bool, str]:
     over = failed.waited_seconds >= failed.patience_seconds
     return over, f"{_answered(failed)}, for {duration(failed.waited_seconds)}"
@@ -231,6 +237,13 @@ REPEAT_RULES: Mapping[Policy, tuple[Choice[FailedRequest, RepeatOutcome], ...]] 
             text="give up: it was sent often enough",
             source=_SPEC,
             applies=_often_enough,
+            outcome=RepeatOutcome.GIVE_UP,
+        ),
+        Choice(
+            id="failed-twice",
+            text="give up: the service failed at it twice",
+            source=_SPEC,
+            applies=_failed_twice,
             outcome=RepeatOutcome.GIVE_UP,
         ),
         Choice(

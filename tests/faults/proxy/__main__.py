@@ -1,0 +1,96 @@
+"""Brings about each fault at each call of each procedure, on real services; what follows names procedures.
+
+Without `--all` a sample of so many tries is drawn by the seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.cloud.bringup import running
+from tests.cloud.record import Cloud
+from tests.cloud.settings import with_mixin
+from tests.faults.proxy.calls import FAULTS, Call
+from tests.faults.proxy.forking import Ran, Runner, runner
+from tests.faults.proxy.passing import proxies
+from tests.faults.proxy.procedures import PROCEDURES
+from tests.faults.proxy.site import Site
+from tests.faults.proxy.trying import calls_of, tried
+from tests.faults.recorded import Tally, options, record
+
+_SAMPLE = 300
+_LASTING = 0.25  # of the tries: the service does not recover
+
+
+def main() -> int:
+    """Try what was asked for; 1 if something does not hold."""
+    arguments = _arguments()
+    print(f"seed {arguments.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="imagevol-proxy-") as directory:
+        if arguments.cloud:
+            return _run(Cloud.load(arguments.cloud), Path(directory), arguments)
+        with running(Path(directory) / "cloud", with_mixin({"image_template_enabled": "true"})) as cloud:
+            return _run(cloud, Path(directory), arguments)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = options(__doc__)
+    parser.add_argument("procedures", nargs="*", metavar="PROCEDURE", help=f"of {', '.join(PROCEDURES)} (default: all)")
+    parser.add_argument("--all", action="store_true", help="try every fault at every call")
+    parser.add_argument("--tries", type=int, default=_SAMPLE, help="try so many (default: %(default)d)")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="try this fault only")
+    parser.add_argument("--call", help="try only calls that have this text")
+    parser.add_argument("--cloud", type=Path, metavar="DIR", help="use the cloud that runs in DIR")
+    return parser.parse_args()
+
+
+def _run(cloud: Cloud, directory: Path, arguments: argparse.Namespace) -> int:
+    services = {"keystone": cloud.auth_url, "cinder": cloud.volume_url, "glance": cloud.image_url}
+    dice = random.Random(arguments.seed)
+    tally = Tally(seed=arguments.seed)
+    end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else None
+    wrong = 0
+    with proxies(services) as between, runner(directory) as commands:
+        site = Site(cloud, between, directory)
+        for name, call, fault, lasting, usual in _chosen(site, commands, arguments, dice):
+            if end is not None and time.monotonic() > end:
+                break
+            begun = time.monotonic()
+            result = tried(site, commands, PROCEDURES[name], call, FAULTS[fault], usual, lasting=lasting)
+            if not result.struck:
+                continue
+            left = [thing for thing, state in result.left.items() if not state.endswith(", named")]
+            tally.add(FAULTS[fault].text, name, result.outcome, left_behind=len(left))
+            mark = "ok" if result.is_right else "WRONG"
+            how = "always" if lasting else "once"
+            took = f"{time.monotonic() - begun:.1f} s"
+            print(f"{mark}: {name}: {call}: {fault} {how}: {result.outcome} ({took})", flush=True)
+            if not result.is_right:
+                wrong += bool(left) or result.outcome not in ("success", "error")
+                print(f"    left {result.left}\n    {result.said.strip()}".replace("\n", "\n    "), flush=True)
+    record("services", tally.rows(), directory=arguments.directory)
+    print(f"{sum(row.tried for row in tally.rows())} tried, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+def _chosen(
+    site: Site, commands: Runner, arguments: argparse.Namespace, dice: random.Random
+) -> list[tuple[str, Call, str, bool, Ran]]:
+    every = []
+    for name in arguments.procedures or PROCEDURES:
+        calls, usual = calls_of(site, commands, PROCEDURES[name])
+        print(f"{name}: {len(calls)} calls", flush=True)
+        for call in dict.fromkeys(calls):
+            if not arguments.call or arguments.call in str(call):
+                every += [(name, call, fault, usual) for fault in arguments.fault or FAULTS]
+    chosen = every if arguments.all else dice.sample(every, min(arguments.tries, len(every)))
+    return [(name, call, fault, dice.random() < _LASTING, usual) for name, call, fault, usual in chosen]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Runs commands of `imagevol`, each in a fork of a process that has imported what they need.
+
+It reads lines of JSON with the arguments, the environment and the files for the output, and answers each with the
+child's pid and, when it has ended, with its status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+import attrs
+
+__all__ = ["Ran", "Runner", "runner"]
+
+_PRELOADED = (
+    *("cinderclient.client", "cinderclient.v3.client", "glanceclient.v2.client", "keystoneauth1.session"),
+    *("openstack.config", "keystoneauth1.identity.v3", "oslo_privsep.daemon", "requests"),
+    *("imagevol_adapters.cli.app", "imagevol_adapters.cli.services", "imagevol_adapters.brick"),
+    *("imagevol_adapters.cinder.volumes", "imagevol_adapters.glance.images", "imagevol_adapters.qemu.converter"),
+)
+
+
+@attrs.frozen
+class Ran:
+    """What came of a command; its status is None if it had to be killed."""
+
+    status: int | None
+    out: str
+    err: str
+
+
+@attrs.define
+class Runner:
+    """Runs commands."""
+
+    process: subprocess.Popen[str]
+    directory: Path
+
+    def run(self, arguments: Sequence[object], *, environment: Mapping[str, str], seconds: float) -> Ran:
+        """Run a command, and kill it if it does not end in time."""
+        out, err = self.directory / "out", self.directory / "err"
+        asked = {
+            "arguments": [str(each) for each in arguments],
+            "environment": dict(environment),
+            "out": str(out),
+            "err": str(err),
+            "seconds": seconds,
+        }
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+        status = json.loads(self.process.stdout.readline())
+        return Ran(status, out.read_text(errors="replace"), err.read_text(errors="replace"))
+
+
+@contextmanager
+def runner(directory: Path) -> Iterator[Runner]:
+    """A process that runs commands, until the end of the context."""
+    command = [sys.executable, "-m", __name__]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, cwd=Path(__file__).parents[3], **pipes) as process:  # type: ignore[call-overload]
+        yield Runner(process, directory)
+        process.stdin.close()
+        process.wait()
+
+
+def _serve() -> None:
+    for name in _PRELOADED:
+        import_module(name)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            _command(asked)
+        print(json.dumps(_ended(pid, asked["seconds"])), flush=True)
+
+
+def _ended(pid: int, seconds: float) -> int | None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
+
+
+def _command(asked: dict[str, object]) -> None:
+    status = 70
+    try:
+        os.setsid()
+        for number, name in ((1, "out"), (2, "err")):
+            file = os.open(str(asked[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for name in [name for name in os.environ if name.startswith("OS_")]:
+            del os.environ[name]
+        os.environ.update(asked["environment"])  # type: ignore[call-overload]
+        arguments = list(asked["arguments"])  # type: ignore[call-overload]
+        sys.argv = ["imagevol", *arguments]
+        from imagevol_adapters.cli import main  # noqa: PLC0415 - in the child only
+
+        status = main(arguments)
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 - it is what a user would see
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,173 @@
+"""The cloud that is tried: what is in it beforehand, what a procedure leaves, and taking that away again."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+from cinderclient import exceptions as cinder_errors
+from cinderclient.client import Client as CinderClient
+from glanceclient import exc as glance_errors
+from glanceclient.v2.client import Client as GlanceClient
+
+from imagevol_adapters.cinder.volumes import CinderVolumes
+from imagevol_adapters.glance.images import GlanceImages
+from tests.cloud.database import run_sql
+from tests.cloud.ports import PATIENCE_SECONDS, sign_in
+from tests.cloud.processes import ticks
+from tests.cloud.record import Cloud
+from tests.cloud.settings import REGION
+from tests.cloud.teardown import loop_devices
+from tests.faults.proxy.passing import Proxies
+
+__all__ = ["DATA", "Site"]
+
+DATA = os.urandom(3 << 20) + bytes(1 << 20) + b"end"
+_SETTLING_SECONDS = 20.0
+
+
+@attrs.define(slots=False)
+class Site:
+    """A cloud with proxies before its services.
+
+    Attributes:
+        cloud: which.
+        proxies: before its services.
+        directory: for the files of the commands.
+        kept: the images that no procedure changes, by store.
+    """
+
+    cloud: Cloud
+    proxies: Proxies
+    directory: Path
+    kept: dict[str, str] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Write the disk, and credentials that lead through the proxies."""
+        self.disk.write_bytes(DATA)
+        self.temporary.mkdir()
+        clouds = json.loads(self.cloud.clouds_yaml.read_text())
+        for each in clouds["clouds"].values():
+            each["auth"]["auth_url"] = self.proxies.urls["keystone"]
+        self.clouds_yaml.touch(mode=0o600)
+        self.clouds_yaml.write_text(json.dumps(clouds))
+
+    @property
+    def disk(self) -> Path:
+        """A raw disk."""
+        return self.directory / "disk.raw"
+
+    @property
+    def clouds_yaml(self) -> Path:
+        """Credentials that lead through the proxies."""
+        return self.directory / "clouds.yaml"
+
+    @property
+    def temporary(self) -> Path:
+        """Where the commands have their files, and must leave none."""
+        return self.directory / "tmp"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of a command."""
+        return {"OS_CLIENT_CONFIG_FILE": str(self.clouds_yaml), "OS_CLOUD": "service", "TMPDIR": str(self.temporary)}
+
+    @property
+    def glance_conf(self) -> Path:
+        """The configuration of Glance."""
+        return self.cloud.directory / "etc/glance/glance-api.conf"
+
+    @property
+    def cinder_conf(self) -> Path:
+        """The configuration of Cinder."""
+        return self.cloud.directory / "etc/cinder/cinder.conf"
+
+    @cached_property
+    def cinder(self) -> Any:
+        """Cinder, past the proxies."""
+        return CinderClient("3.60", session=sign_in(self.cloud, "admin"), region_name=REGION)
+
+    @cached_property
+    def glance(self) -> Any:
+        """Glance, past the proxies."""
+        return GlanceClient(session=sign_in(self.cloud, "admin"), region_name=REGION)
+
+    @cached_property
+    def volumes(self) -> CinderVolumes:
+        """Cinder, as the stores ask it."""
+        session = sign_in(self.cloud, "service")
+        return CinderVolumes(session=session, region_name=REGION, wait_seconds=PATIENCE_SECONDS)
+
+    @cached_property
+    def images(self) -> GlanceImages:
+        """Glance, as the stores' user asks it."""
+        session = sign_in(self.cloud, "service")
+        return GlanceImages(session=session, region_name=REGION, wait_seconds=PATIENCE_SECONDS)
+
+    def sql(self, database: str, statement: str, values: tuple[Any, ...]) -> None:
+        """Change a row of a service's database."""
+        run_sql(self.cloud, database, statement, values)
+
+    def image(self, store: str = "fast", data: bytes = DATA, name: str = "an image") -> str:
+        """An image in a store."""
+        image = self.images.create(name=name, disk_format="raw")
+        self.images.upload(image.id, [data], size_bytes=len(data), store=store)
+        return image.id
+
+    def volume_of(self, image_id: str) -> str:
+        """The volume that an image is in."""
+        return self.images.get(image_id).locations[0].url[-36:]
+
+    def inventory(self) -> dict[str, str]:
+        """All that a procedure could leave, with the state that it is in."""
+        everybodys = {"all_tenants": 1}
+        volumes = self.cinder.volumes.list(search_opts=everybodys)
+        attachments = self.cinder.attachments.list(search_opts=everybodys)
+        # A file of the directory stays if it is a part that the user wants to go on with.
+        files = [*self.temporary.rglob("*")]
+        return {
+            **{f"volume {each.id}": f"{each.status} {sorted(each.metadata)}" for each in volumes},
+            **{f"attachment {each.id}": str(each.status) for each in attachments},
+            **{f"image {each['id']}": each["status"] for each in self.glance.images.list()},
+            **{f"loop device {each}": "" for each in loop_devices(self.cloud.directory)},
+            **{f"file {each}": "" for each in files if "/.privsep" not in str(each)},
+        }
+
+    def left(self, before: Mapping[str, str]) -> dict[str, str]:
+        """What is there that was not, or is gone, once the services have settled."""
+        for _ in ticks(_SETTLING_SECONDS, interval=0.2):
+            if not (differs := _differing(before, self.inventory())):
+                break
+        return differs
+
+    def forget(self, things: Mapping[str, str]) -> None:
+        """Take away what was left."""
+        for thing in things:
+            kind, _, name = thing.partition(" ")
+            with suppress(cinder_errors.ClientException, glance_errors.HTTPException, OSError):
+                if kind == "attachment":
+                    self.cinder.attachments.delete(name)
+                elif kind == "image":
+                    self.glance.images.update(name, protected=False)
+                    self.glance.images.delete(name)
+                elif kind == "file":
+                    Path(name).unlink()
+        for thing in things:
+            kind, _, name = thing.partition(" ")
+            if kind == "volume":
+                with suppress(cinder_errors.ClientException):
+                    self.cinder.volumes.reset_state(name, "available", "detached")
+                    self.cinder.volumes.force_delete(name)
+        time.sleep(0.1)
+
+
+def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    new = {thing: state for thing, state in after.items() if before.get(thing) != state}
+    return new | {thing: "gone" for thing in before if thing not in after}

@@ -1,0 +1,143 @@
+"""One try: a procedure, a call of it and a fault; and what came of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from tests.faults.proxy.calls import Call, Fault
+from tests.faults.proxy.forking import Ran, Runner
+from tests.faults.proxy.procedures import Made, Procedure, gone
+from tests.faults.proxy.site import Site
+
+__all__ = ["Tried", "calls_of", "tried"]
+
+_SECONDS = 150.0
+_TIMEOUT_SECONDS = 6
+_TOLD = re.compile(r"; sending it again in |; asking for the rest |^Storing |^Going on |; it was done all the same$")
+_RAW = re.compile(r"Traceback|NoneType|object (is|has|at)|Error\(|(Key|Type|Attribute|Value|JSONDecode)Error")
+_NAMES = re.compile(r"Cinder|Glance|Keystone|credentials|service|volume|image|127\.0\.0\.1")
+_LONGEST = 1200
+
+
+@attrs.frozen(kw_only=True)
+class Tried:
+    """What came of one try.
+
+    Attributes:
+        outcome: `success`, `error`, or what is wrong.
+        left: what was left.
+        said: what the command said.
+        struck: how often the fault was brought about.
+    """
+
+    outcome: str
+    left: Mapping[str, str]
+    said: str
+    struck: int
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it is a success, or one clear error that leaves nothing."""
+        return self.outcome in ("success", "error") and not self.left
+
+
+def _run(site: Site, runner: Runner, procedure: Procedure, made: Made, more: Sequence[str] = ()) -> Ran:
+    limits = ("--timeout", _TIMEOUT_SECONDS, "--stall-seconds", _TIMEOUT_SECONDS, "--wait-seconds", 60)
+    arguments = (*limits, *procedure.arguments(site, made), *procedure.format, *more)
+    return runner.run(arguments, environment=site.environment, seconds=_SECONDS)
+
+
+def calls_of(site: Site, runner: Runner, procedure: Procedure) -> tuple[list[Call], Ran]:
+    """Give every call of a procedure that nothing happens to, and its answer."""
+    made = procedure.prepare(site)
+    site.proxies.begin()
+    ran = _run(site, runner, procedure, made)
+    calls = list(site.proxies.calls)
+    problem = _problem(site, procedure, made, ran, None)
+    if problem != "success":
+        raise AssertionError(f"{problem}: {ran}")
+    procedure.tidy(site, made, ran)
+    gone(site, made)
+    _forget_files(site)
+    return calls, ran
+
+
+def tried(
+    site: Site, runner: Runner, procedure: Procedure, call: Call, fault: Fault, usual: Ran, *, lasting: bool
+) -> Tried:
+    """Bring about one fault, and see what comes of it."""
+    before = site.inventory()
+    made = procedure.prepare(site)
+    prepared = site.inventory()
+    site.proxies.begin(call, fault, lasting=lasting)
+    ran = _run(site, runner, procedure, made)
+    struck = site.proxies.struck
+    site.proxies.begin()
+    outcome = _problem(site, procedure, made, ran, usual)
+    said = ran.err[-_LONGEST:]
+    if outcome == "error" and procedure.resumes:
+        again = _run(site, runner, procedure, made, [each for each in procedure.resumes if each not in said])
+        resumed = _problem(site, procedure, made, again, usual)
+        if resumed == "success":
+            ran = again
+        else:
+            outcome, said = f"not resumed: {resumed}", f"{said}\n--- again:\n{again.err[-_LONGEST:]}"
+    if outcome == "success" or (procedure.resumes and ran.status in procedure.statuses):
+        procedure.tidy(site, made, ran)
+        left: dict[str, str] = {}
+    elif outcome == "error":
+        left = {thing: state for thing, state in site.left(prepared).items() if not _is_made(thing, made)}
+        left = {thing: f"{state}, named" if thing.split()[1] in ran.err else state for thing, state in left.items()}
+    gone(site, made)
+    _forget_files(site)
+    rest = site.left(before)
+    if outcome == "success":
+        left = rest
+    elif not outcome.startswith("error"):
+        left = {}
+    site.forget(rest)
+    return Tried(outcome=outcome, left=left, said=said, struck=struck)
+
+
+def _is_made(thing: str, made: Made) -> bool:
+    """Whether it is what the command worked on, which it may have changed before it failed."""
+    return thing.split()[1] in made.values()
+
+
+def _problem(site: Site, procedure: Procedure, made: Made, ran: Ran, usual: Ran | None) -> str:
+    if ran.status is None:
+        return "hangs"
+    told = [line for line in ran.err.splitlines() if line and not _TOLD.search(line)]
+    if "Traceback" in ran.err:
+        return "traceback"
+    if ran.status in procedure.statuses and ran.out + ran.err:
+        return _success(site, procedure, made, ran, usual)
+    if ran.status in procedure.statuses:
+        return _success(site, procedure, made, ran, usual)
+    if len(told) != 1:
+        return f"{len(told)} lines"
+    if _RAW.search(told[0]) or not _NAMES.search(told[0]):
+        return "unclear"
+    return "error"
+
+
+def _success(site: Site, procedure: Procedure, made: Made, ran: Ran, usual: Ran | None) -> str:
+    if procedure.same_answer and usual is not None and ran.out != usual.out:
+        return "another answer"
+    if ran.status == 0 and not procedure.is_right(site, made, ran):
+        return "lies"
+    return "success" if ran.status == 0 or usual is None or ran.status == usual.status else "error"
+
+
+def _forget_files(site: Site) -> None:
+    for path in site.directory.glob("*journal*"):
+        path.unlink()
+    for path in site.temporary.glob("got*"):
+        path.unlink()
+    for path in site.temporary.glob("tmp*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
