@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.cloud.bringup import running
 from tests.cloud.record import Cloud
-from tests.cloud.settings import with_mixin
+from tests.cloud.settings import Settings, with_mixin
 from tests.faults.proxy.calls import FAULTS, Call
 from tests.faults.proxy.forking import Ran, Runner, runner
 from tests.faults.proxy.passing import proxies
@@ -34,7 +34,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="imagevol-proxy-") as directory:
         if arguments.cloud:
             return _run(Cloud.load(arguments.cloud), Path(directory), arguments)
-        with running(Path(directory) / "cloud", with_mixin({"image_template_enabled": "true"})) as cloud:
+        # Not with our store: of it Glance 33 tells no details, which cp needs.
+        settings = Settings(overrides=with_mixin({"image_template_enabled": "true"}).overrides)
+        with running(Path(directory) / "cloud", settings) as cloud:
             return _run(cloud, Path(directory), arguments)
 
 
