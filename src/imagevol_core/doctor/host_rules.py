@@ -323,7 +323,7 @@ DOCTOR_SERVICE_RULES: Mapping[Policy, tuple[Check[DoctorService], ...]] = {
         ),
         Check(
             id="service-clock",
-            text=f"the clocks of the service and of this host agree within {duration(_CLOCK_SECONDS)}",
+            text=f"the clocks of the service and of this host agree within {_CLOCK_SECONDS} seconds",
             source=_OURS,
             holds=_clock_agrees,
             warning=True,
