@@ -358,7 +358,7 @@ DOCTOR_TRIAL_RULES: Mapping[Policy, tuple[Check[DoctorTrial], ...]] = {
         ),
         Check(
             id="attach-prompt",
-            text=f"attaching and detaching take at most {_PATIENCE_SECONDS} seconds each",
+            text=f"attaching and detaching take at most {_PATIENCE_SECONDS:g} seconds each",
             source=_OURS,
             holds=_attaches_promptly,
             warning=True,
