@@ -125,6 +125,20 @@ def test_a_volume_that_a_killed_process_was_filling_goes_with_its_attachment(clo
     assert (cloud.audit(), contents(cloud), nothing_left(cloud)) == ([], before, True)
 
 
+def test_an_attachment_that_is_not_complete_is_taken_back_where_its_process_ran(cloud: RepairCloud, path: Path) -> None:
+    """Cinder does not tell where it is, and the volume tells who was creating it."""
+    here = this_process()
+    assert here
+    maker = VolumeOrigin(procedure="put", image_id="i", process=replace(here, pid=(1 << 22) - 1))
+    cloud.volume(metadata=maker.to_volume(), readonly=False)
+    (volume_id,) = [each.id for each in cloud.volumes.volumes.values() if "imagevol_state" in each.metadata]
+    connector = {**cloud.attacher.connector(), "host": "memory"}
+    cloud.volumes.attach(volume_id, connector=connector, mode=AccessMode.WRITE)
+    results = cloud.repair(path, include_likely=True)
+    assert [result.state for result in results] == [RepairState.DONE] * 2
+    assert (cloud.audit(), nothing_left(cloud)) == ([], True)
+
+
 class Dying:
     """A port whose process ends at a call, before or after that has done what it is asked."""
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from errno import EIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.cli import main
 from imagevol_adapters.gathering.deep_reading import DeepJournal
 from imagevol_adapters.journals import JournalFile
+from imagevol_adapters.lost_answers import only_once
+from imagevol_adapters.processes import origin, this_process
 from imagevol_adapters.relocating import Journal
 from imagevol_adapters.replacing import replace_file
 from imagevol_adapters.store_copies import CopyJournal
 from imagevol_adapters.testing.memory import MemoryImages, MemoryStoreCopies, MemoryVolumes
-from imagevol_core import Image, RequestRefused, ServiceUnreachable, StoreCatalogue
+from imagevol_adapters.transfers import unmark_finished
+from imagevol_core import Image, RequestRefused, ServiceUnreachable, StoreCatalogue, VolumeOrigin
 from tests.adapters.commands import Run
 from tests.adapters.conftest import run
 from tests.adapters.test_cp_command import IDS, cp, site
@@ -44,6 +49,27 @@ def die(*_: object, **__: object) -> None:
 
 
 class TestRegistering:
+    def test_the_marks_of_a_killed_process_go_from_an_image_that_is_whole(self) -> None:
+        running = this_process()
+        assert running
+        process = replace(running, pid=(1 << 22) - 1)
+        marks = {**VolumeOrigin(procedure="register", image_id=None, process=process).to_volume(), **only_once()}
+        images, other = MemoryImages(volumes=MemoryVolumes()), {"os_distro": "debian"}
+        for _ in range(2):
+            made = images.create(name="disk", disk_format="raw", attributes=ImageAttributes(properties=marks | other))
+        images.upload(made.id, [b"disk"], size_bytes=4)
+        queued = next(each for each in images.images.values() if each.status == "queued")
+        unmark_finished(images)
+        assert images.get(made.id).properties == other
+        assert images.get(queued.id).properties == marks | other
+
+    def test_the_marks_of_a_process_that_runs_stay(self) -> None:
+        images, marks = MemoryImages(volumes=MemoryVolumes()), origin("register", None).to_volume()
+        made = images.create(name="disk", disk_format="raw", attributes=ImageAttributes(properties=marks))
+        images.upload(made.id, [b"disk"], size_bytes=4)
+        unmark_finished(images)
+        assert images.get(made.id).properties == marks
+
     def test_a_volume_stays_if_its_image_cannot_be_deleted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def lost(*_: Any) -> Image:
             raise ServiceUnreachable("no answer came")

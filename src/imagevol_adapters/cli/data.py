@@ -147,6 +147,7 @@ class Put(Named, Shown, ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Store the file."""
         from imagevol_adapters.cli.wishes import refuse_what_cannot_be
+        from imagevol_adapters.transfers import unmark_finished
 
         streamed = not needs_conversion(parsed_args.disk_format)
         if parsed_args.file == STANDARD_STREAM and not streamed:
@@ -172,6 +173,8 @@ class Put(Named, Shown, ShowOne):
                 image_id, stored = store(parsed_args, self._wishes(parsed_args, progress))
             except UnsafeImage as error:
                 raise _refused(parsed_args.file, error) from error
+            if parsed_args.register:
+                unmark_finished(self.app.images)
         moved_bytes, seconds = stored.report.moved_bytes, time.monotonic() - begun
         write_metrics(parsed_args.metrics, transfer_samples("put", size_bytes=moved_bytes, seconds=seconds))
         return self.names(), (

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         delete_remains,
         unfinished_images,
         unfinished_volumes,
+        unmark_finished,
     )
     from imagevol_adapters.transfers.serving import VolumeContent, delete_image_volume, open_image_volume
     from imagevol_adapters.transfers.sharing import SharedAttachments
@@ -39,7 +40,13 @@ else:
             "putting": ("put_file",),
             "reclaiming": ("Reclaimed", "disconnect_left", "reclaim"),
             "registering": ("register_image", "register_image_file"),
-            "remains": ("UnfinishedImage", "delete_remains", "unfinished_images", "unfinished_volumes"),
+            "remains": (
+                "UnfinishedImage",
+                "delete_remains",
+                "unfinished_images",
+                "unfinished_volumes",
+                "unmark_finished",
+            ),
             "serving": ("VolumeContent", "delete_image_volume", "open_image_volume"),
             "sharing": ("SharedAttachments",),
             "storing": ("StoredImage", "StoreSettings", "store_image", "store_image_file"),
@@ -76,4 +83,5 @@ __all__ = [
     "store_image_file",
     "unfinished_images",
     "unfinished_volumes",
+    "unmark_finished",
 ]

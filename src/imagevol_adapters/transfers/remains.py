@@ -10,6 +10,7 @@ from functools import partial
 
 import attrs
 
+from imagevol_adapters.lost_answers import only_once
 from imagevol_adapters.ports import Attacher, ImageService, VolumeService
 from imagevol_adapters.processes import running, this_process
 from imagevol_adapters.transfers.attaching import delete_freed
@@ -27,8 +28,16 @@ from imagevol_core import (
     decide_process,
     decide_remains,
 )
+from imagevol_core.remains import JOURNAL_KEY
 
-__all__ = ["UnfinishedImage", "delete_remains", "looked_at", "unfinished_images", "unfinished_volumes"]
+__all__ = [
+    "UnfinishedImage",
+    "delete_remains",
+    "looked_at",
+    "unfinished_images",
+    "unfinished_volumes",
+    "unmark_finished",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -98,6 +107,28 @@ def unfinished_images(images: ImageService, volumes: VolumeService) -> Iterator[
             state, reason = decide_process(origin.process, here=this_process(), running=known, host=origin.host)
         volume = next(iter(volumes.with_metadata({"image_id": image.id})), None)
         yield UnfinishedImage(image=image, origin=origin, state=state, reason=reason, volume=volume)
+
+
+def unmark_finished(images: ImageService) -> None:
+    """Take the marks of a procedure from images that are whole, if its process was killed before it did so.
+
+    What cannot be changed is named in the log: it is the image of another command.
+
+    Args:
+        images: with the credentials of the project whose images they are.
+    """
+    try:
+        for image in images.with_properties(UNFINISHED, status="active"):
+            made_by = VolumeOrigin.from_volume(image.properties)
+            if made_by is None or made_by.process is None:
+                continue
+            known = running(made_by.process.pid)
+            state, reason = decide_process(made_by.process, here=this_process(), running=known, host=made_by.host)
+            if state is HolderState.DEAD:
+                images.unset_properties(image.id, [*made_by.to_volume(), *only_once(), JOURNAL_KEY])
+                _LOG.info("Image %s is whole and has no marks of its procedure any more: %s", image.id, reason)
+    except ImagevolError as error:
+        _LOG.warning("Images with marks of a killed process are left: %s", error)
 
 
 def delete_remains(*, volumes: VolumeService, attacher: Attacher) -> None:

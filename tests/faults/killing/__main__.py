@@ -21,37 +21,11 @@ import attrs
 
 from tests.faults.killing import commands
 from tests.faults.killing.points import KILL, Point, counted, draw
+from tests.faults.killing.preloaded import IN_MEMORY, ON_REAL
 from tests.faults.killing.tracing import Forks, forks, why_not
 from tests.faults.recorded import Tally, options, record
 
 KEPT = Path(__file__).parents[3] / ".nox" / "faults"
-PRELOADED = (
-    "imagevol_adapters.cli.app",
-    "imagevol_adapters.cli.data",
-    "imagevol_adapters.cli.cp",
-    "imagevol_adapters.cli.locations",
-    "imagevol_adapters.cli.templates",
-    "imagevol_adapters.cli.audit",
-    "imagevol_adapters.transfers",
-    "imagevol_adapters.engine.writing",
-    "imagevol_adapters.tending.warming",
-    "imagevol_adapters.relocating",
-    "imagevol_adapters.repairing",
-    "imagevol_adapters.store_copies",
-    "imagevol_adapters.gathering",
-    "imagevol_adapters.configuration.stores",
-)
-IN_MEMORY = (*PRELOADED, "tests.faults.killing.memory")
-ON_REAL = (
-    *PRELOADED,
-    "openstack.config",
-    "keystoneauth1.loading",
-    "cinderclient.client",
-    "glanceclient.v2.client",
-    "imagevol_adapters.cinder.volumes",
-    "imagevol_adapters.glance.images",
-)
-
 Try = Callable[..., Any]
 
 
@@ -82,6 +56,17 @@ def main() -> int:
         record("killing", run.rows(), directory=None if arguments.at else arguments.directory)
     print(f"{run.wrong} of {run.tried} points left something or do not hold.")
     return 1 if run.wrong else 0
+
+
+@attrs.frozen(kw_only=True)
+class _Result:
+    """What came of one point."""
+
+    outcome: str
+    killed: bool
+    by_hand: int
+    problems: tuple[str, ...]
+    seconds: float
 
 
 @attrs.define
@@ -135,7 +120,7 @@ class Run:
         tally = Tally(seed=self.seed)
         for result in self.results.values():
             fault = "killed at a system call" if result["point"].endswith(KILL) else "a system call fails"
-            left = sum(problem.startswith("left") for problem in result["problems"])
+            left = sum(problem.startswith("left") for problem in result["problems"]) + result.get("by_hand", 0)
             tally.add(fault, result["what"], result["outcome"], left_behind=left)
         return tally.rows()
 
@@ -173,11 +158,19 @@ def _in_memory(run: Run) -> None:
     with tempfile.TemporaryDirectory() as directory, forks(Path(directory), *IN_MEMORY) as made:
         numbers = _numbers()
 
-        def attempt(name: str, point: Point | None, trace: Path | None, *, learns: bool = False) -> commands.Tried:
+        def attempt(name: str, point: Point | None, trace: Path | None, *, learns: bool = False) -> _Result:
             place = Path(directory) / str(next(numbers))
             place.mkdir()
             try:
-                return commands.try_command(name, made, place, point, trace, learns=learns)
+                points = [point] if point else []
+                tried = commands.try_command(name, made, place, points, trace=trace, learns=learns)
+                return _Result(
+                    outcome=tried.outcomes[0],
+                    killed=bool(tried.killed),
+                    by_hand=tried.by_hand,
+                    problems=tried.problems,
+                    seconds=tried.seconds,
+                )
             finally:
                 shutil.rmtree(place)
 

@@ -171,6 +171,10 @@ class FileVolumes(Volumes):
         self.connected[attachment.id] = mode
         return str(self.contents[attachment.volume_id].path)
 
+    def let_go(self, attachment_id: str) -> None:
+        self.disconnect(attachment_id)
+        self.detach(self.attachments[attachment_id])
+
     def disconnect(self, attachment_id: str) -> None:
         self.connected.pop(attachment_id, None)
 
@@ -373,7 +377,7 @@ class FileAttacher:
         self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
     ) -> Iterator[Device]:
         path = self.volumes.connect(attachment, mode)
-        with released(f"connection {attachment.id}", lambda: self.volumes.disconnect(attachment.id)):
+        with released(f"connection {attachment.id}", lambda: self._disconnected(attachment.id)):
             try:
                 device = PathDevice.open(Path(path), writable=mode is AccessMode.WRITE)
             except OSError as error:
@@ -382,7 +386,14 @@ class FileAttacher:
                 yield device
 
     def disconnect(self, attachment: Attachment) -> None:
-        self.volumes.disconnect(attachment.id)
+        self._disconnected(attachment.id)
+
+    def _disconnected(self, attachment_id: str) -> None:
+        """A host lets a device go without a service: so it is asked again if the first call was disturbed."""
+        try:
+            self.volumes.disconnect(attachment_id)
+        except ServiceUnreachable:
+            self.volumes.disconnect(attachment_id)
 
     def is_left(self, attachment: Attachment) -> bool:
         return False

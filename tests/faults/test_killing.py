@@ -1,0 +1,45 @@
+"""Commands that are killed again and again at system calls, on services in memory; `nox -s faults` does it for hours.
+
+Each command is disturbed at 40 points, five in a row on one cloud; then it runs to its end, and `audit --repair` cleans
+up.  Every image must be whole or absent, and nothing may be left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.killing.commands import COMMANDS, try_command
+from tests.faults.killing.points import counted, draw
+from tests.faults.killing.preloaded import IN_MEMORY
+from tests.faults.killing.tracing import Forks, forks, why_not
+
+SEED = 18  # the same points each time; the long session draws its own
+ROUNDS, IN_A_ROW = 8, 5
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """The process whose forks are the commands."""
+    if problem := why_not():
+        pytest.skip(problem)
+    with forks(tmp_path_factory.mktemp("forks"), *IN_MEMORY) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_is_killed_again_and_again_leaves_nothing(made: Forks, name: str, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    for number, kept in enumerate((None, trace)):  # so that no point lies in Python's imports
+        (tmp_path / f"undisturbed-{number}").mkdir()
+        undisturbed = try_command(name, made, tmp_path / f"undisturbed-{number}", [], trace=kept, learns=kept is None)
+        assert undisturbed.problems == ()
+    rng, calls = random.Random(f"{SEED} {name}"), counted(trace)
+    for number in range(ROUNDS):
+        (tmp_path / str(number)).mkdir()
+        points = [draw(rng, calls) for _ in range(IN_A_ROW)]
+        tried = try_command(name, made, tmp_path / str(number), points)
+        assert tried.problems == (), ", ".join(map(str, points))
