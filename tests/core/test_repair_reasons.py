@@ -17,7 +17,7 @@ from imagevol_core import (
     plan_repairs,
 )
 from imagevol_core.auditing import RepairClone, decide_repair_clone
-from imagevol_core.remains import JOURNAL_KEY
+from imagevol_core.remains import CLONE_OF_KEY, JOURNAL_KEY
 from tests.core.test_repairs import (
     ATTACHMENT,
     CLONE_ID,
@@ -70,6 +70,7 @@ IS_A_CLONE = (
     f"{ABOUT} is a clone of volume v, such as Cinder creates for its image cache, and may have the metadata of that "
     f"volume: if nothing needs it, run `openstack volume delete {VOLUME_ID}`"
 )
+SAYS_OF_WHICH = f"{ABOUT} says of which volume it is a clone, as no copy of other metadata does"
 OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
 
 
@@ -255,6 +256,9 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
                 (MARK, MARK, IS_A_CLONE),  # Cinder has cloned it, metadata and all
                 (MARK, None, IS_A_CLONE),
                 ({}, {}, IS_A_CLONE),
+                ({CLONE_OF_KEY: "v"}, {}, SAYS_OF_WHICH),
+                ({CLONE_OF_KEY: "v"}, None, SAYS_OF_WHICH),
+                ({CLONE_OF_KEY: "u"}, {CLONE_OF_KEY: "u"}, IS_A_CLONE),  # Cinder has cloned it, metadata and all
             )
         ),
         ("volume-held", facts(DELETE), "no other operation holds the volume"),

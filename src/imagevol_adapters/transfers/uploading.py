@@ -34,13 +34,11 @@ from imagevol_core import (
     Volume,
     failed,
 )
+from imagevol_core.remains import CLONE_OF_KEY
 
 __all__ = ["UploadedVolume", "register_clone"]
 
 _LOG = logging.getLogger(__name__)
-_CLONE_OF = (
-    "imagevol_clone_of"  # by which a clone that was killed before it was registered is told from others' volumes
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +131,7 @@ def register_clone(
             raise
     remains = _remains(image_id, volumes)
     for clone in remains:
-        if _has_taken(image, clone) and clone.metadata[_CLONE_OF] == volume_id:
+        if _has_taken(image, clone) and clone.metadata[CLONE_OF_KEY] == volume_id:
             return UploadedVolume(image=image, image_volume=clone)
     _discard(remains, image, volumes)
     _expect_queued(image)
@@ -222,7 +220,7 @@ class _Registration:
         """Make the clone; it has its marks from its first moment, so that it can be told from all other volumes."""
         image, volumes = self.upload.image, self.upload.volumes
         marks = {key: value for step in self.upload.plan.steps for key, value in step.metadata.items()}
-        metadata = {**marks, **origin("upload", image.id).to_volume(), _CLONE_OF: self.upload.volume.id}
+        metadata = {**marks, **origin("upload", image.id).to_volume(), CLONE_OF_KEY: self.upload.volume.id}
         name = _name(image.id)
 
         def discard() -> None:
@@ -341,7 +339,7 @@ def _name(image_id: str) -> str:
 
 def _remains(image_id: str, volumes: VolumeService) -> list[Volume]:
     """The clones that were made to be registered for this image."""
-    return [volume for volume in volumes.named(_name(image_id)) if _CLONE_OF in volume.metadata]
+    return [volume for volume in volumes.named(_name(image_id)) if CLONE_OF_KEY in volume.metadata]
 
 
 def _has_taken(image: Image, clone: Volume) -> bool:

@@ -27,7 +27,7 @@ from imagevol_core.custody import HOLD
 from imagevol_core.facts import ImageLocation, Volume
 from imagevol_core.locations import CinderLocation, read_location
 from imagevol_core.migration import spares_held_volume
-from imagevol_core.remains import JOURNAL_KEY
+from imagevol_core.remains import CLONE_OF_KEY, JOURNAL_KEY
 from imagevol_core.sentences import listed, quoted, said
 from imagevol_core.verdicts import Choice, Policy
 
@@ -138,6 +138,8 @@ def _is_a_clone(facts: RepairStepFacts) -> tuple[bool, str]:
     volume = _there(facts)
     if volume.source_volume_id is None:
         return False, f"volume {volume.id} is no clone, so that its metadata was written for it"
+    if volume.metadata.get(CLONE_OF_KEY) == volume.source_volume_id:
+        return False, f"volume {volume.id} says of which volume it is a clone, as no copy of other metadata does"
     mark = volume.metadata.get(JOURNAL_KEY)
     if mark and facts.source is not None and facts.source.metadata.get(JOURNAL_KEY) != mark:
         return False, f"volume {volume.id} is the clone of journal {said(mark)}, whose mark its source does not have"

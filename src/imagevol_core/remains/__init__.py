@@ -15,6 +15,7 @@ from imagevol_core.remains.attachments import (
 from imagevol_core.remains.lost import lost_attachment
 from imagevol_core.remains.removal import REMOVAL_RULES, RemovalDecision, RemovalOutcome, decide_removal
 from imagevol_core.remains.volumes import (
+    CLONE_OF_KEY,
     FINISHED,
     JOURNAL_KEY,
     REMAINS_RULES,
@@ -26,6 +27,7 @@ from imagevol_core.remains.volumes import (
 )
 
 __all__ = [
+    "CLONE_OF_KEY",
     "FINISHED",
     "JOURNAL_KEY",
     "RECLAIM_RULES",

@@ -23,6 +23,7 @@ from imagevol_core.sentences import duration, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
 __all__ = [
+    "CLONE_OF_KEY",
     "FINISHED",
     "JOURNAL_KEY",
     "REMAINS_RULES",
@@ -41,6 +42,9 @@ _PROCESS = "imagevol_process"
 _CLONE = frozenset({"upload", "doctor", "validate", "repair", "cp"})  # the procedures that clone volumes
 _HOLDS_AN_IMAGE = ("glance_image_id", "image_id", "image_owner")
 _PASSING = ("creating", "downloading", "extending", "detaching", "deleting")
+
+CLONE_OF_KEY = "imagevol_clone_of"
+"""The key of the metadata by which a clone that becomes an image names its source: it tells it from others' volumes."""
 
 JOURNAL_KEY = "imagevol_journal"
 """The key of the metadata that names the journal of the command that created a volume or an image."""

@@ -120,7 +120,7 @@ class Cloud(RepairCloud):
         return image
 
     def user_volume(self, content: bytes) -> str:
-        volume = self.volume(project=STORES, readonly=False)
+        volume = self.volume(project=STORES, readonly=False, encrypted=False)
         self.volumes.contents[volume.id].write(0, memoryview(content))
         self.users[volume.id] = content
         return volume.id

@@ -16,9 +16,13 @@ from imagevol_adapters.store_copies.reading import VolumeReader
 from imagevol_adapters.tending import Warmer
 from imagevol_adapters.testing.fault_language import Faults
 from imagevol_adapters.transfers import (
+    FileFacts,
+    PutJournal,
+    Registering,
     StoreSettings,
     delete_remains,
     open_image_volume,
+    put_file,
     register_clone,
     register_image,
     store_image,
@@ -40,6 +44,7 @@ from tests.adapters.repairing_cloud import CATALOGUE, CLOUD, STORES, TENANT
 from tests.faults.language.cloud import STAYS, Cloud, data_of
 
 _PIECE = 1 << 16
+_ENDED = (State.DONE, State.UNDONE, State.GONE)
 _NUMBERS = itertools.count()
 SETTINGS = StoreSettings(blake3=False)
 TEMPLATES = TemplateSettings(enabled=True, internal_tenant=True, trusted_projects=frozenset({TENANT}))
@@ -58,7 +63,7 @@ def put(cloud: Cloud, number: int) -> Job:
     data, name = data_of(number, 90_000), f"put-{next(_NUMBERS)}"
     cloud.expected[name] = data
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         ports = cloud.watched(faults)
         register_image(
             pieces(faults, data),
@@ -75,13 +80,51 @@ def put(cloud: Cloud, number: int) -> Job:
     return job
 
 
+def put_with_journal(cloud: Cloud, number: int) -> Job:
+    """`imagevol put --register --journal`, or its continuation after it was stopped."""
+    path = journal(cloud, "put", resumed=bool(number % 2))
+    file = path.with_suffix(".raw")
+    if path not in cloud.journals:
+        file.write_bytes(data_of(number, 90_000))
+        cloud.expected[path.name] = file.read_bytes()
+
+    def job(faults: Faults) -> Any:
+        ports = cloud.watched(faults)
+        if path in cloud.journals:
+            opened = PutJournal.open(path, cloud=CLOUD)
+        else:
+            with file.open("rb") as read:
+                facts = FileFacts.of(read)
+            opened = PutJournal.create(path, cloud=CLOUD, file=facts, wishes={}, algorithms=SETTINGS.algorithms)
+        cloud.journals[path] = "put"
+        with opened as kept:
+            put_file(
+                file,
+                journal=kept,
+                wishes={},
+                disk_format="raw",
+                image_id="unused",
+                image_owner=None,
+                volumes=ports.volumes,
+                attacher=ports.attacher,
+                tell=lambda _: None,
+                registering=Registering(images=ports.images, name=path.name, store="fast"),
+                volume_type="ssd",
+                settings=SETTINGS,
+                step_bytes=_PIECE // 2,
+            )
+        del cloud.journals[path]
+
+    return job
+
+
 def add(cloud: Cloud, number: int) -> Job:
     """An upload that glance-api hands to the store."""
     data, name = data_of(number, 70_000), f"add-{next(_NUMBERS)}"
     cloud.expected[name] = data
     image = cloud.glance.create(name=name, disk_format="raw")
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         ports = cloud.watched(faults)
         cloud.change(image, status="saving")
         try:
@@ -120,7 +163,7 @@ def clone(cloud: Cloud, number: int) -> Job:
     cloud.expected[str(image.name)] = cloud.users[volume_id]
     cloud.at_work.add(image.id)
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         ports = cloud.watched(faults)
         try:
             register_clone(
@@ -146,7 +189,7 @@ def get(cloud: Cloud, number: int) -> Job:
     active = sorted((str(each.name), each) for each in cloud.images.images.values() if _in_volume(each))
     _, image = active[number % len(active)] if active else ("", None)
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         if image is None:
             return
         ports = cloud.watched(faults)
@@ -174,7 +217,7 @@ def rm(cloud: Cloud, number: int) -> Job:
     there = sorted((str(each.name), each.id) for each in active)
     image_id = there[number % len(there)][1] if there else None
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         if image_id is not None:
             cloud.watched(faults).images.delete(image_id)
 
@@ -184,19 +227,27 @@ def rm(cloud: Cloud, number: int) -> Job:
 def clean(cloud: Cloud, _number: int) -> Job:
     """What a store does when it starts."""
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         ports = cloud.watched(faults)
         delete_remains(volumes=ports.volumes, attacher=ports.attacher)
 
     return job
 
 
-def repair(cloud: Cloud, _number: int) -> Job:
-    """`imagevol audit --repair`, of what is sure."""
-    path = cloud.directory / f"{next(_NUMBERS)}.journal"
+def repair(cloud: Cloud, number: int) -> Job:
+    """`imagevol audit --repair`, of what is sure, or its continuation."""
+    path = journal(cloud, "repair", resumed=bool(number % 2))
 
-    def job(faults: Faults) -> None:
-        cloud.repairer(faults).repair(path)
+    def job(faults: Faults) -> Any:
+        repairer = cloud.repairer(faults)
+        if path in cloud.journals:
+            repairer.resume(path)
+        else:
+            findings = repairer.audit()
+            cloud.journals[path] = "repair"
+            with repairer.journal(path, findings) as kept:
+                list(repairer.repairs(kept).apply())
+        del cloud.journals[path]
 
     return job
 
@@ -204,12 +255,13 @@ def repair(cloud: Cloud, _number: int) -> Job:
 def locations(cloud: Cloud, number: int) -> Job:
     """A store is renamed, and `imagevol locations apply` carries it out, or goes on where it was killed."""
     path = journal(cloud, "locations", resumed=bool(number % 2))
+    undone = number == 3 and path in cloud.journals
     if path not in cloud.journals:
         for image in [each for each in cloud.images.images.values() if _in_volume(each)][:2]:
             url = f"cinder://old/{parse_location(image.locations[0].url).volume_id}"
             cloud.change(image, locations=(ImageLocation(url, {"store": "old"}), *image.locations[1:]))
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         ports = cloud.watched(faults)
         if path in cloud.journals:
             opened = Journal.open(path, cloud=CLOUD)
@@ -227,9 +279,10 @@ def locations(cloud: Cloud, number: int) -> Job:
             migration = Migration(
                 journal=kept, images=ports.images, volumes=ports.volumes, catalogue=CATALOGUE, settle_seconds=0
             )
-            outcomes = list(migration.apply())
-        if all(each.state in (State.DONE, State.GONE) for each in outcomes):
+            outcomes = list(migration.undo() if undone else migration.apply())
+        if all(each.state in _ENDED for each in outcomes):
             del cloud.journals[path]
+        return outcomes
 
     return job
 
@@ -237,8 +290,9 @@ def locations(cloud: Cloud, number: int) -> Job:
 def cp(cloud: Cloud, number: int) -> Job:
     """`imagevol cp` to the other store, or its resumption."""
     path = journal(cloud, "cp", resumed=bool(number % 2))
+    undone = number == 3 and path in cloud.journals
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         ports = cloud.watched(faults)
         gathering = StoreCopyGathering(images=ports.images, volumes=ports.volumes, catalogue=CATALOGUE)
         if path in cloud.journals:
@@ -265,9 +319,10 @@ def cp(cloud: Cloud, number: int) -> Job:
                 settle_seconds=0,
                 retry_seconds=0,
             )
-            outcomes = list(copies.apply())
-        if all(each.state in (State.DONE, State.GONE) for each in outcomes):
+            outcomes = list(copies.undo() if undone else copies.apply())
+        if all(each.state in _ENDED for each in outcomes):
             del cloud.journals[path]
+        return outcomes
 
     return job
 
@@ -283,7 +338,7 @@ def warm(cloud: Cloud, number: int) -> Job:
     active = sorted((str(each.name), each) for each in cloud.images.images.values() if _in_volume(each))
     _, image = active[number % len(active)] if active else ("", None)
 
-    def job(faults: Faults) -> None:
+    def job(faults: Faults) -> Any:
         if image is None:
             return
         ports = cloud.watched(faults)
@@ -298,6 +353,7 @@ def warm(cloud: Cloud, number: int) -> Job:
 
 JOBS: Mapping[str, Callable[[Cloud, int], Job]] = {
     "put": put,
+    "put --journal": put_with_journal,
     "add": add,
     "clone": clone,
     "get": get,

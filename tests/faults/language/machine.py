@@ -113,7 +113,9 @@ class Machine(RuleBasedStateMachine):
         assert list(self.cloud.wrong()) == [], worker.trace
         if worker.ended:
             del self.workers[number]
-            self.devices_named |= set(re.findall(r"device of volume ([0-9a-f-]{36})", str(worker.error)))
+            self.devices_named |= set(
+                re.findall(r"device of volume ([0-9a-f-]{36})", f"{worker.error} {worker.result}")
+            )
             outcome = "killed" if worker.killed else "error" if worker.error else "done"
             if not worker.killed and worker.error is not None and not isinstance(worker.error, ImagevolError):
                 raise worker.error
