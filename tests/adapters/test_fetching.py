@@ -23,10 +23,11 @@ import pytest
 from imagevol_adapters import transfers
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.devices.device import PathDevice
+from imagevol_adapters.engine import POOL_BYTES
 from imagevol_adapters.ports import Attachment, Device
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryImages
 from imagevol_adapters.transfers import fetch_image
-from imagevol_adapters.transfers.keeping import UNKEPT_STEPS, Step
+from imagevol_adapters.transfers.keeping import STEP_BYTES, UNKEPT_STEPS, Step
 from imagevol_adapters.transfers.kept_part import PartFile
 from imagevol_core import ContentMismatch, DeviceFailed, Digest, InUse, RequestRefused, ServiceFailed
 from imagevol_core.resuming import ReadImage
@@ -144,6 +145,9 @@ class TestGoingOn:
         assert target.read_bytes() == CONTENT
         assert ahead[0] > STEP // 2
         assert max(ahead) <= UNKEPT_STEPS * STEP + 77_777
+
+    def test_at_most_64_mib_can_be_lost_with_what_is_read_ahead(self) -> None:
+        assert UNKEPT_STEPS * STEP_BYTES + POOL_BYTES <= 64 << 20
 
     def test_what_the_source_gave_before_it_broke_off_is_kept(self, target: Path) -> None:
         stopped(target, 5 * MIB + 4711)

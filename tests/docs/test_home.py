@@ -45,7 +45,7 @@ def row(text: str, page: str) -> str:
 @pytest.mark.parametrize(
     "text, peer, cases",
     [
-        ("store an image in a volume", "glance_store", ("dense data into", "90 % zeros into")),
+        ("store an image in a volume, without Glance", "glance_store", ("dense data into", "90 % zeros into")),
         ("read an image volume, and verify it", "glance_store and a digest", ("volume read whole",)),
         ("write a raw image into a volume", "Cinder", ("raw image file",)),
         ("write a 10 GiB qcow2 onto a device that cannot clear ranges", "Cinder's command", ("10 GiB qcow2",)),
@@ -72,6 +72,26 @@ def test_each_measured_transfer_says_what_limits_it_and_this_machine_is_among_th
     assert found["bounds"].keys() == {each["name"] for each in rows}
     factors = {each["name"]: each["times"] for each in rows}
     assert factors in [each["times"] for each in found["machines"]]
+
+
+@pytest.mark.parametrize("page", [HOME, README], ids=["home page", "README"])
+def test_an_upload_to_glance_is_as_fast_as_it_was_measured(page: str) -> None:
+    upload = measured("in_glance")["rows"][0]
+    seconds = {driver: side["cpu_s"] for driver, side in upload["sides"].items()}
+    said = f" {upload['times']:.1f} times as fast, {seconds['imagevol'] / seconds['cinder']:.1f} times the CPU time"
+    assert said in row("upload an image of 1 GiB to Glance, which stores it in a volume", page)
+
+
+def test_in_glance_each_request_was_answered_and_is_as_much_faster_as_it_should_be() -> None:
+    found = measured("in_glance")
+    for each in found["rows"]:
+        assert each["times"] >= each["wanted_times"]
+        right = {driver: side["right"] for driver, side in each["sides"].items()}
+        assert right["imagevol"] == int(next(iter(re.findall(r"^\d+", each["name"])), 1))
+        assert right["imagevol"] >= right["cinder"]
+    digests = sum(found["cpu_s_alone"][name] for name in ("md5", "sha512"))
+    beyond = {driver: side["cpu_s"] - digests for driver, side in found["rows"][0]["sides"].items()}
+    assert beyond["imagevol"] <= beyond["cinder"] / 2
 
 
 def test_what_happens_to_many_readers_at_once_was_counted() -> None:
