@@ -52,18 +52,21 @@ class Stepping:
     def mark(self, crew: Crew, position: int, patience: Patience) -> None:
         """Let a step be kept, once the one before it is."""
         self.left_bytes = self._steps.data_bytes
+        if patience is not forever:  # the caller's thread is this one
+            crew.mark(position)
+            self.keep(crew.marked(patience))
+            return
         self._wait(crew)
         self._kept.clear()
         crew.mark(position)
-        if patience is not forever:  # the caller's thread is this one
-            self.keep(crew.marked(patience))
 
     def settle(self, crew: Crew, position: int, patience: Patience) -> None:
         """Return when all that the source gave is kept, because it gives no more."""
         with suppress(Stopped):
             if self.left_bytes < self._steps.data_bytes:
                 self.mark(crew, position, patience)
-            self._wait(crew)
+            if patience is forever:
+                self._wait(crew)
 
     def _wait(self, crew: Crew) -> None:
         while not self._kept.wait(_LOOK_SECONDS):
