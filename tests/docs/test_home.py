@@ -120,7 +120,7 @@ def test_the_numbers_of_extends_were_counted_and_the_faster_program_is_named() -
     counted = measured("transfers")["counted"]["unknown length, 100 GiB"]
     found = row("store an image of 100 GiB whose size Glance does not know in advance", HOME)
     assert f"| {counted['extends_of_glance_store']} extends of the volume | {counted['extends']} extends |" in found
-    (ratio,) = times("nbdcopy", "raw image file")
+    ratio = max(times("nbdcopy", "raw image file"))
     raw = next(each for each in measured("transfers")["rows"] if each["name"].startswith("raw image file"))
     assert ratio < "1"
     assert f"`nbdcopy` writes a raw image {raw['theirs_mib_s']['nbdcopy'] / raw['ours_mib_s']:.1f} times" in HOME
