@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import distribution
@@ -16,6 +17,10 @@ import pytest
 from cliff.lister import Lister
 
 from imagevol_adapters.cli import progress
+from imagevol_adapters.cli.audit import _COLUMNS as AUDIT_COLUMNS
+from imagevol_adapters.cli.audit import Audit
+from imagevol_adapters.cli.cp import Cp
+from imagevol_adapters.cli.fitted import fitting
 from imagevol_adapters.cli.grouped_help import GROUPS
 from imagevol_adapters.cli.progress import Progress, begin, counted, moved, phase
 from imagevol_adapters.engine import TransferProgress
@@ -95,11 +100,67 @@ def test_the_help_is_folded_to_the_width_of_the_terminal(run: Run, monkeypatch: 
         assert columns - 20 < max(map(len, lines)) <= columns
 
 
+def widest_table(command: type[Any]) -> tuple[str, ...]:
+    """The columns of a command that lists something."""
+    if command is Audit:
+        return ("change", *AUDIT_COLUMNS)
+    shown: Any = command
+    return tuple(shown.names()) if issubclass(command, Lister) else ()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_table_can_be_folded_to_120_columns(command: str) -> None:
-    columns = getattr(COMMANDS[command].load(), "columns", ())
-    least = 8  # below which cliff folds no column
-    assert len(columns) * (least + 3) + 1 <= 120
+def test_the_table_of_a_command_fits_a_terminal_of_80_columns(command: str) -> None:
+    found = COMMANDS[command].load()
+    names = widest_table(found)
+    assert set(getattr(found, "matters_less", ())) <= {*names, "image_name", "volume_type"}
+    kept = fitting(names, matters_less=getattr(found, "matters_less", ()), width=80)
+    assert 1 + sum(max(8, len(name)) + 3 for name in kept) <= 80
+    assert kept[-1:] == names[-1:] or found is Audit
+
+
+TERMINAL = """
+import fcntl, os, pty, struct, sys, termios
+
+child, screen = pty.fork()
+if child == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 50, int(sys.argv[1]), 0, 0))
+    from cliff.lister import Lister
+    from imagevol_adapters.cli import main
+    from imagevol_adapters.cli.cp import Cp
+
+    row = [f"{name} is a value that has many words" for name in Cp.names()]
+    Cp.take_action = lambda *_: (Cp.names(), [row])
+    os._exit(main(["cp", "image", "--to-store", "slow"]))
+shown = b""
+while True:
+    try:
+        shown += (read := os.read(screen, 1 << 16))
+    except OSError:
+        break
+    if not read:
+        break
+os.waitpid(child, 0)
+sys.stdout.write(shown.decode())
+"""
+
+
+@pytest.mark.parametrize("columns, left_out", [(80, True), (160, False)])
+def test_on_a_terminal_what_matters_less_is_left_out_and_that_is_said(columns: int, left_out: bool) -> None:
+    done = subprocess.run([sys.executable, "-c", TERMINAL, str(columns)], capture_output=True, text=True, check=True)
+    table = [line for line in done.stdout.splitlines() if line[:1] in "+|"]
+    assert max(map(len, table)) <= columns
+    assert ("host_bytes" in table[1], "Left out, because the terminal has 80 columns: " in done.stdout) == (
+        not left_out,
+        left_out,
+    )
+
+
+def test_a_table_that_is_no_terminals_has_all_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cp, "take_action", lambda *_: (Cp.names(), [[*Cp.names()]]))
+    assert all(name in run("cp", "image", "--to-store", "slow").out for name in Cp.names())
+    ran = run("cp", "image", "--to-store", "slow", "--max-width", 80)
+    assert ("host_bytes" in ran.out, "Left out, because" in ran.err) == (False, True)
+    assert "host_bytes" in run("cp", "image", "--to-store", "slow", "--max-width", 80, "-c", "host_bytes").out
 
 
 def test_each_command_is_here() -> None:

@@ -17,6 +17,7 @@ from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unus
 from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
 from imagevol_adapters.cli.audit_repair import AuditRepair, add_repair_options, check_repair_options
 from imagevol_adapters.cli.audit_results import Results, add_result_options, check_results
+from imagevol_adapters.cli.fitted import Fitted
 from imagevol_adapters.cli.only_glance_option import add_only_glance_option
 from imagevol_core import (
     GIB,
@@ -48,7 +49,7 @@ _DEEP = (*_OTHER_DATA, "tail-not-zero")
 _LONGEST_HOURS = 1000 * 366 * 24
 
 
-class Audit(Lister):
+class Audit(Fitted, Lister):
     """List what is wrong between images, volumes, attachments and stores; with --repair, repair it.
 
     Without --repair this changes nothing. It needs the admin role, and a Glance that shows locations. What is found is
@@ -57,6 +58,7 @@ class Audit(Lister):
     """
 
     app: Imagevol
+    matters_less = ("reclaimable_bytes", "since", "repair")
     _parser: argparse.ArgumentParser
     _repair: AuditRepair
     _found = False

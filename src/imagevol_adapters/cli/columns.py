@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import attrs
 
+from imagevol_adapters.cli.fitted import Fitted
 from imagevol_adapters.cli.schemas import Schema, json_enum, json_list
 
 __all__ = [
@@ -55,7 +56,7 @@ class Column:
         return {**kind, "description": self.about}
 
 
-class Shown:
+class Shown(Fitted):
     """A command that declares what it shows; it is inherited before cliff's `Lister` or `ShowOne`."""
 
     columns: ClassVar[tuple[Column, ...]]

@@ -93,6 +93,7 @@ class Cp(Named, Shown, Lister):
 
     app: Imagevol
     columns: ClassVar[tuple[Column, ...]] = _IMAGES
+    matters_less = ("host_bytes", "glance_bytes", "image_name", "verification", "way")
     _config_files: Sequence[Path] | None = None
     _found = False
 

@@ -229,6 +229,7 @@ _CHANGED = (
 class Plan(_Locations):
     """Say what the locations of all images become under today's stores, and how; this changes nothing."""
 
+    matters_less = ("position", "image_name")
     columns: ClassVar[tuple[Column, ...]] = (
         *_IMAGE,
         Column("position", COUNT, "Which of the locations of the image it is, counted from 0."),

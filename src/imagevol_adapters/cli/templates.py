@@ -69,6 +69,7 @@ class _Templates(Shown, Lister):
     """What the commands share: the internal tenant, and which templates there are."""
 
     app: Imagevol
+    matters_less = ("size_gib", "image_name", "volume_type")
     _configuration_file = _CINDER_CONF
     _given_tenant: str | None = None
     _metrics: Path | None = None

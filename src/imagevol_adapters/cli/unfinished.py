@@ -31,6 +31,7 @@ class Unfinished(Shown, Lister):
     """
 
     app: Imagevol
+    matters_less = ("attachments", "procedure", "volume_status", "image_status", "host")
     columns: ClassVar[tuple[Column, ...]] = (
         Column("volume_id", TEXT_OR_NULL, "The id of the volume; null if only an image is left."),
         Column("volume_status", TEXT_OR_NULL, "Cinder's status of the volume."),
