@@ -19,6 +19,7 @@ from imagevol_adapters.error_text import one_line
 from imagevol_adapters.gathering.store_copies import StoreCopyGathering
 from imagevol_adapters.relocating import Outcome, State
 from imagevol_adapters.store_copies.cloning import CloneOfStore
+from imagevol_adapters.store_copies.goals import Goal, backward, forward
 from imagevol_adapters.store_copies.journal import CopyEntry, CopyJournal
 from imagevol_adapters.store_copies.several import Stopped, several
 from imagevol_adapters.store_ports import PlacedImage, StoreCopyService, StoreCopyVolumes
@@ -54,29 +55,6 @@ _LEAST_RATE = 1 << 20  # bytes a second that an import makes at least
 
 Reader = Callable[[str, PlacedImage], None]
 """Reads the image volume of that id, and raises `ContentMismatch` if it does not hold the image."""
-
-
-@attrs.frozen(kw_only=True)
-class _Goal:
-    """What becomes of an image, forward or backward.
-
-    Attributes:
-        to_store: the store that it is in at the end.
-        removed: the store that it is not in at the end; None if there is none.
-        made: how the copy in `to_store` was made, if this journal made it.
-        good_place: where the copy is that needs no verification; None if there is none.
-        mark: what the journal calls the way in which the copy is made.
-        begun: what the journal says of the image meanwhile.
-        done: what it says at the end.
-    """
-
-    to_store: str
-    removed: str | None
-    made: StoreCopyWay | None
-    good_place: str | None
-    mark: str
-    begun: State
-    done: State
 
 
 @attrs.define(kw_only=True)
@@ -118,7 +96,7 @@ class StoreCopies:
         """
         if any(entry.state in (State.UNDOING, State.UNDONE) for entry in self.journal.entries.values()):
             raise RequestRefused(f"journal {self.journal.path} has been undone: plan anew, with another journal")
-        return self._carry_out(self.to_apply(), _forward)
+        return self._carry_out(self.to_apply(), forward)
 
     def to_apply(self) -> list[CopyEntry]:
         """Give what `apply` would try to do."""
@@ -133,14 +111,14 @@ class StoreCopies:
         Raises:
             ServiceError: as for `apply`.
         """
-        return self._carry_out(self.to_undo(), _backward)
+        return self._carry_out(self.to_undo(), backward)
 
     def to_undo(self) -> list[CopyEntry]:
         """Give what `undo` would try to take back, the last first."""
         untouched = (State.PLANNED, State.UNDONE, State.GONE)
         return [entry for entry in reversed(self.journal.entries.values()) if entry.state not in untouched]
 
-    def _plan(self, placed: PlacedImage, goal: _Goal, entry: CopyEntry) -> StoreCopyPlan:
+    def _plan(self, placed: PlacedImage, goal: Goal, entry: CopyEntry) -> StoreCopyPlan:
         """Say what is left to do for an image."""
         now = place_in_store(goal.to_store, placed.image.locations)
         replaced = entry.verified == goal.to_store and now != entry.verified_place
@@ -155,7 +133,7 @@ class StoreCopies:
         )
         return plan_store_copy(facts)
 
-    def _carry_out(self, entries: Iterable[CopyEntry], goal_of: Callable[[CopyEntry], _Goal]) -> Iterator[Outcome]:
+    def _carry_out(self, entries: Iterable[CopyEntry], goal_of: Callable[[CopyEntry], Goal]) -> Iterator[Outcome]:
         def carried_out(entry: CopyEntry) -> Outcome:
             reason, begun = None, time.monotonic()
             try:
@@ -168,7 +146,7 @@ class StoreCopies:
         self._stopping.clear()
         return several(carried_out, entries, jobs=self.jobs, stopping=self._stopping)
 
-    def _copy(self, entry: CopyEntry, goal: _Goal) -> State:
+    def _copy(self, entry: CopyEntry, goal: Goal) -> State:
         """Do what is left to do for one image, and say how far it has come."""
         placed = self._settled(entry) if entry.state is not State.PLANNED else self._look(entry)
         if placed is None:
@@ -197,7 +175,7 @@ class StoreCopies:
             "command with --resume or --undo again"
         )
 
-    def _ended(self, entry: CopyEntry, goal: _Goal) -> PlacedImage:
+    def _ended(self, entry: CopyEntry, goal: Goal) -> PlacedImage:
         """Look whether the image is in the store that it shall be in."""
         placed = self._there(entry)
         if goal.to_store not in placed.stores:
@@ -263,7 +241,7 @@ class StoreCopies:
             named=self.gathering.named.by,
         )
 
-    def _import(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
+    def _import(self, entry: CopyEntry, goal: Goal, _plan: StoreCopyPlan) -> None:
         """Let Glance copy the data, and return when it has."""
         self._begin(entry, goal, StoreCopyWay.IMPORT)
         self._asked(
@@ -280,7 +258,7 @@ class StoreCopies:
                 "and run the command with --resume"
             )
 
-    def _clone(self, entry: CopyEntry, goal: _Goal, plan: StoreCopyPlan) -> None:
+    def _clone(self, entry: CopyEntry, goal: Goal, plan: StoreCopyPlan) -> None:
         """Clone the image volume, and tell Glance of the clone."""
         self._begin(entry, goal, StoreCopyWay.CLONE, cloned=tuple(dict.fromkeys((*entry.cloned, str(plan.source)))))
         clone = self._clone_of(entry)
@@ -301,11 +279,11 @@ class StoreCopies:
             )
         self._registered(self.journal.entries[entry.image_id], placed)
 
-    def _begin(self, entry: CopyEntry, goal: _Goal, way: StoreCopyWay, **more: Any) -> None:
+    def _begin(self, entry: CopyEntry, goal: Goal, way: StoreCopyWay, **more: Any) -> None:
         changes: dict[str, Any] = {goal.mark: way, "verified": None, "verified_place": None, **more}
         self.journal.record(entry.image_id, goal.begun, **changes)
 
-    def _read(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
+    def _read(self, entry: CopyEntry, goal: Goal, _plan: StoreCopyPlan) -> None:
         """Read the copy on this host; one that this journal made and that is not the image is deleted again."""
         placed = self._there(entry)
         volume_id = volume_in_store(goal.to_store, placed.image.locations)
@@ -324,17 +302,17 @@ class StoreCopies:
             raise RequestRefused(f"volume {volume_id} cannot be read again: {error}; {_UNREAD}") from error
         self._verified(entry, goal, placed)
 
-    def _compare(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
+    def _compare(self, entry: CopyEntry, goal: Goal, _plan: StoreCopyPlan) -> None:
         """Take Glance's word, which compared what it wrote; whether it is still the same image is asked at the end."""
         self._verified(entry, goal, self._there(entry))
 
-    def _verified(self, entry: CopyEntry, goal: _Goal, placed: PlacedImage) -> None:
+    def _verified(self, entry: CopyEntry, goal: Goal, placed: PlacedImage) -> None:
         place = place_in_store(goal.to_store, placed.image.locations)
         if place is None:
             raise RequestRefused(f"Glance does not show where image {entry.image_id} is in store {goal.to_store}")
         self.journal.record(entry.image_id, goal.begun, verified=goal.to_store, verified_place=place)
 
-    def _remove(self, entry: CopyEntry, goal: _Goal, _plan: StoreCopyPlan) -> None:
+    def _remove(self, entry: CopyEntry, goal: Goal, _plan: StoreCopyPlan) -> None:
         """Have Glance delete the data in a store; of several locations there, one after the other."""
         if goal.removed is None:
             return
@@ -343,7 +321,7 @@ class StoreCopies:
         while goal.removed in (placed := self._ended(entry, goal)).stores:
             self._delete(entry, placed, kept=goal.to_store, removed=goal.removed, good_place=good_place)
 
-    def _withdraw(self, entry: CopyEntry, goal: _Goal) -> None:
+    def _withdraw(self, entry: CopyEntry, goal: Goal) -> None:
         made = getattr(self.journal.entries[entry.image_id], goal.mark)
         if made is not None and goal.removed is not None and entry.verified != goal.to_store:
             placed = self._there(entry)
@@ -418,36 +396,10 @@ class StoreCopies:
         )
 
 
-_STEPS: Mapping[StoreCopyStep, Callable[[StoreCopies, CopyEntry, _Goal, StoreCopyPlan], None]] = {
+_STEPS: Mapping[StoreCopyStep, Callable[[StoreCopies, CopyEntry, Goal, StoreCopyPlan], None]] = {
     StoreCopyStep.CLONE: StoreCopies._clone,
     StoreCopyStep.IMPORT: StoreCopies._import,
     StoreCopyStep.READ: StoreCopies._read,
     StoreCopyStep.COMPARE: StoreCopies._compare,
     StoreCopyStep.REMOVE: StoreCopies._remove,
 }
-
-
-def _forward(entry: CopyEntry) -> _Goal:
-    return _Goal(
-        to_store=entry.to_store,
-        removed=entry.from_store,
-        made=entry.made,
-        good_place=entry.verified_place if entry.verified == entry.to_store else None,
-        mark="made",
-        begun=State.BEGUN,
-        done=State.DONE,
-    )
-
-
-def _backward(entry: CopyEntry) -> _Goal:
-    """Back to the store that it came from; that copy is the original, unless this journal has deleted it."""
-    verified, original = entry.verified_place, None if entry.remade else entry.source_place
-    return _Goal(
-        to_store=entry.source,
-        removed=entry.to_store if entry.made else None,
-        made=entry.remade,
-        good_place=verified if entry.verified == entry.source else original,
-        mark="remade",
-        begun=State.UNDOING,
-        done=State.UNDONE,
-    )
