@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copy, copytree, rmtree
+from typing import Any
 
 from tests.san.machine import HERE, OURS, Machine
 
@@ -16,11 +18,12 @@ ROOT = HERE.parent.parent
 PAGE = "docs/production/after-a-kill.md"  # of which a test runs commands
 BOOT_SECONDS = 180  # emulated, on a busy host
 DISK_GIB = 8  # of the disk that volumes are made on
-MEMORY_MIB = 2048
+MEMORY_MIB = 1280
 KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 random.trust_cpu=on"
 RUN = """
 export PYTHONPATH=/host/site:/opt/site PYTHONDONTWRITEBYTECODE=1
 export PYTEST_ADDOPTS='-o cache_dir=/tmp/pytest --color=no --junit-xml=/host/report.xml'
+export IMAGEVOL_SEED={seed}
 exec timeout --kill-after=10 {seconds} python3 -m pytest {arguments}
 """
 
@@ -32,14 +35,23 @@ class Outcome:
     Attributes:
         status: of pytest; None where the machine did not come to its end.
         report: the file in JUnit's format; None where there is none.
+        tries: of faults: what was tried, and what came of it.
     """
 
     status: int | None
     report: Path | None
+    tries: tuple[Mapping[str, Any], ...] = ()
 
 
 def run(
-    machine: Machine, tests: Path, *, site: Path, arguments: Sequence[str] = (), report: Path, seconds: int
+    machine: Machine,
+    tests: Path,
+    *,
+    site: Path,
+    arguments: Sequence[str] = (),
+    report: Path,
+    seconds: int,
+    seed: int = 1,
 ) -> Outcome:
     """Run a file of tests in the machine, with what it says on standard output.
 
@@ -50,6 +62,7 @@ def run(
         arguments: more for pytest.
         report: where the results go.
         seconds: how long the tests may take.
+        seed: what the tests draw from.
     """
     shared = machine.directory / "shared"
     rmtree(shared, ignore_errors=True)
@@ -61,7 +74,7 @@ def run(
     (shared / PAGE).parent.mkdir(parents=True)
     copy(ROOT / PAGE, shared / PAGE)
     words = [str(tests.relative_to(ROOT)), *arguments]
-    (shared / "run").write_text(RUN.format(seconds=seconds, arguments=" ".join(map(quoted, words))))
+    (shared / "run").write_text(RUN.format(seconds=seconds, seed=seed, arguments=" ".join(map(quoted, words))))
     disk = machine.directory / "volumes.img"
     try:
         with disk.open("wb") as file:
@@ -72,8 +85,11 @@ def run(
     status, results = shared / "status", shared / "report.xml"
     if results.exists():
         copy(results, report)
+    tries = shared / "tries.jsonl"
     return Outcome(
-        status=int(status.read_text()) if status.exists() else None, report=report if results.exists() else None
+        status=int(status.read_text()) if status.exists() else None,
+        report=report if results.exists() else None,
+        tries=tuple(map(json.loads, tries.read_text().splitlines())) if tries.exists() else (),
     )
 
 

@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import attrs
 from oslo_concurrency.processutils import ProcessLimits
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.disk_files import Disk, disk_of
-from imagevol_adapters.inspection.in_time import inspect_in_time, reading
+from imagevol_adapters.inspection.in_time import closed_in_time, inspect_in_time, opened_in_time
 from imagevol_adapters.inspection.inspector import check
 from imagevol_adapters.opening import open_file
 from imagevol_adapters.ports import Device
@@ -139,9 +139,10 @@ class QemuConverter:
             MissingProgram: it is not installed.
         """
         with ExitStack() as stack:
-            with reading(what):
-                file = stack.enter_context(os.fdopen(open_file(Path(path), block_devices=True), "rb"))
-                inspection = inspect_in_time(file, what=what, stall_seconds=self.stall_seconds)
+            in_time: dict[str, Any] = {"what": what, "stall_seconds": self.stall_seconds}
+            descriptor = opened_in_time(functools.partial(open_file, Path(path), block_devices=True), **in_time)
+            file = stack.enter_context(closed_in_time(os.fdopen(descriptor, "rb")))
+            inspection = inspect_in_time(file, **in_time)
             found = inspection.cinder
             if found is None or not found.safe or found.format == "vhd":  # a name that qemu-img does not know
                 return inspection
