@@ -6,6 +6,7 @@ The services here repeat what they were sent, as a proxy that explains its error
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -123,9 +124,9 @@ def test_a_service_that_repeats_what_it_was_sent_makes_no_secret_seen(
     file, journal = tmp_path / "disk.raw", tmp_path / "journal"
     file.write_bytes(b"data" * 1000)
     with answering(fails, failure) as services:
-        for name, value in credentials(services.url).items():
-            monkeypatch.setenv(name, value)
         for words in (("put", file, "--journal", journal, "-f", "json"), ("get", ID, tmp_path / "back")):
+            for name, value in credentials(services.url).items():
+                monkeypatch.setenv(name, value)
             ran = run("--debug", *words)
             assert ran.status == 1
             assert services.seen
@@ -134,6 +135,7 @@ def test_a_service_that_repeats_what_it_was_sent_makes_no_secret_seen(
                 assert piece not in ran.out + ran.err
                 assert not any(piece in text for text in written)
                 assert not any(piece in argument for argument in sys.argv)
+                assert not any(piece in value for value in os.environ.values())  # which programs would be given
 
 
 def test_a_keystone_that_asks_for_a_token_before_it_shows_its_versions_hangs_no_command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from imagevol_adapters.cli.imports import put_off_services
 from imagevol_adapters.cli.progress import begin
 from imagevol_adapters.cli.services import Services, add_attaching_options, silence_libraries, tell_end
 from imagevol_adapters.error_text import keep_secret, keep_token_secret, one_line, secrets_of, without_known
-from imagevol_core import AccessDenied, without_userinfo
+from imagevol_core import AccessDenied, is_secret_name, without_userinfo
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -109,7 +110,7 @@ class Imagevol(Services, App):
         skipped = _Heard()  # openstacksdk warns of a file that it cannot read, and goes on without its clouds
         try:
             with skipped.listening("openstack.config"):
-                return OpenStackConfig().get_one(argparse=self.options, auth=self._given_auth())
+                chosen = OpenStackConfig().get_one(argparse=self.options, auth=self._given_auth())
         except (SDKException, ClientException) as error:
             said = "".join(f"{line}. " for line in skipped.lines)
             raise AccessDenied(
@@ -120,6 +121,8 @@ class Imagevol(Services, App):
                 f"clouds.yaml cannot be used: {type(error).__name__}: {one_line(error)}. "
                 "Compare it with the example in the openstacksdk documentation."
             ) from error
+        _hand_on_no_secret()
+        return chosen
 
     def _given_auth(self) -> dict[str, str]:
         """The credentials' options that were typed: openstacksdk would prefer what `clouds.yaml` says."""
@@ -152,6 +155,12 @@ class Imagevol(Services, App):
         typed = self.options.timeout if self.options.timeout != default else None
         session.timeout = typed or session.timeout or default
         return repeating(session)
+
+
+def _hand_on_no_secret() -> None:
+    """Take the passwords and tokens out of the environment: each program that os-brick runs would find them there."""
+    for name in [name for name in os.environ if name.startswith("OS_") and is_secret_name(name)]:
+        del os.environ[name]
 
 
 class _Commands(CommandManager):
