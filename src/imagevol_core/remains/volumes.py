@@ -44,7 +44,7 @@ _HOLDS_AN_IMAGE = ("glance_image_id", "image_id", "image_owner")
 _PASSING = ("creating", "downloading", "extending", "detaching", "deleting")
 
 CLONE_OF_KEY = "imagevol_clone_of"
-"""The key of the metadata by which a clone that becomes an image names its source: it tells it from others' volumes."""
+"""The key of the metadata by which a clone that becomes an image names its source, unlike the volumes of others."""
 
 JOURNAL_KEY = "imagevol_journal"
 """The key of the metadata that names the journal of the command that created a volume or an image."""
