@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from imagevol_adapters.cleanup import naming, released, undone_on_failure
 from imagevol_adapters.keystone import never_sent
-from imagevol_core import CallerError, Image, Volume
+from imagevol_core import CallerError, DeadlineExceeded, Image, ServiceFailed, ServiceUnreachable, Volume
 
 __all__ = ["found_or_deleted", "only_once"]
 
@@ -48,7 +48,9 @@ def found_or_deleted(
         if never_sent(error):
             raise
         left = f"{what}, if {by} has created it"
-        with naming(left) if find is None else undone_on_failure(left, partial(_deleted, what, find, delete)):
+        kind, no_answer = what.partition(" ")[0], isinstance(error, ServiceUnreachable | DeadlineExceeded)
+        deleted = partial(_deleted, kind, find, delete, no_answer=no_answer) if find else None
+        with undone_on_failure(left, deleted) if deleted else naming(left):
             raise
 
 
@@ -57,8 +59,15 @@ def only_once() -> dict[str, str]:
     return {_REQUEST: str(uuid.uuid4())}
 
 
-def _deleted(what: str, find: Callable[[], Iterable[T]], delete: Callable[[str], object]) -> None:
-    """Delete all of them, also if one of them cannot be."""
+def _deleted(kind: str, find: Callable[[], Iterable[T]], delete: Callable[[str], object], *, no_answer: bool) -> None:
+    """Delete all of them, also if one of them cannot be.
+
+    Raises:
+        ServiceFailed: no answer came and none is listed: the list may be out of date, or the request still at work.
+    """
+    found = list(find())
+    if no_answer and not found:
+        raise ServiceFailed("it is not listed, and may be there later")
     with ExitStack() as released_all:
-        for each in find():
-            released_all.enter_context(released(f"{what.partition(' ')[0]} {each.id}", partial(delete, each.id)))
+        for each in found:
+            released_all.enter_context(released(f"{kind} {each.id}", partial(delete, each.id)))

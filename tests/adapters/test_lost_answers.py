@@ -18,6 +18,7 @@ from imagevol_adapters.testing.fault_language import (
     fails,
     first_of,
     loses_answer,
+    old,
     on,
     twice,
 )
@@ -87,6 +88,20 @@ def test_an_image_that_cannot_be_looked_for_is_named(cloud: Cloud) -> None:
     with pytest.raises(ServiceUnreachable) as raised:
         cloud.register(first_of(on("images.create", loses_answer()), on("images.with_properties", fails())))
     assert any("image image" in leftover for leftover in raised.value.leftovers)
+
+
+@pytest.mark.parametrize("unlisted", [("images.create", "images.with_properties"), ("volumes.create", "volumes.named")])
+def test_what_is_not_listed_yet_is_named_if_no_answer_came(cloud: Cloud, unlisted: tuple[str, str]) -> None:
+    created, listed = unlisted
+    with pytest.raises(ServiceUnreachable) as raised:
+        cloud.register(first_of(on(created, loses_answer()), on(listed, old())))
+    assert any("has created it (it is not listed" in leftover for leftover in raised.value.leftovers)
+
+
+def test_nothing_is_named_if_the_service_answered_that_it_failed_and_nothing_is_listed(cloud: Cloud) -> None:
+    with pytest.raises(ServiceFailed) as raised:
+        cloud.register(on("volumes.create", fails()))
+    assert raised.value.leftovers == ()
 
 
 def test_an_image_that_can_have_no_mark_is_named(cloud: Cloud) -> None:

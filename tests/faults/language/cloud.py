@@ -30,6 +30,7 @@ from imagevol_core import (
     ImageVolumeMetadata,
     OverQuota,
     Volume,
+    VolumeOrigin,
     parse_location,
     recorded_image,
 )
@@ -101,6 +102,7 @@ class Cloud(RepairCloud):
         self.users: dict[str, bytes] = {}
         self.clones: dict[str, str] = {}  # the volume that an image is made from
         self.journals: dict[Path, str] = {}  # those that were not carried out to their end, by what they are of
+        self.removed: set[str] = set()  # the names of images that a user deletes
         self.at_work: set[str] = set()  # the images that a worker registers a clone for
         self._directory = tempfile.TemporaryDirectory()
         self.directory = Path(self._directory.name)
@@ -185,6 +187,13 @@ class Cloud(RepairCloud):
             if any(block[max(0, len(expected) - at) :]):
                 return "what comes after it is not zero"
         return None
+
+    def made_by(self, pid: int) -> set[str]:
+        """The volumes and images that say that a process creates them, or has created them."""
+        said = {each.id: each.metadata for each in self.volumes.volumes.values()}
+        said |= {each.id: each.properties for each in self.images.images.values()}
+        origins = {each: VolumeOrigin.from_volume(metadata) for each, metadata in said.items()}
+        return {each for each, origin in origins.items() if origin and origin.process and origin.process.pid == pid}
 
     def left(self) -> set[tuple[str, str]]:
         """What no one owns, once no worker is alive."""

@@ -76,6 +76,7 @@ def put(cloud: Cloud, number: int) -> Job:
             volume_type="ssd",
             settings=SETTINGS,
         )
+        return name
 
     return job
 
@@ -114,6 +115,7 @@ def put_with_journal(cloud: Cloud, number: int) -> Job:
                 step_bytes=_PIECE // 2,
             )
         del cloud.journals[path]
+        return path.name
 
     return job
 
@@ -145,6 +147,7 @@ def add(cloud: Cloud, number: int) -> Job:
         url = str(CinderLocation(store="fast", volume_id=stored.volume.id))
         location = ImageLocation(url, {"store": "fast"})
         cloud.change(image, status="active", size_bytes=len(data), digest=stored.record.digest, locations=(location,))
+        return name
 
     return job
 
@@ -176,6 +179,7 @@ def clone(cloud: Cloud, number: int) -> Job:
             )
         finally:
             cloud.at_work.discard(image.id)
+        return image.name
 
     return job
 
@@ -215,7 +219,8 @@ def rm(cloud: Cloud, number: int) -> Job:
     """A user deletes an image."""
     active = [each for each in cloud.images.images.values() if each.status == "active" and not _stays(each)]
     there = sorted((str(each.name), each.id) for each in active)
-    image_id = there[number % len(there)][1] if there else None
+    name, image_id = there[number % len(there)] if there else ("", None)
+    cloud.removed.add(name)
 
     def job(faults: Faults) -> Any:
         if image_id is not None:

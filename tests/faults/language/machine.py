@@ -57,6 +57,9 @@ OF_THIS_HOST: Mapping[str, Callable[[Worker], Fault]] = {
 }
 
 
+UNDOES = ("put", "add", "clone", "get")  # which delete what they created, or name it
+
+
 class Machine(RuleBasedStateMachine):
     """Two workers on one cloud."""
 
@@ -119,10 +122,24 @@ class Machine(RuleBasedStateMachine):
             outcome = "killed" if worker.killed else "error" if worker.error else "done"
             if not worker.killed and worker.error is not None and not isinstance(worker.error, ImagevolError):
                 raise worker.error
+            if outcome == "error" and job in UNDOES and not any("twice" in each for each in self.brought[number]):
+                self.expect_named(worker)
+            if outcome == "done" and isinstance(worker.result, str):
+                there = {each.name for each in self.cloud.images.images.values() if each.status == "active"}
+                assert worker.result in there | self.cloud.removed, f"{job} is done, and its image is not there"
             for fault in dict.fromkeys(self.brought[number]):
                 self.ended.append(f"{fault}|{job}|{outcome}")
             self.brought[number] = []
             note(f"  {outcome}: {worker.error}")
+
+    def expect_named(self, worker: Worker) -> None:
+        """What failed without a journal has deleted what it created, or names it."""
+        error = worker.error
+        text = " ".join([str(error), *getattr(error, "__notes__", ())])
+        if "has created it" in text or "has made one" in text:  # and could not be looked for
+            return
+        unnamed = {each for each in self.cloud.made_by(worker.pid) if each not in text}
+        assert unnamed == set(), f"left behind, and not named: {unnamed}: {text}"
 
     def teardown(self) -> None:
         try:
