@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import this_process
-from imagevol_core import ProcessRecord, VolumeOrigin
-from tests.adapters.repairing_cloud import RepairCloud
+from imagevol_core import HOLD, ProcessRecord, VolumeOrigin
+from tests.adapters.repairing_cloud import OLD, RepairCloud
 
 HERE = this_process()
 GONE = 1 << 22  # above what Linux gives
@@ -46,3 +47,18 @@ def test_an_attachment_that_is_not_complete_is_freed_if_its_process_ended_on_thi
         cloud.repair(tmp_path / f"{number}", include_likely=True)
     assert (volume_id not in cloud.volumes.volumes) == freed
     assert (cloud.attacher.connected == {}) == freed
+
+
+def test_a_hold_and_its_reservation_are_both_gone_after_two_repairs(tmp_path: Path) -> None:
+    """A migration was killed, and its journal is lost."""
+    cloud = RepairCloud()
+    image = cloud.image()
+    volume_id = cloud.of(image)
+    cloud.volumes.set_metadata(volume_id, {HOLD: "9d5a2f1e-5d0b-4a55-9a07-1f6f3d2d8a02"})
+    cloud.volumes.reserve(volume_id, mode=AccessMode.READ)
+    cloud.change(volume_id, updated_at=datetime.now(UTC) - OLD)
+    for number in range(2):
+        cloud.repair(tmp_path / f"{number}", include_likely=True)
+    assert cloud.volumes.attachments == {}
+    assert HOLD not in cloud.volumes.volumes[volume_id].metadata
+    assert cloud.volumes.volumes[volume_id].status == "available"

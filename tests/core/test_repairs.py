@@ -360,7 +360,9 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
     ],
     "has-attachments": [
         facts(DELETE, attachments=(ATTACHMENT,)),
-        facts(RELEASE, volume=HELD_THERE, attachments=(RESERVED,)),
+        facts(RELEASE, volume=HELD_THERE, attachments=(RESERVED, ATTACHMENT)),
+        facts(RELEASE, volume=HELD_THERE, attachments=(replace(RESERVED, instance_id="nova-1"),)),
+        facts(DELETE, attachments=(RESERVED,)),
     ],
     "image-has-data": [
         facts(step(A.DELETE_IMAGE, IMAGE)),
@@ -415,6 +417,7 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
     ],
     "acts": [
         facts(RELEASE, volume=HELD_THERE),
+        facts(RELEASE, volume=HELD_THERE, attachments=(RESERVED,)),  # of what held it
         facts(LOOK, planned=finding(LOOK, RELEASE), volume=HELD_THERE),
         facts(step(A.DELETE_FILE, Subject("file", "here:/tmp/x")), file=FILE),
         facts(DELETE),

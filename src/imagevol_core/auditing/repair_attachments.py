@@ -9,7 +9,7 @@ from imagevol_core.auditing.repair_facts import RepairStepFacts
 from imagevol_core.remains import AttachmentFacts
 from imagevol_core.sentences import said
 
-__all__ = ["is_connected", "is_elsewhere", "is_of_an_instance"]
+__all__ = ["is_connected", "is_elsewhere", "is_of_an_instance", "is_reservation"]
 
 _TAKES = (RepairAction.DISCONNECT, RepairAction.DELETE_ATTACHMENT)
 _RESERVED = "reserved"  # the status of an attachment that no host has connected by
@@ -24,6 +24,11 @@ def is_of_an_instance(facts: RepairStepFacts) -> tuple[bool, str]:
         return False, f"attachment {attachment.id} is of no instance"
     command = f"openstack server remove volume {said(attachment.instance_id)} {attachment.volume_id}"
     return True, f"attachment {attachment.id} is of instance {said(attachment.instance_id)}: run `{command}`"
+
+
+def is_reservation(attachment: AttachmentFacts) -> bool:
+    """Tell whether no host and no instance has connected by an attachment: it only keeps the volume from others."""
+    return attachment.status == _RESERVED and not attachment.instance_id
 
 
 def is_elsewhere(facts: RepairStepFacts) -> tuple[bool, str]:

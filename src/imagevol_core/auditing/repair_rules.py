@@ -7,7 +7,12 @@ from typing import cast
 
 from imagevol_core.auditing.decision import Finding
 from imagevol_core.auditing.facts import Certainty, RepairAction
-from imagevol_core.auditing.repair_attachments import is_connected, is_elsewhere, is_of_an_instance
+from imagevol_core.auditing.repair_attachments import (
+    is_connected,
+    is_elsewhere,
+    is_of_an_instance,
+    is_reservation,
+)
 from imagevol_core.auditing.repair_ends import is_as_left
 from imagevol_core.auditing.repair_facts import RepairStepFacts, StepOutcome, is_risky, needs_clone
 from imagevol_core.auditing.repair_guards import (
@@ -172,7 +177,9 @@ def _not_at_rest(facts: RepairStepFacts) -> tuple[bool, str]:
 def _attached(facts: RepairStepFacts) -> tuple[bool, str]:
     if not _is(facts, RepairAction.DELETE_VOLUME, RepairAction.RELEASE_HOLD):
         return False, "it deletes no volume, and lets none go"
-    ids = [each.id for each in facts.attachments]
+    # A reservation of what held it is another finding.
+    releases = _is(facts, RepairAction.RELEASE_HOLD)
+    ids = [each.id for each in facts.attachments if not (releases and is_reservation(each))]
     return bool(ids), f"volume {_there(facts).id} has attachments {listed(ids)}"
 
 
