@@ -369,4 +369,19 @@ JOBS: Mapping[str, Callable[[Cloud, int], Job]] = {
     "cp": cp,
     "warm": warm,
 }
-"""Each job of a worker, by its name on the page."""
+"""Each job of a worker; the order of their names is what a seed draws from."""
+
+NAMES: Mapping[str, str] = {
+    "add": "an upload through the store",
+    "clean": "what a store does when it starts",
+    "clone": "`register_clone`",
+    "cp": "`cp`, its `--resume` and `--undo`",
+    "get": "`get`",
+    "locations": "`locations apply`, its `--resume` and `undo`",
+    "put": "`put --register`",
+    "put --journal": "`put --register --journal` and its `--resume`",
+    "repair": "`audit --repair` and `--resume-repair`",
+    "rm": "the deletion of an image",
+    "warm": "`templates warm`",
+}
+"""What they are called on the page."""

@@ -23,7 +23,7 @@ from imagevol_adapters.testing.fault_language import (
 )
 from imagevol_core import AccessDenied, AttachFailed, DeadlineExceeded, ImagevolError, ServiceUnreachable
 from tests.faults.language.cloud import STAYS, Cloud, data_of
-from tests.faults.language.jobs import JOBS
+from tests.faults.language.jobs import JOBS, NAMES
 from tests.faults.language.workers import Processes, Worker
 from tests.faults.recorded import Tally
 
@@ -76,7 +76,7 @@ class Machine(RuleBasedStateMachine):
         self.cloud.user_volume(data_of(1002, 5000))
         self.workers: dict[int, tuple[str, Worker]] = {}
         self.brought: dict[int, list[str]] = {0: [], 1: []}
-        self.ended: list[str] = []
+        self.ended: list[tuple[str, str, str]] = []
         self.devices_named: set[str] = set()  # those that an error told a person to disconnect
 
     @rule(
@@ -128,7 +128,7 @@ class Machine(RuleBasedStateMachine):
                 there = {each.name for each in self.cloud.images.images.values() if each.status == "active"}
                 assert worker.result in there | self.cloud.removed, f"{job} is done, and its image is not there"
             for fault in dict.fromkeys(self.brought[number]):
-                self.ended.append(f"{fault}|{job}|{outcome}")
+                self.ended.append((fault, NAMES[job], outcome))
             self.brought[number] = []
             note(f"  {outcome}: {worker.error}")
 
@@ -148,7 +148,7 @@ class Machine(RuleBasedStateMachine):
                     self.step(number, None)
             self.close()
             for each in self.ended:
-                self.tally.add(*each.split("|"))
+                self.tally.add(*each)
         finally:
             for _, worker in self.workers.values():
                 worker.kill()

@@ -7,6 +7,7 @@ import os
 import hypothesis
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.faults.language.jobs import JOBS, NAMES
 from tests.faults.language.machine import Machine
 
 SEED = 1
@@ -27,3 +28,7 @@ def test_no_data_is_lost_and_all_that_is_left_is_named_and_repaired() -> None:
             phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
         ),
     )
+
+
+def test_each_job_has_a_name_for_the_page() -> None:
+    assert NAMES.keys() == JOBS.keys()
