@@ -327,3 +327,25 @@ def test_the_time_limit_of_the_command_line_is_that_of_each_request(
     app = Imagevol(typed)
     app.options = app.parser.parse_args(typed)
     assert app.session.timeout == seconds
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_keys_that_were_taken_away_without_an_answer_are_away(http: Mocker, volumes: CinderVolumes, done: bool) -> None:
+    kept = {"held": "x", "kept": "y"}
+
+    def take_away(_request: Any, context: Any) -> Any:
+        if setting.call_count == 1:
+            if done:
+                del kept["held"]
+            raise requests.ConnectionError("reset")
+        context.status_code = 412
+        return {}
+
+    http.get(f"{CINDER}/volumes/{ID}", json=lambda *_: {"volume": {**VOLUME, "metadata": kept}})
+    http.get(f"{CINDER}/volumes/{ID}/metadata", json=lambda *_: {"metadata": kept}, headers={"ETag": "one"})
+    setting = http.put(f"{CINDER}/volumes/{ID}/metadata", json=take_away)
+    if done:
+        volumes.unset_metadata(ID, ["held"])
+    else:
+        with pytest.raises(ServiceError):
+            volumes.unset_metadata(ID, ["held"])

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from imagevol_adapters.cinder.client import said_as_ours
 from imagevol_adapters.cleanup import naming
 from imagevol_adapters.keystone import never_sent
 from imagevol_adapters.repeating import looked_up
@@ -21,7 +23,10 @@ from imagevol_core import (
 )
 from imagevol_core.remains import lost_attachment
 
-__all__ = ["created_once", "reserved_once", "unless_deleted"]
+if TYPE_CHECKING:
+    import cinderclient.v3.client
+
+__all__ = ["created_once", "reserved_once", "unless_deleted", "unset_metadata"]
 
 
 def created_once(
@@ -116,3 +121,27 @@ def unless_deleted(volume_id: str, *, find: Callable[[Sequence[str]], Iterable[V
     except InUse:
         if any(volume.status != "deleting" for volume in find([volume_id])):
             raise
+
+
+def unset_metadata(client: cinderclient.v3.client.Client, volume_id: str, keys: Sequence[str]) -> None:
+    """Take keys away from the metadata of a volume; those that are not there are no error.
+
+    cinderclient names the metadata by an etag, which fits no more when a first request was done and is sent again.
+
+    Args:
+        client: of Cinder.
+        volume_id: of the volume.
+        keys: which keys.
+    """
+
+    def there() -> list[str]:
+        with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
+            return [key for key in keys if key in client.volumes.get(volume_id).metadata]
+
+    def ask(unwanted: list[str]) -> bool:
+        with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
+            client.volumes.delete_metadata(volume_id, unwanted)
+        return True
+
+    if unwanted := there():
+        looked_up(lambda: ask(unwanted), done=lambda: not there() or None)

@@ -18,7 +18,7 @@ from keystoneauth1.session import Session
 
 from imagevol_adapters.cinder.attachments import holders_of, is_on_host, reservations_of
 from imagevol_adapters.cinder.client import CONFLICTS, connect, newest_message, said_as_ours, volume_facts
-from imagevol_adapters.cinder.lost_answers import created_once, reserved_once, unless_deleted
+from imagevol_adapters.cinder.lost_answers import created_once, reserved_once, unless_deleted, unset_metadata
 from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cinder.volume_pages import is_volume_id, listed_volumes, shown_volumes
 from imagevol_adapters.cinder.volume_types import (
@@ -246,10 +246,7 @@ class CinderVolumes:
 
     def unset_metadata(self, volume_id: str, keys: Sequence[str]) -> None:
         """Take these keys away; those that are not there are no error."""
-        with said_as_ours(f"volume {volume_id}", ("volume", volume_id)):
-            there = [key for key in keys if key in self._cinder().volumes.get(volume_id).metadata]
-            if there:
-                self._cinder().volumes.delete_metadata(volume_id, there)
+        unset_metadata(self._cinder(), volume_id, keys)
 
     def delete(self, volume_id: str, *, wait: bool = True) -> None:
         """Delete the volume, once Cinder is done with what it does to it, and return when it is gone."""

@@ -226,7 +226,7 @@ PROCEDURES: Mapping[str, Procedure] = {
         is_right=lambda site, made, ran: not site.volumes.find([made["own volume"]]),
     ),
     "cp": Procedure(
-        arguments=lambda site, made: ("cp", made["own image"], "--to-store", "slow"),
+        arguments=lambda site, made: ("cp", made["own image"], "--to-store", "slow", "--yes"),
         prepare=_own_image,
         is_right=_copied,
     ),
