@@ -72,7 +72,7 @@ _POOL = re.compile(
 )
 # As urllib3 says that a connection broke, and http.client why.
 _BROKEN = re.compile(
-    r"\(['\"][^'\"\n]{0,300}['\"], \w{1,40}\((?:-?\d{1,6}, )?['\"](?P<reason>[^'\"\n]{0,300})['\"]\)\)"
+    r"\((?:'[^'\n]{0,300}'|\"[^\"\n]{0,300}\"), \w{1,40}\((?:-?\d{1,6}, )?['\"](?P<reason>[^'\"\n]{0,300})['\"]\)\)"
 )
 _CONNECTION = re.compile(r"^(?:<[^>]{0,300}>|HTTPS?Connection\([^)]{0,300}\)): ")
 

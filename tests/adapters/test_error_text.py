@@ -144,3 +144,17 @@ def test_the_reason_why_a_service_cannot_be_reached_is_said_once() -> None:
     assert os.strerror(errno.ECONNREFUSED) in line
     assert "Caused by" not in line
     assert str(port) not in line
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ValueError("('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))"),
+        ValueError("Connection broken: x", ConnectionResetError(104, "Connection reset by peer")),
+        ValueError(
+            "Connection broken: ConnectionResetError(104, 'x')", ConnectionResetError(104, "Connection reset by peer")
+        ),
+    ],
+)
+def test_a_connection_that_broke_is_said_in_words(broken: Exception) -> None:
+    assert one_line(broken) == "Connection reset by peer"

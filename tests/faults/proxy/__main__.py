@@ -86,7 +86,7 @@ def _run(cloud: Cloud, directory: Path, arguments: argparse.Namespace) -> int:
             if not result.is_right:
                 wrong += bool(left) or result.outcome not in ("success", "error")
                 print(f"    left {result.left}\n    {result.said.strip()}".replace("\n", "\n    "), flush=True)
-    record("services", tally.rows(), directory=arguments.directory)
+    record("proxy", tally.rows(), directory=arguments.directory)
     print(f"{sum(row.tried for row in tally.rows())} tried, {wrong} wrong")
     return 1 if wrong else 0
 

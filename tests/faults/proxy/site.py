@@ -170,4 +170,6 @@ class Site:
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
     new = {thing: state for thing, state in after.items() if before.get(thing) != state}
-    return new | {thing: "gone" for thing in before if thing not in after}
+    # A template is its driver's to keep, and to delete.
+    gone = {thing: "gone" for thing, state in before.items() if thing not in after and "imagevol_template" not in state}
+    return new | gone
