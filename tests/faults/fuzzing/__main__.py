@@ -7,6 +7,7 @@ each target, ten by default.  A crash is an input in the directory that is print
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -86,6 +87,7 @@ def main() -> int:
     seconds = 60 * (_MINUTES if arguments.minutes is None else arguments.minutes)
     has_atheris = find_spec("atheris") is not None
     print(f"seed {arguments.seed}" if has_atheris else f"seed {arguments.seed}; {_WITHOUT}", flush=True)
+    logging.disable(logging.CRITICAL)
     scratch = Path(tempfile.mkdtemp(prefix="imagevol-fuzz-"))
     rows, failed = list[Row](), 0
     for target in arguments.targets or TARGETS:
@@ -106,7 +108,7 @@ def main() -> int:
             )
         )
         print(json.dumps({"target": target, "tried": tried, "crashes": list(map(str, crashes))}), flush=True)
-    record("fuzz", rows, directory=arguments.directory)
+    record("fuzzing", rows, directory=arguments.directory)
     if not failed:
         shutil.rmtree(scratch)
     return 1 if failed else 0
