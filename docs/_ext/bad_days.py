@@ -52,11 +52,6 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
         "Parts of a real Ceph are stopped and started in the middle of a transfer.",
         ".venv/bin/nox -s rbd",
     ),
-    "load": (
-        "Load",
-        "Many transfers at once on real services, with drawn faults, and many volumes created at the same time.",
-        ".venv/bin/nox -s load",
-    ),
     "fuzzing": (
         "Input that is made up",
         "Every parser is given input that a fuzzer makes up: it answers, or refuses with an error of its own.",
