@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from importlib.metadata import version
@@ -601,6 +602,11 @@ class TestUnverified:
 
 
 class TestCredentials:
+    @pytest.fixture(autouse=True)
+    def no_pauses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A request that found no service is sent again at once."""
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+
     @pytest.mark.parametrize("level", [(), ("-v",), ("-v", "-v"), ("--debug",)])
     @pytest.mark.parametrize(
         "command",
