@@ -40,7 +40,9 @@ from tests.rbd.ceph import ask, problem, running
 
 POOL, VOLUME = "fast", "volume-7"
 SIZE_GIB = 4
-QCOW2_ONE_IN = 8
+RAW_BYTES = GIB // 2
+ONE_IN = 8  # parts of 1 MiB is data, in what is nearly empty
+DISK_BYTES = 6 * GIB  # of the OSD, which keeps in memory what it has ever written
 
 
 class RbdVolume:
@@ -115,19 +117,21 @@ class CinderRbd:
 
 def writes(volume: RbdVolume, directory: Path, cinder: CinderRbd) -> Iterator[Case]:
     """An image file into a volume."""
-    data, raw = Image(GIB), directory / "raw"
+    data, raw = Image(RAW_BYTES), directory / "raw"
     data.write(raw)
     conf = ("-c", str(volume.configuration))
     sha512 = digest_of(data, "sha512")
 
     def ours() -> None:
         with raw.open("rb") as file, volume.open(writable=True) as device:
-            report = write_stream(pieces(file), device, size_bytes=GIB, zeros=ZeroHandling.SKIP, algorithms=("sha512",))
+            report = write_stream(
+                pieces(file), device, size_bytes=RAW_BYTES, zeros=ZeroHandling.SKIP, algorithms=("sha512",)
+            )
         assert report.digests["sha512"] == sha512
 
     yield Case(
-        name="raw image of 1 GiB into an RBD volume, verified by its sha512",
-        moved_bytes=GIB,
+        name="raw image of 512 MiB into an RBD volume, verified by its sha512",
+        moved_bytes=RAW_BYTES,
         ours=ours,
         peers={
             "Cinder's RBD driver": lambda: cinder.fetch(raw, "raw"),
@@ -139,7 +143,7 @@ def writes(volume: RbdVolume, directory: Path, cinder: CinderRbd) -> Iterator[Ca
     )
     yield Case(
         name="template of the same, and read back",
-        moved_bytes=GIB,
+        moved_bytes=RAW_BYTES,
         ours=lambda: filled(volume, raw, disk_format="raw", digest=sha512),
         peers={"Cinder's RBD driver": lambda: cinder.fetch(raw, "raw")},
         at_least=1,
@@ -151,12 +155,12 @@ def writes(volume: RbdVolume, directory: Path, cinder: CinderRbd) -> Iterator[Ca
 def conversions(volume: RbdVolume, directory: Path, cinder: CinderRbd) -> Iterator[Case]:
     """A qcow2 into a volume."""
     raw, image, size_bytes = directory / "raw", directory / "qcow2", SIZE_GIB * GIB
-    Image(size_bytes, one_in=QCOW2_ONE_IN).write(raw)
+    Image(size_bytes, one_in=ONE_IN).write(raw)
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(image))
     raw.unlink()
     digest = Digest("sha512", run_for("sha512sum", str(image)).split()[0])
     yield Case(
-        name=f"template of a qcow2 of {SIZE_GIB} GiB with {SIZE_GIB / QCOW2_ONE_IN:g} GiB data, which stays in Glance",
+        name=f"template of a qcow2 of {SIZE_GIB} GiB with {SIZE_GIB / ONE_IN:g} GiB data, which stays in Glance",
         moved_bytes=size_bytes,
         ours=lambda: filled(volume, image, disk_format="qcow2", digest=digest),
         peers={
@@ -170,8 +174,8 @@ def conversions(volume: RbdVolume, directory: Path, cinder: CinderRbd) -> Iterat
 
 
 def reads(volume: RbdVolume, directory: Path) -> Iterator[Case]:
-    """A volume of which a quarter was written, read and verified."""
-    data, size_bytes, target = Image(SIZE_GIB * GIB, one_in=SIZE_GIB), SIZE_GIB * GIB, directory / "exported"
+    """A volume of which a part was written, read and verified."""
+    data, size_bytes, target = Image(SIZE_GIB * GIB, one_in=ONE_IN), SIZE_GIB * GIB, directory / "exported"
     volume.renew()
     with volume.open(writable=True) as device:
         write_stream(iter(data), device, size_bytes=size_bytes, zeros=ZeroHandling.SKIP, algorithms=())
@@ -189,7 +193,7 @@ def reads(volume: RbdVolume, directory: Path) -> Iterator[Case]:
         target.unlink()
 
     yield Case(
-        name=f"RBD volume of {SIZE_GIB} GiB with 1 GiB data, read and verified by its BLAKE3",
+        name=f"RBD volume of {SIZE_GIB} GiB with {SIZE_GIB / ONE_IN:g} GiB data, read and verified by its BLAKE3",
         moved_bytes=size_bytes,
         ours=lambda: verified(blake3),
         peers={
@@ -253,7 +257,7 @@ def limits(volume: RbdVolume) -> dict[str, float]:
         ]
         tries = []
         for _ in range(3):
-            said = ask(volume.configuration.parent, *argv, "--io-total", "1G", f"{POOL}/{VOLUME}")
+            said = ask(volume.configuration.parent, *argv, "--io-total", "512M", f"{POOL}/{VOLUME}")
             rate = re.search(r"ops/sec: *([\d.]+)", said)
             tries.append(4 * float(rate[1]) if rate else 0.0)
         found[f"rbd bench {kind}"] = max(tries)
@@ -279,7 +283,7 @@ def main() -> None:
     rows, load = [], os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="rbd-", dir=place()) as directory:
         here = Path(directory)
-        with running(here / "ceph") as configuration:
+        with running(here / "ceph", disk_bytes=DISK_BYTES) as configuration:
             os.environ["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/usr/bin:/sbin:/bin"
             volume, cinder = RbdVolume(configuration), CinderRbd(configuration, here)
             reached = limits(volume)

@@ -63,7 +63,7 @@ mgr_data = {directory}/mgr
 [osd]
 osd_data = {directory}/osd
 osd_objectstore = bluestore
-bluestore_block_size = 21474836480
+bluestore_block_size = {disk_bytes}
 bluestore_block_create = true
 osd_memory_target = 939524096
 bluestore_cache_autotune = false
@@ -86,22 +86,22 @@ def problem() -> str | None:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Path]:
+def running(directory: Path, *, disk_bytes: int = 20 << 30) -> Iterator[Path]:
     """Give the configuration of a Ceph that runs while the context lasts."""
     for name in ("log", "tmp", "bin", "mon", "mgr", "osd"):
         (directory / name).mkdir(parents=True)
     try:
-        yield _start(directory)
+        yield _start(directory, disk_bytes)
     finally:
         end(directory)
 
 
-def _start(directory: Path) -> Path:
+def _start(directory: Path, disk_bytes: int) -> Path:
     configuration = directory / "ceph.conf"
     fsid = str(uuid.uuid4())
     with ExitStack() as until:
         ports = reserve_ports(("monitor", "old_monitor"), until)
-        configuration.write_text(CONFIGURATION.format(directory=directory, fsid=fsid, **ports))
+        configuration.write_text(CONFIGURATION.format(directory=directory, fsid=fsid, disk_bytes=disk_bytes, **ports))
         address = "[v2:127.0.0.1:{monitor},v1:127.0.0.1:{old_monitor}]".format(**ports)
     conf, monmap = ("-c", configuration), directory / "monmap"
 
