@@ -49,8 +49,8 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
     ),
     "rbd": (
         "Storage that fails, with Ceph",
-        "Parts of a real Ceph are stopped and started in the middle of a transfer.",
-        ".venv/bin/nox -s rbd",
+        "The OSD of a real Ceph is stopped and started in the middle of a transfer, or a pool becomes full.",
+        ".venv/bin/nox -s rbd -- --record-faults",
     ),
     "fuzzing": (
         "Input that is made up",

@@ -1,5 +1,7 @@
 """Disconnecting a volume from this host by os-brick, and what os-brick leaves undone.
 
+It does not close an image of Ceph that it cannot flush.
+
 It finds a volume of NVMe-oF by the path of its device alone.  If it is given none, as for what a dead process left, or
 if the kernel has removed the device, it does nothing and reports no error.  Then the controller would stay.
 """
@@ -10,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from os_brick.initiator.connector import InitiatorConnector
+
+from imagevol_adapters.devices.ceph import closed_anyway
 
 __all__ = ["disconnect_by_force"]
 
@@ -36,7 +40,8 @@ def disconnect_by_force(
     """
     options = {"force": True, **({"ignore_errors": True} if ignore_errors else {})}  # few connectors know the second
     if not str(connection.get("driver_volume_type")).lower().startswith("nvme"):
-        connector.disconnect_volume(connection, device or {}, **options)
+        with closed_anyway((device or {}).get("path")):
+            connector.disconnect_volume(connection, device or {}, **options)
         return
     from os_brick.initiator.connectors.nvmeof import NVMeOFConnector, NVMeOFConnProps  # noqa: PLC0415 - of these only
 

@@ -39,6 +39,7 @@ class RbdLike:
         self.answering = threading.Event()
         self.answering.set()
         self.most_begun = 0
+        self.closed = False
         self.options: dict[str, str] = {}
         self.client = SimpleNamespace(client=SimpleNamespace(conf_set=self.options.__setitem__))
         self._open = _Count()
@@ -49,6 +50,9 @@ class RbdLike:
     def handle(self) -> SimpleNamespace:
         """What os-brick gives."""
         return SimpleNamespace(rbd_image=self)
+
+    def close(self) -> None:
+        self.closed = True
 
     def size(self) -> int:
         self._check()

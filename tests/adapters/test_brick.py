@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -418,6 +419,17 @@ class TestCeph:
             pass
         assert stalled.value.leftovers == ()
         assert not attacher.is_left(cinders)
+
+    @pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.EIO])
+    def test_an_image_that_os_brick_cannot_flush_is_closed_all_the_same(self, using: Using, number: int) -> None:
+        image = RbdLike(100)
+        attacher = using(Connector(image.handle, disconnect=OSError(number, "cannot be flushed")))
+        expected = (
+            nullcontext() if number == errno.ETIMEDOUT else pytest.raises(AttachFailed, match="cannot be flushed")
+        )
+        with expected, attacher.open(attachment("none"), mode=AccessMode.READ):
+            pass
+        assert image.closed
 
     def test_os_brick_writes_the_deadline_and_the_place_of_the_key_and_no_key_for_librados(self) -> None:
         cinders = {"driver_volume_type": "rbd", "auth_username": "cinder", "cluster_name": "ceph"}

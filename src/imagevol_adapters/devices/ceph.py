@@ -22,7 +22,15 @@ from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import CLEAR_BYTES
 from imagevol_core import STALL_SECONDS, DeviceFailed, DeviceStalled
 
-__all__ = ["LOOK_AT", "RbdDevice", "RbdImage", "bound_requests", "connection_with_deadline", "is_timeout"]
+__all__ = [
+    "LOOK_AT",
+    "RbdDevice",
+    "RbdImage",
+    "bound_requests",
+    "closed_anyway",
+    "connection_with_deadline",
+    "is_timeout",
+]
 
 _OBJECT_BYTES = 4 << 20  # of an image with Ceph's defaults, and Cinder's; others are cut there too
 _MOST_BYTES = 32 << 20  # on their way
@@ -110,6 +118,30 @@ def is_timeout(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+@contextmanager
+def closed_anyway(handle: object) -> Iterator[None]:
+    """Close an image of Ceph also if os-brick, which flushes before, fails to.
+
+    Ceph that did not answer in time is no error here: all that must be on the storage was flushed before.
+
+    Args:
+        handle: what os-brick gave when it connected the volume; a path is left alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        image = getattr(handle, "rbd_image", None)
+        if image is None:
+            raise
+        try:
+            image.close()
+        except Exception as second:
+            if not is_timeout(second):
+                raise
+        if not is_timeout(error):
+            raise
 
 
 def _timeout(seconds: float) -> str:

@@ -23,6 +23,7 @@ from oslo_config import cfg
 from imagevol_adapters.brick import open_device
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.configuration.backend_options import OPTIONS
+from imagevol_adapters.devices.ceph import closed_anyway
 from imagevol_adapters.driver.by_template import TEMPLATE_WAYS, ByTemplate, told
 from imagevol_adapters.driver.cloning import ModelUpdate, Request, clone
 from imagevol_adapters.driver.counting import counts_of
@@ -140,7 +141,8 @@ class ImageCloneMixin:
         def detach() -> None:
             if opening_hangs or (device is not None and device.left_open):
                 raise AttachFailed("a call of its device has not returned; restart cinder-volume to detach it")
-            driver._detach_volume(context, info, volume, properties, force=True)
+            with closed_anyway(info["device"]["path"]):
+                driver._detach_volume(context, info, volume, properties, force=True)
 
         with released(f"the attachment of volume {volume.id} to {socket.gethostname()}", detach):
             path = info["device"]["path"]
