@@ -9,9 +9,10 @@ from tests.cloud import prerequisites
 from tests.cloud.bringup import running as cloud_running
 from tests.cloud.record import Cloud
 from tests.cloud.settings import Sections, Settings
+from tests.faults.recorded import Tally, record
 from tests.rbd.ceph import POOLS, problem, running
 
-STALL_SECONDS = 6  # after which a backend gives up what does not move
+BACKENDS_STALL_SECONDS = 15  # after which a backend gives up what does not move
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +28,15 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.skip(reason)
     with running(tmp_path_factory.mktemp("ceph")) as configuration:
         yield configuration
+
+
+@pytest.fixture(scope="session")
+def tally(pytestconfig: pytest.Config) -> Iterator[Tally]:
+    """Counts what came of each fault."""
+    tally = Tally()
+    yield tally
+    if pytestconfig.getoption("--record-faults"):
+        record("rbd", tally.rows())
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +60,7 @@ def _backend(configuration: Path, pool: str) -> dict[str, str | None]:
         "image_clone_direct_url_schemes": "cinder",
         "image_template_enabled": "true",
         "image_volume_cache_enabled": "false",
-        "image_clone_stall_seconds": str(STALL_SECONDS),
+        "image_clone_stall_seconds": str(BACKENDS_STALL_SECONDS),
         "reflinkfile_directory": None,
         "reflinkfile_capacity_gb": None,
     }
