@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -103,6 +104,7 @@ class Cloud(RepairCloud):
         self.clones: dict[str, str] = {}  # the volume that an image is made from
         self.journals: dict[Path, str] = {}  # those that were not carried out to their end, by what they are of
         self.removed: set[str] = set()  # the names of images that a user deletes
+        self.numbers = itertools.count(100)  # of images and journals: the same for the same seed
         self.at_work: set[str] = set()  # the images that a worker registers a clone for
         self._directory = tempfile.TemporaryDirectory()
         self.directory = Path(self._directory.name)
@@ -114,10 +116,11 @@ class Cloud(RepairCloud):
     def glance(self) -> Glance:
         return cast(Glance, self.images)
 
-    def plant(self, name: str, content: bytes) -> Image:
-        """An image that is whole from the start."""
+    def plant(self, name: str, content: bytes, *, copies: int = 1) -> Image:
+        """An image that is whole from the start, in one store or in both."""
         digest = Digest("sha512", hashlib.sha512(content).hexdigest())
-        image = self.image(content=content, name=name, digest=digest, disk_format="raw", container_format="bare")
+        facts = {"digest": digest, "disk_format": "raw", "container_format": "bare"}
+        image = self.image(content=content, copies=copies, name=name, **facts)
         self.expected[name] = content
         return image
 
@@ -189,11 +192,19 @@ class Cloud(RepairCloud):
         return None
 
     def made_by(self, pid: int) -> set[str]:
-        """The volumes and images that say that a process creates them, or has created them."""
+        """The volumes and images that say that a process creates them, or has, and that are of no active image."""
+        active = [image for image in self.images.images.values() if image.status == "active"]
+        owned = {location.url[-36:] for image in active for location in image.locations}
         said = {each.id: each.metadata for each in self.volumes.volumes.values()}
         said |= {each.id: each.properties for each in self.images.images.values()}
         origins = {each: VolumeOrigin.from_volume(metadata) for each, metadata in said.items()}
-        return {each for each, origin in origins.items() if origin and origin.process and origin.process.pid == pid}
+        return {
+            each for each, origin in origins.items() if origin and origin.process and origin.process.pid == pid
+        } - owned
+
+    def held(self) -> bool:
+        """Whether a volume is held that two locations name, which a repair leaves to the person who has the journal."""
+        return any(HOLD in each.metadata for each in self.volumes.volumes.values())
 
     def left(self) -> set[tuple[str, str]]:
         """What no one owns, once no worker is alive."""
@@ -247,7 +258,7 @@ class Cloud(RepairCloud):
     def repair_all(self) -> list[RepairResult]:
         """Repair, and once more what the first repair left."""
         results = []
-        for number in range(2):
+        for _ in range(2):
             self.grow_old()
-            results += self.repair(self.directory / f"closing-{number}.journal", include_likely=True)
+            results += self.repair(self.directory / f"closing-{next(self.numbers)}.journal", include_likely=True)
         return results

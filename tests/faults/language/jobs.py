@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -45,7 +44,6 @@ from tests.faults.language.cloud import STAYS, Cloud, data_of
 
 _PIECE = 1 << 16
 _ENDED = (State.DONE, State.UNDONE, State.GONE)
-_NUMBERS = itertools.count()
 SETTINGS = StoreSettings(blake3=False)
 TEMPLATES = TemplateSettings(enabled=True, internal_tenant=True, trusted_projects=frozenset({TENANT}))
 
@@ -60,7 +58,7 @@ def pieces(faults: Faults, data: bytes) -> Iterator[bytes]:
 
 def put(cloud: Cloud, number: int) -> Job:
     """`imagevol put --register`, of a known or an unknown length."""
-    data, name = data_of(number, 90_000), f"put-{next(_NUMBERS)}"
+    data, name = data_of(number, 90_000), f"put-{next(cloud.numbers)}"
     cloud.expected[name] = data
 
     def job(faults: Faults) -> Any:
@@ -122,7 +120,7 @@ def put_with_journal(cloud: Cloud, number: int) -> Job:
 
 def add(cloud: Cloud, number: int) -> Job:
     """An upload that glance-api hands to the store."""
-    data, name = data_of(number, 70_000), f"add-{next(_NUMBERS)}"
+    data, name = data_of(number, 70_000), f"add-{next(cloud.numbers)}"
     cloud.expected[name] = data
     image = cloud.glance.create(name=name, disk_format="raw")
 
@@ -160,7 +158,7 @@ def clone(cloud: Cloud, number: int) -> Job:
         image = queued[0]
         volume_id = cloud.clones[image.id]
     else:
-        name = f"clone-{next(_NUMBERS)}"
+        name = f"clone-{next(cloud.numbers)}"
         image = cloud.glance.create(name=name, disk_format="raw")
         cloud.clones[image.id] = volume_id
     cloud.expected[str(image.name)] = cloud.users[volume_id]
@@ -335,7 +333,7 @@ def cp(cloud: Cloud, number: int) -> Job:
 def journal(cloud: Cloud, what: str, *, resumed: bool) -> Path:
     """The journal of a command that did not end, if one is asked for and no worker has it; otherwise a new one."""
     left = [path for path, of in cloud.journals.items() if of == what and resumed and path.exists()]
-    return left[0] if left else cloud.directory / f"{what}-{next(_NUMBERS)}.journal"
+    return left[0] if left else cloud.directory / f"{what}-{next(cloud.numbers)}.journal"
 
 
 def warm(cloud: Cloud, number: int) -> Job:

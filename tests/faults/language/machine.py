@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from hypothesis import note
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from imagevol_adapters.testing.fault_language import (
     Fault,
+    Faults,
     composed,
     dies,
     dies_after,
@@ -72,7 +74,7 @@ class Machine(RuleBasedStateMachine):
         self.patched.__enter__()
         self.cloud = Cloud()
         self.cloud.plant("planted-0", data_of(1000, 5000))
-        self.cloud.plant(STAYS, data_of(1001, 5000))
+        self.cloud.plant(STAYS, data_of(1001, 5000), copies=2)
         self.cloud.user_volume(data_of(1002, 5000))
         self.workers: dict[int, tuple[str, Worker]] = {}
         self.brought: dict[int, list[str]] = {0: [], 1: []}
@@ -155,6 +157,13 @@ class Machine(RuleBasedStateMachine):
             self.patched.__exit__(None, None, None)
             self.cloud.close()
 
+    def resume_migrations(self) -> None:
+        """Do as a person does who has the journals of migrations that were killed."""
+        for path in [each for each, of in self.cloud.journals.items() if of == "locations"]:
+            self.cloud.journals = {path: "locations", **self.cloud.journals}
+            with suppress(ImagevolError):
+                JOBS["locations"](self.cloud, 1)(Faults(lambda _: None))
+
     def close(self) -> None:
         """No worker is alive: an audit names all that is left, and two repairs leave nothing."""
         cloud = self.cloud
@@ -169,6 +178,9 @@ class Machine(RuleBasedStateMachine):
             del cloud.attacher.connected[each]
         results = cloud.repair_all()
         note("\n".join(f"{each.finding} -> {each.state} {each.reason}" for each in results))
+        if cloud.held():
+            self.resume_migrations()
+            results += cloud.repair_all()
         assert list(cloud.wrong()) == []
         cloud.do_by_hand()
         assert cloud.left() == set(), f"two repairs leave {cloud.left()}"

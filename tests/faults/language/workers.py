@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -47,7 +49,13 @@ class Processes:
                 return _RUNNING(pid)
             return RunningProcess(exists=pid in self.alive, started=pid if pid in self.alive else None)
 
+        ids = random.Random(0)
+
+        def uuid4() -> uuid.UUID:
+            return uuid.UUID(int=ids.getrandbits(128), version=4)
+
         with ExitStack() as patches:
+            patches.enter_context(patch.object(uuid, "uuid4", uuid4))  # the same for the same seed
             for module in _modules():
                 for name, replaced, by in (("this_process", _THIS, this_process), ("running", _RUNNING, running)):
                     if vars(module).get(name) is replaced:
