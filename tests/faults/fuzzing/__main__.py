@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -37,7 +38,7 @@ def guided(target: str, *, seconds: float, seed: int, scratch: Path) -> tuple[in
     command = [sys.executable, "-m", "tests.faults.fuzzing.guided", target, *_LIMITS, f"-seed={seed}"]
     command += [f"-max_total_time={seconds:.0f}", f"-artifact_prefix={crashes}/", str(found), str(CORPUS / target)]
     with (scratch / "log").open("w+") as log:
-        subprocess.run(command, stdout=log, stderr=log, check=False)
+        subprocess.run(command, stdout=log, stderr=log, check=False, env=_kept_in(scratch))
         log.seek(0)
         said = log.read()
     units = _UNITS.search(said)
@@ -47,6 +48,11 @@ def guided(target: str, *, seconds: float, seed: int, scratch: Path) -> tuple[in
     return int(units[1]) if units else 1, sorted(crashes.iterdir())
 
 
+def _kept_in(scratch: Path) -> dict[str, str]:
+    """Let temporary files lie in a directory that is removed: libFuzzer ends without what Python does at its end."""
+    return {**os.environ, "TMPDIR": str(scratch)}
+
+
 def minimised(target: str, scratch: Path) -> list[bytes]:
     """Give the inputs that were found, of those that reach the same only one."""
     merged = scratch / "merged"
@@ -54,7 +60,11 @@ def minimised(target: str, scratch: Path) -> list[bytes]:
     command = [sys.executable, "-m", "tests.faults.fuzzing.guided", target, "-merge=1", *_LIMITS]
     with (scratch / "merge.log").open("w") as log:
         subprocess.run(
-            [*command, str(merged), str(CORPUS / target), str(scratch / "found")], stdout=log, stderr=log, check=False
+            [*command, str(merged), str(CORPUS / target), str(scratch / "found")],
+            stdout=log,
+            stderr=log,
+            check=False,
+            env=_kept_in(scratch),
         )
     return [path.read_bytes() for path in merged.iterdir()]
 

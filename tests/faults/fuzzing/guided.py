@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-import tempfile
 from typing import Any
 
 
@@ -16,10 +15,8 @@ def main() -> None:
     with atheris.instrument_imports(include=["imagevol_core", "imagevol_adapters"]):
         targets = importlib.import_module("tests.faults.fuzzing.targets")
     run = targets.TARGETS[sys.argv[1]]
-    with tempfile.TemporaryDirectory(prefix="imagevol-fuzz-") as directory:
-        tempfile.tempdir = directory  # libFuzzer ends without what Python does at its end
-        atheris.Setup([sys.argv[0], *sys.argv[2:]], run)
-        atheris.Fuzz()
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], run)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

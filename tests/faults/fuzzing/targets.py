@@ -121,9 +121,10 @@ def _refusing() -> Iterator[None]:
 
 @cache
 def _directory() -> Path:
-    """A directory in memory, of this process."""
+    """A directory of this process: in memory, if none is asked for."""
     memory = Path("/dev/shm")
-    made = tempfile.TemporaryDirectory(prefix="imagevol-fuzz-", dir=memory if memory.is_dir() else None)
+    in_memory = memory.is_dir() and "TMPDIR" not in os.environ
+    made = tempfile.TemporaryDirectory(prefix="imagevol-fuzz-", dir=memory if in_memory else None)
     atexit.register(made.cleanup)
     return Path(made.name)
 
