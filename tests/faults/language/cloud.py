@@ -234,8 +234,13 @@ class Cloud(RepairCloud):
         volumes = [each for each in self.volumes.volumes.values() if ("image", recorded_image(each)) in subjects]
         return subjects | {("volume", each.id) for each in volumes}
 
-    def do_by_hand(self) -> None:
-        """Do what the next command does with the volume of a user, and a person with an attachment of no known host."""
+    def do_by_hand(self, volume_ids: Iterable[str]) -> None:
+        """Do what the next command does with the volume of a user, and a person with what a repair names a command for.
+
+        That is an attachment of no known host, and a clone whose source is gone too.
+        """
+        for volume_id in self.volumes.volumes.keys() & set(volume_ids):
+            self.volumes.delete(volume_id)
         for each in list(self.volumes.attachments.values()):
             holder = next(held for held in self.volumes.holders(each.volume_id) if held.id == each.id)
             if each.volume_id in self.users or holder.host is None:
