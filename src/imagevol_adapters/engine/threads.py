@@ -255,18 +255,18 @@ class Workers:
 
         If this is interrupted, the thread is one of those that `end` waits for, or it never does the work.
         """
-        ended: list[bool] = []
-        claim = lock()  # of the work: by the thread, or by who gives it up
+        # Lists, because an append is one step: each side says what it does, and only then looks at the other one.
+        begun, given_up, ended = list[bool](), list[bool](), list[bool]()
 
         def run() -> None:
-            if not claim.acquire(blocking=False):
-                return
+            begun.append(True)
             ident = _real("threading").get_ident()
-            _postponed[ident] = self._postponed
             try:
-                work()
+                if not given_up:
+                    _postponed[ident] = self._postponed
+                    work()
             finally:
-                del _postponed[ident]
+                _postponed.pop(ident, None)
                 ended.append(True)
                 self._news.put(None)
 
@@ -275,7 +275,8 @@ class Workers:
             self._threads.append((thread, ended))
             thread.start()
         except BaseException:
-            if claim.acquire(blocking=False):
+            given_up.append(True)
+            if not begun:
                 ended.append(True)
             raise
 

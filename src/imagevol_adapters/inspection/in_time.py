@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from imagevol_adapters.disk_files import disk_of
 from imagevol_adapters.engine.limits import Limits
-from imagevol_adapters.engine.threads import in_thread
+from imagevol_adapters.engine.threads import green_timer, in_thread, is_patched
 from imagevol_adapters.engine.watching import Watch, bounded
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.inspection.inspector import inspect_file
@@ -48,17 +49,19 @@ def inspect_in_time(file: str | Path | BinaryIO, *, what: str, stall_seconds: fl
         with reading(what):
             return inspect_file(file)  # its reads have a deadline of their own
     watch = Limits(stall_seconds=stall_seconds).source_watch()
+    call = partial(_called, watch, what)
 
     def inspect() -> Inspection:
         with ExitStack() as stack:
             opened = file
             if isinstance(opened, (str, Path)):
-                with watch.during(what):
-                    descriptor = open_file(Path(opened), block_devices=True)
+                descriptor = _opened(watch, what, partial(open_file, Path(opened), block_devices=True))
                 opened = stack.enter_context(os.fdopen(descriptor, "rb"))
-            return inspect_file(cast("BinaryIO", _Watched(opened, watch, what)))
+            return inspect_file(cast("BinaryIO", _Watched(opened, call)))
 
     with reading(what):
+        if is_patched():  # the inspectors log, and a real thread must not take a lock of eventlet's
+            return inspect()
         return in_thread(inspect, patience=watch.patience)
 
 
@@ -75,13 +78,8 @@ def opened_in_time(opening: Callable[[], T], *, what: str, stall_seconds: float 
         SourceStalled: it takes longer.
     """
     watch = Limits(stall_seconds=stall_seconds).source_watch()
-
-    def opened() -> T:
-        with watch.during(what):
-            return opening()
-
     with reading(what):
-        return in_thread(opened, patience=watch.patience)
+        return _opened(watch, what, opening)
 
 
 @contextmanager
@@ -111,21 +109,41 @@ def closed_in_time(file: BinaryIO) -> Iterator[BinaryIO]:
             bounded(file.close, what="the file", doing="closing", seconds=_CLOSING_SECONDS)
 
 
+def _opened(watch: Watch, what: str, opening: Callable[[], T]) -> T:
+    """Open a file; a greenlet does it itself, because eventlet's own `open` tells its hub."""
+
+    def opened() -> T:
+        with watch.during(what):
+            return opening()
+
+    if is_patched():
+        with green_timer(watch.patience):
+            return opened()
+    return in_thread(opened, patience=watch.patience)
+
+
+def _called(watch: Watch, what: str, call: Callable[[], T]) -> T:
+    """Let a call of the file be measured; of a greenlet, it runs in a real thread."""
+
+    def measured() -> T:
+        with watch.during(what):
+            return call()
+
+    return in_thread(measured, patience=watch.patience) if is_patched() else measured()
+
+
 class _Watched:
     """A file, each of whose reads is measured."""
 
-    def __init__(self, file: BinaryIO, watch: Watch, what: str) -> None:
+    def __init__(self, file: BinaryIO, call: Callable[[Callable[[], Any]], Any]) -> None:
         self._file = file
-        self._watch = watch
-        self._what = what
+        self._call = call
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
     def read(self, size: int = -1) -> bytes:
-        with self._watch.during(self._what):
-            return self._file.read(size)
+        return cast("bytes", self._call(partial(self._file.read, size)))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        with self._watch.during(self._what):
-            return self._file.seek(offset, whence)
+        return cast("int", self._call(partial(self._file.seek, offset, whence)))
