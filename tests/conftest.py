@@ -8,6 +8,7 @@ skipped fails the run.
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 
 import hypothesis
@@ -32,6 +33,16 @@ hypothesis.settings.register_profile(
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 hypothesis.settings.load_profile("ci" if CI else "dev")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _threads_without_a_tracer() -> None:
+    """Let no new thread be traced for its coverage.
+
+    Two threads that begin at the same moment cannot both be in Python 3.11: one ends with "Cannot install a trace
+    function while another trace function is being installed", before it has done anything, and is waited for.
+    """
+    threading.settrace(None)  # as threading begins
 
 
 class NoGroupMissing:
