@@ -120,20 +120,22 @@ class JournalFile:
             raise
         return descriptor
 
-    def begin(self, data: bytes, *, kept: bool = True) -> None:
+    def begin(self, data: bytes, *, kept: bool = True, named: bool = False) -> None:
         """Lock a new file, write its first lines and give it its name; it is deleted if that fails.
 
         Args:
             data: the first lines.
             kept: whether it is to be found by its name after this process.
+            named: whether it was created with its name.
 
         Raises:
             RequestRefused: there is a file of that name by now.
+            InUse: another process has it, or deleted it before it was locked.
             ServiceFailed: it cannot be written to its end.
         """
         left = f"the beginning of journal {said(self.path)}"
         with undone_on_failure(left, self.close), undone_on_failure(left, self.remove):
-            unnamed = not os.fstat(self._descriptor).st_nlink
+            unnamed = not (named or os.fstat(self._descriptor).st_nlink)
             lock_file(self._descriptor, self.path, named=not unnamed)
             self._append(data)
             if not kept:

@@ -182,11 +182,11 @@ class TestTwoCommands:
         begin, second = JournalFile.begin, kept_part.part_file(target, IMAGE, tell=print)
         entered: list[object] = []
 
-        def begin_late(journal: JournalFile, data: bytes) -> None:
+        def begin_late(journal: JournalFile, data: bytes, *, named: bool) -> None:
             if not entered:
                 entered.append("now")
                 second.__enter__()  # as another process would, between the creation and the lock
-            begin(journal, data)
+            begin(journal, data, named=named)
 
         monkeypatch.setattr(JournalFile, "begin", begin_late)
         with pytest.raises(InUse, match="run the command again"), kept_part.part_file(target, IMAGE, tell=print):

@@ -294,13 +294,11 @@ class TestHeld:
         assert result.state is RepairState.DONE
         assert HOLD not in cloud.volumes.volumes[volume_id].metadata
 
-    @pytest.mark.parametrize("change", ["another journal", "reserved", "changed lately"])
+    @pytest.mark.parametrize("change", ["another journal", "changed lately"])
     def test_a_hold_that_a_procedure_needs_by_now_stays(self, cloud: RepairCloud, path: Path, change: str) -> None:
         volume_id, found = self.held(cloud)
         if change == "another journal":
             cloud.volumes.set_metadata(volume_id, {HOLD: change})
-        elif change == "reserved":
-            cloud.volumes.reserve(volume_id, mode=AccessMode.READ)
         else:
             cloud.change(volume_id, updated_at=datetime.now(UTC))
         (result,) = apply(cloud, cloud.journal(path, found, include_likely=True))

@@ -352,7 +352,7 @@ def _begun(target: Path, image: ReadImage) -> PartFile:
     }
     descriptor = os.open(_journal(target), _NEW | os.O_APPEND, 0o600)
     journal = JournalFile(_journal(target), descriptor)
-    journal.begin(journal_line(head))
+    journal.begin(journal_line(head), named=True)
     with undone_on_failure(f"journal {said(journal.path)}", journal.close):
         with undone_on_failure(f"journal {said(journal.path)}", journal.remove):
             file = os.open(_part(target), _NEW, 0o600)
