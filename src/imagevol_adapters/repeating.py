@@ -28,6 +28,7 @@ from imagevol_adapters.error_text import one_line
 from imagevol_adapters.keystone import never_sent
 from imagevol_core import ImagevolError, ResourceNotFound, ServiceError
 from imagevol_core.resuming import FailedRequest, RequestRepeat, decide_request_repeat
+from imagevol_core.sentences import duration
 
 __all__ = ["looked_up", "repeating", "seconds_to_wait"]
 
@@ -142,7 +143,7 @@ class _Repeating:
                 if error is not None:
                     raise error
                 return self._not_by_token(url, cast("requests.Response", response))
-            self._wait(method, path, decision, response, error)
+            self._wait(method, f"{urlsplit(url).hostname}{path}", decision, response, error)
 
     def _not_by_token(self, url: str, answer: requests.Response) -> requests.Response:
         """Give an answer, unless Keystone wants a token before it tells its versions.
@@ -157,13 +158,13 @@ class _Repeating:
     @staticmethod
     def _wait(
         method: str,
-        path: str,
+        where: str,
         decision: RequestRepeat,
         response: requests.Response | None,
         error: requests.RequestException | None,
     ) -> None:
         said = decision.reason if error is None else one_line(error)
-        _LOG.warning("%s %s: %s; sending it again in %g s", method, path, said, decision.wait_seconds)
+        _LOG.debug("%s %s: %s; sending it again in %s", method, where, said, duration(decision.wait_seconds))
         if response is not None:
             response.close()
         time.sleep(decision.wait_seconds)

@@ -221,7 +221,7 @@ class TestCheck:
         write(stores, STORES.replace("//localhost/v3", "//127.0.0.1:1/v3", 1).replace("http://localhost/v3", wrong, 1))
         monkeypatch.setattr(time, "sleep", lambda _: None)
         ran = run("stores", "check", "--config-file", stores)
-        assert (ran.status, ran.err.count("sending it again in")) == (3, ran.err.count("\n"))
+        assert (ran.status, ran.err) == (3, "")
         (refused, malformed) = [line for line in ran.out.splitlines() if line.startswith("  signs-in: ")]
         assert "127.0.0.1:1" in refused
         assert "cinder_store_auth_address: it is not a URL" in malformed
