@@ -61,9 +61,9 @@ _PROGRAM = re.compile(
     "|mkdir|mount|multipath|multipathd|nvme|rbd|scsi_id|sg_scan|systool|tee|udevadm|umount|vgcreate|vgs"
 )
 
-_SHORTEST_SECRET = 4  # a shorter one is part of many words
-_PART_OF_WORDS = 8  # so may one be that is shorter than this, and is hidden only as a word of its own
-_MOST_SECRETS = 1000  # of a process; those that come later are told by what stands before them alone
+_SHORTEST_SECRET = 4  # a shorter one is part of many words, and is not hidden
+_PART_OF_WORDS = 8  # a shorter one can be part of a word, and is hidden only where it is a whole word
+_MOST_SECRETS = 1000  # of a process; one that comes later is hidden only if a name such as `password` is before it
 _UNCLEAR = (KeyError, IndexError, AttributeError, TypeError, AssertionError)  # their text is not a sentence
 
 _POOL = re.compile(

@@ -125,7 +125,7 @@ class JournalFile:
 
         Args:
             data: the first lines.
-            kept: whether it is to be found by its name after this process.
+            kept: whether the file has a name, and so stays after this process.
             named: whether it was created with its name.
 
         Raises:
