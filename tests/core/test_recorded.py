@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imagevol_core import Digest, Image, InvalidFact, TemplateMetadata, Volume
+from imagevol_core import Digest, Image, InvalidFact, Result, TemplateMetadata, Volume
 from imagevol_core.recorded import JudgedBy, decide_judge, decide_recorded
 from imagevol_core.remains import UNFINISHED
 
@@ -177,4 +177,20 @@ def test_each_choice_of_a_digest_says_what_it_has_seen() -> None:
     ]
     relied = decide_judge(trust_recorded=True).verdicts
     assert relied[1].text == "the operator relies on the record, whose BLAKE3 is not known"
-    assert relied[-1].text == "there is no digest to compare with"
+    assert (relied[-1].text, relied[-1].result) == ("there is no digest to compare with", Result.APPLIES)
+
+
+@pytest.mark.parametrize(
+    "digests, text",
+    [
+        ({"given": OTHER}, f"the digest that was given is {OTHER.short}"),
+        ({"glance": OTHER}, f"the digest of the image in Glance is {OTHER.short}"),
+        ({"blake3": BLAKE3}, f"the BLAKE3 that the volume records is {BLAKE3.short}"),
+        (
+            {"blake3": BLAKE3, "trust_recorded": True},
+            f"the operator relies on the record, whose BLAKE3 is {BLAKE3.short}",
+        ),
+    ],
+)
+def test_the_choice_of_a_digest_names_it(digests: dict[str, Any], text: str) -> None:
+    assert decide_judge(**digests).verdicts[-1].text == text

@@ -28,7 +28,7 @@ from imagevol_core import (
     plan_relocation,
     relocated,
 )
-from imagevol_core.migration import RELOCATION_RULES
+from imagevol_core.migration import RELOCATION_RULES, spares_held_volume
 from tests.core.migration_cases import V, at, plan
 
 W = VOLUME_IDS[1]
@@ -374,3 +374,22 @@ def test_on_a_glance_that_does_what_is_predicted_every_way_leads_where_it_should
     assert by_url == sorted(planned.wanted, key=lambda location: (location.url, sorted(location.metadata.items())))
     if planned.way is not RelocationWay.NOTHING:
         assert shown(planned.wanted) == planned.wanted  # and there they stay
+
+
+@pytest.mark.parametrize(
+    "store, catalogue, spared",
+    [
+        ("fast", OURS, True),
+        ("fast", THEIRS, False),
+        ("local", OURS, False),
+        ("gone", OURS, False),
+        (None, OURS, False),
+        (None, ONE, True),  # Glance without several stores deletes by the only store that can
+        (None, ONE_OF_THEIRS, False),
+    ],
+)
+def test_a_held_volume_stays_if_every_driver_that_could_delete_it_is_ours(
+    store: str | None, catalogue: StoreCatalogue, spared: bool
+) -> None:
+    location = ImageLocation(f"cinder://{V}", {} if store is None else {"store": store})
+    assert spares_held_volume(location, catalogue=catalogue) is spared

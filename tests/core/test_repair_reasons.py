@@ -12,6 +12,7 @@ from imagevol_core import (
     ImageLocation,
     RepairAction,
     RepairStepFacts,
+    Result,
     Subject,
     decide_repair_step,
     plan_repairs,
@@ -272,6 +273,11 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
             "file /tmp/x is a file of host here: repair it there",
         ),
         (
+            "file-elsewhere",
+            facts(step(A.DELETE_FILE, Subject("file", "there:/tmp/a:b")), of_this_host=False),
+            "file /tmp/a:b is a file of host there: repair it there",
+        ),
+        (
             "volume-held",
             facts(DELETE, volume=replace(VOLUME_THERE, metadata={HOLD: ""})),
             "no other operation holds the volume",
@@ -438,6 +444,22 @@ def test_a_rule_about_a_step_says_what_it_has_seen(rule: str, known: RepairStepF
     decision = decide_repair_step(known)
     assert [verdict.text for verdict in decision.verdicts if verdict.rule == rule] == [text]
     assert {verdict.subject for verdict in decision.verdicts} == {str(known.step.subject)}
+
+
+@pytest.mark.parametrize(
+    "metadata, source, result",
+    [
+        ({CLONE_OF_KEY: "v"}, {}, Result.DOES_NOT_APPLY),
+        (MARK, {JOURNAL_KEY: "k"}, Result.DOES_NOT_APPLY),
+        (MARK, MARK, Result.APPLIES),
+    ],
+)
+def test_a_clone_is_deleted_only_if_its_metadata_was_written_for_it(
+    metadata: dict[str, str], source: dict[str, str], result: Result
+) -> None:
+    clone = replace(VOLUME_THERE, source_volume_id="v", metadata=metadata)
+    decision = decide_repair_step(facts(DELETE, volume=clone, source=replace(VOLUME_THERE, id="v", metadata=source)))
+    assert [verdict.result for verdict in decision.verdicts if verdict.rule == "is-a-clone"] == [result]
 
 
 def decides(kind: str) -> str:

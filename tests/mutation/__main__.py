@@ -14,7 +14,8 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.mutation import kept, mutating, survivors
@@ -29,27 +30,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.mutation")
     parser.add_argument("directory", type=Path, help="where to work, and to keep what was found")
     parser.add_argument("names", nargs="*", help="modules or packages of the core (default: all modules)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="try COUNT mutants at a time")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="try COUNT modules at a time")
     parser.add_argument("--again", action="store_true", help="use nothing that an earlier run found")
     asked = parser.parse_intermixed_args()
     modules = mutating.modules()
     if unknown := set(asked.names) - {*modules, *map(package_of, modules)}:
         parser.error(f"no module or package of the core: {', '.join(sorted(unknown))}")
     chosen = [each for each in modules if not asked.names or {each, package_of(each)} & set(asked.names)]
-    listed, found = survivors.read(), asked.directory / "found"
+    listed = survivors.read()
 
     sound, results = True, dict[str, Tried]()
-    for module in chosen:
-        digest = mutating.digest(module)
-        tried = None if asked.again else kept.read(found, module, digest=digest)
-        if tried is None:
-            try:
-                tried = mutating.attempt(asked.directory / "copy", module, processes=asked.processes)
-            except RuntimeError as error:  # the other modules can still be told about
-                print(f"{module}: {error}")
-                sound = False
-                continue
-            kept.keep(found, module, tried, digest=digest)
+    for module, tried in attempts(chosen, asked.directory, again=asked.again, processes=asked.processes):
+        if isinstance(tried, RuntimeError):  # the other modules can still be told about
+            print(f"{module}: {tried}")
+            sound = False
+            continue
         results[module] = tried
         print(f"{figure(module, tried.statuses)}; {tried.minutes:.1f} minutes")
         new, gone = survivors.compare(tried.alive, (mutant for mutant in listed if mutant.module == module))
@@ -62,6 +57,38 @@ def main() -> int:
         print(f"of no module; take it out of {survivors.LIST.name}:\n{mutant}")
         sound = False
     return 0 if judged(results) and sound else 1
+
+
+def attempts(
+    chosen: list[str], directory: Path, *, again: bool, processes: int
+) -> Iterator[tuple[str, Tried | RuntimeError]]:
+    """Give what became of each module's mutants: first what an earlier run found, then each as it is tried.
+
+    Most of a small module's minute passes before its first mutant, on one processor: so modules run side by side, the
+    largest first.
+    """
+    found, waiting = directory / "found", dict[str, str]()
+    for module in chosen:
+        digest = mutating.digest(module)
+        if (tried := None if again else kept.read(found, module, digest=digest)) is not None:
+            yield module, tried
+        else:
+            waiting[module] = digest
+    each = max(1, processes // max(1, len(waiting)))
+    with ThreadPoolExecutor(processes) as executor:
+        running = {
+            executor.submit(mutating.attempt, directory / "copies" / module, module, processes=each): module
+            for module in sorted(waiting, key=mutating.size, reverse=True)
+        }
+        for done in as_completed(running):
+            module = running[done]
+            try:
+                tried = done.result()
+            except RuntimeError as error:
+                yield module, error
+                continue
+            kept.keep(found, module, tried, digest=waiting[module])
+            yield module, tried
 
 
 def judged(results: dict[str, Tried]) -> bool:

@@ -125,6 +125,11 @@ def modules() -> list[str]:
     return sorted(".".join(path.parts) for path in found)
 
 
+def size(module: str) -> int:
+    """Give the bytes of a module: about how long its mutants take."""
+    return _path(module).stat().st_size
+
+
 def tests_of(module: str) -> list[str]:
     """Give the files of tests to which a module answers."""
     named = TESTS.get(module) or TESTS.get(module.partition(".")[0], [module])
@@ -142,9 +147,13 @@ def digest(module: str) -> str:
     The rest of the sources does not count, although a change to it may let a mutant live: `--again` tries all of them.
     """
     hashed = hashlib.sha256(f"{version('mutmut')} {configuration(module)}".encode())
-    for path in [CORE / f"{module.replace('.', '/')}.py", *read_by(tests_of(module))]:
+    for path in [_path(module), *read_by(tests_of(module))]:
         hashed.update(path.read_bytes())
     return hashed.hexdigest()
+
+
+def _path(module: str) -> Path:
+    return CORE / f"{module.replace('.', '/')}.py"
 
 
 def read_by(tests: Iterable[str]) -> list[Path]:
@@ -168,15 +177,18 @@ def _is_copied(path: Path) -> bool:
 
 
 def attempt(directory: Path, module: str, *, processes: int) -> Tried:
-    """Try every mutant of a module, and say what became of them.
+    """Try every mutant of a module in a directory of its own, and say what became of them.
 
     Raises:
         RuntimeError: mutmut could not begin, most likely because a test fails also where nothing is changed.
     """
     began = time.monotonic()
     lay_out(directory, module)
-    found = run(directory, processes=processes)
-    alive = {describe(directory, each): each.status for each in found if each.status != "killed"}
+    try:
+        found = run(directory, processes=processes)
+        alive = {describe(directory, each): each.status for each in found if each.status != "killed"}
+    finally:
+        shutil.rmtree(directory)
     return Tried(Counter(each.status for each in found), alive, (time.monotonic() - began) / 60)
 
 
