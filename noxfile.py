@@ -240,7 +240,7 @@ def tests(session: nox.Session) -> None:
     """Run the library's own tests, and hold that every branch of the core was taken."""
     python = own(session)
     install(session, python, "tests")
-    prerequisites(session, python, "--tracer")
+    prerequisites(session, python, "--faults")
     oldest = session.python == OLDEST  # on the others a law is tried on fewer examples
     thorough = ["--cov", "--cov-report=term-missing:skip-covered"] if oldest else ["--hypothesis-profile=few"]
     pytest(session, python, *LIBRARY_TESTS, *PARALLEL, *thorough)
@@ -331,7 +331,7 @@ def faults(session: nox.Session) -> None:
     """Bring about bad days and count what comes of them, for hours; what follows `--` names kinds."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
-    prerequisites(session, python, "--broker", "--tracer")
+    prerequisites(session, python, "--broker", "--faults")
     run(session, python, "tests.faults", *session.posargs)
 
 

@@ -29,7 +29,7 @@ def main() -> int:
     needs = commands.add_parser("prerequisites", help="say what is missing to start one")
     needs.add_argument("--install", action="store_true", help="install Debian packages, as root")
     needs.add_argument("--broker", action="store_true", help="for one with several cinder-volume processes, too")
-    needs.add_argument("--tracer", action="store_true", help="for processes that are killed at a system call, too")
+    needs.add_argument("--faults", action="store_true", help="for failing storage and killed processes, too")
     arguments = parser.parse_args()
     # So that a terminated `up` takes down what it had started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -43,7 +43,7 @@ def main() -> int:
             case "status":
                 return _status(directory)
             case _:
-                return _prerequisites(install=arguments.install, broker=arguments.broker, tracer=arguments.tracer)
+                return _prerequisites(install=arguments.install, broker=arguments.broker, faults=arguments.faults)
     except (CloudError, subprocess.CalledProcessError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -85,8 +85,8 @@ def _status(directory: Path) -> int:
     return 0 if all(services.values()) else 1
 
 
-def _prerequisites(*, install: bool, broker: bool, tracer: bool) -> int:
-    packages = prerequisites.missing_packages(broker=broker, tracer=tracer)
+def _prerequisites(*, install: bool, broker: bool, faults: bool) -> int:
+    packages = prerequisites.missing_packages(broker=broker, faults=faults)
     if not packages:
         print("every Debian package is there")
         return 0

@@ -30,8 +30,8 @@ PROGRAMS = {
 # Only for a cloud with several cinder-volume processes. Its package would start a service of the system's, on all
 # addresses: see `install`.
 BROKER = {"/usr/lib/rabbitmq/bin/rabbitmq-server": "rabbitmq-server"}
-# Only for the tests that kill processes at a system call.
-TRACER = {"strace": "strace"}
+# Only for the tests that kill processes at a system call, and for those of storage that fails.
+FAULTS = {"nbdkit": "nbdkit", "qemu-storage-daemon": "qemu-system-common", "strace": "strace"}
 SYSTEM_SERVICES = {"rabbitmq-server": ["rabbitmq-server.service", "epmd.service", "epmd.socket"]}
 POLICY = Path("/usr/sbin/policy-rc.d")
 # Distribution's module to what it is called in a sentence.
@@ -46,9 +46,9 @@ def problems(*, broker: bool = False) -> list[str]:
     return [*_services(), *_machine(), *_packages(broker=broker)]
 
 
-def missing_packages(*, broker: bool = False, tracer: bool = False) -> list[str]:
+def missing_packages(*, broker: bool = False, faults: bool = False) -> list[str]:
     """Debian packages of the programs that are not there, however others may have come."""
-    programs = PROGRAMS | (BROKER if broker else {}) | (TRACER if tracer else {})
+    programs = PROGRAMS | (BROKER if broker else {}) | (FAULTS if faults else {})
     missing = {package for program, package in programs.items() if shutil.which(program, path=SYSTEM_PATH) is None}
     return sorted(missing)
 
