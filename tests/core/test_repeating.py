@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagevol_core import Policy
+from imagevol_core import Policy, Result
 from imagevol_core.resuming import REPEAT_RULES, FailedRequest, decide_request_repeat
 
 READ = FailedRequest(method="GET", path="/v3/p/volumes/7ad3", status=503)
@@ -90,6 +90,34 @@ def test_the_pauses_grow() -> None:
 def test_it_is_not_sent_for_ever(failed: FailedRequest, reason: str) -> None:
     decision = decide_request_repeat(failed)
     assert (decision.again, decision.reason) == (False, reason)
+
+
+@pytest.mark.parametrize(
+    "failed, rule, text",
+    [
+        (READ, "deleted-before", "the service answered 503 to GET, in 1 attempt"),
+        (replace(READ, failures=2), "deleted-before", "the service answered 503 to GET, in 2 attempts"),
+        (replace(READ, status=None), "request-refused", "no answer came"),
+        (READ, "data-gone", "the service answered 503, and the data can be sent again"),
+        (READ, "could-be-done", "the service answered 503, and GET does the same twice"),
+        (READ, "pause-too-long", "the service does not say how long to wait"),
+        (READ, "request-passing", "the service answered 503"),
+    ],
+)
+def test_each_rule_on_the_way_to_sending_it_again_says_what_it_has_seen(
+    failed: FailedRequest, rule: str, text: str
+) -> None:
+    decision = decide_request_repeat(failed)
+    assert [verdict.text for verdict in decision.verdicts if verdict.rule == rule] == [text]
+    applies = [verdict.result is Result.APPLIES for verdict in decision.verdicts]
+    assert applies == [*[False] * (len(applies) - 1), True]
+
+
+def test_a_pause_that_the_service_asks_for_may_last_as_long_as_is_left() -> None:
+    late = replace(READ, waited_seconds=50)
+    assert decide_request_repeat(replace(late, retry_after_seconds=10)).wait_seconds == 10
+    assert not decide_request_repeat(replace(late, retry_after_seconds=11)).again
+    assert decide_request_repeat(replace(late, retry_after_seconds=0)).wait_seconds == 0
 
 
 def test_keystoneauth_sends_anything_again_that_got_no_answer() -> None:
