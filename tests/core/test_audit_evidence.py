@@ -15,6 +15,8 @@ from imagevol_core import (
     Certainty,
     ImageLocation,
     RepairAction,
+    Store,
+    StoreCatalogue,
     Template,
     Volume,
     VolumeOrigin,
@@ -289,6 +291,32 @@ def test_a_copy_that_takes_too_long_is_a_likely_orphan() -> None:
 def test_a_volume_that_may_be_in_the_making_is_a_likely_orphan(created_at: Any, why: str) -> None:
     (found,) = Cloud(volumes=(volume(created_at=created_at),)).audit()
     assert (found.certainty, found.text.rpartition(", because ")[2]) == (LIKELY, why)
+
+
+@pytest.mark.parametrize(
+    "held, why",
+    [
+        (volume(project_id=None), "the project of the volume is not known"),
+        (volume(project_id="theirs"), "an administrator may have given the image to another project"),
+        (volume(says={"image_owner": None}), "the volume does not say whose it is"),
+    ],
+)
+def test_what_is_not_known_of_the_owner_of_a_volume_is_told(held: Volume, why: str) -> None:
+    (found,) = one(held=held).audit()
+    assert found.text.rpartition("; only likely, because ")[2] == why
+
+
+def test_a_store_without_a_volume_type_is_named() -> None:
+    catalogue = StoreCatalogue(stores=(Store(name="untyped", kind="cinder"), Store(name="other", kind="cinder")))
+    (found,) = replace(one(stores=("untyped",)), catalogue=catalogue).audit()
+    assert found.text.endswith(
+        "; only likely, because store 'untyped' names no volume type, and Cinder's default one is not known"
+    )
+
+
+def test_what_was_shown_of_a_store_is_enough_for_its_locations() -> None:
+    cloud = replace(LOST, settings=replace(SETTINGS, shown=frozenset({"store 'fast'"})))
+    assert [each.certainty for each in cloud.audit()] == [SURE]
 
 
 def test_all_that_is_not_known_of_an_orphan_is_told() -> None:

@@ -171,6 +171,11 @@ class TestPlan:
         plan = plan_repairs([withdraws, SHARED])
         assert [(repair.finding, repair.after) for repair in plan.planned] == [(SHARED, ()), (withdraws, ())]
 
+    def test_what_takes_an_attachment_back_and_then_deletes_waits_for_the_separation(self) -> None:
+        takes = finding(step(A.DELETE_ATTACHMENT, Subject("attachment", "a")), DELETE)
+        plan = plan_repairs([takes, SHARED])
+        assert [(repair.finding, repair.after) for repair in plan.planned] == [(SHARED, ()), (takes, (SHARED.id,))]
+
     def test_two_separations_do_not_wait_for_each_other(self) -> None:
         removes = finding(step(A.REMOVE_LOCATION, IMAGE, url=URL), about=SHARED.subjects, kind="z")
         plan = plan_repairs([removes, SHARED])

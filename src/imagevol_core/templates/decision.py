@@ -116,7 +116,7 @@ def decide_template(
     if template is not None and template.entry.image_id != image.id:
         raise InvalidFact("template", f"it is of image {template.entry.image_id}; give the one of image {image.id}")
     others, abandoned = tuple(others), tuple(abandoned)
-    there = others + abandoned if abandoned else others
+    there = others + abandoned
     if template is not None and template.entry.volume_id in {entry.volume_id for entry in there}:
         raise InvalidFact("others", f"volume {template.entry.volume_id} is the template itself; give all but that one")
     request = TemplateRequest(
