@@ -89,3 +89,11 @@ def test_what_was_not_listed_is_not_known(image_id: str | None) -> None:
     ledger = Ledger()
     assert not ledger.image_listed(image_id)
     assert not ledger.image_settled(image_id)
+
+
+def test_an_import_is_noted_of_its_image() -> None:
+    ledger = Ledger()
+    for image_id in ("i", "j"):
+        ledger.list_image(image_id)
+    ledger.import_image("i")
+    assert [ledger.image_importing(image_id) for image_id in ("i", "j", "k", None)] == [True, False, False, False]

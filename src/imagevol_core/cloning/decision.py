@@ -123,8 +123,8 @@ these credentials']
 
 def _raised(rules: Sequence[Requirement[CloneRequest]], verdicts: Sequence[Verdict]) -> str | None:
     """Say how the service fails over the first rule that does not hold; None if it only leaves the clone aside."""
-    rule, verdict = next((rule, verdict) for rule, verdict in zip(rules, verdicts, strict=False) if not verdict.ok)
-    return verdict.text if rule.raises else None
+    first = next(number for number, verdict in enumerate(verdicts) if not verdict.ok)
+    return verdicts[first].text if rules[first].raises else None
 
 
 def _by_id(volumes: Iterable[Volume]) -> dict[str, Volume]:
@@ -137,15 +137,15 @@ def _by_id(volumes: Iterable[Volume]) -> dict[str, Volume]:
 
 def _named(image: Image, dialect: Dialect) -> tuple[tuple[str, ...], tuple[UnreadLocation, ...]]:
     """The volumes that the locations name, each once and in order, and why the other locations name none."""
-    volume_ids: dict[str, None] = {}
+    volume_ids: list[str] = []
     unread: list[UnreadLocation] = []
     for location in image.locations:
         named = read_location(location.url, dialect=dialect)
         if isinstance(named, UnreadLocation):
             unread.append(named)
         else:
-            volume_ids[named.volume_id] = None
-    return tuple(volume_ids), tuple(unread)
+            volume_ids.append(named.volume_id)
+    return tuple(dict.fromkeys(volume_ids)), tuple(unread)
 
 
 # Which volumes a location names, and in which order the eligible ones are tried.
