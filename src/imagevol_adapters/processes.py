@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from imagevol_core import ProcessRecord, RunningProcess, VolumeOrigin
+from imagevol_core import HolderState, ProcessRecord, RunningProcess, VolumeOrigin, decide_process
 
-__all__ = ["origin", "running", "this_process"]
+__all__ = ["is_running_here", "origin", "running", "this_process"]
 
 _PROC = Path("/proc")
 _MACHINE_ID = Path("/etc/machine-id")
@@ -71,6 +72,22 @@ def running(pid: int) -> RunningProcess:
     except (OSError, ValueError, IndexError):
         return RunningProcess(exists=True)
     return RunningProcess(exists=state not in _ENDED or _has_other_threads(pid), started=started)
+
+
+def is_running_here(metadata: Mapping[str, str]) -> bool:
+    """Tell whether the process that the metadata of a volume names certainly runs on this host.
+
+    Args:
+        metadata: of the volume.
+
+    >>> is_running_here(origin("template", "e38f").to_volume()), is_running_here({})
+    (True, False)
+    """
+    made_by = VolumeOrigin.from_volume(metadata)
+    if made_by is None or made_by.process is None:
+        return False
+    state, _ = decide_process(made_by.process, here=this_process(), running=running(made_by.process.pid))
+    return state is HolderState.ALIVE
 
 
 def _has_other_threads(pid: int) -> bool:

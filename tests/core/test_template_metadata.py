@@ -25,7 +25,7 @@ from imagevol_core import (
 
 NOON = datetime(2025, 6, 1, 12, 0, 0, 1, tzinfo=UTC)
 FULL = TemplateMetadata(
-    image_id="i", image_updated_at=NOON, digest=Digest("sha512", "ab"), last_used=NOON, exhausted=True
+    image_id="i", image_updated_at=NOON, digest=Digest("sha512", "ab"), last_used=NOON, exhausted=True, stalled=True
 )
 
 
@@ -38,6 +38,7 @@ class TestTemplateMetadata:
             "os_hash_value": "ab",
             "imagevol_last_used": "2025-06-01T12:00:00.000001+00:00",
             "imagevol_exhausted": "True",
+            "imagevol_stalled": "True",
         }
         assert TemplateMetadata(image_id="i").to_volume() == {TEMPLATE_KEY: "i"}
 

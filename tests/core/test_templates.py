@@ -110,6 +110,10 @@ STATES = {
     Policy.STRICT: {
         "no-template": (NONE, TemplateAction.CREATE),
         "maker-dead": (template(being_made_for=minutes(99), maker_alive=False), TemplateAction.CREATE),
+        "device-hangs": (
+            template(being_made_for=minutes(1), maker_alive=True, stalled=True),
+            TemplateAction.COPY,
+        ),
         "making-overdue": (template(being_made_for=minutes(30), maker_alive=True), TemplateAction.COPY),
         "being-made": (template(being_made_for=minutes(29), maker_alive=None), TemplateAction.WAIT),
         "broken": (template(status="error"), TemplateAction.REPLACE),
@@ -256,6 +260,7 @@ class TestRequest:
             "signatures are not enforced",
             "volume v is its template",
             "no request is creating it",
+            "no request is creating it; its device has not stalled",
             "no request is creating it; the limit is 30 minutes",
             "no request is creating it",
             "it is whole, read-only, not encrypted and in a trusted project",
@@ -489,6 +494,18 @@ class TestStates:
             made.decide().because
             == "it has been in the making for 29 minutes; it is not known whether its creator runs"
         )
+
+    def test_a_template_whose_device_hangs_is_deleted_only_after_its_creator_has_ended(self) -> None:
+        hanging = template(being_made_for=minutes(1), maker_alive=None, stalled=True)
+        assert hanging.decide().action is TemplateAction.COPY
+        assert hanging.decide().because == (
+            "it has been in the making for 1 minute; it is not known whether its creator runs; a call of its device "
+            "had not returned when it was given up"
+        )
+        assert hanging.decide().remove_first == ()
+        dead = template(being_made_for=minutes(1), maker_alive=False, stalled=True).decide()
+        assert (dead.action, len(dead.remove_first)) == (TemplateAction.CREATE, 1)
+        assert template(stalled=True).decide().action is TemplateAction.USE
 
     def test_a_dead_creator_of_a_finished_template_does_not_matter(self) -> None:
         assert template(maker_alive=False).decide().action is TemplateAction.USE

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ from cinder import context as cinder_context
 from cinder import exception
 from cinder.volume import rpcapi
 
-from imagevol_adapters.driver import OPTIONS, ImageCloneMixin
+from imagevol_adapters.driver import OPTIONS, ImageCloneMixin, by_template
 from imagevol_adapters.driver.facts import volume_facts
 from imagevol_adapters.driver.templates import Templates
 from imagevol_adapters.testing.conformance.driver import ImageCloneConformance
-from imagevol_adapters.testing.conformance.driver.backend import DATA, Backend, Content
+from imagevol_adapters.testing.conformance.driver.backend import DATA, FELL_THROUGH, Backend, Content
 from imagevol_adapters.testing.conformance.driver.offline import INTERNAL
 from imagevol_adapters.testing.conformance.fixtures import NOBODY, read
-from imagevol_core import TEMPLATE_KEY, Digest, TemplateMetadata, is_template
+from imagevol_core import TEMPLATE_KEY, AttachFailed, DeviceStalled, Digest, TemplateMetadata, is_template
 from tests.upstream import sparse_file_driver as drivers
 from tests.upstream.cloning_manager import Manager, migrated_record
+
+NO_PROCESS = "imagevol host=- boot=3c9f7d34-0f0e-4a3f-9d3c-0c8a1b9f2d11 ns=4.5 pid=7 start=123"  # of another boot
 
 
 def migrate(backend: Backend, volume: Any) -> Any:
@@ -104,6 +107,39 @@ class TestTemplatingFileDriver(OnSparseFiles):
         assert [each.id for each in Templates(templating.cinder.volume()).of(image["id"])] == [template.id]
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert templating.images.downloads == [image["id"]]
+
+    @pytest.mark.parametrize("told", ["by the device", "by the error"])
+    def test_a_template_whose_device_hangs_stays_until_its_process_has_ended(
+        self, templating: Backend, monkeypatch: pytest.MonkeyPatch, told: str
+    ) -> None:
+        opening = templating.driver.imagevol_open_volume
+
+        @contextmanager
+        def hanging(context: Any, volume: Any, *, writable: bool) -> Iterator[Any]:
+            with opening(context, volume, writable=writable) as device:
+                if told == "by the device":
+                    yield device
+                    device.leave_open()
+                    raise AttachFailed("its device hangs")
+                raise DeviceStalled(device.what, doing="writing", seconds=300)
+
+        image, other = templating.images.add(DATA), templating.images.add(DATA[1:])
+        with monkeypatch.context() as patched:
+            patched.setattr(templating.driver, "imagevol_open_volume", hanging)
+            assert templating.clone_image(templating.cinder.volume(), image) == FELL_THROUGH
+        (template,) = Templates(templating.cinder.volume()).of(image["id"])
+        downloads = list(templating.images.downloads)
+        assert templating.clone_image(templating.cinder.volume(), image) == FELL_THROUGH
+        assert templating.content(templating.made(other), len(DATA) - 1) == Content.of(DATA[1:])
+        assert templating.cinder.again(template).status == "creating"
+        assert templating.images.downloads == [*downloads, other["id"]]
+        by_template._kept.pop().close()
+        assert templating.clone_image(templating.cinder.volume(), image) == FELL_THROUGH
+        ended = {**templating.cinder.again(template).metadata, "imagevol_process": NO_PROCESS}
+        template.metadata = ended
+        template.save()
+        assert templating.content(templating.made(image)) == Content.of(DATA)
+        assert template.id not in [each.id for each in Templates(templating.cinder.volume()).of(image["id"])]
 
     def test_the_options_of_the_driver_are_published_too(self) -> None:
         class Own(drivers.SparseFileDriver):

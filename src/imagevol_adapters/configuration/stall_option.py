@@ -13,6 +13,6 @@ STALL_OPTION = cfg.IntOpt(
     default=int(STALL_SECONDS),
     min=1,
     help="Give up a transfer whose source, device or service makes no progress for this many seconds. The error names "
-    "which one. A device that hangs stays attached until the service is restarted, because its last write may still "
-    "happen.",
+    "which one. A device that hangs stays attached, because its last write may still happen. Repair the storage, and "
+    "restart the service.",
 )

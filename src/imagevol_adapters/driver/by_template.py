@@ -27,10 +27,21 @@ from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, image_of
 from imagevol_adapters.engine import Limits
 from imagevol_adapters.error_text import one_line
-from imagevol_adapters.ports import Lock
+from imagevol_adapters.ports import Device, Lock
 from imagevol_adapters.tending.templates import MAKING
 from imagevol_adapters.transfers.filling import fill_device
-from imagevol_core import CreationPlan, CreationStep, DeadlineExceeded, ImagevolError, TemplateAction, Way
+from imagevol_core import (
+    CreationPlan,
+    CreationStep,
+    DeadlineExceeded,
+    ImagevolError,
+    InUse,
+    ServiceStalled,
+    SourceStalled,
+    TemplateAction,
+    TransferStalled,
+    Way,
+)
 
 __all__ = ["TEMPLATE_WAYS", "ByTemplate", "told"]
 
@@ -50,6 +61,23 @@ class _Making:
     succeeded: bool = False
 
 
+@attrs.define(eq=False)
+class _Attempt:
+    """The making of one template.
+
+    Attributes:
+        template: the volume.
+        locked: holds the lock of its image until it is closed.
+        hangs: whether a call of the template's device has not returned.
+    """
+
+    template: Any
+    locked: ExitStack
+    hangs: bool = False
+
+
+_kept: list[ExitStack] = []
+"""The locks of templates whose devices hang. This process holds them as long as it runs."""
 _makings: dict[str, _Making] = {}
 """By the name of the lock. The requests of a process wait for one of them, and then all go on at once."""
 _guard = threading.Lock()
@@ -162,8 +190,9 @@ class ByTemplate:
             return (templates.get(made.source) if made and made.way is Way.CLONE_TEMPLATE else None), False
         template, is_new = None, False
         try:
-            with self.services.locks.held(name, wait_seconds=wait_seconds) as lock:
-                template, is_new = self._made(templates, lock)
+            with ExitStack() as locked:
+                lock = locked.enter_context(self.services.locks.held(name, wait_seconds=wait_seconds))
+                template, is_new = self._made(templates, lock, locked)
                 making.succeeded = template is not None
         except ImagevolError as error:
             if template is None:
@@ -175,7 +204,7 @@ class ByTemplate:
             making.ended.set()
         return template, is_new
 
-    def _made(self, templates: Templates, lock: Lock) -> tuple[Any, bool]:
+    def _made(self, templates: Templates, lock: Lock, locked: ExitStack) -> tuple[Any, bool]:
         """Give the template of the image, and whether it was made now; while no other request makes or removes it."""
         with ExitStack() as undo:  # around the lock of the backend, which may be lost when it is given back
             with self.services.locks.held(f"imagevol-templates-{templates.place}", wait_seconds=_COUNTING_SECONDS):
@@ -185,15 +214,32 @@ class ByTemplate:
                 making = step.way is Way.CREATE_TEMPLATE
                 if making:
                     template = templates.create(self.request.image, step.size_gib or 1)
+                    attempt = _Attempt(template=template, locked=locked)
                     undo.enter_context(
-                        undone_on_failure(f"template {template.id}", partial(templates.remove, template))
+                        undone_on_failure(f"template {template.id}", partial(self._given_up, templates, attempt))
                     )
                 else:
                     template = templates.get(step.source)
             if making:
-                self._fill(templates, template, lock)
+                self._fill(templates, attempt, lock)
         self._superseded_removed(templates, step.remove_after)
         return template, making
+
+    def _given_up(self, templates: Templates, attempt: _Attempt) -> None:
+        """Delete a template that could not be made.
+
+        If a call of its device hangs, Cinder could give its place to another volume before a late write comes. Then
+        the template stays, and so does its lock, until this process has ended: the next request deletes it then.
+
+        Raises:
+            InUse: it stays.
+        """
+        if not attempt.hangs:
+            templates.remove(attempt.template)
+            return
+        _kept.append(attempt.locked.pop_all())
+        self._tried("other requests wait for it", partial(templates.stall, attempt.template))
+        raise InUse("its device hangs; do not delete it before the storage answers and cinder-volume was restarted")
 
     def _with_room(self, templates: Templates) -> CreationStep | None:
         """Plan under the locks, and make room; what is being cloned or made stays, and then the plan is made again."""
@@ -290,24 +336,28 @@ class ByTemplate:
             return False
         return True
 
-    def _fill(self, templates: Templates, template: Any, lock: Lock) -> None:
+    def _fill(self, templates: Templates, attempt: _Attempt, lock: Lock) -> None:
         """Bring the image into a template, and publish it when it is there and the lock was never lost."""
-        admin = cinder_context.get_admin_context()
-        image = self.request.image
+        image, template = self.request.image, attempt.template
         template.update(self.driver.create_volume(template) or {})
         template.save()
-        opened = self.driver.imagevol_open_volume(admin, template, writable=True)
-        with counts_of(self.driver).filling(image.size_bytes), opened as device:
-            blake3 = fill_device(
-                self._data,
-                device,
-                image=image,
-                converter=self.services.converter,
-                directory=Path(cfg.CONF.image_conversion_dir),
-                suffix=extract_host(template.service_topic_queue),  # Cinder deletes such files when it starts
-                safety=settings_of(self.driver).safety,
-                limits=Limits(stall_seconds=self.driver.configuration.image_clone_stall_seconds),
-            )
+        device: Device | None = None
+        try:
+            opened = self.driver.imagevol_open_volume(cinder_context.get_admin_context(), template, writable=True)
+            with counts_of(self.driver).filling(image.size_bytes), opened as device:
+                blake3 = fill_device(
+                    self._data,
+                    device,
+                    image=image,
+                    converter=self.services.converter,
+                    directory=Path(cfg.CONF.image_conversion_dir),
+                    suffix=extract_host(template.service_topic_queue),  # Cinder deletes such files when it starts
+                    safety=settings_of(self.driver).safety,
+                    limits=Limits(stall_seconds=self.driver.configuration.image_clone_stall_seconds),
+                )
+        except BaseException as error:
+            attempt.hangs = _hangs(device, error)
+            raise
         lock.ensure_held()
         templates.publish(template, image, blake3=blake3)
         LOG.info("%s: template %s holds the image, %d GiB", self.request.about, template.id, template.size)
@@ -319,6 +369,12 @@ class ByTemplate:
             return self.services.range_of(context, image_id, offset)
         whole: Iterable[bytes] = self.request.image_service.download(context, image_id)
         return whole
+
+
+def _hangs(device: Device | None, error: BaseException) -> bool:
+    """Whether a call of a device may not have returned: the device tells, or else the error."""
+    stalled = isinstance(error, TransferStalled) and not isinstance(error, SourceStalled | ServiceStalled)
+    return stalled if device is None else bool(getattr(device, "left_open", stalled))
 
 
 def _taken(way: Way, *, is_new: bool) -> Way:

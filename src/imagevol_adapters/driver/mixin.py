@@ -140,7 +140,10 @@ class ImageCloneMixin:
 
         def detach() -> None:
             if opening_hangs or (device is not None and device.left_open):
-                raise AttachFailed("a call of its device has not returned; restart cinder-volume to detach it")
+                raise AttachFailed(
+                    "a call of its device has not returned; repair the storage, restart cinder-volume, and then "
+                    "disconnect the device"
+                )
             with closed_anyway(info["device"]["path"]):
                 driver._detach_volume(context, info, volume, properties, force=True)
 

@@ -19,6 +19,7 @@ from imagevol_adapters.driver.services import Services
 from imagevol_adapters.driver.templates import Templates, image_of, removable
 from imagevol_adapters.gathering import CinderSettings, CreationFacts, gather_cinder_settings, gather_creation
 from imagevol_adapters.ports import Locks
+from imagevol_adapters.processes import is_running_here
 from imagevol_adapters.tending.templates import template_of
 from imagevol_core import Backend, CacheEntry, DeadlineExceeded, ImagevolError, Template, Volume
 
@@ -86,6 +87,8 @@ class CinderService:
             template = replace(template, entry=replace(template.entry, in_use=in_use))
             if template.being_made_for is not None:
                 alive = volume.id in self.busy or self._maker_alive(known, image_of(volume))
+                if template.stalled and is_running_here(volume.metadata):  # its thread may outlive its lock
+                    alive = True
                 template = replace(template, maker_alive=alive)
             yield template
 

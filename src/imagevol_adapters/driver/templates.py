@@ -174,6 +174,10 @@ class Templates:
         """Say that the storage allows no more clones of it."""
         self._note(template, exhausted=True)
 
+    def stall(self, template: Any) -> None:
+        """Say that a call of its device has not returned, so that it is not deleted while this process runs."""
+        self._note(template, stalled=True)
+
     @staticmethod
     def _note(template: Any, **changes: Any) -> None:
         """Change these values and no other: several requests may write at once."""

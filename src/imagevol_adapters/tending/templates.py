@@ -90,6 +90,7 @@ def template_of(volume: Volume, *, now: datetime) -> Template:
         readonly=volume.readonly,
         encrypted=volume.encrypted,
         exhausted=known.exhausted,
+        stalled=known.stalled,
         being_made_for=max(age, timedelta(0)) if making else None,
     )
 

@@ -221,6 +221,7 @@ def template_cases(draw: DrawFn) -> TemplateCase:
         exhausted=dice.mostly(False, True),
         being_made_for=dice.among(None, None, None, *(timedelta(minutes=at) for at in (0, 29, 30, 31))),
         maker_alive=dice.among(None, True, False),
+        stalled=dice.mostly(False, True),
     )
     settings = TemplateSettings(
         enabled=dice.mostly(True, False),
@@ -288,6 +289,7 @@ _TEMPLATES = (
     replace(_WHOLE, being_made_for=timedelta(minutes=1)),
     replace(_WHOLE, being_made_for=timedelta(minutes=31)),
     replace(_WHOLE, being_made_for=timedelta(minutes=1), maker_alive=False),
+    replace(_WHOLE, being_made_for=timedelta(minutes=1), stalled=True),
     replace(_WHOLE, readonly=False),
     replace(_WHOLE, encrypted=True),
     replace(_WHOLE, exhausted=True),

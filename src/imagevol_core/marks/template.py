@@ -32,6 +32,7 @@ _PROOF = "imagevol_template_of"
 _UPDATED_AT = "imagevol_image_updated_at"
 _LAST_USED = "imagevol_last_used"
 _EXHAUSTED = "imagevol_exhausted"
+_STALLED = "imagevol_stalled"
 _HASH_ALGORITHM = "os_hash_algo"
 _HASH_VALUE = "os_hash_value"
 
@@ -119,6 +120,7 @@ class TemplateMetadata:
         digest: the multihash of the image when the template was made.
         last_used: when the template was last cloned, or made, with a time zone.
         exhausted: whether the storage allows no more clones of it.
+        stalled: whether a call of its device had not returned when its creator gave it up.
         blake3: the BLAKE3 of the image's bytes, from its beginning on; None if they were converted, or none was made.
 
     >>> from datetime import UTC
@@ -131,6 +133,7 @@ class TemplateMetadata:
     digest: Digest | None = None
     last_used: datetime | None = None
     exhausted: bool = False
+    stalled: bool = False
     blake3: Digest | None = None
 
     def to_volume(self, others: Mapping[str, str] = {}) -> dict[str, str]:
@@ -146,6 +149,7 @@ class TemplateMetadata:
             _HASH_VALUE: self.digest.value if self.digest else None,
             _LAST_USED: self.last_used.isoformat() if self.last_used else None,
             _EXHAUSTED: "True" if self.exhausted else None,
+            _STALLED: "True" if self.stalled else None,
             BLAKE3_KEY: self.blake3.value if self.blake3 else None,
         }
         return {key: value for key, value in ({**others, **pairs}).items() if value is not None}
@@ -171,6 +175,7 @@ class TemplateMetadata:
             digest=_digest(metadata),
             last_used=_instant(metadata, _LAST_USED),
             exhausted=_EXHAUSTED in metadata,
+            stalled=_STALLED in metadata,
             blake3=blake3_of(metadata),
         )
 

@@ -38,6 +38,7 @@ class Template:
         exhausted: whether the storage allows no more clones of it.
         being_made_for: how long it has been in the making; None if it is done.
         maker_alive: whether the process that makes it still runs; None if that is not known.
+        stalled: whether a call of its device had not returned when its creator gave it up.
 
     Raises:
         InvalidFact: `being_made_for` is negative.
@@ -51,6 +52,7 @@ class Template:
     exhausted: bool = False
     being_made_for: timedelta | None = None
     maker_alive: bool | None = None
+    stalled: bool = False
 
     @property
     def abandoned(self) -> bool:

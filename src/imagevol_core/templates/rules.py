@@ -107,6 +107,12 @@ def _maker_dead(request: TemplateRequest) -> tuple[bool, str]:
     return request.found.abandoned, _making(request)[1]
 
 
+def _device_hangs(request: TemplateRequest) -> tuple[bool, str]:
+    hangs = request.found.stalled and request.found.being_made_for is not None
+    called = "a call of its device had not returned when it was given up" if hangs else "its device has not stalled"
+    return hangs, f"{_making(request)[1]}; {called}"
+
+
 def _making_overdue(request: TemplateRequest) -> tuple[bool, str]:
     taken, longest = request.found.being_made_for, request.settings.longest_making
     overdue = taken is not None and taken >= longest
@@ -213,6 +219,13 @@ STRICT_TEMPLATE_STATE_RULES: tuple[Choice[TemplateRequest, TemplateState], ...] 
         source=_SPEC,
         applies=_maker_dead,
         outcome=_REMOVE_THEN_CREATE,
+    ),
+    Choice(
+        id="device-hangs",
+        text="its device hangs, and a late write may come while its creator runs: copy",
+        source=_SPEC,
+        applies=_device_hangs,
+        outcome=_COPY,
     ),
     Choice(
         id="making-overdue",
