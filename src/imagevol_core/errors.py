@@ -298,7 +298,10 @@ class SourceFailed(CallerError, OSError):
 
 
 class TransferCancelled(CallerError, RuntimeError):
-    """The caller cancelled a transfer; what it had made was deleted."""
+    """The caller cancelled a transfer.
+
+    What it had made was deleted.  Only `fetch_image` and `put_file` keep what they have, to continue later.
+    """
 
 
 class UnsafeImage(CallerError, ValueError):
