@@ -67,7 +67,10 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(imagevol_.*\.)?(Facts|Outcome|Outcome_co|SearchStrategy|T)",
     ),  # a type variable has no page, nor has Hypothesis
-    (r"py:.*", r"(abc|collections|contextlib|datetime|typing|enum|pathlib|argparse|threading|types|wsgiref)\..*"),
+    (
+        r"py:.*",
+        r"(abc|collections|concurrent|contextlib|datetime|typing|enum|pathlib|argparse|threading|types|wsgiref)\..*",
+    ),
     (
         r"py:.*",
         r"(_pytest|attr|attrs|cinder|cliff|cinderclient|exceptions|glance_store|glanceclient|hypothesis|keystoneauth1|openstack|oslo_config|webob)\..*",

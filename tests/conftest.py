@@ -40,7 +40,7 @@ def _threads_without_a_tracer() -> None:
     """Let no new thread be traced for its coverage.
 
     Two threads that begin at the same moment cannot both be in Python 3.11: one ends with "Cannot install a trace
-    function while another trace function is being installed", before it has done anything, and is waited for.
+    function while another trace function is being installed", before it has done anything.  What needs it then fails.
     """
     threading.settrace(None)  # as threading begins
 

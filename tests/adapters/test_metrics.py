@@ -265,6 +265,17 @@ class TestRecorder:
             found.add(None, backend="fast")
         assert [record.getMessage() for record in caplog.records] == ["Metrics are not counted"]
 
+    def test_the_thread_that_writes_is_started_again_if_it_died_before_it_began(
+        self, recorders: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counts = recorders()
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "run", lambda _: None)
+            counts.add(DRIVER["transfer_seconds"], 7, backend="fast")
+        counts.add(DRIVER["transfer_seconds"], 1, backend="fast")
+        assert counts.flush()
+        assert of(tmp_path / "imagevol-0.prom") == {(DRIVER["transfer_seconds"].name, FAST): 8}
+
     def test_many_threads_lose_no_count(self, recorders: Callable[..., Recorder], tmp_path: Path) -> None:
         found = recorders()
 

@@ -13,6 +13,8 @@ from typing import Generic, TypeVar, cast
 
 import attrs
 
+from imagevol_adapters.engine.starting import Thread
+
 __all__ = ["NoAnswerError", "answered"]
 
 T = TypeVar("T")
@@ -73,13 +75,14 @@ def answered(
 
     Raises:
         NoAnswerError: it did not return in time.
+        ThreadFailed: it could not be called.
 
     >>> answered(lambda: 2 + 2, seconds=60)
     4
     """
     asked = _Call(call, late, failed_late)
     # A daemon: a service that never answers must not keep the program from ending.
-    threading.Thread(target=asked.run, name="imagevol-lock-service", daemon=True).start()
+    Thread(asked.run, name="imagevol-lock-service", green=True).start()
     try:
         asked.returned.wait(seconds)
     except BaseException:

@@ -20,6 +20,7 @@ from tooz import coordination
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.coordination.answering import NoAnswerError, answered
 from imagevol_adapters.coordination.services import ServiceUrl, key_of, parse_url
+from imagevol_adapters.engine.starting import Thread, ThreadFailed
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import Lock
 from imagevol_core import (
@@ -159,6 +160,7 @@ class ToozLocks:
         Raises:
             ServiceUnreachable: there was no answer.
             ServiceFailed: it is an error.
+            ThreadFailed: it could not be asked.
         """
 
         def failed_late(error: BaseException) -> None:
@@ -168,6 +170,8 @@ class ToozLocks:
 
         try:
             return answered(call, seconds=self.answer_seconds, late=late, failed_late=failed_late)
+        except ThreadFailed:
+            raise
         except Exception as error:
             kind = ServiceUnreachable if isinstance(error, _UNREACHABLE) else ServiceFailed
             advice = self.service.service.advice.format(where=self.service.where)
@@ -270,7 +274,7 @@ class _TakenLock:
         try:
             return bool(self._lock.release())
         except Exception:
-            threading.Thread(target=self._give_back_later, name="imagevol-lock", daemon=True).start()
+            Thread(self._give_back_later, name="imagevol-lock", green=True).start()
             raise
 
     def _give_back_later(self) -> None:

@@ -88,13 +88,16 @@ class Crew:
         self._todo, self._feeder = tuple(jobs), feeder
         self._jobs: list[Inbox[Part | None]] = []
         self._followers = [self._followed] if feeder else []
-        self._workers = Workers()
+        self._workers = Workers(self._thread_failed)
         self._give_way = GivingWay()
 
     def start(self) -> None:
         """Start a thread for each job, and one for the feeder.
 
         Call it where `end` is called whatever happens: an interrupt can come as soon as the first thread runs.
+
+        Raises:
+            ThreadFailed: a thread could not begin.
         """
         for job in self._todo:
             queue: Inbox[Part | None] = Inbox()
@@ -190,6 +193,11 @@ class Crew:
     def _close(self) -> None:
         for queue in (*self._followers, *self._jobs):
             queue.put(None)
+
+    def _thread_failed(self, error: BaseException) -> None:
+        """Let no other thread wait for one that ended with what it was doing, as by an error raised from outside."""
+        self.stop(error)
+        self._followed.put(None)
 
     def _feed(self, feeder: Callable[[Crew], None]) -> None:
         try:

@@ -12,7 +12,6 @@ process, or when its call returns.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
@@ -21,6 +20,7 @@ from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import Any, Generic, TypeVar, cast
 
+from imagevol_adapters.engine.starting import Thread, unpatched
 from imagevol_core import TransferStalled
 
 __all__ = [
@@ -52,7 +52,7 @@ _SLICE_SECONDS = 0.05  # in which a pause notices that it is over
 _LOOK_SECONDS = 0.5  # in which an interrupt is noticed that came right before a wait
 _TURN_SECONDS = 0.001  # how long a greenlet may work before others have their turn
 _LEAVING_SECONDS = 0.2  # for the threads that do not hang, once one does
-_left: list[Any] = []  # threads that did not return in time
+_left: list[Thread] = []  # threads that did not return in time
 
 
 class Stopped(Exception):
@@ -111,7 +111,7 @@ def lock() -> Any:
 
     Hold it for moments only: a greenlet that waits for it blocks its hub.
     """
-    return _real("threading").Lock()
+    return unpatched("threading").Lock()
 
 
 def pause(seconds: float, over: Callable[[], bool]) -> None:
@@ -120,7 +120,7 @@ def pause(seconds: float, over: Callable[[], bool]) -> None:
     >>> pause(60, lambda: True)
     """
     until = time.monotonic() + seconds
-    sleep = _real("time").sleep if _hub() is None else sys.modules["eventlet.greenthread"].sleep
+    sleep = unpatched("time").sleep if _hub() is None else sys.modules["eventlet.greenthread"].sleep
     while not over() and (left := until - time.monotonic()) > 0:
         sleep(min(left, _SLICE_SECONDS))
 
@@ -130,7 +130,7 @@ def afterwards(action: Callable[[], object]) -> None:
 
     Outside of the threads that are made here it is done at once.
     """
-    postponed = _postponed.get(_real("threading").get_ident())
+    postponed = _postponed.get(unpatched("threading").get_ident())
     if postponed is None:
         action()
     else:
@@ -143,8 +143,11 @@ def background(work: Callable[[], None], *, name: str) -> None:
     Args:
         work: what it does; it may not touch what eventlet has patched.
         name: of the thread.
+
+    Raises:
+        ThreadFailed: it could not begin.
     """
-    _real("threading").Thread(target=work, name=name, daemon=True).start()
+    Thread(work, name=name).start()
 
 
 class Signal:
@@ -152,7 +155,7 @@ class Signal:
 
     def __init__(self) -> None:
         """Begin unset."""
-        self._event = _real("threading").Event()
+        self._event = unpatched("threading").Event()
 
     def set(self) -> None:
         """Let those go on that wait; this never blocks."""
@@ -196,7 +199,7 @@ class Inbox(Generic[T]):
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._items = _real("queue").SimpleQueue()
+        self._items = unpatched("queue").SimpleQueue()
 
     def put(self, item: T) -> None:
         """Add an item; this never blocks."""
@@ -244,46 +247,42 @@ class Inbox(Generic[T]):
 class Workers:
     """Real threads that are waited for together."""
 
-    def __init__(self) -> None:
-        """Begin without any."""
-        self._threads: list[tuple[Any, list[bool]]] = []  # each with something once it has ended
+    def __init__(self, failed: Callable[[BaseException], object] = lambda _: None) -> None:
+        """Begin without any.
+
+        Args:
+            failed: given, in the thread, what its work raises.
+        """
+        self._failed = failed
+        self._threads: list[Thread] = []
         self._postponed: list[Callable[[], object]] = []
         self._news: Inbox[None] = Inbox()
 
-    def start(self, work: Callable[[], None]) -> None:
-        """Let a thread of its own do some work, which raises nothing.
+    def start(self, work: Callable[[], object]) -> None:
+        """Let a thread of its own do some work.
 
         If this is interrupted, the thread is one of those that `end` waits for, or it never does the work.
+
+        Raises:
+            ThreadFailed: the thread could not begin.
         """
-        # Lists, because an append is one step: each side says what it does, and only then looks at the other one.
-        begun, given_up, ended = list[bool](), list[bool](), list[bool]()
 
         def run() -> None:
-            begun.append(True)
-            ident = _real("threading").get_ident()
+            ident = unpatched("threading").get_ident()
             try:
-                if not given_up:
-                    _postponed[ident] = self._postponed
-                    work()
+                _postponed[ident] = self._postponed
+                work()
             finally:
                 _postponed.pop(ident, None)
-                ended.append(True)
-                self._news.put(None)
 
-        thread = _real("threading").Thread(target=run, name="imagevol-engine", daemon=True)
-        try:
-            self._threads.append((thread, ended))
-            thread.start()
-        except BaseException:
-            given_up.append(True)
-            if not begun:
-                ended.append(True)
-            raise
+        thread = Thread(run, name="imagevol-engine", failed=self._failed, ended=lambda: self._news.put(None))
+        self._threads.append(thread)
+        thread.start()
 
     @property
     def ended(self) -> bool:
         """Whether every thread has ended."""
-        return all(ended for _, ended in self._threads)
+        return all(thread.has_ended for thread in self._threads)
 
     def end(self, *, close: Callable[[], object], stop: Callable[[], object], patience: Patience = forever) -> None:
         """Return when every thread has ended, whatever happens, unless the patience is over.
@@ -318,9 +317,8 @@ class Workers:
                 interrupt = interrupt or error
                 stop()
         if self.ended:
-            for thread, _ in self._threads:
-                if thread.ident is not None:  # else it was never started
-                    thread.join()
+            for thread in self._threads:
+                thread.join()
             self._news.close()
         while self._postponed:
             self._postponed.pop(0)()
@@ -347,7 +345,7 @@ class Workers:
 
     def _leave(self) -> None:
         """Leave the threads that hang to themselves."""
-        _left.extend(thread for thread, ended in self._threads if not ended)
+        _left.extend(thread for thread in self._threads if not thread.has_ended)
 
 
 def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: None, patience: Patience = forever) -> T:
@@ -360,6 +358,7 @@ def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: Non
 
     Raises:
         TransferStalled: the patience is over.
+        ThreadFailed: the thread could not begin.
 
     >>> in_thread(lambda: 2 + 2)
     4
@@ -369,15 +368,9 @@ def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: Non
     outcome: list[T] = []
     failure: list[BaseException] = []
 
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failure.append(error)
-
-    workers = Workers()
+    workers = Workers(failure.append)
     try:
-        workers.start(run)
+        workers.start(lambda: outcome.append(work()))
         workers.end(close=lambda: None, stop=stop, patience=patience)
     except TransferStalled:
         raise
@@ -389,14 +382,6 @@ def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: Non
     for error in failure:
         raise error
     return outcome[0]
-
-
-def _real(name: str) -> Any:
-    """Give a module of the standard library as it is without eventlet."""
-    patcher = sys.modules.get("eventlet.patcher")
-    if patcher is None or not patcher.is_monkey_patched("time" if name == "time" else "thread"):
-        return importlib.import_module(name)
-    return patcher.original(name)
 
 
 def _looking(seconds: float | None) -> float | None:

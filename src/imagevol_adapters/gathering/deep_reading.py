@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from imagevol_adapters.engine import Limits
+from imagevol_adapters.engine.starting import Threads
 from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of
 from imagevol_core import (
     DeepCheck,
@@ -190,7 +191,7 @@ def deep_checks(
     """
     waiting = iter(targets)
     running: dict[Future[DeepCheck], DeepTarget] = {}
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="deep-check")
+    pool = Threads("deep-check")
     try:
         while True:
             while len(running) < jobs and (target := next(waiting, None)) is not None:
@@ -215,7 +216,7 @@ def deep_checks(
                 yield found
     finally:
         limits.cancelled.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.end()
 
 
 def _counts(check: DeepCheck, target: DeepTarget, *, trust_recorded: bool) -> bool:

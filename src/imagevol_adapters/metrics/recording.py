@@ -112,7 +112,11 @@ class Recorder:
             starts = self._file is not None and not self._writes
             self._writes = self._writes or starts
         if starts:
-            background(self._write_always, name="imagevol-metrics")
+            try:
+                background(self._write_always, name="imagevol-metrics")
+            except BaseException:
+                self._writes = False  # the next value starts it
+                raise
         self._changed.set()
         if self._failure is not None and not self._told:  # the thread that writes may not log
             self._told = True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,6 +18,7 @@ import attrs
 
 from imagevol_adapters.disk_files import Disk
 from imagevol_adapters.engine.clearing import write_all
+from imagevol_adapters.engine.starting import Thread
 from imagevol_adapters.engine.threads import Patience, in_thread
 from imagevol_adapters.engine.watching import Watch, watched_device
 from imagevol_adapters.ports import Device
@@ -111,11 +111,12 @@ def served(disk: Disk | DeviceDisk) -> Iterator[int]:
 
     Raises:
         BaseException: what a call raised first, in place of what the command then failed with.
+        ThreadFailed: the thread could not begin.
     """
     ours, its = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
     serving = _Serving(disk, ours)
-    thread = threading.Thread(target=serving.run, name="imagevol-nbd", daemon=True)
+    thread = Thread(serving.run, name="imagevol-nbd", green=True)
     with ours, its:
         thread.start()
         try:
@@ -135,7 +136,7 @@ def served(disk: Disk | DeviceDisk) -> Iterator[int]:
         raise serving.error
 
 
-def _ended(ours: socket.socket, thread: threading.Thread) -> bool:
+def _ended(ours: socket.socket, thread: Thread) -> bool:
     """Let it answer no further request, wait a while for the one that it is in, and tell whether it has ended."""
     with suppress(OSError):  # the other end is gone
         ours.shutdown(socket.SHUT_RDWR)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from threading import Event
 from typing import TypeVar
+
+from imagevol_adapters.engine.starting import Threads
 
 __all__ = ["Stopped", "several"]
 
@@ -40,7 +42,7 @@ def several(
         return
     waiting = iter(items)
     running: set[Future[Outcome]] = set()
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="store-copy")
+    pool = Threads("store-copy")
     try:
         while True:
             running |= {pool.submit(work, item) for _, item in zip(range(jobs - len(running)), waiting, strict=False)}
@@ -51,4 +53,4 @@ def several(
                 yield each.result()
     finally:
         stopping.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.end()

@@ -24,6 +24,7 @@ from imagevol_adapters.engine.digests import Digests, compare
 from imagevol_adapters.engine.limits import Throttle
 from imagevol_adapters.engine.parts import PART_BYTES, Crew, Part
 from imagevol_adapters.engine.sources import guarded
+from imagevol_adapters.engine.starting import Thread
 from imagevol_adapters.engine.threads import Stopped
 from imagevol_adapters.error_text import one_line
 from imagevol_core import ContentMismatch, Digest, SourceFailed, SourceStalled, TransferCancelled
@@ -242,7 +243,7 @@ class _Blocks:
         self._has_ended = False
         self._over = False
         self._came_bytes = 0
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def read_ahead(self) -> None:
         """Read so many blocks before they are asked for."""
@@ -278,7 +279,7 @@ class _Blocks:
     def _want(self, blocks: int) -> None:
         self._wanted.release(blocks)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._read_wanted, name="imagevol-ahead", daemon=True)
+            self._thread = Thread(self._read_wanted, name="imagevol-ahead", green=True)
             self._thread.start()
 
     def _next(self) -> bytes | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Barrier, BrokenBarrierError
 
+from imagevol_adapters.engine.starting import Threads
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.validating.bench import Bench
 from imagevol_adapters.validating.contents import PART_BYTES, PLACES, Contents, every_zero
@@ -84,7 +84,7 @@ def _try_apart(bench: Bench, *pairs: tuple[Volume, Contents]) -> None:
             raise
 
     with bench.trying("two volumes at once", *_APART):
-        with ThreadPoolExecutor(len(pairs)) as threads:
+        with Threads("store-trial") as threads:
             working = [threads.submit(work, *pair) for pair in pairs]
         errors = [error for each in working if (error := each.exception())]
         if errors:
