@@ -184,7 +184,7 @@ class TestRepair:
         with patch.object(CloudAudit, "findings", side_effect=AssertionError("it was listed")):
             ran = run(*REPAIR, "--repair-journal", directory / "journal", *options)
             assert (ran.status, directory.exists()) == (1, False)
-            assert f"mkdir -p {directory}" in ran.err
+            assert f"install -d -m 0700 {directory}" in ran.err
             with patch("imagevol_adapters.cli.audit_repair.access", return_value=False):  # root may write anywhere
                 ran = run(*REPAIR, "--repair-journal", journal, *options)
             assert (ran.status, journal.exists()) == (1, False)

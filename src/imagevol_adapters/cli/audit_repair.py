@@ -317,7 +317,7 @@ def _refuse_journal(path: Path) -> None:
     if not directory.is_dir():
         raise RequestRefused(
             f"journal {said(path)} cannot be written: there is no directory {said(directory)}: run "
-            f"`mkdir -p {said(directory)}`"
+            f"`install -d -m 0700 {said(directory)}`"
         )
     if not access(directory, W_OK | X_OK):
         raise RequestRefused(
