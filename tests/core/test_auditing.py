@@ -1057,6 +1057,7 @@ class TestFacts:
     def test_a_file_has_a_size_and_a_time(self) -> None:
         with pytest.raises(InvalidFact, match=r"LeftFile\.changed_at: 2026-03-01T12:00:00 has no time zone"):
             replace(FILE, changed_at=NOW.replace(tzinfo=None))
+        assert replace(FILE, size_bytes=0).size_bytes == 0
         with pytest.raises(InvalidSize, match=r"\ALeftFile\.size_bytes is -1: give a size of 0 or more\Z"):
             replace(FILE, size_bytes=-1)
 
