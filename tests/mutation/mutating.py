@@ -75,6 +75,7 @@ TESTS = {
     "remains.removal": ["removal"],
     "remains.volumes": ["remains"],
     "resuming": ["resuming", "resuming_reasons"],
+    "resuming.finished": ["finished"],
     "resuming.repeating": ["repeating"],
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
