@@ -51,8 +51,8 @@ def opened(*_):
     counted["opened"] += 1
 
 
-def filled(templates, template, lock):
-    counted["cleared_gib"] += template.size
+def filled(templates, attempt, lock):
+    counted["cleared_gib"] += attempt.template.size
 
 
 count(acme.AcmeDriver, "create_volume", made)
