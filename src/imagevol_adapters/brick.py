@@ -36,7 +36,7 @@ from imagevol_adapters.lock_directory import lock_directory
 from imagevol_adapters.ports import AccessMode, Attachment, Device
 from imagevol_adapters.translation import Table, translated
 from imagevol_adapters.waiting import wait_until
-from imagevol_core import STALL_SECONDS, AttachFailed, DeadlineExceeded, DeviceFailed, DeviceStalled
+from imagevol_core import STALL_SECONDS, AttachFailed, DeadlineExceeded, DeviceFailed, DeviceStalled, ImagevolError
 from imagevol_core.sentences import amount, duration
 
 __all__ = ["ERRORS", "LOCK_PATH", "BrickAttacher", "become_privileged", "open_device"]
@@ -142,14 +142,38 @@ class BrickAttacher:
             yield device
 
     def disconnect(self, attachment: Attachment) -> None:
-        """Disconnect, by force, what a process that is dead has left connected."""
+        """Disconnect, by force, what a process that is dead has left connected; an error counts if it still is."""
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
         connection = dict(attachment.connection)
-        with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets_of(connection)):
-            disconnect_by_force(self._connector_for(connection), connection, ignore_errors=True)
+        secrets = tuple(secrets_of(connection))
+        left: list[str] = []
+
+        def disconnect() -> None:
+            connector = self._connector_for(connection)
+            try:
+                disconnect_by_force(connector, connection, still_connected=partial(left.append, attachment.id))
+            except Exception as error:
+                if left or isinstance(error, ImagevolError):
+                    raise
+                _LOG.warning("%s is disconnected, with an error: %s", about, one_line(error, secrets=secrets))
+
+        with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets):
+            self._taken_back(disconnect, about=about, attachment=attachment)
+
+    def _taken_back(self, disconnect: Callable[[], object], *, about: str, attachment: Attachment) -> None:
+        """Disconnect what another process has left, in time; if that ends later, it can be tried again from then on."""
+
+        def disconnected() -> None:
+            try:
+                disconnect()
+            finally:
+                self._left.discard(attachment.id)
+
+        self._refuse_left(attachment)
+        self._bounded(disconnected, doing="disconnecting", about=about, attachment=attachment)
 
     def is_left(self, attachment: Attachment) -> bool:
-        """Tell whether the volume may still be connected, because a call did not return in time."""
+        """Tell whether the volume may still be connected: a call did not return in time, or disconnecting failed."""
         return attachment.id in self._left
 
     @contextmanager
@@ -221,8 +245,9 @@ class BrickAttacher:
             if not found or (keep is not None and keep()):
                 return
             with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets):
+                left = partial(self._left.add, attachment.id)
                 self._bounded(
-                    lambda: disconnect_by_force(connector, connection, found[0]),
+                    lambda: disconnect_by_force(connector, connection, found[0], still_connected=left),
                     doing="disconnecting",
                     **which,
                 )
@@ -323,14 +348,14 @@ class BrickAttacher:
 
         A target may tell an old size for some seconds, and this host keeps what it was told until it asks again.
         """
-        wanted, seen = attachment.size_bytes or 0, 0
+        wanted, seen, unasked = attachment.size_bytes or 0, 0, ""
 
         def look() -> int:
-            nonlocal seen
+            nonlocal seen, unasked
             with translated(_OPENING, doing=f"{about} is connected, and the size of its device cannot be read"):
                 seen = _size_of(path)
                 if seen < wanted and isinstance(path, str):
-                    self._rescan(attachment)
+                    unasked = self._rescan(attachment)
                     seen = _size_of(path)
             return seen
 
@@ -343,17 +368,21 @@ class BrickAttacher:
             where = f"its device {path} on {socket.gethostname()}" if isinstance(path, str) else "its image of Ceph"
             raise DeviceFailed(
                 f"{about} is connected, but {where} has {amount(seen, 'byte')} after {duration(error.seconds)}, and "
-                f"{wanted} are needed; look on the backend how large it is there, and at the kernel's log"
+                f"{wanted} are needed; {unasked}look on the backend how large it is there, and at the kernel's log"
             ) from error
 
-    def _rescan(self, attachment: Attachment) -> None:
-        """Have this host ask again how large a device is; where that is not possible, it finds out by itself or not."""
+    def _rescan(self, attachment: Attachment) -> str:
+        """Have this host ask again how large a device is, and say why it cannot; some find out by themselves or not."""
         connection = dict(attachment.connection)
         try:
             self._connector_for(connection).extend_volume(connection)
-        except Exception as error:  # noqa: BLE001 - connectors raise what they like, and some have no such thing
+        except NotImplementedError:
+            return ""
+        except Exception as error:  # noqa: BLE001 - connectors raise what they like
             line = one_line(error, secrets=secrets_of(connection))
             _LOG.debug("The size of volume %s is not asked for again: %s", attachment.volume_id, line)
+            return f"os-brick cannot ask for the size again: {line}; "
+        return ""
 
 
 @contextmanager

@@ -4,13 +4,19 @@ It does not close an image of Ceph that it cannot flush.
 
 It finds a volume of NVMe-oF by the path of its device alone.  If it is given none, as for what a dead process left, or
 if the kernel has removed the device, it does nothing and reports no error.  Then the controller would stay.
+
+Its error does not say whether the device is gone: it goes on after a flush that failed, and also reports a device that
+it could not remove.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from os_brick.exception import BrickException
 from os_brick.initiator.connector import InitiatorConnector
 
 from imagevol_adapters.devices.ceph import closed_anyway
@@ -23,33 +29,90 @@ def disconnect_by_force(
     connection: Mapping[str, Any],
     device: Mapping[str, Any] | None = None,
     *,
-    ignore_errors: bool = False,
+    still_connected: Callable[[], object] = lambda: None,
 ) -> None:
     """Disconnect a volume, also if its device cannot be flushed.
-
-    Once the attachment is gone, a device that is left can come to hold another tenant's volume.
 
     Args:
         connector: of the protocol.
         connection: what Cinder tells of the volume.
         device: what os-brick gave when it connected the volume; None if another process connected it.
-        ignore_errors: whether an error of os-brick is only logged.
+        still_connected: called before an error is raised, unless this host certainly has no device of the volume any
+            more.  Then Cinder must keep the attachment: a device that is left can come to hold another tenant's volume.
 
     Raises:
         Exception: whatever os-brick raises.
     """
-    options = {"force": True, **({"ignore_errors": True} if ignore_errors else {})}  # few connectors know the second
-    if not str(connection.get("driver_volume_type")).lower().startswith("nvme"):
-        with closed_anyway((device or {}).get("path")):
-            connector.disconnect_volume(connection, device or {}, **options)
-        return
-    from os_brick.initiator.connectors.nvmeof import NVMeOFConnector, NVMeOFConnProps  # noqa: PLC0415 - of these only
+    path = (device or {}).get("path")
+    before = None if _is_nvme(connector, connection) else _identity(path)
+    try:
+        if _is_nvme(connector, connection):
+            _disconnect_nvme(connector, connection, device)
+        else:
+            with closed_anyway(path):
+                connector.disconnect_volume(connection, device or {}, force=True)
+    except Exception:
+        if _has_device(connector, connection) or (before is not None and _identity(path) == before):
+            still_connected()
+        raise
 
-    def found() -> NVMeOFConnProps:
-        return NVMeOFConnProps(dict(connection), find_controllers=True)  # a copy: it changes what it is given
 
+def _disconnect_nvme(
+    connector: InitiatorConnector, connection: Mapping[str, Any], device: Mapping[str, Any] | None
+) -> None:
     if not device:
-        device = {"path": next(iter(found().get_devices()), None)}
-    connector.disconnect_volume(connection, device, **options)
-    if isinstance(connector, NVMeOFConnector):  # controllers that have no volume any more, or only this one
-        connector._try_disconnect_all(found())
+        device = {"path": next(iter(_nvme_properties(connection).get_devices()), None)}
+    try:
+        connector.disconnect_volume(connection, device, force=True)
+    finally:
+        # The controllers that have no volume any more, or only this one; it only logs its errors.
+        connector._try_disconnect_all(_nvme_properties(connection))
+    if left := _own_controllers(connection):
+        raise BrickException(f"the kernel still has {', '.join(sorted(left))}")
+
+
+def _has_device(connector: InitiatorConnector, connection: Mapping[str, Any]) -> bool:
+    """Tell whether this host has a device of the volume, or may have one."""
+    try:
+        if _is_nvme(connector, connection):
+            return bool(_own_controllers(connection))
+        # Of Fibre Channel; os-brick does it before it looks for the paths.
+        complete = getattr(connector, "_add_targets_to_connection_properties", dict)
+        return any(map(os.path.exists, connector.get_volume_paths(complete(dict(connection)))))
+    except Exception:  # noqa: BLE001 - connectors raise what they like
+        return True
+
+
+def _identity(path: object) -> tuple[int, ...] | None:
+    """What tells a device from another one that comes to have its path; None if there is none."""
+    if not isinstance(path, str):
+        return None
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_rdev
+
+
+def _is_nvme(connector: InitiatorConnector, connection: Mapping[str, Any]) -> bool:
+    if not str(connection.get("driver_volume_type")).lower().startswith("nvme"):
+        return False
+    from os_brick.initiator.connectors.nvmeof import NVMeOFConnector  # noqa: PLC0415 - of these only
+
+    return isinstance(connector, NVMeOFConnector)
+
+
+def _nvme_properties(connection: Mapping[str, Any]) -> Any:
+    from os_brick.initiator.connectors.nvmeof import NVMeOFConnProps  # noqa: PLC0415 - of these only
+
+    return NVMeOFConnProps(dict(connection), find_controllers=True)  # a copy: it changes what it is given
+
+
+def _own_controllers(connection: Mapping[str, Any]) -> set[str]:
+    """The controllers of the volume that have no other volume.
+
+    The device of a volume that shares its controllers goes when the target withdraws it, which it does when Cinder
+    deletes the attachment.
+    """
+    portals = (portal for target in _nvme_properties(connection).targets for portal in target.portals)
+    return {portal.controller for portal in portals if portal.controller and portal.can_disconnect()}

@@ -92,10 +92,11 @@ class Attacher(Protocol):
 
         Raises:
             AttachFailed: it may still be connected.
+            DeviceStalled: that did not end in time; it may still be connected.
         """
 
     def is_left(self, attachment: Attachment) -> bool:
-        """Tell whether the volume may still be connected, because a call did not return in time."""
+        """Tell whether the volume may still be connected, because a call did not return in time or failed."""
 
     def leaving(self, volume_id: str) -> AbstractContextManager[object]:
         """Let no other attachment of the volume leave this host while the context lasts."""

@@ -22,8 +22,10 @@ from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.store import Store
 from imagevol_adapters.store.attaching import StoreAttacher
 from imagevol_adapters.store.attaching import attacher as configured_attacher
-from imagevol_core import GIB, AttachFailed, RequestRefused, Volume
+from imagevol_core import GIB, AttachFailed, DeviceStalled, RequestRefused, Volume
 from tests.adapters.conftest import Clock
+from tests.adapters.hanging import PATIENCE_SECONDS
+from tests.adapters.unpatched import threading
 
 SECRET = "a-password-that-nobody-may-see"
 
@@ -124,6 +126,29 @@ class TestNfs:
         with pytest.raises(AttachFailed, match="host:/share cannot be mounted") as caught, self.open(tmp_path):
             pass
         assert SECRET not in str(caught.value)
+
+    @pytest.mark.parametrize("call, doing", [("mount", "mounting"), ("umount", "unmounting")])
+    def test_a_server_that_does_not_answer_ends_at_the_deadline_and_the_volume_counts_as_connected(
+        self, tmp_path: Path, mounted: list[Any], monkeypatch: pytest.MonkeyPatch, call: str, doing: str
+    ) -> None:
+        answers = threading.Event()
+        monkeypatch.setattr(fs_mount, call, lambda *_: answers.wait(PATIENCE_SECONDS))
+        told = Told(Volume(id="7", size_gib=1), {"format": "raw"})
+        here = attrs.evolve(attacher(told, mounts=tmp_path), stall_seconds=0.05)
+        attachment = Attachment(id="a", volume_id="7", connection=self.CONNECTION)
+        try:
+            with (
+                pytest.raises(DeviceStalled, match=rf"volume 7 \(nfs\) stalled: {doing} host:/share"),
+                here.open(attachment, mode=AccessMode.WRITE),
+            ):
+                pass
+            assert here.is_left(attachment)
+            other = attrs.evolve(attachment, id="b")
+            if call == "umount":
+                with pytest.raises(DeviceStalled):
+                    here.disconnect(other)
+        finally:
+            answers.set()
 
 
 @pytest.fixture

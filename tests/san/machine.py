@@ -21,7 +21,7 @@ RELEASE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"  # where apt does not say which it uses
 PACKAGES = (
     *("busybox-static", "linux-image-amd64", "kmod", "udev", "iproute2", "procps", "util-linux"),
-    *("lvm2", "thin-provisioning-tools", "open-iscsi", "nvme-cli", "multipath-tools", "sg3-utils"),
+    *("lvm2", "thin-provisioning-tools", "open-iscsi", "nvme-cli", "multipath-tools", "lsscsi", "sg3-utils"),
     *("python3", "qemu-utils"),
 )
 ROOT_DISK_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")

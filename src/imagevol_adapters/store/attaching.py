@@ -12,6 +12,7 @@ import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,15 @@ class StoreAttacher(BrickAttacher):
             if wrong:
                 raise RequestRefused(f"volume {volume.id} on NFS is {what}: an image cannot be kept in it")
         export, name, mountpoint = self._share(attachment)
+        options, about = connection.get("options"), f"volume {volume.id} (nfs)"
+        mount = partial(fs_mount.mount, "nfs", export, name, mountpoint, self.host, self._helper, options)
         with translated(_MOUNTING, doing=f"{export} cannot be mounted on this host"):
-            fs_mount.mount("nfs", export, name, mountpoint, self.host, self._helper, connection.get("options"))
+            self._bounded(mount, doing=f"mounting {export}", about=about, attachment=attachment)
 
         def unmount() -> None:
             self._refuse_left(attachment)
-            self._unmount(attachment)
+            work = partial(self._unmount, attachment)
+            self._bounded(work, doing=f"unmounting {export}", about=about, attachment=attachment)
 
         with released(f"mount {mountpoint} on {self.host}", unmount):
             yield f"{mountpoint}/{name}"
@@ -132,7 +136,8 @@ class StoreAttacher(BrickAttacher):
         """Disconnect what a process that is dead has left connected, in the way of its protocol."""
         self.set_up()
         if str(attachment.connection.get("driver_volume_type")).lower() == "nfs":
-            self._unmount(attachment)
+            about = f"volume {attachment.volume_id} (nfs)"
+            self._taken_back(partial(self._unmount, attachment), about=about, attachment=attachment)
         else:
             super().disconnect(attachment)
 

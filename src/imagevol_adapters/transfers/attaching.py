@@ -77,7 +77,7 @@ def attached(
 
     If a dead process of this host has left it attached, that attachment is taken back first.  At the end the device is
     closed and disconnected, and the attachment taken back, in that order and whatever fails.  Only if a call of the
-    device has not returned, all of that is left as it is, and the error names the attachment.
+    device has not returned, or it cannot be disconnected, all that is left stays, and the error names the attachment.
 
     Attachments of one volume to one host share their device: the last of them disconnects it.
 

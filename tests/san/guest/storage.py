@@ -109,12 +109,16 @@ class Export:
         kill: ends the target, and every connection to it.
         restore: starts it again, if it was killed.
         resize: lets it see how large the volume is by now.
+        withdraw: lets it show no volume any more, not even to a host that connects from now on.
+        show: lets it show the volume again.
     """
 
     information: Mapping[str, Any]
     kill: Callable[[], object]
     restore: Callable[[], object]
     resize: Callable[[], object]
+    withdraw: Callable[[], object]
+    show: Callable[[], object]
 
 
 class Exported(Protocol):
@@ -149,6 +153,7 @@ def iscsi(volume: Exported, *, addresses: Sequence[str] = (ADDRESS,), number: in
             made(*portals, acl, acl / "lun_0"),
             linked(acl / "lun_0/lun_0", lun),
         ):
+            seen = acl / "lun_0/lun_0"
             write(group / "attrib/authentication", "0")
             enable("1")
             information = {
@@ -168,7 +173,14 @@ def iscsi(volume: Exported, *, addresses: Sequence[str] = (ADDRESS,), number: in
                     "target_luns": [0] * len(addresses),
                 }
             try:
-                yield Export(information, lambda: enable("0"), lambda: enable("1"), lambda: None)
+                yield Export(
+                    information,
+                    kill=lambda: enable("0"),
+                    restore=lambda: enable("1"),
+                    resize=lambda: None,
+                    withdraw=seen.unlink,
+                    show=lambda: seen.symlink_to(lun),
+                )
             finally:
                 enable("0")
 
@@ -213,7 +225,14 @@ def nvme_tcp(volume: Exported, *, addresses: Sequence[str] = (ADDRESS,), number:
                 "volume_id": volume.name,
             }
             try:
-                yield Export(information, kill, restore, lambda: write(namespace / "revalidate_size", "1"))
+                yield Export(
+                    information,
+                    kill=kill,
+                    restore=restore,
+                    resize=lambda: write(namespace / "revalidate_size", "1"),
+                    withdraw=lambda: write(namespace / "enable", "0"),
+                    show=lambda: write(namespace / "enable", "1"),
+                )
             finally:
                 kill()
 

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from imagevol_core import DeviceStalled, StorageError
-from tests.san.guest.breaking import drop_packets, restore_packets
+from tests.san.guest.breaking import always, drop_packets, restore_packets
 from tests.san.guest.conftest import timeout
 from tests.san.guest.faulty import (
+    MOST_SECONDS,
     PIECES,
     STALL_SECONDS,
     attacher,
@@ -136,4 +137,19 @@ def test_a_path_that_is_away_when_a_volume_is_connected_ends_in_a_stall(volumes:
         restore_packets()
         time.sleep(2 * STALL_SECONDS)
         taken_back(volumes, volume_id)
+    assert get(volumes, volume_id, host=attacher()) == digest_of(pieces)
+
+
+def test_a_target_that_shows_no_volume_when_it_is_connected_ends_in_an_error(volumes: SanVolumes) -> None:
+    pieces = image(draws("withdrawn"))
+    volume_id = put(volumes, pieces, host=attacher())
+    with trying("target shows no volume", f"get by {volumes.protocol}") as tried:
+        export = volumes.last.export
+        export.withdraw()
+        with always(export.show):
+            with pytest.raises(StorageError) as caught:
+                get(volumes, volume_id, host=attacher(stall_seconds=MOST_SECONDS))
+            tried.failed(caught.value, names=volume_id)
+            assert caught.value.leftovers == ()
+            assert not attachments_of(volumes, volume_id)
     assert get(volumes, volume_id, host=attacher()) == digest_of(pieces)

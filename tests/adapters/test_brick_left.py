@@ -1,0 +1,164 @@
+"""A volume that os-brick fails to disconnect: Cinder keeps the attachment as long as the host may have the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from os_brick.initiator.connector import InitiatorConnector
+from oslo_concurrency import processutils
+
+from imagevol_adapters.brick import BrickAttacher, become_privileged
+from imagevol_adapters.ports import AccessMode, Attachment
+from imagevol_adapters.testing.memory import MemoryVolumes
+from imagevol_adapters.transfers import attached
+from imagevol_adapters.waiting import wait_until
+from imagevol_core import AttachFailed, DeviceFailed, DeviceStalled, ImagevolError
+from tests.adapters.hanging import PATIENCE_SECONDS
+from tests.adapters.unpatched import threading
+
+SIZE_BYTES = 1 << 20
+NO_LSSCSI = FileNotFoundError(2, "No such file or directory", "lsscsi")
+LEFT = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "iscsi"})
+FAULTS = [
+    OSError(5, "Input/output error"),
+    processutils.ProcessExecutionError(exit_code=1, cmd="blockdev --flushbufs /dev/sdb"),
+]
+
+
+class Connector:
+    """os-brick's, which fails to flush, and removes the device or does not."""
+
+    def __init__(self, path: Path, fault: Exception | None, *, removes: bool = False, finds: bool = True) -> None:
+        self.path = path
+        self.fault = fault
+        self.removes = removes
+        self.finds = finds
+        self.hangs: Any = None
+
+    def connect_volume(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"type": "block", "path": str(self.path)}
+
+    def disconnect_volume(self, *_: Any, force: bool) -> None:
+        assert force
+        if self.hangs:
+            assert self.hangs.wait(PATIENCE_SECONDS)
+        if self.removes:
+            self.path.unlink(missing_ok=True)
+        if self.fault:
+            raise self.fault
+
+    def get_volume_paths(self, _: Mapping[str, Any]) -> list[str]:
+        if not self.finds:
+            raise ValueError("no target")
+        return [str(self.path)]
+
+    def extend_volume(self, _: Mapping[str, Any]) -> None:
+        raise NO_LSSCSI
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    path = tmp_path / "device"
+    path.write_bytes(bytes(SIZE_BYTES))
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make an attacher, with the os-brick that it uses."""
+    become_privileged(tmp_path / "locks")
+
+    def using(fault: Exception | None = None, *, stall_seconds: float = 60, **more: Any) -> tuple[BrickAttacher, Any]:
+        connector = Connector(device, fault, **more)
+        monkeypatch.setattr(InitiatorConnector, "factory", lambda *_, **__: connector)
+        return BrickAttacher(root_helper="", stall_seconds=stall_seconds, size_seconds=0), connector
+
+    return using
+
+
+@pytest.fixture
+def volumes() -> MemoryVolumes:
+    return MemoryVolumes()
+
+
+def error_of(volumes: MemoryVolumes, attacher: BrickAttacher) -> tuple[str, ImagevolError]:
+    """Attach a new volume, whose disconnecting fails; give its ID and the error."""
+    volume_id = volumes.wait(volumes.create(size_gib=1, name="volume").id).id
+    with (
+        pytest.raises(AttachFailed) as caught,
+        attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher),
+    ):
+        pass
+    return volume_id, caught.value
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("finds", [True, False])
+def test_a_device_that_stays_keeps_its_attachment_and_both_are_named(
+    host: Any, volumes: MemoryVolumes, device: Path, fault: Exception, finds: bool
+) -> None:
+    attacher, _ = host(fault, finds=finds)
+    volume_id, error = error_of(volumes, attacher)
+    (kept,) = volumes.attachments.values()
+    assert attacher.is_left(kept)
+    named = [left.split(" (")[0] for left in error.leftovers]
+    assert named[0].startswith(f"device {device} on ")
+    assert named[1:] == [f"attachment {kept.id} of volume {volume_id}"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_device_that_is_gone_keeps_no_attachment_whatever_failed(
+    host: Any, volumes: MemoryVolumes, fault: Exception
+) -> None:
+    error_of(volumes, host(fault, removes=True)[0])
+    assert not volumes.attachments
+
+
+def test_another_device_that_has_come_to_the_path_keeps_no_attachment(
+    host: Any, volumes: MemoryVolumes, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attacher, connector = host(FAULTS[0])
+
+    def exchanged(*_: Any, **__: Any) -> None:
+        device.rename(device.with_name("removed"))
+        device.touch()
+        raise FAULTS[0]
+
+    monkeypatch.setattr(connector, "disconnect_volume", exchanged)
+    monkeypatch.setattr(connector, "get_volume_paths", lambda _: [])
+    error_of(volumes, attacher)
+    assert not volumes.attachments
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_a_dead_process_left_is_not_taken_back_while_it_is_there(host: Any, fault: Exception) -> None:
+    attacher, connector = host(fault)
+    with pytest.raises(AttachFailed, match=r"volume 7 .* cannot be disconnected"):
+        attacher.disconnect(LEFT)
+    connector.removes = True
+    attacher.disconnect(LEFT)
+
+
+def test_taking_back_what_hangs_ends_at_the_deadline_and_can_be_tried_again(host: Any) -> None:
+    attacher, connector = host(stall_seconds=0.05)
+    hangs = connector.hangs = threading.Event()
+    with pytest.raises(DeviceStalled, match="disconnecting"):
+        attacher.disconnect(LEFT)
+    with pytest.raises(AttachFailed, match="has not returned"):
+        attacher.disconnect(LEFT)
+    assert attacher.is_left(LEFT)
+    hangs.set()
+    wait_until(lambda: attacher.is_left(LEFT), lambda left: not left, what="it hangs", seconds=PATIENCE_SECONDS)
+    attacher.disconnect(LEFT)
+
+
+def test_a_device_that_does_not_grow_says_why_its_size_cannot_be_asked_for(host: Any) -> None:
+    larger = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "iscsi"}, size_bytes=2 * SIZE_BYTES)
+    with (
+        pytest.raises(DeviceFailed, match=f"has {SIZE_BYTES} bytes .*lsscsi"),
+        host()[0].open(larger, mode=AccessMode.READ),
+    ):
+        pass
