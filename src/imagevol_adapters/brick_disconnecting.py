@@ -57,9 +57,7 @@ def disconnect_by_force(
         raise
 
 
-def _disconnect_nvme(
-    connector: InitiatorConnector, connection: Mapping[str, Any], device: Mapping[str, Any] | None
-) -> None:
+def _disconnect_nvme(connector: Any, connection: Mapping[str, Any], device: Mapping[str, Any] | None) -> None:
     if not device:
         device = {"path": next(iter(_nvme_properties(connection).get_devices()), None)}
     try:
@@ -71,7 +69,7 @@ def _disconnect_nvme(
         raise BrickException(f"the kernel still has {', '.join(sorted(left))}")
 
 
-def _has_device(connector: InitiatorConnector, connection: Mapping[str, Any]) -> bool:
+def _has_device(connector: Any, connection: Mapping[str, Any]) -> bool:
     """Tell whether this host has a device of the volume, or may have one."""
     try:
         if _is_nvme(connector, connection):

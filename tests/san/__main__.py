@@ -1,7 +1,7 @@
 """`python -m tests.san [--seed=N] [--reports=DIRECTORY] [FILE …] [ARGUMENT …]`: run tests in the machine.
 
 A FILE is one of `guest`, by its name without `.py`; all are run if none is given.  Other arguments go to pytest.  What
-came of the faults is recorded for the page, unless a test failed or with `--no-record`.
+came of the faults of a file is recorded for the page if all its tests passed, unless there is `--no-record`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> int:
     parser = options(__doc__)
     parser.add_argument("--machine", type=Path, default=Path(".nox/machine"))
     parser.add_argument("--reports", type=Path, default=Path(".nox/reports"))
-    parser.add_argument("--seconds", type=int, default=1500)
+    parser.add_argument("--seconds", type=int, default=3000)
     asked, arguments = parser.parse_known_args()
     if reason := prerequisites.problem():
         print(reason, file=sys.stderr)
@@ -36,7 +36,7 @@ def main() -> int:
     machine.make(site)
     print(f"the machine is made after {time.monotonic() - started:.0f} s", flush=True)
     asked.reports.mkdir(parents=True, exist_ok=True)
-    failed, tries = [], list[Mapping[str, Any]]()
+    failed = []
     for name in chosen or files:
         report = asked.reports / f"san-{name}.xml"
         report.unlink(missing_ok=True)
@@ -50,10 +50,11 @@ def main() -> int:
             seed=asked.seed,
         )
         print(f"{name}: pytest ended with {outcome.status} after {time.monotonic() - started:.0f} s", flush=True)
-        failed += [name] if outcome.status != 0 or outcome.report is None else []
-        tries += outcome.tries
-    if tries and not failed:
-        record("san", tally(tries, seed=asked.seed).rows(), directory=asked.directory)
+        if outcome.status != 0 or outcome.report is None:
+            failed.append(name)
+        elif outcome.tries:
+            record("san", tally(outcome.tries, seed=asked.seed).rows(), directory=asked.directory)
+    print(f"{', '.join(failed)} failed" if failed else "every file passed", flush=True)
     return 1 if failed else 0
 
 

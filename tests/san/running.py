@@ -19,7 +19,7 @@ PAGE = "docs/production/after-a-kill.md"  # of which a test runs commands
 BOOT_SECONDS = 180  # emulated, on a busy host
 DISK_GIB = 8  # of the disk that volumes are made on
 MEMORY_MIB = 2048
-KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 random.trust_cpu=on"
+KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off nokaslr audit=0 random.trust_cpu=on"
 RUN = """
 export PYTHONPATH=/host/site:/opt/site PYTHONDONTWRITEBYTECODE=1
 export PYTEST_ADDOPTS='-o cache_dir=/tmp/pytest --color=no --junit-xml=/host/report.xml'

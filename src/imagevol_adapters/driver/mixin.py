@@ -121,8 +121,8 @@ class ImageCloneMixin:
     def imagevol_open_volume(self, context: Any, volume: Any, *, writable: bool) -> Iterator[Device]:
         """Open a volume of this backend on this host while the context lasts.
 
-        If a call of the device has not returned at the end, the volume stays attached, and the log names it.  Connecting
-        and disconnecting have no deadline: each is one call of Cinder's driver, which also exports the volume.
+        If a call of the device has not returned at the end, the volume stays attached, and the log names it.
+        Connecting and disconnecting have no deadline: each is one call of Cinder's driver, which also exports it.
 
         Args:
             context: the context of an administrator.

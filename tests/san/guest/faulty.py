@@ -23,9 +23,9 @@ from tests.san.guest.storage import MIB
 
 TRIES = Path(__file__).parents[3] / "tries.jsonl"
 SEED = int(os.environ.get("IMAGEVOL_SEED", "1"))
-STALL_SECONDS = 12.0  # of a transfer
-CONNECT_SECONDS = 45.0  # of connecting and disconnecting: os-brick runs many programs, here emulated
-MOST_SECONDS = 120.0  # for what fails: its deadline, and what it then cleans up
+STALL_SECONDS = 30.0  # of a transfer; on a busy host, the source too needs some
+CONNECT_SECONDS = 90.0  # of connecting and disconnecting: os-brick runs many programs, here emulated
+MOST_SECONDS = 300.0  # for what fails: its deadline, and what it then cleans up
 PIECES = 48  # of 1 MiB, more than is read ahead
 IMAGE_ID = "5e0a2f7c-9d51-4d7d-8a4f-0d4e3f1c2b6a"
 SETTINGS = StoreSettings(
@@ -140,18 +140,18 @@ def get(
     return made.hexdigest()
 
 
-def recovered(volumes: SanVolumes, volume_id: str) -> None:
+def recovered(volumes: SanVolumes, volume_id: str, *, multipath: bool = False) -> None:
     """Do what the next process on this host does with what a transfer has left: disconnect, and take it back."""
-    taken_back(volumes, volume_id)
+    taken_back(volumes, volume_id, multipath=multipath)
     if volume_id in volumes.volumes:
         volumes.set_readonly(volume_id, readonly=False)
         volumes.delete(volume_id)
 
 
-def taken_back(volumes: SanVolumes, volume_id: str) -> None:
+def taken_back(volumes: SanVolumes, volume_id: str, *, multipath: bool = False) -> None:
     """Take back what is left attached of a volume, so that it can be attached again."""
     for attachment in attachments_of(volumes, volume_id):
-        attacher(stall_seconds=60).disconnect(attachment)
+        attacher(stall_seconds=MOST_SECONDS, multipath=multipath).disconnect(attachment)
         volumes.detach(attachment)
 
 
