@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.killing.commands import COMMANDS, try_command
-from tests.faults.killing.points import counted, draw
+from tests.faults.killing.points import counted, drawn
 from tests.faults.killing.preloaded import IN_MEMORY
 from tests.faults.killing.tracing import Forks, forks, why_not
 
 SEED = 18  # the same points each time; the long session draws its own
-ROUNDS, IN_A_ROW = 8, 5
+POINTS, IN_A_ROW = 40, 5
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def test_a_command_that_is_killed_again_and_again_leaves_nothing(made: Forks, na
         (tmp_path / f"undisturbed-{number}").mkdir()
         undisturbed = try_command(name, made, tmp_path / f"undisturbed-{number}", [], trace=kept, learns=kept is None)
         assert undisturbed.problems == ()
-    rng, calls = random.Random(f"{SEED} {name}"), counted(trace)
-    for number in range(ROUNDS):
+    rng = random.Random(f"{SEED} {name}")
+    points = drawn(rng, counted(trace), POINTS)
+    for number in range(0, len(points), IN_A_ROW):
         (tmp_path / str(number)).mkdir()
-        points = [draw(rng, calls) for _ in range(IN_A_ROW)]
-        tried = try_command(name, made, tmp_path / str(number), points)
-        assert tried.problems == (), ", ".join(map(str, points))
+        tried = try_command(name, made, tmp_path / str(number), points[number : number + IN_A_ROW])
+        assert tried.problems == (), ", ".join(map(str, points[number : number + IN_A_ROW]))

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import attrs
 
 from imagevol_core import ImageLocation
-from tests.adapters import repairing_cloud
-from tests.faults.killing.memory import INTERNAL, PROJECT, MemoryCloud
+from tests.faults.killing.cloud import MemoryCloud
+from tests.faults.killing.memory import INTERNAL, PROJECT
 from tests.faults.killing.points import Point
 from tests.faults.killing.tracing import Forks, Ran
 
@@ -226,6 +225,7 @@ class _Trial:
     cloud: MemoryCloud
     forks: Forks
     arguments: Arguments
+    learns: bool = False
     problems: list[str] = attrs.field(factory=list)
     by_hand: int = 0
     seconds: float = 0
@@ -235,8 +235,8 @@ class _Trial:
         return self.cloud.directory / "work"
 
     def run(self, *arguments: object, **options: Any) -> Ran:
-        set_up, variables = "tests.faults.killing.memory:set_up", self.cloud.variables
-        ran = self.forks.run(*arguments, set_up=set_up, variables=variables, **options)
+        set_up, variables = "tests.faults.killing.forked:set_up", self.cloud.variables
+        ran = self.forks.run(*arguments, set_up=set_up, variables=variables, learns=self.learns, **options)
         self.seconds += ran.seconds
         self.problems += [f"{each} goes on" for each in ran.left]
         return ran
@@ -321,18 +321,18 @@ def try_command(
         learns: whether later commands find imported what it imports.
     """
     cloud, outcomes, killed = MemoryCloud(directory), list[str](), 0
-    with cloud.running(), patch.object(repairing_cloud, "CLOUD", "a-glance"):
+    with cloud.running():
         command = COMMANDS[name]
         arguments = command.prepare(cloud)
         if command.journal:
             arguments = (*arguments, command.journal, "journal")
-        trial = _Trial(command=command, cloud=cloud, forks=forks, arguments=arguments)
+        trial = _Trial(command=command, cloud=cloud, forks=forks, arguments=arguments, learns=learns)
         cloud.remember()
         undisturbed: list[Point | None] = [None]
         for point in points or undisturbed:
             if trial.is_done:
                 break
-            ran, outcome = trial.disturbed(point=point, trace=trace, learns=learns)
+            ran, outcome = trial.disturbed(point=point, trace=trace)
             outcomes.append(outcome)
             killed += ran.killed
         trial.end()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["ERRORS", "KILL", "Point", "counted", "draw"]
+__all__ = ["ERRORS", "KILL", "Point", "counted", "drawn"]
 
 KILL = "SIGKILL"
 _STORAGE = ("EIO", "ENOSPC", "EINTR")
@@ -75,8 +75,29 @@ def counted(trace: Path) -> Counter[str]:
     return Counter({call: max(threads.values()) for call, threads in seen.items() if call in ERRORS})
 
 
-def draw(rng: random.Random, calls: Mapping[str, int], *, kills: float = 0.6) -> Point:
-    """Draw a point: each system call is as likely as another one, however often it is called."""
-    call = rng.choice(sorted(calls))
-    fault = KILL if rng.random() < kills else rng.choice(ERRORS[call])
-    return Point(call, rng.randint(1, calls[call]), fault)
+def drawn(rng: random.Random, calls: Mapping[str, int], count: int, *, kills: float = 0.6) -> list[Point]:
+    """Draw points, each once: a system call is as likely as another one, until it has no point that is not drawn.
+
+    Args:
+        rng: the source of what is drawn.
+        calls: how often each system call is called.
+        count: how many points; all that there are, if they are fewer.
+        kills: the part of them that kills.
+    """
+    left = {
+        (fault == KILL, call): rng.sample(points, len(points))
+        for call in sorted(calls)
+        for fault, points in (
+            (KILL, [Point(call, number + 1, KILL) for number in range(calls[call])]),
+            ("", [Point(call, number + 1, error) for number in range(calls[call]) for error in ERRORS[call]]),
+        )
+        if points
+    }
+    found: list[Point] = []
+    while left and len(found) < count:
+        is_kill = rng.random() < kills
+        cell = rng.choice([each for each in left if each[0] == is_kill] or list(left))
+        found.append(left[cell].pop())
+        if not left[cell]:
+            del left[cell]
+    return found

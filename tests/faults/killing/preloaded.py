@@ -18,7 +18,7 @@ PRELOADED = (
     "imagevol_adapters.gathering",
     "imagevol_adapters.configuration.stores",
 )
-IN_MEMORY = (*PRELOADED, "tests.faults.killing.memory")
+IN_MEMORY = (*PRELOADED, "tests.faults.killing.forked")
 ON_REAL = (
     *PRELOADED,
     "openstack.config",
