@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
 import os
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -76,7 +78,19 @@ def _run(request: dict[str, Any], gate: int, waiting: int) -> NoReturn:
     if "modules" in request:
         with open(request["modules"], "w") as file:  # noqa: PTH123
             json.dump(list(sys.modules), file)
-    sys.exit(status)  # so that Python ends as it does otherwise
+    _end(status)
+
+
+def _end(status: int) -> NoReturn:
+    """End as Python does, but for freeing its memory: that copies each page which the forks share."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        status = 120
+    os._exit(status)
 
 
 if __name__ == "__main__":
