@@ -48,9 +48,9 @@ def ports(cloud: Cloud, name: str = "service") -> Ports:
     )
 
 
-def inventory(cloud: Cloud) -> set[str]:
+def inventory(cloud: Cloud, session: Session | None = None) -> set[str]:
     """All that a procedure could leave in the cloud, whoever's it is: each thing by its kind and id."""
-    session = sign_in(cloud, "admin")
+    session = session or sign_in(cloud, "admin")
     cinder = CinderClient("3.60", session=session, region_name=REGION)
     glance = GlanceClient(session=session, region_name=REGION)
     everybodys = {"all_tenants": 1}

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from keystoneauth1.session import Session
 
 from tests.cloud.bringup import running
-from tests.cloud.ports import inventory
+from tests.cloud.ports import inventory, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.settings import with_mixin
@@ -35,6 +36,7 @@ class RealCloud:
 
     cloud: Cloud
     service: User
+    admin: Session
     forks: Forks
     directory: Path
     made: list[str] = attrs.field(factory=list)  # images that a point has made
@@ -80,6 +82,9 @@ class RealCloud:
         self.made.append(image_id)
         return image_id
 
+    def inventory(self) -> set[str]:
+        return inventory(self.cloud, self.admin)
+
     def images(self) -> dict[str, Any]:
         return {image["id"]: image for image in self.service.glance.images.list()}
 
@@ -114,7 +119,7 @@ class RealCloud:
         return wrong
 
     def things(self) -> set[str]:
-        found = inventory(self.cloud)
+        found = self.inventory()
         for image_id, image in self.images().items():
             if image["status"] != "active":
                 found.add(f"image {image_id} is {image['status']}")
@@ -157,7 +162,7 @@ class RealCloud:
                 self.service.glance.images.delete(image_id)
         self.made.clear()
         for _ in ticks(PATIENCE_SECONDS, interval=0.2):
-            extra = inventory(self.cloud) - self.clean
+            extra = self.inventory() - self.clean
             if not extra:
                 return
             for each in extra:
@@ -168,7 +173,7 @@ class RealCloud:
                     elif kind == "volume" and self.service.cinder.volumes.get(name).status != "deleting":
                         self.service.cinder.volumes.reset_state(name, "available")
                         self.service.cinder.volumes.force_delete(name)
-        raise AssertionError(f"the cloud cannot be brought back: {inventory(self.cloud) - self.clean}")
+        raise AssertionError(f"the cloud cannot be brought back: {self.inventory() - self.clean}")
 
     clean: set[str] = attrs.field(factory=set)
 
@@ -180,7 +185,13 @@ def real_cloud(directory: Path, forks: Forks) -> Iterator[RealCloud]:
         (directory / name).mkdir()
     settings = with_mixin({"image_template_enabled": "true"})
     with running(directory / "cloud", settings, keep_logs=True) as cloud, ExitStack() as undo:
-        real = RealCloud(cloud=cloud, service=User(cloud, "service", undo), forks=forks, directory=directory)
+        real = RealCloud(
+            cloud=cloud,
+            service=User(cloud, "service", undo),
+            admin=sign_in(cloud, "admin"),
+            forks=forks,
+            directory=directory,
+        )
         real.clean = real.things()
         yield real
 
