@@ -98,13 +98,13 @@ class Run:
                 return
             what, key = f"{name}, {where}", str(point)
             result = done.get((what, key))
-            if result is None or result["problems"]:  # which may be mended now
+            if result is None or result["problems"] or result["by_hand"]:  # which may be mended now
                 tried = attempt(name, point, None)
                 result = attrs.asdict(tried) | {"what": what, "key": key, "point": key}
                 self._keep(result)
             with self._lock:
                 self.tried += 1
-                self.wrong += bool(result["problems"])
+                self.wrong += bool(result["problems"] or result["by_hand"])
                 self.results[what, key] = result
 
     def _points(self, name: str, where: str, attempt: Try, done: Mapping[tuple[str, str], Any]) -> list[Point]:
@@ -133,6 +133,7 @@ class Run:
         with self._lock:
             killed = "killed" if result["killed"] else "went on"
             said = f"{result['what']}, {result['point']}: {killed}, {result['outcome']}, {result['seconds']:.1f} s"
+            said += f", {result['by_hand']} cleaned up by hand" if result["by_hand"] else ""
             print("\n    ".join([said, *result["problems"]]), flush=True)
             if not self.at:
                 self._write(result)
