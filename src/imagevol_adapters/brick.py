@@ -26,6 +26,7 @@ from oslo_privsep.comm import PrivsepTimeout
 from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 
 from imagevol_adapters.addresses import own_address
+from imagevol_adapters.attaching_records import LOCK_PATH, host_lock_path
 from imagevol_adapters.brick_disconnecting import disconnect_by_force
 from imagevol_adapters.cleanup import released, undone_on_failure
 from imagevol_adapters.devices.ceph import LOOK_AT, RbdDevice, bound_requests, connection_with_deadline, is_timeout
@@ -42,9 +43,6 @@ from imagevol_core.sentences import amount, duration
 __all__ = ["ERRORS", "LOCK_PATH", "BrickAttacher", "become_privileged", "open_device"]
 
 T = TypeVar("T")
-
-LOCK_PATH = Path("/run/imagevol")
-"""Where a program of root keeps the locks of this host, if it chooses no other directory."""
 
 _CONTEXTS = (
     os_brick.privileged.default,
@@ -207,7 +205,7 @@ class BrickAttacher:
             return
         if os.geteuid() == 0:
             if not _privileged:
-                become_privileged(Path(lockutils.get_lock_path(cfg.CONF) or LOCK_PATH))
+                become_privileged(host_lock_path() or LOCK_PATH)
         elif shutil.which("sudo") is None and not _has_helper_command():
             raise AttachFailed(
                 "connecting a volume needs root, and this user has no sudo: run as root, pass a root_helper, or set "

@@ -83,6 +83,17 @@ class Recording(MemoryAttacher):
         return self.lock()
 
 
+def know(monkeypatch: pytest.MonkeyPatch, process: ProcessRecord) -> None:
+    """Let this host know whose an attachment is that is not complete."""
+    real = MemoryVolumes.holders
+
+    def holders(volumes: MemoryVolumes, volume_id: str) -> tuple[AttachmentFacts, ...]:
+        found = real(volumes, volume_id)
+        return tuple(replace(facts, device=facts.device or process.to_text()) for facts in found)
+
+    monkeypatch.setattr(MemoryVolumes, "holders", holders)
+
+
 class World:
     """A volume with an image in it, and a host."""
 
@@ -173,6 +184,26 @@ class TestAttaching:
         """Cinder does not show whose it is."""
         old = world.left(dead, complete=False)
         world.assert_attached_in_vain(f"{COMMAND} {old}", "status attaching")
+
+    def test_what_is_not_attached_yet_is_taken_back_on_the_host_that_knows_its_process(
+        self, world: World, dead: ProcessRecord, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old = world.left(dead, complete=False)
+        know(monkeypatch, dead)
+        with world.attached():
+            assert world.attacher.calls == [old]
+        assert world.volumes.attachments == {}
+
+    def test_what_is_only_reserved_was_never_connected(
+        self, world: World, dead: ProcessRecord, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.volumes.reserve(world.volume_id, mode=AccessMode.READ)
+        world.attacher.fault = AttachFailed("os-brick knows no connector for it")
+        know(monkeypatch, dead)
+        with world.attached():
+            pass
+        assert world.attacher.calls == []
+        assert world.volumes.attachments == {}
 
     def test_an_instance_keeps_its_attachment_whatever_it_says(
         self, world: World, dead: ProcessRecord, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imagevol_adapters.attaching_records import AttachingRecords
 from imagevol_adapters.cinder.client import said_as_ours
 from imagevol_adapters.ports import Attachment
 from imagevol_core import AttachmentFacts
@@ -29,12 +30,15 @@ def reservations_of(client: cinderclient.v3.client.Client, volume_id: str) -> tu
         )
 
 
-def holders_of(client: cinderclient.v3.client.Client, volume_id: str) -> tuple[AttachmentFacts, ...]:
+def holders_of(
+    client: cinderclient.v3.client.Client, volume_id: str, *, records: AttachingRecords
+) -> tuple[AttachmentFacts, ...]:
     """Give what is known of each attachment of a volume; where it is, Cinder tells with the volume only.
 
     Args:
         client: of Cinder.
         volume_id: which volume.
+        records: tell the process of an attachment that is not complete, if it is one of this host.
     """
     with said_as_ours(f"attachments of volume {volume_id}", ("volume", volume_id)):
         shown = client.volumes.get(volume_id).to_dict()["attachments"]
@@ -45,7 +49,7 @@ def holders_of(client: cinderclient.v3.client.Client, volume_id: str) -> tuple[A
                 status=each.status,
                 instance_id=each.instance,
                 host=host,
-                device=device,
+                device=device or records.read(each.id),
                 volume_id=volume_id,
             )
             for each in _listed(client, volume_id)

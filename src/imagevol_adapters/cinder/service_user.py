@@ -8,6 +8,7 @@ from keystoneauth1.identity import V3ApplicationCredential, V3Password
 from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session
 
+from imagevol_adapters.attaching_records import AttachingRecords, host_lock_path
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.error_text import keep_secret, keep_token_secret
 from imagevol_adapters.keystone import checked_url
@@ -79,6 +80,7 @@ def volumes_as(
         wait_seconds=options.cinder_state_transition_timeout,
         delete_seconds=_DELETION_SECONDS,
         retries=options.cinder_http_retries,
+        records=AttachingRecords(host_lock_path),
         attach_attempts=getattr(options, "cinder_attachment_retry_attempts", 5),  # glance_store has it since 5.3
     )
 

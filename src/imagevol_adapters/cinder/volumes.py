@@ -16,6 +16,7 @@ import tenacity
 from cinderclient.v3.client import Client
 from keystoneauth1.session import Session
 
+from imagevol_adapters.attaching_records import AttachingRecords
 from imagevol_adapters.cinder.attachments import holders_of, is_on_host, reservations_of
 from imagevol_adapters.cinder.client import CONFLICTS, connect, newest_message, said_as_ours, volume_facts
 from imagevol_adapters.cinder.lost_answers import created_once, reserved_once, unless_deleted, unset_metadata
@@ -78,6 +79,7 @@ class CinderVolumes:
         retries: how often a request that failed is sent again at most; a few times when None.
         attach_attempts: how patiently an attachment is asked for while another has the volume: for as long as
             glance_store does with that many attempts (1: not at all, 5: 24 s), and more often in that time.
+        records: keep which process of this host makes an attachment, while Cinder does not show it.
     """
 
     session: Session
@@ -88,6 +90,7 @@ class CinderVolumes:
     delete_seconds: float | None = None
     retries: int | None = None
     attach_attempts: int = 1
+    records: AttachingRecords = attrs.field(factory=AttachingRecords)
     _client: Client | None = attrs.field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -294,6 +297,7 @@ class CinderVolumes:
         reserved = self._reserved(volume_id, mode, when_busy)
         left = f"attachment {reserved.id} of volume {volume_id}"
         with undone_on_failure(left, lambda: self.detach(reserved)):
+            self.records.write(reserved.id, connector)
             with said_as_ours(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
                 connection = dict(self._cinder().attachments.update(reserved.id, dict(connector)).connection_info)
             if mode is AccessMode.WRITE and connection.get("access_mode") == "ro":  # Cinder tells, and lets it pass
@@ -333,12 +337,13 @@ class CinderVolumes:
 
     def holders(self, volume_id: str) -> tuple[AttachmentFacts, ...]:
         """Give what is known of each attachment of the volume; where it is, Cinder tells with the volume only."""
-        return holders_of(self._cinder(), volume_id)
+        return holders_of(self._cinder(), volume_id, records=self.records)
 
     def complete(self, attachment: Attachment) -> None:
         """Make the volume `in-use`; from then on Cinder shows which process has it."""
         with said_as_ours(f"attachment {attachment.id}", ("attachment", attachment.id)):
             self._cinder().attachments.complete(attachment.id)
+        self.records.forget(attachment.id)
 
     def shares_host(self, attachment: Attachment, *, host: str) -> bool:
         """Tell whether the volume has another attachment to that host."""
@@ -346,11 +351,10 @@ class CinderVolumes:
 
     def detach(self, attachment: Attachment) -> None:
         """Withdraw the permission. If it is gone already, that is no error."""
-        try:
-            with said_as_ours(f"detaching volume {attachment.volume_id}", ("attachment", attachment.id)):
-                self._cinder().attachments.delete(attachment.id)
-        except ResourceNotFound:
-            return
+        what = f"detaching volume {attachment.volume_id}"
+        with suppress(ResourceNotFound), said_as_ours(what, ("attachment", attachment.id)):
+            self._cinder().attachments.delete(attachment.id)
+        self.records.forget(attachment.id)
 
     def volume_types(self) -> tuple[str, ...]:
         """Give the names of all volume types that these credentials see, for an administrator the private ones too."""

@@ -149,6 +149,7 @@ class Services:
     @functools.cached_property
     def volumes(self) -> CinderVolumes:
         """Cinder."""
+        from imagevol_adapters.attaching_records import AttachingRecords, host_lock_path
         from imagevol_adapters.cinder.volumes import CinderVolumes
 
         return CinderVolumes(
@@ -158,6 +159,7 @@ class Services:
             endpoint_override=self._endpoint("block-storage"),
             wait_seconds=self.options.wait_seconds,
             attach_attempts=self.options.attach_attempts,
+            records=AttachingRecords(host_lock_path),
         )
 
     def cinder_id(self) -> str:

@@ -156,7 +156,10 @@ def _may_share(other: AttachmentFacts, facts: AttachmentFacts) -> bool:
 
 
 def _take_back(attachment: Attachment, volumes: VolumeService, attacher: Attacher | None) -> None:
-    """Disconnect it from this host, and only then let Cinder forget it: its device could come to be another volume."""
-    if attacher is not None:
+    """Disconnect it from this host, and only then let Cinder forget it: its device could come to be another volume.
+
+    What is only reserved was never connected.
+    """
+    if attacher is not None and attachment.connection:
         attacher.disconnect(attachment)
     volumes.detach(attachment)

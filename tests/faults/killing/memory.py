@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.testing.memory import MemoryImages, MemoryStoreCopies
 from imagevol_core import (
     AttachFailed,
+    AttachmentFacts,
     Digest,
     Image,
     Store,
@@ -161,6 +163,12 @@ class FileVolumes(Volumes):
     def let_go(self, attachment_id: str) -> None:
         self.disconnect(attachment_id)
         self.detach(self.attachments[attachment_id])
+
+    def holders(self, volume_id: str) -> tuple[AttachmentFacts, ...]:
+        """Give the process also of an attachment that is not complete, as `CinderVolumes` does on its host."""
+        found = Volumes.holders(self, volume_id)
+        known = {each: connector.get("mountpoint") for each, connector in self._connectors.items()}
+        return tuple(replace(facts, device=facts.device or known.get(facts.id)) for facts in found)
 
     def disconnect(self, attachment_id: str) -> None:
         self.connected.pop(attachment_id, None)
