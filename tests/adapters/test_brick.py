@@ -16,7 +16,7 @@ from os_brick import exception as brick_errors
 from os_brick.initiator.connector import InitiatorConnector
 from oslo_concurrency import lockutils, processutils
 
-from imagevol_adapters import brick
+from imagevol_adapters import attaching_records, brick
 from imagevol_adapters.addresses import own_address
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.devices.ceph import connection_with_deadline
@@ -481,7 +481,7 @@ class TestRoot:
         for context in brick._CONTEXTS:
             monkeypatch.setattr(context, "client_mode", True)
         monkeypatch.setattr(brick, "_privileged", False)
-        monkeypatch.setattr(brick, "LOCK_PATH", tmp_path / "locks")
+        monkeypatch.setattr(attaching_records, "LOCK_PATH", tmp_path / "locks")
         (option,) = [option for option in lockutils._opts if option.dest == "lock_path"]
         monkeypatch.setattr(option, "default", None)
         monkeypatch.setenv("PATH", str(tmp_path))

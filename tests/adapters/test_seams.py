@@ -23,7 +23,7 @@ from oslo_config import cfg
 from oslo_privsep import priv_context
 from tooz import coordination
 
-from imagevol_adapters import brick
+from imagevol_adapters import attaching_records, brick
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.cinder import client as cinder_client
 from imagevol_adapters.cinder.client import newest_message
@@ -369,7 +369,7 @@ def test_what_cinder_says_of_a_failed_volume_may_fail_itself() -> None:
 @pytest.fixture(autouse=True)
 def locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Root keeps its locks elsewhere than on the real host."""
-    monkeypatch.setattr(brick, "LOCK_PATH", tmp_path / "locks")
+    monkeypatch.setattr(attaching_records, "LOCK_PATH", tmp_path / "locks")
 
 
 @pytest.mark.parametrize("name", SEAMS)
