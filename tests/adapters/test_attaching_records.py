@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from requests_mock import Mocker
@@ -26,7 +27,13 @@ def http() -> Iterator[Mocker]:
     """A Cinder with a volume that is about to be attached; of an incomplete attachment it shows no process."""
     with Mocker() as http:
         offer_cinder(http)
-        attachment = {"id": "a1", "volume_id": "7", "status": "attaching", "instance": None, "connection_info": {}}
+        attachment: dict[str, Any] = {
+            "id": "a1",
+            "volume_id": "7",
+            "status": "attaching",
+            "instance": None,
+            "connection_info": {},
+        }
         http.get(f"{CINDER}/volumes/7", json={"volume": {"id": "7", "status": "attaching", "attachments": []}})
         http.get(f"{CINDER}/attachments/detail", json={"attachments": [attachment]})
         http.post(f"{CINDER}/attachments", json={"attachment": attachment})

@@ -79,7 +79,11 @@ class Run:
             list(pool.map(lambda attempt: _learned(wanted, attempt), attempts))
             lists = {name: self._points(name, where, attempts[0], done) for name in wanted}
             todo = iter(list(_in_turn(lists)))
-            list(pool.map(lambda attempt: self._work(todo, where, attempt, done), attempts))
+            try:
+                list(pool.map(lambda attempt: self._work(todo, where, attempt, done), attempts))
+            except BaseException:
+                self.ends = time.monotonic()  # so that the others end after their point
+                raise
 
     def rows(self) -> list[Row]:
         """Give what is recorded."""
