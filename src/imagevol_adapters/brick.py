@@ -27,9 +27,17 @@ from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 
 from imagevol_adapters.addresses import own_address
 from imagevol_adapters.attaching_records import LOCK_PATH, host_lock_path
+from imagevol_adapters.brick_connecting import connect
 from imagevol_adapters.brick_disconnecting import disconnect_by_force
 from imagevol_adapters.cleanup import released, undone_on_failure
-from imagevol_adapters.devices.ceph import LOOK_AT, RbdDevice, bound_requests, connection_with_deadline, is_timeout
+from imagevol_adapters.devices.ceph import (
+    LOOK_AT,
+    RbdDevice,
+    bound_requests,
+    connection_with_deadline,
+    is_timeout,
+    look_at_for,
+)
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine.watching import bounded
 from imagevol_adapters.error_text import one_line, secrets_of
@@ -136,7 +144,8 @@ class BrickAttacher:
         If a call of its device has not returned, it stays connected.
         """
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
-        with self.connected(attachment, keep=keep) as path, self._opened(path, mode, about, attachment) as device:
+        connected = self.connected(attachment, mode=mode, keep=keep)
+        with connected as path, self._opened(path, mode, about, attachment) as device:
             yield device
 
     def disconnect(self, attachment: Attachment) -> None:
@@ -221,17 +230,17 @@ class BrickAttacher:
         return nullcontext()
 
     def connected(
-        self, attachment: Attachment, *, keep: Callable[[], bool] | None = None
+        self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
     ) -> AbstractContextManager[Any]:
         """Connect the volume by os-brick while the context lasts, and give what os-brick gives.
 
         Raises:
             AttachFailed: it cannot be connected, or not be let go; then the error names what is left.
         """
-        return self._connected(attachment, keep)
+        return self._connected(attachment, mode, keep)
 
     @contextmanager
-    def _connected(self, attachment: Attachment, keep: Callable[[], bool] | None) -> Iterator[Any]:
+    def _connected(self, attachment: Attachment, mode: AccessMode, keep: Callable[[], bool] | None) -> Iterator[Any]:
         about = f"volume {attachment.volume_id} ({_protocol(attachment)})"
         connection = connection_with_deadline(attachment.connection, self.stall_seconds)
         secrets = tuple(secrets_of(attachment.connection))
@@ -253,8 +262,8 @@ class BrickAttacher:
         with translated(ERRORS, doing=f"{about} cannot be connected to this host", secrets=secrets):
             connector = self._connector_for(connection)
             with undone_on_failure(f"its device on {socket.gethostname()}", disconnect):
-                connect = partial(self._connect, connector, connection, about)
-                self._bounded(lambda: found.append(connect()), doing="connecting", **which)
+                connecting = partial(self._connect, connector, connection, about, writable=mode is AccessMode.WRITE)
+                self._bounded(lambda: found.append(connecting()), doing="connecting", **which)
             path = found[0].get("path")
 
         with released(f"device {path} on {socket.gethostname()}", disconnect):
@@ -268,7 +277,7 @@ class BrickAttacher:
         Raises:
             DeviceStalled: it has not.
         """
-        progress: list[str] = []
+        progress, look_at = list[str](), look_at_for(attachment.connection)
 
         def noted() -> T:
             progress.append("began")
@@ -278,7 +287,7 @@ class BrickAttacher:
                 progress.append("ended")
 
         try:
-            return bounded(noted, what=about, doing=doing, seconds=self.stall_seconds, green=True)
+            return bounded(noted, what=about, doing=doing, seconds=self.stall_seconds, green=True, look_at=look_at)
         except DeviceStalled:
             if progress != ["began", "ended"]:
                 self._left.add(attachment.id)
@@ -288,19 +297,20 @@ class BrickAttacher:
                 self._left.add(attachment.id)
             raise
 
-    def _connect(self, connector: InitiatorConnector, connection: dict[str, Any], about: str) -> Mapping[str, Any]:
+    def _connect(
+        self, connector: InitiatorConnector, connection: dict[str, Any], about: str, *, writable: bool
+    ) -> Mapping[str, Any]:
         """Let os-brick connect.
 
         Raises:
             DeviceStalled: Ceph has not answered in time, and nothing is connected.
         """
         try:
-            found: Mapping[str, Any] = connector.connect_volume(connection)
+            return connect(connector, connection, writable=writable)
         except Exception as error:
             if is_timeout(error):
                 raise DeviceStalled(about, doing="connecting", seconds=self.stall_seconds, look_at=LOOK_AT) from error
             raise
-        return found
 
     def _refuse_left(self, attachment: Attachment) -> None:
         """Do not disconnect what a call still uses."""

@@ -23,6 +23,10 @@ class Device(Protocol):
         """The name of the device in an error; of a volume it begins with `volume` and the ID of the volume."""
 
     @property
+    def look_at(self) -> str:
+        """What the operator looks at if a call hangs, as an error says it; if in doubt, `DeviceStalled.look_at`."""
+
+    @property
     def size_bytes(self) -> int:
         """How many bytes there are."""
 

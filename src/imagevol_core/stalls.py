@@ -57,25 +57,21 @@ class DeviceStalled(TransferStalled, DeviceFailed):
 
     Attributes:
         doing: the call.
+        look_at: what the operator looks at, the end of the sentence.
 
     >>> print(DeviceStalled("device /dev/sdb", doing="writing", seconds=300))
     device /dev/sdb stalled: writing made no progress for 5 minutes; look at its storage and at the kernel's log
     """
 
     side = "device"
+    look_at = "look at its storage and at the kernel's log"
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        doing: str,
-        seconds: float,
-        look_at: str = "look at its storage and at the kernel's log",
-    ) -> None:
+    def __init__(self, what: str, *, doing: str, seconds: float, look_at: str = look_at) -> None:
         """Name the device and the call, and say what to look at."""
         sentence = f"{what} stalled: {doing} made no progress for {duration(seconds)}; {look_at}"
         super().__init__(sentence, what=what, seconds=seconds)
         self.doing = doing
+        self.look_at = look_at
 
 
 class ServiceStalled(TransferStalled, ServiceUnreachable):

@@ -54,6 +54,9 @@ class RbdLike:
     def close(self) -> None:
         self.closed = True
 
+    def require_not_closed(self) -> None:
+        assert not self.closed
+
     def size(self) -> int:
         self._check()
         return len(self.content)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,8 +27,10 @@ from imagevol_adapters.engine import read_device, write_stream
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_core import AttachFailed, DeviceFailed, DeviceStalled, ServiceUnreachable, ZeroHandling
 from tests.adapters.conftest import Clock
-from tests.adapters.rbd_like import RbdLike
+from tests.adapters.rbd_like import RbdError, RbdLike
 from tests.adapters.reading import read
+
+linuxrbd = import_module("os_brick.initiator.linuxrbd")  # of which there are no stubs
 
 SIZE_BYTES = 1 << 20
 SECRET = "auth-password-of-a-target"
@@ -395,6 +400,43 @@ class TestSize:
         assert connector.calls == ["connect", "disconnect"]
 
 
+ON_CEPH = {
+    "driver_volume_type": "rbd",
+    "name": "pool/volume-7",
+    "hosts": ["127.0.0.1"],
+    "ports": ["3300"],
+    "cluster_name": "ceph",
+    "auth_username": None,
+}
+
+
+@pytest.fixture
+def ceph(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RbdLike:
+    """The image of a Ceph whose pool is full: to open an image to be written is a write, which waits for space."""
+    image = RbdLike(100)
+    image.content[:5] = b"image"
+
+    def opened(_ioctx: object, _name: str, *, snapshot: None, read_only: bool) -> RbdLike:
+        assert snapshot is None
+        if not read_only:
+            raise OSError(errno.ETIMEDOUT, "a write that waits for space")
+        return image
+
+    client = SimpleNamespace(
+        connect=lambda: None, open_ioctx=lambda _: SimpleNamespace(close=lambda: None), shutdown=lambda: None
+    )
+    client.conf_set = image.options.__setitem__
+    monkeypatch.setattr(linuxrbd, "rados", SimpleNamespace(Rados=lambda **_: client, Error=RbdError))
+    monkeypatch.setattr(linuxrbd, "rbd", SimpleNamespace(Image=opened, Error=OSError, InvalidArgument=RbdError))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return image
+
+
+def files_of_brick() -> set[str]:
+    """What os-brick keeps while an image is open."""
+    return {path.name for path in Path(tempfile.gettempdir()).glob("brickrbd_*")}
+
+
 class TestCeph:
     def test_an_image_of_librbd_is_a_device_and_os_brick_closes_it(self, using: Using) -> None:
         image = RbdLike(100)
@@ -419,6 +461,21 @@ class TestCeph:
             pass
         assert stalled.value.leftovers == ()
         assert not attacher.is_left(cinders)
+
+    @pytest.mark.parametrize("mode", AccessMode)
+    def test_an_image_in_a_full_pool_is_read_because_it_is_not_opened_to_be_written(
+        self, attacher: BrickAttacher, ceph: RbdLike, mode: AccessMode
+    ) -> None:
+        cinders = Attachment(id="a", volume_id="7", connection=ON_CEPH)
+        if mode is AccessMode.WRITE:
+            expected: Any = pytest.raises(DeviceStalled, match=r"volume 7 .*stalled: connecting .*ceph health")
+        else:
+            expected = nullcontext()
+        with expected, attacher.open(cinders, mode=mode) as device:
+            assert read(device, 0, 5) == b"image"
+        assert ceph.closed is (mode is AccessMode.READ)
+        assert not attacher.is_left(cinders)
+        assert files_of_brick() == set()
 
     @pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.EIO])
     def test_an_image_that_os_brick_cannot_flush_is_closed_all_the_same(self, using: Using, number: int) -> None:

@@ -100,13 +100,15 @@ def test_a_device_that_hangs_is_named_in_time(image: Callable[[str], Path]) -> N
     over = threading.Event()
 
     class Hanging(Device):
+        look_at = "look at the lamp on its front"
+
         def write(self, offset: int, data: memoryview) -> int:
             over.wait(30)
             return super().write(offset, data)
 
     started = time.monotonic()
     try:
-        with pytest.raises(DeviceStalled, match=r"device /7ad3 stalled: .* 0.5 seconds"):
+        with pytest.raises(DeviceStalled, match=r"device /7ad3 stalled: .* 0.5 seconds; look at the lamp on its front"):
             convert(image("qcow2"), Hanging(), stall_seconds=0.5)
         assert time.monotonic() - started < 20
     finally:

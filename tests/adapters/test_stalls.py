@@ -100,10 +100,12 @@ def test_a_device_that_hangs_is_named_at_the_deadline(
     work: Callable[[Device], object], call: str, hangs: Callable[..., Hang]
 ) -> None:
     device = Hanging(3 * PART_BYTES, hangs(call), b"y" * 3 * PART_BYTES)
+    device.look_at = "look at the lamp on its front"
     with pytest.raises(DeviceStalled) as caught:
         work(device)
     assert (caught.value.side, caught.value.seconds) == ("device", SOON)
     assert "device /memory" in str(caught.value)
+    assert device.look_at in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -359,6 +361,16 @@ class TestHost:
             return BrickAttacher(stall_seconds=SOON), connector
 
         return made
+
+    @pytest.mark.parametrize("call", ["connect", "disconnect"])
+    def test_os_brick_that_hangs_with_a_volume_on_ceph_ends_in_an_error_that_says_to_ask_ceph(
+        self, host: Callable[[str], tuple[BrickAttacher, Connector]], call: str
+    ) -> None:
+        attacher, _ = host(call)
+        attachment = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "rbd"})
+        stalls = pytest.raises(DeviceStalled, match=r"volume 7 .*ceph health")
+        with stalls, attacher.open(attachment, mode=AccessMode.WRITE):
+            pass
 
     @pytest.mark.parametrize("call", ["connect", "os.open", "os.pwrite", "os.close", "disconnect"])
     def test_a_volume_that_hangs_counts_as_connected_and_is_not_disconnected(

@@ -34,7 +34,7 @@ from imagevol_adapters.store.driver import LOG  # noqa: F401 - used by the tests
 from imagevol_adapters.store.errors import translated
 from imagevol_adapters.store.locations import StoreLocation  # noqa: F401 - likewise
 from imagevol_adapters.transfers import attached, open_image_volume, store_image
-from imagevol_core import GIB, DeviceFailed
+from imagevol_core import GIB, DeviceFailed, DeviceStalled
 
 # By name: where types are checked there is no glance_store.
 cinder_utils = import_module("glance_store.common.cinder_utils")
@@ -309,6 +309,7 @@ class _File:
     size_bytes: int
     path: str = "/volume"
     what: str = "volume"
+    look_at: str = DeviceStalled.look_at
     block_device: bool = False
     direct_io: bool = False
     can_clear: bool = False

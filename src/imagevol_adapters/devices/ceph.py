@@ -30,6 +30,7 @@ __all__ = [
     "closed_anyway",
     "connection_with_deadline",
     "is_timeout",
+    "look_at_for",
 ]
 
 _OBJECT_BYTES = 4 << 20  # of an image with Ceph's defaults, and Cinder's; others are cut there too
@@ -37,7 +38,7 @@ _MOST_BYTES = 32 << 20  # on their way
 _HURRY_SECONDS = 1  # for each request that ends what has stalled
 _MOMENT_SECONDS = 0.5
 _OPTIONS = ("rados_osd_op_timeout", "rados_mon_op_timeout", "client_mount_timeout")
-LOOK_AT = "look at `ceph health detail`: an OSD that is down, or a pool that is full, stops all requests"
+LOOK_AT = "look at `ceph health detail`: an OSD that is down stops all requests, and a pool that is full all writes"
 """What an operator looks at if Ceph does not answer."""
 
 _FULL = "the pool is full; look at `ceph df` and `ceph osd pool get-quota POOL`, and add space or raise the quota"
@@ -111,6 +112,15 @@ def connection_with_deadline(connection: Mapping[str, Any], seconds: float) -> d
     return {**connection, "keyring": "\n".join(lines)}
 
 
+def look_at_for(connection: Mapping[str, Any]) -> str:
+    """Tell what an operator looks at if a volume with Cinder's connection does not answer.
+
+    >>> look_at_for({"driver_volume_type": "iscsi"})
+    "look at its storage and at the kernel's log"
+    """
+    return LOOK_AT if connection.get("driver_volume_type") == "rbd" else DeviceStalled.look_at
+
+
 def is_timeout(error: BaseException | None) -> bool:
     """Tell whether an error, or one that it came of, says that Ceph did not answer in time."""
     while error is not None:
@@ -168,6 +178,7 @@ class RbdDevice:
     stall_seconds: float = STALL_SECONDS
     block_device: None = attrs.field(default=None, init=False)
     direct_io: bool = attrs.field(default=True, init=False)
+    look_at: str = attrs.field(default=LOOK_AT, init=False, repr=False)
     can_clear: bool = attrs.field(default=attrs.Factory(lambda self: self.writable, True), init=False)
     clear_bytes: int = attrs.field(default=CLEAR_BYTES, init=False)
     _calls: Calls = attrs.field(factory=Calls, init=False, repr=False)
@@ -352,7 +363,7 @@ class RbdDevice:
         number = getattr(error, "errno", None)
         if number == ETIMEDOUT:
             self._hurried = True
-            return DeviceStalled(self.what, doing=doing, seconds=self.stall_seconds, look_at=LOOK_AT)
+            return DeviceStalled(self.what, doing=doing, seconds=self.stall_seconds, look_at=self.look_at)
         if number in (ENOSPC, EDQUOT):
             return DeviceFailed(f"{self.what}: {doing} failed: {_FULL}")
         return DeviceFailed(f"{self.what}: {doing} failed: {one_line(error)}")

@@ -24,7 +24,7 @@ from imagevol_adapters.devices.calls import Calls
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.file_extents import extents
 from imagevol_adapters.ports import CLEAR_BYTES
-from imagevol_core import DeviceFailed
+from imagevol_core import DeviceFailed, DeviceStalled
 
 __all__ = ["PathDevice"]
 
@@ -60,6 +60,7 @@ class PathDevice:
     _direct: bool = attrs.field(default=attrs.Factory(lambda self: self._direct_fd is not None, True), init=False)
     _calls: Calls = attrs.field(factory=Calls, init=False, repr=False)
     left_open: bool = attrs.field(default=False, init=False)
+    look_at: str = attrs.field(default=DeviceStalled.look_at, init=False, repr=False)
 
     @classmethod
     def open(cls, path: Path, *, writable: bool, direct: bool = True, volume_id: str | None = None) -> PathDevice:

@@ -6,6 +6,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 
 from imagevol_adapters.ports import CLEAR_BYTES
+from imagevol_core import DeviceStalled
 
 __all__ = ["PlainDevice"]
 
@@ -24,6 +25,7 @@ class PlainDevice(metaclass=ABCMeta):
         can_clear: whether `clear` can do anything.
         clear_bytes: the most that one call of `clear` can take.
         guarantee: the name of the driver, if it promises that new volumes read as zeros.
+        look_at: what the operator looks at if a call does not return; errors end with it.
 
     >>> class InMemory(PlainDevice):
     ...     size_bytes = 4096
@@ -48,6 +50,7 @@ class PlainDevice(metaclass=ABCMeta):
     can_clear: bool = False
     clear_bytes: int = CLEAR_BYTES
     guarantee: str | None = None
+    look_at: str = DeviceStalled.look_at
 
     @property
     def what(self) -> str:

@@ -201,7 +201,7 @@ def clear_device(device: Device, *, limits: Limits | None = None) -> bool:
     over: list[bool] = []
     limited = limits or Limits()
     pace = Throttle(limited).until(lambda: bool(over))
-    watch = limited.device_watch(device.what)
+    watch = limited.device_watch(device)
     watched = watched_device(device, watch)
     return in_thread(lambda: _cleared(watched, pace), stop=lambda: over.append(True), patience=watch.patience)
 

@@ -11,8 +11,9 @@ import attrs
 
 from imagevol_adapters.engine.parts import ALIGNMENT_BYTES, PART_BYTES
 from imagevol_adapters.engine.threads import Stopped, lock, pause
-from imagevol_adapters.engine.watching import Watch
-from imagevol_core import STALL_SECONDS, DeviceStalled, Digest, InvalidFact, SourceStalled, TransferCancelled
+from imagevol_adapters.engine.watching import Watch, device_watch
+from imagevol_adapters.ports import Device
+from imagevol_core import STALL_SECONDS, Digest, InvalidFact, SourceStalled, TransferCancelled
 
 __all__ = ["Limits", "Pace", "Progress", "Throttle", "TransferProgress", "TransferReport"]
 
@@ -141,9 +142,9 @@ class Limits:
         if not 0 < self.stall_seconds < math.inf:
             raise InvalidFact("stall_seconds", f"{self.stall_seconds} is no deadline; give seconds above 0")
 
-    def device_watch(self, what: str) -> Watch:
-        """Watch the calls of a device, which `what` names in an error."""
-        return Watch(self.stall_seconds, lambda doing, seconds: DeviceStalled(what, doing=doing, seconds=seconds))
+    def device_watch(self, device: Device) -> Watch:
+        """Watch the calls of a device."""
+        return device_watch(device, self.stall_seconds)
 
     def source_watch(self) -> Watch:
         """Watch a source that is asked for its next piece."""

@@ -130,7 +130,7 @@ def _parts(
     """Read ahead, do the jobs with each part in threads of their own, and give each part to the caller's."""
     part_bytes = limits.part_bytes(_READ_BYTES)
     throttle = Throttle(limits)
-    watch = limits.device_watch(device.what)
+    watch = limits.device_watch(device)
     watched = watched_device(device, watch)
     feeder = partial(_ahead, device=watched, offset=offset, end=offset + length, throttle=throttle)
     crew = Crew(jobs, part_bytes=part_bytes, feeder=feeder, patience=watch.patience)

@@ -21,7 +21,7 @@ from imagevol_adapters.engine.threads import Patience, Stopped, green_timer, in_
 from imagevol_adapters.ports import Device
 from imagevol_core import STALL_SECONDS, DeviceStalled, TransferStalled
 
-__all__ = ["Watch", "all_of", "bounded", "elsewhere", "watched_device"]
+__all__ = ["Watch", "all_of", "bounded", "device_watch", "elsewhere", "size_in_time", "watched_device"]
 
 T = TypeVar("T")
 
@@ -145,7 +145,15 @@ def elsewhere(stop: Callable[[], object] | None = None) -> Iterator[None]:
         yield
 
 
-def bounded(work: Callable[[], T], *, what: str, doing: str, seconds: float = STALL_SECONDS, green: bool = False) -> T:
+def bounded(
+    work: Callable[[], T],
+    *,
+    what: str,
+    doing: str,
+    seconds: float = STALL_SECONDS,
+    green: bool = False,
+    look_at: str = DeviceStalled.look_at,
+) -> T:
     """Do what may hang, and give what it gives.
 
     Args:
@@ -154,6 +162,7 @@ def bounded(work: Callable[[], T], *, what: str, doing: str, seconds: float = ST
         doing: what is done, for the error.
         seconds: how long it may take.
         green: whether it uses what eventlet may have patched, and so must stay in its greenlet.
+        look_at: what the operator looks at if it hangs, for the error.
 
     Raises:
         DeviceStalled: it takes longer.
@@ -161,7 +170,7 @@ def bounded(work: Callable[[], T], *, what: str, doing: str, seconds: float = ST
     >>> bounded(lambda: 2 + 2, what="device /dev/sdb", doing="adding")
     4
     """
-    watch = Watch(seconds, lambda doing, seconds: DeviceStalled(what, doing=doing, seconds=seconds))
+    watch = Watch(seconds, lambda doing, seconds: DeviceStalled(what, doing=doing, seconds=seconds, look_at=look_at))
 
     def watched() -> T:
         with watch.during(doing):
@@ -172,6 +181,27 @@ def bounded(work: Callable[[], T], *, what: str, doing: str, seconds: float = ST
             return watched()
     with elsewhere():
         return in_thread(watched, stop=partial(watch.hurry, _LONG_HURRY_SECONDS), patience=watch.patience)
+
+
+def size_in_time(device: Device, seconds: float) -> int:
+    """Give how many bytes a device has.
+
+    Raises:
+        DeviceStalled: it does not answer in time.
+    """
+    return bounded(
+        lambda: device.size_bytes,
+        what=device.what,
+        doing="asking for the size",
+        seconds=seconds,
+        look_at=device.look_at,
+    )
+
+
+def device_watch(device: Device, seconds: float) -> Watch:
+    """Watch the calls of a device; the error names it and says what to look at."""
+    what, look_at = device.what, device.look_at
+    return Watch(seconds, lambda doing, seconds: DeviceStalled(what, doing=doing, seconds=seconds, look_at=look_at))
 
 
 def watched_device(device: Device, watch: Watch) -> Device:

@@ -29,7 +29,7 @@ from imagevol_adapters.engine.threads import (
     in_thread,
     is_patched,
 )
-from imagevol_adapters.engine.watching import all_of, bounded, watched_device
+from imagevol_adapters.engine.watching import all_of, size_in_time, watched_device
 from imagevol_adapters.engine.zeros import runs
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceFailed, ImagevolError, InvalidFact, WrongLength, ZeroHandling
@@ -156,9 +156,7 @@ class StreamWriter:
         if self._broken:
             raise InvalidFact("StreamWriter", "a write failed before; begin again, with the source from its beginning")
         wanted = max(self._size_bytes or 0, self._position)
-        size_bytes = bounded(
-            lambda: device.size_bytes, what=device.what, doing="asking for the size", seconds=self._limits.stall_seconds
-        )
+        size_bytes = size_in_time(device, self._limits.stall_seconds)
         if size_bytes < wanted:
             raise DeviceFailed(f"{device.what} has {amount(size_bytes, 'byte')}, and {wanted} must be written")
         self._broken = True
@@ -170,7 +168,7 @@ class StreamWriter:
     def _written_onto(
         self, device: Device, zeros: ZeroHandling, data_bytes: int | None, steps: Stepping | None
     ) -> bool:
-        watch = self._limits.device_watch(device.what)
+        watch = self._limits.device_watch(device)
         patience = all_of(watch, self._source.watch)
         device = watched_device(device, watch)
         sink = _Sink(device, zeros, self._position, pace=self._throttle.take, believed=self._believed)
@@ -337,7 +335,7 @@ def clear_rest(device: Device, *, offset: int, zeros: ZeroHandling, limits: Limi
     """
     over: list[bool] = []
     limited = limits or Limits()
-    watch = limited.device_watch(device.what)
+    watch = limited.device_watch(device)
     pace = Throttle(limited).until(lambda: bool(over))
     sink = _Sink(watched_device(device, watch), zeros, offset, pace=pace)
     in_thread(lambda: sink.finish(whole=True), stop=lambda: over.append(True), patience=watch.patience)

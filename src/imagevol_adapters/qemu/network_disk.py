@@ -20,7 +20,7 @@ from imagevol_adapters.disk_files import Disk
 from imagevol_adapters.engine.clearing import write_all
 from imagevol_adapters.engine.starting import Thread
 from imagevol_adapters.engine.threads import Patience, in_thread
-from imagevol_adapters.engine.watching import Watch, watched_device
+from imagevol_adapters.engine.watching import device_watch, watched_device
 from imagevol_adapters.ports import Device
 from imagevol_core import DeviceStalled, SourceStalled, TransferStalled
 
@@ -70,9 +70,8 @@ class DeviceDisk:
     @classmethod
     def watched(cls, device: Device, stall_seconds: float) -> DeviceDisk:
         """Give the device as a disk whose calls may take so long."""
-        what = device.what
-        watch = Watch(stall_seconds, lambda doing, seconds: DeviceStalled(what, doing=doing, seconds=seconds))
-        return cls(watched_device(device, watch), what, watch.patience, watch.hurry)
+        watch = device_watch(device, stall_seconds)
+        return cls(watched_device(device, watch), device.what, watch.patience, watch.hurry)
 
     @property
     def size_bytes(self) -> int:
@@ -127,7 +126,8 @@ def served(disk: Disk | DeviceDisk) -> Iterator[int]:
                 raise serving.error from error
             if isinstance(error, TransferStalled) and not has_ended:  # the command waits for what hangs
                 if isinstance(disk, DeviceDisk):
-                    raise DeviceStalled(disk.what, doing="qemu-img", seconds=error.seconds) from error
+                    look_at = disk.device.look_at
+                    raise DeviceStalled(disk.what, doing="qemu-img", seconds=error.seconds, look_at=look_at) from error
                 raise SourceStalled("the image", seconds=error.seconds) from error
             raise
         finally:

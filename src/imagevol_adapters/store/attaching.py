@@ -25,7 +25,7 @@ from imagevol_adapters.addresses import address_of
 from imagevol_adapters.brick import ERRORS, BrickAttacher
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.cleanup import released
-from imagevol_adapters.ports import Attachment
+from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.store.sessions import Options
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import AttachFailed, RequestRefused
@@ -72,13 +72,13 @@ class StoreAttacher(BrickAttacher):
         return super(StoreAttacher, attrs.evolve(self, ip=ip)).connector()
 
     def connected(
-        self, attachment: Attachment, *, keep: Callable[[], bool] | None = None
+        self, attachment: Attachment, *, mode: AccessMode, keep: Callable[[], bool] | None = None
     ) -> AbstractContextManager[Any]:
         """Connect the volume in the way of its protocol."""
         protocol = str(attachment.connection.get("driver_volume_type")).lower()
         if protocol == "nfs":
             return self._mounted(attachment)
-        return super().connected(attachment, keep=keep)
+        return super().connected(attachment, mode=mode, keep=keep)
 
     @contextmanager
     def opening(self, path: str) -> Iterator[None]:

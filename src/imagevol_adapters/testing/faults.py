@@ -121,6 +121,11 @@ class FaultyDevice:
         return self.device.what
 
     @property
+    def look_at(self) -> str:
+        """What the operator looks at if it does not answer."""
+        return self.device.look_at
+
+    @property
     def path(self) -> str:
         """What it is on this host."""
         return self.device.path

@@ -189,14 +189,14 @@ class CheckedFile:
         self._held.refuse_changed()
         if plan.zeros is not None and plan.zero_from_bytes is not None:
             clear_rest(device, offset=plan.zero_from_bytes, zeros=plan.zeros, limits=limits)
-        watch = limits.device_watch(device.what)
+        watch = limits.device_watch(device)
         in_thread(watched_device(device, watch).flush, patience=watch.patience)
 
     def _named(self, stalled: TransferStalled, device: Device) -> TransferStalled:
         """Let the error name the image and the volume, and not the paths that qemu-img was given."""
         named: TransferStalled
         if isinstance(stalled, DeviceStalled):
-            named = DeviceStalled(device.what, doing=stalled.doing, seconds=stalled.seconds)
+            named = DeviceStalled(device.what, doing=stalled.doing, seconds=stalled.seconds, look_at=device.look_at)
         elif isinstance(stalled, SourceStalled):
             named = SourceStalled(self.what, seconds=stalled.seconds)
         else:

@@ -43,6 +43,7 @@ class DeviceConformance:
         with opening(True) as device:
             assert device.path.startswith("/")
             assert device.what
+            assert device.look_at
             assert device.size_bytes >= 1024 * _KIB
             assert device.block_device in (True, False, None)
             assert type(device.direct_io) is bool

@@ -39,6 +39,11 @@ class _Opened:
         return self._what
 
     @property
+    def look_at(self) -> str:
+        """What the operator looks at if it does not answer."""
+        return self._device.look_at
+
+    @property
     def path(self) -> str:
         """What it is on this host."""
         return self._device.path

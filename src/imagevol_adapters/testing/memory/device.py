@@ -8,7 +8,7 @@ from itertools import groupby
 import attrs
 
 from imagevol_adapters.ports import CLEAR_BYTES
-from imagevol_core import DeviceFailed
+from imagevol_core import DeviceFailed, DeviceStalled
 
 __all__ = ["MemoryDevice"]
 
@@ -24,6 +24,7 @@ class MemoryDevice:
     path: str = attrs.field(default="/memory", kw_only=True)
     guarantee: str | None = attrs.field(default=None, kw_only=True)
     block_device: None = attrs.field(default=None, init=False)
+    look_at: str = attrs.field(default=DeviceStalled.look_at, kw_only=True, repr=False)
     direct_io: bool = attrs.field(default=True, init=False)
     can_clear: bool = attrs.field(default=True, kw_only=True)
     clear_bytes: int = attrs.field(default=CLEAR_BYTES, kw_only=True)
