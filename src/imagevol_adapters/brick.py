@@ -27,7 +27,7 @@ from oslo_privsep.daemon import FailedToDropPrivileges, ProtocolError
 
 from imagevol_adapters.addresses import own_address
 from imagevol_adapters.attaching_records import LOCK_PATH, host_lock_path
-from imagevol_adapters.brick_connecting import connect
+from imagevol_adapters.brick_connecting import connect, size_of
 from imagevol_adapters.brick_disconnecting import disconnect_by_force
 from imagevol_adapters.cleanup import released, undone_on_failure
 from imagevol_adapters.devices.ceph import (
@@ -361,10 +361,10 @@ class BrickAttacher:
         def look() -> int:
             nonlocal seen, unasked
             with translated(_OPENING, doing=f"{about} is connected, and the size of its device cannot be read"):
-                seen = _size_of(path)
+                seen = size_of(path)
                 if seen < wanted and isinstance(path, str):
                     unasked = self._rescan(attachment)
-                    seen = _size_of(path)
+                    seen = size_of(path)
             return seen
 
         if not wanted:
@@ -440,17 +440,6 @@ def _has_helper_command() -> bool:
     """Tell whether the configuration says how privsep starts."""
     with translated(ERRORS, doing="[privsep_osbrick] cannot be read"):
         return bool(os_brick.privileged.default.conf.helper_command)
-
-
-def _size_of(path: Any) -> int:
-    """How many bytes what os-brick gave has by now; a path is opened anew, or NFS tells what it knew before."""
-    if not isinstance(path, str):
-        return int(path.rbd_image.size())
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        return os.lseek(fd, 0, os.SEEK_END)
-    finally:
-        os.close(fd)
 
 
 def _protocol(attachment: Attachment) -> str:

@@ -6,13 +6,14 @@ that will only be read is opened to be read only.  Then it can be read from a fu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
 from os_brick.initiator.connector import InitiatorConnector
 
-__all__ = ["connect"]
+__all__ = ["connect", "size_of"]
 
 
 def connect(connector: InitiatorConnector, connection: dict[str, Any], *, writable: bool) -> Mapping[str, Any]:
@@ -44,3 +45,17 @@ def _opening_to_read(
     if opening is None or "read_only" not in signature(opening).parameters:
         return None
     return lambda: {"path": opening(connection, read_only=True)}
+
+
+def size_of(path: Any) -> int:
+    """Give how many bytes what os-brick gave has by now.
+
+    A path is opened anew, or NFS tells what it knew before.
+    """
+    if not isinstance(path, str):
+        return int(path.rbd_image.size())
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return os.lseek(fd, 0, os.SEEK_END)
+    finally:
+        os.close(fd)
