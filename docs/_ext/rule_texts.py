@@ -26,6 +26,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "auditing": ("Auditing", "Repairing"),
     "host": ("Doctor",),
     "backend": ("Validating",),
+    "shards": ("Sharding",),
 }
 # Verdicts that are in no table, because they are about a limit or about all stores together.
 BESIDE_THE_TABLES = {

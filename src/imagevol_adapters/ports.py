@@ -1,6 +1,7 @@
 """The seams between the procedures and the world.
 
-`transfers` is written against these protocols.  `cinder`, `glance`, `brick`, `qemu` and `coordination` have real ones;
+`transfers` is written against these protocols.  `cinder`, `glance`, `brick`, `qemu`, `coordination` and `fleet` have
+real ones;
 those of `testing`, in memory, pass the same conformance suite.  A port raises nothing but `ImagevolError`, with
 the library's error as `__cause__`, and gives facts of `imagevol_core`.
 """
@@ -17,6 +18,7 @@ import attrs
 from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.device_ports import CLEAR_BYTES, Device
 from imagevol_adapters.lock_ports import Lock, Locks
+from imagevol_adapters.shard_ports import Claim, ShardBoard, Shards
 from imagevol_core import AttachmentFacts, CopyPlan, Digest, Image, Inspection, SafetySettings, Volume, VolumeType
 
 __all__ = [
@@ -24,11 +26,14 @@ __all__ = [
     "AccessMode",
     "Attacher",
     "Attachment",
+    "Claim",
     "Converter",
     "Device",
     "ImageService",
     "Lock",
     "Locks",
+    "ShardBoard",
+    "Shards",
     "VolumeService",
 ]
 

@@ -44,6 +44,7 @@ from imagevol_core.resuming import (
     TAKING_UP_RULES,
 )
 from imagevol_core.safety import SAFETY_RULES
+from imagevol_core.sharding import ATTEMPT_RULES, CLAIMING_RULES, LEASE_RULES
 from imagevol_core.store_copies import (
     CLONE_SOURCE_RULES,
     DISCARD_RULES,
@@ -138,6 +139,9 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Validating: clones": VALIDATION_CLONE_RULES,
     "Validating: attachments": VALIDATION_ATTACHMENT_RULES,
     "Validating: the settings that follow": VALIDATION_SETTING_RULES,
+    "Sharding: a shard that a worker could take": CLAIMING_RULES,
+    "Sharding: after an attempt (the first that applies)": ATTEMPT_RULES,
+    "Sharding: a worker's lease (the first that applies)": LEASE_RULES,
     "Auditing: each image": IMAGE_RULES,
     "Auditing: each location of an image": CLAIM_RULES,
     "Auditing: each image volume": IMAGE_VOLUME_RULES,

@@ -52,6 +52,7 @@ LEVELS = (
         "resuming",
         "placement",
         "validating",
+        "sharding",
     },
     {"templates", "uploading", "migration"},
     {"creation", "auditing", "store_copies"},

@@ -79,6 +79,7 @@ TESTS = {
     "resuming.repeating": ["repeating"],
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
+    "sharding": ["sharding"],
     "store_copies": ["store_copies", "store_copy_reasons"],
     "store_copies.decision": ["store_copies", "store_copy_reasons", "store_copy_steps"],
     "stores": ["stores"],

@@ -17,7 +17,7 @@ from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.counts import count_of
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.trust_option import add_trust_option
-from imagevol_core import GIB, DeepCheck, ImagevolError, RequestRefused, Volume
+from imagevol_core import GIB, DeepCheck, RequestRefused, Volume
 from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
@@ -187,9 +187,9 @@ class Deep:
         begin = DeepJournal.open if self._asked.resume else DeepJournal.create
         return begin(self._asked.journal, cloud=self._app.cloud_id())
 
-    def _failed(self, target: DeepTarget, error: ImagevolError) -> None:
+    def _failed(self, target: DeepTarget, reason: str) -> None:
         self.unread.add(target.volume_id)
-        tell(f"Volume {target.volume_id} was not read: {error}")
+        tell(f"Volume {target.volume_id} was not read: {reason}")
 
 
 def watched(unit: str, listing: Iterable[T], /, *, label: str = "audit") -> Iterator[T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,13 @@ from typing import Any
 import attrs
 
 from imagevol_adapters.engine import Limits
-from imagevol_adapters.engine.starting import Threads
+from imagevol_adapters.fleet import local_shards, run_shards
 from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of
+from imagevol_adapters.ports import Claim
 from imagevol_core import (
     DeepCheck,
     Digest,
     Image,
-    ImagevolError,
-    TransferCancelled,
     UnreadLocation,
     UnreadMetadata,
     Volume,
@@ -27,10 +26,12 @@ from imagevol_core import (
     read_metadata,
 )
 from imagevol_core.recorded import decide_judge, decide_recorded
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 
 __all__ = ["DeepJournal", "DeepTarget", "deep_checks", "deep_targets"]
 
 _VERSION = 2
+_KIND = "deep"
 _WITH_DATA = ("active", "deactivated")
 
 
@@ -146,20 +147,8 @@ class DeepJournal(JournalFile):
         Raises:
             ServiceFailed: it cannot be written.
         """
-        of = check.recorded
-        self._append(
-            journal_line(
-                {
-                    "volume": target.volume_id,
-                    "size_bytes": target.size_bytes,
-                    "algorithm": target.algorithm,
-                    "digest": check.digest.value if check.digest else None,
-                    **({"recorded": {"algorithm": of.algorithm, "value": of.value}} if of else {}),
-                    "tail_is_zero": check.tail_is_zero,
-                    "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                }
-            )
-        )
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._append(journal_line({**_line(target, check), "at": at}))
         self._checks[target] = check
 
 
@@ -170,12 +159,13 @@ def deep_checks(
     journal: DeepJournal | None,
     jobs: int,
     limits: Limits,
-    failed: Callable[[DeepTarget, ImagevolError], object],
+    failed: Callable[[DeepTarget, str], object],
     trust_recorded: bool = False,
 ) -> Generator[DeepCheck, None, None]:
     """Read image volumes, several at once, and give what each holds as soon as it is known.
 
-    If the iteration ends early, what is being read ends too, and is let go before this returns.
+    Each volume is a shard of its own.  If the iteration ends early, what is being read ends too, and is let go before
+    this returns.
 
     Args:
         targets: which volumes; they are asked for as they are needed.
@@ -183,40 +173,53 @@ def deep_checks(
         journal: keeps what was read; None for no journal.
         jobs: how many are read at once, at most.
         limits: those of `check`; cancelled if the iteration ends early.
-        failed: told of a volume that cannot be read.
+        failed: told of a volume that cannot be read, and why.
         trust_recorded: whether a check by a record in place of Glance's digest counts, if the journal has one.
 
     Raises:
         ServiceFailed: the journal cannot be written.
     """
-    waiting = iter(targets)
-    running: dict[Future[DeepCheck], DeepTarget] = {}
-    pool = Threads("deep-check")
-    try:
-        while True:
-            while len(running) < jobs and (target := next(waiting, None)) is not None:
-                kept = journal.checks.get(target) if journal is not None else None
-                if kept is not None and _counts(kept, target, trust_recorded=trust_recorded):
-                    yield kept
-                else:
-                    running[pool.submit(check, target)] = target
-            if not running:
-                return
-            for done in wait(running, return_when=FIRST_COMPLETED).done:
-                target = running.pop(done)
-                try:
-                    found = done.result()
-                except TransferCancelled:
-                    raise
-                except ImagevolError as error:
-                    failed(target, error)
-                    continue
+    asked: dict[str, DeepTarget] = {}
+    kept: dict[str, DeepCheck] = {}
+    found: dict[str, DeepCheck] = {}
+
+    def feed() -> Iterator[Shard | ShardRecord]:
+        for target in targets:
+            asked[target.volume_id] = target
+            shard = Shard(job=_KIND, id=target.volume_id, kind=_KIND)
+            known = journal.checks.get(target) if journal is not None else None
+            if known is not None and _counts(known, target, trust_recorded=trust_recorded):
+                kept[shard.id] = known
+                yield ShardRecord(shard=shard, state=ShardState.DONE)
+            else:
+                yield shard
+
+    def read(claim: Claim) -> Mapping[str, Any]:
+        target = asked[claim.shard.id]
+        found[claim.shard.id] = check(target)
+        return _line(target, found[claim.shard.id])
+
+    records = run_shards(
+        feed(),
+        shards=local_shards(),
+        worker=Worker(name=_KIND, kinds=frozenset({_KIND})),
+        work=read,
+        jobs=jobs,
+        ahead=jobs,
+        stopping=limits.cancelled.set,
+    )
+    with closing(records):
+        for record in records:
+            target = asked.pop(record.shard.id)
+            if (known := kept.pop(target.volume_id, None)) is not None:
+                yield known
+            elif record.state is ShardState.SET_ASIDE:
+                failed(target, str(record.reason))
+            else:
+                new = found.pop(target.volume_id)
                 if journal is not None:
-                    journal.record(target, found)
-                yield found
-    finally:
-        limits.cancelled.set()
-        pool.end()
+                    journal.record(target, new)
+                yield new
 
 
 def _counts(check: DeepCheck, target: DeepTarget, *, trust_recorded: bool) -> bool:
@@ -224,6 +227,19 @@ def _counts(check: DeepCheck, target: DeepTarget, *, trust_recorded: bool) -> bo
     glance = target.image.digest if target.image else None
     judge = decide_judge(glance=glance, multihash=check.recorded, blake3=check.recorded, trust_recorded=trust_recorded)
     return check.recorded is None or judge.digest == check.recorded
+
+
+def _line(target: DeepTarget, check: DeepCheck) -> dict[str, Any]:
+    """Give a check as JSON has it."""
+    of = check.recorded
+    return {
+        "volume": target.volume_id,
+        "size_bytes": target.size_bytes,
+        "algorithm": target.algorithm,
+        "digest": check.digest.value if check.digest else None,
+        **({"recorded": {"algorithm": of.algorithm, "value": of.value}} if of else {}),
+        "tail_is_zero": check.tail_is_zero,
+    }
 
 
 def _read(value: Any) -> tuple[DeepTarget, DeepCheck]:

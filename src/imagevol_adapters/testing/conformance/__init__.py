@@ -15,8 +15,8 @@ import pytest
 
 # So that a failure shows the values.
 MODULES = (
-    *("attacher", "devices", "driver", "images", "locations", "locks", "repair_images", "store_copies"),
-    *("template_volumes", "volume_holder", "volumes"),
+    *("attacher", "devices", "driver", "images", "locations", "locks", "repair_images", "shards"),
+    *("store_copies", "template_volumes", "volume_holder", "volumes"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in MODULES))
 
@@ -26,6 +26,7 @@ from imagevol_adapters.testing.conformance.images import ImageServiceConformance
 from imagevol_adapters.testing.conformance.locations import LocationServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.locks import LocksConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.repair_images import RepairImagesConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.shards import ShardsConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.store_copies import StoreCopyServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.template_volumes import TemplateVolumesConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.volume_holder import VolumeHolderConformance  # noqa: E402
@@ -38,6 +39,7 @@ __all__ = [
     "LocationServiceConformance",
     "LocksConformance",
     "RepairImagesConformance",
+    "ShardsConformance",
     "StoreCopyServiceConformance",
     "TemplateVolumesConformance",
     "VolumeHolderConformance",

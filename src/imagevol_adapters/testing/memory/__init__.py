@@ -1,4 +1,4 @@
-"""Volumes, images, their locations, attachments and locks in memory, which behave as the real services do.
+"""Volumes, images, their locations, attachments, locks and shards in memory, which behave as the real services do.
 
 They pass the conformance suite of this kit, as the real ones do.  They are as slow as a service may be: a volume stays
 `creating` until it is waited for, so that a procedure that forgets to wait is found out.  What exists is in public
@@ -19,16 +19,19 @@ from imagevol_adapters.testing.memory.device import MemoryDevice
 from imagevol_adapters.testing.memory.images import MemoryImages
 from imagevol_adapters.testing.memory.locations import MemoryLocations
 from imagevol_adapters.testing.memory.locks import MemoryLock, MemoryLocks
+from imagevol_adapters.testing.memory.shards import MemoryBoard, MemoryShards
 from imagevol_adapters.testing.memory.store_copies import MemoryStoreCopies
 from imagevol_adapters.testing.memory.volumes import MemoryVolumes
 
 __all__ = [
     "MemoryAttacher",
+    "MemoryBoard",
     "MemoryDevice",
     "MemoryImages",
     "MemoryLocations",
     "MemoryLock",
     "MemoryLocks",
+    "MemoryShards",
     "MemoryStoreCopies",
     "MemoryVolumes",
 ]

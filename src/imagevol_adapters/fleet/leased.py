@@ -1,0 +1,185 @@
+"""Shards whose lease is a lock, and whose record is replaced only by the claim that has it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import attrs
+
+from imagevol_adapters.fleet.recorded import key_of_shard, record_of, text_of_record
+from imagevol_adapters.ports import Claim, Lock, Locks, ShardBoard
+from imagevol_core import DeadlineExceeded, ImagevolError, LockLost
+from imagevol_core.sentences import said
+from imagevol_core.sharding import (
+    ClaimFacts,
+    LeaseFacts,
+    LeaseState,
+    Shard,
+    ShardRecord,
+    ShardState,
+    Worker,
+    begin_attempt,
+    decide_claim,
+    decide_lease,
+    end_attempt,
+    try_again,
+)
+
+__all__ = ["LeasedShards", "ShardLost"]
+
+_LOCK = "shard-"
+
+
+class ShardLost(LockLost):
+    """A worker lost its shard while it had it: what it found is not used."""
+
+    def __init__(self, key: str, why: str) -> None:
+        """Name the shard, and say why it was lost."""
+        ImagevolError.__init__(
+            self, f"shard {said(key)} was lost: {why}; this worker's result is not used, and the job goes on without it"
+        )
+        self.name = key
+
+
+@attrs.define(eq=False)
+class LeasedShards:
+    """Shards over a board and a lock service: `Shards`.
+
+    Args:
+        board: keeps the record of each shard.
+        locks: hold the lease of each shard.
+        most_failures: at how many failed attempts a shard is set aside.
+    """
+
+    board: ShardBoard
+    locks: Locks
+    most_failures: int = attrs.field(default=3, kw_only=True)
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long at most the shard of a killed worker stays taken; 0 where it ends with the process."""
+        return self.locks.lease_seconds
+
+    def submit(self, shard: Shard) -> bool:
+        """Offer a shard to the workers; see `Shards.submit`."""
+        return self.board.create(key_of_shard(shard), text_of_record(ShardRecord(shard=shard)))
+
+    def claim(self, worker: Worker) -> Claim | None:
+        """Take a shard that this worker can do; see `Shards.claim`."""
+        found = [(key, record_of(text)) for key, text in sorted(self.board.all().items())]
+        # A shard that has a worker is tried last: that the worker is dead shows when its lock can be taken.
+        for key, record in sorted(found, key=lambda each: each[1].holder is not None):
+            if decide_claim(ClaimFacts(record=record, worker=worker)).allowed:
+                claim = self._taken(key, worker)
+                if claim is not None:
+                    return claim
+        return None
+
+    def records(self, job: str | None = None) -> tuple[ShardRecord, ...]:
+        """Give what is known of each shard; see `Shards.records`."""
+        records = (record_of(text) for _, text in sorted(self.board.all().items()))
+        return tuple(record for record in records if job is None or record.shard.job == job)
+
+    def retry(self, shard: Shard) -> bool:
+        """Offer a shard again that was set aside; see `Shards.retry`."""
+        key = key_of_shard(shard)
+        while (text := self.board.get(key)) is not None:
+            record = record_of(text)
+            if record.state is not ShardState.SET_ASIDE:
+                return False
+            if self.board.replace(key, text, text_of_record(try_again(record))):
+                return True
+        return False
+
+    def withdraw(self, shard: Shard) -> bool:
+        """Take a shard away; see `Shards.withdraw`."""
+        key = key_of_shard(shard)
+        while (text := self.board.get(key)) is not None:
+            if self.board.replace(key, text, None):
+                return True
+        return False
+
+    def _taken(self, key: str, worker: Worker) -> LeasedClaim | None:
+        """Take a shard's lock, and write that this worker has it; None if it is not to be had."""
+        with ExitStack() as until:
+            try:
+                lock = until.enter_context(self.locks.held(_LOCK + key, wait_seconds=0))
+            except DeadlineExceeded:
+                return None
+            text = self.board.get(key)  # as it is under the lock
+            if text is None or record_of(text).state is not ShardState.OPEN:
+                return None
+            begun = begin_attempt(record_of(text), holder=worker.name, most_failures=self.most_failures)
+            written = self.board.replace(key, text, text_of_record(begun))
+            if not written or begun.state is not ShardState.OPEN:
+                return None
+            return LeasedClaim(key, begun, lock, until.pop_all(), self)
+
+
+@attrs.define(eq=False)
+class LeasedClaim:
+    """A shard that this worker has: `Claim`."""
+
+    key: str
+    record: ShardRecord
+    _lock: Lock
+    _until: ExitStack
+    _shards: LeasedShards
+    _ending: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _ended: bool = attrs.field(default=False, init=False)
+
+    @property
+    def shard(self) -> Shard:
+        """Which shard."""
+        return self.record.shard
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt."""
+        return self.record.attempt
+
+    def ensure_held(self) -> None:
+        """Ask whether this worker still has the shard; see `Claim.ensure_held`."""
+        try:
+            self._lock.ensure_held()
+            held = True
+        except LockLost:
+            held = False
+        text = self._shards.board.get(self.key)
+        record = None if text is None else record_of(text)
+        decision = decide_lease(LeaseFacts(attempt=self.attempt, lock_held=held, record=record))
+        if decision.state is LeaseState.LOST:
+            raise ShardLost(self.key, decision.verdicts[-1].text)
+
+    def done(self, outcome: Mapping[str, Any]) -> None:
+        """Write what was found, and give the shard up; see `Claim.done`."""
+        self._end(end_attempt(self.record, outcome=outcome, most_failures=self._shards.most_failures))
+
+    def failed(self, reason: str) -> ShardState:
+        """Write why this attempt failed, and give the shard up; see `Claim.failed`."""
+        after = end_attempt(self.record, reason=reason, most_failures=self._shards.most_failures)
+        self._end(after)
+        return after.state
+
+    def give_back(self) -> None:
+        """Leave the shard to others; see `Claim.give_back`."""
+        with suppress(LockLost):  # then it is left already
+            self._end(end_attempt(self.record, most_failures=self._shards.most_failures))
+
+    def _end(self, after: ShardRecord) -> None:
+        with self._ending:
+            if self._ended:
+                return
+            self._ended = True
+        try:
+            self.ensure_held()
+            # Whatever happened since: only the latest claim can replace its own record.
+            if not self._shards.board.replace(self.key, text_of_record(self.record), text_of_record(after)):
+                raise ShardLost(self.key, "its record was replaced")
+        finally:
+            # The record says how it ended; a lock that cannot be given back ends with its lease.
+            with suppress(ImagevolError):
+                self._until.close()

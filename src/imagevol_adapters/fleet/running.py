@@ -1,0 +1,130 @@
+"""Workers that do shards, and the feeder that offers them and takes up what was found."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
+
+from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.engine.starting import Threads
+from imagevol_adapters.fleet.leased import ShardLost
+from imagevol_adapters.ports import Claim, Shards
+from imagevol_core import ImagevolError, TransferCancelled
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+
+__all__ = ["Work", "run_shards", "work_on"]
+
+LOG = logging.getLogger(__name__)
+
+Work = Callable[[Claim], Mapping[str, Any]]
+"""Does a shard, and gives what it found, as JSON has it."""
+
+_POLL_SECONDS = 0.2
+
+
+def work_on(claim: Claim, work: Work) -> None:
+    """Do a shard, and write how that ended.
+
+    Args:
+        claim: of the shard; it is given up at the end.
+        work: does it.  An error of ours is a failed attempt; any other one gives the shard back and goes on.
+
+    Raises:
+        TransferCancelled: the work was cancelled; the shard was given back.
+        ServiceUnreachable: the board does not answer.
+        ServiceFailed: the same.
+    """
+    with undone_on_failure(f"the lease of shard {claim.shard.id}", claim.give_back):
+        try:
+            try:
+                outcome = work(claim)
+            except (ShardLost, TransferCancelled):
+                raise
+            except ImagevolError as error:
+                claim.failed(str(error))
+            else:
+                claim.done(outcome)
+        except ShardLost as lost:  # another worker has it, and this one goes on with another shard
+            LOG.warning("%s", lost)
+
+
+def run_shards(
+    feed: Iterable[Shard | ShardRecord],
+    *,
+    shards: Shards,
+    worker: Worker,
+    work: Work,
+    jobs: int,
+    ahead: int,
+    stopping: Callable[[], object],
+    poll_seconds: float | None = None,
+) -> Generator[ShardRecord, None, None]:
+    """Offer shards of one job, do several at once, and give the record of each as soon as it is done or set aside.
+
+    A record is taken off the board when the caller asks for the next one: what the caller wrote down until then is not
+    lost if it is killed.  If the iteration ends early, what is being done ends too, and is let go before this returns.
+
+    Args:
+        feed: what is to do, asked for as it is needed.  A record among it is given as it is.
+        shards: where they are offered; other processes may do some of them.
+        worker: this process.
+        work: does a shard, in a thread.
+        jobs: how many this process does at once, at most; 0 for none.
+        ahead: how many shards are offered at once, at most.
+        stopping: called when the iteration ends, before what is being done is waited for; `work` must then end.
+        poll_seconds: how often to look what other processes have done; None if there are none.
+
+    Raises:
+        ThreadFailed: a thread could not begin.
+        ServiceUnreachable: the board does not answer.
+        ServiceFailed: the same.
+
+    >>> from imagevol_adapters.fleet import local_shards
+    >>> feed = (Shard(job="squares", id=str(number), kind="square", work={"of": number}) for number in range(3))
+    >>> found = run_shards(
+    ...     feed, shards=local_shards(), worker=Worker(name="one", kinds=frozenset({"square"})),
+    ...     work=lambda claim: {"is": claim.shard.work["of"] ** 2}, jobs=2, ahead=2, stopping=lambda: None)
+    >>> sorted(record.outcome["is"] for record in found)
+    [0, 1, 4]
+    """
+    waiting = iter(feed)
+    offered: dict[str, Shard] = {}
+    running: set[Future[None]] = set()
+    threads = Threads("shard")
+    try:
+        while True:
+            while len(offered) < ahead and (each := next(waiting, None)) is not None:
+                if isinstance(each, ShardRecord):
+                    yield each
+                else:
+                    shards.submit(each)
+                    offered[each.id] = each
+            if not offered:
+                return
+            while len(running) < jobs and (claim := shards.claim(worker)) is not None:
+                with undone_on_failure(f"the lease of shard {claim.shard.id}", claim.give_back):
+                    running.add(threads.submit(work_on, claim, work))
+            if running:
+                done, running = wait(running, poll_seconds, FIRST_COMPLETED)
+                for ended in done:
+                    ended.result()
+            else:
+                time.sleep(poll_seconds or _POLL_SECONDS)
+            for record in _ended(shards, offered):
+                yield record
+                shards.withdraw(record.shard)
+                del offered[record.shard.id]
+    finally:
+        stopping()
+        threads.end()
+
+
+def _ended(shards: Shards, offered: Mapping[str, Shard]) -> list[ShardRecord]:
+    """Give the records of the offered shards that are done or set aside."""
+    (job,) = {shard.job for shard in offered.values()}
+    return [
+        record for record in shards.records(job) if record.shard.id in offered and record.state is not ShardState.OPEN
+    ]

@@ -1,0 +1,108 @@
+"""The seam to a large job in shards; `imagevol_adapters.ports` gives these protocols with all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+
+__all__ = ["Claim", "ShardBoard", "Shards"]
+
+
+class Claim(Protocol):
+    """A shard that this worker has: no other worker has it, as long as this process runs and renews its lease."""
+
+    @property
+    def shard(self) -> Shard:
+        """Which shard."""
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt; an earlier one with another number can write nothing any more."""
+
+    def ensure_held(self) -> None:
+        """Ask whether this worker still has the shard.  To be called right before each change.
+
+        Raises:
+            LockLost: it has not: another worker may have it, or it was withdrawn.
+            ServiceUnreachable: the lock service does not answer, so it is not known.
+            ServiceFailed: the lock service answers with an error.
+        """
+
+    def done(self, outcome: Mapping[str, Any]) -> None:
+        """Write what was found, and give the shard up.
+
+        Args:
+            outcome: as JSON has it; without credentials.
+
+        Raises:
+            LockLost: another worker may have the shard; nothing was written.
+            ServiceUnreachable: it is not known whether it was written.
+            ServiceFailed: the same.
+        """
+
+    def failed(self, reason: str) -> ShardState:
+        """Write why this attempt failed, give the shard up, and tell whether it is tried again or set aside.
+
+        Raises:
+            LockLost: another worker may have the shard; nothing was written.
+            ServiceUnreachable: it is not known whether it was written.
+            ServiceFailed: the same.
+        """
+
+    def give_back(self) -> None:
+        """Leave the shard to others; this attempt does not count.  After an end, this does nothing.
+
+        Raises:
+            ServiceUnreachable: it is free when its lease ends.
+            ServiceFailed: the same.
+        """
+
+
+class Shards(Protocol):
+    """Shards of large jobs, and what became of them.
+
+    Each method raises `ServiceUnreachable` or `ServiceFailed` if the service that keeps them does not answer.
+    """
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long at most the shard of a killed worker stays taken; 0 where it ends with the process."""
+
+    def submit(self, shard: Shard) -> bool:
+        """Offer a shard to the workers; False if the job has one of this id, which then stays as it is."""
+
+    def claim(self, worker: Worker) -> Claim | None:
+        """Take a shard that this worker can do; None if there is none that is free.
+
+        A shard is set aside, and not taken, if too many workers ended while they had it.
+        """
+
+    def records(self, job: str | None = None) -> tuple[ShardRecord, ...]:
+        """Give what is known of each shard of a job, in the order of their ids; of all jobs if none is named."""
+
+    def retry(self, shard: Shard) -> bool:
+        """Offer a shard again that was set aside; False if it is not set aside."""
+
+    def withdraw(self, shard: Shard) -> bool:
+        """Take a shard away with what was found; a worker that has it loses it.  False if there is none."""
+
+
+class ShardBoard(Protocol):
+    """Texts by key, of which each change is made whole or not at all, for all programs that use the same service.
+
+    Each method raises `ServiceUnreachable` or `ServiceFailed`.
+    """
+
+    def all(self) -> Mapping[str, str]:
+        """Give every text by its key."""
+
+    def get(self, key: str) -> str | None:
+        """Give one text; None if there is none."""
+
+    def create(self, key: str, text: str) -> bool:
+        """Write a text if there is none of this key; False if there is."""
+
+    def replace(self, key: str, old: str, new: str | None) -> bool:
+        """Write another text, or take it away, if it still is the old one; False if it is not."""

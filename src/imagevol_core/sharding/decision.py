@@ -1,0 +1,183 @@
+"""What a worker may take, whether it still has it, and what becomes of a shard after each attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from imagevol_core.sentences import amount, said
+from imagevol_core.sharding.facts import (
+    AttemptFacts,
+    ClaimFacts,
+    LeaseFacts,
+    LeaseState,
+    ShardNext,
+    ShardRecord,
+    ShardState,
+)
+from imagevol_core.sharding.rules import ATTEMPT_RULES, CLAIMING_RULES, LEASE_RULES
+from imagevol_core.verdicts import Policy, Verdict, evaluate, first_match
+
+__all__ = [
+    "AttemptDecision",
+    "ClaimDecision",
+    "LeaseDecision",
+    "begin_attempt",
+    "decide_attempt",
+    "decide_claim",
+    "decide_lease",
+    "end_attempt",
+    "try_again",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimDecision:
+    """Whether a worker may try to take a shard.
+
+    Attributes:
+        verdicts: what each rule says.
+    """
+
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether nothing stands in the way; another worker may still hold the shard's lock."""
+        return all(verdict.ok for verdict in self.verdicts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptDecision:
+    """What follows after an attempt that did not complete its shard.
+
+    Attributes:
+        next: whether it is tried again.
+        verdicts: each rule that was looked at, up to the one that applies.
+    """
+
+    next: ShardNext
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseDecision:
+    """Whether a worker still has its shard.
+
+    Attributes:
+        state: held or lost.
+        verdicts: each rule that was looked at, up to the one that applies.
+    """
+
+    state: LeaseState
+    verdicts: tuple[Verdict, ...]
+
+
+def decide_claim(facts: ClaimFacts) -> ClaimDecision:
+    """Say whether a worker may try to take a shard.
+
+    >>> from imagevol_core.sharding.facts import Shard, Worker
+    >>> shard = Shard(job="audit", id="7ad3", kind="deep", needs=frozenset({"host@fast"}))
+    >>> worker = Worker(name="one", kinds=frozenset({"deep"}), backends=frozenset({"host@slow"}))
+    >>> decision = decide_claim(ClaimFacts(record=ShardRecord(shard=shard), worker=worker))
+    >>> decision.allowed, decision.verdicts[-1].text
+    (False, "the host cannot attach volumes of 'host@fast'")
+    """
+    return ClaimDecision(verdicts=evaluate(CLAIMING_RULES[Policy.STRICT], facts, subject=facts.record.shard.id))
+
+
+def decide_attempt(facts: AttemptFacts) -> AttemptDecision:
+    """Say whether a shard is tried again after an attempt that did not complete it.
+
+    >>> decide_attempt(AttemptFacts(failures=3, most_failures=3, given_back=False, reason="no answer")).next
+    <ShardNext.SET_ASIDE: 'set-aside'>
+    """
+    outcome, verdicts = first_match(ATTEMPT_RULES[Policy.STRICT], facts)
+    return AttemptDecision(next=outcome, verdicts=verdicts)
+
+
+def decide_lease(facts: LeaseFacts) -> LeaseDecision:
+    """Say whether a worker still has its shard.
+
+    >>> decide_lease(LeaseFacts(attempt=1, lock_held=True, record=None)).verdicts[-1].text
+    'the shard was withdrawn'
+    """
+    outcome, verdicts = first_match(LEASE_RULES[Policy.STRICT], facts)
+    return LeaseDecision(state=outcome, verdicts=verdicts)
+
+
+def begin_attempt(record: ShardRecord, *, holder: str, most_failures: int) -> ShardRecord:
+    """Give the record of a shard that a worker takes; it is set aside if too many workers ended while they had it.
+
+    Args:
+        record: of an open shard whose lock the worker holds.
+        holder: the name of the worker.
+        most_failures: at how many failed attempts a shard is set aside.
+
+    >>> from imagevol_core.sharding.facts import Shard
+    >>> record = ShardRecord(shard=Shard(job="audit", id="7ad3", kind="deep"), holder="dead", failures=2)
+    >>> begun = begin_attempt(record, holder="one", most_failures=3)
+    >>> begun.state, begun.reason
+    (<ShardState.SET_ASIDE: 'set-aside'>, 'worker dead ended while it had the shard: 3 attempts failed')
+    """
+    if record.holder is not None:
+        why = f"worker {said(record.holder)} ended while it had the shard"
+        record = _failed(record, why, most_failures=most_failures)
+    if record.state is ShardState.SET_ASIDE:
+        return record
+    return replace(record, attempt=record.attempt + 1, holder=holder)
+
+
+def end_attempt(
+    record: ShardRecord,
+    *,
+    outcome: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+    most_failures: int,
+) -> ShardRecord:
+    """Give the record of a shard after an attempt.
+
+    Args:
+        record: as it is while the worker has the shard.
+        outcome: what was found, if the shard is done.
+        reason: why the attempt failed.  Without an outcome and a reason, the worker gave the shard back.
+        most_failures: at how many failed attempts a shard is set aside.
+
+    >>> from imagevol_core.sharding.facts import Shard
+    >>> record = ShardRecord(shard=Shard(job="audit", id="7ad3", kind="deep"), attempt=1, holder="one")
+    >>> end_attempt(record, outcome={"digest": "ab"}, most_failures=3).state
+    <ShardState.DONE: 'done'>
+    >>> end_attempt(record, reason="no answer", most_failures=3).failures
+    1
+    """
+    if outcome is not None:
+        return replace(record, state=ShardState.DONE, holder=None, outcome=outcome, reason=None)
+    if reason is not None:
+        return _failed(record, reason, most_failures=most_failures)
+    facts = AttemptFacts(failures=record.failures, most_failures=most_failures, given_back=True)
+    return _after(replace(record, holder=None), decide_attempt(facts))
+
+
+def try_again(record: ShardRecord) -> ShardRecord:
+    """Give the record of a shard that was set aside and that an operator wants tried again.
+
+    >>> from imagevol_core.sharding.facts import Shard
+    >>> aside = ShardRecord(shard=Shard(job="a", id="b", kind="deep"), state=ShardState.SET_ASIDE, failures=3)
+    >>> try_again(aside).state, try_again(aside).failures
+    (<ShardState.OPEN: 'open'>, 0)
+    """
+    if record.state is not ShardState.SET_ASIDE:
+        return record
+    return replace(record, state=ShardState.OPEN, failures=0, holder=None, reason=None)
+
+
+def _failed(record: ShardRecord, why: str, *, most_failures: int) -> ShardRecord:
+    failures = record.failures + 1
+    facts = AttemptFacts(failures=failures, most_failures=most_failures, given_back=False, reason=why)
+    reason = why if failures == 1 else f"{why}: {amount(failures, 'attempt')} failed"
+    return _after(replace(record, failures=failures, holder=None, reason=reason), decide_attempt(facts))
+
+
+def _after(record: ShardRecord, decision: AttemptDecision) -> ShardRecord:
+    return record if decision.next is ShardNext.AGAIN else replace(record, state=ShardState.SET_ASIDE)

@@ -1,0 +1,224 @@
+"""Large jobs in shards: offered ahead, done by several, written once, and continued after a kill."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagevol_adapters.fleet import LeasedShards, ShardLost, local_shards, run_shards, work_on
+from imagevol_adapters.fleet.recorded import record_of
+from imagevol_adapters.ports import Claim
+from imagevol_adapters.testing.memory import MemoryShards
+from imagevol_core import DeviceFailed, ServiceFailed, ServiceUnreachable, TransferCancelled
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+from tests.adapters.killed_reading import VOLUMES
+
+ROOT = Path(__file__).parents[2]
+WORKER = Worker(name="one", kinds=frozenset({"deep"}))
+
+
+def shard(number: int, job: str = "audit") -> Shard:
+    return Shard(job=job, id=f"{number:03}", kind="deep", work={"number": number})
+
+
+def doubled(claim: Claim) -> Mapping[str, Any]:
+    return {"is": 2 * claim.shard.work["number"]}
+
+
+class TestRunning:
+    def run(
+        self,
+        count: int,
+        *,
+        shards: LeasedShards | None = None,
+        work: Callable[[Claim], Mapping[str, Any]] = doubled,
+        jobs: int = 3,
+        ahead: int = 3,
+        stopping: Callable[[], object] = lambda: None,
+    ) -> Iterator[ShardRecord]:
+        return run_shards(
+            map(shard, range(count)),
+            shards=shards or local_shards(),
+            worker=WORKER,
+            work=work,
+            jobs=jobs,
+            ahead=ahead,
+            stopping=stopping,
+            poll_seconds=0.01,
+        )
+
+    def test_each_shard_is_done_once_and_nothing_is_left_on_the_board(self) -> None:
+        shards = local_shards()
+        found = list(self.run(50, shards=shards))
+        assert sorted(record.shard.id for record in found) == [f"{number:03}" for number in range(50)]
+        assert {record.shard.work["number"] * 2 for record in found} == {
+            record.outcome["is"] for record in found if record.outcome
+        }
+        assert shards.records() == ()
+
+    def test_no_more_shards_are_offered_at_once_than_asked(self) -> None:
+        shards = MemoryShards()
+        assert len(list(self.run(50, shards=shards, ahead=7))) == 50
+        assert shards.board.most_texts == 7
+
+    def test_what_other_processes_do_is_given_as_what_this_one_does(self) -> None:
+        shards, ended = MemoryShards(), threading.Event()
+
+        def other() -> None:
+            while not ended.wait(0.001):
+                claim = shards.claim(Worker(name="other", kinds=frozenset({"deep"})))
+                if claim is not None:
+                    work_on(claim, doubled)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        try:
+            found = list(self.run(20, shards=shards, jobs=0))
+        finally:
+            ended.set()
+            thread.join()
+        assert sorted(record.shard.id for record in found) == [f"{number:03}" for number in range(20)]
+
+    def test_what_is_on_the_board_from_an_earlier_run_is_taken_up_and_not_done_again(self) -> None:
+        shards = MemoryShards()
+        shards.submit(shard(1))
+        claim = shards.claim(WORKER)
+        assert claim is not None
+        claim.done({"is": "kept"})
+        found = {record.shard.id: record.outcome for record in self.run(3, shards=shards)}
+        assert found == {"000": {"is": 0}, "001": {"is": "kept"}, "002": {"is": 4}}
+
+    def test_a_shard_stays_on_the_board_until_the_caller_asks_for_the_next(self) -> None:
+        shards = MemoryShards()
+        found = self.run(1, shards=shards)
+        record = next(found)
+        assert [each.state for each in shards.records()] == [ShardState.DONE]
+        assert record.outcome == {"is": 0}
+        assert next(found, None) is None
+        assert shards.records() == ()
+
+    def test_a_shard_that_failed_is_given_with_its_reason_and_others_are_done(self) -> None:
+        def work(claim: Claim) -> Mapping[str, Any]:
+            if claim.shard.id == "001":
+                raise DeviceFailed("sector 7 cannot be read")
+            return doubled(claim)
+
+        found = {record.shard.id: record for record in self.run(3, work=work)}
+        assert {key: record.state for key, record in found.items()} == {
+            "000": ShardState.DONE,
+            "001": ShardState.SET_ASIDE,
+            "002": ShardState.DONE,
+        }
+        assert found["001"].reason == "sector 7 cannot be read"
+
+    def test_a_shard_that_fails_is_tried_as_often_as_the_board_allows(self) -> None:
+        tries: list[int] = []
+
+        def work(claim: Claim) -> Mapping[str, Any]:
+            tries.append(claim.attempt)
+            raise ServiceFailed("it is down")
+
+        (record,) = self.run(1, shards=MemoryShards(most_failures=3), work=work)
+        assert tries == [1, 2, 3]
+        assert record.reason == "it is down: 3 attempts failed"
+
+    def test_a_caller_that_stops_early_ends_what_is_being_done_and_gives_it_back(self) -> None:
+        shards, cancelled, begun = MemoryShards(), threading.Event(), threading.Barrier(3, timeout=20)
+
+        def work(claim: Claim) -> Mapping[str, Any]:
+            begun.wait()
+            if claim.shard.id != "000":
+                assert cancelled.wait(20)
+                raise TransferCancelled("it was cancelled")
+            return doubled(claim)
+
+        found = self.run(9, shards=shards, work=work, stopping=cancelled.set)
+        with closing(found):  # type: ignore[type-var]
+            assert next(found).shard.id == "000"
+        states = {record.shard.id: (record.state, record.holder, record.failures) for record in shards.records()}
+        assert states["001"] == states["002"] == (ShardState.OPEN, None, 0)
+
+    def test_an_error_that_is_not_ours_ends_it_and_gives_the_shard_back(self) -> None:
+        shards = MemoryShards()
+
+        def work(claim: Claim) -> Mapping[str, Any]:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            list(self.run(1, shards=shards, work=work))
+        (record,) = shards.records()
+        assert (record.state, record.holder, record.failures) == (ShardState.OPEN, None, 0)
+
+    def test_a_worker_that_lost_its_shard_goes_on_with_others(self, caplog: pytest.LogCaptureFixture) -> None:
+        shards = MemoryShards()
+
+        def work(claim: Claim) -> Mapping[str, Any]:
+            if (claim.shard.id, claim.attempt) == ("001", 1):
+                shards.lose(claim)
+            return doubled(claim)
+
+        found = {record.shard.id: (record.outcome, record.attempt) for record in self.run(3, shards=shards, work=work)}
+        assert found == {"000": ({"is": 0}, 1), "001": ({"is": 2}, 2), "002": ({"is": 4}, 1)}
+        assert "001 was lost" in caplog.text
+
+    def test_a_board_that_does_not_answer_ends_it(self) -> None:
+        shards = MemoryShards()
+        found = self.run(3, shards=shards)
+        next(found)
+        shards.board.reachable = False
+        with pytest.raises(ServiceUnreachable):
+            list(found)
+
+
+def test_no_change_is_made_after_the_lease_ended() -> None:
+    shards, changes = MemoryShards(), list[int]()
+    shards.submit(shard(1))
+    claim = shards.claim(WORKER)
+    assert claim is not None
+
+    def work(held: Claim) -> Mapping[str, Any]:
+        for number in range(4):
+            held.ensure_held()
+            changes.append(number)
+            if number == 1:
+                shards.lose(claim)
+        return {}
+
+    work_on(claim, work)
+    assert changes == [0, 1]
+    with pytest.raises(ShardLost, match="001"):
+        claim.ensure_held()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": 1}', "x"])
+def test_a_record_that_another_program_wrote_is_an_error(text: str) -> None:
+    shards = MemoryShards()
+    shards.board.create("audit/1", text)
+    with pytest.raises(ServiceFailed):
+        record_of(text)
+    with pytest.raises(ServiceFailed):
+        shards.claim(WORKER)
+
+
+def test_an_audit_that_is_killed_at_any_moment_reads_each_volume_once_or_again_if_its_line_was_not_written(
+    tmp_path: Path,
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    program = [sys.executable, "-m", "tests.adapters.killed_reading", str(tmp_path), str(seed)]
+    runs = json.loads(subprocess.check_output(program, cwd=ROOT))
+    assert [run["status"] for run in runs] == [-9] * (len(runs) - 1) + [0]
+    for run in runs:
+        assert len(set(run["read"])) == len(run["read"])
+        assert set(run["read"]).isdisjoint(run["known"])
+    journal = [json.loads(line)["volume"] for line in (tmp_path / "journal").read_text().splitlines()[1:]]
+    assert sorted(journal) == [f"v{number:03}" for number in range(VOLUMES)]
