@@ -8,8 +8,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from errno import EEXIST, EISDIR, ELOOP, EOPNOTSUPP
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.file_deadline import in_time
 from imagevol_adapters.opening import open_file, who_else_writes
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import InUse, RequestRefused, ServiceFailed
@@ -49,11 +50,7 @@ class JournalFile:
             RequestRefused: there is such a file, or none can be made.
         """
         try:
-            with suppress(FileNotFoundError):
-                os.lstat(path)
-                raise FileExistsError(EEXIST, os.strerror(EEXIST))
-            descriptor = _unnamed(path.parent)
-            return os.open(path, _NEW | os.O_CREAT | os.O_EXCL, 0o600) if descriptor is None else descriptor
+            return in_time(lambda: _created(path), path, late=os.close)
         except FileExistsError as error:
             raise _taken(path) from error
         except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
@@ -83,11 +80,11 @@ class JournalFile:
             InUse: another process has it open.
         """
         try:
-            descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+            descriptor, reason = in_time(lambda: _opened(path), path, late=lambda late: os.close(late[0]))
         except OSError as error:
-            reason = "it is a link: give the name of the file itself" if error.errno == ELOOP else error.strerror
-            raise RequestRefused(f"journal {said(path)} cannot be opened: {reason}") from error
-        if reason := who_else_writes(descriptor):
+            why = "it is a link: give the name of the file itself" if error.errno == ELOOP else error.strerror
+            raise RequestRefused(f"journal {said(path)} cannot be opened: {why}") from error
+        if reason:
             os.close(descriptor)
             raise RequestRefused(
                 f"journal {said(path)} is not yours alone: {reason}; if you trust it, give a copy of it that you own, "
@@ -111,12 +108,13 @@ class JournalFile:
         """
         try:
             lock_file(descriptor, path)
-            whole_bytes = _read(path, descriptor, take)
+            with translated(_READING, doing=f"journal {said(path)}"):
+                whole_bytes = in_time(lambda: _read(path, descriptor, take), path)
             check()
             with translated(_READING, doing=f"journal {said(path)}"):
-                os.ftruncate(descriptor, whole_bytes)
+                in_time(lambda: os.ftruncate(descriptor, whole_bytes), path)
         except BaseException:
-            os.close(descriptor)
+            _close(descriptor, path)
             raise
         return descriptor
 
@@ -135,7 +133,8 @@ class JournalFile:
         """
         left = f"the beginning of journal {said(self.path)}"
         with undone_on_failure(left, self.close), undone_on_failure(left, self.remove):
-            unnamed = not (named or os.fstat(self._descriptor).st_nlink)
+            with translated(_WRITING, doing=f"journal {said(self.path)}"):
+                unnamed = not (named or in_time(lambda: os.fstat(self._descriptor).st_nlink, self.path))
             lock_file(self._descriptor, self.path, named=not unnamed)
             self._append(data)
             if not kept:
@@ -143,23 +142,15 @@ class JournalFile:
             if unnamed:
                 self._give_name()
             with translated(_WRITING, doing=f"the directory of journal {said(self.path)}"):
-                directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    os.fsync(directory)  # or the name may be lost with a file that is not
-                finally:
-                    os.close(directory)
+                in_time(lambda: _flush_directory(self.path.parent), self.path)
 
     def _give_name(self) -> None:
-        # With a directory, Python lets the kernel follow the link.
-        anywhere = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.link(f"/proc/self/fd/{self._descriptor}", self.path, src_dir_fd=anywhere)
+            in_time(lambda: _link(self._descriptor, self.path), self.path)
         except FileExistsError as error:
             raise _taken(self.path) from error
         except OSError as error:
             raise ServiceFailed(f"journal {said(self.path)} cannot be written: {error.strerror}") from error
-        finally:
-            os.close(anywhere)
 
     def remove(self) -> None:
         """Delete the file, unless another process has it, or its name is another file's now.
@@ -173,11 +164,11 @@ class JournalFile:
             return
         except RequestRefused:
             pass  # without locks no other process has it
-        self.path.unlink(missing_ok=True)
+        in_time(lambda: self.path.unlink(missing_ok=True), self.path)
 
     def close(self) -> None:
         """Leave it to others."""
-        os.close(self._descriptor)
+        _close(self._descriptor, self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -189,16 +180,27 @@ class JournalFile:
 
     def _append(self, data: bytes) -> None:
         """Write all of it or nothing: after a torn line no other could be read.  It is on the storage then."""
+        with self._failing():
+            in_time(lambda: self._written(data), self.path)
+
+    def _written(self, data: bytes) -> None:
         length = os.fstat(self._descriptor).st_size
-        with undone_on_failure(
-            f"a torn line in journal {said(self.path)}", lambda: os.ftruncate(self._descriptor, length)
+        with (
+            undone_on_failure(
+                f"a torn line in journal {said(self.path)}", lambda: os.ftruncate(self._descriptor, length)
+            ),
+            self._failing(),
         ):
-            try:
-                while data:
-                    data = data[os.write(self._descriptor, data) :]
-                os.fsync(self._descriptor)
-            except OSError as error:
-                raise ServiceFailed(f"journal {said(self.path)} cannot be written: {error.strerror}") from error
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ServiceFailed(f"journal {said(self.path)} cannot be written: {error.strerror}") from error
 
 
 def _unnamed(directory: Path) -> int | None:
@@ -213,6 +215,43 @@ def _unnamed(directory: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def _created(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        os.lstat(path)
+        raise FileExistsError(EEXIST, os.strerror(EEXIST))
+    descriptor = _unnamed(path.parent)
+    return os.open(path, _NEW | os.O_CREAT | os.O_EXCL, 0o600) if descriptor is None else descriptor
+
+
+def _opened(path: Path) -> tuple[int, str]:
+    """Open a file, and say which other user can have written it."""
+    descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+    return descriptor, who_else_writes(descriptor)
+
+
+def _link(descriptor: int, path: Path) -> None:
+    # With a directory, Python lets the kernel follow the link.
+    anywhere = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=anywhere)
+    finally:
+        os.close(anywhere)
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)  # or the name may be lost with a file that is not
+    finally:
+        os.close(descriptor)
+
+
+def _close(descriptor: int, path: Path) -> None:
+    """Close a file; if its storage hangs, it is closed later."""
+    with suppress(TimeoutError):
+        in_time(lambda: os.close(descriptor), path)
 
 
 def _taken(path: Path) -> RequestRefused:
@@ -232,14 +271,18 @@ def lock_file(descriptor: int, path: Path, *, named: bool = True) -> None:
         RequestRefused: the file system has no locks.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        in_time(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), path)
     except BlockingIOError as error:
         raise InUse(f"journal {said(path)} is in use by another process: let it end") from error
     except OSError as error:
         raise RequestRefused(
             f"journal {said(path)} cannot be locked: {error.strerror}; use another file system"
         ) from error
-    if named and not is_named(descriptor, path):
+    try:
+        named_still = not named or in_time(lambda: is_named(descriptor, path), path)
+    except TimeoutError as error:
+        raise RequestRefused(f"journal {said(path)} cannot be opened: {error.strerror}") from error
+    if not named_still:
         raise InUse(f"journal {said(path)} was deleted or replaced by another process: run the command again")
 
 

@@ -22,6 +22,7 @@ from imagevol_adapters.cli.imports import put_off_services
 from imagevol_adapters.cli.progress import begin
 from imagevol_adapters.cli.services import Services, add_attaching_options, silence_libraries, tell_end
 from imagevol_adapters.error_text import keep_secret, keep_token_secret, one_line, secrets_of, without_known
+from imagevol_adapters.file_deadline import set_file_deadline
 from imagevol_core import AccessDenied, is_secret_name, without_userinfo
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Imagevol(Services, App):
         """Note what was typed, as a page may show it: without the options before the command, which have passwords."""
         self.typed = tuple(argv)
         begin(self.options.progress)
+        set_file_deadline(self.options.stall_seconds)
         return super().run_subcommand(argv)
 
     def configure_logging(self) -> None:

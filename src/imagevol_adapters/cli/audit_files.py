@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.file_deadline import in_time
 from imagevol_adapters.opening import open_file
 from imagevol_core import Certainty, RepairAction, RequestRefused
 from imagevol_core.sentences import said
@@ -110,17 +111,23 @@ def _word(value: object) -> str:
 
 def _text(path: Path, *, hides: bool = False) -> str:
     try:
-        with open(open_file(path), encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            if hides and os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
-                raise RequestRefused(
-                    f"{said(path)} can be written by all users, who could hide findings: run `chmod o-w`, and look at "
-                    "what it accepts"
-                )
-            text = file.read(_LARGEST)
-            if file.read(1):
-                raise RequestRefused(f"{said(path)} is larger than {_LARGEST} bytes: give another file")
-            return text
+        return in_time(lambda: _read(path, hides=hides), path)
+    except RequestRefused:
+        raise
     except OSError as error:
         raise RequestRefused(f"{said(path)} cannot be read: {error.strerror}; give another file") from error
     except ValueError as error:
         raise RequestRefused(f"{said(path)} cannot be read: {one_line(error)}; give another file") from error
+
+
+def _read(path: Path, *, hides: bool) -> str:
+    with open(open_file(path), encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+        if hides and os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+            raise RequestRefused(
+                f"{said(path)} can be written by all users, who could hide findings: run `chmod o-w`, and look at "
+                "what it accepts"
+            )
+        text = file.read(_LARGEST)
+        if file.read(1):
+            raise RequestRefused(f"{said(path)} is larger than {_LARGEST} bytes: give another file")
+        return text

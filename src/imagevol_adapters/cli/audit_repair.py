@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from os import W_OK, X_OK, access
-from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import attrs
 
 from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.progress import counted
+from imagevol_adapters.file_deadline import is_there, written_in_time
 from imagevol_core import (
     GIB,
     DeepCheck,
@@ -312,14 +312,14 @@ class AuditRepair:
 def _refuse_journal(path: Path) -> None:
     """Refuse a journal that cannot be made, before the cloud is listed and the operator is asked."""
     directory = path.parent
-    if lexists(path):
+    if is_there(path):
         raise RequestRefused(f"journal {said(path)} exists: give another name, or go on by --resume-repair")
-    if not directory.is_dir():
+    if not written_in_time(directory.is_dir, path):
         raise RequestRefused(
             f"journal {said(path)} cannot be written: there is no directory {said(directory)}: run "
             f"`install -d -m 0700 {said(directory)}`"
         )
-    if not access(directory, W_OK | X_OK):
+    if not written_in_time(lambda: access(directory, W_OK | X_OK), path):
         raise RequestRefused(
             f"journal {said(path)} cannot be written: directory {said(directory)} is not writable: name another"
         )

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
 from functools import cached_property
-from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +21,7 @@ from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
 from imagevol_adapters.cli.trust_option import add_trust_option
+from imagevol_adapters.file_deadline import is_there
 from imagevol_core import (
     ImagevolError,
     RequestRefused,
@@ -420,7 +420,7 @@ def _refuse(parsed_args: argparse.Namespace) -> None:
     many = len(parsed_args.images) != 1
     if (many or parsed_args.move or parsed_args.from_store) and not (parsed_args.journal or parsed_args.dry_run):
         raise RequestRefused("name a journal with --journal FILE, from which the copies can be resumed and undone")
-    if parsed_args.journal and lexists(parsed_args.journal):
+    if parsed_args.journal and is_there(parsed_args.journal):
         raise RequestRefused(
             f"journal {said(parsed_args.journal)} exists: give another name, or go on with it by --resume"
         )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from pathlib import Path
+from typing import BinaryIO
 
 from imagevol_adapters.cli.files import STANDARD_STREAM, opened
+from imagevol_adapters.file_deadline import in_time
 from imagevol_core import Digest, ImagevolError, SourceFailed, checksum_for, parse_digest
 
 __all__ = ["expected_digest", "given_digest"]
@@ -39,5 +42,12 @@ def expected_digest(asked: argparse.Namespace) -> Digest | None:
     with opened(asked.checksum_file, "give a file such as SHA256SUMS") as (file, size_bytes):
         if size_bytes is None or size_bytes > _LONGEST_LIST:
             raise SourceFailed(f"{asked.checksum_file} is too long; give a file such as SHA256SUMS")
-        text = file.read().decode(errors="replace")
+        text = _read(file, asked.checksum_file)
     return checksum_for(text, None if asked.file == STANDARD_STREAM else asked.file.name)
+
+
+def _read(file: BinaryIO, path: Path) -> str:
+    try:
+        return in_time(file.read, path).decode(errors="replace")
+    except OSError as error:
+        raise SourceFailed(f"{path} cannot be read: {error.strerror}; give a file such as SHA256SUMS") from error

@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.check_rows import CheckList, check_rows
 from imagevol_adapters.cli.configured_store import CINDER_CONF, GLANCE_API_CONF, ConfiguredStore
 from imagevol_adapters.cli.placing import volume_type_of
+from imagevol_adapters.file_deadline import in_time, is_there, written_in_time
 from imagevol_core import (
     GIB,
     DoctorAccess,
@@ -103,9 +105,9 @@ class Doctor(CheckList):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Gather the facts, and ask the core."""
         asked = parsed_args
-        if asked.rates is not None and os.path.lexists(asked.rates):
+        if asked.rates is not None and is_there(asked.rates):
             raise RequestRefused(f"{asked.rates} exists: give another name, or remove it")
-        if asked.rates is not None and not os.access(asked.rates.parent, os.W_OK | os.X_OK):
+        if asked.rates is not None and not written_in_time(partial(_may_write, asked.rates.parent), asked.rates):
             raise RequestRefused(f"{asked.rates} cannot be written: choose a directory that this user can write to")
         if asked.volume_type and not asked.measure:
             raise RequestRefused("--volume-type is for --measure: give both, or neither")
@@ -252,11 +254,18 @@ def _on_backend(trial: Trial, backend: str | None) -> Trial:
     return attrs.evolve(trial, error=f"the volume was in {said(place)}, and not on backend {said(backend)}")
 
 
+def _may_write(directory: Path) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK)
+
+
 def _write(path: Path, rates: Rates) -> None:
-    try:
+    def write() -> None:
         with path.open("x", encoding="utf-8") as file:
             json.dump(rates.as_dict(), file, indent=2)
             file.write("\n")
+
+    try:
+        in_time(write, path)
     except OSError as error:
         raise RequestRefused(f"{path} cannot be written: {error.strerror}; choose another file") from error
 

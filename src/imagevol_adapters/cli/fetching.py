@@ -15,6 +15,7 @@ from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.files import STANDARD_STREAM, appearing
 from imagevol_adapters.cli.output import check_output
 from imagevol_adapters.closing import closing
+from imagevol_adapters.file_deadline import in_time, opened_in_time
 from imagevol_core import (
     DeviceFailed,
     Image,
@@ -100,7 +101,7 @@ class Fetching:
                 done = fetch_image(image, target, data=counted, tell=self._tell, progress=progress, limits=self._limits)
         except (ImagevolError, KeyboardInterrupt):
             with suppress(OSError, ValueError):
-                if target.with_name(f"{target.name}.imagevol-part").exists():
+                if in_time(target.with_name(f"{target.name}.imagevol-part").exists, target):
                     self._tell(f"What was read is kept beside {said(target)}. To continue, run the same command again.")
             raise
         return moved_bytes if done else None
@@ -238,10 +239,13 @@ class Fetching:
         from imagevol_adapters.devices.device import PathDevice
         from imagevol_adapters.engine import write_stream
 
-        os.truncate(partial, content.size_bytes)
+        def opened() -> PathDevice:
+            os.truncate(partial, content.size_bytes)
+            return PathDevice.open(partial, writable=True)
+
         with (
             _room(wanted),
-            PathDevice.open(partial, writable=True) as device,
+            opened_in_time(opened, wanted) as device,
             self.app.progress("get", content.size_bytes) as progress,
         ):
             write_stream(

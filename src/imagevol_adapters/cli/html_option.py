@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagevol_adapters.file_deadline import written_in_time
+
 if TYPE_CHECKING:
     from imagevol_adapters.reporting import Contents
 
@@ -46,7 +48,7 @@ def check_html(file: Path | None) -> None:
     from imagevol_adapters.reporting import BEGINS, check_library
 
     check_library()
-    check_replaceable(file, begins=BEGINS)
+    written_in_time(lambda: check_replaceable(file, begins=BEGINS), file)
 
 
 def write_html(file: Path, contents: Contents) -> None:
@@ -62,4 +64,5 @@ def write_html(file: Path, contents: Contents) -> None:
     from imagevol_adapters.replacing import replace_file
     from imagevol_adapters.reporting import BEGINS, html_page
 
-    replace_file(file, html_page(contents), begins=BEGINS)
+    page = html_page(contents)
+    written_in_time(lambda: replace_file(file, page, begins=BEGINS), file)

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
-from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +20,7 @@ from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.renames import add_renames, given_renames
 from imagevol_adapters.cli.schemas import json_enum
+from imagevol_adapters.file_deadline import is_there
 from imagevol_adapters.relocating import Journal, Migration, Outcome, PlannedImage, State, plan_images
 from imagevol_core import (
     Image,
@@ -294,7 +294,7 @@ class Apply(Named, _Locations):
         """Plan, show, ask, and change one image after the other."""
         if parsed_args.resume:
             return self._resume(parsed_args)
-        if lexists(parsed_args.journal):
+        if is_there(parsed_args.journal):
             raise RequestRefused(
                 f"journal {parsed_args.journal} exists: give another name, or go on with it by --resume"
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.file_deadline import written_in_time
 from imagevol_core import ImagevolError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def check_metrics(file: Path | None) -> None:
         from imagevol_adapters.metrics import BEGINS
         from imagevol_adapters.replacing import check_replaceable
 
-        check_replaceable(file, begins=BEGINS)
+        written_in_time(lambda: check_replaceable(file, begins=BEGINS), file)
 
 
 def write_metrics(file: Path | None, samples: Iterable[Sample]) -> None:
@@ -62,7 +63,7 @@ def write_metrics(file: Path | None, samples: Iterable[Sample]) -> None:
     from imagevol_adapters.metrics import write_textfile
 
     try:
-        write_textfile(file, samples)
+        written_in_time(lambda: write_textfile(file, samples), file)
     except ImagevolError as error:
         tell(f"The command has succeeded, but its metrics are lost: {error}")
 

@@ -11,6 +11,7 @@ import attrs
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.files import STANDARD_STREAM, opened
 from imagevol_adapters.cli.image_options import image_attributes
+from imagevol_adapters.file_deadline import in_time
 from imagevol_core import RequestRefused, needs_conversion
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _journal(app: Imagevol, asked: argparse.Namespace, same: dict[str, Any], wis
         return PutJournal.create(
             path,
             cloud=cloud,
-            file=FileFacts.of(file),
+            file=in_time(lambda: FileFacts.of(file), asked.file),
             wishes=same,
             algorithms=dict.fromkeys([*wishes["settings"].algorithms, *([digest.algorithm] if digest else [])]),
         )

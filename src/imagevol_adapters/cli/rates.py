@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from imagevol_adapters.file_deadline import in_time
 from imagevol_adapters.opening import read_file
 from imagevol_core import InvalidFact, Rates, RequestRefused, Volume
 from imagevol_core.sentences import said
@@ -25,7 +26,7 @@ def read_rates(file: Path) -> Rates:
         RequestRefused: it cannot be read, or is no file of rates.
     """
     try:
-        return Rates.from_dict(json.loads(read_file(file, longest_bytes=_LONGEST_BYTES)))
+        return Rates.from_dict(json.loads(in_time(lambda: read_file(file, longest_bytes=_LONGEST_BYTES), file)))
     except InvalidFact as error:  # which is a ValueError too
         raise RequestRefused(f"--rates: {said(file)}: {error}") from error
     except OSError as error:

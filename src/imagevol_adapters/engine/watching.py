@@ -21,7 +21,7 @@ from imagevol_adapters.engine.threads import Patience, Stopped, green_timer, in_
 from imagevol_adapters.ports import Device
 from imagevol_core import STALL_SECONDS, DeviceStalled, TransferStalled
 
-__all__ = ["Watch", "all_of", "bounded", "device_watch", "elsewhere", "size_in_time", "watched_device"]
+__all__ = ["Watch", "all_of", "bounded", "device_watch", "elsewhere", "is_watched", "size_in_time", "watched_device"]
 
 T = TypeVar("T")
 
@@ -89,6 +89,11 @@ class Watch:
         self._in_call = False
         _outer.set(self._before)
 
+    @property
+    def counts(self) -> bool:
+        """Whether a call is under way, and does not wait for what has a watch of its own."""
+        return self._since is not None
+
     def hurry(self, seconds: float = _HURRY_SECONDS) -> None:
         """Wait no longer than a moment for a call whose answer is not wanted any more, and stop what it waits for."""
         if self._until is None:
@@ -143,6 +148,16 @@ def elsewhere(stop: Callable[[], object] | None = None) -> Iterator[None]:
         return
     with watch.suspended(stop):
         yield
+
+
+def is_watched() -> bool:
+    """Tell whether the call that this thread makes has a deadline.
+
+    >>> is_watched()
+    False
+    """
+    watch = _outer.get()
+    return watch is not None and watch.counts
 
 
 def bounded(

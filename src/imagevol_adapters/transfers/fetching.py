@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Digests, Limits, Progress, StreamWriter
+from imagevol_adapters.file_deadline import opened_in_time
 from imagevol_adapters.ports import VolumeService
 from imagevol_adapters.transfers.attaching import refuse_encrypted
 from imagevol_adapters.transfers.keeping import STEP_BYTES, Step, read_again, write_in_steps
@@ -98,12 +99,16 @@ def _is_image(image: ReadImage, path: Path, progress: Progress | None, limits: L
     if image.digest is None:
         return False
     digests, total = {image.digest.algorithm: image.digest}, image.size_bytes
-    with PathDevice.open(path, writable=False) as device:
+    with _open_in_time(path, writable=False) as device:
         if device.size_bytes != total:
             return False
         whole = Step(position=total, digests=digests)
         found = read_again(device, [whole], algorithms=digests, progress=progress, total_bytes=total, limits=limits)
     return found.digests.values() == digests
+
+
+def _open_in_time(path: Path, *, writable: bool) -> AbstractContextManager[PathDevice]:
+    return opened_in_time(lambda: PathDevice.open(path, writable=writable), path)
 
 
 def _unhurried(limits: Limits) -> Limits:
@@ -122,7 +127,7 @@ def _read(
 ) -> None:
     algorithms = [image.digest.algorithm] if image.digest else []
     total = image.size_bytes
-    with PathDevice.open(part.data_path, writable=True) as device:
+    with _open_in_time(part.data_path, writable=True) as device:
         kept = read_again(
             device,
             part.steps,

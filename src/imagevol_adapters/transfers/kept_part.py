@@ -9,15 +9,17 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from errno import EEXIST, EINVAL, ELOOP, EOPNOTSUPP, EPERM
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.file_deadline import in_time
 from imagevol_adapters.journals import JournalFile, journal_line, text_of
 from imagevol_adapters.opening import is_private, open_file
 from imagevol_adapters.transfers.keeping import Step, until
@@ -73,8 +75,8 @@ class PartFile(JournalFile):
         if any(step.position > position for step in self.steps):
             self._append(journal_line({"cut": position}))
             self.steps = until(self.steps, position)
-        os.ftruncate(self._file, position)
-        os.ftruncate(self._file, size_bytes)
+        for length in (position, size_bytes):
+            in_time(partial(os.ftruncate, self._file, length), self._target)
 
     def keep(self, step: Step) -> None:
         """Write down how far the file is; when this returns, that is on the storage.
@@ -91,6 +93,9 @@ class PartFile(JournalFile):
         Raises:
             OSError: the name is not free, or cannot be given.
         """
+        in_time(self._finish, self._target)
+
+    def _finish(self) -> None:
         # With a directory, Python lets the kernel follow the link.
         anywhere = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -113,7 +118,7 @@ class PartFile(JournalFile):
 
         What has either name now and is another file stays.
         """
-        _unlink(self._file, _part(self._target))
+        in_time(lambda: _unlink(self._file, _part(self._target)), self._target)
         self.remove()
 
     def _rename(self) -> None:
@@ -138,8 +143,9 @@ class PartFile(JournalFile):
             )
 
     def close(self) -> None:
-        """Leave both to others."""
-        os.close(self._file)
+        """Leave both to others; what hangs is closed later."""
+        with suppress(TimeoutError):
+            in_time(lambda: os.close(self._file), self._target)
         super().close()
 
 
@@ -162,30 +168,41 @@ def part_file(target: Path, image: ReadImage, *, tell: Callable[[str], object]) 
     with _refused(target):
         if "\0" in str(target):
             raise OSError(EINVAL, "a file name cannot have a NUL in it")
-        found = _Found.look(target)
-        try:
-            found.free(target)
-            if os.path.lexists(target):
-                raise FileExistsError(EEXIST, os.strerror(EEXIST))
-            decision = decide_partial(image, found.kept)
-            if decision.outcome is PartialOutcome.REFUSE:
-                raise RequestRefused(f"{said(_part(target))}: {decision.reason}: delete it, or give another file")
-            if decision.outcome is PartialOutcome.DO_WITHOUT:
-                tell(f"This transfer cannot be resumed: {decision.reason}.")
-                yield None
-                return
-            if decision.outcome is PartialOutcome.BEGIN_ANEW:
-                tell(f"Reading the image anew: {decision.reason}.")
-                found.delete(target)
-            if decision.outcome is PartialOutcome.GO_ON:
-                opened = found.opened(target)
-            else:
-                found.close()
-                opened = _begun(target, image)
-        finally:
-            found.close()
+        opened = in_time(lambda: _taken_up(target, image, tell), target, late=_left_alone)
+        if opened is None:
+            yield None
+            return
         with opened:
             yield opened
+
+
+def _taken_up(target: Path, image: ReadImage, tell: Callable[[str], object]) -> PartFile | None:
+    found = _Found.look(target)
+    try:
+        found.free(target)
+        if os.path.lexists(target):
+            raise FileExistsError(EEXIST, os.strerror(EEXIST))
+        decision = decide_partial(image, found.kept)
+        if decision.outcome is PartialOutcome.REFUSE:
+            raise RequestRefused(f"{said(_part(target))}: {decision.reason}: delete it, or give another file")
+        if decision.outcome is PartialOutcome.DO_WITHOUT:
+            tell(f"This transfer cannot be resumed: {decision.reason}.")
+            return None
+        if decision.outcome is PartialOutcome.BEGIN_ANEW:
+            tell(f"Reading the image anew: {decision.reason}.")
+            found.delete(target)
+        if decision.outcome is PartialOutcome.GO_ON:
+            return found.opened(target)
+        found.close()
+        return _begun(target, image)
+    finally:
+        found.close()
+
+
+def _left_alone(opened: PartFile | None) -> None:
+    """Close what was opened too late."""
+    if opened is not None:
+        opened.close()
 
 
 def finish_whole(target: Path, image: ReadImage, verify: Callable[[Path], bool]) -> bool:
@@ -204,27 +221,41 @@ def finish_whole(target: Path, image: ReadImage, verify: Callable[[Path], bool])
         ImagevolError: whatever else `verify` raises.
     """
     with _refused(target):
-        found = _Found.look(target)
-        file = None
+        found, file = in_time(lambda: _looked(target), target, late=lambda late: _closed(*late))
         try:
-            try:
-                file = open_file(target, os.O_RDONLY | os.O_NOFOLLOW)
-            except OSError:
+            if file is None:
                 return False
-            facts = found.finished(file, target)
+            facts = in_time(lambda: found.finished(file, target), target)
             if decide_finished(image, facts).outcome is FinishedOutcome.READ:
                 facts = replace(facts, is_image=verify(_open_again(file)))
             decision = decide_finished(image, facts)
             _LOG.debug("%s: %s", target, decision.reason)
             if decision.outcome is not FinishedOutcome.COUNT:
                 return False
-            os.fchmod(file, _new_mode())
-            found.delete(target)
+            in_time(partial(os.fchmod, file, _new_mode()), target)
+            in_time(lambda: found.delete(target), target)
             return True
         finally:
-            if file is not None:
-                os.close(file)
-            found.close()
+            with suppress(TimeoutError):
+                in_time(lambda: _closed(found, file), target)
+
+
+def _looked(target: Path) -> tuple[_Found, int | None]:
+    """Open what there is of an earlier command, and the file that has the name."""
+    found = _Found.look(target)
+    try:
+        return found, open_file(target, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return found, None
+    except BaseException:
+        found.close()
+        raise
+
+
+def _closed(found: _Found, file: int | None) -> None:
+    if file is not None:
+        os.close(file)
+    found.close()
 
 
 @attrs.define(kw_only=True)
