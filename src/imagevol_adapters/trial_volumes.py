@@ -92,7 +92,9 @@ class TrialVolumes:
                     pass
             except ImagevolError as error:
                 named += leftovers(error)
-        still = {volume.id for volume in self.volumes.find([volume.id for volume in found])}
+        still: set[str] = set()
+        with suppress(ImagevolError):  # it answered to the deletions, or each of them is named
+            still = {volume.id for volume in self.volumes.find([volume.id for volume in found])}
         return (*named, *(f"volume {each}" for each in sorted(still) if not any(each in name for name in named)))
 
     @contextmanager

@@ -393,6 +393,16 @@ class TestDeleting:
         volumes.delete("7")
         assert asked(http) == ["GET /volumes/7"] * 3
 
+    @pytest.mark.parametrize("status", [401, 403, 500])
+    def test_a_volume_that_cinder_does_not_show_is_deleted_all_the_same(
+        self, http: Mocker, volumes: CinderVolumes, status: int
+    ) -> None:
+        http.get(f"{CINDER}/volumes/7", status_code=status)
+        deletion = http.delete(f"{CINDER}/volumes/7", status_code=202)
+        with pytest.raises(ImagevolError):  # it cannot be seen to be gone
+            volumes.delete("7")
+        assert deletion.called
+
     def test_a_volume_in_error_is_deleted(self, http: Mocker, volumes: CinderVolumes) -> None:
         states(http, "error", 404)
         http.delete(f"{CINDER}/volumes/7", status_code=202)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from imagevol_adapters.testing.faults import Steps
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryVolumes
 from imagevol_adapters.validating import try_backend
 from imagevol_core import (
+    AccessDenied,
     NotSeen,
     OverQuota,
     Result,
@@ -149,6 +150,19 @@ class TestFailures:
                 raise ServiceFailed("it is stuck")
 
         volumes = Stuck()
+        facts = tried(volumes)
+        assert len(volumes.volumes) >= 1
+        assert all(each in faults(facts)["cleaned-up"] for each in volumes.volumes)
+
+    def test_what_cinder_lists_and_does_not_show_is_named(self) -> None:
+        class Refuses(Backend):
+            def find(self, volume_ids: Iterable[str]) -> tuple[Volume, ...]:
+                raise AccessDenied("Cinder does not accept the token")
+
+            def delete(self, volume_id: str, *, wait: bool = True) -> None:
+                raise AccessDenied("Cinder does not accept the token")
+
+        volumes = Refuses()
         facts = tried(volumes)
         assert len(volumes.volumes) >= 1
         assert all(each in faults(facts)["cleaned-up"] for each in volumes.volumes)

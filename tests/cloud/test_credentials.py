@@ -1,4 +1,4 @@
-"""No password and no token of a command is seen anywhere, with `--debug` and however the command ends.
+"""No password and no token of a command is seen anywhere, with `--debug -vv` and however the command ends.
 
 Looked at are what it prints and writes, its arguments and those of what it starts, what that finds in its environment,
 and the logs of the services.
@@ -26,7 +26,7 @@ from tests.cloud.record import Cloud
 from tests.cloud.restarting import without
 from tests.cloud.test_command_line import IMAGEVOL, passwords
 
-_TOKEN = re.compile(r"gAAAA[\w-]{20,}")  # of Keystone
+TOKEN = re.compile(r"gAAAA[\w-]{20,}")  # of Keystone
 WRONG = "a-wrong-password-that-nobody-may-see"
 
 
@@ -41,7 +41,7 @@ class Seen:
         """Where a password or a token was seen."""
         known = [*passwords(self.cloud), WRONG]
         return [
-            where for where, text in self.texts.items() if _TOKEN.search(text) or any(each in text for each in known)
+            where for where, text in self.texts.items() if TOKEN.search(text) or any(each in text for each in known)
         ]
 
     def run(self, *arguments: object, password: str | None = None, kill_when: Any = None) -> int:
@@ -51,7 +51,7 @@ class Seen:
         given = {f"OS_{name.upper()}": value for name, value in auth.items()} | {"OS_REGION_NAME": "RegionOne"}
         if password is not None:
             given["OS_PASSWORD"] = password
-        command = [str(IMAGEVOL), "--debug", *map(str, arguments)]
+        command = [str(IMAGEVOL), "--debug", "-v", "-v", *map(str, arguments)]  # so that libraries are heard too
         with (
             subprocess.Popen(
                 command, env=kept | given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

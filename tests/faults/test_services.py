@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -21,11 +23,11 @@ from imagevol_adapters.cleanup import released
 from imagevol_adapters.transfers.attaching import delete_volume
 from imagevol_adapters.transfers.creating import answered
 from imagevol_core import ImagevolError
-from tests.faults.proxy.calls import FAULTS, Call
+from tests.faults.proxy.calls import FAULTS, Call, dealt, drawn
 from tests.faults.proxy.passing import Proxies, proxies
 
 ID = "0b1c2d3e-4f50-6172-8394-a5b6c7d8"
-SOON = 0.3
+SOON = 0.15
 MARK = {"imagevol_procedure": "put"}
 
 
@@ -171,9 +173,28 @@ def test_a_volume_is_created_once_and_deleted_or_an_error_says_what_is_left(worl
 
 @pytest.mark.parametrize("fault", [name for name, fault in FAULTS.items() if not fault.stalls])
 def test_a_service_that_does_not_recover_is_given_up(world: World, fault: str) -> None:
-    for call in calls(world, whole_life):
+    tried = calls(world, whole_life)
+    for call in random.Random(fault).sample(tried, 2):
         world.between.begin(call, FAULTS[fault], lasting=True)
         with suppress(ImagevolError):
             whole_life(world.volumes())
         assert 1 <= world.between.struck <= 20
         world.cinder.volumes.clear()
+
+
+def test_each_call_is_dealt_different_faults_and_each_fault_occurs() -> None:
+    hands = dealt([*FAULTS], [3] * 10 + [1] * 4, random.Random(7))
+    assert [len({*hand}) for hand in hands] == [3] * 10 + [1] * 4
+    counts = Counter(fault for hand in hands for fault in hand)
+    assert counts.keys() == FAULTS.keys()
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert dealt([*FAULTS], [3] * 10 + [1] * 4, random.Random(7)) == hands
+
+
+def test_of_calls_that_are_alike_a_few_are_drawn_and_of_each_kind_one() -> None:
+    polls = [Call("cinder", "GET", "/v3/volumes/ID", number) for number in range(1, 9)]
+    made = Call("cinder", "POST", "/v3/volumes", 1)
+    found = drawn([made, *polls], 2, random.Random(7))
+    assert found[0] == made
+    assert len(found) == 3
+    assert {*found[1:]} < {*polls}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,11 @@ from imagevol_adapters.cinder.client import said_as_ours
 from imagevol_adapters.cleanup import naming
 from imagevol_adapters.keystone import never_sent
 from imagevol_adapters.repeating import looked_up
+from imagevol_adapters.waiting import wait_until
 from imagevol_core import (
     AttachmentFacts,
     CallerError,
+    DeadlineExceeded,
     ImagevolError,
     InUse,
     ResourceNotFound,
@@ -26,7 +29,10 @@ from imagevol_core.remains import lost_attachment
 if TYPE_CHECKING:
     import cinderclient.v3.client
 
-__all__ = ["created_once", "reserved_once", "unless_deleted", "unset_metadata"]
+__all__ = ["created_once", "reserved_once", "settled", "unless_deleted", "unset_metadata"]
+
+_LOG = logging.getLogger(__name__)
+_PASSING = frozenset({"creating", "downloading", "detaching"})  # Cinder refuses to delete these, for now
 
 
 def created_once(
@@ -101,6 +107,36 @@ def reserved_once(
             with naming(left):
                 raise
         raise
+
+
+def settled(volume_id: str, *, get: Callable[[str], Volume], seconds: float) -> Volume | None:
+    """Give a volume that will be deleted, once Cinder is done with what it does to it.
+
+    Args:
+        volume_id: of the volume.
+        get: gives a volume.
+        seconds: how long to wait at most.
+
+    Returns:
+        The volume; None if Cinder does not show it now, as when it accepts no token. Cinder can delete it all the same,
+        and refuses that if the volume is in use.
+
+    Raises:
+        ResourceNotFound: there is no such volume.
+        DeadlineExceeded: Cinder is not done.
+    """
+    try:
+        return wait_until(
+            lambda: get(volume_id),
+            lambda volume: volume.status not in _PASSING,
+            what=f"volume {volume_id} is still being made or let go",
+            seconds=seconds,
+        )
+    except (ResourceNotFound, DeadlineExceeded):
+        raise
+    except ImagevolError as error:
+        _LOG.info("Volume %s: deleting it without a look at it: %s", volume_id, error)
+        return None
 
 
 @contextmanager

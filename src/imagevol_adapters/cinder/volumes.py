@@ -19,7 +19,7 @@ from keystoneauth1.session import Session
 from imagevol_adapters.attaching_records import AttachingRecords
 from imagevol_adapters.cinder.attachments import holders_of, is_on_host, reservations_of
 from imagevol_adapters.cinder.client import CONFLICTS, connect, newest_message, said_as_ours, volume_facts
-from imagevol_adapters.cinder.lost_answers import created_once, reserved_once, unless_deleted, unset_metadata
+from imagevol_adapters.cinder.lost_answers import created_once, reserved_once, settled, unless_deleted, unset_metadata
 from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cinder.volume_pages import is_volume_id, listed_volumes, shown_volumes
 from imagevol_adapters.cinder.volume_types import (
@@ -58,7 +58,6 @@ from imagevol_core import (
 __all__ = ["CinderVolumes"]
 
 _LOG = logging.getLogger(__name__)
-_PASSING = frozenset({"creating", "downloading", "detaching"})  # Cinder refuses to delete these, for now
 # Short, so that a volume is not free for long before the next one takes it; random, so that not all ask at once.
 _PAUSES = tenacity.wait_exponential(multiplier=0.25, max=1.5) + tenacity.wait_random(0, 0.5)
 
@@ -253,13 +252,8 @@ class CinderVolumes:
 
     def delete(self, volume_id: str, *, wait: bool = True) -> None:
         """Delete the volume, once Cinder is done with what it does to it, and return when it is gone."""
-        volume = wait_until(
-            lambda: self.get(volume_id),
-            lambda volume: volume.status not in _PASSING,
-            what=f"volume {volume_id} is still being made or let go",
-            seconds=self.wait_seconds,
-        )
-        if volume.status != "deleting":  # as when Glance deletes it with its image
+        volume = settled(volume_id, get=self.get, seconds=self.wait_seconds)
+        if volume is None or volume.status != "deleting":  # as when Glance deletes it with its image
             with (
                 unless_deleted(volume_id, find=self.find),
                 said_as_ours(f"deleting volume {volume_id}", ("volume", volume_id), table=CONFLICTS),

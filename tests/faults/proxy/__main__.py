@@ -1,6 +1,6 @@
-"""Brings about each fault at each call of each procedure, on real services; what follows names procedures.
+"""Brings about faults at each call of each procedure, on real services; what follows names procedures.
 
-Without `--all` a sample of so many tries is drawn by the seed.
+Without `--all`, the seed draws a few faults for each call, so that each call and each fault is tried.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from pathlib import Path
 
 from tests.cloud.bringup import running
 from tests.cloud.record import Cloud
-from tests.cloud.settings import Settings, with_mixin
+from tests.cloud.settings import BACKENDS, Settings, with_mixin
 from tests.cloud.test_middleware import PIPELINE
-from tests.faults.proxy.calls import FAULTS, Call
+from tests.faults.proxy.calls import FAULTS, Call, dealt, drawn
 from tests.faults.proxy.forking import Ran, Runner, runner
 from tests.faults.proxy.passing import proxies
 from tests.faults.proxy.procedures import PROCEDURES
 from tests.faults.proxy.site import Site
-from tests.faults.proxy.trying import calls_of, tried
+from tests.faults.proxy.trying import TIMEOUT_SECONDS, calls_of, tried
+from tests.faults.proxy.within import led_through
 from tests.faults.recorded import Tally, options, record
 
-_SAMPLE = 300
+_EACH = 3
+_ALIKE = 2  # calls of a kind, as of the polls of one volume
+_PATIENCE_SECONDS = 20  # more than our code has; Cinder's own calls of Glance have no deadline
 _LASTING = 0.25  # of the tries: the service does not recover
 
 
@@ -42,7 +45,8 @@ def main() -> int:
 
 def settings() -> Settings:
     """A cloud with all that is ours: the store, the mixin with templates, and the filter."""
-    mixin = with_mixin({"image_template_enabled": "true"})
+    soon = {"image_clone_stall_seconds": str(TIMEOUT_SECONDS)}
+    mixin = with_mixin({"image_template_enabled": "true", **soon}, glance=dict.fromkeys(BACKENDS, soon))
     paste = {
         "composite:api": {"keystone": PIPELINE},
         # Without it, Glance 33 tells no details of our store, which cp needs.
@@ -54,10 +58,15 @@ def settings() -> Settings:
 def _arguments() -> argparse.Namespace:
     parser = options(__doc__)
     parser.add_argument("procedures", nargs="*", metavar="PROCEDURE", help=f"of {', '.join(PROCEDURES)} (default: all)")
-    parser.add_argument("--all", action="store_true", help="try every fault at every call")
-    parser.add_argument("--tries", type=int, default=_SAMPLE, help="try so many (default: %(default)d)")
+    parser.add_argument("--all", action="store_true", help="try every fault at every call, which takes hours")
+    parser.add_argument("--each", type=int, default=_EACH, help="draw so many faults for a call (default: %(default)d)")
+    parser.add_argument(
+        "--alike", type=int, default=_ALIKE, help="draw so many of calls that are alike (default: %(default)d)"
+    )
+    parser.add_argument("--tries", type=int, help="try so many of those that were drawn (default: all)")
     parser.add_argument("--fault", action="append", choices=FAULTS, help="try this fault only")
     parser.add_argument("--call", help="try only calls that have this text")
+    parser.add_argument("--lasting", action="store_true", help="let no service recover (default: a quarter of them)")
     parser.add_argument("--cloud", type=Path, metavar="DIR", help="use the cloud that runs in DIR")
     return parser.parse_args()
 
@@ -68,8 +77,13 @@ def _run(cloud: Cloud, directory: Path, arguments: argparse.Namespace) -> int:
     tally = Tally(seed=arguments.seed)
     end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else None
     wrong = 0
-    with proxies(services) as between, runner(directory) as commands:
-        site = Site(cloud, between, directory)
+    with (
+        proxies(services) as between,
+        proxies(services, patience_seconds=_PATIENCE_SECONDS) as within,
+        led_through(cloud, within),
+        runner(directory) as commands,
+    ):
+        site = Site(cloud, between, within, directory)
         for name, call, fault, lasting, usual in _chosen(site, commands, arguments, dice):
             if end is not None and time.monotonic() > end:
                 break
@@ -77,15 +91,18 @@ def _run(cloud: Cloud, directory: Path, arguments: argparse.Namespace) -> int:
             result = tried(site, commands, PROCEDURES[name], call, FAULTS[fault], usual, lasting=lasting)
             if not result.struck:
                 continue
-            left = [thing for thing, state in result.left.items() if not state.endswith(", named")]
-            tally.add(FAULTS[fault].text, name, result.outcome, left_behind=len(left))
+            tally.add(FAULTS[fault].text, name, result.outcome, left_behind=len(result.unnamed))
             mark = "ok" if result.is_right else "WRONG"
             how = "always" if lasting else "once"
             took = f"{time.monotonic() - begun:.1f} s"
             print(f"{mark}: {name}: {call}: {fault} {how}: {result.outcome} ({took})", flush=True)
             if not result.is_right:
-                wrong += bool(left) or result.outcome not in ("success", "error")
+                wrong += 1
                 print(f"    left {result.left}\n    {result.said.strip()}".replace("\n", "\n    "), flush=True)
+    logs = {path.name: path.read_text(errors="replace") for path in (cloud.directory / "log").glob("*.log")}
+    for where in site.secrets_in(logs):
+        wrong += 1
+        print(f"WRONG: a secret is seen in {where}")
     record("proxy", tally.rows(), directory=arguments.directory)
     print(f"{sum(row.tried for row in tally.rows())} tried, {wrong} wrong")
     return 1 if wrong else 0
@@ -102,11 +119,24 @@ def _chosen(
             print(f"WRONG: {name}: without a fault: {error}", flush=True)
             continue
         print(f"{name}: {len(calls)} calls", flush=True)
-        for call in dict.fromkeys(calls):
-            if not arguments.call or arguments.call in str(call):
-                every += [(name, call, fault, usual) for fault in arguments.fault or FAULTS]
-    chosen = every if arguments.all else dice.sample(every, min(arguments.tries, len(every)))
-    return [(name, call, fault, dice.random() < _LASTING, usual) for name, call, fault, usual in chosen]
+        asked = [call for call in dict.fromkeys(calls) if not arguments.call or arguments.call in str(call)]
+        most = 1 if PROCEDURES[name].slow else arguments.alike
+        every += [(name, call, usual) for call in (asked if arguments.all else drawn(asked, most, dice))]
+    faults = arguments.fault or [*FAULTS]
+    counts = [_count(name, len(faults), arguments) for name, _, _ in every]
+    chosen = [
+        (name, call, fault, arguments.lasting or dice.random() < _LASTING, usual)
+        for (name, call, usual), hand in zip(every, dealt(faults, counts, dice), strict=True)
+        for fault in hand
+    ]
+    if arguments.tries is not None:
+        chosen = dice.sample(chosen, min(arguments.tries, len(chosen)))
+    return chosen
+
+
+def _count(name: str, faults: int, arguments: argparse.Namespace) -> int:
+    """How many faults are tried at a call of a procedure."""
+    return faults if arguments.all else min(faults, 1 if PROCEDURES[name].slow else arguments.each)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["FAULTS", "Call", "Fault", "template_of"]
+__all__ = ["FAULTS", "Call", "Fault", "dealt", "drawn", "template_of"]
 
 _ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
@@ -82,3 +83,26 @@ FAULTS: Mapping[str, Fault] = {
     "expired": Fault(text="does not accept the token any more", expires=True),
 }
 """What can go wrong, by name."""
+
+
+def drawn(calls: Sequence[Call], most: int, dice: random.Random) -> list[Call]:
+    """Draw so many at most of the calls that are alike but for their number, and keep the order."""
+    kinds: dict[tuple[str, str, str], list[Call]] = {}
+    for call in calls:
+        kinds.setdefault((call.service, call.method, call.template), []).append(call)
+    kept = {call for alike in kinds.values() for call in dice.sample(alike, min(most, len(alike)))}
+    return [call for call in calls if call in kept]
+
+
+def dealt(faults: Sequence[str], counts: Sequence[int], dice: random.Random) -> list[list[str]]:
+    """Deal different faults for each call, so many, from decks of all of them, so that each is dealt as often."""
+    deck: list[str] = []
+    result = []
+    for count in counts:
+        hand: list[str] = []
+        while len(hand) < count:
+            if all(each in hand for each in deck):
+                deck = [*deck, *dice.sample(faults, len(faults))]
+            hand.append(deck.pop(next(place for place, each in enumerate(deck) if each not in hand)))
+        result.append(hand)
+    return result

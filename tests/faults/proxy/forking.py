@@ -7,6 +7,7 @@ child's pid and, when it has ended, with its status.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -32,11 +33,19 @@ _PRELOADED = (
 
 @attrs.frozen
 class Ran:
-    """What came of a command; its status is None if it had to be killed."""
+    """What came of a command; its status is None if it had to be killed.
+
+    Attributes:
+        status: its exit status.
+        out: what it answered.
+        err: what it said.
+        log: what it and the libraries logged.
+    """
 
     status: int | None
     out: str
     err: str
+    log: str = ""
 
 
 @attrs.define
@@ -48,12 +57,14 @@ class Runner:
 
     def run(self, arguments: Sequence[object], *, environment: Mapping[str, str], seconds: float) -> Ran:
         """Run a command, and kill it if it does not end in time."""
-        out, err = self.directory / "out", self.directory / "err"
+        out, err, log = (self.directory / name for name in ("out", "err", "log"))
+        log.unlink(missing_ok=True)
         asked = {
             "arguments": [str(each) for each in arguments],
             "environment": dict(environment),
             "out": str(out),
             "err": str(err),
+            "log": str(log),
             "seconds": seconds,
         }
         assert self.process.stdin is not None
@@ -61,7 +72,7 @@ class Runner:
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
         status = json.loads(self.process.stdout.readline())
-        return Ran(status, out.read_text(errors="replace"), err.read_text(errors="replace"))
+        return Ran(status, *(each.read_text(errors="replace") if each.exists() else "" for each in (out, err, log)))
 
 
 @contextmanager
@@ -109,10 +120,11 @@ def _command(asked: dict[str, object]) -> None:
         for name in [name for name in os.environ if name.startswith("OS_")]:
             del os.environ[name]
         os.environ.update(asked["environment"])  # type: ignore[call-overload]
-        arguments = list(asked["arguments"])  # type: ignore[call-overload]
+        arguments = ["--log-file", str(asked["log"]), *asked["arguments"]]  # type: ignore[misc]
         sys.argv = ["imagevol", *arguments]
         from imagevol_adapters.cli import main  # noqa: PLC0415 - in the child only
 
+        _log_libraries()
         status = main(arguments)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
@@ -122,6 +134,29 @@ def _command(asked: dict[str, object]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _log_libraries() -> None:
+    """Let the log file have all that libraries say, as with `-vv`, and the console none of it."""
+    from imagevol_adapters.cli.app import Imagevol  # noqa: PLC0415 - in the child only
+
+    configure = Imagevol.configure_logging
+
+    def configured(app: Imagevol) -> None:
+        configure(app)
+        silent = [
+            logger
+            for logger in logging.root.manager.loggerDict.values()
+            if isinstance(logger, logging.Logger) and logger.level == logging.CRITICAL
+        ]
+        for logger in silent:
+            logger.setLevel(logging.DEBUG)
+        names = tuple(f"{logger.name}." for logger in silent)
+        for handler in logging.root.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: not f"{record.name}.".startswith(names))
+
+    Imagevol.configure_logging = configured  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ class Proxies:
         struck: how often the fault has been brought about since then.
     """
 
-    def __init__(self, services: Mapping[str, str]) -> None:
-        self.services = services
+    def __init__(self, services: Mapping[str, str], patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self.services, self.patience_seconds = services, patience_seconds
         self.urls: dict[str, str] = {}
         self.calls: list[Call] = []
         self.struck = 0
@@ -91,13 +91,14 @@ def _base(url: str) -> str:
 
 
 @contextmanager
-def proxies(services: Mapping[str, str]) -> Iterator[Proxies]:
+def proxies(services: Mapping[str, str], *, patience_seconds: float = _PATIENCE_SECONDS) -> Iterator[Proxies]:
     """Stand before these services while the context lasts.
 
     Args:
         services: the URL of each, by name.
+        patience_seconds: after so long, the proxy of a service that is silent resets the connection.
     """
-    shared = Proxies(services)
+    shared = Proxies(services, patience_seconds)
     with ExitStack() as ends:
         for name, url in services.items():
             server = ends.enter_context(_Server(("127.0.0.1", 0), _Passing))
@@ -154,7 +155,7 @@ class _Passing(BaseHTTPRequestHandler):
         elif fault.done:
             self._pass_on(body, fault)
         if fault.then == "silence":
-            over.wait(_PATIENCE_SECONDS)
+            over.wait(shared.patience_seconds)
         if fault.then in ("silence", "reset"):
             self._reset()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,11 @@ import attrs
 
 from imagevol_adapters.transfers.attaching import delete_volume
 from imagevol_core import ImagevolError, ImageVolumeMetadata
-from tests.cloud.templating import remove_templates
+from tests.cloud.templating import remove_templates, templates
 from tests.faults.proxy.forking import Ran
+from tests.faults.proxy.passing import Proxies
 from tests.faults.proxy.site import DATA, Site
+from tests.faults.proxy.within import deleted, downloaded, uploaded, volume_created
 
 __all__ = ["PROCEDURES", "Made", "Procedure", "gone"]
 
@@ -38,6 +41,7 @@ class Procedure:
 
     Attributes:
         arguments: of the command, given the site and what was prepared.
+        asks: asks a service that has our code in it, in place of a command; the faults are in what the service asks.
         prepare: makes what the command works on; it is there again at the next try, so it must be cheap.
         is_right: whether a command that succeeded has done what it says.
         tidy: takes away what a command that succeeded has made.
@@ -45,9 +49,11 @@ class Procedure:
         same_answer: whether the answer is the same each time.
         resumes: the options with which a command that failed goes on, where it leaves something for that.
         format: the options for an answer that a program reads.
+        slow: whether it takes so long that less is tried, without `--all`.
     """
 
-    arguments: Callable[[Site, Made], Sequence[object]]
+    arguments: Callable[[Site, Made], Sequence[object]] = lambda site, made: ()
+    asks: Callable[[Site, Made], Ran] | None = None
     prepare: Callable[[Site], Made] = _nothing
     is_right: Callable[[Site, Made, Ran], bool] = _right
     tidy: Callable[[Site, Made, Ran], None] = _leave
@@ -55,6 +61,11 @@ class Procedure:
     same_answer: bool = False
     resumes: tuple[str, ...] = ()
     format: tuple[str, ...] = ("-f", "json")
+    slow: bool = False
+
+    def between(self, site: Site) -> Proxies:
+        """The proxies that bring about its faults."""
+        return site.proxies if self.asks is None else site.within
 
 
 def _answer(ran: Ran) -> Any:
@@ -141,6 +152,57 @@ def _warmed(site: Site, made: Made, ran: Ran) -> bool:
 
 
 def _no_templates(site: Site, _made: Made, _ran: Ran) -> None:
+    remove_templates(site.cloud)
+
+
+def _template(site: Site) -> Made:
+    image = site.image("local", DATA[:70000])
+    volume_created(site, {"own image": image})
+    (template,) = templates(site.cloud, image)
+    for volume in site.cinder_of_service.volumes.list():
+        if volume.id != template.id and volume.metadata == {}:
+            delete_volume(site.volumes, volume.id)
+    return {"own image": image, "template": template.id}
+
+
+def _pruned(site: Site, made: Made, ran: Ran) -> bool:
+    outcomes = [(row["volume_id"], row["outcome"]) for row in _answer(ran)]
+    return outcomes == [(made["template"], "deleted")]
+
+
+def _queued(site: Site) -> Made:
+    return {"own image": site.images.create(name="to be uploaded", disk_format="raw").id}
+
+
+def _uploaded(site: Site, made: Made, _ran: Ran) -> bool:
+    image = site.images.get(made["own image"])
+    return image.status == "active" and b"".join(site.images.read(image.id)) == DATA
+
+
+def _downloaded(_site: Site, _made: Made, ran: Ran) -> bool:
+    return ran.out == hashlib.sha256(DATA).hexdigest()
+
+
+def _stored_image(site: Site) -> Made:
+    return {"own image": site.image("fast", DATA[:70000])}
+
+
+def _image_gone(site: Site, made: Made, _ran: Ran) -> bool:
+    return made["own image"] not in {each["id"] for each in site.glance.images.list()}
+
+
+def _large_image(site: Site) -> Made:
+    return {"own image": site.image("local")}
+
+
+def _volume_whole(site: Site, _made: Made, ran: Ran) -> bool:
+    with (site.cloud.directory / "volumes/fast" / f"volume-{_answer(ran)['volume_id']}").open("rb") as file:
+        held = file.read(len(DATA))
+    return held == DATA and all(each.status != "creating" for each in templates(site.cloud))
+
+
+def _delete_volume_and_templates(site: Site, made: Made, ran: Ran) -> None:
+    _delete_volume(site, made, ran)
     remove_templates(site.cloud)
 
 
@@ -246,6 +308,15 @@ PROCEDURES: Mapping[str, Procedure] = {
         tidy=_no_templates,
         statuses=(0, 3),
     ),
+    "templates prune": Procedure(
+        arguments=lambda site, made: (
+            *("templates", "prune", "--all", "--idle-minutes", 0, "--yes", "--config-file", site.cinder_conf),
+        ),
+        prepare=_template,
+        is_right=_pruned,
+        statuses=(0, 3),
+        slow=True,
+    ),
     "audit": Procedure(arguments=lambda site, made: _audit(site), prepare=_image, same_answer=True),
     "audit --deep": Procedure(arguments=lambda site, made: _audit(site, "--deep"), prepare=_image, same_answer=True),
     "audit --repair": Procedure(
@@ -267,11 +338,17 @@ PROCEDURES: Mapping[str, Procedure] = {
         same_answer=True,
     ),
     "validate": Procedure(
-        arguments=lambda site, made: ("validate", "fast", "--no-suites", "--clones", 1), statuses=(0, 3)
+        arguments=lambda site, made: ("validate", "fast", "--no-suites", "--clones", 1), statuses=(0, 3), slow=True
     ),
     "doctor": Procedure(arguments=lambda site, made: ("doctor", *_glance(site)), statuses=(0, 3)),
+    "glance-api: an upload": Procedure(asks=uploaded, prepare=_queued, is_right=_uploaded),
+    "glance-api: a download": Procedure(asks=downloaded, prepare=_image, is_right=_downloaded),
+    "glance-api: a deletion": Procedure(asks=deleted, prepare=_stored_image, is_right=_image_gone),
+    "cinder-volume: a template": Procedure(
+        asks=volume_created, prepare=_large_image, is_right=_volume_whole, tidy=_delete_volume_and_templates
+    ),
 }
-"""The procedures, by the command."""
+"""The procedures, by the command, or by the service and what it is asked for."""
 
 
 def gone(site: Site, made: Made) -> None:

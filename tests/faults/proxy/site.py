@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -16,15 +15,19 @@ from cinderclient import exceptions as cinder_errors
 from cinderclient.client import Client as CinderClient
 from glanceclient import exc as glance_errors
 from glanceclient.v2.client import Client as GlanceClient
+from keystoneauth1.session import Session
 
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.glance.images import GlanceImages
+from imagevol_adapters.repeating import repeating
 from tests.cloud.database import run_sql
 from tests.cloud.ports import PATIENCE_SECONDS, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.settings import REGION
 from tests.cloud.teardown import loop_devices
+from tests.cloud.test_command_line import passwords
+from tests.cloud.test_credentials import TOKEN
 from tests.faults.proxy.passing import Proxies
 
 __all__ = ["DATA", "Site"]
@@ -39,13 +42,15 @@ class Site:
 
     Attributes:
         cloud: which.
-        proxies: before its services.
+        proxies: before its services, for the commands.
+        within: before its services, for what Glance and Cinder ask of each other.
         directory: for the files of the commands.
         kept: the images that no procedure changes, by store.
     """
 
     cloud: Cloud
     proxies: Proxies
+    within: Proxies
     directory: Path
     kept: dict[str, str] = attrs.field(factory=dict, init=False)
 
@@ -79,25 +84,43 @@ class Site:
         """Of a command."""
         return {"OS_CLIENT_CONFIG_FILE": str(self.clouds_yaml), "OS_CLOUD": "service", "TMPDIR": str(self.temporary)}
 
-    @property
+    @cached_property
     def glance_conf(self) -> Path:
-        """The configuration of Glance."""
-        return self.cloud.directory / "etc/glance/glance-api.conf"
+        """The configuration of Glance, whose stores are asked through the proxies of the commands."""
+        return self._led_through("etc/glance/glance-api.conf")
 
-    @property
+    @cached_property
     def cinder_conf(self) -> Path:
-        """The configuration of Cinder."""
-        return self.cloud.directory / "etc/cinder/cinder.conf"
+        """The configuration of Cinder, in the same way."""
+        return self._led_through("etc/cinder/cinder.conf")
+
+    def _led_through(self, name: str) -> Path:
+        text = (self.cloud.directory / name).read_text()
+        for url in (self.cloud.auth_url, self.within.urls["keystone"]):
+            text = text.replace(url, self.proxies.urls["keystone"])
+        copy = self.directory / Path(name).name
+        copy.touch(mode=0o600)
+        copy.write_text(text)
+        return copy
+
+    def _signed_in(self, name: str) -> Session:
+        """A session that asks again: services close connections that were idle for long."""
+        return repeating(sign_in(self.cloud, name))
 
     @cached_property
     def cinder(self) -> Any:
         """Cinder, past the proxies."""
-        return CinderClient("3.60", session=sign_in(self.cloud, "admin"), region_name=REGION)
+        return CinderClient("3.60", session=self._signed_in("admin"), region_name=REGION)
+
+    @cached_property
+    def cinder_of_service(self) -> Any:
+        """The same, as the stores' user."""
+        return CinderClient("3.60", session=self._signed_in("service"), region_name=REGION)
 
     @cached_property
     def glance(self) -> Any:
         """Glance, past the proxies."""
-        return GlanceClient(session=sign_in(self.cloud, "admin"), region_name=REGION)
+        return GlanceClient(session=self._signed_in("admin"), region_name=REGION)
 
     @cached_property
     def volumes(self) -> CinderVolumes:
@@ -141,11 +164,30 @@ class Site:
         }
 
     def left(self, before: Mapping[str, str]) -> dict[str, str]:
-        """What is there that was not, or is gone, once the services have settled."""
+        """What is there that was not, or is gone, once the services have settled.
+
+        A volume that an image has its data in, as when Glance goes on with a copy, is the image's.
+        """
         for _ in ticks(_SETTLING_SECONDS, interval=0.2):
-            if not (differs := _differing(before, self.inventory())):
+            held = [location["url"] for image in self.glance.images.list() for location in image.get("locations") or ()]
+            differs = {
+                thing: state
+                for thing, state in _differing(before, self.inventory()).items()
+                if not any(url.endswith(thing.split()[1]) for url in held)
+            }
+            if not differs:
                 break
         return differs
+
+    def secrets_in(self, texts: Mapping[str, str]) -> list[str]:
+        """Where a password or a token of these credentials is seen, and in which journal."""
+        known = passwords(self.cloud)
+        files = {str(path): path.read_text(errors="replace") for path in self.directory.glob("*journal*")}
+        return [
+            where
+            for where, text in {**texts, **files}.items()
+            if TOKEN.search(text) or any(each in text for each in known)
+        ]
 
     def forget(self, things: Mapping[str, str]) -> None:
         """Take away what was left."""
@@ -165,7 +207,10 @@ class Site:
                 with suppress(cinder_errors.ClientException):
                     self.cinder.volumes.reset_state(name, "available", "detached")
                     self.cinder.volumes.force_delete(name)
-        time.sleep(0.1)
+        gone = {thing for thing in things if thing.startswith("volume ")}
+        for _ in ticks(_SETTLING_SECONDS, interval=0.2):
+            if not gone & self.inventory().keys():
+                break
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
