@@ -129,6 +129,8 @@ def _chosen(
         for (name, call, usual), hand in zip(every, dealt(faults, counts, dice), strict=True)
         for fault in hand
     ]
+    if arguments.minutes is not None:
+        dice.shuffle(chosen)  # so that each procedure has its share of the time
     if arguments.tries is not None:
         chosen = dice.sample(chosen, min(arguments.tries, len(chosen)))
     return chosen

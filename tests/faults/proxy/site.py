@@ -153,13 +153,16 @@ class Site:
         everybodys = {"all_tenants": 1}
         volumes = self.cinder.volumes.list(search_opts=everybodys)
         attachments = self.cinder.attachments.list(search_opts=everybodys)
+        # The rig's driver counts exports: of an attachment that was exported twice, the device stays.
+        attached = {each.volume_id for each in attachments}
+        exported = [(_volume_behind(each), each) for each in loop_devices(self.cloud.directory)]
         # A file of the directory stays if it is a part that the user wants to go on with.
         files = [*self.temporary.rglob("*")]
         return {
             **{f"volume {each.id}": f"{each.status} {sorted(each.metadata)}" for each in volumes},
             **{f"attachment {each.id}": str(each.status) for each in attachments},
             **{f"image {each['id']}": each["status"] for each in self.glance.images.list()},
-            **{f"loop device {each}": "" for each in loop_devices(self.cloud.directory)},
+            **{f"device {volume}": device for volume, device in exported if volume in attached},
             **{f"file {each}": "" for each in files if "/.privsep" not in str(each)},
         }
 
@@ -211,6 +214,13 @@ class Site:
         for _ in ticks(_SETTLING_SECONDS, interval=0.2):
             if not gone & self.inventory().keys():
                 break
+
+
+def _volume_behind(loop_device: str) -> str:
+    """The id of the volume that Cinder has exported as a loop device."""
+    with suppress(OSError):  # it is detached in this moment
+        return Path(f"/sys/block/{Path(loop_device).name}/loop/backing_file").read_text().strip()[-36:]
+    return loop_device
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ _TOLD = re.compile(
     r"; sending it again in |; asking for the rest |^Storing |^Going on |^Stopped early|; it was done all the same$"
 )
 _RAW = re.compile(r"Traceback|NoneType|object (is|has|at)|Error\(|(Key|Type|Attribute|Value|JSONDecode)Error")
-_OF_PYTHON = re.compile(r"^\S.* ERROR .*\b(Key|Type|Attribute|Index|JSONDecode|Assertion)Error: ", re.MULTILINE)
+_OF_PYTHON = re.compile(r"^.* ERROR imagevol.*\b(Key|Type|Attribute|Index|JSONDecode|Assertion)Error: ", re.MULTILINE)
 _NAMES = re.compile(r"Cinder|Glance|Keystone|credentials|project|service|volume|image|127\.0\.0\.1")
 _LONGEST = 1200
 
@@ -114,10 +114,6 @@ def tried(
             for thing, state in site.left(prepared).items()
             if not (_is_made(thing, made) or _is_template(state))
         }
-        left = {
-            thing: f"{state}, named" if thing.split()[1] in ran.err + ran.out else state
-            for thing, state in left.items()
-        }
     gone(site, made)
     _forget_files(site)
     rest = site.left(before)
@@ -125,6 +121,8 @@ def tried(
         left = rest
     elif not outcome.startswith("error"):
         left = {}
+    told = ran.err + ran.out
+    left = {thing: f"{state}, named" if thing.split()[1] in told else state for thing, state in left.items()}
     site.forget(rest)
     return Tried(outcome=outcome, left=left, said=said, struck=struck)
 

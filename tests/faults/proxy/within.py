@@ -69,7 +69,10 @@ def downloaded(site: Site, made: Mapping[str, str]) -> Ran:
     """Download an image of our store, and give the digest of what came."""
 
     def ask() -> str:
-        return hashlib.sha256(b"".join(site.glance.images.data(made["image"]))).hexdigest()
+        data = site.glance.images.data(made["image"])
+        if data is None:  # Glance found no location that it can read, and answers 204
+            raise OSError("Glance gives no data")
+        return hashlib.sha256(b"".join(data)).hexdigest()
 
     return _asked(site, "glance", ask)
 
