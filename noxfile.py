@@ -336,6 +336,15 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def load(session: nox.Session) -> None:
+    """Make 200 transfers by 16 workers while calls go wrong, beside a boot storm of 100 volumes."""
+    python = shared(session, "cloud", version=SERVICES_PYTHON)
+    install(session, python, "cloud")
+    prerequisites(session, python)
+    run(session, python, "tests.faults.load", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def coordination(session: nox.Session) -> None:
     """Run the tests of the locks on real lock services, unpacked from Debian's packages and not installed."""
     python = shared(session, "coordination")

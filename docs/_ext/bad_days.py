@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,15 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
         ),
         ".venv/bin/nox -s faults -- proxy",
     ),
+    "load": (
+        "Load",
+        (
+            "Many workers store, read, clone and copy images of mixed sizes on real services at the same time. A proxy "
+            "lets their calls go wrong at random, workers are killed, and a user asks for many volumes of one image. "
+            "At the end every image is read again, and what each process holds is compared with what it held before."
+        ),
+        ".venv/bin/nox -s load",
+    ),
     "san": (
         "Storage that fails, by iSCSI and NVMe-TCP",
         "A target is killed, a path is lost, or a device gives errors, in a small machine with a kernel of its own.",
@@ -64,6 +73,7 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
     ),
 }
 HEADS = {"fault": 26, "what it happened to": 20, "tried": 8, "outcome": 26, "left behind": 10, "seed": 10}
+MEASURED = {"what was measured": 60, "before": 20, "after": 20}
 NOT_YET = "No run is recorded."
 
 
@@ -94,12 +104,28 @@ def found(kind: str) -> Iterator[nodes.Node]:
         yield paragraph(NOT_YET)
         return
     result: dict[str, Any] = json.loads(file.read_text())
-    columns = [nodes.colspec(colwidth=width) for width in HEADS.values()]
-    head = nodes.thead("", row(*map(nodes.Text, HEADS)))
-    body = nodes.tbody("", *(row(*map(cell, texts(each))) for each in result["rows"]))
-    yield nodes.table("", nodes.tgroup("", *columns, head, body, cols=len(HEADS)))
+    yield table(HEADS, map(texts, result["rows"]))
+    if "figures" in result:
+        yield table(MEASURED, map(measured, result["figures"]))
     tried, left = (sum(each[name] for each in result["rows"]) for name in ("tried", "left_behind"))
     yield paragraph(f"{tried:,} tries, {left:,} left behind. imagevol {result['release']}, {result['date']}.")
+
+
+def table(heads: Mapping[str, int], rows: Iterable[tuple[str, ...]]) -> nodes.table:
+    """Make a table, given the widths of its columns by their heads."""
+    columns = [nodes.colspec(colwidth=width) for width in heads.values()]
+    head = nodes.thead("", row(*map(nodes.Text, heads)))
+    body = nodes.tbody("", *(row(*map(cell, each)) for each in rows))
+    return nodes.table("", nodes.tgroup("", *columns, head, body, cols=len(heads)))
+
+
+def measured(figure: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the texts of what was measured before a run and after it.
+
+    >>> measured({"what": "glance-api, threads", "before": 12, "after": 1012})
+    ('glance-api, threads', '12', '1,012')
+    """
+    return figure["what"], f"{figure['before']:,}", f"{figure['after']:,}"
 
 
 def cell(text: str) -> nodes.inline:

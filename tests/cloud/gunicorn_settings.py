@@ -1,6 +1,10 @@
 """How gunicorn serves Keystone and Glance."""
 
+import gc
+import signal
 import sys
+
+from tests.cloud.processes import COLLECT
 
 workers = 1
 worker_class = "gthread"
@@ -16,3 +20,12 @@ control_socket_disable = True
 def post_fork(_server: object, _worker: object) -> None:
     """Keystone's WSGI module parses sys.argv, and would refuse gunicorn's arguments."""
     del sys.argv[1:]
+
+
+def post_worker_init(_worker: object) -> None:
+    """Let what it holds be compared with what it held before."""
+    signal.signal(COLLECT, _collect)
+
+
+def _collect(*_: object) -> None:
+    gc.collect()

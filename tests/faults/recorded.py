@@ -26,7 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DIRECTORY", "Row", "Tally", "options", "record", "recorded"]
+__all__ = ["DIRECTORY", "Figure", "Row", "Tally", "options", "record", "recorded"]
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "_data" / "faults"
 
@@ -54,6 +54,21 @@ class Row:
     def __post_init__(self) -> None:
         if sum(self.outcomes.values()) != self.tried:
             raise ValueError(f"{self.fault}, {self.what}: {self.tried} tries, and the outcomes are {self.outcomes}")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured before a run and after it.
+
+    Attributes:
+        what: as the page shows it, with its unit.
+        before: the value before.
+        after: the value after.
+    """
+
+    what: str
+    before: int
+    after: int
 
 
 @dataclass
@@ -90,16 +105,28 @@ def recorded(kind: str, *, directory: Path = DIRECTORY) -> list[Row]:
     return [Row(**row) for row in json.loads(file.read_text())["rows"]] if file.exists() else []
 
 
-def record(kind: str, rows: Iterable[Row], *, directory: Path | None = DIRECTORY) -> None:
-    """Record rows, in place of those of the same fault and the same thing; None as the directory records nothing."""
+def record(
+    kind: str, rows: Iterable[Row], *, directory: Path | None = DIRECTORY, figures: Iterable[Figure] | None = None
+) -> None:
+    """Record rows, in place of those of the same fault and the same thing.
+
+    Args:
+        kind: of the faults.
+        rows: what came of them.
+        directory: where the record is; None to record nothing.
+        figures: what was measured.  If there are any, the record is of this run alone.
+    """
     if directory is None:
         return
-    kept = {(row.fault, row.what): row for row in [*recorded(kind, directory=directory), *rows]}
+    earlier = recorded(kind, directory=directory) if figures is None else []
+    kept = {(row.fault, row.what): row for row in [*earlier, *rows]}
     result: dict[str, Any] = {
         "release": version("imagevol"),
         "date": datetime.now(UTC).date().isoformat(),
         "rows": [asdict(kept[key]) for key in sorted(kept)],
     }
+    if figures is not None:
+        result["figures"] = [asdict(figure) for figure in figures]
     directory.mkdir(parents=True, exist_ok=True)
     new = directory / f".{kind}.json.new"
     new.write_text(json.dumps(result, indent=1) + "\n")

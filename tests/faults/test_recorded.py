@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.recorded import DIRECTORY, Row, Tally, options, record, recorded
+from tests.faults.recorded import DIRECTORY, Figure, Row, Tally, options, record, recorded
 
 
 def row(fault: str, **facts: object) -> Row:
@@ -28,6 +28,14 @@ def test_a_later_run_replaces_the_rows_of_what_it_tried_again_and_no_other(tmp_p
 def test_a_record_says_of_which_release_and_day_it_is(tmp_path: Path) -> None:
     record("killing", [row("killed")], directory=tmp_path)
     assert json.loads((tmp_path / "killing.json").read_text()).keys() == {"release", "date", "rows"}
+
+
+def test_a_record_with_figures_is_of_one_run(tmp_path: Path) -> None:
+    record("load", [row("an earlier one")], directory=tmp_path)
+    record("load", [row("a later one")], directory=tmp_path, figures=[Figure("threads", 4, 5)])
+    assert recorded("load", directory=tmp_path) == [row("a later one")]
+    shown = json.loads((tmp_path / "load.json").read_text())["figures"]
+    assert shown == [{"what": "threads", "before": 4, "after": 5}]
 
 
 def test_a_run_that_records_nothing_writes_nothing(tmp_path: Path) -> None:
@@ -54,5 +62,5 @@ def test_each_try_of_a_row_has_an_outcome() -> None:
 
 @pytest.mark.parametrize("file", sorted(DIRECTORY.glob("*.json")), ids=lambda file: file.stem)
 def test_what_is_committed_can_be_read(file: Path) -> None:
-    assert json.loads(file.read_text()).keys() == {"release", "date", "rows"}
+    assert json.loads(file.read_text()).keys() - {"figures"} == {"release", "date", "rows"}
     assert recorded(file.stem)

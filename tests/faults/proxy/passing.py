@@ -91,14 +91,17 @@ def _base(url: str) -> str:
 
 
 @contextmanager
-def proxies(services: Mapping[str, str], *, patience_seconds: float = _PATIENCE_SECONDS) -> Iterator[Proxies]:
+def proxies(
+    services: Mapping[str, str], shared: Proxies | None = None, *, patience_seconds: float = _PATIENCE_SECONDS
+) -> Iterator[Proxies]:
     """Stand before these services while the context lasts.
 
     Args:
         services: the URL of each, by name.
+        shared: says which calls go wrong; by default the one that its `begin` is told.
         patience_seconds: after so long, the proxy of a service that is silent resets the connection.
     """
-    shared = Proxies(services, patience_seconds)
+    shared = shared or Proxies(services, patience_seconds)
     with ExitStack() as ends:
         for name, url in services.items():
             server = ends.enter_context(_Server(("127.0.0.1", 0), _Passing))
