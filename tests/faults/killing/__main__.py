@@ -104,7 +104,7 @@ def _on_real(run: Run) -> None:
                 return real.try_command(name, cloud, point, trace, learns=learns)
             return real_services.try_service(name, cloud, point, trace or directory / "trace")
 
-        run.all_of(names, "real services", [attempt])
+        run.all_of(names, "real services", [attempt], running=real_services.SERVICES)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from keystoneauth1.session import Session
 
+from imagevol_adapters.attaching_records import LOCK_PATH
 from tests.cloud.bringup import running
 from tests.cloud.ports import inventory, sign_in
 from tests.cloud.processes import ticks
@@ -127,6 +128,7 @@ class RealCloud:
             found |= {f"file {path}" for path in (self.directory / name).rglob("*")}
         for name in ("cinder/conversion", "glance/staging", "glance/mnt"):
             found |= {f"file {path}" for path in (self.cloud.directory / name).rglob("*")}
+        found |= {f"file {path}" for path in LOCK_PATH.glob("imagevol-attaching-*")}
         found |= {f"mount {path}" for path in mount_points(self.cloud.directory)}
         return found
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Run:
     tried: int = 0
     wrong: int = 0
     results: dict[tuple[str, str], dict[str, Any]] = attrs.field(factory=dict)
+    _learning: dict[int, tuple[str, ...]] = attrs.field(factory=dict)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def wants(self, name: str) -> bool:
@@ -65,18 +66,19 @@ class Run:
     def file(self) -> Path:
         return KEPT / f"killing-{self.seed}.jsonl"
 
-    def all_of(self, names: Sequence[str], where: str, attempts: Sequence[Try]) -> None:
+    def all_of(self, names: Sequence[str], where: str, attempts: Sequence[Try], *, running: Iterable[str] = ()) -> None:
         """Try the points of each, one of each in turn, so that a run that is stopped has tried all.
 
         Args:
             names: what is disturbed.
             where: the services, as the page names them.
             attempts: as many points are tried at the same time as there are of these.
+            running: those of the names that have imported all that they import.
         """
         done = {} if self.at else self._done()
         wanted = [name for name in names if self.wants(name)]
+        self._learning = dict.fromkeys(map(id, attempts), tuple(name for name in wanted if name not in running))
         with ThreadPoolExecutor(len(attempts)) as pool:
-            list(pool.map(lambda attempt: _learned(wanted, attempt), attempts))
             lists = {name: self._points(name, where, attempts[0], done) for name in wanted}
             todo = iter(list(_in_turn(lists)))
             try:
@@ -103,6 +105,7 @@ class Run:
             what, key = f"{name}, {where}", str(point)
             result = done.get((what, key))
             if result is None or result["problems"] or result["by_hand"]:  # which may be mended now
+                self._learn(attempt)
                 tried = attempt(name, point, None)
                 result = attrs.asdict(tried) | {"what": what, "key": key, "point": key}
                 self._keep(result)
@@ -118,6 +121,7 @@ class Run:
         counts = done.get((what, "counts"))
         if counts is None:
             trace = Path(tempfile.mkdtemp()) / "trace"
+            self._learn(attempt)
             found = attempt(name, None, trace)
             counts = {"what": what, "key": "counts", "calls": dict(counted(trace))}
             shutil.rmtree(trace.parent)
@@ -128,6 +132,11 @@ class Run:
             self._write(counts)
             print(f"{what}: {counts['calls']}, {found.seconds:.1f} s", flush=True)
         return drawn(random.Random(f"{self.seed} {name} {where}"), counts["calls"], self.points)
+
+    def _learn(self, attempt: Try) -> None:
+        """Let each run once, before the first point, so that no point lies in Python's imports."""
+        for name in self._learning.pop(id(attempt), ()):
+            attempt(name, None, None, learns=True)
 
     def _done(self) -> dict[tuple[str, str], Any]:
         lines = self.file.read_text().splitlines() if self.file.exists() else []
@@ -146,12 +155,6 @@ class Run:
         KEPT.mkdir(parents=True, exist_ok=True)
         with self.file.open("a") as file:
             print(json.dumps(line), file=file)
-
-
-def _learned(names: Sequence[str], attempt: Try) -> None:
-    """Let each run once, so that no point lies in Python's imports."""
-    for name in names:
-        attempt(name, None, None, learns=True)
 
 
 def _in_turn(lists: Mapping[str, Sequence[Point]]) -> Iterator[tuple[str, Point]]:
