@@ -144,6 +144,9 @@ OF_INSTANCE = replace(ATTACHMENT, instance_id="nova-1")
         ("less-sure", facts(DELETE, planned=LIKELY), "the finding was likely, and is sure"),
         ("other-repair", facts(DELETE), "the step is part of its repair"),
         ("other-repair", facts(DELETE, found=finding()), "its repair is another one now: none"),
+        ("other-repair", facts(LOOK, DELETE, found=finding(DELETE)), "the step is part of its repair"),
+        ("other-repair", facts(LOOK, DELETE, found=finding(REMOVE)), f"its repair is another one now: {REMOVE}"),
+        ("other-repair", facts(LOOK, found=finding(DELETE)), f"its repair is another one now: {DELETE}"),
         (
             "other-repair",
             facts(DELETE, found=finding(REMOVE, DELETE_IMAGE)),

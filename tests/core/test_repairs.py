@@ -460,6 +460,7 @@ DECIDED: Mapping[str, list[RepairStepFacts]] = {
         facts(step(A.ZERO_TAIL), volume=USERS_VOLUME, claimants=(IMAGE_THERE,)),
         facts(REMOVE, others=(USERS_VOLUME, CLONE_THERE), claimants=(IMAGE_THERE,)),
         facts(REMOVE, others=(CLONE_THERE,), claimants=(IMAGE_THERE,)),
+        facts(LOOK, DELETE, found=finding(DELETE)),  # which has become sure
         facts(LOOK, planned=finding(LOOK, REMOVE), volume=None),
         facts(LOOK, planned=finding(LOOK, DELETE), volume=None),
         facts(REMOVE, findings=(replace(WRONG, kind="not-read-only"), replace(WRONG, subjects=(VOLUME,)))),

@@ -287,7 +287,7 @@ class _Trial:
                 self.cloud.volumes.let_go(by_hand[1])
                 ran = self.run(*self.next())
             if ran.status != 0:
-                self.problems.append(f"run again, it ends with {ran.status}: {ran.err.strip()[-600:]}")
+                self.problems.append(f"run again, it ends with {ran.status}: {said(ran)[-900:]}")
             elif ran.out.strip() not in ("", "[]") or not self.command.journal:
                 self.problems += [f"run again: {each}" for each in self.command.result(self.cloud, ran)]
         self.look("after the second run")
