@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import pytest
 
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import this_process
-from imagevol_adapters.transfers import FileFacts, put_targets, putting
+from imagevol_adapters.transfers import FileFacts, PutJournal, put_targets, putting
 from imagevol_core import (
     FINISHED,
     HolderState,
     ImagevolError,
     RequestRefused,
+    ServiceFailed,
     VolumeBusy,
     VolumeOrigin,
 )
@@ -232,3 +234,52 @@ class TestWhatIsOnThisHost:
             journal.write(line + b"\n")
         with pytest.raises(RequestRefused, match="it is no line of a journal"):
             cloud.put(resume=True)
+
+
+class TestAJournalThatCannotBeWritten:
+    """What it does not name would be left behind, and no next call could be told of it."""
+
+    @pytest.fixture(params=["image", "volume"])
+    def full(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+        """The disk is full when this is noted."""
+        record, line = PutJournal.record, str(request.param)
+
+        def noted(journal: PutJournal, **what: object) -> None:
+            if line in what:
+                raise ServiceFailed("the disk is full")
+            record(journal, **what)
+
+        monkeypatch.setattr(PutJournal, "record", noted)
+        return line
+
+    def test_what_was_just_created_is_deleted_again(self, registered: Cloud, full: str) -> None:
+        with pytest.raises(ServiceFailed, match="the disk is full"):
+            registered.put(resume=False, digest=DIGEST)
+        assert registered.volumes.volumes == {}
+        assert len(registered.images.images) == (1 if full == "volume" else 0)  # the journal names the image
+
+    def test_what_a_killed_call_has_created_is_named_if_it_stays(
+        self, registered: Cloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(put_targets, "undone_on_failure", lambda *_: nullcontext())
+            patched.setattr(PutJournal, "record", _killed_at_the_volume)
+            with pytest.raises(Killed):
+                registered.put(resume=False, digest=DIGEST)
+            patched.setattr(PutJournal, "record", _full)
+            with pytest.raises(ServiceFailed) as failed:
+                registered.put(resume=True, digest=DIGEST)
+        assert f"volume {only_volume(registered)}" in failed.value.leftovers
+
+
+_record = PutJournal.record
+
+
+def _killed_at_the_volume(journal: PutJournal, **line: object) -> None:
+    if "volume" in line:
+        raise Killed
+    _record(journal, **line)
+
+
+def _full(_: PutJournal, **__: object) -> None:
+    raise ServiceFailed("the disk is full")

@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 
 from imagevol_adapters.attributes import ImageAttributes
-from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.cleanup import naming, undone_on_failure
 from imagevol_adapters.ports import Attacher, ImageService, VolumeService
 from imagevol_adapters.processes import origin, running, this_process
 from imagevol_adapters.transfers.attaching import delete_volume, refuse_encrypted
@@ -97,7 +97,9 @@ def chosen_image(put: Put, disk_format: str, image_id: str, image_owner: str | N
         mark = {JOURNAL_KEY: state.id}
         left = wanted.images.with_properties(mark, status="queued")  # of a process that was killed before it noted it
         image = left[0] if left else _created_image(wanted, disk_format, mark)
-        put.journal.record(image=image.id, owner=image.owner)
+        # What no journal names would be left behind, and there is no data in it yet.
+        with undone_on_failure(f"image {image.id}", partial(wanted.images.delete, image.id)):
+            put.journal.record(image=image.id, owner=image.owner)
 
 
 def _created_image(wanted: Registering, disk_format: str, mark: Mapping[str, str]) -> Image:
@@ -124,7 +126,8 @@ def taken_volume(put: Put, size_gib: int, volume_type: str | None) -> tuple[Volu
         marked = [each for each in volumes.named(name) if each.metadata.get(JOURNAL_KEY) == state.id]
         if not marked:
             return _created(put, name, size_gib, volume_type), False
-        put.journal.record(volume=marked[0].id)
+        with naming(f"volume {marked[0].id}"):
+            put.journal.record(volume=marked[0].id)
     volume_id = str(state.volume_id)
     volume = next(iter(volumes.find([volume_id])), None)
     process, reason = _process(volume)
@@ -164,7 +167,8 @@ def _created(put: Put, name: str, size_gib: int, volume_type: str | None) -> Vol
     metadata = {**origin(put.procedure, state.image_id).to_volume(), JOURNAL_KEY: state.id}
     ask = partial(volumes.create, size_gib=size_gib, name=name, volume_type=volume_type, metadata=metadata)
     created = answered(ask, volumes=volumes, name=name, metadata=metadata)
-    put.journal.record(volume=created.id)
+    with undone_on_failure(f"volume {created.id}", partial(delete_volume, volumes, created.id)):
+        put.journal.record(volume=created.id)
     if put.settings.created:
         put.settings.created(created)
     volume = volumes.wait(created.id)

@@ -107,7 +107,7 @@ def _other_repair(facts: RepairStepFacts) -> tuple[bool, str]:
     steps = _now(facts).repair
     looks = facts.step.action is RepairAction.LOOK_AGAIN  # which is no part of it once the finding is sure
     others = {each for each in facts.planned.repair if looks and each.action is not RepairAction.LOOK_AGAIN}
-    if (others or {facts.step}) <= set(steps):
+    if facts.step in steps or (others and others <= set(steps)):
         return False, "the step is part of its repair"
     return True, f"its repair is another one now: {'; '.join(map(str, steps)) or 'none'}"
 
