@@ -141,6 +141,20 @@ class TestTemplatingFileDriver(OnSparseFiles):
         assert templating.content(templating.made(image)) == Content.of(DATA)
         assert template.id not in [each.id for each in Templates(templating.cinder.volume()).of(image["id"])]
 
+    def test_a_clone_of_a_test_has_the_update_of_the_driver_in_its_record(
+        self, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cloning = backend.driver.create_cloned_volume
+
+        def create_cloned_volume(volume: Any, source: Any) -> dict[str, str]:
+            cloning(volume, source)
+            return {"provider_location": "lun 7"}
+
+        monkeypatch.setattr(backend.driver, "create_cloned_volume", create_cloned_volume)
+        clone = backend.cloned(backend.image_volume(backend.images.add(DATA)), size_gib=2)
+        assert backend.cinder.again(clone).provider_location == "lun 7"
+        assert backend.content(clone) == Content.of(DATA, size_gib=2)
+
     def test_the_options_of_the_driver_are_published_too(self) -> None:
         class Own(drivers.SparseFileDriver):
             get_driver_options = drivers.OptionsOfItsOwn.get_driver_options
