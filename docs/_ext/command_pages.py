@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
 PART = re.compile(r"\[.*?\]+|\(.*?\)+|--?[\w-]+(?:\s+[^\s\[(-]\S*)?|\S+")
+ADDRESS = re.compile(r"\bHOST@BACKEND(#POOL)?(?!`)")  # else a link to send mail
 _UNWRAPPED = 10_000  # columns, more than any usage has
 
 _format_parser = sphinxext._format_parser
@@ -33,7 +34,7 @@ def format_parser(parser: argparse.ArgumentParser) -> Iterable[str]:
     formatter = argparse.HelpFormatter(parser.prog)
     for action in parser._actions:
         if action.help and action.help != argparse.SUPPRESS:
-            action.help = formatter._expand_help(action)
+            action.help = ADDRESS.sub(r"``\g<0>``", formatter._expand_help(action))
     return _format_parser(parser)
 
 

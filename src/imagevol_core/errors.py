@@ -83,7 +83,11 @@ class ImagevolError(Exception):
 
 
 class CallerError(ImagevolError):
-    """The caller's fault: the same call fails again, so change the call."""
+    """The caller's fault: change the call, or what it needs.
+
+    The same call can succeed later only after an `InUse`, a `SourceFailed`, an `OverQuota`, a `MissingProgram`, a
+    `MissingDependency` or a `TransferCancelled`.
+    """
 
 
 class ServiceError(ImagevolError):

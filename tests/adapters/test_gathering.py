@@ -276,6 +276,7 @@ class TestUnknown:
         clones = CloneSettings(allowed_direct_url_schemes=("cinder",))
         settings = CinderSettings(clones=clones, assumed={"clones", "templates", "cache"})
         facts = gathered(cinder, glance, settings, there=[theirs])
+        assert {"trusted-projects", "templates", "image-cache"} <= {each.id for each in unknown_facts(facts)}
         assert unknown(facts) == [
             "which projects are trusted",
             "whether the backend makes templates",

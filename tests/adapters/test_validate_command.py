@@ -141,7 +141,7 @@ def test_a_user_who_is_no_administrator_is_told_what_is_missing(
         ("a", "b"),
         ("fast", "--clones", "0"),
         ("fast", "--clones", "many"),
-        ("fast", "--seconds", "301"),
+        ("fast", "--seconds", "86401"),
         ("fast", "--seconds", "9"),
     ],
 )

@@ -262,7 +262,11 @@ class Get(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the volume, the file and the range."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("volume", help="read this image volume, given by its id, or by the name or id of its image")
+        parser.add_argument(
+            "volume",
+            metavar="IMAGE|VOLUME",
+            help="read this image, given by its name or id, or this image volume, given by its id",
+        )
         parser.add_argument(
             "file", type=Path, help="write to this new file, which must not exist; - is the standard output"
         )

@@ -122,6 +122,7 @@ _VALUE = (
     Column("refused", TEXT_OR_NULL, _REFUSED),
 )
 _UNKNOWN = (
+    Column("id", TEXT, "Which fact, such as `templates`."),
     Column("fact", TEXT, "What is not known, as a part of a sentence; it can change."),
     Column("option", TEXT_OR_NULL, "The option that tells it; null if there is none."),
     Column("values", json_list(record(*_VALUE)), "Each value, and what follows from it."),

@@ -121,6 +121,7 @@ class Outcome:
         """Give what is not known, and what follows from each value, as JSON has it."""
         return [
             {
+                "id": each.id,
                 "fact": each.fact,
                 "option": each.option,
                 "values": [

@@ -25,7 +25,7 @@ __all__ = ["Validate"]
 
 _FOUND = 3  # the exit status when something cannot be trusted
 _MOST_CLONES = 100
-_LEAST_SECONDS, _MOST_SECONDS = 10, 300
+_LEAST_SECONDS, _SECONDS, _MOST_SECONDS = 10, 300, 86400
 
 
 class Validate(CheckList):
@@ -70,7 +70,7 @@ class Validate(CheckList):
         parser.add_argument(
             "--seconds",
             type=_seconds,
-            default=_MOST_SECONDS,
+            default=_SECONDS,
             metavar="SECONDS",
             help="end after SECONDS, the last fifth of which is for cleaning up (default: %(default)d)",
         )

@@ -21,11 +21,13 @@ class Unknown:
     """A fact that is not known, and that matters.
 
     Attributes:
+        id: which fact; an id stays the same from version to version.
         fact: what is not known, as a part of a sentence.
         option: the option of `imagevol explain` that tells it; None if there is none.
         values: each value that the fact can have, and what follows from it.
     """
 
+    id: str
     fact: str
     option: str | None
     values: tuple[tuple[str, CreationOutlook], ...]
@@ -50,8 +52,10 @@ def unknown_facts(facts: CreationFacts, *, policy: Policy = Policy.STRICT) -> tu
     """
     found = _all(facts, strict=policy is Policy.STRICT)
     answers = [
-        Unknown(fact=fact, option=option, values=tuple((value, each.outlook(policy)) for value, each in values))
-        for fact, option, values in found
+        Unknown(
+            id=name, fact=fact, option=option, values=tuple((value, each.outlook(policy)) for value, each in values)
+        )
+        for name, fact, option, values in found
     ]
     if policy is Policy.STRICT:
         answers.insert(0, _mixin(facts))
@@ -65,6 +69,7 @@ def _mixin(facts: CreationFacts) -> Unknown:
     """Whether the driver decides by the strict rules; no API tells, and a class in `cinder.conf` may have any bases."""
     without = "it has not: it does what `--policy upstream` says"
     return Unknown(
+        id="mixin",
         fact="whether the driver of the backend has ImageCloneMixin",
         option="--policy upstream",
         values=(("it has", facts.outlook(Policy.STRICT)), (without, facts.outlook(Policy.UPSTREAM))),
@@ -89,7 +94,12 @@ def _given(facts: CreationFacts, policy: Policy) -> Unknown:
     values = [("it does", given), ("it does not", _without_reading(kept, why))]
     if facts.for_another and facts.image.visibility != "community":
         values.append(("it does not even show the image", hidden))
-    return Unknown(fact="whether Glance gives the requester the image's data", option=None, values=tuple(values))
+    return Unknown(
+        id="requester-reads",
+        fact="whether Glance gives the requester the image's data",
+        option=None,
+        values=tuple(values),
+    )
 
 
 def _content(facts: CreationFacts, policy: Policy) -> Unknown:
@@ -99,6 +109,7 @@ def _content(facts: CreationFacts, policy: Policy) -> Unknown:
     declared = f"the image's data is not {said(facts.image.disk_format)}, and Cinder refuses such data"
     other = _without_reading(outlook, declared) if first in _READS else outlook
     return Unknown(
+        id="data-format",
         fact="whether the image's data is in the format that the image declares",
         option=None,
         values=(("it is", outlook), ("it is not", other)),
@@ -116,20 +127,22 @@ _READS = frozenset({Way.CREATE_TEMPLATE, Way.CREATE_CACHED, Way.COPY})
 _Values = tuple[tuple[str, CreationFacts], ...]
 
 
-def _all(facts: CreationFacts, *, strict: bool) -> Iterator[tuple[str, str | None, _Values]]:
+def _all(facts: CreationFacts, *, strict: bool) -> Iterator[tuple[str, str, str | None, _Values]]:
     settings = facts.settings
     if strict and "clones" in settings.assumed:
         projects = frozenset(volume.project_id for volume in facts.volumes if volume.project_id)
         clones = replace(settings.clones, trusted_projects=projects)
         trusting = attrs.evolve(facts, settings=attrs.evolve(settings, clones=clones))
         values = (("the project of the image volume is trusted", trusting), ("it is not", facts))
-        yield "which projects are trusted", "--trusted-project", values
+        yield "trusted-projects", "which projects are trusted", "--trusted-project", values
     if strict and "templates" in settings.assumed:
         templates = replace(settings.templates, enabled=True)
         making = attrs.evolve(facts, settings=attrs.evolve(settings, templates=templates))
-        yield "whether the backend makes templates", "--templates", (("it does", making), ("it does not", facts))
+        values = (("it does", making), ("it does not", facts))
+        yield "templates", "whether the backend makes templates", "--templates", values
     if strict and settings.templates.enabled and not facts.sees_templates:
         yield (
+            "template",
             "which templates there are",
             "--internal-tenant",
             (("the image has one", _with_template(facts)), ("it has none", facts)),
@@ -138,13 +151,15 @@ def _all(facts: CreationFacts, *, strict: bool) -> Iterator[tuple[str, str | Non
     if "cache" in settings.assumed:
         cached = attrs.evolve(facts, settings=attrs.evolve(settings, cache=cache))
         yield (
+            "image-cache",
             "whether the backend has Cinder's image cache",
             "--image-cache",
             (("it has", cached), ("it has not", facts)),
         )
     elif settings.cache.enabled and settings.cache.internal_tenant and not facts.entries:
         full = attrs.evolve(facts, entries=(_entry(facts, "of the cache"),))
-        yield "what Cinder's image cache has", None, (("it has the image", full), ("it does not have it", facts))
+        values = (("it has the image", full), ("it does not have it", facts))
+        yield "cached-image", "what Cinder's image cache has", None, values
 
 
 def _with_template(facts: CreationFacts) -> CreationFacts:
