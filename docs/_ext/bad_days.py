@@ -74,7 +74,7 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
 }
 HEADS = {"fault": 26, "what it happened to": 20, "tried": 8, "outcome": 26, "left behind": 10, "seed": 10}
 MEASURED = {"what was measured": 60, "before": 20, "after": 20}
-NOT_YET = "No run is recorded."
+NOT_YET = "No long run of this kind is recorded yet. Its short part is in `make test`, which records nothing."
 
 
 class BadDays(SphinxDirective):
