@@ -30,7 +30,7 @@ def main() -> int:
         workers=arguments.workers,
         processes=max(2, arguments.workers // 4),
         volumes=arguments.volumes,
-        sources=max(4, arguments.workers * 3 // 2),
+        sources=max(4, arguments.workers),
         least=MIB // 2,
         most=arguments.largest * MIB,
         killed_within_seconds=4,

@@ -25,7 +25,7 @@ KINDS: Mapping[str, str] = {
 _READS = ("get", "download", "volume", "clone")  # which begin with an image that is there
 _PIECE = 1 << 20
 _HOLES = 0.25  # of the pieces are zeros
-_TRANSFERS_A_KILL = 40
+_TRANSFERS_A_KILL = 25
 
 
 @attrs.frozen

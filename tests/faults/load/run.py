@@ -18,7 +18,7 @@ from imagevol_adapters.engine import read_device
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.transfers import attached
 from imagevol_adapters.transfers.attaching import delete_volume
-from imagevol_core import ResourceNotFound, parse_location
+from imagevol_core import ResourceNotFound, VolumeOrigin, parse_location
 from tests.faults.load import plan
 from tests.faults.load.gauges import Gauge, gauge, locks_held
 from tests.faults.load.plan import Data, Job, Source
@@ -123,10 +123,10 @@ class Load:
             finally:
                 storm.wait()
             self.result.figures["seconds"] = time.monotonic() - began
-            self.result.figures["workers killed"] = pool.killed
+            self.result.figures["workers killed"] = len(pool.killed)
             self.tell(f"the load is over after {self.result.figures['seconds']:.0f} s")
             self._look_at_storm(storm)
-            self._clean_up(before)
+            self._clean_up(before, pool)
             self._check(pool)
             self._expect_rest()
             self._delete(storm)
@@ -151,7 +151,7 @@ class Load:
         self.sources = [found[job.number] for job in jobs]
         self.images = {each.image_id: each.data for each in self.sources}
         self.tell(f"{len(jobs)} images are stored, {sum(each.size_bytes for each in held):,} bytes")
-        warming = plan.drawn(-1 - self.seed, max(2 * self.size.workers, len(plan.KINDS)), held, **self._sizes)
+        warming = plan.drawn(-1 - self.seed, max(self.size.workers, len(plan.KINDS)), held, **self._sizes)
         for task, answer in pool.answers(deque(self._tasks(warming, faulty=False))):
             if answer.error:
                 raise AssertionError(f"without a fault, {task.request.job} fails: {answer.error}")
@@ -261,7 +261,7 @@ class Load:
         self.images[storm.image_id] = storm.data
         self.volumes |= set(storm.statuses)
 
-    def _clean_up(self, before: set[str]) -> None:
+    def _clean_up(self, before: set[str], pool: Workers) -> None:
         """What is there and no error names is a killed worker's; two repairs delete it."""
         accounted = self._accounted()
         extra: set[str] = set()
@@ -272,8 +272,8 @@ class Load:
         unnamed = {each for each in extra if each.split()[1] not in named}
         self.result.figures["named by errors"] = len(extra) - len(unnamed)
         self.result.figures["left by killed workers"] = len(unnamed)
-        if unnamed and not self.lost:
-            self._problem(f"left, and no error names it: {sorted(unnamed)}")
+        for each in sorted(unnamed & self._made_by({*pool.pids} - pool.killed)):
+            self._problem(f"{each} is left by a worker that lives, and no error names it")
         for each in sorted(extra):
             self.tell(f"before the repair: {each}")
         for _ in range(_REPAIRS):
@@ -285,6 +285,22 @@ class Load:
         self._take_over()
         for row in self.site.audit(repair=False):
             self._problem(f"the audit finds {row}")
+
+    def _made_by(self, pids: set[int]) -> set[str]:
+        """What these processes say that they make, and what has the name of a try that was not killed."""
+        volumes, images = self.site.ports.volumes, self.site.ports.images
+        said = {f"image {each.id}": (each.properties, each.name) for each in images.listed()}
+        for each in self.site.inventory():
+            if each.startswith("volume "):
+                for volume in volumes.find([each.removeprefix("volume ")]):
+                    said[each] = (volume.metadata, volume.name)
+        found = set()
+        for each, (marks, name) in said.items():
+            origin = VolumeOrigin.from_volume(marks)
+            of_try = str(name).startswith("load-") and name not in self.lost
+            if of_try or (origin and origin.process and origin.process.pid in pids):
+                found.add(each)
+        return found
 
     def _accounted(self) -> set[str]:
         found = {f"image {each}" for each in self.images} | {f"volume {each}" for each in self.volumes}

@@ -46,7 +46,7 @@ class Workers:
     """Processes with some threads each; one that was killed is replaced.
 
     Attributes:
-        killed: how many were killed.
+        killed: the processes that were killed.
         pids: of every one that there was.
     """
 
@@ -56,7 +56,7 @@ class Workers:
     directory: Path
     processes: int
     threads: int
-    killed: int = 0
+    killed: set[int] = attrs.field(factory=set)
     pids: list[int] = attrs.field(factory=list)
     _context: Any = attrs.field(init=False)
     _workers: list[_Worker] = attrs.field(factory=list, init=False)
@@ -135,7 +135,7 @@ class Workers:
     def _kill(self, worker: _Worker) -> None:
         if worker in self._workers and not worker.killed:
             worker.killed = True
-            self.killed += 1
+            self.killed.add(worker.process.pid)
             worker.process.kill()
 
     def _lost(self, worker: _Worker) -> Iterator[tuple[Task, Answer]]:
