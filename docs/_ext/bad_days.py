@@ -37,8 +37,11 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
     "proxy": (
         "Services that fail",
         (
-            "A proxy between imagevol and the real Keystone, Cinder and Glance answers each call in turn with an "
-            "error, or breaks off the connection."
+            "A proxy between imagevol and the real Keystone, Cinder and Glance gives each call an error in place of an "
+            "answer, no answer, or half of one, once or for good. It also stands between the services: before what "
+            "glance-api with the store asks, and cinder-volume with the mixin. What is left of a service that does not "
+            "recover counts as left behind if no error and no log names it. Each try is searched for passwords and "
+            "tokens."
         ),
         ".venv/bin/nox -s faults -- proxy",
     ),

@@ -5,6 +5,7 @@ What it does when all is well is in the conformance suite, on a real Cinder.
 
 from __future__ import annotations
 
+import logging
 import re
 from ast import literal_eval
 from collections.abc import Callable, Iterator
@@ -394,14 +395,16 @@ class TestDeleting:
         assert asked(http) == ["GET /volumes/7"] * 3
 
     @pytest.mark.parametrize("status", [401, 403, 500])
-    def test_a_volume_that_cinder_does_not_show_is_deleted_all_the_same(
-        self, http: Mocker, volumes: CinderVolumes, status: int
+    def test_a_volume_that_cinder_does_not_show_is_deleted_all_the_same_and_the_error_is_all_that_is_said(
+        self, http: Mocker, volumes: CinderVolumes, status: int, caplog: pytest.LogCaptureFixture
     ) -> None:
+        caplog.set_level(logging.INFO)
         http.get(f"{CINDER}/volumes/7", status_code=status)
         deletion = http.delete(f"{CINDER}/volumes/7", status_code=202)
         with pytest.raises(ImagevolError):  # it cannot be seen to be gone
             volumes.delete("7")
         assert deletion.called
+        assert caplog.messages == []
 
     def test_a_volume_in_error_is_deleted(self, http: Mocker, volumes: CinderVolumes) -> None:
         states(http, "error", 404)

@@ -135,7 +135,7 @@ def settled(volume_id: str, *, get: Callable[[str], Volume], seconds: float) -> 
     except (ResourceNotFound, DeadlineExceeded):
         raise
     except ImagevolError as error:
-        _LOG.info("Volume %s: deleting it without a look at it: %s", volume_id, error)
+        _LOG.debug("Volume %s: deleting it without a look at it: %s", volume_id, error)
         return None
 
 

@@ -73,10 +73,7 @@ def _arguments() -> argparse.Namespace:
 
 def _run(cloud: Cloud, directory: Path, arguments: argparse.Namespace) -> int:
     services = {"keystone": cloud.auth_url, "cinder": cloud.volume_url, "glance": cloud.image_url}
-    dice = random.Random(arguments.seed)
     tally = Tally(seed=arguments.seed)
-    end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else None
-    wrong = 0
     with (
         proxies(services) as between,
         proxies(services, patience_seconds=_PATIENCE_SECONDS) as within,
@@ -84,28 +81,38 @@ def _run(cloud: Cloud, directory: Path, arguments: argparse.Namespace) -> int:
         runner(directory) as commands,
     ):
         site = Site(cloud, between, within, directory)
-        for name, call, fault, lasting, usual in _chosen(site, commands, arguments, dice):
-            if end is not None and time.monotonic() > end:
-                break
-            begun = time.monotonic()
-            result = tried(site, commands, PROCEDURES[name], call, FAULTS[fault], usual, lasting=lasting)
-            if not result.struck:
-                continue
-            tally.add(FAULTS[fault].text, name, result.outcome, left_behind=len(result.unnamed))
-            mark = "ok" if result.is_right else "WRONG"
-            how = "always" if lasting else "once"
-            took = f"{time.monotonic() - begun:.1f} s"
-            print(f"{mark}: {name}: {call}: {fault} {how}: {result.outcome} ({took})", flush=True)
-            if not result.is_right:
-                wrong += 1
-                print(f"    left {result.left}\n    {result.said.strip()}".replace("\n", "\n    "), flush=True)
-    logs = {path.name: path.read_text(errors="replace") for path in (cloud.directory / "log").glob("*.log")}
+        try:
+            wrong = _try_all(site, commands, tally, arguments)
+        finally:  # also of a run that is interrupted
+            record("proxy", tally.rows(), directory=arguments.directory)
+    print(f"{sum(row.tried for row in tally.rows())} tried, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+def _try_all(site: Site, commands: Runner, tally: Tally, arguments: argparse.Namespace) -> int:
+    """Try what was drawn, and give how much of it is wrong."""
+    end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else None
+    wrong = 0
+    for name, call, fault, lasting, usual in _chosen(site, commands, arguments, random.Random(arguments.seed)):
+        if end is not None and time.monotonic() > end:
+            break
+        begun = time.monotonic()
+        result = tried(site, commands, PROCEDURES[name], call, FAULTS[fault], usual, lasting=lasting)
+        if not result.struck:
+            continue
+        tally.add(FAULTS[fault].text, name, result.outcome, left_behind=len(result.unnamed))
+        mark = "ok" if result.is_right else "WRONG"
+        how = "always" if lasting else "once"
+        took = f"{time.monotonic() - begun:.1f} s"
+        print(f"{mark}: {name}: {call}: {fault} {how}: {result.outcome} ({took})", flush=True)
+        if not result.is_right:
+            wrong += 1
+            print(f"    left {result.left}\n    {result.said.strip()}".replace("\n", "\n    "), flush=True)
+    logs = {path.name: path.read_text(errors="replace") for path in (site.cloud.directory / "log").glob("*.log")}
     for where in site.secrets_in(logs):
         wrong += 1
         print(f"WRONG: a secret is seen in {where}")
-    record("proxy", tally.rows(), directory=arguments.directory)
-    print(f"{sum(row.tried for row in tally.rows())} tried, {wrong} wrong")
-    return 1 if wrong else 0
+    return wrong
 
 
 def _chosen(

@@ -19,7 +19,8 @@ _SECONDS = 150.0
 TIMEOUT_SECONDS = 6
 """What a procedure waits for an answer, and for data."""
 _TOLD = re.compile(
-    r"; sending it again in |; asking for the rest |^Storing |^Going on |^Stopped early|; it was done all the same$"
+    r"; sending it again in |; asking for the rest |^Storing |^Going on |^Stopped early|; it was done all the same$|"
+    r"is kept\. To continue"
 )
 _RAW = re.compile(r"Traceback|NoneType|object (is|has|at)|Error\(|(Key|Type|Attribute|Value|JSONDecode)Error")
 _OF_PYTHON = re.compile(r"^.* ERROR imagevol.*\b(Key|Type|Attribute|Index|JSONDecode|Assertion)Error: ", re.MULTILINE)
@@ -99,7 +100,8 @@ def tried(
     if seen := site.secrets_in({"the answer": ran.out, "what it says": ran.err, "its log": ran.log}):
         outcome = f"a secret is seen in {', '.join(seen)}"
     if outcome == "error" and procedure.resumes:
-        again = _run(site, runner, procedure, made, [each for each in procedure.resumes if each not in said])
+        begun = any(site.directory.glob("*journal*"))  # or it failed before there was anything to go on with
+        again = _run(site, runner, procedure, made, procedure.resumes if begun else ())
         resumed = _problem(site, procedure, made, again, usual)
         if resumed == "success":
             ran = again
@@ -149,7 +151,8 @@ def _problem(site: Site, procedure: Procedure, made: Made, ran: Ran, usual: Ran 
     if procedure.asks is not None:  # the user has the service's own sentence, and its log has ours
         return "error" if _NAMES.search(ran.err) and not _OF_PYTHON.search(ran.err) else "unclear"
     if not told or all("Repaired" in line for line in told):
-        told = re.findall(r'"reason": "([^"]+)"', ran.out)[:1]  # of the row that failed
+        rows = re.findall(r'"(?:reason|text)": "([^"]+)"', ran.out)
+        told = [each for each in rows if _NAMES.search(each)][:1]  # of a row that failed
     if len(told) != 1:
         return f"{len(told)} lines"
     if _RAW.search(told[0]) or not _NAMES.search(told[0]):
