@@ -33,6 +33,7 @@ from imagevol_core import (
     Store,
     StoreCatalogue,
 )
+from imagevol_core.remains import CLONE_OF_KEY
 from imagevol_core.store_copies import (
     StoreCopyWay,
     VerifyWish,
@@ -349,6 +350,17 @@ class TestCopies:
         site.volumes.delete(str(volume_in_store("fast", site.glance.images.pop("image-0").locations)))
         assert site.resume(path) == [Outcome("image-0", State.GONE, None)]
         assert site.nothing_is_left()
+
+    def test_a_clone_names_its_source_from_its_beginning_so_that_a_repair_can_delete_it_without_image_and_source(
+        self, path: Path
+    ) -> None:
+        site = Site().put()
+        source = str(volume_in_store("fast", site.glance.images["image-0"].locations))
+        site.process = Process(1, does_the_last=False)  # cloned, and not waited for
+        with suppress(Killed):
+            site.apply(path, "image-0", to_store="quick")
+        (clone,) = (each for each in site.volumes.volumes.values() if each.status == "creating")
+        assert clone.metadata[CLONE_OF_KEY] == clone.source_volume_id == source
 
     def test_a_clone_that_failed_is_made_again(self, path: Path) -> None:
         site = Site().put()

@@ -21,7 +21,7 @@ from imagevol_core import (
     named_volume_ids,
     read_metadata,
 )
-from imagevol_core.remains import JOURNAL_KEY
+from imagevol_core.remains import CLONE_OF_KEY, JOURNAL_KEY
 from imagevol_core.store_copies import CloneLeft, decide_discard
 
 __all__ = ["CloneOfStore"]
@@ -59,7 +59,8 @@ class CloneOfStore:
         """
         volume = self._left(image.locations)
         if volume is None:
-            metadata = {**self._record(source, image), **origin("cp", image.id).to_volume(), **self._mark()}
+            made_by = {**origin("cp", image.id).to_volume(), CLONE_OF_KEY: source}
+            metadata = {**self._record(source, image), **made_by, **self._mark()}
             begun = self.volumes.clone(source, name=f"image-{image.id}", metadata=metadata, volume_type=volume_type)
             volume = self.volumes.wait(begun.id)
         self.volumes.set_readonly(volume.id, readonly=True)

@@ -34,7 +34,7 @@ from imagevol_core import (
     Volume,
     failed,
 )
-from imagevol_core.remains import CLONE_OF_KEY
+from imagevol_core.remains import CLONE_OF_KEY, JOURNAL_KEY
 
 __all__ = ["UploadedVolume", "register_clone"]
 
@@ -339,7 +339,8 @@ def _name(image_id: str) -> str:
 
 def _remains(image_id: str, volumes: VolumeService) -> list[Volume]:
     """The clones that were made to be registered for this image."""
-    return [volume for volume in volumes.named(_name(image_id)) if CLONE_OF_KEY in volume.metadata]
+    clones = [volume for volume in volumes.named(_name(image_id)) if CLONE_OF_KEY in volume.metadata]
+    return [clone for clone in clones if JOURNAL_KEY not in clone.metadata]  # which is one of `imagevol cp`
 
 
 def _has_taken(image: Image, clone: Volume) -> bool:
