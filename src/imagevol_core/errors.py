@@ -58,6 +58,14 @@ def _short(text: str) -> str:
     return said(text) if len(text) <= _LONGEST_NAME else f"{said(text[:_LONGEST_NAME])}…"
 
 
+def _shown(value: object) -> str:
+    """A value, unless Python refuses to write it, as a number of more than 4,300 digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "too large to be shown"
+
+
 class ImagevolError(Exception):
     """The root of all errors of this project.
 
@@ -191,7 +199,7 @@ class InvalidSize(CallerError, ValueError):
 
     def __init__(self, name: str, value: object, reason: str) -> None:
         """Name the size, what was given and what would be right."""
-        super().__init__(f"{name} is {value!r}: {reason}")
+        super().__init__(f"{name} is {_shown(value)}: {reason}")
         self.name = name
         self.value = value
 

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 GIB = 1 << 30
+_LARGEST = (1 << 63) - 1  # of a GiB count or a percentage: no service stores a larger number
 
 
 def gib_for(size_bytes: int) -> int:
@@ -185,7 +186,7 @@ class Growth:
         least_gib: the smallest step, in GiB, which counts while a volume is small.
 
     Raises:
-        InvalidSize: a step could be nothing, and the volume would never grow.
+        InvalidSize: a step could be nothing, and the volume would never grow; or it is larger than any volume.
     """
 
     percent: int = 25
@@ -197,6 +198,9 @@ class Growth:
             raise InvalidSize("Growth.percent", self.percent, "give 0 or more")
         if self.least_gib < 1:
             raise InvalidSize("Growth.least_gib", self.least_gib, "give 1 or more")
+        for name, value in (("Growth.percent", self.percent), ("Growth.least_gib", self.least_gib)):
+            if value > _LARGEST:
+                raise InvalidSize(name, value, f"give {_LARGEST} or less")
 
 
 def next_size_gib(written_bytes: int, *, current_gib: int, growth: Growth = Growth()) -> int:
@@ -211,7 +215,7 @@ def next_size_gib(written_bytes: int, *, current_gib: int, growth: Growth = Grow
         GiB, the present size while there is room, and otherwise the next step, which has room for one more byte.
 
     Raises:
-        InvalidSize: a size is negative.
+        InvalidSize: a size is negative, or larger than any volume.
 
     >>> next_size_gib(2**30, current_gib=1), next_size_gib(100 * 2**30, current_gib=100)
     (2, 125)
@@ -219,6 +223,9 @@ def next_size_gib(written_bytes: int, *, current_gib: int, growth: Growth = Grow
     if current_gib < 0:
         raise InvalidSize("current_gib", current_gib, "give a size of 0 or more")
     needed = gib_for(written_bytes + 1) if written_bytes >= 0 else gib_for(written_bytes)
+    for name, value in (("current_gib", current_gib), ("written_bytes", needed)):
+        if value > _LARGEST:
+            raise InvalidSize(name, value, f"no volume has more than {_LARGEST} GiB")
     if needed <= current_gib:
         return current_gib
     return max(needed, current_gib + max(growth.least_gib, current_gib * growth.percent // 100))

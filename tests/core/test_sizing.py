@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -298,6 +299,23 @@ class TestNextSize:
             Growth(percent=-1)
         with pytest.raises(InvalidSize, match=r"^Growth\.least_gib is 0: give 1 or more$"):
             Growth(least_gib=0)
+
+    @pytest.mark.parametrize(
+        "name, ask",
+        [
+            ("Growth.percent", lambda size: Growth(percent=size)),
+            ("Growth.least_gib", lambda size: Growth(least_gib=size)),
+            ("current_gib", lambda size: next_size_gib(0, current_gib=size)),
+            ("written_bytes", lambda size: next_size_gib(size * GIB - 1, current_gib=1)),
+        ],
+    )
+    def test_a_size_that_no_volume_can_have_is_refused(self, name: str, ask: Callable[[int], object]) -> None:
+        largest = (1 << 63) - 1
+        ask(largest)
+        with pytest.raises(InvalidSize, match=rf"^{name} is {largest + 1}: .* {largest}( GiB| or less)$"):
+            ask(largest + 1)
+        with pytest.raises(InvalidSize, match=rf"^{name} is too large to be shown: "):
+            ask(1 << 20_000)
 
     def test_a_negative_size_is_refused(self) -> None:
         with pytest.raises(InvalidSize, match="size_bytes is -1"):
