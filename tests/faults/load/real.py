@@ -44,8 +44,11 @@ _TIMEOUT_SECONDS = 90  # a silent service is given up after that
 def settings() -> Settings:
     """A cloud with our store, and the mixin with templates; Glance reads no clone of a GiB for its digest."""
     mixin = with_mixin({"image_template_enabled": "true"})
+    cinder = dict(mixin.overrides["cinder/cinder.conf"])
+    # On a busy machine the answers to so many requests at once take their time.
+    cinder["DEFAULT"] = {**cinder["DEFAULT"], "rpc_response_timeout": "600"}
     glance = {"DEFAULT": {"do_secure_hash": "false"}}
-    return replace(mixin, overrides={**mixin.overrides, "glance/glance-api.conf": glance})
+    return replace(mixin, overrides={"cinder/cinder.conf": cinder, "glance/glance-api.conf": glance})
 
 
 def ports(variables: Mapping[str, str], _faulty: Callable[[], bool]) -> Ports:
