@@ -17,6 +17,7 @@ import attrs
 from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 
+from imagevol_adapters.attaching_records import LOCK_PATH, AttachingRecords
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.configuration.stores import load
@@ -61,7 +62,8 @@ def _ports(cloud: Cloud, auth_url: str, *, timeout_seconds: float) -> Ports:
     auth = json.loads(cloud.clouds_yaml.read_text())["clouds"]["service"]["auth"]
     session = Session(auth=Password(**{**auth, "auth_url": auth_url}), timeout=timeout_seconds)
     become_privileged(cloud.directory / "locks")
-    volumes = CinderVolumes(session=session, region_name=REGION, wait_seconds=_WAIT_SECONDS)
+    records = AttachingRecords(lambda: LOCK_PATH)  # where `imagevol audit` finds those of a worker that is killed
+    volumes = CinderVolumes(session=session, region_name=REGION, wait_seconds=_WAIT_SECONDS, records=records)
 
     def catalogue() -> StoreCatalogue:
         stores = ConfiguredStores(load([cloud.directory / "etc/glance/glance-api.conf"]))

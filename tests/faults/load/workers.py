@@ -80,7 +80,7 @@ class Workers:
         return _Worker(process, ours)
 
     def answers(
-        self, pending: deque[Task], *, kills: Mapping[int, float] = {}, patience_seconds: float = 600
+        self, pending: deque[Task], *, kills: Mapping[int, float] = {}, patience_seconds: float = 1800
     ) -> Iterator[tuple[Task, Answer]]:
         """Hand out what is pending, also what is added meanwhile, and give each answer.
 
