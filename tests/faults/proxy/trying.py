@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 6
 """What a procedure waits for an answer, and for data."""
 _TOLD = re.compile(
     r"; sending it again in |; asking for the rest |^Storing |^Going on |^Stopped early|; it was done all the same$|"
-    r"is kept\. To continue"
+    r"is kept\. To continue|image volumes? read, "
 )
 _RAW = re.compile(r"Traceback|NoneType|object (is|has|at)|Error\(|(Key|Type|Attribute|Value|JSONDecode)Error")
 _OF_PYTHON = re.compile(r"^.* ERROR imagevol.*\b(Key|Type|Attribute|Index|JSONDecode|Assertion)Error: ", re.MULTILINE)
@@ -143,7 +143,8 @@ def _problem(site: Site, procedure: Procedure, made: Made, ran: Ran, usual: Ran 
     if ran.status is None:
         return "hangs"
     always = {template_of(line) for line in usual.err.splitlines()} if usual else set()
-    told = [line for line in ran.err.splitlines() if not _TOLD.search(line) and template_of(line) not in always]
+    lines = {template_of(line): line for line in ran.err.splitlines()}  # of those that differ by an id, the last
+    told = [line for kind, line in lines.items() if not _TOLD.search(line) and kind not in always]
     if "Traceback" in ran.err and procedure.asks is None:  # Glance and Cinder log their own
         return "traceback"
     if ran.status in procedure.statuses:

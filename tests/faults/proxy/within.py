@@ -70,7 +70,7 @@ def downloaded(site: Site, made: Mapping[str, str]) -> Ran:
 
     def ask() -> str:
         data = site.glance.images.data(made["image"])
-        if data is None:  # Glance found no location that it can read, and answers 204
+        if getattr(data, "wrapped", data) is None:  # Glance found no location that it can read, and answers 204
             raise OSError("Glance gives no data")
         return hashlib.sha256(b"".join(data)).hexdigest()
 
