@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.release import advisories, installed
+from tests.release import advisories, advisory_list, installed
 from tests.release.building import ReleaseError
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -38,10 +38,27 @@ def test_the_modules_that_are_there_are_found() -> None:
 
 
 def test_no_pinned_release_has_a_known_vulnerability() -> None:
-    known = tomllib.loads(advisories.LIST.read_text())["affected"]
+    known = advisories.rows(advisories.LIST.read_text())
     pinned = advisories.pins(advisories.CONSTRAINTS.read_text().splitlines())
     assert known.keys() <= pinned.keys()
     assert list(advisories.listed(known, pinned)) == []
+
+
+def test_the_versions_of_an_advisory_are_those_of_the_public_databases() -> None:
+    events = [{"introduced": "0"}, {"fixed": "1.26.17"}, {"introduced": "2.0.0"}, {"fixed": "2.0.6"}]
+    affected = {"package": {"name": "URLlib3"}, "ranges": [{"type": "ECOSYSTEM", "events": events}, {"type": "GIT"}]}
+    advisory = {"id": "PYSEC-1", "aliases": ["GHSA-1", "CVE-1"], "affected": [affected]}
+    found = [("urllib3", ("CVE-1", "<1.26.17")), ("urllib3", ("CVE-1", ">=2.0.0,<2.0.6"))]
+    assert list(advisory_list.of_pypa(advisory)) == found
+    never = {"package": {"name": "a"}, "ranges": [{"type": "ECOSYSTEM", "events": events[:1]}], "versions": ["9", "10"]}
+    assert list(advisory_list.of_pypa({"id": "PYSEC-2", "affected": [never]})) == [("a", ("PYSEC-2", ">=0,<=10"))]
+    assert list(advisory_list.of_pypa({**advisory, "withdrawn": "2024-01-01"})) == []
+    both = {"product": "Cinder, Glance", "version": "Cinder <22.1.3, >=23.0.0 <23.1.1; Glance ==27.0.0"}
+    told = {"id": "OSSA-2024-001", "vulnerabilities": [{"cve-id": "CVE-2"}], "affected-products": [both]}
+    versions = [("cinder", "<22.1.3"), ("cinder", ">=23.0.0,<23.1.1"), ("glance", "==27.0.0")]
+    assert [(project, spec) for project, (_, spec) in advisory_list.of_ossa(told)] == versions
+    with pytest.raises(ValueError, match="are no versions"):
+        list(advisory_list.of_ossa({**told, "affected-products": [{"product": "glance", "version": "up to 2014.1.3"}]}))
 
 
 def test_a_release_with_a_known_vulnerability_is_named() -> None:

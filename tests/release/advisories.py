@@ -30,6 +30,15 @@ def pins(lines: Iterable[str]) -> Mapping[str, str]:
     return {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in found}
 
 
+def rows(text: str) -> dict[str, list[list[str]]]:
+    """Give what the list knows of each project: of the public databases, and what was read beside them."""
+    told = tomllib.loads(text)
+    known: dict[str, list[list[str]]] = {name: list(found) for name, found in told["affected"].items()}
+    for each in told["read"]:
+        known.setdefault(each["project"], []).append([each["advisory"], each["versions"]])
+    return known
+
+
 def listed(known: Mapping[str, Sequence[Sequence[str]]], pinned: Mapping[str, str]) -> Iterator[str]:
     """Give a line for each pinned release that the list knows a vulnerability of."""
     for name, version in pinned.items():
@@ -67,14 +76,16 @@ def asked(pinned: Mapping[str, str]) -> Mapping[str, Any] | None:
 def main() -> int:
     """Give 1 if a pinned release has a known vulnerability."""
     pinned = pins(CONSTRAINTS.read_text().splitlines())
-    known = tomllib.loads(LIST.read_text())
+    text = LIST.read_text()
     report = asked(pinned)
     found, count = audited(report) if report else ([], 0)
     if count:
         print(f"pip-audit: its service knows {count} of {len(pinned)} pinned releases.")
     else:
-        print(f"No service of advisories is reached: compared with the list, which was reviewed {known['reviewed']}.")
-    found = [*found, *listed(known["affected"], pinned)]
+        sources = tomllib.loads(text)["sources"].items()
+        of = ", ".join(f"{name} of {commit.split()[0]}" for name, commit in sources)
+        print(f"No service of advisories is reached: compared with the list in the tree, from {of}.")
+    found = [*found, *listed(rows(text), pinned)]
     for line in found:
         print(line)
     print(f"{len(found)} vulnerabilities are known.")
