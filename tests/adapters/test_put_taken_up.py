@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -14,10 +15,12 @@ import pytest
 from imagevol_adapters.ports import AccessMode
 from imagevol_adapters.processes import this_process
 from imagevol_adapters.transfers import FileFacts, PutJournal, put_targets, putting
+from imagevol_adapters.transfers.put_targets import mark_taken
 from imagevol_core import (
     FINISHED,
     HolderState,
     ImagevolError,
+    InUse,
     RequestRefused,
     ServiceFailed,
     VolumeBusy,
@@ -153,6 +156,25 @@ class TestAVolumeOfAMultiattachType:
         with pytest.raises(RequestRefused, match="another program has it attached: attachment "):
             shared.put(resume=True)
         assert (shared.host.written_bytes, len(shared.volumes.attachments)) == (written, 1)
+
+    def test_a_program_that_attaches_it_while_it_is_filled_ends_the_command_and_the_next_one_reads_all_again(
+        self, shared: Cloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def taken(*taking: Any) -> None:
+            mark_taken(*taking)
+            self.attach(shared, None)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(putting, "mark_taken", taken)
+            with pytest.raises(InUse, match="was attached by another program while"):
+                shared.put(resume=True, digest=DIGEST)
+        volume = shared.volumes.get(only_volume(shared))
+        assert not volume.readonly
+        (other,) = shared.volumes.attachments.values()
+        shared.volumes.detach(other)
+        change(shared)
+        shared.put(resume=True, digest=DIGEST)
+        assert (shared.content(), shared.volumes.attachments) == (CONTENT, {})
 
     def test_what_a_dead_process_has_left_attached_is_taken_back(self, shared: Cloud) -> None:
         here = this_process()

@@ -24,6 +24,7 @@ from imagevol_core import (
     HolderState,
     Image,
     ImageVolumeMetadata,
+    InUse,
     RequestRefused,
     ResourceNotFound,
     UnsafeImage,
@@ -40,6 +41,7 @@ __all__ = [
     "Registering",
     "chosen_image",
     "mark_taken",
+    "refuse_shared",
     "register",
     "registration",
     "taken_volume",
@@ -160,6 +162,19 @@ def mark_taken(put: Put, volume: Volume) -> None:
     mark = origin(put.procedure, put.journal.state.image_id).to_volume()
     if not mark.items() <= volume.metadata.items():
         put.volumes.set_metadata(volume.id, mark)
+
+
+def refuse_shared(put: Put, volume: Volume) -> None:
+    """Refuse a volume that another program has attached since it was looked at: it may have written to it.
+
+    Raises:
+        InUse: another program has it attached.  The journal can be taken up again, which reads the data again.
+    """
+    if volume.multiattach and (others := other_holders(volume.id, put.volumes)):
+        raise InUse(
+            f"volume {volume.id} was attached by another program while it was filled, and may hold what that wrote: "
+            f"{'; '.join(others)}; when it is detached, continue with the same journal, which reads the data again"
+        )
 
 
 def _created(put: Put, name: str, size_gib: int, volume_type: str | None) -> Volume:

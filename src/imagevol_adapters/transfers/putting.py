@@ -23,6 +23,7 @@ from imagevol_adapters.transfers.put_targets import (
     Registering,
     chosen_image,
     mark_taken,
+    refuse_shared,
     register,
     registration,
     taken_volume,
@@ -97,6 +98,7 @@ def put_file(
         RequestRefused: the file was changed, the volume is not as it was left, or the format cannot be streamed.
         UnsafeImage: a rule refuses the file.
         ContentMismatch: it has another digest.
+        InUse: another program has attached the volume, which can have several attachments, while it was filled.
         ImagevolError: whatever else the ports raise.
     """
     if needs_conversion(disk_format):
@@ -169,6 +171,7 @@ def _fill(
             _write(put, writer, device, proven=not kept.altered, taken_up=taken_up, step_bytes=step_bytes)
             kept.examination.end()
             report = writer.report()
+    refuse_shared(put, volume)
     put.volumes.wait(volume.id)
     if digest and (actual := report.digests[digest.algorithm]) != digest:
         raise ContentMismatch("the image", expected=str(digest), actual=str(actual), given=True)
