@@ -346,11 +346,20 @@ def load(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def coordination(session: nox.Session) -> None:
-    """Run the tests of the locks on real lock services, unpacked from Debian's packages and not installed."""
+    """Run the tests of locks and shards on real lock services, unpacked from Debian's packages and not installed."""
     python = shared(session, "coordination")
     install(session, python, "coordination")
     run(session, python, "tests.coordination.prerequisites", installs=True, success_codes=[0, 1])
     pytest(session, python, "tests/conformance", "tests/adapters/test_coordination.py")
+
+
+@nox.session(venv_backend="none")
+def fleet(session: nox.Session) -> None:
+    """Kill eight workers at random, on a real Redis and a real etcd; `-- --seed N` repeats a run."""
+    python = shared(session, "coordination")
+    install(session, python, "coordination")
+    run(session, python, "tests.coordination.prerequisites", installs=True, success_codes=[0, 1])
+    pytest(session, python, "tests/fleet", "-s", "--workers=8", "--shards=1000", "--kill-seconds=5")
 
 
 @nox.session(venv_backend="none")

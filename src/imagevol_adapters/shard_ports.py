@@ -37,7 +37,7 @@ class Claim(Protocol):
             outcome: as JSON has it; without credentials.
 
         Raises:
-            LockLost: another worker may have the shard; nothing was written.
+            LockLost: another worker has claimed the shard since, or it was withdrawn; nothing was written.
             ServiceUnreachable: it is not known whether it was written.
             ServiceFailed: the same.
         """
@@ -46,7 +46,7 @@ class Claim(Protocol):
         """Write why this attempt failed, give the shard up, and tell whether it is tried again or set aside.
 
         Raises:
-            LockLost: another worker may have the shard; nothing was written.
+            LockLost: another worker has claimed the shard since, or it was withdrawn; nothing was written.
             ServiceUnreachable: it is not known whether it was written.
             ServiceFailed: the same.
         """

@@ -20,6 +20,7 @@ from imagevol_adapters.gathering import DeepJournal, DeepTarget, deep_checks
 from imagevol_core import DeepCheck, Digest
 
 VOLUMES = 40
+MOST_KILLS = 30
 CLOUD = "here"
 
 
@@ -49,6 +50,19 @@ def lines(path: Path) -> list[str]:
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
+def ended(child: int, reads: Path, count: int, seconds: float) -> int:
+    """Kill a process so many seconds after the file of reads has so many lines, and give how it ended."""
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        if len(lines(reads)) >= count:
+            time.sleep(seconds)
+            os.kill(child, signal.SIGKILL)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        time.sleep(0.0005)
+
+
 def main() -> None:
     directory, chance = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
     for each in range(VOLUMES):
@@ -62,10 +76,8 @@ def main() -> None:
         child = os.fork()  # no thread was started here, so that all of the child is its own
         if child == 0:
             read_all(directory)
-        if len(runs) < 12:
-            time.sleep(chance.uniform(0, 0.03))
-            os.kill(child, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        count = before + chance.randint(1, 8) if len(runs) < MOST_KILLS else before + 2 * VOLUMES
+        status = ended(child, directory / "reads", count, chance.uniform(0, 0.004))
         runs.append({"status": status, "known": known, "read": lines(directory / "reads")[before:]})
     print(json.dumps(runs))
 

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from imagevol_adapters.fleet import LeasedShards, ShardLost, local_shards, run_shards, work_on
+from imagevol_adapters.fleet import LeasedShards, PatientBoard, ShardLost, local_shards, run_shards, serve, work_on
 from imagevol_adapters.fleet.recorded import record_of
 from imagevol_adapters.ports import Claim
-from imagevol_adapters.testing.memory import MemoryShards
+from imagevol_adapters.testing.memory import MemoryBoard, MemoryShards
 from imagevol_core import DeviceFailed, ServiceFailed, ServiceUnreachable, TransferCancelled
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 from tests.adapters.killed_reading import VOLUMES
@@ -147,27 +148,46 @@ class TestRunning:
         states = {record.shard.id: (record.state, record.holder, record.failures) for record in shards.records()}
         assert states["001"] == states["002"] == (ShardState.OPEN, None, 0)
 
-    def test_an_error_that_is_not_ours_ends_it_and_gives_the_shard_back(self) -> None:
+    def test_an_error_that_is_not_ours_ends_it_and_is_a_failed_attempt(self) -> None:
         shards = MemoryShards()
 
         def work(claim: Claim) -> Mapping[str, Any]:
-            raise ZeroDivisionError
+            raise ZeroDivisionError("by zero")
 
         with pytest.raises(ZeroDivisionError):
             list(self.run(1, shards=shards, work=work))
         (record,) = shards.records()
-        assert (record.state, record.holder, record.failures) == (ShardState.OPEN, None, 0)
+        assert (record.holder, record.failures > 0, "by zero" in str(record.reason)) == (None, True, True)
+
+    def test_what_the_board_has_forgotten_is_offered_again(self) -> None:
+        shards, forgotten = MemoryShards(), list[str]()
+
+        def work(claim: Claim) -> Mapping[str, Any]:
+            if not forgotten and claim.shard.id == "001":
+                forgotten.append(claim.shard.id)
+                shards.withdraw(claim.shard)
+            return doubled(claim)
+
+        found = {record.shard.id: record.outcome for record in self.run(3, shards=shards, work=work)}
+        assert found == {"000": {"is": 0}, "001": {"is": 2}, "002": {"is": 4}}
 
     def test_a_worker_that_lost_its_shard_goes_on_with_others(self, caplog: pytest.LogCaptureFixture) -> None:
         shards = MemoryShards()
 
         def work(claim: Claim) -> Mapping[str, Any]:
-            if (claim.shard.id, claim.attempt) == ("001", 1):
+            if claim.shard.id == "001":
                 shards.lose(claim)
+                other = shards.claim(Worker(name="other", kinds=frozenset({"deep"})))
+                assert other is not None
+                other.done({"is": "of the other"})
             return doubled(claim)
 
-        found = {record.shard.id: (record.outcome, record.attempt) for record in self.run(3, shards=shards, work=work)}
-        assert found == {"000": ({"is": 0}, 1), "001": ({"is": 2}, 2), "002": ({"is": 4}, 1)}
+        found = self.run(3, shards=shards, work=work, jobs=1, ahead=1)
+        assert {record.shard.id: (record.outcome, record.attempt) for record in found} == {
+            "000": ({"is": 0}, 1),
+            "001": ({"is": "of the other"}, 2),
+            "002": ({"is": 4}, 1),
+        }
         assert "001 was lost" in caplog.text
 
     def test_a_board_that_does_not_answer_ends_it(self) -> None:
@@ -199,6 +219,29 @@ def test_no_change_is_made_after_the_lease_ended() -> None:
         claim.ensure_held()
 
 
+def test_the_shard_of_a_dead_worker_is_looked_for_once_a_lease_and_before_all_others() -> None:
+    now = 100.0
+    shards = MemoryShards(lease_seconds=10, clock=lambda: now)
+    for number in range(5):
+        shards.submit(shard(number))
+
+    def taken() -> str:
+        claim = shards.claim(WORKER)
+        assert claim is not None
+        claim.done({})
+        return claim.shard.id
+
+    dead = shards.claim(Worker(name="dead", kinds=frozenset({"deep"})))
+    assert dead is not None
+    shards.lose(dead)
+    now += 9
+    assert taken() == "001"
+    now += 1
+    assert [taken(), taken()] == ["000", "002"]
+    now += 10
+    assert taken() == "003"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": 1}', "x"])
 def test_a_record_that_another_program_wrote_is_an_error(text: str) -> None:
     shards = MemoryShards()
@@ -209,6 +252,122 @@ def test_a_record_that_another_program_wrote_is_an_error(text: str) -> None:
         shards.claim(WORKER)
 
 
+class LosesAnswers(MemoryBoard):
+    """A board of which every other call of `create` and `replace` is carried out, and its answer is lost."""
+
+    calls = 0
+
+    def create(self, key: str, text: str) -> bool:
+        return self.lost(super().create(key, text))
+
+    def replace(self, key: str, old: str, new: str | None) -> bool:
+        return self.lost(super().replace(key, old, new))
+
+    def lost(self, answer: bool) -> bool:
+        self.calls += 1
+        if self.calls % 2:
+            raise ServiceUnreachable("board memory: the answer was lost")
+        return answer
+
+
+class TestPatience:
+    def test_a_change_whose_answer_was_lost_is_known_again(self) -> None:
+        board = PatientBoard(LosesAnswers(), patience_seconds=60, pause_seconds=0)
+        assert board.create("a", "1")
+        assert board.replace("a", "1", "2")
+        assert board.get("a") == "2"
+        assert board.replace("a", "2", None)
+        assert board.all() == {}
+
+    def test_a_change_of_another_is_not_taken_for_the_own_one(self) -> None:
+        board = PatientBoard(inner := LosesAnswers(), patience_seconds=60, pause_seconds=0)
+        assert MemoryBoard.create(inner, "a", "theirs")
+        assert not board.create("a", "ours")
+        assert not board.replace("a", "old", "ours")
+        assert not board.replace("a", "old", None)
+        assert board.get("a") == "theirs"
+
+    def test_a_board_that_answers_again_in_time_is_used_as_if_nothing_was(self) -> None:
+        inner = MemoryBoard(reachable=False)
+        threading.Timer(0.1, lambda: setattr(inner, "reachable", True)).start()
+        board = PatientBoard(inner, patience_seconds=60, pause_seconds=0.01)
+        assert board.create("a", "1")
+        assert board.all() == {"a": "1"}
+
+    def test_a_board_that_does_not_answer_in_time_is_an_error(self) -> None:
+        board = PatientBoard(MemoryBoard(reachable=False), patience_seconds=0.03, pause_seconds=0.01)
+        for call in (lambda: board.get("a"), lambda: board.create("a", "1"), lambda: board.replace("a", "1", None)):
+            with pytest.raises(ServiceUnreachable):
+                call()
+
+
+class TestServing:
+    def records(self, shards: MemoryShards) -> tuple[ShardRecord, ...]:
+        return shards.records() if shards.board.reachable else ()
+
+    def serve(self, shards: MemoryShards, work: Callable[[Claim], Mapping[str, Any]], count: int, jobs: int = 2) -> int:
+        """Let a worker do all shards, and end it when each is done or set aside."""
+        stopping = threading.Event()
+
+        def watch() -> None:
+            while sum(record.state is not ShardState.OPEN for record in self.records(shards)) < count:
+                time.sleep(0.002)
+            stopping.set()
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            return serve(shards, worker=WORKER, works={"deep": work}, jobs=jobs, stopping=stopping, idle_seconds=0.002)
+        finally:
+            watching.join()
+
+    def test_a_worker_does_the_shards_of_all_jobs_that_it_can_do(self) -> None:
+        shards = MemoryShards()
+        for number in range(5):
+            shards.submit(shard(number))
+            shards.submit(shard(number, job="another"))
+        shards.submit(Shard(job="audit", id="warm", kind="warm"))
+        assert self.serve(shards, doubled, 10) == 10
+        assert {record.shard.id for record in shards.records() if record.state is ShardState.OPEN} == {"warm"}
+
+    def test_a_shard_that_no_code_survives_is_set_aside_and_others_are_done(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shards = MemoryShards(most_failures=2)
+        for number in range(3):
+            shards.submit(shard(number))
+
+        def work(claim: Claim) -> Mapping[str, Any]:
+            if claim.shard.id == "001":
+                raise ZeroDivisionError("by zero")
+            return doubled(claim)
+
+        assert self.serve(shards, work, 3) == 4
+        aside = [record for record in shards.records() if record.state is ShardState.SET_ASIDE]
+        assert [(record.shard.id, record.failures) for record in aside] == [("001", 2)]
+        assert "by zero" in str(aside[0].reason)
+        assert "by zero" in caplog.text
+
+    def test_a_worker_goes_on_when_the_board_answers_again(self) -> None:
+        shards = MemoryShards()
+        shards.submit(shard(1))
+        shards.board.reachable = False
+        threading.Timer(0.05, lambda: setattr(shards.board, "reachable", True)).start()
+        assert self.serve(shards, doubled, 1) == 1
+
+    def test_a_worker_that_is_told_to_end_gives_back_what_it_has(self) -> None:
+        shards, stopping = MemoryShards(), threading.Event()
+        shards.submit(shard(1))
+
+        def work(claim: Claim) -> Mapping[str, Any]:
+            stopping.set()
+            raise TransferCancelled("it was cancelled")
+
+        assert serve(shards, worker=WORKER, works={"deep": work}, jobs=1, stopping=stopping, idle_seconds=0.01) == 1
+        (record,) = shards.records()
+        assert (record.state, record.holder, record.failures) == (ShardState.OPEN, None, 0)
+
+
 def test_an_audit_that_is_killed_at_any_moment_reads_each_volume_once_or_again_if_its_line_was_not_written(
     tmp_path: Path,
 ) -> None:
@@ -217,6 +376,7 @@ def test_an_audit_that_is_killed_at_any_moment_reads_each_volume_once_or_again_i
     program = [sys.executable, "-m", "tests.adapters.killed_reading", str(tmp_path), str(seed)]
     runs = json.loads(subprocess.check_output(program, cwd=ROOT))
     assert [run["status"] for run in runs] == [-9] * (len(runs) - 1) + [0]
+    assert len(runs) > 1
     for run in runs:
         assert len(set(run["read"])) == len(run["read"])
         assert set(run["read"]).isdisjoint(run["known"])

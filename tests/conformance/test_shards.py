@@ -1,15 +1,22 @@
-"""Shards in memory and shards of one process pass the suite that those of a lock service pass."""
+"""Shards of real services, those of one process and those in memory pass one suite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import ClassVar
 
 import pytest
+from tooz import coordination
 
-from imagevol_adapters.fleet import LeasedShards, LocalBoard, LocalLocks, local_shards
+from imagevol_adapters.coordination.services import key_of
+from imagevol_adapters.fleet import LeasedShards, LocalBoard, LocalLocks, local_shards, shards_from_url
+from imagevol_adapters.fleet.recorded import key_of_shard
 from imagevol_adapters.ports import Claim, Lock, Locks, Shards
 from imagevol_adapters.testing.conformance import LocksConformance, ShardsConformance
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards
+from tests.coordination.services import Service, left_alone, running
 
 
 class TestMemoryShards(ShardsConformance):
@@ -73,3 +80,51 @@ class TestLocalLocks(LocksConformance):
             assert locks.let_go(lock)
 
         return lose
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Service]]:
+    """Gives a lock service, one of each for all tests of the module."""
+    with left_alone(), ExitStack() as until:
+        yield functools.cache(lambda name: until.enter_context(running(name, tmp_path_factory.mktemp(name))))
+
+
+class TestRedisShards(ShardsConformance):
+    name: ClassVar[str] = "redis"
+
+    @pytest.fixture
+    def service(self, started: Callable[[str], Service]) -> Service:
+        return started(self.name)
+
+    @pytest.fixture
+    def shards(self, service: Service) -> Iterator[Shards]:
+        shards, locks = shards_from_url(service.url, most_failures=2)
+        with closing(locks):
+            for record in shards.records():
+                shards.withdraw(record.shard)
+            yield shards
+
+    @pytest.fixture
+    def others(self, service: Service) -> Iterator[Shards]:
+        shards, locks = shards_from_url(service.url, most_failures=2)
+        with closing(locks):
+            yield shards
+
+    @pytest.fixture
+    def unreachable(self, service: Service) -> Shards:
+        url = f"{service.url.partition(':')[0]}://127.0.0.1:1"
+        return shards_from_url(url, answer_seconds=1, patience_seconds=0)[0]
+
+    @pytest.fixture
+    def lose(self, service: Service) -> Callable[[Claim], None]:
+        def lose(claim: Claim) -> None:
+            other = coordination.get_coordinator(service.url, b"other")
+            other.start()
+            assert other.get_lock(key_of(f"shard-{key_of_shard(claim.shard)}")).break_()
+            other.stop()
+
+        return lose
+
+
+class TestEtcdShards(TestRedisShards):
+    name: ClassVar[str] = "etcd"

@@ -145,6 +145,15 @@ class ToozLocks:
         finally:
             turn.release()
 
+    def member(self) -> coordination.CoordinationDriver:
+        """Give this process's member of the lock service, entered if it was not yet; `ask` is how to use it.
+
+        Raises:
+            ServiceUnreachable: there was no answer.
+            ServiceFailed: it is an error.
+        """
+        return self._started()
+
     def close(self) -> None:
         """Leave the lock service, when no lock is held any more; the next that is asked for enters it again."""
         driver, self._member = self._member.driver, _Member()

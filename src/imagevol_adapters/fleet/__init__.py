@@ -1,7 +1,8 @@
 """A large job, shared out in shards: one worker at a time has a shard, and what was found is written once.
 
-`leased` has the port `Shards`, over a board of texts and the locks of a lock service; `local` has both for the threads
-of one process, `recorded` is how a shard is written, and `running` lets workers do shards and gives what they find.
+`leased` has the port `Shards`, over a board of texts and the locks of a lock service.  `local` has both for the threads
+of one process, and `boards` for many hosts, in Redis or etcd; `patient` asks a board again that does not answer.
+`recorded` is how a shard is written, `running` offers shards and gives what was found, and `serving` is a worker.
 
 A worker's lease is a lock.  It does not protect what is written: a process that stood still can wake up after another
 worker took the shard.  So each claim has a number, and a record is replaced only if it still is the one that this claim
@@ -13,17 +14,36 @@ from typing import TYPE_CHECKING
 from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
+    from imagevol_adapters.fleet.boards import EtcdBoard, RedisBoard, shards_from_url
     from imagevol_adapters.fleet.leased import LeasedShards, ShardLost
     from imagevol_adapters.fleet.local import LocalBoard, LocalLocks, local_shards
+    from imagevol_adapters.fleet.patient import PatientBoard
     from imagevol_adapters.fleet.running import run_shards, work_on
+    from imagevol_adapters.fleet.serving import serve
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "boards": ("EtcdBoard", "RedisBoard", "shards_from_url"),
             "leased": ("LeasedShards", "ShardLost"),
             "local": ("LocalBoard", "LocalLocks", "local_shards"),
+            "patient": ("PatientBoard",),
             "running": ("run_shards", "work_on"),
+            "serving": ("serve",),
         },
     )
 
-__all__ = ["LeasedShards", "LocalBoard", "LocalLocks", "ShardLost", "local_shards", "run_shards", "work_on"]
+__all__ = [
+    "EtcdBoard",
+    "LeasedShards",
+    "LocalBoard",
+    "LocalLocks",
+    "PatientBoard",
+    "RedisBoard",
+    "ShardLost",
+    "local_shards",
+    "run_shards",
+    "serve",
+    "shards_from_url",
+    "work_on",
+]

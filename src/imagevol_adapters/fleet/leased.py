@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -52,11 +53,18 @@ class LeasedShards:
         board: keeps the record of each shard.
         locks: hold the lease of each shard.
         most_failures: at how many failed attempts a shard is set aside.
+        clock: tells the time in seconds, and never goes back.
     """
 
     board: ShardBoard
     locks: Locks
     most_failures: int = attrs.field(default=3, kw_only=True)
+    clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True, repr=False)
+    _looked_at: float = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Look for dead workers one lease from now."""
+        self._looked_at = self.clock()
 
     @property
     def lease_seconds(self) -> float:
@@ -70,8 +78,10 @@ class LeasedShards:
     def claim(self, worker: Worker) -> Claim | None:
         """Take a shard that this worker can do; see `Shards.claim`."""
         found = [(key, record_of(text)) for key, text in sorted(self.board.all().items())]
-        # A shard that has a worker is tried last: that the worker is dead shows when its lock can be taken.
-        for key, record in sorted(found, key=lambda each: each[1].holder is not None):
+        # That a worker is dead shows only when its lock can be taken, which costs a request for each shard that has a
+        # worker.  Once a lease those are tried first, or such a shard would wait until all others are done.
+        looks = self._looks()
+        for key, record in sorted(found, key=lambda each: (each[1].holder is None) is looks):
             if decide_claim(ClaimFacts(record=record, worker=worker)).allowed:
                 claim = self._taken(key, worker)
                 if claim is not None:
@@ -101,6 +111,14 @@ class LeasedShards:
             if self.board.replace(key, text, None):
                 return True
         return False
+
+    def _looks(self) -> bool:
+        """Tell whether to look for dead workers now."""
+        lease_seconds, now = self.locks.lease_seconds, self.clock()
+        looks = 0 < lease_seconds <= now - self._looked_at
+        if looks:
+            self._looked_at = now
+        return looks
 
     def _taken(self, key: str, worker: Worker) -> LeasedClaim | None:
         """Take a shard's lock, and write that this worker has it; None if it is not to be had."""
@@ -175,10 +193,9 @@ class LeasedClaim:
                 return
             self._ended = True
         try:
-            self.ensure_held()
-            # Whatever happened since: only the latest claim can replace its own record.
+            # Also if the lease ended meanwhile: only the latest claim can replace its own record.
             if not self._shards.board.replace(self.key, text_of_record(self.record), text_of_record(after)):
-                raise ShardLost(self.key, "its record was replaced")
+                raise ShardLost(self.key, "it was withdrawn, or another worker has claimed it since")
         finally:
             # The record says how it ended; a lock that cannot be given back ends with its lease.
             with suppress(ImagevolError):

@@ -10,6 +10,7 @@ from typing import Any
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.engine.starting import Threads
+from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet.leased import ShardLost
 from imagevol_adapters.ports import Claim, Shards
 from imagevol_core import ImagevolError, TransferCancelled
@@ -30,7 +31,7 @@ def work_on(claim: Claim, work: Work) -> None:
 
     Args:
         claim: of the shard; it is given up at the end.
-        work: does it.  An error of ours is a failed attempt; any other one gives the shard back and goes on.
+        work: does it.  An error of ours is a failed attempt; any other exception is one too, and goes on.
 
     Raises:
         TransferCancelled: the work was cancelled; the shard was given back.
@@ -45,6 +46,9 @@ def work_on(claim: Claim, work: Work) -> None:
                 raise
             except ImagevolError as error:
                 claim.failed(str(error))
+            except Exception as error:
+                claim.failed(one_line(error))
+                raise
             else:
                 claim.done(outcome)
         except ShardLost as lost:  # another worker has it, and this one goes on with another shard
@@ -123,8 +127,10 @@ def run_shards(
 
 
 def _ended(shards: Shards, offered: Mapping[str, Shard]) -> list[ShardRecord]:
-    """Give the records of the offered shards that are done or set aside."""
+    """Give what is done or set aside of the offered shards; what the board has forgotten is offered again."""
     (job,) = {shard.job for shard in offered.values()}
-    return [
-        record for record in shards.records(job) if record.shard.id in offered and record.state is not ShardState.OPEN
-    ]
+    records = {record.shard.id: record for record in shards.records(job)}
+    for shard_id, shard in offered.items():
+        if shard_id not in records:
+            shards.submit(shard)
+    return [record for key, record in records.items() if key in offered and record.state is not ShardState.OPEN]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -72,9 +73,18 @@ class MemoryShards(LeasedShards):
     board: MemoryBoard
     locks: MemoryLocks
 
-    def __init__(self, *, most_failures: int = 3) -> None:
-        """Begin with no shards."""
-        super().__init__(MemoryBoard(), MemoryLocks(), most_failures=most_failures)
+    def __init__(
+        self, *, most_failures: int = 3, lease_seconds: float = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin with no shards.
+
+        Args:
+            most_failures: at how many failed attempts a shard is set aside.
+            lease_seconds: how long a lease is said to be; 0 by default, because no worker can be killed.
+            clock: tells the time in seconds, and never goes back.
+        """
+        locks = MemoryLocks(lease_seconds=lease_seconds)
+        super().__init__(MemoryBoard(), locks, most_failures=most_failures, clock=clock)
 
     def lose(self, claim: Claim) -> None:
         """End the lease of a claim, as a lock service does when it is not renewed."""

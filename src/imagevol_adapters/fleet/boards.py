@@ -1,0 +1,147 @@
+"""Boards of shards in Redis and in etcd, in the lock service whose locks are the leases.
+
+What is written there is shown to all workers, and it holds no credential.  It lasts as long as the service keeps it: a
+Redis without persistence forgets it at a restart, and the feeder then offers the shards again.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+
+from imagevol_adapters.coordination import ToozLocks, from_url
+from imagevol_adapters.fleet.leased import LeasedShards
+from imagevol_adapters.fleet.patient import PatientBoard
+from imagevol_adapters.ports import ShardBoard
+from imagevol_core import InvalidConfiguration
+
+__all__ = ["EtcdBoard", "RedisBoard", "shards_from_url"]
+
+T = TypeVar("T")
+
+_NAME = "imagevol-shards"
+_PATIENCE_SECONDS = 300
+
+
+def shards_from_url(
+    url: str, *, most_failures: int = 3, answer_seconds: float = 10, patience_seconds: float = _PATIENCE_SECONDS
+) -> tuple[LeasedShards, ToozLocks]:
+    """Give the shards of a lock service, and its locks, which are to be closed at the end; nothing is asked yet.
+
+    Args:
+        url: as Cinder's option has it: `redis://:password@host:6379`, `etcd3+http://host:2379`.
+        most_failures: at how many failed attempts a shard is set aside.
+        answer_seconds: how long the service may take for an answer.
+        patience_seconds: for how long a call is repeated while the service does not answer.
+
+    Raises:
+        InvalidConfiguration: it names no service that can keep shards.
+
+    >>> shards_from_url("file:///var/lib/cinder")
+    Traceback (most recent call last):
+    imagevol_core.errors.InvalidConfiguration: ...: it names no service that keeps shards; use redis:// or etcd3+http://
+    """
+    kind = _BOARDS.get(urlsplit(url).scheme)
+    if kind is None:
+        raise InvalidConfiguration(
+            "the URL of the board", "it names no service that keeps shards; use redis:// or etcd3+http://"
+        )
+    locks = from_url(url, answer_seconds=answer_seconds)
+    board = PatientBoard(kind(locks), patience_seconds=patience_seconds)
+    return LeasedShards(board, locks, most_failures=most_failures), locks
+
+
+def _ask(locks: ToozLocks, call: Callable[[Any], T]) -> T:
+    """Ask a service, in its time and with errors of ours."""
+    driver = locks.member()
+    return locks.ask(lambda: call(driver))
+
+
+_REPLACE = (  # Redis runs a script as one step
+    "if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end",
+    "if not ARGV[3] then return redis.call('HDEL', KEYS[1], ARGV[1]) end",
+    "redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])",
+    "return 1",
+)
+
+
+@attrs.frozen(eq=False)
+class RedisBoard:
+    """Texts in Redis, the fields of one hash: `ShardBoard`.
+
+    Args:
+        locks: of the service.
+    """
+
+    locks: ToozLocks
+
+    def all(self) -> Mapping[str, str]:
+        """Give every text by its key."""
+        found = _ask(self.locks, lambda driver: driver._client.hgetall(_NAME))
+        return {key.decode(): text.decode() for key, text in found.items()}
+
+    def get(self, key: str) -> str | None:
+        """Give one text; None if there is none."""
+        found = _ask(self.locks, lambda driver: driver._client.hget(_NAME, key))
+        return None if found is None else str(found.decode())
+
+    def create(self, key: str, text: str) -> bool:
+        """Write a text if there is none of this key."""
+        return bool(_ask(self.locks, lambda driver: driver._client.hsetnx(_NAME, key, text)))
+
+    def replace(self, key: str, old: str, new: str | None) -> bool:
+        """Write another text, or take it away, if it still is the old one."""
+        script, texts = "\n".join(_REPLACE), (old,) if new is None else (old, new)
+        return bool(_ask(self.locks, lambda driver: driver._client.eval(script, 1, _NAME, key, *texts)))
+
+
+@attrs.frozen(eq=False)
+class EtcdBoard:
+    """Texts in etcd, the keys under one prefix: `ShardBoard`.
+
+    Args:
+        locks: of the service.
+    """
+
+    locks: ToozLocks
+
+    def all(self) -> Mapping[str, str]:
+        """Give every text by its key."""
+        found = _ask(self.locks, lambda driver: driver.client.get_prefix(f"{_NAME}/"))
+        return {said["key"].decode().removeprefix(f"{_NAME}/"): text.decode() for text, said in found}
+
+    def get(self, key: str) -> str | None:
+        """Give one text; None if there is none."""
+        found = _ask(self.locks, lambda driver: driver.client.get(f"{_NAME}/{key}"))
+        return str(found[0].decode()) if found else None
+
+    def create(self, key: str, text: str) -> bool:
+        """Write a text if there is none of this key."""
+        return bool(_ask(self.locks, lambda driver: driver.client.create(f"{_NAME}/{key}", text)))
+
+    def replace(self, key: str, old: str, new: str | None) -> bool:
+        """Write another text, or take it away, if it still is the old one."""
+        if new is not None:
+            return bool(_ask(self.locks, lambda driver: driver.client.replace(f"{_NAME}/{key}", old, new)))
+        name = _encoded(f"{_NAME}/{key}")
+        taken_away = {
+            "compare": [{"key": name, "result": "EQUAL", "target": "VALUE", "value": _encoded(old)}],
+            "success": [{"request_delete_range": {"key": name}}],
+            "failure": [],
+        }
+        return bool(_ask(self.locks, lambda driver: driver.client.transaction(taken_away)).get("succeeded", False))
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+_BOARDS: Mapping[str, Callable[[ToozLocks], ShardBoard]] = {
+    "redis": RedisBoard,
+    "etcd3+http": EtcdBoard,
+    "etcd3+https": EtcdBoard,
+}

@@ -1,0 +1,1 @@
+"""Workers on real lock services, killed at random."""

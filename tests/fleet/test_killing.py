@@ -1,0 +1,158 @@
+"""Workers are killed at random and the lock service stands still: each shard is done, and each change is made once."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+
+from imagevol_adapters.fleet import LeasedShards, run_shards, shards_from_url
+from imagevol_adapters.ports import ShardBoard
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+from tests.cloud.processes import CHECKOUT
+from tests.coordination.services import LEASE_SECONDS, Service, running
+from tests.fleet.worker import KIND
+
+AHEAD = 200
+STOPPED_SECONDS = 2.5 * LEASE_SECONDS
+
+
+@attrs.define
+class Counting:
+    """A board that counts what is on it."""
+
+    board: ShardBoard
+    most: int = 0
+
+    def all(self) -> Mapping[str, str]:
+        found = self.board.all()
+        self.most = max(self.most, len(found))
+        return found
+
+    def get(self, key: str) -> str | None:
+        return self.board.get(key)
+
+    def create(self, key: str, text: str) -> bool:
+        return self.board.create(key, text)
+
+    def replace(self, key: str, old: str, new: str | None) -> bool:
+        return self.board.replace(key, old, new)
+
+
+class Workers:
+    """Worker processes, of which one is killed again and again."""
+
+    def __init__(self, url: str, directory: Path, chance: random.Random) -> None:
+        self.url, self.directory, self.chance = url, directory, chance
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.killed: dict[str, float] = {}
+        self.stopping = threading.Event()
+
+    def start(self) -> None:
+        name = f"worker-{len(self.processes) + len(self.killed)}"
+        program = [sys.executable, "-m", "tests.fleet.worker", self.url, str(self.directory), name]
+        with (self.directory / name).open("wb") as log:
+            self.processes[name] = subprocess.Popen(program, cwd=CHECKOUT, stdout=log, stderr=log)
+
+    def kill(self, seconds: float) -> None:
+        while not self.stopping.wait(seconds):
+            begun = self.directory / "begun"
+            working = {line.split()[2] for line in begun.read_text().splitlines()} if begun.exists() else set[str]()
+            if not (candidates := sorted(self.processes.keys() & working)):
+                continue  # on a busy machine they have not started yet
+            name = self.chance.choice(candidates)
+            self.processes[name].kill()
+            self.killed[name] = time.monotonic()
+            self.processes.pop(name).wait()
+            self.start()
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(params=["redis", "etcd"])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    (tmp_path / "service").mkdir()
+    with running(request.param, tmp_path / "service") as service:
+        yield service
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["it answers", "it stands still for a while"])
+def test_each_shard_is_done_and_each_change_is_made_once_whatever_is_killed(
+    service: Service, tmp_path: Path, request: pytest.FixtureRequest, *, stops: bool
+) -> None:
+    option = request.config.getoption
+    seed, count = option("--seed") or random.randrange(2**32), option("--shards")
+    print(f"seed {seed}")
+    for name in ("files", "changed"):
+        (tmp_path / name).mkdir()
+    shard_list = [Shard(job="killing", id=f"{number:04}", kind=KIND) for number in range(count)]
+    for shard in shard_list:
+        (tmp_path / "files" / shard.id).write_bytes(shard.id.encode())
+    shards, locks = shards_from_url(service.url, answer_seconds=10)
+    shards = LeasedShards(board := Counting(shards.board), locks)
+    workers = Workers(service.url, tmp_path, random.Random(seed))
+    for _ in range(option("--workers")):
+        workers.start()
+    killing = threading.Thread(target=workers.kill, args=(option("--kill-seconds"),))
+    killing.start()
+    found: list[ShardRecord] = []
+    begun = time.monotonic()
+    try:
+        records = run_shards(
+            shard_list,
+            shards=shards,
+            worker=Worker(name="feeder", kinds=frozenset()),
+            work=lambda _: {},
+            jobs=0,
+            ahead=AHEAD,
+            stopping=lambda: None,
+            poll_seconds=0.2,
+        )
+        with closing(locks), closing(records):
+            for record in records:
+                found.append(record)
+                if stops and len(found) == count // 2:
+                    with service.standing_still():
+                        time.sleep(STOPPED_SECONDS)
+    finally:
+        workers.stopping.set()
+        killing.join()
+        workers.stop()
+    seconds = time.monotonic() - begun
+    assert Counter(record.shard.id for record in found) == Counter(shard.id for shard in shard_list)
+    assert {record.state for record in found} == {ShardState.DONE}
+    for record in found:
+        assert record.outcome == {"sha256": hashlib.sha256(record.shard.id.encode()).hexdigest()}
+    assert not (tmp_path / "twice").exists()
+    assert len(list((tmp_path / "changed").iterdir())) == count
+    assert board.most <= AHEAD
+    attempts = [line.split() for line in (tmp_path / "begun").read_text().splitlines()]
+    assert max(Counter((shard_id, attempt) for shard_id, attempt, *_ in attempts).values()) == 1
+    print(
+        f"{count} shards in {seconds:.0f} s, {len(workers.killed)} workers killed, {len(attempts) - count} shards done "
+        f"again, {board.most} on the board at most, resumed after at most {resumed(attempts, workers.killed):.1f} s"
+    )
+
+
+def resumed(attempts: list[list[str]], killed: Mapping[str, float]) -> float:
+    """Give the longest time in seconds from the death of a worker to the next attempt at the shard that it had."""
+    begun = {(shard_id, int(attempt)): float(at) for shard_id, attempt, _, at in attempts}
+    longest = 0.0
+    for shard_id, attempt, name, _ in attempts:
+        after = begun.get((shard_id, int(attempt) + 1))
+        if name in killed and after is not None:
+            longest = max(longest, after - killed[name])
+    return longest
