@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from imagevol_core.resuming.retry import pause_seconds
+from imagevol_core.resuming.pauses import asks_to_wait, asks_too_long, pause_seconds
 from imagevol_core.sentences import amount, duration, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
@@ -160,19 +160,10 @@ def _long_enough(failed: FailedRequest) -> tuple[bool, str]:
     return over, f"{_answered(failed)}, for {duration(failed.waited_seconds)}"
 
 
-def _asks_too_long(failed: FailedRequest) -> tuple[bool, str]:
-    asked, left = failed.retry_after_seconds, failed.patience_seconds - failed.waited_seconds
-    return asked is not None and asked > left, _asked(failed)
-
-
 def _could_be_done(failed: FailedRequest) -> tuple[bool, str]:
     surely_not = not failed.arrived or failed.status in _NOT_DONE or _is_limit(failed)
     twice = "does the same twice" if failed.same_twice else "could do it twice"
     return not surely_not and not failed.same_twice, f"{_answered(failed)}, and {said(failed.method)} {twice}"
-
-
-def _asks(failed: FailedRequest) -> tuple[bool, str]:
-    return failed.retry_after_seconds is not None, _asked(failed)
 
 
 def _otherwise(failed: FailedRequest) -> tuple[bool, str]:
@@ -191,13 +182,6 @@ def _answered(failed: FailedRequest) -> str:
     if not failed.arrived:
         return "there was no connection"
     return "no answer came" if failed.status is None else f"the service answered {said(failed.status)}"
-
-
-def _asked(failed: FailedRequest) -> str:
-    asked = failed.retry_after_seconds
-    if asked is None:
-        return "the service does not say how long to wait"
-    return f"the service asks to wait {duration(asked)}"
 
 
 _SPEC = "[store]"
@@ -257,14 +241,14 @@ REPEAT_RULES: Mapping[Policy, tuple[Choice[FailedRequest, RepeatOutcome], ...]] 
             id="pause-too-long",
             text="give up: the service asks to wait for too long",
             source=_SPEC,
-            applies=_asks_too_long,
+            applies=asks_too_long,
             outcome=RepeatOutcome.GIVE_UP,
         ),
         Choice(
             id="pause-as-asked",
             text="send it again, after the time that the service names in Retry-After",
             source=_SPEC,
-            applies=_asks,
+            applies=asks_to_wait,
             outcome=RepeatOutcome.WAIT_AS_ASKED,
         ),
         Choice(

@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from imagevol_core.resuming.pauses import asks_to_wait, asks_too_long, pause_seconds
 from imagevol_core.sentences import amount, duration, said
 from imagevol_core.verdicts import Choice, Policy, Verdict, first_match, table_of
 
-__all__ = ["RETRY_RULES", "BrokenRead", "ReadRetry", "RetryOutcome", "decide_read_retry", "pause_seconds"]
+__all__ = ["RETRY_RULES", "BrokenRead", "ReadRetry", "RetryOutcome", "decide_read_retry"]
 
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
-_DOUBLINGS = 10  # after which the longest pause is reached
 _REFUSALS = range(400, 500)
 _PASSING = (408, 425, 429)  # of the refusals: the same request may be answered later
 
@@ -98,16 +96,6 @@ def decide_read_retry(broken: BrokenRead, *, policy: Policy = Policy.STRICT) -> 
     return ReadRetry(again=outcome is not RetryOutcome.GIVE_UP, wait_seconds=waits[outcome], verdicts=verdicts)
 
 
-def pause_seconds(failures: int) -> float:
-    """Give how long to wait after so many failures in a row.
-
-    >>> [pause_seconds(failures) for failures in (1, 2, 3, 50)]
-    [0.5, 1.0, 2.0, 30.0]
-    """
-    doubled = _FIRST_PAUSE_SECONDS * (1 << min(max(failures - 1, 0), _DOUBLINGS))
-    return min(doubled, _LONGEST_PAUSE_SECONDS)
-
-
 def _no_ranges(broken: BrokenRead) -> tuple[bool, str]:
     if broken.ranges is False:
         return True, "the service gives no part of the data"
@@ -124,15 +112,6 @@ def _no_progress(broken: BrokenRead) -> tuple[bool, str]:
     return over, f"no data came for {duration(broken.waited_seconds)}, in {amount(broken.failures, 'attempt')}"
 
 
-def _asks_too_long(broken: BrokenRead) -> tuple[bool, str]:
-    asked, left = broken.retry_after_seconds, broken.patience_seconds - broken.waited_seconds
-    return asked is not None and asked > left, _asked(broken)
-
-
-def _asks(broken: BrokenRead) -> tuple[bool, str]:
-    return broken.retry_after_seconds is not None, _asked(broken)
-
-
 def _not_begun(broken: BrokenRead) -> tuple[bool, str]:
     return not broken.begun, f"{_answered(broken)}, {'after data' if broken.begun else 'before any data'} came"
 
@@ -141,19 +120,8 @@ def _otherwise(broken: BrokenRead) -> tuple[bool, str]:
     return True, _answered(broken)
 
 
-def _never(broken: BrokenRead) -> tuple[bool, str]:
-    return True, _answered(broken)
-
-
 def _answered(broken: BrokenRead) -> str:
     return "the connection broke" if broken.status is None else f"the service answered {said(broken.status)}"
-
-
-def _asked(broken: BrokenRead) -> str:
-    asked = broken.retry_after_seconds
-    if asked is None:
-        return "the service does not say how long to wait"
-    return f"the service asks to wait {duration(asked)}"
 
 
 _SPEC = "[store]"
@@ -185,14 +153,14 @@ RETRY_RULES: Mapping[Policy, tuple[Choice[BrokenRead, RetryOutcome], ...]] = {
             id="asks-too-long",
             text="give up: the service asks to wait for too long",
             source=_SPEC,
-            applies=_asks_too_long,
+            applies=asks_too_long,
             outcome=RetryOutcome.GIVE_UP,
         ),
         Choice(
             id="asks-to-wait",
             text="ask again, after the time that the service names in Retry-After",
             source=_SPEC,
-            applies=_asks,
+            applies=asks_to_wait,
             outcome=RetryOutcome.WAIT_AS_ASKED,
         ),
         Choice(
@@ -215,7 +183,7 @@ RETRY_RULES: Mapping[Policy, tuple[Choice[BrokenRead, RetryOutcome], ...]] = {
             id="never-again",
             text="give up: a read is not asked for again",
             source="glanceclient.v2.images.Controller.data",
-            applies=_never,
+            applies=_otherwise,
             outcome=RetryOutcome.GIVE_UP,
         ),
     ),
