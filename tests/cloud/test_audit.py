@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -156,3 +158,41 @@ def test_an_interrupt_ends_a_deep_audit_and_lets_the_volume_go(cloud: Cloud, tmp
         assert service.real.volumes.get(volume_id).status == "available"
         resumed = command.run(*arguments, "--resume", "-f", "json")
         assert (resumed.returncode, json.loads(resumed.stdout)) == (0, []), resumed.stderr
+
+
+def test_a_deep_audit_that_is_killed_reads_each_volume_once_or_again_if_its_line_was_not_written(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    """Killed with -9 at random moments, and then left to its end."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance, journal = random.Random(seed), tmp_path / "journal"
+    arguments = (
+        *("audit", "--config-file", cloud.directory / "etc/glance/glance-api.conf", "--deep", "--jobs", 4),
+        *("--trusted-project", cloud.project_ids["service"], "--journal", journal, "-f", "json"),
+    )
+    command = CommandLine(cloud, cloud.clouds_yaml)
+
+    def lines() -> list[str]:
+        return journal.read_text().splitlines() if journal.exists() else []
+
+    def resume() -> tuple[str, ...]:
+        return ("--resume",) if journal.exists() else ()
+
+    with nothing_left(cloud), ExitStack() as undo:
+        service = User(cloud, "service", undo)
+        volume_ids = {image_volume(service, service.image(bytes(5000) + bytes([number]) * 5000)) for number in range(4)}
+        for _ in range(2):
+            before = lines()
+            running = command.start(*arguments, *resume(), stdout=PIPE, stderr=PIPE)
+            for _ in ticks(PATIENCE_SECONDS):
+                if running.poll() is not None or len(lines()) > max(len(before), 1):
+                    break
+            time.sleep(chance.uniform(0, 0.5))
+            running.kill()
+            running.communicate()
+            assert lines()[: len(before)] == before
+        ended = command.run(*arguments, *resume())
+        assert (ended.returncode, json.loads(ended.stdout)) == (0, []), ended.stderr
+        read = [json.loads(line)["volume"] for line in lines()[1:]]
+        assert sorted(read) == sorted(volume_ids)
