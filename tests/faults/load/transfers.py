@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.engine import read_device
 from imagevol_adapters.gathering.store_copies import StoreCopyGathering
@@ -120,8 +121,9 @@ def _put(job: Job, ports: Ports, _: Source | None, name: str) -> Made:
 
 
 def _queued(ports: Ports, name: str) -> Image:
-    ask = partial(ports.images.create, name=name, disk_format="raw")
-    return answered_image(ask, images=ports.images, name=name, marks=None)
+    marks = {"load_try": name}  # by which it is found if the answer is lost
+    ask = partial(ports.images.create, name=name, disk_format="raw", attributes=ImageAttributes(properties=marks))
+    return answered_image(ask, images=ports.images, name=name, marks=marks)
 
 
 def _upload(job: Job, ports: Ports, _: Source | None, name: str) -> Made:
