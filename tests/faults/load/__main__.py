@@ -18,7 +18,7 @@ from tests.faults.load.run import Load, Result, Size
 from tests.faults.recorded import Figure, Tally, options, record
 
 MIB = 1 << 20
-_DESCRIPTORS, _THREADS, _MEMORY_MIB = 8, 4, 64  # by which a process can differ at the end: pools that are not full
+_DESCRIPTORS, _THREADS, _MEMORY_MIB = 16, 4, 64  # by which a process can differ at the end: pools that are not full
 
 
 def main() -> int:

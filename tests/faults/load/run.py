@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -191,6 +192,7 @@ class Load:
         """What the services hold, and the most that any worker holds."""
 
         def look() -> dict[str, Gauge]:
+            gc.collect()  # the connections of this process, of which the services hold the other end
             found = {name: gauge(pid) for name, pid in self.site.services().items()}
             workers = pool.rested()
             most = {each.name: max(getattr(held, each.name) for held in workers) for each in attrs.fields(Gauge)}
