@@ -24,6 +24,7 @@ RUN = """
 export PYTHONPATH=/host/site:/opt/site PYTHONDONTWRITEBYTECODE=1
 export PYTEST_ADDOPTS='-o cache_dir=/tmp/pytest --color=no --junit-xml=/host/report.xml'
 export IMAGEVOL_SEED={seed}
+export CI=true  # pytest then does not cut the line of a failure to the width of the console, which takes minutes here
 exec timeout --kill-after=10 {seconds} python3 -m pytest {arguments}
 """
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from imagevol_core import StorageError
-from tests.san.guest.breaking import connections, drop_packets, restore_packets
+from tests.san.guest.breaking import connections, drop_packets, restore_packets, waited
 from tests.san.guest.conftest import timeout
 from tests.san.guest.faulty import STALL_SECONDS, attacher, digest_of, draws, get, image, put, recovered, trying
 from tests.san.guest.san_cinder import SanVolumes
-from tests.san.guest.storage import Volume, command
+from tests.san.guest.storage import Volume
 
 CONFIGURED = Path("/etc/multipath.conf")
+LOG = Path("/tmp/multipathd.log")
 RECOVERY_SECONDS = 5
 
 pytestmark = pytest.mark.usefixtures("breakable")
@@ -26,9 +27,12 @@ pytestmark = pytest.mark.usefixtures("breakable")
 def multipathd() -> Iterator[None]:
     """A multipathd, configured as for hosts of OpenStack, that waits for no path that does not come back."""
     CONFIGURED.write_text("defaults {\n user_friendly_names no\n find_multipaths no\n no_path_retry fail\n}\n")
-    subprocess.run(["multipathd"], check=True)
-    yield
-    command("multipathd", "shutdown")
+    with LOG.open("wb") as log, subprocess.Popen(["multipathd", "-d"], stdout=log, stderr=log) as process:
+        try:
+            assert waited(answers), f"multipathd does not answer; it ended with {process.poll()}: {LOG.read_text()}"
+            yield
+        finally:
+            process.terminate()
 
 
 @pytest.fixture
@@ -41,6 +45,12 @@ def volumes(multipathd: None, breakable: None, other: Volume) -> Iterator[SanVol
     finally:
         restore_packets()
         made.close()
+
+
+def answers() -> bool:
+    """Tell whether multipathd answers."""
+    asked = subprocess.run(["multipathd", "show", "status"], capture_output=True, text=True, check=False)
+    return asked.returncode == 0 and "path checker" in asked.stdout
 
 
 def uses_multipath() -> bool:
