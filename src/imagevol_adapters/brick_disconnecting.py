@@ -6,7 +6,8 @@ It finds a volume of NVMe-oF by the path of its device alone.  If it is given no
 if the kernel has removed the device, it does nothing and reports no error.  Then the controller would stay.
 
 Its error does not say whether the device is gone: it goes on after a flush that failed, and also reports a device that
-it could not remove.
+it could not remove.  If it cannot ask which iSCSI sessions there are, because `iscsiadm` fails or is missing, it takes
+that for no session, and reports no error.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def disconnect_by_force(
         else:
             with closed_anyway(path):
                 connector.disconnect_volume(connection, device or {}, force=True)
+            if left := _disks(connector, connection):
+                raise BrickException(f"this host still has {', '.join(left)}; look at iscsiadm and at the kernel's log")
     except Exception:
         if _has_device(connector, connection) or (before is not None and _identity(path) == before):
             still_connected()
@@ -74,11 +77,27 @@ def _has_device(connector: Any, connection: Mapping[str, Any]) -> bool:
     try:
         if _is_nvme(connector, connection):
             return bool(_own_controllers(connection))
+        if _disks(connector, connection):
+            return True
         # Of Fibre Channel; os-brick does it before it looks for the paths.
         complete = getattr(connector, "_add_targets_to_connection_properties", dict)
         return any(map(os.path.exists, connector.get_volume_paths(complete(dict(connection)))))
     except Exception:  # noqa: BLE001 - connectors raise what they like
         return True
+
+
+def _disks(connector: Any, connection: Mapping[str, Any]) -> list[str]:
+    """The disks of a volume of iSCSI, as udev names them by the target; none where os-brick cannot say the names."""
+    if str(connection.get("driver_volume_type")).lower() not in {"iscsi", "iser"}:
+        return []
+    from os_brick.initiator.connectors.iscsi import ISCSIConnector  # noqa: PLC0415 - of these only
+
+    if not isinstance(connector, ISCSIConnector):
+        return []
+    try:
+        return [path for path in connector._get_device_path(dict(connection)) if os.path.exists(path)]  # noqa: PTH110
+    except Exception:  # noqa: BLE001 - of a connection that lacks something
+        return []
 
 
 def _identity(path: object) -> tuple[int, ...] | None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from os_brick.initiator.connector import InitiatorConnector
+from os_brick.initiator.connectors.iscsi import ISCSIConnector
 from oslo_concurrency import processutils
 
 from imagevol_adapters.brick import BrickAttacher, become_privileged
@@ -131,6 +133,32 @@ def test_another_device_that_has_come_to_the_path_keeps_no_attachment(
     monkeypatch.setattr(connector, "get_volume_paths", lambda _: [])
     error_of(volumes, attacher)
     assert not volumes.attachments
+
+
+@pytest.fixture
+def iscsi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A disk of a host whose os-brick finds no session, as if `iscsiadm` were missing."""
+    become_privileged(tmp_path / "locks")
+    disk = tmp_path / "ip-192.0.2.10:3260-iscsi-iqn.7-lun-1"
+    disk.touch()
+    monkeypatch.setattr(ISCSIConnector, "_get_iscsi_sessions_full", lambda _: [])
+    monkeypatch.setattr(ISCSIConnector, "_get_iscsi_nodes", lambda _: [])
+    monkeypatch.setattr(ISCSIConnector, "_get_device_path", lambda *_: [str(disk)])
+    return disk
+
+
+def test_a_disk_that_os_brick_overlooks_is_still_connected(iscsi: Path) -> None:
+    connection = {
+        "driver_volume_type": "iscsi",
+        "target_portal": "192.0.2.10:3260",
+        "target_iqn": "iqn.7",
+        "target_lun": 1,
+    }
+    left, attacher = attrs.evolve(LEFT, connection=connection), BrickAttacher(root_helper="")
+    with pytest.raises(AttachFailed, match=r"still has .*-iscsi-iqn\.7-lun-1"):
+        attacher.disconnect(left)
+    iscsi.unlink()
+    attacher.disconnect(left)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,0 +1,9 @@
+from collections.abc import Mapping
+from typing import Any
+
+from os_brick.initiator.connector import InitiatorConnector
+
+class ISCSIConnector(InitiatorConnector):
+    def _get_device_path(self, connection_properties: Mapping[str, Any]) -> list[str]: ...
+    def _get_iscsi_sessions_full(self) -> list[tuple[str, str, str, str, str]]: ...
+    def _get_iscsi_nodes(self) -> list[tuple[str, str]]: ...
