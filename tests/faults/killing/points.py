@@ -31,8 +31,13 @@ ERRORS: Mapping[str, tuple[str, ...]] = {
     "connect": _NETWORK,
     "sendto": _NETWORK,
     "close": ("EIO", "EINTR"),
+    "clone3": (),
 }
-"""The system calls at which a process is disturbed, and the errors with which each of them can fail."""
+"""The system calls at which a process is disturbed, and the errors with which each of them can fail.
+
+`strace` counts the calls of each thread.  What runs in a thread of its own, such as a write to a journal, is reached at
+the start of that thread: `clone3`, at which a process is only killed.
+"""
 
 
 @attrs.frozen
