@@ -14,6 +14,8 @@ import attrs
 from keystoneauth1.session import Session
 
 from imagevol_adapters.attaching_records import LOCK_PATH
+from imagevol_adapters.processes import running as running_process
+from imagevol_core import ProcessRecord
 from tests.cloud.bringup import running
 from tests.cloud.ports import inventory, sign_in
 from tests.cloud.processes import ticks
@@ -128,7 +130,7 @@ class RealCloud:
             found |= {f"file {path}" for path in (self.directory / name).rglob("*")}
         for name in ("cinder/conversion", "glance/staging", "glance/mnt"):
             found |= {f"file {path}" for path in (self.cloud.directory / name).rglob("*")}
-        found |= {f"file {path}" for path in LOCK_PATH.glob("imagevol-attaching-*")}
+        found |= {f"file {path}" for path in LOCK_PATH.glob("imagevol-attaching-*") if _is_of_a_dead_process(path)}
         found |= {f"mount {path}" for path in mount_points(self.cloud.directory)}
         return found
 
@@ -178,6 +180,14 @@ class RealCloud:
         raise AssertionError(f"the cloud cannot be brought back: {self.inventory() - self.clean}")
 
     clean: set[str] = attrs.field(factory=set)
+
+
+def _is_of_a_dead_process(path: Path) -> bool:
+    """Whether no program of this host, of this cloud or another, is about to delete it."""
+    with suppress(FileNotFoundError):
+        record = ProcessRecord.from_text(path.read_text())
+        return record is None or not running_process(record.pid).exists
+    return False
 
 
 @contextmanager
