@@ -11,7 +11,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from tests.cloud.processes import (
     SYSTEM_PATH,
@@ -30,6 +32,9 @@ from tests.cloud.settings import reserve_ports
 PACKAGES = ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd", "python3-rados", "python3-rbd")
 POOLS = ("fast", "slow")
 SECONDS = 60
+_TIMES = 6
+_ANSWER_SECONDS = 6
+_NAMES = 64  # of objects, which fall into all of the eight placement groups of a pool
 
 CONFIGURATION = """
 [global]
@@ -130,6 +135,17 @@ def _start(directory: Path, disk_bytes: int) -> Path:
     return configuration
 
 
+@contextmanager
+def objects_of(configuration: Path, pool: str, *, seconds: int = SECONDS) -> Iterator[Any]:
+    """Give a pool, which answers in time or raises an error."""
+    options = {"rados_osd_op_timeout": str(seconds)}
+    with (
+        import_module("rados").Rados(conffile=str(configuration), conf=options) as client,
+        client.open_ioctx(pool) as objects,
+    ):
+        yield objects
+
+
 @dataclass(frozen=True)
 class Osd:
     """The one daemon that keeps data: without it, no request for data is answered."""
@@ -142,13 +158,38 @@ class Osd:
 
     def resume(self) -> None:
         """Let it go on, or start it if it was killed, and return when Ceph sees it."""
-        directory = self.configuration.parent
         if (pid := self._found()) is not None:
             os.kill(pid, signal.SIGCONT)
-            return
-        process = spawn("ceph-osd", ["ceph-osd", "-f", "-i", "0", "-c", self.configuration], directory=directory)
-        stat = ("ceph", "-c", self.configuration, "pg", "stat")
-        wait_until(lambda: "active+clean" in ask(directory, *stat), process=process, seconds=SECONDS)
+        else:
+            directory = self.configuration.parent
+            process = spawn("ceph-osd", ["ceph-osd", "-f", "-i", "0", "-c", self.configuration], directory=directory)
+            stat = ("ceph", "-c", self.configuration, "pg", "stat")
+            wait_until(lambda: "active+clean" in ask(directory, *stat), process=process, seconds=SECONDS)
+        self._until_readable()
+
+    def _until_readable(self) -> None:
+        """Wait until each placement group answers.
+
+        One that has no other OSD to agree with can wait for good to become readable after its OSD stood still (Ceph
+        16, "waiting for readable").  It begins anew when the OSD is marked down, as one is that has others beside it.
+        """
+        for _ in range(_TIMES):
+            if self._answers():
+                return
+            ask(self.configuration.parent, "ceph", "-c", self.configuration, "osd", "down", "0")
+        raise CloudError("ceph-osd runs, and some of its placement groups do not answer")
+
+    def _answers(self) -> bool:
+        """Tell whether objects in all placement groups can be asked for."""
+        rados = import_module("rados")
+        with suppress(rados.TimedOut):
+            for pool in POOLS:
+                with objects_of(self.configuration, pool, seconds=_ANSWER_SECONDS) as objects:
+                    for number in range(_NAMES):
+                        with suppress(rados.ObjectNotFound):
+                            objects.stat(f"no-object-{number}")
+            return True
+        return False
 
     def kill(self) -> None:
         """End it as a crash does."""

@@ -1,18 +1,34 @@
 """A Ceph, and a cloud that keeps its volumes there: one of each for all tests of a run, ended with it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cloud import prerequisites
 from tests.cloud.bringup import running as cloud_running
+from tests.cloud.ports import PATIENCE_SECONDS, inventory
+from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.settings import Sections, Settings
 from tests.faults.recorded import Tally, record
-from tests.rbd.ceph import POOLS, problem, running
+from tests.rbd.ceph import POOLS, Osd, problem, running
+from tests.rbd.faults import files, watched
+from tests.rbd.moving import DATA
 
-BACKENDS_STALL_SECONDS = 15  # after which a backend gives up what does not move
+SERVICES_STALL_SECONDS = 30  # after which cinder-volume and glance-api give up what does not move
+
+Tried = Callable[[str, str, str], None]
+"""Notes the fault, what it happened to and the outcome."""
+
+
+class Recorded(Tally):
+    """Records each try at once: a run takes long, and may be ended before its last one."""
+
+    def add(self, fault: str, what: str, outcome: str, *, left_behind: int = 0) -> None:
+        """Count one try."""
+        super().add(fault, what, outcome, left_behind=left_behind)
+        record("rbd", self.rows())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,12 +47,9 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def tally(pytestconfig: pytest.Config) -> Iterator[Tally]:
+def tally(pytestconfig: pytest.Config) -> Tally:
     """Counts what came of each fault."""
-    tally = Tally()
-    yield tally
-    if pytestconfig.getoption("--record-faults"):
-        record("rbd", tally.rows())
+    return Recorded() if pytestconfig.getoption("--record-faults") else Tally()
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +59,44 @@ def rbd_cloud(ceph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         pytest.skip("; ".join(problems))
     backends = {pool: _backend(ceph, pool) for pool in POOLS}
     cinder: Sections = {**backends, "DEFAULT": {"allowed_direct_url_schemes": None}}
-    settings = Settings(store_driver="imagevol", overrides={"cinder/cinder.conf": cinder})
+    glance: Sections = {pool: {"image_clone_stall_seconds": str(SERVICES_STALL_SECONDS)} for pool in POOLS}
+    settings = Settings(
+        store_driver="imagevol", overrides={"cinder/cinder.conf": cinder, "glance/glance-api.conf": glance}
+    )
     with cloud_running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
         yield cloud
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image file."""
+    path = tmp_path_factory.mktemp("image") / "disk.raw"
+    path.write_bytes(DATA)
+    return path
+
+
+@pytest.fixture
+def osd(ceph: Path) -> Iterator[Osd]:
+    """The OSD, which runs again after the test."""
+    osd = Osd(ceph)
+    yield osd
+    osd.resume()
+
+
+@pytest.fixture
+def tried(rbd_cloud: Cloud, ceph: Path, osd: Osd, tally: Tally) -> Iterator[Tried]:
+    """Note what came of a fault; once Ceph is back, nothing may be left anywhere."""
+    noted: list[tuple[str, str, str]] = []
+    in_cloud, on_host = inventory(rbd_cloud), files()
+    yield lambda *each: noted.append(each)
+    osd.resume()
+    for _ in ticks(PATIENCE_SECONDS):  # Ceph forgets a client that is dead after half a minute
+        left = [*(inventory(rbd_cloud) - in_cloud), *(files() - on_host), *watched(ceph)]
+        if not left:
+            break
+    for each in noted:
+        tally.add(*each, left_behind=len(left))
+    assert left == []
 
 
 def _backend(configuration: Path, pool: str) -> dict[str, str | None]:
@@ -60,7 +108,7 @@ def _backend(configuration: Path, pool: str) -> dict[str, str | None]:
         "image_clone_direct_url_schemes": "cinder",
         "image_template_enabled": "true",
         "image_volume_cache_enabled": "false",
-        "image_clone_stall_seconds": str(BACKENDS_STALL_SECONDS),
+        "image_clone_stall_seconds": str(SERVICES_STALL_SECONDS),
         "reflinkfile_directory": None,
         "reflinkfile_capacity_gb": None,
     }

@@ -53,13 +53,6 @@ class Volume:
 
 
 @pytest.fixture
-def osd(ceph: Path) -> Iterator[Osd]:
-    osd = Osd(ceph)
-    yield osd
-    osd.resume()
-
-
-@pytest.fixture
 def volume(ceph: Path, tmp_path: Path) -> Iterator[Volume]:
     become_privileged(tmp_path / "locks")
     linuxrbd, rbd = import_module("os_brick.initiator.linuxrbd"), import_module("rbd")
@@ -181,6 +174,7 @@ def test_it_ends_well_or_by_one_error_and_leaves_nothing(
     assert outcome == ("whole" if fault.ends_well else "error")
     if error is not None:
         assert volume.attachment.volume_id in str(error)
+        assert "ceph health" in str(error)
         assert error.leftovers == ()
     assert took <= STALL_SECONDS + LATE_SECONDS
     if fault.ends_well:
