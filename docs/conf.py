@@ -73,7 +73,7 @@ nitpick_ignore_regex = [
     ),
     (
         r"py:.*",
-        r"(_pytest|attr|attrs|cinder|cliff|cinderclient|exceptions|glance_store|glanceclient|hypothesis|keystoneauth1|openstack|oslo_config|webob)\..*",
+        r"(_pytest|attr|attrs|cinder|cliff|cinderclient|exceptions|glance_store|glanceclient|hypothesis|keystoneauth1|openstack|oslo_config|tooz|webob)\..*",
     ),
 ]
 
