@@ -375,6 +375,21 @@ class TestRbd:
         assert stalled.value.side == "device"
         assert not device.left_open  # the request has ended
 
+    def test_a_write_that_only_librbds_cache_took_gives_ceph_no_more_time(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        image, answered = RbdLike(48 * MIB), threading.Event()
+        with open_device(image.handle, writable=True, name="7", seconds=3) as device:
+            device.write(0, memoryview(b"x"))
+            device.flush()
+            monkeypatch.setattr(image, "flush", lambda: answered.wait(30))
+            image.answering.clear()
+            threading.Timer(1.7, image.answering.set).start()
+            for at in range(0, 40 * MIB, MIB):
+                device.write(at, memoryview(b"x" * MIB))
+            assert image.options["rados_osd_op_timeout"] == "1"
+            answered.set()
+
     @pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC])
     def test_a_full_pool_is_said_to_be_full(self, number: int) -> None:
         image = RbdLike(MIB)

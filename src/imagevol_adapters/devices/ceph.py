@@ -316,7 +316,8 @@ class RbdDevice:
         with self._calls:
             length, doing, result = self._begun.get(self._in_a_hurry)
         self._since.popleft()
-        if self._hurried and not result:
+        # After its first flush, librbd calls a write done that is only in its cache: Ceph has not answered.
+        if self._hurried and not result and (self._unflushed is None or not length):
             self._hurried = not bound_requests(self.image, self.stall_seconds)
         self._on_their_way -= 1
         self._bytes_on_their_way -= length
