@@ -60,6 +60,8 @@ def test_a_command_of_the_pages_is_accepted_by_its_program(line: str) -> None:
         pytest.skip("openstackclient is not installed; `nox -s upstream` installs it")
     if arguments[0] == "--os-volume-api-version":
         arguments = arguments[2:]
+    if arguments == ["--version"]:  # each of the programs has it, and it is no command
+        return
     factory, name, rest = commands(program).find_command([PLACEHOLDERS.get(each, each) for each in arguments])
     parser = factory(App(), None).get_parser(name)
     said = io.StringIO()
