@@ -20,7 +20,7 @@ rule_texts = pytest.importorskip("rule_texts")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the client, which are not ours to mend
 
 GROUPS = ("common", "compute.v2", "identity.v3", "image.v2", "volume.v3")
-PLACEHOLDERS = {"GIB": "1", "SIZE": "1", "HOST@BACKEND#POOL": "host@backend#pool"}
+PLACEHOLDERS = {"COUNT": "33", "GIB": "1", "SIZE": "1", "HOST@BACKEND#POOL": "host@backend#pool"}
 PROGRAMS = ("openstack ", "imagevol ")  # others, such as grep, have options that nothing here knows
 COMMANDS = sorted(
     {line for _, text in rule_texts.texts().values() for line in text["see"] if line.startswith(PROGRAMS)}
