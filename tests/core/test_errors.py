@@ -296,3 +296,8 @@ class TestPickling:
 def test_a_digest_that_was_given_is_told_from_one_that_was_recorded() -> None:
     error = ContentMismatch("the image", expected="md5:0f", actual="md5:1f", given=True)
     assert str(error) == "the image is not the expected data: its digest is md5:1f, and md5:0f was given"
+
+
+def test_a_size_that_python_cannot_write_is_not_shown() -> None:
+    error = InvalidSize("size_bytes", 10**5000, "give a smaller one")
+    assert str(error) == "size_bytes is too large to be shown: give a smaller one"
