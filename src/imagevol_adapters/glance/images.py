@@ -348,7 +348,7 @@ class GlanceImages:
         return None
 
     def read(self, image_id: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Give an image's data, whole or a part; whole they are checked against the multihash."""
+        """Give an image's data, whole or a part; a whole is checked against the multihash, if Glance has one."""
         image = self.get(image_id)
         if image.size_bytes is None:
             raise RequestRefused(f"image {image_id} is '{image.status}' and has no data")

@@ -67,7 +67,7 @@ def fetch_image(
         image: what is read.
         target: a file that must not exist.
         data: opens the data of the image from a byte on.
-        tell: is told in a sentence if an earlier part is not used, or if none can be kept.
+        tell: is told in a sentence where it goes on, that an earlier part is not used, or that none can be kept.
         progress: told how far it is.
         limits: how fast it may go, and what ends it.
         step_bytes: how much data is read before it is written down how far that is.
@@ -77,7 +77,7 @@ def fetch_image(
 
     Raises:
         RequestRefused: the target exists, or cannot be written, or another user could write to what is kept.
-        InUse: another process is at it.
+        InUse: another process or thread reads to this file.
         InvalidFact: the digest's algorithm is not known here; nothing is begun.
         ContentMismatch: the data is not that of the digest; nothing is kept.
         ImagevolError: whatever else `data` and the engine raise; what was read is kept.

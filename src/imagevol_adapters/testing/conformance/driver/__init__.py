@@ -4,6 +4,7 @@ It needs Cinder's code, and no service.  Do not import glance or nova in the sam
 cloned, opened and deleted, so the host needs what your driver needs, such as root and the initiator of the protocol::
 
     import os
+    from collections.abc import Callable
 
     import pytest
 
@@ -13,6 +14,12 @@ cloned, opened and deleted, so the host needs what your driver needs, such as ro
         @pytest.fixture
         def backend_options(self) -> dict[str, object]:
             return {"san_ip": "192.0.2.1", "san_login": "conformance", "san_password": os.environ["SAN_PASSWORD"]}
+
+        @pytest.fixture
+        def stored(self) -> Callable[[], list[str]]:
+            return lambda: [volume.name for volume in my_client().volumes(pool=self.pool)]
+
+Without `stored`, the suite cannot find what a failed step left on the storage.
 """
 
 from imagevol_adapters.testing.conformance.driver.clones import CloningConformance
