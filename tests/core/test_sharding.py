@@ -120,6 +120,14 @@ class TestAttempts:
         assert given_back == replace(RECORD, attempt=1)
         assert begin_attempt(given_back, holder="two", most_failures=3) == replace(RECORD, attempt=2, holder="two")
 
+    def test_a_shard_that_is_given_back_stays_open_however_many_attempts_failed_before(self) -> None:
+        record = replace(RECORD, attempt=3, holder="one", failures=2)
+        assert end_attempt(record, most_failures=2) == replace(record, holder=None)
+
+    def test_a_shard_that_is_tried_again_has_no_holder(self) -> None:
+        aside = replace(RECORD, attempt=1, holder="one", failures=2, state=ShardState.SET_ASIDE, reason="no answer")
+        assert try_again(aside) == replace(RECORD, attempt=1)
+
     def test_a_worker_that_ended_without_a_word_counts_as_a_failed_attempt(self) -> None:
         record = replace(RECORD, attempt=1, holder="dead")
         again = begin_attempt(record, holder="one", most_failures=2)

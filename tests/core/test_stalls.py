@@ -58,7 +58,9 @@ def test_a_transfer_waits_for_five_minutes() -> None:
 
 
 def test_what_a_device_was_asked_for_is_told() -> None:
-    assert DeviceStalled("/dev/sdb", doing="writing", seconds=1).doing == "writing"
+    stalled = DeviceStalled("/dev/sdb", doing="writing", seconds=1, look_at="ask ceph health")
+    assert (stalled.doing, stalled.look_at) == ("writing", "ask ceph health")
+    assert str(stalled).endswith("; ask ceph health")
 
 
 def test_the_process_is_not_known_until_it_is_told() -> None:

@@ -99,6 +99,7 @@ def test_the_metadata_of_a_template_is_read_as_it_was_written(
         image_id=image_id, image_updated_at=instants[0], digest=digest, last_used=instants[1], exhausted=exhausted
     )
     assert TemplateMetadata.from_volume(written.to_volume()) == written
+    assert TemplateMetadata.from_volume(FULL.to_volume()) == FULL
 
 
 class TestIsTemplate:
