@@ -130,7 +130,7 @@ class TestRunning:
 
         (record,) = self.run(1, shards=MemoryShards(most_failures=3), work=work)
         assert tries == [1, 2, 3]
-        assert record.reason == "it is down: 3 attempts failed"
+        assert record.reason == "3 attempts failed, and no other is made: it is down"
 
     def test_a_caller_that_stops_early_ends_what_is_being_done_and_gives_it_back(self) -> None:
         shards, cancelled, begun = MemoryShards(), threading.Event(), threading.Barrier(3, timeout=20)

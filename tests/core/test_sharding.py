@@ -109,7 +109,11 @@ class TestAttempts:
 
     def test_the_verdicts_say_how_many_attempts_failed_and_why(self) -> None:
         facts = AttemptFacts(failures=3, most_failures=3, given_back=False, reason="no answer")
-        assert {each.text for each in decide_attempt(facts).verdicts} == {"3 attempts failed, of 3 at most: no answer"}
+        assert [each.text for each in decide_attempt(facts).verdicts] == [
+            "3 attempts failed, of 3 at most: no answer",
+            "3 attempts failed, of 3 at most: no answer",
+            "3 attempts failed, and no other is made: no answer",
+        ]
         given = AttemptFacts(failures=0, most_failures=3, given_back=True)
         assert decide_attempt(given).verdicts[-1].text == "the worker gave it back"
 
@@ -135,7 +139,7 @@ class TestAttempts:
         assert again.reason == "worker dead ended while it had the shard"
         aside = begin_attempt(again, holder="two", most_failures=2)
         assert (aside.state, aside.attempt, aside.holder) == (ShardState.SET_ASIDE, 2, None)
-        assert aside.reason == "worker one ended while it had the shard: 2 attempts failed"
+        assert aside.reason == "2 attempts failed, and no other is made: worker one ended while it had the shard"
 
     def test_a_shard_that_failed_keeps_its_reason_and_is_set_aside_at_the_limit(self) -> None:
         record = replace(RECORD, attempt=1, holder="one")
@@ -143,7 +147,11 @@ class TestAttempts:
         assert failed == replace(RECORD, attempt=1, failures=1, reason="no answer")
         aside = end_attempt(replace(failed, holder="two"), reason="no answer", most_failures=2)
         assert aside == replace(
-            RECORD, attempt=1, failures=2, state=ShardState.SET_ASIDE, reason="no answer: 2 attempts failed"
+            RECORD,
+            attempt=1,
+            failures=2,
+            state=ShardState.SET_ASIDE,
+            reason="2 attempts failed, and no other is made: no answer",
         )
         assert try_again(aside) == replace(RECORD, attempt=1)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagevol_core.sentences import amount, said
+from imagevol_core.sentences import said
 from imagevol_core.sharding.facts import (
     AttemptFacts,
     ClaimFacts,
@@ -118,12 +118,12 @@ def begin_attempt(record: ShardRecord, *, holder: str, most_failures: int) -> Sh
     >>> from imagevol_core.sharding.facts import Shard
     >>> record = ShardRecord(shard=Shard(job="audit", id="7ad3", kind="deep"), holder="dead", failures=2)
     >>> begun = begin_attempt(record, holder="one", most_failures=3)
-    >>> begun.state, begun.reason
-    (<ShardState.SET_ASIDE: 'set-aside'>, 'worker dead ended while it had the shard: 3 attempts failed')
+    >>> begun.state.value, begun.reason
+    ('set-aside', '3 attempts failed, and no other is made: worker dead ended while it had the shard')
     """
     if record.holder is not None:
         why = f"worker {said(record.holder)} ended while it had the shard"
-        record = _failed(record, why, most_failures=most_failures)
+        record = _after(record, why, most_failures=most_failures)
     if record.state is ShardState.SET_ASIDE:
         return record
     return replace(record, attempt=record.attempt + 1, holder=holder)
@@ -153,10 +153,7 @@ def end_attempt(
     """
     if outcome is not None:
         return replace(record, state=ShardState.DONE, holder=None, outcome=outcome, reason=None)
-    if reason is not None:
-        return _failed(record, reason, most_failures=most_failures)
-    facts = AttemptFacts(failures=record.failures, most_failures=most_failures, given_back=True)
-    return _after(replace(record, holder=None), decide_attempt(facts))
+    return _after(record, reason, most_failures=most_failures)
 
 
 def try_again(record: ShardRecord) -> ShardRecord:
@@ -172,12 +169,11 @@ def try_again(record: ShardRecord) -> ShardRecord:
     return replace(record, state=ShardState.OPEN, failures=0, holder=None, reason=None)
 
 
-def _failed(record: ShardRecord, why: str, *, most_failures: int) -> ShardRecord:
-    failures = record.failures + 1
-    facts = AttemptFacts(failures=failures, most_failures=most_failures, given_back=False, reason=why)
-    reason = why if failures == 1 else f"{why}: {amount(failures, 'attempt')} failed"
-    return _after(replace(record, failures=failures, holder=None, reason=reason), decide_attempt(facts))
-
-
-def _after(record: ShardRecord, decision: AttemptDecision) -> ShardRecord:
-    return record if decision.next is ShardNext.AGAIN else replace(record, state=ShardState.SET_ASIDE)
+def _after(record: ShardRecord, why: str | None, *, most_failures: int) -> ShardRecord:
+    """Give the record after an attempt that failed, or that was given back if there is no reason."""
+    failures = record.failures + (why is not None)
+    facts = AttemptFacts(failures=failures, most_failures=most_failures, given_back=why is None, reason=why)
+    decision = decide_attempt(facts)
+    state = record.state if decision.next is ShardNext.AGAIN else ShardState.SET_ASIDE
+    reason = record.reason if why is None else why if failures == 1 else decision.verdicts[-1].text
+    return replace(record, state=state, failures=failures, holder=None, reason=reason)

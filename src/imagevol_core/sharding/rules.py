@@ -45,7 +45,7 @@ def _failures_left(facts: AttemptFacts) -> tuple[bool, str]:
 
 
 def _failures_used(facts: AttemptFacts) -> tuple[bool, str]:
-    return True, _failed(facts)
+    return True, f"{amount(facts.failures, 'attempt')} failed, and no other is made: {said(facts.reason)}"
 
 
 def _failed(facts: AttemptFacts) -> str:
