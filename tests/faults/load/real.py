@@ -17,7 +17,7 @@ import attrs
 from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 
-from imagevol_adapters.attaching_records import LOCK_PATH, AttachingRecords
+from imagevol_adapters.attaching_records import AttachingRecords
 from imagevol_adapters.brick import BrickAttacher, become_privileged
 from imagevol_adapters.cinder.volumes import CinderVolumes
 from imagevol_adapters.configuration.stores import load
@@ -62,8 +62,9 @@ def ports(variables: Mapping[str, str], _faulty: Callable[[], bool]) -> Ports:
 def _ports(cloud: Cloud, auth_url: str, *, timeout_seconds: float) -> Ports:
     auth = json.loads(cloud.clouds_yaml.read_text())["clouds"]["service"]["auth"]
     session = Session(auth=Password(**{**auth, "auth_url": auth_url}), timeout=timeout_seconds)
-    become_privileged(cloud.directory / "locks")
-    records = AttachingRecords(lambda: LOCK_PATH)  # where `imagevol audit` finds those of a worker that is killed
+    locks = cloud.directory / "locks"  # as those of glance-api and of the audit, which free what a killed worker has
+    become_privileged(locks)
+    records = AttachingRecords(lambda: locks)
     volumes = CinderVolumes(session=session, region_name=REGION, wait_seconds=_WAIT_SECONDS, records=records)
 
     def catalogue() -> StoreCatalogue:
@@ -148,7 +149,11 @@ class RealSite:
             *("--config-file", str(self.cloud.directory / "etc/glance/glance-api.conf")),
             *(word for path in kept for word in ("--temporary-directory", str(path))),
         ]
-        variables = {"OS_CLIENT_CONFIG_FILE": str(self.cloud.clouds_yaml), "OS_CLOUD": "service"}
+        variables = {
+            "OS_CLIENT_CONFIG_FILE": str(self.cloud.clouds_yaml),
+            "OS_CLOUD": "service",
+            "OSLO_LOCK_PATH": str(self.cloud.directory / "locks"),  # the lock_path of a process without a configuration
+        }
         ran = subprocess.run(
             command, env=environment(self.cloud.directory) | variables, capture_output=True, text=True, check=False
         )
