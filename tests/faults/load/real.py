@@ -49,8 +49,8 @@ def settings() -> Settings:
     # On a busy machine the answers to so many requests at once take their time.
     cinder["DEFAULT"] = {**cinder["DEFAULT"], "rpc_response_timeout": "600"}
     glance = {"DEFAULT": {"do_secure_hash": "false"}}
-    overrides = {"cinder/cinder.conf": cinder, "glance/glance-api.conf": glance}
-    return replace(mixin, capacity_gib=10_000, overrides=overrides)  # of sparse files: no transfer fails for room
+    settings = replace(mixin, overrides={"cinder/cinder.conf": cinder, "glance/glance-api.conf": glance})
+    return replace(settings, capacity_gib=10_000)  # of sparse files: no transfer fails for room
 
 
 def ports(variables: Mapping[str, str], _faulty: Callable[[], bool]) -> Ports:
