@@ -119,6 +119,13 @@ def test_a_device_that_is_gone_keeps_no_attachment_whatever_failed(
     assert not volumes.attachments
 
 
+def test_an_attachment_is_kept_if_os_brick_cannot_say_whether_the_device_is_gone(
+    host: Any, volumes: MemoryVolumes
+) -> None:
+    error_of(volumes, host(FAULTS[0], removes=True, finds=False)[0])
+    assert len(volumes.attachments) == 1
+
+
 def test_another_device_that_has_come_to_the_path_keeps_no_attachment(
     host: Any, volumes: MemoryVolumes, device: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

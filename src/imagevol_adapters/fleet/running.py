@@ -79,7 +79,7 @@ def run_shards(
         jobs: how many this process does at once, at most; 0 for none.
         ahead: how many shards are offered at once, at most.
         stopping: called when the iteration ends, before what is being done is waited for; `work` must then end.
-        poll_seconds: how often to look what other processes have done; None if there are none.
+        poll_seconds: how often to look for what other processes have done; None if there are no other processes.
 
     Raises:
         ThreadFailed: a thread could not begin.
