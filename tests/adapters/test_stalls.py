@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -31,6 +32,7 @@ from imagevol_adapters.engine import (
 )
 from imagevol_adapters.engine.threads import threads_left
 from imagevol_adapters.ports import AccessMode, Attachment, Device
+from imagevol_adapters.qemu import running
 from imagevol_adapters.qemu.running import SOURCE, TARGET, ended
 from imagevol_adapters.testing.faults import FaultyDevice
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryDevice, MemoryVolumes
@@ -420,6 +422,23 @@ class TestPrograms:
         with pytest.raises(TransferStalled, match="qemu-img stalled") as caught:
             ended(["sleep", "60"], lambda: False, stall_seconds=SOON)
         assert caught.value.process_id is None
+
+    def test_a_program_that_hangs_though_it_was_killed_is_waited_for_in_the_background(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(running, "_ENDING_SECONDS", 0.01)
+        with monkeypatch.context() as patched, pytest.raises(TransferStalled) as caught:
+            patched.setattr(os, "killpg", lambda *_: None)
+            ended(["sleep", "60"], lambda: False, stall_seconds=SOON)
+        hanging = caught.value.process_id
+        assert hanging is not None
+        os.kill(hanging, signal.SIGKILL)
+        del caught
+        gc.collect()  # a process of which nothing is known any more is a warning
+        until = time.monotonic() + 30
+        while os.path.exists(f"/proc/{hanging}") and time.monotonic() < until:  # noqa: PTH110 - also a zombie does
+            time.sleep(0.01)
+        assert not os.path.exists(f"/proc/{hanging}")  # noqa: PTH110
 
     @pytest.mark.parametrize("name, side", [(TARGET, "device"), (SOURCE, "source")])
     def test_the_file_that_a_program_waits_for_is_named(self, tmp_path: Path, name: str, side: str) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from imagevol_adapters.engine.threads import Stopped, in_thread, is_patched
+from imagevol_adapters.engine.threads import Stopped, background, in_thread, is_patched
 from imagevol_adapters.engine.watching import Watch
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
@@ -225,14 +225,22 @@ def _waits_at(pid: int, task: Path) -> str | None:
 
 
 def _has_ended(process: subprocess.Popen[str]) -> bool:
-    """Wait a moment for a process that was killed."""
+    """Wait a moment for a process that was killed; one that hangs in the kernel is waited for by a thread."""
     try:
         process.wait(_ENDING_SECONDS)
     except Exception as error:
         if not _is_timeout(error):
             raise
+        background(partial(_reap, process), name="imagevol-reaper")
         return False
     return True
+
+
+def _reap(process: subprocess.Popen[str]) -> None:
+    """Wait for a process that was killed, so that the kernel does not keep it."""
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PID, process.pid, os.WEXITED)  # of what waits, eventlet has not patched this
+    process.returncode = -signal.SIGKILL
 
 
 def _is_timeout(error: Exception) -> bool:
