@@ -427,8 +427,8 @@ class TestPrograms:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(running, "_ENDING_SECONDS", 0.01)
-        with monkeypatch.context() as patched, pytest.raises(TransferStalled) as caught:
-            patched.setattr(os, "killpg", lambda *_: None)
+        monkeypatch.setattr(os, "killpg", lambda *_: None)
+        with pytest.raises(TransferStalled) as caught:
             ended(["sleep", "60"], lambda: False, stall_seconds=SOON)
         hanging = caught.value.process_id
         assert hanging is not None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from imagevol_adapters.attaching_records import AttachingRecords
-from imagevol_adapters.cinder.client import said_as_ours
+from imagevol_adapters.cinder.client import said_as_ours, volume_facts
 from imagevol_adapters.ports import Attachment
 from imagevol_core import AttachmentFacts
+from imagevol_core.remains import reserver_of
 
 if TYPE_CHECKING:
     import cinderclient.v3.client
@@ -41,9 +43,14 @@ def holders_of(
         records: tell the process of an attachment that is not complete, if it is one of this host.
     """
     with said_as_ours(f"attachments of volume {volume_id}", ("volume", volume_id)):
-        shown = client.volumes.get(volume_id).to_dict()["attachments"]
+        volume = client.volumes.get(volume_id)
+        shown = volume.to_dict()["attachments"]
         places = {each["attachment_id"]: (each.get("host_name"), each.get("device")) for each in shown}
-        return tuple(
+        listed = _listed(client, volume_id)
+        tries = records.tries(
+            volume_id
+        )  # before what is known by the id, which a process writes before it forgets this
+        found = tuple(
             AttachmentFacts(
                 id=each.id,
                 status=each.status,
@@ -52,9 +59,14 @@ def holders_of(
                 device=device or records.read(each.id),
                 volume_id=volume_id,
             )
-            for each in _listed(client, volume_id)
+            for each in listed
             for host, device in [places.get(each.id, (None, None))]
         )
+        reserved = reserver_of(volume_facts(volume), found, tries) if tries else None
+        if reserved is None:
+            return found
+        attachment, by = reserved
+        return tuple(replace(each, device=by.device) if each is attachment else each for each in found)
 
 
 def is_on_host(client: cinderclient.v3.client.Client, attachment: Attachment, *, host: str) -> bool:

@@ -259,6 +259,7 @@ class CinderVolumes:
                 said_as_ours(f"deleting volume {volume_id}", ("volume", volume_id), table=CONFLICTS),
             ):
                 self._cinder().volumes.delete(volume_id)
+        self.records.forget(None, volume_id)
         if not wait:
             return
 
@@ -288,10 +289,8 @@ class CinderVolumes:
 
         In two steps, so that the attachment is known, and taken back, when the backend refuses the host.
         """
-        reserved = self._reserved(volume_id, mode, when_busy)
-        left = f"attachment {reserved.id} of volume {volume_id}"
-        with undone_on_failure(left, lambda: self.detach(reserved)):
-            self.records.write(reserved.id, connector)
+        reserved = self._reserved(volume_id, connector, mode, when_busy)
+        with undone_on_failure(f"attachment {reserved.id} of volume {volume_id}", lambda: self.detach(reserved)):
             with said_as_ours(f"exporting volume {volume_id} to this host", ("volume", volume_id)):
                 connection = dict(self._cinder().attachments.update(reserved.id, dict(connector)).connection_info)
             if mode is AccessMode.WRITE and connection.get("access_mode") == "ro":  # Cinder tells, and lets it pass
@@ -337,7 +336,7 @@ class CinderVolumes:
         """Make the volume `in-use`; from then on Cinder shows which process has it."""
         with said_as_ours(f"attachment {attachment.id}", ("attachment", attachment.id)):
             self._cinder().attachments.complete(attachment.id)
-        self.records.forget(attachment.id)
+        self.records.forget(attachment.id, attachment.volume_id)
 
     def shares_host(self, attachment: Attachment, *, host: str) -> bool:
         """Tell whether the volume has another attachment to that host."""
@@ -348,7 +347,7 @@ class CinderVolumes:
         what = f"detaching volume {attachment.volume_id}"
         with suppress(ResourceNotFound), said_as_ours(what, ("attachment", attachment.id)):
             self._cinder().attachments.delete(attachment.id)
-        self.records.forget(attachment.id)
+        self.records.forget(attachment.id, attachment.volume_id)
 
     def volume_types(self) -> tuple[str, ...]:
         """Give the names of all volume types that these credentials see, for an administrator the private ones too."""
@@ -382,17 +381,25 @@ class CinderVolumes:
         """
         return known_pools(self._cinder())
 
-    def _reserved(self, volume_id: str, mode: AccessMode, when_busy: Callable[[], bool] | None) -> Attachment:
-        """Reserve the volume, and wait for it while another has it."""
+    def _reserved(
+        self, volume_id: str, connector: Mapping[str, Any], mode: AccessMode, when_busy: Callable[[], bool] | None
+    ) -> Attachment:
+        """Reserve the volume for a process that is noted, and wait for it while another has it."""
         started, seconds = time.monotonic(), patience_seconds(self.attach_attempts)
+
+        def noted() -> Attachment:
+            with self.records.reserving(volume_id, connector):
+                reserved = self.reserve(volume_id, mode=mode)
+                self.records.write(reserved.id, connector)
+                return reserved
 
         def reserve() -> Attachment:
             try:
-                return self.reserve(volume_id, mode=mode)
+                return noted()
             except VolumeBusy:
                 if when_busy is None or not when_busy():
                     raise
-            return self.reserve(volume_id, mode=mode)
+            return noted()
 
         def told(state: tenacity.RetryCallState) -> None:
             if state.attempt_number == 1:

@@ -12,7 +12,7 @@ from imagevol_core.remains.attachments import (
     holder_of,
     unanswered_attachments,
 )
-from imagevol_core.remains.lost import lost_attachment
+from imagevol_core.remains.lost import ReservationTry, lost_attachment, reserver_of
 from imagevol_core.remains.removal import REMOVAL_RULES, RemovalDecision, RemovalOutcome, decide_removal
 from imagevol_core.remains.volumes import (
     CLONE_OF_KEY,
@@ -42,6 +42,7 @@ __all__ = [
     "RemainsDecision",
     "RemovalDecision",
     "RemovalOutcome",
+    "ReservationTry",
     "RunningProcess",
     "VolumeOrigin",
     "decide_process",
@@ -50,5 +51,6 @@ __all__ = [
     "decide_removal",
     "holder_of",
     "lost_attachment",
+    "reserver_of",
     "unanswered_attachments",
 ]

@@ -1,16 +1,33 @@
-"""Which attachment Cinder created for a request of which no answer came ([store])."""
+"""Which attachment Cinder created for a request of which no answer came, or none could be written down ([store])."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from imagevol_core.facts import Volume
-from imagevol_core.remains.attachments import AttachmentFacts, unanswered_attachments
+from imagevol_core.remains.attachments import AttachmentFacts, HolderState, unanswered_attachments
 
-__all__ = ["lost_attachment"]
+__all__ = ["ReservationTry", "lost_attachment", "reserver_of"]
 
 _CLOCK_SECONDS = 2  # Cinder writes whole seconds, and clocks differ a little
+_LATEST_SECONDS = 60  # after a request Cinder may still carry it out, though the process that sent it was killed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationTry:
+    """A request to reserve a volume, of which a process wrote down no answer yet.
+
+    Args:
+        device: what Cinder would show as the device of the attachment; it names the process.
+        asked_at: right before the request was sent, by the clock of the host.
+        state: whether the process has ended.
+    """
+
+    device: str
+    asked_at: datetime
+    state: HolderState
 
 
 def lost_attachment(
@@ -39,3 +56,32 @@ def lost_attachment(
         return None
     after = (volume.updated_at - asked_at).total_seconds()
     return lost[0] if -_CLOCK_SECONDS <= after <= seconds + _CLOCK_SECONDS else None
+
+
+def reserver_of(
+    volume: Volume, attachments: Iterable[AttachmentFacts], tries: Iterable[ReservationTry]
+) -> tuple[AttachmentFacts, ReservationTry] | None:
+    """Give the attachment that reserves a volume and names no process, with the request that it came of.
+
+    A request of a process that runs comes before one of a process that has ended: nothing is taken from who is alive.
+
+    Args:
+        volume: as Cinder shows it.
+        attachments: of that volume, at the same time, each with the process that is known of it.
+        tries: the requests to reserve it that are written down, looked up after the attachments.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> volume = Volume(id="7ad3", size_gib=1, status="reserved", updated_at=now)
+    >>> killed = ReservationTry(device="of a killed process", asked_at=now, state=HolderState.DEAD)
+    >>> attachment, found = reserver_of(volume, [AttachmentFacts(id="1c2d", status="reserved")], [killed])
+    >>> attachment.id, found.device
+    ('1c2d', 'of a killed process')
+    """
+    known = tuple(attachments)
+    fitting = [
+        (lost, each)
+        for each in tries
+        if (lost := lost_attachment(volume, known, asked_at=each.asked_at, seconds=_LATEST_SECONDS))
+    ]
+    return min(fitting, key=lambda pair: pair[1].state is HolderState.DEAD, default=None)

@@ -130,7 +130,8 @@ class RealCloud:
             found |= {f"file {path}" for path in (self.directory / name).rglob("*")}
         for name in ("cinder/conversion", "glance/staging", "glance/mnt"):
             found |= {f"file {path}" for path in (self.cloud.directory / name).rglob("*")}
-        found |= {f"file {path}" for path in LOCK_PATH.glob("imagevol-attaching-*") if _is_of_a_dead_process(path)}
+        noted = [*LOCK_PATH.glob("imagevol-attaching-*"), *LOCK_PATH.glob("imagevol-reserving-*")]
+        found |= {f"file {path}" for path in noted if _is_of_a_dead_process(path)}
         found |= {f"mount {path}" for path in mount_points(self.cloud.directory)}
         return found
 
