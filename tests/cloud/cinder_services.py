@@ -24,7 +24,7 @@ from oslo_config import cfg  # noqa: E402
 from oslo_log import log  # noqa: E402
 from oslo_privsep import priv_context  # noqa: E402
 
-from tests.cloud.processes import COLLECT  # noqa: E402
+from tests.cloud.processes import COLLECT, give_back  # noqa: E402
 
 CONF = cfg.CONF
 # What is not closed must stay open here, and not be closed by chance. These processes live for minutes, and who loads
@@ -75,7 +75,7 @@ def main() -> None:
         if collected.is_set():
             collected.clear()
             gc.enable()
-            gc.collect()
+            give_back()
     # Nothing that this process holds outlives the cloud: there is nothing to end in good order.
     os._exit(0)
 

@@ -1,10 +1,9 @@
 """How gunicorn serves Keystone and Glance."""
 
-import gc
 import signal
 import sys
 
-from tests.cloud.processes import COLLECT
+from tests.cloud.processes import COLLECT, give_back
 
 workers = 1
 worker_class = "gthread"
@@ -24,8 +23,4 @@ def post_fork(_server: object, _worker: object) -> None:
 
 def post_worker_init(_worker: object) -> None:
     """Let what it holds be compared with what it held before."""
-    signal.signal(COLLECT, _collect)
-
-
-def _collect(*_: object) -> None:
-    gc.collect()
+    signal.signal(COLLECT, lambda *_: give_back())

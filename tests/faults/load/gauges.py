@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import re
 from collections.abc import Iterable
@@ -11,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import attrs
+
+from tests.cloud.processes import give_back
 
 __all__ = ["Gauge", "gauge", "locks_held", "rested"]
 
@@ -33,7 +34,7 @@ def gauge(pid: int) -> Gauge:
 
 def rested() -> Gauge:
     """Look at this process when it holds nothing that it needs no more."""
-    gc.collect()
+    give_back()
     return gauge(os.getpid())
 
 
