@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerRecord
 
-__all__ = ["Claim", "ShardBoard", "Shards"]
+__all__ = ["Claim", "ShardBoard", "Shards", "Workers"]
 
 
 class Claim(Protocol):
@@ -87,6 +88,39 @@ class Shards(Protocol):
 
     def withdraw(self, shard: Shard) -> bool:
         """Take a shard away with what was found; a worker that has it loses it.  False if there is none."""
+
+
+class Workers(Protocol):
+    """The workers that live now, as all programs see them."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long at most a killed worker is still listed; 0 where it ends with the process."""
+
+    def present(self, worker: Worker, *, host: str, jobs: int) -> AbstractContextManager[None]:
+        """List a worker while the context lasts; a thread says again and again that it lives.
+
+        If its lease ends meanwhile, because the service or the process stood still, it is listed again afterwards.
+
+        Args:
+            worker: this process.
+            host: the name of this host.
+            jobs: how many shards it does at once, at most.
+
+        Raises:
+            DeadlineExceeded: another process has this name, also after one lease.
+            ServiceUnreachable: the service does not answer.
+            ServiceFailed: it answers with an error.
+            ThreadFailed: the thread could not begin.
+        """
+
+    def workers(self) -> tuple[WorkerRecord, ...]:
+        """Give the workers that live, in the order of their names.
+
+        Raises:
+            ServiceUnreachable: the service does not answer.
+            ServiceFailed: it answers with an error, or another release wrote what is there.
+        """
 
 
 class ShardBoard(Protocol):

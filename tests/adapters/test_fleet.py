@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from imagevol_adapters.fleet import LeasedShards, PatientBoard, ShardLost, local_shards, run_shards, serve, work_on
-from imagevol_adapters.fleet.recorded import record_of
+from imagevol_adapters.fleet.recorded import record_of, worker_of
 from imagevol_adapters.ports import Claim
-from imagevol_adapters.testing.memory import MemoryBoard, MemoryShards
+from imagevol_adapters.testing.memory import MemoryBoard, MemoryShards, MemoryWorkers
 from imagevol_core import DeviceFailed, ServiceFailed, ServiceUnreachable, TransferCancelled
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 from tests.adapters.killed_reading import VOLUMES
@@ -250,6 +250,38 @@ def test_a_record_that_another_program_wrote_is_an_error(text: str) -> None:
         record_of(text)
     with pytest.raises(ServiceFailed):
         shards.claim(WORKER)
+    with pytest.raises(ServiceFailed, match="worker"):
+        worker_of(text)
+
+
+class TestWorkers:
+    def test_a_worker_whose_service_stands_still_says_so_once_and_is_listed_again_afterwards(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        workers = MemoryWorkers(renew_seconds=0.005)
+        with workers.present(WORKER, host="node-1", jobs=1):
+            workers.board.reachable = workers.locks.reachable = False
+            while not (told := caplog.text):
+                time.sleep(0.001)
+            time.sleep(0.05)
+            assert caplog.text == told
+            assert "one" in told
+            assert "no answer" in told
+            workers.board.reachable = workers.locks.reachable = True
+            (first,) = workers.workers()
+            while workers.workers()[0].beat == first.beat:
+                time.sleep(0.001)
+
+    def test_a_worker_that_ends_while_the_service_stands_still_is_listed_until_its_lease_ends(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        workers = MemoryWorkers()
+        with workers.present(WORKER, host="node-1", jobs=1):
+            workers.board.reachable = workers.locks.reachable = False
+        assert "listed until its lease ends" in caplog.text
+        workers.board.reachable = workers.locks.reachable = True
+        workers.locks.taken.clear()
+        assert workers.workers() == ()
 
 
 class LosesAnswers(MemoryBoard):

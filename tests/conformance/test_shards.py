@@ -1,4 +1,4 @@
-"""Shards of real services, those of one process and those in memory pass one suite."""
+"""Shards and workers of real services, those of one process and those in memory pass one suite."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import ClassVar
 
+import attrs
 import pytest
 from tooz import coordination
 
 from imagevol_adapters.coordination.services import key_of
-from imagevol_adapters.fleet import LeasedShards, LocalBoard, LocalLocks, local_shards, shards_from_url
-from imagevol_adapters.fleet.recorded import key_of_shard
-from imagevol_adapters.ports import Claim, Lock, Locks, Shards
-from imagevol_adapters.testing.conformance import LocksConformance, ShardsConformance
-from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards
+from imagevol_adapters.fleet import (
+    LeasedShards,
+    LeasedWorkers,
+    LocalBoard,
+    LocalLocks,
+    fleet_from_url,
+    local_shards,
+    shards_from_url,
+)
+from imagevol_adapters.fleet.recorded import key_of_shard, key_of_worker
+from imagevol_adapters.ports import Claim, Lock, Locks, Shards, Workers
+from imagevol_adapters.testing.conformance import LocksConformance, ShardsConformance, WorkersConformance
+from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
+from imagevol_core.sharding import Worker
 from tests.coordination.services import Service, left_alone, running
+
+RARELY, OFTEN = 3600, 0.05  # in seconds
 
 
 class TestMemoryShards(ShardsConformance):
@@ -89,6 +101,14 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         yield functools.cache(lambda name: until.enter_context(running(name, tmp_path_factory.mktemp(name))))
 
 
+def ended(service: Service, lock: str) -> None:
+    """End the lease of a lock, as the service does when it is not renewed."""
+    other = coordination.get_coordinator(service.url, b"other")
+    other.start()
+    assert other.get_lock(key_of(lock)).break_()
+    other.stop()
+
+
 class TestRedisShards(ShardsConformance):
     name: ClassVar[str] = "redis"
 
@@ -117,14 +137,59 @@ class TestRedisShards(ShardsConformance):
 
     @pytest.fixture
     def lose(self, service: Service) -> Callable[[Claim], None]:
-        def lose(claim: Claim) -> None:
-            other = coordination.get_coordinator(service.url, b"other")
-            other.start()
-            assert other.get_lock(key_of(f"shard-{key_of_shard(claim.shard)}")).break_()
-            other.stop()
-
-        return lose
+        return lambda claim: ended(service, f"shard-{key_of_shard(claim.shard)}")
 
 
 class TestEtcdShards(TestRedisShards):
+    name: ClassVar[str] = "etcd"
+
+
+class TestMemoryWorkers(WorkersConformance):
+    @pytest.fixture
+    def workers(self) -> MemoryWorkers:
+        return MemoryWorkers()
+
+    @pytest.fixture
+    def others(self, workers: MemoryWorkers) -> Workers:
+        return LeasedWorkers(workers.board, workers.locks, renew_seconds=OFTEN)
+
+    @pytest.fixture
+    def unreachable(self) -> Workers:
+        workers = MemoryWorkers()
+        workers.board.reachable = workers.locks.reachable = False
+        return workers
+
+    @pytest.fixture
+    def lose(self, workers: MemoryWorkers) -> Callable[[str], None]:
+        return lambda name: workers.lose(Worker(name=name, kinds=frozenset()))
+
+
+class TestRedisWorkers(WorkersConformance):
+    name: ClassVar[str] = "redis"
+
+    @pytest.fixture
+    def service(self, started: Callable[[str], Service]) -> Service:
+        return started(self.name)
+
+    @pytest.fixture
+    def workers(self, service: Service) -> Iterator[Workers]:
+        with closing(fleet_from_url(service.url)) as fleet:
+            yield attrs.evolve(fleet.workers, renew_seconds=RARELY)
+
+    @pytest.fixture
+    def others(self, service: Service) -> Iterator[Workers]:
+        with closing(fleet_from_url(service.url)) as fleet:
+            yield attrs.evolve(fleet.workers, renew_seconds=OFTEN)
+
+    @pytest.fixture
+    def unreachable(self, service: Service) -> Workers:
+        url = f"{service.url.partition(':')[0]}://127.0.0.1:1"
+        return fleet_from_url(url, answer_seconds=1, patience_seconds=0).workers
+
+    @pytest.fixture
+    def lose(self, service: Service) -> Callable[[str], None]:
+        return lambda name: ended(service, f"worker-{key_of_worker(name)}")
+
+
+class TestEtcdWorkers(TestRedisWorkers):
     name: ClassVar[str] = "etcd"

@@ -2,7 +2,8 @@
 
 `leased` has the port `Shards`, over a board of texts and the locks of a lock service.  `local` has both for the threads
 of one process, and `boards` for many hosts, in Redis or etcd; `patient` asks a board again that does not answer.
-`recorded` is how a shard is written, `running` offers shards and gives what was found, and `serving` is a worker.
+`workers` lists the workers that live.  `recorded` is how a shard is written, `running` offers shards and gives what was
+found, and `serving` is a worker.
 
 A worker's lease is a lock.  It does not protect what is written: a process that stood still can wake up after another
 worker took the shard.  So each claim has a number, and a record is replaced only if it still is the one that this claim
@@ -14,33 +15,38 @@ from typing import TYPE_CHECKING
 from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
-    from imagevol_adapters.fleet.boards import EtcdBoard, RedisBoard, shards_from_url
+    from imagevol_adapters.fleet.boards import EtcdBoard, Fleet, RedisBoard, fleet_from_url, shards_from_url
     from imagevol_adapters.fleet.leased import LeasedShards, ShardLost
     from imagevol_adapters.fleet.local import LocalBoard, LocalLocks, local_shards
     from imagevol_adapters.fleet.patient import PatientBoard
     from imagevol_adapters.fleet.running import run_shards, work_on
     from imagevol_adapters.fleet.serving import serve
+    from imagevol_adapters.fleet.workers import LeasedWorkers
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "boards": ("EtcdBoard", "RedisBoard", "shards_from_url"),
+            "boards": ("EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"),
             "leased": ("LeasedShards", "ShardLost"),
             "local": ("LocalBoard", "LocalLocks", "local_shards"),
             "patient": ("PatientBoard",),
             "running": ("run_shards", "work_on"),
             "serving": ("serve",),
+            "workers": ("LeasedWorkers",),
         },
     )
 
 __all__ = [
     "EtcdBoard",
+    "Fleet",
     "LeasedShards",
+    "LeasedWorkers",
     "LocalBoard",
     "LocalLocks",
     "PatientBoard",
     "RedisBoard",
     "ShardLost",
+    "fleet_from_url",
     "local_shards",
     "run_shards",
     "serve",

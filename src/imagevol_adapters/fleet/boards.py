@@ -16,21 +16,41 @@ import attrs
 from imagevol_adapters.coordination import ToozLocks, from_url
 from imagevol_adapters.fleet.leased import LeasedShards
 from imagevol_adapters.fleet.patient import PatientBoard
+from imagevol_adapters.fleet.workers import LeasedWorkers
 from imagevol_adapters.ports import ShardBoard
 from imagevol_core import InvalidConfiguration
 
-__all__ = ["EtcdBoard", "RedisBoard", "shards_from_url"]
+__all__ = ["EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"]
 
 T = TypeVar("T")
 
-_NAME = "imagevol-shards"
+_SHARDS, _WORKERS = "imagevol-shards", "imagevol-workers"
 _PATIENCE_SECONDS = 300
 
 
-def shards_from_url(
+@attrs.frozen(eq=False, kw_only=True)
+class Fleet:
+    """What the workers of many hosts share: all of it in one lock service.
+
+    Args:
+        shards: of all jobs.
+        workers: that live.
+        locks: of the service.
+    """
+
+    shards: LeasedShards
+    workers: LeasedWorkers
+    locks: ToozLocks
+
+    def close(self) -> None:
+        """Leave the lock service, at the end."""
+        self.locks.close()
+
+
+def fleet_from_url(
     url: str, *, most_failures: int = 3, answer_seconds: float = 10, patience_seconds: float = _PATIENCE_SECONDS
-) -> tuple[LeasedShards, ToozLocks]:
-    """Give the shards of a lock service, and its locks, which are to be closed at the end; nothing is asked yet.
+) -> Fleet:
+    """Give the fleet of a lock service, which is to be closed at the end; nothing is asked yet.
 
     Args:
         url: as Cinder's option has it: `redis://:password@host:6379`, `etcd3+http://host:2379`.
@@ -41,7 +61,7 @@ def shards_from_url(
     Raises:
         InvalidConfiguration: it names no service that can keep shards.
 
-    >>> shards_from_url("file:///var/lib/cinder")
+    >>> fleet_from_url("file:///var/lib/cinder")
     Traceback (most recent call last):
     imagevol_core.errors.InvalidConfiguration: ...: it names no service that keeps shards; use redis:// or etcd3+http://
     """
@@ -51,8 +71,22 @@ def shards_from_url(
             "the URL of the board", "it names no service that keeps shards; use redis:// or etcd3+http://"
         )
     locks = from_url(url, answer_seconds=answer_seconds)
-    board = PatientBoard(kind(locks), patience_seconds=patience_seconds)
-    return LeasedShards(board, locks, most_failures=most_failures), locks
+    board = PatientBoard(kind(locks, name=_SHARDS), patience_seconds=patience_seconds)
+    return Fleet(
+        shards=LeasedShards(board, locks, most_failures=most_failures),
+        workers=LeasedWorkers(kind(locks, name=_WORKERS), locks),  # a worker that is not listed for a while still works
+        locks=locks,
+    )
+
+
+def shards_from_url(
+    url: str, *, most_failures: int = 3, answer_seconds: float = 10, patience_seconds: float = _PATIENCE_SECONDS
+) -> tuple[LeasedShards, ToozLocks]:
+    """Give the shards of a lock service, and its locks, which are to be closed at the end; see `fleet_from_url`."""
+    fleet = fleet_from_url(
+        url, most_failures=most_failures, answer_seconds=answer_seconds, patience_seconds=patience_seconds
+    )
+    return fleet.shards, fleet.locks
 
 
 def _ask(locks: ToozLocks, call: Callable[[Any], T]) -> T:
@@ -75,28 +109,30 @@ class RedisBoard:
 
     Args:
         locks: of the service.
+        name: of the board; boards of two names have nothing in common.
     """
 
     locks: ToozLocks
+    name: str = attrs.field(kw_only=True)
 
     def all(self) -> Mapping[str, str]:
         """Give every text by its key."""
-        found = _ask(self.locks, lambda driver: driver._client.hgetall(_NAME))
+        found = _ask(self.locks, lambda driver: driver._client.hgetall(self.name))
         return {key.decode(): text.decode() for key, text in found.items()}
 
     def get(self, key: str) -> str | None:
         """Give one text; None if there is none."""
-        found = _ask(self.locks, lambda driver: driver._client.hget(_NAME, key))
+        found = _ask(self.locks, lambda driver: driver._client.hget(self.name, key))
         return None if found is None else str(found.decode())
 
     def create(self, key: str, text: str) -> bool:
         """Write a text if there is none of this key."""
-        return bool(_ask(self.locks, lambda driver: driver._client.hsetnx(_NAME, key, text)))
+        return bool(_ask(self.locks, lambda driver: driver._client.hsetnx(self.name, key, text)))
 
     def replace(self, key: str, old: str, new: str | None) -> bool:
         """Write another text, or take it away, if it still is the old one."""
         script, texts = "\n".join(_REPLACE), (old,) if new is None else (old, new)
-        return bool(_ask(self.locks, lambda driver: driver._client.eval(script, 1, _NAME, key, *texts)))
+        return bool(_ask(self.locks, lambda driver: driver._client.eval(script, 1, self.name, key, *texts)))
 
 
 @attrs.frozen(eq=False)
@@ -105,29 +141,31 @@ class EtcdBoard:
 
     Args:
         locks: of the service.
+        name: of the board; boards of two names have nothing in common.
     """
 
     locks: ToozLocks
+    name: str = attrs.field(kw_only=True)
 
     def all(self) -> Mapping[str, str]:
         """Give every text by its key."""
-        found = _ask(self.locks, lambda driver: driver.client.get_prefix(f"{_NAME}/"))
-        return {said["key"].decode().removeprefix(f"{_NAME}/"): text.decode() for text, said in found}
+        found = _ask(self.locks, lambda driver: driver.client.get_prefix(f"{self.name}/"))
+        return {said["key"].decode().removeprefix(f"{self.name}/"): text.decode() for text, said in found}
 
     def get(self, key: str) -> str | None:
         """Give one text; None if there is none."""
-        found = _ask(self.locks, lambda driver: driver.client.get(f"{_NAME}/{key}"))
+        found = _ask(self.locks, lambda driver: driver.client.get(f"{self.name}/{key}"))
         return str(found[0].decode()) if found else None
 
     def create(self, key: str, text: str) -> bool:
         """Write a text if there is none of this key."""
-        return bool(_ask(self.locks, lambda driver: driver.client.create(f"{_NAME}/{key}", text)))
+        return bool(_ask(self.locks, lambda driver: driver.client.create(f"{self.name}/{key}", text)))
 
     def replace(self, key: str, old: str, new: str | None) -> bool:
         """Write another text, or take it away, if it still is the old one."""
         if new is not None:
-            return bool(_ask(self.locks, lambda driver: driver.client.replace(f"{_NAME}/{key}", old, new)))
-        name = _encoded(f"{_NAME}/{key}")
+            return bool(_ask(self.locks, lambda driver: driver.client.replace(f"{self.name}/{key}", old, new)))
+        name = _encoded(f"{self.name}/{key}")
         taken_away = {
             "compare": [{"key": name, "result": "EQUAL", "target": "VALUE", "value": _encoded(old)}],
             "success": [{"request_delete_range": {"key": name}}],
@@ -140,7 +178,7 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-_BOARDS: Mapping[str, Callable[[ToozLocks], ShardBoard]] = {
+_BOARDS: Mapping[str, Callable[..., ShardBoard]] = {
     "redis": RedisBoard,
     "etcd3+http": EtcdBoard,
     "etcd3+https": EtcdBoard,

@@ -1,17 +1,20 @@
-"""How the record of a shard is written: as JSON, on one line, without a credential."""
+"""How the records of shards and workers are written: as JSON, on one line, without a credential."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.journals import text_of
 from imagevol_core import ServiceFailed
-from imagevol_core.sharding import Shard, ShardRecord, ShardState
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerRecord
 
-__all__ = ["key_of_shard", "record_of", "text_of_record"]
+__all__ = ["key_of_shard", "key_of_worker", "record_of", "text_of_record", "text_of_worker", "worker_of"]
+
+T = TypeVar("T")
 
 
 def key_of_shard(shard: Shard) -> str:
@@ -20,7 +23,16 @@ def key_of_shard(shard: Shard) -> str:
     >>> key_of_shard(Shard(job="audit/1", id="7ad3", kind="deep"))
     'audit%2F1/7ad3'
     """
-    return "/".join(quote(part, safe="", errors="surrogatepass") for part in (shard.job, shard.id))
+    return "/".join(map(_quoted, (shard.job, shard.id)))
+
+
+def key_of_worker(name: str) -> str:
+    """Give the key of a worker, of no two workers the same.
+
+    >>> key_of_worker("node-1/4711")
+    'node-1%2F4711'
+    """
+    return _quoted(name)
 
 
 def text_of_record(record: ShardRecord) -> str:
@@ -39,7 +51,7 @@ def text_of_record(record: ShardRecord) -> str:
         "outcome": None if record.outcome is None else dict(record.outcome),
         "reason": record.reason,
     }
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return _text(value)
 
 
 def record_of(text: str) -> ShardRecord:
@@ -52,24 +64,83 @@ def record_of(text: str) -> ShardRecord:
     >>> record_of(text_of_record(record)) == record
     True
     """
+    return _read(text, "shard", _shard_record)
+
+
+def text_of_worker(record: WorkerRecord) -> str:
+    """Give the text of a worker's record; equal records have equal texts."""
+    worker = record.worker
+    value: dict[str, Any] = {
+        "name": worker.name,
+        "kinds": sorted(worker.kinds),
+        "backends": None if worker.backends is None else sorted(worker.backends),
+        "host": record.host,
+        "jobs": record.jobs,
+        "beat": record.beat,
+        "seen_at": record.seen_at,
+    }
+    return _text(value)
+
+
+def worker_of(text: str) -> WorkerRecord:
+    """Give the worker's record that a text says.
+
+    Raises:
+        ServiceFailed: it is no such text; another program or release wrote it.
+
+    >>> worker = Worker(name="one", kinds=frozenset({"deep"}), backends=frozenset({"host@fast"}))
+    >>> record = WorkerRecord(worker=worker, host="node-1", jobs=4, seen_at=1e9)
+    >>> worker_of(text_of_worker(record)) == record
+    True
+    """
+    return _read(text, "worker", _worker_record)
+
+
+def _shard_record(value: Any) -> ShardRecord:
+    return ShardRecord(
+        shard=Shard(
+            job=text_of(value["job"]),
+            id=text_of(value["id"]),
+            kind=text_of(value["kind"]),
+            needs=frozenset(map(text_of, value["needs"])),
+            work=dict(value["work"]),
+        ),
+        state=ShardState(value["state"]),
+        attempt=int(value["attempt"]),
+        failures=int(value["failures"]),
+        holder=None if value["holder"] is None else text_of(value["holder"]),
+        outcome=None if value["outcome"] is None else dict(value["outcome"]),
+        reason=None if value["reason"] is None else text_of(value["reason"]),
+    )
+
+
+def _worker_record(value: Any) -> WorkerRecord:
+    backends = value["backends"]
+    return WorkerRecord(
+        worker=Worker(
+            name=text_of(value["name"]),
+            kinds=frozenset(map(text_of, value["kinds"])),
+            backends=None if backends is None else frozenset(map(text_of, backends)),
+        ),
+        host=text_of(value["host"]),
+        jobs=int(value["jobs"]),
+        beat=int(value["beat"]),
+        seen_at=float(value["seen_at"]),
+    )
+
+
+def _read(text: str, what: str, record: Callable[[Any], T]) -> T:
     try:
-        value = json.loads(text)
-        return ShardRecord(
-            shard=Shard(
-                job=text_of(value["job"]),
-                id=text_of(value["id"]),
-                kind=text_of(value["kind"]),
-                needs=frozenset(map(text_of, value["needs"])),
-                work=dict(value["work"]),
-            ),
-            state=ShardState(value["state"]),
-            attempt=int(value["attempt"]),
-            failures=int(value["failures"]),
-            holder=None if value["holder"] is None else text_of(value["holder"]),
-            outcome=None if value["outcome"] is None else dict(value["outcome"]),
-            reason=None if value["reason"] is None else text_of(value["reason"]),
-        )
+        return record(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ServiceFailed(
-            f"the record of a shard cannot be read ({one_line(error)}): use the same release of imagevol on all hosts"
+            f"the record of a {what} cannot be read ({one_line(error)}): use the same release of imagevol on all hosts"
         ) from error
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="", errors="surrogatepass")

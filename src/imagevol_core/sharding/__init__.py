@@ -21,6 +21,7 @@ from imagevol_core.sharding.facts import (
     ShardRecord,
     ShardState,
     Worker,
+    WorkerRecord,
 )
 from imagevol_core.sharding.rules import ATTEMPT_RULES, CLAIMING_RULES, LEASE_RULES
 
@@ -40,6 +41,7 @@ __all__ = [
     "ShardRecord",
     "ShardState",
     "Worker",
+    "WorkerRecord",
     "begin_attempt",
     "decide_attempt",
     "decide_claim",

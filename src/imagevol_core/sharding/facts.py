@@ -18,6 +18,7 @@ __all__ = [
     "ShardRecord",
     "ShardState",
     "Worker",
+    "WorkerRecord",
 ]
 
 
@@ -82,6 +83,25 @@ class Worker:
     name: str
     kinds: frozenset[str]
     backends: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRecord:
+    """What all programs can see of a worker.
+
+    Args:
+        worker: which, and what it can do.
+        host: the name of its host.
+        jobs: how many shards it does at once, at most.
+        beat: how often it has said that it lives; it says so again and again.
+        seen_at: when it said so last, in seconds since 1970 by the clock of its host.
+    """
+
+    worker: Worker
+    host: str
+    jobs: int
+    beat: int = 0
+    seen_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import pytest
 # So that a failure shows the values.
 MODULES = (
     *("attacher", "devices", "driver", "images", "locations", "locks", "repair_images", "shards"),
-    *("store_copies", "template_volumes", "volume_holder", "volumes"),
+    *("store_copies", "template_volumes", "volume_holder", "volumes", "workers"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in MODULES))
 
@@ -31,6 +31,7 @@ from imagevol_adapters.testing.conformance.store_copies import StoreCopyServiceC
 from imagevol_adapters.testing.conformance.template_volumes import TemplateVolumesConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.volume_holder import VolumeHolderConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.volumes import VolumeServiceConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.workers import WorkersConformance  # noqa: E402
 
 __all__ = [
     "AttacherConformance",
@@ -44,4 +45,5 @@ __all__ = [
     "TemplateVolumesConformance",
     "VolumeHolderConformance",
     "VolumeServiceConformance",
+    "WorkersConformance",
 ]

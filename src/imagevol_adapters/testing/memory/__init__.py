@@ -19,7 +19,7 @@ from imagevol_adapters.testing.memory.device import MemoryDevice
 from imagevol_adapters.testing.memory.images import MemoryImages
 from imagevol_adapters.testing.memory.locations import MemoryLocations
 from imagevol_adapters.testing.memory.locks import MemoryLock, MemoryLocks
-from imagevol_adapters.testing.memory.shards import MemoryBoard, MemoryShards
+from imagevol_adapters.testing.memory.shards import MemoryBoard, MemoryShards, MemoryWorkers
 from imagevol_adapters.testing.memory.store_copies import MemoryStoreCopies
 from imagevol_adapters.testing.memory.volumes import MemoryVolumes
 
@@ -34,4 +34,5 @@ __all__ = [
     "MemoryShards",
     "MemoryStoreCopies",
     "MemoryVolumes",
+    "MemoryWorkers",
 ]

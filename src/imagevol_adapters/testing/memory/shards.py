@@ -1,4 +1,4 @@
-"""Shards in memory, whose board and lock service can be out of reach, and whose leases a test can end."""
+"""Shards and workers in memory, whose board and lock service can be out of reach, and whose leases a test can end."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from imagevol_adapters.fleet import LeasedShards, LocalBoard
+from imagevol_adapters.fleet import LeasedShards, LeasedWorkers, LocalBoard
+from imagevol_adapters.fleet.recorded import key_of_worker
 from imagevol_adapters.ports import Claim
 from imagevol_adapters.testing.memory.locks import MemoryLocks
 from imagevol_core import ServiceUnreachable
+from imagevol_core.sharding import Worker
 
-__all__ = ["MemoryBoard", "MemoryShards"]
+__all__ = ["MemoryBoard", "MemoryShards", "MemoryWorkers"]
 
 
 @attrs.define(eq=False)
@@ -90,3 +92,32 @@ class MemoryShards(LeasedShards):
         """End the lease of a claim, as a lock service does when it is not renewed."""
         for name in [name for name in self.locks.taken if name.endswith(f"/{claim.shard.id}")]:
             del self.locks.taken[name]
+
+
+class MemoryWorkers(LeasedWorkers):
+    """Workers of the threads of one process: `Workers`.
+
+    >>> from imagevol_core.sharding import Worker
+    >>> workers, one = MemoryWorkers(), Worker(name="one", kinds=frozenset({"deep"}))
+    >>> with workers.present(one, host="node-1", jobs=4):
+    ...     before = [each.host for each in workers.workers()]
+    ...     workers.lose(one)
+    ...     before, workers.workers()
+    (['node-1'], ())
+    """
+
+    board: MemoryBoard
+    locks: MemoryLocks
+
+    def __init__(self, *, renew_seconds: float = 3600, lease_seconds: float = 0) -> None:
+        """Begin with no workers.
+
+        Args:
+            renew_seconds: how often a worker says that it lives; so rarely by default that no lost lease comes back.
+            lease_seconds: how long a lease is said to be; 0 by default, because no worker can be killed.
+        """
+        super().__init__(MemoryBoard(), MemoryLocks(lease_seconds=lease_seconds), renew_seconds=renew_seconds)
+
+    def lose(self, worker: Worker) -> None:
+        """End the lease of a worker, as a lock service does when it is not renewed."""
+        del self.locks.taken[f"worker-{key_of_worker(worker.name)}"]
