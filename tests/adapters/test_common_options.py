@@ -40,6 +40,7 @@ LEAST: dict[str, tuple[str, ...]] = {
     "doctor": (),
     "explain": ("image", "--size", "1"),
     "explain-upload": ("volume",),
+    "fleet work": ("--board", "redis://host"),
     "get": ("volume", "file"),
     "locations apply": ("--journal", "j"),
     "locations plan": (),

@@ -15,7 +15,7 @@ from imagevol_adapters.engine import Digests, Limits, digest_device, write_strea
 from imagevol_adapters.engine.starting import ThreadFailed, Threads
 from imagevol_adapters.engine.threads import background, in_thread
 from imagevol_adapters.engine.watching import bounded
-from imagevol_adapters.gathering.deep_reading import DeepTarget, deep_checks
+from imagevol_adapters.gathering import DeepTarget, deep_checks
 from imagevol_adapters.inspection.in_time import opened_in_time
 from imagevol_adapters.qemu.network_disk import DeviceDisk, served
 from imagevol_adapters.qemu.running import ended

@@ -17,6 +17,7 @@ from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unus
 from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
 from imagevol_adapters.cli.audit_repair import AuditRepair, add_repair_options, check_repair_options
 from imagevol_adapters.cli.audit_results import Results, add_result_options, check_results
+from imagevol_adapters.cli.deep_reader import check_projects
 from imagevol_adapters.cli.fitted import Fitted
 from imagevol_adapters.cli.only_glance_option import add_only_glance_option
 from imagevol_core import (
@@ -24,7 +25,6 @@ from imagevol_core import (
     AuditSettings,
     Finding,
     ImagevolError,
-    RequestRefused,
     StoreCatalogue,
     total_reclaimable_bytes,
 )
@@ -151,9 +151,7 @@ class Audit(Fitted, Lister):
         from imagevol_adapters.cinder.whole_cloud import WholeCinder
         from imagevol_adapters.gathering import gather_audit
 
-        for project_id in parsed_args.trusted_project:
-            if self.app.has_project(project_id) is False:
-                raise RequestRefused(f"project {said(project_id)} does not exist: give the id of a project")
+        check_projects(self.app, parsed_args.trusted_project)
         catalogue, delayed_delete = self._configuration(parsed_args.config_file)
         deep = Deep(self.app, parsed_args)
         volumes = WholeCinder(self.app.volumes)

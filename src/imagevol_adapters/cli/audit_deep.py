@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
-from functools import partial
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import attrs
-
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.board_option import add_board_options, opened_board
 from imagevol_adapters.cli.counts import count_of
+from imagevol_adapters.cli.deep_reader import DeepReader, add_rate_option
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.trust_option import add_trust_option
 from imagevol_core import GIB, DeepCheck, RequestRefused, Volume
 from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
+    from imagevol_adapters.cli.board_option import OpenBoard
     from imagevol_adapters.gathering import DeepJournal, DeepTarget
 
 __all__ = ["Deep", "add_deep_options", "refuse_unused", "watched"]
@@ -29,7 +28,6 @@ T = TypeVar("T")
 
 _JOBS = 2
 _MOST_JOBS = 64
-_ATTACH_ATTEMPTS = 5  # half a minute
 
 
 def add_deep_options(parser: argparse.ArgumentParser) -> None:
@@ -45,14 +43,10 @@ def add_deep_options(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=count_of("volumes", most=_MOST_JOBS),
         metavar="COUNT",
-        help=f"with --deep, read at most COUNT volumes at once (default: {_JOBS})",
+        help=f"with --deep, read at most COUNT volumes at once (default: {_JOBS}; with --board none, because the "
+        "workers read them)",
     )
-    deep.add_argument(
-        "--rate",
-        type=_rate,
-        metavar="MIB",
-        help="with --deep, read at most MIB mebibytes a second, of all volumes together (default: no limit)",
-    )
+    add_rate_option(deep, when="with --deep, ")
     deep.add_argument(
         "--journal", type=Path, metavar="FILE", help="with --deep, write each volume that was read to FILE, a new file"
     )
@@ -66,6 +60,11 @@ def add_deep_options(parser: argparse.ArgumentParser) -> None:
         "its image, so that it can be verified faster; only in a project of --trusted-project",
     )
     add_trust_option(deep, when="--deep")
+    add_board_options(
+        deep,
+        required=False,
+        does="with --deep and --journal, let the workers of `imagevol fleet work` read the volumes, and offer them",
+    )
 
 
 def refuse_unused(asked: argparse.Namespace) -> None:
@@ -75,10 +74,19 @@ def refuse_unused(asked: argparse.Namespace) -> None:
         RequestRefused: there is one.
     """
     options = (asked.jobs, asked.rate, asked.journal, asked.resume, asked.record_blake3, asked.trust_recorded)
-    if not asked.deep and any(options):
+    if not asked.deep and any((*options, asked.board)):
         raise RequestRefused(
-            "--jobs, --rate, --journal, --resume, --record-blake3 and --trust-recorded are for --deep: pass --deep, or "
-            "leave them out"
+            "--jobs, --rate, --journal, --resume, --record-blake3, --trust-recorded and --board are for --deep: pass "
+            "--deep, or leave them out"
+        )
+    if asked.board_password_file and not asked.board:
+        raise RequestRefused("--board-password-file is for --board: pass --board")
+    if asked.board and not asked.journal:
+        raise RequestRefused("with --board, what the workers find is kept in a journal: pass --journal")
+    if asked.board and not asked.jobs and (asked.rate or asked.record_blake3):
+        raise RequestRefused(
+            "with --board this command reads no volume: pass --rate and --record-blake3 to `imagevol fleet work`, or "
+            "pass --jobs to read volumes here too"
         )
     if asked.trust_recorded and not asked.trusted_project:
         raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
@@ -129,28 +137,10 @@ class Deep:
         Raises:
             ImagevolError: the images cannot be listed, or the journal cannot be written.
         """
-        from imagevol_adapters.gathering import deep_checks, deep_targets
-        from imagevol_adapters.transfers import check_image_volume
+        from imagevol_adapters.gathering import deep_targets
 
-        app, asked = self._app, self._asked
-        trusted = frozenset(asked.trusted_project)
-        jobs = asked.jobs or _JOBS
-        limits = app.limits(asked.rate)  # all jobs share it
-        # So that a volume that a dead process has does not hold up all others for minutes.
-        attempts = min(app.options.attach_attempts, _ATTACH_ATTEMPTS)
-        volumes = attrs.evolve(app.volumes, attach_attempts=attempts)
-        check = partial(check_image_volume, volumes=volumes, attacher=app.attacher, limits=limits)
-
-        def read(target: DeepTarget) -> DeepCheck:
-            return check(
-                target.volume_id,
-                size_bytes=target.size_bytes,
-                algorithm=target.algorithm,
-                image=target.image,
-                trusted_projects=trusted,
-                record=asked.record_blake3,
-                trust_recorded=asked.trust_recorded,
-            )
+        app = self._app
+        trusted = frozenset(self._asked.trusted_project)
 
         def targets() -> Iterator[DeepTarget]:
             # Without a trusted project no record is believed, so that no volume is listed for it.
@@ -159,16 +149,10 @@ class Deep:
                     self._unnamed.add(target.volume_id)
                 yield target
 
-        with self._journal() as journal:
-            found = deep_checks(
-                targets(),
-                check=read,
-                journal=journal,
-                jobs=jobs,
-                limits=limits,
-                failed=self._failed,
-                trust_recorded=asked.trust_recorded,
-            )
+        with ExitStack() as until:
+            shards = until.enter_context(opened_board(self._asked)) if self._asked.board else None
+            journal = until.enter_context(self._journal())
+            found = self._found(targets(), journal) if shards is None else self._offered(targets(), journal, shards)
             try:
                 with closing(found):
                     self._read = list(watched("volumes", found, label="read"))
@@ -178,6 +162,43 @@ class Deep:
                     kept = amount(len(journal.checks), "volume")
                     tell(f"Stopped early. The journal has {kept}. Continue with the same command and --resume.")
                 raise
+
+    def _found(self, targets: Iterator[DeepTarget], journal: DeepJournal | None) -> Generator[DeepCheck, None, None]:
+        """Read volumes here."""
+        from imagevol_adapters.gathering import deep_checks
+
+        reader = DeepReader(self._app, self._asked)
+        return deep_checks(
+            targets,
+            check=reader.read,
+            journal=journal,
+            jobs=self._asked.jobs or _JOBS,
+            limits=reader.limits,
+            failed=self._failed,
+            trust_recorded=self._asked.trust_recorded,
+        )
+
+    def _offered(
+        self, targets: Iterator[DeepTarget], journal: DeepJournal | None, board: OpenBoard
+    ) -> Generator[DeepCheck, None, None]:
+        """Let workers read volumes."""
+        from imagevol_adapters.gathering import DeepOffer, deep_kind, offered_checks
+
+        assert journal is not None  # noqa: S101 - `refuse_unused` has held it
+        reader = DeepReader(self._app, self._asked)
+        offer = DeepOffer(shards=board.shards, job=journal.job, kind=deep_kind(self._app.cloud_id()))
+        tell(f"Job {offer.job} on {board.shown}: workers read the volumes.")
+        return offered_checks(
+            targets,
+            offer=offer,
+            check=reader.read,
+            images=self._app.images,
+            journal=journal,
+            jobs=self._asked.jobs or 0,
+            limits=reader.limits,
+            failed=self._failed,
+            trust_recorded=self._asked.trust_recorded,
+        )
 
     def _journal(self) -> AbstractContextManager[DeepJournal | None]:
         from imagevol_adapters.gathering import DeepJournal
@@ -201,13 +222,3 @@ def watched(unit: str, listing: Iterable[T], /, *, label: str = "audit") -> Iter
         label: the name of the phase.
     """
     return counted(listing, phase=label, unit=unit)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0, or no --rate for no limit")
-    return rate

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.fleet.local import LocalBoard, LocalLocks, local_shards
     from imagevol_adapters.fleet.patient import PatientBoard
     from imagevol_adapters.fleet.running import run_shards, work_on
-    from imagevol_adapters.fleet.serving import serve
+    from imagevol_adapters.fleet.serving import serve, worker_name
     from imagevol_adapters.fleet.workers import LeasedWorkers
 else:
     __getattr__, __dir__ = lazy_names(
@@ -31,7 +31,7 @@ else:
             "local": ("LocalBoard", "LocalLocks", "local_shards"),
             "patient": ("PatientBoard",),
             "running": ("run_shards", "work_on"),
-            "serving": ("serve",),
+            "serving": ("serve", "worker_name"),
             "workers": ("LeasedWorkers",),
         },
     )
@@ -52,4 +52,5 @@ __all__ = [
     "serve",
     "shards_from_url",
     "work_on",
+    "worker_name",
 ]

@@ -12,6 +12,7 @@ from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.engine.starting import Threads
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet.leased import ShardLost
+from imagevol_adapters.fleet.recorded import text_of_record
 from imagevol_adapters.ports import Claim, Shards
 from imagevol_core import ImagevolError, TransferCancelled
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
@@ -104,7 +105,7 @@ def run_shards(
                 if isinstance(each, ShardRecord):
                     yield each
                 else:
-                    shards.submit(each)
+                    _offer(shards, each)
                     offered[each.id] = each
             if not offered:
                 return
@@ -124,6 +125,16 @@ def run_shards(
     finally:
         stopping()
         threads.end()
+
+
+def _offer(shards: Shards, shard: Shard) -> None:
+    """Offer a shard; if an earlier run of the job has offered it with another plan, in place of that one."""
+    while not shards.submit(shard):
+        there = next((each.shard for each in shards.records(shard.job) if each.shard.id == shard.id), None)
+        if there is not None:
+            if text_of_record(ShardRecord(shard=there)) == text_of_record(ShardRecord(shard=shard)):
+                return
+            shards.withdraw(there)
 
 
 def _ended(shards: Shards, offered: Mapping[str, Shard]) -> list[ShardRecord]:

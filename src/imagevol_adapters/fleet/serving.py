@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import uuid
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from threading import Event
@@ -15,11 +18,20 @@ from imagevol_adapters.ports import Claim, Shards
 from imagevol_core import ServiceFailed, ServiceUnreachable, TransferCancelled
 from imagevol_core.sharding import Worker
 
-__all__ = ["serve"]
+__all__ = ["serve", "worker_name"]
 
 LOG = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 1.0
+
+
+def worker_name() -> str:
+    """Name this process as a worker: by its host and its number, and by a random part that no later process has.
+
+    >>> worker_name().startswith(socket.gethostname())
+    True
+    """
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
 
 
 def serve(

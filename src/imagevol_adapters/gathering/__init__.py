@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from imagevol_adapters.gathering.backend_settings import BackendSettings
     from imagevol_adapters.gathering.catalogue import Stores, gather_catalogue, with_default_type
     from imagevol_adapters.gathering.creation import Cloud, CreationFacts, CreationSource, gather_creation
-    from imagevol_adapters.gathering.deep_reading import DeepJournal, DeepTarget, deep_checks, deep_targets
+    from imagevol_adapters.gathering.deep_checking import deep_checks, offered_checks
+    from imagevol_adapters.gathering.deep_reading import DeepJournal, DeepTarget, deep_targets
+    from imagevol_adapters.gathering.deep_shards import DeepOffer, deep_kind, deep_work
     from imagevol_adapters.gathering.remembering import Remembering
     from imagevol_adapters.gathering.settings import CinderSettings, gather_cinder_settings
     from imagevol_adapters.gathering.unknowns import Unknown, unknown_facts
@@ -29,7 +31,9 @@ else:
             "catalogue": ("Stores", "gather_catalogue", "with_default_type"),
             "creation": ("Cloud", "CreationFacts", "CreationSource", "gather_creation"),
             "remembering": ("Remembering",),
-            "deep_reading": ("DeepJournal", "DeepTarget", "deep_checks", "deep_targets"),
+            "deep_checking": ("deep_checks", "offered_checks"),
+            "deep_reading": ("DeepJournal", "DeepTarget", "deep_targets"),
+            "deep_shards": ("DeepOffer", "deep_kind", "deep_work"),
             "settings": ("CinderSettings", "gather_cinder_settings"),
             "unknowns": ("Unknown", "unknown_facts"),
             "upload": ("UploadFacts", "gather_base_image", "gather_upload"),
@@ -47,6 +51,7 @@ __all__ = [
     "CreationFacts",
     "CreationSource",
     "DeepJournal",
+    "DeepOffer",
     "DeepTarget",
     "Remembering",
     "Stores",
@@ -54,7 +59,9 @@ __all__ = [
     "UploadFacts",
     "Watch",
     "deep_checks",
+    "deep_kind",
     "deep_targets",
+    "deep_work",
     "gather_audit",
     "gather_base_image",
     "gather_catalogue",
@@ -62,6 +69,7 @@ __all__ = [
     "gather_creation",
     "gather_upload",
     "gather_warm",
+    "offered_checks",
     "unknown_facts",
     "with_default_type",
 ]

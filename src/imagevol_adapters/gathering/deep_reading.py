@@ -1,20 +1,18 @@
-"""What the image volumes of a cloud hold: each is read, several at once, and a journal keeps what was read."""
+"""Which image volumes of a cloud are read, and the journal that keeps what was read of them."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import attrs
 
-from imagevol_adapters.engine import Limits
-from imagevol_adapters.fleet import local_shards, run_shards
 from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of
-from imagevol_adapters.ports import Claim
 from imagevol_core import (
     DeepCheck,
     Digest,
@@ -25,13 +23,11 @@ from imagevol_core import (
     read_location,
     read_metadata,
 )
-from imagevol_core.recorded import decide_judge, decide_recorded
-from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+from imagevol_core.recorded import decide_recorded
 
-__all__ = ["DeepJournal", "DeepTarget", "deep_checks", "deep_targets"]
+__all__ = ["Check", "DeepJournal", "DeepTarget", "check_line", "deep_targets", "read_check"]
 
 _VERSION = 2
-_KIND = "deep"
 _WITH_DATA = ("active", "deactivated")
 
 
@@ -91,11 +87,17 @@ def deep_targets(
 
 
 class DeepJournal(JournalFile):
-    """What was read of image volumes, a line each; what is in it is not read again."""
+    """What was read of image volumes, a line each; what is in it is not read again.
 
-    def __init__(self, path: Path, descriptor: int, checks: dict[DeepTarget, DeepCheck]) -> None:
+    Attributes:
+        checks: what was read.
+        job: names what is being read on a board of shards, the same each time that the journal is opened.
+    """
+
+    def __init__(self, path: Path, descriptor: int, checks: dict[DeepTarget, DeepCheck], job: str) -> None:
         """Take what `create` or `open` has found."""
         super().__init__(path, descriptor)
+        self.job = job
         self.checks: Mapping[DeepTarget, DeepCheck] = checks
         self._checks = checks
 
@@ -111,8 +113,9 @@ class DeepJournal(JournalFile):
             RequestRefused: there is such a file, or none can be made.
             ServiceFailed: it cannot be written.
         """
-        journal = cls(path, cls.create_file(path), {})
-        journal.begin(journal_line({"deep_checks": _VERSION, "cloud": cloud}))
+        job = f"audit-{uuid4().hex[:8]}"
+        journal = cls(path, cls.create_file(path), {}, job)
+        journal.begin(journal_line({"deep_checks": _VERSION, "cloud": cloud, "job": job}))
         return journal
 
     @classmethod
@@ -125,21 +128,24 @@ class DeepJournal(JournalFile):
             InUse: another process has it open.
         """
         of: list[str] = []
+        job = f"audit-{sha256(bytes(path.absolute())).hexdigest()[:8]}"  # of a journal that names none
         checks: dict[DeepTarget, DeepCheck] = {}
 
         def take(value: Any) -> None:
+            nonlocal job
             if of:
-                checks.update([_read(value)])
+                checks.update([read_check(value)])
             elif value["deep_checks"] != _VERSION:
                 raise ValueError(f"version {value['deep_checks']!r} is not {_VERSION}")
             else:
                 of.append(text_of(value["cloud"]))
+                job = text_of(value.get("job", job))
 
         def check() -> None:
             head = {"cloud": of[0]} if of else None
             check_head(path, head, planned=True, cloud=cloud, so="nothing was read: delete it, and begin anew")
 
-        return cls(path, cls.open_file(path, take, check), checks)
+        return cls(path, cls.open_file(path, take, check), checks, job)
 
     def record(self, target: DeepTarget, check: DeepCheck) -> None:
         """Write down what was read; when this returns, it is on the storage.
@@ -148,89 +154,21 @@ class DeepJournal(JournalFile):
             ServiceFailed: it cannot be written.
         """
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        self._append(journal_line({**_line(target, check), "at": at}))
+        self._append(journal_line({**check_line(target, check), "at": at}))
         self._checks[target] = check
 
 
-def deep_checks(
-    targets: Iterable[DeepTarget],
-    *,
-    check: Check,
-    journal: DeepJournal | None,
-    jobs: int,
-    limits: Limits,
-    failed: Callable[[DeepTarget, str], object],
-    trust_recorded: bool = False,
-) -> Generator[DeepCheck, None, None]:
-    """Read image volumes, several at once, and give what each holds as soon as it is known.
-
-    Each volume is a shard of its own.  If the iteration ends early, what is being read ends too, and is let go before
-    this returns.
+def check_line(target: DeepTarget, check: DeepCheck) -> dict[str, Any]:
+    """Give a check as JSON has it, in a journal and on a board.
 
     Args:
-        targets: which volumes; they are asked for as they are needed.
-        check: reads one of them, in a thread.
-        journal: keeps what was read; None for no journal.
-        jobs: how many are read at once, at most.
-        limits: those of `check`; cancelled if the iteration ends early.
-        failed: told of a volume that cannot be read, and why.
-        trust_recorded: whether a check by a record in place of Glance's digest counts, if the journal has one.
+        target: what was read.
+        check: what was found.
 
-    Raises:
-        ServiceFailed: the journal cannot be written.
+    >>> target = DeepTarget(volume_id="7ad3", size_bytes=7, algorithm=None)
+    >>> check_line(target, DeepCheck(volume_id="7ad3", size_bytes=7, tail_is_zero=True))
+    {'volume': '7ad3', 'size_bytes': 7, 'algorithm': None, 'digest': None, 'tail_is_zero': True}
     """
-    asked: dict[str, DeepTarget] = {}
-    kept: dict[str, DeepCheck] = {}
-    found: dict[str, DeepCheck] = {}
-
-    def feed() -> Iterator[Shard | ShardRecord]:
-        for target in targets:
-            asked[target.volume_id] = target
-            shard = Shard(job=_KIND, id=target.volume_id, kind=_KIND)
-            known = journal.checks.get(target) if journal is not None else None
-            if known is not None and _counts(known, target, trust_recorded=trust_recorded):
-                kept[shard.id] = known
-                yield ShardRecord(shard=shard, state=ShardState.DONE)
-            else:
-                yield shard
-
-    def read(claim: Claim) -> Mapping[str, Any]:
-        target = asked[claim.shard.id]
-        found[claim.shard.id] = check(target)
-        return _line(target, found[claim.shard.id])
-
-    records = run_shards(
-        feed(),
-        shards=local_shards(),
-        worker=Worker(name=_KIND, kinds=frozenset({_KIND})),
-        work=read,
-        jobs=jobs,
-        ahead=jobs,
-        stopping=limits.cancelled.set,
-    )
-    with closing(records):
-        for record in records:
-            target = asked.pop(record.shard.id)
-            if (known := kept.pop(target.volume_id, None)) is not None:
-                yield known
-            elif record.state is ShardState.SET_ASIDE:
-                failed(target, str(record.reason))
-            else:
-                new = found.pop(target.volume_id)
-                if journal is not None:
-                    journal.record(target, new)
-                yield new
-
-
-def _counts(check: DeepCheck, target: DeepTarget, *, trust_recorded: bool) -> bool:
-    """Whether a check of a journal judges by the digest by which a new one would."""
-    glance = target.image.digest if target.image else None
-    judge = decide_judge(glance=glance, multihash=check.recorded, blake3=check.recorded, trust_recorded=trust_recorded)
-    return check.recorded is None or judge.digest == check.recorded
-
-
-def _line(target: DeepTarget, check: DeepCheck) -> dict[str, Any]:
-    """Give a check as JSON has it."""
     of = check.recorded
     return {
         "volume": target.volume_id,
@@ -242,7 +180,22 @@ def _line(target: DeepTarget, check: DeepCheck) -> dict[str, Any]:
     }
 
 
-def _read(value: Any) -> tuple[DeepTarget, DeepCheck]:
+def read_check(value: Any) -> tuple[DeepTarget, DeepCheck]:
+    """Give the target and the check of what `check_line` gave.
+
+    Args:
+        value: as JSON has it.
+
+    Raises:
+        ValueError: it is no such thing; so with the other errors.
+        KeyError: a key is missing.
+        TypeError: a value has another type.
+
+    >>> target = DeepTarget(volume_id="7ad3", size_bytes=7, algorithm=None)
+    >>> check = DeepCheck(volume_id="7ad3", size_bytes=7, tail_is_zero=True)
+    >>> read_check(check_line(target, check)) == (target, check)
+    True
+    """
     algorithm = None if value["algorithm"] is None else text_of(value["algorithm"])
     size_bytes, tail_is_zero = operator.index(value["size_bytes"]), value["tail_is_zero"]
     if not isinstance(tail_is_zero, bool):

@@ -1,0 +1,111 @@
+"""What reads an image volume for `imagevol audit --deep` and for `imagevol fleet work`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+
+from imagevol_adapters.cli.services import Services
+from imagevol_core import DeepCheck, MissingDependency, RequestRefused
+from imagevol_core.sentences import said
+
+if TYPE_CHECKING:
+    from imagevol_adapters.engine import Limits
+    from imagevol_adapters.gathering import DeepTarget
+
+__all__ = ["DeepReader", "add_rate_option", "check_projects"]
+
+_ATTACH_ATTEMPTS = 5  # half a minute
+
+
+class DeepReader:
+    """Reads image volumes on this host.
+
+    Attributes:
+        limits: of all volumes together.
+    """
+
+    def __init__(self, app: Services, asked: argparse.Namespace) -> None:
+        """Take the services, what is believed and recorded, and how fast the volumes are read.
+
+        Raises:
+            MissingDependency: a BLAKE3 must be recorded, and its package is not installed.
+        """
+        from imagevol_adapters.engine import BLAKE3, has_blake3
+
+        if asked.record_blake3 and not has_blake3():
+            raise MissingDependency(BLAKE3, BLAKE3)
+        self._app = app
+        self._asked = asked
+        self.limits: Limits = app.limits(asked.rate)  # all jobs share it
+
+    @functools.cached_property
+    def _check(self) -> Callable[..., DeepCheck]:
+        """Reads a volume; os-brick is imported here, so that a command that reads none does without it."""
+        from imagevol_adapters.transfers import check_image_volume
+
+        # So that a volume that a dead process has does not hold up all others for minutes.
+        attempts = min(self._app.options.attach_attempts, _ATTACH_ATTEMPTS)
+        volumes = attrs.evolve(self._app.volumes, attach_attempts=attempts)
+        return partial(check_image_volume, volumes=volumes, attacher=self._app.attacher, limits=self.limits)
+
+    def read(self, target: DeepTarget) -> DeepCheck:
+        """Read a volume.
+
+        Args:
+            target: which, and what it should hold.
+
+        Raises:
+            ImagevolError: it cannot be read.
+        """
+        return self._check(
+            target.volume_id,
+            size_bytes=target.size_bytes,
+            algorithm=target.algorithm,
+            image=target.image,
+            trusted_projects=frozenset(self._asked.trusted_project),
+            record=self._asked.record_blake3,
+            trust_recorded=self._asked.trust_recorded,
+        )
+
+
+def check_projects(app: Services, project_ids: list[str]) -> None:
+    """Refuse to trust a project that does not exist.
+
+    Raises:
+        RequestRefused: there is one.
+    """
+    for project_id in project_ids:
+        if app.has_project(project_id) is False:
+            raise RequestRefused(f"project {said(project_id)} does not exist: give the id of a project")
+
+
+def add_rate_option(parser: argparse._ActionsContainer, *, when: str = "") -> None:
+    """Take how fast volumes are read.
+
+    Args:
+        parser: of the command, or a group of its options.
+        when: what its help begins with.
+    """
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="MIB",
+        help=f"{when}read at most MIB mebibytes a second, of all volumes together (default: no limit)",
+    )
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0, or no --rate for no limit")
+    return rate

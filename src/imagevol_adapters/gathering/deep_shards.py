@@ -1,0 +1,166 @@
+"""An image volume as a shard for the workers of many hosts: what is offered, and what each side accepts.
+
+All programs that reach the lock service can write on its board.  So a worker takes nothing from a shard but ids, and
+looks at the image in Glance itself; what it may believe and change is said on its own command line.  The feeder takes a
+digest from the board, so the lock service must be as trustworthy as the workers.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from imagevol_adapters.error_text import one_line
+from imagevol_adapters.gathering.deep_reading import Check, DeepTarget, check_line, deep_targets, read_check
+from imagevol_adapters.ids import can_be_id
+from imagevol_adapters.journals import text_of
+from imagevol_adapters.ports import Claim, Shards
+from imagevol_core import DeepCheck, Image, RequestRefused, ResourceNotFound, ServiceFailed
+from imagevol_core.sentences import said
+from imagevol_core.sharding import Shard
+
+__all__ = ["DeepOffer", "ListedImages", "deep_kind", "deep_outcome", "deep_plan", "deep_work"]
+
+_PLAN = frozenset({"volume", "image", "size_bytes", "algorithm"})
+_UNREAD = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
+
+
+class ListedImages(Protocol):
+    """Glance, as a worker asks it."""
+
+    def listed(self, image_ids: Sequence[str] | None = None) -> Iterator[Image]:
+        """Give images with their locations."""
+
+
+@attrs.frozen(kw_only=True)
+class DeepOffer:
+    """How the volumes of one job are offered to the workers of many hosts.
+
+    Args:
+        shards: of all jobs.
+        job: the name of the job; the same when it is continued.
+        kind: of its shards, of `deep_kind`.
+        ahead: how many are offered at once, at most.
+        poll_seconds: how often to look for what was done.
+    """
+
+    shards: Shards
+    job: str
+    kind: str
+    ahead: int = 200
+    poll_seconds: float = 1.0
+
+    def shard(self, target: DeepTarget) -> Shard:
+        """Give the shard of a volume."""
+        return Shard(job=self.job, id=target.volume_id, kind=self.kind, work=deep_plan(target))
+
+
+def deep_kind(cloud: str) -> str:
+    """Name the work of reading the image volumes of one cloud: a worker with credentials for another does not take it.
+
+    Args:
+        cloud: names the cloud, as a journal has it.
+
+    >>> deep_kind("Glance 1f3a, Cinder 77b0, project 9c2e")
+    'audit --deep of Glance 1f3a, Cinder 77b0, project 9c2e'
+    """
+    return f"audit --deep of {cloud}"
+
+
+def deep_plan(target: DeepTarget) -> dict[str, Any]:
+    """Give what a worker must know to read a volume.
+
+    >>> deep_plan(DeepTarget(volume_id="7ad3", size_bytes=7, algorithm=None))
+    {'volume': '7ad3', 'image': None, 'size_bytes': 7, 'algorithm': None}
+    """
+    return {
+        "volume": target.volume_id,
+        "image": target.image.id if target.image else None,
+        "size_bytes": target.size_bytes,
+        "algorithm": target.algorithm,
+    }
+
+
+def deep_work(check: Check, *, images: ListedImages) -> Callable[[Claim], Mapping[str, Any]]:
+    """Give what does a shard of this kind: it looks at the plan, asks Glance for the image, and reads the volume.
+
+    Args:
+        check: reads a volume.
+        images: Glance.
+    """
+
+    def work(claim: Claim) -> Mapping[str, Any]:
+        target = _target(claim.shard, images)
+        return check_line(target, check(target))
+
+    return work
+
+
+def deep_outcome(outcome: Mapping[str, Any] | None, *, target: DeepTarget) -> DeepCheck:
+    """Give what a worker found in a volume.
+
+    Args:
+        outcome: of the shard.
+        target: what was asked.
+
+    Raises:
+        ServiceFailed: it is no answer to this.
+    """
+    try:
+        if outcome is None:
+            raise ValueError("there is none")
+        answered, check = read_check(outcome)
+        if answered != target:
+            raise ValueError("it is of another volume, size or algorithm")
+    except _UNREAD as error:
+        raise ServiceFailed(
+            f"the result on the board cannot be used ({one_line(error)}): use the same release of imagevol on all hosts"
+        ) from error
+    return check
+
+
+def _target(shard: Shard, images: ListedImages) -> DeepTarget:
+    """Give what a shard asks for, if its plan can be read and Glance says the same of the image.
+
+    Raises:
+        RequestRefused: the plan is refused.
+        ResourceNotFound: there is no such image any more.
+    """
+    target, image_id = _read_plan(shard)
+    if image_id is None:
+        return target
+    image = next(iter(images.listed([image_id])), None)
+    if image is None:
+        raise ResourceNotFound("image", image_id)
+    for named in deep_targets([image]):
+        if named == target:
+            return named
+    raise RequestRefused(
+        f"image {image_id} does not have the location, size and digest algorithm that the shard names: they have "
+        "changed since, or the shard is forged"
+    )
+
+
+def _read_plan(shard: Shard) -> tuple[DeepTarget, str | None]:
+    """Take the plan of a shard apart, which any program with access to the board can have written."""
+    plan = shard.work
+    try:
+        if plan.keys() != _PLAN:
+            raise ValueError("it has other keys")
+        volume_id, size_bytes = text_of(plan["volume"]), operator.index(plan["size_bytes"])
+        image_id, algorithm = (None if plan[key] is None else text_of(plan[key]) for key in ("image", "algorithm"))
+        if shard.id != volume_id or not can_be_id(volume_id) or not (image_id is None or can_be_id(image_id)):
+            raise ValueError("an id in it is none")
+        if size_bytes < 0:
+            raise ValueError("the size is below 0")
+        if image_id is None and algorithm is not None:
+            raise ValueError("it has an algorithm without an image")
+    except _UNREAD as error:
+        raise RequestRefused(
+            f"the plan of shard {said(shard.id)} is refused ({one_line(error)}): use the same release of imagevol on "
+            f"all hosts, and cancel job {said(shard.job)} if you do not know it"
+        ) from error
+    return DeepTarget(volume_id=volume_id, size_bytes=size_bytes, algorithm=algorithm), image_id

@@ -1,0 +1,408 @@
+"""`imagevol audit --deep --board` and `imagevol fleet work`, on a board in memory in place of Redis."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import attrs
+import pytest
+
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.board_option import BOARD_PASSWORD
+from imagevol_adapters.fleet import serve
+from imagevol_adapters.gathering import DeepTarget, deep_kind, deep_work
+from imagevol_adapters.gathering.deep_reading import deep_targets
+from imagevol_adapters.gathering.deep_shards import deep_plan
+from imagevol_adapters.testing.memory import MemoryShards
+from imagevol_core import DeepCheck, Digest, InUse, TransferCancelled
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+from tests.adapters import test_audit_command
+from tests.adapters.commands import Run
+from tests.adapters.test_audit_command import TRUSTED, Glance, healthy
+from tests.adapters.test_audit_gathering import STORES, volume_id
+
+pytestmark = pytest.mark.usefixtures("no_cloud")
+URL = "redis://board.example.com:6379"
+KIND = deep_kind("this cloud")
+SECONDS = 30
+cloud = test_audit_command.cloud
+
+
+@attrs.define
+class Board:
+    """A board in memory, and the URL that was asked for."""
+
+    shards: MemoryShards = attrs.field(factory=lambda: MemoryShards(most_failures=1))
+    urls: list[str] = attrs.field(factory=list)
+    service: str = URL
+    closed: int = 0
+
+    def opened(self, url: str) -> tuple[MemoryShards, Board]:
+        self.urls.append(url)
+        return self.shards, self
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def offer(self, glance: Glance, *numbers: int, job: str = "audit-1", kind: str = KIND) -> None:
+        targets = {each.volume_id: each for each in deep_targets(glance.listed())}
+        for number in numbers:
+            plan = deep_plan(targets[volume_id(number)])
+            self.shards.submit(Shard(job=job, id=volume_id(number), kind=kind, work=plan))
+
+    def record(self, number: int) -> ShardRecord:
+        return next(each for each in self.shards.records() if each.shard.id == volume_id(number))
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> Board:
+    board = Board()
+    monkeypatch.setattr("imagevol_adapters.fleet.shards_from_url", board.opened, raising=False)
+    monkeypatch.delenv(BOARD_PASSWORD, raising=False)
+    return board
+
+
+def check(asked: DeepTarget) -> DeepCheck:
+    digest = Digest(str(asked.algorithm), "cd" if asked.volume_id == volume_id(2) else "ab")
+    return DeepCheck(volume_id=asked.volume_id, size_bytes=asked.size_bytes, digest=digest, tail_is_zero=True)
+
+
+class TestBoardOption:
+    COMMAND = ("fleet", "work", "--board")
+
+    @pytest.fixture(autouse=True)
+    def ends(self, board: Board, cloud: Glance, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Imagevol, "attacher", None)
+        monkeypatch.setattr("imagevol_adapters.fleet.serve", lambda *_, **__: 0, raising=False)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://:pa55word@host:6379",
+            "redis://user:pa55word@host",
+            "redis://host?password=pa55word",
+            "redis://host?sentinel_password=pa55word",
+            "redis://host/pa55word@x",
+            "redis://[pa55word",
+        ],
+    )
+    def test_a_password_in_the_url_is_refused_and_not_shown(self, url: str, board: Board, run: Run) -> None:
+        ran = run(*self.COMMAND, url)
+        assert (ran.status, ran.out, board.urls) == (1, "", [])
+        assert "pa55word" not in ran.err
+        assert len(ran.err.splitlines()) == 1
+
+    def test_the_password_comes_from_the_environment_which_programs_do_not_inherit(
+        self, board: Board, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(BOARD_PASSWORD, "pa55word@:x")
+        assert run(*self.COMMAND, "redis://worker@host:6379?ssl=true").status == 0
+        assert board.urls == ["redis://worker:pa55word@:x@host:6379?ssl=true"]
+        assert BOARD_PASSWORD not in os.environ
+        assert urlsplit(board.urls[0]).password == "pa55word@:x"
+
+    def test_the_password_of_a_file_comes_first(
+        self, board: Board, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(BOARD_PASSWORD, "another")
+        (file := tmp_path / "password").write_text("pa55word\nmore\n")
+        assert run(*self.COMMAND, URL, "--board-password-file", file).status == 0
+        assert board.urls == ["redis://:pa55word@board.example.com:6379"]
+
+    @pytest.mark.parametrize("data", [b"", b"\nx", b"\xff\xfe", b"a/b", b"a b", b"a#b", b"a\x00b"])
+    def test_a_password_that_cannot_be_used_is_refused(
+        self, data: bytes, board: Board, run: Run, tmp_path: Path
+    ) -> None:
+        (file := tmp_path / "password").write_bytes(data)
+        ran = run(*self.COMMAND, URL, "--board-password-file", file)
+        assert (ran.status, board.urls, len(ran.err.splitlines())) == (1, [], 1)
+        assert ran.err.startswith("the password of the board cannot be")
+
+    def test_a_file_that_is_not_there_is_an_error(self, board: Board, run: Run, tmp_path: Path) -> None:
+        ran = run(*self.COMMAND, URL, "--board-password-file", tmp_path / "none")
+        assert (ran.status, "No such file" in ran.err) == (1, True)
+
+    def test_etcd_takes_no_password(self, board: Board, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert run(*self.COMMAND, "etcd3+http://host:2379").status == 0
+        monkeypatch.setenv(BOARD_PASSWORD, "pa55word")
+        ran = run(*self.COMMAND, "etcd3+http://host:2379")
+        assert (ran.status, "TLS with a client certificate" in ran.err) == (1, True)
+
+    def test_a_service_that_keeps_no_shards_is_refused(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.undo()
+        ran = run(*self.COMMAND, "file:///var/lib/cinder")
+        assert (ran.status, "use redis:// or etcd3+http://" in ran.err) == (1, True)
+
+
+class Fleet:
+    """A worker in a thread."""
+
+    def __init__(self, board: Board, glance: Glance) -> None:
+        self.read: list[str] = []
+        self.then: Callable[[], object] = lambda: None
+        self._board, self._glance, self._stopping = board, glance, threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _check(self, asked: DeepTarget) -> DeepCheck:
+        self.read.append(asked.volume_id)
+        self.then()
+        if asked.volume_id == volume_id(3):
+            raise InUse(f"volume {asked.volume_id} is in use")
+        return check(asked)
+
+    def _serve(self) -> None:
+        serve(
+            self._board.shards,
+            worker=Worker(name="one", kinds=frozenset({KIND})),
+            works={KIND: deep_work(self._check, images=self._glance)},
+            jobs=2,
+            stopping=self._stopping,
+            idle_seconds=0.002,
+        )
+
+
+@pytest.fixture
+def healthy_cloud(cloud: Glance) -> Glance:
+    healthy(cloud)
+    return cloud
+
+
+@pytest.fixture
+def fleet(board: Board, healthy_cloud: Glance) -> Iterator[Fleet]:
+    with Fleet(board, healthy_cloud) as fleet:
+        yield fleet
+
+
+@pytest.mark.usefixtures("fleet")
+class TestAudit:
+    @pytest.fixture(autouse=True)
+    def here(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What this process reads itself."""
+        read: list[str] = []
+
+        def here(asked: str, *, size_bytes: int, algorithm: str, **_: Any) -> DeepCheck:
+            read.append(asked)
+            return check(DeepTarget(volume_id=asked, size_bytes=size_bytes, algorithm=algorithm))
+
+        monkeypatch.setattr("imagevol_adapters.transfers.check_image_volume", here, raising=False)
+        monkeypatch.setattr(Imagevol, "attacher", None)
+        return read
+
+    def command(self, tmp_path: Path, *more: object) -> tuple[object, ...]:
+        journal = ("--journal", tmp_path / "journal")
+        return ("audit", *TRUSTED, "--deep", "--board", URL, *journal, "-f", "json", *more)
+
+    def test_workers_read_the_volumes_and_the_findings_are_those_of_one_host(
+        self, board: Board, fleet: Fleet, here: list[str], run: Run, tmp_path: Path
+    ) -> None:
+        ran = run(*self.command(tmp_path))
+        assert ran.status == 3
+        assert [each["rule"] for each in ran.json] == ["content-differs"]
+        assert sorted(fleet.read) == [volume_id(number) for number in (1, 2, 3, 5)]
+        assert here == []
+        assert f"Volume {volume_id(3)} was not read: volume {volume_id(3)} is in use" in ran.err
+        assert "3 of 4 image volumes read" in ran.err
+        assert f" on {URL}: workers read the volumes.\n" in ran.err
+        assert (board.shards.records(), board.closed) == ((), 1)
+
+    def test_the_journal_spares_what_was_read_and_the_job_keeps_its_name(
+        self, fleet: Fleet, run: Run, tmp_path: Path
+    ) -> None:
+        first = run(*self.command(tmp_path))
+        fleet.read.clear()
+        again = run(*self.command(tmp_path, "--resume"))
+        assert again.json == first.json
+        assert fleet.read == [volume_id(3)]
+        job = [next(line for line in ran.err.splitlines() if line.startswith("Job audit-")) for ran in (first, again)]
+        assert job[0] == job[1]
+
+    def test_with_jobs_this_process_reads_too(
+        self, board: Board, fleet: Fleet, here: list[str], run: Run, tmp_path: Path
+    ) -> None:
+        fleet.__exit__()
+        assert run(*self.command(tmp_path, "--jobs", 2, "--rate", 5, "--record-blake3")).status == 3
+        assert sorted(here) == [volume_id(number) for number in (1, 2, 3, 5)]
+
+    def test_an_interrupt_leaves_what_is_offered_to_the_workers_and_resume_takes_what_they_found(
+        self, board: Board, fleet: Fleet, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(_: str, listing: Iterator[DeepCheck], **__: object) -> Iterator[DeepCheck]:
+            yield next(listing)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("imagevol_adapters.cli.audit_deep.watched", interrupt)
+            ran = run(*self.command(tmp_path))
+        assert (ran.status, ran.out) == (130, "")
+        assert "The journal has 1 volume. Continue with the same command and --resume." in ran.err
+        until = time.monotonic() + SECONDS
+        while any(each.state is ShardState.OPEN for each in board.shards.records()) and time.monotonic() < until:
+            time.sleep(0.002)
+        fleet.read.clear()
+        ran = run(*self.command(tmp_path, "--resume"))
+        assert ([each["rule"] for each in ran.json], fleet.read) == (["content-differs"], [])
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--board", URL),
+            ("--deep", "--board", URL),
+            ("--deep", "--board-password-file", "x"),
+            ("--deep", "--board", URL, "--journal", "j", "--rate", "5"),
+            ("--deep", "--board", URL, "--journal", "j", "--record-blake3"),
+            ("--deep", "--board", URL, "--journal", "j", "--trust-recorded"),
+        ],
+    )
+    def test_options_that_make_no_sense_are_refused_before_anything_is_asked(
+        self,
+        board: Board,
+        cloud: Glance,
+        run: Run,
+        options: tuple[str, ...],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        ran = run("audit", *options)
+        assert (ran.status, ran.out, cloud.asked, board.urls) == (1, "", [], [])
+        assert not (tmp_path / "j").exists()
+
+
+class TestWork:
+    COMMAND = ("fleet", "work", "--board", URL)
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch, healthy_cloud: Glance) -> list[dict[str, Any]]:
+        """With what each volume was read."""
+        asked: list[dict[str, Any]] = []
+
+        def here(volume: str, *, limits: Any, size_bytes: int, algorithm: str, **more: Any) -> DeepCheck:
+            asked.append({"volume": volume, **more})
+            if volume == volume_id(5):  # a long one
+                assert limits.cancelled.wait(SECONDS)
+                raise TransferCancelled("it was cancelled")
+            return check(DeepTarget(volume_id=volume, size_bytes=size_bytes, algorithm=algorithm))
+
+        monkeypatch.setattr("imagevol_adapters.transfers.check_image_volume", here, raising=False)
+        monkeypatch.setattr(Imagevol, "attacher", None)
+        return asked
+
+    @pytest.fixture
+    def stop(self) -> Iterator[Callable[..., None]]:
+        """Send a signal to this process when something is so."""
+        threads: list[threading.Thread] = []
+
+        def stop(condition: Callable[[], bool], number: int = signal.SIGTERM) -> None:
+            def watch() -> None:
+                until = time.monotonic() + SECONDS
+                while not condition() and time.monotonic() < until:
+                    time.sleep(0.002)
+                os.kill(os.getpid(), number)
+
+            threads.append(threading.Thread(target=watch))
+            threads[-1].start()
+
+        yield stop
+        for thread in threads:
+            thread.join()
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_it_reads_what_is_offered_until_a_signal_comes_and_gives_back_what_it_reads(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        asked: list[dict[str, Any]],
+        stop: Callable[..., None],
+        run: Run,
+        number: int,
+    ) -> None:
+        board.offer(healthy_cloud, 1, 2, 5)
+        stop(lambda: all(board.record(each).state is ShardState.DONE for each in (1, 2)) and len(asked) == 3, number)
+        ran = run(*self.COMMAND)
+        assert (ran.status, ran.out) == (0, "")
+        assert "waits for work on redis://board.example.com:6379: audit --deep of this cloud." in ran.err
+        assert "ended. It took 3 volumes." in ran.err
+        outcome = board.record(2).outcome
+        assert outcome is not None
+        assert (outcome["volume"], outcome["digest"]) == (volume_id(2), "cd")
+        left = board.record(5)
+        assert (left.state, left.holder, left.failures) == (ShardState.OPEN, None, 0)
+        assert board.closed == 1
+
+    def test_what_it_may_believe_and_change_is_said_by_its_own_options(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        asked: list[dict[str, Any]],
+        stop: Callable[..., None],
+        run: Run,
+    ) -> None:
+        board.offer(healthy_cloud, 1)
+        stop(lambda: board.record(1).state is ShardState.DONE)
+        assert run(*self.COMMAND, "--trusted-project", STORES, "--trust-recorded").status == 0
+        (read,) = asked
+        assert (read["trusted_projects"], read["trust_recorded"], read["record"]) == (frozenset({STORES}), True, False)
+        assert read["image"] == healthy_cloud.images["image-1"]
+
+    def test_it_takes_nothing_of_another_cloud(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        asked: list[dict[str, Any]],
+        stop: Callable[..., None],
+        run: Run,
+    ) -> None:
+        board.offer(healthy_cloud, 1, kind=deep_kind("another cloud"))
+        board.offer(healthy_cloud, 2)
+        stop(lambda: board.record(2).state is ShardState.DONE)
+        assert run(*self.COMMAND).status == 0
+        assert [each["volume"] for each in asked] == [volume_id(2)]
+
+    def test_a_forged_plan_is_a_failed_shard_with_its_reason_and_the_worker_goes_on(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        asked: list[dict[str, Any]],
+        stop: Callable[..., None],
+        run: Run,
+    ) -> None:
+        board.shards.submit(Shard(job="forged", id=volume_id(1), kind=KIND, work={"volume": "../7"}))
+        healthy_cloud.images["image-3"] = replace(healthy_cloud.images["image-3"], locations=())
+        board.shards.submit(
+            Shard(job="late", id=volume_id(3), kind=KIND, work=deep_plan(next(deep_targets(healthy_cloud.listed()))))
+        )
+        board.offer(healthy_cloud, 2)
+        stop(lambda: all(each.state is not ShardState.OPEN for each in board.shards.records()))
+        assert run(*self.COMMAND).status == 0
+        assert [each["volume"] for each in asked] == [volume_id(2)]
+        forged = board.record(1)
+        assert (forged.state, "is refused" in str(forged.reason)) == (ShardState.SET_ASIDE, True)
+
+    @pytest.mark.parametrize(
+        "options", [("--trust-recorded",), ("--trusted-project", "none")], ids=["no project", "an unknown project"]
+    )
+    def test_options_that_make_no_sense_are_refused(
+        self,
+        board: Board,
+        cloud: Glance,
+        run: Run,
+        options: tuple[str, ...],
+    ) -> None:
+        ran = run(*self.COMMAND, *options)
+        assert (ran.status, len(ran.err.splitlines())) == (1, 1)
