@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("breakable")
 @pytest.fixture(scope="module")
 def multipathd() -> Iterator[None]:
     """A multipathd, configured as for hosts of OpenStack, that waits for no path that does not come back."""
+    subprocess.run(["modprobe", "--all", "dm_multipath", "dm_round_robin"], check=True)
     CONFIGURED.write_text("defaults {\n user_friendly_names no\n find_multipaths no\n no_path_retry fail\n}\n")
     with LOG.open("wb") as log, subprocess.Popen(["multipathd", "-d"], stdout=log, stderr=log) as process:
         try:
