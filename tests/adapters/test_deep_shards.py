@@ -13,11 +13,11 @@ import attrs
 import pytest
 
 from imagevol_adapters.engine import Limits
-from imagevol_adapters.fleet import serve
+from imagevol_adapters.fleet import Jobs, serve
 from imagevol_adapters.gathering import DeepJournal, DeepOffer, DeepTarget, deep_kind, deep_work, offered_checks
 from imagevol_adapters.gathering.deep_reading import check_line
 from imagevol_adapters.gathering.deep_shards import deep_plan
-from imagevol_adapters.testing.memory import MemoryShards
+from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards
 from imagevol_core import DeepCheck, Digest, Image, InUse, RequestRefused, ResourceNotFound
 from imagevol_core.sharding import Shard, ShardState, Worker
 from tests.adapters.test_deep_checks import check, image, target, volume_id
@@ -116,6 +116,7 @@ class Fleet:
 
     def __init__(self, glance: Glance) -> None:
         self.shards = MemoryShards(most_failures=2)
+        self.jobs = Jobs(MemoryBoard(), MemoryLocks(), write_seconds=0)
         self.read: list[str] = []
         self.found: dict[str, DeepCheck] = {}
         self._glance, self._stopping = glance, threading.Event()
@@ -157,7 +158,14 @@ class TestFeeder:
         failed: dict[str, str] = {}
         found = offered_checks(
             (named(number) for number in numbers),
-            offer=DeepOffer(shards=fleet.shards, job=journal.job, kind=KIND, ahead=ahead, poll_seconds=0.002),
+            offer=DeepOffer(
+                shards=fleet.shards,
+                job_records=fleet.jobs,
+                job=journal.job,
+                kind=KIND,
+                ahead=ahead,
+                poll_seconds=0.002,
+            ),
             check=check,
             images=Glance(),
             journal=journal,

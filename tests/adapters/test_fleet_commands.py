@@ -17,11 +17,11 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.board_option import BOARD_PASSWORD
-from imagevol_adapters.fleet import serve
+from imagevol_adapters.fleet import Jobs, LeasedWorkers, serve
 from imagevol_adapters.gathering import DeepTarget, deep_kind, deep_work
 from imagevol_adapters.gathering.deep_reading import deep_targets
 from imagevol_adapters.gathering.deep_shards import deep_plan
-from imagevol_adapters.testing.memory import MemoryShards
+from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
 from imagevol_core import DeepCheck, Digest, InUse, TransferCancelled
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 from tests.adapters import test_audit_command
@@ -41,13 +41,19 @@ class Board:
     """A board in memory, and the URL that was asked for."""
 
     shards: MemoryShards = attrs.field(factory=lambda: MemoryShards(most_failures=1))
+    workers: LeasedWorkers = attrs.field(factory=MemoryWorkers)
+    jobs: Jobs = attrs.field(factory=lambda: Jobs(MemoryBoard(), MemoryLocks(), write_seconds=0))
     urls: list[str] = attrs.field(factory=list)
     service: str = URL
     closed: int = 0
 
-    def opened(self, url: str) -> tuple[MemoryShards, Board]:
+    def opened(self, url: str) -> Board:
         self.urls.append(url)
-        return self.shards, self
+        return self
+
+    @property
+    def locks(self) -> Board:
+        return self
 
     def close(self) -> None:
         self.closed += 1
@@ -65,7 +71,7 @@ class Board:
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
     board = Board()
-    monkeypatch.setattr("imagevol_adapters.fleet.shards_from_url", board.opened, raising=False)
+    monkeypatch.setattr("imagevol_adapters.fleet.fleet_from_url", board.opened, raising=False)
     monkeypatch.delenv(BOARD_PASSWORD, raising=False)
     return board
 
@@ -256,7 +262,7 @@ class TestAudit:
             time.sleep(0.002)
         fleet.read.clear()
         ran = run(*self.command(tmp_path, "--resume"))
-        assert ([each["rule"] for each in ran.json], fleet.read) == (["content-differs"], [])
+        assert ([each["rule"] for each in ran.json], fleet.read) == (["content-differs"], [volume_id(3)])
 
     @pytest.mark.parametrize(
         "options",
@@ -406,3 +412,124 @@ class TestWork:
     ) -> None:
         ran = run(*self.COMMAND, *options)
         assert (ran.status, len(ran.err.splitlines())) == (1, 1)
+
+
+class TestStatus:
+    def test_it_shows_how_far_each_job_is_who_does_it_and_what_failed(
+        self,
+        board: Board,
+        cloud: Glance,
+        run: Run,
+    ) -> None:
+        board.offer(cloud, 1, 2, 3)
+        board.offer(cloud, 5, job="audit-2")
+        for name in ("one", "two", "three"):
+            claim = board.shards.claim(Worker(name=name, kinds=frozenset({KIND})))
+            assert claim is not None
+            if name == "one":
+                claim.done({})
+            if name == "two":
+                claim.failed("sector\n7 cannot be read")
+        now = iter((1000.0, 1900.0))
+        jobs = board.jobs = attrs.evolve(board.jobs, clock=lambda: next(now))
+        with jobs.feeding("audit-1", kind=KIND, total=400) as feeding:
+            feeding.count(kept=10)
+            feeding.count(done=80)
+            feeding.tell()
+            shown = run("fleet", "status", "--board", URL, "-f", "json")
+            one = run("fleet", "status", "audit-1", "--board", URL)
+        assert (shown.status, shown.json) == (
+            0,
+            [
+                {
+                    "job": "audit-1",
+                    "state": "running",
+                    "total": 400,
+                    "done": 91,
+                    "failed": 1,
+                    "offered": 0,
+                    "held": [{"worker": "three", "shards": [volume_id(3)]}],
+                    "rate": 320.0,
+                    "seconds_left": 3488,
+                    "set_aside": [{"shard": volume_id(2), "reason": "sector\n7 cannot be read"}],
+                    "kind": KIND,
+                },
+                {
+                    "job": "audit-2",
+                    "state": "not-fed",
+                    "total": None,
+                    "done": 0,
+                    "failed": 0,
+                    "offered": 1,
+                    "held": [],
+                    "rate": None,
+                    "seconds_left": None,
+                    "set_aside": [],
+                    "kind": KIND,
+                },
+            ],
+        )
+        assert "audit-1" in one.out
+        assert f"three: {volume_id(3)}" in one.out
+        assert "sector\\n7 cannot be read" in one.out
+        assert "audit-2" not in one.out
+
+    def test_an_unknown_job_is_an_error(self, board: Board, run: Run) -> None:
+        ran = run("fleet", "status", "none", "--board", URL)
+        assert (ran.status, ran.err) == (1, "there is no job none on the board: look at `imagevol fleet status`\n")
+
+    def test_the_workers_that_live_are_listed_with_what_they_hold(self, board: Board, cloud: Glance, run: Run) -> None:
+        board.offer(cloud, 1)
+        one = Worker(name="one", kinds=frozenset({KIND}))
+        two = Worker(name="two", kinds=frozenset({KIND}), backends=frozenset({"host@fast"}))
+        assert board.shards.claim(one)
+        workers = board.workers = LeasedWorkers(MemoryBoard(), MemoryLocks(), clock=lambda: 0.0)
+        with workers.present(one, host="node-1", jobs=4), workers.present(two, host="node-2", jobs=1):
+            ran = run("fleet", "workers", "--board", URL, "-f", "json")
+            told = run("fleet", "workers", "--board", URL)
+        common = {"kinds": [KIND], "last_seen": "1970-01-01T00:00:00+00:00"}
+        held = [{"job": "audit-1", "shard": volume_id(1)}]
+        assert ran.json == [
+            {"worker": "one", "host": "node-1", "jobs": 4, "backends": None, "held": held, **common},
+            {"worker": "two", "host": "node-2", "jobs": 1, "backends": ["host@fast"], "held": [], **common},
+        ]
+        assert f"audit-1: {volume_id(1)}" in told.out
+
+
+class TestCancelAndRetry:
+    def test_a_job_is_cancelled_and_its_command_ends_and_goes_on_later(
+        self, board: Board, healthy_cloud: Glance, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Imagevol, "attacher", None)
+
+        def cancel() -> None:
+            until = time.monotonic() + SECONDS
+            while not (jobs := board.jobs.records()) and time.monotonic() < until:
+                time.sleep(0.002)
+            board.jobs.cancel(jobs[0].job)
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        command = ("audit", *TRUSTED, "--deep", "--board", URL, "--journal", tmp_path / "journal", "-f", "json")
+        ran = run(*command)
+        thread.join()
+        assert (ran.status, ran.out, board.shards.records()) == (1, "", ())
+        assert "was cancelled with `imagevol fleet cancel`; go on with --resume\n" in ran.err
+        with Fleet(board, healthy_cloud):
+            assert run(*command, "--resume").status == 3
+
+    def test_it_says_what_was_done(self, board: Board, cloud: Glance, run: Run) -> None:
+        board.offer(cloud, 1, 2)
+        ran = run("fleet", "cancel", "audit-1", "--board", URL)
+        assert (ran.status, ran.out) == (0, "")
+        assert ran.err == "Job audit-1 was cancelled: 2 shards taken off the board.\n"
+        board.offer(cloud, 1, 2)
+        for _ in range(2):
+            claim = board.shards.claim(Worker(name="one", kinds=frozenset({KIND})))
+            assert claim is not None
+            claim.failed("no")
+        ran = run("fleet", "retry", "audit-1", volume_id(2), "--board", URL)
+        assert (ran.status, ran.err) == (0, "Job audit-1: 1 shard offered again.\n")
+        assert [board.record(each).state for each in (1, 2)] == [ShardState.SET_ASIDE, ShardState.OPEN]
+        assert run("fleet", "retry", "audit-1", "--board", URL).err == "Job audit-1: 1 shard offered again.\n"
+        assert run("fleet", "retry", "audit-1", "--board", URL).status == 1

@@ -19,7 +19,7 @@ from imagevol_core import GIB, DeepCheck, RequestRefused, Volume
 from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
-    from imagevol_adapters.cli.board_option import OpenBoard
+    from imagevol_adapters.fleet import Fleet
     from imagevol_adapters.gathering import DeepJournal, DeepTarget
 
 __all__ = ["Deep", "add_deep_options", "refuse_unused", "watched"]
@@ -150,9 +150,9 @@ class Deep:
                 yield target
 
         with ExitStack() as until:
-            shards = until.enter_context(opened_board(self._asked)) if self._asked.board else None
+            fleet = until.enter_context(opened_board(self._asked)) if self._asked.board else None
             journal = until.enter_context(self._journal())
-            found = self._found(targets(), journal) if shards is None else self._offered(targets(), journal, shards)
+            found = self._found(targets(), journal) if fleet is None else self._offered(targets(), journal, fleet)
             try:
                 with closing(found):
                     self._read = list(watched("volumes", found, label="read"))
@@ -179,15 +179,16 @@ class Deep:
         )
 
     def _offered(
-        self, targets: Iterator[DeepTarget], journal: DeepJournal | None, board: OpenBoard
+        self, targets: Iterator[DeepTarget], journal: DeepJournal | None, fleet: Fleet
     ) -> Generator[DeepCheck, None, None]:
         """Let workers read volumes."""
         from imagevol_adapters.gathering import DeepOffer, deep_kind, offered_checks
 
         assert journal is not None  # noqa: S101 - `refuse_unused` has held it
         reader = DeepReader(self._app, self._asked)
-        offer = DeepOffer(shards=board.shards, job=journal.job, kind=deep_kind(self._app.cloud_id()))
-        tell(f"Job {offer.job} on {board.shown}: workers read the volumes.")
+        kind = deep_kind(self._app.cloud_id())
+        offer = DeepOffer(shards=fleet.shards, job_records=fleet.jobs, job=journal.job, kind=kind)
+        tell(f"Job {offer.job} on {fleet.locks.service}: workers read the volumes.")
         return offered_checks(
             targets,
             offer=offer,

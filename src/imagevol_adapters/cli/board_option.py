@@ -16,27 +16,13 @@ from imagevol_core import InvalidConfiguration, MissingDependency, RequestRefuse
 from imagevol_core.sentences import said
 
 if TYPE_CHECKING:
-    from imagevol_adapters.fleet import LeasedShards
+    from imagevol_adapters.fleet import Fleet
 
-__all__ = ["BOARD_PASSWORD", "OpenBoard", "add_board_options", "opened_board"]
+__all__ = ["BOARD_PASSWORD", "add_board_options", "opened_board"]
 
 BOARD_PASSWORD = "IMAGEVOL_BOARD_PASSWORD"  # noqa: S105 - the name of a variable
 _WHERE = "--board"
 _LONGEST_PASSWORD = 4096
-
-
-class OpenBoard:
-    """A board that a command uses.
-
-    Attributes:
-        shards: on it.
-        shown: its URL, as it can be printed.
-    """
-
-    def __init__(self, shards: LeasedShards, shown: str) -> None:
-        """Take both."""
-        self.shards = shards
-        self.shown = shown
 
 
 def add_board_options(parser: Any, *, required: bool, does: str) -> None:
@@ -64,7 +50,7 @@ def add_board_options(parser: Any, *, required: bool, does: str) -> None:
 
 
 @contextmanager
-def opened_board(asked: argparse.Namespace) -> Iterator[OpenBoard]:
+def opened_board(asked: argparse.Namespace) -> Iterator[Fleet]:
     """Use the board of a command while the context lasts; it is not asked yet.
 
     Args:
@@ -77,13 +63,13 @@ def opened_board(asked: argparse.Namespace) -> Iterator[OpenBoard]:
     """
     url = _with_password(asked.board, _password(asked.board_password_file))
     try:
-        from imagevol_adapters.fleet import shards_from_url
+        from imagevol_adapters.fleet import fleet_from_url
 
-        shards, locks = shards_from_url(url)
+        fleet = fleet_from_url(url)
     except ModuleNotFoundError as error:
         raise MissingDependency(str(error.name), "coordination") from error
-    with closing(locks):
-        yield OpenBoard(shards, str(locks.service))
+    with closing(fleet):
+        yield fleet
 
 
 def _password(file: Path | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
@@ -73,7 +74,7 @@ class Work(Command):
         """Work until a signal comes."""
         if parsed_args.trust_recorded and not parsed_args.trusted_project:
             raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
-        with opened_board(parsed_args) as board:
+        with opened_board(parsed_args) as fleet:
             from imagevol_adapters.fleet import serve, worker_name
             from imagevol_adapters.gathering import deep_kind, deep_work
             from imagevol_core.sharding import Worker
@@ -88,10 +89,13 @@ class Work(Command):
                 stopping.set()
                 reader.limits.cancelled.set()
 
-            with _told_to_end(stop):
-                tell(f"Worker {worker.name} waits for work on {board.shown}: {kind}. Ctrl-C or SIGTERM ends it.")
+            present = fleet.workers.present(worker, host=socket.gethostname(), jobs=parsed_args.jobs)
+            with _told_to_end(stop), present:
+                tell(
+                    f"Worker {worker.name} waits for work on {fleet.locks.service}: {kind}. Ctrl-C or SIGTERM ends it."
+                )
                 count = serve(
-                    board.shards,
+                    fleet.shards,
                     worker=worker,
                     works={kind: deep_work(reader.read, images=self.app.images)},
                     jobs=parsed_args.jobs,

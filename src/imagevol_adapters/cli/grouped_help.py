@@ -23,7 +23,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Find and repair what is wrong": ("audit", "unfinished"),
     "Change where images are": ("locations plan", "locations apply", "locations undo"),
     "Keep templates": ("templates list", "templates warm", "templates prune"),
-    "Run large jobs on many hosts": ("fleet work",),
+    "Run large jobs on many hosts": ("fleet work", "fleet status", "fleet workers", "fleet cancel", "fleet retry"),
     "Use this command line": ("help", "complete"),
 }
 """The commands of each group, in the order in which they are shown."""

@@ -21,7 +21,8 @@ DEFAULT_API_VERSION = "1"
 COMMANDS = (
     *("put", "get", "rm", "cp", "unfinished", "audit", "doctor", "validate", "explain", "report", "explain_upload"),
     *("stores_check", "stores_upgrade_config", "locations_plan", "locations_apply", "locations_undo"),
-    *("templates_list", "templates_warm", "templates_prune", "fleet_work"),
+    *("templates_list", "templates_warm", "templates_prune"),
+    *("fleet_work", "fleet_status", "fleet_workers", "fleet_cancel", "fleet_retry"),
 )
 """The commands, by the names of their entry points, with underscores for hyphens."""
 

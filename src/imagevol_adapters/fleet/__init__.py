@@ -2,8 +2,9 @@
 
 `leased` has the port `Shards`, over a board of texts and the locks of a lock service.  `local` has both for the threads
 of one process, and `boards` for many hosts, in Redis or etcd; `patient` asks a board again that does not answer.
-`workers` lists the workers that live.  `recorded` is how a shard is written, `running` offers shards and gives what was
-found, and `serving` is a worker.
+`workers` lists the workers that live, and `jobs` the jobs, which `feeding` brings to their end; `looking` has both for
+an operator.  `recorded` is how a shard is written, `running` offers shards and gives what was found, and `serving` is a
+worker.
 
 A worker's lease is a lock.  It does not protect what is written: a process that stood still can wake up after another
 worker took the shard.  So each claim has a number, and a record is replaced only if it still is the one that this claim
@@ -16,8 +17,11 @@ from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from imagevol_adapters.fleet.boards import EtcdBoard, Fleet, RedisBoard, fleet_from_url, shards_from_url
+    from imagevol_adapters.fleet.feeding import AHEAD, run_job
+    from imagevol_adapters.fleet.jobs import JobCancelled, JobRecord, Jobs
     from imagevol_adapters.fleet.leased import LeasedShards, ShardLost
     from imagevol_adapters.fleet.local import LocalBoard, LocalLocks, local_shards
+    from imagevol_adapters.fleet.looking import JobState, cancel_job, look_at_jobs, retry_shards
     from imagevol_adapters.fleet.patient import PatientBoard
     from imagevol_adapters.fleet.running import run_shards, work_on
     from imagevol_adapters.fleet.serving import serve, worker_name
@@ -27,8 +31,11 @@ else:
         __name__,
         {
             "boards": ("EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"),
+            "feeding": ("AHEAD", "run_job"),
+            "jobs": ("JobCancelled", "JobRecord", "Jobs"),
             "leased": ("LeasedShards", "ShardLost"),
             "local": ("LocalBoard", "LocalLocks", "local_shards"),
+            "looking": ("JobState", "cancel_job", "look_at_jobs", "retry_shards"),
             "patient": ("PatientBoard",),
             "running": ("run_shards", "work_on"),
             "serving": ("serve", "worker_name"),
@@ -37,8 +44,13 @@ else:
     )
 
 __all__ = [
+    "AHEAD",
     "EtcdBoard",
     "Fleet",
+    "JobCancelled",
+    "JobRecord",
+    "JobState",
+    "Jobs",
     "LeasedShards",
     "LeasedWorkers",
     "LocalBoard",
@@ -46,8 +58,12 @@ __all__ = [
     "PatientBoard",
     "RedisBoard",
     "ShardLost",
+    "cancel_job",
     "fleet_from_url",
     "local_shards",
+    "look_at_jobs",
+    "retry_shards",
+    "run_job",
     "run_shards",
     "serve",
     "shards_from_url",

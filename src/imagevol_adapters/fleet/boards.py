@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from imagevol_adapters.coordination import ToozLocks, from_url
+from imagevol_adapters.fleet.jobs import Jobs
 from imagevol_adapters.fleet.leased import LeasedShards
 from imagevol_adapters.fleet.patient import PatientBoard
 from imagevol_adapters.fleet.workers import LeasedWorkers
@@ -24,7 +25,7 @@ __all__ = ["EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_ur
 
 T = TypeVar("T")
 
-_SHARDS, _WORKERS = "imagevol-shards", "imagevol-workers"
+_SHARDS, _WORKERS, _JOBS = "imagevol-shards", "imagevol-workers", "imagevol-jobs"
 _PATIENCE_SECONDS = 300
 
 
@@ -35,11 +36,13 @@ class Fleet:
     Args:
         shards: of all jobs.
         workers: that live.
+        jobs: that have shards.
         locks: of the service.
     """
 
     shards: LeasedShards
     workers: LeasedWorkers
+    jobs: Jobs
     locks: ToozLocks
 
     def close(self) -> None:
@@ -75,6 +78,7 @@ def fleet_from_url(
     return Fleet(
         shards=LeasedShards(board, locks, most_failures=most_failures),
         workers=LeasedWorkers(kind(locks, name=_WORKERS), locks),  # a worker that is not listed for a while still works
+        jobs=Jobs(PatientBoard(kind(locks, name=_JOBS), patience_seconds=patience_seconds), locks),
         locks=locks,
     )
 

@@ -66,6 +66,8 @@ def run_shards(
     ahead: int,
     stopping: Callable[[], object],
     poll_seconds: float | None = None,
+    aside: int = 0,
+    each_pass: Callable[[], object] = lambda: None,
 ) -> Generator[ShardRecord, None, None]:
     """Offer shards of one job, do several at once, and give the record of each as soon as it is done or set aside.
 
@@ -81,6 +83,8 @@ def run_shards(
         ahead: how many shards are offered at once, at most.
         stopping: called when the iteration ends, before what is being done is waited for; `work` must then end.
         poll_seconds: how often to look for what other processes have done; None if there are no other processes.
+        aside: how many shards that were set aside stay on the board, at most, until all others are done.
+        each_pass: called each time that the board was looked at; what it raises ends the iteration.
 
     Raises:
         ThreadFailed: a thread could not begin.
@@ -97,18 +101,21 @@ def run_shards(
     """
     waiting = iter(feed)
     offered: dict[str, Shard] = {}
+    kept: dict[str, Shard] = {}  # set aside, and still on the board
     running: set[Future[None]] = set()
     threads = Threads("shard")
     try:
         while True:
-            while len(offered) < ahead and (each := next(waiting, None)) is not None:
+            while len(offered) + len(kept) < ahead and (each := next(waiting, None)) is not None:
                 if isinstance(each, ShardRecord):
                     yield each
                 else:
                     _offer(shards, each)
                     offered[each.id] = each
             if not offered:
-                return
+                if not kept:
+                    return
+                aside, offered, kept = 0, kept, {}
             while len(running) < jobs and (claim := shards.claim(worker)) is not None:
                 with undone_on_failure(f"the lease of shard {claim.shard.id}", claim.give_back):
                     running.add(threads.submit(work_on, claim, work))
@@ -118,7 +125,11 @@ def run_shards(
                     ended.result()
             else:
                 time.sleep(poll_seconds or _POLL_SECONDS)
-            for record in _ended(shards, offered):
+            each_pass()
+            for record in _ended(shards, offered, kept):
+                if record.state is ShardState.SET_ASIDE and len(kept) < aside:
+                    kept[record.shard.id] = offered.pop(record.shard.id)
+                    continue
                 yield record
                 shards.withdraw(record.shard)
                 del offered[record.shard.id]
@@ -128,19 +139,29 @@ def run_shards(
 
 
 def _offer(shards: Shards, shard: Shard) -> None:
-    """Offer a shard; if an earlier run of the job has offered it with another plan, in place of that one."""
+    """Offer a shard.
+
+    What an earlier run of the job has set aside is tried again.  What it has offered with another plan is replaced.
+    """
     while not shards.submit(shard):
         there = next((each.shard for each in shards.records(shard.job) if each.shard.id == shard.id), None)
         if there is not None:
             if text_of_record(ShardRecord(shard=there)) == text_of_record(ShardRecord(shard=shard)):
+                shards.retry(there)
                 return
             shards.withdraw(there)
 
 
-def _ended(shards: Shards, offered: Mapping[str, Shard]) -> list[ShardRecord]:
-    """Give what is done or set aside of the offered shards; what the board has forgotten is offered again."""
+def _ended(shards: Shards, offered: dict[str, Shard], kept: dict[str, Shard]) -> list[ShardRecord]:
+    """Give what is done or set aside of the offered shards.
+
+    What the board has forgotten is offered again.  So is what an operator wants tried again.
+    """
     (job,) = {shard.job for shard in offered.values()}
     records = {record.shard.id: record for record in shards.records(job)}
+    for shard_id in list(kept):
+        if shard_id not in records or records[shard_id].state is not ShardState.SET_ASIDE:
+            offered[shard_id] = kept.pop(shard_id)
     for shard_id, shard in offered.items():
         if shard_id not in records:
             shards.submit(shard)

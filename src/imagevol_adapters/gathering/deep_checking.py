@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from imagevol_adapters.engine import Limits
-from imagevol_adapters.fleet import local_shards, run_shards, worker_name
+from imagevol_adapters.fleet import local_shards, run_job, run_shards, worker_name
 from imagevol_adapters.gathering.deep_reading import Check, DeepJournal, DeepTarget, check_line
 from imagevol_adapters.gathering.deep_shards import DeepOffer, ListedImages, deep_outcome, deep_work
 from imagevol_adapters.ports import Claim
@@ -87,7 +87,7 @@ def offered_checks(
     If the iteration ends early, what is offered stays on the board, and the workers go on with it.
 
     Args:
-        targets: which volumes; they are asked for as they are needed.
+        targets: which volumes; all of them are asked for first.
         offer: how they are offered.
         check: reads one of them, in a thread of this process.
         images: Glance, for what this process reads.
@@ -98,13 +98,18 @@ def offered_checks(
         trust_recorded: whether a check by a record in place of Glance's digest counts, if a worker made one.
 
     Raises:
+        InUse: another process feeds the job.
+        JobCancelled: another command cancelled it.
         ServiceFailed: the journal cannot be written, or the board answers with an error.
         ServiceUnreachable: the board does not answer.
     """
     feed = _Feed(targets, journal, trust_recorded, offer.shard)
-    records = run_shards(
-        feed.shards(),
+    records = run_job(
+        list(feed.shards()),  # so that it is known how many there are
+        job=offer.job,
+        kind=offer.kind,
         shards=offer.shards,
+        job_records=offer.job_records,
         worker=Worker(name=worker_name(), kinds=frozenset({offer.kind})),
         work=deep_work(check, images=images),
         jobs=jobs,
@@ -114,8 +119,6 @@ def offered_checks(
     )
     with closing(records):
         yield from feed.checks(records, failed)
-    for left in offer.shards.records(offer.job):  # of volumes that no image names any more
-        offer.shards.withdraw(left.shard)
 
 
 class _Feed:

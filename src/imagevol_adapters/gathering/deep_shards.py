@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import attrs
 
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.fleet import AHEAD, Jobs
 from imagevol_adapters.gathering.deep_reading import Check, DeepTarget, check_line, deep_targets, read_check
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.journals import text_of
@@ -41,6 +42,7 @@ class DeepOffer:
 
     Args:
         shards: of all jobs.
+        job_records: where it is written how far the job is.
         job: the name of the job; the same when it is continued.
         kind: of its shards, of `deep_kind`.
         ahead: how many are offered at once, at most.
@@ -48,9 +50,10 @@ class DeepOffer:
     """
 
     shards: Shards
+    job_records: Jobs
     job: str
     kind: str
-    ahead: int = 200
+    ahead: int = AHEAD
     poll_seconds: float = 1.0
 
     def shard(self, target: DeepTarget) -> Shard:

@@ -1,0 +1,251 @@
+"""`imagevol fleet status`, `workers`, `cancel` and `retry`: the jobs on a board, and who does them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from cliff.command import Command
+from cliff.lister import Lister
+
+from imagevol_adapters.cli.app import Imagevol
+from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.board_option import add_board_options, opened_board
+from imagevol_adapters.cli.columns import (
+    COUNT,
+    COUNT_OR_NULL,
+    TEXT,
+    TEXT_OR_NULL,
+    TIME_OR_NULL,
+    Column,
+    Shown,
+    one_of,
+    or_null,
+    record,
+)
+from imagevol_adapters.cli.schemas import Schema, json_list
+from imagevol_core.sentences import amount, said
+
+if TYPE_CHECKING:
+    from imagevol_adapters.fleet import Fleet, JobState
+
+__all__ = ["Cancel", "Retry", "Status", "Workers"]
+
+_HOUR = 3600
+_STRUCTURED = ("json", "yaml")
+_TEXTS_OR_NULL: Schema = or_null(json_list(TEXT))
+_RATE: Schema = {"type": ["number", "null"], "minimum": 0}
+
+
+class Status(Shown, Lister):
+    """List the jobs on a board: how far each is, which workers have its shards, and what failed, with the reason.
+
+    A job without a feeder is one whose command ended early or was killed: the workers do what is offered, and nothing
+    follows. Run its command again with --resume, or cancel the job.
+    """
+
+    app: Imagevol
+    matters_less = ("kind", "held", "set_aside", "offered", "rate")
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("job", TEXT, "The name of the job."),
+        Column(
+            "state",
+            one_of("running", "cancelled", "not-fed"),
+            "Whether its command offers shards: it does, it is about to end, or there is none.",
+        ),
+        Column("total", COUNT_OR_NULL, "How many shards it has; null if no command has written that."),
+        Column("done", COUNT, "How many are done, those of earlier runs too."),
+        Column("failed", COUNT, "How many were set aside after too many failed attempts."),
+        Column("offered", COUNT, "How many are on the board and free for a worker."),
+        Column(
+            "held",
+            json_list(
+                record(
+                    Column("worker", TEXT, "The name of the worker."),
+                    Column("shards", json_list(TEXT), "The ids of the shards that it is doing."),
+                )
+            ),
+            "What is being done.",
+        ),
+        Column(
+            "set_aside",
+            json_list(
+                record(
+                    Column("shard", TEXT, "The id of the shard."),
+                    Column("reason", TEXT_OR_NULL, "Why it failed."),
+                )
+            ),
+            "What was set aside and can be tried again.",
+        ),
+        Column("kind", TEXT_OR_NULL, "The kind of its work, with the cloud; only a worker of this kind does it."),
+        Column("rate", _RATE, "How many shards are done an hour, since the command began; null if not known."),
+        Column("seconds_left", COUNT_OR_NULL, "How long the rest takes at this rate; null if not known."),
+    )
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the job and the board."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("job", nargs="?", metavar="JOB", help="list only JOB (default: all jobs)")
+        add_board_options(parser, required=True, does="look at the jobs")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
+        """Ask the board."""
+        with opened_board(parsed_args) as fleet:
+            from imagevol_adapters.fleet import look_at_jobs
+
+            states = look_at_jobs(fleet.shards, fleet.jobs, job=parsed_args.job)
+        structured = parsed_args.formatter in _STRUCTURED
+        return self.names(), [_job(each) if structured else _told(_job(each)) for each in states]
+
+
+class Workers(Shown, Lister):
+    """List the workers that live, and what each is doing.
+
+    A worker that was killed is listed until its lease ends. If a shard is held by a worker that is not listed, another
+    worker takes it when the lease ends.
+    """
+
+    app: Imagevol
+    matters_less = ("kinds", "backends", "last_seen")
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("worker", TEXT, "The name of the worker."),
+        Column("host", TEXT, "The name of its host."),
+        Column("jobs", COUNT, "How many shards it does at once, at most."),
+        Column("backends", _TEXTS_OR_NULL, "The backends that its host can attach; null if not known."),
+        Column("last_seen", TIME_OR_NULL, "When it last said that it lives, by the clock of its host."),
+        Column("kinds", json_list(TEXT), "The kinds of work that it does."),
+        Column(
+            "held",
+            json_list(
+                record(Column("job", TEXT, "The name of the job."), Column("shard", TEXT, "The id of the shard."))
+            ),
+            "What it is doing.",
+        ),
+    )
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the board."""
+        parser = super().get_parser(prog_name)
+        add_board_options(parser, required=True, does="look at the workers")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
+        """Ask the board."""
+        with opened_board(parsed_args) as fleet:
+            rows = list(_workers(fleet))
+        structured = parsed_args.formatter in _STRUCTURED
+        return self.names(), [row if structured else _told(row) for row in rows]
+
+
+class Cancel(Command):
+    """End a job: take its shards off the board, and tell its command to end.
+
+    What was found stays in the journal of the command, which can go on with it later. A worker that is reading a volume
+    of the job reads it to its end, and its result is not used.
+    """
+
+    app: Imagevol
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the job and the board."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("job", metavar="JOB", help="end JOB")
+        add_board_options(parser, required=True, does="end a job")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Change the board."""
+        with opened_board(parsed_args) as fleet:
+            from imagevol_adapters.fleet import cancel_job
+
+            count = cancel_job(parsed_args.job, shards=fleet.shards, jobs=fleet.jobs)
+            fed = fleet.jobs.is_fed(parsed_args.job)
+        ends = " Its command ends within seconds." if fed else ""
+        tell(f"Job {parsed_args.job} was cancelled: {amount(count, 'shard')} taken off the board.{ends}")
+
+
+class Retry(Command):
+    """Offer shards again that were set aside after too many failed attempts."""
+
+    app: Imagevol
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the job, the shard and the board."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("job", metavar="JOB", help="try shards of JOB again")
+        parser.add_argument("shard", nargs="?", metavar="SHARD", help="try only SHARD again (default: all of them)")
+        add_board_options(parser, required=True, does="try shards again")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Change the board."""
+        ids = None if parsed_args.shard is None else [parsed_args.shard]
+        with opened_board(parsed_args) as fleet:
+            from imagevol_adapters.fleet import retry_shards
+
+            count = retry_shards(parsed_args.job, shards=fleet.shards, ids=ids)
+        tell(f"Job {parsed_args.job}: {amount(count, 'shard')} offered again.")
+
+
+def _job(state: JobState) -> tuple[object, ...]:
+    written = state.record
+    kind = written.kind if written else state.shards[0].shard.kind
+    rate = written.rate if written else None
+    left = written.left_seconds if written and state.is_fed else None
+    return (
+        state.job,
+        state.state,
+        written.total if written else None,
+        state.done,
+        state.failed,
+        state.free,
+        [{"worker": worker, "shards": list(ids)} for worker, ids in sorted(state.held.items())],
+        [{"shard": each.shard.id, "reason": each.reason} for each in state.set_aside],
+        kind,
+        None if rate is None else round(rate * _HOUR, 1),
+        None if left is None else max(0, round(left)),
+    )
+
+
+def _workers(fleet: Fleet) -> Iterator[tuple[object, ...]]:
+    held: dict[str, list[dict[str, str]]] = {}
+    for each in fleet.shards.records():
+        if each.holder is not None:
+            held.setdefault(each.holder, []).append({"job": each.shard.job, "shard": each.shard.id})
+    for listed in fleet.workers.workers():
+        worker = listed.worker
+        yield (
+            worker.name,
+            listed.host,
+            listed.jobs,
+            None if worker.backends is None else sorted(worker.backends),
+            _time(listed.seen_at),
+            sorted(worker.kinds),
+            held.get(worker.name, []),
+        )
+
+
+def _time(seconds: float) -> str | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # any program can write it
+        return None
+
+
+def _told(row: tuple[object, ...]) -> tuple[object, ...]:
+    """Give a row as a person reads it."""
+    return tuple(map(_text, row))
+
+
+def _text(value: object) -> object:
+    if isinstance(value, str):
+        return said(value)
+    if isinstance(value, list):
+        return "; ".join(str(_text(each)) for each in value)
+    if isinstance(value, Mapping):
+        first, second = value.values()
+        return f"{_text(first)}: {_text(second)}"
+    return value

@@ -1,0 +1,237 @@
+"""How far each job is, and who feeds it: a record on a board, and a lock as the feeder's lease.
+
+The board of shards has only what is offered now.  How much is done is counted by the feeder, which has the journal.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import attrs
+
+from imagevol_adapters.error_text import one_line
+from imagevol_adapters.fleet.recorded import key_of_worker
+from imagevol_adapters.journals import text_of
+from imagevol_adapters.ports import Locks, ShardBoard
+from imagevol_core import DeadlineExceeded, InUse, LockLost, ServiceFailed, TransferCancelled
+from imagevol_core.sentences import said
+
+__all__ = ["Feeding", "JobCancelled", "JobRecord", "Jobs"]
+
+_LOCK = "job-"
+_WRITE_SECONDS = 2.0
+_MORE_SECONDS = 1.0  # than one lease, for which the lock of a feeder that was killed stays taken
+
+
+class JobCancelled(TransferCancelled):
+    """A job was cancelled by another command."""
+
+
+@attrs.frozen(kw_only=True)
+class JobRecord:
+    """How far a job is, as its feeder has counted.
+
+    Attributes:
+        job: its name.
+        kind: of its shards.
+        total: how many shards it has.
+        kept: how many of them an earlier run had done.
+        done: how many are done, those of an earlier run too.
+        failed: how many were set aside and are not on the board any more.
+        begun_at: when this run began, in seconds since 1970 by the clock of the feeder's host.
+        written_at: when this was written, by the same clock.
+        cancelled: whether the feeder is to end.
+    """
+
+    job: str
+    kind: str
+    total: int
+    kept: int = 0
+    done: int = 0
+    failed: int = 0
+    begun_at: float
+    written_at: float
+    cancelled: bool = False
+
+    @property
+    def rate(self) -> float | None:
+        """How many shards a second were done in this run; None if that is not known yet."""
+        seconds, done = self.written_at - self.begun_at, self.done + self.failed - self.kept
+        return done / seconds if seconds > 0 and done > 0 else None
+
+    @property
+    def left_seconds(self) -> float | None:
+        """How long the rest takes at this rate; None if that is not known."""
+        rate = self.rate
+        return None if rate is None else (self.total - self.done - self.failed) / rate
+
+
+@attrs.frozen(eq=False)
+class Jobs:
+    """The jobs that have shards on a board, or whose feeder lives.
+
+    Args:
+        board: keeps the record of each job, and nothing else.
+        locks: hold the lease of each feeder.
+        clock: tells the time in seconds since 1970.
+        write_seconds: how often a feeder writes how far it is.
+    """
+
+    board: ShardBoard
+    locks: Locks
+    clock: Callable[[], float] = attrs.field(default=time.time, kw_only=True, repr=False)
+    write_seconds: float = attrs.field(default=_WRITE_SECONDS, kw_only=True)
+
+    @contextmanager
+    def feeding(self, job: str, *, kind: str, total: int) -> Iterator[Feeding]:
+        """Count what is done of a job while the context lasts.  Afterwards its record is gone if all went well.
+
+        Args:
+            job: its name.
+            kind: of its shards.
+            total: how many shards it has.
+
+        Raises:
+            InUse: another process feeds this job, also after one lease.
+            ServiceUnreachable: the board does not answer.
+            ServiceFailed: it answers with an error.
+        """
+        now = self.clock()
+        feeding = Feeding(self, JobRecord(job=job, kind=kind, total=total, begun_at=now, written_at=now))
+        wait_seconds = self.locks.lease_seconds + _MORE_SECONDS
+        ended = False
+        try:
+            with ExitStack() as until:
+                try:
+                    until.enter_context(self.locks.held(_LOCK + key_of_worker(job), wait_seconds=wait_seconds))
+                except DeadlineExceeded as error:
+                    raise InUse(f"job {said(job)} is fed by another process: let it end, or stop it") from error
+                feeding.begin()
+                yield feeding
+                self.remove(job)
+                ended = True
+        except LockLost:
+            if not ended:  # at the end, nothing depends on it any more
+                raise
+
+    def records(self) -> tuple[JobRecord, ...]:
+        """Give the jobs, in the order of their names.
+
+        Raises:
+            ServiceUnreachable: the board does not answer.
+            ServiceFailed: it answers with an error, or another release wrote what is there.
+        """
+        return tuple(sorted(map(_record_of, self.board.all().values()), key=lambda record: record.job))
+
+    def is_fed(self, job: str) -> bool:
+        """Tell whether a job has a feeder that lives, or died less than a lease ago."""
+        try:
+            with self.locks.held(_LOCK + key_of_worker(job), wait_seconds=0):
+                return False
+        except DeadlineExceeded:
+            return True
+        except LockLost:
+            return False
+
+    def cancel(self, job: str) -> bool:
+        """Tell the feeder of a job to end, or take away the record of a job that has none.
+
+        Returns:
+            Whether there is such a record.
+        """
+        if not self.is_fed(job):
+            return self.remove(job)
+        return self._changed(job, lambda record: attrs.evolve(record, cancelled=True))
+
+    def remove(self, job: str) -> bool:
+        """Take the record of a job away; False if there is none."""
+        return self._changed(job, lambda _: None)
+
+    def _changed(self, job: str, change: Callable[[JobRecord], JobRecord | None]) -> bool:
+        key = key_of_worker(job)
+        while (text := self.board.get(key)) is not None:
+            after = change(_record_of(text))
+            if self.board.replace(key, text, None if after is None else _text_of(after)):
+                return True
+        return False
+
+
+@attrs.define(eq=False)
+class Feeding:
+    """A job that this process feeds."""
+
+    _jobs: Jobs
+    record: JobRecord
+    _key: str = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Name the record."""
+        self._key = key_of_worker(self.record.job)
+
+    def begin(self) -> None:
+        """Write the first record, in place of what an earlier run has left."""
+        while not self._jobs.board.create(self._key, _text_of(self.record)):
+            self._jobs.remove(self.record.job)
+
+    def count(self, *, kept: int = 0, done: int = 0, failed: int = 0) -> None:
+        """Count shards.
+
+        Args:
+            kept: which an earlier run had done.
+            done: which are done, without those.
+            failed: which were set aside.
+        """
+        now = self.record
+        self.record = attrs.evolve(now, kept=now.kept + kept, done=now.done + kept + done, failed=now.failed + failed)
+
+    def tell(self) -> None:
+        """Write how far the job is, if it was not written for a while.
+
+        Raises:
+            JobCancelled: another command wants the job to end.
+            ServiceUnreachable: the board does not answer.
+            ServiceFailed: it answers with an error.
+        """
+        now = self._jobs.clock()
+        if 0 <= now - self.record.written_at < self._jobs.write_seconds:
+            return
+        self.record = attrs.evolve(self.record, written_at=now)
+        board = self._jobs.board
+        while not board.create(self._key, _text_of(self.record)):
+            text = board.get(self._key)
+            if text is not None:
+                if _record_of(text).cancelled:
+                    self._jobs.remove(self.record.job)
+                    raise JobCancelled(
+                        f"job {said(self.record.job)} was cancelled with `imagevol fleet cancel`; go on with --resume"
+                    )
+                if board.replace(self._key, text, _text_of(self.record)):
+                    return
+
+
+def _text_of(record: JobRecord) -> str:
+    return json.dumps(attrs.asdict(record), separators=(",", ":"), sort_keys=True)
+
+
+def _record_of(text: str) -> JobRecord:
+    try:
+        value: Any = json.loads(text)
+        return JobRecord(
+            job=text_of(value["job"]),
+            kind=text_of(value["kind"]),
+            total=int(value["total"]),
+            kept=int(value["kept"]),
+            done=int(value["done"]),
+            failed=int(value["failed"]),
+            begun_at=float(value["begun_at"]),
+            written_at=float(value["written_at"]),
+            cancelled=value["cancelled"] is True,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise ServiceFailed(
+            f"the record of a job cannot be read ({one_line(error)}): use the same release of imagevol on all hosts"
+        ) from error
