@@ -18,7 +18,7 @@ import attrs
 from imagevol_adapters.attributes import ImageAttributes
 from imagevol_adapters.device_ports import CLEAR_BYTES, Device
 from imagevol_adapters.lock_ports import Lock, Locks
-from imagevol_adapters.shard_ports import Claim, ShardBoard, Shards, Workers
+from imagevol_adapters.shard_ports import Claim, ShardBoard, Shards, Slot, WorkerLimits, Workers
 from imagevol_core import AttachmentFacts, CopyPlan, Digest, Image, Inspection, SafetySettings, Volume, VolumeType
 
 __all__ = [
@@ -34,7 +34,9 @@ __all__ = [
     "Locks",
     "ShardBoard",
     "Shards",
+    "Slot",
     "VolumeService",
+    "WorkerLimits",
     "Workers",
 ]
 

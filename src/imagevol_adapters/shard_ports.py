@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerRecord
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerLimit, WorkerRecord
 
-__all__ = ["Claim", "ShardBoard", "Shards", "Workers"]
+__all__ = ["Claim", "ShardBoard", "Shards", "Slot", "WorkerLimits", "Workers"]
 
 
 class Claim(Protocol):
@@ -120,6 +121,53 @@ class Workers(Protocol):
         Raises:
             ServiceUnreachable: the service does not answer.
             ServiceFailed: it answers with an error, or another release wrote what is there.
+        """
+
+
+class Slot(Protocol):
+    """One of the attachments that all workers together may have."""
+
+    def ensure_held(self) -> None:
+        """Ask whether it still is this worker's.  To be called right before the volume is attached.
+
+        Raises:
+            LockLost: it is not: this worker stood still for a lease, and another one may have it.
+            ServiceUnreachable: the service does not answer, so it is not known.
+            ServiceFailed: it answers with an error.
+        """
+
+
+class WorkerLimits(Protocol):
+    """What all workers together may use of each backend, as one worker has it.
+
+    Each method raises `ServiceUnreachable` or `ServiceFailed` if the service that keeps it does not answer.
+    """
+
+    def limits(self) -> Mapping[str, WorkerLimit]:
+        """Give the limit of each backend that has one, as `host@backend`; `*` is the one of all together."""
+
+    def limit(self, backend: str, limit: WorkerLimit) -> None:
+        """Set the limit of a backend, or of all together as `*`; all workers follow it within a few seconds.
+
+        What is attached already stays.
+        """
+
+    def attachment(self, backend: str, *, wait_seconds: float = math.inf) -> AbstractContextManager[Slot]:
+        """Have one of the attachments of a backend while the context lasts.  The worker must be present.
+
+        Args:
+            backend: of the volume.
+            wait_seconds: how long to wait for one.
+
+        Raises:
+            DeadlineExceeded: all are used.
+        """
+
+    def pace(self, backends: Iterable[str]) -> Callable[[int], float]:
+        """Give what takes bytes, and tells how many seconds to wait before they are moved.
+
+        Args:
+            backends: from which or to which they are moved.
         """
 
 

@@ -44,7 +44,7 @@ from imagevol_core.resuming import (
     TAKING_UP_RULES,
 )
 from imagevol_core.safety import SAFETY_RULES
-from imagevol_core.sharding import ATTEMPT_RULES, CLAIMING_RULES, LEASE_RULES
+from imagevol_core.sharding import ATTEMPT_RULES, CLAIMING_RULES, LEASE_RULES, SLOT_RULES
 from imagevol_core.store_copies import (
     CLONE_SOURCE_RULES,
     DISCARD_RULES,
@@ -142,6 +142,7 @@ _TABLES: Mapping[str, Mapping[Policy, tuple[Rule, ...]]] = {
     "Sharding: a shard that a worker could take": CLAIMING_RULES,
     "Sharding: after an attempt (the first that applies)": ATTEMPT_RULES,
     "Sharding: a worker's lease (the first that applies)": LEASE_RULES,
+    "Sharding: an attachment under a limit of all workers": SLOT_RULES,
     "Auditing: each image": IMAGE_RULES,
     "Auditing: each location of an image": CLAIM_RULES,
     "Auditing: each image volume": IMAGE_VOLUME_RULES,

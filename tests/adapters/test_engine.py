@@ -745,6 +745,20 @@ class TestLimits:
         with pytest.raises(TransferCancelled):
             write_stream([b"data"], MemoryDevice(9), size_bytes=4, limits=limits)
 
+    @pytest.mark.parametrize("rate, expected", [(None, [3.0]), (2, [3.0]), (1, [4.0])])
+    def test_a_transfer_waits_also_for_what_other_processes_move(
+        self, rate: float | None, expected: list[float]
+    ) -> None:
+        waits, taken = list[float](), list[int]()
+
+        def shared(size_bytes: int) -> float:
+            taken.append(size_bytes)
+            return 3.0
+
+        limits = Limits(bytes_per_second=rate, clock=lambda: 0.0, shared=shared)
+        Throttle(limits, pause=lambda seconds, _: waits.append(seconds)).take(4)
+        assert ([round(seconds) for seconds in waits], taken) == (expected, [4])
+
 
 class Clock:
     """A time that passes only when somebody waits."""

@@ -9,18 +9,35 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imagevol_adapters.fleet import LeasedShards, PatientBoard, ShardLost, local_shards, run_shards, serve, work_on
+from imagevol_adapters.fleet import (
+    BoardLimits,
+    LeasedShards,
+    PatientBoard,
+    ShardLost,
+    local_shards,
+    run_shards,
+    serve,
+    work_on,
+)
+from imagevol_adapters.fleet.limit_records import flow_of, holders_of, limit_of, text_of_holders
 from imagevol_adapters.fleet.recorded import record_of, worker_of
 from imagevol_adapters.ports import Claim
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryShards, MemoryWorkers
-from imagevol_core import DeviceFailed, ServiceFailed, ServiceUnreachable, TransferCancelled
-from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+from imagevol_core import (
+    DeadlineExceeded,
+    DeviceFailed,
+    LockLost,
+    ServiceFailed,
+    ServiceUnreachable,
+    TransferCancelled,
+)
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerLimit
 from tests.adapters.killed_reading import VOLUMES
 
 ROOT = Path(__file__).parents[2]
@@ -252,6 +269,9 @@ def test_a_record_that_another_program_wrote_is_an_error(text: str) -> None:
         shards.claim(WORKER)
     with pytest.raises(ServiceFailed, match="worker"):
         worker_of(text)
+    for read in (limit_of, flow_of, *([] if text == "{}" else [holders_of])):
+        with pytest.raises(ServiceFailed, match="limit"):
+            read(text if text != '{"job": 1}' else '{"job": 1, "bytes_per_second": []}')
 
 
 class TestWorkers:
@@ -282,6 +302,83 @@ class TestWorkers:
         workers.board.reachable = workers.locks.reachable = True
         workers.locks.taken.clear()
         assert workers.workers() == ()
+
+
+class TestLimits:
+    LEASE_SECONDS = 30.0
+
+    def limits(self, name: str, board: MemoryBoard, workers: MemoryWorkers, **others: Any) -> BoardLimits:
+        return BoardLimits(board, workers.board, name, lease_seconds=lambda: self.LEASE_SECONDS, **others)
+
+    def alone(self, clock: Callable[[], float] = lambda: 0.0) -> BoardLimits:
+        return self.limits("one", MemoryBoard(), MemoryWorkers(), clock=clock)
+
+    def present(self, workers: MemoryWorkers, name: str) -> AbstractContextManager[None]:
+        return workers.present(Worker(name=name, kinds=frozenset()), host="node", jobs=1)
+
+    def beat(self, workers: MemoryWorkers, name: str) -> None:
+        text = str(workers.board.get(name))
+        value = json.loads(text)
+        assert workers.board.replace(name, text, json.dumps({**value, "beat": value["beat"] + 1}))
+
+    def test_an_attachment_in_use_is_not_given_away_after_the_service_stood_still(self) -> None:
+        board, workers, now, stopped = MemoryBoard(), MemoryWorkers(), 0.0, False
+
+        def pause(seconds: float) -> None:
+            nonlocal now, stopped
+            now += seconds
+            if now > 20 and not stopped:
+                now, stopped = now + 1000, True  # the next answer comes after the service stood still
+            elif stopped and 1020 + 20 < now < 1020 + 22:
+                self.beat(workers, "one")  # as its thread does some time after the service answers again
+
+        one = self.limits("one", board, workers)
+        two = self.limits("two", board, workers, clock=lambda: now, pause=pause)
+        one.limit("host@fast", WorkerLimit(attachments=1))
+        with self.present(workers, "one"), self.present(workers, "two"), one.attachment("host@fast") as slot:
+            with pytest.raises(DeadlineExceeded), two.attachment("host@fast", wait_seconds=1060):
+                pass
+            slot.ensure_held()
+            with two.attachment("host@fast", wait_seconds=100) as taken:  # worker one says nothing for a lease
+                taken.ensure_held()
+                with pytest.raises(LockLost):
+                    slot.ensure_held()
+
+    def test_an_attachment_that_could_not_be_given_back_is_not_counted_for_ever(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        board, workers = MemoryBoard(), MemoryWorkers()
+        one = self.limits("one", board, workers)
+        one.limit("host@fast", WorkerLimit(attachments=1))
+        with self.present(workers, "one"):
+            with one.attachment("host@fast"):
+                board.reachable = False
+            assert "counts for a while longer" in caplog.text
+            board.reachable = True
+            with one.attachment("host@fast", wait_seconds=0) as slot:
+                slot.ensure_held()
+        assert board.get("slots/host%40fast") == text_of_holders({})
+
+    def test_many_small_pieces_are_booked_together(self) -> None:
+        one = self.alone()
+        one.limit("host@fast", WorkerLimit(bytes_per_second=1000))
+        pace = one.pace(["host@fast"])
+        assert [round(pace(10), 3) for _ in range(30)] == [0.1] * 10 + [0.2] * 10 + [0.3] * 10
+
+    def test_all_threads_of_a_worker_share_what_it_booked(self) -> None:
+        one = self.alone()
+        one.limit("host@fast", WorkerLimit(bytes_per_second=1000))
+        assert [round(one.pace(["host@fast"])(50), 3) for _ in range(4)] == [0.1, 0.1, 0.2, 0.2]
+
+    def test_a_limit_that_was_changed_is_followed_after_a_few_seconds(self) -> None:
+        now = 0.0
+        one = self.alone(clock=lambda: now)
+        pace = one.pace(["host@fast"])
+        assert pace(1000) == 0
+        one.limit("host@fast", WorkerLimit(bytes_per_second=100))
+        assert pace(1000) == 0
+        now = 6.0
+        assert pace(1000) == 10
 
 
 class LosesAnswers(MemoryBoard):

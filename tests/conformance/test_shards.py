@@ -1,4 +1,4 @@
-"""Shards and workers of real services, those of one process and those in memory pass one suite."""
+"""Shards, workers and limits of real services, those of one process and those in memory pass one suite."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tooz import coordination
 
 from imagevol_adapters.coordination.services import key_of
 from imagevol_adapters.fleet import (
+    BoardLimits,
+    Fleet,
     LeasedShards,
     LeasedWorkers,
     LocalBoard,
@@ -22,8 +24,13 @@ from imagevol_adapters.fleet import (
     shards_from_url,
 )
 from imagevol_adapters.fleet.recorded import key_of_shard, key_of_worker
-from imagevol_adapters.ports import Claim, Lock, Locks, Shards, Workers
-from imagevol_adapters.testing.conformance import LocksConformance, ShardsConformance, WorkersConformance
+from imagevol_adapters.ports import Claim, Lock, Locks, Shards, WorkerLimits, Workers
+from imagevol_adapters.testing.conformance import (
+    LocksConformance,
+    ShardsConformance,
+    WorkerLimitsConformance,
+    WorkersConformance,
+)
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
 from imagevol_core.sharding import Worker
 from tests.coordination.services import Service, left_alone, running
@@ -192,4 +199,87 @@ class TestRedisWorkers(WorkersConformance):
 
 
 class TestEtcdWorkers(TestRedisWorkers):
+    name: ClassVar[str] = "etcd"
+
+
+def worker(name: str) -> Worker:
+    return Worker(name=name, kinds=frozenset())
+
+
+class TestMemoryLimits(WorkerLimitsConformance):
+    @pytest.fixture
+    def workers(self) -> MemoryWorkers:
+        return MemoryWorkers(renew_seconds=0.02)
+
+    @pytest.fixture
+    def board(self) -> MemoryBoard:
+        return MemoryBoard()
+
+    @pytest.fixture
+    def present(self, workers: MemoryWorkers) -> Iterator[ExitStack]:
+        with workers.present(worker("two"), host="node-2", jobs=1), ExitStack() as present:
+            present.enter_context(workers.present(worker("one"), host="node-1", jobs=1))
+            yield present
+
+    @pytest.fixture
+    def one(self, board: MemoryBoard, workers: MemoryWorkers, present: ExitStack) -> WorkerLimits:
+        return BoardLimits(board, workers.board, "one", lease_seconds=lambda: 0.3)
+
+    @pytest.fixture
+    def two(self, board: MemoryBoard, workers: MemoryWorkers, present: ExitStack) -> WorkerLimits:
+        return BoardLimits(board, workers.board, "two", lease_seconds=lambda: 0.3)
+
+    @pytest.fixture
+    def kill(self, present: ExitStack) -> Callable[[], None]:
+        return present.close
+
+    @pytest.fixture
+    def unreachable(self) -> WorkerLimits:
+        board = MemoryBoard(reachable=False)
+        return BoardLimits(board, board, "one", lease_seconds=lambda: 1)
+
+
+class TestRedisLimits(WorkerLimitsConformance):
+    name: ClassVar[str] = "redis"
+
+    @pytest.fixture
+    def service(self, started: Callable[[str], Service]) -> Service:
+        return started(self.name)
+
+    @pytest.fixture
+    def fleet(self, service: Service) -> Iterator[Fleet]:
+        with closing(fleet_from_url(service.url)) as fleet:
+            for key, text in fleet.limit_board.all().items():
+                fleet.limit_board.replace(key, text, None)
+            yield fleet
+
+    @pytest.fixture
+    def present(self, fleet: Fleet) -> Iterator[ExitStack]:
+        with ExitStack() as present:
+            present.enter_context(fleet.workers.present(worker("one"), host="node-1", jobs=1))
+            yield present
+
+    @pytest.fixture
+    def one(self, fleet: Fleet, present: ExitStack) -> WorkerLimits:
+        return fleet.limits("one")
+
+    @pytest.fixture
+    def two(self, service: Service, fleet: Fleet) -> Iterator[WorkerLimits]:
+        with (
+            closing(fleet_from_url(service.url)) as other,
+            other.workers.present(worker("two"), host="node-2", jobs=1),
+        ):
+            yield other.limits("two")
+
+    @pytest.fixture
+    def kill(self, present: ExitStack) -> Callable[[], None]:
+        return present.close
+
+    @pytest.fixture
+    def unreachable(self, service: Service) -> WorkerLimits:
+        url = f"{service.url.partition(':')[0]}://127.0.0.1:1"
+        return fleet_from_url(url, answer_seconds=1, patience_seconds=0).limits("one")
+
+
+class TestEtcdLimits(TestRedisLimits):
     name: ClassVar[str] = "etcd"

@@ -1,8 +1,13 @@
-"""How large the runs are, and by which seed."""
+"""How large the runs are, by which seed, and the service."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+
+from tests.coordination.services import Service, running
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -10,3 +15,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--workers", type=int, default=3, help="how many worker processes there are")
     parser.addoption("--shards", type=int, default=150, help="how many shards the job has")
     parser.addoption("--kill-seconds", type=float, default=3.0, help="a worker is killed each time after so long")
+    parser.addoption("--seconds", type=float, default=8.0, help="how long the workers use what is limited")
+
+
+@pytest.fixture(params=["redis", "etcd"])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    (tmp_path / "service").mkdir()
+    with running(request.param, tmp_path / "service") as service:
+        yield service

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -19,8 +17,8 @@ import pytest
 from imagevol_adapters.fleet import LeasedShards, run_shards, shards_from_url
 from imagevol_adapters.ports import ShardBoard
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
-from tests.cloud.processes import CHECKOUT
-from tests.coordination.services import LEASE_SECONDS, Service, running
+from tests.coordination.services import LEASE_SECONDS, Service
+from tests.fleet.processes import Workers
 from tests.fleet.worker import KIND
 
 AHEAD = 200
@@ -49,46 +47,6 @@ class Counting:
         return self.board.replace(key, old, new)
 
 
-class Workers:
-    """Worker processes, of which one is killed again and again."""
-
-    def __init__(self, url: str, directory: Path, chance: random.Random) -> None:
-        self.url, self.directory, self.chance = url, directory, chance
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.killed: dict[str, float] = {}
-        self.stopping = threading.Event()
-
-    def start(self) -> None:
-        name = f"worker-{len(self.processes) + len(self.killed)}"
-        program = [sys.executable, "-m", "tests.fleet.worker", self.url, str(self.directory), name]
-        with (self.directory / name).open("wb") as log:
-            self.processes[name] = subprocess.Popen(program, cwd=CHECKOUT, stdout=log, stderr=log)
-
-    def kill(self, seconds: float) -> None:
-        while not self.stopping.wait(seconds):
-            begun = self.directory / "begun"
-            working = {line.split()[2] for line in begun.read_text().splitlines()} if begun.exists() else set[str]()
-            if not (candidates := sorted(self.processes.keys() & working)):
-                continue  # on a busy machine they have not started yet
-            name = self.chance.choice(candidates)
-            self.processes[name].kill()
-            self.killed[name] = time.monotonic()
-            self.processes.pop(name).wait()
-            self.start()
-
-    def stop(self) -> None:
-        for process in self.processes.values():
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture(params=["redis", "etcd"])
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    (tmp_path / "service").mkdir()
-    with running(request.param, tmp_path / "service") as service:
-        yield service
-
-
 @pytest.mark.parametrize("stops", [False, True], ids=["it answers", "it stands still for a while"])
 def test_each_shard_is_done_and_each_change_is_made_once_whatever_is_killed(
     service: Service, tmp_path: Path, request: pytest.FixtureRequest, *, stops: bool
@@ -103,7 +61,7 @@ def test_each_shard_is_done_and_each_change_is_made_once_whatever_is_killed(
         (tmp_path / "files" / shard.id).write_bytes(shard.id.encode())
     shards, locks = shards_from_url(service.url, answer_seconds=10)
     shards = LeasedShards(board := Counting(shards.board), locks)
-    workers = Workers(service.url, tmp_path, random.Random(seed))
+    workers = Workers("tests.fleet.worker", service.url, tmp_path, random.Random(seed))
     for _ in range(option("--workers")):
         workers.start()
     killing = threading.Thread(target=workers.kill, args=(option("--kill-seconds"),))

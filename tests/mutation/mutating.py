@@ -80,6 +80,7 @@ TESTS = {
     "safety": ["safety"],
     "safety.partitions": ["partitions"],
     "sharding": ["sharding"],
+    "sharding.limiting": ["limiting"],
     "store_copies": ["store_copies", "store_copy_reasons"],
     "store_copies.decision": ["store_copies", "store_copy_reasons", "store_copy_steps"],
     "stores": ["stores"],

@@ -117,6 +117,8 @@ class Limits:
         stall_seconds: how long the source or the device may make no progress, before the transfer ends with a
             `TransferStalled`.  A pause for the rate does not count, and neither does a slow reader.
         clock: counts the seconds of the rate.
+        shared: takes so many bytes of what other processes move too, and tells how many seconds to wait before they are
+            moved, as `WorkerLimits.pace` gives it; None if no other process counts.
 
     Raises:
         InvalidFact: the rate or the deadline is not positive, or not finite.
@@ -129,6 +131,7 @@ class Limits:
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
     stall_seconds: float = STALL_SECONDS
     clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False, eq=False)
+    shared: Callable[[int], float] | None = attrs.field(default=None, repr=False, eq=False)
     bucket: Bucket | None = attrs.field(init=False, repr=False, eq=False)
 
     @bucket.default
@@ -172,10 +175,13 @@ class Throttle:
         Raises:
             TransferCancelled: the transfer must end.
         """
-        bucket, cancelled = self._limits.bucket, self._limits.cancelled
-        if bucket is not None:
+        bucket, shared, cancelled = self._limits.bucket, self._limits.shared, self._limits.cancelled
+        seconds = 0.0 if bucket is None else bucket.take(size_bytes)
+        if shared is not None:
+            seconds = max(seconds, shared(size_bytes))
+        if bucket is not None or shared is not None:
             # The event may be eventlet's, for which a real thread cannot wait.
-            self._pause(bucket.take(size_bytes), lambda: cancelled.is_set() or over())
+            self._pause(seconds, lambda: cancelled.is_set() or over())
         self.check()
 
     def check(self) -> None:

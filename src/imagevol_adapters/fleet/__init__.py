@@ -2,8 +2,9 @@
 
 `leased` has the port `Shards`, over a board of texts and the locks of a lock service.  `local` has both for the threads
 of one process, and `boards` for many hosts, in Redis or etcd; `patient` asks a board again that does not answer.
-`workers` lists the workers that live, and `jobs` the jobs, which `feeding` brings to their end; `looking` has both for
-an operator.  `recorded` is how a shard is written, `running` offers shards and gives what was found, and `serving` is a
+`workers` lists the workers that live, and `limits` has what all of them together may use.  `jobs` lists the jobs, which
+`feeding` brings to their end; `looking` has both for an operator.  `recorded` and `limit_records` are how all this is
+written, `running` offers shards and gives what was found, and `serving` is a
 worker.
 
 A worker's lease is a lock.  It does not protect what is written: a process that stood still can wake up after another
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.fleet.feeding import AHEAD, run_job
     from imagevol_adapters.fleet.jobs import JobCancelled, JobRecord, Jobs
     from imagevol_adapters.fleet.leased import LeasedShards, ShardLost
+    from imagevol_adapters.fleet.limits import EVERY_BACKEND, BoardLimits
     from imagevol_adapters.fleet.local import LocalBoard, LocalLocks, local_shards
     from imagevol_adapters.fleet.looking import JobState, cancel_job, look_at_jobs, retry_shards
     from imagevol_adapters.fleet.patient import PatientBoard
@@ -34,6 +36,7 @@ else:
             "feeding": ("AHEAD", "run_job"),
             "jobs": ("JobCancelled", "JobRecord", "Jobs"),
             "leased": ("LeasedShards", "ShardLost"),
+            "limits": ("EVERY_BACKEND", "BoardLimits"),
             "local": ("LocalBoard", "LocalLocks", "local_shards"),
             "looking": ("JobState", "cancel_job", "look_at_jobs", "retry_shards"),
             "patient": ("PatientBoard",),
@@ -45,6 +48,8 @@ else:
 
 __all__ = [
     "AHEAD",
+    "EVERY_BACKEND",
+    "BoardLimits",
     "EtcdBoard",
     "Fleet",
     "JobCancelled",

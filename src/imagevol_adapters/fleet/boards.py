@@ -16,6 +16,7 @@ import attrs
 from imagevol_adapters.coordination import ToozLocks, from_url
 from imagevol_adapters.fleet.jobs import Jobs
 from imagevol_adapters.fleet.leased import LeasedShards
+from imagevol_adapters.fleet.limits import BoardLimits
 from imagevol_adapters.fleet.patient import PatientBoard
 from imagevol_adapters.fleet.workers import LeasedWorkers
 from imagevol_adapters.ports import ShardBoard
@@ -25,7 +26,8 @@ __all__ = ["EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_ur
 
 T = TypeVar("T")
 
-_SHARDS, _WORKERS, _JOBS = "imagevol-shards", "imagevol-workers", "imagevol-jobs"
+_SHARDS, _WORKERS = "imagevol-shards", "imagevol-workers"
+_JOBS, _LIMITS = "imagevol-jobs", "imagevol-limits"
 _PATIENCE_SECONDS = 300
 
 
@@ -38,12 +40,20 @@ class Fleet:
         workers: that live.
         jobs: that have shards.
         locks: of the service.
+        limit_board: keeps the limits of all workers.
+        beats: the board of the workers, asked again while the service does not answer.
     """
 
     shards: LeasedShards
     workers: LeasedWorkers
     jobs: Jobs
     locks: ToozLocks
+    limit_board: ShardBoard
+    beats: ShardBoard
+
+    def limits(self, worker: str) -> BoardLimits:
+        """Give the limits of all workers, as the worker of this name has them; make them once in a process."""
+        return BoardLimits(self.limit_board, self.beats, worker, lease_seconds=lambda: self.workers.lease_seconds)
 
     def close(self) -> None:
         """Leave the lock service, at the end."""
@@ -74,12 +84,15 @@ def fleet_from_url(
             "the URL of the board", "it names no service that keeps shards; use redis:// or etcd3+http://"
         )
     locks = from_url(url, answer_seconds=answer_seconds)
-    board = PatientBoard(kind(locks, name=_SHARDS), patience_seconds=patience_seconds)
+    boards = {name: kind(locks, name=name) for name in (_SHARDS, _WORKERS, _JOBS, _LIMITS)}
+    patient = {name: PatientBoard(board, patience_seconds=patience_seconds) for name, board in boards.items()}
     return Fleet(
-        shards=LeasedShards(board, locks, most_failures=most_failures),
-        workers=LeasedWorkers(kind(locks, name=_WORKERS), locks),  # a worker that is not listed for a while still works
-        jobs=Jobs(PatientBoard(kind(locks, name=_JOBS), patience_seconds=patience_seconds), locks),
+        shards=LeasedShards(patient[_SHARDS], locks, most_failures=most_failures),
+        workers=LeasedWorkers(boards[_WORKERS], locks),  # a worker that is not listed for a while still works
+        jobs=Jobs(patient[_JOBS], locks),
         locks=locks,
+        limit_board=patient[_LIMITS],
+        beats=patient[_WORKERS],
     )
 
 

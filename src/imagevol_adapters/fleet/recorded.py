@@ -12,7 +12,16 @@ from imagevol_adapters.journals import text_of
 from imagevol_core import ServiceFailed
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerRecord
 
-__all__ = ["key_of_shard", "key_of_worker", "record_of", "text_of_record", "text_of_worker", "worker_of"]
+__all__ = [
+    "key_of_shard",
+    "key_of_worker",
+    "read",
+    "record_of",
+    "text_of_record",
+    "text_of_worker",
+    "worker_of",
+    "written",
+]
 
 T = TypeVar("T")
 
@@ -51,7 +60,7 @@ def text_of_record(record: ShardRecord) -> str:
         "outcome": None if record.outcome is None else dict(record.outcome),
         "reason": record.reason,
     }
-    return _text(value)
+    return written(value)
 
 
 def record_of(text: str) -> ShardRecord:
@@ -64,7 +73,7 @@ def record_of(text: str) -> ShardRecord:
     >>> record_of(text_of_record(record)) == record
     True
     """
-    return _read(text, "shard", _shard_record)
+    return read(text, "shard", _shard_record)
 
 
 def text_of_worker(record: WorkerRecord) -> str:
@@ -79,7 +88,7 @@ def text_of_worker(record: WorkerRecord) -> str:
         "beat": record.beat,
         "seen_at": record.seen_at,
     }
-    return _text(value)
+    return written(value)
 
 
 def worker_of(text: str) -> WorkerRecord:
@@ -93,7 +102,7 @@ def worker_of(text: str) -> WorkerRecord:
     >>> worker_of(text_of_worker(record)) == record
     True
     """
-    return _read(text, "worker", _worker_record)
+    return read(text, "worker", _worker_record)
 
 
 def _shard_record(value: Any) -> ShardRecord:
@@ -129,7 +138,17 @@ def _worker_record(value: Any) -> WorkerRecord:
     )
 
 
-def _read(text: str, what: str, record: Callable[[Any], T]) -> T:
+def read(text: str, what: str, record: Callable[[Any], T]) -> T:
+    """Give what a text of a board says.
+
+    Args:
+        text: as it is on the board.
+        what: it is the record of.
+        record: made of the value.
+
+    Raises:
+        ServiceFailed: it cannot be made of it; another program or release wrote it.
+    """
     try:
         return record(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -138,7 +157,8 @@ def _read(text: str, what: str, record: Callable[[Any], T]) -> T:
         ) from error
 
 
-def _text(value: dict[str, Any]) -> str:
+def written(value: dict[str, Any]) -> str:
+    """Give the text of a value; equal values have equal texts."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 

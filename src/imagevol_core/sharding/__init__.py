@@ -1,4 +1,4 @@
-"""How a large job is shared out in shards: which worker takes what, when a lease is lost, and when to give up."""
+"""How a large job is shared out in shards: who takes what, when a lease is lost, when to give up, and the limits."""
 
 from imagevol_core.sharding.decision import (
     AttemptDecision,
@@ -23,16 +23,32 @@ from imagevol_core.sharding.facts import (
     Worker,
     WorkerRecord,
 )
+from imagevol_core.sharding.limiting import (
+    SLOT_RULES,
+    Booking,
+    Flow,
+    Sighting,
+    SlotDecision,
+    SlotFacts,
+    WorkerLimit,
+    are_silent,
+    book,
+    decide_slot,
+    look_again,
+)
 from imagevol_core.sharding.rules import ATTEMPT_RULES, CLAIMING_RULES, LEASE_RULES
 
 __all__ = [
     "ATTEMPT_RULES",
     "CLAIMING_RULES",
     "LEASE_RULES",
+    "SLOT_RULES",
     "AttemptDecision",
     "AttemptFacts",
+    "Booking",
     "ClaimDecision",
     "ClaimFacts",
+    "Flow",
     "LeaseDecision",
     "LeaseFacts",
     "LeaseState",
@@ -40,12 +56,20 @@ __all__ = [
     "ShardNext",
     "ShardRecord",
     "ShardState",
+    "Sighting",
+    "SlotDecision",
+    "SlotFacts",
     "Worker",
+    "WorkerLimit",
     "WorkerRecord",
+    "are_silent",
     "begin_attempt",
+    "book",
     "decide_attempt",
     "decide_claim",
     "decide_lease",
+    "decide_slot",
     "end_attempt",
+    "look_again",
     "try_again",
 ]

@@ -15,7 +15,7 @@ import pytest
 
 # So that a failure shows the values.
 MODULES = (
-    *("attacher", "devices", "driver", "images", "locations", "locks", "repair_images", "shards"),
+    *("attacher", "devices", "driver", "images", "limits", "locations", "locks", "repair_images", "shards"),
     *("store_copies", "template_volumes", "volume_holder", "volumes", "workers"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in MODULES))
@@ -23,6 +23,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in MODULES))
 from imagevol_adapters.testing.conformance.attacher import AttacherConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.devices import DeviceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.images import ImageServiceConformance  # noqa: E402
+from imagevol_adapters.testing.conformance.limits import WorkerLimitsConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.locations import LocationServiceConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.locks import LocksConformance  # noqa: E402
 from imagevol_adapters.testing.conformance.repair_images import RepairImagesConformance  # noqa: E402
@@ -45,5 +46,6 @@ __all__ = [
     "TemplateVolumesConformance",
     "VolumeHolderConformance",
     "VolumeServiceConformance",
+    "WorkerLimitsConformance",
     "WorkersConformance",
 ]
