@@ -99,6 +99,8 @@ def test_without_the_package_one_line_says_how_to_install_it(
 
 def test_an_audit_records_only_what_it_reads(run: Run, memory: MemoryVolumes) -> None:
     ran = run("audit", "--record-blake3")
-    assert ran.err.endswith("--trust-recorded are for --deep: pass --deep, or leave them out\n")
+    assert ran.err.endswith(
+        "--record-blake3, --trust-recorded and --board are for --deep: pass --deep, or leave them out\n"
+    )
     ran = run("audit", "--deep", "--trust-recorded")
     assert ran.err.endswith("relies on records in trusted projects: pass --trusted-project\n")
