@@ -25,7 +25,7 @@ from imagevol_adapters.coordination import ToozLocks, from_conf, from_url
 from imagevol_adapters.coordination.answering import NoAnswerError, answered
 from imagevol_adapters.coordination.services import SERVICES, key_of, parse_url
 from imagevol_adapters.testing.conformance.locks import NAMES
-from imagevol_core import DeadlineExceeded, InvalidConfiguration, LockLost, ServiceUnreachable
+from imagevol_core import DeadlineExceeded, InvalidConfiguration, LockLost, ServiceFailed, ServiceUnreachable
 from tests.cloud.processes import CHECKOUT
 from tests.coordination import services as lock_services
 from tests.coordination.programs import NAME
@@ -272,6 +272,31 @@ class TestServiceThatFails:
             slow.set()
             with others.held(NAME, wait_seconds=SECONDS):
                 pass
+
+    @pytest.mark.parametrize(
+        "module, kinds, reached",
+        [
+            ("redis.exceptions", ["ConnectionError"], False),
+            ("redis.exceptions", ["TimeoutError"], False),
+            ("redis.exceptions", ["ConnectionError", "AuthenticationError"], True),
+            ("etcd3gw.exceptions", ["ConnectionFailedError"], False),
+            ("etcd3gw.exceptions", ["ConnectionTimeoutError"], False),
+            ("etcd3gw.exceptions", ["InternalServerError"], True),
+        ],
+    )
+    def test_a_client_whose_connection_is_refused_has_reached_nothing(
+        self, tmp_path: Path, module: str, kinds: list[str], reached: bool
+    ) -> None:
+        kind: type[Exception] = Exception
+        for name in kinds:  # each is one of those before it
+            kind = type(name, (kind,), {"__module__": module})
+
+        def fail() -> object:
+            raise kind("as the client says it")
+
+        expected = ServiceFailed if reached else ServiceUnreachable
+        with closing(from_url(f"file://{tmp_path}")) as locks, pytest.raises(expected, match="as the client says it"):
+            locks.ask(fail)
 
     @staticmethod
     def _is_soon_usable(service: Service) -> None:

@@ -41,7 +41,24 @@ OPTION = "[coordination] backend_url"
 T = TypeVar("T")
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # between two tries for a lock that another holds
+_UNREACHABLE_NAMES = frozenset(
+    {
+        "redis.exceptions.ConnectionError",
+        "redis.exceptions.TimeoutError",
+        "etcd3gw.exceptions.ConnectionFailedError",
+        "etcd3gw.exceptions.ConnectionTimeoutError",
+    }
+)
+_REFUSED_NAME = "redis.exceptions.AuthenticationError"  # which is a ConnectionError
 _UNREACHABLE = (coordination.ToozConnectionError, coordination.OperationTimedOut, NoAnswerError, OSError)
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Tell whether a service gave no answer; the clients that a board uses without tooz have errors of their own."""
+    if isinstance(error, _UNREACHABLE):
+        return True
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    return bool(names & _UNREACHABLE_NAMES) and _REFUSED_NAME not in names
 
 
 def from_url(url: str, *, answer_seconds: float = 10) -> ToozLocks:
@@ -182,7 +199,7 @@ class ToozLocks:
         except ThreadFailed:
             raise
         except Exception as error:
-            kind = ServiceUnreachable if isinstance(error, _UNREACHABLE) else ServiceFailed
+            kind = ServiceUnreachable if _is_unreachable(error) else ServiceFailed
             advice = self.service.service.advice.format(where=self.service.where)
             raise kind(f"lock service {self.service}: {self._text(error)}; {advice}") from error
 
