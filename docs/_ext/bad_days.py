@@ -51,7 +51,8 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
             "Many workers store, read, clone and copy images of mixed sizes on real services at the same time. A proxy "
             "lets their calls go wrong at random, workers are killed, and a user asks for many volumes of one image. "
             "At the end every image is read again, and what each process holds is compared with what it held before, "
-            "both times after it gave freed memory back."
+            "both times after it gave freed memory back. For that, the services run with one arena of memory "
+            "(MALLOC_ARENA_MAX=1)."
         ),
         ".venv/bin/nox -s load",
     ),

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import threading
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import attrs
 import pytest
 
+from imagevol_adapters.cli.deep_reader import DeepReader
 from imagevol_adapters.engine import Limits
 from imagevol_adapters.fleet import Jobs, serve
 from imagevol_adapters.gathering import DeepJournal, DeepOffer, DeepTarget, deep_kind, deep_work, offered_checks
 from imagevol_adapters.gathering.deep_reading import check_line
 from imagevol_adapters.gathering.deep_shards import deep_plan
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards
-from imagevol_core import DeepCheck, Digest, Image, InUse, RequestRefused, ResourceNotFound
+from imagevol_core import DeepCheck, Digest, Image, InUse, RequestRefused, ResourceNotFound, Volume
 from imagevol_core.sharding import Shard, ShardState, Worker
 from tests.adapters.test_deep_checks import check, image, target, volume_id
 
@@ -249,3 +252,29 @@ class TestFeeder:
         for _ in range(2):
             with DeepJournal.open(path, cloud="here") as journal:
                 assert journal.job.startswith("audit-")
+
+
+@pytest.mark.parametrize("trusted, refused", [([], True), (["another"], True), (["theirs"], False)])
+def test_a_volume_that_no_image_names_is_read_only_in_a_project_that_the_worker_trusts(
+    trusted: list[str], *, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    found = DeepCheck(volume_id="7", size_bytes=4, tail_is_zero=True)
+
+    def read_volume(_: DeepReader, each: str, **__: object) -> DeepCheck:
+        read.append(each)
+        return found
+
+    monkeypatch.setattr(DeepReader, "_check", read_volume)
+    app: Any = SimpleNamespace(
+        limits=lambda _: None,
+        volumes=SimpleNamespace(get=lambda each: Volume(id=each, size_gib=1, project_id="theirs")),
+    )
+    asked = Namespace(record_blake3=False, rate=None, trusted_project=trusted, trust_recorded=False)
+    without = DeepTarget(volume_id="7", size_bytes=4, algorithm=None)
+    if refused:
+        with pytest.raises(RequestRefused, match="no image names it"):
+            DeepReader(app, asked).read_offered(without)
+    else:
+        assert DeepReader(app, asked).read_offered(without) == found
+    assert read == ([] if refused else ["7"])

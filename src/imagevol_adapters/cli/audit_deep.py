@@ -192,7 +192,7 @@ class Deep:
         return offered_checks(
             targets,
             offer=offer,
-            check=reader.read,
+            check=reader.read_offered,
             images=self._app.images,
             journal=journal,
             jobs=self._asked.jobs or 0,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
-__all__ = ["count_of"]
+__all__ = ["count_of", "rate"]
 
 
 def count_of(things: str, *, most: int) -> Callable[[str], int]:
@@ -29,3 +30,18 @@ def count_of(things: str, *, most: int) -> Callable[[str], int]:
         return count
 
     return read
+
+
+def rate(text: str) -> float:
+    """Read the value of `--rate`, for `argparse`.
+
+    >>> rate("0.5")
+    0.5
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0, or no --rate for no limit")
+    return number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 import uuid
@@ -18,6 +17,7 @@ from cliff.show import ShowOne
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.columns import COUNT, TEXT, TEXT_OR_NULL, Column, Shown
+from imagevol_adapters.cli.counts import rate
 from imagevol_adapters.cli.digests import expected_digest, given_digest
 from imagevol_adapters.cli.files import STANDARD_STREAM, opened
 from imagevol_adapters.cli.image_options import (
@@ -359,18 +359,8 @@ def _gpt_checks(text: str) -> tuple[str, ...]:
 
 def _add_rate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--rate", type=_rate, metavar="MIB", help="move at most MIB mebibytes a second (default: no limit)"
+        "--rate", type=rate, metavar="MIB", help="move at most MIB mebibytes a second (default: no limit)"
     )
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0, or no --rate for no limit")
-    return rate
 
 
 def _fresh_thin(path: str) -> FreshThin:

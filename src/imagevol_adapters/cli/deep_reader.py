@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 
+from imagevol_adapters.cli.counts import rate
 from imagevol_adapters.cli.services import Services
 from imagevol_core import DeepCheck, MissingDependency, RequestRefused
 from imagevol_core.sentences import said
@@ -74,6 +74,25 @@ class DeepReader:
             trust_recorded=self._asked.trust_recorded,
         )
 
+    def read_offered(self, target: DeepTarget) -> DeepCheck:
+        """Read a volume that a board names; one that no image names only in a project that this program trusts.
+
+        Args:
+            target: which, and what it should hold.
+
+        Raises:
+            RequestRefused: no image names it, and its project is not trusted.  A forged shard can name any volume.
+            ImagevolError: it cannot be read.
+        """
+        if target.image is None:
+            project_id = self._app.volumes.get(target.volume_id).project_id
+            if project_id not in self._asked.trusted_project:
+                raise RequestRefused(
+                    f"volume {said(target.volume_id)} is not read, because no image names it: if you trust project "
+                    f"{said(project_id)}, pass --trusted-project with its id to this worker"
+                )
+        return self.read(target)
+
 
 def check_projects(app: Services, project_ids: list[str]) -> None:
     """Refuse to trust a project that does not exist.
@@ -95,17 +114,7 @@ def add_rate_option(parser: argparse._ActionsContainer, *, when: str = "") -> No
     """
     parser.add_argument(
         "--rate",
-        type=_rate,
+        type=rate,
         metavar="MIB",
         help=f"{when}read at most MIB mebibytes a second, of all volumes together (default: no limit)",
     )
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0, or no --rate for no limit")
-    return rate

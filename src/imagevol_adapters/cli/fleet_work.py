@@ -97,7 +97,7 @@ class Work(Command):
                 count = serve(
                     fleet.shards,
                     worker=worker,
-                    works={kind: deep_work(reader.read, images=self.app.images)},
+                    works={kind: deep_work(reader.read_offered, images=self.app.images)},
                     jobs=parsed_args.jobs,
                     stopping=stopping,
                 )

@@ -63,7 +63,7 @@ class Fleet:
 def fleet_from_url(
     url: str, *, most_failures: int = 3, answer_seconds: float = 10, patience_seconds: float = _PATIENCE_SECONDS
 ) -> Fleet:
-    """Give the fleet of a lock service, which is to be closed at the end; nothing is asked yet.
+    """Give the fleet of a lock service; close it at the end.  The service is not asked yet.
 
     Args:
         url: as Cinder's option has it: `redis://:password@host:6379`, `etcd3+http://host:2379`.
@@ -99,7 +99,7 @@ def fleet_from_url(
 def shards_from_url(
     url: str, *, most_failures: int = 3, answer_seconds: float = 10, patience_seconds: float = _PATIENCE_SECONDS
 ) -> tuple[LeasedShards, ToozLocks]:
-    """Give the shards of a lock service, and its locks, which are to be closed at the end; see `fleet_from_url`."""
+    """Give the shards of a lock service, and its locks; close these at the end.  See `fleet_from_url`."""
     fleet = fleet_from_url(
         url, most_failures=most_failures, answer_seconds=answer_seconds, patience_seconds=patience_seconds
     )

@@ -5,7 +5,6 @@ The board of shards has only what is offered now.  How much is done is counted b
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,11 +12,10 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.error_text import one_line
-from imagevol_adapters.fleet.recorded import key_of_worker
+from imagevol_adapters.fleet.recorded import key_of_worker, read, written
 from imagevol_adapters.journals import text_of
 from imagevol_adapters.ports import Locks, ShardBoard
-from imagevol_core import DeadlineExceeded, InUse, LockLost, ServiceFailed, TransferCancelled
+from imagevol_core import DeadlineExceeded, InUse, LockLost, TransferCancelled
 from imagevol_core.sentences import said
 
 __all__ = ["Feeding", "JobCancelled", "JobRecord", "Jobs"]
@@ -214,24 +212,22 @@ class Feeding:
 
 
 def _text_of(record: JobRecord) -> str:
-    return json.dumps(attrs.asdict(record), separators=(",", ":"), sort_keys=True)
+    return written(attrs.asdict(record))
 
 
 def _record_of(text: str) -> JobRecord:
-    try:
-        value: Any = json.loads(text)
-        return JobRecord(
-            job=text_of(value["job"]),
-            kind=text_of(value["kind"]),
-            total=int(value["total"]),
-            kept=int(value["kept"]),
-            done=int(value["done"]),
-            failed=int(value["failed"]),
-            begun_at=float(value["begun_at"]),
-            written_at=float(value["written_at"]),
-            cancelled=value["cancelled"] is True,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise ServiceFailed(
-            f"the record of a job cannot be read ({one_line(error)}): use the same release of imagevol on all hosts"
-        ) from error
+    return read(text, "job", _job_record)
+
+
+def _job_record(value: Any) -> JobRecord:
+    return JobRecord(
+        job=text_of(value["job"]),
+        kind=text_of(value["kind"]),
+        total=int(value["total"]),
+        kept=int(value["kept"]),
+        done=int(value["done"]),
+        failed=int(value["failed"]),
+        begun_at=float(value["begun_at"]),
+        written_at=float(value["written_at"]),
+        cancelled=value["cancelled"] is True,
+    )

@@ -139,7 +139,7 @@ class _Feed:
         self._kept: dict[str, DeepCheck] = {}
 
     def shards(self) -> Iterator[Shard | ShardRecord]:
-        """Give what is to be read, and what the journal has."""
+        """Give each volume as a shard to read, or as done if the journal has it."""
         for target in self._targets:
             self.asked[target.volume_id] = target
             shard = self._shard(target)

@@ -26,7 +26,7 @@ def main() -> int:
     """Do it, record what came of it, and give 1 if something does not hold."""
     arguments = _arguments()
     print(f"seed {arguments.seed}", flush=True)
-    # Of each further arena glibc keeps 16 MiB of freed memory, and threads find that of others late: no leak, and slow.
+    # With one arena, glibc can give back all freed memory, so that what a process holds at the end is what it uses.
     os.environ["MALLOC_ARENA_MAX"] = "1"
     size = Size(
         transfers=arguments.transfers,
