@@ -8,12 +8,17 @@ if the kernel has removed the device, it does nothing and reports no error.  The
 Its error does not say whether the device is gone: it goes on after a flush that failed, and also reports a device that
 it could not remove.  If it cannot ask which iSCSI sessions there are, because `iscsiadm` fails or is missing, it takes
 that for no session, and reports no error.
+
+If it cannot remove the multipath map of a volume, it goes on by force and removes the disks.  Then nothing tells any
+more whose the map is, and it stays without paths.  So the map is removed here first, and if something uses it, nothing
+is disconnected: the disks still name it when it is tried again.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ from os_brick.exception import BrickException
 from os_brick.initiator.connector import InitiatorConnector
 
 from imagevol_adapters.devices.ceph import closed_anyway
+from imagevol_adapters.devices.multipath import maps_over
 
 __all__ = ["disconnect_by_force"]
 
@@ -51,6 +57,7 @@ def disconnect_by_force(
             _disconnect_nvme(connector, connection, device)
         else:
             with closed_anyway(path):
+                _remove_maps(connector, connection, path)
                 connector.disconnect_volume(connection, device or {}, force=True)
             if left := _disks(connector, connection):
                 raise BrickException(f"this host still has {', '.join(left)}; look at iscsiadm and at the kernel's log")
@@ -72,18 +79,44 @@ def _disconnect_nvme(connector: Any, connection: Mapping[str, Any], device: Mapp
         raise BrickException(f"the kernel still has {', '.join(sorted(left))}")
 
 
+def _remove_maps(connector: Any, connection: Mapping[str, Any], path: object) -> None:
+    """Remove the multipath maps of a volume.
+
+    Raises:
+        BrickException: one is in use.
+    """
+    disks = _disks(connector, connection)
+    if _is_fibre_channel(connector):
+        with suppress(Exception):  # connectors raise what they like; os-brick asks again, and says so
+            disks = _volume_paths(connector, connection)
+    for each in maps_over([*([path] if isinstance(path, str) else []), *disks]):
+        try:
+            connector._linuxscsi.flush_multipath_device(each.name)
+        except Exception as error:
+            if each.exists():
+                look = f"look at `dmsetup info {each.name}` and `fuser -v /dev/mapper/{each.name}`"
+                raise BrickException(f"its multipath map {each.name} is in use; {look}") from error
+
+
 def _has_device(connector: Any, connection: Mapping[str, Any]) -> bool:
     """Tell whether this host has a device of the volume, or may have one."""
     try:
         if _is_nvme(connector, connection):
             return bool(_own_controllers(connection))
-        if _disks(connector, connection):
-            return True
-        # Of Fibre Channel; os-brick does it before it looks for the paths.
-        complete = getattr(connector, "_add_targets_to_connection_properties", dict)
-        return any(map(os.path.exists, connector.get_volume_paths(complete(dict(connection)))))
+        return bool(_disks(connector, connection)) or any(map(os.path.exists, _volume_paths(connector, connection)))
     except Exception:  # noqa: BLE001 - connectors raise what they like
         return True
+
+
+def _volume_paths(connector: Any, connection: Mapping[str, Any]) -> list[str]:
+    """The paths that a volume can have; for Fibre Channel, once its targets are added, as os-brick does itself."""
+    complete = connector._add_targets_to_connection_properties if _is_fibre_channel(connector) else dict
+    found: list[str] = connector.get_volume_paths(complete(dict(connection)))
+    return found
+
+
+def _is_fibre_channel(connector: Any) -> bool:
+    return hasattr(connector, "_add_targets_to_connection_properties")
 
 
 def _disks(connector: Any, connection: Mapping[str, Any]) -> list[str]:
