@@ -246,18 +246,22 @@ class BrickAttacher:
         secrets = tuple(secrets_of(attachment.connection))
         which: dict[str, Any] = {"about": about, "attachment": attachment}
         found: list[Mapping[str, Any]] = []
+        gone: list[bool] = []  # whether the device is, once disconnecting was tried
 
         def disconnect() -> None:
             self._refuse_left(attachment)
             if not found or (keep is not None and keep()):
                 return
-            with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets):
-                left = partial(self._left.add, attachment.id)
-                self._bounded(
-                    lambda: disconnect_by_force(connector, connection, found[0], still_connected=left),
-                    doing="disconnecting",
-                    **which,
-                )
+            left = partial(self._left.add, attachment.id)
+            try:
+                with translated(ERRORS, doing=f"{about} cannot be disconnected", secrets=secrets):
+                    self._bounded(
+                        lambda: disconnect_by_force(connector, connection, found[0], still_connected=left),
+                        doing="disconnecting",
+                        **which,
+                    )
+            finally:
+                gone.append(not self.is_left(attachment))
 
         with translated(ERRORS, doing=f"{about} cannot be connected to this host", secrets=secrets):
             connector = self._connector_for(connection)
@@ -266,7 +270,7 @@ class BrickAttacher:
                 self._bounded(lambda: found.append(connecting()), doing="connecting", **which)
             path = found[0].get("path")
 
-        with released(f"device {path} on {socket.gethostname()}", disconnect):
+        with released(f"device {path} on {socket.gethostname()}", disconnect, is_left=lambda: not any(gone)):
             if path is None:
                 raise AttachFailed(f"{about} is connected to this host, and os-brick does not say as which device")
             yield path

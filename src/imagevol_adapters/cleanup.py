@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,19 +12,25 @@ from imagevol_core import ImagevolError
 __all__ = ["leftovers", "naming", "released", "undone_on_failure"]
 
 _NOTE = "left behind: "
+_LOG = logging.getLogger(__name__)
+
+
+def _stays() -> bool:
+    return True
 
 
 @contextmanager
-def released(what: str, release: Callable[[], object]) -> Iterator[None]:
+def released(what: str, release: Callable[[], object], *, is_left: Callable[[], bool] = _stays) -> Iterator[None]:
     """Release something at the end of the context, however it ends.
 
     Args:
         what: names what is left if it cannot be released, with enough to find it.
         release: releases it.
+        is_left: tells, after `release` failed, whether there is still something to find; by default there is.
 
     Raises:
-        ImagevolError: `release` failed although all went well inside, with `what` in its `leftovers`.  When something
-            else failed inside, that error goes on, with `what` in its own.
+        ImagevolError: `release` failed although all went well inside, with `what` in its `leftovers` if it is left.
+            When something else failed inside, that error goes on, with `what` in its own.
 
     >>> from imagevol_core import DeviceFailed, ServiceFailed
     >>> def unplug():
@@ -33,22 +40,24 @@ def released(what: str, release: Callable[[], object]) -> Iterator[None]:
     Traceback (most recent call last):
     imagevol_core.errors.DeviceFailed: no power; left behind: the plug (the socket is stuck)
     """
-    with undone_on_failure(what, release):
+    with undone_on_failure(what, release, is_left=is_left):
         yield
     try:
         release()
     except BaseException as failure:
-        _name(failure, what)
+        if is_left():
+            _name(failure, what)
         raise
 
 
 @contextmanager
-def undone_on_failure(what: str, undo: Callable[[], object]) -> Iterator[None]:
+def undone_on_failure(what: str, undo: Callable[[], object], *, is_left: Callable[[], bool] = _stays) -> Iterator[None]:
     """Undo something if the context ends with an error, which goes on.
 
     Args:
         what: names what is left if it cannot be undone, with enough to find it.
         undo: undoes it.
+        is_left: as for `released`.  If nothing is, the error of `undo` is logged.
     """
     try:
         yield
@@ -56,7 +65,10 @@ def undone_on_failure(what: str, undo: Callable[[], object]) -> Iterator[None]:
         try:
             undo()
         except BaseException as failure:  # noqa: BLE001 - also an interrupt: the first error is the one to raise
-            _name(error, f"{what} ({one_line(failure)})")
+            if is_left():
+                _name(error, f"{what} ({one_line(failure)})")
+            else:
+                _LOG.warning("%s is no longer there, but releasing it failed: %s", what, one_line(failure))
         raise
 
 

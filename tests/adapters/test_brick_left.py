@@ -115,8 +115,22 @@ def test_a_device_that_stays_keeps_its_attachment_and_both_are_named(
 def test_a_device_that_is_gone_keeps_no_attachment_whatever_failed(
     host: Any, volumes: MemoryVolumes, fault: Exception
 ) -> None:
-    error_of(volumes, host(fault, removes=True)[0])
+    _, error = error_of(volumes, host(fault, removes=True)[0])
     assert not volumes.attachments
+    assert error.leftovers == (), "nothing is left to look for"
+
+
+def test_a_transfer_that_fails_does_not_name_a_device_that_is_gone(
+    host: Any, volumes: MemoryVolumes, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume_id = volumes.wait(volumes.create(size_gib=1, name="volume").id).id
+    with (
+        pytest.raises(DeviceFailed) as caught,
+        attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=host(FAULTS[0], removes=True)[0]),
+    ):
+        raise DeviceFailed("the target is gone")
+    assert caught.value.leftovers == ()
+    assert "Input/output error" in caplog.text
 
 
 def test_an_attachment_is_kept_if_os_brick_cannot_say_whether_the_device_is_gone(
