@@ -161,6 +161,50 @@ class TestFeeding:
         rig.until(lambda: next(found, None) is None or bool(rig.jobs.records()))
         found.close()
 
+    def forgotten(self, rig: Rig) -> None:
+        """Let the service forget everything, as a Redis without persistence does at a restart."""
+        for board in (rig.shards.board, rig.jobs.board):
+            for key, text in board.all().items():
+                board.replace(key, text, None)
+        assert isinstance(rig.jobs.locks, MemoryLocks)
+        rig.jobs.locks.taken.clear()
+        rig.shards.locks.taken.clear()
+
+    def test_a_feeder_whose_lock_was_forgotten_takes_it_again_and_hears_that_its_job_is_cancelled(
+        self, rig: Rig, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        found = rig.feed(*map(shard, range(500)), ahead=4)
+        next(found)
+        self.forgotten(rig)
+        next(found)
+        rig.until(lambda: next(found) is not None and rig.jobs.is_fed("audit"))
+        assert caplog.messages.count("Job audit: its lock was lost, and is taken again") == 1
+        (state,) = look_at_jobs(rig.shards, rig.jobs)
+        assert state.state == "running"
+        cancel_job("audit", shards=rig.shards, jobs=rig.jobs)
+        with pytest.raises(JobCancelled):
+            list(found)
+
+    def test_a_feeder_whose_lock_another_has_taken_meanwhile_ends_with_one_line(self, rig: Rig) -> None:
+        found = rig.feed(*map(shard, range(500)), ahead=4)
+        next(found)
+        self.forgotten(rig)
+        with rig.jobs.feeding("audit", kind=KIND, total=7):
+            with pytest.raises(InUse, match=r"^job audit is fed by another process: let it end, or stop it$"):
+                list(found)
+            assert [record.total for record in rig.jobs.records()] == [7]
+
+    def test_a_feeder_whose_lock_service_does_not_answer_goes_on_and_asks_it_again(self, rig: Rig) -> None:
+        assert isinstance(rig.jobs.locks, MemoryLocks)
+        found = rig.feed(*map(shard, range(500)), ahead=4)
+        next(found)
+        rig.jobs.locks.reachable = False
+        next(found)
+        self.forgotten(rig)
+        rig.jobs.locks.reachable = True
+        rig.until(lambda: next(found) is not None and rig.jobs.is_fed("audit"))
+        found.close()
+
     def test_one_process_feeds_a_job(self, rig: Rig) -> None:
         with closing(rig.feed(*map(shard, range(50)), ahead=2)) as found:
             next(found)

@@ -5,20 +5,30 @@ The board of shards has only what is offered now.  How much is done is counted b
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import attrs
 
 from imagevol_adapters.fleet.recorded import key_of_worker, read, written
 from imagevol_adapters.journals import text_of
-from imagevol_adapters.ports import Locks, ShardBoard
-from imagevol_core import DeadlineExceeded, InUse, LockLost, TransferCancelled
+from imagevol_adapters.ports import Lock, Locks, ShardBoard
+from imagevol_core import (
+    DeadlineExceeded,
+    ImagevolError,
+    InUse,
+    LockLost,
+    ServiceUnreachable,
+    TransferCancelled,
+)
 from imagevol_core.sentences import said
 
 __all__ = ["Feeding", "JobCancelled", "JobRecord", "Jobs"]
+
+LOG = logging.getLogger(__name__)
 
 _LOCK = "job-"
 _WRITE_SECONDS = 2.0
@@ -100,21 +110,10 @@ class Jobs:
         """
         now = self.clock()
         feeding = Feeding(self, JobRecord(job=job, kind=kind, total=total, begun_at=now, written_at=now))
-        wait_seconds = self.locks.lease_seconds + _MORE_SECONDS
-        ended = False
-        try:
-            with ExitStack() as until:
-                try:
-                    until.enter_context(self.locks.held(_LOCK + key_of_worker(job), wait_seconds=wait_seconds))
-                except DeadlineExceeded as error:
-                    raise InUse(f"job {said(job)} is fed by another process: let it end, or stop it") from error
-                feeding.begin()
-                yield feeding
-                self.remove(job)
-                ended = True
-        except LockLost:
-            if not ended:  # at the end, nothing depends on it any more
-                raise
+        with feeding.lease():
+            feeding.begin()
+            yield feeding
+            self.remove(job)
 
     def records(self) -> tuple[JobRecord, ...]:
         """Give the jobs, in the order of their names.
@@ -165,10 +164,58 @@ class Feeding:
     _jobs: Jobs
     record: JobRecord
     _key: str = attrs.field(init=False)
+    _lock: Lock | None = attrs.field(default=None, init=False)
+    _held: ExitStack = attrs.field(factory=ExitStack, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Name the record."""
         self._key = key_of_worker(self.record.job)
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Be the feeder of the job while the context lasts.
+
+        Raises:
+            InUse: another process feeds this job, also after one lease.
+            ServiceUnreachable: the lock service does not answer.
+            ServiceFailed: it answers with an error.
+        """
+        self._take()
+        with ExitStack() as until:
+            until.push(self._give_back)
+            yield
+
+    def _take(self) -> None:
+        locks = self._jobs.locks
+        held, wait_seconds = ExitStack(), locks.lease_seconds + _MORE_SECONDS
+        try:
+            self._lock = held.enter_context(locks.held(_LOCK + self._key, wait_seconds=wait_seconds))
+        except DeadlineExceeded as error:
+            raise InUse(f"job {said(self.record.job)} is fed by another process: let it end, or stop it") from error
+        self._held = held
+
+    def _give_back(self, *error: Any) -> bool:
+        try:
+            return bool(self._held.__exit__(*error))
+        except LockLost:  # at the end, nothing depends on it any more
+            return False
+
+    def _keep(self) -> bool:
+        """Hold the job's lock, also if the service has forgotten it; False if that is not known now."""
+        try:
+            if self._lock is not None:
+                try:
+                    self._lock.ensure_held()
+                except LockLost:
+                    LOG.warning("Job %s: its lock was lost, and is taken again", said(self.record.job))
+                    self._lock = None
+                    with suppress(ImagevolError):
+                        self._held.close()
+            if self._lock is None:
+                self._take()
+        except ServiceUnreachable:
+            return False
+        return True
 
     def begin(self) -> None:
         """Write the first record, in place of what an earlier run has left."""
@@ -187,9 +234,10 @@ class Feeding:
         self.record = attrs.evolve(now, kept=now.kept + kept, done=now.done + kept + done, failed=now.failed + failed)
 
     def tell(self) -> None:
-        """Write how far the job is, if it was not written for a while.
+        """Write how far the job is, if it was not written for a while; take the lock again if it was lost.
 
         Raises:
+            InUse: another process feeds this job now.
             JobCancelled: another command wants the job to end.
             ServiceUnreachable: the board does not answer.
             ServiceFailed: it answers with an error.
@@ -197,6 +245,8 @@ class Feeding:
         now = self._jobs.clock()
         if 0 <= now - self.record.written_at < self._jobs.write_seconds:
             return
+        if not self._keep():
+            return  # the next call tries again
         self.record = attrs.evolve(self.record, written_at=now)
         board = self._jobs.board
         while not board.create(self._key, _text_of(self.record)):
