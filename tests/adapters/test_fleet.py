@@ -26,7 +26,7 @@ from imagevol_adapters.fleet import (
     work_on,
 )
 from imagevol_adapters.fleet.limit_records import flow_of, holders_of, limit_of, text_of_holders
-from imagevol_adapters.fleet.recorded import record_of, worker_of
+from imagevol_adapters.fleet.recorded import record_of, text_of_record, worker_of
 from imagevol_adapters.ports import Claim
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryShards, MemoryWorkers
 from imagevol_core import (
@@ -260,18 +260,100 @@ def test_the_shard_of_a_dead_worker_is_looked_for_once_a_lease_and_before_all_ot
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": 1}', "x"])
-def test_a_record_that_another_program_wrote_is_an_error(text: str) -> None:
-    shards = MemoryShards()
-    shards.board.create("audit/1", text)
+def test_a_record_that_another_program_wrote_is_none(text: str) -> None:
     with pytest.raises(ServiceFailed):
         record_of(text)
-    with pytest.raises(ServiceFailed):
-        shards.claim(WORKER)
     with pytest.raises(ServiceFailed, match="worker"):
         worker_of(text)
     for read in (limit_of, flow_of, *([] if text == "{}" else [holders_of])):
         with pytest.raises(ServiceFailed, match="limit"):
             read(text if text != '{"job": 1}' else '{"job": 1, "bytes_per_second": []}')
+
+
+def forged(shard: Shard, **changes: object) -> str:
+    return json.dumps({**json.loads(text_of_record(ShardRecord(shard=shard))), **changes})
+
+
+class TestUnreadable:
+    def test_a_record_that_cannot_be_read_holds_up_nobody_and_is_named_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shards = MemoryShards()
+        shards.board.create("zzz", "junk")
+        shards.board.create("audit/1\x1b", forged(shard(1)))
+        shards.board.create("audit/000", "junk")  # under the name of a shard that will be offered
+        found = run_shards(
+            map(shard, range(3)), shards=shards, worker=WORKER, work=doubled, jobs=2, ahead=2, stopping=lambda: None
+        )
+        assert sorted(record.shard.id for record in found) == ["000", "001", "002"]
+        assert shards.records() == ()
+        (told,) = [each for each in caplog.messages if "zzz" in each]
+        assert told == (
+            "2 shard records on the board cannot be read and are passed over: audit/1\\x1b, zzz. Use the same release "
+            "of imagevol on all hosts, or remove them with `imagevol fleet cancel --unreadable`"
+        )
+        assert shards.readable.remove_unreadable() == 2
+        assert shards.board.all() == {}
+
+    def test_a_worker_whose_record_was_made_unreadable_has_lost_its_shard(self) -> None:
+        shards = MemoryShards()
+        shards.submit(shard(1))
+        claim = shards.claim(WORKER)
+        assert claim is not None
+        text = shards.board.get("audit/001")
+        assert text is not None
+        assert shards.board.replace("audit/001", text, "junk")
+        with pytest.raises(ShardLost):
+            claim.ensure_held()
+        assert (shards.claim(WORKER), shards.retry(shard(1))) == (None, False)
+        assert shards.submit(shard(1))
+        assert shards.claim(WORKER) is None  # until the lock of the one that lost it is free
+
+    def test_of_many_records_that_cannot_be_read_only_some_are_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        shards = MemoryShards()
+        for number in range(100):
+            shards.board.create(f"{number:03}{'x' * 10_000}", "junk")
+        assert shards.records() == ()
+        (told,) = caplog.messages
+        assert (len(told) < 600, "and 97 more" in told) == (True, True)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"failures": -(10**9)},
+            {"failures": True},
+            {"failures": 1.0},
+            {"attempt": 10**30},
+            {"attempt": "1"},
+            {"holder": "red\x1b[31m"},
+            {"holder": "x" * 1001},
+            {"kind": "deep\n"},
+            {"id": "002"},
+            {"needs": ["\x9b"]},
+        ],
+        ids=str,
+    )
+    def test_a_record_with_forged_numbers_or_names_is_not_taken(self, changes: dict[str, object]) -> None:
+        shards = MemoryShards()
+        shards.board.create("audit/001", forged(shard(1), **changes))
+        assert (shards.claim(WORKER), shards.records()) == (None, ())
+
+    def test_of_a_reason_no_more_is_read_than_a_person_reads_and_nothing_that_a_terminal_obeys(self) -> None:
+        text = forged(shard(1), state="set-aside", reason="\x1b[31m" + "x" * (1 << 20))
+        reason = record_of(text).reason
+        assert reason is not None
+        assert (len(reason), reason.isprintable(), reason[:5], reason[-1]) == (1000, True, "\\x1b[", "…")
+        assert record_of(forged(shard(1), reason="sector 7 cannot be read")).reason == "sector 7 cannot be read"
+
+    @pytest.mark.parametrize(
+        "changes", [{"jobs": -1}, {"seen_at": float("nan")}, {"beat": 0.5}, {"host": "\x07"}], ids=str
+    )
+    def test_a_worker_with_forged_numbers_or_names_is_not_listed(self, changes: dict[str, object]) -> None:
+        workers = MemoryWorkers()
+        with workers.present(WORKER, host="node-1", jobs=1):
+            (key, text), *_ = workers.board.all().items()
+            workers.board.replace(key, text, json.dumps({**json.loads(text), **changes}))
+            assert workers.workers() == ()
 
 
 class TestWorkers:

@@ -451,7 +451,7 @@ class TestStatus:
                     "held": [{"worker": "three", "shards": [volume_id(3)]}],
                     "rate": 320.0,
                     "seconds_left": 3488,
-                    "set_aside": [{"shard": volume_id(2), "reason": "sector\n7 cannot be read"}],
+                    "set_aside": [{"shard": volume_id(2), "reason": "sector\\n7 cannot be read"}],
                     "kind": KIND,
                 },
                 {
@@ -533,3 +533,26 @@ class TestCancelAndRetry:
         assert [board.record(each).state for each in (1, 2)] == [ShardState.SET_ASIDE, ShardState.OPEN]
         assert run("fleet", "retry", "audit-1", "--board", URL).err == "Job audit-1: 1 shard offered again.\n"
         assert run("fleet", "retry", "audit-1", "--board", URL).status == 1
+
+    def test_what_cannot_be_read_is_named_by_status_and_workers_and_can_be_taken_away(
+        self, board: Board, cloud: Glance, run: Run
+    ) -> None:
+        board.offer(cloud, 1)
+        for each in (board.shards, board.jobs, board.workers):
+            each.board.create("zzz\x1b", "junk")
+        shown = run("fleet", "status", "--board", URL, "-f", "json")
+        assert (shown.status, [each["job"] for each in shown.json]) == (0, ["audit-1"])
+        shards, jobs = shown.err.splitlines()
+        assert shards.startswith("1 shard record on the board cannot be read and is passed over: zzz\\x1b. ")
+        assert jobs.startswith("1 job record on the board cannot be read")
+        ran = run("fleet", "cancel", "--unreadable", "--board", URL)
+        assert (ran.status, ran.err) == (0, "3 records that cannot be read were taken off the board.\n")
+        ran = run("fleet", "status", "--board", URL, "-f", "json")
+        assert ([each["job"] for each in ran.json], ran.err) == (["audit-1"], "")
+
+    @pytest.mark.parametrize("arguments", [(), ("audit-1", "--unreadable")])
+    def test_either_a_job_is_cancelled_or_what_cannot_be_read(
+        self, board: Board, run: Run, arguments: tuple[str, ...]
+    ) -> None:
+        ran = run("fleet", "cancel", *arguments, "--board", URL)
+        assert (ran.status, ran.err, board.urls) == (1, "give either JOB or --unreadable\n", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -23,7 +24,7 @@ from imagevol_adapters.fleet import (
 )
 from imagevol_adapters.ports import Claim
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards
-from imagevol_core import DeviceFailed, InUse, RequestRefused, ServiceFailed
+from imagevol_core import DeviceFailed, InUse, RequestRefused
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 
 KIND = "deep"
@@ -250,7 +251,51 @@ class TestLooking:
         assert (rig.jobs.records(), rig.shards.records()) == ((), ())
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": 1}', "x", "1e999"])
-    def test_a_record_that_another_program_wrote_is_an_error(self, rig: Rig, text: str) -> None:
+    def test_a_record_that_another_program_wrote_is_passed_over_and_named(
+        self, rig: Rig, text: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        rig.shards.submit(shard(1))
         rig.jobs.board.create("audit", text)
-        with pytest.raises(ServiceFailed, match="the record of a job cannot be read"):
-            look_at_jobs(rig.shards, rig.jobs)
+        (state,) = look_at_jobs(rig.shards, rig.jobs)
+        assert (state.record, state.state) == (None, "not-fed")
+        (told,) = caplog.messages
+        assert told.startswith(
+            "1 job record on the board cannot be read and is passed over: audit. Use the same release"
+        )
+        cancel_job("audit", shards=rig.shards, jobs=rig.jobs)
+        assert rig.jobs.board.all() == {}
+
+    def test_a_feeder_hears_that_its_job_is_cancelled_also_if_its_record_cannot_be_read_or_is_gone(
+        self, rig: Rig
+    ) -> None:
+        for text in ("junk", None):
+            with rig.jobs.feeding("audit", kind=KIND, total=1) as feeding:
+                there = rig.jobs.board.get("audit")
+                assert there is not None
+                assert rig.jobs.board.replace("audit", there, text)
+                assert rig.jobs.cancel("audit")
+                with pytest.raises(JobCancelled):
+                    feeding.tell()
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"done": -1},
+            {"total": True},
+            {"failed": 1.5},
+            {"kept": 1 << 60},
+            {"written_at": -1},
+            {"begun_at": 1e300},
+            {"begun_at": False},
+            {"kind": "red\x1b"},
+            {"kind": "x" * 2000},
+            {"job": "another"},
+        ],
+        ids=str,
+    )
+    def test_a_record_with_forged_numbers_or_names_is_none(self, rig: Rig, changes: dict[str, object]) -> None:
+        with rig.jobs.feeding("audit", kind=KIND, total=1):
+            text = rig.jobs.board.get("audit")
+            assert text is not None
+            rig.jobs.board.replace("audit", text, json.dumps({**json.loads(text), **changes}))
+            assert rig.jobs.records() == ()

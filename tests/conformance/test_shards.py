@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import pytest
 from tooz import coordination
 
+from imagevol_adapters.coordination import ToozLocks
 from imagevol_adapters.coordination.services import key_of
 from imagevol_adapters.fleet import (
     BoardLimits,
@@ -32,7 +33,7 @@ from imagevol_adapters.testing.conformance import (
     WorkersConformance,
 )
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
-from imagevol_core.sharding import Worker
+from imagevol_core.sharding import Shard, Worker
 from tests.coordination.services import Service, left_alone, running
 
 RARELY, OFTEN = 3600, 0.05  # in seconds
@@ -146,9 +147,30 @@ class TestRedisShards(ShardsConformance):
     def lose(self, service: Service) -> Callable[[Claim], None]:
         return lambda claim: ended(service, f"shard-{key_of_shard(claim.shard)}")
 
+    def put(self, driver: Any, key: bytes, text: bytes) -> None:
+        """Write on the board as another program does."""
+        driver._client.hset(b"imagevol-shards", key, text)
+
+    def test_what_another_program_wrote_is_passed_over_and_can_be_taken_away(self, shards: LeasedShards) -> None:
+        assert isinstance(shards.locks, ToozLocks)
+        shard = Shard(job="audit", id="1", kind="deep")
+        assert shards.submit(shard)
+        for key, text in ((b"zzz", b"junk"), (b"\xff", b"\xfe"), (b"caf\xc3\xa9", b""), (b"audit/2", b"\xff" * 3000)):
+            self.put(shards.locks.member(), key, text)
+        assert [record.shard for record in shards.records()] == [shard]
+        assert shards.submit(Shard(job="audit", id="2", kind="deep"))  # in place of what was there
+        claim = shards.claim(Worker(name="one", kinds=frozenset({"deep"})))
+        assert claim is not None
+        claim.done({})
+        assert shards.readable.remove_unreadable() == 3
+        assert set(shards.board.all()) == {"audit/1", "audit/2"}
+
 
 class TestEtcdShards(TestRedisShards):
     name: ClassVar[str] = "etcd"
+
+    def put(self, driver: Any, key: bytes, text: bytes) -> None:
+        driver.client.put(b"imagevol-shards/" + key, text)
 
 
 class TestMemoryWorkers(WorkersConformance):

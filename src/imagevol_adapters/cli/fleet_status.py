@@ -26,6 +26,7 @@ from imagevol_adapters.cli.columns import (
     record,
 )
 from imagevol_adapters.cli.schemas import Schema, json_list
+from imagevol_core import RequestRefused
 from imagevol_core.sentences import amount, said
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class Cancel(Command):
     """End a job: take its shards off the board, and tell its command to end.
 
     What was found stays in the journal of the command, which can go on with it later. A worker that is reading a volume
-    of the job reads it to its end, and its result is not used.
+    of the job reads it to its end, and its result is not used. With --unreadable, no job ends: records are taken off
+    the board that are no records of this release.
     """
 
     app: Imagevol
@@ -152,13 +154,26 @@ class Cancel(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the job and the board."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("job", metavar="JOB", help="end JOB")
+        parser.add_argument("job", nargs="?", metavar="JOB", help="end JOB")
+        parser.add_argument(
+            "--unreadable",
+            action="store_true",
+            help="in place of JOB, take away what cannot be read, which another program or release has written",
+        )
         add_board_options(parser, required=True, does="end a job")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Change the board."""
+        if (parsed_args.job is not None) is parsed_args.unreadable:
+            raise RequestRefused("give either JOB or --unreadable")
         with opened_board(parsed_args) as fleet:
+            if parsed_args.unreadable:
+                boards = (fleet.shards.readable, fleet.jobs.readable, fleet.workers.readable)
+                count = sum(each.remove_unreadable() for each in boards)
+                were = "was" if count == 1 else "were"
+                tell(f"{amount(count, 'record')} that cannot be read {were} taken off the board.")
+                return
             from imagevol_adapters.fleet import cancel_job
 
             count = cancel_job(parsed_args.job, shards=fleet.shards, jobs=fleet.jobs)

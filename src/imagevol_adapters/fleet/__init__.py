@@ -4,7 +4,8 @@
 of one process, and `boards` for many hosts, in Redis or etcd; `patient` asks a board again that does not answer.
 `workers` lists the workers that live, and `limits` has what all of them together may use.  `jobs` lists the jobs, which
 `feeding` brings to their end; `looking` has both for an operator.  `recorded` and `limit_records` are how all this is
-written, `running` offers shards and gives what was found, and `serving` is a worker.
+written, and `readable` passes over what cannot be read.  `running` offers shards and gives what was found, and
+`serving` is a worker.
 
 A worker's lease is a lock.  It does not protect what is written: a process that stood still can wake up after another
 worker took the shard.  So each claim has a number, and a record is replaced only if it still is the one that this claim

@@ -135,21 +135,22 @@ class RedisBoard:
     def all(self) -> Mapping[str, str]:
         """Give every text by its key."""
         found = _ask(self.locks, lambda driver: driver._client.hgetall(self.name))
-        return {key.decode(): text.decode() for key, text in found.items()}
+        return {_text(key): _text(text) for key, text in found.items()}
 
     def get(self, key: str) -> str | None:
         """Give one text; None if there is none."""
-        found = _ask(self.locks, lambda driver: driver._client.hget(self.name, key))
-        return None if found is None else str(found.decode())
+        found = _ask(self.locks, lambda driver: driver._client.hget(self.name, _bytes(key)))
+        return None if found is None else _text(found)
 
     def create(self, key: str, text: str) -> bool:
         """Write a text if there is none of this key."""
-        return bool(_ask(self.locks, lambda driver: driver._client.hsetnx(self.name, key, text)))
+        return bool(_ask(self.locks, lambda driver: driver._client.hsetnx(self.name, _bytes(key), _bytes(text))))
 
     def replace(self, key: str, old: str, new: str | None) -> bool:
         """Write another text, or take it away, if it still is the old one."""
-        script, texts = "\n".join(_REPLACE), (old,) if new is None else (old, new)
-        return bool(_ask(self.locks, lambda driver: driver._client.eval(script, 1, self.name, key, *texts)))
+        script, texts = "\n".join(_REPLACE), map(_bytes, (key, old) if new is None else (key, old, new))
+        arguments = tuple(texts)
+        return bool(_ask(self.locks, lambda driver: driver._client.eval(script, 1, self.name, *arguments)))
 
 
 @attrs.frozen(eq=False)
@@ -167,32 +168,46 @@ class EtcdBoard:
     def all(self) -> Mapping[str, str]:
         """Give every text by its key."""
         found = _ask(self.locks, lambda driver: driver.client.get_prefix(f"{self.name}/"))
-        return {said["key"].decode().removeprefix(f"{self.name}/"): text.decode() for text, said in found}
+        return {_text(said["key"]).removeprefix(f"{self.name}/"): _text(text) for text, said in found}
 
     def get(self, key: str) -> str | None:
         """Give one text; None if there is none."""
-        found = _ask(self.locks, lambda driver: driver.client.get(f"{self.name}/{key}"))
-        return str(found[0].decode()) if found else None
+        found = _ask(self.locks, lambda driver: driver.client.get(self._key(key)))
+        return _text(found[0]) if found else None
 
     def create(self, key: str, text: str) -> bool:
         """Write a text if there is none of this key."""
-        return bool(_ask(self.locks, lambda driver: driver.client.create(f"{self.name}/{key}", text)))
+        return bool(_ask(self.locks, lambda driver: driver.client.create(self._key(key), _bytes(text))))
 
     def replace(self, key: str, old: str, new: str | None) -> bool:
         """Write another text, or take it away, if it still is the old one."""
+        before = _bytes(old)
         if new is not None:
-            return bool(_ask(self.locks, lambda driver: driver.client.replace(f"{self.name}/{key}", old, new)))
-        name = _encoded(f"{self.name}/{key}")
+            after = _bytes(new)
+            return bool(_ask(self.locks, lambda driver: driver.client.replace(self._key(key), before, after)))
+        name = _encoded(self._key(key))
         taken_away = {
-            "compare": [{"key": name, "result": "EQUAL", "target": "VALUE", "value": _encoded(old)}],
+            "compare": [{"key": name, "result": "EQUAL", "target": "VALUE", "value": _encoded(before)}],
             "success": [{"request_delete_range": {"key": name}}],
             "failure": [],
         }
         return bool(_ask(self.locks, lambda driver: driver.client.transaction(taken_away)).get("succeeded", False))
 
+    def _key(self, key: str) -> bytes:
+        return _bytes(f"{self.name}/{key}")
 
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+
+def _text(data: bytes) -> str:
+    """Give a text, of which `_bytes` gives the same bytes again, also if another program wrote them."""
+    return data.decode(errors="surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 _BOARDS: Mapping[str, Callable[..., ShardBoard]] = {

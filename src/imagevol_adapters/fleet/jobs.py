@@ -13,8 +13,8 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.fleet.recorded import key_of_worker, read, written
-from imagevol_adapters.journals import text_of
+from imagevol_adapters.fleet.readable import Readable
+from imagevol_adapters.fleet.recorded import count_of, key_of_worker, name_of, read, time_of, written
 from imagevol_adapters.ports import Lock, Locks, ShardBoard
 from imagevol_core import (
     DeadlineExceeded,
@@ -87,12 +87,20 @@ class Jobs:
         locks: hold the lease of each feeder.
         clock: tells the time in seconds since 1970.
         write_seconds: how often a feeder writes how far it is.
+
+    Attributes:
+        readable: the records that can be read.
     """
 
     board: ShardBoard
     locks: Locks
     clock: Callable[[], float] = attrs.field(default=time.time, kw_only=True, repr=False)
     write_seconds: float = attrs.field(default=_WRITE_SECONDS, kw_only=True)
+    readable: Readable[JobRecord] = attrs.field(init=False, repr=False)
+
+    @readable.default
+    def _readable(self) -> Readable[JobRecord]:
+        return Readable(self.board, "job", _record_of, lambda record: key_of_worker(record.job))
 
     @contextmanager
     def feeding(self, job: str, *, kind: str, total: int) -> Iterator[Feeding]:
@@ -120,9 +128,9 @@ class Jobs:
 
         Raises:
             ServiceUnreachable: the board does not answer.
-            ServiceFailed: it answers with an error, or another release wrote what is there.
+            ServiceFailed: it answers with an error.
         """
-        return tuple(sorted(map(_record_of, self.board.all().values()), key=lambda record: record.job))
+        return tuple(sorted(self.readable.all().values(), key=lambda record: record.job))
 
     def is_fed(self, job: str) -> bool:
         """Tell whether a job has a feeder that lives, or died less than a lease ago."""
@@ -138,21 +146,25 @@ class Jobs:
         """Tell the feeder of a job to end, or take away the record of a job that has none.
 
         Returns:
-            Whether there is such a record.
+            Whether there is such a job.
         """
         if not self.is_fed(job):
             return self.remove(job)
-        return self._changed(job, lambda record: attrs.evolve(record, cancelled=True))
+        key = key_of_worker(job)
+        while True:
+            text, now = self.board.get(key), self.clock()
+            # Its feeder hears it also where the record was forgotten, or cannot be read.
+            record = None if text is None else self.readable.read(key, text)
+            record = record or JobRecord(job=job, kind="", total=0, begun_at=now, written_at=now)
+            new = _text_of(attrs.evolve(record, cancelled=True))
+            if self.board.create(key, new) if text is None else self.board.replace(key, text, new):
+                return True
 
     def remove(self, job: str) -> bool:
         """Take the record of a job away; False if there is none."""
-        return self._changed(job, lambda _: None)
-
-    def _changed(self, job: str, change: Callable[[JobRecord], JobRecord | None]) -> bool:
         key = key_of_worker(job)
         while (text := self.board.get(key)) is not None:
-            after = change(_record_of(text))
-            if self.board.replace(key, text, None if after is None else _text_of(after)):
+            if self.board.replace(key, text, None):
                 return True
         return False
 
@@ -252,7 +264,8 @@ class Feeding:
         while not board.create(self._key, _text_of(self.record)):
             text = board.get(self._key)
             if text is not None:
-                if _record_of(text).cancelled:
+                record = self._jobs.readable.read(self._key, text)
+                if record is not None and record.cancelled:
                     self._jobs.remove(self.record.job)
                     raise JobCancelled(
                         f"job {said(self.record.job)} was cancelled with `imagevol fleet cancel`; go on with --resume"
@@ -271,13 +284,13 @@ def _record_of(text: str) -> JobRecord:
 
 def _job_record(value: Any) -> JobRecord:
     return JobRecord(
-        job=text_of(value["job"]),
-        kind=text_of(value["kind"]),
-        total=int(value["total"]),
-        kept=int(value["kept"]),
-        done=int(value["done"]),
-        failed=int(value["failed"]),
-        begun_at=float(value["begun_at"]),
-        written_at=float(value["written_at"]),
+        job=name_of(value["job"]),
+        kind=name_of(value["kind"]),
+        total=count_of(value["total"]),
+        kept=count_of(value["kept"]),
+        done=count_of(value["done"]),
+        failed=count_of(value["failed"]),
+        begun_at=time_of(value["begun_at"]),
+        written_at=time_of(value["written_at"]),
         cancelled=value["cancelled"] is True,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from imagevol_adapters.fleet.readable import Readable
 from imagevol_adapters.fleet.recorded import key_of_shard, record_of, text_of_record
 from imagevol_adapters.ports import Claim, Lock, Locks, ShardBoard
 from imagevol_core import DeadlineExceeded, ImagevolError, LockLost
@@ -54,16 +55,21 @@ class LeasedShards:
         locks: hold the lease of each shard.
         most_failures: at how many failed attempts a shard is set aside.
         clock: tells the time in seconds, and never goes back.
+
+    Attributes:
+        readable: the records that can be read.
     """
 
     board: ShardBoard
     locks: Locks
     most_failures: int = attrs.field(default=3, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True, repr=False)
+    readable: Readable[ShardRecord] = attrs.field(init=False, repr=False)
     _looked_at: float = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Look for dead workers one lease from now."""
+        self.readable = Readable(self.board, "shard", record_of, lambda record: key_of_shard(record.shard))
         self._looked_at = self.clock()
 
     @property
@@ -73,11 +79,19 @@ class LeasedShards:
 
     def submit(self, shard: Shard) -> bool:
         """Offer a shard to the workers; see `Shards.submit`."""
-        return self.board.create(key_of_shard(shard), text_of_record(ShardRecord(shard=shard)))
+        key, text = key_of_shard(shard), text_of_record(ShardRecord(shard=shard))
+        while not self.board.create(key, text):
+            there = self.board.get(key)
+            if there is not None:
+                if self.readable.read(key, there) is not None:
+                    return False
+                if self.board.replace(key, there, text):  # which no worker could take
+                    return True
+        return True
 
     def claim(self, worker: Worker) -> Claim | None:
         """Take a shard that this worker can do; see `Shards.claim`."""
-        found = [(key, record_of(text)) for key, text in sorted(self.board.all().items())]
+        found = self.readable.all().items()
         # That a worker is dead shows only when its lock can be taken, which costs a request for each shard that has a
         # worker.  Once a lease those are tried first, or such a shard would wait until all others are done.
         looks = self._looks()
@@ -90,15 +104,14 @@ class LeasedShards:
 
     def records(self, job: str | None = None) -> tuple[ShardRecord, ...]:
         """Give what is known of each shard; see `Shards.records`."""
-        records = (record_of(text) for _, text in sorted(self.board.all().items()))
-        return tuple(record for record in records if job is None or record.shard.job == job)
+        return tuple(record for record in self.readable.all().values() if job is None or record.shard.job == job)
 
     def retry(self, shard: Shard) -> bool:
         """Offer a shard again that was set aside; see `Shards.retry`."""
         key = key_of_shard(shard)
         while (text := self.board.get(key)) is not None:
-            record = record_of(text)
-            if record.state is not ShardState.SET_ASIDE:
+            record = self.readable.read(key, text)
+            if record is None or record.state is not ShardState.SET_ASIDE:
                 return False
             if self.board.replace(key, text, text_of_record(try_again(record))):
                 return True
@@ -128,9 +141,10 @@ class LeasedShards:
             except DeadlineExceeded:
                 return None
             text = self.board.get(key)  # as it is under the lock
-            if text is None or record_of(text).state is not ShardState.OPEN:
+            record = None if text is None else self.readable.read(key, text)
+            if text is None or record is None or record.state is not ShardState.OPEN:
                 return None
-            begun = begin_attempt(record_of(text), holder=worker.name, most_failures=self.most_failures)
+            begun = begin_attempt(record, holder=worker.name, most_failures=self.most_failures)
             written = self.board.replace(key, text, text_of_record(begun))
             if not written or begun.state is not ShardState.OPEN:
                 return None
@@ -166,8 +180,7 @@ class LeasedClaim:
             held = True
         except LockLost:
             held = False
-        text = self._shards.board.get(self.key)
-        record = None if text is None else record_of(text)
+        record = self._shards.readable.get(self.key)
         decision = decide_lease(LeaseFacts(attempt=self.attempt, lock_held=held, record=record))
         if decision.state is LeaseState.LOST:
             raise ShardLost(self.key, decision.verdicts[-1].text)

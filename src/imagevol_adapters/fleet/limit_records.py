@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imagevol_adapters.fleet.recorded import key_of_worker, read, written
-from imagevol_adapters.journals import text_of
+from imagevol_adapters.fleet.recorded import count_of, key_of_worker, name_of, number_of, read, written
 from imagevol_core.sharding import Flow, WorkerLimit
 
 __all__ = [
@@ -46,8 +45,9 @@ def limit_of(text: str) -> tuple[str, WorkerLimit]:
 
     def limit(value: Any) -> tuple[str, WorkerLimit]:
         rate, most = value["bytes_per_second"], value["attachments"]
-        return text_of(value["backend"]), WorkerLimit(
-            bytes_per_second=None if rate is None else float(rate), attachments=None if most is None else int(most)
+        return name_of(value["backend"]), WorkerLimit(
+            bytes_per_second=None if rate is None else number_of(rate),
+            attachments=None if most is None else count_of(most),
         )
 
     return read(text, "limit", limit)
@@ -67,7 +67,7 @@ def holders_of(text: str) -> Mapping[str, str]:
     >>> holders_of(text_of_holders({"7ad3": "one"}))
     {'7ad3': 'one'}
     """
-    return read(text, "limit", lambda value: {text_of(key): text_of(worker) for key, worker in value.items()})
+    return read(text, "limit", lambda value: {name_of(key): name_of(worker) for key, worker in value.items()})
 
 
 def text_of_flow(flow: Flow, by: str) -> str:
@@ -84,4 +84,4 @@ def flow_of(text: str) -> Flow:
     >>> flow_of(text_of_flow(Flow(owed_bytes=7, at=1.5), "one-1"))
     Flow(owed_bytes=7.0, at=1.5)
     """
-    return read(text, "limit", lambda value: Flow(owed_bytes=float(value["owed_bytes"]), at=float(value["at"])))
+    return read(text, "limit", lambda value: Flow(owed_bytes=number_of(value["owed_bytes"]), at=number_of(value["at"])))

@@ -10,20 +10,29 @@ from urllib.parse import quote
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.journals import text_of
 from imagevol_core import ServiceFailed
+from imagevol_core.sentences import said
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerRecord
 
 __all__ = [
+    "count_of",
     "key_of_shard",
     "key_of_worker",
+    "name_of",
+    "number_of",
     "read",
     "record_of",
     "text_of_record",
     "text_of_worker",
+    "time_of",
     "worker_of",
     "written",
 ]
 
 T = TypeVar("T")
+
+_MOST = 1 << 53  # what a JSON number keeps exactly
+_LATEST = 253402300799  # the end of the year 9999
+_LONGEST = 1000  # in characters: of a name, and of a reason
 
 
 def key_of_shard(shard: Shard) -> str:
@@ -108,18 +117,18 @@ def worker_of(text: str) -> WorkerRecord:
 def _shard_record(value: Any) -> ShardRecord:
     return ShardRecord(
         shard=Shard(
-            job=text_of(value["job"]),
-            id=text_of(value["id"]),
-            kind=text_of(value["kind"]),
-            needs=frozenset(map(text_of, value["needs"])),
+            job=name_of(value["job"]),
+            id=name_of(value["id"]),
+            kind=name_of(value["kind"]),
+            needs=frozenset(map(name_of, value["needs"])),
             work=dict(value["work"]),
         ),
         state=ShardState(value["state"]),
-        attempt=int(value["attempt"]),
-        failures=int(value["failures"]),
-        holder=None if value["holder"] is None else text_of(value["holder"]),
+        attempt=count_of(value["attempt"]),
+        failures=count_of(value["failures"]),
+        holder=None if value["holder"] is None else name_of(value["holder"]),
         outcome=None if value["outcome"] is None else dict(value["outcome"]),
-        reason=None if value["reason"] is None else text_of(value["reason"]),
+        reason=None if value["reason"] is None else _reason(value["reason"]),
     )
 
 
@@ -127,15 +136,68 @@ def _worker_record(value: Any) -> WorkerRecord:
     backends = value["backends"]
     return WorkerRecord(
         worker=Worker(
-            name=text_of(value["name"]),
-            kinds=frozenset(map(text_of, value["kinds"])),
-            backends=None if backends is None else frozenset(map(text_of, backends)),
+            name=name_of(value["name"]),
+            kinds=frozenset(map(name_of, value["kinds"])),
+            backends=None if backends is None else frozenset(map(name_of, backends)),
         ),
-        host=text_of(value["host"]),
-        jobs=int(value["jobs"]),
-        beat=int(value["beat"]),
-        seen_at=float(value["seen_at"]),
+        host=name_of(value["host"]),
+        jobs=count_of(value["jobs"]),
+        beat=count_of(value["beat"]),
+        seen_at=time_of(value["seen_at"]),
     )
+
+
+def count_of(value: object) -> int:
+    """Give a count that a record must have: a whole number that is not below 0.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        raise ValueError("a count is no whole number from 0")
+    return value
+
+
+def number_of(value: object) -> float:
+    """Give a number that a record must have.
+
+    Raises:
+        ValueError: it is something else, or as large as no record has one.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -_MOST <= value <= _MOST:
+        raise ValueError("a number is missing, or too large")
+    return float(value)
+
+
+def time_of(value: object) -> float:
+    """Give a time that a record must have, in seconds since 1970.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    seconds = number_of(value)
+    if not 0 <= seconds <= _LATEST:
+        raise ValueError("a time is before 1970, or after the year 9999")
+    return seconds
+
+
+def name_of(value: object) -> str:
+    """Give a name that a record must have: a text that a terminal can show.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    text = text_of(value)
+    if len(text) > _LONGEST or not text.isprintable():
+        raise ValueError("a name is too long, or cannot be shown")
+    return text
+
+
+def _reason(value: object) -> str:
+    """Give a reason on one line, and not more of it than a person reads: any program can have written it."""
+    text = text_of(value)
+    line = said(text[: _LONGEST + 1])  # what a terminal would obey is written out, and so longer
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 def read(text: str, what: str, record: Callable[[Any], T]) -> T:

@@ -17,6 +17,7 @@ import attrs
 
 from imagevol_adapters.engine.starting import Thread
 from imagevol_adapters.error_text import one_line
+from imagevol_adapters.fleet.readable import Readable
 from imagevol_adapters.fleet.recorded import key_of_worker, text_of_worker, worker_of
 from imagevol_adapters.ports import Lock, Locks, ShardBoard
 from imagevol_core import DeadlineExceeded, ImagevolError, LockLost
@@ -42,12 +43,20 @@ class LeasedWorkers:
         locks: hold the lease of each worker.
         renew_seconds: how often a worker says that it lives; None for three times in a lease.
         clock: tells the time in seconds since 1970.
+
+    Attributes:
+        readable: the records that can be read.
     """
 
     board: ShardBoard
     locks: Locks
     renew_seconds: float | None = attrs.field(default=None, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.time, kw_only=True, repr=False)
+    readable: Readable[WorkerRecord] = attrs.field(init=False, repr=False)
+
+    @readable.default
+    def _readable(self) -> Readable[WorkerRecord]:
+        return Readable(self.board, "worker", worker_of, lambda record: key_of_worker(record.worker.name))
 
     @property
     def lease_seconds(self) -> float:
@@ -79,8 +88,8 @@ class LeasedWorkers:
 
     def workers(self) -> tuple[WorkerRecord, ...]:
         """Give the workers that live; see `Workers.workers`."""
-        found = [worker_of(text) for key, text in self.board.all().items() if not self._cleared(key)]
-        return tuple(sorted(found, key=lambda record: record.worker.name))
+        alive = {key: text for key, text in self.board.all().items() if not self._cleared(key)}
+        return tuple(sorted(self.readable.of(alive).values(), key=lambda record: record.worker.name))
 
     def _cleared(self, key: str) -> bool:
         """Take the record of a dead worker away; False if the worker lives."""
