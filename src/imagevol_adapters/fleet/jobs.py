@@ -268,7 +268,8 @@ class Feeding:
                 if record is not None and record.cancelled:
                     self._jobs.remove(self.record.job)
                     raise JobCancelled(
-                        f"job {said(self.record.job)} was cancelled with `imagevol fleet cancel`; go on with --resume"
+                        f"job {said(self.record.job)} was cancelled with `imagevol fleet cancel`: to go on, run its "
+                        "command again, with --resume if it has a journal"
                     )
                 if board.replace(self._key, text, _text_of(self.record)):
                     return
