@@ -5,7 +5,8 @@ of one process, and `boards` for many hosts, in Redis or etcd; `patient` asks a 
 `workers` lists the workers that live, and `limits` has what all of them together may use.  `jobs` lists the jobs, which
 `feeding` brings to their end; `looking` has both for an operator.  `recorded` and `limit_records` are how all this is
 written, and `readable` passes over what cannot be read.  `running` offers shards and gives what was found, and
-`serving` is a worker.
+`serving` is a worker.  `offering` is how a job is offered to the workers of many hosts, and `guarding` asks for the
+shard before each change of a service.
 
 A worker's lease is a lock.  It does not protect what is written: a process that stood still can wake up after another
 worker took the shard.  So each claim has a number, and a record is replaced only if it still is the one that this claim
@@ -19,11 +20,13 @@ from imagevol_adapters.lazy_imports import lazy_names
 if TYPE_CHECKING:
     from imagevol_adapters.fleet.boards import EtcdBoard, Fleet, RedisBoard, fleet_from_url, shards_from_url
     from imagevol_adapters.fleet.feeding import AHEAD, run_job
+    from imagevol_adapters.fleet.guarding import guarded
     from imagevol_adapters.fleet.jobs import JobCancelled, JobRecord, Jobs
     from imagevol_adapters.fleet.leased import LeasedShards, ShardLost
     from imagevol_adapters.fleet.limits import EVERY_BACKEND, BoardLimits
     from imagevol_adapters.fleet.local import LocalBoard, LocalLocks, local_shards
     from imagevol_adapters.fleet.looking import JobState, cancel_job, look_at_jobs, retry_shards
+    from imagevol_adapters.fleet.offering import JobOffer
     from imagevol_adapters.fleet.patient import PatientBoard
     from imagevol_adapters.fleet.running import run_shards, work_on
     from imagevol_adapters.fleet.serving import serve, worker_name
@@ -34,11 +37,13 @@ else:
         {
             "boards": ("EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"),
             "feeding": ("AHEAD", "run_job"),
+            "guarding": ("guarded",),
             "jobs": ("JobCancelled", "JobRecord", "Jobs"),
             "leased": ("LeasedShards", "ShardLost"),
             "limits": ("EVERY_BACKEND", "BoardLimits"),
             "local": ("LocalBoard", "LocalLocks", "local_shards"),
             "looking": ("JobState", "cancel_job", "look_at_jobs", "retry_shards"),
+            "offering": ("JobOffer",),
             "patient": ("PatientBoard",),
             "running": ("run_shards", "work_on"),
             "serving": ("serve", "worker_name"),
@@ -53,6 +58,7 @@ __all__ = [
     "EtcdBoard",
     "Fleet",
     "JobCancelled",
+    "JobOffer",
     "JobRecord",
     "JobState",
     "Jobs",
@@ -65,6 +71,7 @@ __all__ = [
     "ShardLost",
     "cancel_job",
     "fleet_from_url",
+    "guarded",
     "local_shards",
     "look_at_jobs",
     "retry_shards",

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from imagevol_adapters.engine import Limits
-from imagevol_adapters.fleet import local_shards, run_job, run_shards, worker_name
+from imagevol_adapters.fleet import local_shards, run_shards
 from imagevol_adapters.gathering.deep_reading import Check, DeepJournal, DeepTarget, check_line
 from imagevol_adapters.gathering.deep_shards import DeepOffer, ListedImages, deep_outcome, deep_work
 from imagevol_adapters.ports import Claim
@@ -104,18 +104,11 @@ def offered_checks(
         ServiceUnreachable: the board does not answer.
     """
     feed = _Feed(targets, journal, trust_recorded, offer.shard)
-    records = run_job(
+    records = offer.records(
         list(feed.shards()),  # so that it is known how many there are
-        job=offer.job,
-        kind=offer.kind,
-        shards=offer.shards,
-        job_records=offer.job_records,
-        worker=Worker(name=worker_name(), kinds=frozenset({offer.kind})),
         work=deep_work(check, images=images),
         jobs=jobs,
-        ahead=offer.ahead,
         stopping=limits.cancelled.set,
-        poll_seconds=offer.poll_seconds,
     )
     with closing(records):
         yield from feed.checks(records, failed)

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import attrs
 
 from imagevol_adapters.error_text import one_line
-from imagevol_adapters.fleet import AHEAD, Jobs
+from imagevol_adapters.fleet import JobOffer
 from imagevol_adapters.gathering.deep_reading import Check, DeepTarget, check_line, deep_targets, read_check
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.journals import text_of
-from imagevol_adapters.ports import Claim, Shards
+from imagevol_adapters.ports import Claim
 from imagevol_core import DeepCheck, Image, RequestRefused, ResourceNotFound, ServiceFailed
 from imagevol_core.sentences import said
 from imagevol_core.sharding import Shard
@@ -37,24 +37,8 @@ class ListedImages(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class DeepOffer:
-    """How the volumes of one job are offered to the workers of many hosts.
-
-    Args:
-        shards: of all jobs.
-        job_records: where it is written how far the job is.
-        job: the name of the job; the same when it is continued.
-        kind: of its shards, of `deep_kind`.
-        ahead: how many are offered at once, at most.
-        poll_seconds: how often to look for what was done.
-    """
-
-    shards: Shards
-    job_records: Jobs
-    job: str
-    kind: str
-    ahead: int = AHEAD
-    poll_seconds: float = 1.0
+class DeepOffer(JobOffer):
+    """How the volumes of one job are offered to the workers of many hosts; its kind is of `deep_kind`."""
 
     def shard(self, target: DeepTarget) -> Shard:
         """Give the shard of a volume."""
