@@ -343,7 +343,7 @@ class TestWork:
         ran = run(*self.COMMAND)
         assert (ran.status, ran.out) == (0, "")
         assert "waits for work on redis://board.example.com:6379: audit --deep of this cloud." in ran.err
-        assert "ended. It took 3 volumes." in ran.err
+        assert "ended. It took 3 shards." in ran.err
         outcome = board.record(2).outcome
         assert outcome is not None
         assert (outcome["volume"], outcome["digest"]) == (volume_id(2), "cd")
@@ -514,7 +514,7 @@ class TestCancelAndRetry:
         ran = run(*command)
         thread.join()
         assert (ran.status, ran.out, board.shards.records()) == (1, "", ())
-        assert "was cancelled with `imagevol fleet cancel`; go on with --resume\n" in ran.err
+        assert "was cancelled with `imagevol fleet cancel`: to go on, run its command again, with --resume" in ran.err
         with Fleet(board, healthy_cloud):
             assert run(*command, "--resume").status == 3
 

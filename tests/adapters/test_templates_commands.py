@@ -16,6 +16,7 @@ import pytest
 
 from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cli import templates as command
+from imagevol_adapters.cli import templates_facts
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.testing.memory import MemoryDevice, MemoryImages, MemoryVolumes
 from imagevol_core import (
@@ -118,6 +119,14 @@ def image(glance: MemoryImages) -> Image:
     made = glance.create(name="debian", disk_format="raw")
     glance.upload(made.id, [b"disk"], size_bytes=4)
     return known(glance, made.id)
+
+
+@pytest.fixture
+def several(glance: MemoryImages) -> list[str]:
+    made = [glance.create(name=f"number {number}", disk_format="raw") for number in range(6)]
+    for each in made:
+        glance.upload(each.id, [b"disk"], size_bytes=4)
+    return [each.id for each in made]
 
 
 def known(glance: MemoryImages, image_id: str) -> Image:
@@ -225,7 +234,8 @@ class TestList:
         refused = run(*asked, tenant=("--internal-tenant", INTERNAL, "--config-file", missing))
         assert (refused.status, refused.out) == (1, "")
         assert refused.err.startswith(f"{missing}: it cannot be read: No such file")
-        monkeypatch.setattr(command, "_CINDER_CONF", missing)
+        monkeypatch.setattr(command, "CINDER_CONF", missing)
+        monkeypatch.setattr(templates_facts, "CINDER_CONF", missing)
         assert run(*asked, tenant=("--internal-tenant", INTERNAL)).status == 0
 
 
@@ -522,13 +532,6 @@ class TestWarm:
     def test_an_encrypted_type_is_refused(self, run: Run, cinder: Templating, image: Image) -> None:
         (row,) = run("warm", image.id, "--volume-type", "encrypted", "-f", "json").json
         assert (row["outcome"], cinder.begun) == ("refused", [])
-
-    @pytest.fixture
-    def several(self, glance: MemoryImages) -> list[str]:
-        made = [glance.create(name=f"number {number}", disk_format="raw") for number in range(6)]
-        for each in made:
-            glance.upload(each.id, [b"disk"], size_bytes=4)
-        return [each.id for each in made]
 
     @pytest.mark.parametrize("jobs", [1, 4, 10])
     def test_several_are_made_at_once(self, run: Run, cinder: Templating, several: list[str], jobs: int) -> None:

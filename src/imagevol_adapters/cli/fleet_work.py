@@ -16,9 +16,7 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.board_option import add_board_options, opened_board
 from imagevol_adapters.cli.counts import count_of
-from imagevol_adapters.cli.deep_reader import DeepReader, add_rate_option, check_projects
-from imagevol_adapters.cli.trust_option import add_trust_option
-from imagevol_core import RequestRefused
+from imagevol_adapters.cli.taken_work import add_taken_options, taken_work
 from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
@@ -32,11 +30,11 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Work(Command):
-    """Do parts of large jobs on this host, until it is stopped: read volumes for `imagevol audit --deep --board`.
+    """Do parts of large jobs on this host, until it is stopped: read volumes, or create templates.
 
-    The board says which volumes are read. What this worker may believe and change is said by its own options, and its
-    credentials must be for the same cloud and project as those of the command that made the job. Ctrl-C or SIGTERM ends
-    it, with the exit status 0: the volumes that it is reading go to another worker.
+    The board says which volumes are read, or of which images templates are created. What this worker may believe and
+    change is said by its own options. Its credentials must be for the same cloud and project as those of the command
+    that made the job. Ctrl-C or SIGTERM ends it, with the exit status 0: what it has not ended goes to another worker.
     """
 
     app: Imagevol
@@ -47,61 +45,43 @@ class Work(Command):
         add_board_options(parser, required=True, does="do the work that is offered")
         parser.add_argument(
             "--jobs",
-            type=count_of("volumes", most=_MOST_JOBS),
+            type=count_of("shards", most=_MOST_JOBS),
             default=_JOBS,
             metavar="COUNT",
-            help="read at most COUNT volumes at once (default: %(default)d)",
+            help="do at most COUNT shards at once, such as volumes that are read (default: %(default)d)",
         )
-        add_rate_option(parser)
-        parser.add_argument(
-            "--trusted-project",
-            action="append",
-            default=[],
-            metavar="PROJECT_ID",
-            help="trust the metadata of the volumes of project PROJECT_ID, in which no user creates volumes; can be "
-            "repeated",
-        )
-        add_trust_option(parser, when="--trusted-project")
-        parser.add_argument(
-            "--record-blake3",
-            action="store_true",
-            help="write a BLAKE3 into the metadata of each volume that records none and whose data is that of its "
-            "image; only in a project of --trusted-project",
-        )
+        add_taken_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Work until a signal comes."""
-        if parsed_args.trust_recorded and not parsed_args.trusted_project:
-            raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
+        stopping = Event()
         with opened_board(parsed_args) as fleet:
             from imagevol_adapters.fleet import serve, worker_name
-            from imagevol_adapters.gathering import deep_kind, deep_work
             from imagevol_core.sharding import Worker
 
-            check_projects(self.app, parsed_args.trusted_project)
-            reader, stopping = DeepReader(self.app, parsed_args), Event()
-            kind = deep_kind(self.app.cloud_id())
-            self.app.attacher  # noqa: B018 - a host that lacks os-brick says so now, and takes nothing
-            worker = Worker(name=worker_name(), kinds=frozenset({kind}))
+            works = {each.kind: each for each in taken_work(self.app, parsed_args, stopping)}
+            worker = Worker(name=worker_name(), kinds=frozenset(works))
 
             def stop() -> None:
                 stopping.set()
-                reader.limits.cancelled.set()
+                for each in works.values():
+                    each.stop()
 
             present = fleet.workers.present(worker, host=socket.gethostname(), jobs=parsed_args.jobs)
             with _told_to_end(stop), present:
+                kinds = "; ".join(works)
                 tell(
-                    f"Worker {worker.name} waits for work on {fleet.locks.service}: {kind}. Ctrl-C or SIGTERM ends it."
+                    f"Worker {worker.name} waits for work on {fleet.locks.service}: {kinds}. Ctrl-C or SIGTERM ends it."
                 )
                 count = serve(
                     fleet.shards,
                     worker=worker,
-                    works={kind: deep_work(reader.read_offered, images=self.app.images)},
+                    works={kind: each.work for kind, each in works.items()},
                     jobs=parsed_args.jobs,
                     stopping=stopping,
                 )
-            tell(f"Worker {worker.name} ended. It took {amount(count, 'volume')}.")
+            tell(f"Worker {worker.name} ended. It took {amount(count, 'shard')}.")
 
 
 @contextmanager

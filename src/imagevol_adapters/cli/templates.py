@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,22 @@ from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
+from imagevol_adapters.cli.board_option import add_board_options, opened_board
 from imagevol_adapters.cli.columns import COUNT, COUNT_OR_NULL, TEXT, TEXT_OR_NULL, TIME_OR_NULL, Column, Shown, one_of
 from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_outcomes
+from imagevol_adapters.cli.offered_job import going_on, offer_of, refuse_unused
 from imagevol_adapters.cli.only_glance_option import add_only_glance_option
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
+from imagevol_adapters.cli.templates_facts import (
+    CINDER_CONF,
+    TENANT,
+    internal_tenant,
+    read_configuration,
+    warmer_of,
+    wishes_of,
+)
 from imagevol_adapters.cli.templates_options import ONLY_GLANCE, add_asking, add_backend, at_least_one, limit
 from imagevol_adapters.tending.templates import images_of, place_of, templates_of
 from imagevol_core import (
@@ -39,14 +49,12 @@ from imagevol_core.sentences import amount, duration, said
 
 if TYPE_CHECKING:
     from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
-    from imagevol_adapters.tending.warming import Warmed
+    from imagevol_adapters.tending.warming import Warmed, Warmer
 
 __all__ = ["List", "Prune", "Warm"]
 
 _FOUND = 3
 _JOBS = 4
-_CINDER_CONF = Path("/etc/cinder/cinder.conf")
-_TENANT = "cinder_internal_tenant_project_id"
 
 Rows = Iterable[tuple[object, ...]]
 Answer = tuple[tuple[str, ...], Rows]
@@ -70,7 +78,7 @@ class _Templates(Shown, Lister):
 
     app: Imagevol
     matters_less = ("size_gib", "image_name", "volume_type")
-    _configuration_file = _CINDER_CONF
+    _configuration_file = CINDER_CONF
     _given_tenant: str | None = None
     _metrics: Path | None = None
     _found = False
@@ -81,12 +89,12 @@ class _Templates(Shown, Lister):
         parser.add_argument(
             "--internal-tenant",
             metavar="PROJECT_ID",
-            help=f"use PROJECT_ID as the project of the templates (default: {_TENANT} of --config-file)",
+            help=f"use PROJECT_ID as the project of the templates (default: {TENANT} of --config-file)",
         )
         parser.add_argument(
             "--config-file",
             type=Path,
-            default=_CINDER_CONF,
+            default=CINDER_CONF,
             metavar="FILE",
             help="read Cinder's configuration from FILE (default: %(default)s)",
         )
@@ -105,20 +113,11 @@ class _Templates(Shown, Lister):
     @cached_property
     def _configuration(self) -> CinderConfiguration:
         """What the operator has configured."""
-        from imagevol_adapters.gathering.cinder_configuration import CinderConfiguration
-
-        optional = self._configuration_file == _CINDER_CONF  # a file that is named must be there
-        return CinderConfiguration.read(self._configuration_file, internal_tenant=self._given_tenant, optional=optional)
+        return read_configuration(self._configuration_file, tenant=self._given_tenant)
 
     @property
     def _tenant(self) -> str:
-        known = self._given_tenant or self._configuration.internal_tenant
-        if known is None:
-            raise RequestRefused(
-                f"cannot determine the internal tenant: {self._configuration_file} cannot be read, or does not set "
-                f"{_TENANT}; pass --internal-tenant or --config-file"
-            )
-        return known
+        return internal_tenant(self._given_tenant, lambda: self._configuration, file=self._configuration_file)
 
     def _standings(
         self,
@@ -143,7 +142,7 @@ class _Templates(Shown, Lister):
             others = f"; there are templates on {', '.join(sorted(elsewhere))}" if elsewhere else ""
             tell(f"No template is on {said(backend)}{others}.")
         if not volumes and not elsewhere and self.app.has_project(self._tenant) is False:
-            where = "--internal-tenant" if self._given_tenant else f"{_TENANT} in {self._configuration_file}"
+            where = "--internal-tenant" if self._given_tenant else f"{TENANT} in {self._configuration_file}"
             raise RequestRefused(f"Keystone has no project {said(self._tenant)}: give the id of a project in {where}")
         images = images_of(
             counted(templates, phase="images", total=len(templates), unit="images"), images=self.app.images
@@ -322,23 +321,21 @@ class Warm(Named, _Templates):
         parser.add_argument(
             "--jobs",
             type=at_least_one,
-            default=_JOBS,
             metavar="COUNT",
-            help="create COUNT templates at the same time (default: %(default)s)",
+            help=f"create COUNT templates at the same time (default: {_JOBS}; with --board, the workers decide)",
         )
         add_asking(parser)
+        add_board_options(
+            parser, required=False, does="let the workers of `imagevol fleet work` create the templates, and offer them"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Plan, ask, create several at once, and look at all of them again."""
-        from imagevol_adapters.tending.warming import Warmer, WarmState
+        from imagevol_adapters.tending.warming import WarmState
 
-        warmer = Warmer(
-            volumes=self.app.volumes,
-            images=self.app.images,
-            internal_tenant=self._tenant,
-            wait_seconds=self.app.options.wait_seconds,
-        )
+        refuse_unused(parsed_args)
+        warmer = warmer_of(self.app, self._tenant)
         warmed: list[Warmed] = warmer.planned(self._wishes(parsed_args.image, parsed_args.volume_type))
         making = sum(each.state is WarmState.PLANNED for each in warmed)
         if making and not (parsed_args.dry_run or parsed_args.yes):
@@ -347,25 +344,36 @@ class Warm(Named, _Templates):
         if making and (parsed_args.dry_run or not agreed(f"Create {amount(making, 'template')}?", yes=parsed_args.yes)):
             self._found = True
         elif making:
-            created = warmer.warmed(warmed, jobs=parsed_args.jobs)
-            with closing(created):
+            with self._created(warmer, warmed, parsed_args) as created:
                 warmed = warmer.checked(counted(created, phase="warm", total=len(warmed), unit="images"))
         self._found |= any(each.state in (WarmState.REFUSED, WarmState.FAILED) for each in warmed)
         if not any(each.state is WarmState.PLANNED for each in warmed):
             write_outcomes(self._metrics, "templates warm", "warmed", (each.state.value for each in warmed))
         return self.names(), [_warmed_row(each) for each in warmed]
 
+    @contextmanager
+    def _created(
+        self, warmer: Warmer, planned: Sequence[Warmed], asked: argparse.Namespace
+    ) -> Iterator[Iterator[Warmed]]:
+        """Have the templates created, here or by the workers of many hosts."""
+        from imagevol_adapters.tending import offered_templates, warm_job, warm_kind
+
+        with ExitStack() as until:
+            if asked.board is None:
+                created = warmer.warmed(planned, jobs=asked.jobs or _JOBS)
+            else:
+                fleet = until.enter_context(opened_board(asked))
+                kind = warm_kind(self.app.cloud_id())
+                job = warm_job(kind, [each.plan.wish for each in planned])
+                offer = offer_of(fleet, job=job, kind=kind, take="templates")
+                created = offered_templates(planned, warmer=warmer, offer=offer)
+                until.enter_context(going_on(job))
+            yield until.enter_context(closing(created))
+
     def _wishes(self, names_or_ids: Iterable[str], volume_types: Sequence[str] | None) -> list[WarmWish]:
         """Collect the facts, and tell of which pools the configuration says nothing."""
-        from imagevol_adapters.gathering import gather_warm
-
-        wishes = gather_warm(
-            map(self.app.images.find, dict.fromkeys(names_or_ids)),
-            volume_types or (),
-            volumes=self.app.volumes,
-            configuration=self._configuration,
-            project_id=self.app.project_id,
-        )
+        images = map(self.app.images.find, dict.fromkeys(names_or_ids))
+        wishes = wishes_of(self.app, self._configuration, images, volume_types or ())
         for pools in {wish.target.volume_type: wish.pools for wish in wishes}.values():
             unknown = [pool.name for pool in pools if not self._configuration.describes(pool.name)]
             if unknown:

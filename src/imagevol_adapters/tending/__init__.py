@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from imagevol_adapters.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
+    from imagevol_adapters.tending.offering import offered_templates, warm_job, warm_kind, warm_work
     from imagevol_adapters.tending.templates import (
         MAKING,
         ImageData,
@@ -21,6 +22,7 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "offering": ("offered_templates", "warm_job", "warm_kind", "warm_work"),
             "templates": (
                 "MAKING",
                 "ImageData",
@@ -52,7 +54,11 @@ __all__ = [
     "Warmer",
     "gives_data",
     "images_of",
+    "offered_templates",
     "place_of",
     "template_of",
     "templates_of",
+    "warm_job",
+    "warm_kind",
+    "warm_work",
 ]

@@ -82,6 +82,17 @@ class Warmed:
         state = WarmState(plan.outcome.value)
         return cls(plan=plan, state=state, place=plan.pool, template=template, reason=plan.because)
 
+    @classmethod
+    def failed(cls, plan: WarmPlan, reason: str, place: str | None = None) -> Warmed:
+        """Give a plan of which nothing came.
+
+        Args:
+            plan: any.
+            reason: why.
+            place: the backend that it is about; that of the plan if it is not known.
+        """
+        return cls(plan=plan, state=WarmState.FAILED, place=place or plan.pool, reason=reason)
+
 
 @attrs.frozen(kw_only=True)
 class Warmer:
@@ -130,7 +141,7 @@ class Warmer:
                     try:
                         running[self._asked(plan).id] = plan
                     except ImagevolError as error:
-                        yield _failed(plan, str(error))
+                        yield Warmed.failed(plan, str(error))
                 for volume_id, reason in self._ended(running) if running else ():
                     yield self._finished(running.pop(volume_id), volume_id, reason)
         except BaseException:
@@ -152,6 +163,16 @@ class Warmer:
             return warmed
         there = list(self._templates())
         return [each if each.template is None or self._is_ready(each, there) else _gone(each) for each in warmed]
+
+    def made(self, plan: WarmPlan, place: str | None) -> Warmed | None:
+        """Give what became of a plan if its template is there now, whichever process had it created; None if not.
+
+        Args:
+            plan: one that was to be carried out.
+            place: the backend on which the template should be.
+        """
+        template = self._ready(plan, place, list(self._templates(plan.wish.image.id)))
+        return None if template is None else Warmed(plan=plan, state=WarmState.MADE, place=place, template=template)
 
     def _asked(self, plan: WarmPlan) -> Volume:
         target, image_id = plan.wish.target, plan.wish.image.id
@@ -188,13 +209,11 @@ class Warmer:
                 if reason is None:
                     place = place_of(self.volumes.wait(volume_id))
             if reason is not None:
-                return _failed(plan, reason)
-            made = self._ready(plan, place, list(self._templates(plan.wish.image.id)))
+                return Warmed.failed(plan, reason)
+            made = self.made(plan, place)
         except ImagevolError as error:
-            return _failed(plan, f"{reason}; {error}" if reason else str(error), place)
-        if made is None:
-            return _failed(plan, f"{place} created no template: see the log of its cinder-volume", place)
-        return Warmed(plan=plan, state=WarmState.MADE, place=place, template=made)
+            return Warmed.failed(plan, f"{reason}; {error}" if reason else str(error), place)
+        return made or Warmed.failed(plan, f"{place} created no template: see the log of its cinder-volume", place)
 
     def _templates(self, image_id: str | None = None) -> Iterator[tuple[Volume, Template]]:
         return templates_of(self.volumes, project_id=self.internal_tenant, now=datetime.now(UTC), image_id=image_id)
@@ -213,10 +232,6 @@ class Warmer:
 def _renamed(pool: WarmPool, place: str | None) -> WarmPool:
     """What is allowed on a pool that Cinder's scheduler did not name for the type."""
     return replace(pool, name=place or pool.name)
-
-
-def _failed(plan: WarmPlan, reason: str, place: str | None = None) -> Warmed:
-    return Warmed(plan=plan, state=WarmState.FAILED, place=place or plan.pool, reason=reason)
 
 
 def _gone(warmed: Warmed) -> Warmed:

@@ -1,0 +1,70 @@
+"""A job of a command that is offered to the workers of many hosts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from imagevol_adapters.cli.asking import tell
+from imagevol_core import RequestRefused
+
+if TYPE_CHECKING:
+    from imagevol_adapters.fleet import Fleet, JobOffer
+
+__all__ = ["going_on", "offer_of", "refuse_unused"]
+
+
+def refuse_unused(asked: argparse.Namespace) -> None:
+    """Refuse an option that nothing would look at.
+
+    Args:
+        asked: the options of the command.
+
+    Raises:
+        RequestRefused: there is one.
+    """
+    if asked.board_password_file and not asked.board:
+        raise RequestRefused("--board-password-file is for --board: pass --board")
+    if asked.board and asked.jobs:
+        raise RequestRefused("with --board the workers do the work: pass --jobs to `imagevol fleet work`")
+
+
+@contextmanager
+def going_on(job: str) -> Iterator[None]:
+    """Tell, if the command is interrupted, what becomes of its job.
+
+    Args:
+        job: its name.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell(
+            f"Stopped early. The workers go on with what is offered. Run the same command again, or end the job with "
+            f"`imagevol fleet cancel {job}`."
+        )
+        raise
+
+
+def offer_of(fleet: Fleet, *, job: str, kind: str, take: str, more: str = "") -> JobOffer:
+    """Give how a job is offered; tell its name, and how to start a worker if none of its kind lives.
+
+    Args:
+        fleet: on which it is offered.
+        job: its name.
+        kind: of its shards.
+        take: what a worker must be told to take.
+        more: what else the workers need.
+
+    Raises:
+        ServiceUnreachable: the board does not answer.
+        ServiceFailed: it answers with an error.
+    """
+    from imagevol_adapters.fleet import JobOffer
+
+    tell(f"Job {job} on {fleet.locks.service}: workers do it.")
+    if not any(kind in each.worker.kinds for each in fleet.workers.workers()):
+        tell(f"No worker takes it yet. Start `imagevol fleet work --take {take}` for the same cloud and project{more}.")
+    return JobOffer(shards=fleet.shards, job_records=fleet.jobs, job=job, kind=kind)

@@ -1,0 +1,146 @@
+"""The kinds of work that `imagevol fleet work` takes: what each needs, and what does it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+import attrs
+
+from imagevol_adapters.cli.deep_reader import DeepReader, add_rate_option, check_projects
+from imagevol_adapters.cli.services import Services
+from imagevol_adapters.cli.templates_facts import (
+    CINDER_CONF,
+    TENANT,
+    internal_tenant,
+    read_configuration,
+    warmer_of,
+    wishes_of,
+)
+from imagevol_adapters.cli.trust_option import add_trust_option
+from imagevol_core import RequestRefused, WarmWish
+
+if TYPE_CHECKING:
+    from imagevol_adapters.fleet.running import Work
+
+__all__ = ["TAKEN", "Taken", "add_taken_options", "taken_work"]
+
+
+@attrs.frozen(kw_only=True)
+class Taken:
+    """A kind of work that a worker takes.
+
+    Attributes:
+        kind: as a shard names it.
+        work: does a shard.
+        stop: called when the worker shall end.
+    """
+
+    kind: str
+    work: Work
+    stop: Callable[[], object] = lambda: None
+
+
+def add_taken_options(parser: argparse.ArgumentParser) -> None:
+    """Take which work is done, and what each kind of it may do."""
+    parser.add_argument(
+        "--take",
+        action="append",
+        choices=list(TAKEN),
+        help="take this work: audit reads volumes for `imagevol audit --deep --board`, templates creates templates for "
+        "`imagevol templates warm --board`; can be repeated (default: audit)",
+    )
+    audit = parser.add_argument_group("With --take audit")
+    add_rate_option(audit)
+    audit.add_argument(
+        "--trusted-project",
+        action="append",
+        default=[],
+        metavar="PROJECT_ID",
+        help="trust the metadata of the volumes of project PROJECT_ID, in which no user creates volumes; can be "
+        "repeated",
+    )
+    add_trust_option(audit, when="--trusted-project")
+    audit.add_argument(
+        "--record-blake3",
+        action="store_true",
+        help="write a BLAKE3 into the metadata of each volume that records none and whose data is that of its image; "
+        "only in a project of --trusted-project",
+    )
+    templates = parser.add_argument_group("With --take templates")
+    templates.add_argument(
+        "--internal-tenant",
+        metavar="PROJECT_ID",
+        help=f"use PROJECT_ID as the project of the templates (default: {TENANT} of --cinder-config-file)",
+    )
+    templates.add_argument(
+        "--cinder-config-file",
+        type=Path,
+        metavar="FILE",
+        help=f"read Cinder's configuration from FILE (default: {CINDER_CONF})",
+    )
+
+
+def taken_work(app: Services, asked: argparse.Namespace, stopping: Event) -> list[Taken]:
+    """Give the work that a worker takes.
+
+    Args:
+        app: the services.
+        asked: the options of the command.
+        stopping: set when the worker shall end.
+
+    Raises:
+        RequestRefused: an option is for work that is not taken, or cannot be used.
+        ImagevolError: the host or a service lacks what the work needs.
+    """
+    names = list(dict.fromkeys(asked.take or ["audit"]))
+    for name, options in _OPTIONS.items():
+        given = [option for option in options if getattr(asked, option.strip("-").replace("-", "_"))]
+        if given and name not in names:
+            raise RequestRefused(f"{given[0]} is for --take {name}: pass that too, or leave {given[0]} out")
+    return [TAKEN[name](app, asked, stopping) for name in names]
+
+
+def _audit(app: Services, asked: argparse.Namespace, _: Event) -> Taken:
+    from imagevol_adapters.gathering import deep_kind, deep_work
+
+    if asked.trust_recorded and not asked.trusted_project:
+        raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
+    check_projects(app, asked.trusted_project)
+    reader = DeepReader(app, asked)
+    app.attacher  # noqa: B018 - a host that lacks os-brick says so now, and takes nothing
+    return Taken(
+        kind=deep_kind(app.cloud_id()),
+        work=deep_work(reader.read_offered, images=app.images),
+        stop=reader.limits.cancelled.set,
+    )
+
+
+def _templates(app: Services, asked: argparse.Namespace, stopping: Event) -> Taken:
+    from imagevol_adapters.tending import warm_kind, warm_work
+
+    file = asked.cinder_config_file or CINDER_CONF
+    configuration = read_configuration(file, tenant=asked.internal_tenant)
+    tenant = internal_tenant(asked.internal_tenant, lambda: configuration, file=file, option="--cinder-config-file")
+
+    def wishes(image_id: str, volume_type: str | None) -> list[WarmWish]:
+        types = [] if volume_type is None else [volume_type]
+        return wishes_of(app, configuration, map(app.images.find, [image_id]), types)
+
+    work = warm_work(warmer_of(app, tenant), wishes=wishes, stopping=stopping)
+    return Taken(kind=warm_kind(app.cloud_id()), work=work)
+
+
+TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Event], Taken]] = {
+    "audit": _audit,
+    "templates": _templates,
+}
+"""What makes each work that a worker can take, by its name."""
+
+_OPTIONS = {
+    "audit": ("--rate", "--trusted-project", "--trust-recorded", "--record-blake3"),
+    "templates": ("--internal-tenant", "--cinder-config-file"),
+}

@@ -1,0 +1,67 @@
+"""Workers in threads of this process, for the commands that offer a job on a board."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import attrs
+
+from imagevol_adapters.fleet import Jobs, LeasedWorkers, serve
+from imagevol_adapters.fleet.running import Work
+from imagevol_adapters.ports import Claim, Shards
+from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
+from imagevol_core.sharding import Shard, ShardRecord, Worker
+
+URL = "redis://board.example.com:6379"
+
+
+@attrs.define
+class Board:
+    """A board in memory, in place of `Fleet`, and the URLs that were asked for."""
+
+    shards: MemoryShards = attrs.field(factory=lambda: MemoryShards(most_failures=1))
+    workers: LeasedWorkers = attrs.field(factory=MemoryWorkers)
+    jobs: Jobs = attrs.field(factory=lambda: Jobs(MemoryBoard(), MemoryLocks(), write_seconds=0))
+    urls: list[str] = attrs.field(factory=list)
+    service: str = URL
+    closed: int = 0
+
+    def opened(self, url: str) -> Board:
+        self.urls.append(url)
+        return self
+
+    @property
+    def locks(self) -> Board:
+        return self
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def record(self, shard_id: str) -> ShardRecord:
+        return next(each for each in self.shards.records() if each.shard.id == shard_id)
+
+    def claim(self, kind: str, shard_id: str, work: Mapping[str, object], *, job: str = "job-1") -> Claim:
+        """Offer a shard, and take it."""
+        self.shards.submit(Shard(job=job, id=shard_id, kind=kind, work=work))
+        claim = self.shards.claim(Worker(name="one", kinds=frozenset({kind})))
+        assert claim is not None
+        return claim
+
+
+@contextmanager
+def serving(shards: Shards, works: Mapping[str, Work], *, jobs: int = 2) -> Iterator[threading.Event]:
+    """Let a worker take shards while the context lasts; gives what ends it."""
+    worker, stopping = Worker(name="one", kinds=frozenset(works)), threading.Event()
+
+    def run() -> None:
+        serve(shards, worker=worker, works=works, jobs=jobs, stopping=stopping, idle_seconds=0.002)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield stopping
+    finally:
+        stopping.set()
+        thread.join()
