@@ -34,7 +34,11 @@ nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
 # Sessions on another Python than the first one found have a directory of their own there: see `patches`.
-ON_LOCK_SERVICES = ("tests/adapters/test_coordination.py", "tests/adapters/test_many_hosts_page.py")
+ON_LOCK_SERVICES = (
+    "tests/adapters/test_coordination.py",
+    "tests/adapters/test_many_hosts_page.py",
+    "tests/adapters/test_offered_templates.py",
+)
 NOX = ROOT / os.environ.get("IMAGEVOL_NOX", ".nox")
 nox.options.envdir = str(NOX)
 CONSTRAINTS = ROOT / "constraints.txt"
