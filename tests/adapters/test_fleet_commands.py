@@ -17,7 +17,7 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.board_option import BOARD_PASSWORD
-from imagevol_adapters.fleet import Jobs, LeasedWorkers, serve
+from imagevol_adapters.fleet import Jobs, LeasedShards, LeasedWorkers, serve
 from imagevol_adapters.gathering import DeepTarget, deep_kind, deep_work
 from imagevol_adapters.gathering.deep_reading import deep_targets
 from imagevol_adapters.gathering.deep_shards import deep_plan
@@ -227,6 +227,22 @@ class TestAudit:
         assert f" on {URL}: workers read the volumes.\n" in ran.err
         assert (board.shards.records(), board.closed) == ((), 1)
 
+    def test_a_volume_is_for_hosts_that_attach_its_backend(
+        self, board: Board, healthy_cloud: Glance, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volumes, offered = healthy_cloud.volumes, dict[str, frozenset[str]]()
+        volumes[volume_id(1)] = replace(volumes[volume_id(1)], host="one@fast#pool")
+        volumes[volume_id(2)] = replace(volumes[volume_id(2)], host=None)
+
+        def submit(shards: MemoryShards, shard: Shard) -> bool:
+            offered[shard.id] = shard.needs
+            return LeasedShards.submit(shards, shard)
+
+        monkeypatch.setattr(MemoryShards, "submit", submit)
+        run(*self.command(tmp_path))
+        assert offered[volume_id(1)] == {"one@fast"}
+        assert offered[volume_id(2)] == frozenset(), "any host tries it"
+
     def test_the_journal_spares_what_was_read_and_the_job_keeps_its_name(
         self, fleet: Fleet, run: Run, tmp_path: Path
     ) -> None:
@@ -365,6 +381,31 @@ class TestWork:
         (read,) = asked
         assert (read["trusted_projects"], read["trust_recorded"], read["record"]) == (frozenset({STORES}), True, False)
         assert read["image"] == healthy_cloud.images["image-1"]
+
+    def test_it_takes_only_volumes_of_its_own_backends(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        asked: list[dict[str, Any]],
+        stop: Callable[..., None],
+        run: Run,
+    ) -> None:
+        plans = {each.volume_id: deep_plan(each) for each in deep_targets(healthy_cloud.listed())}
+        for number, needs in {1: "one@slow", 2: "one@fast"}.items():
+            offered = Shard(
+                job="a", id=volume_id(number), kind=KIND, needs=frozenset({needs}), work=plans[volume_id(number)]
+            )
+            board.shards.submit(offered)
+        stop(lambda: board.record(2).state is ShardState.DONE)
+        assert run(*self.COMMAND, "--backend", "one@fast", "--backend", "two@fast").status == 0
+        assert [each["volume"] for each in asked] == [volume_id(2)]
+
+    @pytest.mark.parametrize("name", ["fast", "@fast", "one@", "one@fast#pool"])
+    def test_a_name_that_is_no_backend_is_refused(self, board: Board, run: Run, name: str) -> None:
+        ran = run(*self.COMMAND, "--backend", name)
+        assert ran.status != 0
+        assert f"{name!r} is no backend: give HOST@BACKEND" in ran.err.replace("\n", " ")
+        assert board.urls == []
 
     def test_it_takes_nothing_of_another_cloud(
         self,

@@ -147,7 +147,7 @@ class TestBandwidth:
 
     @pytest.mark.parametrize("rate", [0, -1, 0.5, math.inf, math.nan])
     def test_a_rate_by_which_nothing_moves_is_refused(self, rate: float) -> None:
-        with pytest.raises(InvalidFact, match="^bytes_per_second: "):
+        with pytest.raises(InvalidFact, match=r"^bytes_per_second: "):
             book(None, 1, bytes_per_second=rate, now=0, ahead_seconds=None)
 
     @given(

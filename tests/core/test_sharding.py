@@ -68,11 +68,6 @@ class TestClaims:
                 2,
                 "the host cannot attach volumes of 'host@slow'",
             ),
-            (
-                ClaimFacts(record=RECORD, worker=replace(WORKER, backends=None)),
-                2,
-                "it is not known whether the host can attach volumes of 'host@fast', 'host@slow'",
-            ),
         ],
     )
     def test_each_rule_alone_keeps_a_worker_from_a_shard(self, facts: ClaimFacts, rule: int, text: str) -> None:
@@ -86,6 +81,13 @@ class TestClaims:
         decision = decide_claim(ClaimFacts(record=ShardRecord(shard=shard), worker=replace(WORKER, backends=None)))
         assert decision.allowed
         assert decision.verdicts[2].text == "the shard needs no backend"
+
+    def test_a_worker_that_names_no_backend_tries_all(self) -> None:
+        decision = decide_claim(ClaimFacts(record=RECORD, worker=replace(WORKER, backends=None)))
+        assert decision.allowed
+        assert (
+            decision.verdicts[2].text == "the worker does not say which backends its host can attach, so it tries all"
+        )
 
 
 class TestAttempts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -152,7 +152,11 @@ class Deep:
         with ExitStack() as until:
             fleet = until.enter_context(opened_board(self._asked)) if self._asked.board else None
             journal = until.enter_context(self._journal())
-            found = self._found(targets(), journal) if fleet is None else self._offered(targets(), journal, fleet)
+            if fleet is None:
+                found = self._found(targets(), journal)
+            else:  # the audit lists the volumes anyhow
+                backends = {each.id: (each.host or "").partition("#")[0] for each in all_volumes()}
+                found = self._offered(targets(), journal, fleet, backends)
             try:
                 with closing(found):
                     self._read = list(watched("volumes", found, label="read"))
@@ -179,7 +183,7 @@ class Deep:
         )
 
     def _offered(
-        self, targets: Iterator[DeepTarget], journal: DeepJournal | None, fleet: Fleet
+        self, targets: Iterator[DeepTarget], journal: DeepJournal | None, fleet: Fleet, backends: Mapping[str, str]
     ) -> Generator[DeepCheck, None, None]:
         """Let workers read volumes."""
         from imagevol_adapters.gathering import DeepOffer, deep_kind, offered_checks
@@ -187,7 +191,7 @@ class Deep:
         assert journal is not None  # noqa: S101 - `refuse_unused` has held it
         reader = DeepReader(self._app, self._asked)
         kind = deep_kind(self._app.cloud_id())
-        offer = DeepOffer(shards=fleet.shards, job_records=fleet.jobs, job=journal.job, kind=kind)
+        offer = DeepOffer(shards=fleet.shards, job_records=fleet.jobs, job=journal.job, kind=kind, backends=backends)
         tell(f"Job {offer.job} on {fleet.locks.service}: workers read the volumes.")
         return offered_checks(
             targets,

@@ -115,7 +115,7 @@ class Workers(Shown, Lister):
         Column("worker", TEXT, "The name of the worker."),
         Column("host", TEXT, "The name of its host."),
         Column("jobs", COUNT, "How many shards it does at once, at most."),
-        Column("backends", _TEXTS_OR_NULL, "The backends that its host can attach; null if not known."),
+        Column("backends", _TEXTS_OR_NULL, "The backends that its host can attach; null if it tries all."),
         Column("last_seen", TIME_OR_NULL, "When it last said that it lives, by the clock of its host."),
         Column("kinds", json_list(TEXT), "The kinds of work that it does."),
         Column(

@@ -17,7 +17,7 @@ from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.board_option import add_board_options, opened_board
 from imagevol_adapters.cli.counts import count_of
 from imagevol_adapters.cli.taken_work import add_taken_options, taken_work
-from imagevol_core.sentences import amount
+from imagevol_core.sentences import amount, said
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -50,6 +50,14 @@ class Work(Command):
             metavar="COUNT",
             help="do at most COUNT shards at once, such as volumes that are read (default: %(default)d)",
         )
+        parser.add_argument(
+            "--backend",
+            type=_backend,
+            action="append",
+            metavar="HOST@BACKEND",
+            help="of the volumes to read, take only those on HOST@BACKEND, for a host that cannot attach those of all "
+            "backends; can be repeated (default: the volumes of all backends)",
+        )
         add_taken_options(parser)
         return parser
 
@@ -61,7 +69,8 @@ class Work(Command):
             from imagevol_core.sharding import Worker
 
             works = {each.kind: each for each in taken_work(self.app, parsed_args, stopping)}
-            worker = Worker(name=worker_name(), kinds=frozenset(works))
+            backends = None if parsed_args.backend is None else frozenset(parsed_args.backend)
+            worker = Worker(name=worker_name(), kinds=frozenset(works), backends=backends)
 
             def stop() -> None:
                 stopping.set()
@@ -82,6 +91,16 @@ class Work(Command):
                     stopping=stopping,
                 )
             tell(f"Worker {worker.name} ended. It took {amount(count, 'shard')}.")
+
+
+def _backend(text: str) -> str:
+    """Read the name of a backend, as Cinder shows it before the `#` of a pool."""
+    host, at, backend = text.partition("@")
+    if not host or not at or not backend or "#" in text:
+        raise argparse.ArgumentTypeError(
+            f"{said(text)!r} is no backend: give HOST@BACKEND, as `cinder get-pools` has it before the # and the pool"
+        )
+    return text
 
 
 @contextmanager

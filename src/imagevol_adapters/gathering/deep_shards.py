@@ -38,11 +38,19 @@ class ListedImages(Protocol):
 
 @attrs.frozen(kw_only=True)
 class DeepOffer(JobOffer):
-    """How the volumes of one job are offered to the workers of many hosts; its kind is of `deep_kind`."""
+    """How the volumes of one job are offered to the workers of many hosts; its kind is of `deep_kind`.
+
+    Args:
+        backends: the backend that each volume is on, as `host@backend`, by the id of the volume.  Any worker takes a
+            volume that is not among them.
+    """
+
+    backends: Mapping[str, str] = attrs.field(factory=dict)
 
     def shard(self, target: DeepTarget) -> Shard:
         """Give the shard of a volume."""
-        return Shard(job=self.job, id=target.volume_id, kind=self.kind, work=deep_plan(target))
+        needs = frozenset(filter(None, [self.backends.get(target.volume_id)]))
+        return Shard(job=self.job, id=target.volume_id, kind=self.kind, needs=needs, work=deep_plan(target))
 
 
 def deep_kind(cloud: str) -> str:

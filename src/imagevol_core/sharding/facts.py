@@ -77,7 +77,7 @@ class Worker:
     Args:
         name: of this process and of no other.
         kinds: which work it can do.
-        backends: whose volumes its host can attach, as `host@backend`; None if that is not known.
+        backends: whose volumes its host can attach, as `host@backend`; None if it does not say, and tries all.
     """
 
     name: str

@@ -30,7 +30,7 @@ def _attaches(facts: ClaimFacts) -> tuple[bool, str]:
     if not needs:
         return True, "the shard needs no backend"
     if backends is None:
-        return False, f"it is not known whether the host can attach volumes of {listed(sorted(needs))}"
+        return True, "the worker does not say which backends its host can attach, so it tries all"
     if missing := needs - backends:
         return False, f"the host cannot attach volumes of {listed(sorted(missing))}"
     return True, f"the host can attach volumes of {listed(sorted(needs))}"
@@ -82,7 +82,7 @@ CLAIMING_RULES: Mapping[Policy, tuple[Requirement[ClaimFacts], ...]] = {
         Requirement(id="worker-does-kind", text="the worker can do this kind of work", source=_OURS, holds=_kind),
         Requirement(
             id="worker-attaches",
-            text="the worker's host can attach volumes of each backend that the shard needs",
+            text="a worker that says which backends its host can attach says each that the shard needs",
             source=_OURS,
             holds=_attaches,
         ),

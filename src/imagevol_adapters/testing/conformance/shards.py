@@ -107,7 +107,8 @@ class ShardsConformance:
         claim = claimed(shards)
         assert claim.shard.id == "003"
         assert shards.claim(TWO) is None
-        assert shards.claim(replace(ONE, backends=None)) is None
+        assert shards.claim(replace(ONE, backends=frozenset())) is None
+        claimed(shards, replace(ONE, backends=None)).give_back()
         claim.give_back()
 
     def test_what_was_found_is_told_and_the_shard_is_not_taken_again(self, shards: Shards, others: Shards) -> None:
