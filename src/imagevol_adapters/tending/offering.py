@@ -59,7 +59,7 @@ def warm_plan(wish: WarmWish) -> dict[str, Any]:
     """Give what a worker must know to create a template.
 
     >>> from imagevol_core import Image, Volume
-    >>> target = Volume(id="new", volume_type="ssd")
+    >>> target = Volume(id="new", size_gib=1, volume_type="ssd")
     >>> warm_plan(WarmWish(image=Image(id="1f3a", status="active"), target=target, pools=()))
     {'image': '1f3a', 'volume_type': 'ssd'}
     """
