@@ -29,7 +29,7 @@ from benchmarks.pairs import RESULTS
 from benchmarks.peers import CONTEXT, Cinder, GlanceOfFile
 from benchmarks.storage import GIB, MIB, Image
 from benchmarks.transfers import PAIRS, Case, command, measure, run, show
-from imagevol_adapters.brick import open_device
+from imagevol_adapters.brick_opening import open_device
 from imagevol_adapters.engine import BLAKE3, pieces, verify_device, write_stream
 from imagevol_adapters.ports import Device
 from imagevol_adapters.qemu.converter import QemuConverter

@@ -29,11 +29,11 @@ from imagevol_adapters.addresses import own_address
 from imagevol_adapters.attaching_records import LOCK_PATH, host_lock_path
 from imagevol_adapters.brick_connecting import connect, size_of
 from imagevol_adapters.brick_disconnecting import disconnect_by_force
+from imagevol_adapters.brick_opening import open_device
 from imagevol_adapters.cleanup import released, undone_on_failure
 from imagevol_adapters.devices.ceph import (
     LOOK_AT,
     RbdDevice,
-    bound_requests,
     connection_with_deadline,
     is_timeout,
     look_at_for,
@@ -48,7 +48,7 @@ from imagevol_adapters.waiting import wait_until
 from imagevol_core import STALL_SECONDS, AttachFailed, DeadlineExceeded, DeviceFailed, DeviceStalled, ImagevolError
 from imagevol_core.sentences import amount, duration
 
-__all__ = ["ERRORS", "LOCK_PATH", "BrickAttacher", "become_privileged", "open_device"]
+__all__ = ["ERRORS", "LOCK_PATH", "BrickAttacher", "become_privileged"]
 
 T = TypeVar("T")
 
@@ -395,49 +395,6 @@ class BrickAttacher:
             _LOG.debug("The size of volume %s is not asked for again: %s", attachment.volume_id, line)
             return f"os-brick cannot ask for the size again: {line}; "
         return ""
-
-
-@contextmanager
-def open_device(
-    path: Any, *, writable: bool, name: str, seconds: float = STALL_SECONDS
-) -> Iterator[PathDevice | RbdDevice]:
-    """Open what os-brick connected: a path, or, of Ceph RBD, something that is used like a file.
-
-    If a call of the device has not returned at the end of the context, the device stays open, and says so by
-    `left_open`.  Then it must not be disconnected.
-
-    Args:
-        path: what os-brick gave.
-        writable: whether it will be written.
-        name: the ID of the volume, which errors name.
-        seconds: how long opening and closing may take.
-
-    Raises:
-        OSError: it cannot be opened.
-        DeviceStalled: opening or closing takes longer.
-    """
-    if not isinstance(path, str):  # os-brick closes it when it disconnects
-        bound_requests(path.rbd_image, seconds)
-        image = RbdDevice(
-            image=path.rbd_image, path=f"/{name}", what=f"volume {name}", writable=writable, stall_seconds=seconds
-        )
-        with image:
-            yield image
-        return
-    what = f"volume {name} at {path}"
-    device = bounded(
-        lambda: PathDevice.open(Path(path), writable=writable, volume_id=name),
-        what=what,
-        doing="opening",
-        seconds=seconds,
-        green=True,
-    )
-
-    def close() -> None:
-        bounded(device.close, what=what, doing="closing", seconds=seconds)
-
-    with released(what, close):
-        yield device
 
 
 def _has_helper_command() -> bool:

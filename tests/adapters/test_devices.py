@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imagevol_adapters.brick import open_device
+from imagevol_adapters.brick_opening import open_device
 from imagevol_adapters.devices import device as devices
 from imagevol_adapters.devices.ceph import RbdDevice
 from imagevol_adapters.devices.device import PathDevice

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
-from imagevol_adapters.brick import open_device
+from imagevol_adapters.brick_opening import open_device
 from imagevol_adapters.engine import Limits
 from imagevol_adapters.qemu.converter import QemuConverter
 from imagevol_adapters.transfers.checked_file import CheckedFile

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -387,6 +387,19 @@ class TestHost:
         assert socket.gethostname() in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize("call", ["os.open", "os.pwrite"])
+    def test_a_device_whose_call_returns_late_is_closed_then(
+        self, host: Callable[[str], tuple[BrickAttacher, Connector]], call: str
+    ) -> None:
+        attacher, connector = host(call)
+        attachment = Attachment(id="a", volume_id="7", connection={"driver_volume_type": "local"})
+        with pytest.raises(DeviceStalled), attacher.open(attachment, mode=AccessMode.WRITE) as device:
+            write_stream([b"x" * PART_BYTES], device, size_bytes=PART_BYTES, limits=LIMITS)
+        assert bool(descriptors_of(connector.path)) is (call == "os.pwrite"), "what a call uses is not closed"
+        with let_go(connector.hang):
+            pass
+        assert descriptors_of(connector.path) == []
+
     def test_a_volume_that_does_not_hang_is_not_left(
         self, host: Callable[[str], tuple[BrickAttacher, Connector]]
     ) -> None:
@@ -396,6 +409,15 @@ class TestHost:
             write_stream([b"x" * PART_BYTES], device, size_bytes=PART_BYTES, limits=LIMITS)
         assert not attacher.is_left(attachment)
         assert connector.calls == ["connect", "disconnect"]
+
+
+def descriptors_of(path: Path) -> list[str]:
+    """Give by which descriptors this process has a file open."""
+    found = {}
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found[each.name] = each.readlink()
+    return [number for number, target in found.items() if target == path]
 
 
 def _after(hang: Hang, name: str, call: Callable[..., Any], path: Path, *arguments: Any, **more: Any) -> Any:

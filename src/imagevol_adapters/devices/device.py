@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import logging
 import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from errno import EIO, ENOSPC
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +38,7 @@ _HINTS = {  # for errors of a block device, which say little
     EIO: "; look at the kernel's log and at the backend",
     ENOSPC: "; the device ends there, or the pool of its backend is full",
 }
+_LOG = logging.getLogger(__name__)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -115,22 +118,25 @@ class PathDevice:
         self.left_open = True
 
     def close(self) -> None:
-        """Close it, unless a call has not returned: then it stays open.  What was not flushed may be lost.
+        """Close it; if a call has not returned, it is closed when that returns.  What was not flushed may be lost.
 
         Raises:
             DeviceFailed: the storage reports what it could not write, as one of NFS does; it is closed all the same.
         """
-        fd, direct_fd = self._fd, self._direct_fd
-        if self._calls or self.left_open:
-            self.left_open = True
+        if self.left_open or self._fd == _CLOSED:
             return
+        closers = ExitStack()
+        closers.callback(setattr, self, "left_open", False)
+        for fd in (self._fd, self._direct_fd):
+            if fd is not None:
+                closers.callback(os.close, fd)
         self.left_open = True  # until this has returned
         self._fd, self._direct_fd = _CLOSED, None  # for a thread that comes late
-        with _translated(self.what, "closing"), ExitStack() as closers:
-            closers.callback(setattr, self, "left_open", False)
-            closers.callback(os.close, fd)
-            if direct_fd is not None:
-                closers.callback(os.close, direct_fd)
+        if self._calls:
+            self._calls.when_none(partial(_close_late, closers, self.what))
+            return
+        with _translated(self.what, "closing"):
+            closers.close()
 
     @property
     def size_bytes(self) -> int:
@@ -186,6 +192,7 @@ class PathDevice:
             found = extents(self._fd, offset, offset + length)
             while True:
                 with self._calls:
+                    os.fstat(self._fd)  # once it is closed, the number can be another file's
                     each = next(found, None)
                 if each is None:
                     return
@@ -196,10 +203,10 @@ class PathDevice:
         try:
             with self._calls:
                 os.fsync(self._fd)
+                with suppress(OSError):
+                    os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         except OSError as error:
             raise self._failure("flushing", error) from error
-        with suppress(OSError):
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def _failure(self, doing: str, error: OSError) -> DeviceFailed:
         """Give the error of a call that failed, with what to look at next."""
@@ -216,6 +223,14 @@ class PathDevice:
                 except OSError:  # a real fault shows again below
                     self._direct = False  # its descriptor stays open: another thread may be reading through it
             return move(self._fd, data)
+
+
+def _close_late(closers: ExitStack, what: str) -> None:
+    """Close a device for which no thread waits any more."""
+    try:
+        closers.close()
+    except OSError as error:
+        _LOG.warning("%s: closing failed: %s", what, one_line(error))
 
 
 def _punch(fd: int, offset: int, length: int) -> None:

@@ -20,7 +20,7 @@ from cinder import utils as cinder_utils
 from cinder.volume import volume_utils
 from oslo_config import cfg
 
-from imagevol_adapters.brick import open_device
+from imagevol_adapters.brick_opening import open_device
 from imagevol_adapters.cleanup import released
 from imagevol_adapters.configuration.backend_options import OPTIONS
 from imagevol_adapters.devices.ceph import closed_anyway
