@@ -27,8 +27,11 @@ class Board:
     urls: list[str] = attrs.field(factory=list)
     service: str = URL
     closed: int = 0
+    stopping: threading.Event = attrs.field(factory=threading.Event)
 
-    def opened(self, url: str) -> Board:
+    def opened(self, url: str, *, where: str) -> Board:
+        assert where == "--board"
+        self.stopping = threading.Event()
         self.urls.append(url)
         return self
 

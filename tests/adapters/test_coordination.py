@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oslo_config import cfg
+from tooz import coordination
 
 from imagevol_adapters.coordination import ToozLocks, from_conf, from_url
 from imagevol_adapters.coordination.answering import NoAnswerError, answered
@@ -279,6 +280,8 @@ class TestServiceThatFails:
             ("redis.exceptions", ["ConnectionError"], False),
             ("redis.exceptions", ["TimeoutError"], False),
             ("redis.exceptions", ["ConnectionError", "AuthenticationError"], True),
+            ("redis.exceptions", ["ConnectionError", "AuthorizationError"], True),
+            ("redis.exceptions", ["NoPermissionError"], True),
             ("etcd3gw.exceptions", ["ConnectionFailedError"], False),
             ("etcd3gw.exceptions", ["ConnectionTimeoutError"], False),
             ("etcd3gw.exceptions", ["InternalServerError"], True),
@@ -296,6 +299,25 @@ class TestServiceThatFails:
 
         expected = ServiceFailed if reached else ServiceUnreachable
         with closing(from_url(f"file://{tmp_path}")) as locks, pytest.raises(expected, match="as the client says it"):
+            locks.ask(fail)
+
+    @pytest.mark.parametrize(
+        "text, reached",
+        [
+            ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", True),
+            ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required", True),
+            ("[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca", True),
+            ("[SSL: WRONG_VERSION_NUMBER] wrong version number", True),
+            ("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred", False),
+            ("connection to certificate.example.com is refused", False),
+        ],
+    )
+    def test_a_certificate_that_is_refused_will_be_so_again(self, tmp_path: Path, text: str, reached: bool) -> None:
+        def fail() -> object:
+            raise coordination.ToozConnectionError(text)
+
+        expected = ServiceFailed if reached else ServiceUnreachable
+        with closing(from_url(f"file://{tmp_path}")) as locks, pytest.raises(expected):
             locks.ask(fail)
 
     @staticmethod
@@ -364,11 +386,12 @@ class TestUrls:
     ) -> None:
         caplog.set_level(logging.DEBUG)
         locks = from_url(service.url.replace(PASSWORD, "wrong-horse"), answer_seconds=1)
-        with pytest.raises(ServiceUnreachable) as refused, locks.held(NAME, wait_seconds=0):
+        with pytest.raises(ServiceFailed) as refused, locks.held(NAME, wait_seconds=0):
             pytest.fail("it was held")
         for text in (str(refused.value), repr(locks), caplog.text):
             assert "horse" not in text
-        assert "backend_url with its password" in str(refused.value)
+        assert ": the credentials are refused (" in str(refused.value)
+        assert str(refused.value).endswith("; check [coordination] backend_url and its password or certificate")
 
 
 class TestConfiguration:

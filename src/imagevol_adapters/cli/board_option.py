@@ -65,7 +65,7 @@ def opened_board(asked: argparse.Namespace) -> Iterator[Fleet]:
     try:
         from imagevol_adapters.fleet import fleet_from_url
 
-        fleet = fleet_from_url(url)
+        fleet = fleet_from_url(url, where=_WHERE)
     except ModuleNotFoundError as error:
         raise MissingDependency(str(error.name), "coordination") from error
     with closing(fleet):
@@ -100,7 +100,8 @@ def _with_password(url: str, password: str | None) -> str:
     """Put the password into the URL, as the client of the service wants it: as it is, and not encoded."""
     try:
         parts = urlsplit(url)
-        secret = parts.password or any(is_secret_name(name) for name, _ in parse_qsl(parts.query))
+        names = {name.lower() for name, _ in parse_qsl(parts.query)}
+        secret = parts.password or "auth" in names or any(map(is_secret_name, names))
     except ValueError:
         raise InvalidConfiguration(_WHERE, "it is not a URL") from None
     if secret or "@" in parts.path + parts.fragment:
@@ -109,6 +110,12 @@ def _with_password(url: str, password: str | None) -> str:
             f"every user of this host can see a password in it: set {BOARD_PASSWORD}, or pass --board-password-file",
         )
     if password is None:
+        if parts.username:
+            raise InvalidConfiguration(
+                _WHERE,
+                f"it has a user, and there is no password: set {BOARD_PASSWORD}, or pass --board-password-file. If the "
+                "password stands before the @, leave it out: every user of this host can see it",
+            )
         return url
     if parts.scheme != "redis":
         raise RequestRefused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -49,24 +50,40 @@ _UNREACHABLE_NAMES = frozenset(
         "etcd3gw.exceptions.ConnectionTimeoutError",
     }
 )
-_REFUSED_NAME = "redis.exceptions.AuthenticationError"  # which is a ConnectionError
+_REFUSED_NAMES = frozenset(  # of which the first two are a ConnectionError
+    {
+        "redis.exceptions.AuthenticationError",
+        "redis.exceptions.AuthorizationError",
+        "redis.exceptions.NoPermissionError",
+    }
+)
+_REFUSED_TLS = re.compile(r"\[SSL.*(certificate|unknown.ca|wrong.version.number)", re.IGNORECASE | re.DOTALL)
 _UNREACHABLE = (coordination.ToozConnectionError, coordination.OperationTimedOut, NoAnswerError, OSError)
 
 
 def _is_unreachable(error: Exception) -> bool:
     """Tell whether a service gave no answer; the clients that a board uses without tooz have errors of their own."""
-    if isinstance(error, _UNREACHABLE):
-        return True
-    names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
-    return bool(names & _UNREACHABLE_NAMES) and _REFUSED_NAME not in names
+    return not _is_refused(error) and (
+        isinstance(error, _UNREACHABLE) or not _UNREACHABLE_NAMES.isdisjoint(_names(error))
+    )
 
 
-def from_url(url: str, *, answer_seconds: float = 10) -> ToozLocks:
+def _is_refused(error: Exception) -> bool:
+    """Tell whether a service refuses the credentials, or this program the service's; to ask again is of no use."""
+    return not _REFUSED_NAMES.isdisjoint(_names(error)) or _REFUSED_TLS.search(str(error)) is not None
+
+
+def _names(error: Exception) -> list[str]:
+    return [f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__]
+
+
+def from_url(url: str, *, answer_seconds: float = 10, where: str = OPTION) -> ToozLocks:
     """Give the locks of a lock service; it is not asked before the first lock is.
 
     Args:
         url: as Cinder's option has it: `file:///var/lib/cinder`, `redis://:password@host:6379`, `etcd3+http://host`.
         answer_seconds: how long the service may take for an answer.
+        where: the option that the URL comes from, for what an error says.
 
     Raises:
         InvalidConfiguration: it names no lock service that can be used here.
@@ -78,7 +95,7 @@ def from_url(url: str, *, answer_seconds: float = 10) -> ToozLocks:
     ...         lock.ensure_held()
     ...     locks.close()
     """
-    locks = ToozLocks(parse_url(url, where=OPTION), answer_seconds=answer_seconds)
+    locks = ToozLocks(parse_url(url, where=where), answer_seconds=answer_seconds)
     locks.lease_seconds  # noqa: B018 - a driver that cannot be loaded is found out now
     return locks
 
@@ -199,6 +216,9 @@ class ToozLocks:
         except ThreadFailed:
             raise
         except Exception as error:
+            if _is_refused(error):
+                text = f"lock service {self.service}: the credentials are refused ({self._text(error)})"
+                raise ServiceFailed(f"{text}; check {self.service.where} and its password or certificate") from error
             kind = ServiceUnreachable if _is_unreachable(error) else ServiceFailed
             advice = self.service.service.advice.format(where=self.service.where)
             raise kind(f"lock service {self.service}: {self._text(error)}; {advice}") from error
@@ -262,6 +282,11 @@ class ToozLocks:
                 driver = self._made()
 
                 def start() -> None:
+                    try:
+                        self.service.service.ask_once(driver)
+                    except Exception as error:
+                        if not _is_unreachable(error):
+                            raise
                     try:
                         driver.start(start_heart=True)
                     except Exception as error:

@@ -47,6 +47,7 @@ class LockService:
         mark: something that a lock has only as long as it is the one that was taken.
         still_held: asks the service whether a lock is held, and renews it.
         refused: cleans up after a lock that could not be taken.
+        ask_once: asks the service without tooz, which hides for a minute that a password is wrong.
         advice: what to do when it fails; `{where}` is the option.
     """
 
@@ -55,6 +56,7 @@ class LockService:
     mark: Callable[[Any, Any], object]
     still_held: Callable[[Any], bool]
     refused: Callable[[Any], object] = lambda _: None
+    ask_once: Callable[[Any], object] = lambda _: None
     advice: str = "check that it runs and can be reached, and {where} with its password"
 
 
@@ -84,6 +86,19 @@ def _revision(coordinator: Any, lock: Any) -> object:
     return [metadata["create_revision"] for _, metadata in found]
 
 
+def _ask_redis_once(coordinator: Any) -> None:
+    """Let Redis answer, or raise its client's error at the first try."""
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - the client is installed only where it is used
+    from redis.retry import Retry  # noqa: PLC0415 - as above
+
+    client = coordinator._make_client(coordinator._parsed_url, coordinator._options, coordinator.timeout)
+    client.set_retry(Retry(NoBackoff(), 0))
+    try:
+        client.info("server")
+    finally:
+        client.close()
+
+
 def _beating(brings: str, **others: Any) -> LockService:
     return LockService(
         brings=brings,
@@ -111,7 +126,7 @@ SERVICES: Mapping[str, LockService] = {
     ),
     "etcd3+http": _ETCD,
     "etcd3+https": _ETCD,
-    "redis": _beating("redis"),
+    "redis": _beating("redis", ask_once=_ask_redis_once),
     "memcached": _beating("memcached"),
     "zookeeper": _ZOOKEEPER,
     "kazoo": _ZOOKEEPER,

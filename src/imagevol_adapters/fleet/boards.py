@@ -9,18 +9,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import attrs
 
 from imagevol_adapters.coordination import ToozLocks, from_url
+from imagevol_adapters.fleet.board_urls import checked_board_url
 from imagevol_adapters.fleet.jobs import Jobs
 from imagevol_adapters.fleet.leased import LeasedShards
 from imagevol_adapters.fleet.limits import BoardLimits
 from imagevol_adapters.fleet.patient import PatientBoard
 from imagevol_adapters.fleet.workers import LeasedWorkers
 from imagevol_adapters.ports import ShardBoard
-from imagevol_core import InvalidConfiguration
 
 __all__ = ["EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"]
 
@@ -29,6 +28,7 @@ T = TypeVar("T")
 _SHARDS, _WORKERS = "imagevol-shards", "imagevol-workers"
 _JOBS, _LIMITS = "imagevol-jobs", "imagevol-limits"
 _PATIENCE_SECONDS = 300
+_WHERE = "the URL of the board"
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -61,7 +61,12 @@ class Fleet:
 
 
 def fleet_from_url(
-    url: str, *, most_failures: int = 3, answer_seconds: float = 10, patience_seconds: float = _PATIENCE_SECONDS
+    url: str,
+    *,
+    most_failures: int = 3,
+    answer_seconds: float = 10,
+    patience_seconds: float = _PATIENCE_SECONDS,
+    where: str = _WHERE,
 ) -> Fleet:
     """Give the fleet of a lock service; close it at the end.  The service is not asked yet.
 
@@ -70,20 +75,17 @@ def fleet_from_url(
         most_failures: at how many failed attempts a shard is set aside.
         answer_seconds: how long the service may take for an answer.
         patience_seconds: for how long a call is repeated while the service does not answer.
+        where: the option that the URL comes from, for what an error says.
 
     Raises:
-        InvalidConfiguration: it names no service that can keep shards.
+        InvalidConfiguration: it names no service that can keep shards, or something in it is not known.
 
     >>> fleet_from_url("file:///var/lib/cinder")
     Traceback (most recent call last):
     imagevol_core.errors.InvalidConfiguration: ...: it names no service that keeps shards; use redis:// or etcd3+http://
     """
-    kind = _BOARDS.get(urlsplit(url).scheme)
-    if kind is None:
-        raise InvalidConfiguration(
-            "the URL of the board", "it names no service that keeps shards; use redis:// or etcd3+http://"
-        )
-    locks = from_url(url, answer_seconds=answer_seconds)
+    kind = _BOARDS[checked_board_url(url, where=where).scheme]
+    locks = from_url(url, answer_seconds=answer_seconds, where=where)
     boards = {name: kind(locks, name=name) for name in (_SHARDS, _WORKERS, _JOBS, _LIMITS)}
     patient = {name: PatientBoard(board, patience_seconds=patience_seconds) for name, board in boards.items()}
     return Fleet(

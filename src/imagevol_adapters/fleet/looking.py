@@ -9,7 +9,7 @@ import attrs
 from imagevol_adapters.fleet.jobs import JobRecord, Jobs
 from imagevol_adapters.ports import Shards
 from imagevol_core import RequestRefused
-from imagevol_core.sentences import said
+from imagevol_core.sentences import quoted, said
 from imagevol_core.sharding import ShardRecord, ShardState
 
 __all__ = ["JobState", "cancel_job", "look_at_jobs", "retry_shards"]
@@ -139,4 +139,4 @@ def retry_shards(job: str, *, shards: Shards, ids: Iterable[str] | None = None) 
 
 
 def _unknown(job: str) -> RequestRefused:
-    return RequestRefused(f"there is no job {said(job)} on the board: look at `imagevol fleet status`")
+    return RequestRefused(f"there is no job {said(job) or quoted(job)} on the board: look at `imagevol fleet status`")
