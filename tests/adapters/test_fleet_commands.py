@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -22,7 +25,7 @@ from imagevol_adapters.gathering import DeepTarget, deep_kind, deep_work
 from imagevol_adapters.gathering.deep_reading import deep_targets
 from imagevol_adapters.gathering.deep_shards import deep_plan
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
-from imagevol_core import DeepCheck, Digest, InUse, TransferCancelled
+from imagevol_core import GIB, DeepCheck, Digest, InUse, TransferCancelled
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 from tests.adapters import test_audit_command
 from tests.adapters.commands import Run
@@ -47,7 +50,8 @@ class Board:
     service: str = URL
     closed: int = 0
 
-    def opened(self, url: str) -> Board:
+    def opened(self, url: str, *, where: str) -> Board:
+        assert where == "--board"
         self.urls.append(url)
         return self
 
@@ -95,6 +99,10 @@ class TestBoardOption:
             "redis://:pa55word@host:6379",
             "redis://user:pa55word@host",
             "redis://host?password=pa55word",
+            "redis://host?Password=pa55word",
+            "redis://host?auth=pa55word",
+            "redis://pa55word@host",
+            "etcd3+http://pa55word@host",
             "redis://host?sentinel_password=pa55word",
             "redis://host/pa55word@x",
             "redis://[pa55word",
@@ -146,6 +154,19 @@ class TestBoardOption:
         monkeypatch.undo()
         ran = run(*self.COMMAND, "file:///var/lib/cinder")
         assert (ran.status, "use redis:// or etcd3+http://" in ran.err) == (1, True)
+
+    def test_a_user_without_a_password_may_be_the_password(self, run: Run) -> None:
+        ran = run(*self.COMMAND, "redis://pa55word@host")
+        assert "it has a user, and there is no password" in ran.err
+        assert "If the password stands before the @, leave it out" in ran.err
+
+    @pytest.mark.parametrize("url", ["redis://", "redis://host/db1", "redis://host?lock_timeout=0"])
+    def test_a_url_that_is_wrong_is_an_error_that_names_the_option_before_the_service_is_asked(
+        self, url: str, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.undo()
+        ran = run("fleet", "status", "--board", url)
+        assert (ran.status, ran.err.startswith("--board: "), len(ran.err.splitlines())) == (1, True, 1)
 
 
 class Fleet:
@@ -306,6 +327,17 @@ class TestAudit:
         assert not (tmp_path / "j").exists()
 
 
+@attrs.define
+class Owned:
+    """A Cinder that tells in which project a volume is."""
+
+    projects: dict[str, str]
+    attach_attempts: int = 30
+
+    def get(self, volume_id: str) -> SimpleNamespace:
+        return SimpleNamespace(project_id=self.projects[volume_id])
+
+
 class TestWork:
     COMMAND = ("fleet", "work", "--board", URL)
 
@@ -406,6 +438,29 @@ class TestWork:
         assert ran.status != 0
         assert f"{name!r} is no backend: give HOST@BACKEND" in ran.err.replace("\n", " ")
         assert board.urls == []
+
+    def test_it_reads_a_volume_that_no_image_names_only_in_a_project_that_it_trusts(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        asked: list[dict[str, Any]],
+        stop: Callable[..., None],
+        run: Run,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        ids = [volume_id(11), volume_id(12)]
+        monkeypatch.setattr(Imagevol, "volumes", Owned(dict(zip(ids, (STORES, "tenant"), strict=True))))
+        for each in ids:
+            plan = deep_plan(DeepTarget(volume_id=each, size_bytes=GIB, algorithm=None))
+            board.shards.submit(Shard(job="forged", id=each, kind=KIND, work=plan))
+        stop(lambda: all(each.state is not ShardState.OPEN for each in board.shards.records()))
+        assert run(*self.COMMAND, "--trusted-project", STORES).status == 0
+        assert [each["volume"] for each in asked] == [ids[0]]
+        refused = next(each for each in board.shards.records() if each.shard.id == ids[1])
+        assert refused.reason == (
+            f"volume {ids[1]} is not read, because no image names it: if you trust project tenant, pass "
+            "--trusted-project with its id to this worker"
+        )
 
     def test_it_takes_nothing_of_another_cloud(
         self,
@@ -514,6 +569,17 @@ class TestStatus:
         assert f"three: {volume_id(3)}" in one.out
         assert "sector\\n7 cannot be read" in one.out
         assert "audit-2" not in one.out
+
+    @pytest.mark.parametrize("command", ["status", "workers"])
+    def test_a_full_output_is_an_error_on_one_line(
+        self, board: Board, run: Run, command: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Path("/dev/full").open("w") as full:
+            monkeypatch.setattr(sys, "stdout", full)
+            ran = run("fleet", command, "--board", URL)
+            with suppress(OSError):
+                full.close()
+        assert (ran.status, ran.err) == (1, "the standard output cannot be written: No space left on device\n")
 
     def test_an_unknown_job_is_an_error(self, board: Board, run: Run) -> None:
         ran = run("fleet", "status", "none", "--board", URL)

@@ -235,6 +235,8 @@ class TestLooking:
         rig.shards.submit(shard(1))
         with pytest.raises(RequestRefused, match="there is no job none"):
             look_at_jobs(rig.shards, rig.jobs, job="none")
+        with pytest.raises(RequestRefused, match="there is no job '' on the board"):
+            look_at_jobs(rig.shards, rig.jobs, job="")
         with pytest.raises(RequestRefused, match="there is no job none"):
             cancel_job("none", shards=rig.shards, jobs=rig.jobs)
         with pytest.raises(RequestRefused, match="no shard that was set aside"):

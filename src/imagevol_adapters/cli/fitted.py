@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.output import Named, output_lost
 
 if TYPE_CHECKING:
     from cliff.display import DisplayCommandBase
@@ -40,7 +41,16 @@ class Fitted(_Displaying):
                 parsed_args.columns = list(kept)
                 left_out = ", ".join(name for name in column_names if name not in kept)
                 tell(f"Left out, because the terminal has {width} columns: {left_out}. To see all, pass -f yaml.")
-        return super().produce_output(parsed_args, column_names, data)  # type: ignore[safe-super]
+        kept = isinstance(self, Named)  # which looks after its output itself
+        try:
+            shown = super().produce_output(parsed_args, column_names, data)  # type: ignore[safe-super]
+            if not kept:
+                sys.stdout.flush()
+        except OSError as error:
+            if kept or isinstance(error, BrokenPipeError):  # `imagevol … | head` has all that it wants
+                raise
+            raise output_lost(error) from error
+        return shown
 
 
 def fitting(names: Sequence[str], *, matters_less: Iterable[str], width: int) -> tuple[str, ...]:

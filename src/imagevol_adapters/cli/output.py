@@ -18,7 +18,7 @@ from cliff.display import DisplayCommandBase
 from imagevol_adapters.error_text import one_line
 from imagevol_core import ImagevolError, RequestRefused
 
-__all__ = ["Named", "check_output", "flushed", "usable_streams"]
+__all__ = ["Named", "check_output", "flushed", "output_lost", "usable_streams"]
 
 _NOWHERE = Path(os.devnull)
 _FULL = os.makedev(1, 7)  # /dev/full
@@ -58,6 +58,18 @@ class Named(_Displaying):
             text = f"{_LOST.format(reason=_reason(error))}. The command has done what is shown above"
             raise ImagevolError(text) from error
         return shown
+
+
+def output_lost(error: Exception) -> ImagevolError:
+    """Give the error for an output that cannot be written.
+
+    Args:
+        error: what it said.
+
+    >>> output_lost(OSError(28, "No space left on device"))
+    ImagevolError('the standard output cannot be written: No space left on device')
+    """
+    return ImagevolError(_LOST.format(reason=_reason(error)))
 
 
 def check_output(stream: TextIO) -> None:
