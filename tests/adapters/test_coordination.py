@@ -274,6 +274,25 @@ class TestServiceThatFails:
             with others.held(NAME, wait_seconds=SECONDS):
                 pass
 
+    def test_an_answer_that_comes_late_again_and_again_is_named_once(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        locks, slow, late = from_url(f"file://{tmp_path}", answer_seconds=0.05), threading.Event(), list[int]()
+
+        def refused() -> None:
+            slow.wait(SECONDS)
+            late.append(1)
+            raise OSError("refused")
+
+        for _ in range(3):
+            with pytest.raises(ServiceUnreachable):
+                locks.ask(refused)
+        slow.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("imagevol-lock"):
+                thread.join(SECONDS)
+        assert (len(late), len([each for each in caplog.messages if str(tmp_path) in each])) == (3, 1)
+
     @pytest.mark.parametrize(
         "module, kinds, reached",
         [

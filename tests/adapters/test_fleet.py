@@ -28,10 +28,11 @@ from imagevol_adapters.fleet import (
 from imagevol_adapters.fleet.limit_records import flow_of, holders_of, limit_of, text_of_holders
 from imagevol_adapters.fleet.recorded import record_of, text_of_record, worker_of
 from imagevol_adapters.ports import Claim
-from imagevol_adapters.testing.memory import MemoryBoard, MemoryShards, MemoryWorkers
+from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
 from imagevol_core import (
     DeadlineExceeded,
     DeviceFailed,
+    ImagevolError,
     LockLost,
     ServiceFailed,
     ServiceUnreachable,
@@ -511,8 +512,46 @@ class TestPatience:
             with pytest.raises(ServiceUnreachable):
                 call()
 
+    def test_a_process_that_shall_end_waits_for_no_board(self) -> None:
+        stopping = threading.Event()
+        board = PatientBoard(MemoryBoard(reachable=False), patience_seconds=600, pause_seconds=600, stopping=stopping)
+        threading.Timer(0.05, stopping.set).start()
+        for _ in range(2):
+            with pytest.raises(ServiceUnreachable):
+                board.get("a")
+
 
 class TestServing:
+    @pytest.mark.parametrize("error", [ServiceFailed, ServiceUnreachable])
+    def test_a_board_that_refuses_each_claim_is_named_once(
+        self, error: type[ImagevolError], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stopping, tries = threading.Event(), list[int]()
+
+        class Refusing(MemoryBoard):
+            def reach(self) -> None:
+                tries.append(1)
+                if len(tries) == 5:
+                    stopping.set()
+                raise error("the board has another password now")
+
+        shards = LeasedShards(Refusing(), MemoryLocks())
+        assert serve(shards, worker=WORKER, works={}, jobs=1, stopping=stopping, idle_seconds=0) == 0
+        assert (len(tries), caplog.messages) == (5, ["the board has another password now"])
+
+    def test_a_result_that_cannot_be_written_is_named_on_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        shards, stopping = MemoryShards(), threading.Event()
+        shards.submit(shard(1))
+
+        def work(_: Claim) -> Mapping[str, Any]:
+            shards.board.reachable = False
+            stopping.set()
+            return {}
+
+        assert serve(shards, worker=WORKER, works={"deep": work}, jobs=1, stopping=stopping) == 1
+        (told,) = [each for each in caplog.records if each.message.startswith("Shard 001: ")]
+        assert (told.levelname, told.exc_info) == ("WARNING", None)
+
     def records(self, shards: MemoryShards) -> tuple[ShardRecord, ...]:
         return shards.records() if shards.board.reachable else ()
 

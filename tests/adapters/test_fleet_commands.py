@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.board_option import BOARD_PASSWORD
-from imagevol_adapters.fleet import Jobs, LeasedShards, LeasedWorkers, serve
+from imagevol_adapters.fleet import Jobs, LeasedShards, LeasedWorkers, PatientBoard, serve
 from imagevol_adapters.gathering import DeepTarget, deep_kind, deep_work
 from imagevol_adapters.gathering.deep_reading import deep_targets
 from imagevol_adapters.gathering.deep_shards import deep_plan
@@ -43,12 +44,13 @@ cloud = test_audit_command.cloud
 class Board:
     """A board in memory, and the URL that was asked for."""
 
-    shards: MemoryShards = attrs.field(factory=lambda: MemoryShards(most_failures=1))
+    shards: LeasedShards = attrs.field(factory=lambda: MemoryShards(most_failures=1))
     workers: LeasedWorkers = attrs.field(factory=MemoryWorkers)
     jobs: Jobs = attrs.field(factory=lambda: Jobs(MemoryBoard(), MemoryLocks(), write_seconds=0))
     urls: list[str] = attrs.field(factory=list)
     service: str = URL
     closed: int = 0
+    stopping: threading.Event = attrs.field(factory=threading.Event)
 
     def opened(self, url: str, *, where: str) -> Board:
         assert where == "--board"
@@ -398,6 +400,36 @@ class TestWork:
         left = board.record(5)
         assert (left.state, left.holder, left.failures) == (ShardState.OPEN, None, 0)
         assert board.closed == 1
+
+    def test_a_worker_that_waits_for_its_board_ends_at_a_signal(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        asked: list[dict[str, Any]],
+        stop: Callable[..., None],
+        run: Run,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        patient = PatientBoard(
+            MemoryBoard(reachable=False), patience_seconds=10 * SECONDS, pause_seconds=SECONDS, stopping=board.stopping
+        )
+        board.shards = LeasedShards(patient, MemoryLocks())
+        stop(lambda: "it is asked again" in caplog.text)
+        ran = run(*self.COMMAND)
+        assert (ran.status, ran.err.splitlines()[-1].endswith("ended. It took 0 shards.")) == (0, True)
+
+    def test_the_library_of_the_locks_says_nothing_in_the_log_that_is_said_already(
+        self, board: Board, healthy_cloud: Glance, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def serve(*_: object, **__: object) -> int:
+            logging.getLogger("tooz.drivers.redis").warning("Unable to heartbeat lock", exc_info=ValueError("lost"))
+            logging.getLogger("tooz.coordination").error("Retrying")
+            return 0
+
+        monkeypatch.setattr(Imagevol, "attacher", None)
+        monkeypatch.setattr("imagevol_adapters.fleet.serve", serve, raising=False)
+        ran = run(*self.COMMAND)
+        assert (ran.status, len(ran.err.splitlines())) == (0, 2)
 
     def test_what_it_may_believe_and_change_is_said_by_its_own_options(
         self,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sybil import Document, Example
@@ -111,6 +112,42 @@ def test_every_command_of_the_page_does_what_the_page_says(service: Service, her
     read = [line for line in Path("deep.journal").read_text().splitlines() if '"volume"' in line]
     assert len(read) == VOLUMES
     assert PASSWORD not in "".join(each.read_text() for each in here.iterdir() if each.name != "board-password")
+
+
+def test_a_redis_that_was_restarted_empty_has_the_job_and_the_worker_again_and_nobody_logs_a_traceback(
+    service: Service, here: Path
+) -> None:
+    board = ["--board", service.url.replace(f":{PASSWORD}@", ""), "--board-password-file", "board-password"]
+    program = str(here.parent / "programs" / "imagevol")
+
+    def asked(*command: str) -> Any:
+        return json.loads(subprocess.check_output([program, "fleet", *command, *board, "-f", "json"]))
+
+    def is_running() -> bool:
+        """Whether the job is fed and the worker is listed; what it reads it has lost, if the service forgot it."""
+        return [each["state"] for each in asked("status")] == ["running"] and len(asked("workers")) == 1
+
+    with Path("feeder.log").open("w") as feeder_log, Path("worker.log").open("w") as worker_log:
+        journal = ["--journal", "restarted.journal", "-f", "json"]
+        feeder = subprocess.Popen([program, "audit", "--deep", *board, *journal], stderr=feeder_log)
+        worker = subprocess.Popen([program, "fleet", "work", *board], stderr=worker_log)
+    try:
+        until(is_running)
+        (job,) = [each["job"] for each in asked("status")]
+        service.stop()
+        service.start()
+        until(is_running)
+        subprocess.run([program, "fleet", "cancel", job, *board], check=True)
+        assert feeder.wait(2 * SECONDS) == 1
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(2 * SECONDS) == 0
+    finally:
+        for process in (feeder, worker):
+            process.kill()
+            process.wait()
+    assert Path("feeder.log").read_text().splitlines()[-1].startswith(f"job {job} was cancelled with")
+    logs = [Path(name).read_text() for name in ("feeder.log", "worker.log")]
+    assert [log for log in logs if "Traceback" in log or "tooz" in log] == []
 
 
 def test_the_workers_of_the_examples_are_started_with_options_that_there_are() -> None:

@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _few_collections(), no_timers_left():
         status = _run(argv)
     if argv is None:
+        # Nothing is left to undo: a signal ends the process, and Python does not show where that was.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         _leave_threads(status)
     return status
 

@@ -41,13 +41,13 @@ class Fitted(_Displaying):
                 parsed_args.columns = list(kept)
                 left_out = ", ".join(name for name in column_names if name not in kept)
                 tell(f"Left out, because the terminal has {width} columns: {left_out}. To see all, pass -f yaml.")
-        kept = isinstance(self, Named)  # which looks after its output itself
+        named = isinstance(self, Named)  # which looks after its output itself
         try:
             shown = super().produce_output(parsed_args, column_names, data)  # type: ignore[safe-super]
-            if not kept:
+            if not named:
                 sys.stdout.flush()
         except OSError as error:
-            if kept or isinstance(error, BrokenPipeError):  # `imagevol … | head` has all that it wants
+            if named or isinstance(error, BrokenPipeError):  # `imagevol … | head` has all that it wants
                 raise
             raise output_lost(error) from error
         return shown

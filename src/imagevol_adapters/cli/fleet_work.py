@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event
 from typing import TYPE_CHECKING
 
 from cliff.command import Command
@@ -63,11 +62,11 @@ class Work(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Work until a signal comes."""
-        stopping = Event()
         with opened_board(parsed_args) as fleet:
             from imagevol_adapters.fleet import serve, worker_name
             from imagevol_core.sharding import Worker
 
+            stopping = fleet.stopping
             works = {each.kind: each for each in taken_work(self.app, parsed_args, stopping)}
             backends = None if parsed_args.backend is None else frozenset(parsed_args.backend)
             worker = Worker(name=worker_name(), kinds=frozenset(works), backends=backends)

@@ -42,6 +42,7 @@ _LIBRARIES = (
     "oslo_service",
     "oslo_utils",
     "stevedore",
+    "tooz",
 )
 _ATTACH_ATTEMPTS = 30  # nearly five minutes: a large image is read for minutes, and a person can interrupt
 

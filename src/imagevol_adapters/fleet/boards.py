@@ -7,6 +7,7 @@ Redis without persistence forgets it at a restart, and the feeder then offers th
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -42,6 +43,7 @@ class Fleet:
         locks: of the service.
         limit_board: keeps the limits of all workers.
         beats: the board of the workers, asked again while the service does not answer.
+        stopping: to be set when this process shall end; then nothing is waited for any more.
     """
 
     shards: LeasedShards
@@ -50,6 +52,7 @@ class Fleet:
     locks: ToozLocks
     limit_board: ShardBoard
     beats: ShardBoard
+    stopping: threading.Event
 
     def limits(self, worker: str) -> BoardLimits:
         """Give the limits of all workers, as the worker of this name has them; make them once in a process."""
@@ -87,7 +90,11 @@ def fleet_from_url(
     kind = _BOARDS[checked_board_url(url, where=where).scheme]
     locks = from_url(url, answer_seconds=answer_seconds, where=where)
     boards = {name: kind(locks, name=name) for name in (_SHARDS, _WORKERS, _JOBS, _LIMITS)}
-    patient = {name: PatientBoard(board, patience_seconds=patience_seconds) for name, board in boards.items()}
+    stopping = threading.Event()
+    patient = {
+        name: PatientBoard(board, patience_seconds=patience_seconds, stopping=stopping)
+        for name, board in boards.items()
+    }
     return Fleet(
         shards=LeasedShards(patient[_SHARDS], locks, most_failures=most_failures),
         workers=LeasedWorkers(boards[_WORKERS], locks),  # a worker that is not listed for a while still works
@@ -95,6 +102,7 @@ def fleet_from_url(
         locks=locks,
         limit_board=patient[_LIMITS],
         beats=patient[_WORKERS],
+        stopping=stopping,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -31,11 +32,13 @@ class PatientBoard:
         board: that is asked.
         patience_seconds: for how long a call is repeated.
         pause_seconds: between two tries.
+        stopping: set when this process shall end; then a call is not repeated any more.
     """
 
     board: ShardBoard
     patience_seconds: float = attrs.field(kw_only=True)
     pause_seconds: float = attrs.field(default=_PAUSE_SECONDS, kw_only=True)
+    stopping: threading.Event = attrs.field(factory=threading.Event, kw_only=True)
 
     def all(self) -> Mapping[str, str]:
         """Give every text by its key."""
@@ -63,9 +66,9 @@ class PatientBoard:
                 return call(), asked_again
             except ServiceUnreachable as error:
                 left = until - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self.stopping.is_set():
                     raise
                 if not asked_again:
                     LOG.warning("%s; it is asked again", error)
                 asked_again = True
-                time.sleep(min(self.pause_seconds, left))
+                self.stopping.wait(min(self.pause_seconds, left))

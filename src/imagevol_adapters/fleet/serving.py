@@ -15,7 +15,7 @@ from imagevol_adapters.engine.starting import Threads
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet.running import Work, work_on
 from imagevol_adapters.ports import Claim, Shards
-from imagevol_core import ServiceFailed, ServiceUnreachable, TransferCancelled
+from imagevol_core import ImagevolError, ServiceFailed, ServiceUnreachable, TransferCancelled
 from imagevol_core.sharding import Worker
 
 __all__ = ["serve", "worker_name"]
@@ -59,10 +59,17 @@ def serve(
         ThreadFailed: a thread could not begin.
     """
     running: set[Future[None]] = set()
-    count = 0
+    count, told = 0, ""
     with Threads("shard") as threads:
         while not stopping.is_set():
-            claim = _claimed(shards, worker) if len(running) < jobs else None
+            claim = None
+            if len(running) < jobs:
+                try:
+                    claim, told = shards.claim(worker), ""
+                except (ServiceUnreachable, ServiceFailed) as error:
+                    if str(error) != told:  # and not again each second
+                        LOG.warning("%s", error)
+                    told = str(error)
             if claim is not None:
                 with undone_on_failure(f"the lease of shard {claim.shard.id}", claim.give_back):
                     running.add(threads.submit(_do, claim, works))
@@ -74,19 +81,13 @@ def serve(
     return count
 
 
-def _claimed(shards: Shards, worker: Worker) -> Claim | None:
-    try:
-        return shards.claim(worker)
-    except (ServiceUnreachable, ServiceFailed) as error:
-        LOG.warning("%s", error)
-        return None
-
-
 def _do(claim: Claim, works: Mapping[str, Work]) -> None:
     """Do a shard; whatever becomes of it, the worker goes on with others."""
     try:
         work_on(claim, works[claim.shard.kind])
     except TransferCancelled:
         LOG.info("Shard %s was given back", claim.shard.id)
+    except ImagevolError as error:
+        LOG.warning("Shard %s: %s", claim.shard.id, error)
     except Exception as error:
         LOG.exception("Shard %s: %s", claim.shard.id, one_line(error))
