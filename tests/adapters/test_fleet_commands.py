@@ -633,6 +633,8 @@ class TestStatus:
             {"worker": "two", "host": "node-2", "jobs": 1, "backends": ["host@fast"], "held": [], **common},
         ]
         assert f"audit-1: {volume_id(1)}" in told.out
+        assert "| all " in told.out
+        assert "None" not in told.out
 
 
 class TestCancelAndRetry:

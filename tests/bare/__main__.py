@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,9 @@ def newcomer(targets: list[str], *, keep: bool) -> int:
                 f"exit status {status} after {time.monotonic() - start:.0f} s; all of its output: {log}\n", flush=True
             )
             failed = failed or status
+        reports = bare.root / "root" / "imagevol" / ".nox" / "reports"
+        if reports.is_dir():  # how long each test took
+            shutil.copytree(reports, DIRECTORY / "reports", dirs_exist_ok=True)
         if keep:
             print(f"The machine is kept in {bare.root}. Remove it with: rm -rf {bare.root}")
     return failed

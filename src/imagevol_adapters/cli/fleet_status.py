@@ -138,7 +138,12 @@ class Workers(Shown, Lister):
         with opened_board(parsed_args) as fleet:
             rows = list(_workers(fleet))
         structured = parsed_args.formatter in _STRUCTURED
-        return self.names(), [row if structured else _told(row) for row in rows]
+        if not structured:
+            place = self.names().index("backends")
+            rows = [
+                _told((*row[:place], "all" if row[place] is None else row[place], *row[place + 1 :])) for row in rows
+            ]
+        return self.names(), rows
 
 
 class Cancel(Command):
@@ -256,6 +261,8 @@ def _told(row: tuple[object, ...]) -> tuple[object, ...]:
 
 
 def _text(value: object) -> object:
+    if value is None:
+        return "not known"
     if isinstance(value, str):
         return said(value)
     if isinstance(value, list):
