@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 import attrs
 
-from imagevol_adapters.fleet import Jobs, LeasedWorkers, serve
+from imagevol_adapters.fleet import BoardLimits, Jobs, LeasedWorkers, serve
 from imagevol_adapters.fleet.running import Work
 from imagevol_adapters.ports import Claim, Shards
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
 from imagevol_core.sharding import Shard, ShardRecord, Worker
 
 URL = "redis://board.example.com:6379"
+SECONDS = 30
 
 
 @attrs.define
@@ -38,6 +39,9 @@ class Board:
     @property
     def locks(self) -> Board:
         return self
+
+    def limits(self, worker: str) -> BoardLimits:
+        return BoardLimits(MemoryBoard(), self.workers.board, worker, lease_seconds=lambda: SECONDS)
 
     def close(self) -> None:
         self.closed += 1

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from imagevol_adapters.fleet import (
     LeasedShards,
     PatientBoard,
     ShardLost,
+    limited,
     local_shards,
     run_shards,
     serve,
@@ -441,6 +443,34 @@ class TestLimits:
             with one.attachment("host@fast", wait_seconds=0) as slot:
                 slot.ensure_held()
         assert board.get("slots/host%40fast") == text_of_holders({})
+
+    def test_what_cannot_be_read_of_what_is_used_is_written_anew(self) -> None:
+        board, workers = MemoryBoard(), MemoryWorkers()
+        one = self.limits("one", board, workers, clock=lambda: 0.0)
+        one.limit("host@fast", WorkerLimit(attachments=1, bytes_per_second=1000))
+        for key in ("slots/host%40fast", "flow/host%40fast"):
+            board.create(key, "junk")
+        with self.present(workers, "one"), one.attachment("host@fast", wait_seconds=0) as slot:
+            slot.ensure_held()
+        assert one.pace(["host@fast"])(1000) == 1
+        assert board.get("slots/host%40fast") == text_of_holders({})
+
+    def test_work_waits_for_an_attachment_and_gives_its_shard_back_when_the_worker_ends(self) -> None:
+        board, workers, shards = MemoryBoard(), MemoryWorkers(), MemoryShards()
+
+        def ends(_: float) -> None:
+            raise TransferCancelled("the worker ends")
+
+        one = self.limits("one", board, workers, pause=ends)
+        shards.submit(Shard(job="audit", id="1", kind="deep", needs=frozenset({"host@fast"})))
+        one.limit("host@fast", WorkerLimit(attachments=1))
+        with self.present(workers, "one"), one.attachment("host@fast"):
+            claim = shards.claim(replace(WORKER, backends=None))
+            assert claim is not None
+            with pytest.raises(TransferCancelled):
+                work_on(claim, limited(doubled, one, attachments=1))
+        (record,) = shards.records()
+        assert (record.holder, record.failures) == (None, 0)
 
     def test_many_small_pieces_are_booked_together(self) -> None:
         one = self.alone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -21,13 +22,13 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.board_option import BOARD_PASSWORD
-from imagevol_adapters.fleet import Jobs, LeasedShards, LeasedWorkers, PatientBoard, serve
+from imagevol_adapters.fleet import BoardLimits, Jobs, LeasedShards, LeasedWorkers, PatientBoard, serve
 from imagevol_adapters.gathering import DeepTarget, deep_kind, deep_work
 from imagevol_adapters.gathering.deep_reading import deep_targets
 from imagevol_adapters.gathering.deep_shards import deep_plan
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
 from imagevol_core import GIB, DeepCheck, Digest, InUse, TransferCancelled
-from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
+from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerLimit
 from tests.adapters import test_audit_command
 from tests.adapters.commands import Run
 from tests.adapters.test_audit_command import TRUSTED, Glance, healthy
@@ -51,11 +52,15 @@ class Board:
     service: str = URL
     closed: int = 0
     stopping: threading.Event = attrs.field(factory=threading.Event)
+    limit_board: MemoryBoard = attrs.field(factory=MemoryBoard)
 
     def opened(self, url: str, *, where: str) -> Board:
         assert where == "--board"
         self.urls.append(url)
         return self
+
+    def limits(self, worker: str) -> BoardLimits:
+        return BoardLimits(self.limit_board, self.workers.board, worker, lease_seconds=lambda: SECONDS)
 
     @property
     def locks(self) -> Board:
@@ -463,6 +468,51 @@ class TestWork:
         stop(lambda: board.record(2).state is ShardState.DONE)
         assert run(*self.COMMAND, "--backend", "one@fast", "--backend", "two@fast").status == 0
         assert [each["volume"] for each in asked] == [volume_id(2)]
+
+    def test_all_workers_together_keep_to_limits_that_its_options_set(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        stop: Callable[..., None],
+        run: Run,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        read: list[tuple[int, float]] = []
+
+        def here(volume: str, *, limits: Any, size_bytes: int, algorithm: str, **_: Any) -> DeepCheck:
+            slots = json.loads(board.limit_board.get("slots/one%40fast") or "{}")
+            read.append((len(slots), limits.shared(30 << 20)))
+            return check(DeepTarget(volume_id=volume, size_bytes=size_bytes, algorithm=algorithm))
+
+        monkeypatch.setattr("imagevol_adapters.transfers.check_image_volume", here, raising=False)
+        monkeypatch.setattr(Imagevol, "attacher", None)
+        plans = {each.volume_id: deep_plan(each) for each in deep_targets(healthy_cloud.listed())}
+        for number in (1, 2):
+            needs, work = frozenset({"one@fast"}), plans[volume_id(number)]
+            board.shards.submit(Shard(job="a", id=volume_id(number), kind=KIND, needs=needs, work=work))
+        stop(lambda: all(board.record(each).state is ShardState.DONE for each in (1, 2)))
+        assert run(*self.COMMAND, "--shared-rate", "10", "--shared-attachments", "1").status == 0
+        assert [slots for slots, _ in read] == [1, 1]
+        assert all(seconds > 0 for _, seconds in read)
+        assert board.limits("any").limits() == {
+            "*": WorkerLimit(bytes_per_second=10 << 20),
+            "one@fast": WorkerLimit(attachments=1),
+        }
+        assert board.limit_board.get("slots/one%40fast") == "{}"
+
+    def test_a_worker_without_such_an_option_asks_nothing_of_the_limits(
+        self,
+        board: Board,
+        healthy_cloud: Glance,
+        asked: list[dict[str, Any]],
+        stop: Callable[..., None],
+        run: Run,
+    ) -> None:
+        board.limit_board.reachable = False
+        board.offer(healthy_cloud, 1)
+        stop(lambda: board.record(1).state is ShardState.DONE)
+        assert run(*self.COMMAND).status == 0
+        assert len(asked) == 1
 
     @pytest.mark.parametrize("name", ["fast", "@fast", "one@", "one@fast#pool"])
     def test_a_name_that_is_no_backend_is_refused(self, board: Board, run: Run, name: str) -> None:

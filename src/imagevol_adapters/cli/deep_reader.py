@@ -31,8 +31,15 @@ class DeepReader:
         limits: of all volumes together.
     """
 
-    def __init__(self, app: Services, asked: argparse.Namespace) -> None:
+    def __init__(
+        self, app: Services, asked: argparse.Namespace, *, shared: Callable[[int], float] | None = None
+    ) -> None:
         """Take the services, what is believed and recorded, and how fast the volumes are read.
+
+        Args:
+            app: the services.
+            asked: the options of the command.
+            shared: tells how long to wait for what other processes read too; see `Limits`.
 
         Raises:
             MissingDependency: a BLAKE3 must be recorded, and its package is not installed.
@@ -43,7 +50,8 @@ class DeepReader:
             raise MissingDependency(BLAKE3, BLAKE3)
         self._app = app
         self._asked = asked
-        self.limits: Limits = app.limits(asked.rate)  # all jobs share it
+        limits = app.limits(asked.rate)
+        self.limits: Limits = limits if shared is None else attrs.evolve(limits, shared=shared)  # all jobs share it
 
     @functools.cached_property
     def _check(self) -> Callable[..., DeepCheck]:

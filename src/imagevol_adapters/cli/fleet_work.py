@@ -67,9 +67,11 @@ class Work(Command):
             from imagevol_core.sharding import Worker
 
             stopping = fleet.stopping
-            works = {each.kind: each for each in taken_work(self.app, parsed_args, stopping)}
+            name = worker_name()
+            taken = taken_work(self.app, parsed_args, stopping, fleet.limits(name))
+            works = {each.kind: each for each in taken}
             backends = None if parsed_args.backend is None else frozenset(parsed_args.backend)
-            worker = Worker(name=worker_name(), kinds=frozenset(works), backends=backends)
+            worker = Worker(name=name, kinds=frozenset(works), backends=backends)
 
             def stop() -> None:
                 stopping.set()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from imagevol_adapters.cli.counts import count_of, rate
 from imagevol_adapters.cli.deep_reader import DeepReader, add_rate_option, check_projects
 from imagevol_adapters.cli.services import Services
 from imagevol_adapters.cli.templates_facts import (
@@ -21,12 +22,17 @@ from imagevol_adapters.cli.templates_facts import (
     wishes_of,
 )
 from imagevol_adapters.cli.trust_option import add_trust_option
+from imagevol_adapters.ports import WorkerLimits
 from imagevol_core import RequestRefused, WarmWish
+from imagevol_core.sharding import WorkerLimit
 
 if TYPE_CHECKING:
     from imagevol_adapters.fleet.running import Work
 
 __all__ = ["TAKEN", "Taken", "add_taken_options", "taken_work"]
+
+_MIB = 1 << 20
+_MOST_ATTACHMENTS = 10_000
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +62,20 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
     audit = parser.add_argument_group("With --take audit")
     add_rate_option(audit)
     audit.add_argument(
+        "--shared-rate",
+        type=rate,
+        metavar="MIB",
+        help="read at most MIB mebibytes a second, all workers on the board together that have this option; the last "
+        "one that was started says how many (default: no limit)",
+    )
+    audit.add_argument(
+        "--shared-attachments",
+        type=count_of("volumes", most=_MOST_ATTACHMENTS),
+        metavar="COUNT",
+        help="have at most COUNT volumes of a backend attached at once, all workers on the board together that have "
+        "this option; pass the same COUNT to each (default: no limit)",
+    )
+    audit.add_argument(
         "--trusted-project",
         action="append",
         default=[],
@@ -84,13 +104,14 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def taken_work(app: Services, asked: argparse.Namespace, stopping: Event) -> list[Taken]:
+def taken_work(app: Services, asked: argparse.Namespace, stopping: Event, limits: WorkerLimits) -> list[Taken]:
     """Give the work that a worker takes.
 
     Args:
         app: the services.
         asked: the options of the command.
         stopping: set when the worker shall end.
+        limits: of all workers.
 
     Raises:
         RequestRefused: an option is for work that is not taken, or cannot be used.
@@ -101,25 +122,27 @@ def taken_work(app: Services, asked: argparse.Namespace, stopping: Event) -> lis
         given = [option for option in options if getattr(asked, option.strip("-").replace("-", "_"))]
         if given and name not in names:
             raise RequestRefused(f"{given[0]} is for --take {name}: pass that too, or leave {given[0]} out")
-    return [TAKEN[name](app, asked, stopping) for name in names]
+    return [TAKEN[name](app, asked, stopping, limits) for name in names]
 
 
-def _audit(app: Services, asked: argparse.Namespace, _: Event) -> Taken:
+def _audit(app: Services, asked: argparse.Namespace, _: Event, limits: WorkerLimits) -> Taken:
+    from imagevol_adapters.fleet import EVERY_BACKEND, limited
     from imagevol_adapters.gathering import deep_kind, deep_work
 
     if asked.trust_recorded and not asked.trusted_project:
         raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
     check_projects(app, asked.trusted_project)
-    reader = DeepReader(app, asked)
+    reader = DeepReader(app, asked, shared=None if asked.shared_rate is None else limits.pace([EVERY_BACKEND]))
     app.attacher  # noqa: B018 - a host that lacks os-brick says so now, and takes nothing
-    return Taken(
-        kind=deep_kind(app.cloud_id()),
-        work=deep_work(reader.read_offered, images=app.images),
-        stop=reader.limits.cancelled.set,
-    )
+    work = deep_work(reader.read_offered, images=app.images)
+    if asked.shared_rate is not None:
+        limits.limit(EVERY_BACKEND, WorkerLimit(bytes_per_second=asked.shared_rate * _MIB))
+    if asked.shared_attachments is not None:
+        work = limited(work, limits, attachments=asked.shared_attachments)
+    return Taken(kind=deep_kind(app.cloud_id()), work=work, stop=reader.limits.cancelled.set)
 
 
-def _templates(app: Services, asked: argparse.Namespace, stopping: Event) -> Taken:
+def _templates(app: Services, asked: argparse.Namespace, stopping: Event, _: WorkerLimits) -> Taken:
     from imagevol_adapters.tending import warm_kind, warm_work
 
     file = asked.cinder_config_file or CINDER_CONF
@@ -134,13 +157,20 @@ def _templates(app: Services, asked: argparse.Namespace, stopping: Event) -> Tak
     return Taken(kind=warm_kind(app.cloud_id()), work=work)
 
 
-TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Event], Taken]] = {
+TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Event, WorkerLimits], Taken]] = {
     "audit": _audit,
     "templates": _templates,
 }
 """What makes each work that a worker can take, by its name."""
 
 _OPTIONS = {
-    "audit": ("--rate", "--trusted-project", "--trust-recorded", "--record-blake3"),
+    "audit": (
+        "--rate",
+        "--shared-rate",
+        "--shared-attachments",
+        "--trusted-project",
+        "--trust-recorded",
+        "--record-blake3",
+    ),
     "templates": ("--internal-tenant", "--cinder-config-file"),
 }

@@ -1,12 +1,12 @@
 """A large job, shared out in shards: one worker at a time has a shard, and what was found is written once.
 
-`leased` has the port `Shards`, over a board of texts and the locks of a lock service.  `local` has both for the threads
-of one process, and `boards` for many hosts, in Redis or etcd, whose URL `board_urls` checks; `patient` asks a board
-again that does not answer.  `workers` lists the workers that live, and `limits` has what all of them together may
-use.  `jobs` lists the jobs, which `feeding` brings to their end; `looking` has both for an operator.  `recorded` and
-`limit_records` are how all this is written, and `readable` passes over what cannot be read.  `running` offers shards
-and gives what was found, and `serving` is a worker.  `offering` is how a job is offered to the workers of many hosts,
-and `guarding` asks for the shard before each change of a service.
+`leased` has the port `Shards`, over a board of texts and the locks of a lock service.  `local` has both for the
+threads of one process, and `boards` for many hosts, in Redis or etcd, whose URL `board_urls` checks; `patient` asks a
+board again that does not answer.  `workers` lists the workers that live, and `limits` has what all of them together
+may use, which `limited` work keeps to.  `jobs` lists the jobs, which `feeding` brings to their end; `looking` has both
+for an operator.  `recorded` and `limit_records` are how all this is written, and `readable` passes over what cannot be
+read.  `running` offers shards and gives what was found, and `serving` is a worker.  `offering` is how a job is offered
+to the workers of many hosts, and `guarding` asks for the shard before each change of a service.
 
 A worker's lease is a lock.  It does not protect what is written: a process that stood still can wake up after another
 worker took the shard.  So each claim has a number, and a record is replaced only if it still is the one that this claim
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.fleet.guarding import guarded
     from imagevol_adapters.fleet.jobs import JobCancelled, JobRecord, Jobs
     from imagevol_adapters.fleet.leased import LeasedShards, ShardLost
+    from imagevol_adapters.fleet.limited import limited
     from imagevol_adapters.fleet.limits import EVERY_BACKEND, BoardLimits
     from imagevol_adapters.fleet.local import LocalBoard, LocalLocks, local_shards
     from imagevol_adapters.fleet.looking import JobState, cancel_job, look_at_jobs, retry_shards
@@ -40,6 +41,7 @@ else:
             "guarding": ("guarded",),
             "jobs": ("JobCancelled", "JobRecord", "Jobs"),
             "leased": ("LeasedShards", "ShardLost"),
+            "limited": ("limited",),
             "limits": ("EVERY_BACKEND", "BoardLimits"),
             "local": ("LocalBoard", "LocalLocks", "local_shards"),
             "looking": ("JobState", "cancel_job", "look_at_jobs", "retry_shards"),
@@ -72,6 +74,7 @@ __all__ = [
     "cancel_job",
     "fleet_from_url",
     "guarded",
+    "limited",
     "local_shards",
     "look_at_jobs",
     "retry_shards",

@@ -21,6 +21,7 @@ from imagevol_adapters.fleet.limits import BoardLimits
 from imagevol_adapters.fleet.patient import PatientBoard
 from imagevol_adapters.fleet.workers import LeasedWorkers
 from imagevol_adapters.ports import ShardBoard
+from imagevol_core import TransferCancelled
 
 __all__ = ["EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"]
 
@@ -55,8 +56,18 @@ class Fleet:
     stopping: threading.Event
 
     def limits(self, worker: str) -> BoardLimits:
-        """Give the limits of all workers, as the worker of this name has them; make them once in a process."""
-        return BoardLimits(self.limit_board, self.beats, worker, lease_seconds=lambda: self.workers.lease_seconds)
+        """Give the limits of all workers, as the worker of this name has them; make them once in a process.
+
+        To wait for an attachment ends with `TransferCancelled` when this process shall end.
+        """
+
+        def pause(seconds: float) -> None:
+            if self.stopping.wait(seconds):
+                raise TransferCancelled("the worker ends")
+
+        return BoardLimits(
+            self.limit_board, self.beats, worker, lease_seconds=lambda: self.workers.lease_seconds, pause=pause
+        )
 
     def close(self) -> None:
         """Leave the lock service, at the end."""

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import attrs
 
@@ -28,9 +28,10 @@ from imagevol_adapters.fleet.limit_records import (
 )
 from imagevol_adapters.fleet.recorded import key_of_worker
 from imagevol_adapters.ports import ShardBoard, Slot
-from imagevol_core import DeadlineExceeded, ImagevolError, LockLost
+from imagevol_core import DeadlineExceeded, ImagevolError, LockLost, ServiceFailed
 from imagevol_core.sentences import said
 from imagevol_core.sharding import (
+    Flow,
     Sighting,
     SlotFacts,
     WorkerLimit,
@@ -119,7 +120,7 @@ class BoardLimits:
     def read_limit(self, backend: str) -> WorkerLimit:
         """Give the limit of a backend, or of all together."""
         text = self.board.get(key_of_limit("limit", backend))
-        return WorkerLimit() if text is None else limit_of(text)[1]
+        return WorkerLimit() if text is None else limit_of(text)[1]  # one that cannot be read lets nothing be done
 
     def replaced(self, key: str, old: str | None, new: str) -> bool:
         """Write a text if there still is the old one, or none."""
@@ -130,7 +131,7 @@ class BoardLimits:
         self._mine.discard(slot.id)
         try:
             while (text := self.board.get(slot.key)) is not None:
-                holders = dict(holders_of(text))
+                holders = _holders(text)
                 if holders.pop(slot.id, None) is None or self.board.replace(slot.key, text, text_of_holders(holders)):
                     return
         except ImagevolError as error:  # this worker gives it back when it asks for another, and else with its lease
@@ -158,9 +159,7 @@ class BoardLimits:
             # What this process does not know of its own worker is left from a call that failed, or from a process that
             # is dead.
             holders = {
-                each: worker
-                for each, worker in (holders_of(text) if text is not None else {}).items()
-                if worker != self.worker or each in self._mine
+                each: worker for each, worker in _holders(text).items() if worker != self.worker or each in self._mine
             }
             full = len(holders) >= most
             facts = SlotFacts(
@@ -192,6 +191,22 @@ class BoardLimits:
             return are_silent(sighting, lease_seconds=lease_seconds)
 
 
+def _holders(text: str | None) -> dict[str, str]:
+    """Give the attachments that are written down; what cannot be read is written anew, or nothing would go on."""
+    with suppress(ServiceFailed):
+        if text is not None:
+            return dict(holders_of(text))
+    return {}
+
+
+def _flow(text: str | None) -> Flow | None:
+    """Give what is booked; what cannot be read is written anew, too."""
+    with suppress(ServiceFailed):
+        if text is not None:
+            return flow_of(text)
+    return None
+
+
 @attrs.define(eq=False)
 class _Slot:
     """One of the attachments of a backend."""
@@ -206,7 +221,7 @@ class _Slot:
 
     def ensure_held(self) -> None:
         text = self.limits.board.get(self.key)
-        if text is None or self.id not in holders_of(text):
+        if self.id not in _holders(text):
             raise LockLost(f"attachment of {self.backend}")
 
 
@@ -256,7 +271,7 @@ class _Rate:
             text = board.get(key)
             now = self.limits.clock()
             booking = book(
-                None if text is None else flow_of(text),
+                _flow(text),
                 size_bytes,
                 bytes_per_second=rate,
                 now=now,
