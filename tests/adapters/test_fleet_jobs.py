@@ -270,6 +270,9 @@ class TestLooking:
     def test_a_feeder_hears_that_its_job_is_cancelled_also_if_its_record_cannot_be_read_or_is_gone(
         self, rig: Rig
     ) -> None:
+        with rig.jobs.feeding("audit", kind=KIND, total=7):
+            assert rig.jobs.cancel("audit")
+            assert [(record.total, record.cancelled) for record in rig.jobs.records()] == [(7, True)]
         for text in ("junk", None):
             with rig.jobs.feeding("audit", kind=KIND, total=1) as feeding:
                 there = rig.jobs.board.get("audit")
