@@ -67,4 +67,4 @@ def test_what_is_wrong_in_the_url_of_a_board_is_said_without_a_word_of_it(url: s
     ],
 )
 def test_what_is_right_is_taken(url: str) -> None:
-    assert checked_board_url(url, where="--board").scheme == url.partition(":")[0]
+    assert checked_board_url(url, where="--board") == url.partition(":")[0]

@@ -152,6 +152,6 @@ def test_a_redis_that_was_restarted_empty_has_the_job_and_the_worker_again_and_n
 
 def test_the_workers_of_the_examples_are_started_with_options_that_there_are() -> None:
     page = PAGE.read_text().replace("\\\n", " ")
-    started = re.findall(r"imagevol fleet work (.*?)(?: >.*)?$", page, re.MULTILINE)
+    started = re.findall(r"imagevol fleet work (--board .*?)(?: >.*)?$", page, re.MULTILINE)
     parsed = [Work(None, None).get_parser("imagevol").parse_args(shlex.split(each)) for each in started]  # type: ignore[arg-type]
-    assert [each.jobs for each in parsed] == [2, 2, 4, 4]
+    assert [each.jobs for each in parsed] == [2, 2, 8, 4, 4]

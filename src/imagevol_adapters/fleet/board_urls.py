@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from imagevol_core import InvalidConfiguration
 
@@ -77,8 +77,8 @@ _OPTIONS: Mapping[str, Mapping[str, _Check]] = {
 }
 
 
-def checked_board_url(url: str, *, where: str) -> SplitResult:
-    """Take the URL of a board apart.
+def checked_board_url(url: str, *, where: str) -> str:
+    """Look at all parts of the URL of a board, and give its scheme.
 
     Args:
         url: as `fleet_from_url` takes it.
@@ -88,8 +88,8 @@ def checked_board_url(url: str, *, where: str) -> SplitResult:
         InvalidConfiguration: it names no service that keeps shards, or something in it is not known.  What it says has
             no part of the URL but the names of known options, because a password can stand anywhere in it.
 
-    >>> checked_board_url("redis://10.0.0.1:6379?lock_timeout=60", where="--board").hostname
-    '10.0.0.1'
+    >>> checked_board_url("redis://10.0.0.1:6379?lock_timeout=60", where="--board")
+    'redis'
     >>> checked_board_url("redis://10.0.0.1:6379?lock_timeout=0", where="--board")
     Traceback (most recent call last):
     imagevol_core.errors.InvalidConfiguration: --board: lock_timeout: give a whole number of seconds, from 1 to 86400
@@ -116,4 +116,4 @@ def checked_board_url(url: str, *, where: str) -> SplitResult:
             raise InvalidConfiguration(where, f"an option in it is not known; it can have {', '.join(sorted(options))}")
         if wrong := options[name](value):
             raise InvalidConfiguration(where, f"{name}: {wrong}")
-    return parts
+    return parts.scheme

@@ -98,7 +98,7 @@ def fleet_from_url(
     Traceback (most recent call last):
     imagevol_core.errors.InvalidConfiguration: ...: it names no service that keeps shards; use redis:// or etcd3+http://
     """
-    kind = _BOARDS[checked_board_url(url, where=where).scheme]
+    kind = _BOARDS[checked_board_url(url, where=where)]
     locks = from_url(url, answer_seconds=answer_seconds, where=where)
     boards = {name: kind(locks, name=name) for name in (_SHARDS, _WORKERS, _JOBS, _LIMITS)}
     stopping = threading.Event()
