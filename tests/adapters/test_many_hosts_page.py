@@ -20,6 +20,8 @@ from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser
 
 from imagevol_adapters.cli.fleet_work import Work
+from imagevol_adapters.coordination.services import SERVICES
+from imagevol_adapters.fleet.boards import _BOARDS
 from tests.cloud.processes import CHECKOUT
 from tests.coordination.cloud_in_memory import VOLUMES
 from tests.coordination.services import PASSWORD, SECONDS, Service, running
@@ -155,3 +157,11 @@ def test_the_workers_of_the_examples_are_started_with_options_that_there_are() -
     started = re.findall(r"imagevol fleet work (--board .*?)(?: >.*)?$", page, re.MULTILINE)
     parsed = [Work(None, None).get_parser("imagevol").parse_args(shlex.split(each)) for each in started]  # type: ignore[arg-type]
     assert [each.jobs for each in parsed] == [2, 2, 8, 4, 4]
+
+
+@pytest.mark.parametrize("page", [PAGE, ROOT / "docs/production/install.md"], ids=lambda page: page.stem)
+def test_the_page_says_how_the_client_of_each_board_is_installed(page: Path) -> None:
+    """No extra of this library brings it."""
+    clients = {SERVICES[scheme].brings for scheme in _BOARDS}
+    assert clients == {"redis", "etcd3gw"}
+    assert all(f'pip install "tooz[{client}]"' in page.read_text() for client in clients)
