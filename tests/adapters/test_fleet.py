@@ -35,6 +35,7 @@ from imagevol_core import (
     DeadlineExceeded,
     DeviceFailed,
     ImagevolError,
+    InUse,
     LockLost,
     ServiceFailed,
     ServiceUnreachable,
@@ -237,6 +238,41 @@ def test_no_change_is_made_after_the_lease_ended() -> None:
     assert changes == [0, 1]
     with pytest.raises(ShardLost, match="001"):
         claim.ensure_held()
+
+
+def test_a_shard_that_was_withdrawn_while_a_worker_does_it_can_be_taken_when_it_is_offered_again() -> None:
+    shards = MemoryShards()
+    shards.submit(shard(1))
+    claim = shards.claim(WORKER)
+    assert claim is not None
+
+    def work(held: Claim) -> Mapping[str, Any]:
+        shards.withdraw(held.shard)
+        held.ensure_held()
+        return {}
+
+    work_on(claim, work)
+    shards.submit(shard(1))
+    assert shards.claim(WORKER)
+
+
+def test_a_job_is_let_go_when_no_worker_has_one_of_its_shards() -> None:
+    shards = MemoryShards()
+    for each in (shard(1), shard(2), shard(1, job="another")):
+        shards.submit(each)
+    claim = shards.claim(Worker(name="one", kinds=frozenset({"deep"})))
+    assert claim is not None
+    mine = claim.shard.job
+    with pytest.raises(InUse, match=f"shard {mine}/001 still has a worker"):
+        shards.let_go(mine, wait_seconds=0)
+    assert mine not in {record.shard.job for record in shards.records()}
+    with pytest.raises(InUse):
+        shards.let_go(mine, [claim.shard.id], wait_seconds=0)
+    ending = threading.Timer(0.05, claim.give_back)
+    ending.start()
+    shards.let_go(mine, [claim.shard.id])
+    ending.join()
+    assert not shards.locks.taken
 
 
 def test_the_shard_of_a_dead_worker_is_looked_for_once_a_lease_and_before_all_others() -> None:

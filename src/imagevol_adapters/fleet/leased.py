@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ import attrs
 from imagevol_adapters.fleet.readable import Readable
 from imagevol_adapters.fleet.recorded import key_of_shard, record_of, text_of_record
 from imagevol_adapters.ports import Claim, Lock, Locks, ShardBoard
-from imagevol_core import DeadlineExceeded, ImagevolError, LockLost
+from imagevol_core import DeadlineExceeded, ImagevolError, InUse, LockLost
 from imagevol_core.sentences import said
 from imagevol_core.sharding import (
     ClaimFacts,
@@ -33,6 +33,7 @@ from imagevol_core.sharding import (
 __all__ = ["LeasedShards", "ShardLost"]
 
 _LOCK = "shard-"
+_END_SECONDS = 60.0  # for which a worker may go on with one step of a shard that was taken away
 
 
 class ShardLost(LockLost):
@@ -124,6 +125,34 @@ class LeasedShards:
             if self.board.replace(key, text, None):
                 return True
         return False
+
+    def let_go(self, job: str, ids: Collection[str] = (), *, wait_seconds: float | None = None) -> None:
+        """Take all shards of a job away, and return when no worker has one of them any more.
+
+        Args:
+            job: its name.
+            ids: of shards that may have been taken away before, and whose workers are waited for too.
+            wait_seconds: how long to wait for a worker; None for two leases and a minute.
+
+        Raises:
+            InUse: a worker still has one.
+            ServiceUnreachable: the board does not answer.
+            ServiceFailed: it answers with an error.
+        """
+        if wait_seconds is None:
+            wait_seconds = 2 * self.lease_seconds + _END_SECONDS
+        shards = {record.shard.id: record.shard for record in self.records(job)}
+        for shard in shards.values():
+            self.withdraw(shard)
+        for shard_id in sorted({*shards, *ids}):
+            key = key_of_shard(Shard(job=job, id=shard_id, kind=""))
+            try:
+                with suppress(LockLost), self.locks.held(_LOCK + key, wait_seconds=wait_seconds):
+                    pass
+            except DeadlineExceeded as error:
+                raise InUse(
+                    f"shard {said(key)} still has a worker: stop that worker, and run the command again"
+                ) from error
 
     def _looks(self) -> bool:
         """Tell whether to look for dead workers now."""

@@ -54,6 +54,7 @@ def work_on(claim: Claim, work: Work) -> None:
                 claim.done(outcome)
         except ShardLost as lost:  # another worker has it, and this one goes on with another shard
             LOG.warning("%s", lost)
+            claim.give_back()  # its lock, for which a shard that was withdrawn and is offered again would wait
 
 
 def run_shards(
