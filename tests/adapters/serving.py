@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import attrs
@@ -55,6 +55,11 @@ class Board:
         claim = self.shards.claim(Worker(name="one", kinds=frozenset({kind})))
         assert claim is not None
         return claim
+
+
+def quick(init: Callable[..., None]) -> Callable[..., None]:
+    """Look often for what was done."""
+    return lambda self, **given: init(self, **{"poll_seconds": 0.002, **given})
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from imagevol_core.sharding import Shard, ShardState, Worker
 from tests.adapters import test_templates_commands
 from tests.adapters.commands import Ran
 from tests.adapters.commands import ran as ran_here
-from tests.adapters.serving import URL, Board, serving
+from tests.adapters.serving import URL, Board, quick, serving
 from tests.adapters.test_templates_commands import INTERNAL, Run, Templating
 from tests.coordination.services import PASSWORD, running
 
@@ -48,11 +48,6 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Board:
     monkeypatch.setattr(JobOffer, "__init__", quick(JobOffer.__init__))
     monkeypatch.delenv(BOARD_PASSWORD, raising=False)
     return board
-
-
-def quick(init: Callable[..., None]) -> Callable[..., None]:
-    """Look often for what was done."""
-    return lambda self, **given: init(self, **{"poll_seconds": 0.002, **given})
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,13 @@ from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
+from imagevol_adapters.cli.board_option import add_board_options
 from imagevol_adapters.cli.columns import COUNT, TEXT, TEXT_OR_NULL, Column, Shown, or_null, record
 from imagevol_adapters.cli.location_column import LocationColumn, location_text
+from imagevol_adapters.cli.locations_board import applied, taken_back
+from imagevol_adapters.cli.locations_facts import GLANCE_API_CONF, catalogue_of, glance_configuration
 from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_outcomes
+from imagevol_adapters.cli.offered_job import refuse_unused
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.renames import add_renames, given_renames
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["Apply", "Plan", "Undo"]
 
 _FOUND = 3
-_GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
 _QUIET = (LocationOutcome.KEEP, LocationOutcome.NOT_CINDER)
 _STALE = (
     "Changing an image's locations changes its updated_at. Cinder then treats its cached copy as stale and caches the "
@@ -70,14 +73,14 @@ class _Locations(Shown, Lister):
             type=Path,
             metavar="FILE",
             help="Glance's configuration, which says what its stores are; may be repeated, and a later one overrules "
-            f"an earlier one (default: {_GLANCE_API_CONF})",
+            f"an earlier one (default: {GLANCE_API_CONF})",
         )
         add_metrics_option(parser)
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Give 3 when something was found that is not as it should be."""
-        self._config_files = parsed_args.config_file or [_GLANCE_API_CONF]
+        self._config_files = parsed_args.config_file or [GLANCE_API_CONF]
         self._metrics = parsed_args.metrics
         check_metrics(self._metrics)
         status = int(super().run(parsed_args))
@@ -90,24 +93,11 @@ class _Locations(Shown, Lister):
 
     @cached_property
     def _configuration(self) -> cfg.ConfigOpts:
-        from oslo_config import cfg
-
-        from imagevol_adapters.configuration.stores import load
-
-        configuration = load(self._config_files)
-        configuration.register_opt(cfg.BoolOpt("delayed_delete", default=False))
-        return configuration
+        return glance_configuration(self._config_files)
 
     @cached_property
     def _catalogue(self) -> StoreCatalogue:
-        """The stores, with Cinder's default type where one of them is of that."""
-        from imagevol_adapters.gathering import gather_catalogue
-        from imagevol_adapters.gathering.configured_stores import ConfiguredStores
-
-        def default_type() -> str | None:
-            return self.app.volumes.default_volume_type()  # where it is needed, so that no other command signs in
-
-        return gather_catalogue(ConfiguredStores(self._configuration), default_type=default_type)
+        return catalogue_of(self.app, self._configuration)
 
     @property
     def _delayed_delete(self) -> bool:
@@ -288,10 +278,14 @@ class Apply(Named, _Locations):
             action="store_true",
             help="go on with that journal where it was broken off, and try again what has failed",
         )
+        add_board_options(
+            parser, required=False, does="let the workers of `imagevol fleet work` change the images, and offer them"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Plan, show, ask, and change one image after the other."""
+        refuse_unused(parsed_args)
         if parsed_args.resume:
             return self._resume(parsed_args)
         if is_there(parsed_args.journal):
@@ -322,11 +316,19 @@ class Apply(Named, _Locations):
             renames=given_renames(parsed_args.rename, self._catalogue),
             changes=[planned.changes for planned in possible.values()],
         ) as journal:
-            return self._answer(self._carry_out(self._migration(journal).apply(), len(possible), "apply"))
+            return self._applied(self._migration(journal), len(possible), parsed_args)
+
+    def _applied(
+        self, migration: Migration, total: int, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        with applied(migration, parsed_args, cloud=self.app.cloud_id()) as outcomes:
+            return self._answer(self._carry_out(outcomes, total, "apply"))
 
     def _resume(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         with Journal.open(parsed_args.journal, cloud=self.app.cloud_id()) as journal:
             journal.check_plan(catalogue=self._catalogue, renames=given_renames(parsed_args.rename, self._catalogue))
+            if parsed_args.board is None:
+                journal.check_not_offered()
             migration = self._migration(journal)
             left = migration.to_apply()
             self._name([entry.image_id for entry in left])
@@ -336,7 +338,7 @@ class Apply(Named, _Locations):
                 self._tell("There is nothing left to change.")
             elif not self._agreed(f"Change {amount(len(left), 'image')}?", plan, parsed_args):
                 return self._unchanged(left, plan)
-            return self._answer(self._carry_out(migration.apply(), len(left), "apply"))
+            return self._applied(migration, len(left), parsed_args)
 
     def _tell_unchanged(self, planned: PlannedImage) -> None:
         """Tell of what stays as it is although something is wrong with it: it is not among the answers."""
@@ -360,11 +362,17 @@ class Undo(Named, _Locations):
         """Take the journal."""
         parser = super().get_parser(prog_name)
         _add_journal(parser, "what `imagevol locations apply` has written")
+        add_board_options(
+            parser, required=False, does="first take what `imagevol locations apply --board` has offered off the board,"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Show, ask, and change back one image after the other."""
+        refuse_unused(parsed_args)
         with Journal.open(parsed_args.journal, cloud=self.app.cloud_id()) as journal:
+            if parsed_args.board is None:
+                journal.check_not_offered()
             migration = self._migration(journal)
             left = migration.to_undo()
             self._name([entry.image_id for entry in left])
@@ -377,6 +385,7 @@ class Undo(Named, _Locations):
                 self._tell("There is nothing to undo.")
             elif not self._agreed(f"Change {amount(len(left), 'image')} back?", plan, parsed_args):
                 return self._unchanged(left, plan)
+            taken_back(journal, parsed_args)
             return self._answer(self._carry_out(migration.undo(), len(left), "undo"))
 
 

@@ -27,7 +27,7 @@ def refuse_unused(asked: argparse.Namespace) -> None:
     """
     if asked.board_password_file and not asked.board:
         raise RequestRefused("--board-password-file is for --board: pass --board")
-    if asked.board and asked.jobs:
+    if asked.board and getattr(asked, "jobs", None):
         raise RequestRefused("with --board the workers do the work: pass --jobs to `imagevol fleet work`")
 
 

@@ -11,7 +11,7 @@ from imagevol_core.sentences import said
 __all__ = ["add_renames", "given_renames"]
 
 
-def add_renames(parser: argparse.ArgumentParser) -> None:
+def add_renames(parser: argparse._ActionsContainer) -> None:
     """Take the option."""
     parser.add_argument(
         "--rename",

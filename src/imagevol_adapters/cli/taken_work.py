@@ -12,6 +12,8 @@ import attrs
 
 from imagevol_adapters.cli.counts import count_of, rate
 from imagevol_adapters.cli.deep_reader import DeepReader, add_rate_option, check_projects
+from imagevol_adapters.cli.locations_facts import GLANCE_API_CONF, catalogue_of, glance_configuration
+from imagevol_adapters.cli.renames import add_renames, given_renames
 from imagevol_adapters.cli.services import Services
 from imagevol_adapters.cli.templates_facts import (
     CINDER_CONF,
@@ -57,7 +59,8 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=list(TAKEN),
         help="take this work: audit reads volumes for `imagevol audit --deep --board`, templates creates templates for "
-        "`imagevol templates warm --board`; can be repeated (default: audit)",
+        "`imagevol templates warm --board`, locations changes images for `imagevol locations apply --board`; can be "
+        "repeated (default: audit)",
     )
     audit = parser.add_argument_group("With --take audit")
     add_rate_option(audit)
@@ -102,6 +105,20 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"read Cinder's configuration from FILE (default: {CINDER_CONF})",
     )
+    _add_location_options(parser)
+
+
+def _add_location_options(parser: argparse.ArgumentParser) -> None:
+    locations = parser.add_argument_group("With --take locations")
+    locations.add_argument(
+        "--glance-config-file",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="read what Glance's stores are from FILE; can be repeated, and a later one overrules an earlier one "
+        f"(default: {GLANCE_API_CONF})",
+    )
+    add_renames(locations)
 
 
 def taken_work(app: Services, asked: argparse.Namespace, stopping: Event, limits: WorkerLimits) -> list[Taken]:
@@ -157,9 +174,29 @@ def _templates(app: Services, asked: argparse.Namespace, stopping: Event, _: Wor
     return Taken(kind=warm_kind(app.cloud_id()), work=work)
 
 
+def _locations(app: Services, asked: argparse.Namespace, stopping: Event, _: WorkerLimits) -> Taken:
+    from imagevol_adapters.relocating import Changer, plan_id
+    from imagevol_adapters.relocating.offering import location_kind, location_work
+
+    configuration = glance_configuration(asked.glance_config_file or [GLANCE_API_CONF])
+    catalogue = catalogue_of(app, configuration)
+    renames = given_renames(asked.rename, catalogue)
+    changer = Changer(
+        images=app.images,
+        volumes=app.volumes,
+        catalogue=catalogue,
+        delayed_delete=bool(configuration.delayed_delete),
+    )
+    return Taken(
+        kind=location_kind(app.cloud_id(), plan=plan_id(catalogue, renames)),
+        work=location_work(changer, renames=renames, stopping=stopping),
+    )
+
+
 TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Event, WorkerLimits], Taken]] = {
     "audit": _audit,
     "templates": _templates,
+    "locations": _locations,
 }
 """What makes each work that a worker can take, by its name."""
 
@@ -173,4 +210,5 @@ _OPTIONS = {
         "--record-blake3",
     ),
     "templates": ("--internal-tenant", "--cinder-config-file"),
+    "locations": ("--glance-config-file", "--rename"),
 }

@@ -1,7 +1,7 @@
 """A planned migration carried out, or taken back, image by image: journalled before, verified after.
 
-What the list of images does not show is not believed, and what was not predicted ends the migration.  A volume that is
-held is let go only when nothing can be under way any more that would delete it.
+What was not predicted ends the migration.  A volume that is held is let go only when nothing can be under way any more
+that would delete it.
 """
 
 from __future__ import annotations
@@ -11,25 +11,11 @@ from functools import partial
 
 import attrs
 
-from imagevol_adapters.cinder.volume_pages import is_volume_id
-from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.relocating.changing import Changer
 from imagevol_adapters.relocating.holding import Hold
 from imagevol_adapters.relocating.journal import Entry, Journal, State
-from imagevol_adapters.relocating.moving import Mover
 from imagevol_adapters.relocating.services import LocationService, VolumeHolder
-from imagevol_core import (
-    CallerError,
-    Image,
-    ImageLocation,
-    LocationChange,
-    Relocation,
-    RelocationWay,
-    RequestRefused,
-    ServiceUnreachable,
-    StoreCatalogue,
-    plan_relocation,
-    relocated,
-)
+from imagevol_core import CallerError, LocationChange, RequestRefused, StoreCatalogue
 
 __all__ = ["Migration", "Outcome"]
 
@@ -78,13 +64,22 @@ class Migration:
             What came of each image.
 
         Raises:
-            RequestRefused: the journal has been undone.
+            RequestRefused: the journal has been undone, or workers of many hosts may be changing its images.
             ServiceError: a service failed, or Glance made something else of a location than was predicted.  The
                 journal says how far it came.
         """
+        self.journal.check_not_offered()
+        self.check_not_undone()
+        return self._carry_out(self.to_apply(), _forward, State.BEGUN, State.DONE)
+
+    def check_not_undone(self) -> None:
+        """Hold that nothing of the journal was changed back.
+
+        Raises:
+            RequestRefused: something was.
+        """
         if any(entry.state in (State.UNDOING, State.UNDONE) for entry in self.journal.entries.values()):
             raise RequestRefused(f"journal {self.journal.path} has been undone: plan anew, with another journal")
-        return self._carry_out(self.to_apply(), _forward, State.BEGUN, State.DONE)
 
     def to_apply(self) -> list[Entry]:
         """Give what `apply` would try to change."""
@@ -97,8 +92,10 @@ class Migration:
             What came of each image.
 
         Raises:
+            RequestRefused: workers of many hosts may be changing its images.
             ServiceError: as for `apply`.
         """
+        self.journal.check_not_offered()
         return self._carry_out(self.to_undo(), _backward, State.UNDOING, State.UNDONE)
 
     def to_undo(self) -> list[Entry]:
@@ -123,9 +120,8 @@ class Migration:
             )
             reason = None
             try:
-                with undone_on_failure(f"hold {self.journal.id} of the volumes of image {entry.image_id}", hold.end):
-                    state = done if self._change(entry, wanted(entry), hold) else State.GONE
-                    hold.end()
+                changed = self.changer.change(entry, wanted(entry), hold)
+                state = done if changed is State.DONE else changed
                 self.journal.record(entry.image_id, state)
             except CallerError as error:
                 state, reason = State.FAILED, str(error)
@@ -136,38 +132,16 @@ class Migration:
     def _write(self, image_id: str, begun: State, attachments: Mapping[str, str]) -> None:
         self.journal.record(image_id, begun, attachments=attachments)
 
-    def _change(self, entry: Entry, changes: Sequence[LocationChange], hold: Hold) -> bool:
-        """Change one image; False where it is gone."""
-        image = self._mover.listed(entry.image_id)
-        locations = image.locations if image else ()
-        if entry.state in (State.BEGUN, State.UNDOING):
-            hold.needed = any({change.before, change.after} <= set(locations) for change in entry.changes)
-            hold.take_up(_volume_ids((*locations, *(change.after for change in changes))))
-        if image is None:
-            return False
-        relocation = self._relocation(image, relocated(locations, changes))
-        if relocation.way is not RelocationWay.NOTHING:
-            hold.remember()
-            self._mover.carry_out(relocation, hold)
-        hold.needed = False
-        return True
-
-    def _relocation(self, image: Image, wanted: Sequence[ImageLocation]) -> Relocation:
-        relocation = plan_relocation(
-            image,
-            wanted=wanted,
-            catalogue=self.catalogue,
-            volume_types=self.volumes.types_of(_named((*image.locations, *wanted))),
-            delayed_delete=self.delayed_delete,
-        )
-        if not relocation.planned:
-            refuse = ServiceUnreachable if relocation.way is RelocationWay.UNKNOWN else RequestRefused
-            raise refuse(f"image {image.id} is left as it is: {relocation.reason}")
-        return relocation
-
     @property
-    def _mover(self) -> Mover:
-        return Mover(images=self.images, volumes=self.volumes, settle_seconds=self.settle_seconds)
+    def changer(self) -> Changer:
+        """What changes one image."""
+        return Changer(
+            images=self.images,
+            volumes=self.volumes,
+            catalogue=self.catalogue,
+            delayed_delete=self.delayed_delete,
+            settle_seconds=self.settle_seconds,
+        )
 
 
 def _forward(entry: Entry) -> Sequence[LocationChange]:
@@ -176,14 +150,3 @@ def _forward(entry: Entry) -> Sequence[LocationChange]:
 
 def _backward(entry: Entry) -> Sequence[LocationChange]:
     return [change.undo() for change in reversed(entry.changes)]
-
-
-def _volume_ids(locations: Iterable[ImageLocation]) -> list[str]:
-    """The volumes that could have been held."""
-    return [volume_id for volume_id in _named(locations) if is_volume_id(volume_id)]
-
-
-def _named(locations: Iterable[ImageLocation]) -> list[str]:
-    """What Glance would ask Cinder about."""
-    ids = (location.url.rpartition("/")[2] for location in locations if location.url.startswith("cinder://"))
-    return list(dict.fromkeys(ids))

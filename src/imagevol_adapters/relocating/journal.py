@@ -1,7 +1,7 @@
 """The journal of a migration: what will be changed, what has begun and what is done, each written before it is so.
 
 The first line says of which cloud and plan it is, those up to `{"planned": N}` what will be changed, and each further
-line how far one image has come.
+line how far one image has come, or whether workers of many hosts may be changing images.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import operator
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from imagevol_adapters.journals import JournalFile, check_head, journal_line, te
 from imagevol_core import ImageLocation, LocationChange, LocationOutcome, RequestRefused, Store, StoreCatalogue
 from imagevol_core.sentences import said
 
-__all__ = ["Entry", "Journal", "State"]
+__all__ = ["Entry", "Journal", "State", "plan_id"]
 
 _VERSION = 1
 
@@ -57,12 +58,20 @@ class Entry:
 
 
 class Journal(JournalFile):
-    """A journal that is open, and that no other process has until it is closed."""
+    """A journal that is open, and that no other process has until it is closed.
 
-    def __init__(self, path: Path, descriptor: int, head: Mapping[str, Any], entries: dict[str, Entry]) -> None:
+    Attributes:
+        entries: how far each image has come, in the order of the plan.
+        offered: whether workers of many hosts may be changing its images.
+    """
+
+    def __init__(
+        self, path: Path, descriptor: int, head: Mapping[str, Any], entries: dict[str, Entry], *, offered: bool = False
+    ) -> None:
         """Take what `create` or `open` has found."""
         super().__init__(path, descriptor)
         self.entries = entries
+        self.offered = offered
         self._head = head
 
     @classmethod
@@ -125,12 +134,34 @@ class Journal(JournalFile):
             )
 
         descriptor = cls.open_file(path, read.take, check)
-        return cls(path, descriptor, read.head or {}, read.entries)
+        return cls(path, descriptor, read.head or {}, read.entries, offered=read.offered)
 
     @property
     def id(self) -> str:
         """Its UUID, with which it marks the volumes that it holds."""
         return str(self._head["id"])
+
+    @property
+    def job(self) -> str:
+        """Names its changes on a board of shards, the same each time that the journal is opened."""
+        return f"locations-{self.id[:8]}"
+
+    @property
+    def plan_id(self) -> str:
+        """Tells its plan from those for other stores or renames; see `plan_id`."""
+        return _plan_id(self._head["stores"], self._head["renames"])
+
+    def check_not_offered(self) -> None:
+        """Hold that no worker of another host may be changing images by this journal.
+
+        Raises:
+            RequestRefused: one may be.
+        """
+        if self.offered:
+            raise RequestRefused(
+                f"journal {said(self.path)}: workers may still be changing its images: pass --board with the URL of "
+                "the board on which they were offered"
+            )
 
     def check_plan(self, *, catalogue: StoreCatalogue, renames: Mapping[str, str]) -> None:
         """Hold that it is the journal of a plan for these stores.
@@ -161,10 +192,44 @@ class Journal(JournalFile):
             ServiceFailed: it cannot be written, which ends a migration: so it would be for every other image.
         """
         entry = attrs.evolve(self.entries[image_id], state=state, reason=reason, attachments=dict(attachments or {}))
-        written = {"image": image_id, "state": state.value, "reason": reason, "attachments": entry.attachments}
-        self._append(journal_line({key: value for key, value in written.items() if value}))
+        self._append(_state_line(entry))
         self.entries[image_id] = entry
         return entry
+
+    def record_all(self, entries: Iterable[Entry]) -> None:
+        """Write down how far several images have come, in one piece; when this returns, it is on the storage.
+
+        Raises:
+            ServiceFailed: as for `record`.
+        """
+        entries = list(entries)
+        if entries:
+            self._append(b"".join(map(_state_line, entries)))
+            self.entries.update((entry.image_id, entry) for entry in entries)
+
+    def record_offered(self, offered: bool) -> None:
+        """Write down whether workers of many hosts may be changing its images from now on.
+
+        Raises:
+            ServiceFailed: as for `record`.
+        """
+        if offered is not self.offered:
+            self._append(journal_line({"offered": offered}))
+            self.offered = offered
+
+
+def plan_id(catalogue: StoreCatalogue, renames: Mapping[str, str]) -> str:
+    """Name what a plan depends on beside the images: only the same stores and renames give the same name.
+
+    Args:
+        catalogue: the stores.
+        renames: of the stores.
+
+    >>> one = StoreCatalogue(stores=(Store(name="fast", kind="cinder", volume_type="ssd"),))
+    >>> plan_id(one, {}) == plan_id(one, {}), plan_id(one, {}) == plan_id(one, {"old": "fast"})
+    (True, False)
+    """
+    return _plan_id(_stores(catalogue), dict(renames))
 
 
 @attrs.define
@@ -173,12 +238,15 @@ class _Reading:
 
     head: Mapping[str, Any] | None = None
     planned: bool = False
+    offered: bool = False
     entries: dict[str, Entry] = attrs.field(factory=dict)
 
     def take(self, value: Any) -> None:
         """Take what the next line says."""
         if self.head is None:
             self.head = _head(value)
+        elif self.planned and "offered" in value:
+            self.offered = value["offered"] is True
         elif self.planned:
             self.entries[value["image"]] = _advanced(self.entries[value["image"]], value)
         elif "planned" in value:
@@ -196,6 +264,20 @@ def _plan(changes: Iterable[Sequence[LocationChange]]) -> tuple[dict[str, Entry]
         entries[image_id] = Entry(image_id=image_id, changes=altering)
         lines.append(journal_line({"image": image_id, "changes": [_written(change) for change in altering]}))
     return entries, [*lines, journal_line({"planned": len(entries)})]
+
+
+def _state_line(entry: Entry) -> bytes:
+    written = {
+        "image": entry.image_id,
+        "state": entry.state.value,
+        "reason": entry.reason,
+        "attachments": entry.attachments,
+    }
+    return journal_line({key: value for key, value in written.items() if value})
+
+
+def _plan_id(stores: list[list[str | None]], renames: Mapping[str, str]) -> str:
+    return sha256(json.dumps([stores, renames], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _stores(catalogue: StoreCatalogue) -> list[list[str | None]]:

@@ -1,0 +1,70 @@
+"""`imagevol locations apply --board` and `undo --board`: changes that workers make on many hosts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.board_option import opened_board
+from imagevol_adapters.cli.offered_job import offer_of
+from imagevol_adapters.relocating import Journal, Migration, Outcome
+
+if TYPE_CHECKING:
+    from imagevol_adapters.fleet import Fleet
+
+__all__ = ["applied", "taken_back"]
+
+_MORE = ", with Glance's configuration in --glance-config-file and the same --rename"
+
+
+@contextmanager
+def applied(migration: Migration, asked: argparse.Namespace, *, cloud: str) -> Iterator[Iterator[Outcome]]:
+    """Give what comes of each image of a journal: changed here, or with --board by workers.
+
+    Args:
+        migration: with the journal.
+        asked: the options of the command.
+        cloud: names the cloud, as a journal has it.
+
+    Raises:
+        ImagevolError: the board cannot be used.
+    """
+    if asked.board is None:
+        yield migration.apply()
+        return
+    from imagevol_adapters.relocating.offering import location_kind, offered_changes
+
+    journal = migration.journal
+    with opened_board(asked) as fleet:
+        kind = location_kind(cloud, plan=journal.plan_id)
+        offer = offer_of(fleet, job=journal.job, kind=kind, take="locations", more=_MORE)
+        with closing(offered_changes(migration, offer=offer, let_go=_let_go(fleet, journal))) as outcomes:
+            yield outcomes
+
+
+def taken_back(journal: Journal, asked: argparse.Namespace) -> None:
+    """With --board, take the images of a journal off the board, and wait for the workers that are changing some.
+
+    Args:
+        journal: any.
+        asked: the options of the command.
+
+    Raises:
+        ImagevolError: a worker does not end, or the board cannot be used.
+    """
+    if asked.board is None:
+        return
+    from imagevol_adapters.relocating.offering import end_offer
+
+    with opened_board(asked) as fleet:
+        tell(f"Taking job {journal.job} off {fleet.locks.service}, and waiting for its workers.")
+        end_offer(journal, _let_go(fleet, journal))
+        fleet.jobs.remove(journal.job)  # which a feeder that was killed has left
+
+
+def _let_go(fleet: Fleet, journal: Journal) -> Callable[[Collection[str]], None]:
+    return partial(fleet.shards.let_go, journal.job)

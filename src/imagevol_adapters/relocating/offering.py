@@ -1,0 +1,384 @@
+"""Images as shards for the workers of many hosts: what is offered, and what each side accepts.
+
+All programs that reach the lock service can write on its board.  So no location is on it: a shard has the ids of
+images, and a digest of each location before and after.  A worker plans each image itself, by its own configuration, and
+makes only those of its own changes that have the digests of the shard.  The feeder looks in Glance at what became of
+each image.  Before it offers an image, it writes into the journal that it has begun, so that all can be changed back.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from hashlib import sha256
+from threading import Event
+from typing import Any, cast
+
+import attrs
+
+from imagevol_adapters.cleanup import undone_on_failure
+from imagevol_adapters.error_text import one_line
+from imagevol_adapters.fleet import AHEAD, JobOffer, guarded
+from imagevol_adapters.ids import can_be_id
+from imagevol_adapters.journals import text_of, texts_of
+from imagevol_adapters.ports import Claim, Shards
+from imagevol_adapters.relocating.applying import Migration, Outcome
+from imagevol_adapters.relocating.changing import Changer, volume_ids
+from imagevol_adapters.relocating.holding import Hold
+from imagevol_adapters.relocating.journal import Entry, Journal, State
+from imagevol_adapters.relocating.planning import plan_images
+from imagevol_core import (
+    HOLD,
+    CallerError,
+    Image,
+    ImageLocation,
+    InvalidFact,
+    LocationChange,
+    LocationOutcome,
+    RequestRefused,
+    ServiceFailed,
+    ServiceUnreachable,
+    TransferCancelled,
+    relocated,
+)
+from imagevol_core.sentences import said
+from imagevol_core.sharding import Shard, ShardRecord, ShardState
+
+__all__ = ["end_offer", "location_kind", "location_plan", "location_work", "offered_changes"]
+
+_MOST_IMAGES = 50  # in a shard; Glance lists as many in one request
+_PLAN = frozenset({"journal", "images"})
+_UNREAD = (ValueError, KeyError, TypeError, AttributeError)
+_DIGITS = 32
+_ENDED = (State.DONE, State.GONE)
+_GLANCE_CHANGES = ("get", "change_locations")  # an image that is shown is migrated
+_CINDER_CHANGES = ("set_metadata", "unset_metadata", "reserve", "detach")
+
+
+def location_kind(cloud: str, *, plan: str) -> str:
+    """Name the work of changing locations: a worker for another cloud, or with other stores or renames, takes none.
+
+    Args:
+        cloud: names the cloud, as a journal has it.
+        plan: of `plan_id`.
+
+    >>> location_kind("Glance 1f3a, Cinder 77b0, project 9c2e", plan="c0ffee")
+    'locations apply of Glance 1f3a, Cinder 77b0, project 9c2e, stores and renames c0ffee'
+    """
+    return f"locations apply of {cloud}, stores and renames {plan}"
+
+
+def location_plan(journal_id: str, entries: Iterable[Entry]) -> dict[str, Any]:
+    """Give what a worker must know to change images: no location can be read from it.
+
+    Args:
+        journal_id: in whose name volumes are held.
+        entries: the images.
+    """
+    return {"journal": journal_id, "images": {each.image_id: list(map(_digests, each.changes)) for each in entries}}
+
+
+def location_work(
+    changer: Changer, *, renames: Mapping[str, str], stopping: Event
+) -> Callable[[Claim], Mapping[str, Any]]:
+    """Give what does a shard of this kind: it plans each image itself, and changes it if the shard wants the same.
+
+    Args:
+        changer: with the services and the stores of this worker.
+        renames: of the stores, as this worker was told.
+        stopping: set when the worker shall end; the image that is being changed is ended first.
+    """
+
+    def work(claim: Claim) -> Mapping[str, Any]:
+        journal_id, wanted = _read_plan(claim.shard)
+        images = {image.id: image for image in changer.images.listed(list(wanted))}
+        planned = plan_images(
+            [_as_planned(image, wanted[image_id]) for image_id, image in images.items() if image_id in wanted],
+            catalogue=changer.catalogue,
+            volume_types=changer.volumes.types_of,
+            renames=renames,
+            delayed_delete=changer.delayed_delete,
+        )
+        own = {each.image.id: each.changes for each in planned}
+        mine = attrs.evolve(
+            changer,
+            images=guarded(changer.images, _GLANCE_CHANGES, claim.ensure_held),
+            volumes=guarded(changer.volumes, _CINDER_CHANGES, claim.ensure_held),
+        )
+        failed: dict[str, str] = {}
+        for image_id, digests in wanted.items():
+            if stopping.is_set():
+                raise TransferCancelled("the worker was stopped")
+            try:
+                changes = _allowed(image_id, images.get(image_id), own.get(image_id, ()), digests)
+                _change(mine, journal_id, image_id, changes)
+            except CallerError as error:
+                failed[image_id] = str(error)
+            except ServiceFailed as error:  # as of one host, what was not predicted ends it all
+                return {"failed": {**failed, image_id: str(error)}, "stopped": str(error)}
+        return {"failed": failed, "stopped": None}
+
+    return work
+
+
+def offered_changes(
+    migration: Migration, *, offer: JobOffer, let_go: Callable[[Collection[str]], object]
+) -> Generator[Outcome, None, None]:
+    """Let the workers of many hosts change images, and give what came of each as soon as it is known.
+
+    If the iteration ends early, the shards are taken off the board, and the images that are being changed are waited
+    for.  If the process is killed, the workers go on with what is offered, and the journal says so.
+
+    Args:
+        migration: with the journal, and the services of this process.
+        offer: how the images are offered.
+        let_go: takes all shards of the job off the board, and returns when no worker has one of those of these ids.
+
+    Raises:
+        RequestRefused: the journal has been undone.
+        InUse: another process feeds the job, or a worker does not end.
+        JobCancelled: another command cancelled it.
+        ServiceUnreachable: Glance, Cinder or the board does not answer.
+        ServiceFailed: a service failed, or Glance made something else of a location than was predicted.
+    """
+    migration.check_not_undone()
+    migration.journal.record_offered(True)
+    feed = _Feed(migration, offer)
+
+    def end() -> None:
+        end_offer(migration.journal, let_go)
+
+    with undone_on_failure(f"job {offer.job}, whose workers may still change images", end):
+        begun = attrs.evolve(offer, shards=cast(Shards, _Begun(offer.shards, feed.begin)))
+        with closing(begun.records(feed)) as records:
+            for record in records:
+                yield from feed.ended(record)
+    end()
+
+
+def end_offer(journal: Journal, let_go: Callable[[Collection[str]], object]) -> None:
+    """Take the images of a journal off a board, and write down that no worker changes them any more.
+
+    Args:
+        journal: that was offered.
+        let_go: takes all shards of the job off the board, and returns when no worker has one of those of these ids.
+
+    Raises:
+        InUse: a worker does not end.
+        ServiceUnreachable: the board does not answer.
+        ServiceFailed: it answers with an error, or the journal cannot be written.
+    """
+    parts = _Parts(journal)
+    let_go([parts.shard_id(at) for at in range(parts.count) if any(_may_change(each) for each in parts.entries(at))])
+    journal.record_offered(False)
+
+
+class _Parts:
+    """The images of a journal in parts, the same each time that it is opened."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._ids = tuple(journal.entries)
+        # A small plan fills the board once, so that all workers have something to do.
+        self._size = max(1, min(_MOST_IMAGES, -(-len(self._ids) // AHEAD)))
+        self.count = -(-len(self._ids) // self._size)
+
+    def entries(self, at: int) -> list[Entry]:
+        """Give the images of a part, as far as they have come."""
+        return [self._journal.entries[each] for each in self._ids[at * self._size : (at + 1) * self._size]]
+
+    def shard_id(self, at: int) -> str:
+        return f"{at + 1:06}"
+
+    def left(self, shard_id: str) -> list[Entry]:
+        """Give the images of a shard that are not ended."""
+        return [entry for entry in self.entries(int(shard_id) - 1) if entry.state not in _ENDED]
+
+
+class _Feed(Collection["Shard | ShardRecord"]):
+    """The images of a journal as shards, made as they are needed."""
+
+    def __init__(self, migration: Migration, offer: JobOffer) -> None:
+        self._migration = migration
+        self._journal = migration.journal
+        self._offer = offer
+        self._parts = _Parts(migration.journal)
+
+    def __len__(self) -> int:
+        return self._parts.count
+
+    def __contains__(self, shard: object) -> bool:
+        return any(each == shard for each in self)
+
+    def __iter__(self) -> Iterator[Shard | ShardRecord]:
+        for at in range(self._parts.count):
+            shard_id = self._parts.shard_id(at)
+            plan = location_plan(self._journal.id, self._parts.entries(at))
+            shard = Shard(job=self._offer.job, id=shard_id, kind=self._offer.kind, work=plan)
+            yield shard if self._parts.left(shard_id) else ShardRecord(shard=shard, state=ShardState.DONE)
+
+    def begin(self, shard: Shard) -> None:
+        """Write down that the images of a shard have begun."""
+        left = self._parts.left(shard.id)
+        self._journal.record_all(
+            attrs.evolve(entry, state=State.BEGUN, reason=None) for entry in left if not _may_change(entry)
+        )
+
+    def ended(self, record: ShardRecord) -> Iterator[Outcome]:
+        """Write down what came of the images of a shard, as Glance and Cinder show it."""
+        left = self._parts.left(record.shard.id)
+        if not left:
+            return
+        ids = [entry.image_id for entry in left]
+        reasons, stopped = _read_outcome(record, ids)
+        images = {image.id: image for image in self._migration.images.listed(ids)}
+        held = self._held(left) if reasons else frozenset[str]()
+        ended = [_ended(entry, images.get(entry.image_id), reasons, held) for entry in left]
+        self._journal.record_all(ended)
+        for entry in ended:
+            yield Outcome(entry.image_id, State.FAILED if entry.reason else entry.state, entry.reason)
+        if stopped is not None:
+            raise ServiceFailed(stopped)
+
+    def _held(self, entries: Iterable[Entry]) -> frozenset[str]:
+        """Give those volumes of images that are held by this journal."""
+        volumes = self._migration.volumes.find([each for entry in entries for each in _volumes_of(entry)])
+        return frozenset(volume.id for volume in volumes if volume.metadata.get(HOLD) == self._journal.id)
+
+
+@attrs.frozen(eq=False)
+class _Begun:
+    """Shards, of which each is written down as begun before a worker can take it."""
+
+    _shards: Shards
+    _begin: Callable[[Shard], object]
+
+    def submit(self, shard: Shard) -> bool:
+        self._begin(shard)
+        return self._shards.submit(shard)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shards, name)
+
+
+def _may_change(entry: Entry) -> bool:
+    return entry.state is State.BEGUN
+
+
+def _ended(entry: Entry, image: Image | None, reasons: Mapping[str, str], held: Collection[str]) -> Entry:
+    """Give how far an image has come; one that has failed stays begun, so that its volumes are looked at again."""
+    reason = reasons.get(entry.image_id)
+    changed = image is None or _is_changed(image, entry)
+    if changed and not (reason and set(_volumes_of(entry)) & set(held)):
+        state = State.GONE if image is None else State.DONE
+        return attrs.evolve(entry, state=state, reason=None, attachments={})
+    untrue = "a worker says that the image is changed, and Glance shows other locations: look whether the board is safe"
+    return attrs.evolve(entry, state=State.BEGUN, reason=reason or untrue)
+
+
+def _is_changed(image: Image, entry: Entry) -> bool:
+    try:
+        return Counter(relocated(image.locations, entry.changes)) == Counter(image.locations)
+    except InvalidFact:
+        return False
+
+
+def _volumes_of(entry: Entry) -> list[str]:
+    return volume_ids(location for change in entry.changes for location in (change.before, change.after))
+
+
+def _change(changer: Changer, journal_id: str, image_id: str, changes: Sequence[LocationChange]) -> None:
+    hold = Hold(
+        journal_id=journal_id,
+        volumes=changer.volumes,
+        write=lambda _: None,  # the journal of the feeder says already that it has begun
+        attachments={},
+        seconds=changer.settle_seconds,
+    )
+    changer.change(Entry(image_id=image_id, changes=tuple(changes), state=State.BEGUN), changes, hold)
+
+
+def _allowed(
+    image_id: str, image: Image | None, own: Iterable[LocationChange], digests: Sequence[tuple[str, str]]
+) -> list[LocationChange]:
+    """Give those of the own changes that a shard wants.
+
+    Raises:
+        RequestRefused: it wants another one.
+        ServiceUnreachable: Cinder does not say of which type a volume is.
+    """
+    if image is None:
+        return []
+    own = list(own)
+    unknown = next((change for change in own if change.outcome is LocationOutcome.NO_ANSWER), None)
+    if unknown is not None:
+        raise ServiceUnreachable(f"image {said(image_id)} is left as it is: {unknown.verdicts[-1].text}")
+    there = {_digest(location) for location in image.locations}
+    planned = {_digests(change): change for change in own if change.alters}
+    for before, after in digests:
+        if (before, after) not in planned and (before in there or after not in there):
+            raise RequestRefused(
+                f"image {said(image_id)} is left as it is: this worker does not plan what the journal has: the "
+                "locations have changed since, or the shard is forged"
+            )
+    return [planned[each] for each in digests if each in planned]
+
+
+def _as_planned(image: Image, digests: Iterable[tuple[str, str]]) -> Image:
+    """Give an image as it was planned: a change that was broken off may have left both of its locations."""
+    locations = list(image.locations)
+    for before, after in digests:
+        found = [_digest(location) for location in locations]
+        if before in found and after in found:
+            del locations[found.index(after)]
+    return replace(image, locations=tuple(locations))
+
+
+def _digests(change: LocationChange) -> tuple[str, str]:
+    return _digest(change.before), _digest(change.after)
+
+
+def _digest(location: ImageLocation) -> str:
+    text = json.dumps([location.url, sorted(location.metadata.items())])
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
+
+
+def _read_plan(shard: Shard) -> tuple[str, dict[str, list[tuple[str, str]]]]:
+    """Take the plan of a shard apart, which any program with access to the board can have written."""
+    plan = shard.work
+    try:
+        if plan.keys() != _PLAN:
+            raise ValueError("it has other keys")
+        journal_id, images = str(uuid.UUID(text_of(plan["journal"]))), dict(plan["images"])
+        if not 0 < len(images) <= _MOST_IMAGES:
+            raise ValueError(f"it has {len(images)} images")
+        if not all(map(can_be_id, images)):
+            raise ValueError("an id in it is none")
+        return journal_id, {image_id: [_read_digests(each) for each in pairs] for image_id, pairs in images.items()}
+    except _UNREAD as error:
+        raise RequestRefused(
+            f"the plan of shard {said(shard.id)} is refused ({one_line(error)}): use the same release of imagevol on "
+            f"all hosts, and cancel job {said(shard.job)} if you do not know it"
+        ) from error
+
+
+def _read_digests(value: Any) -> tuple[str, str]:
+    before, after = map(text_of, value)
+    return before, after
+
+
+def _read_outcome(record: ShardRecord, image_ids: Iterable[str]) -> tuple[Mapping[str, str], str | None]:
+    """Give why images of a shard failed, and why the job must end, if it must."""
+    if record.state is ShardState.SET_ASIDE:
+        return dict.fromkeys(image_ids, str(record.reason)), None
+    try:
+        outcome = record.outcome or {}
+        stopped = outcome["stopped"]
+        return texts_of(outcome["failed"]), None if stopped is None else text_of(stopped)
+    except _UNREAD as error:
+        so = "use the same release of imagevol on all hosts"
+        return dict.fromkeys(image_ids, f"the result on the board cannot be used ({one_line(error)}): {so}"), None
