@@ -422,6 +422,7 @@ def bench(session: nox.Session) -> None:
     install(session, python, "bench")
     prerequisites(session, python, "--broker")
     run(session, python, "tests.rbd.prerequisites", "--installed", installs=True, silent=True, success_codes=[0, 1])
+    run(session, python, "tests.coordination.prerequisites", installs=True, success_codes=[0, 1])
     run(session, python, "benchmarks", *session.posargs)
 
 

@@ -8,6 +8,7 @@ ALL = (
     "clones",
     "decisions",
     "digests",
+    "fleet",
     "greenlets",
     "in_glance",
     "rbd",
