@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +41,8 @@ COUNTS = (10_000, 100_000, 1_000_000, 10_000_000)
 SHARD, STEP = 10_000, 100
 WORKERS_OF_COUNTS = 2
 
+Row = dict[str, Any]
+
 _PATIENCE_SECONDS, _LONGEST_SECONDS = 60, 3600
 
 
@@ -49,13 +51,13 @@ def main() -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}, load {_load()}")
     chance = random.Random(seed)
-    looks, scaling = list[dict[str, Any]](), list[dict[str, Any]]()
+    looks, scaling, costs = list[Row](), list[Row](), list[Row]()
     for service in SERVICES:
         with _board(service) as (url, fleet):
             looks += _shown([_looked(service, fleet)])
             scaling += _shown(_scaled(service, url, fleet, chance))
-    with _board("redis") as (url, fleet):
-        costs = _shown(_cost(count, url, fleet) for count in COUNTS)
+            if service == SERVICES[0]:
+                costs += _shown(_cost(count, url, fleet) for count in COUNTS)
     result = {
         "host": host(),
         "machine": machine(),
@@ -70,7 +72,7 @@ def main() -> None:
     (RESULTS / "fleet.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _shown(rows: Any) -> list[dict[str, Any]]:
+def _shown(rows: Iterable[Row]) -> list[Row]:
     shown = []
     for row in rows:
         print(*(f"{key} {value}" for key, value in row.items()), sep=", ", flush=True)
@@ -91,7 +93,7 @@ def _board(service: str) -> Iterator[tuple[str, Fleet]]:
             yield url, fleet
 
 
-def _looked(service: str, fleet: Fleet) -> dict[str, Any]:
+def _looked(service: str, fleet: Fleet) -> Row:
     """Measure what a feeder and a worker do again and again, on a board that is full."""
     load = _load()
     plan = Plan(job="looks", locations=AHEAD * SHARD, shard=SHARD, step=STEP, seconds=0)
@@ -123,7 +125,7 @@ def _median_ms(call: Callable[[], object]) -> float:
     return round(statistics.median(seconds) * 1e3, 2)
 
 
-def _scaled(service: str, url: str, fleet: Fleet, chance: random.Random) -> Iterator[dict[str, Any]]:
+def _scaled(service: str, url: str, fleet: Fleet, chance: random.Random) -> Iterator[Row]:
     """Measure how many locations a second more workers change; each round is in an order of its own."""
     runs: dict[int, list[Run]] = {workers: [] for workers in WORKERS}
     for _ in range(ROUNDS):
@@ -144,7 +146,7 @@ def _scaled(service: str, url: str, fleet: Fleet, chance: random.Random) -> Iter
         }
 
 
-def _cost(locations: int, url: str, fleet: Fleet) -> dict[str, Any]:
+def _cost(locations: int, url: str, fleet: Fleet) -> Row:
     """Measure what a location costs if the service takes no time."""
     runs = [_ran(url, fleet, WORKERS_OF_COUNTS, locations, SHARD, step=STEP, seconds=0) for _ in range(ROUNDS)]
     return {
@@ -236,11 +238,11 @@ def _started(what: str, url: str, directory: Path, plan: Plan) -> Process:
     return subprocess.Popen([*command, json.dumps(attrs.asdict(plan))], stdout=subprocess.PIPE, text=True)
 
 
-def _result(process: Process) -> dict[str, Any]:
+def _result(process: Process) -> Row:
     output, _ = process.communicate(timeout=_LONGEST_SECONDS)
     if process.returncode:
         raise RuntimeError(f"{process.args!r}: exit status {process.returncode}")
-    measured: dict[str, Any] = json.loads(output)
+    measured: Row = json.loads(output)
     return measured
 
 
