@@ -27,7 +27,7 @@ from benchmarks.machine import machine
 from benchmarks.pairs import RESULTS, host
 from imagevol_adapters.fleet import AHEAD, Fleet, fleet_from_url
 from imagevol_core.sharding import Worker
-from tests.coordination.services import PROGRAMS, UNPACKED, running
+from tests.coordination.services import PROGRAMS, UNPACKED, problem, running
 
 SERVICES = ("redis", "etcd")
 ROUNDS = 3
@@ -47,7 +47,11 @@ _PATIENCE_SECONDS, _LONGEST_SECONDS = 60, 3600
 
 
 def main() -> None:
-    """Measure, and keep the result."""
+    """Measure, and keep the result; without the lock services, say what is missing."""
+    for service in SERVICES:
+        if reason := problem(service):
+            print(f"fleet: {reason}: left out", file=sys.stderr)
+            return
     seed = random.randrange(2**32)
     print(f"seed {seed}, load {_load()}")
     chance = random.Random(seed)
