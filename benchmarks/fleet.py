@@ -147,6 +147,7 @@ def _scaled(service: str, url: str, fleet: Fleet, chance: random.Random) -> Iter
             "cores_busy": round(statistics.median(run.cores_busy for run in each), 2),
             "locations_a_second": round(rate, 1),
             "of_linear": round(rate / workers / alone, 3),
+            "worker_cpu_us": round(statistics.median(run.worker_us for run in each)),
         }
 
 
