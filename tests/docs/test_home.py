@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT / "docs/_ext"))
 paths_picture = pytest.importorskip("paths_picture")
 
 HOME = (ROOT / "docs/index.md").read_text()
+MANY_HOSTS = (ROOT / "docs/howto/run-on-many-hosts.md").read_text()
 TEMPLATES = (ROOT / "docs/howto/keep-templates.md").read_text()
 README = (ROOT / "README.md").read_text()
 
@@ -114,6 +115,33 @@ def test_how_long_fifty_volumes_take_was_measured() -> None:
     for several in seconds.values():
         least, most = min(several), max(several)
         assert (f" {least} s," if least == most else f" {least} to {most} s,") in found
+
+
+def test_what_many_workers_do_and_cost_was_measured() -> None:
+    found = measured("fleet")
+    services = ("redis", "etcd")
+    times = {each["service"]: 8 * each["of_linear"] for each in found["scaling"] if each["workers"] == 8}
+    assert times["redis"] >= 8 * 0.9
+    looks = {each["service"]: each for each in found["looks"]}
+    passes = {name: max(looks[name]["feeder_pass_ms"], looks[name]["worker_pass_ms"]) for name in services}
+    assert max(passes.values()) < 50
+    said = f" {times['redis']:.1f} times as many locations a second as one worker | {times['etcd']:.1f} times |"
+    assert said in row("8 workers, with a service that takes 20 ms for a location", MANY_HOSTS)
+    for text, figures in {
+        "look at a board with 200 shards": passes,
+        "check the lease before a change": {name: looks[name]["lease_check_ms"] for name in services},
+    }.items():
+        assert f" {figures['redis']:.1f} ms | {figures['etcd']:.1f} ms |" in row(text, MANY_HOSTS)
+    costs = found["costs"]
+    assert (costs[0]["locations"], costs[-1]["locations"]) == (10_000, 10_000_000)
+    assert max(each["most_on_the_board"] for each in costs) <= 200
+    workers = [each["worker_cpu_us"] for each in costs]
+    page = " ".join(MANY_HOSTS.split())
+    assert f"{min(workers):.0f} to {max(workers):.0f} µs of CPU time of a worker" in page
+    assert f"{max(each['feeder_cpu_us'] for each in costs):.1f} µs of the feeder" in page
+    memory = max(each[name] for each in costs for name in ("worker_mib", "feeder_mib"))
+    assert memory < 150
+    assert f"at most {memory} MiB of memory" in page
 
 
 def test_the_numbers_of_extends_were_counted_and_the_faster_program_is_named() -> None:
