@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import attrs
 
 from imagevol_adapters.fleet import BoardLimits, Jobs, LeasedWorkers, serve
 from imagevol_adapters.fleet.running import Work
-from imagevol_adapters.ports import Claim, Shards
+from imagevol_adapters.ports import Claim, Lock, Shards
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
 from imagevol_core.sharding import Shard, ShardRecord, Worker
 
@@ -28,6 +28,7 @@ class Board:
     urls: list[str] = attrs.field(factory=list)
     service: str = URL
     closed: int = 0
+    taken: MemoryLocks = attrs.field(factory=MemoryLocks)
     stopping: threading.Event = attrs.field(factory=threading.Event)
 
     def opened(self, url: str, *, where: str) -> Board:
@@ -39,6 +40,17 @@ class Board:
     @property
     def locks(self) -> Board:
         return self
+
+    @property
+    def name(self) -> str:
+        return self.service
+
+    @property
+    def lease_seconds(self) -> float:
+        return self.taken.lease_seconds
+
+    def held(self, name: str, *, wait_seconds: float) -> AbstractContextManager[Lock]:
+        return self.taken.held(name, wait_seconds=wait_seconds)
 
     def limits(self, worker: str) -> BoardLimits:
         return BoardLimits(MemoryBoard(), self.workers.board, worker, lease_seconds=lambda: SECONDS)

@@ -19,7 +19,7 @@ from imagevol_adapters.cli.board_option import BOARD_PASSWORD
 from imagevol_adapters.fleet import JobOffer, fleet_from_url
 from imagevol_adapters.fleet.leased import ShardLost
 from imagevol_adapters.fleet.running import Work
-from imagevol_adapters.ports import Claim
+from imagevol_adapters.ports import Claim, Locks
 from imagevol_adapters.relocating import Changer, Entry, Journal, Migration, Outcome, State, plan_id, plan_images
 from imagevol_adapters.relocating.offering import (
     _Parts,
@@ -29,10 +29,11 @@ from imagevol_adapters.relocating.offering import (
     location_work,
     offered_changes,
 )
-from imagevol_adapters.testing.memory import MemoryShards
+from imagevol_adapters.testing.memory import MemoryLocks, MemoryShards
 from imagevol_core import (
     HOLD,
     InUse,
+    LockLost,
     NoAnswer,
     RequestRefused,
     ServiceFailed,
@@ -138,8 +139,12 @@ def changer(glance: Cloud, catalogue: StoreCatalogue = STORES) -> Changer:
     return Changer(images=glance, volumes=glance, catalogue=catalogue, settle_seconds=0)
 
 
-def worker(glance: Cloud, stopping: threading.Event | None = None, **renames: str) -> Work:
-    return location_work(changer(glance), renames=renames, stopping=stopping or threading.Event())
+def worker(
+    glance: Cloud, stopping: threading.Event | None = None, *, locks: Locks | None = None, **renames: str
+) -> Work:
+    return location_work(
+        changer(glance), renames=renames, locks=locks or MemoryLocks(), stopping=stopping or threading.Event()
+    )
 
 
 def journal_of(glance: Cloud, path: Path) -> Journal:
@@ -161,7 +166,7 @@ def migration(glance: Cloud, journal: Journal) -> Migration:
 def offered(glance: Cloud, journal: Journal, board: Board, **more: Any) -> Iterator[Outcome]:
     offer = JobOffer(shards=board.shards, job_records=board.jobs, job=journal.job, kind=KIND, **more)
     return offered_changes(
-        migration(glance, journal), offer=offer, let_go=lambda ids: board.shards.let_go(journal.job, ids)
+        migration(glance, journal), offer=offer, board=URL, let_go=lambda ids: board.shards.let_go(journal.job, ids)
     )
 
 
@@ -238,7 +243,7 @@ class TestCommand:
         self, glance: Cloud, board: Board, run: Run, tmp_path: Path
     ) -> None:
         with journal_of(glance, tmp_path / "journal") as journal:
-            journal.record_offered(True)
+            journal.record_offered(URL)
             (entry, *_) = journal.entries.values()
             journal.record(entry.image_id, State.BEGUN)
             claim = board.claim(KIND, "000001", location_plan(journal.id, [entry]), job=journal.job)
@@ -394,6 +399,7 @@ class TestWorker:
             lambda plan: plan["images"].update({"7/x": []}),
             lambda plan: plan["images"].update({"image-1": 7}),
             lambda plan: plan["images"].update({"image-1": [["one"]]}),
+            lambda plan: plan["images"].update({"image-1": []}),
             lambda plan: plan["images"].update({"image-1": [["one", {"url": f"cinder://fast2/{V}"}]]}),
         ],
     )
@@ -419,6 +425,40 @@ class TestWorker:
         assert found["failed"]["image-1"].startswith("image image-1 is left as it is: this worker does not plan what")
         assert (locations(glance), glance.requested) == (before, Counter())
 
+    @pytest.mark.parametrize("number", range(13))
+    def test_a_copied_shard_leaves_an_image_that_another_worker_is_changing(
+        self, glance: Cloud, journal: Journal, board: Board, number: int
+    ) -> None:
+        plan, requests, forged = self.plan(glance, journal), 0, list[Mapping[str, str]]()
+        work = worker(glance, locks=(locks := MemoryLocks()))
+
+        def other() -> None:
+            nonlocal requests
+            requests += 1
+            if requests == number + 1:
+                glance.before_each = lambda: None
+                copied = board.claim(KIND, "1", {**plan, "images": {"image-2": plan["images"]["image-2"]}}, job="copy")
+                forged.append(worker(glance, locks=locks)(copied)["failed"])
+
+        glance.before_each = other
+        found = work(board.claim(KIND, "1", plan))
+        if any("image-2" in each for each in forged):
+            assert "is being changed by another worker" in forged[0]["image-2"]
+        assert found["failed"] == {}
+        assert (locations(glance), nothing_held(glance)) == (WANTED, True)
+        assert glance.requested == ONCE
+
+    def test_a_worker_that_has_lost_the_image_changes_nothing_any_more(
+        self, glance: Cloud, journal: Journal, board: Board
+    ) -> None:
+        locks, before, plan = MemoryLocks(), locations(glance), self.plan(glance, journal)
+        glance.before_each = locks.taken.clear
+        with pytest.raises(LockLost):
+            worker(glance, locks=locks)(
+                board.claim(KIND, "1", {**plan, "images": {"image-2": plan["images"]["image-2"]}})
+            )
+        assert (locations(glance), glance.requested) == (before, Counter())
+
     def test_a_rename_that_it_was_not_told_is_not_followed(
         self, glance: Cloud, board: Board, tmp_path: Path, journal: Journal
     ) -> None:
@@ -432,7 +472,9 @@ class TestWorker:
         plan = location_plan(journal.id, [Entry(image_id="image-2", changes=renamed.changes)])
         told: list[bool] = []
         for renames in ({}, {"slow": "fast"}, {"slow": "fast2"}):
-            work = location_work(changer(glance, glance.catalogue), renames=renames, stopping=threading.Event())
+            work = location_work(
+                changer(glance, glance.catalogue), renames=renames, locks=MemoryLocks(), stopping=threading.Event()
+            )
             found = work(board.claim(KIND, f"{renames}", plan))
             told.append("does not plan what the journal has" in found["failed"]["image-2"])
         assert told == [True, True, False]  # of the last, Glance would not take it
@@ -527,7 +569,7 @@ class TestFeeder:
         made = pytest.raises(ServiceFailed, match=f"made cinder://other/{V} in store other of its locations")
         with serving(board.shards, {KIND: worker(glance)}, jobs=1), made:
             list(offered(glance, journal, board))
-        assert (board.shards.records(), journal.offered) == ((), False)
+        assert (board.shards.records(), journal.offered) == ((), None)
         assert journal.entries["image-1"].state is State.BEGUN
 
     def test_a_shard_that_is_set_aside_is_told_with_its_reason(
@@ -561,7 +603,56 @@ class TestFeeder:
         refused = pytest.raises(RequestRefused, match="has been undone")
         with serving(board.shards, {KIND: worker(glance)}), refused:
             list(offered(glance, journal, board))
-        assert (board.shards.records(), journal.offered) == ((), False)
+        assert (board.shards.records(), journal.offered) == ((), None)
+
+    def test_a_journal_that_was_offered_on_another_board_is_refused(
+        self, glance: Cloud, journal: Journal, board: Board
+    ) -> None:
+        journal.record_offered("redis://first.example.com:6379")
+        other = pytest.raises(RequestRefused, match=r"offered on redis://first\.example\.com:6379, and not on")
+        with other:
+            list(offered(glance, journal, board))
+        with other:
+            end_offer(journal, board=URL, let_go=lambda _: None)
+        assert journal.offered == "redis://first.example.com:6379"
+        with pytest.raises(RequestRefused, match=r"pass --board redis://first\.example\.com:6379"):
+            journal.check_not_offered()
+
+    def test_a_volume_that_is_still_held_is_named_also_if_its_image_is_gone(
+        self, glance: Cloud, journal: Journal, board: Board
+    ) -> None:
+        def killed(claim: Claim) -> Any:
+            glance.cinder.set_metadata(W, {HOLD: journal.id})
+            glance.images.pop("image-2", None)
+            return worker(glance)(claim)
+
+        with serving(board.shards, {KIND: killed}):
+            outcomes = {each.image_id: each for each in offered(glance, journal, board)}
+        assert outcomes["image-2"].state is State.FAILED
+        assert "still held: use --resume" in str(outcomes["image-2"].reason)
+        assert [each.state for each in migration(glance, journal).apply()] == [State.GONE]
+        assert nothing_held(glance)
+
+    def test_an_image_to_which_a_stopped_worker_did_not_come_has_no_reason(
+        self, glance: Cloud, journal: Journal, board: Board
+    ) -> None:
+        stopped = {"failed": {"image-1": "Glance made something else"}, "stopped": "Glance made something else"}
+        together = patch("imagevol_adapters.relocating.offering.AHEAD", 1)
+        with together, serving(board.shards, {KIND: lambda _: stopped}), pytest.raises(ServiceFailed):
+            list(offered(glance, journal, board))
+        assert {each.image_id: each.reason for each in journal.entries.values()} == {
+            "image-1": "Glance made something else",
+            "image-2": None,
+            "image-3": None,
+        }
+
+    def test_a_reason_that_was_forged_is_shown_on_one_line_that_no_terminal_obeys(
+        self, glance: Cloud, journal: Journal, board: Board
+    ) -> None:
+        forged = {"failed": dict.fromkeys(WANTED, "\x1b[2J\n\x07" + "x" * 10_000), "stopped": None}
+        with serving(board.shards, {KIND: lambda _: forged}):
+            reasons = [str(each.reason) for each in offered(glance, journal, board)]
+        assert all(each.isprintable() and len(each) <= 1000 for each in reasons)
 
     def test_an_image_that_is_gone_is_no_trouble(self, glance: Cloud, journal: Journal, board: Board) -> None:
         del glance.images["image-2"]
@@ -572,19 +663,19 @@ class TestFeeder:
     def test_a_worker_that_does_not_end_leaves_the_journal_offered(
         self, glance: Cloud, journal: Journal, board: Board
     ) -> None:
-        journal.record_offered(True)
+        journal.record_offered(URL)
         journal.record("image-1", State.BEGUN)
         (entry, *_) = journal.entries.values()
         claim = board.claim(KIND, "000001", location_plan(journal.id, [entry]), job=journal.job)
         board.shards.withdraw(board.record("000001").shard)  # as `imagevol fleet cancel` does
         with pytest.raises(InUse, match="still has a worker: stop that worker, and run the command again"):
-            end_offer(journal, lambda ids: board.shards.let_go(journal.job, ids, wait_seconds=0))
+            end_offer(journal, board=URL, let_go=lambda ids: board.shards.let_go(journal.job, ids, wait_seconds=0))
         assert journal.offered
         for refused in (migration(glance, journal).apply, migration(glance, journal).undo):
             with pytest.raises(RequestRefused, match="workers may still be changing its images"):
                 list(refused())
         claim.give_back()
-        end_offer(journal, lambda ids: board.shards.let_go(journal.job, ids, wait_seconds=0))
+        end_offer(journal, board=URL, let_go=lambda ids: board.shards.let_go(journal.job, ids, wait_seconds=0))
         assert not journal.offered
 
     @pytest.mark.parametrize(

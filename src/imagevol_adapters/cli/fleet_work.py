@@ -69,7 +69,7 @@ class Work(Command):
 
             stopping = fleet.stopping
             name = worker_name()
-            taken = taken_work(self.app, parsed_args, stopping, fleet.limits(name))
+            taken = taken_work(self.app, parsed_args, fleet, fleet.limits(name))
             works = {each.kind: each for each in taken}
             backends = None if parsed_args.backend is None else frozenset(parsed_args.backend)
             worker = Worker(name=name, kinds=frozenset(works), backends=backends)

@@ -336,6 +336,8 @@ class Apply(Named, _Locations):
             if not left:
                 write_outcomes(self._metrics, "locations apply", "images", ())
                 self._tell("There is nothing left to change.")
+                if parsed_args.dry_run:
+                    return self._answer([])
             elif not self._agreed(f"Change {amount(len(left), 'image')}?", plan, parsed_args):
                 return self._unchanged(left, plan)
             return self._applied(migration, len(left), parsed_args)
@@ -383,6 +385,8 @@ class Undo(Named, _Locations):
             if not left:
                 write_outcomes(self._metrics, "locations undo", "images", ())
                 self._tell("There is nothing to undo.")
+                if parsed_args.dry_run:
+                    return self._answer([])
             elif not self._agreed(f"Change {amount(len(left), 'image')} back?", plan, parsed_args):
                 return self._unchanged(left, plan)
             taken_back(journal, parsed_args)

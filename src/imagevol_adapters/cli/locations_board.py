@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.board_option import opened_board
 from imagevol_adapters.cli.offered_job import offer_of
-from imagevol_adapters.relocating import Journal, Migration, Outcome
+from imagevol_adapters.relocating import Journal, Migration, Outcome, State
+from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
     from imagevol_adapters.fleet import Fleet
@@ -42,8 +43,12 @@ def applied(migration: Migration, asked: argparse.Namespace, *, cloud: str) -> I
     with opened_board(asked) as fleet:
         kind = location_kind(cloud, plan=journal.plan_id)
         offer = offer_of(fleet, job=journal.job, kind=kind, take="locations", more=_MORE)
-        with closing(offered_changes(migration, offer=offer, let_go=_let_go(fleet, journal))) as outcomes:
-            yield outcomes
+        changes = offered_changes(migration, offer=offer, board=fleet.name, let_go=_let_go(fleet, journal))
+        try:
+            with closing(changes) as outcomes:
+                yield outcomes
+        finally:
+            _tell_begun(journal)
 
 
 def taken_back(journal: Journal, asked: argparse.Namespace) -> None:
@@ -61,9 +66,18 @@ def taken_back(journal: Journal, asked: argparse.Namespace) -> None:
     from imagevol_adapters.relocating.offering import end_offer
 
     with opened_board(asked) as fleet:
-        tell(f"Taking job {journal.job} off {fleet.locks.service}, and waiting for its workers.")
-        end_offer(journal, _let_go(fleet, journal))
+        tell(f"Taking job {journal.job} off {fleet.name}, and waiting for its workers.")
+        end_offer(journal, board=fleet.name, let_go=_let_go(fleet, journal))
         fleet.jobs.remove(journal.job)  # which a feeder that was killed has left
+
+
+def _tell_begun(journal: Journal) -> None:
+    """Tell how many images have begun and not ended, if there are any."""
+    if begun := sum(entry.state is State.BEGUN for entry in journal.entries.values()):
+        tell(
+            f"{amount(begun, 'image')} of the journal began and did not end. Their volumes may stay reserved until "
+            "you go on with --resume, or change all back with undo."
+        )
 
 
 def _let_go(fleet: Fleet, journal: Journal) -> Callable[[Collection[str]], None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 import attrs
@@ -29,6 +28,7 @@ from imagevol_core import RequestRefused, WarmWish
 from imagevol_core.sharding import WorkerLimit
 
 if TYPE_CHECKING:
+    from imagevol_adapters.fleet import Fleet
     from imagevol_adapters.fleet.running import Work
 
 __all__ = ["TAKEN", "Taken", "add_taken_options", "taken_work"]
@@ -121,13 +121,13 @@ def _add_location_options(parser: argparse.ArgumentParser) -> None:
     add_renames(locations)
 
 
-def taken_work(app: Services, asked: argparse.Namespace, stopping: Event, limits: WorkerLimits) -> list[Taken]:
+def taken_work(app: Services, asked: argparse.Namespace, fleet: Fleet, limits: WorkerLimits) -> list[Taken]:
     """Give the work that a worker takes.
 
     Args:
         app: the services.
         asked: the options of the command.
-        stopping: set when the worker shall end.
+        fleet: what all workers share; its `stopping` is set when the worker shall end.
         limits: of all workers.
 
     Raises:
@@ -139,10 +139,10 @@ def taken_work(app: Services, asked: argparse.Namespace, stopping: Event, limits
         given = [option for option in options if getattr(asked, option.strip("-").replace("-", "_"))]
         if given and name not in names:
             raise RequestRefused(f"{given[0]} is for --take {name}: pass that too, or leave {given[0]} out")
-    return [TAKEN[name](app, asked, stopping, limits) for name in names]
+    return [TAKEN[name](app, asked, fleet, limits) for name in names]
 
 
-def _audit(app: Services, asked: argparse.Namespace, _: Event, limits: WorkerLimits) -> Taken:
+def _audit(app: Services, asked: argparse.Namespace, _: Fleet, limits: WorkerLimits) -> Taken:
     from imagevol_adapters.fleet import EVERY_BACKEND, limited
     from imagevol_adapters.gathering import deep_kind, deep_work
 
@@ -159,7 +159,7 @@ def _audit(app: Services, asked: argparse.Namespace, _: Event, limits: WorkerLim
     return Taken(kind=deep_kind(app.cloud_id()), work=work, stop=reader.limits.cancelled.set)
 
 
-def _templates(app: Services, asked: argparse.Namespace, stopping: Event, _: WorkerLimits) -> Taken:
+def _templates(app: Services, asked: argparse.Namespace, fleet: Fleet, _: WorkerLimits) -> Taken:
     from imagevol_adapters.tending import warm_kind, warm_work
 
     file = asked.cinder_config_file or CINDER_CONF
@@ -170,11 +170,11 @@ def _templates(app: Services, asked: argparse.Namespace, stopping: Event, _: Wor
         types = [] if volume_type is None else [volume_type]
         return wishes_of(app, configuration, map(app.images.find, [image_id]), types)
 
-    work = warm_work(warmer_of(app, tenant), wishes=wishes, stopping=stopping)
+    work = warm_work(warmer_of(app, tenant), wishes=wishes, stopping=fleet.stopping)
     return Taken(kind=warm_kind(app.cloud_id()), work=work)
 
 
-def _locations(app: Services, asked: argparse.Namespace, stopping: Event, _: WorkerLimits) -> Taken:
+def _locations(app: Services, asked: argparse.Namespace, fleet: Fleet, _: WorkerLimits) -> Taken:
     from imagevol_adapters.relocating import Changer, plan_id
     from imagevol_adapters.relocating.offering import location_kind, location_work
 
@@ -189,11 +189,11 @@ def _locations(app: Services, asked: argparse.Namespace, stopping: Event, _: Wor
     )
     return Taken(
         kind=location_kind(app.cloud_id(), plan=plan_id(catalogue, renames)),
-        work=location_work(changer, renames=renames, stopping=stopping),
+        work=location_work(changer, renames=renames, locks=fleet.locks, stopping=fleet.stopping),
     )
 
 
-TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Event, WorkerLimits], Taken]] = {
+TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Fleet, WorkerLimits], Taken]] = {
     "audit": _audit,
     "templates": _templates,
     "locations": _locations,

@@ -10,6 +10,7 @@ import base64
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
@@ -54,6 +55,13 @@ class Fleet:
     limit_board: ShardBoard
     beats: ShardBoard
     stopping: threading.Event
+
+    @property
+    def name(self) -> str:
+        """Tells the board from others; without a password."""
+        service = self.locks.service
+        database = dict(parse_qsl(urlsplit(service.url).query)).get("db", "0")
+        return f"{service}" if database == "0" else f"{service}?db={database}"
 
     def limits(self, worker: str) -> BoardLimits:
         """Give the limits of all workers, as the worker of this name has them; make them once in a process.

@@ -20,6 +20,7 @@ __all__ = [
     "name_of",
     "number_of",
     "read",
+    "reason_of",
     "record_of",
     "text_of_record",
     "text_of_worker",
@@ -128,7 +129,7 @@ def _shard_record(value: Any) -> ShardRecord:
         failures=count_of(value["failures"]),
         holder=None if value["holder"] is None else name_of(value["holder"]),
         outcome=None if value["outcome"] is None else dict(value["outcome"]),
-        reason=None if value["reason"] is None else _reason(value["reason"]),
+        reason=None if value["reason"] is None else reason_of(value["reason"]),
     )
 
 
@@ -193,7 +194,7 @@ def name_of(value: object) -> str:
     return text
 
 
-def _reason(value: object) -> str:
+def reason_of(value: object) -> str:
     """Give a reason on one line, and not more of it than a person reads: any program can have written it."""
     text = text_of(value)
     line = said(text[: _LONGEST + 1])  # what a terminal would obey is written out, and so longer

@@ -62,11 +62,17 @@ class Journal(JournalFile):
 
     Attributes:
         entries: how far each image has come, in the order of the plan.
-        offered: whether workers of many hosts may be changing its images.
+        offered: the board by whose shards workers of many hosts may be changing its images; None if none are.
     """
 
     def __init__(
-        self, path: Path, descriptor: int, head: Mapping[str, Any], entries: dict[str, Entry], *, offered: bool = False
+        self,
+        path: Path,
+        descriptor: int,
+        head: Mapping[str, Any],
+        entries: dict[str, Entry],
+        *,
+        offered: str | None = None,
     ) -> None:
         """Take what `create` or `open` has found."""
         super().__init__(path, descriptor)
@@ -159,8 +165,23 @@ class Journal(JournalFile):
         """
         if self.offered:
             raise RequestRefused(
-                f"journal {said(self.path)}: workers may still be changing its images: pass --board with the URL of "
-                "the board on which they were offered"
+                f"journal {said(self.path)}: workers may still be changing its images: "
+                f"pass --board {said(self.offered)}"
+            )
+
+    def check_board(self, board: str) -> None:
+        """Hold that its images were offered on no other board.
+
+        Args:
+            board: names the board.
+
+        Raises:
+            RequestRefused: they were, and workers may be changing them.
+        """
+        if self.offered not in (None, board):
+            raise RequestRefused(
+                f"journal {said(self.path)}: its images were offered on {said(self.offered)}, and not on "
+                f"{said(board)}: pass --board {said(self.offered)}; if that board is lost, start an empty one there"
             )
 
     def check_plan(self, *, catalogue: StoreCatalogue, renames: Mapping[str, str]) -> None:
@@ -207,15 +228,18 @@ class Journal(JournalFile):
             self._append(b"".join(map(_state_line, entries)))
             self.entries.update((entry.image_id, entry) for entry in entries)
 
-    def record_offered(self, offered: bool) -> None:
-        """Write down whether workers of many hosts may be changing its images from now on.
+    def record_offered(self, board: str | None) -> None:
+        """Write down by which board workers of many hosts may be changing its images from now on.
+
+        Args:
+            board: names the board; None if no worker changes them any more.
 
         Raises:
             ServiceFailed: as for `record`.
         """
-        if offered is not self.offered:
-            self._append(journal_line({"offered": offered}))
-            self.offered = offered
+        if board != self.offered:
+            self._append(journal_line({"offered": board}))
+            self.offered = board
 
 
 def plan_id(catalogue: StoreCatalogue, renames: Mapping[str, str]) -> str:
@@ -238,7 +262,7 @@ class _Reading:
 
     head: Mapping[str, Any] | None = None
     planned: bool = False
-    offered: bool = False
+    offered: str | None = None
     entries: dict[str, Entry] = attrs.field(factory=dict)
 
     def take(self, value: Any) -> None:
@@ -246,7 +270,7 @@ class _Reading:
         if self.head is None:
             self.head = _head(value)
         elif self.planned and "offered" in value:
-            self.offered = value["offered"] is True
+            self.offered = None if value["offered"] is None else text_of(value["offered"])
         elif self.planned:
             self.entries[value["image"]] = _advanced(self.entries[value["image"]], value)
         elif "planned" in value:

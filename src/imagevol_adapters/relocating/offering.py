@@ -2,8 +2,9 @@
 
 All programs that reach the lock service can write on its board.  So no location is on it: a shard has the ids of
 images, and a digest of each location before and after.  A worker plans each image itself, by its own configuration, and
-makes only those of its own changes that have the digests of the shard.  The feeder looks in Glance at what became of
-each image.  Before it offers an image, it writes into the journal that it has begun, so that all can be changed back.
+makes only those of its own changes that have the digests of the shard.  It has a lock of the image meanwhile, because
+a forged shard can name an image that another worker is changing.  The feeder looks in Glance at what became of each
+image.  Before it offers an image, it writes into the journal that it has begun, so that all can be changed back.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from threading import Event
@@ -23,9 +24,10 @@ import attrs
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet import AHEAD, JobOffer, guarded
+from imagevol_adapters.fleet.recorded import reason_of
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.journals import text_of, texts_of
-from imagevol_adapters.ports import Claim, Shards
+from imagevol_adapters.ports import Claim, Lock, Locks, Shards
 from imagevol_adapters.relocating.applying import Migration, Outcome
 from imagevol_adapters.relocating.changing import Changer, volume_ids
 from imagevol_adapters.relocating.holding import Hold
@@ -34,8 +36,10 @@ from imagevol_adapters.relocating.planning import plan_images
 from imagevol_core import (
     HOLD,
     CallerError,
+    DeadlineExceeded,
     Image,
     ImageLocation,
+    InUse,
     InvalidFact,
     LocationChange,
     LocationOutcome,
@@ -57,6 +61,10 @@ _DIGITS = 32
 _ENDED = (State.DONE, State.GONE)
 _GLANCE_CHANGES = ("get", "change_locations")  # an image that is shown is migrated
 _CINDER_CHANGES = ("set_metadata", "unset_metadata", "reserve", "detach")
+_LOCK = "image-"
+_UNTRUE = "a worker says that it is changed, and Glance shows other locations: use --resume; who writes on the board?"
+_HELD = "it is changed, and a volume of it is still held: use --resume"
+_MORE_SECONDS = 1.0  # than one lease, for which the lock of a worker that was killed stays taken
 
 
 def location_kind(cloud: str, *, plan: str) -> str:
@@ -83,13 +91,14 @@ def location_plan(journal_id: str, entries: Iterable[Entry]) -> dict[str, Any]:
 
 
 def location_work(
-    changer: Changer, *, renames: Mapping[str, str], stopping: Event
+    changer: Changer, *, renames: Mapping[str, str], locks: Locks, stopping: Event
 ) -> Callable[[Claim], Mapping[str, Any]]:
     """Give what does a shard of this kind: it plans each image itself, and changes it if the shard wants the same.
 
     Args:
         changer: with the services and the stores of this worker.
         renames: of the stores, as this worker was told.
+        locks: of all workers.
         stopping: set when the worker shall end; the image that is being changed is ended first.
     """
 
@@ -104,18 +113,14 @@ def location_work(
             delayed_delete=changer.delayed_delete,
         )
         own = {each.image.id: each.changes for each in planned}
-        mine = attrs.evolve(
-            changer,
-            images=guarded(changer.images, _GLANCE_CHANGES, claim.ensure_held),
-            volumes=guarded(changer.volumes, _CINDER_CHANGES, claim.ensure_held),
-        )
         failed: dict[str, str] = {}
         for image_id, digests in wanted.items():
             if stopping.is_set():
                 raise TransferCancelled("the worker was stopped")
             try:
                 changes = _allowed(image_id, images.get(image_id), own.get(image_id, ()), digests)
-                _change(mine, journal_id, image_id, changes)
+                with _alone(image_id, locks) as lock:
+                    _change(_guarded(changer, claim, lock), journal_id, image_id, changes)
             except CallerError as error:
                 failed[image_id] = str(error)
             except ServiceFailed as error:  # as of one host, what was not predicted ends it all
@@ -126,7 +131,7 @@ def location_work(
 
 
 def offered_changes(
-    migration: Migration, *, offer: JobOffer, let_go: Callable[[Collection[str]], object]
+    migration: Migration, *, offer: JobOffer, board: str, let_go: Callable[[Collection[str]], object]
 ) -> Generator[Outcome, None, None]:
     """Let the workers of many hosts change images, and give what came of each as soon as it is known.
 
@@ -136,21 +141,23 @@ def offered_changes(
     Args:
         migration: with the journal, and the services of this process.
         offer: how the images are offered.
+        board: names the board, as the journal shall have it.
         let_go: takes all shards of the job off the board, and returns when no worker has one of those of these ids.
 
     Raises:
-        RequestRefused: the journal has been undone.
+        RequestRefused: the journal has been undone, or its images were offered on another board.
         InUse: another process feeds the job, or a worker does not end.
         JobCancelled: another command cancelled it.
         ServiceUnreachable: Glance, Cinder or the board does not answer.
         ServiceFailed: a service failed, or Glance made something else of a location than was predicted.
     """
     migration.check_not_undone()
-    migration.journal.record_offered(True)
+    migration.journal.check_board(board)
+    migration.journal.record_offered(board)
     feed = _Feed(migration, offer)
 
     def end() -> None:
-        end_offer(migration.journal, let_go)
+        end_offer(migration.journal, board=board, let_go=let_go)
 
     with undone_on_failure(f"job {offer.job}, whose workers may still change images", end):
         begun = attrs.evolve(offer, shards=cast(Shards, _Begun(offer.shards, feed.begin)))
@@ -160,21 +167,24 @@ def offered_changes(
     end()
 
 
-def end_offer(journal: Journal, let_go: Callable[[Collection[str]], object]) -> None:
+def end_offer(journal: Journal, *, board: str, let_go: Callable[[Collection[str]], object]) -> None:
     """Take the images of a journal off a board, and write down that no worker changes them any more.
 
     Args:
         journal: that was offered.
+        board: names the board.
         let_go: takes all shards of the job off the board, and returns when no worker has one of those of these ids.
 
     Raises:
+        RequestRefused: it was offered on another board.
         InUse: a worker does not end.
         ServiceUnreachable: the board does not answer.
         ServiceFailed: it answers with an error, or the journal cannot be written.
     """
+    journal.check_board(board)
     parts = _Parts(journal)
     let_go([parts.shard_id(at) for at in range(parts.count) if any(_may_change(each) for each in parts.entries(at))])
-    journal.record_offered(False)
+    journal.record_offered(None)
 
 
 class _Parts:
@@ -236,8 +246,10 @@ class _Feed(Collection["Shard | ShardRecord"]):
         ids = [entry.image_id for entry in left]
         reasons, stopped = _read_outcome(record, ids)
         images = {image.id: image for image in self._migration.images.listed(ids)}
-        held = self._held(left) if reasons else frozenset[str]()
-        ended = [_ended(entry, images.get(entry.image_id), reasons, held) for entry in left]
+        held = self._held(left)
+        untold = _UNTRUE if stopped is None else None  # an image that a worker did not come to has no reason
+        after = {each.image_id: _ended(each, images.get(each.image_id), reasons, held, untold=untold) for each in left}
+        ended = [after[each.image_id] for each in left if after[each.image_id] != each or stopped is None]
         self._journal.record_all(ended)
         for entry in ended:
             yield Outcome(entry.image_id, State.FAILED if entry.reason else entry.state, entry.reason)
@@ -269,15 +281,18 @@ def _may_change(entry: Entry) -> bool:
     return entry.state is State.BEGUN
 
 
-def _ended(entry: Entry, image: Image | None, reasons: Mapping[str, str], held: Collection[str]) -> Entry:
+def _ended(
+    entry: Entry, image: Image | None, reasons: Mapping[str, str], held: Collection[str], *, untold: str | None
+) -> Entry:
     """Give how far an image has come; one that has failed stays begun, so that its volumes are looked at again."""
     reason = reasons.get(entry.image_id)
     changed = image is None or _is_changed(image, entry)
-    if changed and not (reason and set(_volumes_of(entry)) & set(held)):
+    if changed and set(_volumes_of(entry)) & set(held):
+        reason = reason or _HELD
+    elif changed:
         state = State.GONE if image is None else State.DONE
         return attrs.evolve(entry, state=state, reason=None, attachments={})
-    untrue = "a worker says that the image is changed, and Glance shows other locations: look whether the board is safe"
-    return attrs.evolve(entry, state=State.BEGUN, reason=reason or untrue)
+    return attrs.evolve(entry, state=State.BEGUN, reason=reason or untold)
 
 
 def _is_changed(image: Image, entry: Entry) -> bool:
@@ -289,6 +304,37 @@ def _is_changed(image: Image, entry: Entry) -> bool:
 
 def _volumes_of(entry: Entry) -> list[str]:
     return volume_ids(location for change in entry.changes for location in (change.before, change.after))
+
+
+@contextmanager
+def _alone(image_id: str, locks: Locks) -> Iterator[Lock]:
+    """Be the only worker that changes an image.
+
+    Raises:
+        InUse: another worker is changing it, also after one lease.
+    """
+    with ExitStack() as until:
+        try:
+            lock = until.enter_context(
+                locks.held(f"{_LOCK}{image_id}", wait_seconds=locks.lease_seconds + _MORE_SECONDS)
+            )
+        except DeadlineExceeded as error:
+            raise InUse(f"image {said(image_id)} is being changed by another worker: use --resume later") from error
+        yield lock
+
+
+def _guarded(changer: Changer, claim: Claim, lock: Lock) -> Changer:
+    """Give what asks before each change whether the shard and the image are still this worker's."""
+
+    def check() -> None:
+        claim.ensure_held()
+        lock.ensure_held()
+
+    return attrs.evolve(
+        changer,
+        images=guarded(changer.images, _GLANCE_CHANGES, check),
+        volumes=guarded(changer.volumes, _CINDER_CHANGES, check),
+    )
 
 
 def _change(changer: Changer, journal_id: str, image_id: str, changes: Sequence[LocationChange]) -> None:
@@ -357,7 +403,9 @@ def _read_plan(shard: Shard) -> tuple[str, dict[str, list[tuple[str, str]]]]:
         if not 0 < len(images) <= _MOST_IMAGES:
             raise ValueError(f"it has {len(images)} images")
         if not all(map(can_be_id, images)):
-            raise ValueError("an id in it is none")
+            raise ValueError("it has something else in place of an id")
+        if not all(images.values()):
+            raise ValueError("it has an image without a change")
         return journal_id, {image_id: [_read_digests(each) for each in pairs] for image_id, pairs in images.items()}
     except _UNREAD as error:
         raise RequestRefused(
@@ -374,11 +422,12 @@ def _read_digests(value: Any) -> tuple[str, str]:
 def _read_outcome(record: ShardRecord, image_ids: Iterable[str]) -> tuple[Mapping[str, str], str | None]:
     """Give why images of a shard failed, and why the job must end, if it must."""
     if record.state is ShardState.SET_ASIDE:
-        return dict.fromkeys(image_ids, str(record.reason)), None
+        return dict.fromkeys(image_ids, reason_of(record.reason)), None
     try:
         outcome = record.outcome or {}
         stopped = outcome["stopped"]
-        return texts_of(outcome["failed"]), None if stopped is None else text_of(stopped)
+        failed = {image_id: reason_of(reason) for image_id, reason in texts_of(outcome["failed"]).items()}
+        return failed, None if stopped is None else reason_of(stopped)
     except _UNREAD as error:
         so = "use the same release of imagevol on all hosts"
         return dict.fromkeys(image_ids, f"the result on the board cannot be used ({one_line(error)}): {so}"), None
