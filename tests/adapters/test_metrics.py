@@ -176,7 +176,7 @@ class TestRecorder:
             found.add(DRIVER["transfer_seconds"], value, backend="fast")
         found.add(DRIVER["last_success"], 7, backend="fast")
         found.add(DRIVER["last_success"], 5, backend="fast")
-        assert found.flush()
+        assert found.flush(seconds=60)
         assert of(tmp_path / "imagevol-0.prom") == {
             (DRIVER["transfer_seconds"].name, FAST): 3.5,
             (DRIVER["last_success"].name, FAST): 5,
@@ -197,12 +197,12 @@ class TestRecorder:
         first, second = recorders(), recorders()
         for number, each in enumerate((first, second)):
             each.add(DRIVER["failures"], number + 1, backend="fast")
-            assert each.flush()
+            assert each.flush(seconds=60)
         assert sorted(tmp_path.glob("*.prom")) == [tmp_path / "imagevol-0.prom", tmp_path / "imagevol-1.prom"]
         first.close()
         third = recorders()
         third.add(DRIVER["failures"], 5, backend="fast")
-        assert third.flush()
+        assert third.flush(seconds=60)
         assert len(list(tmp_path.glob("*.prom"))) == 2
         assert of(tmp_path / "imagevol-0.prom") == {(DRIVER["failures"].name, FAST): 5}
 
@@ -211,14 +211,14 @@ class TestRecorder:
     ) -> None:
         found = recorders()
         found.add(DRIVER["failures"], 3, backend="fast")
-        assert found.flush()
+        assert found.flush(seconds=60)
         child = os.fork()
         if child == 0:
             found.add(DRIVER["failures"], 1, backend="fast")
             os._exit(0 if found.flush() else 1)
         assert os.waitpid(child, 0)[1] == 0
         found.add(DRIVER["failures"], 1, backend="fast")
-        assert found.flush()
+        assert found.flush(seconds=60)
         values = [sum(of(tmp_path / f"imagevol-{number}.prom").values()) for number in (0, 1)]
         assert values == [4, 1]
 
@@ -273,7 +273,7 @@ class TestRecorder:
             patched.setattr(threading.Thread, "run", lambda _: None)
             counts.add(DRIVER["transfer_seconds"], 7, backend="fast")
         counts.add(DRIVER["transfer_seconds"], 1, backend="fast")
-        assert counts.flush()
+        assert counts.flush(seconds=60)
         assert of(tmp_path / "imagevol-0.prom") == {(DRIVER["transfer_seconds"].name, FAST): 8}
 
     def test_many_threads_lose_no_count(self, recorders: Callable[..., Recorder], tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ class TestRecorder:
             each.start()
         for each in threads:
             each.join()
-        assert found.flush()
+        assert found.flush(seconds=60)
         assert list(of(tmp_path / "imagevol-0.prom").values()) == [4000]
 
     @pytest.mark.skipif(find_spec("eventlet") is None, reason="eventlet is not installed: install os-brick")
@@ -366,5 +366,5 @@ class TestOpenTelemetry:
         monkeypatch.setitem(sys.modules, "opentelemetry", None)
         found = recorders()
         found.add(DRIVER["failures"], backend="fast")
-        assert found.flush()
+        assert found.flush(seconds=60)
         assert (tmp_path / "imagevol-0.prom").exists()

@@ -887,7 +887,7 @@ class TestMetrics:
 
     @staticmethod
     def values(directory: Path, store: Store) -> dict[tuple[str, str], float]:
-        assert recorder(str(directory / "imagevol.prom")).flush()
+        assert recorder(str(directory / "imagevol.prom")).flush(seconds=60)
         found = {}
         for family in text_string_to_metric_families((directory / "imagevol-0.prom").read_text()):
             for sample in family.samples:

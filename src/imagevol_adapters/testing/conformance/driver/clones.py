@@ -144,7 +144,7 @@ class CloningConformance(WithDriver):
         templating.falls_through(templating.cinder.volume(encryption_key_id=NOBODY), public)
         templating.cinder.set("image_template_max_count", 1)
         templating.made(templating.images.add(DATA, visibility="public"))
-        assert recorder(str(file)).flush()
+        assert recorder(str(file)).flush(seconds=60)
         lines = (tmp_path / "driver-0.prom").read_text().splitlines()
         recorder(str(file)).close()
         counted = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line[0] != "#"}
