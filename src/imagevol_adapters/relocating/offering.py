@@ -422,7 +422,7 @@ def _read_digests(value: Any) -> tuple[str, str]:
 def _read_outcome(record: ShardRecord, image_ids: Iterable[str]) -> tuple[Mapping[str, str], str | None]:
     """Give why images of a shard failed, and why the job must end, if it must."""
     if record.state is ShardState.SET_ASIDE:
-        return dict.fromkeys(image_ids, reason_of(record.reason)), None
+        return dict.fromkeys(image_ids, str(record.reason)), None
     try:
         outcome = record.outcome or {}
         stopped = outcome["stopped"]
