@@ -195,7 +195,14 @@ def name_of(value: object) -> str:
 
 
 def reason_of(value: object) -> str:
-    """Give a reason on one line, and not more of it than a person reads: any program can have written it."""
+    r"""Give a reason on one line, and not more of it than a person reads: any program can have written it.
+
+    Raises:
+        ValueError: it is no text.
+
+    >>> reason_of("the image is gone" + chr(27))
+    'the image is gone\\x1b'
+    """
     text = text_of(value)
     line = said(text[: _LONGEST + 1])  # what a terminal would obey is written out, and so longer
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
