@@ -14,6 +14,7 @@ import pytest
 
 from imagevol_adapters.brick_opening import open_device
 from imagevol_adapters.devices import device as devices
+from imagevol_adapters.devices.calls import Calls
 from imagevol_adapters.devices.ceph import RbdDevice
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine import Hole, read_device, write_stream
@@ -70,6 +71,11 @@ def contents(path: Path) -> bytes:
         return b"".join(read_device(device, length=device.size_bytes))
 
 
+def test_what_is_called_when_no_call_is_under_way_may_fail_as_it_likes() -> None:
+    with pytest.raises(IndexError):
+        Calls().when_none([].pop)
+
+
 class TestPaths:
     @pytest.mark.parametrize("direct", [False, True])
     @pytest.mark.parametrize("offset, length", [(0, 8192), (4096, 4096), (4096, 5000), (512, 4096), (3, 7), (0, 1)])
@@ -107,6 +113,18 @@ class TestPaths:
             pytest.raises(DeviceFailed, match=f"byte {SIZE_BYTES} failed: .*{os.strerror(errno.ENOSPC)}"),
         ):
             device.write(SIZE_BYTES, memoryview(b"y"))
+
+    def test_a_read_that_has_begun_ends_well_if_another_thread_closes_the_device(self, path: Path) -> None:
+        class Closing(int):
+            """An offset: the device is closed when it is looked at, as another thread may do."""
+
+            def __mod__(self, other: int) -> int:
+                device.close()
+                return super().__mod__(other)
+
+        device, buffer = PathDevice.open(path, writable=False), aligned(bytes(4096))
+        assert device.readinto(Closing(4096), buffer) == 4096
+        assert (buffer == OLD[:4096], device.left_open) == (True, False)
 
     def test_a_closed_device_leaves_no_open_file(self, path: Path) -> None:
         before = open_files()

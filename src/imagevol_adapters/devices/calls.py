@@ -8,7 +8,6 @@ returns.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 __all__ = ["Calls"]
 
@@ -56,6 +55,10 @@ class Calls:
         self._end()
 
     def _end(self) -> None:
-        if not self._under_way:
-            with suppress(IndexError):  # another thread is at it
-                self._then.pop()()
+        if self._under_way:
+            return
+        try:
+            then = self._then.pop()
+        except IndexError:  # there is nothing, or another thread is at it
+            return
+        then()

@@ -217,9 +217,10 @@ class PathDevice:
         """Move what is aligned past the page cache, and the rest through it."""
         whole = len(data) // _ALIGNMENT_BYTES * _ALIGNMENT_BYTES
         with self._calls:
-            if self._direct_fd is not None and self._direct and whole and offset % _ALIGNMENT_BYTES == 0:
+            direct_fd = self._direct_fd  # another thread may be closing it
+            if direct_fd is not None and self._direct and whole and offset % _ALIGNMENT_BYTES == 0:
                 try:
-                    return move(self._direct_fd, data[:whole])
+                    return move(direct_fd, data[:whole])
                 except OSError:  # a real fault shows again below
                     self._direct = False  # its descriptor stays open: another thread may be reading through it
             return move(self._fd, data)
