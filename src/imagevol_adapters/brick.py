@@ -248,6 +248,9 @@ class BrickAttacher:
         found: list[Mapping[str, Any]] = []
         gone: list[bool] = []  # whether the device is, once disconnecting was tried
 
+        def is_left() -> bool:
+            return not any(gone)
+
         def disconnect() -> None:
             self._refuse_left(attachment)
             if not found or (keep is not None and keep()):
@@ -265,12 +268,12 @@ class BrickAttacher:
 
         with translated(ERRORS, doing=f"{about} cannot be connected to this host", secrets=secrets):
             connector = self._connector_for(connection)
-            with undone_on_failure(f"its device on {socket.gethostname()}", disconnect):
+            with undone_on_failure(f"its device on {socket.gethostname()}", disconnect, is_left=is_left):
                 connecting = partial(self._connect, connector, connection, about, writable=mode is AccessMode.WRITE)
                 self._bounded(lambda: found.append(connecting()), doing="connecting", **which)
             path = found[0].get("path")
 
-        with released(f"device {path} on {socket.gethostname()}", disconnect, is_left=lambda: not any(gone)):
+        with released(f"device {path} on {socket.gethostname()}", disconnect, is_left=is_left):
             if path is None:
                 raise AttachFailed(f"{about} is connected to this host, and os-brick does not say as which device")
             yield path

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from imagevol_adapters.cleanup import released
+from imagevol_adapters.cleanup import released, undone_on_failure
 from imagevol_adapters.devices.ceph import RbdDevice, bound_requests
 from imagevol_adapters.devices.device import PathDevice
 from imagevol_adapters.engine.watching import bounded
@@ -73,9 +73,10 @@ def _opened(path: str, *, writable: bool, name: str, what: str, seconds: float) 
             close_late()
         return device
 
-    try:
-        return bounded(opening, what=what, doing="opening", seconds=seconds, green=True)
-    except BaseException:
+    def give_up() -> None:
         over.append(True)
-        close_late()
-        raise
+        if opened:
+            bounded(close_late, what=what, doing="closing", seconds=seconds)
+
+    with undone_on_failure(what, give_up):
+        return bounded(opening, what=what, doing="opening", seconds=seconds, green=True)

@@ -13,6 +13,10 @@ from os_brick.initiator.connectors.iscsi import ISCSIConnector
 from oslo_concurrency import processutils
 
 from imagevol_adapters.brick import BrickAttacher, become_privileged
+from imagevol_adapters.brick_opening import open_device
+from imagevol_adapters.cleanup import leftovers
+from imagevol_adapters.devices.device import PathDevice
+from imagevol_adapters.engine.watching import bounded
 from imagevol_adapters.ports import AccessMode, Attachment
 from imagevol_adapters.testing.memory import MemoryVolumes
 from imagevol_adapters.transfers import attached
@@ -131,6 +135,53 @@ def test_a_transfer_that_fails_does_not_name_a_device_that_is_gone(
         raise DeviceFailed("the target is gone")
     assert caught.value.leftovers == ()
     assert "Input/output error" in caplog.text
+
+
+def test_an_interrupt_once_it_is_connected_does_not_name_a_device_that_is_gone(
+    host: Any, volumes: MemoryVolumes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume_id = volumes.wait(volumes.create(size_gib=1, name="volume").id).id
+    attacher, _ = host(FAULTS[0], removes=True)
+    bounded = BrickAttacher._bounded
+
+    def interrupted(self: BrickAttacher, work: Any, *, doing: str, **which: Any) -> None:
+        bounded(self, work, doing=doing, **which)
+        if doing == "connecting":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(BrickAttacher, "_bounded", interrupted)
+    with (
+        pytest.raises(KeyboardInterrupt) as caught,
+        attached(volume_id, mode=AccessMode.READ, volumes=volumes, attacher=attacher),
+    ):
+        pass
+    assert (leftovers(caught.value), volumes.attachments) == ((), {})
+    assert "Input/output error" in caplog.text
+
+
+def test_an_interrupt_while_it_is_opened_does_not_wait_for_a_close_that_hangs(
+    device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, go = PathDevice.close, threading.Event()
+
+    def interrupted(work: Any, *, doing: str, **more: Any) -> Any:
+        done = bounded(work, doing=doing, **more)
+        if doing == "opening":
+            raise KeyboardInterrupt
+        return done
+
+    def hanging(opened: PathDevice) -> None:
+        assert go.wait(PATIENCE_SECONDS), "it was waited for"
+        close(opened)
+
+    monkeypatch.setattr("imagevol_adapters.brick_opening.bounded", interrupted)
+    monkeypatch.setattr(PathDevice, "close", hanging)
+    with pytest.raises(KeyboardInterrupt) as caught, open_device(str(device), writable=False, name="7", seconds=0.05):
+        pass
+    go.set()
+    (named,) = leftovers(caught.value)
+    assert named.startswith(f"volume 7 at {device} (")
+    assert "closing" in named
 
 
 def test_an_attachment_is_kept_if_os_brick_cannot_say_whether_the_device_is_gone(
