@@ -10,8 +10,8 @@ it could not remove.  If it cannot ask which iSCSI sessions there are, because `
 that for no session, and reports no error.
 
 If it cannot remove the multipath map of a volume, it goes on by force and removes the disks.  Then nothing tells any
-more whose the map is, and it stays without paths.  So the map is removed here first, and if something uses it, nothing
-is disconnected: the disks still name it when it is tried again.
+more whose the map is, and it stays without paths.  So the map is removed here first, and if it cannot be removed,
+nothing is disconnected: the disks still name it when it is tried again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from os_brick.initiator.connector import InitiatorConnector
 
 from imagevol_adapters.devices.ceph import closed_anyway
 from imagevol_adapters.devices.multipath import maps_over
+from imagevol_adapters.error_text import one_line
 
 __all__ = ["disconnect_by_force"]
 
@@ -83,7 +84,7 @@ def _remove_maps(connector: Any, connection: Mapping[str, Any], path: object) ->
     """Remove the multipath maps of a volume.
 
     Raises:
-        BrickException: one is in use.
+        BrickException: one cannot be removed, mostly because something uses it.
     """
     disks = _disks(connector, connection)
     if _is_fibre_channel(connector):
@@ -95,7 +96,8 @@ def _remove_maps(connector: Any, connection: Mapping[str, Any], path: object) ->
         except Exception as error:
             if each.exists():
                 look = f"look at `dmsetup info {each.name}` and `fuser -v /dev/mapper/{each.name}`"
-                raise BrickException(f"its multipath map {each.name} is in use; {look}") from error
+                why = f"cannot be removed: {one_line(error)}"
+                raise BrickException(f"its multipath map {each.name} {why}; {look}") from error
 
 
 def _has_device(connector: Any, connection: Mapping[str, Any]) -> bool:

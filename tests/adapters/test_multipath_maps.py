@@ -111,7 +111,8 @@ def test_nothing_is_disconnected_while_the_map_is_in_use_and_it_can_be_tried_aga
 
     flushed, error = disconnected(busy)
     assert flushed == f"multipath -f {NAME}"
-    assert f"map {NAME} is in use" in error
+    assert f"its multipath map {NAME} cannot be removed: " in error
+    assert f"multipath failed with exit status 1; look at `dmsetup info {NAME}` and " in error
     assert "volume 7" in error
     assert disconnected(Path.unlink)[-1] == "disconnect"
 
