@@ -336,8 +336,11 @@ class TestServiceThatFails:
             raise coordination.ToozConnectionError(text)
 
         expected = ServiceFailed if reached else ServiceUnreachable
-        with closing(from_url(f"file://{tmp_path}")) as locks, pytest.raises(expected):
+        with closing(from_url(f"file://{tmp_path}")) as locks, pytest.raises(expected) as caught:
             locks.ask(fail)
+        assert "credentials" not in str(caught.value)
+        assert (": the connection is refused (" in str(caught.value)) is reached
+        assert str(caught.value).endswith(", the certificates, and whether the service uses TLS") is reached
 
     @staticmethod
     def _is_soon_usable(service: Service) -> None:
@@ -410,7 +413,7 @@ class TestUrls:
         for text in (str(refused.value), repr(locks), caplog.text):
             assert "horse" not in text
         assert ": the credentials are refused (" in str(refused.value)
-        assert str(refused.value).endswith("; check [coordination] backend_url and its password or certificate")
+        assert str(refused.value).endswith("; check [coordination] backend_url and its password")
 
 
 class TestConfiguration:

@@ -70,7 +70,11 @@ def _is_unreachable(error: Exception) -> bool:
 
 def _is_refused(error: Exception) -> bool:
     """Tell whether a service refuses the credentials, or this program the service's; to ask again is of no use."""
-    return not _REFUSED_NAMES.isdisjoint(_names(error)) or _REFUSED_TLS.search(str(error)) is not None
+    return not _REFUSED_NAMES.isdisjoint(_names(error)) or _is_refused_by_tls(error)
+
+
+def _is_refused_by_tls(error: Exception) -> bool:
+    return _REFUSED_TLS.search(str(error)) is not None
 
 
 def _names(error: Exception) -> list[str]:
@@ -219,8 +223,11 @@ class ToozLocks:
             raise
         except Exception as error:
             if _is_refused(error):
-                text = f"lock service {self.service}: the credentials are refused ({self._text(error)})"
-                raise ServiceFailed(f"{text}; check {self.service.where} and its password or certificate") from error
+                refused, check = "credentials are", " and its password"
+                if _is_refused_by_tls(error):
+                    refused, check = "connection is", ", the certificates, and whether the service uses TLS"
+                text = f"lock service {self.service}: the {refused} refused ({self._text(error)})"
+                raise ServiceFailed(f"{text}; check {self.service.where}{check}") from error
             kind = ServiceUnreachable if _is_unreachable(error) else ServiceFailed
             advice = self.service.service.advice.format(where=self.service.where)
             raise kind(f"lock service {self.service}: {self._text(error)}; {advice}") from error
