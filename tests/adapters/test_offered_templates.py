@@ -268,6 +268,7 @@ class TestWorker:
             ("--internal-tenant", INTERNAL),
             ("--cinder-config-file", "x"),
             ("--take", "templates", "--record-blake3"),
+            ("--take", "templates", "--internal-tenant", INTERNAL, "--backend", "one@fast"),
             ("--take", "templates"),
         ],
         ids=" ".join,
@@ -282,8 +283,13 @@ class TestWorker:
 class TestFeeder:
     @pytest.mark.parametrize(
         "outcome",
-        [{"state": "made", "place": "memory@memory#memory", "reason": None}, {}, {"place": 7, "reason": ""}],
-        ids=["no template", "nothing", "no place"],
+        [
+            {"state": "made", "place": "memory@memory#memory", "reason": None},
+            {},
+            {"place": 7, "reason": ""},
+            {"place": "\x1b[2J", "reason": "x"},
+        ],
+        ids=["no template", "nothing", "no place", "no name"],
     )
     def test_a_forged_result_is_not_believed(
         self, board: Board, run: Run, cinder: Templating, image: Image, outcome: dict[str, Any]
@@ -291,6 +297,15 @@ class TestFeeder:
         with serving(board.shards, {KIND: lambda _: outcome}):
             ran = run("warm", image.id, "--yes", "--board", URL, "-f", "json")
         assert (ran.status, ran.json[0]["outcome"], ran.json[0]["volume_id"]) == (3, "failed", None)
+
+    def test_what_a_worker_says_reaches_the_terminal_as_text_and_not_as_more_than_a_person_reads(
+        self, board: Board, run: Run, image: Image
+    ) -> None:
+        outcome = {"state": "made", "place": "memory@memory#memory", "reason": "\x1b[2J" + "x" * 2000}
+        with serving(board.shards, {KIND: lambda _: outcome}):
+            (row,) = run("warm", image.id, "--yes", "--board", URL, "-f", "json").json
+        assert ": \\x1b[2Jxxx" in row["reason"]
+        assert (row["reason"].isprintable(), row["reason"][-2:]) == (True, "x…")
 
     def test_what_needs_no_template_is_not_offered(
         self, board: Board, work: Work, run: Run, cinder: Templating, several: list[str]

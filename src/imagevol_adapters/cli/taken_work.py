@@ -202,6 +202,7 @@ TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Fleet, WorkerLimits]
 
 _OPTIONS = {
     "audit": (
+        "--backend",
         "--rate",
         "--shared-rate",
         "--shared-attachments",

@@ -17,6 +17,7 @@ import attrs
 
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet import JobOffer, guarded
+from imagevol_adapters.fleet.recorded import name_of, reason_of
 from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.journals import text_of
 from imagevol_adapters.ports import Claim
@@ -146,7 +147,7 @@ def _read_outcome(outcome: Mapping[str, Any] | None) -> tuple[str, str]:
     try:
         if outcome is None:
             raise ValueError("there is none")
-        return text_of(outcome["place"]), str(outcome["reason"] or outcome["state"])
+        return name_of(outcome["place"]), reason_of(outcome["reason"] or outcome["state"])
     except _UNREAD as error:
         raise ServiceFailed(
             f"the result on the board cannot be used ({one_line(error)}): use the same release of imagevol on all hosts"
