@@ -29,6 +29,7 @@ class Board:
     service: str = URL
     closed: int = 0
     taken: MemoryLocks = attrs.field(factory=MemoryLocks)
+    limit_board: MemoryBoard = attrs.field(factory=MemoryBoard)
     stopping: threading.Event = attrs.field(factory=threading.Event)
 
     def opened(self, url: str, *, where: str) -> Board:
@@ -53,7 +54,7 @@ class Board:
         return self.taken.held(name, wait_seconds=wait_seconds)
 
     def limits(self, worker: str) -> BoardLimits:
-        return BoardLimits(MemoryBoard(), self.workers.board, worker, lease_seconds=lambda: SECONDS)
+        return BoardLimits(self.limit_board, self.workers.board, worker, lease_seconds=lambda: SECONDS)
 
     def close(self) -> None:
         self.closed += 1

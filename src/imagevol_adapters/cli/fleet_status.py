@@ -174,8 +174,10 @@ class Cancel(Command):
             raise RequestRefused("give either JOB or --unreadable")
         with opened_board(parsed_args) as fleet:
             if parsed_args.unreadable:
+                from imagevol_adapters.fleet import remove_unreadable_limits
+
                 boards = (fleet.shards.readable, fleet.jobs.readable, fleet.workers.readable)
-                count = sum(each.remove_unreadable() for each in boards)
+                count = sum(each.remove_unreadable() for each in boards) + remove_unreadable_limits(fleet.limit_board)
                 were = "was" if count == 1 else "were"
                 tell(f"{amount(count, 'record')} that cannot be read {were} taken off the board.")
                 return

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.fleet.jobs import JobCancelled, JobRecord, Jobs
     from imagevol_adapters.fleet.leased import LeasedShards, ShardLost
     from imagevol_adapters.fleet.limited import limited
-    from imagevol_adapters.fleet.limits import EVERY_BACKEND, BoardLimits
+    from imagevol_adapters.fleet.limits import EVERY_BACKEND, BoardLimits, remove_unreadable_limits
     from imagevol_adapters.fleet.local import LocalBoard, LocalLocks, local_shards
     from imagevol_adapters.fleet.looking import JobState, cancel_job, look_at_jobs, retry_shards
     from imagevol_adapters.fleet.offering import JobOffer
@@ -42,7 +42,7 @@ else:
             "jobs": ("JobCancelled", "JobRecord", "Jobs"),
             "leased": ("LeasedShards", "ShardLost"),
             "limited": ("limited",),
-            "limits": ("EVERY_BACKEND", "BoardLimits"),
+            "limits": ("EVERY_BACKEND", "BoardLimits", "remove_unreadable_limits"),
             "local": ("LocalBoard", "LocalLocks", "local_shards"),
             "looking": ("JobState", "cancel_job", "look_at_jobs", "retry_shards"),
             "offering": ("JobOffer",),
@@ -77,6 +77,7 @@ __all__ = [
     "limited",
     "local_shards",
     "look_at_jobs",
+    "remove_unreadable_limits",
     "retry_shards",
     "run_job",
     "run_shards",

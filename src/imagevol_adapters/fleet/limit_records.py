@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagevol_adapters.fleet.recorded import count_of, key_of_worker, name_of, number_of, read, written
+from imagevol_core import ServiceFailed
 from imagevol_core.sharding import Flow, WorkerLimit
 
 __all__ = [
     "flow_of",
     "holders_of",
+    "is_limit_record",
     "key_of_limit",
     "limit_of",
     "text_of_flow",
@@ -26,6 +28,28 @@ def key_of_limit(what: str, backend: str) -> str:
     'limit/host%40fast'
     """
     return f"{what}/{key_of_worker(backend)}"
+
+
+def is_limit_record(key: str, text: str) -> bool:
+    """Tell whether a text can be read, as what its key says of a backend.
+
+    >>> text = text_of_limit("host@fast", WorkerLimit(attachments=4))
+    >>> is_limit_record("limit/host%40fast", text), is_limit_record("limit/host", text), is_limit_record("flow/a", text)
+    (True, False, False)
+    """
+    try:
+        match key.partition("/"):
+            case "limit", "/", _:
+                return key == key_of_limit("limit", limit_of(text)[0])
+            case "slots", "/", _:
+                holders_of(text)
+            case "flow", "/", _:
+                flow_of(text)
+            case _:
+                return False
+    except ServiceFailed:
+        return False
+    return True
 
 
 def text_of_limit(backend: str, limit: WorkerLimit) -> str:

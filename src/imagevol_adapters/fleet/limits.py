@@ -20,6 +20,7 @@ import attrs
 from imagevol_adapters.fleet.limit_records import (
     flow_of,
     holders_of,
+    is_limit_record,
     key_of_limit,
     limit_of,
     text_of_flow,
@@ -41,7 +42,7 @@ from imagevol_core.sharding import (
     look_again,
 )
 
-__all__ = ["EVERY_BACKEND", "BoardLimits"]
+__all__ = ["EVERY_BACKEND", "BoardLimits", "remove_unreadable_limits"]
 
 EVERY_BACKEND = "*"
 """The name under which all backends together have a limit."""
@@ -189,6 +190,27 @@ class BoardLimits:
                 lease_seconds=lease_seconds,
             )
             return are_silent(sighting, lease_seconds=lease_seconds)
+
+
+def remove_unreadable_limits(board: ShardBoard) -> int:
+    """Take away what cannot be read, and give how many records that were.
+
+    A limit among them is none any more, until a worker that has it is started again.
+
+    Args:
+        board: of the limits, and nothing else.
+
+    Raises:
+        ServiceUnreachable: the board does not answer.
+        ServiceFailed: it answers with an error.
+
+    >>> from imagevol_adapters.fleet import LocalBoard
+    >>> board = LocalBoard()
+    >>> board.create("limit/host%40fast", "junk"), remove_unreadable_limits(board), list(board.all())
+    (True, 1, [])
+    """
+    texts = board.all().items()
+    return sum(not is_limit_record(key, text) and board.replace(key, text, None) for key, text in texts)
 
 
 def _holders(text: str | None) -> dict[str, str]:
