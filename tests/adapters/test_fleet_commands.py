@@ -23,12 +23,13 @@ import pytest
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.board_option import BOARD_PASSWORD
 from imagevol_adapters.fleet import BoardLimits, Jobs, LeasedShards, LeasedWorkers, PatientBoard, serve
+from imagevol_adapters.fleet.limit_records import text_of_flow, text_of_holders, text_of_limit
 from imagevol_adapters.gathering import DeepTarget, deep_kind, deep_work
 from imagevol_adapters.gathering.deep_reading import deep_targets
 from imagevol_adapters.gathering.deep_shards import deep_plan
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
 from imagevol_core import GIB, DeepCheck, Digest, InUse, TransferCancelled
-from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker, WorkerLimit
+from imagevol_core.sharding import Flow, Shard, ShardRecord, ShardState, Worker, WorkerLimit
 from tests.adapters import test_audit_command
 from tests.adapters.commands import Run
 from tests.adapters.test_audit_command import TRUSTED, Glance, healthy
@@ -120,6 +121,10 @@ class TestBoardOption:
         assert (ran.status, ran.out, board.urls) == (1, "", [])
         assert "pa55word" not in ran.err
         assert len(ran.err.splitlines()) == 1
+
+    def test_the_file_of_a_key_is_no_password(self, board: Board, run: Run) -> None:
+        url = "etcd3+https://host?ca_cert=/etc/ca&cert_cert=/etc/cert&cert_key=/etc/key"
+        assert (run(*self.COMMAND, url).status, board.urls) == (0, [url])
 
     def test_the_password_comes_from_the_environment_which_programs_do_not_inherit(
         self, board: Board, run: Run, monkeypatch: pytest.MonkeyPatch
@@ -739,13 +744,22 @@ class TestCancelAndRetry:
         board.offer(cloud, 1)
         for each in (board.shards, board.jobs, board.workers):
             each.board.create("zzz\x1b", "junk")
+        good = {
+            "limit/one%40fast": text_of_limit("one@fast", WorkerLimit(attachments=1)),
+            "slots/one%40fast": text_of_holders({"7ad3": "one"}),
+            "flow/one%40fast": text_of_flow(Flow(owed_bytes=7, at=1.5), "one-1"),
+        }
+        junk = {"limit/a": "junk", "limit/b": good["limit/one%40fast"], "slots/a": "[]", "flow/a": "{}", "other": "{}"}
+        for key, text in {**good, **junk}.items():
+            board.limit_board.create(key, text)
         shown = run("fleet", "status", "--board", URL, "-f", "json")
         assert (shown.status, [each["job"] for each in shown.json]) == (0, ["audit-1"])
         shards, jobs = shown.err.splitlines()
         assert shards.startswith("1 shard record on the board cannot be read and is passed over: zzz\\x1b. ")
         assert jobs.startswith("1 job record on the board cannot be read")
         ran = run("fleet", "cancel", "--unreadable", "--board", URL)
-        assert (ran.status, ran.err) == (0, "3 records that cannot be read were taken off the board.\n")
+        assert (ran.status, ran.err) == (0, "8 records that cannot be read were taken off the board.\n")
+        assert board.limit_board.all() == good
         ran = run("fleet", "status", "--board", URL, "-f", "json")
         assert ([each["job"] for each in ran.json], ran.err) == (["audit-1"], "")
 

@@ -23,6 +23,7 @@ __all__ = ["BOARD_PASSWORD", "add_board_options", "opened_board"]
 BOARD_PASSWORD = "IMAGEVOL_BOARD_PASSWORD"  # noqa: S105 - the name of a variable
 _WHERE = "--board"
 _LONGEST_PASSWORD = 4096
+_FILES = frozenset({"cert_key"})  # options that name the file of a key, and hold none
 
 
 def add_board_options(parser: Any, *, required: bool, does: str) -> None:
@@ -101,7 +102,7 @@ def _with_password(url: str, password: str | None) -> str:
     try:
         parts = urlsplit(url)
         names = {name.lower() for name, _ in parse_qsl(parts.query)}
-        secret = parts.password or "auth" in names or any(map(is_secret_name, names))
+        secret = parts.password or "auth" in names or any(map(is_secret_name, names - _FILES))
     except ValueError:
         raise InvalidConfiguration(_WHERE, "it is not a URL") from None
     if secret or "@" in parts.path + parts.fragment:

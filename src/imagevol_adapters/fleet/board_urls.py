@@ -75,6 +75,7 @@ _OPTIONS: Mapping[str, Mapping[str, _Check]] = {
     "etcd3+http": _ETCD,
     "etcd3+https": _ETCD,
 }
+_REFUSED = frozenset({"sentinel_password"})  # by all commands: every user of the host could see it
 
 
 def checked_board_url(url: str, *, where: str) -> str:
@@ -113,7 +114,8 @@ def checked_board_url(url: str, *, where: str) -> str:
         raise InvalidConfiguration(where, "it has a # in it: leave it out with what follows")
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name not in options:
-            raise InvalidConfiguration(where, f"an option in it is not known; it can have {', '.join(sorted(options))}")
+            names = sorted(options.keys() - _REFUSED)
+            raise InvalidConfiguration(where, f"an option in it is not known; it can have {', '.join(names)}")
         if wrong := options[name](value):
             raise InvalidConfiguration(where, f"{name}: {wrong}")
     return parts.scheme
