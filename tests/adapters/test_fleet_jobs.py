@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from typing import Any
 
@@ -45,8 +45,11 @@ class Rig:
     tried: list[str] = attrs.field(factory=list)
 
     def feed(self, *shards: Shard | ShardRecord, ahead: int = 200) -> Generator[ShardRecord, None, None]:
+        return self.run(shards, ahead=ahead)
+
+    def run(self, feed: Collection[Shard | ShardRecord], *, ahead: int = 200) -> Generator[ShardRecord, None, None]:
         return run_job(
-            shards,
+            feed,
             job="audit",
             kind=KIND,
             shards=self.shards,
@@ -72,6 +75,25 @@ class Rig:
             time.sleep(0.002)
 
 
+@attrs.define
+class Feed(Collection[Shard | ShardRecord]):
+    """Shards, each counted when it is asked for."""
+
+    shards: list[Shard | ShardRecord]
+    asked: int = 0
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __contains__(self, shard: object) -> bool:
+        return shard in self.shards
+
+    def __iter__(self) -> Iterator[Shard | ShardRecord]:
+        for each in self.shards:
+            self.asked += 1
+            yield each
+
+
 @pytest.fixture
 def rig() -> Rig:
     return Rig()
@@ -94,6 +116,13 @@ class TestFeeding:
     def test_a_job_that_is_done_leaves_nothing_on_the_board(self, rig: Rig) -> None:
         assert len(list(rig.feed(*map(shard, range(5)), ahead=2))) == 5
         assert (rig.shards.records(), rig.jobs.records()) == ((), ())
+
+    def test_what_is_to_do_is_asked_for_once_and_as_it_is_needed(self, rig: Rig) -> None:
+        feed = Feed([ShardRecord(shard=shard(9), state=ShardState.DONE), *map(shard, range(4))])
+        found = rig.run(feed, ahead=1)
+        next(found)
+        assert feed.asked == 1
+        assert (len(list(found)), feed.asked) == (4, 5)
 
     def test_its_record_counts_what_is_done_what_failed_and_what_an_earlier_run_had_done(self, rig: Rig) -> None:
         rig.failing = {"001", "002"}

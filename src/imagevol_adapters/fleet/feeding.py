@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
 
 from imagevol_adapters.fleet.jobs import JobCancelled, Jobs
@@ -58,9 +58,17 @@ def run_job(
         ServiceUnreachable: the board does not answer.
         ServiceFailed: the same.
     """
+    earlier = set[str]()
+
+    def noted() -> Iterator[Shard | ShardRecord]:
+        for each in feed:  # once: it can be long, and made as it is needed
+            if isinstance(each, ShardRecord):
+                earlier.add(each.shard.id)
+            yield each
+
     with job_records.feeding(job, kind=kind, total=len(feed)) as feeding:
         records = run_shards(
-            feed,
+            noted(),
             shards=shards,
             worker=worker,
             work=work,
@@ -71,7 +79,6 @@ def run_job(
             aside=ahead // 2,
             each_pass=feeding.tell,
         )
-        earlier = {each.shard.id for each in feed if isinstance(each, ShardRecord)}
         try:
             with closing(records):
                 for record in records:

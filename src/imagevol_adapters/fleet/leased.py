@@ -41,9 +41,7 @@ class ShardLost(LockLost):
 
     def __init__(self, key: str, why: str) -> None:
         """Name the shard, and say why it was lost."""
-        ImagevolError.__init__(
-            self, f"shard {said(key)} was lost: {why}; this worker's result is not used, and the job goes on without it"
-        )
+        ImagevolError.__init__(self, f"shard {said(key)} was lost: {why}; this worker's result is not used")
         self.name = key
 
 

@@ -37,7 +37,7 @@ def limited(work: Work, limits: WorkerLimits, *, attachments: int) -> Work:
             for backend in sorted(claim.shard.needs):  # in one order, so that no two wait for each other
                 if backend != EVERY_BACKEND:  # which has the bytes a second, and is no backend
                     ensure_known(backend)
-                    having.enter_context(limits.attachment(backend)).ensure_held()
+                    having.enter_context(limits.attachment(backend))
             return work(claim)
 
     return do
