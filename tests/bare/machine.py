@@ -11,9 +11,10 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.bare import host
 
@@ -156,18 +157,28 @@ def unpack(root: Path, archive: Path) -> None:
 
 
 def free_loop_devices(root: Path) -> None:
-    """Detach the loop devices of files under a directory: unlike mounts, they outlive their namespace."""
-    command = ["losetup", "--list", "--json", "--output=NAME,BACK-MAJ:MIN,BACK-INO,BACK-FILE"]
+    """Detach the loop devices of files under a directory: unlike mounts, they outlive their namespace.
+
+    Also those of files on a file system that lies on such a device, which keep that one attached.
+    """
+    command = ["losetup", "--list", "--json", "--output=NAME,MAJ:MIN,BACK-MAJ:MIN,BACK-INO,BACK-FILE"]
     listed = subprocess.run(command, capture_output=True, check=True).stdout
-    for loop in json.loads(listed)["loopdevices"] if listed else ():
-        path = root / loop["back-file"].removeprefix("/")  # which the kernel gives as it was seen inside
-        if not path.exists():
-            continue
-        device = path.stat().st_dev
-        there = (f"{os.major(device)}:{os.minor(device)}", path.stat().st_ino)
-        if there == (loop["back-maj:min"].strip(), int(loop["back-ino"])):
-            print(f"left attached: {loop['name']} to {path}", flush=True)
+    loops = json.loads(listed)["loopdevices"] if listed else []
+    ours = {loop["maj:min"].strip() for loop in loops if _is_under(root, loop)}
+    for loop in loops:
+        if loop["maj:min"].strip() in ours or loop["back-maj:min"].strip() in ours:
+            print(f"left attached: {loop['name']} to {loop['back-file']}", flush=True)
             subprocess.run(["losetup", "--detach", loop["name"]], check=False)
+
+
+def _is_under(root: Path, loop: Mapping[str, Any]) -> bool:
+    """Whether the file of a loop device is under a directory; the kernel gives its path as it was seen inside."""
+    path = root / str(loop["back-file"]).removeprefix("/")
+    if not path.exists():
+        return False
+    device = path.stat().st_dev
+    there = (f"{os.major(device)}:{os.minor(device)}", path.stat().st_ino)
+    return there == (loop["back-maj:min"].strip(), int(loop["back-ino"]))
 
 
 def remove(directory: Path) -> None:

@@ -78,7 +78,7 @@ def wishes_of(
         app: the services.
         configuration: what the operator has configured.
         images: taken after the types were looked up.
-        volume_types: the names of the types; Cinder's default type if there are none.
+        volume_types: the names of the types; if it is empty, Cinder's default type.
 
     Raises:
         ResourceNotFound: there is no such image or type.

@@ -49,7 +49,7 @@ def gather_warm(
 
     Args:
         images: taken after the types were looked up.
-        volume_types: the names of the types; Cinder's default type if there are none.
+        volume_types: the names of the types; if it is empty, Cinder's default type.
         volumes: Cinder, with credentials of an administrator.
         configuration: what the operator has configured.
         project_id: the project of the volume that would be created.

@@ -197,7 +197,7 @@ class VolumeServiceConformance(WithVolumes):
         self, volumes: VolumeService, new_volume: NewVolume
     ) -> None:
         first, second = new_volume(), new_volume()
-        found = volumes.find([second.id, NOBODY, first.id])  # what Cinder has written of them meanwhile may differ
+        found = volumes.find([second.id, NOBODY, first.id])  # Cinder may have changed their records since
         assert [(each.id, each.name) for each in found] == [(each.id, each.name) for each in (second, first)]
         assert volumes.find([]) == ()
 
