@@ -53,6 +53,18 @@ class Claim(Protocol):
             ServiceFailed: the same.
         """
 
+    def in_use(self, reason: str) -> ShardState:
+        """Write that the volume is in use elsewhere, and give the shard up: this attempt is no failure.
+
+        The shard is offered again after a pause, which grows, or set aside if the volume stays in use for too long.
+        Gives which of these it is.
+
+        Raises:
+            LockLost: another worker has claimed the shard since, or it was withdrawn; nothing was written.
+            ServiceUnreachable: it is not known whether it was written.
+            ServiceFailed: the same.
+        """
+
     def give_back(self) -> None:
         """Leave the shard to others; this attempt does not count.  After an end, this does nothing.
 

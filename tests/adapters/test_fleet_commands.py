@@ -613,14 +613,16 @@ class TestStatus:
         run: Run,
     ) -> None:
         board.offer(cloud, 1, 2, 3)
-        board.offer(cloud, 5, job="audit-2")
-        for name in ("one", "two", "three"):
+        board.offer(cloud, 3, 5, job="audit-2")
+        for name in ("one", "two", "three", "four"):
             claim = board.shards.claim(Worker(name=name, kinds=frozenset({KIND})))
             assert claim is not None
             if name == "one":
                 claim.done({})
             if name == "two":
                 claim.failed("sector\n7 cannot be read")
+            if name == "four":
+                claim.in_use("attachment a1:\nof host node-1")
         now = iter((1000.0, 1900.0))
         jobs = board.jobs = attrs.evolve(board.jobs, clock=lambda: next(now))
         with jobs.feeding("audit-1", kind=KIND, total=400) as feeding:
@@ -643,6 +645,7 @@ class TestStatus:
                     "rate": 320.0,
                     "seconds_left": 3488,
                     "set_aside": [{"shard": volume_id(2), "reason": "sector\\n7 cannot be read"}],
+                    "in_use": [],
                     "kind": KIND,
                 },
                 {
@@ -656,6 +659,7 @@ class TestStatus:
                     "rate": None,
                     "seconds_left": None,
                     "set_aside": [],
+                    "in_use": [{"shard": volume_id(3), "reason": "attachment a1:\\nof host node-1"}],
                     "kind": KIND,
                 },
             ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ from imagevol_adapters.testing.conformance import (
     WorkersConformance,
 )
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
-from imagevol_core.sharding import Shard, Worker
+from imagevol_core.sharding import MOST_IN_USE, Shard, Worker
 from tests.coordination.services import Service, left_alone, running
 
 RARELY, OFTEN = 3600, 0.05  # in seconds
@@ -62,7 +63,7 @@ class TestMemoryShards(ShardsConformance):
 class TestLocalShards(ShardsConformance):
     @pytest.fixture
     def shards(self) -> LeasedShards:
-        return local_shards(most_failures=2)
+        return local_shards(most_failures=2, most_in_use=MOST_IN_USE)
 
     @pytest.fixture
     def unreachable(self) -> Shards:
@@ -164,6 +165,13 @@ class TestRedisShards(ShardsConformance):
         claim.done({})
         assert shards.readable.remove_unreadable() == 3
         assert set(shards.board.all()) == {"audit/1", "audit/2"}
+
+    def test_each_attempt_names_the_host_of_its_worker(self, shards: Shards) -> None:
+        shards.submit(Shard(job="audit", id="1", kind="deep"))
+        claim = shards.claim(Worker(name="one", kinds=frozenset({"deep"})))
+        assert claim is not None
+        assert [record.host for record in shards.records()] == [socket.gethostname()]
+        claim.give_back()
 
 
 class TestEtcdShards(TestRedisShards):

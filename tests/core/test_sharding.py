@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagevol_core.sharding import (
+    MOST_IN_USE,
     AttemptFacts,
     ClaimFacts,
     LeaseFacts,
@@ -23,6 +24,7 @@ from imagevol_core.sharding import (
     decide_claim,
     decide_lease,
     end_attempt,
+    pause_seconds,
     try_again,
 )
 
@@ -47,6 +49,7 @@ class TestClaims:
             ("shard-open", "7ad3", "the shard is open"),
             ("worker-does-kind", "7ad3", "the worker does work of kind 'deep'"),
             ("worker-attaches", "7ad3", "the host can attach volumes of 'host@fast', 'host@slow'"),
+            ("volume-rested", "7ad3", "no attempt found the volume in use"),
         ]
 
     @pytest.mark.parametrize(
@@ -90,6 +93,40 @@ class TestClaims:
         )
 
 
+class TestPauses:
+    @pytest.mark.parametrize(
+        "in_use, seconds", [(0, 0), (1, 30), (2, 60), (3, 120), (4, 240), (5, 480), (6, 600), (7, 600), (1 << 53, 600)]
+    )
+    def test_the_pause_grows_with_each_attempt_that_finds_the_volume_in_use_up_to_ten_minutes(
+        self, in_use: int, seconds: float
+    ) -> None:
+        assert pause_seconds(in_use) == seconds
+
+    def test_the_pauses_before_a_shard_is_set_aside_are_55_minutes_together(self) -> None:
+        assert sum(map(pause_seconds, range(1, MOST_IN_USE))) == 55.5 * 60
+
+    @pytest.mark.parametrize("seconds, allowed", [(0.0, False), (59.9, False), (60.0, True), (1e9, True)])
+    def test_a_volume_that_was_in_use_is_tried_again_after_its_pause(self, seconds: float, *, allowed: bool) -> None:
+        record = replace(RECORD, in_use=2, left_on="node-1")
+        decision = decide_claim(ClaimFacts(record=record, worker=WORKER, host="node-2", unchanged_seconds=seconds))
+        assert decision.allowed is allowed
+        over = "is over" if allowed else "is not over"
+        assert decision.verdicts[-1].text == f"2 attempts found the volume in use, and the pause of 1 minute {over}"
+        unknown = ClaimFacts(record=replace(record, left_on=None), worker=WORKER, unchanged_seconds=seconds)
+        assert decide_claim(unknown).allowed is allowed
+
+    def test_a_worker_has_seen_a_record_for_no_time_if_it_does_not_say(self) -> None:
+        assert not decide_claim(ClaimFacts(record=replace(RECORD, in_use=1), worker=WORKER)).allowed
+
+    def test_a_worker_of_the_host_that_may_have_left_the_volume_attached_tries_at_once(self) -> None:
+        record = replace(RECORD, in_use=2, left_on="node-1")
+        decision = decide_claim(ClaimFacts(record=record, worker=WORKER, host="node-1"))
+        assert decision.allowed
+        assert decision.verdicts[-1].text == (
+            "the volume is in use, and a worker that ended on this host, node-1, may have it attached"
+        )
+
+
 class TestAttempts:
     @pytest.mark.parametrize(
         "failures, given_back, expected, rule",
@@ -113,11 +150,82 @@ class TestAttempts:
         facts = AttemptFacts(failures=3, most_failures=3, given_back=False, reason="no answer")
         assert [each.text for each in decide_attempt(facts).verdicts] == [
             "3 attempts failed, of 3 at most: no answer",
+            "the attempt did not find the volume in use",
+            "the attempt did not find the volume in use",
             "3 attempts failed, of 3 at most: no answer",
             "3 attempts failed, and no other is made: no answer",
         ]
         given = AttemptFacts(failures=0, most_failures=3, given_back=True)
         assert decide_attempt(given).verdicts[-1].text == "the worker gave it back"
+
+    @pytest.mark.parametrize(
+        "in_use, expected, rule, text",
+        [
+            (1, ShardNext.AGAIN, "in-use-again", "1 attempt found the volume in use, of 4 at most: attached"),
+            (3, ShardNext.AGAIN, "in-use-again", "3 attempts found the volume in use, of 4 at most: attached"),
+            (
+                4,
+                ShardNext.SET_ASIDE,
+                "in-use-too-long",
+                "4 attempts found the volume in use, and no other is made: attached",
+            ),
+        ],
+    )
+    def test_a_volume_that_is_in_use_is_no_failure_until_it_stays_in_use_for_too_long(
+        self, in_use: int, expected: ShardNext, rule: str, text: str
+    ) -> None:
+        facts = AttemptFacts(
+            failures=9,
+            most_failures=3,
+            given_back=False,
+            reason="attached",
+            is_in_use=True,
+            in_use=in_use,
+            most_in_use=4,
+        )
+        decision = decide_attempt(facts)
+        assert (decision.next, decision.verdicts[-1].rule, decision.verdicts[-1].text) == (expected, rule, text)
+
+    def test_attempts_that_found_the_volume_in_use_before_do_not_count_as_failures_of_this_one(self) -> None:
+        facts = AttemptFacts(failures=1, most_failures=3, given_back=False, reason="no answer", in_use=9)
+        assert decide_attempt(facts).verdicts[-1].rule == "failures-left"
+
+    def test_a_shard_whose_volume_is_in_use_is_open_and_says_why(self) -> None:
+        record = replace(RECORD, attempt=1, holder="one", failures=2)
+        busy = end_attempt(record, reason="attached", most_failures=3, is_in_use=True)
+        assert busy == replace(RECORD, attempt=1, failures=2, in_use=1, reason="attached")
+        again = end_attempt(replace(busy, holder="two"), reason="attached", most_failures=3, is_in_use=True)
+        assert again == replace(
+            busy, in_use=2, reason=f"2 attempts found the volume in use, of {MOST_IN_USE} at most: attached"
+        )
+        failed = end_attempt(replace(again, holder="two"), reason="no answer", most_failures=3)
+        assert (failed.state, failed.failures, failed.in_use) == (ShardState.SET_ASIDE, 3, 2)
+
+    @pytest.mark.parametrize(
+        "before, reason", [(0, "attached"), (4, "5 attempts found the volume in use, and no other is made: attached")]
+    )
+    def test_a_volume_that_stays_in_use_is_set_aside_with_the_reason_and_can_be_tried_again(
+        self, before: int, reason: str
+    ) -> None:
+        record = replace(RECORD, attempt=1, holder="one", in_use=before)
+        aside = end_attempt(record, reason="attached", most_failures=3, is_in_use=True, most_in_use=before + 1)
+        assert aside == replace(RECORD, attempt=1, in_use=before + 1, state=ShardState.SET_ASIDE, reason=reason)
+        assert try_again(aside) == replace(RECORD, attempt=1)
+
+    def test_a_shard_that_is_given_back_was_not_found_in_use(self) -> None:
+        record = replace(RECORD, attempt=1, holder="one", host="node-1", left_on="node-1")
+        assert end_attempt(record, most_failures=1, is_in_use=True, most_in_use=1) == replace(record, holder=None)
+
+    def test_the_host_of_a_worker_that_ended_is_known_until_a_worker_of_it_finds_the_volume_in_use(self) -> None:
+        first = begin_attempt(RECORD, holder="one", host="node-1", most_failures=3)
+        assert (first.host, first.left_on) == ("node-1", None)
+        second = begin_attempt(first, holder="two", host="node-2", most_failures=3)
+        assert (second.host, second.left_on) == ("node-2", "node-1")
+        busy = end_attempt(second, reason="attached", most_failures=3, is_in_use=True)
+        third = begin_attempt(busy, holder="three", host="node-1", most_failures=3)
+        assert (third.host, third.left_on) == ("node-1", "node-1")
+        assert end_attempt(third, reason="no answer", most_failures=3).left_on == "node-1"
+        assert end_attempt(third, reason="attached", most_failures=3, is_in_use=True).left_on is None
 
     def test_an_attempt_has_a_number_of_its_own_and_names_its_worker(self) -> None:
         first = begin_attempt(RECORD, holder="one", most_failures=3)
@@ -168,24 +276,36 @@ class TestAttempts:
         record = replace(RECORD, state=state, failures=2, reason="no answer")
         assert try_again(record) == record
 
-    @given(st.lists(st.sampled_from(["dies", "fails", "gives back"]), max_size=12), st.integers(1, 5))
+    @given(
+        st.lists(st.sampled_from(["dies", "fails", "gives back", "in use"]), max_size=24),
+        st.integers(1, 5),
+        st.integers(1, 5),
+    )
     def test_no_shard_is_tried_after_as_many_failures_as_the_limit_and_none_is_set_aside_before(
-        self, ends: list[str], most: int
+        self, ends: list[str], most: int, most_in_use: int
     ) -> None:
-        record, failures = RECORD, 0
+        record, failures, in_use = RECORD, 0, 0
         for end in ends:
             record = begin_attempt(record, holder="one", most_failures=most)
             if record.state is ShardState.SET_ASIDE:
                 break
-            failures += end != "gives back"
+            failures += end in ("dies", "fails")
+            in_use += end == "in use"
             if end == "gives back":
                 record = end_attempt(record, most_failures=most)
             elif end == "fails":
                 record = end_attempt(record, reason="no answer", most_failures=most)
-                if record.state is ShardState.SET_ASIDE:
-                    break
+            elif end == "in use":
+                record = end_attempt(
+                    record, reason="attached", most_failures=most, is_in_use=True, most_in_use=most_in_use
+                )
+            if record.state is ShardState.SET_ASIDE:
+                break
         assert failures <= most
-        assert (record.state is ShardState.SET_ASIDE) <= (record.failures == most == failures)
+        assert in_use <= most_in_use
+        assert record.in_use == in_use
+        limits = (record.failures == most == failures, in_use == most_in_use)
+        assert (record.state is ShardState.SET_ASIDE) <= any(limits)
 
 
 class TestLeases:

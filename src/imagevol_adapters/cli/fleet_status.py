@@ -31,6 +31,7 @@ from imagevol_core.sentences import amount, said
 
 if TYPE_CHECKING:
     from imagevol_adapters.fleet import Fleet, JobState
+    from imagevol_core.sharding import ShardRecord
 
 __all__ = ["Cancel", "Retry", "Status", "Workers"]
 
@@ -48,7 +49,7 @@ class Status(Shown, Lister):
     """
 
     app: Imagevol
-    matters_less = ("kind", "held", "set_aside", "offered", "rate")
+    matters_less = ("kind", "held", "set_aside", "in_use", "offered", "rate")
     columns: ClassVar[tuple[Column, ...]] = (
         Column("job", TEXT, "The name of the job."),
         Column(
@@ -59,7 +60,11 @@ class Status(Shown, Lister):
         Column("total", COUNT_OR_NULL, "How many shards it has; null if no command has written that."),
         Column("done", COUNT, "How many are done, those of earlier runs too."),
         Column("failed", COUNT, "How many were set aside after too many failed attempts."),
-        Column("offered", COUNT, "How many are on the board and free for a worker."),
+        Column(
+            "offered",
+            COUNT,
+            "How many are free for a worker, without those of `in_use`.",
+        ),
         Column(
             "held",
             json_list(
@@ -79,6 +84,16 @@ class Status(Shown, Lister):
                 )
             ),
             "What was set aside and can be tried again.",
+        ),
+        Column(
+            "in_use",
+            json_list(
+                record(
+                    Column("shard", TEXT, "The id of the shard."),
+                    Column("reason", TEXT_OR_NULL, "What has the volume, as far as that is known."),
+                )
+            ),
+            "What waits because its volume was in use elsewhere; it is tried again by itself.",
         ),
         Column("kind", TEXT_OR_NULL, "The kind of its work, with the cloud; only a worker of this kind does it."),
         Column("rate", _RATE, "How many shards are done an hour, since the command began; null if not known."),
@@ -225,11 +240,16 @@ def _job(state: JobState) -> tuple[object, ...]:
         state.failed,
         state.free,
         [{"worker": worker, "shards": list(ids)} for worker, ids in sorted(state.held.items())],
-        [{"shard": each.shard.id, "reason": each.reason} for each in state.set_aside],
+        _reasons(state.set_aside),
+        _reasons(state.in_use),
         kind,
         None if rate is None else round(rate * _HOUR, 1),
         None if left is None else max(0, round(left)),
     )
+
+
+def _reasons(records: Iterable[ShardRecord]) -> list[dict[str, str | None]]:
+    return [{"shard": each.shard.id, "reason": each.reason} for each in records]
 
 
 def _workers(fleet: Fleet) -> Iterator[tuple[object, ...]]:

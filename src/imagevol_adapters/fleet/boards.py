@@ -7,6 +7,7 @@ Redis without persistence forgets it at a restart, and the feeder then offers th
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -115,7 +116,7 @@ def fleet_from_url(
         for name, board in boards.items()
     }
     return Fleet(
-        shards=LeasedShards(patient[_SHARDS], locks, most_failures=most_failures),
+        shards=LeasedShards(patient[_SHARDS], locks, most_failures=most_failures, host=socket.gethostname()),
         workers=LeasedWorkers(boards[_WORKERS], locks),  # a worker that is not listed for a while still works
         jobs=Jobs(patient[_JOBS], locks),
         locks=locks,

@@ -16,6 +16,7 @@ from imagevol_adapters.ports import Claim, Lock, Locks, ShardBoard
 from imagevol_core import DeadlineExceeded, ImagevolError, InUse, LockLost
 from imagevol_core.sentences import said
 from imagevol_core.sharding import (
+    MOST_IN_USE,
     ClaimFacts,
     LeaseFacts,
     LeaseState,
@@ -53,6 +54,8 @@ class LeasedShards:
         board: keeps the record of each shard.
         locks: hold the lease of each shard.
         most_failures: at how many failed attempts a shard is set aside.
+        most_in_use: at how many attempts that find its volume in use a shard is set aside.
+        host: the name of this host; None if other programs need not know it.
         clock: tells the time in seconds, and never goes back.
 
     Attributes:
@@ -62,9 +65,12 @@ class LeasedShards:
     board: ShardBoard
     locks: Locks
     most_failures: int = attrs.field(default=3, kw_only=True)
+    most_in_use: int = attrs.field(default=MOST_IN_USE, kw_only=True)
+    host: str | None = attrs.field(default=None, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True, repr=False)
     readable: Readable[ShardRecord] = attrs.field(init=False, repr=False)
     _looked_at: float = attrs.field(init=False, repr=False)
+    _in_use: Mapping[str, tuple[int, float]] = attrs.field(factory=dict, init=False, repr=False)  # and since when
 
     def __attrs_post_init__(self) -> None:
         """Look for dead workers one lease from now."""
@@ -90,13 +96,15 @@ class LeasedShards:
 
     def claim(self, worker: Worker) -> Claim | None:
         """Take a shard that this worker can do; see `Shards.claim`."""
-        found = self.readable.all().items()
+        records = self.readable.all()
+        unchanged = self._unchanged_seconds(records)
         # That a worker is dead shows only when its lock can be taken, which costs a request for each shard that has a
         # worker.  Once a lease those are tried first, or such a shard would wait until all others are done.
         looks = self._looks()
-        for key, record in sorted(found, key=lambda each: (each[1].holder is None) is looks):
-            if decide_claim(ClaimFacts(record=record, worker=worker)).allowed:
-                claim = self._taken(key, worker)
+        for key, record in sorted(records.items(), key=lambda each: (each[1].holder is None) is looks):
+            facts = ClaimFacts(record=record, worker=worker, host=self.host, unchanged_seconds=unchanged.get(key, 0.0))
+            if decide_claim(facts).allowed:
+                claim = self._taken(key, record, worker)
                 if claim is not None:
                     return claim
         return None
@@ -160,7 +168,17 @@ class LeasedShards:
             self._looked_at = now
         return looks
 
-    def _taken(self, key: str, worker: Worker) -> LeasedClaim | None:
+    def _unchanged_seconds(self, records: Mapping[str, ShardRecord]) -> dict[str, float]:
+        """Tell for how long this process has seen each shard whose volume is in use as it is."""
+        now, before = self.clock(), self._in_use
+        self._in_use = {
+            key: seen if (seen := before.get(key)) is not None and seen[0] == record.in_use else (record.in_use, now)
+            for key, record in records.items()
+            if record.in_use
+        }
+        return {key: now - since for key, (_, since) in self._in_use.items()}
+
+    def _taken(self, key: str, listed: ShardRecord, worker: Worker) -> LeasedClaim | None:
         """Take a shard's lock, and write that this worker has it; None if it is not to be had."""
         with ExitStack() as until:
             try:
@@ -171,7 +189,9 @@ class LeasedShards:
             record = None if text is None else self.readable.read(key, text)
             if text is None or record is None or record.state is not ShardState.OPEN:
                 return None
-            begun = begin_attempt(record, holder=worker.name, most_failures=self.most_failures)
+            if record.in_use != listed.in_use:  # another worker has found the volume in use meanwhile
+                return None
+            begun = begin_attempt(record, holder=worker.name, host=self.host, most_failures=self.most_failures)
             written = self.board.replace(key, text, text_of_record(begun))
             if not written or begun.state is not ShardState.OPEN:
                 return None
@@ -219,6 +239,15 @@ class LeasedClaim:
     def failed(self, reason: str) -> ShardState:
         """Write why this attempt failed, and give the shard up; see `Claim.failed`."""
         after = end_attempt(self.record, reason=reason, most_failures=self._shards.most_failures)
+        self._end(after)
+        return after.state
+
+    def in_use(self, reason: str) -> ShardState:
+        """Write that the volume is in use, and give the shard up; see `Claim.in_use`."""
+        most_failures, most_in_use = self._shards.most_failures, self._shards.most_in_use
+        after = end_attempt(
+            self.record, reason=reason, most_failures=most_failures, is_in_use=True, most_in_use=most_in_use
+        )
         self._end(after)
         return after.state
 

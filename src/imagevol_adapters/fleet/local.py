@@ -19,11 +19,12 @@ from imagevol_core import DeadlineExceeded, LockLost
 __all__ = ["LocalBoard", "LocalLocks", "local_shards"]
 
 
-def local_shards(*, most_failures: int = 1) -> LeasedShards:
+def local_shards(*, most_failures: int = 1, most_in_use: int = 1) -> LeasedShards:
     """Give a board of shards for the threads of this process.
 
     Args:
         most_failures: at how many failed attempts a shard is set aside.
+        most_in_use: at how many attempts that find its volume in use a shard is set aside.
 
     >>> from imagevol_core.sharding import Shard, Worker
     >>> shards = local_shards()
@@ -34,7 +35,7 @@ def local_shards(*, most_failures: int = 1) -> LeasedShards:
     >>> [record.state.value for record in shards.records()]
     ['done']
     """
-    return LeasedShards(LocalBoard(), LocalLocks(), most_failures=most_failures)
+    return LeasedShards(LocalBoard(), LocalLocks(), most_failures=most_failures, most_in_use=most_in_use)
 
 
 @attrs.define(eq=False)

@@ -46,8 +46,15 @@ class JobState:
 
     @property
     def free(self) -> int:
-        """How many shards are offered that no worker has."""
-        return sum(each.state is ShardState.OPEN and each.holder is None for each in self.shards)
+        """How many shards are offered that no worker has, and whose volume was not in use."""
+        return sum(each.state is ShardState.OPEN and each.holder is None for each in self.shards) - len(self.in_use)
+
+    @property
+    def in_use(self) -> tuple[ShardRecord, ...]:
+        """What no worker has because its volume was in use; it is tried again after a pause."""
+        return tuple(
+            each for each in self.shards if each.state is ShardState.OPEN and each.holder is None and each.in_use
+        )
 
     @property
     def held(self) -> Mapping[str, tuple[str, ...]]:

@@ -67,6 +67,9 @@ def text_of_record(record: ShardRecord) -> str:
         "attempt": record.attempt,
         "failures": record.failures,
         "holder": record.holder,
+        "host": record.host,
+        "left_on": record.left_on,
+        "in_use": record.in_use,
         "outcome": None if record.outcome is None else dict(record.outcome),
         "reason": record.reason,
     }
@@ -127,7 +130,10 @@ def _shard_record(value: Any) -> ShardRecord:
         state=ShardState(value["state"]),
         attempt=count_of(value["attempt"]),
         failures=count_of(value["failures"]),
-        holder=None if value["holder"] is None else name_of(value["holder"]),
+        holder=_name_or_none(value["holder"]),
+        host=_name_or_none(value["host"]),
+        left_on=_name_or_none(value["left_on"]),
+        in_use=count_of(value["in_use"]),
         outcome=None if value["outcome"] is None else dict(value["outcome"]),
         reason=None if value["reason"] is None else reason_of(value["reason"]),
     )
@@ -146,6 +152,10 @@ def _worker_record(value: Any) -> WorkerRecord:
         beat=count_of(value["beat"]),
         seen_at=time_of(value["seen_at"]),
     )
+
+
+def _name_or_none(value: object) -> str | None:
+    return None if value is None else name_of(value)
 
 
 def count_of(value: object) -> int:

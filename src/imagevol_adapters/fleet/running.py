@@ -14,7 +14,7 @@ from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet.leased import ShardLost
 from imagevol_adapters.fleet.recorded import text_of_record
 from imagevol_adapters.ports import Claim, Shards
-from imagevol_core import ImagevolError, TransferCancelled
+from imagevol_core import ImagevolError, TransferCancelled, VolumeBusy
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 
 __all__ = ["Work", "run_shards", "work_on"]
@@ -32,7 +32,8 @@ def work_on(claim: Claim, work: Work) -> None:
 
     Args:
         claim: of the shard; it is given up at the end.
-        work: does it.  An error of ours is a failed attempt; any other exception is one too, and goes on.
+        work: does it.  An error of ours is a failed attempt, unless the volume is in use; any other exception is one
+            too, and goes on.
 
     Raises:
         TransferCancelled: the work was cancelled; the shard was given back.
@@ -45,6 +46,8 @@ def work_on(claim: Claim, work: Work) -> None:
                 outcome = work(claim)
             except (ShardLost, TransferCancelled):
                 raise
+            except VolumeBusy as error:
+                claim.in_use(str(error))
             except ImagevolError as error:
                 claim.failed(str(error))
             except Exception as error:

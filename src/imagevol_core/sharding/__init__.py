@@ -12,6 +12,7 @@ from imagevol_core.sharding.decision import (
     try_again,
 )
 from imagevol_core.sharding.facts import (
+    MOST_IN_USE,
     AttemptFacts,
     ClaimFacts,
     LeaseFacts,
@@ -36,12 +37,13 @@ from imagevol_core.sharding.limiting import (
     decide_slot,
     look_again,
 )
-from imagevol_core.sharding.rules import ATTEMPT_RULES, CLAIMING_RULES, LEASE_RULES
+from imagevol_core.sharding.rules import ATTEMPT_RULES, CLAIMING_RULES, LEASE_RULES, pause_seconds
 
 __all__ = [
     "ATTEMPT_RULES",
     "CLAIMING_RULES",
     "LEASE_RULES",
+    "MOST_IN_USE",
     "SLOT_RULES",
     "AttemptDecision",
     "AttemptFacts",
@@ -71,5 +73,6 @@ __all__ = [
     "decide_slot",
     "end_attempt",
     "look_again",
+    "pause_seconds",
     "try_again",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from imagevol_core.sentences import said
 from imagevol_core.sharding.facts import (
+    MOST_IN_USE,
     AttemptFacts,
     ClaimFacts,
     LeaseFacts,
@@ -81,8 +82,8 @@ def decide_claim(facts: ClaimFacts) -> ClaimDecision:
     >>> shard = Shard(job="audit", id="7ad3", kind="deep", needs=frozenset({"host@fast"}))
     >>> worker = Worker(name="one", kinds=frozenset({"deep"}), backends=frozenset({"host@slow"}))
     >>> decision = decide_claim(ClaimFacts(record=ShardRecord(shard=shard), worker=worker))
-    >>> decision.allowed, decision.verdicts[-1].text
-    (False, "the host cannot attach volumes of 'host@fast'")
+    >>> decision.allowed, [each.text for each in decision.verdicts if not each.ok]
+    (False, ["the host cannot attach volumes of 'host@fast'"])
     """
     return ClaimDecision(verdicts=evaluate(CLAIMING_RULES[Policy.STRICT], facts, subject=facts.record.shard.id))
 
@@ -107,13 +108,14 @@ def decide_lease(facts: LeaseFacts) -> LeaseDecision:
     return LeaseDecision(state=outcome, verdicts=verdicts)
 
 
-def begin_attempt(record: ShardRecord, *, holder: str, most_failures: int) -> ShardRecord:
+def begin_attempt(record: ShardRecord, *, holder: str, most_failures: int, host: str | None = None) -> ShardRecord:
     """Give the record of a shard that a worker takes; it is set aside if too many workers ended while they had it.
 
     Args:
         record: of an open shard whose lock the worker holds.
         holder: the name of the worker.
         most_failures: at how many failed attempts a shard is set aside.
+        host: the name of its host; None if that is not known.
 
     >>> from imagevol_core.sharding.facts import Shard
     >>> record = ShardRecord(shard=Shard(job="audit", id="7ad3", kind="deep"), holder="dead", failures=2)
@@ -123,10 +125,10 @@ def begin_attempt(record: ShardRecord, *, holder: str, most_failures: int) -> Sh
     """
     if record.holder is not None:
         why = f"worker {said(record.holder)} ended while it had the shard"
-        record = _after(record, why, most_failures=most_failures)
+        record = _after(replace(record, left_on=record.host), why, most_failures=most_failures)
     if record.state is ShardState.SET_ASIDE:
         return record
-    return replace(record, attempt=record.attempt + 1, holder=holder)
+    return replace(record, attempt=record.attempt + 1, holder=holder, host=host)
 
 
 def end_attempt(
@@ -135,6 +137,8 @@ def end_attempt(
     outcome: Mapping[str, Any] | None = None,
     reason: str | None = None,
     most_failures: int,
+    is_in_use: bool = False,
+    most_in_use: int = MOST_IN_USE,
 ) -> ShardRecord:
     """Give the record of a shard after an attempt.
 
@@ -143,6 +147,8 @@ def end_attempt(
         outcome: what was found, if the shard is done.
         reason: why the attempt failed.  Without an outcome and a reason, the worker gave the shard back.
         most_failures: at how many failed attempts a shard is set aside.
+        is_in_use: whether the reason is that the volume is in use; then the attempt did not fail.
+        most_in_use: at how many such attempts a shard is set aside.
 
     >>> from imagevol_core.sharding.facts import Shard
     >>> record = ShardRecord(shard=Shard(job="audit", id="7ad3", kind="deep"), attempt=1, holder="one")
@@ -150,10 +156,17 @@ def end_attempt(
     <ShardState.DONE: 'done'>
     >>> end_attempt(record, reason="no answer", most_failures=3).failures
     1
+    >>> busy = end_attempt(record, reason="it is in use", most_failures=3, is_in_use=True)
+    >>> busy.failures, busy.in_use
+    (0, 1)
     """
     if outcome is not None:
         return replace(record, state=ShardState.DONE, holder=None, outcome=outcome, reason=None)
-    return _after(record, reason, most_failures=most_failures)
+    if reason is None or not is_in_use:
+        return _after(record, reason, most_failures=most_failures)
+    if record.host == record.left_on:
+        record = replace(record, left_on=None)  # its own host cannot take the volume back
+    return _after(record, reason, most_failures=most_failures, most_in_use=most_in_use)
 
 
 def try_again(record: ShardRecord) -> ShardRecord:
@@ -166,14 +179,27 @@ def try_again(record: ShardRecord) -> ShardRecord:
     """
     if record.state is not ShardState.SET_ASIDE:
         return record
-    return replace(record, state=ShardState.OPEN, failures=0, holder=None, reason=None)
+    return replace(record, state=ShardState.OPEN, failures=0, in_use=0, holder=None, reason=None)
 
 
-def _after(record: ShardRecord, why: str | None, *, most_failures: int) -> ShardRecord:
-    """Give the record after an attempt that failed, or that was given back if there is no reason."""
-    failures = record.failures + (why is not None)
-    facts = AttemptFacts(failures=failures, most_failures=most_failures, given_back=why is None, reason=why)
+def _after(record: ShardRecord, why: str | None, *, most_failures: int, most_in_use: int | None = None) -> ShardRecord:
+    """Give the record after an attempt that failed, or that was given back if there is no reason.
+
+    With `most_in_use`, the attempt did not fail, and its volume is in use.
+    """
+    is_in_use = most_in_use is not None
+    failures, in_use = record.failures + (why is not None and not is_in_use), record.in_use + is_in_use
+    facts = AttemptFacts(
+        failures=failures,
+        most_failures=most_failures,
+        given_back=why is None,
+        reason=why,
+        is_in_use=is_in_use,
+        in_use=in_use,
+        most_in_use=MOST_IN_USE if most_in_use is None else most_in_use,
+    )
     decision = decide_attempt(facts)
     state = record.state if decision.next is ShardNext.AGAIN else ShardState.SET_ASIDE
-    reason = record.reason if why is None else why if failures == 1 else decision.verdicts[-1].text
-    return replace(record, state=state, failures=failures, holder=None, reason=reason)
+    is_first = (in_use if is_in_use else failures) == 1
+    reason = record.reason if why is None else why if is_first else decision.verdicts[-1].text
+    return replace(record, state=state, failures=failures, in_use=in_use, holder=None, reason=reason)

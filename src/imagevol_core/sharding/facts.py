@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 __all__ = [
+    "MOST_IN_USE",
     "AttemptFacts",
     "ClaimFacts",
     "LeaseFacts",
@@ -20,6 +21,10 @@ __all__ = [
     "Worker",
     "WorkerRecord",
 ]
+
+MOST_IN_USE = 10
+"""At how many attempts that find its volume in use a shard is set aside; with the pauses between them, that is after 55
+minutes at least: long enough for a host to start again, and for an operator to be called."""
 
 
 class ShardState(Enum):
@@ -114,6 +119,10 @@ class ShardRecord:
         attempt: the number of the latest attempt; each claim has a number of its own.
         failures: how many attempts failed, or ended with their worker.
         holder: the worker of the latest attempt, until it says how that ended.
+        host: the name of the host of the latest attempt; None if that is not known.
+        left_on: the host of a worker that ended while it had the shard, which may have left its volume attached there;
+            None if there is none, or if a later worker of that host could not take the volume back.
+        in_use: how many attempts ended because the volume was in use; they are no failures.
         outcome: what was found, as JSON has it, of a shard that is done.
         reason: why the latest attempt failed.
     """
@@ -123,6 +132,9 @@ class ShardRecord:
     attempt: int = 0
     failures: int = 0
     holder: str | None = None
+    host: str | None = None
+    left_on: str | None = None
+    in_use: int = 0
     outcome: Mapping[str, Any] | None = field(default=None, hash=False)
     reason: str | None = None
 
@@ -134,10 +146,14 @@ class ClaimFacts:
     Args:
         record: of the shard.
         worker: that has nothing to do.
+        host: the name of its host; None if that is not known.
+        unchanged_seconds: for how long the worker has seen the record as it is, by its own clock.
     """
 
     record: ShardRecord
     worker: Worker
+    host: str | None = None
+    unchanged_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +165,18 @@ class AttemptFacts:
         most_failures: at how many the shard is set aside.
         given_back: whether the worker gave the shard back, because it was told to end.
         reason: why it failed.
+        is_in_use: whether it ended because the volume is in use.
+        in_use: how many attempts ended so, this one included if it did.
+        most_in_use: at how many the shard is set aside.
     """
 
     failures: int
     most_failures: int
     given_back: bool
     reason: str | None = None
+    is_in_use: bool = False
+    in_use: int = 0
+    most_in_use: int = MOST_IN_USE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagevol_core.sentences import amount, listed, quoted, said
+from imagevol_core.sentences import amount, duration, listed, quoted, said
 from imagevol_core.sharding.facts import AttemptFacts, ClaimFacts, LeaseFacts, LeaseState, ShardNext, ShardState
 from imagevol_core.verdicts import Choice, Policy, Requirement
 
-__all__ = ["ATTEMPT_RULES", "CLAIMING_RULES", "LEASE_RULES"]
+__all__ = ["ATTEMPT_RULES", "CLAIMING_RULES", "LEASE_RULES", "pause_seconds"]
 
 _OURS = "imagevol"
+_FIRST_PAUSE_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 600.0
+_DOUBLINGS = 5  # after which the pause is the longest
+
+
+def pause_seconds(in_use: int) -> float:
+    """Give how long a shard is left alone after an attempt that found its volume in use.
+
+    Args:
+        in_use: how many attempts have found it in use; 0 for no pause.
+
+    >>> [pause_seconds(count) for count in (0, 1, 2, 5, 6, 10)]
+    [0.0, 30.0, 60.0, 480.0, 600.0, 600.0]
+    """
+    if in_use < 1:
+        return 0.0
+    # Any program can write the number, and a power of it would not fit into the memory.
+    return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(in_use - 1, _DOUBLINGS), _LONGEST_PAUSE_SECONDS)
 
 
 def _open(facts: ClaimFacts) -> tuple[bool, str]:
@@ -36,8 +54,40 @@ def _attaches(facts: ClaimFacts) -> tuple[bool, str]:
     return True, f"the host can attach volumes of {listed(sorted(needs))}"
 
 
+def _rested(facts: ClaimFacts) -> tuple[bool, str]:
+    record, host = facts.record, facts.host
+    if not record.in_use:
+        return True, "no attempt found the volume in use"
+    if host is not None and host == record.left_on:
+        return True, f"the volume is in use, and a worker that ended on this host, {said(host)}, may have it attached"
+    pause = pause_seconds(record.in_use)
+    rested = facts.unchanged_seconds >= pause
+    over = "is over" if rested else "is not over"
+    return rested, f"{_found_in_use(record.in_use)}, and the pause of {duration(pause)} {over}"
+
+
 def _given_back(facts: AttemptFacts) -> tuple[bool, str]:
     return facts.given_back, "the worker gave it back" if facts.given_back else _failed(facts)
+
+
+def _in_use_again(facts: AttemptFacts) -> tuple[bool, str]:
+    return facts.is_in_use and facts.in_use < facts.most_in_use, _in_use(facts)
+
+
+def _in_use_too_long(facts: AttemptFacts) -> tuple[bool, str]:
+    if not facts.is_in_use:
+        return False, _in_use(facts)
+    return True, f"{_found_in_use(facts.in_use)}, and no other is made: {said(facts.reason)}"
+
+
+def _in_use(facts: AttemptFacts) -> str:
+    if not facts.is_in_use:
+        return "the attempt did not find the volume in use"
+    return f"{_found_in_use(facts.in_use)}, of {facts.most_in_use} at most: {said(facts.reason)}"
+
+
+def _found_in_use(attempts: int) -> str:
+    return f"{amount(attempts, 'attempt')} found the volume in use"
 
 
 def _failures_left(facts: AttemptFacts) -> tuple[bool, str]:
@@ -86,6 +136,13 @@ CLAIMING_RULES: Mapping[Policy, tuple[Requirement[ClaimFacts], ...]] = {
             source=_OURS,
             holds=_attaches,
         ),
+        Requirement(
+            id="volume-rested",
+            text="a volume that was in use is tried again after a pause, or at once on the host that may have left it "
+            "attached",
+            source=_OURS,
+            holds=_rested,
+        ),
     )
 }
 
@@ -97,6 +154,20 @@ ATTEMPT_RULES: Mapping[Policy, tuple[Choice[AttemptFacts, ShardNext], ...]] = {
             source=_OURS,
             applies=_given_back,
             outcome=ShardNext.AGAIN,
+        ),
+        Choice(
+            id="in-use-again",
+            text="try it again after a pause: the volume is in use, which is no failure of the shard",
+            source=_OURS,
+            applies=_in_use_again,
+            outcome=ShardNext.AGAIN,
+        ),
+        Choice(
+            id="in-use-too-long",
+            text="set it aside: as many attempts as the limit found the volume in use",
+            source=_OURS,
+            applies=_in_use_too_long,
+            outcome=ShardNext.SET_ASIDE,
         ),
         Choice(
             id="failures-left",

@@ -147,6 +147,19 @@ class ShardsConformance:
         assert shards.claim(ONE) is None
         claim.give_back()
 
+    def test_a_shard_whose_volume_is_in_use_did_not_fail_and_is_left_alone_for_a_while(
+        self, shards: Shards, others: Shards
+    ) -> None:
+        shards.submit(shard(1))
+        assert claimed(shards).failed("no answer") is ShardState.OPEN
+        claim = claimed(shards)
+        assert claim.in_use("attached to another host") is ShardState.OPEN
+        claim.give_back()
+        assert (shards.claim(ONE), others.claim(TWO)) == (None, None)
+        (record,) = others.records(JOB)
+        assert (record.state, record.failures, record.in_use) == (ShardState.OPEN, 1, 1)
+        assert (record.holder, record.reason) == (None, "attached to another host")
+
     def test_a_shard_that_was_set_aside_is_offered_again_only_when_it_is_asked_for(self, shards: Shards) -> None:
         shards.submit(shard(1))
         assert not shards.retry(shard(1))
