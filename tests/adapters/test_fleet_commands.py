@@ -257,8 +257,25 @@ class TestAudit:
         assert here == []
         assert f"Volume {volume_id(3)} was not read: volume {volume_id(3)} is in use" in ran.err
         assert "3 of 4 image volumes read" in ran.err
-        assert f" on {URL}: workers read the volumes.\n" in ran.err
+        assert f" on {URL}: workers do it.\n" in ran.err
         assert (board.shards.records(), board.closed) == ((), 1)
+
+    @pytest.mark.parametrize(
+        "kind, told",
+        [
+            (KIND, ""),
+            (deep_kind("another"), "No worker takes it yet. Start `imagevol fleet work --take audit` for the same"),
+        ],
+        ids=["of this cloud", "of another cloud"],
+    )
+    def test_it_says_how_to_start_a_worker_if_there_is_none_for_this_cloud(
+        self, board: Board, run: Run, tmp_path: Path, kind: str, told: str
+    ) -> None:
+        worker = Worker(name="one", kinds=frozenset({kind}))
+        with board.workers.present(worker, host="node-1", jobs=1):
+            ran = run(*self.command(tmp_path))
+        assert ran.status == 3
+        assert (told in ran.err, "No worker" in ran.err) == (True, bool(told))
 
     def test_a_volume_is_for_hosts_that_attach_its_backend(
         self, board: Board, healthy_cloud: Glance, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

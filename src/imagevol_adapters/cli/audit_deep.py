@@ -13,6 +13,7 @@ from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.board_option import add_board_options, opened_board
 from imagevol_adapters.cli.counts import count_of
 from imagevol_adapters.cli.deep_reader import DeepReader, add_rate_option
+from imagevol_adapters.cli.offered_job import tell_offer
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.trust_option import add_trust_option
 from imagevol_core import GIB, DeepCheck, RequestRefused, Volume
@@ -192,7 +193,7 @@ class Deep:
         reader = DeepReader(self._app, self._asked)
         kind = deep_kind(self._app.cloud_id())
         offer = DeepOffer(shards=fleet.shards, job_records=fleet.jobs, job=journal.job, kind=kind, backends=backends)
-        tell(f"Job {offer.job} on {fleet.locks.service}: workers read the volumes.")
+        tell_offer(fleet, job=offer.job, kind=kind, take="audit")
         return offered_checks(
             targets,
             offer=offer,

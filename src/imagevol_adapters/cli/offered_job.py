@@ -13,7 +13,7 @@ from imagevol_core import RequestRefused
 if TYPE_CHECKING:
     from imagevol_adapters.fleet import Fleet, JobOffer
 
-__all__ = ["going_on", "offer_of", "refuse_unused"]
+__all__ = ["going_on", "offer_of", "refuse_unused", "tell_offer"]
 
 
 def refuse_unused(asked: argparse.Namespace) -> None:
@@ -49,7 +49,7 @@ def going_on(job: str) -> Iterator[None]:
 
 
 def offer_of(fleet: Fleet, *, job: str, kind: str, take: str, more: str = "") -> JobOffer:
-    """Give how a job is offered; tell its name, and how to start a worker if none of its kind lives.
+    """Give how a job is offered, and tell what `tell_offer` tells.
 
     Args:
         fleet: on which it is offered.
@@ -64,7 +64,24 @@ def offer_of(fleet: Fleet, *, job: str, kind: str, take: str, more: str = "") ->
     """
     from imagevol_adapters.fleet import JobOffer
 
+    tell_offer(fleet, job=job, kind=kind, take=take, more=more)
+    return JobOffer(shards=fleet.shards, job_records=fleet.jobs, job=job, kind=kind)
+
+
+def tell_offer(fleet: Fleet, *, job: str, kind: str, take: str, more: str = "") -> None:
+    """Tell the name of a job, and how to start a worker if none of its kind lives.
+
+    Args:
+        fleet: on which it is offered.
+        job: its name.
+        kind: of its shards.
+        take: what a worker must be told to take.
+        more: what else the workers need.
+
+    Raises:
+        ServiceUnreachable: the board does not answer.
+        ServiceFailed: it answers with an error.
+    """
     tell(f"Job {job} on {fleet.locks.service}: workers do it.")
     if not any(kind in each.worker.kinds for each in fleet.workers.workers()):
         tell(f"No worker takes it yet. Start `imagevol fleet work --take {take}` for the same cloud and project{more}.")
-    return JobOffer(shards=fleet.shards, job_records=fleet.jobs, job=job, kind=kind)
