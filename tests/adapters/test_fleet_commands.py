@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -39,6 +40,8 @@ pytestmark = pytest.mark.usefixtures("no_cloud")
 URL = "redis://board.example.com:6379"
 KIND = deep_kind("this cloud")
 SECONDS = 30
+GLANCE, CINDER = "1f3a5a7b8d1f4a6c9e0b3d5f7a9c1e3b", "77b05a7b8d1f4a6c9e0b3d5f7a9c1e3b"
+PROJECT = "9c2e5a7b8d1f4a6c9e0b3d5f7a9c1e3b"
 cloud = test_audit_command.cloud
 
 
@@ -696,6 +699,42 @@ class TestStatus:
             with suppress(OSError):
                 full.close()
         assert (ran.status, ran.err) == (1, "the standard output cannot be written: No space left on device\n")
+
+    @pytest.mark.parametrize(
+        "cloud_id, short",
+        [
+            (f"Glance {GLANCE} at north, Cinder {CINDER} at north, project {PROJECT}", " at north, project 9c2e5a7b ("),
+            (
+                f"Glance {GLANCE} at north, Cinder {CINDER} at south, project {PROJECT}",
+                " at north and south, project 9c",
+            ),
+            (
+                f"Glance http://[2001:db8::1]:9292/v2, Cinder {CINDER} at https://cinder.example.com/v3, project demo",
+                " at 2001:db8::1 and cinder.example.com, project demo (",
+            ),
+            (
+                f"Glance {GLANCE}, Cinder https://[x, project not known",
+                " at 1f3a5a7b and https://[x, project not known (",
+            ),
+            (f"Cinder {CINDER}", f" of Cinder {CINDER}"),
+        ],
+    )
+    def test_a_kind_is_short_for_a_person_and_whole_for_a_program(
+        self, board: Board, run: Run, cloud_id: str, short: str
+    ) -> None:
+        kinds = [deep_kind(cloud_id), f"{deep_kind(cloud_id)}, stores and renames c0ffee"]
+        for number, kind in enumerate(kinds):
+            board.shards.submit(Shard(job=f"job-{number}", id="1", kind=kind))
+        worker = Worker(name="one", kinds=frozenset(kinds))
+        with board.workers.present(worker, host="node-1", jobs=1):
+            for command, column in (("status", "kind"), ("workers", "kinds")):
+                table = run("fleet", command, "--board", URL, "-c", column)
+                whole = run("fleet", command, "--board", URL, "-f", "json")
+                found = [each for row in whole.json for each in ([row[column]] if column == "kind" else row[column])]
+                assert found == kinds
+                assert f"audit --deep{short}" in table.out
+        codes = re.findall(r"\(([0-9a-f]{4})\)", run("fleet", "status", "--board", URL, "-c", "kind").out)
+        assert len(set(codes)) == (0 if cloud_id.startswith("Cinder") else 2)
 
     def test_an_unknown_job_is_an_error(self, board: Board, run: Run) -> None:
         ran = run("fleet", "status", "none", "--board", URL)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cliff.command import Command
 from cliff.lister import Lister
@@ -26,6 +26,7 @@ from imagevol_adapters.cli.columns import (
     record,
 )
 from imagevol_adapters.cli.schemas import Schema, json_list
+from imagevol_adapters.cli.short_kind import short_kind
 from imagevol_core import RequestRefused
 from imagevol_core.sentences import amount, said
 
@@ -45,7 +46,8 @@ class Status(Shown, Lister):
     """List the jobs on a board: how far each is, which workers have its shards, and what failed, with the reason.
 
     A job without a feeder is one whose command ended early or was killed: the workers do what is offered, and nothing
-    follows. Run its command again with --resume, or cancel the job.
+    follows. Run its command again with --resume, or cancel the job. JSON has each kind whole. A table has it short,
+    with a code that only the same kind has.
     """
 
     app: Imagevol
@@ -113,15 +115,16 @@ class Status(Shown, Lister):
             from imagevol_adapters.fleet import look_at_jobs
 
             states = look_at_jobs(fleet.shards, fleet.jobs, job=parsed_args.job)
-        structured = parsed_args.formatter in _STRUCTURED
-        return self.names(), [_job(each) if structured else _told(_job(each)) for each in states]
+        names, rows = self.names(), [_job(each) for each in states]
+        return names, rows if parsed_args.formatter in _STRUCTURED else [_told(names, row) for row in rows]
 
 
 class Workers(Shown, Lister):
     """List the workers that live, and what each is doing.
 
     A worker that was killed is listed until its lease ends. If a shard is held by a worker that is not listed, another
-    worker takes it when the lease ends.
+    worker takes it when the lease ends. JSON has each kind whole. A table has it short, with a code that only the same
+    kind has.
     """
 
     app: Imagevol
@@ -151,14 +154,8 @@ class Workers(Shown, Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Ask the board."""
         with opened_board(parsed_args) as fleet:
-            rows = list(_workers(fleet))
-        structured = parsed_args.formatter in _STRUCTURED
-        if not structured:
-            place = self.names().index("backends")
-            rows = [
-                _told((*row[:place], "all" if row[place] is None else row[place], *row[place + 1 :])) for row in rows
-            ]
-        return self.names(), rows
+            names, rows = self.names(), list(_workers(fleet))
+        return names, rows if parsed_args.formatter in _STRUCTURED else [_told(names, row) for row in rows]
 
 
 class Cancel(Command):
@@ -277,9 +274,20 @@ def _time(seconds: float) -> str | None:
         return None
 
 
-def _told(row: tuple[object, ...]) -> tuple[object, ...]:
+def _told(names: tuple[str, ...], row: tuple[object, ...]) -> tuple[object, ...]:
     """Give a row as a person reads it."""
-    return tuple(map(_text, row))
+    return tuple(_text(_SHOWN.get(name, _same)(value)) for name, value in zip(names, row, strict=True))
+
+
+def _same(value: object) -> object:
+    return value
+
+
+_SHOWN: Mapping[str, Callable[[Any], object]] = {
+    "backends": lambda backends: "all" if backends is None else backends,
+    "kind": lambda kind: None if kind is None else short_kind(kind),
+    "kinds": lambda kinds: [short_kind(kind) for kind in kinds],
+}
 
 
 def _text(value: object) -> object:
