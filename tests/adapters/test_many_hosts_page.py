@@ -19,9 +19,11 @@ import pytest
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser
 
+from imagevol_adapters.attaching_records import LOCK_PATH
 from imagevol_adapters.cli.fleet_work import Work
 from imagevol_adapters.coordination.services import SERVICES
 from imagevol_adapters.fleet.boards import _BOARDS
+from imagevol_adapters.processes import _MACHINE_ID
 from tests.cloud.processes import CHECKOUT
 from tests.coordination.cloud_in_memory import VOLUMES
 from tests.coordination.services import PASSWORD, SECONDS, Service, running
@@ -74,6 +76,13 @@ def ended(name: str) -> bool:
     """Whether a worker has ended; one that no process waits for is left as a zombie."""
     stat = Path(f"/proc/{Path(name).read_text().strip()}/stat")
     return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("path", [LOCK_PATH, _MACHINE_ID])
+def test_a_worker_in_a_container_has_what_the_programs_of_a_host_know_each_other_by(path: Path) -> None:
+    (command,) = re.findall(r"^# podman run (?:.*\\\n)+", PAGE.read_text(), re.MULTILINE)
+    volumes = [volume.split(":")[:2] for volume in re.findall(r"--volume (\S+)", command)]
+    assert [str(path), str(path)] in volumes
 
 
 def test_every_command_of_the_page_does_what_the_page_says(service: Service, here: Path) -> None:

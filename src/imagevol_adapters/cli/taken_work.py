@@ -103,7 +103,8 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
         "--cinder-config-file",
         type=Path,
         metavar="FILE",
-        help=f"read Cinder's configuration from FILE (default: {CINDER_CONF})",
+        help="read Cinder's configuration from FILE, as `imagevol templates warm --config-file` does (default: "
+        f"{CINDER_CONF})",
     )
     _add_location_options(parser)
 
@@ -115,8 +116,8 @@ def _add_location_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         metavar="FILE",
-        help="read what Glance's stores are from FILE; can be repeated, and a later one overrules an earlier one "
-        f"(default: {GLANCE_API_CONF})",
+        help="read what Glance's stores are from FILE, as `imagevol locations apply --config-file` does; can be "
+        f"repeated, and a later one overrules an earlier one (default: {GLANCE_API_CONF})",
     )
     add_renames(locations)
 
