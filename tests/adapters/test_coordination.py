@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from tooz import coordination
 
 from imagevol_adapters.coordination import ToozLocks, from_conf, from_url
 from imagevol_adapters.coordination.answering import NoAnswerError, answered
-from imagevol_adapters.coordination.services import SERVICES, key_of, parse_url
+from imagevol_adapters.coordination.services import SERVICES, _answers_without_tls, key_of, parse_url
 from imagevol_adapters.testing.conformance.locks import NAMES
 from imagevol_core import DeadlineExceeded, InvalidConfiguration, LockLost, ServiceFailed, ServiceUnreachable
 from tests.cloud.processes import CHECKOUT
@@ -327,6 +328,7 @@ class TestServiceThatFails:
             ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required", True),
             ("[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca", True),
             ("[SSL: WRONG_VERSION_NUMBER] wrong version number", True),
+            ("[SSL: RECORD_LAYER_FAILURE] record layer failure", True),
             ("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred", False),
             ("connection to certificate.example.com is refused", False),
         ],
@@ -414,6 +416,39 @@ class TestUrls:
             assert "horse" not in text
         assert ": the credentials are refused (" in str(refused.value)
         assert str(refused.value).endswith("; check [coordination] backend_url and its password")
+
+    @pytest.mark.parametrize("service", ["redis"], indirect=True)
+    def test_a_redis_without_tls_is_told_from_one_that_does_not_answer(self, service: Service) -> None:
+        locks = from_url(f"{service.url}&ssl=true", answer_seconds=2)
+        with pytest.raises(ServiceFailed) as refused:
+            locks.member()
+        assert str(refused.value).endswith(
+            ": it does not use TLS: take ssl=true out of [coordination] backend_url, or let the service use TLS"
+        )
+        with service.standing_still(), pytest.raises(ServiceUnreachable):
+            locks.member()
+
+    @pytest.mark.parametrize(
+        "answer, plain",
+        [(b"+PONG\r\n", True), (b"-NOAUTH", True), (b"\x15\x03\x03\x00\x02\x02\x46", False), (b"", False)],
+    )
+    def test_only_an_answer_that_is_not_encrypted_shows_that_there_is_no_tls(self, answer: bytes, plain: bool) -> None:
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                asked.append(connection.recv(100))
+                connection.sendall(answer)
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            thread = threading.Thread(target=serve)
+            thread.start()
+            assert _answers_without_tls("127.0.0.1", port, SECONDS) is plain
+            thread.join()
+        assert asked == [b"PING\r\n"]
+        assert not _answers_without_tls("127.0.0.1", port, SECONDS)
 
 
 class TestConfiguration:

@@ -34,6 +34,7 @@ from imagevol_adapters.testing.conformance import (
     WorkersConformance,
 )
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
+from imagevol_core import ServiceFailed
 from imagevol_core.sharding import MOST_IN_USE, Shard, Worker
 from tests.coordination.services import Service, left_alone, running
 
@@ -172,6 +173,27 @@ class TestRedisShards(ShardsConformance):
         assert claim is not None
         assert [record.host for record in shards.records()] == [socket.gethostname()]
         claim.give_back()
+
+
+def test_a_key_that_another_program_uses_is_named_with_what_to_do(started: Callable[[str], Service]) -> None:
+    with closing(fleet_from_url(f"{started('redis').url}&db=5", where="--board")) as fleet:
+        fleet.locks.member()._client.set("imagevol-limits", "x")  # type: ignore[attr-defined]
+        board = fleet.limit_board
+        calls: tuple[Callable[[], object], ...] = (
+            board.all,
+            lambda: board.get("a"),
+            lambda: board.create("a", "b"),
+            lambda: board.replace("a", "b", "c"),
+            lambda: board.replace("a", "b", None),
+        )
+        for call in calls:
+            with pytest.raises(ServiceFailed) as refused:
+                call()
+            assert str(refused.value) == (
+                f"lock service {fleet.locks.service}: another program uses its key imagevol-limits: delete it with "
+                "`redis-cli -n 5 DEL imagevol-limits` if no program needs it, or name another database in --board, "
+                "such as ?db=1"
+            )
 
 
 class TestEtcdShards(TestRedisShards):

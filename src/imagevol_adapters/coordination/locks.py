@@ -20,7 +20,7 @@ from tooz import coordination
 
 from imagevol_adapters.cleanup import undone_on_failure
 from imagevol_adapters.coordination.answering import NoAnswerError, answered
-from imagevol_adapters.coordination.services import ServiceUrl, key_of, parse_url
+from imagevol_adapters.coordination.services import NoTlsError, ServiceUrl, key_of, parse_url
 from imagevol_adapters.engine.starting import Thread, ThreadFailed
 from imagevol_adapters.error_text import one_line
 from imagevol_adapters.ports import Lock
@@ -57,7 +57,9 @@ _REFUSED_NAMES = frozenset(  # of which the first two are a ConnectionError
         "redis.exceptions.NoPermissionError",
     }
 )
-_REFUSED_TLS = re.compile(r"\[SSL.*(certificate|unknown.ca|wrong.version.number)", re.IGNORECASE | re.DOTALL)
+_REFUSED_TLS = re.compile(
+    r"\[SSL.*(certificate|unknown.ca|wrong.version.number|record.layer.failure)", re.IGNORECASE | re.DOTALL
+)
 _UNREACHABLE = (coordination.ToozConnectionError, coordination.OperationTimedOut, NoAnswerError, OSError)
 
 
@@ -221,6 +223,11 @@ class ToozLocks:
             return answered(call, seconds=self.answer_seconds, late=late, failed_late=failed_late)
         except ThreadFailed:
             raise
+        except NoTlsError as error:
+            raise ServiceFailed(
+                f"lock service {self.service}: it does not use TLS: take ssl=true out of {self.service.where}, or let "
+                "the service use TLS"
+            ) from error
         except Exception as error:
             if _is_refused(error):
                 refused, check = "credentials are", " and its password"
@@ -292,7 +299,7 @@ class ToozLocks:
 
                 def start() -> None:
                     try:
-                        self.service.service.ask_once(driver)
+                        self.service.service.ask_once(driver, self.answer_seconds)
                     except Exception as error:
                         if not _is_unreachable(error):
                             raise

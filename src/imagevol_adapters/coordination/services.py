@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -17,9 +19,10 @@ import attrs
 
 from imagevol_core import HIDDEN, InvalidConfiguration, is_secret_name
 
-__all__ = ["SERVICES", "LockService", "ServiceUrl", "key_of", "parse_url"]
+__all__ = ["SERVICES", "LockService", "NoTlsError", "ServiceUrl", "key_of", "parse_url"]
 
 PREFIX = "imagevol-"  # Cinder's locks begin with `cinder-`, and tooz keeps names like `groups` for itself
+_PARTS = 4  # of the time for an answer, that each try may take
 LONGEST = 180  # a file's name has 255 bytes, memcached's key 250, and tooz puts something before
 
 
@@ -48,7 +51,8 @@ class LockService:
         mark: something that a lock has only as long as it is the one that was taken.
         still_held: asks the service whether a lock is held, and renews it.
         refused: cleans up after a lock that could not be taken.
-        ask_once: asks the service without tooz, which hides for a minute that a password is wrong.
+        ask_once: asks the service without tooz, which hides for a minute that a password is wrong; takes a coordinator
+            and how many seconds there are for it.
         advice: what to do when it fails; `{where}` is the option.
     """
 
@@ -57,7 +61,7 @@ class LockService:
     mark: Callable[[Any, Any], object]
     still_held: Callable[[Any], bool]
     refused: Callable[[Any], object] = lambda _: None
-    ask_once: Callable[[Any], object] = lambda _: None
+    ask_once: Callable[[Any, float], object] = lambda *_: None
     advice: str = "check that it runs and can be reached, and {where} with its password"
 
 
@@ -87,16 +91,38 @@ def _revision(coordinator: Any, lock: Any) -> object:
     return [metadata["create_revision"] for _, metadata in found]
 
 
-def _ask_redis_once(coordinator: Any) -> None:
+class NoTlsError(Exception):
+    """A service that shall use TLS does not."""
+
+
+def _ask_redis_once(coordinator: Any, seconds: float) -> None:
     """Let Redis answer, or raise its client's error at the first try."""
     redis_retry: Any = import_module("redis.retry")  # here, because the client is installed only where it is used
     redis_backoff: Any = import_module("redis.backoff")
     client = coordinator._make_client(coordinator._parsed_url, coordinator._options, coordinator.timeout)
     client.set_retry(redis_retry.Retry(redis_backoff.NoBackoff(), 0))
+    pool, part = client.connection_pool, seconds / _PARTS
+    made = pool.connection_kwargs  # without a host where a sentinel names it
+    uses_tls = issubclass(pool.connection_class, import_module("redis.connection").SSLConnection) and "host" in made
+    if uses_tls:
+        made["socket_timeout"] = min(made["socket_timeout"], part)
     try:
         client.info("server")
+    except Exception as error:
+        # A Redis without TLS answers nothing: it waits for the end of a line, which the first message of TLS has not.
+        if uses_tls and _answers_without_tls(made["host"], made["port"], part):
+            raise NoTlsError("it does not use TLS") from error
+        raise
     finally:
         client.close()
+
+
+def _answers_without_tls(host: str, port: int, seconds: float) -> bool:
+    """Tell whether a Redis answers what is not encrypted; nothing secret is sent."""
+    with suppress(OSError), socket.create_connection((host, port), timeout=seconds) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(1) in (b"+", b"-")
+    return False
 
 
 def _beating(brings: str, **others: Any) -> LockService:

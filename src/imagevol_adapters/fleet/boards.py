@@ -23,7 +23,7 @@ from imagevol_adapters.fleet.limits import BoardLimits
 from imagevol_adapters.fleet.patient import PatientBoard
 from imagevol_adapters.fleet.workers import LeasedWorkers
 from imagevol_adapters.ports import ShardBoard
-from imagevol_core import TransferCancelled
+from imagevol_core import ServiceFailed, TransferCancelled
 
 __all__ = ["EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"]
 
@@ -33,6 +33,7 @@ _SHARDS, _WORKERS = "imagevol-shards", "imagevol-workers"
 _JOBS, _LIMITS = "imagevol-jobs", "imagevol-limits"
 _PATIENCE_SECONDS = 300
 _WHERE = "the URL of the board"
+_WRONG_TYPE = "WRONGTYPE"  # of Redis, if a key is no hash
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -60,8 +61,7 @@ class Fleet:
     @property
     def name(self) -> str:
         """Tells the board from others; without a password."""
-        service = self.locks.service
-        database = dict(parse_qsl(urlsplit(service.url).query)).get("db", "0")
+        service, database = self.locks.service, _database(self.locks)
         return f"{service}" if database == "0" else f"{service}?db={database}"
 
     def limits(self, worker: str) -> BoardLimits:
@@ -136,6 +136,11 @@ def shards_from_url(
     return fleet.shards, fleet.locks
 
 
+def _database(locks: ToozLocks) -> str:
+    """Give the number of the database in Redis; "0" for another service."""
+    return dict(parse_qsl(urlsplit(locks.service.url).query)).get("db", "0")
+
+
 def _ask(locks: ToozLocks, call: Callable[[Any], T]) -> T:
     """Ask a service, in its time and with errors of ours."""
     driver = locks.member()
@@ -164,23 +169,37 @@ class RedisBoard:
 
     def all(self) -> Mapping[str, str]:
         """Give every text by its key."""
-        found = _ask(self.locks, lambda driver: driver._client.hgetall(self.name))
+        found = self._ask(lambda client: client.hgetall(self.name))
         return {_text(key): _text(text) for key, text in found.items()}
 
     def get(self, key: str) -> str | None:
         """Give one text; None if there is none."""
-        found = _ask(self.locks, lambda driver: driver._client.hget(self.name, _bytes(key)))
+        found = self._ask(lambda client: client.hget(self.name, _bytes(key)))
         return None if found is None else _text(found)
 
     def create(self, key: str, text: str) -> bool:
         """Write a text if there is none of this key."""
-        return bool(_ask(self.locks, lambda driver: driver._client.hsetnx(self.name, _bytes(key), _bytes(text))))
+        return bool(self._ask(lambda client: client.hsetnx(self.name, _bytes(key), _bytes(text))))
 
     def replace(self, key: str, old: str, new: str | None) -> bool:
         """Write another text, or take it away, if it still is the old one."""
         script, texts = "\n".join(_REPLACE), map(_bytes, (key, old) if new is None else (key, old, new))
         arguments = tuple(texts)
-        return bool(_ask(self.locks, lambda driver: driver._client.eval(script, 1, self.name, *arguments)))
+        return bool(self._ask(lambda client: client.eval(script, 1, self.name, *arguments)))
+
+    def _ask(self, call: Callable[[Any], T]) -> T:
+        """Ask Redis; say so if another program keeps something else where the board is."""
+        try:
+            return _ask(self.locks, lambda driver: call(driver._client))
+        except ServiceFailed as error:
+            if _WRONG_TYPE not in str(error.__cause__):
+                raise
+            service, database = self.locks.service, _database(self.locks)
+            raise ServiceFailed(
+                f"lock service {service}: another program uses its key {self.name}: delete it with `redis-cli -n "
+                f"{database} DEL {self.name}` if no program needs it, or name another database in {service.where}, "
+                "such as ?db=1"
+            ) from error.__cause__
 
 
 @attrs.frozen(eq=False)
