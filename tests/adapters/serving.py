@@ -20,7 +20,7 @@ SECONDS = 30
 
 @attrs.define
 class Board:
-    """A board in memory, in place of `Fleet`, and the URLs that were asked for."""
+    """A board in memory, in place of `Fleet`, and the URLs that were asked for; it can be opened again."""
 
     shards: MemoryShards = attrs.field(factory=lambda: MemoryShards(most_failures=1))
     workers: LeasedWorkers = attrs.field(factory=MemoryWorkers)
@@ -34,7 +34,7 @@ class Board:
 
     def opened(self, url: str, *, where: str) -> Board:
         assert where == "--board"
-        self.stopping = threading.Event()
+        self.stopping.clear()
         self.urls.append(url)
         return self
 

@@ -23,64 +23,33 @@ import pytest
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.board_option import BOARD_PASSWORD
-from imagevol_adapters.fleet import BoardLimits, Jobs, LeasedShards, LeasedWorkers, PatientBoard, serve
+from imagevol_adapters.fleet import LeasedShards, LeasedWorkers, PatientBoard, serve
 from imagevol_adapters.fleet.limit_records import text_of_flow, text_of_holders, text_of_limit
 from imagevol_adapters.gathering import DeepTarget, deep_kind, deep_work
 from imagevol_adapters.gathering.deep_reading import deep_targets
 from imagevol_adapters.gathering.deep_shards import deep_plan
-from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
+from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards
 from imagevol_core import GIB, DeepCheck, Digest, InUse, TransferCancelled
-from imagevol_core.sharding import Flow, Shard, ShardRecord, ShardState, Worker, WorkerLimit
+from imagevol_core.sharding import Flow, Shard, ShardState, Worker, WorkerLimit
 from tests.adapters import test_audit_command
 from tests.adapters.commands import Run
+from tests.adapters.serving import SECONDS, URL, Board
 from tests.adapters.test_audit_command import TRUSTED, Glance, healthy
 from tests.adapters.test_audit_gathering import STORES, volume_id
 
 pytestmark = pytest.mark.usefixtures("no_cloud")
-URL = "redis://board.example.com:6379"
 KIND = deep_kind("this cloud")
-SECONDS = 30
 GLANCE, CINDER = "1f3a5a7b8d1f4a6c9e0b3d5f7a9c1e3b", "77b05a7b8d1f4a6c9e0b3d5f7a9c1e3b"
 PROJECT = "9c2e5a7b8d1f4a6c9e0b3d5f7a9c1e3b"
 cloud = test_audit_command.cloud
 
 
-@attrs.define
-class Board:
-    """A board in memory, and the URL that was asked for."""
-
-    shards: LeasedShards = attrs.field(factory=lambda: MemoryShards(most_failures=1))
-    workers: LeasedWorkers = attrs.field(factory=MemoryWorkers)
-    jobs: Jobs = attrs.field(factory=lambda: Jobs(MemoryBoard(), MemoryLocks(), write_seconds=0))
-    urls: list[str] = attrs.field(factory=list)
-    service: str = URL
-    closed: int = 0
-    stopping: threading.Event = attrs.field(factory=threading.Event)
-    limit_board: MemoryBoard = attrs.field(factory=MemoryBoard)
-
-    def opened(self, url: str, *, where: str) -> Board:
-        assert where == "--board"
-        self.urls.append(url)
-        return self
-
-    def limits(self, worker: str) -> BoardLimits:
-        return BoardLimits(self.limit_board, self.workers.board, worker, lease_seconds=lambda: SECONDS)
-
-    @property
-    def locks(self) -> Board:
-        return self
-
-    def close(self) -> None:
-        self.closed += 1
-
-    def offer(self, glance: Glance, *numbers: int, job: str = "audit-1", kind: str = KIND) -> None:
-        targets = {each.volume_id: each for each in deep_targets(glance.listed())}
-        for number in numbers:
-            plan = deep_plan(targets[volume_id(number)])
-            self.shards.submit(Shard(job=job, id=volume_id(number), kind=kind, work=plan))
-
-    def record(self, number: int) -> ShardRecord:
-        return next(each for each in self.shards.records() if each.shard.id == volume_id(number))
+def offer(board: Board, glance: Glance, *numbers: int, job: str = "audit-1", kind: str = KIND) -> None:
+    """Offer volumes of a Glance."""
+    targets = {each.volume_id: each for each in deep_targets(glance.listed())}
+    for number in numbers:
+        plan = deep_plan(targets[volume_id(number)])
+        board.shards.submit(Shard(job=job, id=volume_id(number), kind=kind, work=plan))
 
 
 @pytest.fixture
@@ -418,16 +387,17 @@ class TestWork:
         run: Run,
         number: int,
     ) -> None:
-        board.offer(healthy_cloud, 1, 2, 5)
-        stop(lambda: all(board.record(each).state is ShardState.DONE for each in (1, 2)) and len(asked) == 3, number)
+        offer(board, healthy_cloud, 1, 2, 5)
+        done = [volume_id(1), volume_id(2)]
+        stop(lambda: all(board.record(each).state is ShardState.DONE for each in done) and len(asked) == 3, number)
         ran = run(*self.COMMAND)
         assert (ran.status, ran.out) == (0, "")
         assert "waits for work on redis://board.example.com:6379: audit --deep of this cloud." in ran.err
         assert "ended. It took 3 shards." in ran.err
-        outcome = board.record(2).outcome
+        outcome = board.record(volume_id(2)).outcome
         assert outcome is not None
         assert (outcome["volume"], outcome["digest"]) == (volume_id(2), "cd")
-        left = board.record(5)
+        left = board.record(volume_id(5))
         assert (left.state, left.holder, left.failures) == (ShardState.OPEN, None, 0)
         assert board.closed == 1
 
@@ -439,11 +409,12 @@ class TestWork:
         stop: Callable[..., None],
         run: Run,
         caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         patient = PatientBoard(
             MemoryBoard(reachable=False), patience_seconds=10 * SECONDS, pause_seconds=SECONDS, stopping=board.stopping
         )
-        board.shards = LeasedShards(patient, MemoryLocks())
+        monkeypatch.setattr(board, "shards", LeasedShards(patient, MemoryLocks()))
         stop(lambda: "it is asked again" in caplog.text)
         ran = run(*self.COMMAND)
         assert (ran.status, ran.err.splitlines()[-1].endswith("ended. It took 0 shards.")) == (0, True)
@@ -469,8 +440,8 @@ class TestWork:
         stop: Callable[..., None],
         run: Run,
     ) -> None:
-        board.offer(healthy_cloud, 1)
-        stop(lambda: board.record(1).state is ShardState.DONE)
+        offer(board, healthy_cloud, 1)
+        stop(lambda: board.record(volume_id(1)).state is ShardState.DONE)
         assert run(*self.COMMAND, "--trusted-project", STORES, "--trust-recorded").status == 0
         (read,) = asked
         assert (read["trusted_projects"], read["trust_recorded"], read["record"]) == (frozenset({STORES}), True, False)
@@ -490,7 +461,7 @@ class TestWork:
                 job="a", id=volume_id(number), kind=KIND, needs=frozenset({needs}), work=plans[volume_id(number)]
             )
             board.shards.submit(offered)
-        stop(lambda: board.record(2).state is ShardState.DONE)
+        stop(lambda: board.record(volume_id(2)).state is ShardState.DONE)
         assert run(*self.COMMAND, "--backend", "one@fast", "--backend", "two@fast").status == 0
         assert [each["volume"] for each in asked] == [volume_id(2)]
 
@@ -515,7 +486,7 @@ class TestWork:
         for number in (1, 2):
             needs, work = frozenset({"one@fast"}), plans[volume_id(number)]
             board.shards.submit(Shard(job="a", id=volume_id(number), kind=KIND, needs=needs, work=work))
-        stop(lambda: all(board.record(each).state is ShardState.DONE for each in (1, 2)))
+        stop(lambda: all(board.record(volume_id(each)).state is ShardState.DONE for each in (1, 2)))
         assert run(*self.COMMAND, "--shared-rate", "10", "--shared-attachments", "1").status == 0
         assert [slots for slots, _ in read] == [1, 1]
         assert all(seconds > 0 for _, seconds in read)
@@ -542,8 +513,8 @@ class TestWork:
         monkeypatch.setattr("imagevol_adapters.transfers.check_image_volume", here, raising=False)
         monkeypatch.setattr(Imagevol, "attacher", None)
         board.limit_board.reachable = False
-        board.offer(healthy_cloud, 1)
-        stop(lambda: board.record(1).state is ShardState.DONE)
+        offer(board, healthy_cloud, 1)
+        stop(lambda: board.record(volume_id(1)).state is ShardState.DONE)
         assert run(*self.COMMAND).status == 0
         assert shared == [None]
 
@@ -585,9 +556,9 @@ class TestWork:
         stop: Callable[..., None],
         run: Run,
     ) -> None:
-        board.offer(healthy_cloud, 1, kind=deep_kind("another cloud"))
-        board.offer(healthy_cloud, 2)
-        stop(lambda: board.record(2).state is ShardState.DONE)
+        offer(board, healthy_cloud, 1, kind=deep_kind("another cloud"))
+        offer(board, healthy_cloud, 2)
+        stop(lambda: board.record(volume_id(2)).state is ShardState.DONE)
         assert run(*self.COMMAND).status == 0
         assert [each["volume"] for each in asked] == [volume_id(2)]
 
@@ -604,11 +575,11 @@ class TestWork:
         board.shards.submit(
             Shard(job="late", id=volume_id(3), kind=KIND, work=deep_plan(next(deep_targets(healthy_cloud.listed()))))
         )
-        board.offer(healthy_cloud, 2)
+        offer(board, healthy_cloud, 2)
         stop(lambda: all(each.state is not ShardState.OPEN for each in board.shards.records()))
         assert run(*self.COMMAND).status == 0
         assert [each["volume"] for each in asked] == [volume_id(2)]
-        forged = board.record(1)
+        forged = board.record(volume_id(1))
         assert (forged.state, "is refused" in str(forged.reason)) == (ShardState.SET_ASIDE, True)
 
     @pytest.mark.parametrize(
@@ -632,8 +603,8 @@ class TestStatus:
         cloud: Glance,
         run: Run,
     ) -> None:
-        board.offer(cloud, 1, 2, 3)
-        board.offer(cloud, 3, 5, job="audit-2")
+        offer(board, cloud, 1, 2, 3)
+        offer(board, cloud, 3, 5, job="audit-2")
         for name in ("one", "two", "three", "four"):
             claim = board.shards.claim(Worker(name=name, kinds=frozenset({KIND})))
             assert claim is not None
@@ -741,7 +712,7 @@ class TestStatus:
         assert (ran.status, ran.err) == (1, "there is no job none on the board: look at `imagevol fleet status`\n")
 
     def test_the_workers_that_live_are_listed_with_what_they_hold(self, board: Board, cloud: Glance, run: Run) -> None:
-        board.offer(cloud, 1)
+        offer(board, cloud, 1)
         one = Worker(name="one", kinds=frozenset({KIND}))
         two = Worker(name="two", kinds=frozenset({KIND}), backends=frozenset({"host@fast"}))
         assert board.shards.claim(one)
@@ -783,25 +754,25 @@ class TestCancelAndRetry:
             assert run(*command, "--resume").status == 3
 
     def test_it_says_what_was_done(self, board: Board, cloud: Glance, run: Run) -> None:
-        board.offer(cloud, 1, 2)
+        offer(board, cloud, 1, 2)
         ran = run("fleet", "cancel", "audit-1", "--board", URL)
         assert (ran.status, ran.out) == (0, "")
         assert ran.err == "Job audit-1 was cancelled: 2 shards taken off the board.\n"
-        board.offer(cloud, 1, 2)
+        offer(board, cloud, 1, 2)
         for _ in range(2):
             claim = board.shards.claim(Worker(name="one", kinds=frozenset({KIND})))
             assert claim is not None
             claim.failed("no")
         ran = run("fleet", "retry", "audit-1", volume_id(2), "--board", URL)
         assert (ran.status, ran.err) == (0, "Job audit-1: 1 shard offered again.\n")
-        assert [board.record(each).state for each in (1, 2)] == [ShardState.SET_ASIDE, ShardState.OPEN]
+        assert [board.record(volume_id(each)).state for each in (1, 2)] == [ShardState.SET_ASIDE, ShardState.OPEN]
         assert run("fleet", "retry", "audit-1", "--board", URL).err == "Job audit-1: 1 shard offered again.\n"
         assert run("fleet", "retry", "audit-1", "--board", URL).status == 1
 
     def test_what_cannot_be_read_is_named_by_status_and_workers_and_can_be_taken_away(
         self, board: Board, cloud: Glance, run: Run
     ) -> None:
-        board.offer(cloud, 1)
+        offer(board, cloud, 1)
         for each in (board.shards, board.jobs, board.workers):
             each.board.create("zzz\x1b", "junk")
         good = {
