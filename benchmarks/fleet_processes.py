@@ -10,21 +10,20 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import attrs
 
-from imagevol_adapters.fleet import Fleet, LeasedShards, fleet_from_url, run_job, serve, worker_name
+from imagevol_adapters.fleet import Fleet, LeasedShards, fleet_from_url, run_job, worker_name
 from imagevol_adapters.journals import JournalFile, journal_line
-from imagevol_adapters.ports import Claim, ShardBoard
+from imagevol_adapters.ports import Claim
 from imagevol_core.sharding import Shard, ShardState, Worker
+from tests.fleet.working import Counted, do_shards, ended_by_sigterm
 
 __all__ = ["KIND", "Plan", "Service", "is_right"]
 
@@ -61,32 +60,6 @@ class Plan:
             )
             for number, first in enumerate(range(0, self.locations, self.shard))
         ]
-
-
-@attrs.define
-class Counted:
-    """A board that counts what is on it."""
-
-    board: ShardBoard
-    most: int = 0
-
-    def all(self) -> Mapping[str, str]:
-        """Give every text by its key."""
-        found = self.board.all()
-        self.most = max(self.most, len(found))
-        return found
-
-    def get(self, key: str) -> str | None:
-        """Give one text; None if there is none."""
-        return self.board.get(key)
-
-    def create(self, key: str, text: str) -> bool:
-        """Write a text if there is none of this key."""
-        return self.board.create(key, text)
-
-    def replace(self, key: str, old: str, new: str | None) -> bool:
-        """Write another text, or take it away, if it still is the old one."""
-        return self.board.replace(key, old, new)
 
 
 class Service:
@@ -187,8 +160,7 @@ def feed(fleet: Fleet, directory: Path, plan: Plan) -> dict[str, Any]:
 
 def work(fleet: Fleet, directory: Path, plan: Plan) -> dict[str, Any]:
     """Do shards until SIGTERM."""
-    board, stopping = Counted(fleet.shards.board), Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    board, stopping = Counted(fleet.shards.board), ended_by_sigterm()
     changed, begun, ended = 0, list[float](), list[tuple[float, float]]()
 
     def do(claim: Claim) -> Mapping[str, Any]:
@@ -211,8 +183,7 @@ def work(fleet: Fleet, directory: Path, plan: Plan) -> dict[str, Any]:
     worker = Worker(name=worker_name(), kinds=frozenset({KIND}))
     with fleet.workers.present(worker, host="localhost", jobs=1):
         cpu = time.process_time()
-        shards = LeasedShards(board, fleet.locks)
-        serve(shards, worker=worker, works={KIND: do}, jobs=1, stopping=stopping)
+        do_shards(LeasedShards(board, fleet.locks), worker, do, stopping=stopping)
     return {
         "changed": changed,
         "begun": begun[0] if begun else None,

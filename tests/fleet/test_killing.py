@@ -11,40 +11,17 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-import attrs
 import pytest
 
 from imagevol_adapters.fleet import LeasedShards, run_shards, shards_from_url
-from imagevol_adapters.ports import ShardBoard
 from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 from tests.coordination.services import LEASE_SECONDS, Service
 from tests.fleet.processes import Workers
 from tests.fleet.worker import KIND
+from tests.fleet.working import Counted
 
 AHEAD = 200
 STOPPED_SECONDS = 2.5 * LEASE_SECONDS
-
-
-@attrs.define
-class Counting:
-    """A board that counts what is on it."""
-
-    board: ShardBoard
-    most: int = 0
-
-    def all(self) -> Mapping[str, str]:
-        found = self.board.all()
-        self.most = max(self.most, len(found))
-        return found
-
-    def get(self, key: str) -> str | None:
-        return self.board.get(key)
-
-    def create(self, key: str, text: str) -> bool:
-        return self.board.create(key, text)
-
-    def replace(self, key: str, old: str, new: str | None) -> bool:
-        return self.board.replace(key, old, new)
 
 
 @pytest.mark.parametrize("stops", [False, True], ids=["it answers", "it stands still for a while"])
@@ -60,7 +37,7 @@ def test_each_shard_is_done_and_each_change_is_made_once_whatever_is_killed(
     for shard in shard_list:
         (tmp_path / "files" / shard.id).write_bytes(shard.id.encode())
     shards, locks = shards_from_url(service.url, answer_seconds=10)
-    shards = LeasedShards(board := Counting(shards.board), locks)
+    shards = LeasedShards(board := Counted(shards.board), locks)
     workers = Workers("tests.fleet.worker", service.url, tmp_path, random.Random(seed))
     for _ in range(option("--workers")):
         workers.start()

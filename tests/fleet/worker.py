@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Event
 from typing import Any
 
-from imagevol_adapters.fleet import serve, shards_from_url
+from imagevol_adapters.fleet import shards_from_url
 from imagevol_adapters.ports import Claim
 from imagevol_core.sharding import Worker
+from tests.fleet.working import do_shards, ended_by_sigterm
 
 KIND = "file"
 SECONDS = 0.05  # that a shard takes
@@ -32,8 +31,7 @@ def line(path: Path, *words: object) -> None:
 
 def main() -> None:
     url, directory, name = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    stopping = Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    stopping = ended_by_sigterm()
 
     def work(claim: Claim) -> Mapping[str, Any]:
         line(directory / "begun", claim.shard.id, claim.attempt, name, time.monotonic())
@@ -50,7 +48,7 @@ def main() -> None:
 
     shards, locks = shards_from_url(url, answer_seconds=10)
     worker = Worker(name=name, kinds=frozenset({KIND}))
-    serve(shards, worker=worker, works={KIND: work}, jobs=1, stopping=stopping, idle_seconds=0.2)
+    do_shards(shards, worker, work, stopping=stopping, idle_seconds=0.2)
     locks.close()
 
 
