@@ -13,13 +13,14 @@ from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
-from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unused, watched
+from imagevol_adapters.cli.audit_deep import Deep, add_deep_options, refuse_unused_deep, watched
 from imagevol_adapters.cli.audit_files import Accepted, read_baseline, read_earlier
 from imagevol_adapters.cli.audit_repair import AuditRepair, add_repair_options, check_repair_options
 from imagevol_adapters.cli.audit_results import Results, add_result_options, check_results
 from imagevol_adapters.cli.deep_reader import check_projects
 from imagevol_adapters.cli.fitted import Fitted
 from imagevol_adapters.cli.only_glance_option import add_only_glance_option
+from imagevol_adapters.cli.trust_option import add_trusted_projects
 from imagevol_core import (
     GIB,
     AuditSettings,
@@ -74,14 +75,7 @@ class Audit(Fitted, Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take what the operator knows of the cloud, and what was found before."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "--trusted-project",
-            action="append",
-            default=[],
-            metavar="PROJECT_ID",
-            help="trust the metadata of the volumes of project PROJECT_ID, in which no user creates volumes: the "
-            "project of the image volumes, and Cinder's internal tenant; can be repeated",
-        )
+        add_trusted_projects(parser)
         add_only_glance_option(parser)
         parser.add_argument(
             "--stuck-after",
@@ -136,7 +130,7 @@ class Audit(Fitted, Lister):
         self._structured = parsed_args.formatter in _STRUCTURED
         self._accepted = read_baseline(parsed_args.baseline) if parsed_args.baseline else {}
         self._earlier = read_earlier(parsed_args.diff) if parsed_args.diff else None
-        refuse_unused(parsed_args)
+        refuse_unused_deep(parsed_args)
         check_results(parsed_args)
         self._results = Results(parsed_args, self.app.typed)
         audit = self._audit(parsed_args)

@@ -12,10 +12,9 @@ from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.board_option import add_board_options, opened_board
 from imagevol_adapters.cli.counts import count_of
-from imagevol_adapters.cli.deep_reader import DeepReader, add_rate_option
-from imagevol_adapters.cli.offered_job import tell_offer
+from imagevol_adapters.cli.deep_reader import DeepReader, add_reading_options, check_trust
+from imagevol_adapters.cli.offered_job import refuse_unused, tell_offer
 from imagevol_adapters.cli.progress import counted
-from imagevol_adapters.cli.trust_option import add_trust_option
 from imagevol_core import GIB, DeepCheck, RequestRefused, Volume
 from imagevol_core.sentences import amount
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.fleet import Fleet
     from imagevol_adapters.gathering import DeepJournal, DeepTarget
 
-__all__ = ["Deep", "add_deep_options", "refuse_unused", "watched"]
+__all__ = ["Deep", "add_deep_options", "refuse_unused_deep", "watched"]
 
 T = TypeVar("T")
 
@@ -47,20 +46,13 @@ def add_deep_options(parser: argparse.ArgumentParser) -> None:
         help=f"with --deep, read at most COUNT volumes at once (default: {_JOBS}; with --board none, because the "
         "workers read them)",
     )
-    add_rate_option(deep, when="with --deep, ")
+    add_reading_options(deep, option="--deep")
     deep.add_argument(
         "--journal", type=Path, metavar="FILE", help="with --deep, write each volume that was read to FILE, a new file"
     )
     deep.add_argument(
         "--resume", action="store_true", help="go on with the journal of --journal, and read only what is not in it"
     )
-    deep.add_argument(
-        "--record-blake3",
-        action="store_true",
-        help="with --deep, write a BLAKE3 into the metadata of each volume that records none and whose data is that of "
-        "its image, so that it can be verified faster; only in a project of --trusted-project",
-    )
-    add_trust_option(deep, when="--deep")
     add_board_options(
         deep,
         required=False,
@@ -68,7 +60,7 @@ def add_deep_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def refuse_unused(asked: argparse.Namespace) -> None:
+def refuse_unused_deep(asked: argparse.Namespace) -> None:
     """Refuse an option that nothing would look at.
 
     Raises:
@@ -80,8 +72,7 @@ def refuse_unused(asked: argparse.Namespace) -> None:
             "--jobs, --rate, --journal, --resume, --record-blake3, --trust-recorded and --board are for --deep: pass "
             "--deep, or leave them out"
         )
-    if asked.board_password_file and not asked.board:
-        raise RequestRefused("--board-password-file is for --board: pass --board")
+    refuse_unused(asked, reads_here=True)
     if asked.board and not asked.journal:
         raise RequestRefused("with --board, what the workers find is kept in a journal: pass --journal")
     if asked.board and not asked.jobs and (asked.rate or asked.record_blake3):
@@ -89,8 +80,7 @@ def refuse_unused(asked: argparse.Namespace) -> None:
             "with --board this command reads no volume: pass --rate and --record-blake3 to `imagevol fleet work`, or "
             "pass --jobs to read volumes here too"
         )
-    if asked.trust_recorded and not asked.trusted_project:
-        raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
+    check_trust(asked)
     if asked.resume and not asked.journal:
         raise RequestRefused("--resume goes on with a journal: pass --journal")
 
@@ -189,7 +179,7 @@ class Deep:
         """Let workers read volumes."""
         from imagevol_adapters.gathering import DeepOffer, deep_kind, offered_checks
 
-        assert journal is not None  # noqa: S101 - `refuse_unused` has held it
+        assert journal is not None  # noqa: S101 - `refuse_unused_deep` has held it
         reader = DeepReader(self._app, self._asked)
         kind = deep_kind(self._app.cloud_id())
         offer = DeepOffer(shards=fleet.shards, job_records=fleet.jobs, job=journal.job, kind=kind, backends=backends)

@@ -12,6 +12,7 @@ import attrs
 
 from imagevol_adapters.cli.counts import rate
 from imagevol_adapters.cli.services import Services
+from imagevol_adapters.cli.trust_option import add_trust_option
 from imagevol_core import DeepCheck, MissingDependency, RequestRefused
 from imagevol_core.sentences import said
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from imagevol_adapters.engine import Limits
     from imagevol_adapters.gathering import DeepTarget
 
-__all__ = ["DeepReader", "add_rate_option", "check_projects"]
+__all__ = ["DeepReader", "add_reading_options", "check_projects", "check_trust"]
 
 _ATTACH_ATTEMPTS = 5  # half a minute
 
@@ -113,16 +114,34 @@ def check_projects(app: Services, project_ids: list[str]) -> None:
             raise RequestRefused(f"project {said(project_id)} does not exist: give the id of a project")
 
 
-def add_rate_option(parser: argparse._ActionsContainer, *, when: str = "") -> None:
-    """Take how fast volumes are read.
+def check_trust(asked: argparse.Namespace) -> None:
+    """Refuse to rely on records that are not trusted.
+
+    Raises:
+        RequestRefused: they are not.
+    """
+    if asked.trust_recorded and not asked.trusted_project:
+        raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
+
+
+def add_reading_options(parser: argparse._ActionsContainer, *, option: str | None = None) -> None:
+    """Take how fast volumes are read, what is believed of them, and what is recorded.
 
     Args:
         parser: of the command, or a group of its options.
-        when: what its help begins with.
+        option: without which none is read.
     """
+    when = f"with {option}, " if option else ""
     parser.add_argument(
         "--rate",
         type=rate,
         metavar="MIB",
         help=f"{when}read at most MIB mebibytes a second, of all volumes together (default: no limit)",
+    )
+    add_trust_option(parser, when=option or "--trusted-project")
+    parser.add_argument(
+        "--record-blake3",
+        action="store_true",
+        help=f"{when}write a BLAKE3 into the metadata of each volume that records none and whose data is that of its "
+        "image, so that it can be verified faster; only in a project of --trusted-project",
     )

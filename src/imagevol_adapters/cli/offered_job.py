@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["going_on", "offer_of", "refuse_unused", "tell_offer"]
 
 
-def refuse_unused(asked: argparse.Namespace) -> None:
-    """Refuse an option that nothing would look at.
+def refuse_unused(asked: argparse.Namespace, *, reads_here: bool = False) -> None:
+    """Refuse an option of a board, or with a board, that nothing would look at.
 
     Args:
         asked: the options of the command.
+        reads_here: whether the command can do some of the work itself, beside the workers.
 
     Raises:
         RequestRefused: there is one.
     """
     if asked.board_password_file and not asked.board:
         raise RequestRefused("--board-password-file is for --board: pass --board")
-    if asked.board and getattr(asked, "jobs", None):
+    if asked.board and not reads_here and getattr(asked, "jobs", None):
         raise RequestRefused("with --board the workers do the work: pass --jobs to `imagevol fleet work`")
 
 

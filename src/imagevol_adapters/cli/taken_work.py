@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from imagevol_adapters.cli.counts import count_of, rate
-from imagevol_adapters.cli.deep_reader import DeepReader, add_rate_option, check_projects
+from imagevol_adapters.cli.deep_reader import DeepReader, add_reading_options, check_projects, check_trust
 from imagevol_adapters.cli.locations_facts import GLANCE_API_CONF, catalogue_of, glance_configuration
 from imagevol_adapters.cli.renames import add_renames, given_renames
 from imagevol_adapters.cli.services import Services
@@ -22,7 +22,7 @@ from imagevol_adapters.cli.templates_facts import (
     warmer_of,
     wishes_of,
 )
-from imagevol_adapters.cli.trust_option import add_trust_option
+from imagevol_adapters.cli.trust_option import add_trusted_projects
 from imagevol_adapters.ports import WorkerLimits
 from imagevol_core import RequestRefused, WarmWish
 from imagevol_core.sharding import WorkerLimit
@@ -63,7 +63,8 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
         "repeated (default: audit)",
     )
     audit = parser.add_argument_group("With --take audit")
-    add_rate_option(audit)
+    add_reading_options(audit)
+    add_trusted_projects(audit)
     audit.add_argument(
         "--shared-rate",
         type=rate,
@@ -77,21 +78,6 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
         metavar="COUNT",
         help="have at most COUNT volumes of a backend attached at once, all workers on the board together that have "
         "this option; pass the same COUNT to each (default: no limit)",
-    )
-    audit.add_argument(
-        "--trusted-project",
-        action="append",
-        default=[],
-        metavar="PROJECT_ID",
-        help="trust the metadata of the volumes of project PROJECT_ID, in which no user creates volumes; can be "
-        "repeated",
-    )
-    add_trust_option(audit, when="--trusted-project")
-    audit.add_argument(
-        "--record-blake3",
-        action="store_true",
-        help="write a BLAKE3 into the metadata of each volume that records none and whose data is that of its image; "
-        "only in a project of --trusted-project",
     )
     templates = parser.add_argument_group("With --take templates")
     templates.add_argument(
@@ -147,8 +133,7 @@ def _audit(app: Services, asked: argparse.Namespace, _: Fleet, limits: WorkerLim
     from imagevol_adapters.fleet import EVERY_BACKEND, limited
     from imagevol_adapters.gathering import deep_kind, deep_work
 
-    if asked.trust_recorded and not asked.trusted_project:
-        raise RequestRefused("--trust-recorded relies on records in trusted projects: pass --trusted-project")
+    check_trust(asked)
     check_projects(app, asked.trusted_project)
     reader = DeepReader(app, asked, shared=None if asked.shared_rate is None else limits.pace([EVERY_BACKEND]))
     app.attacher  # noqa: B018 - a host that lacks os-brick says so now, and takes nothing
