@@ -394,9 +394,9 @@ class TestWorker:
             lambda plan: plan.update(renames={"slow": "fast2"}),
             lambda plan: plan.update(images=[]),
             lambda plan: plan.update(images={}),
-            lambda plan: plan.update(images={f"image-{each}": [] for each in range(51)}),
-            lambda plan: plan["images"].update({"..": []}),
-            lambda plan: plan["images"].update({"7/x": []}),
+            lambda plan: plan.update(images={f"image-{each}": [["one", "two"]] for each in range(51)}),
+            lambda plan: plan["images"].update({"..": [["one", "two"]]}),
+            lambda plan: plan["images"].update({"7/x": [["one", "two"]]}),
             lambda plan: plan["images"].update({"image-1": 7}),
             lambda plan: plan["images"].update({"image-1": [["one"]]}),
             lambda plan: plan["images"].update({"image-1": []}),
@@ -610,7 +610,7 @@ class TestFeeder:
     ) -> None:
         journal.record_offered("redis://first.example.com:6379")
         other = pytest.raises(RequestRefused, match=r"offered on redis://first\.example\.com:6379, and not on")
-        with other:
+        with serving(board.shards, {KIND: worker(glance)}), other:
             list(offered(glance, journal, board))
         with other:
             end_offer(journal, board=URL, let_go=lambda _: None)
