@@ -126,6 +126,33 @@ def test_a_volume_whose_state_does_not_pass_is_a_failure(hosts: Hosts) -> None:
     assert hosts.claim("node-2")
 
 
+def test_what_feeds_a_job_names_once_what_waits_and_why(hosts: Hosts, caplog: pytest.LogCaptureFixture) -> None:
+    work_on(hosts.claimed("node-2"), busy)
+    assert hosts.claim("node-2") is None
+    passes = 0
+
+    def each_pass() -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 4:
+            hosts.now += pause_seconds(1)
+            hosts.claimed("node-2").done({})
+
+    (record,) = run_shards(
+        [SHARD],
+        shards=hosts.memory,
+        worker=worker("feeder"),
+        work=busy,
+        jobs=0,
+        ahead=1,
+        stopping=lambda: None,
+        poll_seconds=0.001,
+        each_pass=each_pass,
+    )
+    assert record.state is ShardState.DONE
+    assert caplog.messages == [f"Shard 7ad3 waits, and is tried again: {BUSY}"]
+
+
 def test_a_job_of_this_process_alone_does_not_wait_for_a_volume_that_is_in_use() -> None:
     (record,) = run_shards(
         [SHARD],

@@ -106,6 +106,7 @@ def run_shards(
     waiting = iter(feed)
     offered: dict[str, Shard] = {}
     kept: dict[str, Shard] = {}  # set aside, and still on the board
+    told: set[str] = set()  # whose volume is in use
     running: set[Future[None]] = set()
     threads = Threads("shard")
     try:
@@ -130,7 +131,7 @@ def run_shards(
             else:
                 time.sleep(poll_seconds or _POLL_SECONDS)
             each_pass()
-            for record in _ended(shards, offered, kept):
+            for record in _ended(shards, offered, kept, told):
                 if record.state is ShardState.SET_ASIDE and len(kept) < aside:
                     kept[record.shard.id] = offered.pop(record.shard.id)
                     continue
@@ -156,10 +157,11 @@ def _offer(shards: Shards, shard: Shard) -> None:
             shards.withdraw(there)
 
 
-def _ended(shards: Shards, offered: dict[str, Shard], kept: dict[str, Shard]) -> list[ShardRecord]:
+def _ended(shards: Shards, offered: dict[str, Shard], kept: dict[str, Shard], told: set[str]) -> list[ShardRecord]:
     """Give what is done or set aside of the offered shards.
 
-    What the board has forgotten is offered again.  So is what an operator wants tried again.
+    What the board has forgotten is offered again.  So is what an operator wants tried again.  What waits because its
+    volume is in use is named once.
     """
     (job,) = {shard.job for shard in offered.values()}
     records = {record.shard.id: record for record in shards.records(job)}
@@ -167,6 +169,10 @@ def _ended(shards: Shards, offered: dict[str, Shard], kept: dict[str, Shard]) ->
         if shard_id not in records or records[shard_id].state is not ShardState.SET_ASIDE:
             offered[shard_id] = kept.pop(shard_id)
     for shard_id, shard in offered.items():
-        if shard_id not in records:
+        record = records.get(shard_id)
+        if record is None:
             shards.submit(shard)
+        elif record.in_use and record.state is ShardState.OPEN and shard_id not in told:
+            told.add(shard_id)
+            LOG.warning("Shard %s waits, and is tried again: %s", shard_id, record.reason)
     return [record for key, record in records.items() if key in offered and record.state is not ShardState.OPEN]
