@@ -162,11 +162,10 @@ def end_attempt(
     """
     if outcome is not None:
         return replace(record, state=ShardState.DONE, holder=None, outcome=outcome, reason=None)
-    if reason is None or not is_in_use:
-        return _after(record, reason, most_failures=most_failures)
-    if record.host == record.left_on:
+    is_in_use = is_in_use and reason is not None
+    if is_in_use and record.host == record.left_on:
         record = replace(record, left_on=None)  # its own host cannot take the volume back
-    return _after(record, reason, most_failures=most_failures, most_in_use=most_in_use)
+    return _after(record, reason, most_failures=most_failures, is_in_use=is_in_use, most_in_use=most_in_use)
 
 
 def try_again(record: ShardRecord) -> ShardRecord:
@@ -182,12 +181,15 @@ def try_again(record: ShardRecord) -> ShardRecord:
     return replace(record, state=ShardState.OPEN, failures=0, in_use=0, holder=None, reason=None)
 
 
-def _after(record: ShardRecord, why: str | None, *, most_failures: int, most_in_use: int | None = None) -> ShardRecord:
-    """Give the record after an attempt that failed, or that was given back if there is no reason.
-
-    With `most_in_use`, the attempt did not fail, and its volume is in use.
-    """
-    is_in_use = most_in_use is not None
+def _after(
+    record: ShardRecord,
+    why: str | None,
+    *,
+    most_failures: int,
+    is_in_use: bool = False,
+    most_in_use: int = MOST_IN_USE,
+) -> ShardRecord:
+    """Give the record after an attempt that failed, or found the volume in use; without a reason it was given back."""
     failures, in_use = record.failures + (why is not None and not is_in_use), record.in_use + is_in_use
     facts = AttemptFacts(
         failures=failures,
@@ -196,7 +198,7 @@ def _after(record: ShardRecord, why: str | None, *, most_failures: int, most_in_
         reason=why,
         is_in_use=is_in_use,
         in_use=in_use,
-        most_in_use=MOST_IN_USE if most_in_use is None else most_in_use,
+        most_in_use=most_in_use,
     )
     decision = decide_attempt(facts)
     state = record.state if decision.next is ShardNext.AGAIN else ShardState.SET_ASIDE
