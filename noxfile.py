@@ -53,7 +53,9 @@ OLDEST_TESTS = f"tests-{OLDEST.replace('.', '-')}"  # what nox calls that enviro
 PARALLEL = ["--numprocesses=auto", "--dist=worksteal"]
 # Where a module's fixtures are processes with the services' code, of which more would only wait for each other.
 BY_MODULE = ["--numprocesses=auto", "--maxprocesses=2", "--dist=loadfile"]
-LIBRARY_TESTS = [f"tests/{group}" for group in ("core", "adapters", "conformance", "typing", "docs", "faults")]
+CORE_TESTS = "tests/core"
+OTHER_TESTS = [f"tests/{group}" for group in ("adapters", "conformance", "typing", "docs", "faults")]
+LIBRARY_TESTS = [CORE_TESTS, *OTHER_TESTS]
 
 
 PYTHONS = find_pythons(SUPPORTED)
@@ -127,9 +129,9 @@ def install(
 reports: list[Path] = []
 
 
-def pytest(session: nox.Session, python: Path, *arguments: str) -> None:
+def pytest(session: nox.Session, python: Path, *arguments: str, part: str = "") -> None:
     """Run pytest on the installed wheel; what follows `--` on nox's command line is handed on."""
-    report = NOX / "reports" / f"{session.name}.xml"
+    report = NOX / "reports" / f"{session.name}{part}.xml"
     report.unlink(missing_ok=True)
     reports.append(report)
     command = ["pytest", f"--junit-xml={report}", *arguments, *session.posargs]
@@ -164,7 +166,7 @@ def prerequisites(session: nox.Session, python: Path, *wishes: str, required: bo
 def check(session: nox.Session) -> None:
     """Run what `make test` promises: lint, typing, tests and upstream, and beside them smoke and docs."""
     promised = [*ON_ALL_CORES, *BESIDE]
-    reports.extend(NOX / "reports" / f"{name}.xml" for name in promised)
+    reports.extend(NOX / "reports" / f"{name}.xml" for name in (*promised, f"tests-{OLDEST}-core"))
     for report in reports:
         report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "nox", "--sessions"]
@@ -243,21 +245,29 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=list(PYTHONS))
 def tests(session: nox.Session) -> None:
-    """Run the library's own tests, and hold that every branch of the core was taken."""
+    """Run the library's own tests, and hold that those of the core take each of its branches."""
     python = own(session)
     install(session, python, "tests")
     prerequisites(session, python, "--faults")
-    oldest = session.python == OLDEST  # on the others a law is tried on fewer examples
-    thorough = ["--cov", "--cov-report=term-missing:skip-covered"] if oldest else ["--hypothesis-profile=few"]
-    pytest(session, python, *LIBRARY_TESTS, *PARALLEL, *thorough)
+    if session.posargs:  # which may choose some
+        pytest(session, python, *LIBRARY_TESTS, *PARALLEL)
+    elif session.python == OLDEST:
+        # Not of all tests at once, because what is traced is slow.
+        coverage = ("--cov", "--cov-report=term-missing:skip-covered")
+        pytest(session, python, CORE_TESTS, *PARALLEL, *coverage, part="-core")
+        pytest(session, python, *OTHER_TESTS, *PARALLEL)
+    else:  # a law is tried on fewer examples there
+        pytest(session, python, *LIBRARY_TESTS, *PARALLEL, "--hypothesis-profile=few")
 
 
 @nox.session(name="property", venv_backend="none")
 def property_(session: nox.Session) -> None:
-    """Try the laws of the core on many more examples."""
+    """Try the laws of the core, and the services beside it, on many more examples."""
+    thorough = ("-m", "hypothesis", "--hypothesis-profile=property")
     python = shared(session, OLDEST_TESTS)
     install(session, python, "tests")
-    pytest(session, python, "tests/core", *PARALLEL, "-m", "hypothesis", "--hypothesis-profile=property")
+    pytest(session, python, CORE_TESTS, *PARALLEL, *thorough)
+    pytest(session, with_services(session), "tests/upstream", *BY_MODULE, *thorough, part="-upstream")
 
 
 @nox.session(venv_backend="none")
@@ -280,6 +290,17 @@ def mutation(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def upstream(session: nox.Session) -> None:
     """Give the same facts to us and to the code of the services."""
+    pytest(session, with_services(session), "tests/upstream", *BY_MODULE, "-m", "not long")
+
+
+@nox.session(venv_backend="none")
+def long(session: nox.Session) -> None:
+    """Run the tests that `make test` leaves out because they take long (`@pytest.mark.long`)."""
+    pytest(session, with_services(session), "tests/upstream", *BY_MODULE, "-m", "long")
+
+
+def with_services(session: nox.Session) -> Path:
+    """Give the Python of the environment that has the code of the services, also of other releases."""
     python = shared(session, "cloud", version=SERVICES_PYTHON)
     install(session, python, "cloud")
     for name, of_group in {"cinder-13": "solidfire", "cinder-28": "cinder-28"}.items():
@@ -287,7 +308,7 @@ def upstream(session: nox.Session) -> None:
             # Beside the environment, not in it: only some modules are read out of it, with what is installed.
             pip = ("pip", "install", "--quiet", "--no-deps", "--no-compile", "--target")
             run(session, python, *pip, str(unpacked), *group(of_group), installs=True)
-    pytest(session, python, "tests/upstream", *BY_MODULE)
+    return python
 
 
 @nox.session(venv_backend="none")

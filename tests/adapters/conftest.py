@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from imagevol_adapters import error_text
+from imagevol_core.resuming import pauses
 from tests.adapters.commands import Run, ran
 
 # What the libraries' own dependencies say when they are imported. It is not ours to mend.
@@ -49,6 +50,13 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(empty / "clouds.yaml"))
     for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME", "OS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails is tried again as often as ever, but no test waits for it; with `clock`, none does anyway."""
+    if "clock" not in request.fixturenames:
+        monkeypatch.setattr(pauses, "_FIRST_PAUSE_SECONDS", 0.005)
 
 
 @pytest.fixture(autouse=True)

@@ -225,7 +225,7 @@ class TestInterrupts:
                     signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, 9e-5))
                     with sharing.attached("v", **how):
                         pass
-                    time.sleep(1)
+                    time.sleep(0.05)  # the whole of it only if the interrupt was raised where Python ignores it
                 assert attachments == ["v"] * others
             assert (attachments, sharing._register) == ([], {})
 

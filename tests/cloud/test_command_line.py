@@ -327,7 +327,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "arguments, service",
         [
-            pytest.param("put {file}", "Cinder", marks=pytest.mark.smoke),
+            ("put {file}", "Cinder"),
             ("rm 5f0a4ee8-6a4b-4c68-9c2e-6f8a2b1d3c47", "Cinder"),
             ("put {file} --register disk", "Glance"),
             ("explain disk --size 1 --host h@b#p", "Glance"),

@@ -42,7 +42,7 @@ def demo(users: Users) -> User:
     return users("demo")
 
 
-@pytest.mark.parametrize("size_gib", [1, pytest.param(3, marks=pytest.mark.smoke)])
+@pytest.mark.parametrize("size_gib", [1, 3])
 def test_a_volume_on_the_backend_of_the_images_store_is_a_clone_of_its_size(demo: User, size_gib: int) -> None:
     image_id = demo.image()
     volume = demo.volume(image_id, size_gib=size_gib)
@@ -51,7 +51,6 @@ def test_a_volume_on_the_backend_of_the_images_store_is_a_clone_of_its_size(demo
     assert content(demo.real, volume.id) == (size_gib * GIB, DATA)
 
 
-@pytest.mark.smoke
 def test_a_volume_on_another_backend_is_copied_and_the_rule_is_named(demo: User) -> None:
     image_id = demo.image()
     volume = demo.volume(image_id, "slow")
@@ -60,7 +59,7 @@ def test_a_volume_on_another_backend_is_copied_and_the_rule_is_named(demo: User)
     assert "neither cloned nor made from a template" in demo.said(volume)
 
 
-@pytest.mark.parametrize("volume_type", [pytest.param("fast", marks=pytest.mark.smoke), "slow"])
+@pytest.mark.parametrize("volume_type", ["fast", "slow"])
 def test_the_command_says_what_the_driver_does(demo: User, driver_cloud: Cloud, volume_type: str) -> None:
     image_id = demo.image()
     said = demo.said(demo.volume(image_id, volume_type))

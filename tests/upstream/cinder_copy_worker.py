@@ -14,6 +14,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from tests.upstream.asking import serve
 from tests.upstream.cinder_worker import CONF
 
 processes = import_module("oslo_concurrency.processutils")
+run_command = processes.execute  # which the tests replace
 image_utils = import_module("cinder.image.image_utils")
 format_inspector = import_module("cinder.image.format_inspector")
 inspector = import_module("cinder.privsep.format_inspector")
@@ -162,20 +164,36 @@ def convert(facts: Facts, source: str, target: str, declared: str | None, **opti
         return answer(host, image_utils.convert_image, source, target, src_format=src_format, data=data, **options)
 
 
+@cache
+def empty_file() -> Any:
+    """The file with which Cinder asks whether there is a qemu-img."""
+    return tempfile.NamedTemporaryFile()
+
+
+@cache
+def said_by_qemu_img(*command: str) -> tuple[Any, Exception | None]:
+    """What qemu-img says of a file, or its error; asked once, since Cinder asks anew each time it fetches the file."""
+    try:
+        return run_command(*command, prlimit=processes.ProcessLimits(cpu_time=60, address_space=1 << 30)), None
+    except processes.ProcessExecutionError as error:
+        return None, error
+
+
 def check_file(path: str, declared: str, size_gib: int) -> Any:
     """Fetch a real image, that Cinder's inspector and qemu-img look at themselves."""
     commands = []
-    run = processes.execute
 
-    def execute(*command: str, **options: Any) -> Any:
+    def execute(*command: str, **_: Any) -> Any:
         if "info" in command:
-            return run(*command, prlimit=options["prlimit"])
+            said, error = said_by_qemu_img(*command)
+            if error:
+                raise error
+            return said
         commands.append(list(command))
         return "", ""
 
     with ExitStack() as patch:
-        empty = patch.enter_context(tempfile.NamedTemporaryFile()).name  # the one with which it asks for a qemu-img
-        host = noting({"prefix": [], "temporary": empty, "block_device": False}, patch)
+        host = noting({"prefix": [], "temporary": empty_file().name, "block_device": False}, patch)
         fetched = mock.patch.object(image_utils.TemporaryImages, "for_image_service")
         patch.enter_context(fetched).return_value.get.return_value = path
         patch.enter_context(mock.patch.object(processes, "execute", execute))

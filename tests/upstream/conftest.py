@@ -14,7 +14,7 @@ from tests.upstream import mariadb
 from tests.upstream.asking import CINDER_28, SOLIDFIRE, Worker
 
 # By hand, before a release: `nox -s upstream -- --hypothesis-profile=thorough`.
-hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=100_000)
+hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=25_000)
 
 
 def worker(

@@ -27,6 +27,7 @@ DEFECTS = {
 }
 
 
+@pytest.mark.long  # test_driver_page.py has another driver pass the whole suite
 def test_a_sound_driver_passes_all_of_it(driver_suite: Worker) -> None:
     outcomes = driver_suite.ask("run", suite=f"{SUITE}::TestTemplatingFileDriver", names=[])
     skipped = {} if shutil.which("qemu-img") else {CONVERTED: "Skipped: qemu-img is not installed"}
