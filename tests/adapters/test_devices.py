@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -407,6 +408,22 @@ class TestRbd:
                 device.write(at, memoryview(b"x" * MIB))
             assert image.options["rados_osd_op_timeout"] == "1"
             answered.set()
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_what_is_on_its_way_when_something_else_fails_is_not_waited_for_as_if_it_were_needed(
+        self, fails: bool
+    ) -> None:
+        image = RbdLike(MIB)
+        image.answering.clear()
+        try:
+            with suppress(ConnectionError), open_device(image.handle, writable=True, name="7", seconds=300) as device:
+                for at in (0, 8192):  # the second sends the first
+                    device.write(at, memoryview(b"x"))
+                if fails:
+                    raise ConnectionError("of the source")
+            assert image.options["rados_osd_op_timeout"] == ("1" if fails else "297")
+        finally:
+            image.answering.set()
 
     @pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC])
     def test_a_full_pool_is_said_to_be_full(self, number: int) -> None:

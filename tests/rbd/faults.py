@@ -15,7 +15,20 @@ from tests.cloud.processes import ticks
 from tests.faults.recorded import Tally
 from tests.rbd.ceph import POOLS, Osd, ask, objects_of
 
-__all__ = ["FAULTS", "FULL", "Fault", "Full", "Tally", "files", "happened", "objects", "rbd", "until", "watched"]
+__all__ = [
+    "FAULTS",
+    "FULL",
+    "Fault",
+    "Full",
+    "Tally",
+    "files",
+    "happened",
+    "happening",
+    "objects",
+    "rbd",
+    "until",
+    "watched",
+]
 
 
 @attrs.frozen
@@ -47,6 +60,21 @@ def happened(fault: Fault, osd: Osd, over: threading.Event) -> threading.Thread:
     thread = threading.Thread(target=end)
     thread.start()
     return thread
+
+
+@contextmanager
+def happening(fault: Fault, osd: Osd) -> Iterator[None]:
+    """Let it happen, and end after its time, or else with the block, however that ends.
+
+    While an OSD hangs, a call of Cinder's driver for Ceph does not return, and no other call of its service does.
+    """
+    over = threading.Event()
+    ending = happened(fault, osd, over)
+    try:
+        yield
+    finally:
+        over.set()
+        ending.join()
 
 
 def files() -> set[str]:

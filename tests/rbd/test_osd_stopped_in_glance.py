@@ -6,7 +6,6 @@ An image is active only if it is whole.
 from __future__ import annotations
 
 import io
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from tests.cloud.test_command_line import CommandLine
 from tests.cloud.users import User
 from tests.rbd.ceph import Osd
 from tests.rbd.conftest import SERVICES_STALL_SECONDS, Tried
-from tests.rbd.faults import FAULTS, Fault, happened, objects, until
+from tests.rbd.faults import FAULTS, Fault, happening, objects, until
 from tests.rbd.moving import DATA, LATE_SECONDS, MIB, RATE_MIB, logged
 
 
@@ -57,17 +56,15 @@ def downloaded(demo: User, image_id: str) -> bytes:
 def test_an_upload_ends_well_or_by_an_error_and_its_image_is_not_active(
     rbd_cloud: Cloud, ceph: Path, osd: Osd, fault: Fault, tried: Tried, demo: User
 ) -> None:
-    over, image_id, before = threading.Event(), created(demo), objects(ceph, "slow")
+    image_id, before = created(demo), objects(ceph, "slow")
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(demo.glance.images.upload, image_id, Slow(DATA), image_size=len(DATA), backend="slow")
         until(lambda: objects(ceph, "slow") >= before + 4 or uploading.done())
         assert not uploading.done(), uploading.exception()
         began = time.monotonic()
-        ending = happened(fault, osd, over)
-        error = uploading.exception(timeout=300)
-        seconds = time.monotonic() - began
-    over.set()
-    ending.join()
+        with happening(fault, osd):
+            error = uploading.exception(timeout=300)
+            seconds = time.monotonic() - began
     if fault.ends_well:
         assert error is None
         assert downloaded(demo, image_id) == DATA
@@ -82,21 +79,21 @@ def test_an_upload_ends_well_or_by_an_error_and_its_image_is_not_active(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_download_ends_well_or_is_cut_off(rbd_cloud: Cloud, osd: Osd, fault: Fault, tried: Tried, demo: User) -> None:
-    over, image_id = threading.Event(), created(demo, data=DATA)
+    image_id = created(demo, data=DATA)
     session = sign_in(rbd_cloud, "demo")
     response = session.get(f"{rbd_cloud.image_url}/v2/images/{image_id}/file", stream=True, timeout=300)
-    data, ending, error = bytearray(), None, None
-    try:
-        for piece in response.iter_content(MIB):
-            data += piece
-            time.sleep(1 / RATE_MIB)
-            if ending is None and len(data) >= 48 * MIB:
-                ending = happened(fault, osd, over)
-    except RequestException as failed:
-        error = failed
-    over.set()
-    assert ending is not None
-    ending.join()
+    data, happens, error = bytearray(), False, None
+    with ExitStack() as until_the_end:
+        try:
+            for piece in response.iter_content(MIB):
+                data += piece
+                time.sleep(1 / RATE_MIB)
+                if not happens and len(data) >= 48 * MIB:
+                    until_the_end.enter_context(happening(fault, osd))
+                    happens = True
+        except RequestException as failed:
+            error = failed
+    assert happens
     if fault.ends_well:
         assert error is None
         assert data == DATA
@@ -113,16 +110,14 @@ def test_a_download_ends_well_or_is_cut_off(rbd_cloud: Cloud, osd: Osd, fault: F
 def test_cp_ends_well_or_by_an_error_and_the_image_is_whole_where_it_was(
     rbd_cloud: Cloud, ceph: Path, osd: Osd, fault: Fault, tried: Tried, demo: User
 ) -> None:
-    imagevol, over = CommandLine(rbd_cloud, rbd_cloud.clouds_yaml), threading.Event()
+    imagevol = CommandLine(rbd_cloud, rbd_cloud.clouds_yaml)
     image_id, before = created(demo, data=DATA), objects(ceph, "slow")
     with ThreadPoolExecutor(1) as pool:
         copying = pool.submit(imagevol.run, "cp", image_id, "--to-store", "slow", "--yes")
         until(lambda: objects(ceph, "slow") >= before + 4 or copying.done())
         assert not copying.done(), copying.result()
-        ending = happened(fault, osd, over)
-        ran = copying.result(timeout=400)
-    over.set()
-    ending.join()
+        with happening(fault, osd):
+            ran = copying.result(timeout=400)
     assert (ran.returncode == 0) is fault.ends_well, ran.stderr
     stores = set(demo.glance.images.get(image_id)["stores"].split(","))
     assert stores == ({"fast", "slow"} if fault.ends_well else {"fast"})

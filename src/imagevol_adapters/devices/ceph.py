@@ -197,9 +197,11 @@ class RbdDevice:
         """It is open already."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         """Note whether a call has not returned; os-brick closes the image when it disconnects."""
-        if self._hurried:  # to close it takes several requests more
+        # To close it takes several requests more. After an error nothing needs what is still on its way, and the whole
+        # of a service can wait for os-brick here.
+        if self._hurried or (failed and self._on_their_way):
             bound_requests(self.image, _HURRY_SECONDS)
         self.left_open = self.left_open or bool(self._calls)
 
