@@ -338,7 +338,9 @@ PROCEDURES: Mapping[str, Procedure] = {
         same_answer=True,
     ),
     "validate": Procedure(
-        arguments=lambda site, made: ("validate", "fast", "--no-suites", "--clones", 1), statuses=(0, 3), slow=True
+        arguments=lambda site, made: ("validate", "fast", "--no-suites", "--clones", 1, "--seconds", 90),
+        statuses=(0, 3),
+        slow=True,
     ),
     "doctor": Procedure(arguments=lambda site, made: ("doctor", *_glance(site)), statuses=(0, 3)),
     "glance-api: an upload": Procedure(asks=uploaded, prepare=_queued, is_right=_uploaded),
