@@ -15,10 +15,10 @@ import hypothesis
 import pytest
 
 # No deadline anywhere: a busy machine is not a defect.
-hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
 # In CI the same examples each time: what fails there fails for everybody, and new ones are for developers to find.
 CI = bool(os.environ.get("CI"))
-hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, print_blob=True, derandomize=True)
 hypothesis.settings.register_profile("few", deadline=None, print_blob=True, derandomize=CI, max_examples=20)
 hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=500)
 hypothesis.settings.register_profile("sweep", deadline=None, print_blob=True, max_examples=4000)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imagevol_adapters.testing.copy_strategies import CopyCase, copy_cases
 from imagevol_core import GIB, CopyMethod, CopyPlan, Policy
 from tests.upstream.asking import Worker
-from tests.upstream.examples import EXAMPLES
+from tests.upstream.examples import EXAMPLES, MORE
 
 SOURCE, TARGET = "/conversion/source", "/dev/mapper/target"
 IMAGES = ("raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "ploop", "ami")
@@ -36,7 +36,7 @@ class TestCinder:
     def test_an_image_is_converted_into_a_volume_by_the_command_that_cinder_runs(self, cinder_copy: Worker) -> None:
         kinds = Counter[str]()
 
-        @EXAMPLES
+        @MORE
         @given(copy_cases(), st.sampled_from(FETCHED), st.sampled_from(["raw", "raw", "qcow2", "vhd", "vpc", "vhdx"]))
         def the_answers_agree(case: CopyCase, declared: str, volume_format: str) -> None:
             case = plain(case, declared=declared, content=CONTENT[declared], target_format=volume_format)

@@ -32,7 +32,7 @@ from imagevol_core import (
     plan_added_location,
 )
 from tests.upstream.asking import Worker
-from tests.upstream.examples import EXAMPLES, FEWER
+from tests.upstream.examples import EXAMPLES, FEWER, MORE
 from tests.upstream.glance_words import answers_for_glance, catalogue_for_glance, location_for_glance
 
 FAILS = {"raises": "ValueError"}
@@ -44,7 +44,7 @@ class TestShown:
     def test_the_same_becomes_of_the_locations_of_an_image(self, glance: Worker) -> None:
         kinds = Counter[str]()
 
-        @EXAMPLES
+        @MORE
         @given(migration_cases())
         def the_answers_agree(case: MigrationCase) -> None:
             changes = case.plan(Policy.UPSTREAM)

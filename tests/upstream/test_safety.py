@@ -276,7 +276,7 @@ class TestInspector:
     ) -> None:
         path, answers = tmp_path / "image", Counter[str]()
 
-        @settings(max_examples=max(150, settings().max_examples))
+        @settings(max_examples=max(100, settings().max_examples))
         @given(st.data())
         def they_agree(data: DataObject) -> None:
             path.write_bytes(kind(data))
