@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
 
-from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet import JobOffer
+from imagevol_adapters.fleet.untrusted import id_of, read_outcome, read_plan
 from imagevol_adapters.gathering.deep_reading import Check, DeepTarget, check_line, deep_targets, read_check
-from imagevol_adapters.ids import can_be_id
 from imagevol_adapters.journals import text_of
 from imagevol_adapters.ports import Claim
-from imagevol_core import DeepCheck, Image, RequestRefused, ResourceNotFound, ServiceFailed
-from imagevol_core.sentences import said
+from imagevol_core import DeepCheck, Image, RequestRefused, ResourceNotFound
 from imagevol_core.sharding import Shard
 
 __all__ = ["DeepOffer", "ListedImages", "deep_kind", "deep_outcome", "deep_plan", "deep_work"]
 
 _PLAN = frozenset({"volume", "image", "size_bytes", "algorithm"})
-_UNREAD = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 class ListedImages(Protocol):
@@ -104,17 +102,14 @@ def deep_outcome(outcome: Mapping[str, Any] | None, *, target: DeepTarget) -> De
     Raises:
         ServiceFailed: it is no answer to this.
     """
-    try:
-        if outcome is None:
-            raise ValueError("there is none")
-        answered, check = read_check(outcome)
-        if answered != target:
+
+    def answered(outcome: Mapping[str, Any]) -> DeepCheck:
+        asked, check = read_check(outcome)
+        if asked != target:
             raise ValueError("it is of another volume, size or algorithm")
-    except _UNREAD as error:
-        raise ServiceFailed(
-            f"the result on the board cannot be used ({one_line(error)}): use the same release of imagevol on all hosts"
-        ) from error
-    return check
+        return check
+
+    return read_outcome(outcome, answered)
 
 
 def _target(shard: Shard, images: ListedImages) -> DeepTarget:
@@ -124,7 +119,7 @@ def _target(shard: Shard, images: ListedImages) -> DeepTarget:
         RequestRefused: the plan is refused.
         ResourceNotFound: there is no such image any more.
     """
-    target, image_id = _read_plan(shard)
+    target, image_id = read_plan(shard, _PLAN, partial(_asked, shard.id))
     if image_id is None:
         return target
     image = next(iter(images.listed([image_id])), None)
@@ -139,23 +134,15 @@ def _target(shard: Shard, images: ListedImages) -> DeepTarget:
     )
 
 
-def _read_plan(shard: Shard) -> tuple[DeepTarget, str | None]:
-    """Take the plan of a shard apart, which any program with access to the board can have written."""
-    plan = shard.work
-    try:
-        if plan.keys() != _PLAN:
-            raise ValueError("it has other keys")
-        volume_id, size_bytes = text_of(plan["volume"]), operator.index(plan["size_bytes"])
-        image_id, algorithm = (None if plan[key] is None else text_of(plan[key]) for key in ("image", "algorithm"))
-        if shard.id != volume_id or not can_be_id(volume_id) or not (image_id is None or can_be_id(image_id)):
-            raise ValueError("an id in it is none")
-        if size_bytes < 0:
-            raise ValueError("the size is below 0")
-        if image_id is None and algorithm is not None:
-            raise ValueError("it has an algorithm without an image")
-    except _UNREAD as error:
-        raise RequestRefused(
-            f"the plan of shard {said(shard.id)} is refused ({one_line(error)}): use the same release of imagevol on "
-            f"all hosts, and cancel job {said(shard.job)} if you do not know it"
-        ) from error
+def _asked(shard_id: str, plan: Mapping[str, Any]) -> tuple[DeepTarget, str | None]:
+    """Give the volume that a plan asks for, and the id of its image."""
+    volume_id, size_bytes = id_of(plan["volume"]), operator.index(plan["size_bytes"])
+    image_id = None if plan["image"] is None else id_of(plan["image"])
+    algorithm = None if plan["algorithm"] is None else text_of(plan["algorithm"])
+    if shard_id != volume_id:
+        raise ValueError("it is of another volume than the shard")
+    if size_bytes < 0:
+        raise ValueError("the size is below 0")
+    if image_id is None and algorithm is not None:
+        raise ValueError("it has an algorithm without an image")
     return DeepTarget(volume_id=volume_id, size_bytes=size_bytes, algorithm=algorithm), image_id

@@ -22,10 +22,9 @@ from typing import Any, cast
 import attrs
 
 from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet import AHEAD, JobOffer, guarded
 from imagevol_adapters.fleet.recorded import reason_of
-from imagevol_adapters.ids import can_be_id
+from imagevol_adapters.fleet.untrusted import id_of, read_outcome, read_plan
 from imagevol_adapters.journals import text_of, texts_of
 from imagevol_adapters.ports import Claim, Lock, Locks, Shards
 from imagevol_adapters.relocating.applying import Migration, Outcome
@@ -56,7 +55,6 @@ __all__ = ["end_offer", "location_kind", "location_plan", "location_work", "offe
 
 _MOST_IMAGES = 50  # in a shard; Glance lists as many in one request
 _PLAN = frozenset({"journal", "images"})
-_UNREAD = (ValueError, KeyError, TypeError, AttributeError)
 _DIGITS = 32
 _ENDED = (State.DONE, State.GONE)
 _GLANCE_CHANGES = ("get", "change_locations")  # an image that is shown is migrated
@@ -103,7 +101,7 @@ def location_work(
     """
 
     def work(claim: Claim) -> Mapping[str, Any]:
-        journal_id, wanted = _read_plan(claim.shard)
+        journal_id, wanted = read_plan(claim.shard, _PLAN, _wanted)
         images = {image.id: image for image in changer.images.listed(list(wanted))}
         planned = plan_images(
             [_as_planned(image, wanted[image_id]) for image_id, image in images.items() if image_id in wanted],
@@ -244,7 +242,7 @@ class _Feed(Collection["Shard | ShardRecord"]):
         if not left:
             return
         ids = [entry.image_id for entry in left]
-        reasons, stopped = _read_outcome(record, ids)
+        reasons, stopped = _reasons(record, ids)
         images = {image.id: image for image in self._migration.images.listed(ids)}
         held = self._held(left)
         untold = _UNTRUE if stopped is None else None  # an image that a worker did not come to has no reason
@@ -393,25 +391,14 @@ def _digest(location: ImageLocation) -> str:
     return sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
 
 
-def _read_plan(shard: Shard) -> tuple[str, dict[str, list[tuple[str, str]]]]:
-    """Take the plan of a shard apart, which any program with access to the board can have written."""
-    plan = shard.work
-    try:
-        if plan.keys() != _PLAN:
-            raise ValueError("it has other keys")
-        journal_id, images = str(uuid.UUID(text_of(plan["journal"]))), dict(plan["images"])
-        if not 0 < len(images) <= _MOST_IMAGES:
-            raise ValueError(f"it has {len(images)} images")
-        if not all(map(can_be_id, images)):
-            raise ValueError("it has something else in place of an id")
-        if not all(images.values()):
-            raise ValueError("it has an image without a change")
-        return journal_id, {image_id: [_read_digests(each) for each in pairs] for image_id, pairs in images.items()}
-    except _UNREAD as error:
-        raise RequestRefused(
-            f"the plan of shard {said(shard.id)} is refused ({one_line(error)}): use the same release of imagevol on "
-            f"all hosts, and cancel job {said(shard.job)} if you do not know it"
-        ) from error
+def _wanted(plan: Mapping[str, Any]) -> tuple[str, dict[str, list[tuple[str, str]]]]:
+    """Give the journal that a plan is of, and the digests of each image."""
+    journal_id, images = str(uuid.UUID(text_of(plan["journal"]))), dict(plan["images"])
+    if not 0 < len(images) <= _MOST_IMAGES:
+        raise ValueError(f"it has {len(images)} images")
+    if not all(images.values()):
+        raise ValueError("it has an image without a change")
+    return journal_id, {id_of(image_id): [_read_digests(each) for each in pairs] for image_id, pairs in images.items()}
 
 
 def _read_digests(value: Any) -> tuple[str, str]:
@@ -419,15 +406,17 @@ def _read_digests(value: Any) -> tuple[str, str]:
     return before, after
 
 
-def _read_outcome(record: ShardRecord, image_ids: Iterable[str]) -> tuple[Mapping[str, str], str | None]:
+def _reasons(record: ShardRecord, image_ids: Iterable[str]) -> tuple[Mapping[str, str], str | None]:
     """Give why images of a shard failed, and why the job must end, if it must."""
     if record.state is ShardState.SET_ASIDE:
         return dict.fromkeys(image_ids, str(record.reason)), None
     try:
-        outcome = record.outcome or {}
-        stopped = outcome["stopped"]
-        failed = {image_id: reason_of(reason) for image_id, reason in texts_of(outcome["failed"]).items()}
-        return failed, None if stopped is None else reason_of(stopped)
-    except _UNREAD as error:
-        so = "use the same release of imagevol on all hosts"
-        return dict.fromkeys(image_ids, f"the result on the board cannot be used ({one_line(error)}): {so}"), None
+        return read_outcome(record.outcome, _told)
+    except ServiceFailed as error:  # of these images only
+        return dict.fromkeys(image_ids, str(error)), None
+
+
+def _told(outcome: Mapping[str, Any]) -> tuple[Mapping[str, str], str | None]:
+    stopped = outcome["stopped"]
+    failed = {image_id: reason_of(reason) for image_id, reason in texts_of(outcome["failed"]).items()}
+    return failed, None if stopped is None else reason_of(stopped)

@@ -15,21 +15,18 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.error_text import one_line
 from imagevol_adapters.fleet import JobOffer, guarded
 from imagevol_adapters.fleet.recorded import name_of, reason_of
-from imagevol_adapters.ids import can_be_id
+from imagevol_adapters.fleet.untrusted import id_of, read_outcome, read_plan
 from imagevol_adapters.journals import text_of
 from imagevol_adapters.ports import Claim
 from imagevol_adapters.tending.warming import Warmed, Warmer, WarmState
-from imagevol_core import ImagevolError, RequestRefused, ServiceFailed, TransferCancelled, WarmPlan, WarmWish
-from imagevol_core.sentences import said
+from imagevol_core import ImagevolError, RequestRefused, TransferCancelled, WarmPlan, WarmWish
 from imagevol_core.sharding import Shard, ShardRecord, ShardState
 
 __all__ = ["offered_templates", "warm_job", "warm_kind", "warm_plan", "warm_work"]
 
 _PLAN = frozenset({"image", "volume_type"})
-_UNREAD = (ValueError, KeyError, TypeError, AttributeError)
 _UNMADE = (WarmState.REFUSED, WarmState.FAILED)
 
 
@@ -83,7 +80,7 @@ def warm_work(
             raise TransferCancelled("the worker was stopped")
 
     def work(claim: Claim) -> Mapping[str, Any]:
-        image_id, volume_type = _read_plan(claim.shard)
+        image_id, volume_type = read_plan(claim.shard, _PLAN, _wish)
         volumes = guarded(guarded(warmer.volumes, ["create"], claim.ensure_held), ["create", "find"], go_on)
         planned = warmer.planned(wishes(image_id, volume_type))
         with closing(attrs.evolve(warmer, volumes=volumes).warmed(planned, jobs=1)) as created:
@@ -135,37 +132,19 @@ def _ended(record: ShardRecord, plan: WarmPlan, warmer: Warmer) -> Warmed:
     if record.state is ShardState.SET_ASIDE:
         return Warmed.failed(plan, str(record.reason))
     try:
-        place, reason = _read_outcome(record.outcome)
+        place, reason = read_outcome(record.outcome, _told)
         made = warmer.made(plan, place)
     except ImagevolError as error:
         return Warmed.failed(plan, str(error))
     return made or Warmed.failed(plan, f"a worker says that it ended with the template, and Cinder has none: {reason}")
 
 
-def _read_outcome(outcome: Mapping[str, Any] | None) -> tuple[str, str]:
+def _told(outcome: Mapping[str, Any]) -> tuple[str, str]:
     """Give where a worker says that the template is, and why."""
-    try:
-        if outcome is None:
-            raise ValueError("there is none")
-        return name_of(outcome["place"]), reason_of(outcome["reason"] or outcome["state"])
-    except _UNREAD as error:
-        raise ServiceFailed(
-            f"the result on the board cannot be used ({one_line(error)}): use the same release of imagevol on all hosts"
-        ) from error
+    return name_of(outcome["place"]), reason_of(outcome["reason"] or outcome["state"])
 
 
-def _read_plan(shard: Shard) -> tuple[str, str | None]:
-    """Take the plan of a shard apart, which any program with access to the board can have written."""
-    plan = shard.work
-    try:
-        if plan.keys() != _PLAN:
-            raise ValueError("it has other keys")
-        image_id, volume_type = text_of(plan["image"]), plan["volume_type"]
-        if not can_be_id(image_id):
-            raise ValueError("an id in it is none")
-        return image_id, None if volume_type is None else text_of(volume_type)
-    except _UNREAD as error:
-        raise RequestRefused(
-            f"the plan of shard {said(shard.id)} is refused ({one_line(error)}): use the same release of imagevol on "
-            f"all hosts, and cancel job {said(shard.job)} if you do not know it"
-        ) from error
+def _wish(plan: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Give the id of the image, and the name of the volume type."""
+    volume_type = plan["volume_type"]
+    return id_of(plan["image"]), None if volume_type is None else text_of(volume_type)
