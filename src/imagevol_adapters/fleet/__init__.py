@@ -6,8 +6,8 @@ board again that does not answer.  `workers` lists the workers that live, and `l
 may use, which `limited` work keeps to.  `jobs` lists the jobs, which `feeding` brings to their end; `looking` has both
 for an operator.  `recorded` and `limit_records` are how all this is written, and `readable` passes over what cannot be
 read.  `running` offers shards and gives what was found, and `serving` is a worker.  `offering` is how a job is offered
-to the workers of many hosts, `untrusted` takes apart what a shard asks for and what came of it, and `guarding` asks for
-the shard before each change of a service.
+to the workers of many hosts, `untrusted` takes apart what a shard asks for and what came of it, `guarding` asks for the
+shard before each change of a service, and `journalled` offers the images of a journal.
 
 A worker's lease is a lock.  It does not protect what is written: a process that stood still can wake up after another
 worker took the shard.  So each claim has a number, and a record is replaced only if it still is the one that this claim

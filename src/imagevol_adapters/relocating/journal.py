@@ -17,7 +17,8 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of, texts_of
+from imagevol_adapters.fleet.journalled import OfferedJournal, read_board
+from imagevol_adapters.journals import check_head, journal_line, text_of, texts_of
 from imagevol_core import ImageLocation, LocationChange, LocationOutcome, RequestRefused, Store, StoreCatalogue
 from imagevol_core.sentences import said
 
@@ -57,12 +58,11 @@ class Entry:
     attachments: Mapping[str, str] = attrs.field(factory=dict)
 
 
-class Journal(JournalFile):
+class Journal(OfferedJournal):
     """A journal that is open, and that no other process has until it is closed.
 
     Attributes:
         entries: how far each image has come, in the order of the plan.
-        offered: the board by whose shards workers of many hosts may be changing its images; None if none are.
     """
 
     def __init__(
@@ -157,33 +157,6 @@ class Journal(JournalFile):
         """Tells its plan from those for other stores or renames; see `plan_id`."""
         return _plan_id(self._head["stores"], self._head["renames"])
 
-    def check_not_offered(self) -> None:
-        """Hold that no worker of another host may be changing images by this journal.
-
-        Raises:
-            RequestRefused: one may be.
-        """
-        if self.offered:
-            raise RequestRefused(
-                f"journal {said(self.path)}: workers may still be changing its images: "
-                f"pass --board {said(self.offered)}"
-            )
-
-    def check_board(self, board: str) -> None:
-        """Hold that its images were offered on no other board.
-
-        Args:
-            board: names the board.
-
-        Raises:
-            RequestRefused: they were, and workers may be changing them.
-        """
-        if self.offered not in (None, board):
-            raise RequestRefused(
-                f"journal {said(self.path)}: its images were offered on {said(self.offered)}, and not on "
-                f"{said(board)}: pass --board {said(self.offered)}; if that board is lost, start an empty one there"
-            )
-
     def check_plan(self, *, catalogue: StoreCatalogue, renames: Mapping[str, str]) -> None:
         """Hold that it is the journal of a plan for these stores.
 
@@ -228,19 +201,6 @@ class Journal(JournalFile):
             self._append(b"".join(map(_state_line, entries)))
             self.entries.update((entry.image_id, entry) for entry in entries)
 
-    def record_offered(self, board: str | None) -> None:
-        """Write down by which board workers of many hosts may be changing its images from now on.
-
-        Args:
-            board: names the board; None if no worker changes them any more.
-
-        Raises:
-            ServiceFailed: as for `record`.
-        """
-        if board != self.offered:
-            self._append(journal_line({"offered": board}))
-            self.offered = board
-
 
 def plan_id(catalogue: StoreCatalogue, renames: Mapping[str, str]) -> str:
     """Name what a plan depends on beside the images: only the same stores and renames give the same name.
@@ -270,7 +230,7 @@ class _Reading:
         if self.head is None:
             self.head = _head(value)
         elif self.planned and "offered" in value:
-            self.offered = None if value["offered"] is None else text_of(value["offered"])
+            self.offered = read_board(value)
         elif self.planned:
             self.entries[value["image"]] = _advanced(self.entries[value["image"]], value)
         elif "planned" in value:

@@ -13,20 +13,19 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from threading import Event
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
-from imagevol_adapters.cleanup import undone_on_failure
-from imagevol_adapters.fleet import AHEAD, JobOffer, guarded
+from imagevol_adapters.fleet import AHEAD, JobOffer, guarded, journalled
+from imagevol_adapters.fleet.journalled import LetGo, both_held, offered, only_worker
 from imagevol_adapters.fleet.recorded import reason_of
 from imagevol_adapters.fleet.untrusted import id_of, read_outcome, read_plan
 from imagevol_adapters.journals import text_of, texts_of
-from imagevol_adapters.ports import Claim, Lock, Locks, Shards
+from imagevol_adapters.ports import Claim, Locks
 from imagevol_adapters.relocating.applying import Migration, Outcome
 from imagevol_adapters.relocating.changing import Changer, volume_ids
 from imagevol_adapters.relocating.holding import Hold
@@ -35,10 +34,8 @@ from imagevol_adapters.relocating.planning import plan_images
 from imagevol_core import (
     HOLD,
     CallerError,
-    DeadlineExceeded,
     Image,
     ImageLocation,
-    InUse,
     InvalidFact,
     LocationChange,
     LocationOutcome,
@@ -59,10 +56,8 @@ _DIGITS = 32
 _ENDED = (State.DONE, State.GONE)
 _GLANCE_CHANGES = ("get", "change_locations")  # an image that is shown is migrated
 _CINDER_CHANGES = ("set_metadata", "unset_metadata", "reserve", "detach")
-_LOCK = "image-"
 _UNTRUE = "a worker says that it is changed, and Glance shows other locations: use --resume; who writes on the board?"
 _HELD = "it is changed, and a volume of it is still held: use --resume"
-_MORE_SECONDS = 1.0  # than one lease, for which the lock of a worker that was killed stays taken
 
 
 def location_kind(cloud: str, *, plan: str) -> str:
@@ -117,8 +112,8 @@ def location_work(
                 raise TransferCancelled("the worker was stopped")
             try:
                 changes = _allowed(image_id, images.get(image_id), own.get(image_id, ()), digests)
-                with _alone(image_id, locks) as lock:
-                    _change(_guarded(changer, claim, lock), journal_id, image_id, changes)
+                with only_worker(image_id, locks) as lock:
+                    _change(_guarded(changer, both_held(claim, lock)), journal_id, image_id, changes)
             except CallerError as error:
                 failed[image_id] = str(error)
             except ServiceFailed as error:  # as of one host, what was not predicted ends it all
@@ -129,18 +124,17 @@ def location_work(
 
 
 def offered_changes(
-    migration: Migration, *, offer: JobOffer, board: str, let_go: Callable[[Collection[str]], object]
+    migration: Migration, *, offer: JobOffer, board: str, let_go: LetGo
 ) -> Generator[Outcome, None, None]:
     """Let the workers of many hosts change images, and give what came of each as soon as it is known.
 
-    If the iteration ends early, the shards are taken off the board, and the images that are being changed are waited
-    for.  If the process is killed, the workers go on with what is offered, and the journal says so.
+    See `imagevol_adapters.fleet.journalled.offered`.
 
     Args:
         migration: with the journal, and the services of this process.
         offer: how the images are offered.
         board: names the board, as the journal shall have it.
-        let_go: takes all shards of the job off the board, and returns when no worker has one of those of these ids.
+        let_go: takes all shards of the job off the board.
 
     Raises:
         RequestRefused: the journal has been undone, or its images were offered on another board.
@@ -150,28 +144,17 @@ def offered_changes(
         ServiceFailed: a service failed, or Glance made something else of a location than was predicted.
     """
     migration.check_not_undone()
-    migration.journal.check_board(board)
-    migration.journal.record_offered(board)
     feed = _Feed(migration, offer)
-
-    def end() -> None:
-        end_offer(migration.journal, board=board, let_go=let_go)
-
-    with undone_on_failure(f"job {offer.job}, whose workers may still change images", end):
-        begun = attrs.evolve(offer, shards=cast(Shards, _Begun(offer.shards, feed.begin)))
-        with closing(begun.records(feed)) as records:
-            for record in records:
-                yield from feed.ended(record)
-    end()
+    return offered(feed, journal=migration.journal, offer=offer, board=board, let_go=let_go)
 
 
-def end_offer(journal: Journal, *, board: str, let_go: Callable[[Collection[str]], object]) -> None:
+def end_offer(journal: Journal, *, board: str, let_go: LetGo) -> None:
     """Take the images of a journal off a board, and write down that no worker changes them any more.
 
     Args:
         journal: that was offered.
         board: names the board.
-        let_go: takes all shards of the job off the board, and returns when no worker has one of those of these ids.
+        let_go: takes all shards of the job off the board.
 
     Raises:
         RequestRefused: it was offered on another board.
@@ -179,10 +162,7 @@ def end_offer(journal: Journal, *, board: str, let_go: Callable[[Collection[str]
         ServiceUnreachable: the board does not answer.
         ServiceFailed: it answers with an error, or the journal cannot be written.
     """
-    journal.check_board(board)
-    parts = _Parts(journal)
-    let_go([parts.shard_id(at) for at in range(parts.count) if any(_may_change(each) for each in parts.entries(at))])
-    journal.record_offered(None)
+    journalled.end_offer(journal, _Parts(journal).begun, board=board, let_go=let_go)
 
 
 class _Parts:
@@ -201,6 +181,10 @@ class _Parts:
 
     def shard_id(self, at: int) -> str:
         return f"{at + 1:06}"
+
+    def begun(self) -> list[str]:
+        """Give the ids of the shards that a worker may have."""
+        return [self.shard_id(at) for at in range(self.count) if any(map(_may_change, self.entries(at)))]
 
     def left(self, shard_id: str) -> list[Entry]:
         """Give the images of a shard that are not ended."""
@@ -236,6 +220,10 @@ class _Feed(Collection["Shard | ShardRecord"]):
             attrs.evolve(entry, state=State.BEGUN, reason=None) for entry in left if not _may_change(entry)
         )
 
+    def begun(self) -> list[str]:
+        """Give the ids of the shards that a worker may have."""
+        return self._parts.begun()
+
     def ended(self, record: ShardRecord) -> Iterator[Outcome]:
         """Write down what came of the images of a shard, as Glance and Cinder show it."""
         left = self._parts.left(record.shard.id)
@@ -258,21 +246,6 @@ class _Feed(Collection["Shard | ShardRecord"]):
         """Give those volumes of images that are held by this journal."""
         volumes = self._migration.volumes.find([each for entry in entries for each in _volumes_of(entry)])
         return frozenset(volume.id for volume in volumes if volume.metadata.get(HOLD) == self._journal.id)
-
-
-@attrs.frozen(eq=False)
-class _Begun:
-    """Shards, of which each is written down as begun before a worker can take it."""
-
-    _shards: Shards
-    _begin: Callable[[Shard], object]
-
-    def submit(self, shard: Shard) -> bool:
-        self._begin(shard)
-        return self._shards.submit(shard)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._shards, name)
 
 
 def _may_change(entry: Entry) -> bool:
@@ -304,30 +277,8 @@ def _volumes_of(entry: Entry) -> list[str]:
     return volume_ids(location for change in entry.changes for location in (change.before, change.after))
 
 
-@contextmanager
-def _alone(image_id: str, locks: Locks) -> Iterator[Lock]:
-    """Be the only worker that changes an image.
-
-    Raises:
-        InUse: another worker is changing it, also after one lease.
-    """
-    with ExitStack() as until:
-        try:
-            lock = until.enter_context(
-                locks.held(f"{_LOCK}{image_id}", wait_seconds=locks.lease_seconds + _MORE_SECONDS)
-            )
-        except DeadlineExceeded as error:
-            raise InUse(f"image {said(image_id)} is being changed by another worker: use --resume later") from error
-        yield lock
-
-
-def _guarded(changer: Changer, claim: Claim, lock: Lock) -> Changer:
+def _guarded(changer: Changer, check: Callable[[], None]) -> Changer:
     """Give what asks before each change whether the shard and the image are still this worker's."""
-
-    def check() -> None:
-        claim.ensure_held()
-        lock.ensure_held()
-
     return attrs.evolve(
         changer,
         images=guarded(changer.images, _GLANCE_CHANGES, check),
