@@ -37,6 +37,7 @@ ROOT = Path(__file__).parent
 ON_LOCK_SERVICES = (
     "tests/adapters/test_coordination.py",
     "tests/adapters/test_many_hosts_page.py",
+    "tests/adapters/test_offered_copies.py",
     "tests/adapters/test_offered_locations.py",
     "tests/adapters/test_offered_templates.py",
 )

@@ -165,7 +165,7 @@ def test_the_workers_of_the_examples_are_started_with_options_that_there_are() -
     page = PAGE.read_text().replace("\\\n", " ")
     started = re.findall(r"imagevol fleet work (--board .*?)(?: >.*)?$", page, re.MULTILINE)
     parsed = [Work(None, None).get_parser("imagevol").parse_args(shlex.split(each)) for each in started]  # type: ignore[arg-type]
-    assert [each.jobs for each in parsed] == [2, 2, 8, 8, 4, 4]
+    assert [each.jobs for each in parsed] == [2, 2, 8, 8, 4, 4, 4]
 
 
 @pytest.mark.parametrize("page", [PAGE, ROOT / "docs/production/install.md"], ids=lambda page: page.stem)

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,21 @@ import attrs
 import pytest
 from cinderclient.client import Client as CinderClient
 
+from imagevol_adapters.fleet import JobOffer
+from imagevol_adapters.gathering import gather_catalogue
+from imagevol_adapters.gathering.store_copies import StoreCopyGathering
 from imagevol_adapters.glance.store_copies import GlanceStoreCopies
+from imagevol_adapters.ports import Claim
+from imagevol_adapters.relocating import State
+from imagevol_adapters.store_copies import CopyEntry, CopyJournal, StoreCopies, chosen_images, plan_copies
+from imagevol_adapters.store_copies.offering import CopyWorker, kind_of, offered_copies
+from imagevol_adapters.store_copies.reading import VolumeReader
 from imagevol_adapters.store_ports import StoreCopyService
 from imagevol_adapters.testing.conformance import StoreCopyServiceConformance
+from imagevol_adapters.testing.memory import MemoryShards
+from imagevol_core.store_copies import VerifyWish
+from tests.adapters.serving import Board, serving
+from tests.adapters.watching import CHANGES, Watched
 from tests.cloud import restarting
 from tests.cloud.bringup import running
 from tests.cloud.ports import Ports, inventory, ports, sign_in
@@ -186,6 +200,53 @@ def test_what_cannot_be_copied_is_said_and_nothing_is_changed(stores: Stores) ->
     assert (status, row["state"]) == (3, "refused")
     stores.ports.images.client().images.reactivate(image_id)
     assert stores.stores([image_id]) == ["local"]
+
+
+@pytest.mark.parametrize("target", ["slow", "quick", "spare"])
+def test_workers_move_images_and_the_shard_of_each_is_lost_once(stores: Stores, tmp_path: Path, target: str) -> None:
+    """The board is in this process; that each shard is lost is left to one worker, which then goes on with another."""
+    images = stores.put("fast", contents(4))
+    volumes = {each for each in inventory(stores.cloud) if each.startswith("volume")}
+    ports, glance, board = stores.ports, GlanceStoreCopies(stores.ports.images), Board(MemoryShards(most_failures=3))
+    gathering = StoreCopyGathering(images=glance, volumes=ports.volumes, catalogue=gather_catalogue(ports.images))
+    reader = VolumeReader(volumes=ports.volumes, attacher=lambda: ports.attacher)
+    lost = Counter[str]()
+
+    def work(claim: Claim) -> Mapping[str, Any]:
+        def lose(_: str) -> None:
+            if target != "spare" and not lost[claim.shard.id]:  # which no host could read
+                board.shards.lose(claim)
+            lost[claim.shard.id] += 1
+
+        worker = CopyWorker(
+            images=Watched(glance, CHANGES, lose),
+            volumes=ports.volumes,
+            gathering=gathering,
+            reader=reader,
+            locks=board.locks,
+            stopping=board.stopping,
+            from_store="fast",
+            to_store=target,
+            move=True,
+        )
+        return worker.work(claim)
+
+    chosen = chosen_images(glance, [*images], from_store="fast")
+    plans = plan_copies(chosen, gathering=gathering, to_store=target, from_store="fast", move=True)
+    entries = [CopyEntry.of(plan, stores=placed.stores, wish=VerifyWish.AUTO) for placed, plan in plans]
+    with CopyJournal.create(tmp_path / "journal", cloud="this cloud", entries=entries) as journal:
+        copies = StoreCopies(journal=journal, images=glance, volumes=ports.volumes, gathering=gathering, read=reader)
+        kind = kind_of(copies, "this cloud")
+        offer = JobOffer(shards=board.shards, job_records=board.jobs, job=journal.job, kind=kind)
+        let_go = partial(board.shards.let_go, journal.job)
+        with serving(board.shards, {kind: work}, jobs=2):
+            outcomes = list(offered_copies(copies, offer=offer, board="this board", let_go=let_go))
+        assert {(each.state, each.reason) for each in outcomes} == {(State.DONE, None)}
+        assert (stores.stores([*images]), stores.whole(images), len(lost)) == ([target], True, 4)
+        assert {each.state for each in copies.undo()} == {State.UNDONE}
+    assert (stores.stores([*images]), stores.whole(images)) == (["fast"], True)
+    after = {each for each in inventory(stores.cloud) if each.startswith("volume")}
+    assert len(after) == len(volumes)
 
 
 @pytest.mark.parametrize("target, lines", [("slow", 6), ("slow", 9), ("quick", 6), ("quick", 8)])

@@ -72,7 +72,7 @@ def refuse_unused_deep(asked: argparse.Namespace) -> None:
             "--jobs, --rate, --journal, --resume, --record-blake3, --trust-recorded and --board are for --deep: pass "
             "--deep, or leave them out"
         )
-    refuse_unused(asked, reads_here=True)
+    refuse_unused(asked, works_here=True)
     if asked.board and not asked.journal:
         raise RequestRefused("with --board, what the workers find is kept in a journal: pass --journal")
     if asked.board and not asked.jobs and (asked.rate or asked.record_blake3):

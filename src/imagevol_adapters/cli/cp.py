@@ -13,15 +13,18 @@ from cliff.lister import Lister
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.asking import agreed, tell
+from imagevol_adapters.cli.board_option import add_board_options
 from imagevol_adapters.cli.columns import COUNT_OR_NULL, TEXT, TEXT_OR_NULL, Column, Shown, one_of, or_null
 from imagevol_adapters.cli.counts import count_of
+from imagevol_adapters.cli.cp_board import copied, copies_taken_back
+from imagevol_adapters.cli.cp_facts import copy_catalogue, copy_reader
 from imagevol_adapters.cli.cp_metrics import Copied, copied_of, copy_samples, settled
+from imagevol_adapters.cli.cp_options import refuse_together
 from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_metrics
 from imagevol_adapters.cli.output import Named
 from imagevol_adapters.cli.progress import counted
 from imagevol_adapters.cli.schemas import Schema, json_enum
 from imagevol_adapters.cli.trust_option import add_trust_option
-from imagevol_adapters.file_deadline import is_there
 from imagevol_core import (
     ImagevolError,
     RequestRefused,
@@ -138,10 +141,15 @@ class Cp(Named, Shown, Lister):
         parser.add_argument(
             "--jobs",
             type=count_of("images", most=_MOST_JOBS),
-            default=_JOBS,
             metavar="COUNT",
             help="copy COUNT images at the same time; the staging area of Glance needs room for as many (default: "
-            "%(default)s)",
+            f"{_JOBS}; with --board, the workers decide)",
+        )
+        add_board_options(
+            parser,
+            required=False,
+            does="let the workers of `imagevol fleet work` copy the images of --from-store, or with --undo first wait "
+            "for them, by the board",
         )
         add_metrics_option(parser)
         parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -163,7 +171,7 @@ class Cp(Named, Shown, Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Answer:
         """Plan, show, ask, and copy one image after the other; or go on with a journal."""
-        _refuse(parsed_args)
+        refuse_together(parsed_args)
         check_metrics(parsed_args.metrics)
         if parsed_args.resume or parsed_args.undo:
             return self._go_on(parsed_args)
@@ -208,9 +216,9 @@ class Cp(Named, Shown, Lister):
         with created as journal:
             copies = self._copies(journal, parsed_args)
             with nullcontext() if parsed_args.journal else copies.without_successor():
-                outcomes = self._carry_out(copies.apply(), len(entries), verb.lower(), parsed_args.journal)
-            copied = copied_of(outcomes, journal)
-        self._count(parsed_args, [*settled(rows), *copied])
+                outcomes = self._copied(copies, len(entries), verb.lower(), parsed_args)
+            tried = copied_of(outcomes, journal)
+        self._count(parsed_args, [*settled(rows), *tried])
         return self.names(), self._rows(rows, outcomes)
 
     def _plans(self, parsed_args: argparse.Namespace, wish: VerifyWish) -> Iterator[tuple[PlacedImage, StoreCopyPlan]]:
@@ -236,6 +244,8 @@ class Cp(Named, Shown, Lister):
         from imagevol_adapters.store_copies import CopyJournal
 
         with CopyJournal.open(parsed_args.journal, cloud=self.app.cloud_id()) as journal:
+            if parsed_args.board is None:
+                journal.check_not_offered()
             copies = self._copies(journal, parsed_args)
             copies.wish = VerifyWish(parsed_args.verify) if parsed_args.verify else None
             left = copies.to_undo() if parsed_args.undo else copies.to_apply()
@@ -243,18 +253,26 @@ class Cp(Named, Shown, Lister):
             what = "undo" if parsed_args.undo else "resume"
             if not left:
                 tell(f"There is nothing to {what}.")
-                return self.names(), []
+                if parsed_args.dry_run or parsed_args.board is None:
+                    return self.names(), []
             plan = [(entry.image_id, _becomes(entry, undo=parsed_args.undo)) for entry in left]
             question = f"{'Take back' if parsed_args.undo else 'Go on with'} {amount(len(left), 'image')}?"
-            if not self._agreed(question, plan, parsed_args):
+            if left and not self._agreed(question, plan, parsed_args):
                 self._found = True
                 return self.names(), [self._entry_row(entry, entry.state.value, entry.reason) for entry in left]
-            started = copies.undo() if parsed_args.undo else copies.apply()
-            outcomes = self._carry_out(started, len(left), what, parsed_args.journal)
+            if parsed_args.undo:
+                copies_taken_back(journal, parsed_args)
+                outcomes = self._carry_out(copies.undo(), len(left), what, parsed_args.journal)
+            else:
+                outcomes = self._copied(copies, len(left), what, parsed_args)
             self._count(parsed_args, copied_of(outcomes, journal))
             return self.names(), [
                 self._entry_row(journal.entries[each.image_id], each.state.value, each.reason) for each in outcomes
             ]
+
+    def _copied(self, copies: StoreCopies, total: int, label: str, parsed_args: argparse.Namespace) -> list[Outcome]:
+        with copied(copies, parsed_args, cloud=self.app.cloud_id()) as outcomes:
+            return self._carry_out(outcomes, total, label, parsed_args.journal)
 
     def _carry_out(self, outcomes: Iterator[Outcome], total: int, label: str, journal: Path | None) -> list[Outcome]:
         from imagevol_adapters.relocating import State
@@ -330,19 +348,7 @@ class Cp(Named, Shown, Lister):
 
     @cached_property
     def _catalogue(self) -> StoreCatalogue:
-        from imagevol_adapters.gathering import Stores, gather_catalogue
-
-        stores: Stores = self.app.images
-        if self._config_files:
-            from imagevol_adapters.configuration.stores import load
-            from imagevol_adapters.gathering.configured_stores import ConfiguredStores
-
-            stores = ConfiguredStores(load(self._config_files))
-
-        def default_type() -> str | None:
-            return self.app.volumes.default_volume_type()  # where it is needed, so that no other command signs in
-
-        return gather_catalogue(stores, default_type=default_type)
+        return copy_catalogue(self.app, self._config_files)
 
     @cached_property
     def _glance(self) -> GlanceStoreCopies:
@@ -358,26 +364,19 @@ class Cp(Named, Shown, Lister):
 
     def _copies(self, journal: CopyJournal, asked: argparse.Namespace) -> StoreCopies:
         from imagevol_adapters.store_copies import StoreCopies
-        from imagevol_adapters.store_copies.reading import VolumeReader
 
-        app = self.app
-        if asked.jobs > 1:
+        app, jobs = self.app, asked.jobs or _JOBS
+        if jobs > 1:
             with suppress(ImagevolError, ImportError):  # it is raised where a volume is read
                 app.attacher  # noqa: B018 - os-brick imports eventlet: of a thread that does, Python never sees the end
-        reader = VolumeReader(
-            volumes=app.volumes,
-            attacher=lambda: app.attacher,
-            limits=app.limits(),
-            trust_recorded=asked.trust_recorded,
-        )
         return StoreCopies(
             journal=journal,
             images=self._glance,
             volumes=app.volumes,
             gathering=self._gathering,
-            read=reader,
+            read=copy_reader(app, trust_recorded=asked.trust_recorded),
             settle_seconds=app.options.wait_seconds,
-            jobs=asked.jobs,
+            jobs=jobs,
         )
 
     def _store_on(self, backend: str) -> str:
@@ -395,35 +394,6 @@ class Cp(Named, Shown, Lister):
                 "one with --to-store"
             )
         return stores[0]
-
-
-def _refuse(parsed_args: argparse.Namespace) -> None:
-    """Refuse options that do not go together, before anything is asked."""
-    target = parsed_args.to_store or parsed_args.to_backend
-    if parsed_args.metrics and (parsed_args.undo or parsed_args.dry_run):
-        raise RequestRefused("--metrics counts what was copied: leave it out with --undo and --dry-run")
-    reads = (
-        parsed_args.move or parsed_args.resume or parsed_args.undo
-    ) and parsed_args.verify != VerifyWish.GLANCE.value
-    if parsed_args.trust_recorded and not reads:
-        raise RequestRefused("--trust-recorded is for copies that this host reads: leave it out, or pass --move")
-    if parsed_args.resume or parsed_args.undo:
-        if not parsed_args.journal:
-            raise RequestRefused("name the journal with --journal FILE")
-        if target or parsed_args.images or parsed_args.from_store or parsed_args.move:
-            raise RequestRefused("the journal says what is copied: give --journal, and neither images nor stores")
-        return
-    if not target:
-        raise RequestRefused("name the store with --to-store STORE, or a backend with --to-backend HOST@BACKEND")
-    if not parsed_args.images and not parsed_args.from_store:
-        raise RequestRefused("name images, or with --from-store STORE all images of a store")
-    many = len(parsed_args.images) != 1
-    if (many or parsed_args.move or parsed_args.from_store) and not (parsed_args.journal or parsed_args.dry_run):
-        raise RequestRefused("name a journal with --journal FILE, from which the copies can be resumed and undone")
-    if parsed_args.journal and is_there(parsed_args.journal):
-        raise RequestRefused(
-            f"journal {said(parsed_args.journal)} exists: give another name, or go on with it by --resume"
-        )
 
 
 def _told(plan: StoreCopyPlan) -> str:

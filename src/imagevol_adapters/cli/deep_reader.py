@@ -138,7 +138,7 @@ def add_reading_options(parser: argparse._ActionsContainer, *, option: str | Non
         metavar="MIB",
         help=f"{when}read at most MIB mebibytes a second, of all volumes together (default: no limit)",
     )
-    add_trust_option(parser, when=option or "--trusted-project")
+    add_trust_option(parser, when=option or "--trusted-project or --move")
     parser.add_argument(
         "--record-blake3",
         action="store_true",

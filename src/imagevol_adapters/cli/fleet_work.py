@@ -31,10 +31,10 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 class Work(Command):
     """Do parts of large jobs on this host, until it is stopped: read volumes, or change what you allow.
 
-    The board says which volumes are read, of which images templates are created, and which images are changed. What
-    this worker may believe and change is said by its own options. Its credentials must be for the same cloud and
-    project as those of the command that made the job. Ctrl-C or SIGTERM ends it, with the exit status 0: what it has
-    not ended goes to another worker.
+    The board says which volumes are read, of which images templates are created, and which images are changed or
+    copied. What this worker may believe and change is said by its own options. Its credentials must be for the same
+    cloud and project as those of the command that made the job. Ctrl-C or SIGTERM ends it, with the exit status 0: what
+    it has not ended goes to another worker.
     """
 
     app: Imagevol

@@ -16,7 +16,7 @@ from imagevol_adapters.cli.asking import agreed, tell
 from imagevol_adapters.cli.board_option import add_board_options
 from imagevol_adapters.cli.columns import COUNT, TEXT, TEXT_OR_NULL, Column, Shown, or_null, record
 from imagevol_adapters.cli.location_column import LocationColumn, location_text
-from imagevol_adapters.cli.locations_board import applied, taken_back
+from imagevol_adapters.cli.locations_board import applied, changes_taken_back
 from imagevol_adapters.cli.locations_facts import GLANCE_API_CONF, catalogue_of, glance_configuration
 from imagevol_adapters.cli.metrics_option import add_metrics_option, check_metrics, write_outcomes
 from imagevol_adapters.cli.offered_job import refuse_unused
@@ -389,7 +389,7 @@ class Undo(Named, _Locations):
                     return self._answer([])
             elif not self._agreed(f"Change {amount(len(left), 'image')} back?", plan, parsed_args):
                 return self._unchanged(left, plan)
-            taken_back(journal, parsed_args)
+            changes_taken_back(journal, parsed_args)
             return self._answer(self._carry_out(migration.undo(), len(left), "undo"))
 
 

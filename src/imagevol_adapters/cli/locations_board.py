@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.board_option import opened_board
-from imagevol_adapters.cli.offered_job import offer_of
+from imagevol_adapters.cli.offered_job import offer_of, taken_back
 from imagevol_adapters.relocating import Journal, Migration, Outcome, State
 from imagevol_core.sentences import amount
 
-if TYPE_CHECKING:
-    from imagevol_adapters.fleet import Fleet
-
-__all__ = ["applied", "taken_back"]
+__all__ = ["applied", "changes_taken_back"]
 
 _MORE = ", with Glance's configuration in --glance-config-file and the same --rename"
 
@@ -43,7 +39,9 @@ def applied(migration: Migration, asked: argparse.Namespace, *, cloud: str) -> I
     with opened_board(asked) as fleet:
         kind = location_kind(cloud, plan=journal.plan_id)
         offer = offer_of(fleet, job=journal.job, kind=kind, take="locations", more=_MORE)
-        changes = offered_changes(migration, offer=offer, board=fleet.name, let_go=_let_go(fleet, journal))
+        changes = offered_changes(
+            migration, offer=offer, board=fleet.name, let_go=partial(fleet.shards.let_go, journal.job)
+        )
         try:
             with closing(changes) as outcomes:
                 yield outcomes
@@ -51,7 +49,7 @@ def applied(migration: Migration, asked: argparse.Namespace, *, cloud: str) -> I
             _tell_begun(journal)
 
 
-def taken_back(journal: Journal, asked: argparse.Namespace) -> None:
+def changes_taken_back(journal: Journal, asked: argparse.Namespace) -> None:
     """With --board, take the images of a journal off the board, and wait for the workers that are changing some.
 
     Args:
@@ -61,14 +59,9 @@ def taken_back(journal: Journal, asked: argparse.Namespace) -> None:
     Raises:
         ImagevolError: a worker does not end, or the board cannot be used.
     """
-    if asked.board is None:
-        return
     from imagevol_adapters.relocating.offering import end_offer
 
-    with opened_board(asked) as fleet:
-        tell(f"Taking job {journal.job} off {fleet.name}, and waiting for its workers.")
-        end_offer(journal, board=fleet.name, let_go=_let_go(fleet, journal))
-        fleet.jobs.remove(journal.job)  # which a feeder that was killed has left
+    taken_back(journal.job, asked, partial(end_offer, journal))
 
 
 def _tell_begun(journal: Journal) -> None:
@@ -78,7 +71,3 @@ def _tell_begun(journal: Journal) -> None:
             f"{amount(begun, 'image')} of the journal began and did not end. Their volumes may stay reserved until "
             "you go on with --resume, or change all back with undo."
         )
-
-
-def _let_go(fleet: Fleet, journal: Journal) -> Callable[[Collection[str]], None]:
-    return partial(fleet.shards.let_go, journal.job)

@@ -5,31 +5,41 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from imagevol_adapters.cli.asking import tell
+from imagevol_adapters.cli.board_option import opened_board
 from imagevol_core import RequestRefused
 
 if TYPE_CHECKING:
     from imagevol_adapters.fleet import Fleet, JobOffer
+    from imagevol_adapters.fleet.journalled import LetGo
 
-__all__ = ["going_on", "offer_of", "refuse_unused", "tell_offer"]
+__all__ = ["going_on", "offer_of", "refuse_unused", "taken_back", "tell_offer"]
 
 
-def refuse_unused(asked: argparse.Namespace, *, reads_here: bool = False) -> None:
+def refuse_unused(asked: argparse.Namespace, *, works_here: bool = False) -> None:
     """Refuse an option of a board, or with a board, that nothing would look at.
 
     Args:
         asked: the options of the command.
-        reads_here: whether the command can do some of the work itself, beside the workers.
+        works_here: whether the command does some of the work itself, also with --board.
 
     Raises:
         RequestRefused: there is one.
     """
     if asked.board_password_file and not asked.board:
         raise RequestRefused("--board-password-file is for --board: pass --board")
-    if asked.board and not reads_here and getattr(asked, "jobs", None):
+    if asked.board and not works_here and getattr(asked, "jobs", None):
         raise RequestRefused("with --board the workers do the work: pass --jobs to `imagevol fleet work`")
+
+
+class EndOffer(Protocol):
+    """Takes the images of a journal off a board."""
+
+    def __call__(self, *, board: str, let_go: LetGo) -> None:
+        """Return when no worker changes one any more."""
 
 
 @contextmanager
@@ -86,3 +96,22 @@ def tell_offer(fleet: Fleet, *, job: str, kind: str, take: str, more: str = "") 
     tell(f"Job {job} on {fleet.locks.service}: workers do it.")
     if not any(kind in each.worker.kinds for each in fleet.workers.workers()):
         tell(f"No worker takes it yet. Start `imagevol fleet work --take {take}` for the same cloud and project{more}.")
+
+
+def taken_back(job: str, asked: argparse.Namespace, end_offer: EndOffer) -> None:
+    """With --board, take the images of a job off the board, and wait for the workers that are changing some.
+
+    Args:
+        job: its name.
+        asked: the options of the command.
+        end_offer: does so, and writes it into the journal.
+
+    Raises:
+        ImagevolError: a worker does not end, or the board cannot be used.
+    """
+    if asked.board is None:
+        return
+    with opened_board(asked) as fleet:
+        tell(f"Taking job {job} off {fleet.name}, and waiting for its workers.")
+        end_offer(board=fleet.name, let_go=partial(fleet.shards.let_go, job))
+        fleet.jobs.remove(job)  # which a feeder that was killed has left

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from imagevol_adapters.cli.counts import count_of, rate
+from imagevol_adapters.cli.cp_facts import copy_catalogue, copy_reader
 from imagevol_adapters.cli.deep_reader import DeepReader, add_reading_options, check_projects, check_trust
 from imagevol_adapters.cli.locations_facts import GLANCE_API_CONF, catalogue_of, glance_configuration
 from imagevol_adapters.cli.renames import add_renames, given_renames
@@ -24,8 +26,9 @@ from imagevol_adapters.cli.templates_facts import (
 )
 from imagevol_adapters.cli.trust_option import add_trusted_projects
 from imagevol_adapters.ports import WorkerLimits
-from imagevol_core import RequestRefused, WarmWish
+from imagevol_core import ImagevolError, RequestRefused, WarmWish
 from imagevol_core.sharding import WorkerLimit
+from imagevol_core.store_copies import VerifyWish
 
 if TYPE_CHECKING:
     from imagevol_adapters.fleet import Fleet
@@ -59,8 +62,8 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=list(TAKEN),
         help="take this work: audit reads volumes for `imagevol audit --deep --board`, templates creates templates for "
-        "`imagevol templates warm --board`, locations changes images for `imagevol locations apply --board`; can be "
-        "repeated (default: audit)",
+        "`imagevol templates warm --board`, locations changes images for `imagevol locations apply --board`, copies "
+        "copies images for `imagevol cp --board`; can be repeated (default: audit)",
     )
     audit = parser.add_argument_group("With --take audit")
     add_reading_options(audit)
@@ -93,6 +96,7 @@ def add_taken_options(parser: argparse.ArgumentParser) -> None:
         f"{CINDER_CONF})",
     )
     _add_location_options(parser)
+    _add_copy_options(parser)
 
 
 def _add_location_options(parser: argparse.ArgumentParser) -> None:
@@ -102,10 +106,27 @@ def _add_location_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         metavar="FILE",
-        help="read what Glance's stores are from FILE, as `imagevol locations apply --config-file` does; can be "
-        f"repeated, and a later one overrules an earlier one (default: {GLANCE_API_CONF})",
+        help="read what Glance's stores are from FILE, as `imagevol locations apply --config-file` and `imagevol cp "
+        "--config-file` do; can be repeated, and a later one overrules an earlier one (default: "
+        f"{GLANCE_API_CONF}; with --take copies, ask Glance)",
     )
     add_renames(locations)
+
+
+def _add_copy_options(parser: argparse.ArgumentParser) -> None:
+    copies = parser.add_argument_group("With --take copies, the same as of `imagevol cp`")
+    copies.add_argument("--from-store", metavar="STORE", help="copy only images in STORE")
+    copies.add_argument("--to-store", metavar="STORE", help="copy them to STORE")
+    copies.add_argument(
+        "--move",
+        action="store_true",
+        help="let Glance delete the data in the store of --from-store after the copy was verified",
+    )
+    copies.add_argument(
+        "--verify",
+        choices=[wish.value for wish in VerifyWish],
+        help="with --move, verify copies as `imagevol cp --verify` does (default: auto)",
+    )
 
 
 def taken_work(app: Services, asked: argparse.Namespace, fleet: Fleet, limits: WorkerLimits) -> list[Taken]:
@@ -122,10 +143,9 @@ def taken_work(app: Services, asked: argparse.Namespace, fleet: Fleet, limits: W
         ImagevolError: the host or a service lacks what the work needs.
     """
     names = list(dict.fromkeys(asked.take or ["audit"]))
-    for name, options in _OPTIONS.items():
-        given = [option for option in options if getattr(asked, option.strip("-").replace("-", "_"))]
-        if given and name not in names:
-            raise RequestRefused(f"{given[0]} is for --take {name}: pass that too, or leave {given[0]} out")
+    for option, users in _USERS.items():
+        if getattr(asked, option.strip("-").replace("-", "_")) and not set(users) & set(names):
+            raise RequestRefused(f"{option} is for --take {' or '.join(users)}: pass that too, or leave {option} out")
     return [TAKEN[name](app, asked, fleet, limits) for name in names]
 
 
@@ -179,23 +199,51 @@ def _locations(app: Services, asked: argparse.Namespace, fleet: Fleet, _: Worker
     )
 
 
+def _copies(app: Services, asked: argparse.Namespace, fleet: Fleet, _: WorkerLimits) -> Taken:
+    from imagevol_adapters.gathering.store_copies import StoreCopyGathering
+    from imagevol_adapters.glance.store_copies import GlanceStoreCopies
+    from imagevol_adapters.store_copies.offering import CopyWorker
+
+    if not (asked.from_store and asked.to_store):
+        raise RequestRefused("--take copies needs the stores: pass --from-store and --to-store as to `imagevol cp`")
+    if not asked.move and (asked.verify or (asked.trust_recorded and "audit" not in asked.take)):
+        raise RequestRefused("--verify and --trust-recorded are for copies of --move: pass --move, or leave them out")
+    with suppress(ImagevolError, ImportError):  # it is raised where a volume is read
+        app.attacher  # noqa: B018 - os-brick imports eventlet: of a thread that does, Python never sees the end
+    glance = GlanceStoreCopies(app.images)
+    catalogue = copy_catalogue(app, asked.glance_config_file)
+    worker = CopyWorker(
+        images=glance,
+        volumes=app.volumes,
+        gathering=StoreCopyGathering(images=glance, volumes=app.volumes, catalogue=catalogue),
+        reader=copy_reader(app, trust_recorded=asked.trust_recorded),
+        locks=fleet.locks,
+        stopping=fleet.stopping,
+        from_store=asked.from_store,
+        to_store=asked.to_store,
+        move=asked.move,
+        wish=VerifyWish(asked.verify or VerifyWish.AUTO),
+        settle_seconds=app.options.wait_seconds,
+    )
+    return Taken(kind=worker.kind(app.cloud_id()), work=worker.work)
+
+
 TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Fleet, WorkerLimits], Taken]] = {
     "audit": _audit,
     "templates": _templates,
     "locations": _locations,
+    "copies": _copies,
 }
 """What makes each work that a worker can take, by its name."""
 
-_OPTIONS = {
-    "audit": (
-        "--backend",
-        "--rate",
-        "--shared-rate",
-        "--shared-attachments",
-        "--trusted-project",
-        "--trust-recorded",
-        "--record-blake3",
+_USERS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("--backend", "--rate", "--shared-rate", "--shared-attachments", "--trusted-project", "--record-blake3"),
+        ("audit",),
     ),
-    "templates": ("--internal-tenant", "--cinder-config-file"),
-    "locations": ("--glance-config-file", "--rename"),
+    "--trust-recorded": ("audit", "copies"),
+    **dict.fromkeys(("--internal-tenant", "--cinder-config-file"), ("templates",)),
+    "--glance-config-file": ("locations", "copies"),
+    "--rename": ("locations",),
+    **dict.fromkeys(("--from-store", "--to-store", "--move", "--verify"), ("copies",)),
 }

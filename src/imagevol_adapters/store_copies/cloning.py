@@ -33,7 +33,7 @@ class CloneOfStore:
 
     Args:
         volumes: Cinder, with the credentials of the store.
-        journal_id: marks the clone, so that a process that takes over finds it.
+        marks: the first marks the clone, so that a process that takes over finds it; it looks for all of them.
         image_id: the image.
         registered: the clones that were seen in a location of the image.
         named: gives the images that name a volume.
@@ -41,7 +41,7 @@ class CloneOfStore:
     """
 
     volumes: StoreCopyVolumes
-    journal_id: str
+    marks: tuple[str, ...]
     image_id: str
     registered: tuple[str, ...]
     named: Callable[[str], tuple[str, ...]]
@@ -60,7 +60,7 @@ class CloneOfStore:
         volume = self._left(image.locations)
         if volume is None:
             made_by = {**origin("cp", image.id).to_volume(), CLONE_OF_KEY: source}
-            metadata = {**self._record(source, image), **made_by, **self._mark()}
+            metadata = {**self._record(source, image), **made_by, **self._mark(self.marks[0])}
             begun = self.volumes.clone(source, name=f"image-{image.id}", metadata=metadata, volume_type=volume_type)
             volume = self.volumes.wait(begun.id)
         self.volumes.set_readonly(volume.id, readonly=True)
@@ -98,7 +98,7 @@ class CloneOfStore:
             locations: of the image.
         """
         named = named_volume_ids(Image(id=self.image_id, locations=tuple(locations)))
-        return tuple(volume.id for volume in self.volumes.with_metadata(self._mark()) if volume.id in named)
+        return tuple(volume.id for volume in self._marked() if volume.id in named)
 
     def _left(self, locations: Iterable[ImageLocation]) -> Volume | None:
         """The clone of a process that was killed; if there are several, or one has failed, the others are deleted."""
@@ -115,8 +115,10 @@ class CloneOfStore:
 
     def _unnamed(self, locations: Iterable[ImageLocation]) -> list[Volume]:
         named = named_volume_ids(Image(id=self.image_id, locations=tuple(locations)))
-        marked = self.volumes.with_metadata(self._mark())
-        return [volume for volume in marked if volume.id not in named and self._left_over(volume)]
+        return [volume for volume in self._marked() if volume.id not in named and self._left_over(volume)]
+
+    def _marked(self) -> list[Volume]:
+        return [volume for mark in self.marks for volume in self.volumes.with_metadata(self._mark(mark))]
 
     def _left_over(self, volume: Volume) -> bool:
         registered = volume.id in self.registered
@@ -131,8 +133,8 @@ class CloneOfStore:
         )
         return decide_discard(clone).allowed
 
-    def _mark(self) -> dict[str, str]:
-        return {JOURNAL_KEY: self.journal_id, "glance_image_id": self.image_id}
+    def _mark(self, mark: str) -> dict[str, str]:
+        return {JOURNAL_KEY: mark, "glance_image_id": self.image_id}
 
     def _record(self, source: str, image: Image) -> dict[str, str]:
         """What the source says of the image, and what Glance says of it."""

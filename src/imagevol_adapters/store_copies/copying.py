@@ -51,6 +51,7 @@ __all__ = ["Reader", "StoreCopies"]
 _TASK = "os_glance_import_task"
 _ATTEMPTS = 5
 _UNREAD = "run it on a host that can attach it, or go on with --verify glance to rely on what was verified before"
+_UNTRUE = "a worker says that it is copied, and Glance shows something else: use --resume; who writes on the board?"
 _LEAST_RATE = 1 << 20  # bytes a second that an import makes at least
 
 Reader = Callable[[str, PlacedImage], None]
@@ -91,11 +92,11 @@ class StoreCopies:
             What came of each image.
 
         Raises:
-            RequestRefused: the journal has been undone.
+            RequestRefused: the journal has been undone, or workers of many hosts may be copying its images.
             ServiceError: a service failed. The journal says how far it came.
         """
-        if any(entry.state in (State.UNDOING, State.UNDONE) for entry in self.journal.entries.values()):
-            raise RequestRefused(f"journal {self.journal.path} has been undone: plan anew, with another journal")
+        self.journal.check_not_undone()
+        self.journal.check_not_offered()
         return self._carry_out(self.to_apply(), forward)
 
     def to_apply(self) -> list[CopyEntry]:
@@ -109,8 +110,10 @@ class StoreCopies:
             What came of each image.
 
         Raises:
+            RequestRefused: workers of many hosts may be copying its images.
             ServiceError: as for `apply`.
         """
+        self.journal.check_not_offered()
         return self._carry_out(self.to_undo(), backward)
 
     def to_undo(self) -> list[CopyEntry]:
@@ -118,8 +121,17 @@ class StoreCopies:
         untouched = (State.PLANNED, State.UNDONE, State.GONE)
         return [entry for entry in reversed(self.journal.entries.values()) if entry.state not in untouched]
 
-    def _plan(self, placed: PlacedImage, goal: Goal, entry: CopyEntry) -> StoreCopyPlan:
-        """Say what is left to do for an image."""
+    def plan(self, placed: PlacedImage, goal: Goal, entry: CopyEntry) -> StoreCopyPlan:
+        """Say what is left to do for an image.
+
+        Args:
+            placed: the image.
+            goal: what shall become of it.
+            entry: how far it has come.
+
+        Raises:
+            ImagevolError: a fact cannot be collected.
+        """
         now = place_in_store(goal.to_store, placed.image.locations)
         replaced = entry.verified == goal.to_store and now != entry.verified_place
         facts = self.gathering.facts(
@@ -152,7 +164,7 @@ class StoreCopies:
         if placed is None:
             return self._gone(entry)
         entry = self._registered(entry, placed)
-        plan = self._plan(placed, goal, entry)
+        plan = self.plan(placed, goal, entry)
         if StoreCopyStep.CLONE not in plan.steps:
             self._discard(entry, placed)
         if not plan.possible:
@@ -161,6 +173,34 @@ class StoreCopies:
             _STEPS[step](self, self.journal.entries[entry.image_id], goal, plan)
         self._ended(entry, goal)
         return goal.done
+
+    def looked_at(self, image_id: str, reason: str | None) -> Outcome:
+        """Write down what came of an image that a worker of another host copied, as Glance shows it.
+
+        Args:
+            image_id: which image.
+            reason: why the worker failed, as it says; None if it says that it did not.
+
+        Raises:
+            ServiceError: Glance or Cinder failed, or the journal cannot be written.
+        """
+        entry = self.journal.entries[image_id]
+        try:
+            placed = self._look(entry)
+            state = self._gone(entry) if placed is None else self._found(entry, placed)
+            reason = (reason or _UNTRUE) if state is State.FAILED else None
+        except (CallerError, StorageError) as error:
+            state, reason = State.FAILED, str(error)
+        self.journal.record(image_id, state, reason=reason)
+        return Outcome(image_id, state, reason)
+
+    def _found(self, entry: CopyEntry, placed: PlacedImage) -> State:
+        """Say whether an image is where it shall be; a clone that a killed worker has left is then deleted."""
+        entry = self._registered(entry, placed)
+        if entry.to_store not in placed.stores or entry.from_store in placed.stores:
+            return State.FAILED
+        self._discard(entry, placed)
+        return State.DONE
 
     def _gone(self, entry: CopyEntry) -> State:
         """An image that is not shown is gone only if it surely is."""
@@ -234,7 +274,7 @@ class StoreCopies:
     def _clone_of(self, entry: CopyEntry) -> CloneOfStore:
         return CloneOfStore(
             volumes=self.volumes,
-            journal_id=self.journal.id,
+            marks=self.journal.marks,
             image_id=entry.image_id,
             registered=self.journal.entries[entry.image_id].registered,
             cloned=self.journal.entries[entry.image_id].cloned,

@@ -1,7 +1,7 @@
 """The journal of copies between stores: what is planned, what has begun and what is done, each written before it is so.
 
 The first line says of which cloud it is, those up to `{"planned": N}` what is planned for each image, and each further
-line how far one image has come.
+line how far one image has come, or whether workers of many hosts may be copying images.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.journals import JournalFile, check_head, journal_line, text_of
+from imagevol_adapters.fleet.journalled import OfferedJournal, read_board
+from imagevol_adapters.journals import check_head, journal_line, text_of
 from imagevol_adapters.relocating import State
 from imagevol_core import (
     Digest,
     Image,
+    RequestRefused,
 )
 from imagevol_core.store_copies import (
     StoreCopyPlan,
@@ -27,7 +29,7 @@ from imagevol_core.store_copies import (
     place_in_store,
 )
 
-__all__ = ["CopyEntry", "CopyJournal"]
+__all__ = ["CopyEntry", "CopyJournal", "worker_mark"]
 
 _VERSION = 1
 _KIND = "store-copies"
@@ -96,30 +98,49 @@ class CopyEntry:
         )
 
 
-class CopyJournal(JournalFile):
-    """A journal that is open, and that no other process has until it is closed."""
+class CopyJournal(OfferedJournal):
+    """A journal that is open, and that no other process has until it is closed.
 
-    def __init__(self, path: Path, descriptor: int, head: Mapping[str, str], entries: dict[str, CopyEntry]) -> None:
+    Attributes:
+        entries: how far each image has come, in the order of the plan.
+        had_workers: whether its images were ever offered to the workers of many hosts.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        head: Mapping[str, str],
+        entries: dict[str, CopyEntry],
+        *,
+        offered: str | None = None,
+        had_workers: bool = False,
+    ) -> None:
         """Take what `create` or `open` has found."""
         super().__init__(path, descriptor)
         self.entries = entries
+        self.offered = offered
+        self.had_workers = had_workers
         self._head = head
         self._one_line = Lock()
 
     @classmethod
-    def create(cls, path: Path | None, *, cloud: str, entries: Iterable[CopyEntry]) -> CopyJournal:
+    def create(
+        cls, path: Path | None, *, cloud: str, entries: Iterable[CopyEntry], journal_id: str | None = None
+    ) -> CopyJournal:
         """Write down what is planned, before anything is changed.
 
         Args:
             path: of a file that does not exist yet; None for a journal that is gone with this process.
             cloud: names the cloud that the plan is of.
             entries: each image.
+            journal_id: its UUID; None for a new one.
 
         Raises:
             RequestRefused: there is such a file, or none can be made.
             ServiceFailed: it cannot be written to its end.
         """
-        head = {"kind": _KIND, "id": str(uuid.uuid4()), "cloud": cloud}
+        head = {"kind": _KIND, "id": journal_id or str(uuid.uuid4()), "cloud": cloud}
         planned = {entry.image_id: entry for entry in entries}
         lines = [
             journal_line({"journal": _VERSION, **head}),
@@ -156,12 +177,36 @@ class CopyJournal(JournalFile):
             )
 
         descriptor = cls.open_file(path, read.take, check)
-        return cls(path, descriptor, read.head, read.entries)
+        return cls(path, descriptor, read.head, read.entries, offered=read.offered, had_workers=read.had_workers)
 
     @property
     def id(self) -> str:
         """Its UUID, with which it marks the volumes that it creates."""
         return self._head["id"]
+
+    @property
+    def job(self) -> str:
+        """Names its copies on a board of shards, the same each time that the journal is opened."""
+        return f"cp-{self.id[:8]}"
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What the volumes are marked with that it, or a worker for it, has created."""
+        return (self.id, worker_mark(self.id)) if self.had_workers else (self.id,)
+
+    def check_not_undone(self) -> None:
+        """Hold that nothing of it was taken back.
+
+        Raises:
+            RequestRefused: something was.
+        """
+        if any(entry.state in (State.UNDOING, State.UNDONE) for entry in self.entries.values()):
+            raise RequestRefused(f"journal {self.path} has been undone: plan anew, with another journal")
+
+    def record_offered(self, board: str | None) -> None:
+        """Write down by which board workers of many hosts may be copying its images from now on."""
+        super().record_offered(board)
+        self.had_workers |= board is not None
 
     def record(self, image_id: str, state: State, *, reason: str | None = None, **changes: Any) -> CopyEntry:
         """Write down how far an image has come; when this returns, it is on the storage.
@@ -193,12 +238,29 @@ class CopyJournal(JournalFile):
         return entry
 
 
+def worker_mark(journal_id: str) -> str:
+    """Give the UUID with which a worker of another host marks the volumes that it creates for a journal.
+
+    It learns the journal from a shard, which can be forged.  So it never uses the UUID itself: it could be that of a
+    process that is copying without a board.
+
+    Args:
+        journal_id: of the journal.
+
+    >>> worker_mark("0e6b5a0e-6a0c-4d8c-9d9e-2f6f5a1c7b11")
+    '9e51226f-14c6-5f0d-a5b9-b037824942cd'
+    """
+    return str(uuid.uuid5(uuid.UUID(journal_id), "a worker of imagevol cp"))
+
+
 @attrs.define
 class _Reading:
     """What was read of a journal so far."""
 
     head: dict[str, str] = attrs.field(factory=dict)
     planned: bool = False
+    offered: str | None = None
+    had_workers: bool = False
     entries: dict[str, CopyEntry] = attrs.field(factory=dict)
 
     def take(self, value: Any) -> None:
@@ -207,6 +269,8 @@ class _Reading:
             if (value["journal"], value["kind"]) != (_VERSION, _KIND):
                 raise ValueError(f"kind {value['kind']!r} of version {value['journal']!r} is no copy between stores")
             self.head = {key: text_of(value[key]) for key in ("kind", "id", "cloud")}
+        elif self.planned and "offered" in value:
+            self.offered, self.had_workers = read_board(value), True
         elif self.planned:
             self.entries[value["image"]] = _advanced(self.entries[value["image"]], value)
         elif "planned" in value:
