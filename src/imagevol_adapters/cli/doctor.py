@@ -234,6 +234,8 @@ class Doctor(CheckList):
         )
         if asked.rates is not None and trial.error is None and trial.same is not False:
             _write(asked.rates, rates)
+            if asked.measure and rates.backend is None:
+                tell(f"{said(asked.rates)} names no backend: Cinder shows it only to credentials with the admin role.")
         elif asked.rates is not None:
             tell(f"{said(asked.rates)} is not written, because measuring failed.")
         return DoctorTrial(

@@ -16,7 +16,8 @@ from imagevol_adapters.cli.asking import tell
 from imagevol_adapters.cli.board_option import add_board_options, opened_board
 from imagevol_adapters.cli.counts import count_of
 from imagevol_adapters.cli.taken_work import add_taken_options, taken_work
-from imagevol_core.sentences import amount, said
+from imagevol_adapters.cli.worker_backends import add_worker_backends, worker_backends
+from imagevol_core.sentences import amount
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -50,19 +51,13 @@ class Work(Command):
             metavar="COUNT",
             help="do at most COUNT shards at once, such as volumes that are read (default: %(default)d)",
         )
-        parser.add_argument(
-            "--backend",
-            type=_backend,
-            action="append",
-            metavar="HOST@BACKEND",
-            help="of the volumes to read, take only those on HOST@BACKEND, for a host that cannot attach those of all "
-            "backends; can be repeated (default: the volumes of all backends)",
-        )
+        add_worker_backends(parser)
         add_taken_options(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Work until a signal comes."""
+        backends = worker_backends(parsed_args)
         with opened_board(parsed_args) as fleet:
             from imagevol_adapters.fleet import serve, worker_name
             from imagevol_core.sharding import Worker
@@ -71,7 +66,6 @@ class Work(Command):
             name = worker_name()
             taken = taken_work(self.app, parsed_args, fleet, fleet.limits(name))
             works = {each.kind: each for each in taken}
-            backends = None if parsed_args.backend is None else frozenset(parsed_args.backend)
             worker = Worker(name=name, kinds=frozenset(works), backends=backends)
 
             def stop() -> None:
@@ -93,16 +87,6 @@ class Work(Command):
                     stopping=stopping,
                 )
             tell(f"Worker {worker.name} ended. It took {amount(count, 'shard')}.")
-
-
-def _backend(text: str) -> str:
-    """Read the name of a backend, as Cinder shows it before the `#` of a pool."""
-    host, at, backend = text.partition("@")
-    if not host or not at or not backend or "#" in text:
-        raise argparse.ArgumentTypeError(
-            f"{said(text)!r} is no backend: give HOST@BACKEND, as `cinder get-pools` has it before the # and the pool"
-        )
-    return text
 
 
 @contextmanager

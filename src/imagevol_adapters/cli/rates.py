@@ -16,11 +16,12 @@ _LONGEST_BYTES = 1 << 20
 _WRITE_IT = "write it with `imagevol doctor --rates`"
 
 
-def read_rates(file: Path) -> Rates:
+def read_rates(file: Path, *, option: str = "--rates") -> Rates:
     """Read the file.
 
     Args:
         file: that a person names.
+        option: which names it.
 
     Raises:
         RequestRefused: it cannot be read, or is no file of rates.
@@ -28,11 +29,11 @@ def read_rates(file: Path) -> Rates:
     try:
         return Rates.from_dict(json.loads(in_time(lambda: read_file(file, longest_bytes=_LONGEST_BYTES), file)))
     except InvalidFact as error:  # which is a ValueError too
-        raise RequestRefused(f"--rates: {said(file)}: {error}") from error
+        raise RequestRefused(f"{option}: {said(file)}: {error}") from error
     except OSError as error:
-        raise RequestRefused(f"--rates: {said(file)} cannot be read: {error.strerror}: {_WRITE_IT}") from error
+        raise RequestRefused(f"{option}: {said(file)} cannot be read: {error.strerror}: {_WRITE_IT}") from error
     except (ValueError, RecursionError) as error:
-        raise RequestRefused(f"--rates: {said(file)} is not JSON: {_WRITE_IT}") from error
+        raise RequestRefused(f"{option}: {said(file)} is not JSON: {_WRITE_IT}") from error
 
 
 def measured_elsewhere(rates: Rates, target: Volume) -> str | None:

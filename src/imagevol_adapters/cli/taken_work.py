@@ -238,7 +238,15 @@ TAKEN: Mapping[str, Callable[[Services, argparse.Namespace, Fleet, WorkerLimits]
 
 _USERS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
-        ("--backend", "--rate", "--shared-rate", "--shared-attachments", "--trusted-project", "--record-blake3"),
+        (
+            "--backend",
+            "--backend-from",
+            "--rate",
+            "--shared-rate",
+            "--shared-attachments",
+            "--trusted-project",
+            "--record-blake3",
+        ),
         ("audit",),
     ),
     "--trust-recorded": ("audit", "copies"),
