@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -516,6 +516,21 @@ class TestWorker:
         with soon, only_worker(IMAGE, locks):  # as a worker of `locations apply` has it too
             found = watched(cloud, "slow", made.append, locks=locks).work(claim)
         assert found == {"failed": f"image {IMAGE} is being changed by another worker: use --resume later"}
+        assert (made, cloud.stores()) == ([], STAYS)
+
+    def test_an_id_in_other_letters_is_no_image_also_where_the_database_of_glance_knows_no_case(
+        self, cloud: Site, board: Board
+    ) -> None:
+        made, placed = list[str](), MemoryStoreCopies.placed
+        forged = copy_plan(str(uuid.uuid4()), IMAGE.upper(), way=StoreCopyWay.IMPORT)
+        claim = board.claim(kind("slow"), IMAGE.upper(), forged)
+
+        def in_any_case(glance: MemoryStoreCopies, image_ids: Sequence[str] | None = None) -> Any:  # as MySQL does
+            return placed(glance, None if image_ids is None else [each.lower() for each in image_ids])
+
+        with patch.object(MemoryStoreCopies, "placed", in_any_case):
+            found = watched(cloud, "slow", made.append).work(claim)
+        assert found["failed"].startswith(f"Glance names image {IMAGE} for {IMAGE.upper()}")
         assert (made, cloud.stores()) == ([], STAYS)
 
     def test_a_worker_that_has_lost_the_lock_of_its_image_changes_nothing_any_more(

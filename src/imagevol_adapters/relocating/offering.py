@@ -110,8 +110,13 @@ def location_work(
         for image_id, digests in wanted.items():
             if stopping.is_set():
                 raise TransferCancelled("the worker was stopped")
+            image = images.get(image_id)
+            # One that is gone has nothing to change.  MySQL compares ids without regard to case: then Glance gives an
+            # image for an id in other letters, and its lock would be another one.
+            if image is None:
+                continue
             try:
-                changes = _allowed(image_id, images.get(image_id), own.get(image_id, ()), digests)
+                changes = _allowed(image, own.get(image_id, ()), digests)
                 with only_worker(image_id, locks) as lock:
                     _change(_guarded(changer, both_held(claim, lock)), journal_id, image_id, changes)
             except CallerError as error:
@@ -297,27 +302,23 @@ def _change(changer: Changer, journal_id: str, image_id: str, changes: Sequence[
     changer.change(Entry(image_id=image_id, changes=tuple(changes), state=State.BEGUN), changes, hold)
 
 
-def _allowed(
-    image_id: str, image: Image | None, own: Iterable[LocationChange], digests: Sequence[tuple[str, str]]
-) -> list[LocationChange]:
+def _allowed(image: Image, own: Iterable[LocationChange], digests: Sequence[tuple[str, str]]) -> list[LocationChange]:
     """Give those of the own changes that a shard wants.
 
     Raises:
         RequestRefused: it wants another one.
         ServiceUnreachable: Cinder does not say of which type a volume is.
     """
-    if image is None:
-        return []
     own = list(own)
     unknown = next((change for change in own if change.outcome is LocationOutcome.NO_ANSWER), None)
     if unknown is not None:
-        raise ServiceUnreachable(f"image {said(image_id)} is left as it is: {unknown.verdicts[-1].text}")
+        raise ServiceUnreachable(f"image {said(image.id)} is left as it is: {unknown.verdicts[-1].text}")
     there = {_digest(location) for location in image.locations}
     planned = {_digests(change): change for change in own if change.alters}
     for before, after in digests:
         if (before, after) not in planned and (before in there or after not in there):
             raise RequestRefused(
-                f"image {said(image_id)} is left as it is: this worker does not plan what the journal has: the "
+                f"image {said(image.id)} is left as it is: this worker does not plan what the journal has: the "
                 "locations have changed since, or the shard is forged"
             )
     return [planned[each] for each in digests if each in planned]

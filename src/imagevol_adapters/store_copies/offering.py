@@ -173,6 +173,9 @@ class CopyWorker:
 
     def _copy(self, image_id: str, mark: str, check: Callable[[], None], way: StoreCopyWay, source: str | None) -> None:
         placed = next(iter(self.images.placed([image_id])), None)
+        if placed is not None and placed.image.id != image_id:
+            # MySQL compares ids without regard to case.  The lock of an id in other letters is another one.
+            raise RequestRefused(f"Glance names image {said(placed.image.id)} for {said(image_id)}: nothing is copied")
         entry = CopyEntry(
             image=Image(id=image_id) if placed is None else _as_planned(placed.image),
             to_store=self.to_store,
