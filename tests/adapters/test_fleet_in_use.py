@@ -153,6 +153,65 @@ def test_what_feeds_a_job_names_once_what_waits_and_why(hosts: Hosts, caplog: py
     assert caplog.messages == [f"Shard 7ad3 waits, and is tried again: {BUSY}"]
 
 
+def shards_of(count: int) -> list[Shard]:
+    return [Shard(job="audit", id=f"{number:03}", kind="deep") for number in range(count)]
+
+
+def test_volumes_that_wait_do_not_keep_others_from_the_board_which_still_has_an_end(hosts: Hosts) -> None:
+    hosts.memory.withdraw(SHARD)
+    wanted, most, found = [shard.id for shard in shards_of(30)], list[int](), list[str]()
+
+    def each_pass() -> None:
+        most.append(len(hosts.memory.records()))
+        while (claim := hosts.claim("node-2")) is not None:
+            work_on(claim, busy if claim.shard.id < "020" else lambda _: {})
+        if len(most) > 40:
+            hosts.now += pause_seconds(MOST_IN_USE)
+
+    for record in run_shards(
+        shards_of(30),
+        shards=hosts.memory,
+        worker=worker("feeder"),
+        work=busy,
+        jobs=0,
+        ahead=2,
+        stopping=lambda: None,
+        poll_seconds=0.0001,
+        each_pass=each_pass,
+    ):
+        found.append(record.shard.id)
+        assert (record.state is ShardState.DONE) is (record.shard.id >= "020")
+    assert (sorted(found), max(most)) == (wanted, 10)
+
+
+def test_volumes_that_wait_are_passed_by_the_others_of_the_job(hosts: Hosts) -> None:
+    hosts.memory.withdraw(SHARD)
+    found: list[str] = []
+    passes = 0
+
+    def each_pass() -> None:
+        nonlocal passes
+        passes += 1
+        assert passes < 100
+        while (claim := hosts.claim("node-2")) is not None:
+            work_on(claim, busy if claim.shard.id < "004" else lambda _: {})
+
+    records = run_shards(
+        shards_of(12),
+        shards=hosts.memory,
+        worker=worker("feeder"),
+        work=busy,
+        jobs=0,
+        ahead=2,
+        stopping=lambda: None,
+        poll_seconds=0.0001,
+        each_pass=each_pass,
+    )
+    found.extend(next(records).shard.id for _ in range(8))  # and no time has passed
+    assert found == [f"{number:03}" for number in range(4, 12)]
+    records.close()
+
+
 def test_a_job_of_this_process_alone_does_not_wait_for_a_volume_that_is_in_use() -> None:
     (record,) = run_shards(
         [SHARD],

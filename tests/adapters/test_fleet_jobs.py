@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import pytest
@@ -123,6 +125,24 @@ class TestFeeding:
         next(found)
         assert feed.asked == 1
         assert (len(list(found)), feed.asked) == (4, 5)
+
+    def test_a_plan_that_another_program_has_put_in_place_of_an_offered_one_does_not_stop_the_job(
+        self, rig: Rig, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        records = rig.feed(*map(shard, range(2)), ahead=2)
+        whole, forged = MemoryShards.submit, list[bool]()
+
+        def submitted(shards: MemoryShards, offered: Shard) -> bool:
+            if offered.id == "001" and not forged:
+                forged.append(whole(shards, replace(offered, kind="no worker does it")))
+                return True
+            return whole(shards, offered)
+
+        with patch.object(MemoryShards, "submit", submitted):
+            found = list(records)
+        assert ({each.shard.id for each in found}, forged) == ({"000", "001"}, [True])
+        assert all(each.shard == shard(int(each.shard.id)) for each in found)
+        assert "Shard 001 had another plan on the board, which was not offered: it is replaced" in caplog.messages
 
     def test_its_record_counts_what_is_done_what_failed_and_what_an_earlier_run_had_done(self, rig: Rig) -> None:
         rig.failing = {"001", "002"}

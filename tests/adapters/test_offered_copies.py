@@ -45,7 +45,7 @@ from imagevol_core import (
     VolumeBusy,
 )
 from imagevol_core.remains import JOURNAL_KEY
-from imagevol_core.sharding import ShardRecord
+from imagevol_core.sharding import ShardRecord, ShardState
 from imagevol_core.store_copies import StoreCopyWay, VerifyWish, volume_in_store
 from tests.adapters.commands import Ran, Run
 from tests.adapters.history import Killed
@@ -652,7 +652,10 @@ class TestFeeder:
 
         def forged(shards: MemoryShards, job: str | None = None) -> tuple[ShardRecord, ...]:
             return tuple(
-                replace(each, shard=replace(each.shard, work={"image": "nosuch-1"})) for each in whole(shards, job)
+                each
+                if each.state is ShardState.OPEN
+                else replace(each, shard=replace(each.shard, work={"image": "nosuch-1"}))
+                for each in whole(shards, job)
             )
 
         with (

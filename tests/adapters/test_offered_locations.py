@@ -42,7 +42,7 @@ from imagevol_core import (
     StoreCatalogue,
     TransferCancelled,
 )
-from imagevol_core.sharding import ShardRecord, Worker
+from imagevol_core.sharding import ShardRecord, ShardState, Worker
 from tests.adapters.commands import Ran
 from tests.adapters.commands import ran as ran_here
 from tests.adapters.history import Killed, MemoryHistory
@@ -573,7 +573,9 @@ class TestFeeder:
 
         def forged(shards: MemoryShards, job: str | None = None) -> tuple[ShardRecord, ...]:
             return tuple(
-                replace(each, shard=replace(each.shard, work={"images": {"nosuch-1": []}}))
+                each
+                if each.state is ShardState.OPEN
+                else replace(each, shard=replace(each.shard, work={"images": {"nosuch-1": []}}))
                 for each in whole(shards, job)
             )
 

@@ -13,7 +13,8 @@ from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 __all__ = ["AHEAD", "run_job"]
 
 AHEAD = 200
-"""The most shards of a job that are on the board at once, so that it stays quick to list them."""
+"""The most shards of a job that are on the board at once, so that it stays quick to list them; those that wait because
+their volume is in use do not count (see `run_shards`)."""
 
 _POLL_SECONDS = 1.0
 
@@ -48,7 +49,7 @@ def run_job(
         work: does a shard, in a thread of this process.
         jobs: how many this process does at once, at most; 0 for none.
         stopping: called when the iteration ends, before what is being done is waited for; `work` must then end.
-        ahead: how many shards are offered at once, at most.
+        ahead: how many shards are offered at once, at most; see `run_shards`.
         poll_seconds: how often to look for what was done.
 
     Raises:

@@ -25,6 +25,7 @@ Work = Callable[[Claim], Mapping[str, Any]]
 """Does a shard, and gives what it found, as JSON has it."""
 
 _POLL_SECONDS = 0.2
+_MOST_WAITING = 4  # times as many shards as are offered at once
 
 
 def work_on(claim: Claim, work: Work) -> None:
@@ -84,7 +85,8 @@ def run_shards(
         worker: this process.
         work: does a shard, in a thread.
         jobs: how many this process does at once, at most; 0 for none.
-        ahead: how many shards are offered at once, at most.
+        ahead: how many shards are offered at once, at most.  Those whose volume is in use do not count, up to
+            four times as many.
         stopping: called when the iteration ends, before what is being done is waited for; `work` must then end.
         poll_seconds: how often to look for what other processes have done; None if there are no other processes.
         aside: how many shards that were set aside stay on the board, at most, until all others are done.
@@ -107,11 +109,13 @@ def run_shards(
     offered: dict[str, Shard] = {}
     kept: dict[str, Shard] = {}  # set aside, and still on the board
     told: set[str] = set()  # whose volume is in use
+    waits = 0  # how many of those that are offered
     running: set[Future[None]] = set()
     threads = Threads("shard")
     try:
         while True:
-            while len(offered) + len(kept) < ahead and (each := next(waiting, None)) is not None:
+            most = ahead + min(waits, _MOST_WAITING * ahead)
+            while len(offered) + len(kept) < most and (each := next(waiting, None)) is not None:
                 if isinstance(each, ShardRecord):
                     yield each
                 else:
@@ -126,12 +130,13 @@ def run_shards(
                     running.add(threads.submit(work_on, claim, work))
             if running:
                 done, running = wait(running, poll_seconds, FIRST_COMPLETED)
-                for ended in done:
-                    ended.result()
+                for each_done in done:
+                    each_done.result()
             else:
                 time.sleep(poll_seconds or _POLL_SECONDS)
             each_pass()
-            for record in _ended(shards, offered, kept, told):
+            ended, waits = _looked_at(shards, offered, kept, told)
+            for record in ended:
                 if record.state is ShardState.SET_ASIDE and len(kept) < aside:
                     kept[record.shard.id] = offered.pop(record.shard.id)
                     continue
@@ -151,28 +156,44 @@ def _offer(shards: Shards, shard: Shard) -> None:
     while not shards.submit(shard):
         there = next((each.shard for each in shards.records(shard.job) if each.shard.id == shard.id), None)
         if there is not None:
-            if text_of_record(ShardRecord(shard=there)) == text_of_record(ShardRecord(shard=shard)):
+            if _is_same(there, shard):
                 shards.retry(there)
                 return
             shards.withdraw(there)
 
 
-def _ended(shards: Shards, offered: dict[str, Shard], kept: dict[str, Shard], told: set[str]) -> list[ShardRecord]:
-    """Give what is done or set aside of the offered shards.
+def _is_same(there: Shard, shard: Shard) -> bool:
+    """Tell whether a shard of the board is the one that was offered: JSON has no tuples."""
+    return text_of_record(ShardRecord(shard=there)) == text_of_record(ShardRecord(shard=shard))
 
-    What the board has forgotten is offered again.  So is what an operator wants tried again.  What waits because its
-    volume is in use is named once.
+
+def _looked_at(
+    shards: Shards, offered: dict[str, Shard], kept: dict[str, Shard], told: set[str]
+) -> tuple[list[ShardRecord], int]:
+    """Give what is done or set aside of the offered shards, and how many wait because their volume is in use.
+
+    What the board has forgotten is offered again.  So is what an operator wants tried again, and what another program
+    has put in place of it, which no worker may ever take.  What waits is named once.
     """
     (job,) = {shard.job for shard in offered.values()}
     records = {record.shard.id: record for record in shards.records(job)}
     for shard_id in list(kept):
         if shard_id not in records or records[shard_id].state is not ShardState.SET_ASIDE:
             offered[shard_id] = kept.pop(shard_id)
+    waits = 0
     for shard_id, shard in offered.items():
         record = records.get(shard_id)
         if record is None:
             shards.submit(shard)
-        elif record.in_use and record.state is ShardState.OPEN and shard_id not in told:
-            told.add(shard_id)
-            LOG.warning("Shard %s waits, and is tried again: %s", shard_id, record.reason)
-    return [record for key, record in records.items() if key in offered and record.state is not ShardState.OPEN]
+        elif record.state is not ShardState.OPEN:
+            continue
+        elif not _is_same(record.shard, shard):
+            LOG.warning("Shard %s had another plan on the board, which was not offered: it is replaced", shard_id)
+            _offer(shards, shard)
+        elif record.in_use:
+            waits += record.holder is None
+            if shard_id not in told:
+                told.add(shard_id)
+                LOG.warning("Shard %s waits, and is tried again: %s", shard_id, record.reason)
+    ended = [record for key, record in records.items() if key in offered and record.state is not ShardState.OPEN]
+    return ended, waits
