@@ -222,6 +222,24 @@ class TestCommand:
         assert f"Taking job {journal.job} off {URL}, and waiting for its workers." in undone.err
         assert site.stores() == {each: ["fast"] for each in NAMED}
 
+    @pytest.mark.parametrize("command", ["--undo", "--resume"])
+    def test_what_another_process_feeds_from_a_copy_of_the_journal_is_not_taken_off_the_board(
+        self, site: Site, board: Board, cp: Run, path: Path, command: str
+    ) -> None:
+        with site.create(path, to_store="slow", from_store="fast", move=True) as journal:
+            journal.record_offered(URL)
+            journal.record(IDS[IMAGE], State.BEGUN, made=StoreCopyWay.IMPORT)
+            work = copy_plan(journal.id, IDS[IMAGE], way=StoreCopyWay.IMPORT)
+            claim = board.claim(kind("slow"), IDS[IMAGE], work, job=journal.job)
+        path.write_text(path.read_text().replace(CLOUD, COMMANDS_CLOUD))
+        soon = patch("imagevol_adapters.fleet.jobs._MORE_SECONDS", 0)
+        with soon, board.jobs.feeding(journal.job, kind=kind("slow"), total=1):
+            refused = cp(command, "--journal", path, "--yes", "--board", URL)
+            claim.ensure_held()
+        assert (refused.status, f"job {journal.job} is fed by another process" in refused.err) == (1, True)
+        with CopyJournal.open(path, cloud=COMMANDS_CLOUD) as journal:
+            assert journal.offered == URL
+
     @pytest.mark.parametrize("dry", [False, True])
     def test_a_journal_with_nothing_left_is_taken_off_the_board_unless_nothing_shall_be_changed(
         self, site: Site, board: Board, cp: Run, path: Path, dry: bool

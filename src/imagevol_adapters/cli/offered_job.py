@@ -107,11 +107,11 @@ def taken_back(job: str, asked: argparse.Namespace, end_offer: EndOffer) -> None
         end_offer: does so, and writes it into the journal.
 
     Raises:
-        ImagevolError: a worker does not end, or the board cannot be used.
+        ImagevolError: another process feeds the job, a worker does not end, or the board cannot be used.
     """
     if asked.board is None:
         return
     with opened_board(asked) as fleet:
         tell(f"Taking job {job} off {fleet.name}, and waiting for its workers.")
-        end_offer(board=fleet.name, let_go=partial(fleet.shards.let_go, job))
-        fleet.jobs.remove(job)  # which a feeder that was killed has left
+        with fleet.jobs.feeding(job, kind="", total=0):  # or a feeder would offer again what is taken off
+            end_offer(board=fleet.name, let_go=partial(fleet.shards.let_go, job))

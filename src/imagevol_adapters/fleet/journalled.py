@@ -133,7 +133,9 @@ def offered(
     journal.record_offered(board)
 
     def end() -> None:
-        end_offer(journal, feed.begun, board=board, let_go=let_go)
+        # A process with a copy of the journal would offer again what was taken off, and its workers would go on.
+        with offer.job_records.feeding(offer.job, kind=offer.kind, total=len(feed)):
+            end_offer(journal, feed.begun, board=board, let_go=let_go)
 
     with undone_on_failure(f"job {offer.job}, whose workers may still change images", end):
         begun = attrs.evolve(offer, shards=cast(Shards, _Begun(offer.shards, feed.begin)))
