@@ -38,7 +38,7 @@ def read_plan(shard: Shard, keys: Collection[str], read: Callable[[Mapping[str, 
     plan = shard.work
     try:
         if plan.keys() != set(keys):
-            raise ValueError("it has other keys")
+            raise ValueError("its keys are not those of a plan")
         return read(plan)
     except _UNREAD as error:
         raise RequestRefused(

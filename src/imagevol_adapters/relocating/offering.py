@@ -56,7 +56,9 @@ _DIGITS = 32
 _ENDED = (State.DONE, State.GONE)
 _GLANCE_CHANGES = ("get", "change_locations")  # an image that is shown is migrated
 _CINDER_CHANGES = ("set_metadata", "unset_metadata", "reserve", "detach")
-_UNTRUE = "a worker says that it is changed, and Glance shows other locations: use --resume; who writes on the board?"
+_UNTRUE = (
+    "a worker says that it is changed, and Glance does not show it: use --resume, and look who can write on the board"
+)
 _HELD = "it is changed, and a volume of it is still held: use --resume"
 
 

@@ -51,7 +51,9 @@ __all__ = ["Reader", "StoreCopies"]
 _TASK = "os_glance_import_task"
 _ATTEMPTS = 5
 _UNREAD = "run it on a host that can attach it, or go on with --verify glance to rely on what was verified before"
-_UNTRUE = "a worker says that it is copied, and Glance shows something else: use --resume; who writes on the board?"
+_UNTRUE = (
+    "a worker says that it is copied, and Glance does not show it: use --resume, and look who can write on the board"
+)
 _LEAST_RATE = 1 << 20  # bytes a second that an import makes at least
 
 Reader = Callable[[str, PlacedImage], None]

@@ -132,7 +132,7 @@ CLAIMING_RULES: Mapping[Policy, tuple[Requirement[ClaimFacts], ...]] = {
         Requirement(id="worker-does-kind", text="the worker can do this kind of work", source=_OURS, holds=_kind),
         Requirement(
             id="worker-attaches",
-            text="a worker that says which backends its host can attach says each that the shard needs",
+            text="if a worker names the backends that its host can attach, it names each one that the shard needs",
             source=_OURS,
             holds=_attaches,
         ),
