@@ -53,10 +53,12 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(request: pytest.FixtureRequest) -> Iterator[None]:
     """What fails is tried again as often as ever, but no test waits for it; with `clock`, none does anyway."""
-    if "clock" not in request.fixturenames:
-        monkeypatch.setattr(pauses, "_FIRST_PAUSE_SECONDS", 0.005)
+    with pytest.MonkeyPatch.context() as patch:  # the test's own is undone before what its other fixtures have set
+        if "clock" not in request.fixturenames:
+            patch.setattr(pauses, "_FIRST_PAUSE_SECONDS", 0.005)
+        yield
 
 
 @pytest.fixture(autouse=True)
