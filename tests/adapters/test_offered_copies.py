@@ -63,7 +63,7 @@ STAYS = {each: ["fast"] for each in DATA}
 
 
 def kind(to_store: str, *, cloud: str = CLOUD, move: bool = True, wish: VerifyWish = VerifyWish.AUTO) -> str:
-    return copy_kind(cloud, to_store=to_store, from_store="fast" if move else None, wish=wish)
+    return copy_kind(cloud, to_store=to_store, from_store="fast", move=move, wish=wish)
 
 
 @pytest.fixture
@@ -312,6 +312,28 @@ class TestWorkerCommand:
         different = [kinds(*self.STORES[:-1], "quick"), kinds("--take", "copies", "--from-store", "slow", "--to-store",
                      "slow", "--move"), kinds(*self.STORES, "--move")]  # fmt: skip
         assert len({each for (each,) in different}) == 3
+        without = (*self.STORES[:3], "slow", *self.STORES[4:-1], "quick")
+        assert kinds(*without) == [
+            copy_kind(COMMANDS_CLOUD, from_store="slow", to_store="quick", move=False, wish=VerifyWish.AUTO)
+        ]
+
+    def test_a_worker_for_another_store_takes_no_copy_also_if_the_originals_stay(
+        self, site: Site, board: Board, cp: Run, path: Path
+    ) -> None:
+        site.glance.copy_to_store(IDS[IMAGE], "files")
+        list(site.glance.placed([IDS[IMAGE]]))
+        image = site.glance.images[IDS[IMAGE]]  # whose first store is not the one that is asked for
+        site.glance.images[IDS[IMAGE]] = replace(image, locations=image.locations[::-1])
+        other = worker(site, "quick", move=False)
+        other = attrs.evolve(other, from_store="files")
+        works = {
+            other.kind(COMMANDS_CLOUD): other.work,
+            kind("quick", cloud=COMMANDS_CLOUD, move=False): worker(site, "quick", move=False).work,
+        }
+        assert len(works) == 2
+        with serving(board.shards, works):
+            ran = cp("--from-store", "fast", "--to-store", "quick", "--journal", path, "--yes", "--board", URL)
+        assert (ran.status, states(ran)) == (0, dict.fromkeys(NAMED, "done"))
 
     @pytest.mark.parametrize(
         "options, told",

@@ -195,7 +195,9 @@ class Cp(Named, Shown, Lister):
             elif not planned.steps:
                 rows.append(_row(planned, self._shown(image_id), "done"))
             else:
-                entries[image_id] = CopyEntry.of(planned, stores=placed.stores, wish=wish)
+                entries[image_id] = CopyEntry.of(
+                    planned, stores=placed.stores, wish=wish, source=parsed_args.from_store
+                )
                 plan.append((image_id, _told(planned)))
                 rows.append(_row(planned, self._shown(image_id), "planned"))
                 staged_bytes += planned.glance_bytes or 0

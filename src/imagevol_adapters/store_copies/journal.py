@@ -77,17 +77,20 @@ class CopyEntry:
         return self.image.id
 
     @classmethod
-    def of(cls, plan: StoreCopyPlan, *, stores: Iterable[str], wish: VerifyWish) -> CopyEntry:
+    def of(
+        cls, plan: StoreCopyPlan, *, stores: Iterable[str], wish: VerifyWish, source: str | None = None
+    ) -> CopyEntry:
         """Give what a journal keeps of a plan.
 
         Args:
             plan: of one image.
             stores: the stores that it is in.
             wish: how the operator wants the copy verified.
+            source: the store of which all images are copied; None if images were named.
         """
         image = Image(id=plan.image.id, size_bytes=plan.image.size_bytes, digest=plan.image.digest)
         from_store = plan.from_store if plan.verification else None
-        source = from_store or next(store for store in stores if store != plan.to_store)
+        source = from_store or source or next(store for store in stores if store != plan.to_store)
         return cls(
             image=image,
             to_store=plan.to_store,

@@ -55,22 +55,24 @@ _CINDER_CHANGES = ("clone", "set_readonly", "set_metadata", "delete", "detach")
 _ASK_SECONDS = 5.0  # between two questions whether a volume that is read is still to be read
 
 
-def copy_kind(cloud: str, *, to_store: str, from_store: str | None, wish: VerifyWish) -> str:
+def copy_kind(cloud: str, *, from_store: str, to_store: str, move: bool, wish: VerifyWish) -> str:
     """Name the work of copying images: a worker for another cloud, or with other options, takes none.
 
     Args:
         cloud: names the cloud, as a journal has it.
+        from_store: the store whose images are copied.
         to_store: the store that the copies are wanted in.
-        from_store: the store whose data is deleted afterwards; None if none is.
+        move: whether the data in `from_store` is deleted afterwards.
         wish: how copies are verified before that.
 
-    >>> copy_kind("Glance 1f3a, Cinder 77b0, project 9c2e", to_store="slow", from_store="fast", wish=VerifyWish.AUTO)
-    "cp of Glance 1f3a, Cinder 77b0, project 9c2e, to store 'slow', out of store 'fast', verify auto"
-    >>> copy_kind("Glance 1f3a, Cinder 77b0, project 9c2e", to_store="slow", from_store=None, wish=VerifyWish.READ)
-    "cp of Glance 1f3a, Cinder 77b0, project 9c2e, to store 'slow'"
+    >>> wish = VerifyWish.AUTO
+    >>> copy_kind("Glance 1f3a, Cinder 77b0, project 9c2e", from_store="fast", to_store="slow", move=True, wish=wish)
+    "cp of Glance 1f3a, Cinder 77b0, project 9c2e, store 'fast' to store 'slow', move, verify auto"
+    >>> copy_kind("Glance 1f3a, Cinder 77b0, project 9c2e", from_store="fast", to_store="slow", move=False, wish=wish)
+    "cp of Glance 1f3a, Cinder 77b0, project 9c2e, store 'fast' to store 'slow'"
     """
-    leaves = "" if from_store is None else f", out of store {quoted(from_store)}, verify {wish.value}"
-    return f"cp of {cloud}, to store {quoted(to_store)}{leaves}"
+    moves = f", move, verify {wish.value}" if move else ""
+    return f"cp of {cloud}, store {quoted(from_store)} to store {quoted(to_store)}{moves}"
 
 
 def kind_of(copies: StoreCopies, cloud: str) -> str:
@@ -84,15 +86,16 @@ def kind_of(copies: StoreCopies, cloud: str) -> str:
         RequestRefused: its images are of several stores, or go to several, and no worker takes all of them.
     """
     wished = {
-        (entry.to_store, entry.from_store, copies.wish or entry.wish) for entry in copies.journal.entries.values()
+        (entry.source, entry.to_store, entry.from_store is not None, copies.wish or entry.wish)
+        for entry in copies.journal.entries.values()
     }
     if len(wished) != 1:
         raise RequestRefused(
             f"journal {said(copies.journal.path)} copies images from or to several stores, and workers know one of "
             "each: go on without --board"
         )
-    ((to_store, from_store, wish),) = wished
-    return copy_kind(cloud, to_store=to_store, from_store=from_store, wish=wish)
+    ((from_store, to_store, move, wish),) = wished
+    return copy_kind(cloud, from_store=from_store, to_store=to_store, move=move, wish=wish)
 
 
 def copy_plan(journal_id: str, image_id: str, *, way: StoreCopyWay, source: str | None = None) -> dict[str, Any]:
@@ -141,9 +144,7 @@ class CopyWorker:
 
     def kind(self, cloud: str) -> str:
         """Name the work that it takes; see `copy_kind`."""
-        return copy_kind(
-            cloud, to_store=self.to_store, from_store=self.from_store if self.move else None, wish=self.wish
-        )
+        return copy_kind(cloud, from_store=self.from_store, to_store=self.to_store, move=self.move, wish=self.wish)
 
     def work(self, claim: Claim) -> Mapping[str, Any]:
         """Copy the image of a shard.
