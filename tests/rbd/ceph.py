@@ -172,19 +172,20 @@ class Osd:
 
         One that has no other OSD to agree with can wait for good to become readable after its OSD stood still (Ceph
         16, "waiting for readable").  It begins anew when the OSD is marked down, as one is that has others beside it.
+        On a busy host it needs longer for that, and must not begin anew before it is done.
         """
-        for _ in range(_TIMES):
-            if self._answers():
+        for number in range(1, _TIMES + 1):
+            if self._answers(seconds=number * _ANSWER_SECONDS):
                 return
             ask(self.configuration.parent, "ceph", "-c", self.configuration, "osd", "down", "0")
         raise CloudError("ceph-osd runs, and some of its placement groups do not answer")
 
-    def _answers(self) -> bool:
+    def _answers(self, *, seconds: int) -> bool:
         """Tell whether objects in all placement groups can be asked for."""
         rados = import_module("rados")
         with suppress(rados.TimedOut):
             for pool in POOLS:
-                with objects_of(self.configuration, pool, seconds=_ANSWER_SECONDS) as objects:
+                with objects_of(self.configuration, pool, seconds=seconds) as objects:
                     for number in range(_NAMES):
                         with suppress(rados.ObjectNotFound):
                             objects.stat(f"no-object-{number}")
