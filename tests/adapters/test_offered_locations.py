@@ -448,16 +448,21 @@ class TestWorker:
         assert (locations(glance), nothing_held(glance)) == (WANTED, True)
         assert glance.requested == ONCE
 
-    def test_an_id_in_other_letters_ends_no_hold_also_where_the_database_of_glance_knows_no_case(
-        self, glance: Cloud, journal: Journal, board: Board
-    ) -> None:
-        plan, listed = self.plan(glance, journal), glance.listed
-        glance.requests_left, glance.killed_after = 2, True  # image-2 is held, and has both locations
+    @pytest.fixture
+    def half_way(self, glance: Cloud, journal: Journal, board: Board) -> Callable[[], object]:
+        """A worker was killed while image-2 is held and has both locations; gives what must stay as it is."""
+        plan = self.plan(glance, journal)
+        glance.requests_left, glance.killed_after = 2, True
         with suppress(Killed):
             worker(glance)(board.claim(KIND, "1", {**plan, "images": {"image-2": plan["images"]["image-2"]}}))
         glance.revive()
-        held, before = [glance.volumes[W].metadata, list(glance.reservations(W))], locations(glance)
-        assert (HOLD in glance.volumes[W].metadata, len(before["image-2"])) == (True, 2)
+        assert (HOLD in glance.volumes[W].metadata, len(locations(glance)["image-2"])) == (True, 2)
+        return lambda: (dict(glance.volumes[W].metadata), list(glance.reservations(W)), locations(glance))
+
+    def test_an_id_in_other_letters_ends_no_hold_also_where_the_database_of_glance_knows_no_case(
+        self, glance: Cloud, journal: Journal, board: Board, half_way: Callable[[], object]
+    ) -> None:
+        before, plan, listed = half_way(), self.plan(glance, journal), glance.listed
 
         def in_any_case(image_ids: Sequence[str] | None = None, **more: Any) -> Any:  # as MySQL does
             return listed(None if image_ids is None else [each.lower() for each in image_ids], **more)
@@ -465,7 +470,17 @@ class TestWorker:
         forged = {**plan, "images": {"IMAGE-2": plan["images"]["image-2"]}}
         with patch.object(glance, "listed", in_any_case):
             worker(glance)(board.claim(KIND, "1", forged, job="forged"))
-        assert ([glance.volumes[W].metadata, list(glance.reservations(W))], locations(glance)) == (held, before)
+        assert half_way() == before
+
+    def test_a_shard_that_says_that_nothing_is_left_to_change_ends_no_hold_that_is_needed(
+        self, glance: Cloud, journal: Journal, board: Board, half_way: Callable[[], object]
+    ) -> None:
+        before, plan = half_way(), self.plan(glance, journal)
+        ((_, after),) = plan["images"]["image-2"]
+        forged = {**plan, "images": {"image-2": [["0" * len(after), after]]}}
+        found = worker(glance)(board.claim(KIND, "1", forged, job="forged"))
+        assert "or the shard is forged" in found["failed"]["image-2"]
+        assert half_way() == before
 
     def test_a_worker_that_has_lost_the_image_changes_nothing_any_more(
         self, glance: Cloud, journal: Journal, board: Board

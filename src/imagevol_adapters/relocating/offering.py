@@ -20,6 +20,7 @@ from typing import Any
 
 import attrs
 
+from imagevol_adapters.cinder.volume_pages import is_volume_id
 from imagevol_adapters.fleet import AHEAD, JobOffer, guarded, journalled
 from imagevol_adapters.fleet.journalled import LetGo, both_held, offered, only_worker
 from imagevol_adapters.fleet.recorded import reason_of
@@ -315,6 +316,13 @@ def _allowed(image: Image, own: Iterable[LocationChange], digests: Sequence[tupl
     unknown = next((change for change in own if change.outcome is LocationOutcome.NO_ANSWER), None)
     if unknown is not None:
         raise ServiceUnreachable(f"image {said(image.id)} is left as it is: {unknown.verdicts[-1].text}")
+    named = Counter(location.url.rpartition("/")[2] for location in _as_planned(image, digests).locations)
+    if any(count > 1 and is_volume_id(volume_id) for volume_id, count in named.items()):
+        # Glance may be removing one of the two, and would delete the volume that is then not held any more.
+        raise RequestRefused(
+            f"image {said(image.id)} is left as it is: it names a volume twice, and not because of a change that the "
+            "shard has: the locations have changed since, or the shard is forged"
+        )
     there = {_digest(location) for location in image.locations}
     planned = {_digests(change): change for change in own if change.alters}
     for before, after in digests:
