@@ -38,6 +38,7 @@ _TIMEOUT_SECONDS = 600.0  # for an answer, of a session without a time limit of 
 _FAILED = 400
 _NO_CONTENT = 204
 _UNAUTHORIZED = 401
+_NOT_FOUND = 404
 _VERSIONS = re.compile(r"(/[^/]+)?/?|(/[^/]+)?/v\d+(\.\d+)?/?")
 
 T = TypeVar("T")
@@ -142,14 +143,18 @@ class _Repeating:
             if not decision.again:
                 if error is not None:
                     raise error
-                return self._not_by_token(url, cast("requests.Response", response))
+                return self._as_what_it_is(url, cast("requests.Response", response))
             self._wait(method, f"{urlsplit(url).hostname}{path}", decision, response, error)
 
-    def _not_by_token(self, url: str, answer: requests.Response) -> requests.Response:
-        """Give an answer, unless Keystone wants a token before it tells its versions.
+    def _as_what_it_is(self, url: str, answer: requests.Response) -> requests.Response:
+        """Give an answer, unless it would be taken for another one.
 
-        keystoneauth would ask again with a token, and wait for ever: it is about to get one.
+        For a 404 to a request for a token, the client would say that the image or the volume is not there.  If Keystone
+        wants a token before it tells its versions, keystoneauth would ask again with one, and wait for ever: it is
+        about to get one.
         """
+        if answer.status_code == _NOT_FOUND and urlsplit(url).path.endswith("/auth/tokens"):
+            raise requests.RequestException("Keystone answers 404 to a request for a token")
         own = getattr(self.given.auth, "auth_url", None) or ""
         if answer.status_code == _UNAUTHORIZED and url.rstrip("/") == str(own).rstrip("/"):
             raise requests.RequestException("Keystone wants a token before it tells the versions of its API")

@@ -275,6 +275,16 @@ def test_a_token_is_asked_for_again(http: Mocker) -> None:
     assert repeating(Session(auth=auth)).get_token() == "t"
 
 
+@pytest.mark.parametrize("client", [GlanceImages, CinderVolumes])
+def test_a_keystone_that_answers_404_for_a_token_does_not_say_that_what_is_asked_for_is_not_there(
+    http: Mocker, client: type[GlanceImages | CinderVolumes]
+) -> None:
+    http.post("http://k/v3/auth/tokens", status_code=404, json={"error": {"message": "not found", "code": 404}})
+    auth = V3Password("http://k/v3", username="u", password="p", user_domain_id="d", project_name="p")
+    with pytest.raises(ServiceUnreachable, match=r"Keystone answers 404 to a request for a token.*check the URL"):
+        client(session=Session(auth=auth)).get(ID)
+
+
 def test_a_session_of_a_user_stays_as_it_is() -> None:
     given = session(CINDER)
     before = given.session
