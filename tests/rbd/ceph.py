@@ -33,7 +33,7 @@ PACKAGES = ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd", "python3-rados", 
 POOLS = ("fast", "slow")
 SECONDS = 60
 _TIMES = 6
-_ANSWER_SECONDS = 6
+_ANSWER_SECONDS = 10  # longer than the lease after which another OSD may answer, which is two seconds here
 _NAMES = 64  # of objects, which fall into all of the eight placement groups of a pool
 
 CONFIGURATION = """
@@ -55,6 +55,7 @@ osd_pool_default_min_size = 1
 mon_allow_pool_size_one = true
 osd_pool_default_pg_autoscale_mode = off
 osd_crush_chooseleaf_type = 0
+osd_pool_default_read_lease_ratio = 0.1
 mon_data_avail_warn = 1
 mon_data_avail_crit = 0
 mgr_initial_modules =
