@@ -160,7 +160,7 @@ class Site:
         files = [*self.temporary.rglob("*")]
         return {
             **{f"volume {each.id}": f"{each.status} {sorted(each.metadata)}" for each in volumes},
-            **{f"attachment {each.id}": str(each.status) for each in attachments},
+            **{f"attachment {each.id}": f"{each.status} of {each.volume_id}" for each in attachments},
             **{f"image {each['id']}": each["status"] for each in self.glance.images.list()},
             **{f"device {volume}": device for volume, device in exported if volume in attached},
             **{f"file {each}": "" for each in files if "/.privsep" not in str(each)},

@@ -124,9 +124,15 @@ def tried(
     elif not outcome.startswith("error"):
         left = {}
     told = ran.err + ran.out
-    left = {thing: f"{state}, named" if thing.split()[1] in told else state for thing, state in left.items()}
+    left = {thing: f"{state}, named" if _is_named(thing, state, told) else state for thing, state in left.items()}
     site.forget(rest)
     return Tried(outcome=outcome, left=left, said=said, struck=struck)
+
+
+def _is_named(thing: str, state: str, told: str) -> bool:
+    """Whether an operator is told of it; whoever looks at a volume sees its attachments."""
+    volume_id = state.partition(" of ")[2] if thing.startswith("attachment ") else ""
+    return thing.split()[1] in told or bool(volume_id and volume_id in told)
 
 
 def _is_made(thing: str, made: Made) -> bool:
