@@ -368,7 +368,6 @@ class TestBadInput:
         self.holds(imagevol, "get", put["volume_id"], tmp_path / "back", says=f"volume {put['volume_id']}.* error")
         assert not (tmp_path / "back").exists()
 
-    @pytest.mark.smoke
     def test_a_full_backend_is_one_line_and_leaves_nothing(self, imagevol: CommandLine, tmp_path: Path) -> None:
         with (tmp_path / "huge.raw").open("wb") as huge:
             huge.truncate(2000 * GIB)
@@ -390,7 +389,7 @@ def passwords(cloud: Cloud) -> list[str]:
     return [clouds[name]["auth"]["password"] for name in clouds]
 
 
-@pytest.mark.parametrize("moment", ["volume", pytest.param("attachment", marks=pytest.mark.smoke)])
+@pytest.mark.parametrize("moment", ["volume", "attachment"])
 def test_an_interrupt_in_the_middle_leaves_nothing(imagevol: CommandLine, tmp_path: Path, moment: str) -> None:
     with (tmp_path / "large.raw").open("wb") as large:
         large.truncate(8 * GIB)

@@ -398,9 +398,7 @@ class TestKilled:
         upload(images=steps.images(upload.ports.images), volumes=steps.volumes(upload.ports.volumes))
         assert tuple(steps.taken) == STEPS
 
-    @pytest.mark.parametrize(
-        "step", [*range(STEPS.index("volumes.clone"), len(STEPS)), pytest.param("asked", marks=pytest.mark.smoke)]
-    )
+    @pytest.mark.parametrize("step", [*range(STEPS.index("volumes.clone"), len(STEPS)), "asked"])
     def test_the_next_call_completes_a_killed_registration(self, new: NewUpload, step: int | str) -> None:
         upload = new()
         killed = kill(upload, step)

@@ -166,7 +166,6 @@ def test_a_range_beyond_the_end_gives_nothing_and_not_the_device(ours: Driver, t
         read(theirs, stored, offset=len(DATA) + 10)
 
 
-@pytest.mark.smoke
 def test_a_device_that_ends_too_soon_is_an_error_and_not_a_short_image(
     ours: Driver, theirs: Driver, stored: str, cloud: Cloud
 ) -> None:

@@ -266,7 +266,6 @@ def test_an_image_that_is_renamed_keeps_its_template(demo: User) -> None:
     assert f"cloned from template {made.id}" in demo.said(demo.volume(image_id))
 
 
-@pytest.mark.smoke
 def test_without_a_hash_a_changed_image_has_its_template_replaced_and_the_clones_stay(demo: User) -> None:
     image_id = in_local(demo)
     forget_hash(demo.cloud, image_id)
