@@ -20,7 +20,8 @@ TIMEOUT_SECONDS = 6
 """What a procedure waits for an answer, and for data."""
 _TOLD = re.compile(
     r"; sending it again in |; asking for the rest |^Storing |^Going on |^Stopped early|; it was done all the same$|"
-    r"is kept\. To continue|image volumes? read, |^\d+ images? with |^No image volume is read: "
+    r"is kept\. To continue|image volumes? read, |^\d+ images? with |^No image volume is read: |"
+    r": \d+ findings?; the repairs give back |^0 images to copy: |^There is nothing to copy"
 )
 _RAW = re.compile(r"Traceback|NoneType|object (is|has|at)|Error\(|(Key|Type|Attribute|Value|JSONDecode)Error")
 _OF_PYTHON = re.compile(r"^.* ERROR imagevol.*\b(Key|Type|Attribute|Index|JSONDecode|Assertion)Error: ", re.MULTILINE)
