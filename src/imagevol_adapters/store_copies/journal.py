@@ -244,8 +244,8 @@ class CopyJournal(OfferedJournal):
 def worker_mark(journal_id: str) -> str:
     """Give the UUID with which a worker of another host marks the volumes that it creates for a journal.
 
-    It learns the journal from a shard, which can be forged.  So it never uses the UUID itself: it could be that of a
-    process that is copying without a board.
+    A shard tells the worker the journal, and can be forged.  If it named the journal of a `cp` without a board, and the
+    worker marked volumes with that UUID, they would be taken for those of that `cp`.
 
     Args:
         journal_id: of the journal.
