@@ -17,6 +17,7 @@ CLUSTER = "rigs"
 # In a backend's directory: how many seconds its driver takes for a clone.
 CLONE_SECONDS = ".clone_seconds"
 REGION = "RegionOne"
+FILTERED_PIPELINE = "cors http_proxy_to_wsgi versionnegotiation osprofiler authtoken context imagevol rootapp"
 # What listens on a port of its own: the last three belong to the message broker.
 SERVICES = ("keystone", "cinder", "glance", "broker", "distribution", "epmd")
 
@@ -52,6 +53,18 @@ class Settings:
     volume_hosts: tuple[str, ...] = ()
     #: File (a key of `configuration.files`) to its sections, laid over what the rig writes.
     overrides: Mapping[str, Sections] = field(default_factory=dict)
+
+
+def with_filter(options: Mapping[str, str] = {}) -> Sections:
+    """Glance's paste file with our middleware in it, which has these options.
+
+    Without it, Glance 33 tells no details of our stores, which `cp` needs.
+    """
+    factory = "imagevol_adapters.middleware:filter_factory"
+    return {
+        "composite:api": {"keystone": FILTERED_PIPELINE},
+        "filter:imagevol": {"paste.filter_factory": factory, **options},
+    }
 
 
 def with_mixin(

@@ -22,14 +22,13 @@ from tests.cloud.configuration import SHIPPED
 from tests.cloud.ports import PATIENCE_SECONDS, nothing_left, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
-from tests.cloud.settings import BACKENDS, REGION, Settings
+from tests.cloud.settings import BACKENDS, FILTERED_PIPELINE, REGION, Settings, with_filter
 
 KIB = 1 << 10
 DATA = b"data" * KIB
 ENDPOINT = {"service_type": "image", "interface": "public", "region_name": REGION}
 DETAIL = "/v2/info/stores/detail"
 
-PIPELINE = "cors http_proxy_to_wsgi versionnegotiation osprofiler authtoken context imagevol rootapp"
 OWNERS_MAY_COPY = '"copy_image": "role:admin or (role:member and project_id:%(project_id)s)"\n'
 
 
@@ -111,13 +110,7 @@ def filtered(able_machine: None, policy: Path, tmp_path_factory: pytest.TempPath
         store_driver="imagevol",
         overrides={
             "glance/glance-api.conf": {"oslo_policy": {"policy_file": str(policy)}},
-            "glance/glance-api-paste.ini": {
-                "composite:api": {"keystone": PIPELINE},
-                "filter:imagevol": {
-                    "paste.filter_factory": "imagevol_adapters.middleware:filter_factory",
-                    "explain_header": "true",
-                },
-            },
+            "glance/glance-api-paste.ini": with_filter({"explain_header": "true"}),
             # Without the cache, whose volumes would outlive the tests.
             "cinder/cinder.conf": {
                 backend: {"image_upload_use_cinder_backend": "false", "image_volume_cache_enabled": "false"}
@@ -172,7 +165,7 @@ UNCHANGED = (
 @pytest.mark.smoke
 def test_the_pipeline_is_the_one_that_glance_ships_with_the_filter_in_it() -> None:
     shipped = (SHIPPED / "glance/glance-api-paste.ini").read_text()
-    assert f"\nkeystone = {PIPELINE.replace(' imagevol', '')}\n" in shipped
+    assert f"\nkeystone = {FILTERED_PIPELINE.replace(' imagevol', '')}\n" in shipped
 
 
 class TestUploadToImage:

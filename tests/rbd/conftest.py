@@ -10,8 +10,7 @@ from tests.cloud.bringup import running as cloud_running
 from tests.cloud.ports import PATIENCE_SECONDS, inventory
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
-from tests.cloud.settings import Sections, Settings
-from tests.cloud.test_middleware import PIPELINE
+from tests.cloud.settings import Sections, Settings, with_filter
 from tests.faults.recorded import Tally, record
 from tests.rbd.ceph import POOLS, Osd, problem, running
 from tests.rbd.faults import files, watched
@@ -60,16 +59,11 @@ def rbd_cloud(ceph: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         pytest.skip("; ".join(problems))
     backends = {pool: _backend(ceph, pool) for pool in POOLS}
     cinder: Sections = {**backends, "DEFAULT": {"allowed_direct_url_schemes": None}}
-    paste = {
-        "composite:api": {"keystone": PIPELINE},
-        # Without it, Glance 33 tells no details of our store, which cp needs.
-        "filter:imagevol": {"paste.filter_factory": "imagevol_adapters.middleware:filter_factory"},
-    }
     glance: Sections = {pool: {"image_clone_stall_seconds": str(SERVICES_STALL_SECONDS)} for pool in POOLS}
     overrides = {
         "cinder/cinder.conf": cinder,
         "glance/glance-api.conf": glance,
-        "glance/glance-api-paste.ini": paste,
+        "glance/glance-api-paste.ini": with_filter(),
     }
     settings = Settings(store_driver="imagevol", overrides=overrides)
     with cloud_running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:

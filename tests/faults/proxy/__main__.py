@@ -15,8 +15,7 @@ from pathlib import Path
 
 from tests.cloud.bringup import running
 from tests.cloud.record import Cloud
-from tests.cloud.settings import BACKENDS, Settings, with_mixin
-from tests.cloud.test_middleware import PIPELINE
+from tests.cloud.settings import BACKENDS, Settings, with_filter, with_mixin
 from tests.faults.proxy.calls import FAULTS, Call, dealt, drawn
 from tests.faults.proxy.forking import Ran, Runner, runner
 from tests.faults.proxy.passing import proxies
@@ -47,12 +46,7 @@ def settings() -> Settings:
     """A cloud with all that is ours: the store, the mixin with templates, and the filter."""
     soon = {"image_clone_stall_seconds": str(TIMEOUT_SECONDS)}
     mixin = with_mixin({"image_template_enabled": "true", **soon}, glance=dict.fromkeys(BACKENDS, soon))
-    paste = {
-        "composite:api": {"keystone": PIPELINE},
-        # Without it, Glance 33 tells no details of our store, which cp needs.
-        "filter:imagevol": {"paste.filter_factory": "imagevol_adapters.middleware:filter_factory"},
-    }
-    return replace(mixin, overrides={**mixin.overrides, "glance/glance-api-paste.ini": paste})
+    return replace(mixin, overrides={**mixin.overrides, "glance/glance-api-paste.ini": with_filter()})
 
 
 def _arguments() -> argparse.Namespace:
