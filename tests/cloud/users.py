@@ -28,7 +28,7 @@ class User:
     """A user of a cloud, whose things are gone afterwards."""
 
     def __init__(self, cloud: Cloud, name: str, undo: ExitStack) -> None:
-        session = sign_in(cloud, name)
+        session = self.session = sign_in(cloud, name)
         self.cloud, self.name = cloud, name
         self.cinder: Any = CinderClient("3.60", session=session, region_name=REGION)
         self.glance: Any = GlanceClient(session=session, region_name=REGION)

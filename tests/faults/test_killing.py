@@ -7,15 +7,17 @@ up.  Every image must be whole or absent, and nothing may be left.
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.killing.commands import COMMANDS, try_command
-from tests.faults.killing.points import counted, drawn
+from tests.faults.killing.points import Point, counted, drawn
 from tests.faults.killing.preloaded import IN_MEMORY
-from tests.faults.killing.tracing import Forks, forks, why_not
+from tests.faults.killing.tracing import Forks, attached_to, forks, hit_a_pipe, why_not
 
 SEED = 18  # the same points each time; the long session draws its own
 POINTS, IN_A_ROW = 40, 5
@@ -43,3 +45,19 @@ def test_a_command_that_is_killed_again_and_again_leaves_nothing(made: Forks, na
         (tmp_path / str(number)).mkdir()
         tried = try_command(name, made, tmp_path / str(number), points[number : number + IN_A_ROW])
         assert tried.problems == (), ", ".join(map(str, points[number : number + IN_A_ROW]))
+
+
+@pytest.mark.parametrize(
+    "writes, to_a_pipe", [("os.pipe()[1]", True), ("os.open(os.devnull, os.O_WRONLY)", False)], ids=["pipe", "file"]
+)
+def test_a_call_that_cannot_fail_is_told_from_one_that_can(tmp_path: Path, writes: str, to_a_pipe: bool) -> None:
+    if problem := why_not():
+        pytest.skip(problem)
+    code = f"import os\ninput()\ntry: os.write({writes}, b'-')\nexcept OSError: print('failed')"
+    trace = tmp_path / "trace"
+    with (
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+        attached_to([process.pid], trace, Point("write", 1, "EIO")),
+    ):
+        said, _ = process.communicate(b"\n")
+    assert (said, hit_a_pipe(trace)) == (b"failed\n", to_a_pipe)

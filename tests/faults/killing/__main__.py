@@ -99,7 +99,7 @@ def _on_real(run: Run) -> None:
         made = stack.enter_context(forks(directory, *ON_REAL))
         cloud = stack.enter_context(real_cloud.real_cloud(directory, made))
 
-        def attempt(name: str, point: Point | None, trace: Path | None, *, learns: bool = False) -> Result:
+        def attempt(name: str, point: Point | None, trace: Path | None, *, learns: bool = False) -> Result | None:
             if name in real.COMMANDS:
                 return real.try_command(name, cloud, point, trace, learns=learns)
             return real_services.try_service(name, cloud, point, trace or directory / "trace")

@@ -31,6 +31,7 @@ __all__ = ["DATA", "PATIENCE_SECONDS", "SIZE", "RealCloud", "real_cloud", "repai
 SIZE = 3 * (1 << 20) + 77
 DATA = random.Random(18).randbytes(SIZE)
 PATIENCE_SECONDS = 60.0
+REQUEST_SECONDS = 90.0  # a service may hang, of which a request takes a few seconds
 
 
 @attrs.define(kw_only=True)
@@ -206,6 +207,8 @@ def real_cloud(directory: Path, forks: Forks) -> Iterator[RealCloud]:
             directory=directory,
         )
         real.clean = real.things()
+        for session in (real.service.session, real.admin):
+            session.timeout = REQUEST_SECONDS
         yield real
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -12,10 +14,10 @@ from tests.cloud import restarting
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.templating import templates
-from tests.faults.killing.points import Point
+from tests.faults.killing.points import KILL, Point
 from tests.faults.killing.real_cloud import DATA, PATIENCE_SECONDS, SIZE, RealCloud, repaired
 from tests.faults.killing.running import Result
-from tests.faults.killing.tracing import attached_to
+from tests.faults.killing.tracing import attached_to, hit_a_pipe
 
 __all__ = ["SERVICES", "try_service"]
 
@@ -64,8 +66,11 @@ SERVICES: Mapping[str, tuple[str, Callable[[RealCloud], str]]] = {
 }
 
 
-def try_service(name: str, real: RealCloud, point: Point | None, trace: Path) -> Result:
-    """Disturb a service once while it works, start it again, ask again, repair, and look."""
+def try_service(name: str, real: RealCloud, point: Point | None, trace: Path) -> Result | None:
+    """Disturb a service once while it works, start it again, ask again, repair, and look.
+
+    None if the point was a call that cannot fail; see `hit_a_pipe`.
+    """
     began = time.monotonic()
     service, ask = SERVICES[name]
     problems: list[str] = []
@@ -75,6 +80,10 @@ def try_service(name: str, real: RealCloud, point: Point | None, trace: Path) ->
     before = _workers(real.cloud, service)
     with attached_to(before, trace, point):
         outcome = ask(real)
+    if impossible := point is not None and point.fault != KILL and hit_a_pipe(trace):
+        for pid in before:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     killed = _restarted(real, service, before)
     problems += [f"after the fault: {each}" for each in real.lies()]
     second = ask(real)
@@ -88,6 +97,8 @@ def try_service(name: str, real: RealCloud, point: Point | None, trace: Path) ->
     made = [f"volume {each.id}" for each in templates(real.cloud) if each.status == "available"]
     problems += [f"left: {each}" for each in real.left(*made)]
     real.forget()
+    if impossible:
+        return None
     return Result(
         outcome="error" if outcome.startswith("error") else outcome,
         killed=killed,

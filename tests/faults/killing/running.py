@@ -22,7 +22,7 @@ __all__ = ["Result", "Run", "Try"]
 
 KEPT = Path(__file__).parents[3] / ".nox" / "faults"
 Try = Callable[..., Any]
-"""Called with a name, a point or None, and where the trace is kept or None; gives what a `Result` has."""
+"""Called with a name, a point or None, and where the trace is kept or None; gives what a `Result` has, or None."""
 
 
 @attrs.frozen(kw_only=True)
@@ -107,6 +107,9 @@ class Run:
             if result is None or result["problems"] or result["by_hand"]:  # which may be mended now
                 self._learn(attempt)
                 tried = attempt(name, point, None)
+                if tried is None:
+                    print(f"{what}, {key}: not counted, since such a call cannot fail", flush=True)
+                    continue
                 result = attrs.asdict(tried) | {"what": what, "key": key, "point": key}
                 self._keep(result)
             with self._lock:

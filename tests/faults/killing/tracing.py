@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import attrs
 
 from tests.faults.killing.points import ERRORS, Point
 
-__all__ = ["Forks", "Ran", "attached_to", "forks", "why_not"]
+__all__ = ["Forks", "Ran", "attached_to", "forks", "hit_a_pipe", "why_not"]
 
 _PATIENCE_SECONDS = 240.0
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -62,7 +63,7 @@ def attached_to(pids: Sequence[int], trace: Path, point: Point | None) -> Iterat
     injected = ["-e", point.injection] if point else []
     watched = point.call if point else ",".join(ERRORS)
     targets = [word for pid in pids for word in ("-p", str(pid))]
-    command = ["strace", "-f", "-q", "-o", str(trace), "-e", f"trace={watched}", "-e", "signal=none"]
+    command = ["strace", "-f", "-q", "-y", "-o", str(trace), "-e", f"trace={watched}", "-e", "signal=none"]
     with subprocess.Popen([*command, *injected, *targets], stderr=subprocess.PIPE, text=True) as tracer:
         try:
             deadline = time.monotonic() + 30
@@ -78,6 +79,15 @@ def attached_to(pids: Sequence[int], trace: Path, point: Point | None) -> Iterat
                 tracer.communicate(timeout=20)
             except subprocess.TimeoutExpired:
                 tracer.kill()
+
+
+def hit_a_pipe(trace: Path) -> bool:
+    """Whether a call failed that speaks to the same process, by a pipe or an eventfd.
+
+    Such a call does not fail while its process lives.  Eventlet locks the logs by a pipe: without it, Cinder hangs.
+    """
+    lines = trace.read_text(errors="replace").splitlines()
+    return any(re.search(r"\(\d+<(pipe|anon_inode):", line) for line in lines if "(INJECTED)" in line)
 
 
 def _is_traced(pid: int) -> bool:
