@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -162,11 +163,16 @@ class Osd:
         if (pid := self._found()) is not None:
             os.kill(pid, signal.SIGCONT)
         else:
-            directory = self.configuration.parent
+            directory, before = self.configuration.parent, self._up_from
             process = spawn("ceph-osd", ["ceph-osd", "-f", "-i", "0", "-c", self.configuration], directory=directory)
-            stat = ("ceph", "-c", self.configuration, "pg", "stat")
-            wait_until(lambda: "active+clean" in ask(directory, *stat), process=process, seconds=SECONDS)
+            wait_until(lambda: self._up_from > before, process=process, seconds=SECONDS)
         self._until_readable()
+
+    @property
+    def _up_from(self) -> int:
+        """Since which map the monitors have it up; they learn late that it was killed, and count it until then."""
+        said = ask(self.configuration.parent, "ceph", "-c", self.configuration, "osd", "dump", "--format", "json")
+        return int(json.loads(said)["osds"][0]["up_from"])
 
     def _until_readable(self) -> None:
         """Wait until each placement group answers.
