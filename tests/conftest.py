@@ -7,6 +7,7 @@ skipped fails the run.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections import Counter
@@ -15,10 +16,10 @@ import hypothesis
 import pytest
 
 # No deadline anywhere: a busy machine is not a defect.
-hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=30)
 # In CI the same examples each time: what fails there fails for everybody, and new ones are for developers to find.
 CI = bool(os.environ.get("CI"))
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, print_blob=True, derandomize=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=30, print_blob=True, derandomize=True)
 hypothesis.settings.register_profile("few", deadline=None, print_blob=True, derandomize=CI, max_examples=20)
 hypothesis.settings.register_profile("property", deadline=None, print_blob=True, max_examples=500)
 hypothesis.settings.register_profile("sweep", deadline=None, print_blob=True, max_examples=4000)
@@ -78,6 +79,12 @@ class NoGroupMissing:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for group in self.missing:
             terminalreporter.line(f"FAILED {group}: every test was skipped, and in CI none may miss", red=True)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was collected, which lives as long as the run."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -32,6 +33,7 @@ class Part:
     libraries: frozenset[str]
 
 
+@functools.cache
 def parts(package: str, root: Path = SOURCES) -> dict[str, Part]:
     """Give the parts of a package by name, in alphabetical order."""
     directory = root / package

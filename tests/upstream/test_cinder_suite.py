@@ -1,6 +1,6 @@
 """Cinder's own unit tests of volumes from images, with a driver that has our mixin in the place of theirs.
 
-All of them pass: with the options' defaults, and with everything turned on.
+All of them pass: with the options' defaults, and with everything turned on.  `make test` runs the latter alone.
 """
 
 from __future__ import annotations
@@ -59,11 +59,12 @@ def with_all_on(cinder_suite_with_all_on: Worker) -> Outcomes:
     return run(cinder_suite_with_all_on, ours=True, options=ALL)
 
 
-@pytest.fixture(params=["with_defaults", "with_all_on"])
+@pytest.fixture(params=[pytest.param("with_defaults", marks=pytest.mark.long), "with_all_on"])
 def outcomes(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
+@pytest.mark.long
 def test_cinders_own_drivers_pass_all_of_them(cinder_suite_on_theirs: Worker) -> None:
     outcomes = run(cinder_suite_on_theirs, ours=False, options={})
     assert not_passed(outcomes) == {}

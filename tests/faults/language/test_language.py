@@ -11,7 +11,7 @@ from tests.faults.language.jobs import JOBS, NAMES
 from tests.faults.language.machine import Machine
 
 SEED = 1
-EXAMPLES = int(os.environ.get("IMAGEVOL_LANGUAGE_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("IMAGEVOL_LANGUAGE_EXAMPLES", "60"))
 
 
 def test_no_data_is_lost_and_all_that_is_left_is_named_and_repaired() -> None:
