@@ -50,8 +50,9 @@ def write(site: Site) -> None:
 def _keystone(site: Site) -> Sections:
     directory = site.directory
     return {
-        "DEFAULT": {"debug": "true"},
         "database": {"connection": _database(site, "keystone")},
+        # As in every cloud, but in the memory of its one worker: or each token costs most of a second of a processor.
+        "cache": {"enabled": "true", "backend": "dogpile.cache.memory"},
         "token": {"provider": "fernet"},
         "fernet_tokens": {"key_repository": f"{directory}/keystone/fernet"},
         "fernet_receipts": {"key_repository": f"{directory}/keystone/fernet"},

@@ -52,7 +52,7 @@ class Cloud:
         return self.directory / "clouds.yaml"
 
     def log(self, service: str) -> Path:
-        """The debug log of `cinder`, `glance`, `keystone` or `mariadb`."""
+        """The log of `cinder` or `glance`, to debug by, or of `keystone` or `mariadb`."""
         return self.directory / "log" / f"{service}.log"
 
     def services(self) -> dict[str, bool]:
