@@ -1,9 +1,10 @@
 """Start a cloud from nothing: a database, Keystone, Cinder and Glance, filled and ready.
 
-Every cloud starts fresh, which takes seconds. A start that fails, or is interrupted, takes down
-what it had started.
+Every cloud starts fresh, which takes seconds; the first time in an environment it takes longer, as its databases are
+made (`prepared`). A start that fails, or is interrupted, takes down what it had started.
 """
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -13,13 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.cloud import broker, configuration, identity, prerequisites, services, teardown
+from tests.cloud import broker, configuration, identity, prepared, prerequisites, services, teardown
 from tests.cloud.processes import (
     CHECKOUT,
     CloudError,
     Process,
     environment,
     finish,
+    stop,
     wait_until,
 )
 from tests.cloud.record import MARKER, RECORD, Cloud
@@ -149,31 +151,21 @@ def _start(directory: Path, settings: Settings, report: Report) -> Cloud:
 
 
 def _run_steps(site: Site, report: Report) -> Cloud:
-    with _timed(report, "database, file system for volumes"):
+    with _timed(report, "databases, file system for volumes"):
         _lay_out(site)
-        mariadb = services.database(site)
         services.mount_volumes(site)
+        ids = prepared.copied(site.directory / "mariadb", lambda: _make_databases(site, report))
+        site = dataclasses.replace(site, project_ids=ids["project_ids"], user_ids=ids["user_ids"])
+        configuration.write(site)
+        mariadb = services.database(site, identity.own(site))
         messages = [broker.start(site)] if site.settings.volume_hosts else []
         wait_until(site.database_socket.exists, process=mariadb, seconds=START_SECONDS)
-    with _timed(report, "Keystone, schemas of Cinder and Glance"):
-        one_shots = [
-            services.keystone_setup(site),
-            services.cinder_schema(site),
-            services.glance_schema(site),
-        ]
-        # Loading Keystone takes as long as making its schema, and does not need it.
+    with _timed(report, "Keystone and Cinder"):
         keystone = services.keystone(site)
-        for process in one_shots:
-            finish(process, seconds=START_SECONDS)
-        _wait_for_answer(keystone, site.auth_url)
-    with _timed(report, "projects, users, roles, catalogue"):
-        site = identity.fill_keystone(site)
-        # Again, now that the id of Cinder's internal tenant is known.
-        configuration.write(site)
-    with _timed(report, "Cinder"):
         for process in messages:
             wait_until(lambda: broker.listens(site), process=process, seconds=START_SECONDS)
         cinder = services.cinder(site)
+        _wait_for_answer(keystone, site.auth_url)
         _wait_for_answer(cinder, site.volume_url)
         # After the scheduler, which must hear them report their storage.
         volumes = [services.cinder_volume(site.directory, host) for host in site.settings.volume_hosts]
@@ -212,9 +204,28 @@ def _run_steps(site: Site, report: Report) -> Cloud:
 def _lay_out(site: Site) -> None:
     for name in DIRECTORIES:
         (site.directory / name).mkdir(parents=True)
-    configuration.write(site)
     services.root_helper(site)
     services.keystone_keys(site)
+
+
+def _make_databases(site: Site, report: Report) -> prepared.Ids:
+    """Make those of a cloud without settings, by the services' commands and Keystone's API; nothing of it runs on."""
+    plain = dataclasses.replace(site, settings=Settings())
+    configuration.write(plain)
+    mariadb = services.database(plain, services.NEW_DATABASES)
+    wait_until(plain.database_socket.exists, process=mariadb, seconds=START_SECONDS)
+    with _timed(report, "the first time: Keystone, schemas of Cinder and Glance"):
+        one_shots = [services.keystone_setup(plain), services.cinder_schema(plain), services.glance_schema(plain)]
+        # Loading Keystone takes as long as making its schema, and does not need it.
+        keystone = services.keystone(plain)
+        for process in one_shots:
+            finish(process, seconds=START_SECONDS)
+        _wait_for_answer(keystone, plain.auth_url)
+    with _timed(report, "the first time: projects, users, roles, catalogue"):
+        filled = identity.fill_keystone(plain)
+        for process in (keystone, mariadb):
+            stop(process, seconds=START_SECONDS)
+    return {"project_ids": filled.project_ids, "user_ids": filled.user_ids}
 
 
 def _wait_for_answer(process: Process, url: str) -> None:

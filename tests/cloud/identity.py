@@ -1,6 +1,10 @@
 """Fill a fresh Keystone with users, projects, roles and endpoints, and Cinder with types."""
 
+import base64
 import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator
 
 from tests.cloud.rest import Api
 from tests.cloud.settings import ASSIGNMENTS, BACKENDS, REGION, Site
@@ -26,7 +30,10 @@ def sign_in(site: Site, *, user: str, project: str) -> str:
 
 
 def fill_keystone(site: Site) -> Site:
-    """Create what is missing after Keystone's bootstrap; the site with the ids it then has."""
+    """Create what is missing after Keystone's bootstrap; the site with the ids it then has.
+
+    It must be the same for every cloud, but for what `own` changes.
+    """
     api = Api(site.auth_url, token=sign_in(site, user="admin", project=BOOTSTRAP_PROJECT))
     roles = {role["name"]: role["id"] for role in api.get("/roles")["roles"]}
     users = {user["name"]: user["id"] for user in api.get("/users")["users"]}
@@ -40,17 +47,43 @@ def fill_keystone(site: Site) -> Site:
             users[user] = api.post("/users", {"user": body})["user"]["id"]
         for role in granted:
             api.put(f"/projects/{projects[project]}/users/{users[user]}/roles/{roles[role]}")
-    for kind, name, url in (
-        ("block-storage", "cinder", site.volume_url),
-        # The name under which older clients, and glance_store, look for it.
-        ("volumev3", "cinderv3", site.volume_url),
-        ("image", "glance", site.image_url),
-    ):
+    for (kind, name), url in _catalogue(site).items():
+        if kind == "identity":  # of the bootstrap
+            continue
         service = api.post("/services", {"service": {"type": kind, "name": name}})["service"]
         for interface in ("public", "internal", "admin"):
             endpoint = {"service_id": service["id"], "interface": interface, "url": url}
             api.post("/endpoints", {"endpoint": {**endpoint, "region_id": REGION}})
     return dataclasses.replace(site, project_ids=projects, user_ids=users)
+
+
+def own(site: Site) -> Iterator[str]:
+    """SQL that gives a copy of the databases of another cloud the passwords and the addresses of this one."""
+    for user, _, _ in ASSIGNMENTS:
+        whose = f"id IN (SELECT id FROM keystone.local_user WHERE name = '{user}')"
+        hashed = _hashed(site.passwords[user])
+        yield f"UPDATE keystone.password SET password_hash = '{hashed}' WHERE local_user_{whose};"
+    for (kind, _), url in _catalogue(site).items():
+        whose = f"id IN (SELECT id FROM keystone.service WHERE type = '{kind}')"
+        yield f"UPDATE keystone.endpoint SET url = '{url}' WHERE service_{whose};"
+
+
+def _catalogue(site: Site) -> dict[tuple[str, str], str]:
+    """Type and name of each service, and where it is."""
+    return {
+        ("identity", "keystone"): site.auth_url,
+        ("block-storage", "cinder"): site.volume_url,
+        # The name under which older clients, and glance_store, look for it.
+        ("volumev3", "cinderv3"): site.volume_url,
+        ("image", "glance"): site.image_url,
+    }
+
+
+def _hashed(password: str) -> str:
+    """As Keystone keeps it. One round: these passwords live for minutes, and nobody could guess them."""
+    salt = os.urandom(16)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 1)
+    return "$pbkdf2-sha512$1$" + "$".join(base64.b64encode(part).decode().rstrip("=") for part in (salt, digest))
 
 
 def cinder_api(site: Site) -> Api:

@@ -116,6 +116,12 @@ def finish(process: Process, *, seconds: float) -> None:
     raise process.failure(f"did not end within {seconds:g} s")
 
 
+def stop(process: Process, *, seconds: float) -> None:
+    """Ask a process to end, and wait until it has ended well."""
+    os.kill(process.pid, signal.SIGTERM)
+    finish(process, seconds=seconds)
+
+
 def run(name: str, *argv: str | Path, directory: Path, seconds: float = 30) -> None:
     """Run a command to its end."""
     finish(spawn(name, argv, directory=directory), seconds=seconds)
@@ -131,12 +137,16 @@ def wait_until(ready: Callable[[], bool], *, process: Process, seconds: float) -
     raise process.failure(f"was not ready within {seconds:g} s")
 
 
-def ticks(seconds: float, *, interval: float = 0.05) -> Iterator[None]:
-    """Yield at once, and again at each interval until the time is over."""
-    deadline = time.monotonic() + seconds
+def ticks(seconds: float, *, interval: float | None = None) -> Iterator[None]:
+    """Yield at once, and again at each interval until the time is over.
+
+    Intervals grow if none is given: what takes long may take a little longer, and whoever is asked has other work.
+    """
+    deadline, pause = time.monotonic() + seconds, interval or 0.05
     yield
     while time.monotonic() < deadline:
-        time.sleep(interval)
+        time.sleep(pause)
+        pause = interval or min(1.25 * pause, 0.3)
         yield
 
 

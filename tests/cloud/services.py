@@ -3,23 +3,25 @@
 import base64
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.cloud.processes import Process, run, spawn
 from tests.cloud.settings import HOST, Site
 
 DATABASES = ("keystone", "cinder", "glance")
+NEW_DATABASES = [f"CREATE DATABASE {name};" for name in DATABASES]
 VOLUMES_BYTES = 1 << 40
 
 
-def database(site: Site) -> Process:
-    """MariaDB on a Unix socket, with no more than InnoDB in it.
+def database(site: Site, statements: Iterable[str]) -> Process:
+    """MariaDB on a Unix socket, with no more than InnoDB in it; it executes the statements before anybody can connect.
 
     Whoever can reach the socket, in a directory of root's, is let in: so there are no accounts to
     make, and no system tables, which would take longer than everything else here.
     """
-    statements = site.directory / "mariadb.sql"
-    statements.write_text("".join(f"CREATE DATABASE {name};\n" for name in DATABASES))
+    first = site.directory / "mariadb.sql"
+    first.write_text("".join(f"{statement}\n" for statement in statements))
     return spawn(
         "mariadb",
         [
@@ -30,13 +32,15 @@ def database(site: Site) -> Process:
             f"--tmpdir={site.directory}/tmp",
             f"--socket={site.database_socket}",
             f"--pid-file={site.directory}/tmp/mariadb.pid",
-            f"--init-file={statements}",
+            f"--init-file={first}",
             "--skip-networking",
             "--skip-grant-tables",
             "--character-set-server=utf8",
             "--max-connections=300",
             "--performance-schema=off",
             "--innodb-buffer-pool-size=64M",
+            # It is copied for each cloud.
+            "--innodb-log-file-size=16M",
             # Data that is thrown away need not survive a crash.
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-doublewrite=0",
