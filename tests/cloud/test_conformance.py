@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import ClassVar
+from functools import wraps
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -38,7 +39,30 @@ def real(cloud: Cloud) -> Ports:
     return ports(cloud)
 
 
-@pytest.mark.smoke
+def smoke(*tests: Callable[..., None]) -> Callable[[type], type]:
+    """Mark these of a suite's tests for `smoke`."""
+
+    def mark(suite: type) -> type:
+        for test in tests:
+
+            @wraps(test)
+            def marked(*given: Any, test: Callable[..., None] = test, **named: Any) -> None:
+                test(*given, **named)
+
+            setattr(suite, test.__name__, pytest.mark.smoke(marked))
+        return suite
+
+    return mark
+
+
+@smoke(
+    VolumeServiceConformance.test_a_new_volume_is_available_once_it_was_waited_for,
+    VolumeServiceConformance.test_a_volume_that_cannot_be_created_as_asked_is_refused,
+    VolumeServiceConformance.test_a_volume_has_its_metadata_from_the_beginning_and_is_found_by_it,
+    VolumeServiceConformance.test_a_volume_grows_and_keeps_what_it_has,
+    VolumeServiceConformance.test_a_complete_attachment_shows_which_process_has_it,
+    VolumeServiceConformance.test_a_deleted_volume_is_gone_and_is_not_deleted_twice,
+)
 class TestCinderVolumes(VolumeServiceConformance):
     volume_type: ClassVar[str] = "slow"
 
@@ -73,7 +97,10 @@ class TestGlanceImagesInVolumes(TestGlanceImages):
     store: ClassVar[str] = "fast"
 
 
-@pytest.mark.smoke
+@smoke(
+    AttacherConformance.test_written_data_is_read_by_the_next_attachment,
+    AttacherConformance.test_nothing_is_written_through_a_device_opened_to_be_read,
+)
 class TestBrickAttacher(AttacherConformance):
     @pytest.fixture
     def volumes(self, real: Ports) -> VolumeService:

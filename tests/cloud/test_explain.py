@@ -27,8 +27,8 @@ from tests.cloud.templating import remove_templates, until_said
 from tests.cloud.test_command_line import CommandLine
 from tests.cloud.users import User
 
-# The clone of a template; test_templates.py has the other ways for `smoke`.
-SMOKE = [(SITUATIONS[0].world, SITUATIONS[0].name)]
+# The two clones that are ours.
+SMOKE = [("mixin with templates", name) for name in ("second volume of an image", "image in the store of the backend")]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from keystoneauth1.session import Session
 from imagevol_adapters.middleware import CHOICE_HEADER
 from tests.cloud.bringup import running
 from tests.cloud.configuration import SHIPPED
+from tests.cloud.conftest import shares_clouds
 from tests.cloud.ports import PATIENCE_SECONDS, nothing_left, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
@@ -104,8 +105,13 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def filtered(able_machine: None, policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def filtered(
+    request: pytest.FixtureRequest, able_machine: None, policy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
     """A cloud whose Glance has the filter and our store driver, and whose Cinder uploads what it could register."""
+    if shares_clouds(request):
+        yield request.getfixturevalue("template_cloud")
+        return
     settings = Settings(
         store_driver="imagevol",
         overrides={

@@ -37,6 +37,7 @@ from imagevol_core import (
     UploadSettings,
 )
 from tests.cloud.bringup import running
+from tests.cloud.conftest import shares_clouds
 from tests.cloud.ports import PATIENCE_SECONDS, Ports, nothing_left, ports, sign_in
 from tests.cloud.processes import CHECKOUT, ticks
 from tests.cloud.record import Cloud
@@ -50,18 +51,31 @@ CLOSED = "http://127.0.0.1:1"
 
 
 @pytest.fixture(scope="module")
-def cloud(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """One of its own, in which the type `fast` names its store, as Cinder lets nobody change it once it has volumes.
+def cloud(
+    request: pytest.FixtureRequest, able_machine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
+    """One in which the type `fast` names its store, which Cinder lets nobody change while it has volumes.
 
     Locations are registered by the Location API alone, and Glance does not read a GiB to digest each of them.
     """
+    if shares_clouds(request):
+        with fast_names_its_store(request.getfixturevalue("template_cloud")) as cloud:
+            yield cloud
+        return
     options = {"show_multiple_locations": "false", "do_secure_hash": "false"}
     settings = Settings(overrides={"glance/glance-api.conf": {"DEFAULT": options}})
-    with running(tmp_path_factory.mktemp("cloud"), settings, keep_logs=True) as cloud:
-        cinder = CinderClient("3.60", session=sign_in(cloud, "admin"), region_name=REGION)
-        fast = next(each for each in cinder.volume_types.list() if each.name == "fast")
-        fast.set_keys({"image_service:store_id": "fast"})
+    directory = tmp_path_factory.mktemp("cloud")
+    with running(directory, settings, keep_logs=True) as own, fast_names_its_store(own) as cloud:
         yield cloud
+
+
+@contextmanager
+def fast_names_its_store(cloud: Cloud) -> Iterator[Cloud]:
+    cinder = CinderClient("3.60", session=sign_in(cloud, "admin"), region_name=REGION)
+    fast = next(each for each in cinder.volume_types.list() if each.name == "fast")
+    fast.set_keys({"image_service:store_id": "fast"})
+    yield cloud
+    fast.unset_keys(["image_service:store_id"])
 
 
 @pytest.fixture(autouse=True)

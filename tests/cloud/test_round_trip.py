@@ -139,7 +139,6 @@ def test_a_full_backend_says_so_and_leaves_nothing(real: Ports) -> None:
     assert caught.value.leftovers == ()
 
 
-@pytest.mark.smoke
 def test_a_volume_in_error_is_neither_read_nor_forgotten(cloud: Cloud, real: Ports, stored: StoredImage) -> None:
     CinderClient("3.60", session=sign_in(cloud, "admin")).volumes.reset_state(stored.volume.id, "error")
     with pytest.raises(InUse, match="error state"):
@@ -187,7 +186,7 @@ class TestRegistered:
         with pytest.raises(InUse, match="openstack image delete"):
             delete_image_volume(registered[1].volume.id, volumes=real.volumes, images=real.images)
 
-    @pytest.mark.smoke
+    @pytest.mark.parametrize("registered", [pytest.param("fast", marks=pytest.mark.smoke), "slow", None], indirect=True)
     def test_a_volume_that_cinder_makes_of_it_is_a_clone_with_the_same_bytes(
         self, cloud: Cloud, registered: tuple[Image, StoredImage]
     ) -> None:

@@ -186,7 +186,6 @@ def test_a_volume_that_is_missing_is_not_found(ours: Driver, theirs: Driver) -> 
         theirs.get(located(theirs, f"cinder://theirs/{NOBODY}"))
 
 
-@pytest.mark.smoke
 def test_a_volume_with_a_snapshot_is_in_use(ours: Driver, theirs: Driver, stored: str, cloud: Cloud) -> None:
     cinder: Any = CinderClient("3.60", session=sign_in(cloud, "service"))
     snapshot = cinder.volume_snapshots.create(id_of(stored))

@@ -27,7 +27,7 @@ from tests.cloud.ports import Ports, nothing_left, ports, sign_in
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
 from tests.cloud.restarting import glance_with, kill, start
-from tests.cloud.settings import BACKENDS, REGION
+from tests.cloud.settings import REGION
 
 MIB = 1 << 20
 DATA = random.Random(7).randbytes(9 * MIB + 77)
@@ -86,8 +86,7 @@ def download(cloud: Cloud, image: Any, headers: dict[str, str] | None = None, *,
     return content
 
 
-@pytest.mark.parametrize("store", BACKENDS)
-@pytest.mark.smoke
+@pytest.mark.parametrize("store", [pytest.param("fast", marks=pytest.mark.smoke), "slow"])
 def test_an_image_goes_in_and_out_and_away(imagevol_cloud: Cloud, real: Ports, uploaded: Uploaded, store: str) -> None:
     image = uploaded(store=store)
     assert image["locations"] == [{"url": f"cinder://{store}/{volume_id(image)}", "metadata": {"store": store}}]
@@ -306,7 +305,6 @@ def test_an_image_that_is_in_use_is_not_deleted(imagevol_cloud: Cloud, real: Por
     assert download(imagevol_cloud, image) == DATA
 
 
-@pytest.mark.smoke
 def test_a_device_that_ends_too_soon_is_an_error_at_the_client(imagevol_cloud: Cloud, uploaded: Uploaded) -> None:
     image = uploaded()
     (file,) = (imagevol_cloud.directory / "volumes/fast").glob(f"*{volume_id(image)}*")

@@ -78,8 +78,8 @@ class TestVolumeTypes:
             types.delete(hidden)
 
 
-@pytest.mark.smoke
 class TestCheck:
+    @pytest.mark.smoke
     def test_the_stores_of_a_glance_that_works_have_no_fault(self, imagevol: CommandLine) -> None:
         ran = imagevol.run("stores", "check", "--config-file", configuration(imagevol.cloud))
         assert (ran.returncode, told(ran.stdout), ran.stderr) == (0, WORKS, "")
@@ -87,10 +87,11 @@ class TestCheck:
     @pytest.mark.parametrize(
         "pattern, replacement, line",
         [
-            (
+            pytest.param(
                 "cinder_volume_type = slow",
                 "cinder_volume_type = none",
                 "type-exists: cinder_volume_type is 'none', and Cinder has no such type",
+                marks=pytest.mark.smoke,
             ),
             (
                 r"(\[slow\].*?)cinder_store_password = [^\n]*",

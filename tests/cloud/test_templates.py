@@ -74,7 +74,6 @@ def explained(user: User, image_id: str, volume_type: str, size_gib: int) -> str
     return ", ".join(" ".join(filter(None, (way["way"], way["source"]))) for way in answer["ways"])
 
 
-@pytest.mark.smoke
 def test_the_command_says_beforehand_what_the_driver_plans_and_does(demo: User) -> None:
     image_id, held = in_local(demo), demo.image(store="fast")
     for image, volume_type, way in (
