@@ -236,7 +236,10 @@ class TestAudit:
         "kind, told",
         [
             (KIND, ""),
-            (deep_kind("another"), "No worker takes it yet. Start `imagevol fleet work --take audit` for the same"),
+            (
+                deep_kind("another"),
+                f"No worker takes it yet. Start `imagevol fleet work --board {URL} --take audit` for",
+            ),
         ],
         ids=["of this cloud", "of another cloud"],
     )

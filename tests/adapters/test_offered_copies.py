@@ -141,8 +141,9 @@ class TestCommand:
         assert {row["way"] for row in ran.json} == {MOVES[to_store].value}
         assert site.stores() == {each: [to_store] for each in NAMED}
         assert (board.shards.records(), board.jobs.records(), board.closed) == ((), (), 1)
+        start = f"Start `imagevol fleet work --board {URL} --take copies`"
         more = "with the same --from-store, --to-store, --move and --verify"
-        assert f"Start `imagevol fleet work --take copies` for the same cloud and project, {more}." in ran.err
+        assert f"{start} for the same cloud and project, {more}." in ran.err
         assert cp("--resume", "--journal", path, "--yes").err.splitlines()[-1] == "There is nothing to resume."
         undone = cp("--undo", "--journal", path, "--yes")
         assert (undone.status, set(states(undone).values())) == (0, {"undone"})
@@ -221,6 +222,18 @@ class TestCommand:
         assert (undone.status, states(undone), late) == (0, {image_id: "undone"}, [])
         assert f"Taking job {journal.job} off {URL}, and waiting for its workers." in undone.err
         assert site.stores() == {each: ["fast"] for each in NAMED}
+
+    @pytest.mark.parametrize("command", ["--undo", "--resume"])
+    def test_another_board_than_that_of_the_journal_is_refused_and_nothing_else_is_told(
+        self, site: Site, board: Board, cp: Run, path: Path, command: str
+    ) -> None:
+        with site.create(path, to_store="slow", from_store="fast", move=True) as journal:
+            journal.record_offered("redis://first.example.com:6379")
+            journal.record(IDS[IMAGE], State.BEGUN, made=StoreCopyWay.IMPORT)
+        path.write_text(path.read_text().replace(CLOUD, COMMANDS_CLOUD))
+        refused = cp(command, "--journal", path, "--yes", "--board", URL)
+        assert (refused.status, refused.out, len(refused.err.splitlines())) == (1, "", 1)
+        assert "its images were offered on redis://first.example.com:6379" in refused.err
 
     @pytest.mark.parametrize("command", ["--undo", "--resume"])
     def test_what_another_process_feeds_from_a_copy_of_the_journal_is_not_taken_off_the_board(

@@ -188,7 +188,7 @@ class TestCommand:
         assert (locations(glance), glance.requested) == (WANTED, ONCE)
         assert nothing_held(glance)
         assert (board.shards.records(), board.jobs.records(), board.closed) == ((), (), 1)
-        assert "No worker takes it yet. Start `imagevol fleet work --take locations` for the same" in ran.err
+        assert f"No worker takes it yet. Start `imagevol fleet work --board {URL} --take locations` for" in ran.err
         with Journal.open(tmp_path / "journal", cloud=CLOUD) as journal:
             assert {entry.state for entry in journal.entries.values()} == {State.DONE}
             assert not journal.offered
@@ -267,6 +267,17 @@ class TestCommand:
         assert (undone.status, states(undone)) == (0, {entry.image_id: "undone"})
         assert f"Taking job {journal.job} off {URL}, and waiting for its workers." in undone.err
         assert not glance.requested
+
+    @pytest.mark.parametrize("command", [("apply", "--resume"), ("undo",)], ids=["resume", "undo"])
+    def test_another_board_than_that_of_the_journal_is_refused_and_nothing_else_is_told(
+        self, glance: Cloud, board: Board, run: Run, tmp_path: Path, command: tuple[str, ...]
+    ) -> None:
+        with journal_of(glance, tmp_path / "journal") as journal:
+            journal.record_offered("redis://first.example.com:6379")
+            journal.record(next(iter(journal.entries)), State.BEGUN)
+        refused = run(*command, "--board", URL)
+        assert (refused.status, refused.out, len(refused.err.splitlines())) == (1, "", 1)
+        assert "its images were offered on redis://first.example.com:6379" in refused.err
 
     def test_an_image_that_fails_on_a_worker_is_told_and_tried_again(
         self, glance: Cloud, board: Board, run: Run

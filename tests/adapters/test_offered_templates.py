@@ -97,9 +97,10 @@ class TestCommand:
     ) -> None:
         with serving(board.shards, {KIND: work}):
             told = run("warm", image.id, "--yes", "--board", URL).err.splitlines()
+        start = f"imagevol fleet work --board {URL} --take templates"
         assert told[-2].startswith("Job warm-")
         assert told[-2].endswith(f" on {URL}: workers do it.")
-        assert told[-1].startswith("No worker takes it yet. Start `imagevol fleet work --take templates` for the same")
+        assert told[-1].startswith(f"No worker takes it yet. Start `{start}` for the same")
 
     def test_a_worker_that_lives_is_not_asked_for(self, board: Board, work: Work, run: Run, image: Image) -> None:
         present = board.workers.present(Worker(name="one", kinds=frozenset({KIND})), host="node-1", jobs=1)

@@ -41,6 +41,7 @@ def copied(copies: StoreCopies, asked: argparse.Namespace, *, cloud: str) -> Ite
 
     journal, kind = copies.journal, kind_of(copies, cloud)
     with opened_board(asked) as fleet:
+        journal.check_board(fleet.name)  # before a worker is asked for that would have nothing to do
         offer = offer_of(fleet, job=journal.job, kind=kind, take="copies", more=_MORE)
         let_go = partial(fleet.shards.let_go, journal.job)
         try:
@@ -62,7 +63,7 @@ def copies_taken_back(journal: CopyJournal, asked: argparse.Namespace) -> None:
     """
     from imagevol_adapters.store_copies.offering import end_offer
 
-    taken_back(journal.job, asked, partial(end_offer, journal))
+    taken_back(journal, journal.job, asked, partial(end_offer, journal))
 
 
 def _tell_begun(journal: CopyJournal) -> None:

@@ -37,6 +37,7 @@ def applied(migration: Migration, asked: argparse.Namespace, *, cloud: str) -> I
 
     journal = migration.journal
     with opened_board(asked) as fleet:
+        journal.check_board(fleet.name)  # before a worker is asked for that would have nothing to do
         kind = location_kind(cloud, plan=journal.plan_id)
         offer = offer_of(fleet, job=journal.job, kind=kind, take="locations", more=_MORE)
         changes = offered_changes(
@@ -61,7 +62,7 @@ def changes_taken_back(journal: Journal, asked: argparse.Namespace) -> None:
     """
     from imagevol_adapters.relocating.offering import end_offer
 
-    taken_back(journal.job, asked, partial(end_offer, journal))
+    taken_back(journal, journal.job, asked, partial(end_offer, journal))
 
 
 def _tell_begun(journal: Journal) -> None:

@@ -14,7 +14,7 @@ from imagevol_core import RequestRefused
 
 if TYPE_CHECKING:
     from imagevol_adapters.fleet import Fleet, JobOffer
-    from imagevol_adapters.fleet.journalled import LetGo
+    from imagevol_adapters.fleet.journalled import LetGo, OfferedJournal
 
 __all__ = ["going_on", "offer_of", "refuse_unused", "taken_back", "tell_offer"]
 
@@ -95,23 +95,27 @@ def tell_offer(fleet: Fleet, *, job: str, kind: str, take: str, more: str = "") 
     """
     tell(f"Job {job} on {fleet.locks.service}: workers do it.")
     if not any(kind in each.worker.kinds for each in fleet.workers.workers()):
-        tell(f"No worker takes it yet. Start `imagevol fleet work --take {take}` for the same cloud and project{more}.")
+        start = f"imagevol fleet work --board {fleet.name} --take {take}"
+        tell(f"No worker takes it yet. Start `{start}` for the same cloud and project{more}.")
 
 
-def taken_back(job: str, asked: argparse.Namespace, end_offer: EndOffer) -> None:
+def taken_back(journal: OfferedJournal, job: str, asked: argparse.Namespace, end_offer: EndOffer) -> None:
     """With --board, take the images of a job off the board, and wait for the workers that are changing some.
 
     Args:
+        journal: of the job.
         job: its name.
         asked: the options of the command.
         end_offer: does so, and writes it into the journal.
 
     Raises:
-        ImagevolError: another process feeds the job, a worker does not end, or the board cannot be used.
+        ImagevolError: the job is on another board, another process feeds it, a worker does not end, or the board cannot
+            be used.
     """
     if asked.board is None:
         return
     with opened_board(asked) as fleet:
+        journal.check_board(fleet.name)
         tell(f"Taking job {job} off {fleet.name}, and waiting for its workers.")
         with fleet.jobs.feeding(job, kind="", total=0):  # or a feeder would offer again what is taken off
             end_offer(board=fleet.name, let_go=partial(fleet.shards.let_go, job))
