@@ -15,7 +15,7 @@ from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.cp import Cp
 from imagevol_adapters.testing.memory import MemoryAttacher, MemoryStoreCopies, MemoryVolumes
-from imagevol_core import RequestRefused, ResourceNotFound, ServiceUnreachable
+from imagevol_core import RequestRefused, ResourceNotFound, ServiceFailed, ServiceUnreachable
 from tests.adapters.commands import Ran, Run, metrics_in
 from tests.adapters.test_store_copies import DATA, STORES, Site
 
@@ -253,6 +253,17 @@ def test_a_journal_that_exists_is_not_overwritten(site: Site, cp: Run, journal: 
 def test_jobs_are_a_count(site: Site, cp: Run) -> None:
     assert [cp("image-0", "--to-store", "slow", "--jobs", jobs).status for jobs in ("0", "65", "x")] == [2, 2, 2]
     assert site.stores() == {each: ["fast"] for each in NAMED}
+
+
+def test_a_glance_that_does_not_tell_its_stores_is_helped(site: Site, cp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def catalogue(_: Glance) -> Any:
+        raise ServiceFailed("Glance, the details of its stores: HTTP 500 Internal Server Error")
+
+    monkeypatch.setattr(Glance, "catalogue", catalogue)
+    ran = cp("image-0", "--to-store", "slow", "--yes")
+    assert (ran.status, ran.out, len(ran.err.splitlines())) == (1, "", 1)
+    assert ran.err.startswith("Glance, the details of its stores: HTTP 500 Internal Server Error; if a store has the")
+    assert ran.err.endswith("or pass Glance's configuration with --config-file\n")
 
 
 def test_the_stores_can_be_read_from_a_configuration(site: Site, cp: Run, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from imagevol_core import (
     HOLD,
     InUse,
     RequestRefused,
+    ServiceFailed,
     ServiceUnreachable,
     StorageError,
     TransferCancelled,
@@ -50,7 +51,7 @@ from imagevol_core.store_copies import StoreCopyWay, VerifyWish, volume_in_store
 from tests.adapters.commands import Ran, Run
 from tests.adapters.history import Killed
 from tests.adapters.serving import URL, Board, quick, serving
-from tests.adapters.test_cp_command import IDS, NAMED, cp, site
+from tests.adapters.test_cp_command import IDS, NAMED, Glance, cp, site
 from tests.adapters.test_store_copies import CLOUD, DATA, MOVES, Process, Site, path
 from tests.adapters.watching import CHANGES, VOLUME_CHANGES, Watched
 from tests.coordination.services import PASSWORD, running
@@ -314,6 +315,16 @@ class TestWorkerCommand:
             return ran if ran.status else list(serve.call_args.kwargs["works"])
 
         return kinds
+
+    def test_of_a_glance_that_does_not_tell_its_stores_it_says_how_the_worker_is_told(
+        self, kinds: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def catalogue(_: Glance) -> Any:
+            raise ServiceFailed("Glance, the details of its stores: HTTP 500")
+
+        monkeypatch.setattr(Glance, "catalogue", catalogue)
+        ran = kinds(*self.STORES)
+        assert (ran.status, ran.err.endswith("or pass Glance's configuration with --glance-config-file\n")) == (1, True)
 
     def test_it_takes_the_work_of_a_command_with_the_same_options(self, kinds: Callable[..., Any]) -> None:
         of = partial(kind, cloud=COMMANDS_CLOUD)

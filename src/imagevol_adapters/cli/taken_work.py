@@ -211,7 +211,7 @@ def _copies(app: Services, asked: argparse.Namespace, fleet: Fleet, _: WorkerLim
     with suppress(ImagevolError, ImportError):  # it is raised where a volume is read
         app.attacher  # noqa: B018 - os-brick imports eventlet: of a thread that does, Python never sees the end
     glance = GlanceStoreCopies(app.images)
-    catalogue = copy_catalogue(app, asked.glance_config_file)
+    catalogue = copy_catalogue(app, asked.glance_config_file, option="--glance-config-file")
     worker = CopyWorker(
         images=glance,
         volumes=app.volumes,
