@@ -128,11 +128,19 @@ class TestBoardOption:
         ran = run(*self.COMMAND, URL, "--board-password-file", tmp_path / "none")
         assert (ran.status, "No such file" in ran.err) == (1, True)
 
-    def test_etcd_takes_no_password(self, board: Board, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_etcd_takes_no_password(
+        self, board: Board, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         assert run(*self.COMMAND, "etcd3+http://host:2379").status == 0
+        (file := tmp_path / "password").write_text("pa55word")
+        of_file = run(*self.COMMAND, "etcd3+http://host:2379", "--board-password-file", file)
         monkeypatch.setenv(BOARD_PASSWORD, "pa55word")
-        ran = run(*self.COMMAND, "etcd3+http://host:2379")
-        assert (ran.status, "TLS with a client certificate" in ran.err) == (1, True)
+        of_environment = run(*self.COMMAND, "etcd3+http://host:2379")
+        assert of_file == of_environment
+        assert of_file.err == (
+            f"the password of the board is for redis:// only: unset {BOARD_PASSWORD}, or leave --board-password-file "
+            "out; for etcd, use TLS with a client certificate\n"
+        )
 
     def test_a_service_that_keeps_no_shards_is_refused(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()

@@ -142,6 +142,7 @@ class TestCommand:
         assert {row["way"] for row in ran.json} == {MOVES[to_store].value}
         assert site.stores() == {each: [to_store] for each in NAMED}
         assert (board.shards.records(), board.jobs.records(), board.closed) == ((), (), 1)
+        assert "through its staging area, the workers read " in ran.err
         start = f"Start `imagevol fleet work --board {URL} --take copies`"
         more = "with the same --from-store, --to-store, --move and --verify"
         assert f"{start} for the same cloud and project, {more}." in ran.err

@@ -323,6 +323,14 @@ class TestWorkerCommand:
         conf.write_text(GLANCE_API_CONF.replace("ssd", "hdd"))
         assert len({KIND, *renamed, *kinds(*take)}) == 3
 
+    def test_without_a_configuration_of_glance_it_names_the_option(
+        self, kinds: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        none = tmp_path / "none/glance-api.conf"
+        monkeypatch.setattr("imagevol_adapters.cli.locations_facts.GLANCE_API_CONF", none)
+        ran = kinds("--take", "locations")
+        assert ran.err == f"{none} is not on this host: pass Glance's configuration with --glance-config-file\n"
+
     def test_its_options_are_refused_for_other_work(
         self, kinds: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:

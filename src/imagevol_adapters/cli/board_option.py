@@ -120,8 +120,8 @@ def _with_password(url: str, password: str | None) -> str:
         return url
     if parts.scheme != "redis":
         raise RequestRefused(
-            f"the password of the board is for redis:// only: unset {BOARD_PASSWORD}, and use TLS with a client "
-            "certificate for etcd"
+            f"the password of the board is for redis:// only: unset {BOARD_PASSWORD}, or leave --board-password-file "
+            "out; for etcd, use TLS with a client certificate"
         )
     if not password.isprintable() or set(password) & set("/?#[] "):
         raise RequestRefused("the password of the board cannot be used: it has a blank, /, ?, #, [ or ] in it")

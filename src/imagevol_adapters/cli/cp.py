@@ -202,7 +202,9 @@ class Cp(Named, Shown, Lister):
                 rows.append(_row(planned, self._shown(image_id), "planned"))
                 staged_bytes += planned.glance_bytes or 0
                 read_bytes += planned.host_bytes or 0
-        self._tell_plan(len(entries), staged_bytes, read_bytes)
+        self._tell_plan(
+            len(entries), staged_bytes, read_bytes, "the workers read" if parsed_args.board else "this host reads"
+        )
         for row in rows:
             if row[2] == _REFUSED:
                 tell(f"image {row[0]} ({said(self._names.get(str(row[0])))}): {row[-1]}")
@@ -316,10 +318,10 @@ class Cp(Named, Shown, Lister):
             *(None, None, None, reason),
         )
 
-    def _tell_plan(self, images: int, staged_bytes: int, read_bytes: int) -> None:
+    def _tell_plan(self, images: int, staged_bytes: int, read_bytes: int, who_reads: str) -> None:
         tell(
             f"{amount(images, 'image')} to copy: Glance copies {amount(staged_bytes, 'byte')} through its staging "
-            f"area, this host reads {amount(read_bytes, 'byte')}"
+            f"area, {who_reads} {amount(read_bytes, 'byte')}"
         )
 
     def _agreed(self, question: str, plan: Sequence[tuple[str, str]], parsed_args: argparse.Namespace) -> bool:

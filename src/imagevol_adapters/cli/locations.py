@@ -60,7 +60,7 @@ class _Locations(Shown, Lister):
     """What the commands share: the stores of Glance, the plan, the question."""
 
     app: Imagevol
-    _config_files: Sequence[Path] = ()
+    _config_files: Sequence[Path] | None = None
     _metrics: Path | None = None
     _found = False
 
@@ -80,7 +80,7 @@ class _Locations(Shown, Lister):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Give 3 when something was found that is not as it should be."""
-        self._config_files = parsed_args.config_file or [GLANCE_API_CONF]
+        self._config_files = parsed_args.config_file
         self._metrics = parsed_args.metrics
         check_metrics(self._metrics)
         status = int(super().run(parsed_args))

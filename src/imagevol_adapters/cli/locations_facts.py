@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagevol_adapters.cli.services import Services
-from imagevol_core import StoreCatalogue
+from imagevol_adapters.file_deadline import is_there
+from imagevol_core import RequestRefused, StoreCatalogue
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -17,20 +18,24 @@ __all__ = ["GLANCE_API_CONF", "catalogue_of", "glance_configuration"]
 GLANCE_API_CONF = Path("/etc/glance/glance-api.conf")
 
 
-def glance_configuration(files: Sequence[Path]) -> cfg.ConfigOpts:
+def glance_configuration(files: Sequence[Path] | None, *, option: str = "--config-file") -> cfg.ConfigOpts:
     """Read what Glance is configured with.
 
     Args:
-        files: a later one overrules an earlier one.
+        files: a later one overrules an earlier one; None for `GLANCE_API_CONF`.
+        option: takes a file.
 
     Raises:
+        RequestRefused: no file is given, and `GLANCE_API_CONF` is not there.
         InvalidConfiguration: a file cannot be read, or an option in it has no valid value.
     """
     from oslo_config import cfg
 
     from imagevol_adapters.configuration.stores import load
 
-    configuration = load(files)
+    if not files and not is_there(GLANCE_API_CONF):
+        raise RequestRefused(f"{GLANCE_API_CONF} is not on this host: pass Glance's configuration with {option}")
+    configuration = load(files or [GLANCE_API_CONF])
     configuration.register_opt(cfg.BoolOpt("delayed_delete", default=False))
     return configuration
 

@@ -184,7 +184,7 @@ def _locations(app: Services, asked: argparse.Namespace, fleet: Fleet, _: Worker
     from imagevol_adapters.relocating import Changer, plan_id
     from imagevol_adapters.relocating.offering import location_kind, location_work
 
-    configuration = glance_configuration(asked.glance_config_file or [GLANCE_API_CONF])
+    configuration = glance_configuration(asked.glance_config_file, option="--glance-config-file")
     catalogue = catalogue_of(app, configuration)
     renames = given_renames(asked.rename, catalogue)
     changer = Changer(
