@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +25,7 @@ from imagevol_adapters.cli.columns import (
     or_null,
     record,
 )
+from imagevol_adapters.cli.html_option import add_html_option, write_html
 from imagevol_adapters.cli.schemas import Schema, json_list
 from imagevol_adapters.cli.short_kind import short_kind
 from imagevol_core import RequestRefused
@@ -32,6 +33,7 @@ from imagevol_core.sentences import amount, said
 
 if TYPE_CHECKING:
     from imagevol_adapters.fleet import Fleet, JobState
+    from imagevol_adapters.reporting import Contents
     from imagevol_core.sharding import ShardRecord
 
 __all__ = ["Cancel", "Retry", "Status", "Workers"]
@@ -51,6 +53,7 @@ class Status(Shown, Lister):
     """
 
     app: Imagevol
+    _page: Contents | None = None
     matters_less = ("kind", "held", "set_aside", "in_use", "offered", "rate")
     columns: ClassVar[tuple[Column, ...]] = (
         Column("job", TEXT, "The name of the job."),
@@ -107,16 +110,31 @@ class Status(Shown, Lister):
         parser = super().get_parser(prog_name)
         parser.add_argument("job", nargs="?", metavar="JOB", help="list only JOB (default: all jobs)")
         add_board_options(parser, required=True, does="look at the jobs")
+        add_html_option(parser, besides="; it has the workers too")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], Iterable[tuple[object, ...]]]:
         """Ask the board."""
+        if parsed_args.html is not None:
+            from imagevol_adapters.reporting import check_library
+
+            check_library()
         with opened_board(parsed_args) as fleet:
             from imagevol_adapters.fleet import look_at_jobs
 
             states = look_at_jobs(fleet.shards, fleet.jobs, job=parsed_args.job)
-        names, rows = self.names(), [_job(each) for each in states]
+            names, rows = self.names(), [_job(each) for each in states]
+            if parsed_args.html is not None:
+                self._page = _page(self.app.typed, fleet, [dict(zip(names, row, strict=True)) for row in rows])
         return names, rows if parsed_args.formatter in _STRUCTURED else [_told(names, row) for row in rows]
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
+        """Write the page too.  If that fails, the jobs are shown, and if those cannot be shown, the page is written."""
+        try:
+            return int(super().produce_output(parsed_args, column_names, data))
+        finally:
+            if self._page is not None:
+                write_html(parsed_args.html, self._page)
 
 
 class Workers(Shown, Lister):
@@ -243,6 +261,13 @@ def _job(state: JobState) -> tuple[object, ...]:
         None if rate is None else round(rate * _HOUR, 1),
         None if left is None else max(0, round(left)),
     )
+
+
+def _page(typed: Sequence[str], fleet: Fleet, jobs: Sequence[Mapping[str, Any]]) -> Contents:
+    from imagevol_adapters.cli.fleet_page import board_contents
+
+    workers = [dict(zip(Workers.names(), row, strict=True)) for row in _workers(fleet)]
+    return board_contents(typed, board=fleet.name, jobs=jobs, workers=workers)
 
 
 def _reasons(records: Iterable[ShardRecord]) -> list[dict[str, str | None]]:

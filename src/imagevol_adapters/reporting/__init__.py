@@ -1,4 +1,4 @@
-"""One self-contained HTML page: which images can be cloned where and why not, findings, stores and backends."""
+"""One self-contained HTML page: which images can be cloned where and why not, findings, stores, backends, jobs."""
 
 from imagevol_adapters.reporting.contents import (
     KINDS,
@@ -6,9 +6,12 @@ from imagevol_adapters.reporting.contents import (
     Contents,
     Kind,
     ShownImage,
+    ShownJob,
     ShownPlace,
     ShownPool,
+    ShownShard,
     ShownStore,
+    ShownWorker,
 )
 from imagevol_adapters.reporting.page import BEGINS, check_library, html_page
 
@@ -19,9 +22,12 @@ __all__ = [
     "Contents",
     "Kind",
     "ShownImage",
+    "ShownJob",
     "ShownPlace",
     "ShownPool",
+    "ShownShard",
     "ShownStore",
+    "ShownWorker",
     "check_library",
     "html_page",
 ]

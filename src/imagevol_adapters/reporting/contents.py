@@ -12,7 +12,19 @@ import attrs
 from imagevol_core import Way
 from imagevol_core.sentences import said
 
-__all__ = ["KINDS", "Answer", "Contents", "Kind", "ShownImage", "ShownPlace", "ShownPool", "ShownStore"]
+__all__ = [
+    "KINDS",
+    "Answer",
+    "Contents",
+    "Kind",
+    "ShownImage",
+    "ShownJob",
+    "ShownPlace",
+    "ShownPool",
+    "ShownShard",
+    "ShownStore",
+    "ShownWorker",
+]
 
 
 class Kind(Enum):
@@ -133,6 +145,75 @@ class ShownPool:
 
 
 @attrs.frozen(kw_only=True)
+class ShownJob:
+    """A job on a board, as `imagevol fleet status` lists it; what is not known is None.
+
+    Attributes:
+        name: which.
+        work: its kind, as a person reads it.
+        state: whether its command offers shards.
+        done: how many shards are done.
+        total: how many there are.
+        held: how many are being done.
+        failed: how many were set aside.
+        rate: how many are done an hour.
+        left_seconds: how long the rest takes at this rate.
+        ends_at: when it ends at this rate, with a time zone.
+    """
+
+    name: str
+    work: str | None
+    state: str
+    done: int
+    total: int | None
+    held: int
+    failed: int
+    rate: float | None
+    left_seconds: float | None
+    ends_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class ShownShard:
+    """A shard that failed, or that waits because its volume is in use.
+
+    Attributes:
+        job: of which job.
+        id: of the shard.
+        state: `failed` or `waits`.
+        reason: why; None if that is not known.
+    """
+
+    job: str
+    id: str
+    state: str
+    reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class ShownWorker:
+    """A worker that lives.
+
+    Attributes:
+        name: which.
+        host: where it runs.
+        work: the kinds of work that it takes, as a person reads them.
+        backends: that its host can attach.
+        held: how many shards it is doing.
+        jobs: how many it does at once, at most.
+        seen_at: when it last said that it lives, with a time zone; None if that is not known.
+    """
+
+    name: str
+    host: str
+    work: str
+    backends: str
+    held: int
+    jobs: int
+    seen_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
 class Contents:
     """All that one page shows.
 
@@ -149,6 +230,9 @@ class Contents:
         findings: of an audit, in their JSON form; None if there was no audit.
         audit_options: with which the audit was made, so that a repair finds the same.
         reclaimable_bytes: what all findings can give back, each volume counted once.
+        jobs: on a board; None if the page is of no board.
+        shards: of these jobs, that failed or wait.
+        workers: of the board.
         notes: what is not known, or was left out, a sentence each.
     """
 
@@ -164,4 +248,7 @@ class Contents:
     findings: Sequence[Mapping[str, Any]] | None = None
     audit_options: Sequence[str] = ()
     reclaimable_bytes: int = 0
+    jobs: Sequence[ShownJob] | None = None
+    shards: Sequence[ShownShard] = ()
+    workers: Sequence[ShownWorker] = ()
     notes: Sequence[str] = ()
