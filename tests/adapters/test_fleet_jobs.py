@@ -278,6 +278,8 @@ class TestLooking:
         )
         assert (record.rate, record.left_seconds) == (2.0, 150.0)
         assert attrs.evolve(record, written_at=1000).rate is None
+        # Whoever can write to the board could make it infinite otherwise, which is no JSON.
+        assert attrs.evolve(record, begun_at=0, written_at=5e-324).rate is None
         assert attrs.evolve(record, done=500, failed=0).left_seconds is None
 
     def test_what_is_not_there_is_refused_in_one_line(self, rig: Rig) -> None:

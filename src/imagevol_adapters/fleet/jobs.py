@@ -67,9 +67,9 @@ class JobRecord:
 
     @property
     def rate(self) -> float | None:
-        """How many shards a second were done in this run; None if that is not known yet."""
+        """How many shards a second were done in this run; None if that is not known, as in its first second."""
         seconds, done = self.written_at - self.begun_at, self.done + self.failed - self.kept
-        return done / seconds if seconds > 0 and done > 0 else None
+        return done / seconds if seconds >= 1 and done > 0 else None
 
     @property
     def left_seconds(self) -> float | None:
