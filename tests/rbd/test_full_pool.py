@@ -47,7 +47,7 @@ def test_put_ends_by_an_error_that_says_so_and_all_other_volumes_can_be_read(
             assert b"".join(demo.glance.images.data(image_id)) == DATA
             # Last, because Cinder then deletes the volume of `put`, which is a write that waits for space, and no call
             # of cinder-volume returns until then.
-            _, said = put.communicate(timeout=FULL_SECONDS + LATE_SECONDS)
+            _, said = put.communicate(timeout=FULL_SECONDS + 3 * LATE_SECONDS)
     assert put.returncode == 1, said
     (line,) = said.splitlines()
     assert volume_id in line

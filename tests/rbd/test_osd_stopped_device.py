@@ -163,12 +163,12 @@ def test_it_ends_well_or_by_one_error_and_leaves_nothing(
         for thread in ending:
             thread.join()
     osd.resume()
-    for _ in ticks(60):  # Ceph forgets a client that is dead after half a minute
+    for _ in ticks(60):  # Ceph forgets a client that is dead after half a minute, and a thread closes what hung
         left = [*(files() - before), *(["a client"] if watchers(ceph, volume.name) else [])]
+        left += ["an attachment"] if attacher.is_left(volume.attachment) else []
+        left += ["a thread"] if threads_left() else []
         if not left:
             break
-    left += ["an attachment"] if attacher.is_left(volume.attachment) else []
-    left += ["a thread"] if threads_left() else []
     tally.add(fault.name, what, outcome, left_behind=len(left))
     assert left == []
     assert outcome == ("whole" if fault.ends_well else "error")
