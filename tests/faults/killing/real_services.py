@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.cloud import restarting
 from tests.cloud.processes import ticks
 from tests.cloud.record import Cloud
+from tests.cloud.rest import answers
 from tests.cloud.templating import templates
 from tests.faults.killing.points import KILL, Point
 from tests.faults.killing.real_cloud import DATA, PATIENCE_SECONDS, SIZE, RealCloud, repaired
@@ -108,9 +109,13 @@ def try_service(name: str, real: RealCloud, point: Point | None, trace: Path) ->
 
 
 def _restarted(real: RealCloud, service: str, before: Iterable[int]) -> bool:
-    """Start a service again if it was killed, and tell whether it was."""
-    if all(Path(f"/proc/{pid}").exists() and _is_alive(pid) for pid in before):
+    """Start a service again if it was killed, or is about to end, and tell whether it was."""
+    url = {"cinder": real.cloud.volume_url, "glance": real.cloud.image_url}[service]
+    if all(_is_alive(pid) for pid in before) and any(answers(url) for _ in ticks(10)):
         return False
+    for pid in before:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     if service == "cinder":
         restarting.start(real.cloud, "cinder")
         restarting._until_pools(real.cloud)
