@@ -32,8 +32,8 @@ def _workers(cloud: Cloud, service: str) -> list[int]:
 
 def _uploaded(real: RealCloud) -> str:
     """Upload an image to our store, and give its status."""
-    image_id = real.service.glance.images.create(disk_format="raw", container_format="bare", name="new")["id"]
     try:
+        image_id = real.service.glance.images.create(disk_format="raw", container_format="bare", name="new")["id"]
         real.service.glance.images.upload(image_id, io.BytesIO(DATA), image_size=SIZE, backend="fast")
     except Exception as error:  # noqa: BLE001 - libraries raise what they like
         return f"error: {type(error).__name__}"
