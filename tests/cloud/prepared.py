@@ -29,10 +29,12 @@ def copied(target: Path, make: Callable[[], Ids]) -> Ids:
     """Have the databases in this empty directory, and give the ids; `make` makes them there, if none are kept."""
     with _locked():
         kept = PLACE / key()
-        if kept.exists():
+        if (kept / "ids.json").exists():
             shutil.copytree(kept / "mariadb", target, dirs_exist_ok=True)
         else:
             for other in (entry for entry in PLACE.iterdir() if entry.is_dir()):
+                # First, so that what is left if this is killed counts as none.
+                (other / "ids.json").unlink(missing_ok=True)
                 shutil.rmtree(other)
             ids = make()
             new = PLACE / "new"

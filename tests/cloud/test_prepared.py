@@ -51,6 +51,23 @@ def test_with_another_release_they_are_made_again_and_the_others_are_forgotten(p
     assert sorted(entry.name for entry in (place / "kept").iterdir()) == sorted([prepared.key(), "lock"])
 
 
+def test_what_was_being_forgotten_by_a_cloud_that_was_killed_is_made_again(
+    place: Path, able_machine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    before, after = place / "installed/keystone-30.0.0.dist-info", place / "installed/keystone-30.0.1.dist-info"
+    assert started(place, "first")
+    before.rename(after)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            started(place, "killed")
+    after.rename(before)
+    assert started(place, "next")
+
+
 def test_what_could_not_be_made_is_not_kept(place: Path, able_machine: None) -> None:
     target = place / "failed"
     target.mkdir()
