@@ -61,3 +61,16 @@ def test_a_call_that_cannot_fail_is_told_from_one_that_can(tmp_path: Path, write
     ):
         said, _ = process.communicate(b"\n")
     assert (said, hit_a_pipe(trace)) == (b"failed\n", to_a_pipe)
+
+
+def test_a_call_that_cannot_fail_is_told_where_strace_cuts_it_in_two(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    failed = "= -1 EIO (Input/output error) (INJECTED)"
+    for pipe, file, found in (("7", "8", True), ("8", "7", False)):
+        trace.write_text(
+            f'{pipe} write(4<pipe:[9]>, "-", 1 <unfinished ...>\n'
+            f'{file} write(5</dev/null>, "-", 1 <unfinished ...>\n'
+            f"7 <... write resumed>) {failed}\n"
+            "8 <... write resumed>) = 1\n"
+        )
+        assert hit_a_pipe(trace) is found

@@ -86,8 +86,16 @@ def hit_a_pipe(trace: Path) -> bool:
 
     Such a call does not fail while its process lives.  Eventlet locks the logs by a pipe: without it, Cinder hangs.
     """
-    lines = trace.read_text(errors="replace").splitlines()
-    return any(re.search(r"\(\d+<(pipe|anon_inode):", line) for line in lines if "(INJECTED)" in line)
+    begun: dict[str, str] = {}  # of each thread, the call that another one's line has cut in two
+    for line in trace.read_text(errors="replace").splitlines():
+        thread, _, call = line.partition(" ")
+        if line.endswith("<unfinished ...>"):
+            begun[thread] = call
+        elif "(INJECTED)" in line:
+            whole = begun.pop(thread, "") if " resumed>" in call else call
+            if re.search(r"\(\d+<(pipe|anon_inode):", whole):
+                return True
+    return False
 
 
 def _is_traced(pid: int) -> bool:
