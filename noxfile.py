@@ -51,8 +51,9 @@ OLDEST = SUPPORTED[0]
 SERVICES_PYTHON = "3.11"  # the one that the pinned releases of the services are run on
 
 OLDEST_TESTS = f"tests-{OLDEST.replace('.', '-')}"  # what nox calls that environment
+CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1  # that this process may use
 # One more than there are cores, since many tests wait for a process or a service in memory.
-PARALLEL = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=worksteal"]
+PARALLEL = [f"--numprocesses={CORES + 1}", "--dist=worksteal"]
 # Where a module's fixtures are processes with the services' code, of which more would only wait for each other.
 BY_MODULE = ["--numprocesses=auto", "--maxprocesses=2", "--dist=loadfile"]
 CORE_TESTS = "tests/core"
