@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -330,6 +332,22 @@ class TestWorkerCommand:
         monkeypatch.setattr("imagevol_adapters.cli.locations_facts.GLANCE_API_CONF", none)
         ran = kinds("--take", "locations")
         assert ran.err == f"{none} is not on this host: pass Glance's configuration with --glance-config-file\n"
+
+    def test_a_configuration_of_glance_that_may_not_be_read_is_not_called_missing(
+        self, kinds: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hidden, lstat = tmp_path / "glance/glance-api.conf", os.lstat
+
+        def refused(path: Any, **options: Any) -> Any:  # as by the kernel, which refuses nothing to root
+            if path == hidden:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return lstat(path, **options)
+
+        monkeypatch.setattr(os, "lstat", refused)
+        monkeypatch.setattr("imagevol_adapters.cli.locations_facts.GLANCE_API_CONF", hidden)
+        ran = kinds("--take", "locations")
+        assert (ran.status, len(ran.err.splitlines())) == (1, 1)
+        assert ran.err.startswith(f"{hidden}: ")
 
     def test_its_options_are_refused_for_other_work(
         self, kinds: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagevol_adapters.cli.services import Services
-from imagevol_adapters.file_deadline import is_there
+from imagevol_adapters.file_deadline import written_in_time
 from imagevol_core import RequestRefused, StoreCatalogue
 
 if TYPE_CHECKING:
@@ -33,11 +34,20 @@ def glance_configuration(files: Sequence[Path] | None, *, option: str = "--confi
 
     from imagevol_adapters.configuration.stores import load
 
-    if not files and not is_there(GLANCE_API_CONF):
+    if not files and _is_missing(GLANCE_API_CONF):
         raise RequestRefused(f"{GLANCE_API_CONF} is not on this host: pass Glance's configuration with {option}")
     configuration = load(files or [GLANCE_API_CONF])
     configuration.register_opt(cfg.BoolOpt("delayed_delete", default=False))
     return configuration
+
+
+def _is_missing(path: Path) -> bool:
+    """Tell whether there is no such file; of one in a directory that may not be looked into, reading it says so."""
+    try:
+        written_in_time(lambda: os.lstat(path), path)
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
+    return False
 
 
 def catalogue_of(app: Services, configuration: cfg.ConfigOpts) -> StoreCatalogue:
