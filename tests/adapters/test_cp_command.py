@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from glanceclient.exc import HTTPInternalServerError
 
 from imagevol_adapters.cinder.pools import Pool
 from imagevol_adapters.cli.app import Imagevol
@@ -257,13 +258,17 @@ def test_jobs_are_a_count(site: Site, cp: Run) -> None:
 
 def test_a_glance_that_does_not_tell_its_stores_is_helped(site: Site, cp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def catalogue(_: Glance) -> Any:
-        raise ServiceFailed("Glance, the details of its stores: HTTP 500 Internal Server Error")
+        raise ServiceFailed(said) from cause
 
+    cause: Exception = HTTPInternalServerError()
+    said = "Glance, the details of its stores: HTTP 500 Internal Server Error"
     monkeypatch.setattr(Glance, "catalogue", catalogue)
     ran = cp("image-0", "--to-store", "slow", "--yes")
     assert (ran.status, ran.out, len(ran.err.splitlines())) == (1, "", 1)
     assert ran.err.startswith("Glance, the details of its stores: HTTP 500 Internal Server Error; if a store has the")
     assert ran.err.endswith("or pass Glance's configuration with --config-file\n")
+    cause, said = OSError(), "Glance, the details of its stores: invalid path: /ca.pem; check the CA file"
+    assert cp("image-0", "--to-store", "slow", "--yes").err == f"{said}\n"
 
 
 def test_the_stores_can_be_read_from_a_configuration(site: Site, cp: Run, tmp_path: Path) -> None:

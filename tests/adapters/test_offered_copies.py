@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import attrs
 import pytest
+from glanceclient.exc import HTTPInternalServerError
 
 from imagevol_adapters.cli.app import Imagevol
 from imagevol_adapters.cli.board_option import BOARD_PASSWORD
@@ -321,7 +322,7 @@ class TestWorkerCommand:
         self, kinds: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def catalogue(_: Glance) -> Any:
-            raise ServiceFailed("Glance, the details of its stores: HTTP 500")
+            raise ServiceFailed("Glance, the details of its stores: HTTP 500") from HTTPInternalServerError()
 
         monkeypatch.setattr(Glance, "catalogue", catalogue)
         ran = kinds(*self.STORES)

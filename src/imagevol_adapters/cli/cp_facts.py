@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http.client import INTERNAL_SERVER_ERROR
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ def _told_by_glance(app: Services, option: str) -> StoreCatalogue:
     try:
         return app.images.catalogue()
     except ServiceFailed as error:
+        if getattr(error.__cause__, "code", None) != INTERNAL_SERVER_ERROR:  # as of a CA file that is not there
+            raise
         raise ServiceFailed(
             f"{error}; if a store has the driver imagevol, Glance needs the filter of imagevol to tell its stores: add "
             f"it, or pass Glance's configuration with {option}"
