@@ -158,7 +158,8 @@ EXAMPLES: dict[str, tuple[Callable[[], Relocation], RelocationWay, str]] = {
         RelocationWay.REFUSED,
         (
             f"sent cinder://slow2/{V} in store slow2, Glance takes cinder://slow/{V} in store slow, which is the "
-            "first store of the volume's type; give each store a type of its own, or the volume the type of its store"
+            "first store of the volume's type; give each store a type of its own, or retype the volume to that of its "
+            "store"
         ),
     ),
     "delayed-delete": (

@@ -215,7 +215,7 @@ def _associated_elsewhere(facts: RelocationFacts) -> tuple[bool, str]:
         if wanted != replaced and wanted not in facts.shown:
             return True, (
                 f"sent {printed_location(wanted)}, Glance takes {printed_location(replaced)}, which is the first store "
-                "of the volume's type; give each store a type of its own, or the volume the type of its store"
+                "of the volume's type; give each store a type of its own, or retype the volume to that of its store"
             )
     return False, "Glance takes what is sent as it is"
 
