@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections import deque
@@ -473,6 +475,18 @@ class TestPrograms:
         finally:
             os.close(held)
         assert caught.value.side == side
+
+    @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed: apt-get install util-linux")
+    def test_a_program_that_ends_with_its_starter_ends_with_the_process_and_not_with_a_thread(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def busy(*arguments: Any, start: Any = subprocess.Popen, **options: Any) -> Any:
+            process = start(*arguments, **options)
+            time.sleep(0.3)  # as a thread that has no turn: the program has said by then with whom it ends
+            return process
+
+        monkeypatch.setattr(subprocess, "Popen", busy)
+        assert ended(["setpriv", "--pdeathsig", "KILL", "sleep", "0.6"], lambda: False)[0] == 0
 
     def test_a_program_that_computes_or_moves_bytes_goes_on(self) -> None:
         script = "import time; end = time.monotonic() + 0.4\nwhile time.monotonic() < end: pass"

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from imagevol_adapters.engine.threads import Stopped, background, in_thread, is_patched
+from imagevol_adapters.engine.threads import Signal, Stopped, background, in_thread, is_patched
 from imagevol_adapters.engine.watching import Watch
 from imagevol_adapters.translation import Table, translated
 from imagevol_core import (
@@ -71,7 +71,8 @@ def ended(
         TransferCancelled: it was.
         TransferStalled: it made no progress; `process_id` is set if it hangs in the kernel and cannot be ended.
     """
-    with os.fdopen(os.memfd_create(_QEMU_IMG), "w+b") as complaints:
+    over = Signal()
+    with os.fdopen(os.memfd_create(_QEMU_IMG), "w+b") as complaints, _set_at_the_end(over):
         start = partial(
             subprocess.Popen,
             command,
@@ -87,7 +88,7 @@ def ended(
             errors="replace",
         )
         with translated(_STARTING, doing="qemu-img cannot be run"):
-            process = _started(start, stall_seconds)
+            process = _started(start, stall_seconds, over)
         progress = _Progress(process.pid, stall_seconds)
         try:
             while not cancelled():
@@ -113,18 +114,32 @@ def ended(
                 process.stdout.close()
 
 
-def _started(start: Callable[[], subprocess.Popen[str]], stall_seconds: float) -> subprocess.Popen[str]:
+@contextmanager
+def _set_at_the_end(over: Signal) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _started(start: Callable[[], subprocess.Popen[str]], stall_seconds: float, over: Signal) -> subprocess.Popen[str]:
     """Start a program, unless that hangs: it closes its copies of our descriptors, which a file system may wait for.
+
+    The thread that starts it lives until it is `over`: `setpriv --pdeathsig` has the kernel kill a program when the
+    thread ends that started it, and not when the process does.
 
     Raises:
         TransferStalled: it hangs; it is killed, which ends it as soon as it does not hang any more.
     """
     if is_patched():  # a program of eventlet's is started by its greenlet
         return start()
+    begun = Signal()
     threads: list[int] = []
+    processes: list[subprocess.Popen[str]] = []
+    failures: list[BaseException] = []
     watch = Watch(max(stall_seconds, _STARTING_SECONDS), lambda _, seconds: _without_progress(seconds))
 
-    def started() -> subprocess.Popen[str]:
+    def started() -> None:
         threads.append(threading.get_native_id())
         with watch.during(_QEMU_IMG):
             process = start()
@@ -132,10 +147,19 @@ def _started(start: Callable[[], subprocess.Popen[str]], stall_seconds: float) -
             with process:
                 process.kill()
             raise Stopped
-        return process
+        processes.append(process)
 
+    def keep() -> None:
+        try:
+            started()
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            failures.append(error)
+        begun.set()
+        over.wait()
+
+    background(keep, name="imagevol-qemu-img")
     try:
-        return in_thread(started, patience=watch.patience)
+        in_thread(begun.wait, patience=watch.patience)
     except TransferStalled as stalled:
         for pid in _children(Path(f"/proc/self/task/{threads[0]}")):
             with suppress(ProcessLookupError):
@@ -143,6 +167,14 @@ def _started(start: Callable[[], subprocess.Popen[str]], stall_seconds: float) -
             stalled.process_id = pid
             stalled.leftovers += (f"process {pid}, which cannot be ended",)
         raise
+    except BaseException:  # an interrupt
+        for process in processes:
+            with process:
+                process.kill()
+        raise
+    for failure in failures:
+        raise failure
+    return processes[0]
 
 
 class _Progress:
