@@ -488,6 +488,23 @@ class TestPrograms:
         monkeypatch.setattr(subprocess, "Popen", busy)
         assert ended(["setpriv", "--pdeathsig", "KILL", "sleep", "0.6"], lambda: False)[0] == 0
 
+    def test_an_interrupt_right_after_the_start_ends_the_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        started: list[subprocess.Popen[str]] = []
+
+        def noted(*arguments: Any, start: Any = subprocess.Popen, **options: Any) -> Any:
+            started.append(start(*arguments, **options))
+            return started[-1]
+
+        def interrupted(work: Any, **_: object) -> None:
+            work()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(subprocess, "Popen", noted)
+        monkeypatch.setattr(running, "in_thread", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ended(["sleep", "60"], lambda: False)
+        assert [process.returncode for process in started] == [-signal.SIGKILL]
+
     def test_a_program_that_computes_or_moves_bytes_goes_on(self) -> None:
         script = "import time; end = time.monotonic() + 0.4\nwhile time.monotonic() < end: pass"
         assert ended([sys.executable, "-S", "-c", script], lambda: False, stall_seconds=LATER)[0] == 0
