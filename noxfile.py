@@ -143,13 +143,19 @@ def pytest(session: nox.Session, python: Path, *arguments: str, part: str = "") 
 
 @atexit.register
 def print_total() -> None:
-    """Close a run that ran tests with one line that adds them up."""
+    """Close a run that ran tests by naming those that failed, and with one line that adds all up."""
     if "IMAGEVOL_PART" in os.environ:
         return  # of a run that adds up more than this
     total = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
-    for suite in (s for r in reports if r.exists() for s in ElementTree.parse(r).iter("testsuite")):
-        for count in total:
-            total[count] += int(suite.get(count, 0))
+    for report in filter(Path.exists, reports):
+        tree = ElementTree.parse(report)
+        for suite in tree.iter("testsuite"):
+            for count in total:
+                total[count] += int(suite.get(count, 0))
+        for case in tree.iter("testcase"):
+            for failure in (*case.iter("failure"), *case.iter("error")):
+                message = failure.get("message", "").partition("\n")[0]
+                print(f"failed: {report.stem}: {case.get('classname')} {case.get('name')}: {message}")
     if any(total.values()):
         failed = total["failures"] + total["errors"]
         passed = total["tests"] - failed - total["skipped"]
@@ -392,11 +398,15 @@ def coordination(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def fleet(session: nox.Session) -> None:
-    """Kill eight workers at random, on a real Redis and a real etcd; `-- --seed N` repeats a run."""
+    """Kill eight workers at random, on a real Redis and a real etcd, which stands still for a minute.
+
+    `-- --seed N` repeats a run.
+    """
     python = shared(session, "coordination")
     install(session, python, "coordination")
     run(session, python, "tests.coordination.prerequisites", installs=True, success_codes=[0, 1])
-    pytest(session, python, "tests/fleet", "-s", "--workers=8", "--shards=1000", "--kill-seconds=5")
+    sizes = ("--workers=8", "--shards=1000", "--locations=10000000", "--kill-seconds=5", "--stopped-seconds=60")
+    pytest(session, python, "tests/fleet", "-s", *sizes)
 
 
 @nox.session(venv_backend="none")

@@ -1,7 +1,7 @@
 """Many workers on one board: how much faster they are together, what a location costs them, and what a look costs.
 
 The board is a real Redis, and a real etcd, on the loopback address.  The locations and the service that changes them
-are simulated: see `fleet_processes`.  The journals are in memory, because the workers of a fleet have a disk each.
+are simulated: see `tests.fleet.simulated`.  The journals are in memory, since the workers of a fleet have a disk each.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any
 
 import attrs
 
-from benchmarks.fleet_processes import KIND, Plan, is_right
 from benchmarks.machine import machine
 from benchmarks.pairs import RESULTS, host
 from imagevol_adapters.fleet import AHEAD, Fleet, fleet_from_url
 from imagevol_core.sharding import Worker
 from tests.coordination.services import PROGRAMS, UNPACKED, problem, running
+from tests.fleet.simulated import CHANGED, JOURNALS, KIND, Plan, is_right
 
 SERVICES = ("redis", "etcd")
 ROUNDS = 3
@@ -201,7 +201,7 @@ def _ran(url: str, fleet: Fleet, workers: int, locations: int, shard: int, *, st
     in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="imagevol-fleet-", dir=in_memory) as name:
         directory = Path(name)
-        for each in ("journals", "changed"):
+        for each in (JOURNALS, CHANGED):
             (directory / each).mkdir()
         processes = [_started("work", url, directory, plan) for _ in range(workers)]
         try:

@@ -1,15 +1,12 @@
 """`python -m benchmarks.fleet_processes feed|work URL DIRECTORY PLAN`: the processes of `benchmarks.fleet`.
 
-The feeder offers the shards of a job, and a worker does them until SIGTERM.  A shard is a range of locations.  A
-simulated service takes its time for each, and counts in `changed` how often each was changed.  Each shard has a
-journal, from which another worker goes on.  Each process prints what it measured, as JSON.
+The feeder offers the shards of a job, and a worker does them until SIGTERM.  What a shard is, and the service that
+changes its locations, is in `tests.fleet.simulated`.  Each process prints what it measured, as JSON.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -17,114 +14,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import attrs
-
-from imagevol_adapters.fleet import Fleet, LeasedShards, fleet_from_url, run_job, worker_name
-from imagevol_adapters.journals import JournalFile, journal_line
+from imagevol_adapters.fleet import Fleet, fleet_from_url, run_job, worker_name
 from imagevol_adapters.ports import Claim
-from imagevol_core.sharding import Shard, ShardState, Worker
-from tests.fleet.working import Counted, do_shards, ended_by_sigterm
+from imagevol_core.sharding import ShardState, Worker
+from tests.fleet.simulated import KIND, Plan, ShardJournal, change_locations
+from tests.fleet.working import Counted, counting, do_shards, ended_by_sigterm
 
-__all__ = ["KIND", "Plan", "Service", "is_right"]
-
-KIND = "simulated"
 MIB = 1 << 20
-
-
-@attrs.frozen(kw_only=True)
-class Plan:
-    """A job.
-
-    Args:
-        job: its name.
-        locations: how many there are.
-        shard: how many a shard has.
-        step: how many a worker changes between two looks at its lease; it writes its journal as often.
-        seconds: that the service takes for each.
-    """
-
-    job: str
-    locations: int
-    shard: int
-    step: int
-    seconds: float
-
-    def shards(self) -> list[Shard]:
-        """Give its shards."""
-        return [
-            Shard(
-                job=self.job,
-                id=f"{number:06}",
-                kind=KIND,
-                work={"first": first, "count": min(self.shard, self.locations - first), "seconds": self.seconds},
-            )
-            for number, first in enumerate(range(0, self.locations, self.shard))
-        ]
-
-
-class Service:
-    """The simulated service, as far as one shard is concerned: it changes locations, and counts how often."""
-
-    def __init__(self, path: Path, shard: Shard) -> None:
-        self.first, self.seconds = int(shard.work["first"]), float(shard.work["seconds"])
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.ftruncate(descriptor, shard.work["count"])
-            self.counts = mmap.mmap(descriptor, shard.work["count"])
-        finally:
-            os.close(descriptor)
-
-    def change(self, location: int) -> None:
-        """Change a location."""
-        if self.seconds:
-            time.sleep(self.seconds)
-        self.counts[location - self.first] += 1
-
-    def close(self) -> None:
-        """Leave it."""
-        self.counts.close()
-
-
-class ShardJournal(JournalFile):
-    """What was done of one shard.
-
-    Attributes:
-        done: how many locations were changed, in their order.
-    """
-
-    done: int = 0
-
-    @classmethod
-    def of(cls, path: Path) -> ShardJournal:
-        """Begin a journal, or take up that of a worker that lost the shard."""
-        if not path.exists():
-            journal = cls(path, cls.create_file(path))
-            journal.begin(_HEAD)
-            return journal
-        lines: list[Any] = []
-        journal = cls(path, cls.open_file(path, lines.append, lambda: None))
-        journal.done = len(lines) - 1
-        return journal
-
-    def record(self, locations: range) -> None:
-        """Write down what was changed."""
-        self._append(b"".join(map(_line, locations)))
-
-
-def is_right(shard: Shard, directory: Path) -> bool:
-    """Tell whether each location of a shard was changed once, and the journal says so."""
-    first, count = shard.work["first"], shard.work["count"]
-    changed = (directory / "changed" / shard.id).read_bytes()
-    journal = (directory / "journals" / shard.id).read_bytes()
-    lines = (b'{"location":%d}\n' % location for location in range(first, first + count))
-    return bool(changed == b"\1" * count and journal == _HEAD + b"".join(lines))
-
-
-_HEAD = journal_line({"kind": KIND})
-
-
-def _line(location: int) -> bytes:
-    return journal_line({"location": location})
 
 
 def feed(fleet: Fleet, directory: Path, plan: Plan) -> dict[str, Any]:
@@ -138,7 +34,7 @@ def feed(fleet: Fleet, directory: Path, plan: Plan) -> dict[str, Any]:
             plan.shards(),
             job=plan.job,
             kind=KIND,
-            shards=LeasedShards(board, fleet.locks),
+            shards=counting(fleet, board),
             job_records=fleet.jobs,
             worker=Worker(name="feeder", kinds=frozenset()),
             work=lambda _: {},
@@ -166,24 +62,15 @@ def work(fleet: Fleet, directory: Path, plan: Plan) -> dict[str, Any]:
     def do(claim: Claim) -> Mapping[str, Any]:
         nonlocal changed
         begun.append(time.monotonic())
-        shard = claim.shard
-        first, last = shard.work["first"], shard.work["first"] + shard.work["count"]
-        journal = ShardJournal.of(directory / "journals" / shard.id)
-        with journal, closing(Service(directory / "changed" / shard.id, shard)) as service:
-            for step in range(first + journal.done, last, plan.step):
-                locations = range(step, min(step + plan.step, last))
-                claim.ensure_held()
-                for location in locations:
-                    service.change(location)
-                journal.record(locations)
-                changed += len(locations)
+        outcome = change_locations(claim, directory)
+        changed += outcome["changed"]
         ended.append((time.monotonic(), time.process_time()))
-        return {"changed": last - first}
+        return outcome
 
     worker = Worker(name=worker_name(), kinds=frozenset({KIND}))
     with fleet.workers.present(worker, host="localhost", jobs=1):
         cpu = time.process_time()
-        do_shards(LeasedShards(board, fleet.locks), worker, do, stopping=stopping)
+        do_shards(counting(fleet, board), worker, do, stopping=stopping)
     return {
         "changed": changed,
         "begun": begun[0] if begun else None,

@@ -16,10 +16,10 @@ class Lock(Protocol):
         """What it was asked for as."""
 
     def ensure_held(self) -> None:
-        """Ask the lock service whether it is still held, and keep it for another lease where it has one.
+        """Ask the lock service whether it is still held, and keep it for another lease if a tenth of this one is over.
 
-        To be called right before what was made is shown to others.  What is then done in less time than the lease is
-        done under the lock.
+        To be called right before what was made is shown to others.  What is then done in less than nine tenths of the
+        lease is done under the lock.
 
         Raises:
             LockLost: it is not held any more.

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -164,6 +165,15 @@ class TestProcesses:
         holder.says("still held")
         holder.goes_on()
         holder.says("done")
+
+    @each_leased_service
+    def test_a_lock_is_kept_by_asking_whether_it_is_held(self, service: Service) -> None:
+        with closing(from_url(service.url)) as locks, locks.held(NAME, wait_seconds=0) as lock:
+            locks.member().heart.stop()  # as if it beat late, in a busy process
+            until = time.monotonic() + 2 * LEASE_SECONDS
+            while time.monotonic() < until:
+                time.sleep(LEASE_SECONDS / 30)
+                lock.ensure_held()
 
     @each_leased_service
     @pytest.mark.parametrize("what", ["hold", "hold_to_the_end"])

@@ -14,6 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="of the run, as an earlier one has printed it")
     parser.addoption("--workers", type=int, default=3, help="how many worker processes there are")
     parser.addoption("--shards", type=int, default=150, help="how many shards the job has")
+    parser.addoption("--locations", type=int, default=300_000, help="how many locations the job of locations has")
+    parser.addoption("--stopped-seconds", type=float, default=7.5, help="for how long the lock service stands still")
     parser.addoption("--kill-seconds", type=float, default=3.0, help="a worker is killed each time after so long")
     parser.addoption("--seconds", type=float, default=8.0, help="how long the workers use what is limited")
 

@@ -39,9 +39,14 @@ class Workers:
 
     def kill_one(self, candidates: Sequence[str]) -> None:
         name = self.chance.choice(candidates)
-        self.processes[name].kill()
         self.killed[name] = time.monotonic()
+        self.processes[name].kill()
         self.processes.pop(name).wait()
+
+    def ended(self) -> list[str]:
+        """Name those that run no more, and were not killed."""
+        ended = [name for name, process in dict(self.processes).items() if process.poll() is not None]
+        return [name for name in ended if name not in self.killed]
 
     def stop(self) -> None:
         for process in self.processes.values():

@@ -1,6 +1,7 @@
-"""`python -m tests.fleet.worker URL DIRECTORY NAME`: a worker that reads a file of each shard and makes a change, once.
+"""`python -m tests.fleet.worker URL DIRECTORY NAME`: a worker that makes each change once.
 
-It writes a line to `begun` for each attempt.  A change that was made already is written to `twice`.
+A shard is a file, which it reads, or simulated locations.  It writes a line to `begun` for each attempt.  A change to a
+file that was made already is written to `twice`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imagevol_adapters.fleet import shards_from_url
+from imagevol_adapters.fleet import serve, shards_from_url
+from imagevol_adapters.fleet.running import Work
 from imagevol_adapters.ports import Claim
 from imagevol_core.sharding import Worker
-from tests.fleet.working import do_shards, ended_by_sigterm
+from tests.fleet import simulated
+from tests.fleet.working import ended_by_sigterm
 
-KIND = "file"
-SECONDS = 0.05  # that a shard takes
+FILE = "file"
+SECONDS = 0.05  # that a file takes
+IDLE_SECONDS = 0.2
 
 
 def line(path: Path, *words: object) -> None:
@@ -29,26 +33,38 @@ def line(path: Path, *words: object) -> None:
     os.close(descriptor)
 
 
+def check(claim: Claim, directory: Path, name: str) -> Mapping[str, Any]:
+    """Read a file, and make a change."""
+    data = (directory / "files" / claim.shard.id).read_bytes()
+    time.sleep(SECONDS)
+    changed = directory / simulated.CHANGED / claim.shard.id
+    if not changed.exists():  # what an earlier attempt has changed stays
+        claim.ensure_held()
+        try:
+            os.close(os.open(changed, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            line(directory / "twice", claim.shard.id, name)
+    return {"sha256": hashlib.sha256(data).hexdigest()}
+
+
 def main() -> None:
     url, directory, name = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+
+    def noted(work: Work) -> Work:
+        def begun(claim: Claim) -> Mapping[str, Any]:
+            line(directory / "begun", claim.shard.id, claim.attempt, name, time.monotonic())
+            return work(claim)
+
+        return begun
+
+    works = {
+        FILE: noted(lambda claim: check(claim, directory, name)),
+        simulated.KIND: noted(lambda claim: simulated.change_locations(claim, directory)),
+    }
     stopping = ended_by_sigterm()
-
-    def work(claim: Claim) -> Mapping[str, Any]:
-        line(directory / "begun", claim.shard.id, claim.attempt, name, time.monotonic())
-        data = (directory / "files" / claim.shard.id).read_bytes()
-        time.sleep(SECONDS)
-        changed = directory / "changed" / claim.shard.id
-        if not changed.exists():  # what an earlier attempt has changed stays
-            claim.ensure_held()
-            try:
-                os.close(os.open(changed, os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                line(directory / "twice", claim.shard.id, name)
-        return {"sha256": hashlib.sha256(data).hexdigest()}
-
     shards, locks = shards_from_url(url, answer_seconds=10)
-    worker = Worker(name=name, kinds=frozenset({KIND}))
-    do_shards(shards, worker, work, stopping=stopping, idle_seconds=0.2)
+    worker = Worker(name=name, kinds=frozenset(works))
+    serve(shards, worker=worker, works=works, jobs=1, stopping=stopping, idle_seconds=IDLE_SECONDS)
     locks.close()
 
 

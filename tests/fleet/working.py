@@ -8,7 +8,7 @@ from threading import Event
 
 import attrs
 
-from imagevol_adapters.fleet import serve
+from imagevol_adapters.fleet import Fleet, LeasedShards, serve
 from imagevol_adapters.fleet.running import Work
 from imagevol_adapters.ports import ShardBoard, Shards
 from imagevol_core.sharding import Worker
@@ -42,6 +42,11 @@ class Counted:
     def replace(self, key: str, old: str, new: str | None) -> bool:
         """Write another text, or take it away, if it still is the old one."""
         return self.board.replace(key, old, new)
+
+
+def counting(fleet: Fleet, board: Counted) -> LeasedShards:
+    """Give the shards of a fleet, over a board of theirs that counts."""
+    return LeasedShards(board, fleet.locks, get_held=fleet.shards.get_held)
 
 
 def ended_by_sigterm() -> Event:

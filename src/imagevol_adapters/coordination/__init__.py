@@ -9,6 +9,6 @@ Cinder has none.  Both are in the same service, and so is every other program th
 port.
 """
 
-from imagevol_adapters.coordination.locks import ToozLocks, from_conf, from_url
+from imagevol_adapters.coordination.locks import TakenLock, ToozLocks, from_conf, from_url
 
-__all__ = ["ToozLocks", "from_conf", "from_url"]
+__all__ = ["TakenLock", "ToozLocks", "from_conf", "from_url"]

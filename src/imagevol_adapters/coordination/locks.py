@@ -12,7 +12,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from stevedore.exception import NoMatches
@@ -34,7 +34,7 @@ from imagevol_core import (
 )
 from imagevol_core.sentences import duration
 
-__all__ = ["ToozLocks", "from_conf", "from_url"]
+__all__ = ["TakenLock", "ToozLocks", "from_conf", "from_url"]
 
 LOG = logging.getLogger(__name__)
 OPTION = "[coordination] backend_url"
@@ -42,6 +42,7 @@ OPTION = "[coordination] backend_url"
 T = TypeVar("T")
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # between two tries for a lock that another holds
+_RENEWED = 0.1  # the part of a lease that is over when it is renewed
 _UNREACHABLE_NAMES = frozenset(
     {
         "redis.exceptions.ConnectionError",
@@ -247,7 +248,7 @@ class ToozLocks:
             text = f"{text}: {cause}"
         return self.service.masked(text)
 
-    def _taken(self, name: str, until: float) -> _TakenLock | None:
+    def _taken(self, name: str, until: float) -> TakenLock | None:
         """Try until there is the lock or no more time."""
         pause = _SHORTEST_PAUSE
         while True:
@@ -259,19 +260,19 @@ class ToozLocks:
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _tried(self, driver: coordination.CoordinationDriver, name: str) -> _TakenLock | None:
+    def _tried(self, driver: coordination.CoordinationDriver, name: str) -> TakenLock | None:
         """Try once."""
-        asked_at, service = time.monotonic(), self.service.service
+        asked_at, service = _now(), self.service.service
         # A new one each time: a file lock that was once refused counts itself as taken twice when it is.
         lock = driver.get_lock(key_of(name))
         if not lock.acquire(blocking=False):
             service.refused(lock)
             return None
-        taken = _TakenLock(name, lock, driver, self)
+        taken = TakenLock(name, lock, driver, self, asked_at)
         with undone_on_failure(f"lock {name!r}", taken.give_back):
             taken.mark = service.mark(driver, lock)
         lease_seconds = service.lease_seconds(driver)
-        if lease_seconds and time.monotonic() - asked_at >= lease_seconds:
+        if lease_seconds and _now() - asked_at >= lease_seconds:
             taken.give_back()  # so slowly that the mark may be another's
             return None
         return taken
@@ -317,20 +318,36 @@ class ToozLocks:
 
 
 @attrs.define(eq=False)
-class _TakenLock:
+class TakenLock:
     """A lock that was taken: `Lock`."""
 
     name: str
     _lock: Any  # tooz's, which says less of its locks than they can
     _driver: coordination.CoordinationDriver
     _locks: ToozLocks
+    _renewed_at: float  # by the clock of `_now`
     mark: object = attrs.field(default=None, init=False)
     _process: int = attrs.field(factory=os.getpid, init=False)
 
     def ensure_held(self) -> None:
         """Ask whether it is still held; see `Lock.ensure_held`."""
-        if os.getpid() != self._process or not self._locks.ask(self._still_held):
+        self.ask(self._look)
+
+    def ask(self, call: Callable[[coordination.CoordinationDriver, Any], tuple[bool, T]]) -> T:
+        """Ask the service whether this is still held, and something else in the same request.
+
+        Args:
+            call: asks; it takes tooz's member and lock, and tells whether the lock still has its mark, and the answer.
+
+        Raises:
+            LockLost: it is not held any more; see `Lock.ensure_held`.
+        """
+        if os.getpid() != self._process:
             raise LockLost(self.name)
+        held, answer = self._locks.ask(lambda: self._asked(call))
+        if not held:
+            raise LockLost(self.name)
+        return cast("T", answer)
 
     def let_go(self) -> bool:
         """Give it back, and tell whether it was held until now; a process forked since has no part in it."""
@@ -350,13 +367,22 @@ class _TakenLock:
             with suppress(Exception):
                 self._lock.release()
 
-    def _still_held(self) -> bool:
-        service = self._locks.service.service
-        return bool(service.still_held(self._lock)) and service.mark(self._driver, self._lock) == self.mark
+    def _asked(self, call: Callable[[coordination.CoordinationDriver, Any], tuple[bool, T]]) -> tuple[bool, T | None]:
+        service, asked_at = self._locks.service.service, _now()
+        renews = asked_at - self._renewed_at >= _RENEWED * service.lease_seconds(self._driver)
+        if not service.still_held(self._lock, renews):
+            return False, None
+        held, answer = call(self._driver, self._lock)
+        if held and renews:
+            self._renewed_at = asked_at
+        return held, answer
+
+    def _look(self, driver: coordination.CoordinationDriver, lock: Any) -> tuple[bool, None]:
+        return self._locks.service.service.mark(driver, lock) == self.mark, None
 
     def _let_go(self) -> bool:
         try:
-            held = self._still_held()
+            held, _ = self._asked(self._look)
         except Exception:
             with suppress(Exception):
                 self.give_back()
@@ -364,7 +390,12 @@ class _TakenLock:
         return self.give_back() and held
 
 
-def _give_back(taken: _TakenLock | None) -> None:
+def _now() -> float:
+    """Tell the time in seconds; it goes on while the host is suspended, as a lease does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _give_back(taken: TakenLock | None) -> None:
     """Give back what came after its caller had left."""
     if taken is not None:
         taken.give_back()

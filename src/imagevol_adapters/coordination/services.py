@@ -49,7 +49,7 @@ class LockService:
         brings: the extra of tooz that brings the service's client; None where none is needed.
         lease_seconds: how long a coordinator's locks outlive their holder.
         mark: something that a lock has only as long as it is the one that was taken.
-        still_held: asks the service whether a lock is held, and renews it.
+        still_held: asks the service whether a lock is held, and renews it if that is asked for.
         refused: cleans up after a lock that could not be taken.
         ask_once: asks the service without tooz, which hides for a minute that a password is wrong; takes a coordinator
             and how many seconds there are for it.
@@ -59,7 +59,7 @@ class LockService:
     brings: str | None
     lease_seconds: Callable[[Any], float]
     mark: Callable[[Any, Any], object]
-    still_held: Callable[[Any], bool]
+    still_held: Callable[[Any, bool], bool]
     refused: Callable[[Any], object] = lambda _: None
     ask_once: Callable[[Any, float], object] = lambda *_: None
     advice: str = "check that it runs and can be reached, and {where} with its password"
@@ -129,16 +129,28 @@ def _beating(brings: str, **others: Any) -> LockService:
     return LockService(
         brings=brings,
         lease_seconds=lambda coordinator: coordinator.lock_timeout,
-        **{"mark": lambda *_: None, "still_held": lambda lock: lock.is_still_owner() and lock.heartbeat(), **others},
+        **{"mark": lambda *_: None, "still_held": _owned_and_renewed, **others},
     )
 
 
-_ETCD = _beating("etcd3gw", mark=_revision, still_held=lambda lock: lock.heartbeat())
+def _owned_and_renewed(lock: Any, renews: bool) -> bool:
+    return lock.is_still_owner() and (not renews or lock.heartbeat())
+
+
+def _renewed(lock: Any, renews: bool) -> bool:
+    return not renews or lock.heartbeat()  # whose it is, its mark tells
+
+
+def _owned(lock: Any, _: bool) -> bool:
+    return bool(lock.is_still_owner())
+
+
+_ETCD = _beating("etcd3gw", mark=_revision, still_held=_renewed)
 _ZOOKEEPER = LockService(
     brings="zookeeper",
     lease_seconds=lambda coordinator: coordinator.timeout,  # of the session
     mark=lambda *_: None,
-    still_held=lambda lock: lock.is_still_owner(),
+    still_held=_owned,
 )
 
 SERVICES: Mapping[str, LockService] = {
@@ -146,7 +158,7 @@ SERVICES: Mapping[str, LockService] = {
         brings=None,
         lease_seconds=lambda _: 0,
         mark=_file,
-        still_held=lambda lock: lock.is_still_owner(),
+        still_held=_owned,
         refused=_close,
         advice="let this user write in the directory, or name another one in {where}",
     ),

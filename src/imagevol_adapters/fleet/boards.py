@@ -10,19 +10,19 @@ import base64
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-from imagevol_adapters.coordination import ToozLocks, from_url
+from imagevol_adapters.coordination import TakenLock, ToozLocks, from_url
 from imagevol_adapters.fleet.board_urls import checked_board_url
 from imagevol_adapters.fleet.jobs import Jobs
 from imagevol_adapters.fleet.leased import LeasedShards
 from imagevol_adapters.fleet.limits import BoardLimits
 from imagevol_adapters.fleet.patient import PatientBoard
 from imagevol_adapters.fleet.workers import LeasedWorkers
-from imagevol_adapters.ports import ShardBoard
+from imagevol_adapters.ports import Lock, ShardBoard
 from imagevol_core import ServiceFailed, TransferCancelled
 
 __all__ = ["EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"]
@@ -110,13 +110,19 @@ def fleet_from_url(
     kind = _BOARDS[checked_board_url(url, where=where)]
     locks = from_url(url, answer_seconds=answer_seconds, where=where)
     boards = {name: kind(locks, name=name) for name in (_SHARDS, _WORKERS, _JOBS, _LIMITS)}
-    stopping = threading.Event()
+    at_once, stopping = boards[_SHARDS], threading.Event()
     patient = {
         name: PatientBoard(board, patience_seconds=patience_seconds, stopping=stopping)
         for name, board in boards.items()
     }
     return Fleet(
-        shards=LeasedShards(patient[_SHARDS], locks, most_failures=most_failures, host=socket.gethostname()),
+        shards=LeasedShards(
+            patient[_SHARDS],
+            locks,
+            most_failures=most_failures,
+            host=socket.gethostname(),
+            get_held=at_once.get_held if isinstance(at_once, EtcdBoard) else None,
+        ),
         workers=LeasedWorkers(boards[_WORKERS], locks),  # a worker that is not listed for a while still works
         jobs=Jobs(patient[_JOBS], locks),
         locks=locks,
@@ -241,6 +247,33 @@ class EtcdBoard:
             "failure": [],
         }
         return bool(_ask(self.locks, lambda driver: driver.client.transaction(taken_away)).get("succeeded", False))
+
+    def get_held(self, lock: Lock, key: str) -> str | None:
+        """Give one text, or raise `LockLost`, by one request where two would be made, since each costs about 2 ms."""
+        if not isinstance(lock, TakenLock):
+            lock.ensure_held()
+            return self.get(key)
+
+        def ask(driver: Any, lock: Any) -> tuple[bool, str | None]:
+            asked = {
+                "compare": [
+                    {
+                        "key": _encoded(lock.LOCK_PREFIX + lock.name),
+                        "result": "EQUAL",
+                        "target": "CREATE",
+                        "create_revision": revision,
+                    }
+                ],
+                "success": [{"request_range": {"key": _encoded(self._key(key))}}],
+                "failure": [],
+            }
+            answer = driver.client.transaction(asked)
+            found = [text for said in answer.get("responses", []) for text in said["response_range"].get("kvs", [])]
+            text = _text(base64.b64decode(found[0].get("value", ""))) if found else None
+            return bool(answer.get("succeeded", False)), text
+
+        revision = next(iter(cast("list[str]", lock.mark)), -1)
+        return lock.ask(ask)
 
     def _key(self, key: str) -> bytes:
         return _bytes(f"{self.name}/{key}")

@@ -56,6 +56,7 @@ class LeasedShards:
         most_failures: at how many failed attempts a shard is set aside.
         most_in_use: at how many attempts that find its volume in use a shard is set aside.
         host: the name of this host; None if other programs need not know it.
+        get_held: gives a text of the board and asks whether a lock is held, in one request; None if it takes two.
         clock: tells the time in seconds, and never goes back.
 
     Attributes:
@@ -67,6 +68,7 @@ class LeasedShards:
     most_failures: int = attrs.field(default=3, kw_only=True)
     most_in_use: int = attrs.field(default=MOST_IN_USE, kw_only=True)
     host: str | None = attrs.field(default=None, kw_only=True)
+    get_held: Callable[[Lock, str], str | None] | None = attrs.field(default=None, kw_only=True, repr=False)
     clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True, repr=False)
     readable: Readable[ShardRecord] = attrs.field(init=False, repr=False)
     _looked_at: float = attrs.field(init=False, repr=False)
@@ -160,6 +162,14 @@ class LeasedShards:
                     f"shard {said(key)} still has a worker: stop that worker, and run the command again"
                 ) from error
 
+    def get_record_held(self, lock: Lock, key: str) -> ShardRecord | None:
+        """Give the record of a shard; raise `LockLost` if its lock is not held any more."""
+        if self.get_held is None:
+            lock.ensure_held()
+            return self.readable.get(key)
+        text = self.get_held(lock, key)
+        return None if text is None else self.readable.read(key, text)
+
     def _looks(self) -> bool:
         """Tell whether to look for dead workers now."""
         lease_seconds, now = self.locks.lease_seconds, self.clock()
@@ -223,11 +233,9 @@ class LeasedClaim:
     def ensure_held(self) -> None:
         """Ask whether this worker still has the shard; see `Claim.ensure_held`."""
         try:
-            self._lock.ensure_held()
-            held = True
+            held, record = True, self._shards.get_record_held(self._lock, self.key)
         except LockLost:
-            held = False
-        record = self._shards.readable.get(self.key)
+            held, record = False, self._shards.readable.get(self.key)
         decision = decide_lease(LeaseFacts(attempt=self.attempt, lock_held=held, record=record))
         if decision.state is LeaseState.LOST:
             raise ShardLost(self.key, decision.verdicts[-1].text)
