@@ -7,6 +7,7 @@ import mmap
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -361,7 +362,15 @@ class TestRbd:
         image = RbdLike(96 * MIB)
         image.answering.clear()
         device = RbdDevice(image=image, path="/7")
-        threading.Timer(0.2, image.answering.set).start()
+
+        def answer() -> None:
+            until = time.monotonic() + 60
+            while image.most_begun < 8 and time.monotonic() < until:
+                time.sleep(0.001)
+            time.sleep(0.1)  # for one more, which there must not be
+            image.answering.set()
+
+        threading.Thread(target=answer).start()
         for at in range(0, 96 * MIB, MIB):
             device.write(at, memoryview(b"x" * MIB))
         device.flush()
