@@ -1,6 +1,6 @@
 """Commands that are killed again and again at system calls, on services in memory; `nox -s faults` does it for hours.
 
-Each command is disturbed at 20 points, five in a row on one cloud; then it runs to its end, and `audit --repair` cleans
+Each command is disturbed at 40 points, five in a row on one cloud; then it runs to its end, and `audit --repair` cleans
 up.  Every image must be whole or absent, and nothing may be left.
 """
 
@@ -20,7 +20,7 @@ from tests.faults.killing.preloaded import IN_MEMORY
 from tests.faults.killing.tracing import Forks, attached_to, forks, hit_a_pipe, why_not
 
 SEED = 18  # the same points each time; the long session draws its own
-POINTS, IN_A_ROW = 20, 5
+POINTS, IN_A_ROW = 40, 5
 
 
 @pytest.fixture(scope="module")
