@@ -16,12 +16,21 @@ import pytest
 
 from imagevol_adapters.cli.deep_reader import DeepReader
 from imagevol_adapters.engine import Limits
-from imagevol_adapters.fleet import Jobs, serve
+from imagevol_adapters.fleet import Jobs, ShardLost, asking, guarding, serve
 from imagevol_adapters.gathering import DeepJournal, DeepOffer, DeepTarget, deep_kind, deep_work, offered_checks
 from imagevol_adapters.gathering.deep_reading import check_line
 from imagevol_adapters.gathering.deep_shards import deep_plan
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards
-from imagevol_core import DeepCheck, Digest, Image, InUse, RequestRefused, ResourceNotFound, Volume
+from imagevol_core import (
+    DeepCheck,
+    Digest,
+    Image,
+    InUse,
+    RequestRefused,
+    ResourceNotFound,
+    ServiceUnreachable,
+    Volume,
+)
 from imagevol_core.sharding import Shard, ShardState, Worker
 from tests.adapters.test_deep_checks import check, image, target, volume_id
 
@@ -64,7 +73,7 @@ class TestWorker:
         claim = shards.claim(WORKER)
         assert claim is not None
 
-        def noted(asked: DeepTarget) -> DeepCheck:
+        def noted(asked: DeepTarget, _: object) -> DeepCheck:
             read.append(asked)
             return check(asked)
 
@@ -133,7 +142,7 @@ class Fleet:
         self._stopping.set()
         self._thread.join()
 
-    def _check(self, asked: DeepTarget) -> DeepCheck:
+    def _check(self, asked: DeepTarget, _: object) -> DeepCheck:
         self.read.append(asked.volume_id)
         if asked.volume_id == volume_id(3):
             raise InUse("volume 3 is in use")
@@ -169,7 +178,7 @@ class TestFeeder:
                 ahead=ahead,
                 poll_seconds=0.002,
             ),
-            check=check,
+            check=lambda asked, _: check(asked),
             images=Glance(),
             journal=journal,
             jobs=0,
@@ -267,14 +276,53 @@ def test_a_volume_that_no_image_names_is_read_only_in_a_project_that_the_worker_
 
     monkeypatch.setattr(DeepReader, "_check", read_volume)
     app: Any = SimpleNamespace(
-        limits=lambda _: None,
+        limits=lambda _: Limits(),
         volumes=SimpleNamespace(get=lambda each: Volume(id=each, size_gib=1, project_id="theirs")),
     )
     asked = Namespace(record_blake3=False, rate=None, trusted_project=trusted, trust_recorded=False)
     without = DeepTarget(volume_id="7", size_bytes=4, algorithm=None)
     if refused:
         with pytest.raises(RequestRefused, match="no image names it"):
-            DeepReader(app, asked).read_offered(without)
+            DeepReader(app, asked).read_offered(without, lambda: None)
     else:
-        assert DeepReader(app, asked).read_offered(without) == found
+        assert DeepReader(app, asked).read_offered(without, lambda: None) == found
     assert read == ([] if refused else ["7"])
+
+
+def test_a_volume_whose_shard_is_taken_away_is_not_read_any_more(
+    glance: Glance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "_ASK_SECONDS", 0)
+    shards = MemoryShards()
+    shards.submit(Shard(job="audit-1", id=volume_id(1), kind=KIND, work=deep_plan(named(1))))
+    claim = shards.claim(WORKER)
+    assert claim is not None
+
+    def read_volume(_: DeepReader, each: str, *, limits: Limits, **__: object) -> DeepCheck:
+        assert limits.shared is not None
+        assert limits.bucket is reader.limits.bucket
+        assert limits.shared(7) == 0.5, "the limit of all workers counts as before"
+        shards.withdraw(claim.shard)
+        limits.shared(7)
+        pytest.fail("it is read on")
+
+    monkeypatch.setattr(DeepReader, "_check", read_volume)
+    app: Any = SimpleNamespace(limits=lambda rate: Limits(bytes_per_second=rate))
+    asked = Namespace(record_blake3=False, rate=7.0, trusted_project=[], trust_recorded=False)
+    reader = DeepReader(app, asked, shared=lambda _: 0.5)
+    with pytest.raises(ShardLost):
+        deep_work(reader.read_offered, images=glance)(claim)
+
+
+def test_a_reading_goes_on_while_the_board_does_not_answer() -> None:
+    now, asked = 0.0, list[float]()
+
+    def check() -> None:
+        asked.append(now)
+        raise ServiceUnreachable("no answer")
+
+    before_part = asking(check, clock=lambda: now)
+    while now < 200:
+        assert before_part(7) == 0
+        now += 1
+    assert asked == [5, 65, 125, 185], "an answer is waited for, so it is not asked for all the time"

@@ -178,7 +178,7 @@ class Fleet:
         self._stopping.set()
         self._thread.join()
 
-    def _check(self, asked: DeepTarget) -> DeepCheck:
+    def _check(self, asked: DeepTarget, _: object) -> DeepCheck:
         self.read.append(asked.volume_id)
         self.then()
         if asked.volume_id == volume_id(3):
@@ -515,10 +515,10 @@ class TestWork:
         run: Run,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        shared: list[object] = []
+        waits: list[float] = []
 
         def here(volume: str, *, limits: Any, size_bytes: int, algorithm: str, **_: Any) -> DeepCheck:
-            shared.append(limits.shared)
+            waits.append(limits.shared(30 << 20))
             return check(DeepTarget(volume_id=volume, size_bytes=size_bytes, algorithm=algorithm))
 
         monkeypatch.setattr("imagevol_adapters.transfers.check_image_volume", here, raising=False)
@@ -527,7 +527,7 @@ class TestWork:
         offer(board, healthy_cloud, 1)
         stop(lambda: board.record(volume_id(1)).state is ShardState.DONE)
         assert run(*self.COMMAND).status == 0
-        assert shared == [None]
+        assert waits == [0]
 
     @pytest.mark.parametrize("name", ["fast", "@fast", "one@", "one@fast#pool"])
     def test_a_name_that_is_no_backend_is_refused(self, board: Board, run: Run, name: str) -> None:

@@ -484,7 +484,7 @@ class TestWorker:
             whole(reader, *arguments)
             read.append("to its end")
 
-        soon = patch("imagevol_adapters.store_copies.offering._ASK_SECONDS", 0)
+        soon = patch("imagevol_adapters.fleet.guarding._ASK_SECONDS", 0)
         lost = pytest.raises(ShardLost)
         with soon, patch.object(VolumeReader, "__call__", withdrawn), lost:
             worker(cloud, "quick").work(claim)

@@ -6,7 +6,7 @@ import argparse
 import functools
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -52,7 +52,7 @@ class DeepReader:
         self._app = app
         self._asked = asked
         limits = app.limits(asked.rate)
-        self.limits: Limits = limits if shared is None else attrs.evolve(limits, shared=shared)  # all jobs share it
+        self.limits: Limits = limits if shared is None else limits.sharing(shared)  # all jobs share it
 
     @functools.cached_property
     def _check(self) -> Callable[..., DeepCheck]:
@@ -64,11 +64,12 @@ class DeepReader:
         volumes = attrs.evolve(self._app.volumes, attach_attempts=attempts)
         return partial(check_image_volume, volumes=volumes, attacher=self._app.attacher, limits=self.limits)
 
-    def read(self, target: DeepTarget) -> DeepCheck:
+    def read(self, target: DeepTarget, **options: Any) -> DeepCheck:
         """Read a volume.
 
         Args:
             target: which, and what it should hold.
+            options: of `check_image_volume`, in place of what this has.
 
         Raises:
             ImagevolError: it cannot be read.
@@ -81,18 +82,22 @@ class DeepReader:
             trusted_projects=frozenset(self._asked.trusted_project),
             record=self._asked.record_blake3,
             trust_recorded=self._asked.trust_recorded,
+            **options,
         )
 
-    def read_offered(self, target: DeepTarget) -> DeepCheck:
+    def read_offered(self, target: DeepTarget, check: Callable[[], None]) -> DeepCheck:
         """Read a volume that a board names; one that no image names only in a project that this program trusts.
 
         Args:
             target: which, and what it should hold.
+            check: asked now and then; what it raises ends the reading, as after `imagevol fleet cancel`.
 
         Raises:
             RequestRefused: no image names it, and its project is not trusted.  A forged shard can name any volume.
             ImagevolError: it cannot be read.
         """
+        from imagevol_adapters.fleet import asking
+
         if target.image is None:
             project_id = self._app.volumes.get(target.volume_id).project_id
             if project_id not in self._asked.trusted_project:
@@ -100,7 +105,7 @@ class DeepReader:
                     f"volume {said(target.volume_id)} is not read, because no image names it: if you trust project "
                     f"{said(project_id)}, pass --trusted-project with its id to this worker"
                 )
-        return self.read(target)
+        return self.read(target, limits=self.limits.sharing(asking(check, self.limits.shared)))
 
 
 def check_projects(app: Services, project_ids: list[str]) -> None:

@@ -145,6 +145,21 @@ class Limits:
         if not 0 < self.stall_seconds < math.inf:
             raise InvalidFact("stall_seconds", f"{self.stall_seconds} is no deadline; give seconds above 0")
 
+    def sharing(self, shared: Callable[[int], float], *, cancelled: threading.Event | None = None) -> Limits:
+        """Give limits whose transfers share the rate with those of these, and which have another `shared`.
+
+        Args:
+            shared: see `Limits`.
+            cancelled: ends the transfers of those; None for what ends those of these.
+
+        >>> slow = Limits(bytes_per_second=2**20)
+        >>> slow.sharing(lambda size_bytes: 0.0).bucket is slow.bucket
+        True
+        """
+        others = attrs.evolve(self, shared=shared, cancelled=self.cancelled if cancelled is None else cancelled)
+        object.__setattr__(others, "bucket", self.bucket)  # a new one would allow the rate once more
+        return others
+
     def device_watch(self, device: Device) -> Watch:
         """Watch the calls of a device."""
         return device_watch(device, self.stall_seconds)

@@ -21,7 +21,7 @@ from imagevol_adapters.lazy_imports import lazy_names
 if TYPE_CHECKING:
     from imagevol_adapters.fleet.boards import EtcdBoard, Fleet, RedisBoard, fleet_from_url, shards_from_url
     from imagevol_adapters.fleet.feeding import AHEAD, run_job
-    from imagevol_adapters.fleet.guarding import guarded
+    from imagevol_adapters.fleet.guarding import asking, guarded
     from imagevol_adapters.fleet.jobs import JobCancelled, JobRecord, Jobs
     from imagevol_adapters.fleet.leased import LeasedShards, ShardLost
     from imagevol_adapters.fleet.limited import limited
@@ -39,7 +39,7 @@ else:
         {
             "boards": ("EtcdBoard", "Fleet", "RedisBoard", "fleet_from_url", "shards_from_url"),
             "feeding": ("AHEAD", "run_job"),
-            "guarding": ("guarded",),
+            "guarding": ("asking", "guarded"),
             "jobs": ("JobCancelled", "JobRecord", "Jobs"),
             "leased": ("LeasedShards", "ShardLost"),
             "limited": ("limited",),
@@ -72,6 +72,7 @@ __all__ = [
     "PatientBoard",
     "RedisBoard",
     "ShardLost",
+    "asking",
     "cancel_job",
     "fleet_from_url",
     "guarded",

@@ -8,7 +8,7 @@ from typing import Any
 
 from imagevol_adapters.engine import Limits
 from imagevol_adapters.fleet import local_shards, run_shards
-from imagevol_adapters.gathering.deep_reading import Check, DeepJournal, DeepTarget, check_line
+from imagevol_adapters.gathering.deep_reading import Check, DeepJournal, DeepTarget, OfferedCheck, check_line
 from imagevol_adapters.gathering.deep_shards import DeepOffer, ListedImages, deep_outcome, deep_work
 from imagevol_adapters.ports import Claim
 from imagevol_core import DeepCheck, RequestRefused, ServiceFailed
@@ -74,7 +74,7 @@ def offered_checks(
     targets: Iterable[DeepTarget],
     *,
     offer: DeepOffer,
-    check: Check,
+    check: OfferedCheck,
     images: ListedImages,
     journal: DeepJournal,
     jobs: int,
@@ -89,7 +89,7 @@ def offered_checks(
     Args:
         targets: which volumes; all of them are asked for first.
         offer: how they are offered.
-        check: reads one of them, in a thread of this process.
+        check: reads one of them, in a thread of this process; see `deep_work`.
         images: Glance, for what this process reads.
         journal: keeps what was read.
         jobs: how many this process reads at once, at most; 0 for none.

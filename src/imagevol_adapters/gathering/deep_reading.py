@@ -49,6 +49,7 @@ class DeepTarget:
 
 
 Check = Callable[[DeepTarget], DeepCheck]
+OfferedCheck = Callable[[DeepTarget, Callable[[], None]], DeepCheck]
 """Reads one image volume."""
 
 

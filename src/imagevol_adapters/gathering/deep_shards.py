@@ -16,7 +16,7 @@ import attrs
 
 from imagevol_adapters.fleet import JobOffer
 from imagevol_adapters.fleet.untrusted import id_of, read_outcome, read_plan
-from imagevol_adapters.gathering.deep_reading import Check, DeepTarget, check_line, deep_targets, read_check
+from imagevol_adapters.gathering.deep_reading import DeepTarget, OfferedCheck, check_line, deep_targets, read_check
 from imagevol_adapters.journals import text_of
 from imagevol_adapters.ports import Claim
 from imagevol_core import DeepCheck, Image, RequestRefused, ResourceNotFound
@@ -77,17 +77,17 @@ def deep_plan(target: DeepTarget) -> dict[str, Any]:
     }
 
 
-def deep_work(check: Check, *, images: ListedImages) -> Callable[[Claim], Mapping[str, Any]]:
+def deep_work(check: OfferedCheck, *, images: ListedImages) -> Callable[[Claim], Mapping[str, Any]]:
     """Give what does a shard of this kind: it looks at the plan, asks Glance for the image, and reads the volume.
 
     Args:
-        check: reads a volume.
+        check: reads a volume; it is also given `Claim.ensure_held`, to be called now and then.
         images: Glance.
     """
 
     def work(claim: Claim) -> Mapping[str, Any]:
         target = _target(claim.shard, images)
-        return check_line(target, check(target))
+        return check_line(target, check(target, claim.ensure_held))
 
     return work
 

@@ -9,7 +9,6 @@ copy is made, so that it can be taken back.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
@@ -18,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from imagevol_adapters.fleet import JobOffer, guarded, journalled
+from imagevol_adapters.fleet import JobOffer, asking, guarded, journalled
 from imagevol_adapters.fleet.journalled import JournalFeed, LetGo, both_held, offered, only_worker
 from imagevol_adapters.fleet.recorded import reason_of
 from imagevol_adapters.fleet.untrusted import id_of, read_outcome, read_plan
@@ -52,7 +51,6 @@ _ENDED = (State.DONE, State.GONE)
 _IDS_A_PAGE = 50  # their ids are in a URL
 _GLANCE_CHANGES = ("copy_to_store", "change_locations", "delete_from_store")
 _CINDER_CHANGES = ("clone", "set_readonly", "set_metadata", "delete", "detach")
-_ASK_SECONDS = 5.0  # between two questions whether a volume that is read is still to be read
 
 
 def copy_kind(cloud: str, *, from_store: str, to_store: str, move: bool, wish: VerifyWish) -> str:
@@ -185,6 +183,7 @@ class CopyWorker:
             wish=self.wish,
             state=State.BEGUN,  # perhaps: Glance goes on with the import of a worker that was killed
         )
+        limits = self.reader.limits
         with CopyJournal.create(None, cloud="", entries=[entry], journal_id=mark) as journal:
             copies = _OneCopy(
                 journal=journal,
@@ -194,7 +193,7 @@ class CopyWorker:
                 gathering=self.gathering,
                 read=attrs.evolve(
                     self.reader,
-                    limits=attrs.evolve(self.reader.limits, cancelled=self.stopping, shared=_asking(check)),
+                    limits=limits.sharing(asking(check, limits.shared), cancelled=self.stopping),
                 ),
                 settle_seconds=self.settle_seconds,
                 retry_seconds=self.retry_seconds,
@@ -379,17 +378,3 @@ def _told(way: StoreCopyWay, source: str | None) -> str:
 def _as_planned(image: Image) -> Image:
     """Give what must be so of an image still when its data is deleted."""
     return Image(id=image.id, size_bytes=image.size_bytes, digest=image.digest)
-
-
-def _asking(check: Callable[[], None]) -> Callable[[int], float]:
-    """Give what a reading asks now and then, so that it ends when the shard is taken away; see `Limits.shared`."""
-    asked_at = time.monotonic()
-
-    def shared(_: int) -> float:
-        nonlocal asked_at
-        if time.monotonic() - asked_at >= _ASK_SECONDS:
-            check()
-            asked_at = time.monotonic()
-        return 0.0
-
-    return shared
