@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
 import attrs
+import pytest
 
+from imagevol_adapters.cli.board_option import BOARD_PASSWORD
 from imagevol_adapters.fleet import BoardLimits, Jobs, LeasedWorkers, serve
 from imagevol_adapters.fleet.running import Work
 from imagevol_adapters.ports import Claim, Lock, Shards
@@ -31,6 +33,14 @@ class Board:
     taken: MemoryLocks = attrs.field(factory=MemoryLocks)
     limit_board: MemoryBoard = attrs.field(factory=MemoryBoard)
     stopping: threading.Event = attrs.field(factory=threading.Event)
+
+    @classmethod
+    def of_commands(cls, monkeypatch: pytest.MonkeyPatch) -> Board:
+        """Give a board with nothing on it, which the commands open."""
+        board = cls()
+        monkeypatch.setattr("imagevol_adapters.fleet.fleet_from_url", board.opened, raising=False)
+        monkeypatch.delenv(BOARD_PASSWORD, raising=False)
+        return board
 
     def opened(self, url: str, *, where: str) -> Board:
         assert where == "--board"

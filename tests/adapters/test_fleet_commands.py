@@ -54,10 +54,7 @@ def offer(board: Board, glance: Glance, *numbers: int, job: str = "audit-1", kin
 
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
-    board = Board()
-    monkeypatch.setattr("imagevol_adapters.fleet.fleet_from_url", board.opened, raising=False)
-    monkeypatch.delenv(BOARD_PASSWORD, raising=False)
-    return board
+    return Board.of_commands(monkeypatch)
 
 
 def check(asked: DeepTarget) -> DeepCheck:

@@ -33,11 +33,7 @@ PASSWORD = "pa55word-of-the-board"
 
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
-    """A board with nothing on it."""
-    board = Board()
-    monkeypatch.setattr("imagevol_adapters.fleet.fleet_from_url", board.opened, raising=False)
-    monkeypatch.delenv(BOARD_PASSWORD, raising=False)
-    return board
+    return Board.of_commands(monkeypatch)
 
 
 @pytest.fixture

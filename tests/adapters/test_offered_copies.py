@@ -70,12 +70,9 @@ def kind(to_store: str, *, cloud: str = CLOUD, move: bool = True, wish: VerifyWi
 
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
-    board = Board()
-    monkeypatch.setattr("imagevol_adapters.fleet.fleet_from_url", board.opened, raising=False)
     monkeypatch.setattr(JobOffer, "__init__", quick(JobOffer.__init__))
     monkeypatch.setattr("imagevol_adapters.journals.os.fsync", lambda _: None)
-    monkeypatch.delenv(BOARD_PASSWORD, raising=False)
-    return board
+    return Board.of_commands(monkeypatch)
 
 
 @pytest.fixture

@@ -114,11 +114,8 @@ def glance(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
-    board = Board()
-    monkeypatch.setattr("imagevol_adapters.fleet.fleet_from_url", board.opened, raising=False)
     monkeypatch.setattr(JobOffer, "__init__", quick(JobOffer.__init__))
-    monkeypatch.delenv(BOARD_PASSWORD, raising=False)
-    return board
+    return Board.of_commands(monkeypatch)
 
 
 @pytest.fixture

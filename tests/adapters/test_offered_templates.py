@@ -43,11 +43,8 @@ several = test_templates_commands.several
 
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
-    board = Board()
-    monkeypatch.setattr("imagevol_adapters.fleet.fleet_from_url", board.opened, raising=False)
     monkeypatch.setattr(JobOffer, "__init__", quick(JobOffer.__init__))
-    monkeypatch.delenv(BOARD_PASSWORD, raising=False)
-    return board
+    return Board.of_commands(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
