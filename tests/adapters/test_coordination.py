@@ -212,6 +212,12 @@ class TestProcesses:
             holder.goes_on()
             holder.says("done")
 
+    @each_service
+    def test_a_child_does_not_hold_what_its_parent_holds(self, service: Service, start: Start) -> None:
+        holder = start("fork_asking", service.url)
+        holder.says("LockLost")  # the child
+        holder.says("done")
+
     @needs_eventlet
     @each_service
     def test_the_heart_beats_among_green_threads(self, service: Service, start: Start) -> None:

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from tooz import coordination
 
-from imagevol_adapters.coordination import ToozLocks
+from imagevol_adapters.coordination import ToozLocks, from_url
 from imagevol_adapters.coordination.services import key_of
 from imagevol_adapters.fleet import (
     BoardLimits,
@@ -34,7 +34,7 @@ from imagevol_adapters.testing.conformance import (
     WorkersConformance,
 )
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
-from imagevol_core import ServiceFailed
+from imagevol_core import LockLost, ServiceFailed
 from imagevol_core.sharding import MOST_IN_USE, Shard, Worker
 from tests.coordination.services import Service, left_alone, running
 
@@ -149,6 +149,19 @@ class TestRedisShards(ShardsConformance):
     def lose(self, service: Service) -> Callable[[Claim], None]:
         return lambda claim: ended(service, f"shard-{key_of_shard(claim.shard)}")
 
+    def test_a_worker_whose_lock_another_program_has_lost_its_shard_though_its_record_is_as_it_was(
+        self, service: Service, shards: Shards, lose: Callable[[Claim], None]
+    ) -> None:
+        shards.submit(Shard(job="audit", id="1", kind="deep"))
+        claim = shards.claim(Worker(name="one", kinds=frozenset({"deep"})))
+        assert claim is not None
+        lose(claim)
+        name = f"shard-{key_of_shard(claim.shard)}"
+        with closing(from_url(service.url)) as locks, locks.held(name, wait_seconds=0) as lock:
+            with pytest.raises(LockLost, match="does not say any more that the worker holds the lock"):
+                claim.ensure_held()
+            lock.ensure_held()
+
     def put(self, driver: Any, key: bytes, text: bytes) -> None:
         """Write on the board as another program does."""
         driver._client.hset(b"imagevol-shards", key, text)
@@ -201,6 +214,37 @@ class TestEtcdShards(TestRedisShards):
 
     def put(self, driver: Any, key: bytes, text: bytes) -> None:
         driver.client.put(b"imagevol-shards/" + key, text)
+
+    def test_whether_a_worker_has_its_shard_is_one_request(
+        self, shards: LeasedShards, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert isinstance(shards.locks, ToozLocks)
+        shards.submit(Shard(job="audit", id="1", kind="deep"))
+        claim = shards.claim(Worker(name="one", kinds=frozenset({"deep"})))
+        assert claim is not None
+        client = shards.locks.member().client  # type: ignore[attr-defined]
+        post, asked = client.post, list[str]()
+
+        def counted(url: str, *arguments: Any, **more: Any) -> object:
+            asked.append(url.rpartition("/")[2])
+            return post(url, *arguments, **more)
+
+        monkeypatch.setattr(client, "post", counted)
+        for _ in range(5):
+            claim.ensure_held()
+        assert [each for each in asked if each != "keepalive"] == ["txn"] * 5  # a lease is renewed when it is due
+        claim.give_back()
+
+    @pytest.mark.parametrize("text", [b"", b"junk", b"\xff"])
+    def test_a_worker_whose_record_cannot_be_read_has_lost_its_shard(self, shards: LeasedShards, text: bytes) -> None:
+        assert isinstance(shards.locks, ToozLocks)
+        shards.submit(Shard(job="audit", id="1", kind="deep"))
+        claim = shards.claim(Worker(name="one", kinds=frozenset({"deep"})))
+        assert claim is not None
+        self.put(shards.locks.member(), b"audit/1", text)
+        with pytest.raises(LockLost, match="was withdrawn"):
+            claim.ensure_held()
+        claim.give_back()
 
 
 class TestMemoryWorkers(WorkersConformance):

@@ -82,6 +82,17 @@ def fork_inside(locks: Locks) -> None:
         lock.ensure_held()
 
 
+def fork_asking(locks: Locks) -> None:
+    """Fork while a lock is held: the child asks whether it is, and the lock is its parent's."""
+    with locks.held(NAME, wait_seconds=SECONDS) as lock:
+        if (child := os.fork()) == 0:
+            lock.ensure_held()
+            return
+        if status := os.waitpid(child, 0)[1]:
+            raise RuntimeError(f"the child ended with {status}")
+        lock.ensure_held()
+
+
 def eventlet_sleeping(locks: Locks) -> None:
     """Hold a lock for two leases and let others run: the heart beats."""
     with locks.held(NAME, wait_seconds=SECONDS) as lock:
@@ -100,7 +111,8 @@ def eventlet_busy(locks: Locks) -> None:
 
 
 WHAT: dict[str, Callable[..., None]] = {
-    each.__name__: each for each in (hold, hold_to_the_end, count, fork, fork_inside, eventlet_sleeping, eventlet_busy)
+    each.__name__: each
+    for each in (hold, hold_to_the_end, count, fork, fork_inside, fork_asking, eventlet_sleeping, eventlet_busy)
 }
 
 if __name__ == "__main__":
