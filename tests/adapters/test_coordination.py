@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -258,6 +259,66 @@ class TestServiceThatFails:
                 pytest.fail("it was held")
             service.start()
             self._is_soon_usable(service)
+
+    @pytest.mark.parametrize("service", ["etcd"], indirect=True)
+    def test_a_lock_that_a_service_forgot_is_not_the_one_that_another_took_there_since(self, service: Service) -> None:
+        def work(locks: ToozLocks) -> None:
+            with locks.held(NAME, wait_seconds=0) as lock:
+                service.stop()
+                shutil.rmtree(service.directory / "member")
+                service.start()  # and counts its revisions from 1 again
+                with closing(from_url(service.url)) as others, others.held(NAME, wait_seconds=0) as other:
+                    with pytest.raises(LockLost):
+                        lock.ensure_held()
+                    other.ensure_held()
+
+        with closing(from_url(service.url)) as locks, pytest.raises(LockLost):
+            work(locks)
+
+    @pytest.mark.parametrize("service", ["etcd"], indirect=True)
+    @pytest.mark.parametrize("late", [False, True], ids=["right after it was taken", "later"])
+    def test_a_lock_that_another_program_wrote_over_is_lost(self, service: Service, late: bool) -> None:
+        def work(locks: ToozLocks) -> None:
+            client = locks.member().client  # type: ignore[attr-defined]
+            transaction = client.transaction
+
+            def taken_and_written_over(asked: object) -> object:
+                answer = transaction(asked)
+                client.transaction = transaction
+                client.put(b"/tooz/locks" + key_of(NAME), b"of another")
+                return answer
+
+            if not late:
+                client.transaction = taken_and_written_over
+            with locks.held(NAME, wait_seconds=0) as lock:
+                if late:
+                    lock.ensure_held()
+                    client.put(b"/tooz/locks" + key_of(NAME), b"of another")
+                for _ in range(2):
+                    with pytest.raises(LockLost):
+                        lock.ensure_held()
+
+        with closing(from_url(service.url)) as locks, pytest.raises(LockLost):
+            work(locks)
+
+    @each_leased_service
+    def test_an_answer_that_is_older_than_a_lease_says_nothing(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 0.0
+        with closing(from_url(service.url)) as locks, locks.held(NAME, wait_seconds=0) as lock:
+            monkeypatch.setattr("imagevol_adapters.coordination.locks._now", lambda: now)
+            lock.ensure_held()
+            is_own = SERVICES[service.url.partition(":")[0]].is_own
+
+            def answer_late(driver: object, taken: object) -> tuple[bool, None]:
+                nonlocal now
+                answer, now = is_own(driver, taken), now + LEASE_SECONDS
+                return answer, None
+
+            with pytest.raises(ServiceUnreachable, match="the lease may have been over"):
+                lock.ask(answer_late)  # type: ignore[attr-defined]
+            lock.ensure_held()
 
     @each_leased_service
     def test_a_lock_service_can_be_suspended_and_continue(self, service: Service) -> None:

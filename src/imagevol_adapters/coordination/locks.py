@@ -269,11 +269,9 @@ class ToozLocks:
             service.refused(lock)
             return None
         taken = TakenLock(name, lock, driver, self, asked_at)
-        with undone_on_failure(f"lock {name!r}", taken.give_back):
-            taken.mark = service.mark(driver, lock)
         lease_seconds = service.lease_seconds(driver)
         if lease_seconds and _now() - asked_at >= lease_seconds:
-            taken.give_back()  # so slowly that the mark may be another's
+            taken.give_back()  # so slowly that another may have it
             return None
         return taken
 
@@ -326,7 +324,6 @@ class TakenLock:
     _driver: coordination.CoordinationDriver
     _locks: ToozLocks
     _renewed_at: float  # by the clock of `_now`
-    mark: object = attrs.field(default=None, init=False)
     _process: int = attrs.field(factory=os.getpid, init=False)
 
     def ensure_held(self) -> None:
@@ -337,10 +334,12 @@ class TakenLock:
         """Ask the service whether this is still held, and something else in the same request.
 
         Args:
-            call: asks; it takes tooz's member and lock, and tells whether the lock still has its mark, and the answer.
+            call: asks; it takes tooz's member and lock, and tells whether the lock is still its own, and the answer.
 
         Raises:
             LockLost: it is not held any more; see `Lock.ensure_held`.
+            ServiceUnreachable: there was no answer, or one so late that the lease may be over.
+            ServiceFailed: it is an error.
         """
         if os.getpid() != self._process:
             raise LockLost(self.name)
@@ -369,16 +368,19 @@ class TakenLock:
 
     def _asked(self, call: Callable[[coordination.CoordinationDriver, Any], tuple[bool, T]]) -> tuple[bool, T | None]:
         service, asked_at = self._locks.service.service, _now()
-        renews = asked_at - self._renewed_at >= _RENEWED * service.lease_seconds(self._driver)
+        lease_seconds = service.lease_seconds(self._driver)
+        renews = asked_at - self._renewed_at >= _RENEWED * lease_seconds
         if not service.still_held(self._lock, renews):
             return False, None
         held, answer = call(self._driver, self._lock)
+        if held and lease_seconds and _now() - asked_at >= (1 - _RENEWED) * lease_seconds:
+            raise coordination.OperationTimedOut("the answer came when the lease may have been over")
         if held and renews:
             self._renewed_at = asked_at
         return held, answer
 
     def _look(self, driver: coordination.CoordinationDriver, lock: Any) -> tuple[bool, None]:
-        return self._locks.service.service.mark(driver, lock) == self.mark, None
+        return self._locks.service.service.is_own(driver, lock), None
 
     def _let_go(self) -> bool:
         try:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import socket
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -48,8 +49,8 @@ class LockService:
     Attributes:
         brings: the extra of tooz that brings the service's client; None where none is needed.
         lease_seconds: how long a coordinator's locks outlive their holder.
-        mark: something that a lock has only as long as it is the one that was taken.
-        still_held: asks the service whether a lock is held, and renews it if that is asked for.
+        still_held: renews a lock if that is asked for, and asks the service whether it is held where `is_own` does not.
+        is_own: asks the service whether what it has is the lock that was taken, and not a later one.
         refused: cleans up after a lock that could not be taken.
         ask_once: asks the service without tooz, which hides for a minute that a password is wrong; takes a coordinator
             and how many seconds there are for it.
@@ -58,20 +59,23 @@ class LockService:
 
     brings: str | None
     lease_seconds: Callable[[Any], float]
-    mark: Callable[[Any, Any], object]
     still_held: Callable[[Any, bool], bool]
+    is_own: Callable[[Any, Any], bool] = lambda *_: True
     refused: Callable[[Any], object] = lambda _: None
     ask_once: Callable[[Any, float], object] = lambda *_: None
     advice: str = "check that it runs and can be reached, and {where} with its password"
 
 
-def _file(_: object, lock: Any) -> object:
-    """The file that is locked: of one that was deleted, the next who comes makes another and locks that."""
+def _is_own_file(_: object, lock: Any) -> bool:
+    """Whether the file is the one that is locked: if it was deleted, the next who comes locks another."""
+    file = lock._lock.lockfile
+    if file is None:
+        return False
     try:
         found = os.stat(lock.name)  # noqa: PTH116 - a path of tooz's
     except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
+        return False
+    return os.path.samestat(found, os.fstat(file.fileno()))
 
 
 def _close(lock: Any) -> None:
@@ -85,10 +89,13 @@ def _close(lock: Any) -> None:
         file.close()
 
 
-def _revision(coordinator: Any, lock: Any) -> object:
-    """The revision in which etcd's key came to be: tooz does not look whether the key is still its own."""
-    found = coordinator.client.get(lock.LOCK_PREFIX + lock.name, metadata=True)
-    return [metadata["create_revision"] for _, metadata in found]
+def _is_own_key(coordinator: Any, lock: Any) -> bool:
+    """Whether etcd's key has what this lock wrote there, which no other writes: tooz does not look.
+
+    The revision in which the key came to be does not tell: an etcd that lost its data counts from 1 again.
+    """
+    found = coordinator.client.get(lock.LOCK_PREFIX + lock.name)
+    return [b64encode(value).decode() for value in found] == [lock._uuid]
 
 
 class NoTlsError(Exception):
@@ -129,7 +136,7 @@ def _beating(brings: str, **others: Any) -> LockService:
     return LockService(
         brings=brings,
         lease_seconds=lambda coordinator: coordinator.lock_timeout,
-        **{"mark": lambda *_: None, "still_held": _owned_and_renewed, **others},
+        **{"still_held": _owned_and_renewed, **others},
     )
 
 
@@ -138,18 +145,17 @@ def _owned_and_renewed(lock: Any, renews: bool) -> bool:
 
 
 def _renewed(lock: Any, renews: bool) -> bool:
-    return not renews or lock.heartbeat()  # whose it is, its mark tells
+    return not renews or lock.heartbeat()  # whose it is, `is_own` tells
 
 
 def _owned(lock: Any, _: bool) -> bool:
     return bool(lock.is_still_owner())
 
 
-_ETCD = _beating("etcd3gw", mark=_revision, still_held=_renewed)
+_ETCD = _beating("etcd3gw", is_own=_is_own_key, still_held=_renewed)
 _ZOOKEEPER = LockService(
     brings="zookeeper",
     lease_seconds=lambda coordinator: coordinator.timeout,  # of the session
-    mark=lambda *_: None,
     still_held=_owned,
 )
 
@@ -157,8 +163,8 @@ SERVICES: Mapping[str, LockService] = {
     "file": LockService(
         brings=None,
         lease_seconds=lambda _: 0,
-        mark=_file,
         still_held=_owned,
+        is_own=_is_own_file,
         refused=_close,
         advice="let this user write in the directory, or name another one in {where}",
     ),

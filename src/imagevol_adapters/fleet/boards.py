@@ -10,7 +10,7 @@ import base64
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
@@ -260,8 +260,8 @@ class EtcdBoard:
                     {
                         "key": _encoded(lock.LOCK_PREFIX + lock.name),
                         "result": "EQUAL",
-                        "target": "CREATE",
-                        "create_revision": revision,
+                        "target": "VALUE",
+                        "value": lock._uuid,  # which no other writes
                     }
                 ],
                 "success": [{"request_range": {"key": _encoded(self._key(key))}}],
@@ -272,7 +272,6 @@ class EtcdBoard:
             text = _text(base64.b64decode(found[0].get("value", ""))) if found else None
             return bool(answer.get("succeeded", False)), text
 
-        revision = next(iter(cast("list[str]", lock.mark)), -1)
         return lock.ask(ask)
 
     def _key(self, key: str) -> bytes:
