@@ -18,8 +18,8 @@ class Lock(Protocol):
     def ensure_held(self) -> None:
         """Ask the lock service whether it is still held, and keep it for another lease if a tenth of this one is over.
 
-        To be called right before what was made is shown to others.  What is then done in less than nine tenths of the
-        lease is done under the lock.
+        To be called right before what was made is shown to others.  What is done in less than nine tenths of the lease,
+        counted from this call, is done under the lock.
 
         Raises:
             LockLost: it is not held any more.
