@@ -20,7 +20,7 @@ from imagevol_core.sharding import Shard, ShardRecord, ShardState, Worker
 from tests.coordination.services import LEASE_SECONDS, Service
 from tests.fleet import simulated
 from tests.fleet.processes import Workers
-from tests.fleet.worker import FILE
+from tests.fleet.worker import FILE, MOST_FAILURES
 from tests.fleet.working import Counted, counting
 
 AHEAD = 200
@@ -52,7 +52,7 @@ class Run:
     def check(self, shards: Sequence[Shard]) -> None:
         """Hold what must hold of any job, and print what was seen."""
         assert Counter(record.shard.id for record in self.records) == Counter(shard.id for shard in shards)
-        assert {record.state for record in self.records} == {ShardState.DONE}
+        assert [record.reason for record in self.records if record.state is not ShardState.DONE] == []
         assert self.most <= AHEAD
         assert max(Counter((shard_id, attempt) for shard_id, attempt, *_ in self.attempts).values()) == 1
         print(
@@ -101,7 +101,7 @@ def fed(service: Service, tmp_path: Path, request: pytest.FixtureRequest) -> Fed
         try:
             for _ in range(option("--workers")):
                 workers.start()
-            with closing(fleet_from_url(service.url, answer_seconds=10)) as fleet:
+            with closing(fleet_from_url(service.url, answer_seconds=10, most_failures=MOST_FAILURES)) as fleet:
                 board = Counted(fleet.shards.board)
                 records = run_shards(
                     shard_list,

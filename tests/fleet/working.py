@@ -46,7 +46,8 @@ class Counted:
 
 def counting(fleet: Fleet, board: Counted) -> LeasedShards:
     """Give the shards of a fleet, over a board of theirs that counts."""
-    return LeasedShards(board, fleet.locks, get_held=fleet.shards.get_held)
+    shards = fleet.shards
+    return LeasedShards(board, fleet.locks, most_failures=shards.most_failures, get_held=shards.get_held)
 
 
 def ended_by_sigterm() -> Event:
