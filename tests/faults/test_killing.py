@@ -63,6 +63,14 @@ def test_a_call_that_cannot_fail_is_told_from_one_that_can(tmp_path: Path, write
     assert (said, hit_a_pipe(trace)) == (b"failed\n", to_a_pipe)
 
 
+def test_an_answer_of_privsep_is_told_from_a_request_over_a_network(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    for sent, found in ((r"\222\331$73f81f4f", True), ("GET /v2/images/cbf7f0d4", False)):
+        failed = "= -1 ECONNRESET (Connection reset by peer) (INJECTED)"
+        trace.write_text(f'7 sendto(3<socket:[9]>, "{sent}"..., 1044, 0, NULL, 0) {failed}\n')
+        assert hit_a_pipe(trace) is found
+
+
 def test_a_call_that_cannot_fail_is_told_where_strace_cuts_it_in_two(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     failed = "= -1 EIO (Input/output error) (INJECTED)"

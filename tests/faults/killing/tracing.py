@@ -24,6 +24,7 @@ __all__ = ["Forks", "Ran", "attached_to", "forks", "hit_a_pipe", "why_not"]
 
 _PATIENCE_SECONDS = 240.0
 _CHECKOUT = Path(__file__).resolve().parents[3]
+_OF_PRIVSEP = r', "\222\331$'  # a pair of a UUID and a message, in msgpack
 
 
 def why_not() -> str | None:
@@ -82,9 +83,10 @@ def attached_to(pids: Sequence[int], trace: Path, point: Point | None) -> Iterat
 
 
 def hit_a_pipe(trace: Path) -> bool:
-    """Whether a call failed that speaks to the same process, by a pipe or an eventfd.
+    """Whether a call failed that speaks to the same process, by a pipe or an eventfd, or privsep's two to each other.
 
     Such a call does not fail while its process lives.  Eventlet locks the logs by a pipe: without it, Cinder hangs.
+    Privsep's daemon answers by a pair of sockets, which does not fail either: without an answer, Cinder waits for ever.
     """
     begun: dict[str, str] = {}  # of each thread, the call that another one's line has cut in two
     for line in trace.read_text(errors="replace").splitlines():
@@ -93,7 +95,7 @@ def hit_a_pipe(trace: Path) -> bool:
             begun[thread] = call
         elif "(INJECTED)" in line:
             whole = begun.pop(thread, "") if " resumed>" in call else call
-            if re.search(r"\(\d+<(pipe|anon_inode):", whole):
+            if re.search(r"\(\d+<(pipe|anon_inode):", whole) or _OF_PRIVSEP in whole:
                 return True
     return False
 
