@@ -146,11 +146,11 @@ class Limits:
             raise InvalidFact("stall_seconds", f"{self.stall_seconds} is no deadline; give seconds above 0")
 
     def sharing(self, shared: Callable[[int], float], *, cancelled: threading.Event | None = None) -> Limits:
-        """Give limits whose transfers share the rate with those of these, and which have another `shared`.
+        """Give limits that share the rate of these, but have a `shared` of their own.
 
         Args:
             shared: see `Limits`.
-            cancelled: ends the transfers of those; None for what ends those of these.
+            cancelled: ends the transfers under the new limits; None for the event of these.
 
         >>> slow = Limits(bytes_per_second=2**20)
         >>> slow.sharing(lambda size_bytes: 0.0).bucket is slow.bucket
