@@ -35,7 +35,7 @@ LOOKS = 51
 
 WORKERS = (1, 2, 4, 8)
 SERVICE_SECONDS = 0.02
-LOCATIONS_OF_A_WORKER, SMALL_SHARD = 1_500, 25  # half a minute, in shards of half a second
+LOCATIONS_OF_A_WORKER, SMALL_SHARD = 1_500, 100  # half a minute, in shards of two seconds
 
 COUNTS = (10_000, 100_000, 1_000_000, 10_000_000)
 SHARD, STEP = 10_000, 100

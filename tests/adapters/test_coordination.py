@@ -233,6 +233,13 @@ class TestProcesses:
         start("eventlet_busy", service.url).says("LockLost")
 
 
+class TestRequests:
+    @pytest.mark.parametrize("service", ["etcd"], indirect=True)
+    def test_the_locks_and_boards_of_etcd_use_the_quick_session(self, service: Service) -> None:
+        with closing(from_url(service.url)) as locks:
+            assert [type(locks.member().client.session).__name__ for _ in range(2)] == ["EtcdSession"] * 2
+
+
 class TestServiceThatFails:
     """Nobody believes to hold a lock of a service that does not answer."""
 

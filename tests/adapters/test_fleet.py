@@ -28,6 +28,7 @@ from imagevol_adapters.fleet import (
     work_on,
 )
 from imagevol_adapters.fleet.limit_records import flow_of, holders_of, limit_of, text_of_holders
+from imagevol_adapters.fleet.readable import Readable
 from imagevol_adapters.fleet.recorded import record_of, text_of_record, worker_of
 from imagevol_adapters.ports import Claim
 from imagevol_adapters.testing.memory import MemoryBoard, MemoryLocks, MemoryShards, MemoryWorkers
@@ -397,6 +398,50 @@ class TestUnreadable:
             (key, text), *_ = workers.board.all().items()
             workers.board.replace(key, text, json.dumps({**json.loads(text), **changes}))
             assert workers.workers() == ()
+
+
+class TestReadable:
+    """A check of a lease and a look at a full board read no text twice."""
+
+    def texts_read(self, board: MemoryBoard) -> tuple[Readable[str], list[str]]:
+        read: list[str] = []
+
+        def record(text: str) -> str:
+            read.append(text)
+            if text == "junk":
+                raise ServiceFailed("junk")
+            return text
+
+        return Readable(board, "shard", record, lambda text: text.partition("=")[0]), read
+
+    def test_a_text_is_read_once_until_it_changes(self) -> None:
+        board = MemoryBoard()
+        readable, read = self.texts_read(board)
+        for key, text in (("a", "a=1"), ("b", "b=1"), ("c", "junk")):
+            board.create(key, text)
+        for _ in range(3):
+            assert readable.all() == {"a": "a=1", "b": "b=1"}
+            assert (readable.get("a"), readable.get("c")) == ("a=1", None)
+        assert sorted(read) == ["a=1", "b=1", "junk"]
+        assert board.replace("a", "a=1", "a=2")
+        assert (readable.get("a"), readable.get("a"), readable.all()) == ("a=2", "a=2", {"a": "a=2", "b": "b=1"})
+        assert sorted(read) == ["a=1", "a=2", "b=1", "junk"]
+
+    def test_the_text_of_one_key_is_not_that_of_another(self) -> None:
+        board = MemoryBoard()
+        readable, _ = self.texts_read(board)
+        board.create("a", "a=1")
+        board.create("b", "a=1")  # a copy
+        assert [readable.all(), readable.get("a"), readable.get("b")] == [{"a": "a=1"}, "a=1", None]
+
+    def test_what_is_not_on_the_board_any_more_is_forgotten(self) -> None:
+        board = MemoryBoard()
+        readable, _ = self.texts_read(board)
+        for key in "abc":
+            board.create(key, f"{key}=1")
+        assert readable.all().keys() == readable._read.keys() == {"a", "b", "c"}
+        board.replace("a", "a=1", None)
+        assert readable.all().keys() == readable._read.keys() == {"b", "c"}
 
 
 class TestWorkers:

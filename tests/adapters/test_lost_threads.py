@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from imagevol_adapters.coordination.answering import answered
-from imagevol_adapters.engine import Digests, Limits, digest_device, write_stream
+from imagevol_adapters.engine import Digests, Limits, digest_device, starting, write_stream
 from imagevol_adapters.engine.starting import ThreadFailed, Threads
 from imagevol_adapters.engine.threads import background, in_thread
 from imagevol_adapters.engine.watching import bounded
@@ -55,6 +55,7 @@ def outcome(call: Callable[[], object], before: Callable[[], object] = lambda: N
 def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """What lets each new thread die before it does anything, as a trace function that cannot be set does."""
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(starting, "_idle", [])  # of threads that other tests have left
 
     def fail(*_: object) -> None:
         raise RuntimeError("Cannot install a trace function while another trace function is being installed")

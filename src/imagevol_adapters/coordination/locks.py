@@ -278,7 +278,9 @@ class ToozLocks:
     def _made(self) -> coordination.CoordinationDriver:
         member_id = f"imagevol-{socket.gethostname()}-{uuid.uuid4()}".encode()
         try:
-            return coordination.get_coordinator(self.service.url, member_id)
+            driver = coordination.get_coordinator(self.service.url, member_id)
+            self.service.service.made(driver)
+            return driver
         except (ImportError, NoMatches) as error:
             client = f"pip install 'tooz[{self.service.service.brings}]'"
             raise InvalidConfiguration(

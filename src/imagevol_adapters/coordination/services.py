@@ -51,6 +51,7 @@ class LockService:
         lease_seconds: how long a coordinator's locks outlive their holder.
         still_held: renews a lock if that is asked for, and asks the service whether it is held where `is_own` does not.
         is_own: asks the service whether what it has is the lock that was taken, and not a later one.
+        made: prepares a coordinator before it is used.
         refused: cleans up after a lock that could not be taken.
         ask_once: asks the service without tooz, which hides for a minute that a password is wrong; takes a coordinator
             and how many seconds there are for it.
@@ -61,6 +62,7 @@ class LockService:
     lease_seconds: Callable[[Any], float]
     still_held: Callable[[Any, bool], bool]
     is_own: Callable[[Any, Any], bool] = lambda *_: True
+    made: Callable[[Any], object] = lambda _: None
     refused: Callable[[Any], object] = lambda _: None
     ask_once: Callable[[Any, float], object] = lambda *_: None
     advice: str = "check that it runs and can be reached, and {where} with its password"
@@ -96,6 +98,11 @@ def _is_own_key(coordinator: Any, lock: Any) -> bool:
     """
     found = coordinator.client.get(lock.LOCK_PREFIX + lock.name)
     return [b64encode(value).decode() for value in found] == [lock._uuid]
+
+
+def _use_quick_requests(coordinator: Any) -> None:
+    requests: Any = import_module("imagevol_adapters.coordination.etcd_requests")  # which etcd's client brings
+    coordinator.client.session = requests.EtcdSession.like(coordinator.client.session)
 
 
 class NoTlsError(Exception):
@@ -152,7 +159,7 @@ def _owned(lock: Any, _: bool) -> bool:
     return bool(lock.is_still_owner())
 
 
-_ETCD = _beating("etcd3gw", is_own=_is_own_key, still_held=_renewed)
+_ETCD = _beating("etcd3gw", is_own=_is_own_key, still_held=_renewed, made=_use_quick_requests)
 _ZOOKEEPER = LockService(
     brings="zookeeper",
     lease_seconds=lambda coordinator: coordinator.timeout,  # of the session

@@ -48,6 +48,7 @@ class Readable(Generic[T]):
     record: Callable[[str], T]
     key: Callable[[T], str]
     _told: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    _read: dict[str, tuple[str, T | None]] = attrs.field(factory=dict, init=False, repr=False)  # each key's text, once
 
     def all(self) -> dict[str, T]:
         """Give each record by its key, in the order of the keys."""
@@ -60,6 +61,7 @@ class Readable(Generic[T]):
             texts: by key.
         """
         found = {key: self.read(key, text) for key, text in sorted(texts.items())}
+        self._read = {key: (text, found[key]) for key, text in texts.items()}
         unread = [key for key, record in found.items() if record is None]
         if not self._told.issuperset(unread):
             names = ", ".join(said(key[:_LONGEST_KEY]) or "''" for key in unread[:_NAMED])
@@ -83,11 +85,17 @@ class Readable(Generic[T]):
             key: of the text.
             text: as it is on the board.
         """
+        known = self._read.get(key)
+        if known is not None and known[0] == text:
+            return known[1]
         try:
             record = self.record(text)
         except ServiceFailed:
-            return None
-        return record if self.key(record) == key else None
+            found = None
+        else:
+            found = record if self.key(record) == key else None
+        self._read[key] = text, found
+        return found
 
     def get(self, key: str) -> T | None:
         """Give one record; None if there is none that can be read.
