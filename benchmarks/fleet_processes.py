@@ -22,6 +22,8 @@ from tests.fleet.working import Counted, counting, do_shards, ended_by_sigterm
 
 MIB = 1 << 20
 
+_IDLE_SECONDS = 0.1  # so that all workers begin with a job at the same time
+
 
 def feed(fleet: Fleet, directory: Path, plan: Plan) -> dict[str, Any]:
     """Feed a job to its end, and write down each shard that is done."""
@@ -70,7 +72,7 @@ def work(fleet: Fleet, directory: Path, plan: Plan) -> dict[str, Any]:
     worker = Worker(name=worker_name(), kinds=frozenset({KIND}))
     with fleet.workers.present(worker, host="localhost", jobs=1):
         cpu = time.process_time()
-        do_shards(counting(fleet, board), worker, do, stopping=stopping)
+        do_shards(counting(fleet, board), worker, do, stopping=stopping, idle_seconds=_IDLE_SECONDS)
     return {
         "changed": changed,
         "begun": begun[0] if begun else None,

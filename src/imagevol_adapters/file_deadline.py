@@ -1,6 +1,7 @@
 """The deadline of files that a person names: storage that hangs, as that of an NFS server that is gone, is an error.
 
-A call that hangs in the kernel cannot be ended.  So another thread makes it, and is left to itself at the deadline.
+A call that hangs in the kernel cannot be ended.  So a thread of its own makes it, and is left to itself at the
+deadline.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def in_time(call: Callable[[], T], path: Path, *, late: Callable[[T], object] = 
         if is_patched():  # eventlet's own calls of files tell its hub
             with green_timer(watch.patience):
                 return called()
-        result = in_thread(called, stop=partial(watch.hurry, _ENDING_SECONDS), patience=watch.patience, kept=True)
+        result = in_thread(called, stop=partial(watch.hurry, _ENDING_SECONDS), patience=watch.patience)
     except TransferStalled as stalled:
         _hung.add(directory)
         why = f"its storage did not answer in {duration(stalled.seconds)}"

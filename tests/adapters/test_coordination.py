@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,8 +27,9 @@ from oslo_config import cfg
 from tooz import coordination
 
 from imagevol_adapters.coordination import ToozLocks, from_conf, from_url
-from imagevol_adapters.coordination.answering import NoAnswerError, answered
+from imagevol_adapters.coordination.answering import NoAnswerError, _Call, answered
 from imagevol_adapters.coordination.services import SERVICES, _answers_without_tls, key_of, parse_url
+from imagevol_adapters.engine.starting import Thread
 from imagevol_adapters.testing.conformance.locks import NAMES
 from imagevol_core import DeadlineExceeded, InvalidConfiguration, LockLost, ServiceFailed, ServiceUnreachable
 from tests.cloud.processes import CHECKOUT
@@ -235,9 +237,10 @@ class TestProcesses:
 
 class TestRequests:
     @pytest.mark.parametrize("service", ["etcd"], indirect=True)
-    def test_the_locks_and_boards_of_etcd_use_the_quick_session(self, service: Service) -> None:
+    def test_etcd_is_asked_by_the_quick_session(self, service: Service) -> None:
         with closing(from_url(service.url)) as locks:
-            assert [type(locks.member().client.session).__name__ for _ in range(2)] == ["EtcdSession"] * 2
+            driver: Any = locks.member()
+            assert type(driver.client.session).__name__ == "EtcdSession"
 
 
 class TestServiceThatFails:
@@ -612,6 +615,70 @@ class TestAnswers:
         may_return.set()
         assert cleaned.wait(SECONDS)
         assert came == ["late: True"]
+
+    @pytest.mark.parametrize("begun", [True, False])
+    def test_the_answer_of_a_call_that_was_interrupted_as_it_began_is_cleaned_up(
+        self, monkeypatch: pytest.MonkeyPatch, begun: bool
+    ) -> None:
+        real, cleaned, came = Thread.start, threading.Event(), list[str]()
+
+        def start(thread: Thread) -> None:
+            if begun:
+                real(thread)
+            raise KeyboardInterrupt
+
+        def clean(answer: str) -> None:
+            came.append(answer)
+            cleaned.set()
+
+        monkeypatch.setattr(Thread, "start", start)
+        with pytest.raises(KeyboardInterrupt):
+            answered(lambda: "a lock", seconds=SECONDS, late=clean)
+        assert cleaned.wait(SECONDS if begun else 0) is begun
+        assert came == ["a lock"] * begun
+
+    @pytest.mark.parametrize("after", [True, False])
+    def test_the_answer_of_a_call_that_was_interrupted_at_its_end_is_cleaned_up_once(
+        self, monkeypatch: pytest.MonkeyPatch, after: bool
+    ) -> None:
+        real, interrupts, came = _Call.leave, [True], list[str]()
+
+        def leave(call: _Call[str]) -> bool:
+            left = real(call) if after else False
+            if interrupts:
+                interrupts.clear()
+                raise KeyboardInterrupt
+            return real(call) or left
+
+        monkeypatch.setattr(_Call, "leave", leave)
+        with pytest.raises(KeyboardInterrupt):
+            answered(lambda: "a lock", seconds=SECONDS, late=came.append)
+        assert came == ["a lock"]
+
+    def test_an_answer_that_comes_as_its_caller_was_interrupted_in_leaving_is_cleaned_up_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, interrupts, go, came = _Call.leave, [True], threading.Event(), list[str]()
+
+        def leave(call: _Call[str]) -> bool:
+            left = real(call)
+            if interrupts:
+                interrupts.clear()
+                go.set()
+                assert call.returned.wait(SECONDS)
+                raise KeyboardInterrupt
+            return left
+
+        def call() -> str:
+            go.wait(SECONDS)
+            return "a lock"
+
+        monkeypatch.setattr(_Call, "leave", leave)
+        with pytest.raises(KeyboardInterrupt):
+            answered(call, seconds=0.01, late=came.append)
+        with left_alone():
+            pass
+        assert came == ["a lock"]
 
     def test_an_error_that_is_too_late_is_logged(self) -> None:
         may_return, told = threading.Event(), threading.Event()

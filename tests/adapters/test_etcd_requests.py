@@ -1,12 +1,14 @@
-"""The session for etcd's client sends what `requests` would send, and fails as it does."""
+"""The session for etcd's client sends what `requests` would send, except for cookies, and fails as it does."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +52,13 @@ class Handler(BaseHTTPRequestHandler):
         asked = {"path": self.path, "body": body, "from": self.client_address[1], "headers": dict(self.headers)}
         self.server.asked.append(asked)
         answer = json.dumps({"said": body}).encode()
-        self.send_response(503 if body == "no" else 200)
+        if self.path == "/moved":
+            self.send_response(307)
+            self.send_header("Location", "/here")
+        else:
+            self.send_response(503 if body == "no" else 200)
+        if body == "cookie":
+            self.send_header("Set-Cookie", "backend=1; Max-Age=1; Path=/")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -142,13 +150,49 @@ def test_the_proxy_of_the_environment_is_used(
     assert [each["path"] for each in gateway.asked] == [url]
 
 
+@pytest.mark.parametrize("reading", ["merge_environment_settings", "prepare_request"])
 def test_the_environment_is_read_once_for_each_url(
-    gateway: Gateway, session: EtcdSession, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, session: EtcdSession, monkeypatch: pytest.MonkeyPatch, reading: str
 ) -> None:
     session.post(gateway.url, data="1", timeout=SECONDS)
-    monkeypatch.setattr(EtcdSession, "merge_environment_settings", lambda *_: pytest.fail("it was read again"))
+    monkeypatch.setattr(EtcdSession, reading, lambda *_: pytest.fail("it was read again"))
     session.post(gateway.url, data="2", timeout=SECONDS)
     assert len(gateway.asked) == 2
+
+
+def test_the_credentials_of_a_netrc_are_sent(
+    gateway: Gateway, session: EtcdSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login one password two\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with requests.Session() as plain:
+        for each in (plain, session):
+            each.post(gateway.url, data="1", timeout=SECONDS)
+    by_requests, by_this = (each["headers"].get("Authorization") for each in gateway.asked)
+    assert by_this == by_requests
+
+
+def test_a_request_that_is_sent_elsewhere_arrives_there(gateway: Gateway, session: EtcdSession) -> None:
+    for _ in range(2):
+        assert session.post(f"{gateway.url}/moved", data="1", timeout=SECONDS).json() == {"said": "1"}
+    assert [each["path"] for each in gateway.asked] == ["/moved", "/moved", "/here"] * 2
+
+
+def test_a_cookie_is_not_sent_for_ever(gateway: Gateway, session: EtcdSession) -> None:
+    session.post(gateway.url, data="cookie", timeout=SECONDS, headers={})  # as the client asks for the version
+    session.post(gateway.url, data="1", timeout=SECONDS)
+    session.post(gateway.url, data="2", timeout=SECONDS)
+    assert len(session.cookies) == 1
+    assert ["Cookie" in each["headers"] for each in gateway.asked] == [False, False, False]
+
+
+def test_many_threads_get_each_its_own_answer(gateway: Gateway, session: EtcdSession) -> None:
+    def ask(number: int) -> list[Any]:
+        return [session.post(gateway.url, data=f"{number}.{n}", timeout=SECONDS).json()["said"] for n in range(20)]
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(ask, range(8)))
+    assert answers == [[f"{number}.{n}" for n in range(20)] for number in range(8)]
 
 
 def test_what_else_is_asked_for_is_left_to_requests(gateway: Gateway, session: EtcdSession) -> None:

@@ -11,8 +11,8 @@ from functools import partial
 import pytest
 
 from imagevol_adapters.coordination.answering import answered
-from imagevol_adapters.engine import Digests, Limits, digest_device, starting, write_stream
-from imagevol_adapters.engine.starting import ThreadFailed, Threads
+from imagevol_adapters.engine import Digests, Limits, digest_device, write_stream
+from imagevol_adapters.engine.starting import Thread, ThreadFailed, Threads
 from imagevol_adapters.engine.threads import background, in_thread
 from imagevol_adapters.engine.watching import bounded
 from imagevol_adapters.gathering import DeepTarget, deep_checks
@@ -55,7 +55,6 @@ def outcome(call: Callable[[], object], before: Callable[[], object] = lambda: N
 def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """What lets each new thread die before it does anything, as a trace function that cannot be set does."""
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    monkeypatch.setattr(starting, "_idle", [])  # of threads that other tests have left
 
     def fail(*_: object) -> None:
         raise RuntimeError("Cannot install a trace function while another trace function is being installed")
@@ -123,6 +122,22 @@ def test_a_process_that_can_have_no_more_threads_is_told_what_to_look_at(monkeyp
     with pytest.raises(ThreadFailed, match=r"can't start new thread\. Look at .* its limits of threads") as caught:
         in_thread(lambda: 1, patience=lambda: 60)
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_around_the_start_of_a_thread_ends_the_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    real, done = Thread.start, list[int]()
+
+    def start(thread: Thread) -> None:
+        if begun:
+            real(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Thread, "start", start)
+    assert isinstance(outcome(lambda: in_thread(lambda: done.append(1), patience=lambda: 60)), KeyboardInterrupt)
+    assert done == [1] * begun
 
 
 def test_what_was_begun_beside_a_thread_that_cannot_begin_has_ended_before_the_error_is_raised(

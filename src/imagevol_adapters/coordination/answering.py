@@ -1,8 +1,7 @@
 """Answers that come in time, or not at all.
 
 The client of a lock service may try for minutes: with the defaults of tooz 9.1 and redis 8.1 a Redis that is gone, or a
-wrong password, is an error after 60 s, and one that hangs after far more.  So another thread makes each call, and its
-caller leaves when the time is over.
+wrong password, is an error after 60 s, and one that hangs after far more.
 """
 
 from __future__ import annotations
@@ -14,14 +13,11 @@ from typing import Generic, TypeVar, cast
 
 import attrs
 
-from imagevol_adapters.engine.starting import KeptThread, Thread
-from imagevol_adapters.engine.threads import is_patched
+from imagevol_adapters.engine.starting import Thread
 
 __all__ = ["NoAnswerError", "answered"]
 
 T = TypeVar("T")
-
-_NAME = "imagevol-lock-service"
 
 
 class NoAnswerError(Exception):
@@ -30,7 +26,7 @@ class NoAnswerError(Exception):
 
 @attrs.define(eq=False)
 class _Call(Generic[T]):
-    """A call in another thread; its caller may have left when it returns."""
+    """A call in a thread of its own; its caller may have left when it returns."""
 
     call: Callable[[], T]
     late: Callable[[T], object]
@@ -58,7 +54,7 @@ class _Call(Generic[T]):
     def leave(self) -> bool:
         """Go without the answer; False if it has come in this very moment."""
         with self.guard:
-            self.left = not self.returned.is_set()
+            self.left = self.left or not self.returned.is_set()
             return self.left
 
 
@@ -72,7 +68,7 @@ def answered(
     """Give what `call` gives, or raise what it raises, if it does so in time.
 
     Args:
-        call: runs in another thread, which goes on when its time is over.
+        call: runs in a thread of its own, which goes on when its time is over.
         seconds: how long it may take.
         late: what to do with an answer that comes after its caller has left.
         failed_late: the same with an error.
@@ -85,18 +81,16 @@ def answered(
     4
     """
     asked = _Call(call, late, failed_late)
-    if is_patched():  # a greenlet is quick to start, and only its own hub could wake it again
-        Thread(asked.run, name=_NAME, green=True).start()
-    else:
-        KeptThread(asked.run, name=_NAME).start()
     try:
+        # A daemon: a service that never answers must not keep the program from ending.
+        Thread(asked.run, name="imagevol-lock-service", green=True).start()
         asked.returned.wait(seconds)
-    except BaseException:
+        if asked.leave():
+            raise NoAnswerError
+        if asked.error is not None:
+            raise asked.error
+        return cast("T", asked.result)
+    except BaseException:  # an interrupt can come at any time, and the answer then reaches nobody
         if not asked.leave() and asked.error is None:
             late(cast("T", asked.result))
         raise
-    if asked.leave():
-        raise NoAnswerError
-    if asked.error is not None:
-        raise asked.error
-    return cast("T", asked.result)

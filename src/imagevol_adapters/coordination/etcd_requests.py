@@ -1,7 +1,7 @@
 """Requests to etcd for half of the CPU time.
 
 A worker of a fleet asks etcd before each change.  `requests` spends more on such a request than the worker on all else:
-it looks each time for proxies and credentials in the environment, and for cookies, redirects and hooks.
+it looks each time for proxies, certificates and credentials in the environment and in files.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ __all__ = ["EtcdSession"]
 
 @attrs.frozen
 class _Prepared:
-    """What is the same in each request of one URL.
+    """What all requests of one URL have in common.
 
     Attributes:
-        request: without a body.
-        how: it is sent: proxies, certificates and the like.
+        request: one without a body.
+        options: of `requests.adapters.BaseAdapter.send`, such as proxies and certificates.
     """
 
     request: requests.PreparedRequest
-    how: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 class EtcdSession(requests.Session):
-    """A session for etcd's client: it reads the environment once for each URL.  Connections and errors are the same.
+    """A session for etcd's client that reads the environment once for each URL.
+
+    Its requests, connections and errors are those of `requests`, but it sends no cookies.
 
     >>> EtcdSession.like(requests.Session()).verify
     True
@@ -42,26 +44,27 @@ class EtcdSession(requests.Session):
 
     @classmethod
     def like(cls, session: requests.Session) -> EtcdSession:
-        """Give one that trusts the same certificates and shows the same one.
+        """Give one with the settings and the connections of another.
 
         Args:
             session: as etcd's client makes it.
         """
         made = cls()
-        made.verify, made.cert = session.verify, session.cert
+        for name in session.__attrs__:
+            setattr(made, name, getattr(session, name))
         return made
 
     def post(  # type: ignore[override]
         self, url: str, data: Any = None, json: Any = None, *, timeout: float | None = None, **others: Any
     ) -> requests.Response:
-        """Send a request and give the whole answer; what etcd does not need is left to `requests`.
+        """Send a request and give the whole answer.
 
         Args:
             url: of etcd's gateway.
             data: the body, as it is.
             json: the body, to be written as JSON.
             timeout: in seconds, for the connection and for each part of the answer.
-            others: see `requests.Session.post`.
+            others: of `requests.Session.post`; with any of them, the request is left to it.
 
         Raises:
             requests.RequestException: there was no answer.
@@ -70,11 +73,16 @@ class EtcdSession(requests.Session):
             return super().post(url, data=data, json=json, timeout=timeout, **others)
         prepared = self._prepared.get(url)
         if prepared is None:
-            request = self.prepare_request(requests.Request("POST", url))
-            how = self.merge_environment_settings(url, {}, False, None, None)
-            prepared = self._prepared[url] = _Prepared(request, how)
+            prepared = self._prepared[url] = self._prepare(url)
         request = prepared.request.copy()
         request.prepare_body(data, None, json)
-        answer = self.get_adapter(url).send(request, timeout=timeout, **prepared.how)
+        answer = self.get_adapter(url).send(request, timeout=timeout, **prepared.options)
         answer.content  # noqa: B018 - read now, so that the connection is free again
+        if answer.is_redirect:
+            return super().post(url, data=data, json=json, timeout=timeout)
         return answer
+
+    def _prepare(self, url: str) -> _Prepared:
+        request = self.prepare_request(requests.Request("POST", url))
+        request.headers.pop("Cookie", None)  # it would be sent for ever
+        return _Prepared(request, self.merge_environment_settings(url, {}, False, None, None))

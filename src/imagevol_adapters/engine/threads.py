@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import Any, Generic, TypeVar, cast
 
-from imagevol_adapters.engine.starting import KeptThread, Thread, unpatched
+from imagevol_adapters.engine.starting import Thread, unpatched
 from imagevol_core import TransferStalled
 
 __all__ = [
@@ -247,15 +247,13 @@ class Inbox(Generic[T]):
 class Workers:
     """Real threads that are waited for together."""
 
-    def __init__(self, failed: Callable[[BaseException], object] = lambda _: None, *, kept: bool = False) -> None:
+    def __init__(self, failed: Callable[[BaseException], object] = lambda _: None) -> None:
         """Begin without any.
 
         Args:
             failed: given, in the thread, what its work raises.
-            kept: whether their work is short, so that threads are kept for it.
         """
         self._failed = failed
-        self._kind = KeptThread if kept else Thread
         self._threads: list[Thread] = []
         self._postponed: list[Callable[[], object]] = []
         self._news: Inbox[None] = Inbox()
@@ -277,9 +275,13 @@ class Workers:
             finally:
                 _postponed.pop(ident, None)
 
-        thread = self._kind(run, name="imagevol-engine", failed=self._failed, ended=lambda: self._news.put(None))
-        self._threads.append(thread)
-        thread.start()
+        thread = Thread(run, name="imagevol-engine", failed=self._failed, ended=lambda: self._news.put(None))
+        try:
+            self._threads.append(thread)
+            thread.start()
+        except BaseException:
+            thread.give_up()
+            raise
 
     @property
     def ended(self) -> bool:
@@ -350,20 +352,13 @@ class Workers:
         _left.extend(thread for thread in self._threads if not thread.has_ended)
 
 
-def in_thread(
-    work: Callable[[], T],
-    *,
-    stop: Callable[[], object] = lambda: None,
-    patience: Patience = forever,
-    kept: bool = False,
-) -> T:
+def in_thread(work: Callable[[], T], *, stop: Callable[[], object] = lambda: None, patience: Patience = forever) -> T:
     """Do what blocks, in a real thread if it would block other greenlets or may hang, and give what it gives.
 
     Args:
         work: what is done; it may not touch what eventlet has patched.
         stop: lets it end early.  Called when this is interrupted, which is raised when the work has ended.
         patience: with the work.
-        kept: whether the work is short, so that a thread is kept for it.
 
     Raises:
         TransferStalled: the patience is over.
@@ -377,7 +372,7 @@ def in_thread(
     outcome: list[T] = []
     failure: list[BaseException] = []
 
-    workers = Workers(failure.append, kept=kept)
+    workers = Workers(failure.append)
     try:
         workers.start(lambda: outcome.append(work()))
         workers.end(close=lambda: None, stop=stop, patience=patience)
