@@ -90,7 +90,7 @@ def answered(
         if asked.error is not None:
             raise asked.error
         return cast("T", asked.result)
-    except BaseException:  # an interrupt can come at any time, and the answer then reaches nobody
+    except BaseException:  # an interrupt, too: then no caller gets the answer
         if not asked.leave() and asked.error is None:
             late(cast("T", asked.result))
         raise
