@@ -57,7 +57,7 @@ class EtcdSession(requests.Session):
     def post(  # type: ignore[override]
         self, url: str, data: Any = None, json: Any = None, *, timeout: float | None = None, **others: Any
     ) -> requests.Response:
-        """Send a request and give the whole answer.
+        """Send a request and give the whole answer; one that etcd sends elsewhere is left to `requests`.
 
         Args:
             url: of etcd's gateway.
@@ -84,5 +84,5 @@ class EtcdSession(requests.Session):
 
     def _prepare(self, url: str) -> _Prepared:
         request = self.prepare_request(requests.Request("POST", url))
-        request.headers.pop("Cookie", None)  # it would be sent for ever
+        request.headers.pop("Cookie", None)  # it can expire, and this request is kept
         return _Prepared(request, self.merge_environment_settings(url, {}, False, None, None))

@@ -101,8 +101,9 @@ def _is_own_key(coordinator: Any, lock: Any) -> bool:
 
 
 def _use_quick_requests(coordinator: Any) -> None:
-    requests: Any = import_module("imagevol_adapters.coordination.etcd_requests")  # which etcd's client brings
-    coordinator.client.session = requests.EtcdSession.like(coordinator.client.session)
+    """Let etcd's client ask by a session of ours; its module is loaded here, as that client installs `requests`."""
+    etcd_requests: Any = import_module("imagevol_adapters.coordination.etcd_requests")
+    coordinator.client.session = etcd_requests.EtcdSession.like(coordinator.client.session)
 
 
 class NoTlsError(Exception):

@@ -48,7 +48,7 @@ class Readable(Generic[T]):
     record: Callable[[str], T]
     key: Callable[[T], str]
     _told: frozenset[str] = attrs.field(default=frozenset(), init=False)
-    _read: dict[str, tuple[str, T | None]] = attrs.field(factory=dict, init=False, repr=False)  # each key's text, once
+    _read: dict[str, tuple[str, T | None]] = attrs.field(factory=dict, init=False, repr=False)  # by key
 
     def all(self) -> dict[str, T]:
         """Give each record by its key, in the order of the keys."""
