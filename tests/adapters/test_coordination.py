@@ -669,15 +669,17 @@ class TestAnswers:
                 raise KeyboardInterrupt
             return left
 
+        asking: list[threading.Thread] = []
+
         def call() -> str:
+            asking.append(threading.current_thread())
             go.wait(SECONDS)
             return "a lock"
 
         monkeypatch.setattr(_Call, "leave", leave)
         with pytest.raises(KeyboardInterrupt):
             answered(call, seconds=0.01, late=came.append)
-        with left_alone():
-            pass
+        asking[0].join(SECONDS)
         assert came == ["a lock"]
 
     def test_an_error_that_is_too_late_is_logged(self) -> None:
