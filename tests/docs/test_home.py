@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import sys
 import tomllib
 from pathlib import Path
@@ -138,6 +139,7 @@ def test_what_many_workers_do_and_cost_was_measured() -> None:
     eight = {each["service"]: each for each in found["scaling"] if each["workers"] == 8}
     needed = [f"{eight[name]['worker_cpu_us'] / 1000:.1f} ms" for name in ("etcd", "redis")]
     busy = f"busy for {eight['etcd']['cores_busy'] / 2:.0%}".replace("%", " %")
+    stolen = f"gave {statistics.median(eight['etcd']['stolen']):.0%} of their time to others".replace("%", " %")
     costs = found["costs"]
     assert (costs[0]["locations"], costs[-1]["locations"]) == (10_000, 10_000_000)
     assert max(each["most_on_the_board"] for each in costs) <= 200
@@ -145,6 +147,7 @@ def test_what_many_workers_do_and_cost_was_measured() -> None:
     page = " ".join(MANY_HOSTS.split())
     assert f"a worker needed {needed[0]} of CPU time for each location with etcd, and {needed[1]} with Redis" in page
     assert f"both threads of the core were {busy} of the time" in page
+    assert stolen in page
     assert f"{min(workers):.0f} to {max(workers):.0f} µs of CPU time of a worker" in page
     assert f"{max(each['feeder_cpu_us'] for each in costs):.1f} µs of the feeder" in page
     memory = max(each[name] for each in costs for name in ("worker_mib", "feeder_mib"))
