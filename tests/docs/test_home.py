@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import sys
 import tomllib
 from pathlib import Path
@@ -122,8 +121,7 @@ def test_what_many_workers_do_and_cost_was_measured() -> None:
     found = measured("fleet")
     services = ("redis", "etcd")
     times = {(each["service"], each["workers"]): each["workers"] * each["of_linear"] for each in found["scaling"]}
-    assert times["redis", 8] >= 8 * 0.9
-    assert times["etcd", 4] >= 4 * 0.9
+    assert all(time >= workers * 0.9 for (_, workers), time in times.items())
     looks = {each["service"]: each for each in found["looks"]}
     passes = {name: max(looks[name]["feeder_pass_ms"], looks[name]["worker_pass_ms"]) for name in services}
     assert max(passes.values()) < 50
@@ -139,7 +137,8 @@ def test_what_many_workers_do_and_cost_was_measured() -> None:
     eight = {each["service"]: each for each in found["scaling"] if each["workers"] == 8}
     needed = [f"{eight[name]['worker_cpu_us'] / 1000:.1f} ms" for name in ("etcd", "redis")]
     busy = f"busy for {eight['etcd']['cores_busy'] / 2:.0%}".replace("%", " %")
-    stolen = f"gave {statistics.median(eight['etcd']['stolen']):.0%} of their time to others".replace("%", " %")
+    stolen = f"gave up to {max(eight['etcd']['stolen']):.0%} of their time to others".replace("%", " %")
+    rounds = [8 * each for each in eight["etcd"]["of_linear_each"]]
     costs = found["costs"]
     assert (costs[0]["locations"], costs[-1]["locations"]) == (10_000, 10_000_000)
     assert max(each["most_on_the_board"] for each in costs) <= 200
@@ -148,6 +147,7 @@ def test_what_many_workers_do_and_cost_was_measured() -> None:
     assert f"a worker needed {needed[0]} of CPU time for each location with etcd, and {needed[1]} with Redis" in page
     assert f"both threads of the core were {busy} of the time" in page
     assert stolen in page
+    assert f"the five were {min(rounds):.1f} to {max(rounds):.1f} times as fast as one worker" in page
     assert f"{min(workers):.0f} to {max(workers):.0f} µs of CPU time of a worker" in page
     assert f"{max(each['feeder_cpu_us'] for each in costs):.1f} µs of the feeder" in page
     memory = max(each[name] for each in costs for name in ("worker_mib", "feeder_mib"))
