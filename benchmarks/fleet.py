@@ -3,8 +3,8 @@
 The board is a real Redis, and a real etcd, on the loopback address.  The locations and the service that changes them
 are simulated: see `tests.fleet.simulated`.  The journals are in memory, since the workers of a fleet have a disk each.
 
-All workers and the service are on one machine.  If that is a guest, its host gives time to others, and eight workers
-miss it more than one.  So more rounds are measured than count, and those in which the least was taken do.
+All workers and the service are on one machine.  If it is virtual, its host can give its time to others, which slows
+eight workers down more than one.  So five rounds are measured, and the three with the least of it count.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ def _wait_for(fleet: Fleet, workers: int) -> None:
 
 
 def _seconds_of_cores() -> tuple[float, float, float]:
-    """Give for how many seconds the cores were busy, and were not this machine's, each added up; and the time."""
+    """Give the seconds in which cores were busy, those that the host gave to others, and the time; of all cores."""
     line = Path("/proc/stat").read_text().splitlines()[0]
     user, nice, system, _idle, _waiting, irq, soft_irq, stolen = (
         int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in line.split()[1:9]

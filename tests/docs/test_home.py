@@ -147,7 +147,9 @@ def test_what_many_workers_do_and_cost_was_measured() -> None:
     assert f"a worker needed {needed[0]} of CPU time for each location with etcd, and {needed[1]} with Redis" in page
     assert f"both threads of the core were {busy} of the time" in page
     assert stolen in page
-    assert f"the five were {min(rounds):.1f} to {max(rounds):.1f} times as fast as one worker" in page
+    assert (
+        f"8 workers in the five rounds were {min(rounds):.1f} to {max(rounds):.1f} times as fast as one worker" in page
+    )
     assert f"{min(workers):.0f} to {max(workers):.0f} µs of CPU time of a worker" in page
     assert f"{max(each['feeder_cpu_us'] for each in costs):.1f} µs of the feeder" in page
     memory = max(each[name] for each in costs for name in ("worker_mib", "feeder_mib"))
